@@ -1,0 +1,78 @@
+"""Errors raised on purpose. `str(error)` is always a sentence for a person: what happened, what to do, no secret."""
+
+from __future__ import annotations
+
+
+class BotError(Exception):
+    """Base of every error this project raises on purpose."""
+
+
+class SettingsError(BotError):
+    """The settings contradict each other or miss a part; nothing was started."""
+
+
+class ModelError(BotError):
+    """The model endpoint refused or failed a request."""
+
+
+class ModelRateLimitError(ModelError):
+    """The endpoint asked for a pause that does not fit the turn's deadline."""
+
+    def __init__(self, *, retry_after_s: float) -> None:
+        super().__init__(
+            f"The model is busy and asks to wait {retry_after_s:.0f} s, longer than this turn may take. "
+            f"Please ask again after that."
+        )
+        self.retry_after_s = retry_after_s
+
+
+class ModelQuotaError(ModelError):
+    """The account behind the endpoint has no quota left."""
+
+
+class ModelAccessError(ModelError):
+    """Key, token, deployment or model name is not accepted."""
+
+
+class ModelContentFilterError(ModelError):
+    """The endpoint's content filter stopped the request or the answer."""
+
+
+class ModelContextError(ModelError):
+    """The request has more tokens than the model takes."""
+
+
+class ModelRequestError(ModelError):
+    """The endpoint does not accept the request for any other reason."""
+
+
+class ModelUnavailableError(ModelError):
+    """The endpoint cannot be reached, answers 5xx or stalls, and retries did not help."""
+
+
+class ModelStreamError(ModelError):
+    """The answer broke off after part of it had been shown; `partial` is what arrived."""
+
+    def __init__(self, message: str, *, partial: str) -> None:
+        super().__init__(message)
+        self.partial = partial
+
+
+class StoreError(BotError):
+    """The database refused or failed an operation; nothing of it was kept."""
+
+
+class LeaseLostError(StoreError):
+    """Another worker has taken the turn over: stop at once, write and post nothing."""
+
+
+class AdapterError(BotError):
+    """A chat platform refused or failed an operation."""
+
+
+class RateLimitError(AdapterError):
+    """The platform asked for a pause; the operation is safe to repeat after it."""
+
+    def __init__(self, *, retry_after_s: float) -> None:
+        super().__init__(f"The platform asks to wait {retry_after_s:.1f} s.")
+        self.retry_after_s = retry_after_s

@@ -1,0 +1,420 @@
+"""The ports of the conversation core: what it needs of a platform, a model, tools and a store."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+
+from bot.events import ConversationKey, Event, MessageReceived
+from bot.messages import Message, ModelAnswer, ToolCall, ToolResult, ToolSpec, Usage
+
+# --- the model -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """One request to the model. The same conversation sends the same leading bytes again, so prompt caches hit."""
+
+    system: str
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    may_call_tools: bool = True  # False: the tools stay listed (stable prefix), but the answer must be text
+    cache_key: str = ""  # opaque, the same for all requests of one conversation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextArrived:
+    """The next piece of the answer's text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelWaiting:
+    """The model cannot answer yet and is asked again after `wait_s` seconds; `reason` is a phrase for the chat."""
+
+    reason: str
+    wait_s: float
+
+
+ModelProgress = TextArrived | ModelWaiting
+ModelProgressSink = Callable[[ModelProgress], None]
+
+
+class Model(Protocol):
+    """A language model endpoint."""
+
+    @property
+    def name(self) -> str:
+        """What people call it: a model or deployment name."""
+        ...
+
+    async def complete(self, request: ModelRequest, *, deadline: float, progress: ModelProgressSink) -> ModelAnswer:
+        """Return the whole answer, telling `progress` each piece of text as it arrives.
+
+        Waits that the endpoint asks for, and repeats after faults while no text has been told yet, happen inside and
+        end before `deadline` (seconds of the running loop's clock).
+
+        Raises:
+            ModelStreamError: The answer broke off after some text had been told.
+            ModelError: Any other failure; no text was told.
+        """
+        ...
+
+
+# --- tools -----------------------------------------------------------------------------------------------------
+
+ServerState = Literal["idle", "starting", "ready", "down"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerStatus:
+    """One tool server (one replica of it) as an operator sees it."""
+
+    server: str
+    replica: str  # command or URL without its secrets; tells replicas of one server apart
+    state: ServerState
+    tool_count: int = 0
+    detail: str = ""  # why it is down and when it is tried again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """The tools that are offered to the model, in a stable order, and sentences on what had to be left out."""
+
+    tools: tuple[ToolSpec, ...]
+    notes: tuple[str, ...] = ()
+
+    def find(self, name: str) -> ToolSpec | None:
+        """Return the offered tool of that namespaced name."""
+        return next((tool for tool in self.tools if tool.name == name), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """An example conversation: a server's prompt with its request as a user would type it."""
+
+    title: str
+    text: str
+
+
+class Tools(Protocol):
+    """All tool servers together."""
+
+    async def offer(self) -> Offer:
+        """Return what can be called now; waits a bounded time for servers that are starting, none for those down."""
+        ...
+
+    async def call(self, call: ToolCall, *, conversation: str) -> ToolResult:
+        """Run one call; any failure but cancellation is a result that the model can read.
+
+        `conversation` is the opaque id that servers get to keep conversations apart.
+        """
+        ...
+
+    async def examples(self) -> Sequence[Example]:
+        """Return the prompts of all reachable servers that need no arguments."""
+        ...
+
+    def status(self) -> Sequence[ServerStatus]:
+        """Return the state of every server, in the order of the configuration."""
+        ...
+
+
+# --- the store -------------------------------------------------------------------------------------------------
+
+TurnState = Literal["queued", "running", "delivering", "answered", "stopped", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandAnswer:
+    """What a command answers, for its asker alone; `choices` are texts to send as if the asker had typed them."""
+
+    text: str  # Markdown
+    choices: tuple[Example, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What became of an event. Only after it exists may the platform be told that the event arrived."""
+
+    turn_id: int | None  # None: refused, or a command, which is no turn
+    is_new: bool = True  # False: a redelivery of an event that is stored already
+    waits_behind: int = 0  # open turns of the same conversation before this one
+    notice: str = ""  # a sentence for the asker: why the message was refused
+    answer: CommandAnswer | None = None  # of a command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to work on a turn; every write of the turn checks `fence`, which grows with each new holder."""
+
+    turn_id: int
+    conversation_id: int
+    fence: int
+    attempt: int  # 1 for the first; more after crashes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedTurn:
+    """A turn to work on: its lease and the message that asks."""
+
+    lease: Lease
+    event: MessageReceived
+    state: TurnState  # as it was found: "delivering" has its answer stored already
+    stop_requested: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAnswered:
+    """Journal: the model answered; the calls it asks for are intents from here on."""
+
+    round: int
+    answer: ModelAnswer
+    kind: Literal["answered"] = "answered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallStarted:
+    """Journal: a tool call is about to be sent; from here on it may have acted."""
+
+    round: int
+    call_id: str
+    kind: Literal["started"] = "started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFinished:
+    """Journal: a tool call has its result."""
+
+    round: int
+    result: ToolResult
+    kind: Literal["finished"] = "finished"
+
+
+Step = ModelAnswered | CallStarted | CallFinished
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """One message the bot is to post; `key` is the same each time the same post is tried."""
+
+    key: str
+    conversation: ConversationKey
+    turn_id: int
+    part: int
+    text: str  # Markdown
+    in_reply_to: str = ""  # event_key of the question
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxPost:
+    """A post with what is known of its delivery."""
+
+    post: Post
+    state: Literal["pending", "posting", "posted"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """The stored messages from `first_turn_id` on, oldest first, each with the turn it belongs to."""
+
+    messages: tuple[tuple[int, Message], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """One stored message as people read it back."""
+
+    at: datetime
+    turn_id: int
+    message: Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationSummary:
+    """A stored conversation at a glance."""
+
+    conversation: ConversationKey
+    message_count: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageTotals:
+    """What a conversation (or all of them) has used."""
+
+    turns: int = 0
+    usage: Usage = field(default_factory=Usage)
+
+
+class Store(Protocol):
+    """Durable memory. When a method returns, what it wrote survives a power cut."""
+
+    async def accept(self, event: MessageReceived) -> Receipt:
+        """Store the event as a queued turn unless its `event_key` is stored already."""
+        ...
+
+    async def heartbeat(self, worker: str, *, lease_s: float) -> None:
+        """Say that `worker` lives for `lease_s` more seconds; after that others may take its turns over."""
+        ...
+
+    async def release(self, worker: str) -> None:
+        """Give back all turns of `worker` at once; giving back costs a turn no attempt."""
+        ...
+
+    async def claim(self, worker: str, *, serves: Sequence[str], limit: int) -> Sequence[ClaimedTurn]:
+        """Take up to `limit` turns that can run now: the first open one of its conversation, held by no live worker.
+
+        `serves` are prefixes of conversation keys (`str(ConversationKey)`); turns of other conversations are left.
+        """
+        ...
+
+    async def record(self, lease: Lease, steps: Sequence[Step]) -> None:
+        """Append steps to the turn's journal, all or none. Raises LeaseLostError."""
+        ...
+
+    async def steps(self, turn_id: int) -> Sequence[Step]:
+        """Return the turn's journal in order."""
+        ...
+
+    async def reply(
+        self,
+        lease: Lease,
+        *,
+        state: Literal["answered", "stopped", "failed"],
+        messages: Sequence[Message],
+        posts: Sequence[Post],
+        usage: Usage,
+    ) -> None:
+        """Store how the turn ended, its messages and the posts to deliver, in one commit. Raises LeaseLostError."""
+        ...
+
+    async def outbox(self, turn_id: int) -> Sequence[OutboxPost]:
+        """Return the turn's posts in order."""
+        ...
+
+    async def mark_posting(self, lease: Lease, part: int) -> None:
+        """Say that this post is about to be sent: after a crash it may be visible. Raises LeaseLostError."""
+        ...
+
+    async def mark_posted(self, lease: Lease, part: int, *, reference: str, ends_turn: bool) -> None:
+        """Store the platform's reference of a post; with the last one the turn ends. Raises LeaseLostError."""
+        ...
+
+    async def request_stop(self, conversation: ConversationKey) -> int | None:
+        """Mark the conversation's running turn to be stopped; return its id, None where nothing runs."""
+        ...
+
+    async def history(self, conversation: ConversationKey) -> Sequence[tuple[int, Message]]:
+        """Return (turn id, message) from the window's start on, oldest first, in at most a few thousand rows."""
+        ...
+
+    async def move_window(self, conversation: ConversationKey, *, first_turn_id: int) -> None:
+        """Let `history` begin at this turn from now on; older messages stay readable by `transcript`."""
+        ...
+
+    async def transcript(self, conversation: ConversationKey, *, limit: int) -> Sequence[HistoryEntry]:
+        """Return the last `limit` messages of the conversation, oldest first."""
+        ...
+
+    async def conversations(self, *, limit: int, prefix: str = "") -> Sequence[ConversationSummary]:
+        """Return the most recent conversations first."""
+        ...
+
+    async def clear(self, conversation: ConversationKey) -> int:
+        """Delete the conversation's messages and journals of ended turns; return how many messages went."""
+        ...
+
+    async def usage(self, conversation: ConversationKey | None = None) -> UsageTotals:
+        """Return what the conversation, or all of them, used."""
+        ...
+
+
+# --- the platform ----------------------------------------------------------------------------------------------
+
+CallState = Literal["asked", "running", "ok", "error", "timeout", "unavailable", "interrupted", "stopped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceLine:
+    """One tool call as the user sees it; `arguments` and `result` are redacted."""
+
+    call_id: str
+    server: str
+    tool: str
+    state: CallState
+    arguments: str
+    result: str = ""
+    seconds: float = 0.0
+    attachments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnView:
+    """All that can be seen of a running turn at one moment; each `show` replaces the one before."""
+
+    turn_id: int
+    conversation: ConversationKey
+    state: TurnState
+    text: str = ""  # of the answer so far; grows, and starts again empty with each model answer
+    trace: tuple[TraceLine, ...] = ()
+    notice: str = ""  # what it waits for, in words
+
+
+Receive = Callable[[Event], Awaitable[Receipt]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The platform shows the post already."""
+
+    reference: str
+
+
+class Adapter(Protocol):
+    """One chat platform, as the conversation core sees it."""
+
+    @property
+    def name(self) -> str:
+        """The platform's name, the first part of its conversation keys."""
+        ...
+
+    @property
+    def serves(self) -> str:
+        """Prefix of the conversation keys whose turns this process can deliver."""
+        ...
+
+    async def run(self, receive: Receive) -> None:
+        """Hand each event to `receive` and acknowledge it to the platform only when that returned.
+
+        Events may be handed over at once: what gathers is stored in one commit. Returns when the platform is closed.
+        """
+        ...
+
+    def show(self, view: TurnView) -> None:
+        """Show progress; returns at once, and may leave out views that a newer one has replaced."""
+        ...
+
+    def split(self, text: str) -> Sequence[str]:
+        """Cut an answer into posts of the platform's size; joined without the cuts' marks they are the text."""
+        ...
+
+    async def post(self, post: Post) -> str:
+        """Post it and return the platform's reference.
+
+        Raises:
+            RateLimitError: The platform asked for a pause; nothing was posted.
+            AdapterError: Any other refusal; the message may or may not be visible.
+        """
+        ...
+
+    async def find(self, post: Post) -> Found | None:
+        """Look for a post that may have been sent before a crash; None: it is certainly not there.
+
+        Raises:
+            AdapterError: The platform cannot tell.
+        """
+        ...

@@ -1,0 +1,188 @@
+"""Settings: read once from the environment and `.env`, checked, frozen and passed down."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bot.errors import SettingsError
+
+ModelProvider = Literal["azure", "openai", "rehearsal"]
+
+# Names with these beginnings are ours: an unknown one is a slip of the pen.
+PREFIXES = ("TOOLBRIDGE_", "AZURE_OPENAI_", "OPENAI_", "SLACK_", "DISCORD_", "MCP_", "MODEL_")
+# Read by the openai SDK, azure-identity, the MCP SDK or other programs of the same machine.
+FOREIGN = frozenset(
+    {
+        "AZURE_OPENAI_AD_TOKEN",
+        "OPENAI_ADMIN_KEY",
+        "OPENAI_API_TYPE",
+        "OPENAI_API_VERSION",
+        "OPENAI_CUSTOM_HEADERS",
+        "OPENAI_LOG",
+        "OPENAI_ORG_ID",
+        "OPENAI_ORGANIZATION",
+        "OPENAI_PROJECT_ID",
+        "OPENAI_WEBHOOK_SECRET",
+    }
+)
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set; field names are the environment's names in lower case."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True, env_file_encoding="utf-8"
+    )
+
+    azure_openai_endpoint: str | None = None
+    azure_openai_api_key: SecretStr | None = None  # unset: Entra ID
+    azure_openai_deployment: str | None = None
+    azure_openai_api_version: str | None = None  # unset: the /openai/v1/ endpoint, which needs none
+
+    openai_api_key: SecretStr | None = None
+    openai_base_url: str | None = None
+    openai_model: str | None = None
+
+    model_provider: ModelProvider | None = None  # needed only where several are set
+    model_api: Literal["chat", "responses"] = "chat"
+    model_context_tokens: int = Field(default=128_000, ge=2_000)
+    model_reasoning_effort: str | None = None
+    system_prompt_file: Path | None = None
+
+    slack_bot_token: SecretStr | None = None
+    slack_app_token: SecretStr | None = None
+    slack_signing_secret: SecretStr | None = None
+    slack_api_url: str = "https://slack.com/api/"
+
+    discord_bot_token: SecretStr | None = None
+    discord_api_url: str = "https://discord.com/api/v10"
+    discord_gateway_url: str = "wss://gateway.discord.gg/"
+
+    mcp_server_url: str | None = None
+    mcp_config: Path | None = None
+
+    toolbridge_home: Path = Field(default_factory=lambda: platformdirs.user_data_path("toolbridge", appauthor=False))
+    database_url: str | None = None  # unset: toolbridge.db in the home folder
+    toolbridge_config: Path | None = None
+
+    weather_api_url: str | None = None
+    geocoding_api_url: str | None = None
+
+    max_conversation_length: int = Field(default=50, ge=2)
+    max_input_chars: int = Field(default=10_000, ge=1)
+    max_tool_rounds: int = Field(default=10, ge=1)
+    turn_timeout_s: float = Field(default=300.0, gt=0)
+    requests_per_minute: int = Field(default=60, ge=1)
+
+    trace: Literal["summary", "full", "off"] = "summary"
+
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(default=8080, ge=0, le=65535)
+    log_format: Literal["json", "console"] = "console"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _accept_any_case(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @property
+    def database_file(self) -> Path:
+        """The SQLite file. Raises SettingsError for a DATABASE_URL that this version cannot open."""
+        if self.database_url is None:
+            return self.toolbridge_home / "toolbridge.db"
+        scheme, _, rest = self.database_url.partition("://")
+        if scheme != "sqlite" or not rest.startswith("/"):
+            raise SettingsError(
+                "DATABASE_URL must look like sqlite:///path/to/file.db (PostgreSQL is not supported in this version). "
+                "Correct it or leave it unset."
+            )
+        path = rest[1:].replace("$TOOLBRIDGE_HOME", str(self.toolbridge_home))
+        return Path(path).expanduser()
+
+    @property
+    def provider(self) -> ModelProvider:
+        """Which model answers. Raises SettingsError where the settings are half made or name several."""
+        if self.model_provider is not None:
+            chosen = self.model_provider
+        else:
+            named: list[ModelProvider] = []
+            if self._any_set("azure_openai_"):
+                named.append("azure")
+            if self._any_set("openai_"):
+                named.append("openai")
+            if len(named) > 1:
+                raise SettingsError(
+                    "Both AZURE_OPENAI_* and OPENAI_* are set. Unset one group, or choose with "
+                    "MODEL_PROVIDER=azure or MODEL_PROVIDER=openai."
+                )
+            chosen = named[0] if named else "rehearsal"
+        self._require_whole(chosen)
+        return chosen
+
+    def _any_set(self, prefix: str) -> bool:
+        return any(name.startswith(prefix) and getattr(self, name) is not None for name in type(self).model_fields)
+
+    def _require_whole(self, provider: ModelProvider) -> None:
+        if provider == "azure":
+            needed = ("azure_openai_endpoint", "azure_openai_deployment")
+            missing = [name.upper() for name in needed if getattr(self, name) is None]
+        elif provider == "openai":
+            missing = [] if self.openai_model else ["OPENAI_MODEL"]
+            if self.openai_api_key is None and self.openai_base_url is None:
+                missing.append("OPENAI_API_KEY (or OPENAI_BASE_URL for a server that needs no key)")
+        else:
+            missing = []
+        if missing:
+            raise SettingsError(
+                f"The {provider} model is only half set up: set {' and '.join(missing)}, "
+                f"or unset the rest of its settings to use the built-in rehearsal model."
+            )
+
+
+def load_settings(*, env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:
+    """Return the checked settings: overrides before the environment before `.env` before the defaults.
+
+    Raises:
+        SettingsError: A value is not valid, or a name looks like one of ours but is not.
+    """
+    _refuse_misspelt(os.environ, where="the environment")
+    _refuse_misspelt(_names_in(env_file), where=str(env_file))
+    try:
+        return Settings(_env_file=env_file, **{name: value for name, value in overrides.items() if value is not None})  # pyright: ignore[reportCallIssue]  (pydantic-settings' own argument)
+    except ValidationError as error:
+        raise SettingsError(_describe(error)) from None  # the original holds the input values
+
+
+def _names_in(env_file: Path | None) -> Iterable[str]:
+    if env_file is None or not env_file.is_file():
+        return ()
+    try:
+        return dotenv_values(env_file, encoding="utf-8").keys()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{env_file} cannot be read ({type(error).__name__}). Save it as UTF-8 text.") from error
+
+
+def _refuse_misspelt(names: Iterable[str], *, where: str) -> None:
+    known = [name.upper() for name in Settings.model_fields]
+    for name in names:
+        if name in known or name in FOREIGN:
+            continue
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.88)
+        if near or name.startswith(PREFIXES):
+            hint = f"Did you mean {near[0]}?" if near else "It is not a setting: see .env.example for all names."
+            raise SettingsError(f"{name} is set in {where}. {hint} Correct or remove it.")
+
+
+def _describe(error: ValidationError) -> str:
+    lines = [f"{'.'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()]
+    return "Settings are not valid. " + "; ".join(lines) + ". See .env.example."
