@@ -1,0 +1,312 @@
+"""The text files of each conversation: plain names in one folder per conversation, nothing outside it."""
+
+import hashlib
+import os
+import secrets
+import stat
+import threading
+import time
+import unicodedata
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, BinaryIO, Final, Literal
+
+from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import BaseModel, ConfigDict, Field
+
+from mcp_server.answer import Answer
+from mcp_server.wording import counted, quoted
+
+MAX_FILE_BYTES: Final = 1024 * 1024
+MAX_FILES: Final = 200  # in one conversation
+MAX_NAME_BYTES: Final = 200  # in UTF-8; file systems stop at 255
+
+_SHARED_FOLDER = "shared"
+_DRAFT_SUFFIX = ".tmp"
+_ABANDONED_AFTER_S = 3600.0  # a draft this old belongs to a process that died
+_SEPARATORS_AND_WILDCARDS = frozenset('<>:"/\\|?*')
+_WINDOWS_DEVICES = frozenset(
+    {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}
+    | {f"{port}{digit}" for port in ("COM", "LPT") for digit in "0123456789¹²³"}
+)
+
+
+class SavedFile(Answer):
+    """A file that is now safely on disk."""
+
+    filename: str
+    size_bytes: int
+    overwritten: Annotated[bool, Field(description="true when a file of that name was there before")]
+
+    def sentence(self) -> str:
+        """What was saved, and whether it took the place of another file."""
+        saved = f"Saved {self.filename} ({counted(self.size_bytes, 'byte')})"
+        return f"{saved}, overwriting the earlier file of that name." if self.overwritten else f"{saved}."
+
+
+class FileText(Answer):
+    """A file's whole text."""
+
+    filename: str
+    size_bytes: int
+    content: str
+
+    def sentence(self) -> str:
+        """A heading, then the text as it stands in the file."""
+        if not self.content:
+            return f"{self.filename} is empty."
+        return f"{self.filename} ({counted(self.size_bytes, 'byte')}):\n{self.content}"
+
+
+class FileEntry(BaseModel):
+    """One file in a list."""
+
+    model_config = ConfigDict(frozen=True)
+
+    filename: str
+    size_bytes: int
+    modified_at: Annotated[str, Field(description="ISO 8601, UTC")]
+
+
+class FileList(Answer):
+    """The files of one conversation, by name."""
+
+    files: list[FileEntry]
+
+    def sentence(self) -> str:
+        """One line per file."""
+        if not self.files:
+            return "There are no files in this conversation yet."
+        lines = [f"{file.filename} ({counted(file.size_bytes, 'byte')})" for file in self.files]
+        return "\n".join([f"{counted(len(lines), 'file')}:", *lines])
+
+
+class DeletedFile(Answer):
+    """A file that is gone."""
+
+    filename: str
+
+    def sentence(self) -> str:
+        """What was deleted."""
+        return f"Deleted {self.filename}."
+
+
+class Workspace:
+    """Every conversation's files below one root folder.
+
+    `conversation` is any non-empty text, or None for the files that no conversation owns.
+    Threads may share one workspace. Folders and files are made for the owner alone, so
+    whoever could swap them while they are in use is the owner already; what was planted
+    there before, such as a symbolic link, is never followed.
+    All methods raise ToolError with what to do next; a failed call leaves no file half changed.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._placing = threading.Lock()
+
+    def save(self, conversation: str | None, filename: str, content: str) -> SavedFile:
+        """Put `content` into the file, whole or not at all, and on disk before this returns."""
+        name = plain_name(filename)
+        data = _encoded(content)
+        with _storage_faults():
+            folder = self._made_folder(conversation)
+            _remove_abandoned_drafts(folder)
+            draft = folder / f".{secrets.token_hex(8)}{_DRAFT_SUFFIX}"
+            try:
+                _write_through(draft, data)
+                overwritten = self._place(draft, folder / name)
+            finally:
+                draft.unlink(missing_ok=True)
+            _flush_folder(folder)
+        return SavedFile(filename=name, size_bytes=len(data), overwritten=overwritten)
+
+    def read(self, conversation: str | None, filename: str) -> FileText:
+        """Return the file's text, which must be UTF-8 of at most `MAX_FILE_BYTES`."""
+        path = self._existing_file(conversation, filename)
+        with _storage_faults(), _opened(path, "rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
+            raise ToolError(f"{path.name} is larger than {MAX_FILE_BYTES:,} bytes and cannot be read")
+        return FileText(filename=path.name, size_bytes=len(data), content=_decoded(path.name, data))
+
+    def list(self, conversation: str | None) -> FileList:
+        """Return the conversation's files in the order of their names."""
+        with _storage_faults():
+            folder = self._folder(conversation)
+            paths = sorted(_files(folder)) if folder else []
+            entries = [entry for entry in map(_entry, paths) if entry is not None]
+        return FileList(files=entries)
+
+    def delete(self, conversation: str | None, filename: str) -> DeletedFile:
+        """Remove the file for good."""
+        path = self._existing_file(conversation, filename)
+        with _storage_faults():
+            path.unlink()
+        return DeletedFile(filename=path.name)
+
+    def _place(self, draft: Path, target: Path) -> bool:
+        """Move the draft to its name; True when a file was there. One thread at a time, so the count holds."""
+        with self._placing:
+            overwritten = _is_file(target)
+            if not overwritten and sum(1 for _ in _files(target.parent)) >= MAX_FILES:
+                raise ToolError(
+                    f"this conversation already has {MAX_FILES} files, the most it may have; delete one first"
+                )
+            draft.replace(target)
+        return overwritten
+
+    def _existing_file(self, conversation: str | None, filename: str) -> Path:
+        name = plain_name(filename)
+        with _storage_faults():
+            folder = self._folder(conversation)
+            if folder is None or not _is_file(folder / name):
+                raise ToolError(f"there is no file {quoted(name)}; list_text_files shows what there is")
+        return folder / name
+
+    def _made_folder(self, conversation: str | None) -> Path:
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            (self._root / folder_name(conversation)).mkdir(mode=0o700)
+        folder = self._folder(conversation)
+        if folder is None:
+            raise ToolError("the conversation's folder has just been removed; try again")
+        return folder
+
+    def _folder(self, conversation: str | None) -> Path | None:
+        """The conversation's folder, None when it has none yet."""
+        folder = self._root / folder_name(conversation)
+        with suppress(FileNotFoundError):
+            if not stat.S_ISDIR(folder.lstat().st_mode):
+                raise ToolError(
+                    "something else lies where this conversation's folder belongs; the operator must remove it"
+                )
+            return folder
+        return None
+
+
+def folder_name(conversation: str | None) -> str:
+    """The folder of a conversation: a digest, so that no id can name a path or meet another's folder."""
+    if conversation is None:
+        return _SHARED_FOLDER
+    return "c-" + hashlib.sha256(conversation.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def plain_name(filename: str) -> str:
+    """Return `filename`, in Unicode form NFC, if it is a plain file name on every operating system.
+
+    Raises:
+        ToolError: It is not; the message says why.
+    """
+    name = unicodedata.normalize("NFC", filename)
+    fault = _name_fault(name)
+    if fault:
+        raise ToolError(f"{quoted(filename)} cannot be a file name: {fault}; use a plain name such as notes.txt")
+    return name
+
+
+def _name_fault(name: str) -> str | None:
+    if not name:
+        return "it is empty"
+    if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
+        return f"it is longer than {MAX_NAME_BYTES} bytes"
+    if any(unicodedata.category(char).startswith("C") for char in name):
+        return "it has control or invisible characters"
+    if not _SEPARATORS_AND_WILDCARDS.isdisjoint(name):
+        return 'it must not have any of < > : " / \\ | ? *'
+    if name.startswith((".", " ")) or name.endswith((".", " ")):
+        return "it must not begin or end with a dot or a space"
+    if name.partition(".")[0].rstrip().upper() in _WINDOWS_DEVICES:
+        return "Windows keeps it for a device"
+    return None
+
+
+def _encoded(content: str) -> bytes:
+    try:
+        data = content.encode()
+    except UnicodeEncodeError as error:
+        raise ToolError("the content has half a surrogate pair, which no text file can hold") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise ToolError(
+            f"the content has {len(data):,} bytes; a file may have {MAX_FILE_BYTES:,}: split it into several"
+        )
+    return data
+
+
+def _decoded(name: str, data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise ToolError(f"{name} is not UTF-8 text (byte {error.start + 1:,} is wrong) and cannot be read") from error
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a regular file is there; False for nothing, ToolError for anything else, links included."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(mode):
+        raise ToolError(f"{path.name} is not a regular file and is left alone; use another name")
+    return True
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The regular files in the folder that a caller could have named."""
+    for entry in os.scandir(folder):
+        if entry.is_file(follow_symlinks=False) and _name_fault(entry.name) is None:
+            yield folder / entry.name
+
+
+def _entry(path: Path) -> FileEntry | None:
+    """What the list says of the file, None when another thread has just deleted it."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return None
+    modified = datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds")
+    return FileEntry(filename=path.name, size_bytes=status.st_size, modified_at=modified)
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    with _opened(path, "xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _opened(path: Path, mode: Literal["rb", "xb"]) -> BinaryIO:
+    def refuse_links(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)  # Windows has no such flag
+
+    return open(path, mode, opener=refuse_links)  # Path.open takes no opener
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename in the folder survive a power cut; Windows has no call for it."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_abandoned_drafts(folder: Path) -> None:
+    oldest = time.time() - _ABANDONED_AFTER_S
+    for draft in folder.glob(f".*{_DRAFT_SUFFIX}"):
+        with suppress(FileNotFoundError):
+            if draft.lstat().st_mtime < oldest:
+                draft.unlink()
+
+
+@contextmanager
+def _storage_faults() -> Generator[None]:
+    """Turn what the file system refuses into an error that names no path."""
+    try:
+        yield
+    except OSError as error:
+        raise ToolError(f"the file storage failed: {error.strerror or type(error).__name__}") from error
