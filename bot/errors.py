@@ -67,7 +67,11 @@ class LeaseLostError(StoreError):
 
 
 class AdapterError(BotError):
-    """A chat platform refused or failed an operation."""
+    """A chat platform refused or failed an operation; `is_permanent` where trying again cannot help."""
+
+    def __init__(self, message: str, *, is_permanent: bool = False) -> None:
+        super().__init__(message)
+        self.is_permanent = is_permanent
 
 
 class RateLimitError(AdapterError):

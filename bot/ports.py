@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from bot.events import ConversationKey, Event, MessageReceived
-from bot.messages import Message, ModelAnswer, ToolCall, ToolResult, ToolSpec, Usage
+from bot.messages import Attachment, Message, ModelAnswer, ToolCall, ToolResult, ToolSpec, Usage
 
 # --- the model -------------------------------------------------------------------------------------------------
 
@@ -125,7 +125,7 @@ class Tools(Protocol):
 
 # --- the store -------------------------------------------------------------------------------------------------
 
-TurnState = Literal["queued", "running", "delivering", "answered", "stopped", "failed"]
+TurnState = Literal["queued", "running", "delivering", "answered", "stopped", "failed", "undelivered"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +207,7 @@ class Post:
     part: int
     text: str  # Markdown
     in_reply_to: str = ""  # event_key of the question
+    attachments: tuple[Attachment, ...] = ()  # files to go with it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,13 +216,6 @@ class OutboxPost:
 
     post: Post
     state: Literal["pending", "posting", "posted"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class History:
-    """The stored messages from `first_turn_id` on, oldest first, each with the turn it belongs to."""
-
-    messages: tuple[tuple[int, Message], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,25 +245,44 @@ class UsageTotals:
 
 
 class Store(Protocol):
-    """Durable memory. When a method returns, what it wrote survives a power cut."""
+    """Durable memory. When a method returns, what it wrote survives a power cut.
 
-    async def accept(self, event: MessageReceived) -> Receipt:
-        """Store the event as a queued turn unless its `event_key` is stored already."""
+    A method whose caller is cancelled first ends what it began: nothing is left unknown.
+    """
+
+    async def accept(self, event: MessageReceived, *, worker: str, max_waiting: int) -> Receipt:
+        """Store the event as a queued turn of `worker` unless its `event_key` is stored already.
+
+        With `max_waiting` open turns in the conversation nothing is stored and the receipt has no turn.
+        """
         ...
 
     async def heartbeat(self, worker: str, *, lease_s: float) -> None:
         """Say that `worker` lives for `lease_s` more seconds; after that others may take its turns over."""
         ...
 
+    async def workers(self) -> Sequence[str]:
+        """Return the workers whose lease has not run out."""
+        ...
+
     async def release(self, worker: str) -> None:
-        """Give back all turns of `worker` at once; giving back costs a turn no attempt."""
+        """End the lease of `worker`; the turns it gives back so lose no attempt by it."""
+        ...
+
+    async def bury(self, worker: str) -> None:
+        """End the lease of a worker that is known to be dead; the turns it ran keep the attempt they spent."""
         ...
 
     async def claim(self, worker: str, *, serves: Sequence[str], limit: int) -> Sequence[ClaimedTurn]:
-        """Take up to `limit` turns that can run now: the first open one of its conversation, held by no live worker.
+        """Take up to `limit` turns that can run now: the first open one of its conversation, and either queued here
+        or left behind by a worker that is dead.
 
         `serves` are prefixes of conversation keys (`str(ConversationKey)`); turns of other conversations are left.
         """
+        ...
+
+    async def give_back(self, lease: Lease) -> None:
+        """Let go of a turn that could not be worked on, for anyone (this worker too) to claim as a new attempt."""
         ...
 
     async def record(self, lease: Lease, steps: Sequence[Step]) -> None:
@@ -302,6 +315,10 @@ class Store(Protocol):
 
     async def mark_posted(self, lease: Lease, part: int, *, reference: str, ends_turn: bool) -> None:
         """Store the platform's reference of a post; with the last one the turn ends. Raises LeaseLostError."""
+        ...
+
+    async def abandon(self, lease: Lease) -> None:
+        """End a turn whose answer could not be delivered, so that the conversation goes on. Raises LeaseLostError."""
         ...
 
     async def request_stop(self, conversation: ConversationKey) -> int | None:
@@ -359,7 +376,7 @@ class TurnView:
     turn_id: int
     conversation: ConversationKey
     state: TurnState
-    text: str = ""  # of the answer so far; grows, and starts again empty with each model answer
+    text: str = ""  # of the answer so far; grows
     trace: tuple[TraceLine, ...] = ()
     notice: str = ""  # what it waits for, in words
 

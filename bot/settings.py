@@ -34,6 +34,8 @@ FOREIGN = frozenset(
         "OPENAI_WEBHOOK_SECRET",
     }
 )
+# Other programs use names like these too: in the environment, one that is near them is most likely theirs.
+COMMON = frozenset({"DATABASE_URL", "HTTP_HOST", "HTTP_PORT", "LOG_FORMAT", "LOG_LEVEL", "TRACE"})
 
 
 class Settings(BaseSettings):
@@ -49,7 +51,7 @@ class Settings(BaseSettings):
     azure_openai_api_version: str | None = None  # unset: the /openai/v1/ endpoint, which needs none
 
     openai_api_key: SecretStr | None = None
-    openai_base_url: str | None = None
+    openai_base_url: str | None = Field(default=None, repr=False)  # may carry a password, as every URL here
     openai_model: str | None = None
 
     model_provider: ModelProvider | None = None  # needed only where several are set
@@ -67,17 +69,17 @@ class Settings(BaseSettings):
     discord_api_url: str = "https://discord.com/api/v10"
     discord_gateway_url: str = "wss://gateway.discord.gg/"
 
-    mcp_server_url: str | None = None
+    mcp_server_url: str | None = Field(default=None, repr=False)
     mcp_config: Path | None = None
 
     toolbridge_home: Path = Field(default_factory=lambda: platformdirs.user_data_path("toolbridge", appauthor=False))
-    database_url: str | None = None  # unset: toolbridge.db in the home folder
+    database_url: str | None = Field(default=None, repr=False)  # unset: toolbridge.db in the home folder
     toolbridge_config: Path | None = None
 
     weather_api_url: str | None = None
     geocoding_api_url: str | None = None
 
-    max_conversation_length: int = Field(default=50, ge=2)
+    max_conversation_length: int = Field(default=50, ge=2, le=2_000)  # messages; stores read a few thousand at most
     max_input_chars: int = Field(default=10_000, ge=1)
     max_tool_rounds: int = Field(default=10, ge=1)
     turn_timeout_s: float = Field(default=300.0, gt=0)
@@ -88,12 +90,17 @@ class Settings(BaseSettings):
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=8080, ge=0, le=65535)
     log_format: Literal["json", "console"] = "console"
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("log_level", mode="before")
     @classmethod
     def _accept_any_case(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
+
+    @field_validator("system_prompt_file", "mcp_config", "toolbridge_home", "toolbridge_config")
+    @classmethod
+    def _expand_home(cls, value: Path | None) -> Path | None:
+        return value.expanduser() if value is not None else None
 
     @property
     def database_file(self) -> Path:
@@ -155,7 +162,7 @@ def load_settings(*, env_file: Path | None = Path(".env"), **overrides: Any) -> 
     Raises:
         SettingsError: A value is not valid, or a name looks like one of ours but is not.
     """
-    _refuse_misspelt(os.environ, where="the environment")
+    _refuse_misspelt(os.environ, where="the environment", spared=COMMON)
     _refuse_misspelt(_names_in(env_file), where=str(env_file))
     try:
         return Settings(_env_file=env_file, **{name: value for name, value in overrides.items() if value is not None})  # pyright: ignore[reportCallIssue]  (pydantic-settings' own argument)
@@ -172,12 +179,12 @@ def _names_in(env_file: Path | None) -> Iterable[str]:
         raise SettingsError(f"{env_file} cannot be read ({type(error).__name__}). Save it as UTF-8 text.") from error
 
 
-def _refuse_misspelt(names: Iterable[str], *, where: str) -> None:
+def _refuse_misspelt(names: Iterable[str], *, where: str, spared: frozenset[str] = frozenset()) -> None:
     known = [name.upper() for name in Settings.model_fields]
     for name in names:
         if name in known or name in FOREIGN:
             continue
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.88)
+        near = difflib.get_close_matches(name, [name for name in known if name not in spared], n=1, cutoff=0.88)
         if near or name.startswith(PREFIXES):
             hint = f"Did you mean {near[0]}?" if near else "It is not a setting: see .env.example for all names."
             raise SettingsError(f"{name} is set in {where}. {hint} Correct or remove it.")

@@ -1,0 +1,96 @@
+"""One question without a conversation on the screen: the trace on stderr, the answer on stdout."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TextIO
+
+from adapters.console import render
+from bot.ports import CommandAnswer, TraceLine, TurnView
+
+
+class PlainOutput:
+    """Writes a turn as it can be piped: whole lines, no control codes, and Markdown drawn only on a terminal."""
+
+    def __init__(self, *, stdout: TextIO, stderr: TextIO, shows_details: bool) -> None:
+        self._stdout = stdout
+        self._stderr = stderr
+        self._shows_details = shows_details
+        self._notice = ""
+        tolerate_any_text(stdout)
+        tolerate_any_text(stderr)
+
+    @contextmanager
+    def following(self) -> Generator[None]:
+        """Nothing to prepare for a turn."""
+        yield
+
+    def say(self, sentence: str) -> None:
+        """Write a sentence about the turn."""
+        _write(self._stderr, render.flat(sentence))
+
+    def progress(self, view: TurnView) -> None:
+        """Write what the turn waits for, once for each new wait."""
+        if view.notice and view.notice != self._notice:
+            self.say(view.notice)
+        self._notice = view.notice
+
+    def call_ended(self, line: TraceLine) -> None:
+        """Write the call's line."""
+        width = shutil.get_terminal_size().columns
+        _write(self._stderr, render.call_line(line, width=width, is_ascii=not speaks_unicode(self._stderr)))
+        if self._shows_details:
+            _write(self._stderr, render.call_details(line))
+        if line.attachments:
+            _write(self._stderr, render.attachment_lines(line))
+
+    async def answer(self, text: str, *, is_late: bool) -> None:
+        """Write the answer; one to an earlier question goes to stderr, where it is taken for no other answer."""
+        if is_late:
+            _write(self._stderr, f"Answer to an earlier question:\n{render.visible(text)}")
+        else:
+            self._print(text)
+
+    def command_answer(self, answer: CommandAnswer) -> None:
+        """Write what a command answered."""
+        self._print(answer.text)
+        if answer.choices:
+            _write(self._stdout, render.numbered(answer.choices))
+
+    def _print(self, text: str) -> None:
+        if self._stdout.isatty():
+            from rich.console import Console
+
+            Console(file=self._stdout).print(render.markdown(text))
+        else:
+            _write(self._stdout, render.visible(text).rstrip("\n"))
+
+
+def tolerate_any_text(stream: TextIO) -> None:
+    """Let characters that the stream's encoding lacks be replaced instead of raising."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")
+
+
+def speaks_unicode(stream: TextIO) -> bool:
+    """Return whether the signs of the trace can be written."""
+    try:
+        "✓✗…".encode(stream.encoding or "utf-8")  # one in memory has none and takes all
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(f"{text}\n")
+        stream.flush()
+    except BrokenPipeError:
+        # The reader (`| head -1`) has seen enough; the interpreter must not fail at its own last flush either.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)

@@ -1,0 +1,172 @@
+"""What the terminal shows: plain text, and Markdown as rich draws it. Pure.
+
+Text of models and tools is untrusted: all of it passes `visible` before it may reach a terminal.
+rich is imported only where it draws, so that a pipe does not wait for it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from bot.ports import Example, TraceLine, TurnView
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+    from rich.markdown import Markdown
+
+LIVE_CHARS = 2_000  # of a streamed answer that are drawn anew at each refresh (7 ms of CPU)
+
+# Whole escape sequences (CSI, strings such as OSC, two-character ones), so that no rest of them is left over.
+_ESCAPES = re.compile(
+    "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]"
+    "|(?:\x1b[\\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\\\|\x9c)"
+    "|\x1b[ -/]*[0-~]"
+)
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+_ENDINGS = {
+    "error": "failed",
+    "timeout": "timed out",
+    "unavailable": "not available",
+    "interrupted": "interrupted",
+    "stopped": "stopped",
+}
+
+
+def visible(text: str) -> str:
+    """Return the text without anything that a terminal would obey: only newline and tab stay of the controls."""
+    return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))
+
+
+def flat(text: str) -> str:
+    """Return the text on one line, without anything that a terminal would obey."""
+    return " ".join(visible(text).split())
+
+
+# --- the trace -------------------------------------------------------------------------------------------------
+
+
+def call_line(line: TraceLine, *, width: int, is_ascii: bool = False) -> str:
+    """Return an ended call on one line of at most about `width` columns: the arguments are cut to what is left."""
+    good, bad, ellipsis = ("+", "x", "...") if is_ascii else ("✓", "✗", "…")
+    sign = good if line.state == "ok" else bad
+    start = f"  {sign} {_name(line)}"
+    end = "  ".join(filter(None, [f"{line.seconds:.1f} s", _ENDINGS.get(line.state, "")]))
+    room = max(12, width - len(start) - len(end) - 4)
+    arguments = _arguments(line.arguments)
+    if len(arguments) > room:
+        arguments = arguments[: room - len(ellipsis)] + ellipsis
+    return "  ".join(filter(None, [start, arguments, end]))
+
+
+def call_details(line: TraceLine) -> str:
+    """Return the call's exact arguments and its result, indented under its line."""
+    return "\n".join([_indented("arguments", line.arguments), _indented("result", line.result)])
+
+
+def attachment_lines(line: TraceLine) -> str:
+    """Return the names of the files that came with the result, one a line."""
+    return "\n".join(f"      file: {flat(name)}" for name in line.attachments)
+
+
+def _name(line: TraceLine) -> str:
+    return flat(f"{line.server}.{line.tool}" if line.server else line.tool)
+
+
+def _arguments(arguments: str) -> str:
+    """Return the JSON object as `name=value, ...`; text that is none is shown as it is."""
+    try:
+        values: Any = json.loads(arguments)
+    except ValueError:
+        return flat(arguments)
+    if not isinstance(values, dict):
+        return flat(arguments)
+    pairs = cast("dict[str, Any]", values).items()
+    return flat(", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in pairs))
+
+
+def _indented(label: str, text: str) -> str:
+    lines = visible(text).splitlines() or ["(empty)"]
+    return "\n".join([f"      {label}: {lines[0]}", *(f"        {line}" for line in lines[1:])])
+
+
+# --- words -----------------------------------------------------------------------------------------------------
+
+
+def status(view: TurnView | None, *, elapsed_s: float) -> str:
+    """Return what the turn is doing, on one line."""
+    return f"{_doing(view)} ({elapsed_s:.0f} s)"
+
+
+def _doing(view: TurnView | None) -> str:
+    if view is None:
+        return "thinking"
+    if view.notice:
+        return flat(view.notice)
+    running = [_name(line) for line in view.trace if line.state in ("asked", "running")]
+    if running:
+        return f"running {', '.join(running)}"
+    return "answering" if view.text.strip() else "thinking"
+
+
+def numbered(choices: Sequence[Example]) -> str:
+    """Return the choices as a numbered list, with what each would send."""
+    lines = (f"  {number}. {flat(choice.text)}" for number, choice in enumerate(choices, start=1))
+    return "\n".join([*lines, "", "Type a number to run that example."])
+
+
+def unknown_command(name: str, nearest: str | None) -> str:
+    """Return the answer to a command that there is not."""
+    hint = f" Did you mean /{nearest}?" if nearest else ""
+    return f"There is no command /{flat(name)}.{hint} /help shows them all."
+
+
+# --- Markdown --------------------------------------------------------------------------------------------------
+
+
+def markdown(text: str) -> Markdown:
+    """Return the Markdown as rich draws it, with three differences.
+
+    HTML stays visible as text (rich drops it), a single line break stays one (as in a chat), and a link shows where
+    it leads instead of hiding it behind a terminal hyperlink.
+    """
+    from markdown_it import MarkdownIt  # rich's own parser
+    from rich.markdown import Markdown
+
+    drawn = Markdown("", hyperlinks=False)
+    parser = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
+    drawn.parsed = parser.parse(visible(text))
+    for block in drawn.parsed:
+        for token in block.children or ():
+            token.type = "hardbreak" if token.type == "softbreak" else token.type
+    return drawn
+
+
+def live_text(text: str, *, max_lines: int) -> RenderableType:
+    """Return the end of an answer that is still growing, at most `max_lines` high."""
+    return _Tail(markdown(_last_lines(text)), max_lines=max_lines)
+
+
+def _last_lines(text: str) -> str:
+    if len(text) <= LIVE_CHARS:
+        return text
+    return text[-LIVE_CHARS:].partition("\n")[2] or text[-LIVE_CHARS:]
+
+
+class _Tail:
+    """The last lines of a renderable: a live region must not be higher than the terminal."""
+
+    def __init__(self, whole: RenderableType, *, max_lines: int) -> None:
+        self._whole = whole
+        self._max_lines = max_lines
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.segment import Segment
+
+        lines = console.render_lines(self._whole, options, pad=False)
+        for line in lines[-self._max_lines :]:
+            yield from line
+            yield Segment.line()

@@ -1,0 +1,171 @@
+"""A terminal held for one chat: what is typed, what is drawn, and which keys interrupt."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import create_app_session, in_terminal
+from prompt_toolkit.application.current import set_app
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.input import create_input
+from prompt_toolkit.output import create_output
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.padding import Padding
+from rich.spinner import Spinner
+from rich.text import Text
+
+from adapters.console import render
+from adapters.console.keys import quiet_keys
+from adapters.console.parse import EXIT
+from adapters.console.plain import speaks_unicode, tolerate_any_text
+from bot.commands import COMMANDS
+from bot.ports import CommandAnswer, TraceLine, TurnView
+
+REFRESHES_PER_SECOND = 8  # of the live region; what changes in between is drawn once
+MENU_LINES = 5  # kept free below the prompt for completions
+RESERVED_LINES = 4  # of the terminal's height that streamed text leaves free
+
+
+class _Interrupted(Exception):  # noqa: N818  (a key, no error)
+    """Ctrl-C at the prompt."""
+
+
+class Terminal:
+    """Reads lines and draws turns; made by `open_terminal`."""
+
+    def __init__(self, prompt: PromptSession[str], console: Console, *, is_ascii: bool, shows_details: bool) -> None:
+        self._prompt = prompt
+        self._console = console
+        self._shows_details = shows_details
+        self._is_ascii = is_ascii
+        self._live: Live | None = None
+        self._spinner = Spinner("line" if self._is_ascii else "dots", style="cyan")
+        self._view: TurnView | None = None
+        self._since = 0.0
+        self._notice = ""
+
+    async def read(self) -> str | None:
+        """Return the next line (several when they were pasted); None: Ctrl-D, or Ctrl-C twice."""
+        was_interrupted = False
+        while True:
+            try:
+                return await self._prompt.prompt_async("> ")
+            except EOFError:
+                return None
+            except _Interrupted:
+                if not self._prompt.default_buffer.text:
+                    if was_interrupted:
+                        return None
+                    self.say("Ctrl-C again, Ctrl-D or /exit leaves.")
+                was_interrupted = True
+
+    @contextmanager
+    def following(self) -> Generator[None]:
+        """Draw the newest view of a turn until the block or the turn's answer ends it."""
+        self._view, self._since, self._notice = None, time.monotonic(), ""
+        with Live(
+            console=self._console,
+            get_renderable=self._draw,
+            transient=True,
+            refresh_per_second=REFRESHES_PER_SECOND,
+        ) as self._live:
+            yield
+
+    def progress(self, view: TurnView) -> None:
+        """Let the next refresh draw this view."""
+        self._view = view
+        if view.notice and view.notice != self._notice and self._console.is_dumb_terminal:
+            self.say(view.notice)  # nothing can be drawn anew there
+        self._notice = view.notice
+
+    def say(self, sentence: str) -> None:
+        """Print a sentence of the program, apart from what the model says."""
+        self._console.print(Text(render.visible(sentence), style="dim"))
+
+    def call_ended(self, line: TraceLine) -> None:
+        """Print the call under the question."""
+        text = render.call_line(line, width=self._console.width, is_ascii=self._is_ascii)
+        self._console.print(Text(text, style="dim" if line.state == "ok" else "yellow"))
+        if self._shows_details:
+            self._console.print(Text(render.call_details(line), style="dim"))
+        if line.attachments:
+            self._console.print(Text(render.attachment_lines(line), style="dim"))
+
+    async def answer(self, text: str, *, is_late: bool) -> None:
+        """Print the answer; while a line is being typed, above it."""
+        if self._live and not is_late:
+            self._live.stop()
+        with set_app(self._prompt.app):
+            async with in_terminal():
+                if is_late:
+                    self.say("Answer to an earlier question:")
+                self._print(render.markdown(text))
+
+    def command_answer(self, answer: CommandAnswer) -> None:
+        """Print what a command answered."""
+        self._print(render.markdown(answer.text))
+        if answer.choices:
+            self._console.print(Text(render.numbered(answer.choices)))
+
+    def _print(self, answer: RenderableType) -> None:
+        self._console.print(Padding(answer, (1, 0)))
+
+    def _draw(self) -> RenderableType:
+        self._spinner.text = Text(render.status(self._view, elapsed_s=time.monotonic() - self._since), style="dim")
+        if self._view is None or not self._view.text.strip():
+            return self._spinner
+        max_lines = max(1, self._console.height - RESERVED_LINES)
+        return Group(render.live_text(self._view.text, max_lines=max_lines), self._spinner)
+
+
+@contextmanager
+def open_terminal(
+    *, stdin: TextIO, stdout: TextIO, history_file: Path | None, shows_details: bool
+) -> Generator[Terminal]:
+    """Hold the terminal of these streams; its modes are put back at the end."""
+    tolerate_any_text(stdout)
+    with (
+        quiet_keys(stdin),
+        create_app_session(input=create_input(stdin), output=create_output(stdout)),
+    ):
+        prompt: PromptSession[str] = PromptSession(
+            completer=_Slashes(),
+            history=_open_history(history_file),
+            interrupt_exception=_Interrupted,
+            reserve_space_for_menu=MENU_LINES,
+        )
+        console = Console(file=stdout, highlight=False)
+        yield Terminal(prompt, console, is_ascii=not speaks_unicode(stdout), shows_details=shows_details)
+
+
+class _Slashes(Completer):
+    """Completes a command at the start of the line."""
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        before = document.text_before_cursor
+        if not re.fullmatch(r"/\w*", before):
+            return
+        for name, _, description in (*COMMANDS, (EXIT, "", "leave")):
+            if name.startswith(before[1:].lower()):
+                yield Completion(f"/{name}", start_position=-len(before), display_meta=description)
+
+
+def _open_history(file: Path | None) -> History:
+    """Return the lines of earlier chats; they are kept in memory alone where the file cannot be written."""
+    if file is None:
+        return InMemoryHistory()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+    except OSError:
+        return InMemoryHistory()
+    return FileHistory(str(file))

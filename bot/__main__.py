@@ -1,0 +1,188 @@
+"""The command line: `toolbridge`, also `python -m bot`. Each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from bot.errors import BotError, SettingsError
+
+if TYPE_CHECKING:
+    from bot.settings import Settings
+
+OK, FAILED, BAD_USAGE = 0, 1, 2
+INTERRUPTED = 128 + signal.SIGINT  # what a shell reports for Ctrl-C
+
+Command = Callable[[argparse.Namespace], Coroutine[object, object, int]]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 1 failed, 2 bad usage or settings."""
+    arguments = _parser().parse_args(argv)
+    command: Command = arguments.command
+    try:
+        return asyncio.run(_until_terminated(command(arguments)))
+    except SettingsError as error:
+        _complain(error)
+        return BAD_USAGE
+    except BotError as error:
+        _complain(error)
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _complain(error: BotError) -> None:
+    print(f"toolbridge: {error}", file=sys.stderr)
+
+
+async def _until_terminated(work: Coroutine[object, object, int]) -> int:
+    """Return what the command returns; SIGTERM cancels it, so that everything it opened is closed."""
+    task = asyncio.create_task(work)
+    with suppress(NotImplementedError):  # Windows has no signal handlers on its event loop
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await asyncio.wait([task])
+    return 128 + signal.SIGTERM if task.cancelled() else task.result()
+
+
+# --- the commands ---
+
+
+async def _chat(arguments: argparse.Namespace) -> int:
+    from adapters.console.adapter import ConsoleAdapter
+    from bot.app import describe_model, open_app
+
+    settings = _settings(arguments, logs_to_file=True)
+    adapter = ConsoleAdapter(
+        arguments.conversation,
+        banner=f"{describe_model(settings)}\nConversation {arguments.conversation}. /help shows what can be done here.",
+        trace=settings.trace,
+        history_file=settings.toolbridge_home / "console-history",
+    )
+    question = arguments.message
+    if question is None and not sys.stdin.isatty():
+        question = sys.stdin.read()
+    async with open_app(settings, [adapter]) as app:
+        if question is not None:
+            return await adapter.ask_once(app.receive, question)
+        await adapter.run(app.receive)
+        return OK
+
+
+async def _run(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if settings.provider == "rehearsal" and settings.model_provider != "rehearsal":
+        raise SettingsError(
+            "No model is configured, and `toolbridge run` does not serve a team with the rehearsal model unless asked "
+            "to. Set AZURE_OPENAI_* or OPENAI_* (see .env.example), or give --model rehearsal."
+        )
+    if settings.slack_bot_token or settings.discord_bot_token:
+        raise SettingsError("This version has no adapter for Slack or Discord yet. Use `toolbridge chat`.")
+    raise SettingsError(
+        "No chat platform is configured. Set SLACK_BOT_TOKEN and SLACK_APP_TOKEN for Slack, or DISCORD_BOT_TOKEN for "
+        "Discord; `toolbridge chat` needs neither."
+    )
+
+
+async def _doctor(arguments: argparse.Namespace) -> int:
+    from bot.doctor import Check, examine
+
+    checks: list[Check] = []
+    async for check in examine(lambda: _settings(arguments, logs_to_file=True)):
+        checks.append(check)
+        if not arguments.json:
+            cure = f" {check.cure}" if check.cure else ""
+            print(f"{check.state:6} {check.part}: {check.detail}{cure}", flush=True)
+    if arguments.json:
+        print(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
+    return FAILED if any(check.state == "failed" for check in checks) else OK
+
+
+async def _tools(arguments: argparse.Namespace) -> int:
+    from bot.commands import describe_tools
+    from bot.tools.config import load_servers
+    from bot.tools.toolset import Toolset
+
+    async with Toolset(load_servers(_settings(arguments, logs_to_file=True))) as tools:
+        print(await describe_tools(tools, arguments.word))
+    return OK
+
+
+async def _history(arguments: argparse.Namespace) -> int:
+    from bot.operations import conversation_lines, transcript_lines
+    from bot.stores.sqlite import open_store
+
+    async with open_store(_settings(arguments).database_file) as store:
+        if arguments.conversation is None:
+            lines = await conversation_lines(store, limit=arguments.limit)
+        else:
+            lines = await transcript_lines(store, arguments.conversation, limit=arguments.limit)
+    print("\n".join(lines))
+    return OK
+
+
+def _settings(arguments: argparse.Namespace, *, logs_to_file: bool = False) -> Settings:
+    from bot.settings import load_settings
+    from bot.telemetry import configure_logs
+
+    settings = load_settings(model_provider=getattr(arguments, "model", None))
+    _ = settings.provider  # a model that is only half set up is said before anything starts
+    file = settings.toolbridge_home / "logs" / "toolbridge.log" if logs_to_file else None
+    configure_logs(log_format=settings.log_format, level=settings.log_level, file=file)
+    return settings
+
+
+# --- its arguments ---
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="toolbridge",
+        description="Your team's own tools (any MCP server) in its own chat, on its own model.",
+        epilog="Settings come from the environment and .env; .env.example lists them all.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    chat = commands.add_parser("chat", help="chat in the terminal, or ask one question with -m")
+    chat.add_argument("-m", "--message", metavar="TEXT", help="ask this, print the answer and leave")
+    chat.add_argument("--conversation", metavar="NAME", default="main", help="which conversation to go on with (main)")
+    _add_model(chat)
+    chat.set_defaults(command=_chat)
+
+    run = commands.add_parser("run", help="serve every chat platform whose tokens are set")
+    _add_model(run)
+    run.set_defaults(command=_run)
+
+    doctor = commands.add_parser("doctor", help="check settings, database, model and tool servers")
+    doctor.add_argument("--json", action="store_true", help="print the checks as JSON")
+    _add_model(doctor)
+    doctor.set_defaults(command=_doctor)
+
+    tools = commands.add_parser("tools", help="list the tool servers and their tools")
+    tools.add_argument("word", nargs="?", default="", help="only tools that contain this word")
+    tools.set_defaults(command=_tools)
+
+    history = commands.add_parser("history", help="list the conversations, or print one of them")
+    history.add_argument("conversation", nargs="?", help="a key from the list, or the name of a terminal conversation")
+    history.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (50)")
+    history.set_defaults(command=_history)
+    return parser
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        choices=("azure", "openai", "rehearsal"),
+        help="which of the configured models answers; rehearsal is the built-in one, which is no AI",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

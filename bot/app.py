@@ -1,0 +1,118 @@
+"""The composition root: opens every part, puts them together, and closes them in reverse."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from bot.access import Admission
+from bot.commands import Commands
+from bot.context import SYSTEM_PROMPT, Window
+from bot.errors import SettingsError
+from bot.inbox import Inbox
+from bot.models.opening import open_model
+from bot.ports import Adapter, Model, Receive, Store
+from bot.runner import Limits, Runner
+from bot.settings import Settings
+from bot.stores.sqlite import open_store
+from bot.tokens import open_counter
+from bot.tools.config import load_servers
+from bot.tools.toolset import Toolset
+from bot.worker import new_worker_id
+
+REHEARSAL = (
+    "No model is configured: the built-in rehearsal model answers. It is not an AI: it follows fixed rules to try "
+    "the tools out. The README says how to connect a real model."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """The running product, as its adapters and the command line see it."""
+
+    receive: Receive
+    store: Store
+    model: Model
+    tools: Toolset
+
+
+@asynccontextmanager
+async def open_app(settings: Settings, adapters: Sequence[Adapter]) -> AsyncGenerator[App]:
+    """Open everything and work on turns while the context is open.
+
+    Raises:
+        SettingsError: A setting is wrong; nothing was started.
+        StoreError: The database cannot be used.
+    """
+    system_prompt = read_system_prompt(settings)
+    servers = load_servers(settings)
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(settings.database_file))
+        model = await stack.enter_async_context(open_configured_model(settings))
+        tools = await stack.enter_async_context(Toolset(servers))
+        tools.warm_up()
+        runner = Runner(
+            worker=new_worker_id(),
+            store=store,
+            model=model,
+            tools=tools,
+            adapters=adapters,
+            window=Window(
+                max_messages=settings.max_conversation_length,
+                max_tokens=settings.model_context_tokens,
+                count=open_counter(model.name),
+            ),
+            system_prompt=system_prompt,
+            limits=Limits(max_tool_rounds=settings.max_tool_rounds, turn_timeout_s=settings.turn_timeout_s),
+        )
+        commands = Commands(
+            store=store, tools=tools, model_name=model.name, about=describe_model(settings), stop=runner.stop
+        )
+        inbox = Inbox(
+            worker=runner.worker,
+            store=store,
+            admission=Admission(
+                max_input_chars=settings.max_input_chars, requests_per_minute=settings.requests_per_minute
+            ),
+            command=commands.answer,
+            wake=runner.wake,
+        )
+        await stack.enter_async_context(runner.working())
+        yield App(receive=inbox.receive, store=store, model=model, tools=tools)
+
+
+@asynccontextmanager
+async def open_configured_model(settings: Settings) -> AsyncGenerator[Model]:
+    """Open the model that the settings name; the rehearsal model comes with its own server on loopback."""
+    async with AsyncExitStack() as stack:
+        rehearsal_url: str | None = None
+        if settings.provider == "rehearsal":
+            from bot.models.rehearsal_server import serve_rehearsal  # a web server that other models do not need
+
+            rehearsal_url = await stack.enter_async_context(serve_rehearsal())
+        yield await stack.enter_async_context(open_model(settings, rehearsal_url=rehearsal_url))
+
+
+def describe_model(settings: Settings) -> str:
+    """Return one sentence that says which model answers."""
+    match settings.provider:
+        case "rehearsal":
+            return REHEARSAL
+        case "azure":
+            return f"Answers come from the Azure OpenAI deployment {settings.azure_openai_deployment}."
+        case "openai":
+            return f"Answers come from the model {settings.openai_model}."
+
+
+def read_system_prompt(settings: Settings) -> str:
+    """Return the operator's system prompt, or the built-in one. Raises SettingsError when the file cannot be read."""
+    path = settings.system_prompt_file
+    if path is None:
+        return SYSTEM_PROMPT
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"SYSTEM_PROMPT_FILE {path} cannot be read as UTF-8 text. Correct the path or unset it."
+        ) from error

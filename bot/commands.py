@@ -1,0 +1,234 @@
+"""The bot's commands: one answer each, in the same Markdown for every platform."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from bot.events import CommandInvoked, ConversationKey
+from bot.messages import AssistantMessage, ToolMessage, ToolSpec, Usage, UserMessage
+from bot.ports import CommandAnswer, HistoryEntry, ServerStatus, Store, Tools, UsageTotals
+
+HISTORY_LINES = 20
+HISTORY_ROWS = 10 * HISTORY_LINES  # more than are shown: tool calls and results take rows, but no lines of their own
+LINE_CHARS = 160
+
+Stop = Callable[[ConversationKey], Awaitable[bool]]  # stops the running turn; False: nothing was running
+
+
+class Command(NamedTuple):
+    """A command as people see it; `argument` is a hint such as `[WORD]`, empty where it takes none."""
+
+    name: str
+    argument: str
+    description: str
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(name="tools", argument="[WORD]", description="show the tools I can use, or those that match a word"),
+    Command(name="history", argument="", description="show the last messages of this conversation"),
+    Command(name="clear", argument="", description="forget this conversation's messages; its files stay"),
+    Command(name="examples", argument="", description="show examples to try"),
+    Command(name="stop", argument="", description="stop the answer that is being worked on"),
+    Command(name="usage", argument="", description="show turns and tokens used"),
+    Command(name="help", argument="", description="show what I am and what I can do"),
+)
+
+
+def nearest_command(name: str, *, among: Iterable[str]) -> str | None:
+    """Return the command name that `name` was probably meant to be."""
+    names = list(among)
+    begun = [known for known in names if known.startswith(name.lower())]
+    return next(iter(begun or difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)), None)
+
+
+class Commands:
+    """Answers every command of every platform.
+
+    `about` says which model answers, `limits` are sentences on what a conversation may hold; both are shown by `help`.
+    """
+
+    def __init__(
+        self, *, store: Store, tools: Tools, model_name: str, about: str, stop: Stop, limits: Sequence[str] = ()
+    ) -> None:
+        self._store = store
+        self._tools = tools
+        self._model_name = model_name
+        self._about = about
+        self._stop = stop
+        self._limits = limits
+
+    async def answer(self, event: CommandInvoked) -> CommandAnswer:
+        """Return the answer for whoever asked; an unknown command is answered with the nearest one."""
+        match event.name:
+            case "tools":
+                return CommandAnswer(text=await describe_tools(self._tools, event.argument))
+            case "history":
+                return await self._answer_history(event.conversation)
+            case "clear":
+                return await self._answer_clear(event.conversation)
+            case "examples":
+                return await self._answer_examples()
+            case "stop":
+                return await self._answer_stop(event.conversation)
+            case "usage":
+                return await self._answer_usage(event.conversation)
+            case "help":
+                return self._answer_help()
+            case unknown:
+                return _answer_unknown(unknown)
+
+    async def _answer_history(self, conversation: ConversationKey) -> CommandAnswer:
+        lines = _history_lines(await self._store.transcript(conversation, limit=HISTORY_ROWS))[-HISTORY_LINES:]
+        if not lines:
+            return CommandAnswer(text="This conversation has no messages yet.")
+        heading = f"**The last {_count(len(lines), 'message')}** (times in UTC)"
+        return CommandAnswer(text="\n".join([heading, "", *lines]))
+
+    async def _answer_clear(self, conversation: ConversationKey) -> CommandAnswer:
+        gone = await self._store.clear(conversation)
+        if not gone:
+            return CommandAnswer(text="There was nothing to forget. Saved files are kept.")
+        return CommandAnswer(text=f"{_count(gone, 'message')} of this conversation deleted. Saved files are kept.")
+
+    async def _answer_examples(self) -> CommandAnswer:
+        examples = tuple(await self._tools.examples())
+        if not examples:
+            return CommandAnswer(text="No tool server that can be reached offers examples.")
+        return CommandAnswer(text="**Examples to try**", choices=examples)
+
+    async def _answer_stop(self, conversation: ConversationKey) -> CommandAnswer:
+        was_running = await self._stop(conversation)
+        return CommandAnswer(text="Stopping." if was_running else "Nothing is running in this conversation.")
+
+    async def _answer_usage(self, conversation: ConversationKey) -> CommandAnswer:
+        here = await self._store.usage(conversation)
+        everywhere = await self._store.usage()
+        return CommandAnswer(
+            text=f"- **This conversation**: {_totals(here)}\n- **All conversations**: {_totals(everywhere)}"
+        )
+
+    def _answer_help(self) -> CommandAnswer:
+        intro = f"I answer questions with the tools of your team's MCP servers. Model: {_code(self._model_name)}."
+        limits = "\n".join(f"- {limit}" for limit in self._limits)
+        paragraphs = [
+            intro,
+            self._about,
+            f"**Commands** (write `/` before the name)\n\n{_command_list()}",
+            limits and f"**Limits**\n\n{limits}",
+        ]
+        return CommandAnswer(text="\n\n".join(paragraph for paragraph in paragraphs if paragraph))
+
+
+def _answer_unknown(name: str) -> CommandAnswer:
+    near = nearest_command(name, among=(command.name for command in COMMANDS))
+    hint = f" Did you mean {_code(near)}?" if near else ""
+    return CommandAnswer(text=f"There is no command {_code(name)}.{hint}\n\n{_command_list()}")
+
+
+def _command_list() -> str:
+    return "\n".join(f"- {_code(f'{item.name} {item.argument}')}: {item.description}" for item in COMMANDS)
+
+
+# --- tools -----------------------------------------------------------------------------------------------------
+
+
+async def describe_tools(tools: Tools, word: str = "") -> str:
+    """Return Markdown on the servers and their tools, or on those tools alone that match `word`."""
+    offer = await tools.offer()
+    wanted = [tool for tool in offer.tools if _matches(tool, word)]
+    if word.strip() and not wanted:
+        return f"No tool matches {_code(word)}. `tools` without a word shows all of them."
+    paragraphs = _server_paragraphs(tools.status(), wanted, show_all=not word.strip())
+    return "\n\n".join([*paragraphs, *map(_plain, offer.notes)]) or "No tool server is set up."
+
+
+def _matches(tool: ToolSpec, word: str) -> bool:
+    return word.strip().casefold() in f"{tool.server} {tool.name} {tool.tool} {tool.description}".casefold()
+
+
+def _server_paragraphs(statuses: Sequence[ServerStatus], tools: Sequence[ToolSpec], *, show_all: bool) -> Iterable[str]:
+    for server in dict.fromkeys([*(status.server for status in statuses), *(tool.server for tool in tools)]):
+        replicas = [status for status in statuses if status.server == server]
+        offered = [tool for tool in tools if tool.server == server]
+        if show_all or offered:
+            heading = f"**{_plain(server)}**: {'; '.join(map(_state, replicas)) or 'ready'}"
+            yield "\n".join([heading, "", *map(_tool_line, offered)]).rstrip()
+
+
+def _state(status: ServerStatus) -> str:
+    return f"{status.state} ({_plain(status.detail)})" if status.detail else status.state
+
+
+def _tool_line(tool: ToolSpec) -> str:
+    description = _plain(_first_sentence(tool.description))
+    return f"- {_code(tool.tool)}: {description}" if description else f"- {_code(tool.tool)}"
+
+
+def _first_sentence(description: str) -> str:
+    first_paragraph = description.strip().partition("\n\n")[0]
+    return re.split(r"(?<=[.!?])\s", first_paragraph, maxsplit=1)[0]
+
+
+# --- history ---------------------------------------------------------------------------------------------------
+
+
+def _history_lines(entries: Sequence[HistoryEntry]) -> list[str]:
+    """Return a line for each question and each answer; what the bot said and used before its answer goes into it."""
+    lines: list[str] = []
+    said: list[str] = []
+    used: list[str] = []
+    for entry in entries:
+        match entry.message:
+            case UserMessage(text=text, speaker=speaker):
+                said, used = [], []
+                lines.append(_history_line(entry, speaker or "you", text))
+            case AssistantMessage(text=text, tool_calls=calls):
+                said.append(text)
+                used += [call.name for call in calls]
+                if not calls:
+                    lines.append(_history_line(entry, "bot", " ".join(said), used=used))
+            case ToolMessage():
+                pass  # its call is named in the answer's line
+    return lines
+
+
+def _history_line(entry: HistoryEntry, speaker: str, text: str, *, used: Sequence[str] = ()) -> str:
+    tools = f" (used {', '.join(map(_code, dict.fromkeys(used)))})" if used else ""
+    return f"- {entry.at:%Y-%m-%d %H:%M} **{_plain(speaker)}**{tools}: {_plain(text)}"
+
+
+# --- words -----------------------------------------------------------------------------------------------------
+
+
+def _totals(totals: UsageTotals) -> str:
+    usage = totals.usage
+    cached = f" ({_cached_share(usage):.0%} from the prompt cache)" if usage.input_tokens else ""
+    return (
+        f"{_count(totals.turns, 'turn')}, {usage.input_tokens:,} tokens in{cached}, {usage.output_tokens:,} tokens out"
+    )
+
+
+def _cached_share(usage: Usage) -> float:
+    return usage.cached_tokens / usage.input_tokens
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _plain(text: str) -> str:
+    """Return untrusted text as one short line in which no character means anything in Markdown."""
+    return re.sub(r"([\\`*_~\[\]<>|#&])", r"\\\1", _flat(text))
+
+
+def _code(text: str) -> str:
+    """Return untrusted text as inline code on one short line."""
+    return f"`{_flat(text).replace('`', chr(39)) or ' '}`"
+
+
+def _flat(text: str) -> str:
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return line if len(line) <= LINE_CHARS else f"{line[: LINE_CHARS - 1]}…"

@@ -1,0 +1,112 @@
+"""The doctor: checks each part that is configured, one line each, with the cure for what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from bot.app import describe_model, open_configured_model, read_system_prompt
+from bot.errors import BotError
+from bot.messages import UserMessage
+from bot.ports import ModelRequest, ServerStatus
+from bot.settings import Settings
+from bot.stores.sqlite import open_store
+from bot.tools.config import load_servers
+from bot.tools.toolset import Toolset
+
+MODEL_WAIT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One line of the doctor: what was looked at, how it is, and what to do about it."""
+
+    part: str
+    state: Literal["ok", "off", "failed"]
+    detail: str
+    cure: str = ""
+
+
+async def examine(load_settings: Callable[[], Settings]) -> AsyncIterator[Check]:
+    """Yield the checks one by one, as they end; without valid settings the first is the last."""
+    try:
+        settings = load_settings()
+        yield Check(part="settings", state="ok", detail=describe_model(settings))
+    except BotError as error:
+        yield _failed("settings", error)
+        return
+    yield await _check_store(settings)
+    yield await _check_model(settings)
+    for check in await _check_tools(settings):
+        yield check
+    for part, token in (("slack", settings.slack_bot_token), ("discord", settings.discord_bot_token)):
+        yield _check_platform(part, is_set=token is not None)
+
+
+async def _check_store(settings: Settings) -> Check:
+    try:
+        async with open_store(settings.database_file) as store:
+            totals = await store.usage()
+    except BotError as error:
+        return _failed("store", error)
+    return Check(part="store", state="ok", detail=f"{settings.database_file}, {totals.turns} turns")
+
+
+async def _check_model(settings: Settings) -> Check:
+    request = ModelRequest(
+        system=read_system_prompt(settings), messages=(UserMessage(text="Please answer with the word OK."),)
+    )
+    started = asyncio.get_running_loop().time()
+    try:
+        async with open_configured_model(settings) as model:
+            await model.complete(request, deadline=started + MODEL_WAIT_S, progress=lambda _: None)
+            seconds = asyncio.get_running_loop().time() - started
+            return Check(part="model", state="ok", detail=f"{model.name} answered after {seconds:.1f} s")
+    except BotError as error:
+        return _failed("model", error)
+
+
+async def _check_tools(settings: Settings) -> list[Check]:
+    try:
+        servers = load_servers(settings)
+    except BotError as error:
+        return [_failed("tools", error)]
+    async with Toolset(servers) as tools:
+        offer = await tools.offer()
+        checks = [_check_server(status) for status in tools.status()]
+    return checks + [
+        Check(part="tools", state="failed", detail=note) for note in offer.notes if not _is_said(note, checks)
+    ]
+
+
+def _is_said(note: str, checks: list[Check]) -> bool:
+    return any(check.state == "failed" and check.part.removeprefix("tools ") in note for check in checks)
+
+
+def _check_server(status: ServerStatus) -> Check:
+    part = f"tools {status.server}"
+    if status.state == "ready":
+        return Check(part=part, state="ok", detail=f"{status.tool_count} tools, {status.replica}")
+    return Check(
+        part=part,
+        state="failed",
+        detail=f"{status.state}, {status.replica}: {status.detail}",
+        cure="Start that server, or correct its entry in mcp.json or MCP_SERVER_URL.",
+    )
+
+
+def _check_platform(part: str, *, is_set: bool) -> Check:
+    if is_set:
+        return Check(
+            part=part,
+            state="failed",
+            detail="its token is set, but this version has no adapter for it",
+            cure="Unset it.",
+        )
+    return Check(part=part, state="off", detail="no token is set")
+
+
+def _failed(part: str, error: BotError) -> Check:
+    return Check(part=part, state="failed", detail=str(error))

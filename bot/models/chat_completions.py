@@ -1,0 +1,235 @@
+"""Chat Completions: what Azure, OpenAI, Ollama, llama.cpp, vLLM and most others speak."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, cast
+
+from openai import AsyncAPIResponse, AsyncOpenAI
+
+from bot.messages import AssistantMessage, Message, ModelAnswer, ToolCall, ToolMessage, ToolSpec, Usage, UserMessage
+from bot.models.endpoint import mend
+from bot.models.faults import RefusedError, content_filter_error, refusal_in
+from bot.ports import ModelRequest
+
+_MAX_SPEAKER_CHARS = 80
+_FOREIGN_CHARS = re.compile(r"[^a-zA-Z0-9_-]")
+
+
+class ChatCompletions:
+    """The dialect of `/chat/completions`."""
+
+    def __init__(self, client: AsyncOpenAI, *, model: str, knows_cache_key: bool, reasoning_effort: str | None) -> None:
+        self._client = client
+        self._model = model
+        self._knows_cache_key = knows_cache_key
+        self._reasoning_effort = reasoning_effort
+
+    @property
+    def concessions(self) -> Mapping[str, Any]:
+        """Azure refuses the first two for some models and API versions; gpt-5.4 and later refuse tools with effort."""
+        concessions: dict[str, Any] = {"prompt_cache_key": None, "stream_options": None}
+        return concessions if self._reasoning_effort else concessions | {"reasoning_effort": "none"}
+
+    def body(self, request: ModelRequest) -> dict[str, Any]:
+        """Return the request's JSON body."""
+        body: dict[str, Any] = {
+            "model": self._model,
+            "messages": render_messages(request),
+            "stream_options": {"include_usage": True},
+        }
+        if request.tools:
+            body["tools"] = [_render_tool(tool) for tool in request.tools]
+            if not request.may_call_tools:
+                body["tool_choice"] = "none"
+        if self._reasoning_effort:
+            body["reasoning_effort"] = self._reasoning_effort
+        if self._knows_cache_key and request.cache_key:
+            body["prompt_cache_key"] = request.cache_key
+        return body
+
+    def send(self, body: Mapping[str, Any]) -> AbstractAsyncContextManager[AsyncAPIResponse[Any]]:
+        """Send the body through the SDK."""
+        # As extra_body it is sent as it is; as arguments the SDK would walk all of it (20 ms for a long conversation).
+        return self._client.chat.completions.with_streaming_response.create(
+            model=self._model, messages=(), stream=True, extra_body=body
+        )
+
+    def fold(self) -> ChatFold:
+        """Return an empty fold."""
+        return ChatFold()
+
+
+def render_messages(request: ModelRequest) -> list[dict[str, Any]]:
+    """Return the messages as Chat Completions takes them, the system's first."""
+    system = [{"role": "system", "content": mend(request.system)}] if request.system else []
+    return [*system, *(_render(message) for message in request.messages)]
+
+
+def render_question(message: UserMessage) -> str:
+    """Return the question, with its speaker's name in front where several people talk."""
+    if message.speaker is None:
+        return mend(message.text)
+    name = " ".join(message.speaker.translate({ord(char): " " for char in "[]"}).split())
+    return mend(f"[{name[:_MAX_SPEAKER_CHARS] or 'someone'}] {message.text}")
+
+
+def _render(message: Message) -> dict[str, Any]:
+    match message:
+        case UserMessage():
+            return {"role": "user", "content": render_question(message)}
+        case ToolMessage():
+            return {"role": "tool", "tool_call_id": message.call_id, "content": mend(message.text)}
+        case AssistantMessage(tool_calls=()):
+            return {"role": "assistant", "content": mend(message.text)}
+        case AssistantMessage():
+            calls = [_render_call(call) for call in message.tool_calls]
+            return {"role": "assistant", "content": mend(message.text) or None, "tool_calls": calls}
+
+
+def _render_call(call: ToolCall) -> dict[str, Any]:
+    function = {"name": sound_name(call.name), "arguments": _sound_arguments(call.arguments)}
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def sound_name(name: str) -> str:
+    """Return the name in the characters that endpoints accept back, whatever the model invented."""
+    return _FOREIGN_CHARS.sub("_", name)[:64] or "unnamed"
+
+
+def _sound_arguments(arguments: str) -> str:
+    """Return the arguments as a JSON object: llama.cpp and vLLM parse them again and fail on anything else."""
+    try:
+        is_object = isinstance(json.loads(arguments or "null"), dict)
+    except (ValueError, RecursionError):
+        is_object = False
+    if is_object:
+        return mend(arguments)
+    return json.dumps({"malformed_arguments": arguments}) if arguments.strip() else "{}"
+
+
+def _render_tool(tool: ToolSpec) -> dict[str, Any]:
+    function = {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
+    return {"type": "function", "function": function}
+
+
+# --- the answer --------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class _CallDraft:
+    """A tool call as far as it has arrived."""
+
+    id: str
+    name: str = ""
+    arguments: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        try:
+            json.loads(self.arguments)
+        except (ValueError, RecursionError):
+            return False
+        return True
+
+
+class ChatFold:
+    """What the chunks of one answer add up to."""
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._calls: list[_CallDraft] = []
+        self._at_index: dict[int, _CallDraft] = {}
+        self._usage = Usage()
+        self._finish_reason = ""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether text or a tool call has arrived."""
+        return bool(self._text or self._calls)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether a finish reason has arrived: without one the answer was cut, even where the stream ends cleanly."""
+        return bool(self._finish_reason)
+
+    def add(self, event: dict[str, Any]) -> str:
+        """Take a chunk in and return its text. Chunks without choices, as Azure sends them first, are fine."""
+        if error := event.get("error"):
+            raise RefusedError(refusal_in(error))
+        if usage := event.get("usage"):
+            self._usage = read_usage(usage, names=("prompt_tokens", "completion_tokens"))
+        return "".join([self._add_choice(choice) for choice in event.get("choices") or ()])
+
+    def answer(self) -> ModelAnswer:
+        """Return the whole answer."""
+        calls = give_unique_ids([ToolCall(id=c.id, name=c.name, arguments=mend(c.arguments)) for c in self._calls])
+        message = AssistantMessage(text="".join(self._text), tool_calls=tuple(calls))
+        return ModelAnswer(message=message, usage=self._usage, is_cut=self._finish_reason == "length")
+
+    def _add_choice(self, choice: dict[str, Any]) -> str:
+        delta: dict[str, Any] = choice.get("delta") or {}
+        for call in delta.get("tool_calls") or ():
+            self._add_call(call)
+        text = "".join([mend(part) for part in (delta.get("content"), delta.get("refusal")) if isinstance(part, str)])
+        if text:
+            self._text.append(text)
+        self._finish_reason = choice.get("finish_reason") or self._finish_reason
+        if self._finish_reason == "content_filter":
+            raise content_filter_error()
+        return text
+
+    def _add_call(self, delta: dict[str, Any]) -> None:
+        function: dict[str, Any] = delta.get("function") or {}
+        call_id, name = str(delta.get("id") or ""), str(function.get("name") or "")
+        draft = self._draft_of(delta.get("index"), call_id=call_id, name=name)
+        draft.id = draft.id or call_id
+        draft.name = draft.name or name
+        arguments = function.get("arguments") or ""
+        draft.arguments += arguments if isinstance(arguments, str) else json.dumps(arguments)
+
+    def _draft_of(self, index: int | None, *, call_id: str, name: str) -> _CallDraft:
+        """Return the call that a delta goes on with, or a new one.
+
+        Some servers give all calls one index, or none, some give each delta a new id. So a new call at a known index
+        shows by a name together with another id or, where ids are missing, after whole arguments.
+        """
+        last = self._calls[-1] if self._calls else None
+        draft = last if index is None else self._at_index.get(index)
+        if draft is None or (name and _is_another(draft, call_id)):
+            draft = _CallDraft(id=call_id)
+            self._calls.append(draft)
+        if index is not None:
+            self._at_index[index] = draft
+        return draft
+
+
+def _is_another(draft: _CallDraft, call_id: str) -> bool:
+    return call_id != draft.id if call_id and draft.id else draft.is_whole
+
+
+def give_unique_ids(calls: Sequence[ToolCall]) -> list[ToolCall]:
+    """Return the calls with a new id for each that has none, or one that a call before it has."""
+    seen: set[str] = set()
+    unique: list[ToolCall] = []
+    for call in calls:
+        call_id = call.id if call.id and call.id not in seen else f"call_{uuid.uuid4().hex[:24]}"
+        seen.add(call_id)
+        unique.append(ToolCall(id=call_id, name=call.name, arguments=call.arguments))
+    return unique
+
+
+def read_usage(usage: Mapping[str, Any], *, names: tuple[str, str]) -> Usage:
+    """Return the token counts; `names` are what the API calls input and output."""
+    input_name, output_name = names
+    details = cast("Mapping[str, Any]", usage.get(f"{input_name}_details") or {})
+    return Usage(
+        input_tokens=usage.get(input_name) or 0,
+        cached_tokens=details.get("cached_tokens") or 0,
+        output_tokens=usage.get(output_name) or 0,
+    )

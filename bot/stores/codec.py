@@ -1,0 +1,16 @@
+"""The JSON in which events, steps, posts and messages are stored."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
+
+from bot.events import MessageReceived
+from bot.messages import Message
+from bot.ports import Post, Step
+
+events = TypeAdapter(MessageReceived)
+posts = TypeAdapter(Post)
+messages: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
+steps: TypeAdapter[Step] = TypeAdapter(Annotated[Step, Field(discriminator="kind")])

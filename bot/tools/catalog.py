@@ -1,0 +1,101 @@
+"""The tools of all servers under names that every model accepts, and the way back to server and tool."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
+
+from mcp import types
+from rapidfuzz import fuzz, process
+
+from bot.messages import ToolSpec
+from bot.ports import Offer
+from bot.tools.config import ServerConfig
+
+MAX_NAME_CHARS = 64  # of OpenAI's ^[a-zA-Z0-9_-]{1,64}$; MCP itself allows 128 and dots
+MAX_OFFERED = 128  # tools in one request to OpenAI
+_FORBIDDEN = re.compile(r"[^a-zA-Z0-9_-]")
+_NEAR_SCORE = 60  # of 100
+_NAMED_IN_NOTE = 10
+
+
+def tool_name(server: str, tool: str) -> str:
+    """Return the name under which a server's tool is offered; it depends on nothing else."""
+    whole = f"{server}__{tool}"
+    name = _FORBIDDEN.sub("_", whole)
+    if len(name) <= MAX_NAME_CHARS:
+        return name
+    digest = hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{name[: MAX_NAME_CHARS - len(digest) - 1]}_{digest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What one server said last that it can do."""
+
+    server: ServerConfig
+    tools: tuple[types.Tool, ...]
+
+
+class Catalog:
+    """All tools that were ever heard of, those of servers that are down among them."""
+
+    def __init__(self, listings: Sequence[Listing]) -> None:
+        self._specs: dict[str, ToolSpec] = {}
+        self._notes: list[str] = []
+        for spec in _specs(listings):
+            first = self._specs.setdefault(spec.name, spec)
+            if first is not spec:
+                self._notes.append(
+                    f"The tool {spec.tool!r} of server {spec.server!r} is not offered: its name {spec.name} is that of "
+                    f"{first.tool!r} of server {first.server!r}. Rename one server or deny one of the tools."
+                )
+
+    def find(self, name: str) -> ToolSpec | None:
+        """Return the tool of that namespaced name."""
+        return self._specs.get(name)
+
+    def nearest(self, name: str) -> list[str]:
+        """Return up to three names that `name` may have meant, the best first."""
+        own_names = {spec.name: spec.tool for spec in self._specs.values()}
+        tool = name.rpartition("__")[2]
+        found = process.extract(tool, own_names, scorer=fuzz.WRatio, limit=3, score_cutoff=_NEAR_SCORE)
+        return [near for _, _, near in found]
+
+    def offer(self, servers: Container[str], *, notes: Iterable[str] = ()) -> Offer:
+        """Return the tools of these servers, at most `MAX_OFFERED`, and what had to be left out."""
+        specs = [spec for spec in self._specs.values() if spec.server in servers]
+        left_out = [spec.name for spec in specs[MAX_OFFERED:]]
+        all_notes = [*self._notes, *notes]
+        if left_out:
+            more = ", ..." if len(left_out) > _NAMED_IN_NOTE else ""
+            all_notes.append(
+                f"{len(left_out)} tools are not offered, because a model takes at most {MAX_OFFERED}: "
+                f"{', '.join(left_out[:_NAMED_IN_NOTE])}{more}. Choose with allow patterns in mcp.json."
+            )
+        return Offer(tools=tuple(specs[:MAX_OFFERED]), notes=tuple(all_notes))
+
+
+def _specs(listings: Sequence[Listing]) -> Iterable[ToolSpec]:
+    """Yield all allowed tools: the servers in the order of the configuration, the tools of each by name."""
+    for listing in listings:
+        for tool in sorted(listing.tools, key=lambda tool: tool.name):
+            if listing.server.offers(tool.name):
+                yield _spec(listing.server, tool)
+
+
+def _spec(server: ServerConfig, tool: types.Tool) -> ToolSpec:
+    return ToolSpec(
+        name=tool_name(server.name, tool.name),
+        server=server.name,
+        tool=tool.name,
+        description=tool.description or tool.title or "",
+        parameters=tool.input_schema,
+        is_repeatable=server.repeats(tool.name) or (server.trusted and _hints_repeatable(tool.annotations)),
+    )
+
+
+def _hints_repeatable(hints: types.ToolAnnotations | None) -> bool:
+    return hints is not None and bool(hints.read_only_hint or hints.idempotent_hint)

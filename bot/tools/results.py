@@ -1,0 +1,79 @@
+"""MCP results as the model and the user get them: text, and bytes to show."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import mimetypes
+from pathlib import PurePosixPath
+from urllib.parse import unquote
+
+from mcp import types
+
+from bot.messages import Attachment, ToolResult
+
+NOTHING = "The tool returned nothing."
+
+
+def parse_result(call_id: str, result: types.CallToolResult) -> ToolResult:
+    """Return the result in our terms: the texts joined, bytes as attachments with a line in the text for each."""
+    lines: list[str] = []
+    attachments: list[Attachment] = []
+    for number, block in enumerate(result.content, start=1):
+        part = _parse_block(block, number=number)
+        if isinstance(part, Attachment):
+            attachments.append(part)
+            lines.append(f"[{part.mime_type}, {_size(len(part.data))}, shown to the user]")
+        else:
+            lines.append(part)
+    if result.structured_content is not None and not any(_is_text(block) for block in result.content):
+        lines.insert(0, json.dumps(result.structured_content, ensure_ascii=False, separators=(",", ":")))
+    return ToolResult(
+        call_id=call_id,
+        text="\n".join(line for line in lines if line) or NOTHING,
+        outcome="error" if result.is_error else "ok",
+        attachments=tuple(attachments),
+    )
+
+
+def _is_text(block: types.ContentBlock) -> bool:
+    return isinstance(block, types.EmbeddedResource) or (isinstance(block, types.TextContent) and bool(block.text))
+
+
+def _parse_block(block: types.ContentBlock, *, number: int) -> str | Attachment:
+    match block:
+        case types.TextContent():
+            return block.text
+        case types.ImageContent() | types.AudioContent():
+            suffix = mimetypes.guess_extension(block.mime_type) or ""
+            return _decode(block.data, mime_type=block.mime_type, name=f"{block.type}-{number}{suffix}")
+        case types.EmbeddedResource():
+            return _parse_resource(block.resource, number=number)
+        case types.ResourceLink():
+            about = f": {block.description}" if block.description else ""
+            return f"[resource {block.title or block.name} at {block.uri}{about}]"
+
+
+def _parse_resource(
+    resource: types.TextResourceContents | types.BlobResourceContents, *, number: int
+) -> str | Attachment:
+    if isinstance(resource, types.TextResourceContents):
+        return f"[resource {resource.uri}]\n{resource.text}"
+    mime_type = resource.mime_type or "application/octet-stream"
+    name = PurePosixPath(unquote(resource.uri.partition("?")[0])).name
+    return _decode(resource.blob, mime_type=mime_type, name=name or f"file-{number}")
+
+
+def _decode(data: str, *, mime_type: str, name: str) -> str | Attachment:
+    try:
+        decoded = base64.b64decode("".join(data.split()), validate=True)
+    except (binascii.Error, ValueError):
+        return f"[{mime_type}: the server sent it in invalid base64, so it cannot be shown]"
+    return Attachment(name=name, mime_type=mime_type, data=decoded)
+
+
+def _size(count: int) -> str:
+    if count < 1024:
+        return f"{count} bytes"
+    return f"{count / 1024:.0f} KB" if count < 1024**2 else f"{count / 1024**2:.1f} MB"

@@ -1,0 +1,158 @@
+"""All tool servers together: the Tools port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self, cast
+
+import structlog
+
+from bot.messages import ToolCall, ToolResult, ToolSpec
+from bot.ports import Example, Offer, ServerStatus
+from bot.tools.catalog import Catalog, Listing, tool_name
+from bot.tools.config import ServerConfig
+from bot.tools.results import parse_result
+from bot.tools.servers import CallError, LostError, Pulse, Server, Timing, UnsentError
+
+log = structlog.get_logger(__name__)
+
+
+class Toolset:
+    """The servers' connections live inside `async with`; each starts when it is first needed."""
+
+    def __init__(
+        self, servers: Sequence[ServerConfig], *, timing: Timing | None = None, offer_wait_s: float = 5.0
+    ) -> None:
+        timing = timing or Timing()
+        self._pulse = Pulse()
+        self._servers = {config.name: Server(config, timing=timing, pulse=self._pulse) for config in servers}
+        self._offer_wait_s = offer_wait_s
+        self._owners = asyncio.TaskGroup()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._context = contextvars.Context()
+        self._catalog = Catalog(())
+        self._cataloged: tuple[object, ...] = ()
+
+    async def __aenter__(self) -> Self:
+        await self._owners.__aenter__()
+        self._context = contextvars.copy_context()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for server in self._servers.values():
+            server.stop()
+        for task in self._tasks:
+            task.cancel()
+        await self._owners.__aexit__(None, None, None)  # waits until all processes are gone
+
+    def warm_up(self) -> None:
+        """Start all servers and return at once."""
+        if self._tasks:
+            return
+        for server in self._servers.values():
+            for replica in server.replicas:
+                # Not in the context of whoever happens to come first: its log fields are not the server's.
+                context = self._context.copy()
+                self._tasks.append(self._owners.create_task(replica.run(), name="tool-server", context=context))
+
+    async def offer(self) -> Offer:
+        """Return what can be called now; servers that start for the first time are waited for a few seconds."""
+        await self._reach()
+        offered = {name for name, server in self._servers.items() if server.is_offered}
+        notes = [
+            f"Server {name!r} is not ready: {server.reason}."
+            for name, server in self._servers.items()
+            if name not in offered
+        ]
+        return self._known().offer(offered, notes=notes)
+
+    async def call(self, call: ToolCall, *, conversation: str) -> ToolResult:
+        """Run one call; any failure but cancellation is a result that the model can read.
+
+        A call that broke off is sent once more by itself only where its tool is repeatable.
+        """
+        started_at = time.monotonic()
+        try:
+            result = await self._run(call, conversation=conversation)
+        except CallError as error:
+            result = ToolResult(call_id=call.id, text=str(error), outcome=error.outcome)
+        except Exception:  # one call is isolated from the others of its turn
+            log.exception("tool_call_failed", tool=call.name, call_id=call.id)
+            result = ToolResult(call_id=call.id, text="The bot itself failed at this call.", outcome="error")
+        return replace(result, seconds=time.monotonic() - started_at)
+
+    async def examples(self) -> Sequence[Example]:
+        """Return the prompts of all ready servers that need no arguments, in the order of the configuration."""
+        await self._reach()
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(server.examples()) for server in self._servers.values()]
+        return [example for task in asked for example in task.result()]
+
+    def status(self) -> Sequence[ServerStatus]:
+        """Return the state of every replica, in the order of the configuration."""
+        return [status for server in self._servers.values() for status in server.status()]
+
+    async def _reach(self) -> None:
+        self.warm_up()
+        servers = self._servers.values()
+        for server in servers:
+            server.hurry()
+        await self._pulse.wait_for(lambda: all(server.is_settled for server in servers), timeout_s=self._offer_wait_s)
+
+    def _known(self) -> Catalog:
+        listings = [Listing(server=server.config, tools=server.tools) for server in self._servers.values()]
+        known = tuple(listing.tools for listing in listings)
+        if known != self._cataloged:
+            self._catalog, self._cataloged = Catalog(listings), known
+        return self._catalog
+
+    async def _run(self, call: ToolCall, *, conversation: str) -> ToolResult:
+        spec = await self._find(call.name)
+        arguments = parse_arguments(call.arguments)
+        server = self._servers[spec.server]
+        try:
+            result = await server.call(spec.tool, arguments, conversation=conversation)
+        except LostError:
+            if not spec.is_repeatable:
+                raise
+            result = await server.call(spec.tool, arguments, conversation=conversation)
+        return parse_result(call.id, result)
+
+    async def _find(self, name: str) -> ToolSpec:
+        spec = self._known().find(name)
+        if spec is None:
+            await self._reach()
+            spec = self._known().find(name)
+        if spec is not None:
+            return spec
+        for server in self._servers.values():
+            if not server.is_offered and name.startswith(tool_name(server.config.name, "")):
+                raise UnsentError(f"The tool server {server.config.name!r} is not ready: {server.reason}.")
+        near = self._catalog.nearest(name)
+        hint = f"Did you mean {' or '.join(near)}?" if near else "Use only the tools that are offered."
+        raise CallError(f"There is no tool of the name {name!r}. {hint}")
+
+
+def parse_arguments(text: str) -> dict[str, Any]:
+    """Return the arguments that a model wrote; no text at all means none.
+
+    Raises:
+        CallError: It is not one JSON object, or it holds what JSON cannot carry; the model can correct it.
+    """
+    try:
+        arguments: object = json.loads(text) if text.strip() else {}
+        json.dumps(arguments, allow_nan=False, ensure_ascii=False).encode()  # NaN, infinity, half characters
+    except (ValueError, RecursionError) as error:
+        said = str(error) if isinstance(error, json.JSONDecodeError) else f"{type(error).__name__}"
+        raise CallError(f"The arguments are not valid JSON ({said}). Send one JSON object.") from None
+    if not isinstance(arguments, dict):
+        raise CallError(f"The arguments are a JSON {type(arguments).__name__}. Send one JSON object.")
+    return cast("dict[str, Any]", arguments)

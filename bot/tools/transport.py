@@ -1,0 +1,240 @@
+"""The way to one tool server: a child process or HTTP, made so that a fault stays with the request it hits."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import ssl
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from types import TracebackType
+from typing import Any, Literal, Self, TextIO
+
+import httpx2
+import structlog
+from httpx2 import USE_CLIENT_DEFAULT
+from mcp import MCPError, StdioServerParameters
+from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._stream_protocols import ReadStream, WriteStream
+from mcp.shared.message import SessionMessage
+from mcp.types import CONNECTION_CLOSED, INTERNAL_ERROR
+
+from bot.redaction import redact
+from bot.tools.config import HIDDEN, Command, Endpoint, Url
+
+log = structlog.get_logger(__name__)
+
+MAX_EVENT_BYTES = 32 * 1024 * 1024  # of one streamed answer; the SDK's own limit is 1 MiB
+_CONNECT_TIMEOUT_S = 10.0
+_FAREWELL_TIMEOUT_S = 1.0  # for telling a server that its session ends
+_MAX_LINE_CHARS = 500  # of a server's standard error
+_MARK = "toolbridge"  # in the data of an error that was made here: what became of the request
+
+Fate = Literal["unsent", "lost", "refused"]
+Streams = tuple[ReadStream[SessionMessage | Exception], WriteStream[SessionMessage]]
+
+_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+_GATEWAY_STATUS = (502, 503, 504)  # a proxy lost the server behind it
+
+
+def fate_of(error: MCPError) -> Fate:
+    """Return what became of a request that failed.
+
+    "unsent": it never reached the server; "lost": it may have run; "refused": the server answered with an error.
+    """
+    if error.code != CONNECTION_CLOSED:
+        return "refused"
+    return "unsent" if error.data == {_MARK: "unsent"} else "lost"
+
+
+class Link:
+    """What is known of one connection besides its messages."""
+
+    def __init__(self, endpoint: Endpoint, *, server: str, on_doubt: Callable[[], None]) -> None:
+        self._secrets = endpoint.secrets
+        self._log = log.bind(server=server)
+        self._on_doubt = on_doubt
+        self.has_ended = False
+        self.last_words = ""  # the last line of the process's standard error
+
+    def doubt(self) -> None:
+        """Say that the connection may be broken."""
+        self._on_doubt()
+
+    def end(self) -> None:
+        """Say that nothing more can arrive."""
+        self.has_ended = True
+        self._on_doubt()
+
+    def hide_secrets(self, text: str) -> str:
+        """Return the text without the endpoint's secrets."""
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, HIDDEN)
+        return redact(text)
+
+    @contextmanager
+    def stderr(self) -> Generator[TextIO]:
+        """Give a file for a process to write to; its lines go to the log at debug level.
+
+        The reading thread ends when the process and all that inherited the file have closed it.
+        """
+        read_end, write_end = os.pipe()
+        threading.Thread(target=self._drain, args=(read_end,), name="tool-server-stderr", daemon=True).start()
+        with os.fdopen(write_end, "w", encoding="utf-8") as file:
+            yield file
+
+    def _drain(self, read_end: int) -> None:
+        with os.fdopen(read_end, encoding="utf-8", errors="replace") as lines:
+            while line := lines.readline(_MAX_LINE_CHARS):
+                if text := self.hide_secrets(line.strip()):
+                    self.last_words = text
+                    self._log.debug("tool_server_stderr", line=text)
+
+
+@asynccontextmanager
+async def open_transport(endpoint: Endpoint, link: Link) -> AsyncGenerator[Streams]:
+    """Start or reach the server; `link` hears of faults. Raises OSError where its command cannot be started."""
+    if isinstance(endpoint, Command):
+        with link.stderr() as errlog:
+            async with stdio_client(_parameters(endpoint), errlog=errlog) as (read, write):
+                yield _WatchedStream(read, link), write
+    else:
+        async with (
+            _FaultBarrier(endpoint, link) as client,
+            streamable_http_client(endpoint.url, http_client=client, max_sse_event_size=MAX_EVENT_BYTES) as streams,
+        ):
+            yield streams
+
+
+def _parameters(command: Command) -> StdioServerParameters:
+    return StdioServerParameters(
+        command=command.program,
+        args=list(command.args),
+        env=dict(command.env),
+        cwd=command.cwd,
+        encoding_error_handler="replace",
+    )
+
+
+class _WatchedStream:
+    """The messages from a process; its end is told at once, not with the next request."""
+
+    def __init__(self, stream: ReadStream[SessionMessage | Exception], link: Link) -> None:
+        self._stream = stream
+        self._link = link
+
+    async def receive(self) -> SessionMessage | Exception:
+        return await self._stream.receive()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def __aiter__(self) -> _WatchedStream:
+        return self
+
+    async def __anext__(self) -> SessionMessage | Exception:
+        try:
+            return await self._stream.__anext__()
+        except StopAsyncIteration:
+            self._link.end()
+            raise
+
+    async def __aenter__(self) -> Self:
+        await self._stream.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> bool | None:
+        return await self._stream.__aexit__(exc_type, exc_val, exc_tb)
+
+
+class _FaultBarrier(httpx2.AsyncClient):
+    """An HTTP client whose faults are answers.
+
+    The SDK lets an exception of one request cancel the task that owns the connection and with it all other requests.
+    Here each becomes an error answer to the request it hit, marked with what became of that request.
+    """
+
+    def __init__(self, endpoint: Url, link: Link) -> None:
+        super().__init__(
+            headers=dict(endpoint.headers),
+            verify=_trusted_roots(),
+            timeout=httpx2.Timeout(None, connect=_CONNECT_TIMEOUT_S),  # calls have their own deadline, streams none
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20),
+        )
+        self._link = link
+
+    async def send(
+        self,
+        request: httpx2.Request,
+        *,
+        stream: bool = False,
+        auth: Any = USE_CLIENT_DEFAULT,
+        follow_redirects: Any = USE_CLIENT_DEFAULT,
+    ) -> httpx2.Response:
+        if request.method == "DELETE":
+            return await self._say_farewell(request)
+        try:
+            response = await super().send(request, stream=True, auth=auth, follow_redirects=follow_redirects)
+        except httpx2.RequestError as error:
+            self._link.doubt()
+            return _error_answer(request, _name(error), fate="unsent" if isinstance(error, _NEVER_SENT) else "lost")
+        if response.headers.get("content-type", "").startswith("text/event-stream"):
+            return response  # read by the SDK, which keeps faults of such a stream with their request
+        return await self._read(request, response)
+
+    async def _read(self, request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
+        """Read the whole answer, so that its faults are found here, and put errors into words."""
+        try:
+            body = await response.aread()
+        except httpx2.RequestError as error:
+            self._link.doubt()
+            return _error_answer(request, _name(error), fate="lost")
+        if response.is_redirect or not response.is_error:
+            return response
+        if _is_session_gone(request, response, body):
+            self._link.doubt()
+            return _error_answer(request, "the server no longer knows the session", fate="unsent")
+        if response.headers.get("content-type", "").startswith("application/json") and b"jsonrpc" in body:
+            return response
+        is_lost = response.status_code in _GATEWAY_STATUS
+        said = f"HTTP {response.status_code} {response.reason_phrase}"
+        return _error_answer(request, said, fate="lost" if is_lost else "refused")
+
+    async def _say_farewell(self, request: httpx2.Request) -> httpx2.Response:
+        """End the session on the server; one that does not care, or is gone, holds nothing up."""
+        with suppress(httpx2.RequestError, TimeoutError):
+            async with asyncio.timeout(_FAREWELL_TIMEOUT_S):
+                await super().send(request)
+        return httpx2.Response(204, request=request)
+
+
+@functools.cache  # loading takes a tenth of a second, too long for each try to reach a server that is down
+def _trusted_roots() -> ssl.SSLContext:
+    return httpx2.create_ssl_context()
+
+
+def _is_session_gone(request: httpx2.Request, response: httpx2.Response, body: bytes) -> bool:
+    """Return whether the server forgot our session, so that it ran nothing (it restarted, or the session expired)."""
+    if "mcp-session-id" not in request.headers:
+        return False
+    # The specification says 404; servers that say 400 name the session in their text.
+    return response.status_code == 404 or (response.status_code == 400 and b"session" in body.lower())
+
+
+def _error_answer(request: httpx2.Request, message: str, *, fate: Fate) -> httpx2.Response:
+    code = INTERNAL_ERROR if fate == "refused" else CONNECTION_CLOSED
+    error = {"code": code, "message": message, "data": {_MARK: fate}}
+    return httpx2.Response(503, json={"jsonrpc": "2.0", "id": None, "error": error}, request=request)
+
+
+def _name(error: httpx2.RequestError) -> str:
+    match error:
+        case httpx2.ConnectError() | httpx2.ConnectTimeout():
+            return f"no connection ({error})" if str(error) else "no connection"
+        case _:
+            return f"the connection broke ({type(error).__name__})"

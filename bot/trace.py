@@ -1,0 +1,77 @@
+"""What the user sees of a turn while it runs: its tool calls, the text so far, what it waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from bot.events import ConversationKey
+from bot.messages import ToolCall, ToolResult, ToolSpec
+from bot.ports import CallState, ModelProgress, ModelWaiting, TextArrived, TraceLine, TurnState, TurnView
+from bot.redaction import redact
+
+
+class Trace:
+    """Collects what happens in one turn and shows each change."""
+
+    def __init__(self, show: Callable[[TurnView], None], *, turn_id: int, conversation: ConversationKey) -> None:
+        self._show = show
+        self._view = TurnView(turn_id=turn_id, conversation=conversation, state="running")
+        self._lines: dict[tuple[int, str], TraceLine] = {}
+
+    def enter(self, state: TurnState) -> None:
+        """Show that the turn is in another state."""
+        self._change(replace(self._view, state=state, notice=""))
+
+    def begin_answer(self) -> None:
+        """Show that the model is asked; what it said before its tool calls stays."""
+        text = self._view.text.rstrip()
+        self._change(replace(self._view, text=f"{text}\n\n" if text else "", notice=""))
+
+    def hear(self, progress: ModelProgress) -> None:
+        """Show what the model port tells."""
+        match progress:
+            case TextArrived():
+                self._change(replace(self._view, text=self._view.text + progress.text, notice=""))
+            case ModelWaiting():
+                self._change(replace(self._view, notice=f"{progress.reason} Trying again in {progress.wait_s:.0f} s."))
+
+    def ask(self, round_number: int, call: ToolCall, spec: ToolSpec | None) -> None:
+        """Show a call that the model asked for."""
+        self._set(
+            round_number,
+            TraceLine(
+                call_id=call.id,
+                server=spec.server if spec else "",
+                tool=spec.tool if spec else call.name,
+                state="asked",
+                arguments=redact(call.arguments),
+            ),
+        )
+
+    def start(self, round_number: int, call_id: str) -> None:
+        """Show that the call is running."""
+        self._set(round_number, replace(self._lines[round_number, call_id], state="running"))
+
+    def finish(self, round_number: int, result: ToolResult) -> None:
+        """Show how the call ended."""
+        state: CallState = result.outcome
+        line = self._lines[round_number, result.call_id]
+        self._set(
+            round_number,
+            replace(
+                line,
+                state=state,
+                result=redact(result.text),
+                seconds=result.seconds,
+                attachments=tuple(attachment.name for attachment in result.attachments),
+            ),
+        )
+
+    def _set(self, round_number: int, line: TraceLine) -> None:
+        self._lines[round_number, line.call_id] = line
+        self._change(replace(self._view, trace=tuple(self._lines.values())))
+
+    def _change(self, view: TurnView) -> None:
+        self._view = view
+        self._show(view)

@@ -1,0 +1,433 @@
+"""What every model behind the Model port does, on each API and each kind of endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx2
+import pytest
+
+from bot.errors import (
+    ModelAccessError,
+    ModelContentFilterError,
+    ModelContextError,
+    ModelError,
+    ModelQuotaError,
+    ModelRateLimitError,
+    ModelStreamError,
+    ModelUnavailableError,
+)
+from bot.messages import AssistantMessage, ModelAnswer, ToolMessage, ToolSpec, UserMessage
+from bot.models.endpoint import Patience
+from bot.models.opening import open_model
+from bot.models.rehearsal_server import serve_rehearsal
+from bot.ports import Model, ModelProgress, ModelRequest, ModelWaiting, TextArrived
+from bot.settings import Settings
+
+KEY = "a-key-nobody-may-see"
+NUMBER = {"type": "number"}
+CALCULATE = ToolSpec(
+    name="bundled__calculate",
+    server="bundled",
+    tool="calculate",
+    description="Calculate with two numbers.",
+    parameters={
+        "type": "object",
+        "properties": {"operation": {"type": "string"}, "a": NUMBER, "b": NUMBER},
+        "required": ["operation", "a", "b"],
+    },
+)
+QUESTION = ModelRequest(
+    system="You are a test.", messages=(UserMessage(text="Calculate 15 * 8"),), tools=(CALCULATE,), cache_key="c1"
+)
+WORDS = " ".join(f"word{number}" for number in range(90))
+
+
+@dataclass
+class Rig:
+    """A model on a rehearsal server that can be told what to do."""
+
+    model: Model
+    control: httpx2.AsyncClient
+    requests_before: int
+    progress: list[ModelProgress] = field(default_factory=list[ModelProgress])
+
+    async def ask(self, request: ModelRequest = QUESTION, *, within_s: float = 20.0) -> ModelAnswer:
+        self.progress.clear()
+        deadline = asyncio.get_running_loop().time() + within_s
+        async with asyncio.timeout(within_s + 10):
+            return await self.model.complete(request, deadline=deadline, progress=self.progress.append)
+
+    @property
+    def told(self) -> list[str]:
+        return [item.text for item in self.progress if isinstance(item, TextArrived)]
+
+    @property
+    def waits(self) -> list[ModelWaiting]:
+        return [item for item in self.progress if isinstance(item, ModelWaiting)]
+
+    async def fail(self, kind: str, **more: Any) -> None:
+        (await self.control.post("/control/faults", json={"faults": [{"kind": kind, **more}]})).raise_for_status()
+
+    async def script(self, *answers: dict[str, Any]) -> None:
+        (await self.control.post("/control/script", json={"answers": answers})).raise_for_status()
+
+    async def bodies(self) -> list[dict[str, Any]]:
+        """Return the requests of this test."""
+        told = (await self.control.get("/control/requests")).json()
+        count = told["total"] - self.requests_before
+        return told["requests"][-count:] if count else []
+
+
+def settings_for(kind: str, url: str) -> Settings:
+    azure: dict[str, Any] = {
+        "azure_openai_endpoint": url.removesuffix("/v1"),
+        "azure_openai_api_key": KEY,
+        "azure_openai_deployment": "deployed",
+    }
+    more: dict[str, dict[str, Any]] = {
+        "chat": {"openai_base_url": url, "openai_api_key": KEY, "openai_model": "some-model"},
+        "azure-classic": azure | {"azure_openai_api_version": "2024-10-21"},
+        "azure-v1": azure,
+        "responses": {"model_api": "responses", "openai_base_url": url, "openai_model": "some-model"},
+    }
+    return Settings(_env_file=None, **more[kind])  # pyright: ignore[reportCallIssue]  (pydantic-settings' own argument)
+
+
+def sent_messages(body: dict[str, Any]) -> list[dict[str, Any]]:
+    return body["messages"] if "messages" in body else body["input"]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """One rehearsal server for all tests here, in a thread of its own: starting one takes longer than a test."""
+    ready: Future[str] = Future()
+    finished = threading.Event()
+
+    async def serve() -> None:
+        async with serve_rehearsal(control=True) as url:
+            ready.set_result(url)
+            await asyncio.to_thread(finished.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), name="rehearsal")
+    thread.start()
+    try:
+        yield ready.result(timeout=20)
+    finally:
+        finished.set()
+        thread.join(timeout=20)
+
+
+@asynccontextmanager
+async def open_rig(kind: str, url: str, patience: Patience) -> AsyncGenerator[Rig]:
+    async with (
+        open_model(settings_for(kind, url), rehearsal_url=None, patience=patience) as model,
+        httpx2.AsyncClient(base_url=url.removesuffix("/v1"), trust_env=False, verify=False) as control,
+    ):
+        await control.delete("/control/faults")
+        await control.post("/control/pace", json={})
+        before = (await control.get("/control/requests")).json()["total"]
+        yield Rig(model, control, before)
+
+
+KINDS = ("chat", "azure-classic", "azure-v1", "responses")
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+async def rig(kind: str, url: str) -> AsyncIterator[Rig]:
+    async with open_rig(kind, url, Patience(backoff_s=0.01)) as rig:
+        yield rig
+
+
+# --- answers -----------------------------------------------------------------------------------------------------
+
+
+async def test_text_is_told_piece_by_piece_and_the_answer_is_what_was_told(rig: Rig) -> None:
+    await rig.script({"text": WORDS})
+    answer = await rig.ask()
+    assert len(rig.told) > 5
+    assert "".join(rig.told) == WORDS == answer.message.text
+    assert answer.message.tool_calls == () and not answer.is_cut
+
+
+async def test_tools_are_asked_for_and_their_results_lead_to_text(rig: Rig) -> None:
+    answer = await rig.ask()
+    [call] = answer.message.tool_calls
+    assert call.name == CALCULATE.name
+    assert json.loads(call.arguments) == {"operation": "multiply", "a": 15, "b": 8}
+    result = ToolMessage(call_id=call.id, text="Result: 15.0 multiply 8.0 = 120.0")
+    final = await rig.ask(replace(QUESTION, messages=(*QUESTION.messages, answer.message, result)))
+    assert "120" in final.message.text and "".join(rig.told) == final.message.text
+
+
+async def test_calls_of_one_answer_keep_their_order_and_have_different_ids(rig: Rig) -> None:
+    wanted = [{"name": CALCULATE.name, "arguments": {"operation": "add", "a": n, "b": n}} for n in range(4)]
+    await rig.script({"tool_calls": wanted})
+    calls = (await rig.ask()).message.tool_calls
+    assert [json.loads(call.arguments)["a"] for call in calls] == [0, 1, 2, 3]
+    assert len({call.id for call in calls}) == 4
+
+
+async def test_arguments_that_are_no_json_come_as_the_model_wrote_them(rig: Rig) -> None:
+    await rig.fail("malformed_arguments")
+    [call] = (await rig.ask()).message.tool_calls
+    with pytest.raises(ValueError, match="Expecting"):
+        json.loads(call.arguments)
+
+
+async def test_malformed_arguments_and_invented_names_can_be_sent_back(rig: Rig) -> None:
+    await rig.script({"tool_calls": [{"name": "no such tool!", "arguments": '{"a": '}]})
+    answer = await rig.ask()
+    message = replace(answer.message, replay=())  # what another API left in the history
+    result = ToolMessage(call_id=message.tool_calls[0].id, text="There is no such tool.")
+    await rig.script({"text": "I see."})
+    answer = await rig.ask(replace(QUESTION, messages=(*QUESTION.messages, message, result)))
+    assert answer.message.text == "I see."
+
+
+async def test_usage_counts_tokens_and_the_cached_part_of_them(rig: Rig) -> None:
+    first = (await rig.ask()).usage
+    again = (await rig.ask()).usage
+    assert first.input_tokens > 0 and first.output_tokens > 0
+    assert 0 < again.cached_tokens <= again.input_tokens
+
+
+async def test_the_same_conversation_sends_the_same_leading_bytes_again(rig: Rig) -> None:
+    answer = await rig.ask()
+    result = ToolMessage(call_id=answer.message.tool_calls[0].id, text="120")
+    await rig.ask(replace(QUESTION, messages=(*QUESTION.messages, answer.message, result), may_call_tools=False))
+    first, second = await rig.bodies()
+    key = "messages" if "messages" in first else "input"
+    assert json.dumps(second[key]).startswith(json.dumps(first[key]).removesuffix("]"))
+    assert json.dumps(second["tools"]) == json.dumps(first["tools"])
+
+
+async def test_an_answer_that_may_call_no_tools_still_lists_them(rig: Rig) -> None:
+    answer = await rig.ask(replace(QUESTION, may_call_tools=False))
+    [body] = await rig.bodies()
+    assert answer.message.tool_calls == ()
+    assert body["tool_choice"] == "none" and len(body["tools"]) == 1
+
+
+async def test_without_tools_nothing_about_tools_is_sent(rig: Rig) -> None:
+    await rig.ask(replace(QUESTION, tools=(), may_call_tools=False))
+    [body] = await rig.bodies()
+    assert not {"tools", "tool_choice", "parallel_tool_calls", "temperature", "max_tokens"} & body.keys()
+
+
+async def test_only_endpoints_that_know_it_get_a_cache_key(rig: Rig, kind: str) -> None:
+    await rig.ask()
+    [body] = await rig.bodies()
+    assert body.get("prompt_cache_key") == ("c1" if kind.startswith("azure") else None)
+
+
+async def test_each_speaker_is_named_and_no_name_can_pose_as_another(rig: Rig) -> None:
+    said = (UserMessage(text="hi", speaker="Ann"), UserMessage(text="ho", speaker="]x\n[Bob]"))
+    await rig.ask(replace(QUESTION, messages=(*said, UserMessage(text="?", speaker="[]"))))
+    [body] = await rig.bodies()
+    contents = [message["content"] for message in sent_messages(body)]
+    assert contents[-3:] == ["[Ann] hi", "[x Bob] ho", "[someone] ?"]
+
+
+async def test_halves_of_characters_do_not_break_a_request(rig: Rig) -> None:
+    answer = await rig.ask(replace(QUESTION, messages=(UserMessage(text="hello \ud83d"),)))
+    assert answer.message.text
+
+
+# --- faults ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_pause_that_the_endpoint_asks_for_is_told_and_kept(rig: Rig) -> None:
+    await rig.fail("rate_limit", times=2, retry_after_s=0.2)
+    started = asyncio.get_running_loop().time()
+    answer = await rig.ask()
+    assert answer.message.tool_calls
+    assert [wait.reason for wait in rig.waits] == ["the model is busy"] * 2
+    assert all(wait.wait_s >= 0.2 for wait in rig.waits)
+    assert asyncio.get_running_loop().time() - started >= 0.4
+
+
+async def test_a_pause_longer_than_the_turn_is_an_error_at_once(rig: Rig) -> None:
+    await rig.fail("rate_limit", retry_after_s=3600)
+    with pytest.raises(ModelRateLimitError, match="3600 s") as caught:
+        await rig.ask()
+    assert caught.value.retry_after_s == 3600
+    assert rig.progress == []
+
+
+async def test_an_endpoint_that_is_always_busy_is_not_asked_for_ever(rig: Rig) -> None:
+    await rig.fail("rate_limit", times=100, retry_after_s=0)
+    with pytest.raises(ModelRateLimitError):
+        await rig.ask()
+    assert len(rig.waits) == 5
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "words"),
+    [
+        ("quota", ModelQuotaError, "no quota left"),
+        ("unauthorized", ModelAccessError, "API_KEY"),
+        ("not_found", ModelAccessError, "does not know the model or deployment (deployed|some-model)"),
+        ("content_filter", ModelContentFilterError, "content filter"),
+        ("context_too_long", ModelContextError, "/clear"),
+    ],
+)
+async def test_a_refusal_that_stays_is_told_at_once(rig: Rig, fault: str, error: type[ModelError], words: str) -> None:
+    await rig.fail(fault)
+    with pytest.raises(error, match=words) as caught:
+        await rig.ask()
+    assert type(caught.value) is error and KEY not in str(caught.value)
+    assert rig.progress == [] and len(await rig.bodies()) == 1
+
+
+async def test_a_server_error_is_repeated_twice(rig: Rig) -> None:
+    await rig.fail("server_error", times=2)
+    assert (await rig.ask()).message.tool_calls
+    assert [wait.reason for wait in rig.waits] == ["the model's server failed (500)"] * 2
+
+
+async def test_a_server_that_keeps_failing_is_said_to_be_unavailable(rig: Rig) -> None:
+    await rig.fail("server_error", times=3)
+    with pytest.raises(ModelUnavailableError, match="500"):
+        await rig.ask()
+    assert len(await rig.bodies()) == 3
+
+
+BREAKS = ("cut", "unfinished", "malformed_chunk")
+
+
+@pytest.mark.parametrize("fault", BREAKS)
+async def test_an_answer_that_breaks_off_before_its_first_word_is_asked_for_again(rig: Rig, fault: str) -> None:
+    await rig.script({"text": WORDS}, {"text": WORDS})
+    await rig.fail(fault, after_chunks=1)
+    answer = await rig.ask()
+    assert answer.message.text == "".join(rig.told) == WORDS
+    assert len(rig.waits) == 1
+
+
+@pytest.mark.parametrize("fault", BREAKS)
+async def test_an_answer_that_always_breaks_off_is_an_error(rig: Rig, fault: str) -> None:
+    await rig.fail(fault, after_chunks=1, times=3)
+    with pytest.raises(ModelUnavailableError):
+        await rig.ask()
+    assert len(await rig.bodies()) == 3
+
+
+@pytest.mark.parametrize("fault", BREAKS)
+async def test_an_answer_that_breaks_off_after_words_gives_them_with_the_error(rig: Rig, fault: str) -> None:
+    await rig.script({"text": WORDS})
+    await rig.fail(fault, after_chunks=12)
+    with pytest.raises(ModelStreamError) as caught:
+        await rig.ask()
+    assert caught.value.partial == "".join(rig.told)
+    assert WORDS.startswith(caught.value.partial) and 0 < len(caught.value.partial) < len(WORDS)
+    assert rig.waits == []
+
+
+@pytest.mark.parametrize("fault", ["cut", "unfinished"])
+async def test_tool_calls_of_an_answer_that_broke_off_are_not_used(rig: Rig, fault: str) -> None:
+    long = {"name": CALCULATE.name, "arguments": {"operation": "add " * 50, "a": 1, "b": 2}}
+    await rig.script({"tool_calls": [long]}, {"text": "second"})
+    await rig.fail(fault, after_chunks=8)
+    answer = await rig.ask()
+    assert answer.message.text == "second" and answer.message.tool_calls == ()
+
+
+async def test_a_filter_in_the_middle_of_an_answer_is_told_as_such(rig: Rig) -> None:
+    await rig.script({"text": WORDS})
+    await rig.fail("content_filter", after_chunks=5)
+    with pytest.raises(ModelContentFilterError):
+        await rig.ask()
+    assert 0 < len("".join(rig.told)) < len(WORDS)
+
+
+async def test_a_stall_is_noticed_and_the_answer_asked_for_again(kind: str, url: str) -> None:
+    async with open_rig(kind, url, Patience(stall_s=0.8, first_word_s=0.8, backoff_s=0.01)) as rig:
+        await rig.fail("stall", after_chunks=1)
+        assert (await rig.ask()).message.tool_calls
+        assert len(rig.waits) == 1
+
+
+async def test_a_stall_after_words_gives_them_with_the_error(kind: str, url: str) -> None:
+    async with open_rig(kind, url, Patience(stall_s=0.5, backoff_s=0.01)) as rig:
+        await rig.script({"text": WORDS})
+        await rig.fail("stall", after_chunks=12)
+        with pytest.raises(ModelStreamError, match="nothing arrived") as caught:
+            await rig.ask()
+        assert caught.value.partial == "".join(rig.told) != ""
+
+
+async def test_the_deadline_ends_an_answer_that_takes_too_long(rig: Rig) -> None:
+    await rig.fail("stall", after_chunks=1)
+    with pytest.raises(ModelUnavailableError, match="time for this turn is up"):
+        await rig.ask(within_s=0.3)
+    assert len(await rig.bodies()) == 1
+
+
+async def test_the_deadline_ends_an_answer_in_the_middle_and_gives_its_words(rig: Rig) -> None:
+    await rig.script({"text": WORDS})
+    await rig.fail("stall", after_chunks=12)
+    with pytest.raises(ModelStreamError, match="time for this turn is up") as caught:
+        await rig.ask(within_s=0.5)
+    assert caught.value.partial == "".join(rig.told) != ""
+
+
+async def test_a_cancellation_passes_and_leaves_the_model_usable(rig: Rig) -> None:
+    await rig.script({"text": WORDS}, {"text": "after"})
+    await rig.fail("stall", after_chunks=12)
+    begun = asyncio.Event()
+
+    def progress(item: ModelProgress) -> None:
+        begun.set()
+
+    deadline = asyncio.get_running_loop().time() + 20
+    asking = asyncio.create_task(rig.model.complete(QUESTION, deadline=deadline, progress=progress))
+    async with asyncio.timeout(10):
+        await begun.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    assert (await rig.ask()).message.text == "after"
+
+
+async def test_several_conversations_are_answered_at_once(rig: Rig) -> None:
+    await rig.script(*({"text": WORDS} for _ in range(8)))
+    (await rig.control.post("/control/pace", json={"first_token_s": 0.3})).raise_for_status()
+    started = asyncio.get_running_loop().time()
+    answers = await asyncio.gather(
+        *(rig.model.complete(QUESTION, deadline=started + 20, progress=rig.progress.append) for _ in range(8))
+    )
+    assert {answer.message.text for answer in answers} == {WORDS}
+    assert asyncio.get_running_loop().time() - started < 8 * 0.3
+
+
+async def test_what_the_model_said_is_sent_back_as_it_said_it(rig: Rig) -> None:
+    await rig.script({"text": "first"}, {"text": "second"})
+    first = await rig.ask()
+    request = replace(QUESTION, messages=(*QUESTION.messages, first.message, UserMessage(text="and?")))
+    assert (await rig.ask(request)).message.text == "second"
+    body = (await rig.bodies())[1]
+    if "messages" in body:
+        assert body["messages"][2] == {"role": "assistant", "content": "first"}
+    else:
+        assert body["store"] is False and body["include"] == ["reasoning.encrypted_content"]
+        assert body["input"][1:-1] == list(first.message.replay) != []
+
+
+async def test_an_assistant_message_of_another_api_is_sent_as_text_and_calls(rig: Rig) -> None:
+    past = AssistantMessage(text="earlier words")
+    await rig.ask(replace(QUESTION, messages=(UserMessage(text="hi"), past, *QUESTION.messages)))
+    [body] = await rig.bodies()
+    assert {"role": "assistant", "content": "earlier words"} in sent_messages(body)

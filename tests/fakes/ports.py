@@ -1,0 +1,178 @@
+"""A scripted model, scripted tools and a recording platform: what the core's own tests put at its ports."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from bot.errors import AdapterError
+from bot.events import ConversationKey, MessageReceived
+from bot.messages import AssistantMessage, ModelAnswer, ToolCall, ToolResult, ToolSpec, Usage
+from bot.ports import (
+    Example,
+    Found,
+    ModelProgressSink,
+    ModelRequest,
+    Offer,
+    Post,
+    Receive,
+    ServerStatus,
+    TextArrived,
+    TurnView,
+)
+
+CONVERSATION = ConversationKey(platform="fake", space="team", channel="general")
+
+
+def message(
+    text: str, *, key: str = "", conversation: ConversationKey = CONVERSATION, is_shared: bool = False
+) -> MessageReceived:
+    return MessageReceived(
+        conversation=conversation,
+        event_key=key or text,
+        author_id="U1",
+        author_name="Ada",
+        text=text,
+        sent_at=datetime(2026, 1, 1, tzinfo=UTC),
+        is_shared=is_shared,
+    )
+
+
+def says(text: str) -> ModelAnswer:
+    return ModelAnswer(message=AssistantMessage(text=text), usage=Usage(input_tokens=10, output_tokens=2))
+
+
+def calls(*names: str, text: str = "", arguments: str = "{}") -> ModelAnswer:
+    tool_calls = tuple(ToolCall(id=f"call_{n}", name=name, arguments=arguments) for n, name in enumerate(names))
+    return ModelAnswer(message=AssistantMessage(text=text, tool_calls=tool_calls), usage=Usage(input_tokens=10))
+
+
+Answer = ModelAnswer | Exception | Callable[[ModelRequest], Awaitable[ModelAnswer]]
+
+
+@dataclass
+class ScriptedModel:
+    """Gives its answers in order and keeps the requests; the last answer is given again and again."""
+
+    answers: Sequence[Answer]
+    name: str = "scripted"
+    requests: list[ModelRequest] = field(default_factory=list)
+
+    async def complete(self, request: ModelRequest, *, deadline: float, progress: ModelProgressSink) -> ModelAnswer:
+        answer = self.answers[min(len(self.requests), len(self.answers) - 1)]
+        self.requests.append(request)
+        if isinstance(answer, Exception):
+            raise answer
+        if not isinstance(answer, ModelAnswer):
+            answer = await answer(request)
+        if answer.message.text:
+            progress(TextArrived(text=answer.message.text))
+        return answer
+
+
+Run = Callable[[ToolCall], Awaitable[ToolResult]]
+
+
+@dataclass
+class ScriptedTools:
+    """Tools that are functions of a call; `ran` lists the calls that reached one."""
+
+    functions: dict[str, Run]
+    repeatable: frozenset[str] = frozenset()
+    ran: list[str] = field(default_factory=list)
+    conversations: list[str] = field(default_factory=list)
+
+    async def offer(self) -> Offer:
+        return Offer(
+            tools=tuple(
+                ToolSpec(
+                    name=name,
+                    server="fake",
+                    tool=name,
+                    description=name,
+                    parameters={"type": "object"},
+                    is_repeatable=name in self.repeatable,
+                )
+                for name in self.functions
+            )
+        )
+
+    async def call(self, call: ToolCall, *, conversation: str) -> ToolResult:
+        self.ran.append(call.name)
+        self.conversations.append(conversation)
+        if call.name not in self.functions:
+            return ToolResult(call_id=call.id, text=f"no tool {call.name}", outcome="error")
+        return await self.functions[call.name](call)
+
+    async def examples(self) -> Sequence[Example]:
+        return ()
+
+    def status(self) -> Sequence[ServerStatus]:
+        return ()
+
+
+def returns(text: str) -> Run:
+    async def run(call: ToolCall) -> ToolResult:
+        return ToolResult(call_id=call.id, text=text)
+
+    return run
+
+
+def echoes() -> Run:
+    async def run(call: ToolCall) -> ToolResult:
+        return ToolResult(call_id=call.id, text=json.dumps(json.loads(call.arguments)))
+
+    return run
+
+
+class RecordingAdapter:
+    """A platform that shows every post, and fails as often as it is told to."""
+
+    name = "fake"
+    serves = "fake/"
+
+    def __init__(self, *, max_chars: int = 10_000) -> None:
+        self.posts: list[Post] = []
+        self.views: list[TurnView] = []
+        self.failures: deque[AdapterError] = deque()  # each is raised by one post
+        self.loses_references = False  # the post is visible, and then the connection breaks
+        self.can_find = True
+        self._max_chars = max_chars
+        self._changed = asyncio.Condition()
+
+    async def run(self, receive: Receive) -> None:
+        await asyncio.Event().wait()
+
+    def show(self, view: TurnView) -> None:
+        self.views.append(view)
+
+    def split(self, text: str) -> Sequence[str]:
+        return [text[start : start + self._max_chars] for start in range(0, len(text), self._max_chars)]
+
+    async def post(self, post: Post) -> str:
+        if self.failures:
+            if self.loses_references:
+                await self._keep(post)
+            raise self.failures.popleft()
+        await self._keep(post)
+        return f"ref-{post.key}"
+
+    async def find(self, post: Post) -> Found | None:
+        if not self.can_find:
+            raise AdapterError("the platform cannot search")
+        return next((Found(reference=f"ref-{seen.key}") for seen in self.posts if seen.key == post.key), None)
+
+    async def _keep(self, post: Post) -> None:
+        async with self._changed:
+            self.posts.append(post)
+            self._changed.notify_all()
+
+    async def wait_for_posts(self, count: int, *, timeout_s: float = 10) -> list[str]:
+        """Return the texts of all posts once there are `count`."""
+        async with asyncio.timeout(timeout_s), self._changed:
+            await self._changed.wait_for(lambda: len(self.posts) >= count)
+        return [post.text for post in self.posts]

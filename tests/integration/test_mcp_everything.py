@@ -1,0 +1,41 @@
+"""The reference server of the protocol's authors, in Node.js."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from bot.settings import load_settings
+from bot.tools.config import load_servers
+from bot.tools.toolset import Toolset
+from tests.fakes.mcp_servers.processes import QUICK, call
+
+# Taken out of the environment, where the settings would call a name of ours that they do not know a slip of the pen.
+EVERYTHING = os.environ.pop("TOOLBRIDGE_TEST_EVERYTHING", None)
+
+
+@pytest.mark.skipif(
+    EVERYTHING is None,
+    reason="TOOLBRIDGE_TEST_EVERYTHING is not set to index.js of npm @modelcontextprotocol/server-everything",
+)
+async def test_the_reference_server_in_node_works(tmp_path: Path) -> None:
+    config = tmp_path / "mcp.json"
+    entry = {"command": "node", "args": [str(EVERYTHING), "stdio"], "repeatable": ["echo"]}
+    config.write_text(json.dumps({"mcpServers": {"every.thing": entry}}), encoding="utf-8")
+    settings = load_settings(env_file=None, mcp_config=config, toolbridge_home=tmp_path)
+    async with Toolset(load_servers(settings), timing=QUICK, offer_wait_s=30) as tools:
+        offer = await tools.offer()
+        assert offer.notes == ()
+        echo = offer.find("every_thing__echo")
+        assert echo is not None and echo.is_repeatable
+        assert "hello" in (await call(tools, echo.name, '{"message": "hello"}')).text
+        picture = await call(tools, "every_thing__get-tiny-image")
+        assert [attachment.mime_type for attachment in picture.attachments] == ["image/png"]
+        structured = await call(tools, "every_thing__get-structured-content", '{"location": "New York"}')
+        assert structured.outcome == "ok" and "temperature" in structured.text
+        wrong = await call(tools, echo.name, '{"message": 1}')
+        assert wrong.outcome == "error"
+        assert len(await tools.examples()) > 0

@@ -1,0 +1,188 @@
+"""Tool servers that are child processes: they crash, hang, keep silent and come back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from bot.tools.config import Command, ServerConfig
+from bot.tools.toolset import Toolset
+from tests.fakes.mcp_servers.processes import QUICK, call, lines, process, until, until_offered
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> Path:
+    return tmp_path / "calls.txt"
+
+
+def oldtimer(calls: Path, *args: str, name: str = "old", **options: Any) -> ServerConfig:
+    return process(name, "oldtimer", *args, env={"CALLS_FILE": str(calls)}, **options)
+
+
+def children() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if "oldtimer.py" in " ".join(_words(child))]
+
+
+def _words(child: psutil.Process) -> list[str]:
+    try:
+        return child.cmdline()
+    except psutil.Error:
+        return []
+
+
+async def test_a_server_starts_when_it_is_first_needed_and_all_its_pages_are_read(calls: Path) -> None:
+    async with Toolset([oldtimer(calls)], timing=QUICK, offer_wait_s=20) as tools:
+        assert children() == []
+        assert [status.state for status in tools.status()] == ["idle"]
+        offer = await tools.offer()
+        assert len(children()) == 1
+        assert [spec.tool for spec in offer.tools] == [
+            *("act", "count", "crash", "crash_repeatable", "env", "hang", "learn", "meta", "slow")
+        ]
+
+
+async def test_the_patterns_of_the_operator_choose_the_tools(calls: Path) -> None:
+    config = oldtimer(calls, allow=("c*", "env"), deny=("crash*",))
+    async with Toolset([config], timing=QUICK, offer_wait_s=20) as tools:
+        assert [spec.name for spec in (await tools.offer()).tools] == ["old__count", "old__env"]
+        assert tools.status()[0].tool_count == 2
+        assert (await call(tools, "old__act")).outcome == "error"
+        assert lines(calls) == []
+
+
+async def test_a_crash_during_a_call_that_may_act_is_told_and_the_next_call_works(calls: Path) -> None:
+    async with Toolset([oldtimer(calls)], timing=QUICK, offer_wait_s=20) as tools:
+        await tools.offer()
+        crashed = await call(tools, "old__crash")
+        assert crashed.outcome == "interrupted" and "may have run" in crashed.text
+        assert (await call(tools, "old__act")).outcome == "ok"
+        assert lines(calls) == ["crash", "act"]
+
+
+@pytest.mark.parametrize(
+    ("options", "outcome", "times"),
+    [
+        ({}, "interrupted", 1),  # the server's own hint says idempotent, but nobody trusts it
+        ({"trusted": True}, "ok", 2),
+        ({"repeatable": ("crash_r*",)}, "ok", 2),
+    ],
+)
+async def test_a_call_that_broke_off_is_repeated_only_on_the_word_of_somebody_trusted(
+    calls: Path, options: dict[str, Any], outcome: str, times: int
+) -> None:
+    async with Toolset([oldtimer(calls, **options)], timing=QUICK, offer_wait_s=20) as tools:
+        spec = (await tools.offer()).find("old__crash_repeatable")
+        assert spec is not None and spec.is_repeatable == (times == 2)
+        assert (await call(tools, "old__crash_repeatable")).outcome == outcome
+        assert lines(calls) == ["crash_repeatable"] * times
+
+
+async def test_a_process_that_ends_between_calls_is_noticed_without_a_call_and_comes_back(calls: Path) -> None:
+    async with Toolset([oldtimer(calls)], timing=QUICK, offer_wait_s=20) as tools:
+        await tools.offer()
+        (first,) = children()
+        first.kill()
+        await until(lambda: tools.status()[0].state == "down")
+        await until(lambda: tools.status()[0].state == "ready")
+        (second,) = children()
+        assert second.pid != first.pid
+        assert (await call(tools, "old__act")).outcome == "ok"
+
+
+async def test_a_call_times_out_while_another_server_goes_on(calls: Path, tmp_path: Path) -> None:
+    slow = oldtimer(calls, timeout_s=0.2)
+    other = oldtimer(tmp_path / "others.txt", name="other")
+    async with Toolset([slow, other], timing=QUICK, offer_wait_s=20) as tools:
+        await tools.offer()
+        late, on_time = await asyncio.gather(
+            call(tools, "old__slow", '{"seconds": 0.5}'), call(tools, "other__slow", '{"seconds": 0.4}')
+        )
+        assert late.outcome == "timeout" and "0.2 s" in late.text and "may have run" in late.text
+        assert (on_time.outcome, on_time.text) == ("ok", "at last")
+        assert 0.2 <= late.seconds < on_time.seconds
+
+
+async def test_a_server_that_hangs_is_restarted(calls: Path) -> None:
+    timing = replace(QUICK, probe_s=0.3)
+    async with Toolset([oldtimer(calls, timeout_s=0.3)], timing=timing, offer_wait_s=20) as tools:
+        await tools.offer()
+        (hanging,) = children()
+        assert (await call(tools, "old__hang")).outcome == "timeout"
+        await until(lambda: tools.status()[0].state == "down")
+        assert "did not answer" in tools.status()[0].detail
+        assert (await call(tools, "old__count")).outcome == "ok"
+        assert not hanging.is_running()
+
+
+async def test_servers_that_cannot_start_are_noted_with_the_reason_and_hold_up_no_other(calls: Path) -> None:
+    servers = [
+        oldtimer(calls, "mute", name="mute"),
+        oldtimer(calls, "dies", name="dying"),
+        ServerConfig(name="absent", endpoints=(Command(program="no-such-program", label="no-such-program"),)),
+        oldtimer(calls, "noisy", name="noisy"),
+    ]
+    timing = replace(QUICK, connect_process_s=1.5)
+    async with Toolset(servers, timing=timing, offer_wait_s=0.0) as tools:
+        await until_offered(tools, "noisy__act")
+        await until(lambda: [status.state for status in tools.status()] == ["down", "down", "down", "ready"])
+        notes = " ".join((await tools.offer()).notes)
+        assert all(f"Server '{name}' is not ready" in notes for name in ("mute", "dying", "absent"))
+        details = {status.server: status.detail for status in tools.status()}
+        assert "did not answer in time" in details["mute"] and "tried again in" in details["mute"]
+        assert "cannot open the database" in details["dying"] and "hunter2" not in details["dying"]
+        assert "cannot be started" in details["absent"]
+        refused = await call(tools, "absent__anything")
+        assert refused.outcome == "unavailable" and "not ready" in refused.text
+        assert (await call(tools, "noisy__act")).outcome == "ok"
+
+
+async def test_an_offer_waits_a_bounded_time_for_servers_that_start(calls: Path) -> None:
+    async with Toolset([oldtimer(calls, "mute")], timing=QUICK, offer_wait_s=0.2) as tools:
+        started_at = time.monotonic()
+        offer = await tools.offer()
+        assert time.monotonic() - started_at < 2
+        assert offer.tools == () and "still starting" in offer.notes[0]
+
+
+async def test_tools_of_a_server_that_is_being_reconnected_stay_offered_for_a_while(calls: Path) -> None:
+    timing = replace(QUICK, keep_s=1.0, reconnect_wait_s=0.2, first_retry_s=0.05)
+    async with Toolset([oldtimer(calls, "once")], timing=timing, offer_wait_s=20) as tools:
+        before = await tools.offer()
+        assert (await call(tools, "old__crash")).outcome == "interrupted"
+        assert await tools.offer() == before
+        unsent = await call(tools, "old__act")
+        assert unsent.outcome == "unavailable" and "was not sent" in unsent.text
+        async with asyncio.timeout(10):
+            while (await tools.offer()).tools:  # noqa: ASYNC110  (time passes, nothing happens)
+                await asyncio.sleep(0.02)
+        assert "not ready" in (await tools.offer()).notes[0]
+        assert lines(calls) == ["crash"]
+
+
+async def test_a_server_gets_the_configured_environment_and_nothing_else_of_ours(
+    calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-bot")
+    async with Toolset([oldtimer(calls)], timing=QUICK, offer_wait_s=20) as tools:
+        await tools.offer()
+        assert (await call(tools, "old__env", '{"name": "CALLS_FILE"}')).text == str(calls)
+        assert (await call(tools, "old__env", '{"name": "OPENAI_API_KEY"}')).text == "not set"
+
+
+async def test_no_process_is_left_when_the_toolset_is_closed(calls: Path) -> None:
+    servers = [oldtimer(calls, name="idle"), oldtimer(calls, name="busy"), oldtimer(calls, "mute", name="mute")]
+    async with Toolset(servers, timing=QUICK, offer_wait_s=0.0) as tools:
+        await until_offered(tools, "busy__hang")
+        await until_offered(tools, "idle__act")
+        hanging = asyncio.create_task(call(tools, "busy__hang"))  # deaf to everything but a signal
+        await until(lambda: lines(calls) == ["hang"] and len(children()) == 3)
+        hanging.cancel()
+        started_at = time.monotonic()
+    assert time.monotonic() - started_at < 6
+    assert children() == []

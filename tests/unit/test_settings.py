@@ -1,0 +1,319 @@
+"""Settings from the environment and `.env`: what is taken, what is refused, and that no secret is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from bot.errors import SettingsError
+from bot.settings import FOREIGN, PREFIXES, Settings, load_settings
+
+# What an operator may set, with a value that is not the default: name, text, value.
+CONTRACT: Mapping[str, tuple[str, object]] = {
+    "AZURE_OPENAI_ENDPOINT": ("https://x.openai.azure.com", "https://x.openai.azure.com"),
+    "AZURE_OPENAI_API_KEY": ("azure-secret", "azure-secret"),
+    "AZURE_OPENAI_DEPLOYMENT": ("gpt", "gpt"),
+    "AZURE_OPENAI_API_VERSION": ("2025-01-01", "2025-01-01"),
+    "OPENAI_API_KEY": ("openai-secret", "openai-secret"),
+    "OPENAI_BASE_URL": ("http://127.0.0.1:11434/v1", "http://127.0.0.1:11434/v1"),
+    "OPENAI_MODEL": ("llama", "llama"),
+    "MODEL_PROVIDER": ("azure", "azure"),
+    "MODEL_API": ("responses", "responses"),
+    "MODEL_CONTEXT_TOKENS": ("8000", 8_000),
+    "MODEL_REASONING_EFFORT": ("low", "low"),
+    "SYSTEM_PROMPT_FILE": ("prompt.txt", Path("prompt.txt")),
+    "SLACK_BOT_TOKEN": ("slack-bot-secret", "slack-bot-secret"),
+    "SLACK_APP_TOKEN": ("slack-app-secret", "slack-app-secret"),
+    "SLACK_SIGNING_SECRET": ("slack-signing-secret", "slack-signing-secret"),
+    "SLACK_API_URL": ("http://127.0.0.1:1/", "http://127.0.0.1:1/"),
+    "DISCORD_BOT_TOKEN": ("discord-secret", "discord-secret"),
+    "DISCORD_API_URL": ("http://127.0.0.1:2", "http://127.0.0.1:2"),
+    "DISCORD_GATEWAY_URL": ("ws://127.0.0.1:3", "ws://127.0.0.1:3"),
+    "MCP_SERVER_URL": ("http://a:mcp-secret@h/mcp,http://b/mcp", "http://a:mcp-secret@h/mcp,http://b/mcp"),
+    "MCP_CONFIG": ("mcp.json", Path("mcp.json")),
+    "TOOLBRIDGE_HOME": ("/data", Path("/data")),
+    "DATABASE_URL": ("postgresql://u:database-secret@h/d", "postgresql://u:database-secret@h/d"),
+    "TOOLBRIDGE_CONFIG": ("toolbridge.toml", Path("toolbridge.toml")),
+    "WEATHER_API_URL": ("http://127.0.0.1:4", "http://127.0.0.1:4"),
+    "GEOCODING_API_URL": ("http://127.0.0.1:5", "http://127.0.0.1:5"),
+    "MAX_CONVERSATION_LENGTH": ("20", 20),
+    "MAX_INPUT_CHARS": ("99", 99),
+    "MAX_TOOL_ROUNDS": ("3", 3),
+    "TURN_TIMEOUT_S": ("12.5", 12.5),
+    "REQUESTS_PER_MINUTE": ("7", 7),
+    "TRACE": ("full", "full"),
+    "HTTP_HOST": ("0.0.0.0", "0.0.0.0"),
+    "HTTP_PORT": ("9090", 9090),
+    "LOG_FORMAT": ("json", "json"),
+    "LOG_LEVEL": ("debug", "DEBUG"),
+}
+SECRETS = [text for name, (text, _) in CONTRACT.items() if "secret" in text and "_URL" not in name]
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty folder, and none of our names in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name in [*CONTRACT, *FOREIGN]:
+        monkeypatch.delenv(name, raising=False)
+
+
+def plain(settings: Settings, name: str) -> object:
+    value = getattr(settings, name.lower())
+    return value.get_secret_value() if hasattr(value, "get_secret_value") else value
+
+
+def write_env(**values: str) -> None:
+    Path(".env").write_text("".join(f"{name}={value}\n" for name, value in values.items()), encoding="utf-8")
+
+
+def refusal() -> str:
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    return str(caught.value)
+
+
+# --- where they come from --------------------------------------------------------------------------------------
+
+
+def test_the_contract_names_every_setting_that_there_is() -> None:
+    assert list(CONTRACT) == [name.upper() for name in Settings.model_fields]
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_a_setting_is_taken_from_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, value = CONTRACT[name]
+    assert plain(load_settings(), name) != value
+    monkeypatch.setenv(name, text)
+    assert plain(load_settings(), name) == value
+
+
+def test_all_settings_are_taken_from_the_env_file() -> None:
+    write_env(**{name: text for name, (text, _) in CONTRACT.items()})
+    settings = load_settings()
+    assert {name: plain(settings, name) for name in CONTRACT} == {name: value for name, (_, value) in CONTRACT.items()}
+
+
+def test_the_example_file_names_all_settings_in_the_order_of_the_contract() -> None:
+    lines = (Path(__file__).parents[2] / ".env.example").read_text(encoding="utf-8").splitlines()
+    named = [line.removeprefix("#").partition("=")[0] for line in lines if line.removeprefix("#")[:1].isupper()]
+    assert [name for name in named if name.isupper() or "_" in name] == list(CONTRACT)
+
+
+def test_overrides_go_before_the_environment_and_the_environment_before_the_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_env(OPENAI_MODEL="file", MAX_TOOL_ROUNDS="1", MAX_INPUT_CHARS="10")
+    monkeypatch.setenv("OPENAI_MODEL", "environment")
+    monkeypatch.setenv("MAX_TOOL_ROUNDS", "2")
+    settings = load_settings(openai_model="override", max_input_chars=None)
+    assert (settings.openai_model, settings.max_tool_rounds, settings.max_input_chars) == ("override", 2, 10)
+
+
+def test_an_empty_value_is_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_env(OPENAI_API_KEY="", MAX_TOOL_ROUNDS="", OPENAI_MODEL="file", DISCORD_API_URL="")
+    monkeypatch.setenv("OPENAI_MODEL", "")
+    monkeypatch.setenv("HTTP_PORT", "")
+    settings = load_settings()
+    assert settings.openai_api_key is None
+    assert (settings.max_tool_rounds, settings.http_port, settings.openai_model) == (10, 8080, "file")
+    assert settings.discord_api_url.startswith("https://discord.com/")
+
+
+def test_no_file_is_read_where_none_is_wanted_or_there() -> None:
+    assert load_settings().provider == "rehearsal"
+    write_env(OPENAI_MODEL="file", OPENAI_API_KEY="k")
+    assert load_settings(env_file=None).provider == "rehearsal"
+    assert load_settings().provider == "openai"
+
+
+def test_a_file_that_is_no_text_is_refused_with_the_cure() -> None:
+    Path(".env").write_bytes(b"OPENAI_MODEL=\xff\xfe\xfa\n")
+    assert "UTF-8" in refusal()
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().http_port = 1  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  (that is the test)
+
+
+# --- slips of the pen ------------------------------------------------------------------------------------------
+
+SLIPS = [
+    ("AZURE_OPENAI_DEPLOYMNT", "AZURE_OPENAI_DEPLOYMENT"),
+    ("AZURE_OPENAI_API_KEYS", "AZURE_OPENAI_API_KEY"),
+    ("OPENAI_APIKEY", "OPENAI_API_KEY"),
+    ("OPENAI_MODLE", "OPENAI_MODEL"),
+    ("SLACK_BOTTOKEN", "SLACK_BOT_TOKEN"),
+    ("DISCORD_TOKEN", "DISCORD_BOT_TOKEN"),
+    ("MCP_SERVER_URLS", "MCP_SERVER_URL"),
+    ("TOOLBRIDGE_HOM", "TOOLBRIDGE_HOME"),
+    ("MAX_CONVERSATION_LENGHT", "MAX_CONVERSATION_LENGTH"),
+    ("TURN_TIMEOUT", "TURN_TIMEOUT_S"),
+    ("REQUEST_PER_MINUTE", "REQUESTS_PER_MINUTE"),
+]
+
+
+@pytest.mark.parametrize(("slip", "meant"), SLIPS)
+def test_a_misspelt_name_is_refused_with_the_name_that_was_meant(
+    slip: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(slip, "a value nobody should see")
+    sentence = refusal()
+    assert slip in sentence and "the environment" in sentence and "nobody" not in sentence
+    assert f"Did you mean {meant}?" in sentence
+    monkeypatch.delenv(slip)
+    write_env(**{slip: "x"})
+    assert ".env" in refusal()
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_an_unknown_name_with_one_of_our_beginnings_is_refused(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"{prefix}QQQQQQQQQQQQ", "x")
+    assert "It is not a setting: see .env.example" in refusal()
+
+
+@pytest.mark.parametrize(
+    "name", ["PATH", "HOME", "LOGLEVEL", "HTTP_PORTS", "HTTPS_PORT", "DATABASE_URI", *sorted(FOREIGN)]
+)
+def test_names_of_other_programs_are_left_alone_in_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "x")
+    load_settings()
+
+
+@pytest.mark.parametrize(("slip", "meant"), [("LOGLEVEL", "LOG_LEVEL"), ("HTTP_PORTS", "HTTP_PORT")])
+def test_in_our_own_file_they_are_slips_too(slip: str, meant: str) -> None:
+    write_env(**{slip: "x"})
+    assert f"Did you mean {meant}?" in refusal()
+
+
+# --- values ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MAX_TOOL_ROUNDS", "0"),
+        ("MAX_TOOL_ROUNDS", "many-secrets"),
+        ("MAX_CONVERSATION_LENGTH", "1"),
+        ("MAX_CONVERSATION_LENGTH", "1000000"),
+        ("TURN_TIMEOUT_S", "0"),
+        ("TURN_TIMEOUT_S", "nan"),
+        ("HTTP_PORT", "70000"),
+        ("MODEL_API", "secret-api"),
+        ("LOG_LEVEL", "LOUD"),
+        ("TRACE", "all"),
+        ("MODEL_PROVIDER", "Azure-secret"),
+    ],
+)
+def test_a_value_that_is_not_valid_is_refused_by_its_name_without_being_told(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    sentence = refusal()
+    assert name in sentence and ".env.example" in sentence
+    assert "secret" not in sentence
+
+
+def test_no_secret_is_in_an_error_or_its_chain_or_a_representation(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, (text, _) in CONTRACT.items():
+        monkeypatch.setenv(name, text)
+    settings = load_settings()
+    shown = f"{settings!r} {settings} {settings.model_dump()!r}".replace(repr(settings.model_dump()), "")
+    assert not [secret for secret in [*SECRETS, "mcp-secret", "database-secret"] if secret in shown]
+    monkeypatch.setenv("HTTP_PORT", "none")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__
+    with pytest.raises(SettingsError) as caught:
+        _ = settings.database_file
+    assert "secret" not in str(caught.value)
+
+
+# --- which model -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "provider"),
+    [
+        ({}, "rehearsal"),
+        ({"AZURE_OPENAI_ENDPOINT": "https://x", "AZURE_OPENAI_DEPLOYMENT": "d"}, "azure"),
+        ({"OPENAI_API_KEY": "k", "OPENAI_MODEL": "m"}, "openai"),
+        ({"OPENAI_BASE_URL": "http://x", "OPENAI_MODEL": "m"}, "openai"),
+        ({"OPENAI_API_KEY": "k", "OPENAI_MODEL": "m", "MODEL_PROVIDER": "rehearsal"}, "rehearsal"),
+    ],
+)
+def test_the_settings_say_which_model_answers(values: dict[str, str], provider: str) -> None:
+    write_env(**values)
+    assert load_settings().provider == provider
+
+
+@pytest.mark.parametrize(
+    ("values", "missing"),
+    [
+        ({"AZURE_OPENAI_API_KEY": "k"}, "AZURE_OPENAI_ENDPOINT and AZURE_OPENAI_DEPLOYMENT"),
+        ({"AZURE_OPENAI_ENDPOINT": "https://x"}, "AZURE_OPENAI_DEPLOYMENT"),
+        ({"AZURE_OPENAI_API_VERSION": "v"}, "AZURE_OPENAI_ENDPOINT"),
+        ({"OPENAI_API_KEY": "k"}, "OPENAI_MODEL"),
+        ({"OPENAI_MODEL": "m"}, "OPENAI_API_KEY"),
+        ({"MODEL_PROVIDER": "azure"}, "AZURE_OPENAI_ENDPOINT"),
+        ({"MODEL_PROVIDER": "openai", "OPENAI_BASE_URL": "http://x"}, "OPENAI_MODEL"),
+    ],
+)
+def test_a_model_that_is_half_set_up_is_an_error_that_names_the_other_half(
+    values: dict[str, str], missing: str
+) -> None:
+    write_env(**values)
+    with pytest.raises(SettingsError, match=missing):
+        _ = load_settings().provider
+
+
+def test_with_both_models_set_one_has_to_be_chosen() -> None:
+    both = {
+        "AZURE_OPENAI_ENDPOINT": "https://x",
+        "AZURE_OPENAI_DEPLOYMENT": "d",
+        "OPENAI_API_KEY": "k",
+        "OPENAI_MODEL": "m",
+    }
+    write_env(**both)
+    with pytest.raises(SettingsError, match="MODEL_PROVIDER=azure or MODEL_PROVIDER=openai"):
+        _ = load_settings().provider
+    for choice in ("azure", "openai"):
+        write_env(**both, MODEL_PROVIDER=choice)
+        assert load_settings().provider == choice
+
+
+# --- where the data is -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        (None, "/data/toolbridge.db"),
+        ("sqlite:///$TOOLBRIDGE_HOME/other.db", "/data/other.db"),
+        ("sqlite:////srv/a.db", "/srv/a.db"),
+        ("sqlite:///a.db", "a.db"),
+    ],
+)
+def test_the_database_is_in_the_home_folder_or_where_its_url_says(url: str | None, path: str) -> None:
+    assert load_settings(toolbridge_home="/data", database_url=url).database_file == Path(path)
+
+
+@pytest.mark.parametrize("url", ["postgresql://h/d", "sqlite://a.db", "a.db", "mysql:///a"])
+def test_a_database_that_cannot_be_opened_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="sqlite:///path/to/file.db"):
+        _ = load_settings(database_url=url).database_file
+
+
+@pytest.mark.parametrize("name", ["TOOLBRIDGE_HOME", "MCP_CONFIG", "SYSTEM_PROMPT_FILE", "TOOLBRIDGE_CONFIG"])
+def test_a_tilde_in_a_path_is_the_users_home(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_env(**{name: "~/bot/file"})
+    assert plain(load_settings(), name) == tmp_path / "bot" / "file"
+
+
+def test_without_a_home_folder_the_users_data_folder_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert load_settings().toolbridge_home.name == "toolbridge"

@@ -1,0 +1,92 @@
+"""Results and arguments of tool calls."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mcp.types import (
+    AudioContent,
+    BlobResourceContents,
+    CallToolResult,
+    ContentBlock,
+    EmbeddedResource,
+    ImageContent,
+    ResourceLink,
+    TextContent,
+)
+
+from bot.tools.results import NOTHING, parse_result
+from bot.tools.servers import CallError
+from bot.tools.toolset import parse_arguments
+
+
+def test_texts_are_joined_and_structured_content_is_not_repeated() -> None:
+    content: list[ContentBlock] = [TextContent(text="one"), TextContent(text=""), TextContent(text="two")]
+    result = parse_result("c1", CallToolResult(content=content, structured_content={"a": 1}))
+    assert (result.call_id, result.text, result.outcome) == ("c1", "one\ntwo", "ok")
+
+
+def test_structured_content_stands_in_where_there_is_no_text() -> None:
+    structured = {"größe": [1, 2.5, None]}
+    assert parse_result("c", CallToolResult(content=[], structured_content=structured)).text == '{"größe":[1,2.5,null]}'
+    picture = ImageContent(data=base64.b64encode(b"x" * 3000).decode(), mime_type="image/png")
+    result = parse_result("c", CallToolResult(content=[picture], structured_content=structured))
+    assert result.text.splitlines() == ['{"größe":[1,2.5,null]}', "[image/png, 3 KB, shown to the user]"]
+
+
+def test_an_empty_result_says_so() -> None:
+    assert parse_result("c", CallToolResult(content=[])).text == NOTHING
+
+
+def test_a_tools_error_is_an_outcome() -> None:
+    result = parse_result("c", CallToolResult(content=[TextContent(text="no such city")], is_error=True))
+    assert (result.outcome, result.text) == ("error", "no such city")
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [("file:///a/b%20c.pdf?x=1", "b c.pdf"), ("data:", "data:"), ("http://[", "["), ("x://h/..%2f..%2fetc", "etc")],
+)
+def test_a_resource_of_bytes_is_named_after_its_address(uri: str, name: str) -> None:
+    block = EmbeddedResource(resource=BlobResourceContents(uri=uri, blob=base64.b64encode(b"1234").decode()))
+    (attachment,) = parse_result("c", CallToolResult(content=[block])).attachments
+    assert (attachment.name, attachment.data) == (name, b"1234")
+
+
+@given(data=st.text(), mime_type=st.text(), uri=st.text())
+def test_no_result_however_odd_raises(data: str, mime_type: str, uri: str) -> None:
+    content: list[ContentBlock] = [
+        ImageContent(data=data, mime_type=mime_type),
+        AudioContent(data=data, mime_type=mime_type),
+        EmbeddedResource(resource=BlobResourceContents(uri=uri, blob=data, mime_type=mime_type)),
+        ResourceLink(name=data, uri=uri),
+    ]
+    result = parse_result("c", CallToolResult(content=content))
+    assert len(result.text) > 0
+    assert all("/" not in attachment.name for attachment in result.attachments)
+
+
+@given(st.dictionaries(st.text(), st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5)))
+def test_every_json_object_is_understood(arguments: dict[str, object]) -> None:
+    assert parse_arguments(json.dumps(arguments)) == arguments
+
+
+@given(
+    st.text() | st.sampled_from(["[" * 100_000, '{"a": 1e999}', '{"a": NaN}', "1" * 5000, '{"a": "\\udc00"}', "[1]"])
+)
+def test_text_that_is_no_json_object_is_refused_in_words(text: str) -> None:
+    try:
+        arguments = parse_arguments(text)
+    except CallError as error:
+        assert "Send one JSON object" in str(error)  # noqa: PT017  (both ends are right, for different texts)
+    else:
+        assert json.dumps(arguments, allow_nan=False).encode()
+
+
+@pytest.mark.parametrize("text", ["", "  \n"])
+def test_no_text_means_no_arguments(text: str) -> None:
+    assert parse_arguments(text) == {}
