@@ -10,14 +10,20 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from bot.errors import BotError, SettingsError
 
 if TYPE_CHECKING:
+    from adapters.console.adapter import ConsoleAdapter
+    from bot.app import App
+    from bot.events import Event
+    from bot.ports import Receipt
     from bot.settings import Settings
 
 OK, FAILED, BAD_USAGE = 0, 1, 2
+CHAT_DRAIN_S = 0.2  # whoever leaves a chat does not wait for its turn: the next start takes it up
 INTERRUPTED = 128 + signal.SIGINT  # what a shell reports for Ctrl-C
 
 Command = Callable[[argparse.Namespace], Coroutine[object, object, int]]
@@ -28,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     command: Command = arguments.command
     try:
+        if command is _chat and arguments.message is None and not sys.stdin.isatty():
+            arguments.message = sys.stdin.read()
         return asyncio.run(_until_terminated(command(arguments)))
     except SettingsError as error:
         _complain(error)
@@ -57,23 +65,51 @@ async def _until_terminated(work: Coroutine[object, object, int]) -> int:
 
 async def _chat(arguments: argparse.Namespace) -> int:
     from adapters.console.adapter import ConsoleAdapter
-    from bot.app import describe_model, open_app
+    from bot.models.opening import describe_model
 
     settings = _settings(arguments, logs_to_file=True)
+    is_conversing = arguments.message is None
+    banner = describe_model(settings) if is_conversing or settings.provider == "rehearsal" else ""
+    if is_conversing:
+        banner += f"\nConversation {arguments.conversation}. /help shows what can be done here."
     adapter = ConsoleAdapter(
         arguments.conversation,
-        banner=f"{describe_model(settings)}\nConversation {arguments.conversation}. /help shows what can be done here.",
+        banner=banner,
         trace=settings.trace,
         history_file=settings.toolbridge_home / "console-history",
+        attachments=settings.toolbridge_home / "attachments",
     )
-    question = arguments.message
-    if question is None and not sys.stdin.isatty():
-        question = sys.stdin.read()
-    async with open_app(settings, [adapter]) as app:
-        if question is not None:
-            return await adapter.ask_once(app.receive, question)
-        await adapter.run(app.receive)
-        return OK
+    if is_conversing:
+        return await _converse(settings, adapter)
+    from bot.app import open_app
+
+    async with open_app(settings, [adapter], drain_s=CHAT_DRAIN_S) as app:
+        return await adapter.ask_once(app.receive, arguments.message)
+
+
+async def _converse(settings: Settings, adapter: ConsoleAdapter) -> int:
+    """Show the prompt at once; what stands behind it is opened while the user reads and types."""
+    opened: asyncio.Future[App] = asyncio.get_running_loop().create_future()
+    has_left = asyncio.Event()
+
+    async def serve() -> None:
+        open_app = (await asyncio.to_thread(import_module, "bot.app")).open_app
+        async with open_app(settings, [adapter], drain_s=CHAT_DRAIN_S) as app:
+            opened.set_result(app)
+            await has_left.wait()
+
+    async def receive(event: Event) -> Receipt:
+        app = await asyncio.shield(opened)
+        return await app.receive(event)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(serve())
+            await adapter.run(receive)
+            has_left.set()
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return OK
 
 
 async def _run(arguments: argparse.Namespace) -> int:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from importlib import import_module
 
 from bot.access import Admission
 from bot.commands import Commands
 from bot.context import SYSTEM_PROMPT, Window
 from bot.errors import SettingsError
 from bot.inbox import Inbox
-from bot.models.opening import open_model
+from bot.models.opening import describe_model, open_model
 from bot.ports import Adapter, Model, Receive, Store
 from bot.runner import Limits, Runner
 from bot.settings import Settings
@@ -20,11 +22,6 @@ from bot.tokens import open_counter
 from bot.tools.config import load_servers
 from bot.tools.toolset import Toolset
 from bot.worker import new_worker_id
-
-REHEARSAL = (
-    "No model is configured: the built-in rehearsal model answers. It is not an AI: it follows fixed rules to try "
-    "the tools out. The README says how to connect a real model."
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +35,8 @@ class App:
 
 
 @asynccontextmanager
-async def open_app(settings: Settings, adapters: Sequence[Adapter]) -> AsyncGenerator[App]:
-    """Open everything and work on turns while the context is open.
+async def open_app(settings: Settings, adapters: Sequence[Adapter], *, drain_s: float) -> AsyncGenerator[App]:
+    """Open everything and work on turns while the context is open; at its end running turns get `drain_s` seconds.
 
     Raises:
         SettingsError: A setting is wrong; nothing was started.
@@ -49,9 +46,9 @@ async def open_app(settings: Settings, adapters: Sequence[Adapter]) -> AsyncGene
     servers = load_servers(settings)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.database_file))
-        model = await stack.enter_async_context(open_configured_model(settings))
         tools = await stack.enter_async_context(Toolset(servers))
-        tools.warm_up()
+        tools.warm_up()  # server processes start while the model is being opened
+        model = await stack.enter_async_context(open_configured_model(settings))
         runner = Runner(
             worker=new_worker_id(),
             store=store,
@@ -64,10 +61,17 @@ async def open_app(settings: Settings, adapters: Sequence[Adapter]) -> AsyncGene
                 count=open_counter(model.name),
             ),
             system_prompt=system_prompt,
-            limits=Limits(max_tool_rounds=settings.max_tool_rounds, turn_timeout_s=settings.turn_timeout_s),
+            limits=Limits(
+                max_tool_rounds=settings.max_tool_rounds, turn_timeout_s=settings.turn_timeout_s, drain_s=drain_s
+            ),
         )
         commands = Commands(
-            store=store, tools=tools, model_name=model.name, about=describe_model(settings), stop=runner.stop
+            store=store,
+            tools=tools,
+            model_name=model.name,
+            about=describe_model(settings),
+            stop=runner.stop,
+            limits=describe_limits(settings),
         )
         inbox = Inbox(
             worker=runner.worker,
@@ -86,6 +90,7 @@ async def open_app(settings: Settings, adapters: Sequence[Adapter]) -> AsyncGene
 async def open_configured_model(settings: Settings) -> AsyncGenerator[Model]:
     """Open the model that the settings name; the rehearsal model comes with its own server on loopback."""
     async with AsyncExitStack() as stack:
+        await asyncio.to_thread(import_module, "bot.models.endpoint")  # takes long, and must not hold up the loop
         rehearsal_url: str | None = None
         if settings.provider == "rehearsal":
             from bot.models.rehearsal_server import serve_rehearsal  # a web server that other models do not need
@@ -94,15 +99,14 @@ async def open_configured_model(settings: Settings) -> AsyncGenerator[Model]:
         yield await stack.enter_async_context(open_model(settings, rehearsal_url=rehearsal_url))
 
 
-def describe_model(settings: Settings) -> str:
-    """Return one sentence that says which model answers."""
-    match settings.provider:
-        case "rehearsal":
-            return REHEARSAL
-        case "azure":
-            return f"Answers come from the Azure OpenAI deployment {settings.azure_openai_deployment}."
-        case "openai":
-            return f"Answers come from the model {settings.openai_model}."
+def describe_limits(settings: Settings) -> Sequence[str]:
+    """Return the limits that a user can run into, a sentence each."""
+    return (
+        f"A message may have {settings.max_input_chars:,} characters.",
+        f"One person may send {settings.requests_per_minute} messages a minute.",
+        f"The model reads the last {settings.max_conversation_length} messages, tool calls and results among them.",
+        f"A question may take {settings.max_tool_rounds} rounds of tools and {settings.turn_timeout_s:.0f} s.",
+    )
 
 
 def read_system_prompt(settings: Settings) -> str:

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from bot.app import describe_model, open_configured_model, read_system_prompt
+from bot.app import open_configured_model, read_system_prompt
 from bot.errors import BotError
 from bot.messages import UserMessage
+from bot.models.opening import describe_model
 from bot.ports import ModelRequest, ServerStatus
 from bot.settings import Settings
 from bot.stores.sqlite import open_store

@@ -322,7 +322,7 @@ class Store(Protocol):
         ...
 
     async def request_stop(self, conversation: ConversationKey) -> int | None:
-        """Mark the conversation's running turn to be stopped; return its id, None where nothing runs."""
+        """Mark the turn that is running, or about to, to be stopped; return its id, None where there is none."""
         ...
 
     async def history(self, conversation: ConversationKey) -> Sequence[tuple[int, Message]]:

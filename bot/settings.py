@@ -184,8 +184,10 @@ def _refuse_misspelt(names: Iterable[str], *, where: str, spared: frozenset[str]
     for name in names:
         if name in known or name in FOREIGN:
             continue
-        near = difflib.get_close_matches(name, [name for name in known if name not in spared], n=1, cutoff=0.88)
-        if near or name.startswith(PREFIXES):
+        is_ours = name.startswith(PREFIXES)
+        candidates = [name for name in known if name not in spared]
+        near = difflib.get_close_matches(name, candidates, n=1, cutoff=0.7 if is_ours else 0.88)
+        if near or is_ours:
             hint = f"Did you mean {near[0]}?" if near else "It is not a setting: see .env.example for all names."
             raise SettingsError(f"{name} is set in {where}. {hint} Correct or remove it.")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, Protocol, TextIO, assert_never
 
 from adapters.console import render
+from adapters.console.files import save_attachments
 from adapters.console.keys import interrupts
 from adapters.console.parse import AUTHOR_ID, Entry, Leave, UnknownCommand, parse_line
 from adapters.console.plain import PlainOutput
@@ -75,6 +76,7 @@ class ConsoleAdapter:
         banner: str = "",
         trace: TraceLevel = "summary",
         history_file: Path | None = None,
+        attachments: Path | None = None,
         stdin: TextIO | None = None,
         stdout: TextIO | None = None,
         stderr: TextIO | None = None,
@@ -83,6 +85,7 @@ class ConsoleAdapter:
         self._banner = banner
         self._trace: TraceLevel = trace
         self._history_file = history_file
+        self._attachments = attachments
         self._stdin = stdin or sys.stdin
         self._stdout = stdout or sys.stdout
         self._stderr = stderr or sys.stderr
@@ -142,6 +145,8 @@ class ConsoleAdapter:
         """
         output = PlainOutput(stdout=self._stdout, stderr=self._stderr, shows_details=self._trace == "full")
         with self._showing_on(output):
+            if self._banner:
+                output.say(self._banner)
             entry = self._parse(text, ())
             if entry is None:
                 output.say("There is no question to answer.")
@@ -178,6 +183,9 @@ class ConsoleAdapter:
                 self._is_answered = True
                 self._draw(post.turn_id, self._screen)
             await self._screen.answer(post.text, is_late=is_late)
+            if post.attachments and self._attachments is not None:
+                for path in save_attachments(self._attachments, post.key, post.attachments):
+                    self._screen.say(f"File: {path}")
         except OSError as error:
             self._gone = _unwritable(error)
             self._changed.set()

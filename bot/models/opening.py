@@ -65,6 +65,20 @@ async def open_model(
         yield EndpointModel(dialect, labels=labels, patience=patience or Patience())
 
 
+def describe_model(settings: Settings) -> str:
+    """Return in a sentence which model answers; for the rehearsal model, what it is not."""
+    match settings.provider:
+        case "rehearsal":
+            return (
+                "The built-in rehearsal model answers. It is not an AI: it follows fixed rules, to try the tools out. "
+                "The README says how to connect a real model."
+            )
+        case "azure":
+            return f"Answers come from the Azure OpenAI deployment {settings.azure_openai_deployment}."
+        case "openai":
+            return f"Answers come from the model {settings.openai_model}."
+
+
 async def _open_azure(stack: AsyncExitStack, settings: Settings) -> tuple[AsyncOpenAI, Labels]:
     from openai import AsyncAzureOpenAI
 

@@ -235,8 +235,9 @@ class SqliteStore:
     async def request_stop(self, conversation: ConversationKey) -> int | None:
         async def unit(db: aiosqlite.Connection) -> int | None:
             rows = await db.execute_fetchall(
-                "UPDATE turn SET stop_requested = 1 WHERE ended_at IS NULL AND state = 'running'"
-                " AND conversation_id = (SELECT id FROM conversation WHERE key = ?) RETURNING id",
+                "UPDATE turn SET stop_requested = 1 WHERE state IN ('queued', 'running') AND id ="
+                " (SELECT min(turn.id) FROM turn JOIN conversation ON conversation.id = turn.conversation_id"
+                "  WHERE conversation.key = ? AND turn.ended_at IS NULL) RETURNING id",
                 (str(conversation),),
             )
             return next((row["id"] for row in rows), None)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import structlog
 from mcp import Client, MCPError, types
@@ -25,8 +25,10 @@ from bot.tools.transport import Link, fate_of, open_transport
 log = structlog.get_logger(__name__)
 
 CONVERSATION_KEY = "toolbridge/conversation"  # in the _meta of each call: the conversation's opaque id
+_Page = TypeVar("_Page", bound=types.PaginatedResult)
 _MAX_PAGES = 100  # of one list: a server that never ends it is not followed for ever
 _MAX_REASON_CHARS = 300
+_PROCESS_ENDED = "its process ended"
 _NO_ELICITATION = "Elicitation not supported"  # the SDK's own answer, where no callback is set
 _NEEDS_USER = (types.MISSING_REQUIRED_CLIENT_CAPABILITY, types.URL_ELICITATION_REQUIRED)
 
@@ -186,7 +188,7 @@ class Replica:
 
     def __init__(self, server: ServerConfig, endpoint: Endpoint, *, timing: Timing, pulse: Pulse) -> None:
         self.state: ServerState = "idle"
-        self.reason = ""  # why it is not ready
+        self.reason = ""  # why it is not ready; shown to everybody
         self.tools: tuple[types.Tool, ...] = ()
         self._server = server
         self._endpoint = endpoint
@@ -197,6 +199,7 @@ class Replica:
         self._hurried = asyncio.Event()
         self._link = Link(endpoint, server=server.name, on_doubt=self._doubted.set)
         self._client: Client | None = None  # set while calls may be sent
+        self._last_words = ""  # of its process, for operators
         self._calls = 0  # that are under way
         self._examples: tuple[Example, ...] | None = None
         self._ready_at: float | None = None  # since when this connection is up; times are of the loop's clock
@@ -228,16 +231,18 @@ class Replica:
 
     def status(self) -> ServerStatus:
         """Return the state as an operator sees it."""
-        detail = self.reason
-        wait_s = self._retry_at - asyncio.get_running_loop().time()
-        if detail and wait_s > 0:
-            detail += f"; tried again in {math.ceil(wait_s)} s"
+        wait_s = math.ceil(self._retry_at - asyncio.get_running_loop().time())
+        details = [
+            self.reason,
+            f"its last words: {self._last_words}" if self._last_words else "",
+            f"tried again in {wait_s} s" if self.reason and wait_s > 0 else "",
+        ]
         return ServerStatus(
             server=self._server.name,
             replica=self._endpoint.label,
             state=self.state,
             tool_count=sum(self._server.offers(tool.name) for tool in self.tools),
-            detail=detail,
+            detail="; ".join(filter(None, details)),
         )
 
     async def call(self, tool: str, arguments: Mapping[str, Any], *, conversation: str) -> types.CallToolResult:
@@ -256,7 +261,7 @@ class Replica:
                 f"check that before calling it again."
             ) from None
         except MCPError as error:
-            raise self._translate(error, tool=tool) from error
+            raise self._judge(error, tool=tool) from error
         except (RuntimeError, ValidationError) as error:  # how the SDK refuses an answer that breaks the protocol
             said = self._link.hide_secrets(str(error))
             raise RefusedError(f"The tool {tool!r} ran, but its answer is not valid: {said}") from error
@@ -317,7 +322,7 @@ class Replica:
                 follower = group.create_task(self._follow(client))
                 await self._look_after(client)
                 follower.cancel()
-        return self._explain(None)
+        return _PROCESS_ENDED
 
     def _new_client(self) -> Client:
         return Client(
@@ -330,17 +335,18 @@ class Replica:
     async def _look_after(self, client: Client) -> None:
         """At each doubt ask the server for its tools; return when it has ended, raise when it gives no answer."""
         try:
-            while not self._link.has_ended:
+            while True:
                 await self._doubted.wait()
                 self._doubted.clear()
-                if not self._link.has_ended:
-                    async with asyncio.timeout(self._timing.probe_s):
-                        self._learn(await _fetch_tools(client))
-                    self._go_ready(client)
-            self._suspend(self._explain(None))
+                if self._link.has_ended:
+                    self._suspend(_PROCESS_ENDED)
+                    return
+                async with asyncio.timeout(self._timing.probe_s):
+                    self._learn(await _fetch_tools(client))
+                self._go_ready(client)
         except Exception as error:
             self._suspend(self._explain(error))
-            # Closing the client would end calls that are about to learn that they were never sent, or even their result.
+            # Closing the client would end calls that are about to learn that they were not sent, or even their result.
             await self._pulse.wait_for(lambda: self._calls == 0, timeout_s=self._timing.grace_s)
             raise
         finally:
@@ -390,10 +396,13 @@ class Replica:
 
     def _enter(self, state: ServerState, reason: str = "") -> None:
         self.reason = reason
+        self._last_words = self._link.last_words if state == "down" else ""
         if state != self.state:
             self.state = state
-            write = self._log.warning if state == "down" else self._log.info
-            write(f"tool_server_{state}", **({"reason": reason} if reason else {"tools": len(self.tools)}))
+            if state == "down":
+                self._log.warning("tool_server_down", reason=reason, last_words=self._last_words)
+            else:
+                self._log.info(f"tool_server_{state}", tools=len(self.tools))
         self._pulse.beat()
 
     def _was_stable(self) -> bool:
@@ -416,7 +425,8 @@ class Replica:
         except TimeoutError:
             pass
 
-    def _translate(self, error: MCPError, *, tool: str) -> CallError:
+    def _judge(self, error: MCPError, *, tool: str) -> CallError:
+        """Return what to tell of a failed call; where the connection is to blame, it gets no more calls for now."""
         said = self._link.hide_secrets(error.message)
         match fate_of(error):
             case "refused" if error.code in _NEEDS_USER or said == _NO_ELICITATION:
@@ -436,20 +446,22 @@ class Replica:
                     f"{tool!r} may have run all the same: check that before calling it again."
                 )
 
-    def _explain(self, error: BaseException | None) -> str:
-        """Return why a connection ended, without secrets; for a process with the last it had to say."""
-        reason = self._link.hide_secrets(_describe(error))
-        if self._link.last_words and self._link.last_words not in reason:
-            reason += f"; its last words: {self._link.last_words}"
-        return reason[:_MAX_REASON_CHARS]
+    def _explain(self, error: BaseException) -> str:
+        """Return why a connection ended, without secrets."""
+        cause = _unwrap(error)
+        if isinstance(cause, MCPError) and self._link.has_ended:
+            return _PROCESS_ENDED
+        return self._link.hide_secrets(_describe(cause))[:_MAX_REASON_CHARS]
 
 
-def _describe(error: BaseException | None) -> str:
+def _unwrap(error: BaseException) -> BaseException:
+    if isinstance(error, BaseExceptionGroup):
+        return _unwrap(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
+    return error
+
+
+def _describe(error: BaseException) -> str:
     match error:
-        case None:
-            return "its process ended"
-        case BaseExceptionGroup():
-            return _describe(error.exceptions[0])
         case TimeoutError():
             return "it did not answer in time"
         case OSError():
@@ -463,28 +475,24 @@ def _describe(error: BaseException | None) -> str:
 
 
 async def _fetch_tools(client: Client) -> tuple[types.Tool, ...]:
-    tools: list[types.Tool] = []
-    cursor: str | None = None
-    for _ in range(_MAX_PAGES if client.server_capabilities.tools is not None else 0):
-        page = await client.list_tools(cursor=cursor)
-        tools += page.tools
-        cursor = page.next_cursor
-        if not cursor:
-            break
-    return tuple(tools)
+    if client.server_capabilities.tools is None:
+        return ()
+    return tuple(tool for page in await _fetch_pages(client.list_tools) for tool in page.tools)
 
 
 async def _fetch_examples(client: Client) -> tuple[Example, ...]:
-    prompts: list[types.Prompt] = []
-    cursor: str | None = None
-    for _ in range(_MAX_PAGES if client.server_capabilities.prompts is not None else 0):
-        page = await client.list_prompts(cursor=cursor)
-        prompts += page.prompts
-        cursor = page.next_cursor
-        if not cursor:
-            break
+    if client.server_capabilities.prompts is None:
+        return ()
+    prompts = [prompt for page in await _fetch_pages(client.list_prompts) for prompt in page.prompts]
     found = [await _fetch_example(client, prompt) for prompt in prompts if not _needs_arguments(prompt)]
     return tuple(example for example in found if example.text)
+
+
+async def _fetch_pages(fetch: Callable[..., Awaitable[_Page]]) -> list[_Page]:
+    pages = [await fetch()]
+    while (cursor := pages[-1].next_cursor) and len(pages) < _MAX_PAGES:
+        pages.append(await fetch(cursor=cursor))
+    return pages
 
 
 def _needs_arguments(prompt: types.Prompt) -> bool:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 import structlog
+from mcp import types
 
 from bot.messages import ToolCall, ToolResult, ToolSpec
 from bot.ports import Example, Offer, ServerStatus
@@ -117,14 +118,20 @@ class Toolset:
     async def _run(self, call: ToolCall, *, conversation: str) -> ToolResult:
         spec = await self._find(call.name)
         arguments = parse_arguments(call.arguments)
+        return parse_result(call.id, await self._send(spec, arguments, conversation=conversation))
+
+    async def _send(self, spec: ToolSpec, arguments: dict[str, Any], *, conversation: str) -> types.CallToolResult:
         server = self._servers[spec.server]
         try:
-            result = await server.call(spec.tool, arguments, conversation=conversation)
-        except LostError:
+            return await server.call(spec.tool, arguments, conversation=conversation)
+        except LostError as error:
             if not spec.is_repeatable:
                 raise
-            result = await server.call(spec.tool, arguments, conversation=conversation)
-        return parse_result(call.id, result)
+            lost = error
+        try:
+            return await server.call(spec.tool, arguments, conversation=conversation)
+        except UnsentError:
+            raise lost from None
 
     async def _find(self, name: str) -> ToolSpec:
         spec = self._known().find(name)

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from bot.messages import ToolCall
-from bot.ports import Tools
+from bot.ports import Offer, Tools
 from bot.tools.config import ServerConfig
 from bot.tools.toolset import Toolset
 from tests.fakes.mcp_servers.processes import QUICK, Workshop, call, lines, process, until, until_offered, web
@@ -19,6 +19,7 @@ from tests.fakes.mcp_servers.processes import QUICK, Workshop, call, lines, proc
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WAYS = ["process modern", "process handshake", "http modern", "http handshake"]
+RICH_WAYS = [way for way in WAYS if way != "process handshake"]  # that program answers with text alone
 
 
 @pytest.fixture(scope="module", params=WAYS)
@@ -37,12 +38,6 @@ async def tools(server: ServerConfig) -> AsyncGenerator[Tools]:
     async with Toolset([server], timing=QUICK, offer_wait_s=20) as toolset:
         await toolset.offer()
         yield toolset
-
-
-@pytest.fixture
-def knows_all_results(server: ServerConfig, request: pytest.FixtureRequest) -> None:
-    if "oldtimer" in server.endpoints[0].label:
-        pytest.skip("this server answers with text alone")
 
 
 async def test_everything_a_turn_needs_works_in_one_session(tools: Tools) -> None:
@@ -80,7 +75,7 @@ async def test_a_list_of_tools_that_changes_is_read_again(tools: Tools) -> None:
     assert (await call(tools, "shop__juggle")).outcome == "ok"
 
 
-@pytest.mark.usefixtures("knows_all_results")
+@pytest.mark.parametrize("server", RICH_WAYS, indirect=True, scope="module")
 async def test_results_of_every_kind_can_be_read_and_shown(tools: Tools) -> None:
     everything = await call(tools, "shop__everything")
     assert everything.outcome == "ok"
@@ -104,13 +99,13 @@ async def test_results_of_every_kind_can_be_read_and_shown(tools: Tools) -> None
     assert refused.outcome == "error" and "the reason to read" in refused.text
 
 
-@pytest.mark.usefixtures("knows_all_results")
+@pytest.mark.parametrize("server", RICH_WAYS, indirect=True, scope="module")
 async def test_a_tool_that_asks_the_user_is_refused_with_the_reason(tools: Tools) -> None:
     result = await call(tools, "shop__greet")
     assert result.outcome == "error" and "asks the user" in result.text
 
 
-@pytest.mark.usefixtures("knows_all_results")
+@pytest.mark.parametrize("server", RICH_WAYS, indirect=True, scope="module")
 async def test_the_conversation_goes_with_the_call_and_examples_are_prompts_without_arguments(
     tools: Tools,
 ) -> None:
@@ -130,3 +125,10 @@ async def test_a_cancelled_call_is_cancelled_and_the_next_one_works(tmp_path: Pa
         with pytest.raises(asyncio.CancelledError):
             await slow
         assert (await call(tools, "shop__count")).outcome == "ok"
+
+
+async def test_without_any_server_there_is_nothing_to_offer() -> None:
+    async with Toolset([]) as tools:
+        assert await tools.offer() == Offer(tools=())
+        assert (await tools.examples(), tools.status()) == ([], [])
+        assert (await call(tools, "shop__act")).outcome == "error"

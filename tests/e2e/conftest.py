@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,10 +75,10 @@ class Toolbridge:
 
 
 @pytest.fixture
-def toolbridge(tmp_path: Path) -> Iterator[Toolbridge]:
+def toolbridge(tmp_path: Path) -> Toolbridge:
     folder = tmp_path / "folder"
     folder.mkdir()
-    yield Toolbridge(home=tmp_path / "home", folder=folder)
+    return Toolbridge(home=tmp_path / "home", folder=folder)
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,11 @@ class Endpoint:
         async with httpx2.AsyncClient() as client:
             answer = await client.get(self.url.removesuffix("/v1") + "/control/requests")
             return answer.json()["requests"]
+
+    async def next_request(self, *, count: int = 1) -> None:
+        """Wait until so many requests have arrived in all."""
+        while len(await self.requests()) < count:  # noqa: ASYNC110  (another process sets no event)
+            await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

@@ -8,8 +8,8 @@ import signal
 import psutil
 import pytest
 
-from mcp_server.examples import EXAMPLES
-from tests.e2e.conftest import WAIT_S, Toolbridge
+from mcp_server.examples import EXAMPLES, Example
+from tests.e2e.conftest import WAIT_S, Endpoint, Toolbridge
 
 
 async def test_the_readmes_question_is_answered_with_the_trace_beside_it(toolbridge: Toolbridge) -> None:
@@ -37,8 +37,8 @@ async def test_the_learning_session_remembers_from_one_start_to_the_next(toolbri
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
-async def test_every_example_conversation_is_answered(toolbridge: Toolbridge, example: object) -> None:
-    ran = await toolbridge.ask(example.text)  # type: ignore[attr-defined]
+async def test_every_example_conversation_is_answered(toolbridge: Toolbridge, example: Example) -> None:
+    ran = await toolbridge.ask(example.request)
     assert ran.code == 0
     assert ran.out.strip()
     assert "toolbridge." in ran.err
@@ -128,17 +128,15 @@ async def test_operators_list_tools_and_conversations(toolbridge: Toolbridge) ->
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 async def test_a_signal_ends_the_command_with_every_process_it_started(
-    toolbridge: Toolbridge, sent: signal.Signals, code: int
+    toolbridge: Toolbridge, endpoint: Endpoint, sent: signal.Signals, code: int
 ) -> None:
-    process = await toolbridge.start("chat", stdin=asyncio.subprocess.PIPE)
-    children: list[psutil.Process] = []
+    await endpoint.fail("stall", after_chunks=0)
+    process = await toolbridge.start("chat", "-m", "hello")
     async with asyncio.timeout(WAIT_S):
-        assert process.stdin is not None
-        process.stdin.write(b"call toolbridge__nothing with {}")  # left open: the question is still being written
-        while not children and process.returncode is None:
-            children = psutil.Process(process.pid).children(recursive=True)
-            await asyncio.sleep(0.01)
+        await endpoint.next_request()
+        children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(sent)
-        await process.wait()
-    assert process.returncode in (code, -sent)
-    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+        await process.communicate()
+    assert process.returncode == code
+    assert children
+    assert not [child for child in children if child.is_running()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from tests.e2e.conftest import Endpoint, Toolbridge
@@ -97,7 +99,7 @@ async def test_a_turn_with_tools_sends_the_same_beginning_again(toolbridge: Tool
     await toolbridge.ask("then multiply that by 2")
     requests = await endpoint.requests()
     assert len(requests) == 4
-    for before, after in zip(requests, requests[1:], strict=False):
+    for before, after in pairwise(requests):
         assert after["messages"][: len(before["messages"])] == before["messages"]
         assert after["tools"] == before["tools"]
     usage = await toolbridge.ask("/usage")

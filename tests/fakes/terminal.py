@@ -11,6 +11,7 @@ import struct
 import termios
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TextIO
 
 CTRL_C = "\x03"
@@ -88,7 +89,7 @@ async def open_terminal() -> AsyncGenerator[tuple[FakeTerminal, TextIO, TextIO]]
 
 @asynccontextmanager
 async def run_in_terminal(
-    arguments: Sequence[str], *, environment: Mapping[str, str] | None = None
+    arguments: Sequence[str], *, environment: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> AsyncGenerator[tuple[FakeTerminal, asyncio.subprocess.Process]]:
     """Yield a terminal with a process that it controls: Ctrl-C reaches it as a signal, as on a real one."""
     master, slave = pty.openpty()
@@ -101,6 +102,7 @@ async def run_in_terminal(
             stderr=slave,
             start_new_session=True,
             preexec_fn=_take_control,
+            cwd=folder,
             env={**os.environ, **(environment or {})},
         )
         os.close(slave)

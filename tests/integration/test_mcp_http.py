@@ -3,102 +3,134 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bot.tools.config import ServerConfig, Url
 from bot.tools.toolset import Toolset
-from tests.fakes.mcp_servers.processes import QUICK, Wire, Workshop, call, free_port, lines, until, web
+from tests.fakes.mcp_servers.processes import QUICK, Wire, Workshop, call, free_port, lines, until, until_offered, web
 
-ERAS = ["modern", "handshake"]
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("workshops")
+
+
+@pytest.fixture(scope="module")
+def workshops(files: Path) -> Generator[dict[str, Workshop]]:
+    """One running server of each era."""
+    env = {"CALLS_FILE": str(files / "calls.txt"), "RELEASE_FILE": str(files / "release")}
+    with Workshop("modern", env=env) as modern, Workshop("handshake", env=env) as handshake:
+        yield {"modern": modern, "handshake": handshake}
 
 
 @pytest.fixture
-def calls(tmp_path: Path) -> Path:
-    return tmp_path / "calls.txt"
+def calls(files: Path) -> Path:
+    (files / "calls.txt").unlink(missing_ok=True)
+    return files / "calls.txt"
+
+
+class Gate:
+    """While it is shut, the tools `act` and `look` wait in the middle of their work."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def shut(self) -> None:
+        self._file.unlink(missing_ok=True)
+
+    def open(self) -> None:
+        self._file.touch()
 
 
 @pytest.fixture
-def release(tmp_path: Path) -> Path:
-    """The file for whose appearance the tools `act` and `look` wait."""
-    return tmp_path / "release"
+def gate(files: Path) -> Gate:
+    gate = Gate(files / "release")
+    gate.open()
+    return gate
 
 
-def open_gate(release: Path) -> None:
-    release.touch()
-
-
-@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("era", ["modern", "handshake"])
 async def test_a_server_that_restarts_during_a_call_and_between_calls_is_reached_again(
-    era: str, calls: Path, release: Path
+    era: str, workshops: dict[str, Workshop], calls: Path, gate: Gate
 ) -> None:
-    env = {"CALLS_FILE": str(calls), "RELEASE_FILE": str(release)}
-    with Workshop(era, env=env) as workshop:
-        async with Toolset([web("shop", workshop.url)], timing=QUICK, offer_wait_s=20) as tools:
-            await tools.offer()
-            broken = asyncio.create_task(call(tools, "shop__act"))
-            await until(lambda: len(lines(calls)) == 1)
-            workshop.kill()
-            result = await broken
-            assert result.outcome == "interrupted" and "may have run" in result.text
+    workshop = workshops[era]
+    async with Toolset([web("shop", workshop.url)], timing=QUICK, offer_wait_s=20) as tools:
+        await tools.offer()
+        gate.shut()
+        broken = asyncio.create_task(call(tools, "shop__act"))
+        await until(lambda: len(lines(calls)) == 1)
+        workshop.kill()
+        result = await broken
+        assert result.outcome == "interrupted" and "may have run" in result.text
 
-            open_gate(release)
-            await asyncio.to_thread(workshop.start)
-            assert (await call(tools, "shop__act")).outcome == "ok"
+        gate.open()
+        await asyncio.to_thread(workshop.start)
+        assert (await call(tools, "shop__act")).outcome == "ok"
 
-            workshop.kill()
-            await asyncio.to_thread(workshop.start)
-            assert (await call(tools, "shop__act")).outcome == "ok"  # though its session is gone
-            assert len(lines(calls)) == 3
-        assert [status.state for status in tools.status()] == ["idle"]
-
-
-@pytest.mark.parametrize("era", ERAS)
-async def test_a_broken_connection_costs_only_the_calls_that_were_on_it(era: str, calls: Path, release: Path) -> None:
-    env = {"CALLS_FILE": str(calls), "RELEASE_FILE": str(release)}
-    with Workshop(era, env=env) as workshop:
-        async with (
-            Wire(workshop.port).open() as wire,
-            Toolset([web("shop", wire.url, repeatable=("look",))], timing=QUICK, offer_wait_s=20) as tools,
-        ):
-            await tools.offer()
-            acting = asyncio.create_task(call(tools, "shop__act"))
-            looking = asyncio.create_task(call(tools, "shop__look"))
-            await until(lambda: len(lines(calls)) == 2)
-            open_gate(release)
-            wire.cut()
-            assert (await acting).outcome in ("interrupted", "ok")  # the answer may have been faster than the cut
-            assert (await looking).outcome == "ok"
-            assert (await call(tools, "shop__act")).outcome == "ok"
+        workshop.kill()
+        await asyncio.to_thread(workshop.start)
+        assert (await call(tools, "shop__act")).outcome == "ok"  # though its session is gone
+        assert len(lines(calls)) == 3
 
 
-async def test_replicas_take_turns_and_one_that_dies_leaves_its_calls_to_the_other(calls: Path) -> None:
-    env = {"CALLS_FILE": str(calls)}
-    with Workshop("modern", env=env) as first, Workshop("handshake", env=env) as second:
-        async with Toolset([web("shop", first.url, second.url)], timing=QUICK, offer_wait_s=20) as tools:
-            await tools.offer()
-            await until(lambda: [status.state for status in tools.status()] == ["ready", "ready"])
-            seen = [(await call(tools, "shop__look")).text for _ in range(4)]
-            assert sorted(seen) == sorted([f"looked {first.pid}", f"looked {second.pid}"] * 2)
+@pytest.mark.parametrize("era", ["modern", "handshake"])
+async def test_a_broken_connection_costs_only_the_calls_that_were_on_it(
+    era: str, workshops: dict[str, Workshop], calls: Path, gate: Gate
+) -> None:
+    async with (
+        Wire(workshops[era].port).open() as wire,
+        Toolset([web("shop", wire.url, repeatable=("look",))], timing=QUICK, offer_wait_s=20) as tools,
+    ):
+        await tools.offer()
+        gate.shut()
+        acting = asyncio.create_task(call(tools, "shop__act"))
+        looking = asyncio.create_task(call(tools, "shop__look"))
+        await until(lambda: len(lines(calls)) == 2)
+        wire.cut()
+        gate.open()
+        assert (await acting).outcome == "interrupted"
+        assert (await looking).outcome == "ok"
+        assert (await call(tools, "shop__act")).outcome == "ok"
+        assert sorted(line.split()[0] for line in lines(calls)) == ["act", "act", "look", "look"]
 
-            first.kill()
-            results = [await call(tools, "shop__look") for _ in range(4)]
-            assert [result.text for result in results] == [f"looked {second.pid}"] * 4
-            assert [status.replica for status in tools.status()] == [first.url, second.url]
+
+@pytest.mark.usefixtures("calls", "gate")
+async def test_replicas_take_turns_and_one_that_dies_leaves_its_calls_to_the_other(
+    workshops: dict[str, Workshop],
+) -> None:
+    first, second = workshops.values()
+    async with Toolset([web("shop", first.url, second.url)], timing=QUICK, offer_wait_s=20) as tools:
+        await until_offered(tools, "shop__look")
+        await until(lambda: [status.state for status in tools.status()] == ["ready", "ready"])
+        seen = [(await call(tools, "shop__look")).text for _ in range(4)]
+        assert sorted(seen) == sorted([f"looked {first.pid}", f"looked {second.pid}"] * 2)
+
+        first.kill()
+        results = [await call(tools, "shop__look") for _ in range(4)]
+        assert [result.text for result in results] == [f"looked {second.pid}"] * 4
+        assert [status.replica for status in tools.status()] == [first.url, second.url]
+        assert (await tools.offer()).notes == ()
+    await asyncio.to_thread(first.start)
 
 
 async def test_a_server_that_is_absent_costs_no_time_and_is_found_when_it_comes() -> None:
     workshop = Workshop("modern")
-    async with Toolset([web("shop", workshop.url)], timing=QUICK, offer_wait_s=20) as tools:
+    timing = replace(QUICK, reconnect_wait_s=0.2)
+    async with Toolset([web("shop", workshop.url)], timing=timing, offer_wait_s=20) as tools:
         offer = await tools.offer()
         assert offer.tools == () and "no connection" in offer.notes[0]
         assert (await call(tools, "shop__act")).outcome == "unavailable"
-        with workshop:
+        await asyncio.to_thread(workshop.start)
+        try:
             await until(lambda: tools.status()[0].state == "ready")
             assert (await call(tools, "shop__act")).outcome == "ok"
+        finally:
+            workshop.kill()
 
 
 @asynccontextmanager

@@ -135,7 +135,9 @@ async def test_servers_that_cannot_start_are_noted_with_the_reason_and_hold_up_n
         assert all(f"Server '{name}' is not ready" in notes for name in ("mute", "dying", "absent"))
         details = {status.server: status.detail for status in tools.status()}
         assert "did not answer in time" in details["mute"] and "tried again in" in details["mute"]
+        assert "its process ended" in details["dying"]
         assert "cannot open the database" in details["dying"] and "hunter2" not in details["dying"]
+        assert "database" not in notes  # what a server writes to its log is for operators
         assert "cannot be started" in details["absent"]
         refused = await call(tools, "absent__anything")
         assert refused.outcome == "unavailable" and "not ready" in refused.text
@@ -148,6 +150,19 @@ async def test_an_offer_waits_a_bounded_time_for_servers_that_start(calls: Path)
         offer = await tools.offer()
         assert time.monotonic() - started_at < 2
         assert offer.tools == () and "still starting" in offer.notes[0]
+
+
+async def test_whoever_needs_a_server_hurries_its_next_try(calls: Path, tmp_path: Path) -> None:
+    (endpoint,) = oldtimer(calls).endpoints
+    assert isinstance(endpoint, Command)
+    later = replace(endpoint, cwd=tmp_path / "later")
+    timing = replace(QUICK, first_retry_s=600.0, last_retry_s=600.0)
+    async with Toolset([ServerConfig(name="old", endpoints=(later,))], timing=timing, offer_wait_s=20) as tools:
+        tools.warm_up()
+        await until(lambda: tools.status()[0].state == "down")
+        assert "cwd" in tools.status()[0].detail and "tried again in" in tools.status()[0].detail
+        (tmp_path / "later").mkdir()
+        await until_offered(tools, "old__act")
 
 
 async def test_tools_of_a_server_that_is_being_reconnected_stay_offered_for_a_while(calls: Path) -> None:

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,7 +39,7 @@ from bot.models.responses import ResponsesFold
 from bot.ports import Model, ModelProgress, ModelRequest, ModelWaiting, TextArrived
 from bot.settings import Settings
 
-KEY = "a-key-nobody-may-see"
+KEY = "hunter2.Winter"
 TOOL = ToolSpec(name="s__t", server="s", tool="t", description="", parameters={"type": "object", "properties": {}})
 QUESTION = ModelRequest(system="s", messages=(UserMessage(text="q"),), tools=(TOOL,), cache_key="c")
 PATIENCE = Patience(backoff_s=0.01)
@@ -339,6 +340,7 @@ JSON = st.recursive(
 
 
 @pytest.mark.parametrize("fold_type", [ChatFold, ResponsesFold])
+@hypothesis.settings(max_examples=50)
 @given(data=st.data())
 def test_no_event_breaks_a_fold_in_an_unforeseen_way(
     fold_type: type[ChatFold | ResponsesFold], data: st.DataObject
@@ -368,6 +370,19 @@ async def test_an_error_in_the_stream_after_words_gives_them(endpoint: Endpoint)
     with pytest.raises(ModelStreamError, match="overloaded") as caught:
         await answer_to(endpoint, broken)
     assert caught.value.partial == "half "
+
+
+async def test_nothing_is_told_twice_when_a_parameter_is_refused_after_words(endpoint: Endpoint) -> None:
+    refused = {"error": {"message": "not with tools", "code": 400, "param": "reasoning_effort"}}
+    with pytest.raises(ModelStreamError, match="not with tools") as caught:
+        await answer_to(endpoint, events(delta(content="half "), refused, done=False), FINE)
+    assert caught.value.partial == "half " and len(endpoint.bodies) == 1
+
+
+async def test_a_filter_that_refuses_in_the_stream_is_told_as_such_even_after_words(endpoint: Endpoint) -> None:
+    refused = {"error": {"message": "policy", "code": "content_filter"}}
+    with pytest.raises(ModelContentFilterError):
+        await answer_to(endpoint, events(delta(content="half "), refused, done=False))
 
 
 async def test_an_endpoint_that_nobody_serves_is_tried_three_times(endpoint: Endpoint) -> None:

@@ -221,7 +221,8 @@ def test_no_secret_is_in_an_error_or_its_chain_or_a_representation(monkeypatch: 
     for name, (text, _) in CONTRACT.items():
         monkeypatch.setenv(name, text)
     settings = load_settings()
-    shown = f"{settings!r} {settings} {settings.model_dump()!r}".replace(repr(settings.model_dump()), "")
+    shown = f"{settings!r} {settings}"
+    assert "max_tool_rounds=3" in shown
     assert not [secret for secret in [*SECRETS, "mcp-secret", "database-secret"] if secret in shown]
     monkeypatch.setenv("HTTP_PORT", "none")
     with pytest.raises(SettingsError) as caught:
@@ -303,7 +304,7 @@ def test_the_database_is_in_the_home_folder_or_where_its_url_says(url: str | Non
 
 @pytest.mark.parametrize("url", ["postgresql://h/d", "sqlite://a.db", "a.db", "mysql:///a"])
 def test_a_database_that_cannot_be_opened_is_refused(url: str) -> None:
-    with pytest.raises(SettingsError, match="sqlite:///path/to/file.db"):
+    with pytest.raises(SettingsError, match="must look like sqlite:///"):
         _ = load_settings(database_url=url).database_file
 
 

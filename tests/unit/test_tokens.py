@@ -72,7 +72,7 @@ def test_special_tokens_in_a_text_are_plain_text(load: Callable[[str], tiktoken.
     assert counter("<|endoftext|>") > 1
 
 
-def test_without_a_table_estimates_stay(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_table_estimates_stay() -> None:
     counter = open_counter("some-model", load=no_table)
     load_and_wait(counter)
     assert counter("abcdefgh") == 2
@@ -91,6 +91,13 @@ def test_no_text_takes_long(text: str) -> None:
     started = time.process_time()
     assert counter(text) > 0
     assert time.process_time() - started < 1.0
+
+
+def test_a_very_long_text_is_estimated() -> None:
+    counter = open_counter("some-model", load=small_encoding)
+    load_and_wait(counter)
+    assert counter("a" * 50_000) == 50_000
+    assert counter("a" * 50_001) == estimate_tokens("a" * 50_001) < 50_000
 
 
 @given(st.text(st.characters(codec=None)))

@@ -1,0 +1,29 @@
+"""Files that tools return, put where the user of a terminal can open them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from bot.messages import Attachment
+
+MAX_NAME_CHARS = 80
+
+
+def save_attachments(folder: Path, post_key: str, attachments: Sequence[Attachment]) -> list[Path]:
+    """Write each attachment into `folder` and return the paths; the same post writes the same paths again.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    paths = [folder / f"{post_key}-{number}-{_safe(item.name)}" for number, item in enumerate(attachments, start=1)]
+    for path, attachment in zip(paths, attachments, strict=True):
+        path.write_bytes(attachment.data)
+    return paths
+
+
+def _safe(name: str) -> str:
+    # The server chose the name: only its letters are taken, and its end, where the file's kind stands.
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._")[-MAX_NAME_CHARS:] or "file"
