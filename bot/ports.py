@@ -59,6 +59,7 @@ class Model(Protocol):
 
         Raises:
             ModelStreamError: The answer broke off after some text had been told.
+            ModelContentFilterError: The endpoint's filter stopped it; text told before is not to be kept.
             ModelError: Any other failure; no text was told.
         """
         ...

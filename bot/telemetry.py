@@ -51,6 +51,7 @@ def configure_logs(*, log_format: Literal["json", "console"], level: str, file: 
     root.setLevel(level)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger("azure").setLevel(logging.ERROR)  # a missing token is reported by our own error
 
 
 def _handler(file: Path | None) -> logging.Handler:

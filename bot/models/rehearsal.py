@@ -722,7 +722,7 @@ def _undone(outcome: Outcome) -> str:
 
 
 def _reason(outcome: Outcome) -> str:
-    return _clip(re.sub(r"^Error executing tool [\w-]+: ", "", outcome.text.strip()), _MAX_SHOWN)
+    return _clip(re.sub(r"^Error(?: executing tool [\w-]+)?: ", "", outcome.text.strip()), _MAX_SHOWN)
 
 
 def _plain(tool: str, text: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bot.errors import SettingsError
@@ -93,12 +94,13 @@ class ServerConfig:
 def load_servers(settings: Settings, *, environ: Mapping[str, str] | None = None) -> tuple[ServerConfig, ...]:
     """Return the configured servers: those of MCP_SERVER_URL, then those of mcp.json in its order.
 
-    Without either it is the bundled server. `environ` is where `${VAR}` is looked up (default: the process's).
+    Without either it is the bundled server. `environ` is where `${VAR}` is looked up: by default `.env` and, before
+    it, the process's environment.
 
     Raises:
         SettingsError: The file or a value in it is not valid; it names the file, the server and the cure.
     """
-    variables = os.environ if environ is None else environ
+    variables = _variables() if environ is None else environ
     file = settings.mcp_config or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
     servers = [_from_urls(settings.mcp_server_url)] if settings.mcp_server_url is not None else []
     if file is not None:
@@ -107,6 +109,11 @@ def load_servers(settings: Settings, *, environ: Mapping[str, str] | None = None
     elif not servers:
         servers = [bundled_server(settings, variables=variables)]
     return tuple(servers)
+
+
+def _variables() -> Mapping[str, str]:
+    from_file = dotenv_values(".env", encoding="utf-8")  # load_settings has seen that it can be read
+    return {**{name: value for name, value in from_file.items() if value is not None}, **os.environ}
 
 
 def bundled_server(settings: Settings, *, variables: Mapping[str, str]) -> ServerConfig:

@@ -442,14 +442,26 @@ async def test_a_stop_marks_the_running_turn_and_outlives_its_worker(store: Stor
     assert not (await claim_one(store, worker=THERE)).stop_requested
 
 
-async def test_there_is_nothing_to_stop_where_no_turn_runs(store: Store) -> None:
+async def test_a_stop_before_the_turn_has_begun_is_known_when_it_is_claimed(store: Store) -> None:
+    first, second = await ask(store), await ask(store)
+    assert await store.request_stop(room("room")) == first
+    turn = await claim_one(store)
+    assert turn.lease.turn_id == first and turn.stop_requested
+    await finish(store, turn.lease)
+    turn = await claim_one(store)
+    assert turn.lease.turn_id == second and not turn.stop_requested
+
+
+async def test_there_is_nothing_to_stop_where_no_turn_runs_or_is_about_to(store: Store) -> None:
     assert await store.request_stop(room("never seen")) is None
-    await ask(store)
-    assert await store.request_stop(room("room")) is None
-    lease = (await claim_one(store)).lease
+    lease = await begin(store)
+    following = await ask(store)
     await answer(store, lease)
     assert await store.request_stop(room("room")) is None
     await store.mark_posted(lease, 0, reference="ref", ends_turn=True)
+    turn = await claim_one(store)
+    assert turn.lease.turn_id == following and not turn.stop_requested
+    await finish(store, turn.lease)
     assert await store.request_stop(room("room")) is None
 
 

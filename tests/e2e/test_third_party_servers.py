@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.conftest import Toolbridge
 
-EVERYTHING = os.environ.get("TOOLBRIDGE_TEST_EVERYTHING", "")
+EVERYTHING = os.environ.get("SERVER_EVERYTHING_JS", "")
 
 
 async def test_the_time_server_from_pypi_works_through_mcp_json(toolbridge: Toolbridge) -> None:
@@ -21,7 +21,7 @@ async def test_the_time_server_from_pypi_works_through_mcp_json(toolbridge: Tool
     assert "time.convert_time" in ran.err
 
 
-@pytest.mark.skipif(not EVERYTHING, reason="TOOLBRIDGE_TEST_EVERYTHING does not name server-everything's index.js")
+@pytest.mark.skipif(not EVERYTHING, reason="SERVER_EVERYTHING_JS does not name server-everything's index.js")
 async def test_the_everything_server_from_npm_works_through_mcp_json(toolbridge: Toolbridge) -> None:
     toolbridge.write_mcp_json({"everything": {"command": "node", "args": [EVERYTHING, "stdio"]}})
     ran = await toolbridge.ask('call everything__echo with {"message": "good morning"}')

@@ -13,13 +13,12 @@ from bot.tools.config import load_servers
 from bot.tools.toolset import Toolset
 from tests.fakes.mcp_servers.processes import QUICK, call
 
-# Taken out of the environment, where the settings would call a name of ours that they do not know a slip of the pen.
-EVERYTHING = os.environ.pop("TOOLBRIDGE_TEST_EVERYTHING", None)
+EVERYTHING = os.environ.get("SERVER_EVERYTHING_JS")
 
 
 @pytest.mark.skipif(
     EVERYTHING is None,
-    reason="TOOLBRIDGE_TEST_EVERYTHING is not set to index.js of npm @modelcontextprotocol/server-everything",
+    reason="SERVER_EVERYTHING_JS is not set to index.js of npm @modelcontextprotocol/server-everything",
 )
 async def test_the_reference_server_in_node_works(tmp_path: Path) -> None:
     config = tmp_path / "mcp.json"

@@ -194,6 +194,17 @@ async def test_closing_commits_what_waits_and_takes_no_more(rig: Rig) -> None:
     assert await rig.stored() == list(range(10))
 
 
+async def test_closing_before_the_writer_has_begun_loses_nothing(rig: Rig) -> None:
+    commits = GroupCommit(rig.connection)
+    waiting = asyncio.create_task(commits.run(insert(1)))
+    await asyncio.sleep(0)
+    commits.close()
+    async with asyncio.timeout(10):
+        await commits.write()
+    assert await waiting == 1
+    assert await rig.stored() == [1]
+
+
 async def test_callers_that_wait_for_a_locked_database_all_fail_after_one_wait(rig: Rig) -> None:
     async with aiosqlite.connect(rig.path, isolation_level=None) as neighbour:
         await neighbour.execute_fetchall("BEGIN EXCLUSIVE")
