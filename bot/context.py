@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -100,6 +101,7 @@ def count_tokens(message: Message, count: TokenCounter) -> int:
     tokens = TOKENS_A_MESSAGE + count(message.text)
     if isinstance(message, AssistantMessage):
         tokens += sum(TOKENS_A_MESSAGE + count(call.name) + count(call.arguments) for call in message.tool_calls)
+        tokens += sum(count(json.dumps(item)) for item in message.replay)
     return tokens
 
 

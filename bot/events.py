@@ -18,7 +18,9 @@ class ConversationKey:
 
     def __str__(self) -> str:
         """Return the stable text form under which the store files the conversation."""
-        return "/".join(quote(part, safe="") for part in (self.platform, self.space, self.channel, self.thread))
+        return "/".join(
+            quote(part, safe="", errors="replace") for part in (self.platform, self.space, self.channel, self.thread)
+        )
 
     @classmethod
     def parse(cls, text: str) -> ConversationKey:

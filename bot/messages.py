@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 
+def mend(text: str) -> str:
+    """Return the text without halves of surrogate pairs, which no encoding takes; JSON can bring them in."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolSpec:
     """A tool as it is offered to the model; `name` is the namespaced one, `tool` the server's own."""

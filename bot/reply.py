@@ -69,7 +69,7 @@ def make_posts(
     reply: Reply, event: MessageReceived, *, turn_id: int, split: Callable[[str], Sequence[str]]
 ) -> Sequence[Post]:
     """Return the posts that show the reply; made again for the same event they have the same keys."""
-    parts = split(reply.text)
+    parts = split(reply.text) or (reply.text,)
     return [
         Post(
             key=_post_key(event, part),

@@ -164,8 +164,9 @@ def load_settings(*, env_file: Path | None = Path(".env"), **overrides: Any) -> 
     """
     _refuse_misspelt(os.environ, where="the environment", spared=COMMON)
     _refuse_misspelt(_names_in(env_file), where=str(env_file))
+    given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings(_env_file=env_file, **{name: value for name, value in overrides.items() if value is not None})  # pyright: ignore[reportCallIssue]  (pydantic-settings' own argument)
+        return Settings(_env_file=env_file, **given)  # pyright: ignore[reportCallIssue]  (pydantic-settings' own)
     except ValidationError as error:
         raise SettingsError(_describe(error)) from None  # the original holds the input values
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from bot.context import cut_result
 from bot.events import ConversationKey
 from bot.messages import ToolCall, ToolResult, ToolSpec
 from bot.ports import CallState, ModelProgress, ModelWaiting, TextArrived, TraceLine, TurnState, TurnView
 from bot.redaction import redact
+
+MAX_SHOWN_CHARS = 50_000  # of one result: each view carries it, and it is searched for secrets
 
 
 class Trace:
@@ -62,7 +65,7 @@ class Trace:
             replace(
                 line,
                 state=state,
-                result=redact(result.text),
+                result=redact(cut_result(result.text, max_chars=MAX_SHOWN_CHARS)),
                 seconds=result.seconds,
                 attachments=tuple(attachment.name for attachment in result.attachments),
             ),

@@ -12,8 +12,17 @@ from typing import Any, cast
 
 from openai import AsyncAPIResponse, AsyncOpenAI
 
-from bot.messages import AssistantMessage, Message, ModelAnswer, ToolCall, ToolMessage, ToolSpec, Usage, UserMessage
-from bot.models.endpoint import mend
+from bot.messages import (
+    AssistantMessage,
+    Message,
+    ModelAnswer,
+    ToolCall,
+    ToolMessage,
+    ToolSpec,
+    Usage,
+    UserMessage,
+    mend,
+)
 from bot.models.faults import RefusedError, content_filter_error, refusal_in
 from bot.ports import ModelRequest
 

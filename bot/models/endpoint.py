@@ -215,11 +215,6 @@ def _add(fold: Fold, event: dict[str, Any]) -> str:
         raise BrokenStreamError("an event has an unknown shape") from error
 
 
-def mend(text: str) -> str:
-    """Return the text without halves of surrogate pairs, which no encoding takes; JSON can bring them in."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
 def _unfinished(content_type: str) -> str:
     if content_type and "event-stream" not in content_type:
         return f"it is {content_type.partition(';')[0]}, not an event stream; the operator checks the endpoint's URL"

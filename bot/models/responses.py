@@ -8,9 +8,18 @@ from typing import Any
 
 from openai import AsyncAPIResponse, AsyncOpenAI
 
-from bot.messages import AssistantMessage, Message, ModelAnswer, ToolCall, ToolMessage, ToolSpec, Usage, UserMessage
+from bot.messages import (
+    AssistantMessage,
+    Message,
+    ModelAnswer,
+    ToolCall,
+    ToolMessage,
+    ToolSpec,
+    Usage,
+    UserMessage,
+    mend,
+)
 from bot.models.chat_completions import give_unique_ids, read_usage, render_question, sound_name
-from bot.models.endpoint import mend
 from bot.models.faults import RefusedError, content_filter_error, refusal_in
 from bot.ports import ModelRequest
 

@@ -81,7 +81,7 @@ class GroupCommit:
         try:
             await self._begin()
         except Exception as error:  # noqa: BLE001  (handed to the callers)
-            for waiting in batch:  # at once: were each to wait for a lock by itself, the last would wait for hours
+            for waiting in batch:  # at once: one after the other they could wait for a lock for minutes
                 waiting.result.set_exception(_translate(error))
             return
         try:
@@ -136,7 +136,6 @@ async def settled(result: asyncio.Future[T]) -> T:
         except Exception:  # noqa: BLE001  (raised below, by result())
             break
     if cancelled is not None:
-        result.exception()  # seen here, so that it is not reported as never retrieved
         raise cancelled
     return result.result()
 

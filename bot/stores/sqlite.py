@@ -429,12 +429,13 @@ async def _use_wal(db: aiosqlite.Connection, busy_timeout_s: float) -> None:
     while True:
         try:
             await db.execute_fetchall("PRAGMA journal_mode = WAL")
-            return
         except sqlite3.OperationalError as error:
             # Where two processes make one file at the same moment, SQLite refuses here without waiting.
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
                 raise
-        await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)
+        else:
+            return
 
 
 async def _migrate(db: aiosqlite.Connection) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from mcp import types
 
-from bot.messages import Attachment, ToolResult
+from bot.messages import Attachment, ToolResult, mend
 
 NOTHING = "The tool returned nothing."
 
@@ -70,7 +70,7 @@ def _decode(data: str, *, mime_type: str, name: str) -> str | Attachment:
         decoded = base64.b64decode("".join(data.split()), validate=True)
     except (binascii.Error, ValueError):
         return f"[{mime_type}: the server sent it in invalid base64, so it cannot be shown]"
-    return Attachment(name=name, mime_type=mime_type, data=decoded)
+    return Attachment(name=mend(name), mime_type=mime_type, data=decoded)
 
 
 def _size(count: int) -> str:

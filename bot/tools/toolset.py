@@ -14,7 +14,7 @@ from typing import Any, Self, cast
 import structlog
 from mcp import types
 
-from bot.messages import ToolCall, ToolResult, ToolSpec
+from bot.messages import ToolCall, ToolResult, ToolSpec, mend
 from bot.ports import Example, Offer, ServerStatus
 from bot.tools.catalog import Catalog, Listing, tool_name
 from bot.tools.config import ServerConfig
@@ -88,7 +88,7 @@ class Toolset:
         except Exception:  # one call is isolated from the others of its turn
             log.exception("tool_call_failed", tool=call.name, call_id=call.id)
             result = ToolResult(call_id=call.id, text="The bot itself failed at this call.", outcome="error")
-        return replace(result, seconds=time.monotonic() - started_at)
+        return replace(result, text=mend(result.text), seconds=time.monotonic() - started_at)
 
     async def examples(self) -> Sequence[Example]:
         """Return the prompts of all ready servers that need no arguments, in the order of the configuration."""

@@ -74,6 +74,7 @@ async def test_the_rehearsal_model_says_that_it_is_no_ai(toolbridge: Toolbridge)
         ({"TURN_TIMEOUT_S": "soon"}, "TURN_TIMEOUT_S"),
         ({"DATABASE_URL": "mysql://x"}, "sqlite:///"),
         ({"MCP_CONFIG": "absent.json"}, "absent.json"),
+        ({"TOOLBRIDGE_CONFIG": "toolbridge.toml"}, "no rule in it would hold"),
     ],
 )
 async def test_wrong_settings_end_with_2_and_the_cure(

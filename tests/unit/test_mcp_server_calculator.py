@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mcp.server.mcpserver.exceptions import ToolError
 
@@ -65,7 +65,6 @@ def test_an_unknown_operation_is_an_error_that_lists_the_known_ones(operation: s
     assert len(str(caught.value)) < 200
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.sampled_from(sorted(OPERATIONS)), finite, finite)
 def test_any_finite_arguments_give_a_finite_float_or_a_tool_error(operation: str, a: float, b: float) -> None:
     try:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from mcp.server.mcpserver.exceptions import ToolError
 
@@ -84,7 +84,6 @@ def test_conversations_do_not_see_each_others_files(workspace: Workspace) -> Non
     assert workspace.read(ONE, "a.txt").content == "one"
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.text(min_size=1) | st.none(), unique=True))
 def test_any_conversation_id_gets_one_plain_folder_of_its_own(conversations: list[str | None]) -> None:
     names = [folder_name(conversation) for conversation in conversations]
@@ -141,7 +140,6 @@ def test_a_name_that_is_not_plain_is_refused_with_the_reason(workspace: Workspac
 NAMES = st.text(max_size=8) | st.text(st.sampled_from('./\\:*?"<>|~ \0\nACNOUX1é\u0301\udcff'), max_size=12)
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(NAMES)
 @example("..")
 @example("../outside.txt")
