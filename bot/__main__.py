@@ -172,7 +172,7 @@ def _settings(arguments: argparse.Namespace, *, logs_to_file: bool = False) -> S
     _ = settings.provider  # a model that is only half set up is said before anything starts
     if settings.toolbridge_config is not None:
         raise SettingsError(
-            "TOOLBRIDGE_CONFIG is set, but this version does not read toolbridge.toml: no rule in it would hold. Unset it."
+            "TOOLBRIDGE_CONFIG is set, but this version does not read it: no rule in it would hold. Unset it."
         )
     file = settings.toolbridge_home / "logs" / "toolbridge.log" if logs_to_file else None
     configure_logs(log_format=settings.log_format, level=settings.log_level, file=file)
