@@ -50,7 +50,7 @@ async def _place(item: OutboxPost, lease: Lease, store: Store, adapter: Adapter)
             failures += 1
             if error.is_permanent or failures == MAX_FAILURES:
                 raise
-            log.warning("post failed", part=post.part, failures=failures, error=str(error))
+            log.warning("post_failed", part=post.part, failures=failures, error=str(error))
             may_be_visible = True
             await asyncio.sleep(BACK_OFF_S * 2**failures)
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from bot.access import clean
 from bot.app import open_configured_model, read_system_prompt
 from bot.errors import BotError
 from bot.messages import UserMessage
@@ -87,13 +88,13 @@ def _is_said(note: str, checks: list[Check]) -> bool:
 
 
 def _check_server(status: ServerStatus) -> Check:
-    part = f"tools {status.server}"
+    part = f"tools {clean(status.server)}"
     if status.state == "ready":
         return Check(part=part, state="ok", detail=f"{status.tool_count} tools, {status.replica}")
     return Check(
         part=part,
         state="failed",
-        detail=f"{status.state}, {status.replica}: {status.detail}",
+        detail=clean(f"{status.state}, {status.replica}: {status.detail}"),
         cure="Start that server, or correct its entry in mcp.json or MCP_SERVER_URL.",
     )
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bot.access import clean
 from bot.errors import BotError
 from bot.events import ConversationKey
 from bot.messages import AssistantMessage, ToolMessage, UserMessage
 from bot.ports import HistoryEntry, Store
+from bot.redaction import redact
 
 
 class UnknownConversationError(BotError):
@@ -49,11 +51,11 @@ def _lines(entry: HistoryEntry) -> Iterator[str]:
     at = f"{entry.at:%Y-%m-%d %H:%M:%S}"
     match entry.message:
         case UserMessage(text=text, speaker=speaker):
-            yield f"{at}  {speaker or 'you'}: {text}"
+            yield f"{at}  {speaker or 'you'}: {clean(text)}"
         case AssistantMessage(text=text, tool_calls=calls):
             if text:
-                yield f"{at}  bot: {text}"
+                yield f"{at}  bot: {clean(text)}"
             for call in calls:
-                yield f"{at}    calls {call.name} {call.arguments}"
+                yield f"{at}    calls {clean(call.name)} {redact(clean(call.arguments))}"
         case ToolMessage(text=text):
-            yield f"{at}    result {text}"
+            yield f"{at}    result {redact(clean(text))}"

@@ -54,7 +54,7 @@ class _Running:
 
     def stop(self) -> None:
         self.is_stopped = True
-        if self.scope is not None and not self.scope.expired():
+        if self.scope is not None:
             self.scope.reschedule(asyncio.get_running_loop().time())
 
 
@@ -79,7 +79,7 @@ class Runner:
         """Take turns up while the context is open; at its end running ones get `drain_s`, the rest stays stored."""
         await self.store.heartbeat(self.worker, lease_s=LEASE_S)
         for worker in await bury_dead(self.store):
-            log.info("turns of a dead process are taken over", worker=worker)
+            log.info("dead_worker_buried", worker=worker)
         loops = [
             asyncio.create_task(self._beat(), name="runner:beat"),
             asyncio.create_task(self._take(), name="runner"),
@@ -122,7 +122,7 @@ class Runner:
                     self.worker, serves=serves, limit=self.limits.max_running - len(self._running)
                 )
             except StoreError as error:
-                log.warning("turns cannot be taken up", error=str(error))
+                log.warning("claim_failed", error=str(error))
                 await asyncio.sleep(RETRY_S)
                 continue
             for turn in turns:
@@ -148,11 +148,13 @@ class Runner:
         with structlog.contextvars.bound_contextvars(turn=lease.turn_id, conversation=str(turn.event.conversation)):
             try:
                 outcome = await self._bring_to_end(turn, adapter, trace)
-                log.info("turn", outcome=outcome, attempt=lease.attempt, seconds=round(time.monotonic() - started, 3))
+                log.info(
+                    "turn_ended", outcome=outcome, attempt=lease.attempt, seconds=round(time.monotonic() - started, 3)
+                )
             except LeaseLostError:
-                log.warning("turn taken over by another process")
+                log.warning("turn_taken_over")
             except Exception as error:
-                log.exception("turn failed", attempt=lease.attempt)
+                log.exception("turn_failed", attempt=lease.attempt)
                 await self._let_go(lease, error)
             finally:
                 del self._running[lease.turn_id]
@@ -211,8 +213,10 @@ class Runner:
         except ModelStreamError as error:
             text = f"{error.partial.rstrip()}\n\n_{error}_"
         except ModelError as error:
-            log.warning("model failed", error=type(error).__name__)
+            log.warning("model_failed", error=type(error).__name__)
             text = str(error)
+        finally:
+            running.scope = None  # what is stored from here on cannot be stopped any more
         return make_broken_off_reply(draft, journal, text, state="failed")
 
     async def _prepare(self, turn: ClaimedTurn, draft: Turn) -> None:
@@ -262,7 +266,7 @@ class Runner:
         try:
             await work
         except BotError as error:
-            log.warning("store failed", purpose=purpose, error=str(error))
+            log.warning("store_failed", purpose=purpose, error=str(error))
             return False
         return True
 

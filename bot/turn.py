@@ -29,6 +29,10 @@ log = structlog.stdlib.get_logger(__name__)
 LAST_ROUND = (
     "[The limit of {rounds} tool rounds is reached. Answer now in words, with what you have, and say what is missing.]"
 )
+RESTARTED = (
+    "Interrupted: the bot was restarted while this tool was running. It may have run, its outcome is unknown, and it "
+    "was not run again. Tell the user, and do not call it again without being asked to."
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,7 +98,13 @@ async def run_turn(turn: Turn, *, model: Model, tools: Tools, journal: Journal, 
 def add_round(turn: Turn, message: AssistantMessage, results: Sequence[ToolResult]) -> None:
     """Add the model's calls and their results, in the order of the calls."""
     turn.added.append(message)
+    names = {call.id: call.name for call in message.tool_calls}
     for result in results:
+        if result.text == RESTARTED:
+            turn.notes.append(
+                f"`{names[result.call_id]}` was running when the bot was restarted. It may have run; "
+                f"it was not run again."
+            )
         text = cut_result(_told(result), max_chars=turn.max_result_chars)
         turn.added.append(ToolMessage(call_id=result.call_id, text=text))
         turn.attachments.extend(result.attachments)
@@ -138,7 +148,8 @@ async def _run_calls(
         if (known := journal.result(number, call.id)) is not None:
             trace.finish(number, known)
         elif journal.is_started(number, call.id) and not _is_repeatable(turn, call):
-            await _finish(number, _may_have_run(turn, call), journal, trace)
+            interrupted = ToolResult(call_id=call.id, text=RESTARTED, outcome="interrupted")
+            await _finish(number, interrupted, journal, trace)
         else:
             to_run.append(call)
     await journal.record(*(CallStarted(round=number, call_id=call.id) for call in to_run))
@@ -156,7 +167,7 @@ async def _run_call(turn: Turn, number: int, call: ToolCall, tools: Tools, journ
     trace.start(number, call.id)
     result = await tools.call(call, conversation=turn.conversation)
     await _finish(number, result, journal, trace)
-    log.info("tool call", call=call.id, tool=call.name, outcome=result.outcome, seconds=round(result.seconds, 3))
+    log.info("tool_call_ended", call=call.id, tool=call.name, outcome=result.outcome, seconds=round(result.seconds, 3))
 
 
 async def _finish(number: int, result: ToolResult, journal: Journal, trace: Trace) -> None:
@@ -167,16 +178,6 @@ async def _finish(number: int, result: ToolResult, journal: Journal, trace: Trac
 def _is_repeatable(turn: Turn, call: ToolCall) -> bool:
     spec = turn.offer.find(call.name)
     return spec is not None and spec.is_repeatable
-
-
-def _may_have_run(turn: Turn, call: ToolCall) -> ToolResult:
-    turn.notes.append(f"`{call.name}` was running when the bot was restarted. It may have run; it was not run again.")
-    return ToolResult(
-        call_id=call.id,
-        text="Interrupted: the bot was restarted while this tool was running. It may have run, its outcome is unknown, "
-        "and it was not run again. Tell the user, and do not call it again without being asked to.",
-        outcome="interrupted",
-    )
 
 
 def _final_words(turn: Turn, answer: ModelAnswer, *, reached_limit: bool) -> str:

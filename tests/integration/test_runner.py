@@ -22,9 +22,20 @@ from bot.errors import (
 from bot.events import CommandInvoked
 from bot.inbox import Inbox
 from bot.messages import AssistantMessage, Attachment, ModelAnswer, ToolCall, ToolMessage, ToolResult, UserMessage
-from bot.ports import Adapter, CallStarted, CommandAnswer, Model, ModelAnswered, ModelRequest, Store, Tools
+from bot.ports import (
+    Adapter,
+    CallFinished,
+    CallStarted,
+    CommandAnswer,
+    Model,
+    ModelAnswered,
+    ModelRequest,
+    Store,
+    Tools,
+)
 from bot.runner import Limits, Runner
 from bot.stores.sqlite import open_store
+from bot.turn import RESTARTED
 from bot.worker import new_worker_id
 from tests.fakes.ports import (
     CONVERSATION,
@@ -430,6 +441,19 @@ async def test_after_a_crash_a_tool_that_may_have_acted_is_not_run_again_and_eve
         assert await bot.ended(turn_id, adapter) == "answered"
     assert tools.ran == []
     assert "may have run" in model.requests[0].messages[-1].text
+    assert "`act` was running when the bot was restarted" in adapter.posts[0].text
+
+
+async def test_after_a_second_crash_the_user_is_still_told_what_may_have_run(store: Store) -> None:
+    adapter = RecordingAdapter()
+    turn_id = await crashed(
+        store,
+        ModelAnswered(round=0, answer=calls("act")),
+        CallStarted(round=0, call_id="call_0"),
+        CallFinished(round=0, result=ToolResult(call_id="call_0", text=RESTARTED, outcome="interrupted")),
+    )
+    async with core(store, ScriptedModel([says("Hm.")]), ScriptedTools({"act": returns("x")}), adapter) as bot:
+        assert await bot.ended(turn_id, adapter) == "answered"
     assert "`act` was running when the bot was restarted" in adapter.posts[0].text
 
 
