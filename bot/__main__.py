@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
+import gc
 import json
 import signal
 import sys
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 OK, FAILED, BAD_USAGE = 0, 1, 2
 CHAT_DRAIN_S = 0.2  # whoever leaves a chat does not wait for its turn: the next start takes it up
+ENDING_SIGNALS = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 INTERRUPTED = 128 + signal.SIGINT  # what a shell reports for Ctrl-C
 
 Command = Callable[[argparse.Namespace], Coroutine[object, object, int]]
@@ -36,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if command is _chat and arguments.message is None and not sys.stdin.isatty():
             arguments.message = sys.stdin.read()
-        return asyncio.run(_until_terminated(command(arguments)))
+        return asyncio.run(until_terminated(command(arguments)))
     except SettingsError as error:
         _complain(error)
         return BAD_USAGE
@@ -51,19 +53,37 @@ def _complain(error: BotError) -> None:
     print(f"toolbridge: {error}", file=sys.stderr)
 
 
-async def _until_terminated(work: Coroutine[object, object, int]) -> int:
-    """Return what the command returns; SIGTERM cancels it, so that everything it opened is closed."""
+async def until_terminated(work: Coroutine[object, object, int]) -> int:
+    """Return what the command returns; a signal to end cancels it, so that everything it opened is closed.
+
+    Those are SIGTERM, Ctrl-C, and the SIGHUP of a terminal that was closed, unless `nohup` had it ignored.
+    """
     task = asyncio.create_task(work)
-    with suppress(NotImplementedError):  # Windows has no signal handlers on its event loop
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    await asyncio.wait([task])
-    return 128 + signal.SIGTERM if task.cancelled() else task.result()
+    received = signal.SIGTERM
+
+    def end(number: signal.Signals) -> None:
+        nonlocal received
+        received = number
+        task.cancel()
+
+    for number in ENDING_SIGNALS:
+        with suppress(NotImplementedError):  # Windows has no signal handlers on its event loop
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                asyncio.get_running_loop().add_signal_handler(number, end, number)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:  # Ctrl-C: without this, the parts would be cancelled before what closes them
+        task.cancel()
+        await asyncio.wait([task])
+        raise
+    return 128 + received if task.cancelled() else task.result()
 
 
 # --- the commands ---
 
 
 async def _chat(arguments: argparse.Namespace) -> int:
+    gc.disable()  # imports make objects that all stay: looking through them meanwhile takes a fifth of the start
     from adapters.console.adapter import ConsoleAdapter
     from bot.models.opening import describe_model
 
@@ -84,7 +104,14 @@ async def _chat(arguments: argparse.Namespace) -> int:
     from bot.app import open_app
 
     async with open_app(settings, [adapter], drain_s=CHAT_DRAIN_S) as app:
+        _collect_from_here()
         return await adapter.ask_once(app.receive, arguments.message)
+
+
+def _collect_from_here() -> None:
+    """Collect garbage again, but leave alone what the start has made."""
+    gc.freeze()
+    gc.enable()
 
 
 async def _converse(settings: Settings, adapter: ConsoleAdapter) -> int:
@@ -95,6 +122,7 @@ async def _converse(settings: Settings, adapter: ConsoleAdapter) -> int:
     async def serve() -> None:
         open_app = (await asyncio.to_thread(import_module, "bot.app")).open_app
         async with open_app(settings, [adapter], drain_s=CHAT_DRAIN_S) as app:
+            _collect_from_here()
             opened.set_result(app)
             await has_left.wait()
 

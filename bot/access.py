@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from bot.errors import BotError
 from bot.events import MessageReceived
 
 WINDOW_S = 60.0
+# C0 but tab and newline, DEL and C1, and lone surrogates, which no encoding can store
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 MAX_AUTHORS = 10_000  # remembered at once; the one who was silent longest is forgotten first
 
 
@@ -67,10 +70,4 @@ class Admission:
 def clean(text: str) -> str:
     """Return the text without control characters (line ends become newlines) and outer white space."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(char for char in lines if char in "\n\t" or _is_printing(char)).strip()
-
-
-def _is_printing(char: str) -> bool:
-    code = ord(char)
-    # C0, DEL and C1 controls, and lone surrogates, which no encoding can store
-    return not (code < 0x20 or 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000)
+    return _CONTROLS.sub("", lines).strip()

@@ -15,7 +15,7 @@ from bot.errors import SettingsError
 from bot.inbox import Inbox
 from bot.models.opening import describe_model, open_model
 from bot.ports import Adapter, Model, Receive, Store
-from bot.runner import Limits, Runner
+from bot.runner import LEASE_S, Limits, Runner
 from bot.settings import Settings
 from bot.stores.sqlite import open_store
 from bot.tokens import open_counter
@@ -35,8 +35,12 @@ class App:
 
 
 @asynccontextmanager
-async def open_app(settings: Settings, adapters: Sequence[Adapter], *, drain_s: float) -> AsyncGenerator[App]:
+async def open_app(
+    settings: Settings, adapters: Sequence[Adapter], *, drain_s: float, lease_s: float = LEASE_S
+) -> AsyncGenerator[App]:
     """Open everything and work on turns while the context is open; at its end running turns get `drain_s` seconds.
+
+    `lease_s` is how long the process may be silent before others on the same database take its turns over.
 
     Raises:
         SettingsError: A setting is wrong; nothing was started.
@@ -62,7 +66,10 @@ async def open_app(settings: Settings, adapters: Sequence[Adapter], *, drain_s: 
             ),
             system_prompt=system_prompt,
             limits=Limits(
-                max_tool_rounds=settings.max_tool_rounds, turn_timeout_s=settings.turn_timeout_s, drain_s=drain_s
+                max_tool_rounds=settings.max_tool_rounds,
+                turn_timeout_s=settings.turn_timeout_s,
+                drain_s=drain_s,
+                lease_s=lease_s,
             ),
         )
         commands = Commands(

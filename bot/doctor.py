@@ -50,9 +50,10 @@ async def examine(load_settings: Callable[[], Settings]) -> AsyncIterator[Check]
 async def _check_store(settings: Settings) -> Check:
     try:
         async with open_store(settings.database_file) as store:
+            await store.check()
             totals = await store.usage()
     except BotError as error:
-        return _failed("store", error)
+        return _failed("store", error, cure=f"The file is {settings.database_file}.")
     return Check(part="store", state="ok", detail=f"{settings.database_file}, {totals.turns} turns")
 
 
@@ -110,5 +111,5 @@ def _check_platform(part: str, *, is_set: bool) -> Check:
     return Check(part=part, state="off", detail="no token is set")
 
 
-def _failed(part: str, error: BotError) -> Check:
-    return Check(part=part, state="failed", detail=str(error))
+def _failed(part: str, error: BotError, *, cure: str = "") -> Check:
+    return Check(part=part, state="failed", detail=str(error), cure=cure)

@@ -43,6 +43,36 @@ class MessageReceived:
     text: str
     sent_at: datetime  # aware, UTC
     is_shared: bool = False  # several people write here: the model is told who spoke
+    edited_at: datetime | None = None  # aware, UTC: when its author last changed it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageEdited:
+    """Somebody changed a message; `message` is all of it as it reads now, under the `event_key` it had from the start.
+
+    Of two changes the one with the later `edited_at` counts, in whichever order they arrive; one that does not say when
+    it was made counts when it arrives.
+    """
+
+    message: MessageReceived
+
+    @property
+    def conversation(self) -> ConversationKey:
+        """Where the message stands."""
+        return self.message.conversation
+
+    @property
+    def event_key(self) -> str:
+        """The key under which the message arrived."""
+        return self.message.event_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageDeleted:
+    """A message is gone from the platform; `event_key` is the one it arrived under."""
+
+    conversation: ConversationKey
+    event_key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,4 +86,4 @@ class CommandInvoked:
     argument: str = ""
 
 
-Event = MessageReceived | CommandInvoked
+Event = MessageReceived | MessageEdited | MessageDeleted | CommandInvoked

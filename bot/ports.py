@@ -126,7 +126,12 @@ class Tools(Protocol):
 
 # --- the store -------------------------------------------------------------------------------------------------
 
-TurnState = Literal["queued", "running", "delivering", "answered", "stopped", "failed", "undelivered"]
+TurnState = Literal[
+    "queued", "running", "delivering", "answered", "stopped", "failed", "undelivered", "withdrawn", "taken_over"
+]
+# What became of a change to a message: it was made, there was nothing to change, it came too late (the turn had been
+# started or has ended; it is left as it is), or no such message is stored.
+Revision = Literal["made", "none", "started", "ended", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +146,7 @@ class CommandAnswer:
 class Receipt:
     """What became of an event. Only after it exists may the platform be told that the event arrived."""
 
-    turn_id: int | None  # None: refused, or a command, which is no turn
+    turn_id: int | None  # None: refused, or a command or a change to a message, which are no turns
     is_new: bool = True  # False: a redelivery of an event that is stored already
     waits_behind: int = 0  # open turns of the same conversation before this one
     notice: str = ""  # a sentence for the asker: why the message was refused
@@ -251,15 +256,37 @@ class Store(Protocol):
     A method whose caller is cancelled first ends what it began: nothing is left unknown.
     """
 
-    async def accept(self, event: MessageReceived, *, worker: str, max_waiting: int) -> Receipt:
+    async def accept(
+        self, event: MessageReceived, *, worker: str, max_waiting: int, max_open: int | None = None
+    ) -> Receipt:
         """Store the event as a queued turn of `worker` unless its `event_key` is stored already.
 
-        With `max_waiting` open turns in the conversation nothing is stored and the receipt has no turn.
+        With `max_waiting` open turns in the conversation, or `max_open` of the worker on its platform, nothing is
+        stored and the receipt has no turn.
+        """
+        ...
+
+    async def find(self, event_key: str) -> int | None:
+        """Return the turn of an event that is stored already."""
+        ...
+
+    async def edit(self, message: MessageReceived) -> Revision:
+        """Let the question of the same `event_key` read so from now on, unless its turn was started before."""
+        ...
+
+    async def withdraw(self, event_key: str) -> Revision:
+        """Drop a question that was deleted, and its text, unless its turn was started before; a redelivery of it is
+        still recognised.
         """
         ...
 
     async def heartbeat(self, worker: str, *, lease_s: float) -> None:
-        """Say that `worker` lives for `lease_s` more seconds; after that others may take its turns over."""
+        """Say that `worker` lives for `lease_s` more seconds (at most 60); after that others may take its turns over.
+
+        Leases are kept in wall-clock time, which may be set while workers live. When it is set forwards, nobody is
+        taken over for one more lease, in which all who live renew theirs. When it is set backwards, a lease that
+        reaches further than any can is cut short, so that the turns of a dead worker wait a minute longer at most.
+        """
         ...
 
     async def workers(self) -> Sequence[str]:
@@ -287,7 +314,7 @@ class Store(Protocol):
         ...
 
     async def record(self, lease: Lease, steps: Sequence[Step]) -> None:
-        """Append steps to the turn's journal, all or none. Raises LeaseLostError."""
+        """Append steps to the turn's journal, all or none; without any, only check the lease. Raises LeaseLostError."""
         ...
 
     async def steps(self, turn_id: int) -> Sequence[Step]:
@@ -372,7 +399,10 @@ class TraceLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnView:
-    """All that can be seen of a running turn at one moment; each `show` replaces the one before."""
+    """All that can be seen of a running turn at one moment; each `show` replaces the one before.
+
+    "taken_over": another process works on the turn and shows it; here there is nothing more to see of it.
+    """
 
     turn_id: int
     conversation: ConversationKey

@@ -42,7 +42,10 @@ def make_reply(turn: Turn, text: str, *, state: Outcome) -> Reply:
 
 
 def make_broken_off_reply(turn: Turn, journal: Journal, text: str, *, state: Literal["stopped", "failed"]) -> Reply:
-    """Return the reply of a turn that ended early: every call the model asked for still gets exactly one result."""
+    """Return the reply of a turn that ended early: every call the model asked for still gets exactly one result.
+
+    Who stopped the turn has seen what was running; where it failed, the reply says which calls may have run.
+    """
     turn.added.clear()
     turn.attachments.clear()
     for number, answer in enumerate(journal.answers):
@@ -52,7 +55,17 @@ def make_broken_off_reply(turn: Turn, journal: Journal, text: str, *, state: Lit
                 for call in answer.message.tool_calls
             ]
             add_round(turn, answer.message, results)
+            if state == "failed":
+                turn.notes.extend(_notes_of_unfinished(number, answer.message, journal))
     return make_reply(turn, text, state=state)
+
+
+def _notes_of_unfinished(number: int, message: AssistantMessage, journal: Journal) -> Sequence[str]:
+    return [
+        f"`{call.name}` was running when this ended. It may have run; it was not run again."
+        for call in message.tool_calls
+        if journal.is_started(number, call.id) and journal.result(number, call.id) is None
+    ]
 
 
 def _unfinished(call_id: str, *, was_started: bool) -> ToolResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ from bot.errors import AdapterError, BotError, LeaseLostError, ModelError, Model
 from bot.events import ConversationKey
 from bot.journal import Journal
 from bot.messages import UserMessage
-from bot.ports import Adapter, ClaimedTurn, Lease, Model, Offer, Store, Tools
+from bot.ports import Adapter, ClaimedTurn, Lease, Model, Offer, Store, Tools, TurnView
 from bot.reply import Reply, make_broken_off_reply, make_posts, make_reply
 from bot.trace import Trace
 from bot.turn import Turn, run_turn
@@ -26,10 +26,11 @@ from bot.worker import bury_dead
 log = structlog.stdlib.get_logger(__name__)
 
 LEASE_S = 15.0
-HEARTBEAT_S = 4.0
+BEATS_A_LEASE = 4  # so often it is renewed: three renewals may fail
 SWEEP_S = 1.0  # how often turns that other processes left, or held up, are looked for
 RETRY_S = 1.0  # before a failed attempt is repeated; doubled each time
 MAX_RETRY_S = 60.0
+MAX_DOUBLINGS = 10
 MAX_DELIVERIES = 50  # attempts to post an answer: about 45 minutes
 OUTPUT_SHARE = 0.2  # of the model's window, kept free for its answer
 
@@ -40,20 +41,37 @@ class Limits:
 
     max_tool_rounds: int = 10
     turn_timeout_s: float = 300.0
-    max_running: int = 200  # turns at once
+    max_running: int = 200  # turns at once on each platform: one that is slow takes no room from the others
     max_attempts: int = 3  # a turn that took its process down so often is not tried again
     drain_s: float = 10.0  # what running turns are given when the process ends
+    lease_s: float = LEASE_S  # a process that is silent for so long is taken for dead; at most 60
+    retry_s: float = RETRY_S
+
+    def wait_after(self, attempt: int) -> float:
+        """Return the seconds before a turn is tried again whose attempt of this number failed."""
+        return min(self.retry_s * 2 ** min(attempt - 1, MAX_DOUBLINGS), MAX_RETRY_S)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Running:
     """A turn at work, and the means to end it early."""
 
+    lease: Lease
+    adapter: Adapter
     is_stopped: bool = False
-    scope: asyncio.Timeout | None = None
+    is_lost: bool = False  # another process works on it now
+    is_replied: bool = False
+    scope: asyncio.Timeout | None = None  # while the model and its tools work
 
     def stop(self) -> None:
         self.is_stopped = True
+        self._end()
+
+    def lose(self) -> None:
+        self.is_lost = True
+        self._end()
+
+    def _end(self) -> None:
         if self.scope is not None:
             self.scope.reschedule(asyncio.get_running_loop().time())
 
@@ -73,11 +91,15 @@ class Runner:
     _running: dict[int, _Running] = field(default_factory=dict[int, _Running], init=False)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]], init=False)
     _woken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _lease_until: float = field(default=0.0, init=False)  # in seconds of the running loop's clock
 
     @asynccontextmanager
     async def working(self) -> AsyncGenerator[None]:
-        """Take turns up while the context is open; at its end running ones get `drain_s`, the rest stays stored."""
-        await self.store.heartbeat(self.worker, lease_s=LEASE_S)
+        """Take turns up while the context is open; at its end running ones get `drain_s`, the rest stays stored.
+
+        A cancellation in that time cuts it short.
+        """
+        await self._renew()
         for worker in await bury_dead(self.store):
             log.info("dead_worker_buried", worker=worker)
         loops = [
@@ -88,10 +110,12 @@ class Runner:
             yield
         finally:
             await _end(loops)
-            if self._tasks:
-                await asyncio.wait(self._tasks, timeout=self.limits.drain_s)
-            await _end(self._tasks)
-            await self._try_to("release the worker", self.store.release(self.worker))
+            try:
+                if self._tasks:
+                    await asyncio.wait(self._tasks, timeout=self.limits.drain_s)
+            finally:
+                await _end(self._tasks)
+                await self._try_to("release the worker", self.store.release(self.worker))
 
     def wake(self) -> None:
         """Look for turns now: one was accepted."""
@@ -106,31 +130,79 @@ class Runner:
             running.stop()
         return True
 
-    # --- taking turns up ---
+    # --- the lease ---
 
     async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(HEARTBEAT_S)
-            await self._try_to("renew the lease", self.store.heartbeat(self.worker, lease_s=LEASE_S))
+            await asyncio.sleep(self.limits.lease_s / BEATS_A_LEASE)
+            await self._try_to("renew the lease", self._renew())
+
+    async def _renew(self) -> None:
+        asked_at = asyncio.get_running_loop().time()
+        await self.store.heartbeat(self.worker, lease_s=self.limits.lease_s)
+        if asked_at >= self._lease_until:
+            await self._leave_lost_turns()
+        self._lease_until = asked_at + self.limits.lease_s
+
+    @property
+    def _is_alive(self) -> bool:
+        """Whether others must think so: a process that was paused for too long may have lost its turns."""
+        return asyncio.get_running_loop().time() < self._lease_until
+
+    async def _leave_lost_turns(self) -> None:
+        """End the work on turns that others have taken over, without waiting for its next step to be refused."""
+        for running in [running for running in self._running.values() if running.scope is not None]:
+            try:
+                await self.store.record(running.lease, ())
+            except LeaseLostError:
+                running.lose()  # without effect where the turn was replied meanwhile
+
+    def _show_on(self, adapter: Adapter) -> Callable[[TurnView], None]:
+        is_broken = False
+
+        def show(view: TurnView) -> None:
+            nonlocal is_broken
+            # Whoever took the turn over shows it too. All later states have been stored, so the turn was held then.
+            if view.state == "running" and not self._is_alive:
+                return
+            try:
+                adapter.show(view)
+            except Exception:  # the answer is worth more than the sight of its progress
+                if not is_broken:  # there may be thousands of views
+                    log.exception("show_failed", adapter=adapter.name)
+                is_broken = True
+
+        return show
+
+    # --- taking turns up ---
 
     async def _take(self) -> None:
-        serves = [adapter.serves for adapter in self.adapters]
         while True:
             self._woken.clear()
             try:
-                turns = await self.store.claim(
-                    self.worker, serves=serves, limit=self.limits.max_running - len(self._running)
-                )
+                if not self._is_alive:  # what is claimed without a lease is taken over at once
+                    await self._renew()
+                for adapter in self.adapters:
+                    await self._claim(adapter)
             except StoreError as error:
                 log.warning("claim_failed", error=str(error))
                 await asyncio.sleep(RETRY_S)
                 continue
-            for turn in turns:
-                self._running[turn.lease.turn_id] = _Running(is_stopped=turn.stop_requested)
-                task = asyncio.create_task(self._work(turn), name=f"turn:{turn.lease.turn_id}")
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
             await self._wait_for_work()
+
+    async def _claim(self, adapter: Adapter) -> None:
+        running = sum(running.adapter is adapter for running in self._running.values())
+        free = self.limits.max_running - running
+        for turn in await self.store.claim(self.worker, serves=[adapter.serves], limit=free):
+            self._running[turn.lease.turn_id] = _Running(
+                lease=turn.lease,
+                adapter=adapter,
+                is_stopped=turn.stop_requested,
+                is_replied=turn.state == "delivering",
+            )
+            task = asyncio.create_task(self._work(turn, adapter), name=f"turn:{turn.lease.turn_id}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _wait_for_work(self) -> None:
         try:
@@ -139,12 +211,11 @@ class Runner:
         except TimeoutError:
             pass
 
-    async def _work(self, turn: ClaimedTurn) -> None:
+    async def _work(self, turn: ClaimedTurn, adapter: Adapter) -> None:
         """Bring one turn to its end; whatever goes wrong stays with this turn."""
         lease = turn.lease
         started = time.monotonic()
-        adapter = self._adapter(turn.event.conversation)
-        trace = Trace(adapter.show, turn_id=lease.turn_id, conversation=turn.event.conversation)
+        trace = Trace(self._show_on(adapter), turn_id=lease.turn_id, conversation=turn.event.conversation)
         with structlog.contextvars.bound_contextvars(turn=lease.turn_id, conversation=str(turn.event.conversation)):
             try:
                 outcome = await self._bring_to_end(turn, adapter, trace)
@@ -153,9 +224,10 @@ class Runner:
                 )
             except LeaseLostError:
                 log.warning("turn_taken_over")
+                trace.enter("taken_over")
             except Exception as error:
                 log.exception("turn_failed", attempt=lease.attempt)
-                await self._let_go(lease, error)
+                await self._let_go(lease, error, trace)
             finally:
                 del self._running[lease.turn_id]
                 self.wake()
@@ -166,13 +238,17 @@ class Runner:
             await deliver(lease, store=self.store, adapter=adapter)
             trace.enter("answered")
             return "delivered"
-        journal = Journal(self.store, lease, await self.store.steps(lease.turn_id))
+        # The journal itself may be what breaks the bot: the very last attempts do without it.
+        is_readable = lease.attempt <= self.limits.max_attempts + 1
+        journal = Journal(self.store, lease, await self.store.steps(lease.turn_id) if is_readable else ())
         draft = self._draft(turn)
         if lease.attempt > self.limits.max_attempts:
-            reply = make_broken_off_reply(draft, journal, _SPENT.format(attempts=lease.attempt - 1), state="failed")
+            text = _SPENT.format(attempts=lease.attempt - 1) + ("" if is_readable else _UNREAD)
+            reply = make_broken_off_reply(draft, journal, text, state="failed")
         else:
             reply = await self._answer(turn, draft, journal, trace)
         await self._store_reply(turn, draft, journal, reply, adapter)
+        self._running[lease.turn_id].is_replied = True
         trace.enter("delivering")
         await deliver(lease, store=self.store, adapter=adapter)
         trace.enter(reply.state)
@@ -207,6 +283,8 @@ class Runner:
                 )
             return make_reply(draft, text, state="answered")
         except TimeoutError:
+            if running.is_lost:
+                raise LeaseLostError(f"Turn {draft.turn_id} was taken over while this process was paused.") from None
             if running.is_stopped:
                 return make_broken_off_reply(draft, journal, "Stopped.", state="stopped")
             text = _TIMED_OUT.format(seconds=self.limits.turn_timeout_s)
@@ -248,23 +326,29 @@ class Runner:
             usage=journal.usage,
         )
 
-    def _adapter(self, conversation: ConversationKey) -> Adapter:
-        return next(adapter for adapter in self.adapters if adapter.name == conversation.platform)
-
     # --- when something fails ---
 
-    async def _let_go(self, lease: Lease, error: Exception) -> None:
-        """Leave the turn for a later attempt, or end it where its platform will never take the answer."""
-        if isinstance(error, AdapterError) and (error.is_permanent or lease.attempt >= MAX_DELIVERIES):
-            await self._try_to("abandon the turn", self.store.abandon(lease))
-            return
-        await asyncio.sleep(min(RETRY_S * 2 ** (lease.attempt - 1), MAX_RETRY_S))
-        if not await self._try_to("give the turn back", self.store.give_back(lease)):
-            await self._let_go(lease, error)
+    async def _let_go(self, lease: Lease, error: Exception, trace: Trace) -> None:
+        """Leave the turn for a later attempt, or end it where its answer will never be posted."""
+        is_given_up = self._running[lease.turn_id].is_replied and self._is_hopeless(lease, error)
+        let_go = self.store.abandon if is_given_up else self.store.give_back
+        wait_s = self.limits.wait_after(lease.attempt)
+        if not is_given_up:
+            trace.wait(str(error) if isinstance(error, BotError) else "The bot itself failed at this.", wait_s=wait_s)
+            await asyncio.sleep(wait_s)
+        while not await self._try_to("let the turn go", let_go(lease)):  # noqa: ASYNC110  (a store sets no event)
+            await asyncio.sleep(wait_s)
+
+    def _is_hopeless(self, lease: Lease, error: Exception) -> bool:
+        if isinstance(error, AdapterError):
+            return error.is_permanent or lease.attempt >= MAX_DELIVERIES
+        return not isinstance(error, BotError) and lease.attempt > self.limits.max_attempts
 
     async def _try_to(self, purpose: str, work: Awaitable[None]) -> bool:
         try:
             await work
+        except LeaseLostError:
+            log.warning("turn_taken_over")
         except BotError as error:
             log.warning("store_failed", purpose=purpose, error=str(error))
             return False
@@ -283,6 +367,7 @@ _SPENT = (
     "This question was begun {attempts} times and the bot broke down each time, so it is not tried again. "
     "Please ask in another way, and tell your operator."
 )
+_UNREAD = " Tools that it asked for may have run; what they said is not kept."
 _TIMED_OUT = (
     "This took longer than the {seconds:.0f} s that one question may take (TURN_TIMEOUT_S), so it was ended. "
     "Please ask again, perhaps for less at once."

@@ -15,7 +15,7 @@ from bot.redaction import redact
 
 MAX_FILE_BYTES = 5 * 1024 * 1024
 KEPT_FILES = 3
-QUIET = ("httpx2", "httpcore2", "openai", "mcp", "uvicorn", "asyncio", "aiosqlite")  # told from WARNING on
+QUIET = ("httpx2", "httpcore2", "openai", "mcp", "uvicorn", "asyncio")  # told from WARNING on
 
 
 def configure_logs(*, log_format: Literal["json", "console"], level: str, file: Path | None = None) -> None:
@@ -46,6 +46,7 @@ def configure_logs(*, log_format: Literal["json", "console"], level: str, file: 
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    logging.raiseExceptions = False  # a full disk loses lines; it must not write over the chat on the terminal
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)

@@ -37,7 +37,11 @@ class Trace:
             case TextArrived():
                 self._change(replace(self._view, text=self._view.text + progress.text, notice=""))
             case ModelWaiting():
-                self._change(replace(self._view, notice=f"{progress.reason} Trying again in {progress.wait_s:.0f} s."))
+                self.wait(progress.reason, wait_s=progress.wait_s)
+
+    def wait(self, reason: str, *, wait_s: float) -> None:
+        """Show why nothing goes on, and when it is tried again."""
+        self._change(replace(self._view, notice=f"{reason} Trying again in {wait_s:.0f} s."))
 
     def ask(self, round_number: int, call: ToolCall, spec: ToolSpec | None) -> None:
         """Show a call that the model asked for."""

@@ -8,11 +8,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
 
+from mcp import MCPError
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.prompts import Prompt
-from mcp_types import CallToolResult, ToolAnnotations
+from mcp_types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult, ToolAnnotations
 from pydantic import Field
 
 from mcp_server import calculator, clock, greeting, system
@@ -53,7 +54,7 @@ def build_server(
         async with Weather(forecast_url=weather_api_url, geocoding_url=geocoding_api_url) as weather:
             yield weather
 
-    server = MCPServer[Weather](
+    server = _Server(
         "toolbridge",
         title="Toolbridge tools",
         instructions=_INSTRUCTIONS,
@@ -139,6 +140,16 @@ class FileTools:
     def delete_text_file(self, filename: _Filename, context: _Context) -> Annotated[CallToolResult, DeletedFile]:
         """Delete a text file of this conversation for good."""
         return reply(self._workspace.delete(_conversation(context), filename))
+
+
+class _Server(MCPServer[Weather]):
+    async def get_prompt(
+        self, name: str, arguments: dict[str, Any] | None = None, context: _Context | None = None
+    ) -> GetPromptResult | InputRequiredResult:
+        """Return the prompt; a name that is none is the client's fault, which the SDK calls an internal error."""
+        if all(prompt.name != name for prompt in await self.list_prompts()):
+            raise MCPError(INVALID_PARAMS, f"Unknown prompt: {name}")
+        return await super().get_prompt(name, arguments, context)
 
 
 def _add_tools(server: MCPServer[Weather], files: FileTools) -> None:

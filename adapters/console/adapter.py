@@ -21,13 +21,19 @@ from bot.events import CommandInvoked, ConversationKey, Event, MessageReceived
 from bot.ports import CommandAnswer, Example, Found, Post, Receive, TraceLine, TurnState, TurnView
 
 TraceLevel = Literal["summary", "full", "off"]
-Outcome = Literal["answered", "stopped", "failed", "left"]
+Outcome = Literal["answered", "stopped", "failed", "taken_over", "left"]
 
 OUTCOMES: dict[TurnState, Outcome] = {
     "answered": "answered",
     "stopped": "stopped",
     "failed": "failed",
     "undelivered": "failed",
+    "taken_over": "taken_over",
+}
+ENDINGS: dict[Outcome, str] = {  # said where no answer was shown
+    "stopped": "Stopped.",
+    "failed": "The question could not be answered.",
+    "taken_over": "Another process went on with this question while this one was halted, and shows the answer.",
 }
 HELP = "In this terminal Ctrl-C stops an answer that is being worked on; Ctrl-D or /exit leaves."
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -293,8 +299,8 @@ class ConsoleAdapter:
         return view
 
     def _say_how_it_ended(self, outcome: Outcome, screen: Screen) -> None:
-        if outcome in ("stopped", "failed") and not self._is_answered:
-            screen.say("Stopped." if outcome == "stopped" else "The question could not be answered.")
+        if outcome in ENDINGS and not self._is_answered:
+            screen.say(ENDINGS[outcome])
 
 
 def _unwritable(error: OSError) -> AdapterError:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import aiosqlite
-
 from bot.errors import BotError, StoreError
+from bot.stores.connection import Connection, settled
 
 T = TypeVar("T")
-Unit = Callable[[aiosqlite.Connection], Awaitable[T]]
+Unit = Callable[[sqlite3.Connection], T]
 
 MAX_BATCH = 500  # units; bounds how long the first of them waits for the last
 
@@ -26,18 +25,19 @@ class _Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class _Refused:
+class _Failed:
     error: BotError
 
 
 class GroupCommit:
     """Commits what has gathered while the commit before was under way.
 
-    A unit may run a second time when the database fails a neighbour in its batch: it must do nothing but statements
-    on the connection it is given. It may refuse with a BotError, but only before its first write.
+    A unit runs in the connection's thread, and a second time when the database fails a neighbour in its batch: it must
+    do nothing but statements on the connection it is given. It may refuse with a BotError, but only before its first
+    write.
     """
 
-    def __init__(self, connection: aiosqlite.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._waiting: deque[_Waiting] = deque()
         self._work = asyncio.Event()
@@ -77,67 +77,58 @@ class GroupCommit:
         self._is_closed = True
         self._work.set()
 
-    async def _settle(self, batch: list[_Waiting]) -> None:
+    async def _settle(self, batch: Sequence[_Waiting]) -> None:
+        units = [waiting.unit for waiting in batch]
         try:
-            await self._begin()
+            outcomes = await self._connection.run(lambda db: _commit(db, units))
         except Exception as error:  # noqa: BLE001  (handed to the callers)
-            for waiting in batch:  # at once: one after the other they could wait for a lock for minutes
-                waiting.result.set_exception(_translate(error))
-            return
-        try:
-            outcomes = await self._commit(batch)
-        except Exception as error:  # noqa: BLE001  (handed to the callers)
-            if len(batch) == 1:
-                batch[0].result.set_exception(_translate(error))
-                return
-            for waiting in batch:  # one bad unit must not fail its neighbours
-                await self._settle([waiting])
-            return
+            outcomes = _all_failed(units, error)
         for waiting, outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, _Refused):
+            if isinstance(outcome, _Failed):
                 waiting.result.set_exception(outcome.error)
             else:
                 waiting.result.set_result(outcome)
 
-    async def _begin(self) -> None:
-        await self._roll_back()  # what a failed rollback may have left open
-        await self._connection.execute_fetchall("BEGIN IMMEDIATE")
 
-    async def _commit(self, batch: list[_Waiting]) -> list[Any]:
-        try:
-            outcomes = [await self._run(waiting.unit) for waiting in batch]
-            await self._connection.execute_fetchall("COMMIT")
-        except BaseException:
-            await self._roll_back()
-            raise
-        return outcomes
-
-    async def _run(self, unit: Unit[Any]) -> Any:
-        try:
-            return await unit(self._connection)
-        except BotError as error:  # nothing was written: the batch goes on without it
-            return _Refused(error)
-
-    async def _roll_back(self) -> None:
-        if self._connection.in_transaction:  # SQLite itself rolls back on some errors, a full disk among them
-            await self._connection.execute_fetchall("ROLLBACK")
+def _commit(db: sqlite3.Connection, units: Sequence[Unit[Any]]) -> list[Any]:
+    """Return each unit's result, or how it failed, once the transaction that they share has ended."""
+    try:
+        _roll_back(db)  # what a failed rollback may have left open
+        db.execute("BEGIN IMMEDIATE")
+    except Exception as error:  # noqa: BLE001  (handed to the callers)
+        return _all_failed(units, error)  # at once: one after the other they could wait for a lock for minutes
+    try:
+        return _run_all(db, units)
+    except Exception as error:  # noqa: BLE001  (handed to the callers)
+        if len(units) == 1:
+            return _all_failed(units, error)
+    return [outcome for unit in units for outcome in _commit(db, [unit])]  # one bad unit must not fail its neighbours
 
 
-async def settled(result: asyncio.Future[T]) -> T:
-    """Return the future's result; a cancellation is passed on only after the future is done."""
-    cancelled: asyncio.CancelledError | None = None
-    while not result.done():
-        try:
-            await asyncio.shield(result)
-        except asyncio.CancelledError as error:
-            if result.cancelled():
-                raise
-            cancelled = error
-        except Exception:  # noqa: BLE001  (raised below, by result())
-            break
-    if cancelled is not None:
-        raise cancelled
-    return result.result()
+def _run_all(db: sqlite3.Connection, units: Sequence[Unit[Any]]) -> list[Any]:
+    try:
+        outcomes = [_run(db, unit) for unit in units]
+        db.execute("COMMIT")
+    except BaseException:
+        _roll_back(db)
+        raise
+    return outcomes
+
+
+def _run(db: sqlite3.Connection, unit: Unit[Any]) -> Any:
+    try:
+        return unit(db)
+    except BotError as error:  # nothing was written: the batch goes on without it
+        return _Failed(error)
+
+
+def _roll_back(db: sqlite3.Connection) -> None:
+    if db.in_transaction:  # SQLite itself rolls back on some errors, a full disk among them
+        db.execute("ROLLBACK")
+
+
+def _all_failed(units: Sequence[Unit[Any]], error: Exception) -> list[Any]:
+    return [_Failed(_translate(error)) for _ in units]
 
 
 def _translate(error: Exception) -> StoreError:
@@ -150,18 +141,22 @@ def _translate(error: Exception) -> StoreError:
     return translated
 
 
-def store_error(error: sqlite3.Error) -> StoreError:
-    """Return the sentence for an SQLite error, with what an operator can do."""
+def store_error(error: sqlite3.Error, *, name: str = "") -> StoreError:
+    """Return the sentence for an SQLite error, with what an operator can do; `name` is for operators alone."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code, without the extended part
     match code:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             cure = "another process has locked it; end that process or try again"
         case sqlite3.SQLITE_FULL:
             cure = "the disk is full; free some space"
+        case sqlite3.SQLITE_IOERR:
+            fault = getattr(error, "sqlite_errorname", "")
+            cure = f"the disk is full or fails ({fault}); free some space, or see what the system's log says of it"
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             cure = "the file is damaged; restore a backup, or move it away to start with an empty one"
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_CANTOPEN:
             cure = "the file cannot be opened for writing; check the folder and its permissions"
         case _:
             cure = f"{type(error).__name__} {getattr(error, 'sqlite_errorname', '')}".strip()
-    return StoreError(f"The database refused to work: {cure}.")
+    database = f"database {name}" if name else "database"
+    return StoreError(f"The {database} refused to work: {cure}.")

@@ -6,14 +6,13 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
-
-import aiosqlite
 
 from bot.errors import LeaseLostError, StoreError
 from bot.events import ConversationKey, MessageReceived
@@ -26,36 +25,49 @@ from bot.ports import (
     OutboxPost,
     Post,
     Receipt,
+    Revision,
     Step,
     UsageTotals,
 )
 from bot.stores import codec
-from bot.stores.group_commit import GroupCommit, settled, store_error
+from bot.stores.connection import Connection, settled
+from bot.stores.group_commit import GroupCommit, store_error
+from bot.stores.leases import LeaseClock
 
 BUSY_TIMEOUT_S = 5.0
 HISTORY_ROWS = 5_000  # far above any window; bounds what one turn reads
 
 Row = sqlite3.Row
-Rows = Iterable[Row]
 
 
 @asynccontextmanager
 async def open_store(
-    path: Path, *, now: Callable[[], float] = time.time, busy_timeout_s: float = BUSY_TIMEOUT_S
+    path: Path,
+    *,
+    now: Callable[[], float] = time.time,
+    steady: Callable[[], float] | None = None,
+    busy_timeout_s: float = BUSY_TIMEOUT_S,
 ) -> AsyncGenerator[SqliteStore]:
     """Open the database file, making it and its folder where they are missing, and bring its schema up to date.
+
+    `now` gives seconds since the epoch, `steady` seconds of a clock that is never set; without it that is the system's,
+    or `now` itself where that was given.
 
     Raises:
         StoreError: The file cannot be used: no permission, damaged, locked, or written by a newer version.
     """
     _make_private_file(path)
-    async with _connected(path, busy_timeout_s) as writer, _connected(path, busy_timeout_s) as reader:
-        await _migrate(writer)
-        await reader.execute_fetchall("PRAGMA query_only = ON")
+    async with (
+        _connected(path, busy_timeout_s, thread="store-writer") as writer,
+        _connected(path, busy_timeout_s, thread="store-reader") as reader,
+    ):
+        await writer.run(_migrate)
+        await reader.run(lambda db: db.execute("PRAGMA query_only = ON"))
         commits = GroupCommit(writer)
         writing = asyncio.create_task(commits.write(), name="store:writer")
         try:
-            yield SqliteStore(commits, reader, now)
+            steady = steady or (time.monotonic if now is time.time else now)
+            yield SqliteStore(commits, reader, now, leases=LeaseClock(now, steady))
         finally:
             commits.close()
             await settled(writing)
@@ -64,71 +76,117 @@ async def open_store(
 class SqliteStore:
     """See `bot.ports.Store`. Made by `open_store`; `now` gives seconds since the epoch."""
 
-    def __init__(self, commits: GroupCommit, reader: aiosqlite.Connection, now: Callable[[], float]) -> None:
+    def __init__(
+        self, commits: GroupCommit, reader: Connection, now: Callable[[], float], *, leases: LeaseClock
+    ) -> None:
         self._commits = commits
         self._reader = reader
         self._now = now
+        self._leases = leases
 
     # --- accepting ---
 
-    async def accept(self, event: MessageReceived, *, worker: str, max_waiting: int) -> Receipt:
+    async def accept(
+        self, event: MessageReceived, *, worker: str, max_waiting: int, max_open: int | None = None
+    ) -> Receipt:
         body = codec.events.dump_json(event).decode()
+        platform = event.conversation.platform
 
-        async def unit(db: aiosqlite.Connection) -> Receipt:
-            known = await _one(db, "SELECT id FROM turn WHERE event_key = ?", event.event_key)
+        def unit(db: sqlite3.Connection) -> Receipt:
+            known = _one(db, "SELECT id FROM turn WHERE event_key = ?", event.event_key)
             if known:
                 return Receipt(turn_id=known["id"], is_new=False)
-            conversation_id = await _conversation_id(db, event.conversation)
-            (waiting,) = await db.execute_fetchall(
+            conversation_id = _conversation_id(db, event.conversation)
+            (waiting,) = db.execute(
                 "SELECT count(*) AS open FROM turn WHERE conversation_id = ? AND ended_at IS NULL", (conversation_id,)
-            )
-            if waiting["open"] >= max_waiting:
+            ).fetchall()
+            is_full = max_open is not None and _open_turns(db, worker, platform) >= max_open
+            if is_full or waiting["open"] >= max_waiting:
                 return Receipt(turn_id=None, waits_behind=waiting["open"])
-            (turn,) = await db.execute_fetchall(
-                "INSERT INTO turn (event_key, conversation_id, event, state, worker, accepted_at)"
-                " VALUES (?, ?, ?, 'queued', ?, ?) RETURNING id",
-                (event.event_key, conversation_id, body, worker, self._now()),
-            )
+            (turn,) = db.execute(
+                "INSERT INTO turn (event_key, conversation_id, event, state, worker, accepted_at, is_first, platform)"
+                " VALUES (?, ?, ?, 'queued', ?, ?, ?, ?) RETURNING id",
+                (event.event_key, conversation_id, body, worker, self._now(), int(waiting["open"] == 0), platform),
+            ).fetchall()
             return Receipt(turn_id=turn["id"], waits_behind=waiting["open"])
+
+        return await self._commits.run(unit)
+
+    async def find(self, event_key: str) -> int | None:
+        rows = await self._read("SELECT id FROM turn WHERE event_key = ?", event_key)
+        return next((row["id"] for row in rows), None)
+
+    async def edit(self, message: MessageReceived) -> Revision:
+        def unit(db: sqlite3.Connection) -> Revision:
+            turn = _one(db, "SELECT id, state, ended_at, event FROM turn WHERE event_key = ?", message.event_key)
+            if turn is None or not turn["event"]:
+                return "unknown"
+            stored = codec.events.validate_json(turn["event"])
+            if _is_outdated(message, stored):
+                return "none"
+            if turn["state"] == "queued":
+                revised = replace(stored, text=message.text, edited_at=message.edited_at)
+                db.execute(
+                    "UPDATE turn SET event = ? WHERE id = ?", (codec.events.dump_json(revised).decode(), turn["id"])
+                )
+                return "made"
+            if message.text == stored.text:
+                return "none"
+            return "ended" if turn["ended_at"] else "started"
+
+        return await self._commits.run(unit)
+
+    async def withdraw(self, event_key: str) -> Revision:
+        def unit(db: sqlite3.Connection) -> Revision:
+            turn = _one(db, "SELECT id, conversation_id, state, ended_at FROM turn WHERE event_key = ?", event_key)
+            if turn is None:
+                return "unknown"
+            if turn["state"] != "queued":
+                return "ended" if turn["ended_at"] else "started"
+            db.execute("UPDATE turn SET event = '' WHERE id = ?", (turn["id"],))
+            _end(db, turn["id"], turn["conversation_id"], "'withdrawn'", now=self._now())
+            return "made"
 
         return await self._commits.run(unit)
 
     # --- workers and their turns ---
 
     async def heartbeat(self, worker: str, *, lease_s: float) -> None:
-        async def unit(db: aiosqlite.Connection) -> None:
-            await db.execute_fetchall(
+        def unit(db: sqlite3.Connection) -> None:
+            db.execute(
                 "INSERT INTO worker (id, expires_at) VALUES (?, ?)"
                 " ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at",
-                (worker, self._now() + lease_s),
+                (worker, self._leases.end_of(lease_s)),
             )
-            await db.execute_fetchall("DELETE FROM worker WHERE expires_at <= ?", (self._now(),))
+            latest = self._leases.latest_end()
+            db.execute("UPDATE worker SET expires_at = ? WHERE expires_at > ?", (latest, latest))
+            db.execute("DELETE FROM worker WHERE expires_at <= ?", (self._leases.cutoff(),))
 
         await self._commits.run(unit, is_urgent=True)
 
     async def workers(self) -> Sequence[str]:
-        rows = await self._read("SELECT id FROM worker WHERE expires_at > ? ORDER BY id", self._now())
+        rows = await self._read("SELECT id FROM worker WHERE expires_at > ? ORDER BY id", self._leases.cutoff())
         return [row["id"] for row in rows]
 
     async def release(self, worker: str) -> None:
-        async def unit(db: aiosqlite.Connection) -> None:
-            await db.execute_fetchall(
+        def unit(db: sqlite3.Connection) -> None:
+            db.execute(
                 "UPDATE turn SET attempts = attempts - 1 WHERE worker = ? AND ended_at IS NULL AND attempts > 0",
                 (worker,),
             )
-            await db.execute_fetchall("DELETE FROM worker WHERE id = ?", (worker,))
+            db.execute("DELETE FROM worker WHERE id = ?", (worker,))
 
         await self._commits.run(unit)
 
     async def bury(self, worker: str) -> None:
-        async def unit(db: aiosqlite.Connection) -> None:
-            await db.execute_fetchall("DELETE FROM worker WHERE id = ?", (worker,))
+        def unit(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM worker WHERE id = ?", (worker,))
 
         await self._commits.run(unit)
 
     async def give_back(self, lease: Lease) -> None:
-        async def unit(db: aiosqlite.Connection) -> None:
-            await db.execute_fetchall(
+        def unit(db: sqlite3.Connection) -> None:
+            db.execute(
                 "UPDATE turn SET worker = '' WHERE id = ? AND fence = ? AND ended_at IS NULL",
                 (lease.turn_id, lease.fence),
             )
@@ -137,12 +195,16 @@ class SqliteStore:
 
     async def claim(self, worker: str, *, serves: Sequence[str], limit: int) -> Sequence[ClaimedTurn]:
         served = " OR ".join("substr(conversation.key, 1, length(?)) = ?" for _ in serves)
-        statement = _CLAIM.format(served=served)
         prefixes = [prefix for prefix in serves for _ in range(2)]
 
-        async def unit(db: aiosqlite.Connection) -> list[ClaimedTurn]:
-            rows = await db.execute_fetchall(statement, (worker, worker, worker, self._now(), *prefixes, limit))
-            return sorted(map(_claimed, rows), key=lambda turn: turn.lease.turn_id)
+        def unit(db: sqlite3.Connection) -> list[ClaimedTurn]:
+            left = db.execute(
+                _CLAIM.format(free=_LEFT, served=served), (worker, *prefixes, worker, self._leases.cutoff(), limit)
+            ).fetchall()
+            queued = db.execute(
+                _CLAIM.format(free=_QUEUED, served=served), (worker, *prefixes, worker, limit - len(left))
+            ).fetchall()
+            return sorted(map(_claimed, [*left, *queued]), key=lambda turn: turn.lease.turn_id)
 
         return await self._commits.run(unit) if serves and limit > 0 else []
 
@@ -151,10 +213,10 @@ class SqliteStore:
     async def record(self, lease: Lease, steps: Sequence[Step]) -> None:
         bodies = [codec.steps.dump_json(step).decode() for step in steps]
 
-        async def unit(db: aiosqlite.Connection) -> None:
-            await _hold(db, lease, "state = 'running'")
+        def unit(db: sqlite3.Connection) -> None:
+            _hold(db, lease, "state = 'running'")
             for body in bodies:
-                await db.execute_fetchall(
+                db.execute(
                     "INSERT INTO journal (turn_id, step, body)"
                     " SELECT ?, COALESCE(max(step), 0) + 1, ? FROM journal WHERE turn_id = ?",
                     (lease.turn_id, body, lease.turn_id),
@@ -178,21 +240,19 @@ class SqliteStore:
         message_rows = [codec.messages.dump_json(message).decode() for message in messages]
         post_rows = [(lease.turn_id, post.part, codec.posts.dump_json(post).decode()) for post in posts]
 
-        async def unit(db: aiosqlite.Connection) -> None:
-            await _hold(db, lease, "state = 'running'")
+        def unit(db: sqlite3.Connection) -> None:
+            _hold(db, lease, "state = 'running'")
             now = self._now()
-            await db.execute_fetchall(
+            db.execute(
                 "UPDATE turn SET state = 'delivering', outcome = ?,"
                 " input_tokens = ?, cached_tokens = ?, output_tokens = ? WHERE id = ?",
                 (state, usage.input_tokens, usage.cached_tokens, usage.output_tokens, lease.turn_id),
             )
-            await db.executemany(
+            db.executemany(
                 "INSERT INTO message (conversation_id, turn_id, body, created_at) VALUES (?, ?, ?, ?)",
                 [(lease.conversation_id, lease.turn_id, body, now) for body in message_rows],
             )
-            await db.executemany(
-                "INSERT INTO outbox (turn_id, part, body, state) VALUES (?, ?, ?, 'pending')", post_rows
-            )
+            db.executemany("INSERT INTO outbox (turn_id, part, body, state) VALUES (?, ?, ?, 'pending')", post_rows)
 
         await self._commits.run(unit)
 
@@ -201,45 +261,39 @@ class SqliteStore:
         return [OutboxPost(post=codec.posts.validate_json(row["body"]), state=row["state"]) for row in rows]
 
     async def mark_posting(self, lease: Lease, part: int) -> None:
-        async def unit(db: aiosqlite.Connection) -> None:
-            await _hold(db, lease, "state = 'delivering'")
-            await db.execute_fetchall(
-                "UPDATE outbox SET state = 'posting' WHERE turn_id = ? AND part = ?", (lease.turn_id, part)
-            )
+        def unit(db: sqlite3.Connection) -> None:
+            _hold(db, lease, "state = 'delivering'")
+            db.execute("UPDATE outbox SET state = 'posting' WHERE turn_id = ? AND part = ?", (lease.turn_id, part))
 
         await self._commits.run(unit)
 
     async def mark_posted(self, lease: Lease, part: int, *, reference: str, ends_turn: bool) -> None:
-        async def unit(db: aiosqlite.Connection) -> None:
-            await _hold(db, lease, "state = 'delivering'")
-            await db.execute_fetchall(
+        def unit(db: sqlite3.Connection) -> None:
+            _hold(db, lease, "state = 'delivering'")
+            db.execute(
                 "UPDATE outbox SET state = 'posted', reference = ? WHERE turn_id = ? AND part = ?",
                 (reference, lease.turn_id, part),
             )
             if ends_turn:
-                await db.execute_fetchall(
-                    "UPDATE turn SET state = outcome, ended_at = ? WHERE id = ?", (self._now(), lease.turn_id)
-                )
+                _end(db, lease.turn_id, lease.conversation_id, "outcome", now=self._now())
 
         await self._commits.run(unit)
 
     async def abandon(self, lease: Lease) -> None:
-        async def unit(db: aiosqlite.Connection) -> None:
-            await _hold(db, lease, "state = 'delivering'")
-            await db.execute_fetchall(
-                "UPDATE turn SET state = 'undelivered', ended_at = ? WHERE id = ?", (self._now(), lease.turn_id)
-            )
+        def unit(db: sqlite3.Connection) -> None:
+            _hold(db, lease, "state = 'delivering'")
+            _end(db, lease.turn_id, lease.conversation_id, "'undelivered'", now=self._now())
 
         await self._commits.run(unit)
 
     async def request_stop(self, conversation: ConversationKey) -> int | None:
-        async def unit(db: aiosqlite.Connection) -> int | None:
-            rows = await db.execute_fetchall(
+        def unit(db: sqlite3.Connection) -> int | None:
+            rows = db.execute(
                 "UPDATE turn SET stop_requested = 1 WHERE state IN ('queued', 'running') AND id ="
                 " (SELECT min(turn.id) FROM turn JOIN conversation ON conversation.id = turn.conversation_id"
                 "  WHERE conversation.key = ? AND turn.ended_at IS NULL) RETURNING id",
                 (str(conversation),),
-            )
+            ).fetchall()
             return next((row["id"] for row in rows), None)
 
         return await self._commits.run(unit)
@@ -259,8 +313,8 @@ class SqliteStore:
         return [(row["turn_id"], codec.messages.validate_json(row["body"])) for row in rows]
 
     async def move_window(self, conversation: ConversationKey, *, first_turn_id: int) -> None:
-        async def unit(db: aiosqlite.Connection) -> None:
-            await db.execute_fetchall(
+        def unit(db: sqlite3.Connection) -> None:
+            db.execute(
                 "UPDATE conversation SET window_turn_id = ? WHERE key = ? AND window_turn_id < ?",
                 (first_turn_id, str(conversation), first_turn_id),
             )
@@ -297,17 +351,17 @@ class SqliteStore:
         ]
 
     async def clear(self, conversation: ConversationKey) -> int:
-        async def unit(db: aiosqlite.Connection) -> int:
-            conversation_id = await _conversation_id(db, conversation)
-            await db.execute_fetchall("DELETE FROM message WHERE conversation_id = ?", (conversation_id,))
-            (gone,) = await db.execute_fetchall("SELECT changes() AS messages")
+        def unit(db: sqlite3.Connection) -> int:
+            conversation_id = _conversation_id(db, conversation)
+            db.execute("DELETE FROM message WHERE conversation_id = ?", (conversation_id,))
+            (gone,) = db.execute("SELECT changes() AS messages").fetchall()
             ended = "(SELECT id FROM turn WHERE conversation_id = ? AND ended_at IS NOT NULL AND event <> '')"
             for table in ("journal", "outbox"):
-                await db.execute_fetchall(
+                db.execute(
                     f"DELETE FROM {table} WHERE turn_id IN {ended}",  # noqa: S608  (no outside text in it)
                     (conversation_id,),
                 )
-            await db.execute_fetchall(
+            db.execute(
                 "UPDATE turn SET event = '' WHERE conversation_id = ? AND ended_at IS NOT NULL AND event <> ''",
                 (conversation_id,),
             )
@@ -326,14 +380,32 @@ class SqliteStore:
         usage = Usage(input_tokens=row["input"], cached_tokens=row["cached"], output_tokens=row["output"])
         return UsageTotals(turns=row["turns"], usage=usage)
 
+    async def check(self) -> None:
+        """Read the whole file and write to it, as an operator who looks for faults wants it.
+
+        Raises:
+            StoreError: The file is damaged, or nothing can be written.
+        """
+        rows = await self._read("PRAGMA quick_check(1)")
+        if rows[0][0] != "ok":
+            damage = sqlite3.DatabaseError(rows[0][0])
+            damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise store_error(damage) from damage
+
+        def unit(db: sqlite3.Connection) -> None:
+            db.execute("INSERT INTO worker (id, expires_at) VALUES ('check', 0)")
+            db.execute("DELETE FROM worker WHERE id = 'check'")
+
+        await self._commits.run(unit)
+
     async def _read(self, statement: str, *parameters: Any) -> list[Row]:
         try:
-            return list(await self._reader.execute_fetchall(statement, parameters))
+            return await self._reader.run(lambda db: db.execute(statement, parameters).fetchall())
         except sqlite3.Error as error:
             raise store_error(error) from error
 
 
-# A turn is free when it waits here, or when the worker that had it (accepted or ran it) is not alive any more.
+# Done in two statements, each of which walks along the index to the turns it takes and reads none of the others.
 _CLAIM = """
 UPDATE turn
 SET state = CASE state WHEN 'queued' THEN 'running' ELSE state END,
@@ -341,18 +413,28 @@ SET state = CASE state WHEN 'queued' THEN 'running' ELSE state END,
 WHERE id IN (
     SELECT candidate.id FROM turn AS candidate
     JOIN conversation ON conversation.id = candidate.conversation_id
-    WHERE candidate.ended_at IS NULL
-      AND NOT EXISTS (
-        SELECT 1 FROM turn AS earlier
-        WHERE earlier.conversation_id = candidate.conversation_id
-          AND earlier.ended_at IS NULL AND earlier.id < candidate.id)
-      AND (candidate.worker = ? AND candidate.state = 'queued'
-        OR candidate.worker <> ? AND NOT EXISTS (
-          SELECT 1 FROM worker WHERE worker.id = candidate.worker AND worker.expires_at > ?))
-      AND ({served})
-    ORDER BY candidate.id LIMIT ?)
+    WHERE candidate.ended_at IS NULL AND candidate.is_first = 1 AND ({served}) AND {free}
+    LIMIT ?)
 RETURNING id, conversation_id, fence, attempts, event, state, stop_requested
 """
+# A turn is free when it waits here, ...
+_QUEUED = "candidate.worker = ? AND candidate.state = 'queued' ORDER BY candidate.id"
+# ... or when the worker that had it (accepted or ran it) is not alive any more; taken worker by worker, unsorted.
+_LEFT = """
+candidate.worker IN (
+    WITH RECURSIVE holder (id) AS (
+        SELECT ''
+        UNION ALL
+        SELECT (SELECT worker FROM turn WHERE ended_at IS NULL AND worker > holder.id ORDER BY worker LIMIT 1)
+        FROM holder WHERE holder.id IS NOT NULL)
+    SELECT id FROM holder
+    WHERE id <> ? AND NOT EXISTS (SELECT 1 FROM worker WHERE worker.id = holder.id AND worker.expires_at > ?))
+"""
+
+
+def _is_outdated(message: MessageReceived, stored: MessageReceived) -> bool:
+    """Tell whether the stored text is from the same change as the message, or from a later one."""
+    return bool(message.edited_at and stored.edited_at and message.edited_at <= stored.edited_at)
 
 
 def _claimed(row: Row) -> ClaimedTurn:
@@ -377,22 +459,42 @@ def _entry(row: Row) -> HistoryEntry:
     )
 
 
-async def _one(db: aiosqlite.Connection, statement: str, *parameters: Any) -> Row | None:
-    return next(iter(await db.execute_fetchall(statement, parameters)), None)
+def _one(db: sqlite3.Connection, statement: str, *parameters: Any) -> Row | None:
+    return db.execute(statement, parameters).fetchone()
 
 
-async def _conversation_id(db: aiosqlite.Connection, conversation: ConversationKey) -> int:
-    (row,) = await db.execute_fetchall(
+def _conversation_id(db: sqlite3.Connection, conversation: ConversationKey) -> int:
+    (row,) = db.execute(
         "INSERT INTO conversation (key) VALUES (?) ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING id",
         (str(conversation),),
-    )
+    ).fetchall()
     return row["id"]
 
 
-async def _hold(db: aiosqlite.Connection, lease: Lease, condition: str) -> None:
+def _open_turns(db: sqlite3.Connection, worker: str, platform: str) -> int:
+    (count,) = db.execute(
+        "SELECT count(*) FROM turn WHERE worker = ? AND platform = ? AND ended_at IS NULL", (worker, platform)
+    ).fetchone()
+    return count
+
+
+def _end(db: sqlite3.Connection, turn_id: int, conversation_id: int, state: str, *, now: float) -> None:
+    """End the turn, and let the next one of its conversation be claimed; `state` is an SQL expression."""
+    db.execute(
+        f"UPDATE turn SET state = {state}, ended_at = ?, is_first = 0 WHERE id = ?",  # noqa: S608  (no outside text)
+        (now, turn_id),
+    )
+    db.execute(
+        "UPDATE turn SET is_first = 1 WHERE id ="
+        " (SELECT min(id) FROM turn WHERE conversation_id = ? AND ended_at IS NULL)",
+        (conversation_id,),
+    )
+
+
+def _hold(db: sqlite3.Connection, lease: Lease, condition: str) -> None:
     """Raise LeaseLostError unless the turn still belongs to this lease and is in the right state."""
     statement = f"SELECT 1 FROM turn WHERE id = ? AND fence = ? AND {condition}"  # noqa: S608  (no outside text in it)
-    if await _one(db, statement, lease.turn_id, lease.fence) is None:
+    if _one(db, statement, lease.turn_id, lease.fence) is None:
         raise LeaseLostError(f"Turn {lease.turn_id} is worked on by another process now.")
 
 
@@ -411,43 +513,46 @@ def _make_private_file(path: Path) -> None:
 
 
 @asynccontextmanager
-async def _connected(path: Path, busy_timeout_s: float) -> AsyncGenerator[aiosqlite.Connection]:
-    connection = aiosqlite.connect(path, timeout=busy_timeout_s, isolation_level=None)
+async def _connected(path: Path, busy_timeout_s: float, *, thread: str) -> AsyncGenerator[Connection]:
     try:
-        async with connection as db:
-            db.row_factory = sqlite3.Row
-            await _use_wal(db, busy_timeout_s)
-            for pragma in ("synchronous = FULL", "foreign_keys = ON"):
-                await db.execute_fetchall(f"PRAGMA {pragma}")
-            yield db
+        async with Connection(path, busy_timeout_s=busy_timeout_s, thread=thread) as connection:
+            await connection.run(lambda db: _set_up(db, busy_timeout_s))
+            yield connection
     except sqlite3.Error as error:
-        raise store_error(error) from error
+        raise store_error(error, name=str(path)) from error
 
 
-async def _use_wal(db: aiosqlite.Connection, busy_timeout_s: float) -> None:
+def _set_up(db: sqlite3.Connection, busy_timeout_s: float) -> None:
+    db.row_factory = Row
+    _use_wal(db, busy_timeout_s)
+    for pragma in ("synchronous = FULL", "foreign_keys = ON"):
+        db.execute(f"PRAGMA {pragma}")
+
+
+def _use_wal(db: sqlite3.Connection, busy_timeout_s: float) -> None:
     deadline = time.monotonic() + busy_timeout_s
     while True:
         try:
-            await db.execute_fetchall("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
             # Where two processes make one file at the same moment, SQLite refuses here without waiting.
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
                 raise
-            await asyncio.sleep(0.02)
+            time.sleep(0.02)
         else:
             return
 
 
-async def _migrate(db: aiosqlite.Connection) -> None:
+def _migrate(db: sqlite3.Connection) -> None:
     scripts = sorted(
         (int(entry.name.partition("_")[0]), entry.read_text(encoding="utf-8"))
         for entry in (resources.files("bot.stores") / "migrations").iterdir()
         if entry.name.endswith(".sql")
     )
     newest = scripts[-1][0]
-    await db.execute_fetchall("BEGIN IMMEDIATE")  # two processes may start at once: the second finds it done
+    db.execute("BEGIN IMMEDIATE")  # two processes may start at once: the second finds it done
     try:
-        (version,) = await db.execute_fetchall("PRAGMA user_version")
+        version = db.execute("PRAGMA user_version").fetchone()
         if version[0] > newest:
             raise StoreError(
                 f"The database was written by a newer version of Toolbridge (schema {version[0]}, this one knows "
@@ -455,20 +560,20 @@ async def _migrate(db: aiosqlite.Connection) -> None:
             )
         for number, script in scripts:
             if number > version[0]:
-                await _run_script(db, script)
-                await db.execute_fetchall(f"PRAGMA user_version = {number}")
-        await db.execute_fetchall("COMMIT")
+                _run_script(db, script)
+                db.execute(f"PRAGMA user_version = {number}")
+        db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
-            await db.execute_fetchall("ROLLBACK")
+            db.execute("ROLLBACK")
         raise
 
 
-async def _run_script(db: aiosqlite.Connection, script: str) -> None:
+def _run_script(db: sqlite3.Connection, script: str) -> None:
     # executescript would commit the transaction that this is part of
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line
         if sqlite3.complete_statement(statement):
-            await db.execute_fetchall(statement)
+            db.execute(statement)
             statement = ""

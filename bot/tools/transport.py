@@ -20,7 +20,7 @@ from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._stream_protocols import ReadStream, WriteStream
 from mcp.shared.message import SessionMessage
-from mcp.types import CONNECTION_CLOSED, INTERNAL_ERROR
+from mcp.types import CONNECTION_CLOSED, INTERNAL_ERROR, JSONRPCResponse
 
 from bot.redaction import redact
 from bot.tools.config import HIDDEN, Command, Endpoint, Url
@@ -100,13 +100,14 @@ async def open_transport(endpoint: Endpoint, link: Link) -> AsyncGenerator[Strea
     if isinstance(endpoint, Command):
         with link.stderr() as errlog:
             async with stdio_client(_parameters(endpoint), errlog=errlog) as (read, write):
-                yield _WatchedStream(read, link), write
+                yield _WatchedMessages(read, link), write
     else:
         async with (
             _FaultBarrier(endpoint, link) as client,
             streamable_http_client(endpoint.url, http_client=client, max_sse_event_size=MAX_EVENT_BYTES) as streams,
         ):
-            yield streams
+            read, write = streams
+            yield _Messages(read), write
 
 
 def _parameters(command: Command) -> StdioServerParameters:
@@ -119,28 +120,23 @@ def _parameters(command: Command) -> StdioServerParameters:
     )
 
 
-class _WatchedStream:
-    """The messages from a process; its end is told at once, not with the next request."""
+class _Messages:
+    """The messages from a server. A result that does not say its type is a complete one."""
 
-    def __init__(self, stream: ReadStream[SessionMessage | Exception], link: Link) -> None:
+    def __init__(self, stream: ReadStream[SessionMessage | Exception]) -> None:
         self._stream = stream
-        self._link = link
 
     async def receive(self) -> SessionMessage | Exception:
-        return await self._stream.receive()
+        return _with_type(await self._stream.receive())
 
     async def aclose(self) -> None:
         await self._stream.aclose()
 
-    def __aiter__(self) -> _WatchedStream:
+    def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> SessionMessage | Exception:
-        try:
-            return await self._stream.__anext__()
-        except StopAsyncIteration:
-            self._link.end()
-            raise
+        return _with_type(await self._stream.__anext__())
 
     async def __aenter__(self) -> Self:
         await self._stream.__aenter__()
@@ -150,6 +146,28 @@ class _WatchedStream:
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> bool | None:
         return await self._stream.__aexit__(exc_type, exc_val, exc_tb)
+
+
+class _WatchedMessages(_Messages):
+    """The messages from a process; its end is told at once, not with the next request."""
+
+    def __init__(self, stream: ReadStream[SessionMessage | Exception], link: Link) -> None:
+        super().__init__(stream)
+        self._link = link
+
+    async def __anext__(self) -> SessionMessage | Exception:
+        try:
+            return await super().__anext__()
+        except StopAsyncIteration:
+            self._link.end()
+            raise
+
+
+def _with_type(message: SessionMessage | Exception) -> SessionMessage | Exception:
+    # The SDK refuses such a result of a modern server, though the tool has run and its answer is there.
+    if isinstance(message, SessionMessage) and isinstance(message.message, JSONRPCResponse):
+        message.message.result.setdefault("resultType", "complete")
+    return message
 
 
 class _FaultBarrier(httpx2.AsyncClient):

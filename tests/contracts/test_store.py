@@ -7,7 +7,7 @@ import itertools
 import string
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -57,9 +57,18 @@ class Clock:
     """Seconds since the epoch, moved by hand."""
 
     now: float = 1_800_000_000.0
+    set_by_s: float = 0.0
 
     def __call__(self) -> float:
         return self.now
+
+    def steady(self) -> float:
+        return self.now - self.set_by_s
+
+    def set(self, by_s: float) -> None:
+        """Set the clock, as a person or a time server does; no time passes."""
+        self.now += by_s
+        self.set_by_s += by_s
 
 
 OpenStore = Callable[[], AbstractAsyncContextManager[Store]]
@@ -75,7 +84,7 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Open
     """Opens the one database of this test; opened twice it is as two processes see it."""
 
     def open_sqlite() -> AbstractAsyncContextManager[Store]:
-        return open_store(tmp_path / "store.db", now=clock)
+        return open_store(tmp_path / "store.db", now=clock, steady=clock.steady)
 
     return {"sqlite": open_sqlite}[request.param]
 
@@ -259,6 +268,97 @@ async def test_any_text_that_admission_lets_through_comes_back_as_it_was(store: 
     assert (await claim_one(store)).event == event
 
 
+# --- changing and deleting -------------------------------------------------------------------------------------
+
+
+def changed(event: MessageReceived, text: str, *, minute: int | None = None) -> MessageReceived:
+    return replace(event, text=text, edited_at=None if minute is None else event.sent_at.replace(minute=minute))
+
+
+async def test_a_question_that_waits_reads_as_it_was_changed_and_is_otherwise_as_it_was(store: Store) -> None:
+    event = question()
+    await store.accept(event, worker=HERE, max_waiting=20)
+    assert await store.edit(replace(changed(event, "And 3 + 3?", minute=40), author_name="Bo")) == "made"
+    assert not (await store.accept(event, worker=HERE, max_waiting=20)).is_new
+    assert (await claim_one(store)).event == changed(event, "And 3 + 3?", minute=40)
+
+
+async def test_an_earlier_change_and_a_repeated_one_change_nothing(store: Store) -> None:
+    event = question()
+    await store.accept(event, worker=HERE, max_waiting=20)
+    revisions = [
+        await store.edit(changed(event, text, minute=minute))
+        for text, minute in (("b", 40), ("a", 39), ("b", 40), ("c", 41))
+    ]
+    assert revisions == ["made", "none", "none", "made"]
+    assert await store.edit(changed(event, "d")) == "made"  # of a platform that does not say when
+    assert (await claim_one(store)).event.text == "d"
+
+
+async def test_a_turn_that_was_started_or_has_ended_is_neither_changed_nor_dropped(store: Store) -> None:
+    event = question()
+    await store.accept(event, worker=HERE, max_waiting=20)
+    turn = await claim_one(store)
+    assert await store.edit(changed(event, "other")) == "started"
+    assert await store.edit(changed(event, event.text)) == "none"
+    assert await store.withdraw(event.event_key) == "started"
+    await store.give_back(turn.lease)
+    assert await store.edit(changed(event, "other")) == "started"  # what it has done was for the question as it was
+    turn = await claim_one(store)
+    assert turn.event == event
+    await finish(store, turn.lease, *said("a"))
+    assert await store.edit(changed(event, "other")) == "ended"
+    assert await store.withdraw(event.event_key) == "ended"
+    assert len(await store.history(event.conversation)) == 2
+    await store.clear(event.conversation)
+    assert await store.edit(changed(event, "other")) == "unknown"
+
+
+async def test_a_question_that_was_dropped_is_never_claimed_and_sets_the_next_one_free(store: Store) -> None:
+    event = question()
+    await store.accept(event, worker=HERE, max_waiting=20)
+    following = await ask(store)
+    assert await store.withdraw(event.event_key) == "made"
+    assert await store.withdraw(event.event_key) == "ended"
+    assert await store.edit(changed(event, "other")) == "unknown"
+    assert await claim(store) == [following]
+    redelivered = await store.accept(event, worker=HERE, max_waiting=2)
+    assert redelivered.turn_id is not None and not redelivered.is_new
+    assert (await store.accept(question(), worker=HERE, max_waiting=2)).waits_behind == 1
+
+
+async def test_dropping_one_in_the_middle_leaves_the_order_of_the_others(store: Store) -> None:
+    lease = await begin(store)
+    dropped = question()
+    await store.accept(dropped, worker=HERE, max_waiting=20)
+    following = await ask(store)
+    assert await store.withdraw(dropped.event_key) == "made"
+    assert await claim(store) == []
+    await finish(store, lease)
+    assert await claim(store) == [following]
+
+
+async def test_a_message_that_is_not_stored_can_be_neither_found_nor_changed_nor_dropped(store: Store) -> None:
+    event = question()
+    assert await store.find(event.event_key) is None
+    assert await store.edit(changed(event, "other")) == "unknown"
+    assert await store.withdraw(event.event_key) == "unknown"
+    receipt = await store.accept(event, worker=HERE, max_waiting=20)
+    assert receipt.is_new
+    assert await store.find(event.event_key) == receipt.turn_id
+
+
+async def test_a_change_that_meets_a_claim_is_made_before_it_or_not_at_all(store: Store, opened: OpenStore) -> None:
+    async with opened() as other:
+        for _ in range(30):
+            event = question(f"race-{next(numbers)}")
+            await store.accept(event, worker=HERE, max_waiting=20)
+            turns, revision = await asyncio.gather(
+                store.claim(HERE, serves=ALL, limit=10), other.edit(changed(event, "other"))
+            )
+            assert (revision, turns[0].event.text) in {("made", "other"), ("started", event.text)}
+
+
 # --- claiming --------------------------------------------------------------------------------------------------
 
 
@@ -350,14 +450,47 @@ async def test_turns_of_a_worker_whose_lease_ran_out_are_taken_over(store: Store
     assert taken[0].lease.attempt == 2 and taken[0].lease.fence > lease.fence
 
 
+@pytest.mark.parametrize("by_s", [60.0, 86_400.0])
+async def test_when_the_clock_is_set_forwards_nobody_is_taken_over_before_all_could_renew_their_leases(
+    store: Store, clock: Clock, by_s: float
+) -> None:
+    await ask(store, "a", worker=THERE)
+    dead = await ask(store, "b", worker=HERE)
+    clock.set(by_s)
+    assert await claim(store, worker="a third") == []
+    assert await store.workers() == [HERE, THERE]
+    clock.now += LEASE_S / 2
+    await store.heartbeat(THERE, lease_s=LEASE_S)
+    assert await store.workers() == [HERE, THERE]
+    assert await claim(store, worker="a third") == []
+    clock.now += LEASE_S / 2
+    assert await claim(store, worker="a third") == [dead]
+    assert await store.workers() == [THERE]
+
+
+@pytest.mark.parametrize("by_s", [-60.0, -86_400.0])
+async def test_when_the_clock_is_set_backwards_the_turns_of_the_dead_are_free_after_a_minute(
+    store: Store, clock: Clock, by_s: float
+) -> None:
+    living, dead = await ask(store, "a", worker=THERE), await ask(store, "b", worker=HERE)
+    clock.set(by_s)
+    await store.heartbeat(THERE, lease_s=LEASE_S)
+    clock.now += 61
+    await store.heartbeat(THERE, lease_s=LEASE_S)
+    assert await store.workers() == [THERE]
+    assert await claim(store, worker=THERE) == [living, dead]
+
+
 async def test_the_old_holder_of_a_turn_can_write_nothing_any_more(store: Store) -> None:
     old = await begin(store)
     await store.record(old, [STARTED])
     await store.bury(HERE)
     new = (await claim_one(store, worker=THERE)).lease
 
-    with pytest.raises(LeaseLostError):
-        await store.record(old, [STARTED, STARTED])
+    for steps in ((), (STARTED, STARTED)):
+        with pytest.raises(LeaseLostError):
+            await store.record(old, steps)
+    await store.record(new, ())
     with pytest.raises(LeaseLostError):
         await answer(store, old, *said("old"))
     await store.give_back(old)

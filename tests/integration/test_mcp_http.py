@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -187,3 +188,37 @@ async def test_a_server_that_accepts_and_never_answers_holds_up_no_other() -> No
         offer = await tools.offer()
         assert [status.state for status in tools.status()] == ["starting", "down"]
         assert "still starting" in offer.notes[0]
+
+
+@asynccontextmanager
+async def speaking_modern(results: dict[str, dict[str, object]]) -> AsyncGenerator[str]:
+    """Serve these results by method, as they are; yields the URL."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        size = next(
+            int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")
+        )
+        request = json.loads(await reader.readexactly(size))
+        body = json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": results[request["method"]]}).encode()
+        headers = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        writer.write(b"HTTP/1.1 200 OK\r\n" + headers.encode() + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
+
+
+async def test_a_result_that_does_not_say_its_type_is_a_complete_one() -> None:
+    kept: dict[str, object] = {"ttlMs": 0, "cacheScope": "private"}
+    results: dict[str, dict[str, object]] = {
+        "server/discover": {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}, **kept},
+        "tools/list": {"tools": [{"name": "act", "inputSchema": {"type": "object"}}], **kept},
+        "tools/call": {"content": [{"type": "text", "text": "acted"}]},
+    }
+    async with speaking_modern(results) as url, Toolset([web("shop", url)], timing=QUICK, offer_wait_s=20) as tools:
+        assert (await tools.offer()).notes == ()
+        result = await call(tools, "shop__act")
+    assert (result.outcome, result.text) == ("ok", "acted")

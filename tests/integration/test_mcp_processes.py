@@ -43,7 +43,7 @@ async def test_a_server_starts_when_it_is_first_needed_and_all_its_pages_are_rea
         offer = await tools.offer()
         assert len(children()) == 1
         assert [spec.tool for spec in offer.tools] == [
-            *("act", "count", "crash", "crash_repeatable", "env", "hang", "learn", "meta", "slow")
+            *("act", "count", "crash", "crash_repeatable", "env", "hang", "learn", "meta", "put", "slow")
         ]
 
 

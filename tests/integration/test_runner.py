@@ -489,6 +489,24 @@ async def test_a_question_that_breaks_the_bot_again_and_again_is_given_up_with_a
     assert "not tried again" in adapter.posts[0].text
 
 
+@pytest.mark.parametrize(
+    ("crashes", "told"),
+    [
+        (3, "`act` was running when this ended. It may have run"),
+        (4, "Tools that it asked for may have run"),  # the journal is not looked at any more: it may be the cause
+    ],
+)
+async def test_a_question_that_is_given_up_says_what_may_have_run(store: Store, crashes: int, told: str) -> None:
+    adapter = RecordingAdapter()
+    turn_id = await crashed(store, ModelAnswered(round=0, answer=calls("act")), CallStarted(round=0, call_id="call_0"))
+    for n in range(crashes - 1):
+        await store.claim(f"dead-worker{n}", serves=["fake/"], limit=1)
+    async with core(store, ScriptedModel([says("never")]), ScriptedTools({"act": returns("x")}), adapter) as bot:
+        assert await bot.ended(turn_id, adapter) == "failed"
+    assert "not tried again" in adapter.posts[0].text
+    assert told in adapter.posts[0].text
+
+
 async def test_a_shutdown_leaves_the_running_turn_for_the_next_start(store: Store) -> None:
     adapter, started = RecordingAdapter(), asyncio.Event()
 

@@ -269,7 +269,7 @@ async def test_every_commit_is_flushed_to_the_disk(tmp_path: Path) -> None:
         commits = store._commits  # pyright: ignore[reportPrivateUsage]  (a power cut cannot be made here)
 
         async def ask(pragma: str) -> object:
-            (row,) = await commits.run(lambda db: db.execute_fetchall(f"PRAGMA {pragma}"))
+            (row,) = await commits.run(lambda db: db.execute(f"PRAGMA {pragma}").fetchall())
             return row[0]
 
         assert [await ask(name) for name in ("journal_mode", "synchronous", "foreign_keys")] == ["wal", 2, 1]

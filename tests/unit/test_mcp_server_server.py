@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from mcp import Client
-from mcp_types import CallToolResult, RequestParamsMeta, TextContent
+from mcp import Client, MCPError
+from mcp_types import INVALID_PARAMS, CallToolResult, RequestParamsMeta, TextContent
 
 from mcp_server.examples import EXAMPLES
 from mcp_server.server import CONVERSATION_KEY, build_server
@@ -183,3 +183,9 @@ async def test_the_examples_are_prompts_with_the_request_as_their_one_message(cl
         assert message.role == "user"
         assert isinstance(message.content, TextContent)
         assert message.content.text == example.request
+
+
+async def test_an_unknown_prompt_is_refused_as_the_clients_fault(client: Client) -> None:
+    with pytest.raises(MCPError) as caught:
+        await client.get_prompt("juggle")
+    assert (caught.value.code, caught.value.message) == (INVALID_PARAMS, "Unknown prompt: juggle")

@@ -2,7 +2,7 @@
 
 Arguments are faults: `mute` never answers, `dies` says why on standard error and ends, `once` does not start again
 after a call, `noisy` writes lines that are no JSON. The name of each call is appended to the file
-that CALLS_FILE names.
+that CALLS_FILE names, with the call's `mark` where it has one.
 """
 
 from __future__ import annotations
@@ -15,8 +15,12 @@ from pathlib import Path
 from typing import Any
 
 CALLS_FILE = Path(os.environ.get("CALLS_FILE", os.devnull))
-TOOLS = ["act", "count", "crash", "env", "hang", "learn", "meta", "slow"]
-HINTS = {"count": {"readOnlyHint": True}, "crash_repeatable": {"idempotentHint": True}}
+TOOLS = ["act", "count", "crash", "env", "hang", "learn", "meta", "put", "slow"]
+HINTS = {
+    "count": {"readOnlyHint": True},
+    "put": {"idempotentHint": True},
+    "crash_repeatable": {"idempotentHint": True},
+}
 PAGE = 3
 learnt: list[str] = ["crash_repeatable"]
 
@@ -63,9 +67,9 @@ def page(start: int) -> dict[str, Any]:
 def call(params: dict[str, Any]) -> str:
     name, arguments = params["name"], params.get("arguments", {})
     with CALLS_FILE.open("a", encoding="utf-8") as file:
-        file.write(f"{name}\n")
+        file.write(" ".join([name, *([arguments["mark"]] if "mark" in arguments else [])]) + "\n")
     match name:
-        case "count" | "act":
+        case "count" | "act" | "put":
             return f"{name} {arguments.get('text', '')}".strip()
         case "env":
             return os.environ.get(arguments["name"], "not set")

@@ -1,0 +1,96 @@
+"""The other side of a turn, each in a process of its own: the model's endpoint and the tools."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+HOUSE = Path(__file__).resolve().parents[2]
+START_S = 60.0
+_ANNOUNCED = "listening on "
+_NOWHERE = "http://127.0.0.1:9/none"  # the discard port: nothing answers
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A rehearsal server that can be told what to answer, and how fast."""
+
+    url: str
+
+    async def script(self, answers: Sequence[Mapping[str, Any]]) -> None:
+        """Give these answers next, in order."""
+        await self._post("/control/script", {"answers": answers})
+
+    async def pace(self, *, first_token_s: float) -> None:
+        """Let each answer begin so late."""
+        await self._post("/control/pace", {"first_token_s": first_token_s})
+
+    async def requests(self) -> list[dict[str, Any]]:
+        """Return the bodies of the last thousand requests."""
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            return (await client.get(self._control("/control/requests"))).json()["requests"]
+
+    async def _post(self, path: str, body: object) -> None:
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            (await client.post(self._control(path), json=body)).raise_for_status()
+
+    def _control(self, path: str) -> str:
+        return self.url.removesuffix("/v1") + path
+
+
+@asynccontextmanager
+async def serve_model() -> AsyncGenerator[Endpoint]:
+    """Yield the endpoint of a rehearsal server."""
+    process = await _start("-m", "bot.models.rehearsal_server", "--control", stdout=asyncio.subprocess.PIPE)
+    async with _ending(process):
+        yield Endpoint(await _first_line(process.stdout))
+
+
+@asynccontextmanager
+async def serve_tools(workspace: Path) -> AsyncGenerator[str]:
+    """Yield the URL of the bundled MCP server over streamable HTTP."""
+    options = ("--transport", "streamable-http", "--port", "0", "--workspace", str(workspace))
+    process = await _start("-m", "mcp_server", *options, stderr=asyncio.subprocess.PIPE)
+    async with _ending(process):
+        yield (await _first_line(process.stderr)).removeprefix(_ANNOUNCED)
+
+
+@asynccontextmanager
+async def serve_slow_tools() -> AsyncGenerator[str]:
+    """Yield the URL of an MCP server whose tool `wait` takes as many seconds as it is told."""
+    process = await _start("-m", "tests.bench.slow_tools", stderr=asyncio.subprocess.PIPE)
+    async with _ending(process):
+        yield (await _first_line(process.stderr)).removeprefix(_ANNOUNCED)
+
+
+async def _start(*arguments: str, stdout: int | None = None, stderr: int | None = None) -> asyncio.subprocess.Process:
+    weather = {"WEATHER_API_URL": _NOWHERE, "GEOCODING_API_URL": _NOWHERE}
+    return await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, cwd=HOUSE, env=os.environ | weather, stdout=stdout, stderr=stderr
+    )
+
+
+async def _first_line(stream: asyncio.StreamReader | None) -> str:
+    assert stream is not None
+    async with asyncio.timeout(START_S):
+        line = (await stream.readline()).decode().strip()
+    assert line, "the server ended while it started"
+    return line
+
+
+@asynccontextmanager
+async def _ending(process: asyncio.subprocess.Process) -> AsyncGenerator[None]:
+    try:
+        yield
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()

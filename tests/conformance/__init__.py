@@ -1,0 +1,1 @@
+"""Runs the public MCP conformance suite against the bundled server and the tools port."""

@@ -1,0 +1,69 @@
+"""The client under test: a toolset that lists one server's tools and calls each of them once.
+
+The suite starts it as `python -m tests.conformance.client URL` and may give it the calls to make in
+MCP_CONFORMANCE_CONTEXT.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bot.messages import ToolCall, ToolResult, ToolSpec
+from bot.tools.catalog import tool_name
+from bot.tools.config import ServerConfig, Url
+from bot.tools.toolset import Toolset
+
+_NAME = "suite"
+# How the bot tells of errors of the protocol, and of questions, which it does not answer.
+_UNDERSTOOD = ("refused the call", "asks the user something while it runs")
+_SAMPLES: Mapping[str, object] = {
+    "string": "text",
+    "number": 1.5,
+    "integer": 1,
+    "boolean": True,
+    "object": {},
+    "array": [],
+}
+
+
+async def use(url: str, *, context: Mapping[str, Any]) -> bool:
+    """Use the server as a turn would; return whether each call had an answer that the bot understood."""
+    server = ServerConfig(name=_NAME, endpoints=(Url(url=url, label=_NAME),), timeout_s=10)
+    async with Toolset([server], offer_wait_s=20) as tools:
+        offer = await tools.offer()
+        await tools.examples()
+        results = [await tools.call(call, conversation="conformance") for call in planned_calls(offer.tools, context)]
+    for result in results:
+        print(f"{result.call_id}: {result.outcome}: {result.text}")
+    return offer.notes == () and all(map(_is_understood, results))
+
+
+def planned_calls(specs: Sequence[ToolSpec], context: Mapping[str, Any]) -> list[ToolCall]:
+    """Return the calls that the suite wants, or one call of each tool with what its schema requires."""
+    wanted = [(tool_name(_NAME, call["name"]), call["arguments"]) for call in context.get("toolCalls", ())]
+    calls = wanted or [(spec.name, _arguments(spec, specs)) for spec in specs]
+    return [
+        ToolCall(id=f"call-{number}", name=name, arguments=json.dumps(arguments))
+        for number, (name, arguments) in enumerate(calls, start=1)
+    ]
+
+
+def _is_understood(result: ToolResult) -> bool:
+    return result.outcome == "ok" or any(words in result.text for words in _UNDERSTOOD)
+
+
+def _arguments(spec: ToolSpec, specs: Sequence[ToolSpec]) -> Mapping[str, object]:
+    if spec.tool == "json_schema_echo":  # wants to see the schema of the other tool as it arrived
+        return {"schema": next(other.parameters for other in specs if other is not spec)}
+    properties = spec.parameters.get("properties", {})
+    return {name: _SAMPLES.get(properties[name].get("type")) for name in spec.parameters.get("required", ())}
+
+
+if __name__ == "__main__":
+    given = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT", "{}"))
+    sys.exit(0 if asyncio.run(use(sys.argv[-1], context=given)) else 1)

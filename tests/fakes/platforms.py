@@ -1,0 +1,81 @@
+"""Platforms that are slow, dead, or watched by nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from bot.errors import AdapterError, RateLimitError
+from bot.events import ConversationKey
+from bot.ports import Found, Post, Receive, TurnView
+from tests.fakes.ports import RecordingAdapter
+
+
+def room(channel: object, *, platform: str = "fake") -> ConversationKey:
+    """Return the key of a conversation of its own."""
+    return ConversationKey(platform=platform, space="team", channel=str(channel))
+
+
+class Platform(RecordingAdapter):
+    """A platform under a name of its own, which can be told to be busy or gone."""
+
+    def __init__(self, name: str = "fake", *, pause_s: float = 0.01) -> None:
+        super().__init__()
+        self.name = name
+        self.serves = f"{name}/"
+        self.is_busy = False  # it answers 429 and asks for `pause_s`
+        self.is_gone = False  # nothing can be sent, and nothing looked for
+        self.is_blind = False  # progress cannot be shown
+        self.refusals = 0
+        self._pause_s = pause_s
+
+    def show(self, view: TurnView) -> None:
+        if self.is_blind:
+            raise RuntimeError("the message that showed the progress is gone")
+        super().show(view)
+
+    async def post(self, post: Post) -> str:
+        if self.is_busy:
+            self.refusals += 1
+            raise RateLimitError(retry_after_s=self._pause_s)
+        if self.is_gone:
+            self.refusals += 1
+            raise AdapterError("the connection is closed")
+        return await super().post(post)
+
+    async def find(self, post: Post) -> Found | None:
+        if self.is_gone:
+            raise AdapterError("the connection is closed")
+        return await super().find(post)
+
+
+class Crowd:
+    """A platform with many people, each of whom waits for one answer at a time; nothing is kept of it afterwards."""
+
+    name = "crowd"
+    serves = "crowd/"
+
+    def __init__(self) -> None:
+        self._answers: dict[str, asyncio.Future[str]] = {}  # by the event_key of the question
+
+    async def run(self, receive: Receive) -> None:
+        await asyncio.Event().wait()
+
+    def show(self, view: TurnView) -> None:
+        pass
+
+    def split(self, text: str) -> Sequence[str]:
+        return (text,)
+
+    async def post(self, post: Post) -> str:
+        self._answers.pop(post.in_reply_to).set_result(post.text)
+        return post.key
+
+    async def find(self, post: Post) -> Found | None:
+        return None
+
+    def expect(self, event_key: str) -> asyncio.Future[str]:
+        """Return what will be the answer to this question. A second answer to one question fails its delivery."""
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._answers[event_key] = answer
+        return answer

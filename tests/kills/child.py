@@ -1,0 +1,346 @@
+"""The process under test: the real core between a scripted model, a platform in a file and a real tool server."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import gc
+import json
+import os
+import signal
+import sqlite3
+import sys
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, TypeVar, cast
+
+from bot.access import Admission
+from bot.context import Window
+from bot.errors import AdapterError
+from bot.events import CommandInvoked
+from bot.inbox import Inbox
+from bot.messages import ToolCall, ToolResult
+from bot.ports import CommandAnswer, Example, Found, Lease, Offer, Post, Receive, ServerStatus, Step, Store, TurnView
+from bot.runner import Limits, Runner
+from bot.stores.connection import Connection
+from bot.stores.sqlite import SqliteStore, open_store
+from bot.telemetry import configure_logs
+from bot.tools.config import Command, ServerConfig
+from bot.tools.toolset import Toolset
+from bot.worker import new_worker_id
+from tests.fakes.mcp_servers.processes import FOLDER
+from tests.fakes.ports import message
+from tests.kills.script import SERVER, Question, Script, ScriptedModel
+from tests.kills.world import Visible, World
+
+# anyio imports its backend when it is first used: done here it is done once, not in each life.
+import_module("anyio._backends._asyncio")
+
+HELD_S = 0.02  # a commit that is to fail is held so long: whoever does not wait for it is seen to run ahead
+BEFORE_COMMIT = "commit: before, held"
+IN_COMMIT = "commit: in its middle"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Death:
+    """When a life ends by its own hand: at a point, or after so many points of any name."""
+
+    point: str = ""
+    nth: int = 0
+    total: int = 0
+    at_s: float = 0.0  # killed from outside, so long after the start
+    is_pause: bool = False  # it is stopped instead, as by a debugger or a laptop's lid
+
+
+@dataclass(slots=True)
+class Fate:
+    """Counts the points that are reached, in whichever thread, and kills the process at the one that it is told."""
+
+    death: Death
+    reached: Counter[str] = field(default_factory=Counter[str])
+    total: int = 0
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def is_next(self, point: str) -> bool:
+        """Tell whether the process dies when it reaches this point now."""
+        is_there = point == self.death.point and self.reached[point] + 1 == self.death.nth
+        return is_there or self.total + 1 == self.death.total
+
+    def reach(self, point: str) -> None:
+        with self._lock:
+            dies = self.is_next(point)
+            self.reached[point] += 1
+            self.total += 1
+        if dies:
+            os.kill(os.getpid(), signal.SIGSTOP if self.death.is_pause else signal.SIGKILL)
+
+
+def start(world: World, script: Script, death: Death, *, lease_s: float) -> int:
+    """Start a life in a process of its own and return its id; it holds what the caller has open until it is dead."""
+    gc.freeze()
+    if pid := os.fork():
+        return pid
+    try:
+        log = os.open(world.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(log, sys.stderr.fileno())
+        faulthandler.register(signal.SIGTERM, chain=True)  # whoever is held up says where
+        configure_logs(log_format="console", level="INFO", file=world.log_file)
+        fate = Fate(death)
+        asyncio.run(_live(world, script, fate, lease_s=lease_s))
+        world.census_file.write_text(json.dumps(fate.reached), encoding="utf-8")
+        os._exit(0)
+    except BaseException:  # noqa: BLE001  (nothing of the parent may run in the child)
+        os.write(2, traceback.format_exc().encode())
+        os._exit(1)
+
+
+async def _live(world: World, script: Script, fate: Fate, *, lease_s: float) -> None:
+    """Take what the platform delivers, and work until nothing is open."""
+    async with AsyncExitStack() as stack:
+        real = await stack.enter_async_context(open_store(world.database))
+        _watch_commits(real, fate)
+        ended = asyncio.Event()
+        store = cast("Store", WatchedStore(real, fate.reach, ended))
+        toolset = await stack.enter_async_context(Toolset([_server(world)], offer_wait_s=20))
+        toolset.warm_up()
+        platform = FilePlatform(world, script, fate.reach)
+        runner = Runner(
+            worker=new_worker_id(),
+            store=store,
+            model=ScriptedModel(
+                script=script,
+                asked=lambda line: world.note("asked", line),
+                reach=fate.reach,
+                seen=platform.seen,
+            ),
+            tools=WatchedTools(toolset, fate, world),
+            adapters=[platform],
+            window=Window(max_messages=500, max_tokens=1_000_000, count=len),
+            system_prompt="Be brief.",
+            limits=Limits(turn_timeout_s=60, lease_s=lease_s),
+        )
+        inbox = Inbox(
+            worker=runner.worker,
+            store=store,
+            admission=Admission(max_input_chars=1000, requests_per_minute=100_000),
+            command=_no_command,
+            wake=runner.wake,
+        )
+        await stack.enter_async_context(runner.working())
+        await platform.run(inbox.receive)
+        while world.open_turns():
+            ended.clear()
+            await ended.wait()
+
+
+async def _no_command(event: CommandInvoked) -> CommandAnswer:
+    return CommandAnswer(text=f"no {event.name}")
+
+
+def _server(world: World) -> ServerConfig:
+    command = Command(
+        program=sys.executable,
+        # It uses the standard library alone, and starts in half the time. Its last argument is for the process table.
+        args=("-I", "-S", str(FOLDER / "oldtimer.py"), str(world.folder)),
+        env={"CALLS_FILE": str(world.calls_file)},
+        label="oldtimer",
+    )
+    return ServerConfig(name=SERVER, endpoints=(command,), trusted=True)
+
+
+# --- the platform ----------------------------------------------------------------------------------------------
+
+
+class FilePlatform:
+    """Keeps in files what it shows and what was acknowledged; what was not, it delivers again in the next life."""
+
+    name = "fake"
+    serves = "fake/"
+
+    def __init__(self, world: World, script: Script, reach: Callable[[str], None]) -> None:
+        self._world = world
+        self._script = script
+        self._reach = reach
+        self._seen = {visible.question for visible in world.visible()}
+        self._changed = asyncio.Condition()
+
+    async def run(self, receive: Receive) -> None:
+        """Return when all messages are acknowledged."""
+        taken = set(self._world.acknowledged())
+        async with asyncio.TaskGroup() as group:
+            for channel in self._script.channels:
+                questions = [question for question in self._script.of(channel) if question.key not in taken]
+                group.create_task(self._deliver(questions, receive))
+
+    def show(self, view: TurnView) -> None:
+        """Show nothing: progress is no answer."""
+
+    def split(self, text: str) -> Sequence[str]:
+        size = self._script.max_chars
+        return [text[start : start + size] for start in range(0, len(text), size)]
+
+    async def post(self, post: Post) -> str:
+        self._reach("post: before")
+        self._world.show(Visible(question=post.in_reply_to, part=post.part, text=post.text, key=post.key))
+        async with self._changed:
+            self._seen.add(post.in_reply_to)
+            self._changed.notify_all()
+        self._reach("post: after, visible")
+        return f"reference of {post.key}"
+
+    async def find(self, post: Post) -> Found | None:
+        if not self._script.can_find:
+            raise AdapterError("This platform cannot search.")
+        is_there = any(visible.key == post.key for visible in self._world.visible())
+        return Found(reference=f"reference of {post.key}") if is_there else None
+
+    async def seen(self, questions: frozenset[str]) -> None:
+        """Return when something is visible in answer to each of the questions."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: questions <= self._seen)
+
+    async def _deliver(self, questions: Sequence[Question], receive: Receive) -> None:
+        async with asyncio.TaskGroup() as group:
+            for question in questions:
+                if question.after:
+                    await self.seen(frozenset({question.after}))
+                group.create_task(self._hand_over(question, receive))
+
+    async def _hand_over(self, question: Question, receive: Receive) -> None:
+        await receive(message(question.key, conversation=question.conversation))
+        self._world.acknowledge(question.key)
+        self._reach("accept: acknowledged")
+
+
+# --- the watched ports -----------------------------------------------------------------------------------------
+
+_WATCHED = {
+    "heartbeat": "heartbeat",
+    "bury": "burial of the dead",
+    "release": "farewell",
+    "accept": "accept",
+    "claim": "claim",
+    "reply": "answer stored",
+    "mark_posting": "about to post",
+    "mark_posted": "post recorded",
+}
+_STEPS = {"answered": "model answer stored", "started": "call start stored", "finished": "result stored"}
+
+
+class WatchedStore:
+    """The store, with a point before and after each of its writes."""
+
+    def __init__(self, store: Store, reach: Callable[[str], None], ended: asyncio.Event) -> None:
+        self._store = store
+        self._reach = reach
+        self._ended = ended
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        method = getattr(self._store, name)
+
+        async def call(*arguments: Any, **options: Any) -> Any:
+            step = _name_of_record(*arguments) if name == "record" else _WATCHED[name]
+            self._reach(f"{step}: before")
+            result = await method(*arguments, **options)
+            self._reach(f"{step}: after")
+            self._ended.set()
+            return result
+
+        return call if name == "record" or name in _WATCHED else method
+
+
+def _name_of_record(lease: Lease, steps: Sequence[Step]) -> str:
+    return _STEPS[steps[0].kind] if steps else "look whether the turn is lost"
+
+
+class WatchedTools:
+    """The tool servers, with a point before, during and after each call."""
+
+    def __init__(self, tools: Toolset, fate: Fate, world: World) -> None:
+        self._tools = tools
+        self._fate = fate
+        self._world = world
+
+    async def offer(self) -> Offer:
+        return await self._tools.offer()
+
+    async def call(self, call: ToolCall, *, conversation: str) -> ToolResult:
+        self._fate.reach("call: before it is sent")
+        calling = asyncio.ensure_future(self._tools.call(call, conversation=conversation))
+        try:
+            if self._fate.is_next("call: while it runs"):
+                await self._arrived(json.loads(call.arguments)["mark"])
+            self._fate.reach("call: while it runs")
+            result = await calling
+        finally:
+            calling.cancel()
+        self._fate.reach("call: after its result came")
+        return result
+
+    async def examples(self) -> Sequence[Example]:
+        return await self._tools.examples()
+
+    def status(self) -> Sequence[ServerStatus]:
+        return self._tools.status()
+
+    async def _arrived(self, mark: str) -> None:
+        while not any(line.endswith(f" {mark}") for line in self._world.noted("calls")):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)  # another process sets no event
+
+
+def _watch_commits(store: SqliteStore, fate: Fate) -> None:
+    # A commit cannot be seen from outside: its unit has no end of its own, and SQLite tells only when it begins.
+    commits = store._commits  # pyright: ignore[reportPrivateUsage]
+    watched = WatchedConnection(commits._connection, fate)  # pyright: ignore[reportPrivateUsage]
+    commits._connection = cast("Connection", watched)  # pyright: ignore[reportPrivateUsage]
+
+
+class WatchedConnection:
+    """The writer's connection: its work gets a database with points in it."""
+
+    def __init__(self, connection: Connection, fate: Fate) -> None:
+        self._connection = connection
+        self._fate = fate
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._connection.run(lambda db: work(cast("sqlite3.Connection", WatchedDatabase(db, self._fate))))
+
+
+class WatchedDatabase:
+    """A database in its thread, with a point before each statement, and before, in the middle of and after a commit."""
+
+    def __init__(self, db: sqlite3.Connection, fate: Fate) -> None:
+        self._db = db
+        self._fate = fate
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        if statement == "COMMIT":
+            return self._commit()
+        self._fate.reach("statement: before")
+        return self._db.execute(statement, parameters)
+
+    def executemany(self, statement: str, parameters: Sequence[Any]) -> sqlite3.Cursor:
+        self._fate.reach("statement: before")
+        return self._db.executemany(statement, parameters)
+
+    def _commit(self) -> sqlite3.Cursor:
+        if self._fate.is_next(BEFORE_COMMIT):
+            time.sleep(HELD_S)  # only this thread: the event loop goes on
+        self._fate.reach(BEFORE_COMMIT)
+        if self._fate.is_next(IN_COMMIT):
+            threading.Thread(target=self._fate.reach, args=(IN_COMMIT,)).start()  # it races with the commit
+        else:
+            self._fate.reach(IN_COMMIT)
+        cursor = self._db.execute("COMMIT")
+        self._fate.reach("commit: after, not told")
+        return cursor

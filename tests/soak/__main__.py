@@ -1,0 +1,161 @@
+"""The soak: many conversations for some minutes, and what is left of them in memory, tasks, threads and files.
+
+    python -m tests.soak [--minutes 10] [--conversations 200]
+
+The bot runs here, with its real store and its real tool server process; the rehearsal model is a process of its own.
+Exit code 1 when memory grew, an answer was wrong, or something was left open.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median, quantiles
+
+import psutil
+
+from bot.app import open_app
+from bot.settings import Settings
+from bot.telemetry import configure_logs
+from tests.fakes.platforms import Crowd
+from tests.soak.crowd import Tally, talk
+from tests.soak.readings import Growth, judge_memory, left_over, take_census
+
+READINGS = 250
+NOWHERE = "http://127.0.0.1:9/none"  # the discard port: nothing answers
+# Memory is called flat within so much. Short runs are still warming up: caches, and the allocator's spare room.
+LONG_RUN_S = 300.0
+ALLOWED_LONG = (0.03, 2.0)  # share, MiB: a leak of about 1 kB a turn is seen in ten minutes
+ALLOWED_SHORT = (0.02, 3.0)  # of some ten seconds: only a leak of tens of kB a turn is seen
+
+
+@dataclass
+class Soak:
+    """What a run has measured."""
+
+    tally: Tally = field(default_factory=Tally)
+    rss: dict[str, list[int]] = field(default_factory=dict[str, list[int]])  # bytes, by part
+    tasks_left: list[str] = field(default_factory=list[str])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the soak, print its table and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--conversations", type=int, default=200)
+    parser.add_argument("--turns-per-second", type=float, default=12.0, help="of all conversations together (12)")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(argv)
+    seconds = options.minutes * 60
+    with tempfile.TemporaryDirectory() as home, _model_server() as (url, model_server), _logs(Path(home)):
+        settings = _settings(Path(home), url)
+        asyncio.run(_soak(settings, model_server, seconds=1, think_s=[0.1, 0.1], seed=0))  # opens what stays for good
+        before = take_census()
+        think_s = [options.conversations / options.turns_per_second] * options.conversations
+        soak = asyncio.run(_soak(settings, model_server, seconds=seconds, think_s=think_s, seed=options.seed))
+        left = {"tasks": len(soak.tasks_left), **left_over(before, take_census())}
+    share, mib = ALLOWED_LONG if seconds >= LONG_RUN_S else ALLOWED_SHORT
+    memory = [judge_memory(part, rss, allowance=share, allowance_mib=mib) for part, rss in soak.rss.items()]
+    _print_table(soak, memory, left, seconds=seconds, conversations=options.conversations)
+    is_good = all(growth.is_flat for growth in memory) and not any(left.values()) and not soak.tally.mistakes
+    return 0 if is_good else 1
+
+
+async def _soak(
+    settings: Settings, model_server: psutil.Process, *, seconds: float, think_s: Sequence[float], seed: int
+) -> Soak:
+    soak, crowd, loop = Soak(), Crowd(), asyncio.get_running_loop()
+    async with open_app(settings, [crowd], drain_s=10) as app:
+        await app.tools.offer()
+        (tool_server,) = [child for child in psutil.Process().children() if child.pid != model_server.pid]
+        parts = {"bot": psutil.Process(), "tool server": tool_server, "model server": model_server}
+        ends_at = loop.time() + seconds
+        async with asyncio.TaskGroup() as people:
+            for number, pause_s in enumerate(think_s):
+                person = talk(
+                    f"{seed}-{number}",
+                    app,
+                    crowd,
+                    soak.tally,
+                    think_s=pause_s,
+                    ends_at=ends_at,
+                    random=random.Random(seed * 1_000_000 + number),
+                )
+                people.create_task(person)
+            for _ in range(READINGS):
+                await asyncio.sleep(seconds / READINGS)
+                for part, process in parts.items():
+                    soak.rss.setdefault(part, []).append(process.memory_info().rss)
+    await asyncio.sleep(0)
+    soak.tasks_left = [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    return soak
+
+
+def _settings(home: Path, url: str) -> Settings:
+    return Settings(
+        _env_file=None,  # pyright: ignore[reportCallIssue]  (pydantic-settings' own)
+        toolbridge_home=home,
+        openai_base_url=url,
+        openai_model="rehearsal",
+        max_conversation_length=20,  # reached early in the run: from there on no turn has more to read
+        mcp_config=None,
+        weather_api_url=NOWHERE,
+        geocoding_api_url=NOWHERE,
+    )
+
+
+@contextmanager
+def _model_server() -> Generator[tuple[str, psutil.Process]]:
+    command = [sys.executable, "-m", "bot.models.rehearsal_server"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip(), psutil.Process(process.pid)
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def _logs(home: Path) -> Generator[None]:
+    configure_logs(log_format="json", level="INFO", file=home / "logs" / "soak.log")
+    try:
+        yield
+    finally:
+        for handler in logging.getLogger().handlers:
+            handler.close()
+
+
+def _print_table(
+    soak: Soak, memory: Sequence[Growth], left: dict[str, int], *, seconds: float, conversations: int
+) -> None:
+    waits = soak.tally.waits_s
+    slow = quantiles(waits, n=20)[-1] if len(waits) > 1 else 0.0
+    print(f"{conversations} conversations, {seconds / 60:.1f} minutes, {len(waits):,} turns answered")
+    print(f"question to answer: median {median(waits) * 1000:.0f} ms, 95 % within {slow * 1000:.0f} ms")
+    print()
+    print("| resident memory | second fifth, MiB | last fifth, MiB | allowed, MiB | |")
+    print("|---|---|---|---|---|")
+    for growth in memory:
+        verdict = "flat" if growth.is_flat else "GREW"
+        early, late, allowed = growth.early_mib, growth.late_mib, growth.allowed_mib
+        print(f"| {growth.part} | {early:.1f} | {late:.1f} | {allowed:.1f} | {verdict} |")
+    print()
+    print("| left over at the end | count |")
+    print("|---|---|")
+    for what, count in {**left, "wrong answers": len(soak.tally.mistakes)}.items():
+        print(f"| {what} | {count} |")
+    for line in [*soak.tasks_left, *soak.tally.mistakes][:10]:
+        print(f"  {line}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
