@@ -13,7 +13,7 @@ import structlog
 
 from bot.context import TOKENS_A_MESSAGE, Window, count_tokens, load_history, opaque_id
 from bot.delivery import deliver
-from bot.errors import AdapterError, BotError, LeaseLostError, ModelError, ModelStreamError, StoreError
+from bot.errors import AdapterError, BotError, LeaseLostError, ModelError, ModelStreamError
 from bot.events import ConversationKey
 from bot.journal import Journal
 from bot.messages import UserMessage
@@ -135,7 +135,10 @@ class Runner:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self.limits.lease_s / BEATS_A_LEASE)
-            await self._try_to("renew the lease", self._renew())
+            try:
+                await self._renew()
+            except Exception as error:  # noqa: BLE001  (a loop that ends would leave a process that takes no turns)
+                _log_failure("renewal_failed", error)
 
     async def _renew(self) -> None:
         asked_at = asyncio.get_running_loop().time()
@@ -184,8 +187,8 @@ class Runner:
                     await self._renew()
                 for adapter in self.adapters:
                     await self._claim(adapter)
-            except StoreError as error:
-                log.warning("claim_failed", error=str(error))
+            except Exception as error:  # noqa: BLE001  (as above)
+                _log_failure("claim_failed", error)
                 await asyncio.sleep(RETRY_S)
                 continue
             await self._wait_for_work()
@@ -353,6 +356,13 @@ class Runner:
             log.warning("store_failed", purpose=purpose, error=str(error))
             return False
         return True
+
+
+def _log_failure(event: str, error: Exception) -> None:
+    if isinstance(error, BotError):
+        log.warning(event, error=str(error))
+    else:
+        log.error(event, exc_info=error)
 
 
 async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:

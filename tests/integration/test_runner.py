@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -549,3 +550,29 @@ async def test_a_full_conversation_refuses_with_what_to_do(store: Store) -> None
         receipts = [await bot.inbox.receive(message(f"q{n}")) for n in range(21)]
     assert receipts[-1].turn_id is None
     assert "again" in receipts[-1].notice
+
+
+async def test_a_claim_that_breaks_in_an_unforeseen_way_does_not_end_the_taking_of_turns(store: Store) -> None:
+    adapter = RecordingAdapter()
+    breaking = BreakingStore(store, failures=1)
+    async with core(breaking, ScriptedModel([says("hi")]), adapter=adapter) as bot:  # type: ignore[arg-type]
+        await bot.ended(await bot.say("hello"), adapter)
+    assert breaking.failures == 0
+    assert [post.text for post in adapter.posts] == ["hi"]
+
+
+class BreakingStore:
+    """A store whose next claims raise what no store should."""
+
+    def __init__(self, store: Store, *, failures: int) -> None:
+        self._store = store
+        self.failures = failures
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def claim(self, worker: str, *, serves: Sequence[str], limit: int) -> Sequence[ClaimedTurn]:
+        if self.failures:
+            self.failures -= 1
+            raise ZeroDivisionError
+        return await self._store.claim(worker, serves=serves, limit=limit)
