@@ -488,8 +488,9 @@ async def test_a_process_that_was_paused_past_its_lease_writes_and_posts_nothing
 
             paused.signal(signal.SIGCONT)
             await until(lambda: len(paused.logged("turn_taken_over")) == 3)
+            await until(lambda: len(shown(folder)) >= shown_before + 3)
+            assert [view["state"] for view in shown(folder)[shown_before:]] == ["taken_over"] * 3
             assert _dump(toolbridge.home) == stored
-            assert {view["state"] for view in shown(folder)[shown_before:]} <= {"taken_over"}
             await paused.ask("What is 2 * 4?", key="awake", room="posting")  # it is as good as before
             await until(lambda: len(posts(folder)) == 4)
     assert Counter(post["to"] for post in posts(folder)) == Counter(["posting", "calling", "thinking", "awake"])

@@ -27,6 +27,7 @@ from bot.ports import (
     Adapter,
     CallFinished,
     CallStarted,
+    ClaimedTurn,
     CommandAnswer,
     Model,
     ModelAnswered,
