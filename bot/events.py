@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 from urllib.parse import quote, unquote
 
 
@@ -33,8 +34,21 @@ class ConversationKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SharedFile:
+    """A file that came with a message; its bytes stay on the platform until the turn runs."""
+
+    name: str
+    mime_type: str
+    size: int  # bytes, as the platform says; 0 where it does not
+    reference: str  # the adapter's own: where the bytes are
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MessageReceived:
-    """Somebody wrote to the bot; a redelivery carries the same `event_key`."""
+    """Somebody wrote to the bot; a redelivery carries the same `event_key`.
+
+    One that is not addressed to the bot by itself is taken only where the bot takes part in the conversation already.
+    """
 
     conversation: ConversationKey
     event_key: str
@@ -44,6 +58,8 @@ class MessageReceived:
     sent_at: datetime  # aware, UTC
     is_shared: bool = False  # several people write here: the model is told who spoke
     edited_at: datetime | None = None  # aware, UTC: when its author last changed it
+    is_addressed: bool = True  # a mention, a direct message; False: a follow-up without one
+    files: tuple[SharedFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +93,42 @@ class MessageDeleted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandInvoked:
-    """Somebody asked for one of the bot's commands; `argument` is what followed its name."""
+    """Somebody asked for one of the bot's commands; `argument` is what followed its name.
+
+    Where `is_channel_wide`, it was asked for in a channel rather than in one of its conversations (`thread` is empty).
+    """
 
     conversation: ConversationKey
     event_key: str
     author_id: str
     name: str
     argument: str = ""
+    is_channel_wide: bool = False
+    is_addressed: bool = True  # as of a message
 
 
-Event = MessageReceived | MessageEdited | MessageDeleted | CommandInvoked
+Rating = Literal["good", "bad"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackGiven:
+    """Somebody rated an answer; a later rating by the same person replaces the one before."""
+
+    conversation: ConversationKey
+    event_key: str
+    author_id: str
+    turn_id: int
+    rating: Rating
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetailsAsked:
+    """Somebody wants to see the exact arguments and results of a turn's tool calls."""
+
+    conversation: ConversationKey
+    event_key: str
+    author_id: str
+    turn_id: int
+
+
+Event = MessageReceived | MessageEdited | MessageDeleted | CommandInvoked | FeedbackGiven | DetailsAsked

@@ -76,10 +76,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserMessage:
-    """A question. `speaker` is set where several people share the conversation."""
+    """A question. `speaker` is set where several people share the conversation.
+
+    `images` are for the turn that asks alone: the history keeps a sentence in their place.
+    """
 
     text: str
     speaker: str | None = None
+    images: tuple[Attachment, ...] = ()
     kind: Literal["user"] = "user"
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
-from bot.events import ConversationKey, Event, MessageReceived
+from bot.events import ConversationKey, Event, MessageReceived, Rating, SharedFile
 from bot.messages import Attachment, Message, ModelAnswer, ToolCall, ToolResult, ToolSpec, Usage
 
 # --- the model -------------------------------------------------------------------------------------------------
@@ -135,11 +135,20 @@ Revision = Literal["made", "none", "started", "ended", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """A conversation to choose: the same command is then invoked in it."""
+
+    conversation: ConversationKey
+    label: str  # plain text, one line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CommandAnswer:
     """What a command answers, for its asker alone; `choices` are texts to send as if the asker had typed them."""
 
     text: str  # Markdown
     choices: tuple[Example, ...] = ()
+    picks: tuple[Pick, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +160,8 @@ class Receipt:
     waits_behind: int = 0  # open turns of the same conversation before this one
     notice: str = ""  # a sentence for the asker: why the message was refused
     answer: CommandAnswer | None = None  # of a command
+    details: tuple[TraceLine, ...] | None = None  # of the tool calls that were asked for
+    is_ignored: bool = False  # it was not for the bot: nothing is to be shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +182,7 @@ class ClaimedTurn:
     event: MessageReceived
     state: TurnState  # as it was found: "delivering" has its answer stored already
     stop_requested: bool = False
+    has_waited: bool = False  # behind others of its conversation when it was accepted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +226,8 @@ class Post:
     text: str  # Markdown
     in_reply_to: str = ""  # event_key of the question
     attachments: tuple[Attachment, ...] = ()  # files to go with it
+    author_id: str = ""  # who asked
+    is_last: bool = True  # of the answer's posts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +254,7 @@ class ConversationSummary:
     conversation: ConversationKey
     message_count: int
     last_at: datetime
+    title: str = ""  # how its newest question begins, on one line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,7 +265,19 @@ class UsageTotals:
     usage: Usage = field(default_factory=Usage)
 
 
-class Store(Protocol):
+class Notes(Protocol):
+    """What an adapter has to remember over restarts: small texts by name."""
+
+    async def notes(self, prefix: str) -> Mapping[str, str]:
+        """Return the notes whose names begin so."""
+        ...
+
+    async def put_note(self, name: str, text: str | None) -> None:
+        """Keep the text under that name, in place of the one before; None forgets it."""
+        ...
+
+
+class Store(Notes, Protocol):
     """Durable memory. When a method returns, what it wrote survives a power cut.
 
     A method whose caller is cancelled first ends what it began: nothing is left unknown.
@@ -268,6 +295,10 @@ class Store(Protocol):
 
     async def find(self, event_key: str) -> int | None:
         """Return the turn of an event that is stored already."""
+        ...
+
+    async def takes_part(self, conversation: ConversationKey) -> bool:
+        """Tell whether the bot was ever asked something in this conversation that was not withdrawn."""
         ...
 
     async def edit(self, message: MessageReceived) -> Revision:
@@ -369,13 +400,33 @@ class Store(Protocol):
         """Return the most recent conversations first."""
         ...
 
+    async def open_conversations(self, *, prefix: str) -> Sequence[ConversationSummary]:
+        """Return the conversations with a turn that has not ended, whose keys begin so; the oldest such turn first."""
+        ...
+
     async def clear(self, conversation: ConversationKey) -> int:
         """Delete the conversation's messages and journals of ended turns; return how many messages went."""
         ...
 
-    async def usage(self, conversation: ConversationKey | None = None) -> UsageTotals:
-        """Return what the conversation, or all of them, used."""
+    async def usage(self, conversation: ConversationKey | None = None, *, author: str = "") -> UsageTotals:
+        """Return what the conversation, or all of them, used; with an `author` only what that one asked for.
+
+        An author is named as `author_key` does it.
+        """
         ...
+
+    async def is_turn_of(self, turn_id: int, conversation: ConversationKey) -> bool:
+        """Tell whether the turn belongs to that conversation."""
+        ...
+
+    async def rate(self, turn_id: int, *, author_id: str, rating: Rating) -> None:
+        """Keep somebody's rating of a turn's answer, in place of the one that person gave before."""
+        ...
+
+
+def author_key(conversation: ConversationKey, author_id: str) -> str:
+    """Return the name under which the store files what one person asked for on one platform."""
+    return str(ConversationKey(platform=conversation.platform, space=conversation.space, channel=author_id))
 
 
 # --- the platform ----------------------------------------------------------------------------------------------
@@ -410,6 +461,10 @@ class TurnView:
     text: str = ""  # of the answer so far; grows
     trace: tuple[TraceLine, ...] = ()
     notice: str = ""  # what it waits for, in words
+    in_reply_to: str = ""  # event_key of the question
+    author_id: str = ""  # who asked
+    attempt: int = 1  # more: a process before this one may have shown a part of it
+    has_waited: bool = False  # behind other questions, and was shown to
 
 
 Receive = Callable[[Event], Awaitable[Receipt]]
@@ -464,5 +519,27 @@ class Adapter(Protocol):
 
         Raises:
             AdapterError: The platform cannot tell.
+        """
+        ...
+
+
+@runtime_checkable
+class RemembersNotes(Protocol):
+    """An adapter that has to remember something over restarts."""
+
+    def remember_in(self, notes: Notes) -> None:
+        """Take the place to remember things in, before anything else happens."""
+        ...
+
+
+@runtime_checkable
+class FetchesFiles(Protocol):
+    """An adapter whose platform lets people send files along."""
+
+    async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
+        """Return the bytes of a file.
+
+        Raises:
+            AdapterError: It cannot be had; the sentence says why, and is for the one who sent it.
         """
         ...

@@ -63,6 +63,10 @@ class Settings(BaseSettings):
     slack_bot_token: SecretStr | None = None
     slack_app_token: SecretStr | None = None
     slack_signing_secret: SecretStr | None = None
+    slack_client_id: str | None = None  # for several workspaces: they install the app themselves
+    slack_client_secret: SecretStr | None = None
+    slack_command_prefix: str = Field(default="", max_length=24, pattern=r"^[a-z0-9_-]*$")
+    slack_backfill_minutes: float = Field(default=15.0, ge=0)  # older messages that were missed are left unanswered
     slack_api_url: str = "https://slack.com/api/"
 
     discord_bot_token: SecretStr | None = None
@@ -81,6 +85,7 @@ class Settings(BaseSettings):
 
     max_conversation_length: int = Field(default=50, ge=2, le=2_000)  # messages; stores read a few thousand at most
     max_input_chars: int = Field(default=10_000, ge=1)
+    max_file_mb: float = Field(default=10.0, ge=0)  # of one file that is sent along; MB are 1,000,000 bytes
     max_tool_rounds: int = Field(default=10, ge=1)
     turn_timeout_s: float = Field(default=300.0, gt=0)
     requests_per_minute: int = Field(default=60, ge=1)
