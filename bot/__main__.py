@@ -17,13 +17,18 @@ from typing import TYPE_CHECKING
 from bot.errors import BotError, SettingsError
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from adapters.console.adapter import ConsoleAdapter
+    from adapters.slack.adapter import SlackOptions
     from bot.app import App
+    from bot.doctor import Check
     from bot.events import Event
     from bot.ports import Receipt
     from bot.settings import Settings
 
 OK, FAILED, BAD_USAGE = 0, 1, 2
+RUN_DRAIN_S = 10.0
 CHAT_DRAIN_S = 0.2  # whoever leaves a chat does not wait for its turn: the next start takes it up
 ENDING_SIGNALS = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 INTERRUPTED = 128 + signal.SIGINT  # what a shell reports for Ctrl-C
@@ -147,19 +152,84 @@ async def _run(arguments: argparse.Namespace) -> int:
             "No model is configured, and `toolbridge run` does not serve a team with the rehearsal model unless asked "
             "to. Set AZURE_OPENAI_* or OPENAI_* (see .env.example), or give --model rehearsal."
         )
-    if settings.slack_bot_token or settings.discord_bot_token:
-        raise SettingsError("This version has no adapter for Slack or Discord yet. Use `toolbridge chat`.")
-    raise SettingsError(
-        "No chat platform is configured. Set SLACK_BOT_TOKEN and SLACK_APP_TOKEN for Slack, or DISCORD_BOT_TOKEN for "
-        "Discord; `toolbridge chat` needs neither."
+    if settings.discord_bot_token:
+        raise SettingsError("This version has no adapter for Discord yet. Unset DISCORD_BOT_TOKEN.")
+    slack = _slack_options(settings)
+    if slack is None:
+        raise SettingsError(
+            "No chat platform is configured. Set SLACK_BOT_TOKEN and SLACK_APP_TOKEN for Slack (`toolbridge "
+            "slack-manifest` prints the app to make); `toolbridge chat` needs neither."
+        )
+    from adapters.slack.adapter import open_slack
+    from bot.app import open_app
+
+    async with open_slack(slack) as adapter, open_app(settings, [adapter], drain_s=RUN_DRAIN_S) as app:
+        await adapter.run(app.receive)
+    return OK
+
+
+def _slack_options(settings: Settings) -> SlackOptions | None:
+    """Return how to reach Slack, None where it is not set up. Raises SettingsError where it is so by half."""
+    from adapters.slack.adapter import SlackOptions
+
+    bot, app, signing = settings.slack_bot_token, settings.slack_app_token, settings.slack_signing_secret
+    client_id, client_secret = settings.slack_client_id, settings.slack_client_secret
+    if not any((bot, app, signing, client_id, client_secret)):
+        return None
+    if bool(client_id) != bool(client_secret):
+        raise SettingsError("Several Slack workspaces need both SLACK_CLIENT_ID and SLACK_CLIENT_SECRET. Set both.")
+    if bool(bot) == bool(client_id):
+        raise SettingsError(
+            "Slack needs SLACK_BOT_TOKEN for one workspace, or SLACK_CLIENT_ID and SLACK_CLIENT_SECRET for several. "
+            "Set one of the two."
+        )
+    if not app and not signing:
+        raise SettingsError(
+            "Slack needs SLACK_APP_TOKEN (Socket Mode, no public address) or SLACK_SIGNING_SECRET (HTTP). Set one."
+        )
+    return SlackOptions(
+        bot_token=_secret(bot),
+        app_token=_secret(app),
+        signing_secret=_secret(signing),
+        client_id=client_id or "",
+        client_secret=_secret(client_secret),
+        api_url=settings.slack_api_url,
+        http_host=settings.http_host,
+        http_port=settings.http_port,
+        command_prefix=settings.slack_command_prefix,
+        backfill_minutes=settings.slack_backfill_minutes,
+        trace=settings.trace,
     )
 
 
+def _secret(value: SecretStr | None) -> str:
+    return value.get_secret_value() if value else ""
+
+
+async def _slack_manifest(arguments: argparse.Namespace) -> int:
+    from adapters.slack.manifest import manifest
+    from bot.tools.config import load_servers
+    from bot.tools.toolset import Toolset
+
+    settings = _settings(arguments, logs_to_file=True)
+    async with Toolset(load_servers(settings)) as tools:
+        await tools.offer()  # waits for the servers, whose prompts are the examples
+        examples = await tools.examples()
+    app = manifest(
+        examples=examples,
+        prefix=settings.slack_command_prefix,
+        uses_socket_mode=not arguments.url,
+        url=arguments.url.rstrip("/"),
+    )
+    print(json.dumps(app, indent=2, ensure_ascii=False))
+    return OK
+
+
 async def _doctor(arguments: argparse.Namespace) -> int:
-    from bot.doctor import Check, examine
+    from bot.doctor import examine
 
     checks: list[Check] = []
-    async for check in examine(lambda: _settings(arguments, logs_to_file=True)):
+    async for check in examine(lambda: _settings(arguments, logs_to_file=True), check_slack=_check_slack):
         checks.append(check)
         if not arguments.json:
             cure = f" {check.cure}" if check.cure else ""
@@ -167,6 +237,18 @@ async def _doctor(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
     return FAILED if any(check.state == "failed" for check in checks) else OK
+
+
+async def _check_slack(settings: Settings) -> Check:
+    from bot.doctor import Check
+
+    options = _slack_options(settings)
+    if options is None:
+        return Check(part="slack", state="off", detail="no token is set")
+    from adapters.slack.checkup import check_up
+
+    found = await check_up(options)
+    return Check(part="slack", state="ok" if not found.cure else "failed", detail=found.detail, cure=found.cure)
 
 
 async def _tools(arguments: argparse.Namespace) -> int:
@@ -232,6 +314,10 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="print the checks as JSON")
     _add_model(doctor)
     doctor.set_defaults(command=_doctor)
+
+    manifest = commands.add_parser("slack-manifest", help="print the Slack app to paste at api.slack.com/apps")
+    manifest.add_argument("--url", default="", help="the bot's public address, for HTTP instead of Socket Mode")
+    manifest.set_defaults(command=_slack_manifest)
 
     tools = commands.add_parser("tools", help="list the tool servers and their tools")
     tools.add_argument("word", nargs="?", default="", help="only tools that contain this word")

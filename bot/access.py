@@ -36,7 +36,7 @@ class Admission:
     def admit(self, event: MessageReceived) -> MessageReceived:
         """Return the message as it is to be stored. Raises RefusedError."""
         text = clean(event.text)
-        if not text:
+        if not text and not event.files:
             raise RefusedError("The message is empty. Write what you would like to know or have done.")
         if len(text) > self._max_input_chars:
             raise RefusedError(

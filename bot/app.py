@@ -14,7 +14,7 @@ from bot.context import SYSTEM_PROMPT, Window
 from bot.errors import SettingsError
 from bot.inbox import Inbox
 from bot.models.opening import describe_model, open_model
-from bot.ports import Adapter, Model, Receive, Store
+from bot.ports import Adapter, Model, Receive, RemembersNotes, Store
 from bot.runner import LEASE_S, Limits, Runner
 from bot.settings import Settings
 from bot.stores.sqlite import open_store
@@ -50,6 +50,9 @@ async def open_app(
     servers = load_servers(settings)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.database_file))
+        for adapter in adapters:
+            if isinstance(adapter, RemembersNotes):
+                adapter.remember_in(store)
         tools = await stack.enter_async_context(Toolset(servers))
         tools.warm_up()  # server processes start while the model is being opened
         model = await stack.enter_async_context(open_configured_model(settings))
@@ -68,6 +71,7 @@ async def open_app(
             limits=Limits(
                 max_tool_rounds=settings.max_tool_rounds,
                 turn_timeout_s=settings.turn_timeout_s,
+                max_file_bytes=int(settings.max_file_mb * 1_000_000),
                 drain_s=drain_s,
                 lease_s=lease_s,
             ),
@@ -88,6 +92,7 @@ async def open_app(
             ),
             command=commands.answer,
             wake=runner.wake,
+            tools=tools,
         )
         await stack.enter_async_context(runner.working())
         yield App(receive=inbox.receive, store=store, model=model, tools=tools)
@@ -109,7 +114,7 @@ async def open_configured_model(settings: Settings) -> AsyncGenerator[Model]:
 def describe_limits(settings: Settings) -> Sequence[str]:
     """Return the limits that a user can run into, a sentence each."""
     return (
-        f"A message may have {settings.max_input_chars:,} characters.",
+        f"A message may have {settings.max_input_chars:,} characters, a file {settings.max_file_mb:g} MB.",
         f"One person may send {settings.requests_per_minute} messages a minute.",
         f"The model reads the last {settings.max_conversation_length} messages, tool calls and results among them.",
         f"A question may take {settings.max_tool_rounds} rounds of tools and {settings.turn_timeout_s:.0f} s.",

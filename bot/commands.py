@@ -5,17 +5,30 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from bot.events import CommandInvoked, ConversationKey
 from bot.messages import AssistantMessage, ToolMessage, ToolSpec, Usage, UserMessage
-from bot.ports import CommandAnswer, HistoryEntry, ServerStatus, Store, Tools, UsageTotals
+from bot.ports import (
+    CommandAnswer,
+    ConversationSummary,
+    HistoryEntry,
+    Pick,
+    ServerStatus,
+    Store,
+    Tools,
+    UsageTotals,
+    author_key,
+)
 
 HISTORY_LINES = 20
 HISTORY_ROWS = 10 * HISTORY_LINES  # more than are shown: tool calls and results take rows, but no lines of their own
 LINE_CHARS = 160
+MAX_PICKS = 20  # conversations of a channel to choose from
 
 Stop = Callable[[ConversationKey], Awaitable[bool]]  # stops the running turn; False: nothing was running
+_Handler = Callable[[ConversationKey], Awaitable[CommandAnswer]]
 
 
 class Command(NamedTuple):
@@ -61,24 +74,54 @@ class Commands:
         self._limits = limits
 
     async def answer(self, event: CommandInvoked) -> CommandAnswer:
-        """Return the answer for whoever asked; an unknown command is answered with the nearest one."""
+        """Return the answer for whoever asked; an unknown command is answered with the nearest one.
+
+        One that is about a conversation, but was asked for in a whole channel, is answered for the only conversation
+        that it can be about; where there are several, they are there to pick from. "home" is no command that people
+        type: its answer is for a platform's start page.
+        """
         match event.name:
             case "tools":
                 return CommandAnswer(text=await describe_tools(self._tools, event.argument))
-            case "history":
-                return await self._answer_history(event.conversation)
-            case "clear":
-                return await self._answer_clear(event.conversation)
+            case "history" | "clear" | "stop":
+                return await self._answer_about(event)
             case "examples":
                 return await self._answer_examples()
-            case "stop":
-                return await self._answer_stop(event.conversation)
             case "usage":
-                return await self._answer_usage(event.conversation)
+                return await self._answer_usage(event)
             case "help":
                 return self._answer_help()
+            case "home":
+                return await self._answer_home(event)
             case unknown:
                 return _answer_unknown(unknown)
+
+    # --- about one conversation ---
+
+    async def _answer_about(self, event: CommandInvoked) -> CommandAnswer:
+        handlers: dict[str, _Handler] = {
+            "history": self._answer_history,
+            "clear": self._answer_clear,
+            "stop": self._answer_stop,
+        }
+        handle = handlers[event.name]
+        if not event.is_channel_wide:
+            return await handle(event.conversation)
+        match await self._candidates(event):
+            case []:
+                return CommandAnswer(text=_NO_CANDIDATE[event.name])
+            case [only]:
+                answer = await handle(only.conversation)
+                return replace(answer, text=f"{_candidate(only)}\n\n{answer.text}")
+            case several:
+                lines = [f"- {_candidate(summary)}" for summary in several]
+                return CommandAnswer(text="\n".join([_WHICH[event.name], "", *lines]), picks=_picks(several))
+
+    async def _candidates(self, event: CommandInvoked) -> Sequence[ConversationSummary]:
+        prefix = str(replace(event.conversation, thread=""))
+        if event.name == "stop":
+            return list(await self._store.open_conversations(prefix=prefix))[:MAX_PICKS]
+        return list(await self._store.conversations(limit=MAX_PICKS, prefix=prefix))
 
     async def _answer_history(self, conversation: ConversationKey) -> CommandAnswer:
         lines = _history_lines(await self._store.transcript(conversation, limit=HISTORY_ROWS))[-HISTORY_LINES:]
@@ -93,33 +136,58 @@ class Commands:
             return CommandAnswer(text="There was nothing to forget. Saved files are kept.")
         return CommandAnswer(text=f"{_count(gone, 'message')} of this conversation deleted. Saved files are kept.")
 
+    async def _answer_stop(self, conversation: ConversationKey) -> CommandAnswer:
+        was_running = await self._stop(conversation)
+        return CommandAnswer(text="Stopping." if was_running else "Nothing is running in this conversation.")
+
+    # --- about the bot and its use ---
+
     async def _answer_examples(self) -> CommandAnswer:
         examples = tuple(await self._tools.examples())
         if not examples:
             return CommandAnswer(text="No tool server that can be reached offers examples.")
         return CommandAnswer(text="**Examples to try**", choices=examples)
 
-    async def _answer_stop(self, conversation: ConversationKey) -> CommandAnswer:
-        was_running = await self._stop(conversation)
-        return CommandAnswer(text="Stopping." if was_running else "Nothing is running in this conversation.")
+    async def _answer_usage(self, event: CommandInvoked) -> CommandAnswer:
+        own = await self._own_usage(event)
+        lines = [f"- **You**: {_totals(own)}", f"- **All conversations**: {_totals(await self._store.usage())}"]
+        if not event.is_channel_wide:
+            here = await self._store.usage(event.conversation)
+            lines.insert(0, f"- **This conversation**: {_totals(here)}")
+        return CommandAnswer(text="\n".join(lines))
 
-    async def _answer_usage(self, conversation: ConversationKey) -> CommandAnswer:
-        here = await self._store.usage(conversation)
-        everywhere = await self._store.usage()
-        return CommandAnswer(
-            text=f"- **This conversation**: {_totals(here)}\n- **All conversations**: {_totals(everywhere)}"
-        )
+    async def _own_usage(self, event: CommandInvoked) -> UsageTotals:
+        return await self._store.usage(author=author_key(event.conversation, event.author_id))
 
     def _answer_help(self) -> CommandAnswer:
-        intro = f"I answer questions with the tools of your team's MCP servers. Model: {_code(self._model_name)}."
         limits = "\n".join(f"- {limit}" for limit in self._limits)
         paragraphs = [
-            intro,
+            self._introduction(),
             self._about,
             f"**Commands** (write `/` before the name)\n\n{_command_list()}",
             limits and f"**Limits**\n\n{limits}",
         ]
         return CommandAnswer(text="\n\n".join(paragraph for paragraph in paragraphs if paragraph))
+
+    async def _answer_home(self, event: CommandInvoked) -> CommandAnswer:
+        examples = tuple(await self._tools.examples())  # starts servers that were idle: their state is read after it
+        paragraphs = [
+            self._introduction(),
+            self._about,
+            f"**How to ask**\n\n{_HOW_TO_ASK}",
+            f"**Tool servers**\n\n{_server_list(self._tools.status())}",
+            f"**Your use so far**: {_totals(await self._own_usage(event))}",
+        ]
+        return CommandAnswer(text="\n\n".join(paragraph for paragraph in paragraphs if paragraph), choices=examples)
+
+    def _introduction(self) -> str:
+        return f"I answer questions with the tools of your team's MCP servers. Model: {_code(self._model_name)}."
+
+
+_HOW_TO_ASK = (
+    "Write to me directly, or mention me in a channel. In a conversation that I take part in, "
+    "no further mention is needed."
+)
 
 
 def _answer_unknown(name: str) -> CommandAnswer:
@@ -130,6 +198,36 @@ def _answer_unknown(name: str) -> CommandAnswer:
 
 def _command_list() -> str:
     return "\n".join(f"- {_code(f'{item.name} {item.argument}')}: {item.description}" for item in COMMANDS)
+
+
+# --- the conversations of a channel ----------------------------------------------------------------------------
+
+_WHICH = {
+    "history": "**The conversations of this channel**, the newest first (times in UTC). Which one do you want to read?",
+    "clear": "**Which conversation is to be forgotten?** The newest comes first (times in UTC). Saved files are kept.",
+    "stop": "**Which answer is to be stopped?** Several are being worked on (times in UTC).",
+}
+_NO_CANDIDATE = {
+    "history": "There are no conversations in this channel yet.",
+    "clear": "There is no conversation in this channel to forget.",
+    "stop": "Nothing is running in this channel.",
+}
+
+
+def _candidate(summary: ConversationSummary) -> str:
+    count = _count(summary.message_count, "message")
+    return f"{summary.last_at:%Y-%m-%d %H:%M} **{_plain(_title(summary))}** ({count})"
+
+
+def _picks(summaries: Iterable[ConversationSummary]) -> tuple[Pick, ...]:
+    return tuple(
+        Pick(conversation=summary.conversation, label=_flat(f"{summary.last_at:%Y-%m-%d %H:%M} {_title(summary)}"))
+        for summary in summaries
+    )
+
+
+def _title(summary: ConversationSummary) -> str:
+    return summary.title or "a conversation without a title"
 
 
 # --- tools -----------------------------------------------------------------------------------------------------
@@ -156,6 +254,15 @@ def _server_paragraphs(statuses: Sequence[ServerStatus], tools: Sequence[ToolSpe
         if show_all or offered:
             heading = f"**{_plain(server)}**: {'; '.join(map(_state, replicas)) or 'ready'}"
             yield "\n".join([heading, "", *map(_tool_line, offered)]).rstrip()
+
+
+def _server_list(statuses: Sequence[ServerStatus]) -> str:
+    lines: list[str] = []
+    for server in dict.fromkeys(status.server for status in statuses):
+        replicas = [status for status in statuses if status.server == server]
+        tools = _count(max(status.tool_count for status in replicas), "tool")
+        lines.append(f"- **{_plain(server)}**: {'; '.join(map(_state, replicas))}, {tools}")
+    return "\n".join(lines) or "No tool server is set up."
 
 
 def _state(status: ServerStatus) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,7 +31,9 @@ class Check:
     cure: str = ""
 
 
-async def examine(load_settings: Callable[[], Settings]) -> AsyncIterator[Check]:
+async def examine(
+    load_settings: Callable[[], Settings], *, check_slack: Callable[[Settings], Awaitable[Check]]
+) -> AsyncIterator[Check]:
     """Yield the checks one by one, as they end; without valid settings the first is the last."""
     try:
         settings = load_settings()
@@ -43,8 +45,11 @@ async def examine(load_settings: Callable[[], Settings]) -> AsyncIterator[Check]
     yield await _check_model(settings)
     for check in await _check_tools(settings):
         yield check
-    for part, token in (("slack", settings.slack_bot_token), ("discord", settings.discord_bot_token)):
-        yield _check_platform(part, is_set=token is not None)
+    try:
+        yield await check_slack(settings)
+    except BotError as error:
+        yield _failed("slack", error)
+    yield _check_platform("discord", is_set=settings.discord_bot_token is not None)
 
 
 async def _check_store(settings: Settings) -> Check:

@@ -117,3 +117,4 @@ class ModelAnswer:
     message: AssistantMessage
     usage: Usage = field(default_factory=Usage)
     is_cut: bool = False  # the endpoint ended it at its output limit
+    notes: tuple[str, ...] = ()  # sentences for the user: what the model could not be given

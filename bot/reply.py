@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bot.events import MessageReceived
+from bot.files import NOT_KEPT, leave_images_out
 from bot.journal import Journal
 from bot.messages import AssistantMessage, Attachment, Message, ToolResult
 from bot.ports import Post
@@ -36,7 +37,7 @@ def make_reply(turn: Turn, text: str, *, state: Outcome) -> Reply:
     return Reply(
         state=state,
         text="\n\n".join([*turn.texts, last]),
-        messages=(turn.question, *turn.added, AssistantMessage(text=last)),
+        messages=(leave_images_out(turn.question, NOT_KEPT), *turn.added, AssistantMessage(text=last)),
         attachments=tuple(turn.attachments),
     )
 
@@ -92,6 +93,8 @@ def make_posts(
             text=text,
             in_reply_to=event.event_key,
             attachments=reply.attachments if part == len(parts) - 1 else (),
+            author_id=event.author_id,
+            is_last=part == len(parts) - 1,
         )
         for part, text in enumerate(parts)
     ]

@@ -15,9 +15,10 @@ from bot.context import TOKENS_A_MESSAGE, Window, count_tokens, load_history, op
 from bot.delivery import deliver
 from bot.errors import AdapterError, BotError, LeaseLostError, ModelError, ModelStreamError
 from bot.events import ConversationKey
+from bot.files import read_files
 from bot.journal import Journal
 from bot.messages import UserMessage
-from bot.ports import Adapter, ClaimedTurn, Lease, Model, Offer, Store, Tools, TurnView
+from bot.ports import Adapter, ClaimedTurn, FetchesFiles, Lease, Model, Offer, Store, Tools, TurnView
 from bot.reply import Reply, make_broken_off_reply, make_posts, make_reply
 from bot.trace import Trace
 from bot.turn import Turn, run_turn
@@ -46,6 +47,7 @@ class Limits:
     drain_s: float = 10.0  # what running turns are given when the process ends
     lease_s: float = LEASE_S  # a process that is silent for so long is taken for dead; at most 60
     retry_s: float = RETRY_S
+    max_file_bytes: int = 10_000_000  # of each file that comes with a question
 
     def wait_after(self, attempt: int) -> float:
         """Return the seconds before a turn is tried again whose attempt of this number failed."""
@@ -218,7 +220,7 @@ class Runner:
         """Bring one turn to its end; whatever goes wrong stays with this turn."""
         lease = turn.lease
         started = time.monotonic()
-        trace = Trace(self._show_on(adapter), turn_id=lease.turn_id, conversation=turn.event.conversation)
+        trace = Trace(self._show_on(adapter), turn)
         with structlog.contextvars.bound_contextvars(turn=lease.turn_id, conversation=str(turn.event.conversation)):
             try:
                 outcome = await self._bring_to_end(turn, adapter, trace)
@@ -238,6 +240,7 @@ class Runner:
     async def _bring_to_end(self, turn: ClaimedTurn, adapter: Adapter, trace: Trace) -> str:
         lease = turn.lease
         if turn.state == "delivering":
+            trace.enter("delivering")
             await deliver(lease, store=self.store, adapter=adapter)
             trace.enter("answered")
             return "delivered"
@@ -289,10 +292,10 @@ class Runner:
             if running.is_lost:
                 raise LeaseLostError(f"Turn {draft.turn_id} was taken over while this process was paused.") from None
             if running.is_stopped:
-                return make_broken_off_reply(draft, journal, "Stopped.", state="stopped")
-            text = _TIMED_OUT.format(seconds=self.limits.turn_timeout_s)
+                return make_broken_off_reply(draft, journal, _after(trace.unkept_text, "Stopped."), state="stopped")
+            text = _after(trace.unkept_text, _TIMED_OUT.format(seconds=self.limits.turn_timeout_s))
         except ModelStreamError as error:
-            text = f"{error.partial.rstrip()}\n\n_{error}_"
+            text = _after(error.partial, str(error))
         except ModelError as error:
             log.warning("model_failed", error=type(error).__name__)
             text = str(error)
@@ -301,6 +304,8 @@ class Runner:
         return make_broken_off_reply(draft, journal, text, state="failed")
 
     async def _prepare(self, turn: ClaimedTurn, draft: Turn) -> None:
+        if turn.event.files:
+            await self._add_files(turn, draft)
         draft.offer = await self.tools.offer()
         tools = sum(
             TOKENS_A_MESSAGE + self.window.count(f"{tool.name} {tool.description} {json.dumps(tool.parameters)}")
@@ -315,6 +320,18 @@ class Runner:
         draft.history = await load_history(
             self.store, turn.event.conversation, window=self.window, reserved_tokens=reserved
         )
+
+    async def _add_files(self, turn: ClaimedTurn, draft: Turn) -> None:
+        adapter = self._running[draft.turn_id].adapter
+        content = await read_files(
+            turn.event.files,
+            source=adapter if isinstance(adapter, FetchesFiles) else None,
+            conversation=turn.event.conversation,
+            max_bytes=self.limits.max_file_bytes,
+            max_chars=self.window.max_file_chars,
+        )
+        draft.question = content.added_to(draft.question)
+        draft.notes.extend(content.notes)
 
     async def _store_reply(
         self, turn: ClaimedTurn, draft: Turn, journal: Journal, reply: Reply, adapter: Adapter
@@ -341,6 +358,8 @@ class Runner:
             await asyncio.sleep(wait_s)
         while not await self._try_to("let the turn go", let_go(lease)):  # noqa: ASYNC110  (a store sets no event)
             await asyncio.sleep(wait_s)
+        if is_given_up:
+            trace.enter("undelivered")
 
     def _is_hopeless(self, lease: Lease, error: Exception) -> bool:
         if isinstance(error, AdapterError):
@@ -356,6 +375,11 @@ class Runner:
             log.warning("store_failed", purpose=purpose, error=str(error))
             return False
         return True
+
+
+def _after(partial: str, sentence: str) -> str:
+    """Return how an answer ends that was broken off: what was seen of it stays, and the sentence says what happened."""
+    return f"{partial.rstrip()}\n\n_{sentence}_" if partial.strip() else sentence
 
 
 def _log_failure(event: str, error: Exception) -> None:

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from bot.context import cut_result
-from bot.events import ConversationKey
 from bot.messages import ToolCall, ToolResult, ToolSpec
-from bot.ports import CallState, ModelProgress, ModelWaiting, TextArrived, TraceLine, TurnState, TurnView
+from bot.ports import CallState, ClaimedTurn, ModelProgress, ModelWaiting, TextArrived, TraceLine, TurnState, TurnView
 from bot.redaction import redact
 
 MAX_SHOWN_CHARS = 50_000  # of one result: each view carries it, and it is searched for secrets
@@ -17,10 +16,24 @@ MAX_SHOWN_CHARS = 50_000  # of one result: each view carries it, and it is searc
 class Trace:
     """Collects what happens in one turn and shows each change."""
 
-    def __init__(self, show: Callable[[TurnView], None], *, turn_id: int, conversation: ConversationKey) -> None:
+    def __init__(self, show: Callable[[TurnView], None], turn: ClaimedTurn) -> None:
         self._show = show
-        self._view = TurnView(turn_id=turn_id, conversation=conversation, state="running")
+        self._view = TurnView(
+            turn_id=turn.lease.turn_id,
+            conversation=turn.event.conversation,
+            state="running",
+            in_reply_to=turn.event.event_key,
+            author_id=turn.event.author_id,
+            attempt=turn.lease.attempt,
+            has_waited=turn.has_waited,
+        )
         self._lines: dict[tuple[int, str], TraceLine] = {}
+        self._kept = 0  # characters of the text that belong to answers that are stored
+
+    @property
+    def unkept_text(self) -> str:
+        """What the model has said in an answer that is not finished: it was seen, and must not vanish."""
+        return self._view.text[self._kept :].strip()
 
     def enter(self, state: TurnState) -> None:
         """Show that the turn is in another state."""
@@ -28,8 +41,19 @@ class Trace:
 
     def begin_answer(self) -> None:
         """Show that the model is asked; what it said before its tool calls stays."""
-        text = self._view.text.rstrip()
+        text = self._view.text[: self._kept].rstrip()
         self._change(replace(self._view, text=f"{text}\n\n" if text else "", notice=""))
+
+    def keep_answer(self) -> None:
+        """Take note that the answer is stored, with all that was heard of it."""
+        self._kept = len(self._view.text)
+
+    def recall_answer(self, text: str) -> None:
+        """Show an answer that was given to a process before this one."""
+        self.begin_answer()
+        if text:
+            self._change(replace(self._view, text=self._view.text + text))
+        self.keep_answer()
 
     def hear(self, progress: ModelProgress) -> None:
         """Show what the model port tells."""

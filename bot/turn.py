@@ -86,6 +86,10 @@ async def run_turn(turn: Turn, *, model: Model, tools: Tools, journal: Journal, 
         if answer is None:
             answer = await _ask(turn, model, trace, may_call_tools=may_call_tools, deadline=deadline)
             await journal.record(ModelAnswered(round=number, answer=answer))
+            trace.keep_answer()
+        else:
+            trace.recall_answer(answer.message.text)
+        turn.notes.extend(answer.notes)
         if not answer.message.tool_calls or not may_call_tools:
             break
         results = await _run_calls(turn, number, answer.message.tool_calls, tools, journal, trace)

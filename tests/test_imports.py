@@ -16,8 +16,17 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("bot", "adapters", "mcp_server")
 CHAT_SDKS = {"slack_bolt", "slack_sdk", "discord", "aiohttp"}
 
-# What an adapter may know of the core: its facts, its port, its errors, the table of commands, how secrets are hidden.
-OPEN_TO_ADAPTERS = {"bot.events", "bot.messages", "bot.ports", "bot.errors", "bot.commands", "bot.redaction"}
+# What an adapter may know of the core: its facts, its port, its errors, the table of commands, how secrets are hidden,
+# how texts are cut.
+OPEN_TO_ADAPTERS = {
+    "bot.events",
+    "bot.messages",
+    "bot.ports",
+    "bot.errors",
+    "bot.commands",
+    "bot.redaction",
+    "bot.split",
+}
 
 
 @cache

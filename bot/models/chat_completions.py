@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -14,6 +15,7 @@ from openai import AsyncAPIResponse, AsyncOpenAI
 
 from bot.messages import (
     AssistantMessage,
+    Attachment,
     Message,
     ModelAnswer,
     ToolCall,
@@ -88,10 +90,24 @@ def render_question(message: UserMessage) -> str:
     return mend(f"[{name[:_MAX_SPEAKER_CHARS] or 'someone'}] {message.text}")
 
 
+def data_url(image: Attachment) -> str:
+    """Return the image as a URL that holds it."""
+    return f"data:{image.mime_type};base64,{base64.b64encode(image.data).decode()}"
+
+
+def _render_parts(message: UserMessage) -> Iterator[dict[str, Any]]:
+    if text := render_question(message):
+        yield {"type": "text", "text": text}
+    for image in message.images:
+        yield {"type": "image_url", "image_url": {"url": data_url(image)}}
+
+
 def _render(message: Message) -> dict[str, Any]:
     match message:
-        case UserMessage():
+        case UserMessage(images=()):
             return {"role": "user", "content": render_question(message)}
+        case UserMessage():
+            return {"role": "user", "content": list(_render_parts(message))}
         case ToolMessage():
             return {"role": "tool", "tool_call_id": message.call_id, "content": mend(message.text)}
         case AssistantMessage(tool_calls=()):

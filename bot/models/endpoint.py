@@ -7,7 +7,7 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
@@ -16,8 +16,9 @@ import structlog
 from openai import AsyncAPIResponse
 
 from bot.errors import ModelContentFilterError, ModelError, ModelRateLimitError, ModelStreamError, ModelUnavailableError
-from bot.messages import AssistantMessage, ModelAnswer
-from bot.models.faults import FAULTS, BrokenStreamError, Fault, Labels, Refusal, fault_of, refusal_of
+from bot.files import clean_name, leave_images_out
+from bot.messages import AssistantMessage, ModelAnswer, UserMessage
+from bot.models.faults import FAULTS, BrokenStreamError, Fault, Labels, Refusal, fault_of, image_refusal, refusal_of
 from bot.models.sse import SseDecoder
 from bot.ports import ModelProgressSink, ModelRequest, ModelWaiting, TextArrived
 
@@ -93,6 +94,7 @@ class EndpointModel:
         self._labels = labels
         self._patience = patience
         self._conceded: dict[str, Any] = {}  # what this endpoint refused; learnt once per process
+        self._takes_no_images = False  # as above
 
     @property
     def name(self) -> str:
@@ -100,7 +102,13 @@ class EndpointModel:
         return self._labels.model
 
     async def complete(self, request: ModelRequest, *, deadline: float, progress: ModelProgressSink) -> ModelAnswer:
-        """Return the whole answer; see the Model port. A content filter's stop is told as such even after text."""
+        """Return the whole answer; see the Model port. A content filter's stop is told as such even after text.
+
+        Images that the endpoint refuses are left out, which the answer's notes say.
+        """
+        images = _image_names(request)
+        if self._takes_no_images:
+            request = _without_images(request)
         told: list[str] = []
         faults: Counter[type[ModelError]] = Counter()
 
@@ -111,7 +119,8 @@ class EndpointModel:
         while True:
             body = self._concede(self._dialect.body(request))
             try:
-                return await self._read(body, deadline=deadline, tell=tell)
+                answer = await self._read(body, deadline=deadline, tell=tell)
+                return answer if _image_names(request) == images else replace(answer, notes=self._notes(images))
             except FAULTS as error:
                 adapted = None if told else self._adapt(request, body, refusal_of(error))
                 if adapted is not None:
@@ -181,9 +190,20 @@ class EndpointModel:
     def _concede(self, body: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in (body | self._conceded).items() if value is not None}
 
+    def _notes(self, images: Sequence[str]) -> tuple[str, ...]:
+        names = ", ".join(f"`{name}`" for name in images)
+        it = "it" if len(images) == 1 else "them"
+        return (f"The model `{self.name}` did not take {names}, so it answered without seeing {it}.",)
+
     def _adapt(self, request: ModelRequest, body: Mapping[str, Any], refusal: Refusal | None) -> ModelRequest | None:
         """Return the request to send again at once, changed to what the endpoint takes; None: nothing to change."""
-        if refusal is None or refusal.status not in (400, 422):
+        if refusal is None:
+            return None
+        if _image_names(request) and (refused := image_refusal(refusal)):
+            self._takes_no_images |= refused == "all"
+            _log.warning("model_images_refused", model=self.name, refused=refused)
+            return _without_images(request)
+        if refusal.status not in (400, 422):
             return None
         if refusal.code == "invalid_encrypted_content" and _has_replay(request):
             return _without_replay(request)  # another model or account made it: the conversation goes on without it
@@ -225,6 +245,22 @@ def _names(refusal: Refusal, parameter: str) -> bool:
     if refusal.param:
         return refusal.param.replace("[", ".").partition(".")[0] == parameter
     return re.search(rf"\b(?:argument|parameter|extra).*\b{parameter}\b", refusal.message, re.IGNORECASE) is not None
+
+
+def _image_names(request: ModelRequest) -> Sequence[str]:
+    questions = (message for message in request.messages if isinstance(message, UserMessage))
+    return [clean_name(image.name) for question in questions for image in question.images]
+
+
+def _without_images(request: ModelRequest) -> ModelRequest:
+    messages = tuple(
+        leave_images_out(message, _NOT_SHOWN) if isinstance(message, UserMessage) else message
+        for message in request.messages
+    )
+    return replace(request, messages=messages)
+
+
+_NOT_SHOWN = "The image {name} was sent with this message, but it could not be shown to you. Say so."
 
 
 def _has_replay(request: ModelRequest) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import anyio
 import httpx2
@@ -29,6 +29,22 @@ from bot.errors import (
 _MAX_QUOTE_CHARS = 200
 _SECRETS = re.compile(
     r"\b(?:sk|pk|key)-[\w*.-]{6,}|\bBearer\s+\S+|\beyJ[\w-]+\.[\w.-]+|\b[A-Za-z0-9]{32,}\b", re.IGNORECASE
+)
+# What endpoints say whose model takes no images: OpenAI and Azure; vLLM; llama.cpp, LM Studio and most others;
+# OpenRouter; Mistral; DeepSeek and others that know no content but text.
+_NO_IMAGES = re.compile(
+    r"(?:image_url|input_image) is only supported by certain models"
+    r"|not a multi-?modal model|at most 0 image"
+    r"|\b(?:images?|vision|multi-?modal)\b[^.]{0,40}\b(?:not|isn't|aren't) (?:supported|enabled|available|allowed)"
+    r"|\b(?:not|doesn't|cannot|can't) (?:support|accept|take|handle|process)\b[^.]{0,20}"
+    r"\b(?:images?|vision|multi-?modal)\b"
+    r"|no endpoints found that support image|missing data required for image input"
+    r"|unknown variant .?(?:image_url|input_image)|invalid value: .(?:image_url|input_image)",
+    re.IGNORECASE,
+)
+# Some say only that a content has to be a string; without images all of them are.
+_IMAGE_WORDS = re.compile(
+    r"image(?:_url|s)?\b|\bcontent\b.{0,60}\b(?:must|should) be a (?:valid )?string", re.IGNORECASE | re.DOTALL
 )
 _CONTEXT_WORDS = re.compile(r"context (?:length|size|window)|^request too large", re.IGNORECASE)
 
@@ -118,6 +134,24 @@ def fault_of(error: Exception, labels: Labels, *, backoff_s: float) -> Fault:
     return Fault(error=unavailable, reason="the model cannot be reached", wait_s=backoff_s)
 
 
+def image_refusal(refusal: Refusal) -> Literal["all", "these"] | None:
+    """Tell whether a request with images was refused because of them: of "all" there could be, or of "these".
+
+    The codes of the latter: https://developers.openai.com/api/reference/resources/responses (`invalid_image_format`,
+    `image_too_large`, ...).
+    """
+    if refusal.code.startswith(("content_filter", "content_policy")) or _is_too_long(refusal):
+        return None
+    if "image" in refusal.code:
+        return "these"
+    # llama.cpp answers 500 (https://github.com/ggml-org/llama.cpp/issues/13566), OpenRouter 404
+    if refusal.status in (0, 400, 404, 415, 422, 500, 501) and _NO_IMAGES.search(refusal.message):
+        return "all"
+    is_about_images = refusal.status in (0, 400, 415, 422) and _IMAGE_WORDS.search(refusal.message)
+    # A request is too large for a proxy because of its images before anything else.
+    return "these" if is_about_images or refusal.status == 413 else None
+
+
 def content_filter_error() -> ModelContentFilterError:
     """Return the error for an endpoint whose filter stopped the question or the answer."""
     return ModelContentFilterError(
@@ -188,7 +222,7 @@ def _final_error(refusal: Refusal, labels: Labels) -> ModelError | None:
             f"The account behind the model {labels.model} has no quota left. The operator adds credit or raises the "
             f"limit with the provider; until then the model cannot answer."
         )
-    if code in ("context_length_exceeded", "exceed_context_size_error") or _is_about_context(refusal):
+    if _is_too_long(refusal):
         return ModelContextError(
             f"The conversation is longer than the model {labels.model} takes. Use /clear to start afresh, or ask for "
             f"less at once; the operator may set MODEL_CONTEXT_TOKENS to the model's real size."
@@ -213,7 +247,9 @@ def _final_error(refusal: Refusal, labels: Labels) -> ModelError | None:
     )
 
 
-def _is_about_context(refusal: Refusal) -> bool:
+def _is_too_long(refusal: Refusal) -> bool:
+    if refusal.code in ("context_length_exceeded", "exceed_context_size_error"):
+        return True
     # Local servers have no code for it; OpenAI answers 429 when one request is larger than a whole minute's tokens.
     return refusal.status in (0, 400, 413, 429) and bool(_CONTEXT_WORDS.search(refusal.message))
 

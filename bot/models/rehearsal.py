@@ -338,6 +338,13 @@ def _fits(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> bool:
 _MAX_PARTS = 60
 _MAX_JOINED = 12  # parts of one clause
 _SPEAKER = re.compile(r"\s*\[(?P<speaker>[^\]\n]{1,80})\]\s+")
+# What the bot itself writes around the files of a question; their text is a part of the question.
+_QUOTED_FILE = re.compile(
+    r"(?:^|(?<=\] ))\[The file `[^`\n]+` was sent with this message:\]\n"
+    r"(?P<fence>`{3,})\w*\n(?P<text>.*?)\n(?P=fence)$",
+    re.MULTILINE | re.DOTALL,
+)
+_AROUND_FILES = re.compile(r"(?:^|(?<=\] ))\[(?:The|Of the) (?:\d+ )?(?:file|image)s?\b[^\n]*\]$", re.MULTILINE)
 _QUOTES = r"\"[^\"\n]*\"|“[^”\n]*”|`[^`\n]*`|(?<!\w)'[^'\n]*'(?!\w)"
 _BOUNDARY = re.compile(
     r"\n+|[.!?;]+(?=\s|$)\s*|,\s+(?:(?:and|then|but|also|so)\s+)*"
@@ -357,9 +364,11 @@ Reading = Callable[[Draft], None]  # adds what a clause asks for to the draft
 
 
 def _understand(message: UserMessage, draft: Draft) -> None:
-    tag = _SPEAKER.match(message.text)
+    draft.remarks += [f"You sent an image: {len(image.data):,} bytes of {image.mime_type}." for image in message.images]
+    text = _AROUND_FILES.sub("", _QUOTED_FILE.sub(r"\g<text>\n", message.text))
+    tag = _SPEAKER.match(text)
     draft.speaker = tag["speaker"] if tag else message.speaker or ""
-    text = message.text[tag.end() :] if tag else message.text
+    text = text[tag.end() :] if tag else text
     parts = _parts(text)
     if len(parts) > _MAX_PARTS:
         draft.unknown.append(_clip(text, 80))

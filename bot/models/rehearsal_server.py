@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
+import hashlib
 import json
 import re
 import signal
@@ -27,7 +29,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from bot.messages import AssistantMessage, Message, ToolCall, ToolMessage, ToolSpec, UserMessage
+from bot.messages import AssistantMessage, Attachment, Message, ToolCall, ToolMessage, ToolSpec, UserMessage
 from bot.models.rehearsal import answer
 
 MODEL_NAME = "rehearsal"
@@ -189,6 +191,7 @@ class _Wire:
 
     check: Callable[[dict[str, Any]], None]  # raises RefusedError
     messages: Callable[[dict[str, Any]], list[Message]]
+    image_part: str  # the type of a content's part that is an image
     tool: Callable[[dict[str, Any]], dict[str, Any]]  # the part of a tool that has its name and parameters
     prompt_fields: tuple[str, ...]
     whole: Callable[[_Reply, dict[str, Any]], dict[str, Any]]
@@ -220,7 +223,7 @@ def _endpoint(state: _State, wire: _Wire) -> _Handler:
             _check_tools(body, wire)
             wire.check(body)
             fault = state.next_fault()
-            _refuse(fault, body)
+            _refuse(fault, body, wire)
             return _response(_reply(body, wire, state, fault), body, wire=wire, state=state, fault=fault)
         except RefusedError as refused:
             return JSONResponse(refused.body, refused.status, headers=refused.headers)
@@ -248,7 +251,8 @@ async def _body(request: Request, state: _State) -> dict[str, Any]:
 
 
 def _reply(body: dict[str, Any], wire: _Wire, state: _State, fault: _Fault | None) -> _Reply:
-    prompt = "".join(json.dumps(one) + "\n" for name in wire.prompt_fields for one in _list(body.get(name)))
+    whole = "".join(json.dumps(one) + "\n" for name in wire.prompt_fields for one in _list(body.get(name)))
+    prompt = _DATA_URL.sub(lambda url: hashlib.sha256(url[0].encode()).hexdigest(), whole)
     reply = _scripted(state.script.popleft()) if state.script else _planned(body, wire)
     if fault:
         reply = _spoilt(reply, fault, _tools(body, wire))
@@ -311,6 +315,7 @@ _REFUSALS = {  # kind: status, error type, code, message
     "not_found": (404, "invalid_request_error", "model_not_found", "The model does not exist."),
     "content_filter": (400, "invalid_request_error", "content_filter", "The prompt triggered the content filter."),
     "context_too_long": (400, "invalid_request_error", "context_length_exceeded", "The input is too long."),
+    "no_images": (400, "invalid_request_error", None, "Invalid content type. {} is only supported by certain models."),
     "reasoning_tools": (400, "invalid_request_error", None, "Function tools with reasoning_effort are not supported."),
 }
 _STREAM_FAULTS = {"cut", "unfinished", "stall", "malformed_chunk"}
@@ -321,14 +326,21 @@ class _CutError(Exception):
     """Raised while a response is under way, so that its connection is closed in the middle."""
 
 
-def _refuse(fault: _Fault | None, body: Mapping[str, Any]) -> None:
+def _refuse(fault: _Fault | None, body: dict[str, Any], wire: _Wire) -> None:
     if not fault or fault.kind not in _REFUSALS or (fault.kind == "content_filter" and fault.after_chunks is not None):
         return
     has_tools = "messages" in body and body.get("tools")  # the Responses API takes tools with reasoning
     if fault.kind == "reasoning_tools" and (not has_tools or body.get("reasoning_effort") == "none"):
         return
+    if fault.kind == "no_images" and not _has_images(body, wire):
+        return
     status, kind, code, message = _REFUSALS[fault.kind]
-    param = {"reasoning_tools": "reasoning_effort", "context_too_long": "messages"}.get(fault.kind)
+    message = message.format(wire.image_part)
+    param = {
+        "reasoning_tools": "reasoning_effort",
+        "context_too_long": "messages",
+        "no_images": "messages.[0].content.[1].type",
+    }.get(fault.kind)
     refused = RefusedError(message, status=status, kind=kind, code=code, param=param)
     if fault.kind == "rate_limit":
         refused.headers["Retry-After"] = f"{fault.retry_after_s:g}"
@@ -428,6 +440,40 @@ def _text(content: object) -> str:
     return "".join(str(_dict(part).get("text") or "") for part in _list(content))
 
 
+_DATA_URL = re.compile(r"data:(?P<type>image/[a-z]+);base64,(?P<data>[A-Za-z0-9+/]+={0,2})")
+
+
+def _check_parts(content: object, param: str, kinds: Sequence[str]) -> None:
+    """Refuse parts of a kind that only the other protocol knows, and images that cannot be read."""
+    parts = [] if isinstance(content, str) else [_dict(part) for part in _list(content)]
+    for at, part in enumerate(parts):
+        if part.get("type") not in kinds:
+            text = f"Invalid value: '{part.get('type')}'. Supported values are: {', '.join(kinds)}."
+            raise RefusedError(text, param=f"{param}[{at}].type", code="invalid_value")
+        if "image_url" in part and _image(part) is None:
+            text = "The image is no data URL with base64 in it."
+            raise RefusedError(text, param=f"{param}[{at}].image_url", code="invalid_image_url")
+
+
+def _images(content: object) -> tuple[Attachment, ...]:
+    parts = [_dict(part) for part in _list(content)]
+    images = [_image(part) for part in parts if "image_url" in part]
+    return tuple(image for image in images if image)
+
+
+def _image(part: Mapping[str, Any]) -> Attachment | None:
+    url: object = part["image_url"]
+    found = _DATA_URL.fullmatch(str(_dict(url).get("url") or url))  # Chat Completions wraps it in an object
+    try:
+        return Attachment(name="", mime_type=found["type"], data=base64.b64decode(found["data"])) if found else None
+    except ValueError:
+        return None
+
+
+def _has_images(body: dict[str, Any], wire: _Wire) -> bool:
+    return any(message.images for message in wire.messages(body) if isinstance(message, UserMessage))
+
+
 def _dict(value: object) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
@@ -478,6 +524,8 @@ def _check_message(message: dict[str, Any], param: str) -> None:
     if not isinstance(content, str | list) and not (content is None and calls):
         text = f"Invalid value for 'content': expected a string or an array, got {type(content).__name__}."
         raise RefusedError(text, param=f"{param}.content", code="invalid_type")
+    if message["role"] == "user":
+        _check_parts(message["content"], f"{param}.content", ("text", "image_url"))
     for at, call in enumerate(calls):
         function = _dict(_dict(call).get("function"))
         _check_name(function.get("name"), f"{param}.tool_calls[{at}].function.name")
@@ -516,7 +564,7 @@ def _chat_message(message: dict[str, Any]) -> Message | None:
     text = _text(message.get("content"))
     match message["role"]:
         case "user":
-            return UserMessage(text=text)
+            return UserMessage(text=text, images=_images(message.get("content")))
         case "assistant":
             calls = [(call["id"], call["function"]) for call in _list(message.get("tool_calls"))]
             made = tuple(ToolCall(id=key, name=call["name"], arguments=call["arguments"]) for key, call in calls)
@@ -616,6 +664,8 @@ def _check_item(item: dict[str, Any], param: str) -> None:
     if item["type"] == "message" and item.get("role") not in _ROLES[:-1]:
         text = f"Invalid value: '{item.get('role')}'. Supported values are: {', '.join(_ROLES[:-1])}."
         raise RefusedError(text, param=f"{param}.role", code="invalid_value")
+    if item.get("role") == "user":
+        _check_parts(item.get("content"), f"{param}.content", ("input_text", "input_image"))
     if item["type"] == "function_call":
         _check_name(item.get("name"), f"{param}.name")
         if not isinstance(item.get("arguments"), str) or not isinstance(item.get("call_id"), str):
@@ -633,7 +683,8 @@ def _responses_messages(body: dict[str, Any]) -> list[Message]:
     for item in map(_item, _list(body["input"])):
         match item["type"], item.get("role"):
             case "message", "user":
-                messages.append(UserMessage(text=_text(item.get("content"))))
+                content = item.get("content")
+                messages.append(UserMessage(text=_text(content), images=_images(content)))
             case "message", "assistant":
                 messages.append(AssistantMessage(text=_text(item.get("content"))))
             case "function_call", _:
@@ -746,6 +797,7 @@ def _finished_response(head: dict[str, Any], reply: _Reply, output: list[dict[st
 _CHAT = _Wire(
     check=_check_chat,
     messages=_chat_messages,
+    image_part="image_url",
     tool=lambda tool: _dict(tool.get("function")),
     prompt_fields=("tools", "messages"),
     whole=_chat_whole,
@@ -754,6 +806,7 @@ _CHAT = _Wire(
 _RESPONSES = _Wire(
     check=_check_responses,
     messages=_responses_messages,
+    image_part="input_image",
     tool=lambda tool: tool,
     prompt_fields=("tools", "instructions", "input"),
     whole=_responses_whole,

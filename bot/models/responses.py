@@ -19,7 +19,7 @@ from bot.messages import (
     UserMessage,
     mend,
 )
-from bot.models.chat_completions import give_unique_ids, read_usage, render_question, sound_name
+from bot.models.chat_completions import data_url, give_unique_ids, read_usage, render_question, sound_name
 from bot.models.faults import RefusedError, content_filter_error, refusal_in
 from bot.ports import ModelRequest
 
@@ -69,8 +69,10 @@ class Responses:
 
 def _render(message: Message) -> Iterator[dict[str, Any]]:
     match message:
-        case UserMessage():
+        case UserMessage(images=()):
             yield {"role": "user", "content": render_question(message)}
+        case UserMessage():
+            yield {"role": "user", "content": list(_render_parts(message))}
         case ToolMessage():
             yield {"type": "function_call_output", "call_id": message.call_id, "output": mend(message.text)}
         case AssistantMessage(replay=()):
@@ -85,6 +87,13 @@ def _render(message: Message) -> Iterator[dict[str, Any]]:
                 }
         case AssistantMessage():
             yield from message.replay
+
+
+def _render_parts(message: UserMessage) -> Iterator[dict[str, Any]]:
+    if text := render_question(message):
+        yield {"type": "input_text", "text": text}
+    for image in message.images:
+        yield {"type": "input_image", "image_url": data_url(image), "detail": "auto"}
 
 
 def _render_tool(tool: ToolSpec) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bot.errors import LeaseLostError, StoreError
-from bot.events import ConversationKey, MessageReceived
+from bot.events import ConversationKey, MessageReceived, Rating
 from bot.messages import Message, Usage
 from bot.ports import (
     ClaimedTurn,
@@ -28,6 +28,7 @@ from bot.ports import (
     Revision,
     Step,
     UsageTotals,
+    author_key,
 )
 from bot.stores import codec
 from bot.stores.connection import Connection, settled
@@ -36,6 +37,7 @@ from bot.stores.leases import LeaseClock
 
 BUSY_TIMEOUT_S = 5.0
 HISTORY_ROWS = 5_000  # far above any window; bounds what one turn reads
+TITLE_CHARS = 80
 
 Row = sqlite3.Row
 
@@ -91,6 +93,7 @@ class SqliteStore:
     ) -> Receipt:
         body = codec.events.dump_json(event).decode()
         platform = event.conversation.platform
+        author = author_key(event.conversation, event.author_id)
 
         def unit(db: sqlite3.Connection) -> Receipt:
             known = _one(db, "SELECT id FROM turn WHERE event_key = ?", event.event_key)
@@ -104,9 +107,20 @@ class SqliteStore:
             if is_full or waiting["open"] >= max_waiting:
                 return Receipt(turn_id=None, waits_behind=waiting["open"])
             (turn,) = db.execute(
-                "INSERT INTO turn (event_key, conversation_id, event, state, worker, accepted_at, is_first, platform)"
-                " VALUES (?, ?, ?, 'queued', ?, ?, ?, ?) RETURNING id",
-                (event.event_key, conversation_id, body, worker, self._now(), int(waiting["open"] == 0), platform),
+                "INSERT INTO turn (event_key, conversation_id, event, state, worker, accepted_at,"
+                " is_first, has_waited, platform, author)"
+                " VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?) RETURNING id",
+                (
+                    event.event_key,
+                    conversation_id,
+                    body,
+                    worker,
+                    self._now(),
+                    int(waiting["open"] == 0),
+                    int(waiting["open"] > 0),
+                    platform,
+                    author,
+                ),
             ).fetchall()
             return Receipt(turn_id=turn["id"], waits_behind=waiting["open"])
 
@@ -115,6 +129,13 @@ class SqliteStore:
     async def find(self, event_key: str) -> int | None:
         rows = await self._read("SELECT id FROM turn WHERE event_key = ?", event_key)
         return next((row["id"] for row in rows), None)
+
+    async def takes_part(self, conversation: ConversationKey) -> bool:
+        key = str(conversation)
+        if await self._read(_TAKES_PART, key):
+            return True
+        # The question that this one follows may be among those that wait for the next commit: behind them it is known.
+        return await self._commits.run(lambda db: _one(db, _TAKES_PART, key) is not None)
 
     async def edit(self, message: MessageReceived) -> Revision:
         def unit(db: sqlite3.Connection) -> Revision:
@@ -252,6 +273,8 @@ class SqliteStore:
                 "INSERT INTO message (conversation_id, turn_id, body, created_at) VALUES (?, ?, ?, ?)",
                 [(lease.conversation_id, lease.turn_id, body, now) for body in message_rows],
             )
+            if message_rows:
+                db.execute("UPDATE conversation SET last_at = ? WHERE id = ?", (now, lease.conversation_id))
             db.executemany("INSERT INTO outbox (turn_id, part, body, state) VALUES (?, ?, ?, 'pending')", post_rows)
 
         await self._commits.run(unit)
@@ -332,29 +355,23 @@ class SqliteStore:
         return [_entry(row) for row in reversed(rows)]
 
     async def conversations(self, *, limit: int, prefix: str = "") -> Sequence[ConversationSummary]:
-        rows = await self._read(
-            "SELECT conversation.key, count(*) AS messages, max(message.created_at) AS last_at FROM message"
-            " JOIN conversation ON conversation.id = message.conversation_id"
-            " WHERE substr(conversation.key, 1, length(?)) = ?"
-            " GROUP BY conversation.id ORDER BY last_at DESC LIMIT ?",
-            prefix,
-            prefix,
-            limit,
-        )
-        return [
-            ConversationSummary(
-                conversation=ConversationKey.parse(row["key"]),
-                message_count=row["messages"],
-                last_at=datetime.fromtimestamp(row["last_at"], UTC),
-            )
-            for row in rows
-        ]
+        # Without a prefix the newest are the last ones of an index; with one, all that have it are looked at.
+        ranged, bounds = ("AND key >= ? AND key < ?", _range(prefix)) if prefix else ("", ())
+        listed = f"SELECT id, key, last_at FROM conversation WHERE last_at IS NOT NULL {ranged}"  # noqa: S608  (no outside text)
+        newest = f"{listed} ORDER BY last_at DESC, id DESC LIMIT ?"
+        rows = await self._read(_SUMMARY.format(listed=newest, order="last_at DESC, id DESC"), *bounds, limit)
+        return [_summary(row) for row in rows]
+
+    async def open_conversations(self, *, prefix: str) -> Sequence[ConversationSummary]:
+        rows = await self._read(_SUMMARY.format(listed=_OPEN, order="first_turn_id"), *_range(prefix))
+        return [_summary(row) for row in rows]
 
     async def clear(self, conversation: ConversationKey) -> int:
         def unit(db: sqlite3.Connection) -> int:
             conversation_id = _conversation_id(db, conversation)
             db.execute("DELETE FROM message WHERE conversation_id = ?", (conversation_id,))
             (gone,) = db.execute("SELECT changes() AS messages").fetchall()
+            db.execute("UPDATE conversation SET last_at = NULL WHERE id = ?", (conversation_id,))
             ended = "(SELECT id FROM turn WHERE conversation_id = ? AND ended_at IS NOT NULL AND event <> '')"
             for table in ("journal", "outbox"):
                 db.execute(
@@ -369,16 +386,61 @@ class SqliteStore:
 
         return await self._commits.run(unit)
 
-    async def usage(self, conversation: ConversationKey | None = None) -> UsageTotals:
-        where = "WHERE conversation_id = (SELECT id FROM conversation WHERE key = ?)" if conversation else ""
+    # --- who asked, and what they thought of the answer ---
+
+    async def usage(self, conversation: ConversationKey | None = None, *, author: str = "") -> UsageTotals:
+        wanted = {
+            "conversation_id = (SELECT id FROM conversation WHERE key = ?)": str(conversation) if conversation else "",
+            "author = ?": author,
+        }
+        conditions = {condition: value for condition, value in wanted.items() if value}
         (row,) = await self._read(
             "SELECT count(*) AS turns, COALESCE(sum(input_tokens), 0) AS input,"  # noqa: S608  (no outside text in it)
             " COALESCE(sum(cached_tokens), 0) AS cached, COALESCE(sum(output_tokens), 0) AS output"
-            f" FROM turn {where}",
-            *((str(conversation),) if conversation else ()),
+            f" FROM turn WHERE {' AND '.join(conditions) or 'TRUE'}",
+            *conditions.values(),
         )
         usage = Usage(input_tokens=row["input"], cached_tokens=row["cached"], output_tokens=row["output"])
         return UsageTotals(turns=row["turns"], usage=usage)
+
+    async def is_turn_of(self, turn_id: int, conversation: ConversationKey) -> bool:
+        rows = await self._read(
+            "SELECT 1 FROM turn JOIN conversation ON conversation.id = turn.conversation_id"
+            " WHERE turn.id = ? AND conversation.key = ?",
+            turn_id,
+            str(conversation),
+        )
+        return bool(rows)
+
+    async def rate(self, turn_id: int, *, author_id: str, rating: Rating) -> None:
+        def unit(db: sqlite3.Connection) -> None:
+            db.execute(
+                "INSERT INTO feedback (turn_id, author_id, rating, at) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (turn_id, author_id) DO UPDATE SET rating = excluded.rating, at = excluded.at",
+                (turn_id, author_id, rating, self._now()),
+            )
+
+        await self._commits.run(unit)
+
+    # --- what adapters remember ---
+
+    async def notes(self, prefix: str) -> Mapping[str, str]:
+        rows = await self._read(
+            "SELECT name, text FROM note WHERE name >= ? AND name < ? ORDER BY name", *_range(prefix)
+        )
+        return {row["name"]: row["text"] for row in rows}
+
+    async def put_note(self, name: str, text: str | None) -> None:
+        def unit(db: sqlite3.Connection) -> None:
+            if text is None:
+                db.execute("DELETE FROM note WHERE name = ?", (name,))
+            else:
+                db.execute(
+                    "INSERT INTO note (name, text) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET text = excluded.text",
+                    (name, text),
+                )
+
+        await self._commits.run(unit)
 
     async def check(self) -> None:
         """Read the whole file and write to it, as an operator who looks for faults wants it.
@@ -415,7 +477,7 @@ WHERE id IN (
     JOIN conversation ON conversation.id = candidate.conversation_id
     WHERE candidate.ended_at IS NULL AND candidate.is_first = 1 AND ({served}) AND {free}
     LIMIT ?)
-RETURNING id, conversation_id, fence, attempts, event, state, stop_requested
+RETURNING id, conversation_id, fence, attempts, event, state, stop_requested, has_waited
 """
 # A turn is free when it waits here, ...
 _QUEUED = "candidate.worker = ? AND candidate.state = 'queued' ORDER BY candidate.id"
@@ -430,6 +492,45 @@ candidate.worker IN (
     SELECT id FROM holder
     WHERE id <> ? AND NOT EXISTS (SELECT 1 FROM worker WHERE worker.id = holder.id AND worker.expires_at > ?))
 """
+
+
+_TAKES_PART = """
+SELECT 1 FROM turn WHERE conversation_id = (SELECT id FROM conversation WHERE key = ?) AND state <> 'withdrawn' LIMIT 1
+"""
+# The newest question is that of the last open turn; where none is open, that of the last messages.
+_SUMMARY = """
+SELECT key, last_at,
+    (SELECT count(*) FROM message WHERE message.conversation_id = listed.id) AS messages,
+    (SELECT event FROM turn WHERE turn.id = COALESCE(
+        (SELECT max(waiting.id) FROM turn AS waiting
+         WHERE waiting.conversation_id = listed.id AND waiting.ended_at IS NULL),
+        (SELECT max(message.turn_id) FROM message WHERE message.conversation_id = listed.id))) AS question
+FROM ({listed}) AS listed ORDER BY {order}
+"""
+_OPEN = """
+SELECT conversation.id, key, COALESCE(last_at, accepted_at) AS last_at, turn.id AS first_turn_id
+FROM turn JOIN conversation ON conversation.id = turn.conversation_id
+WHERE turn.ended_at IS NULL AND turn.is_first = 1 AND key >= ? AND key < ?
+"""
+
+
+def _range(prefix: str) -> tuple[str, str]:
+    """Return the first text that begins so, and one that is after all of those (its end is no character)."""
+    return prefix, f"{prefix}\U0010ffff"
+
+
+def _summary(row: Row) -> ConversationSummary:
+    return ConversationSummary(
+        conversation=ConversationKey.parse(row["key"]),
+        message_count=row["messages"],
+        last_at=datetime.fromtimestamp(row["last_at"], UTC),
+        title=_title(codec.events.validate_json(row["question"])) if row["question"] else "",
+    )
+
+
+def _title(question: MessageReceived) -> str:
+    line = " ".join(question.text.split()) or ", ".join(file.name for file in question.files)
+    return line if len(line) <= TITLE_CHARS else f"{line[: TITLE_CHARS - 1]}…"
 
 
 def _is_outdated(message: MessageReceived, stored: MessageReceived) -> bool:
@@ -448,6 +549,7 @@ def _claimed(row: Row) -> ClaimedTurn:
         event=codec.events.validate_json(row["event"]),
         state=row["state"],
         stop_requested=bool(row["stop_requested"]),
+        has_waited=bool(row["has_waited"]),
     )
 
 

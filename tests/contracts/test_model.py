@@ -24,7 +24,7 @@ from bot.errors import (
     ModelStreamError,
     ModelUnavailableError,
 )
-from bot.messages import AssistantMessage, ModelAnswer, ToolMessage, ToolSpec, UserMessage
+from bot.messages import AssistantMessage, Attachment, ModelAnswer, ToolMessage, ToolSpec, UserMessage
 from bot.models.endpoint import Patience
 from bot.models.opening import open_model
 from bot.models.rehearsal_server import serve_rehearsal
@@ -244,6 +244,55 @@ async def test_each_speaker_is_named_and_no_name_can_pose_as_another(rig: Rig) -
 async def test_halves_of_characters_do_not_break_a_request(rig: Rig) -> None:
     answer = await rig.ask(replace(QUESTION, messages=(UserMessage(text="hello \ud83d"),)))
     assert answer.message.text
+
+
+# --- images ------------------------------------------------------------------------------------------------------
+
+CAT = Attachment(name="cat.png", mime_type="image/png", data=b"\x89PNG" + bytes(2341))
+DOG = Attachment(name="dog.jpg", mime_type="image/jpeg", data=b"\xff\xd8\xff")
+SEE = replace(QUESTION, messages=(UserMessage(text="Calculate 15 * 8", images=(CAT, DOG)),), tools=())
+
+
+async def test_images_reach_the_model_beside_the_question(rig: Rig) -> None:
+    answer = await rig.ask(SEE)
+    assert "You sent an image: 2,345 bytes of image/png." in answer.message.text
+    assert "You sent an image: 3 bytes of image/jpeg." in answer.message.text
+    assert answer.notes == ()
+
+
+async def test_a_question_without_images_is_sent_as_plain_text(rig: Rig) -> None:
+    answer = await rig.ask()
+    result = ToolMessage(call_id=answer.message.tool_calls[0].id, text="120")
+    await rig.ask(replace(SEE, messages=(*QUESTION.messages, answer.message, result, *SEE.messages)))
+    before, now = await rig.bodies()
+    assert json.dumps({"role": "user", "content": "Calculate 15 * 8"}) in json.dumps(sent_messages(before))
+    assert sent_messages(now)[: len(sent_messages(before))] == sent_messages(before)
+
+
+async def test_an_image_alone_is_sent_without_empty_text(rig: Rig) -> None:
+    await rig.ask(replace(SEE, messages=(UserMessage(text="", images=(CAT,)),)))
+    [body] = await rig.bodies()
+    assert len(sent_messages(body)[-1]["content"]) == 1
+
+
+async def test_a_model_that_takes_no_images_answers_without_them_and_the_user_is_told(rig: Rig) -> None:
+    await rig.fail("no_images", times=2)
+    answer = await rig.ask(replace(SEE, tools=(CALCULATE,)))
+    assert answer.message.tool_calls and rig.waits == []
+    [note] = answer.notes
+    assert "`cat.png`, `dog.jpg`" in note and "without seeing them" in note
+    refused, sent = await rig.bodies()
+    told = sent_messages(sent)[-1]["content"]
+    assert "base64" in json.dumps(refused) and "base64" not in json.dumps(sent)
+    assert told.startswith("Calculate 15 * 8\n\n[The image `cat.png` ") and "could not be shown to you" in told
+
+
+async def test_that_a_model_takes_no_images_is_remembered_and_said_each_time(rig: Rig) -> None:
+    await rig.fail("no_images", times=5)
+    first, second = await rig.ask(SEE), await rig.ask(SEE)
+    assert first.notes == second.notes != ()
+    assert len(await rig.bodies()) == 3
+    assert (await rig.ask()).notes == ()
 
 
 # --- faults ------------------------------------------------------------------------------------------------------

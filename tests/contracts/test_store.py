@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from bot.access import clean
 from bot.errors import LeaseLostError, StoreError
-from bot.events import ConversationKey, MessageReceived
+from bot.events import ConversationKey, MessageReceived, SharedFile
 from bot.messages import (
     AssistantMessage,
     Attachment,
@@ -33,12 +33,14 @@ from bot.ports import (
     CallFinished,
     CallStarted,
     ClaimedTurn,
+    ConversationSummary,
     Lease,
     ModelAnswered,
     Post,
     Step,
     Store,
     UsageTotals,
+    author_key,
 )
 from bot.stores.sqlite import open_store
 
@@ -100,6 +102,10 @@ async def store(opened: OpenStore) -> AsyncGenerator[Store]:
 
 def room(name: str) -> ConversationKey:
     return ConversationKey(platform="test", space="team", channel=name)
+
+
+def thread(name: str, channel: str = "room") -> ConversationKey:
+    return replace(room(channel), thread=name)
 
 
 def question(conversation: str = "room", *, text: str = "How much is 2 + 2?", key: str = "") -> MessageReceived:
@@ -359,6 +365,50 @@ async def test_a_change_that_meets_a_claim_is_made_before_it_or_not_at_all(store
             assert (revision, turns[0].event.text) in {("made", "other"), ("started", event.text)}
 
 
+# --- taking part -----------------------------------------------------------------------------------------------
+
+
+async def test_the_bot_takes_part_where_it_was_asked_something_and_nowhere_else(store: Store) -> None:
+    await store.accept(replace(question(), conversation=thread("1")), worker=HERE, max_waiting=20)
+    assert await store.takes_part(thread("1"))
+    assert not await store.takes_part(thread("2"))
+    assert not await store.takes_part(room("room"))
+
+
+async def test_the_bot_takes_part_on_after_its_turn_has_ended_and_was_cleared(store: Store) -> None:
+    await begin_and_finish(store, "a")
+    await store.clear(room("room"))
+    assert await store.takes_part(room("room"))
+
+
+async def test_a_question_that_was_refused_or_withdrawn_makes_the_bot_take_no_part(store: Store) -> None:
+    await store.accept(question(), worker=HERE, max_waiting=0)
+    assert not await store.takes_part(room("room"))
+    event = question()
+    await store.accept(event, worker=HERE, max_waiting=20)
+    await store.withdraw(event.event_key)
+    assert not await store.takes_part(room("room"))
+    await ask(store)
+    assert await store.takes_part(room("room"))
+
+
+async def test_a_follow_up_that_arrives_with_its_question_finds_the_bot_taking_part(store: Store) -> None:
+    waiting = [store.accept(question(), worker=HERE, max_waiting=1_000) for _ in range(200)]
+    *_, takes_part = await asyncio.gather(
+        *waiting,
+        store.accept(question("new"), worker=HERE, max_waiting=20),
+        store.takes_part(room("new")),
+    )
+    assert takes_part is True
+
+
+async def test_files_that_came_with_a_question_are_named_when_it_is_claimed(store: Store) -> None:
+    file = SharedFile(name="plan.pdf", mime_type="application/pdf", size=1_234, reference="F1")
+    event = replace(question(text=""), files=(file,), is_addressed=False)
+    await store.accept(event, worker=HERE, max_waiting=20)
+    assert (await claim_one(store)).event == event
+
+
 # --- claiming --------------------------------------------------------------------------------------------------
 
 
@@ -559,6 +609,21 @@ async def test_giving_back_a_turn_that_has_ended_does_not_open_it_again(store: S
     await finish(store, lease)
     await store.give_back(lease)
     assert await claim(store) == []
+
+
+async def test_a_claim_tells_whether_the_turn_had_to_wait_behind_others_when_it_was_accepted(store: Store) -> None:
+    lease = await begin(store)
+    await ask(store)
+    await ask(store, "another")
+    assert not (await claim_one(store)).has_waited
+    await finish(store, lease)
+    waited = await claim_one(store)
+    await store.give_back(waited.lease)
+    again = await claim_one(store)
+    assert waited.has_waited and again.has_waited
+    await finish(store, again.lease)
+    await ask(store)
+    assert not (await claim_one(store)).has_waited
 
 
 # --- stopping --------------------------------------------------------------------------------------------------
@@ -789,6 +854,68 @@ async def test_conversations_are_listed_the_most_recent_first(store: Store, cloc
     assert await store.conversations(limit=10, prefix="other/") == []
 
 
+async def test_conversations_are_found_by_the_beginning_of_their_keys_alone(store: Store) -> None:
+    keys = [thread("1"), thread("2"), thread("1", "room2"), thread("1", "roo"), room("room")]
+    for key in keys:
+        await store.accept(replace(question(), conversation=key), worker=HERE, max_waiting=20)
+        await finish(store, (await claim_one(store)).lease, *said("a"))
+    found = await store.conversations(limit=10, prefix=str(room("room")))
+    assert {item.conversation for item in found} == {thread("1"), thread("2"), room("room")}
+    assert len(await store.conversations(limit=2, prefix=str(room("room")))) == 2
+    assert len(await store.conversations(limit=10, prefix="test/team/roo")) == 5
+
+
+async def test_a_conversation_is_titled_by_how_its_newest_question_begins_on_one_line(store: Store) -> None:
+    await begin_and_finish(store, "the first")
+    await begin_and_finish(store, "  the\n\nsecond\tone  ")
+    await begin_and_finish(store, "x" * 81, conversation="long")
+    titles = {item.conversation: item.title for item in await store.conversations(limit=10)}
+    assert titles == {room("room"): "the second one", room("long"): f"{'x' * 79}…"}
+
+    await ask(store, text="the third")
+    await ask(store, text="the fourth")
+    (summary,) = await store.conversations(limit=10, prefix=str(room("room")))
+    assert (summary.title, summary.message_count) == ("the fourth", 4)
+
+
+async def test_a_cleared_conversation_is_listed_again_when_something_is_said_in_it(store: Store, clock: Clock) -> None:
+    await begin_and_finish(store, "a")
+    await store.clear(room("room"))
+    assert await store.conversations(limit=10) == []
+    clock.now += 60
+    await begin_and_finish(store, "b")
+    (summary,) = await store.conversations(limit=10)
+    assert (summary.title, summary.message_count) == ("b", 2)
+    assert summary.last_at == datetime.fromtimestamp(clock.now, UTC)
+
+
+async def test_open_conversations_are_those_with_a_turn_that_has_not_ended_the_oldest_first(store: Store) -> None:
+    for key in (thread("ended"), thread("a"), thread("b"), thread("a"), thread("1", "elsewhere")):
+        await store.accept(replace(question(), conversation=key), worker=HERE, max_waiting=20)
+        if key == thread("ended"):
+            await finish(store, (await claim_one(store)).lease)
+    assert [item.conversation for item in await opened_in(store)] == [thread("a"), thread("b")]
+
+    a, *_ = await store.claim(HERE, serves=ALL, limit=1)
+    assert [item.conversation for item in await opened_in(store)] == [thread("a"), thread("b")]
+    await answer(store, a.lease, *said("a"))  # an answer on its way is not over
+    assert [item.message_count for item in await opened_in(store)] == [2, 0]
+    await store.mark_posted(a.lease, 0, reference="ref", ends_turn=True)
+    assert [item.conversation for item in await opened_in(store)] == [thread("b"), thread("a")]
+    assert [item.title for item in await opened_in(store)] == ["How much is 2 + 2?"] * 2
+
+
+async def opened_in(store: Store, channel: str = "room") -> Sequence[ConversationSummary]:
+    return await store.open_conversations(prefix=str(room(channel)))
+
+
+async def test_a_withdrawn_question_leaves_no_conversation_open(store: Store) -> None:
+    event = question()
+    await store.accept(event, worker=HERE, max_waiting=20)
+    await store.withdraw(event.event_key)
+    assert await opened_in(store) == []
+
+
 async def test_clearing_forgets_what_was_said_in_one_conversation_only(store: Store) -> None:
     lease = await begin(store)
     await store.record(lease, [STARTED])
@@ -837,6 +964,67 @@ async def test_usage_adds_up_by_conversation_and_in_all_and_outlives_a_clear(sto
         turns=3, usage=Usage(input_tokens=300, cached_tokens=120, output_tokens=21)
     )
     assert await store.usage(room("never seen")) == UsageTotals()
+
+
+async def test_usage_is_counted_by_the_person_who_asked_on_one_platform(store: Store) -> None:
+    ann, bo = replace(question(), author_id="ann"), replace(question(), author_id="bo")
+    events = [ann, bo, ann, replace(ann, conversation=thread("1", "other"))]
+    events.append(replace(ann, conversation=ConversationKey(platform="test", space="other team", channel="room")))
+    for event in events:
+        await store.accept(replace(event, event_key=f"event-{next(numbers)}"), worker=HERE, max_waiting=20)
+        await finish(store, (await claim_one(store)).lease, usage=Usage(input_tokens=10, output_tokens=1))
+    await ask(store, "a third")  # by somebody else
+    name = author_key(room("any"), "ann")
+    assert await store.usage(author=name) == UsageTotals(turns=3, usage=Usage(input_tokens=30, output_tokens=3))
+    assert (await store.usage(room("room"), author=name)).turns == 2
+    assert (await store.usage(room("room"))).turns == 3
+    assert await store.usage(author=author_key(room("any"), "nobody")) == UsageTotals()
+    await store.clear(room("room"))
+    assert (await store.usage(author=name)).turns == 3
+
+
+# --- what people thought of an answer --------------------------------------------------------------------------
+
+
+async def test_a_turn_belongs_to_its_own_conversation_alone(store: Store) -> None:
+    turn_id = await ask(store)
+    assert await store.is_turn_of(turn_id, room("room"))
+    assert not await store.is_turn_of(turn_id, thread("1"))
+    assert not await store.is_turn_of(turn_id + 1, room("room"))
+    await ask(store, "other")
+    assert not await store.is_turn_of(turn_id, room("other"))
+
+
+async def test_answers_can_be_rated_again_by_several_people_and_after_a_clear(store: Store) -> None:
+    turn_id = (await begin_and_finish(store, "a")).turn_id
+    await store.rate(turn_id, author_id="ann", rating="good")
+    await store.rate(turn_id, author_id="ann", rating="bad")
+    await store.clear(room("room"))
+    await store.rate(turn_id, author_id="bo", rating="good")
+    assert await store.is_turn_of(turn_id, room("room"))
+    with pytest.raises(StoreError):
+        await store.rate(turn_id + 1, author_id="ann", rating="good")
+
+
+# --- what adapters remember ------------------------------------------------------------------------------------
+
+
+async def test_notes_are_found_by_the_beginning_of_their_names_and_outlive_a_restart(opened: OpenStore) -> None:
+    async with opened() as store:
+        for name in ("slack/T1/seen", "slack/T1/ünï 👍", "slack/T10/seen", "discord/seen"):
+            await store.put_note(name, f"of {name}")
+        await store.put_note("slack/T1/seen", "newer\n'text'")
+        await store.put_note("slack/T1/gone", "x")
+        await store.put_note("slack/T1/gone", None)
+        await store.put_note("slack/T1/never", None)
+    async with opened() as store:
+        assert await store.notes("slack/T1/") == {
+            "slack/T1/seen": "newer\n'text'",
+            "slack/T1/ünï 👍": "of slack/T1/ünï 👍",
+        }
+        assert len(await store.notes("slack/")) == 3
+        assert len(await store.notes("")) == 4
+        assert await store.notes("teams/") == {}
 
 
 def test_the_alphabet_of_prefixes_is_plain() -> None:

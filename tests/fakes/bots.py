@@ -144,6 +144,7 @@ async def open_bot(
         admission=Admission(max_input_chars=1000, requests_per_minute=requests_per_minute),
         command=commands.answer,
         wake=runner.wake,
+        tools=tools,
     )
     async with runner.working():
         yield Bot(store, runner, inbox, life)

@@ -30,7 +30,7 @@ from bot.errors import (
     ModelUnavailableError,
     SettingsError,
 )
-from bot.messages import AssistantMessage, ModelAnswer, ToolCall, ToolMessage, ToolSpec, UserMessage
+from bot.messages import AssistantMessage, Attachment, ModelAnswer, ToolCall, ToolMessage, ToolSpec, UserMessage
 from bot.models.chat_completions import ChatFold
 from bot.models.endpoint import Patience
 from bot.models.faults import RefusedError, retry_after_s
@@ -490,6 +490,101 @@ async def test_a_refusal_that_only_happens_to_use_an_arguments_name_changes_noth
     with pytest.raises(ModelRequestError):
         await answer_to(endpoint, refusal(400, message="Your request may not include cats."), model_api="responses")
     assert len(endpoint.bodies) == 1
+
+
+# --- images ------------------------------------------------------------------------------------------------------
+
+CAT = Attachment(name="cat.png", mime_type="image/png", data=b"\x89PNG\r\n\x1a\n")
+SEE = replace(QUESTION, messages=(UserMessage(text="q", images=(CAT,)),))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        refusal(400, message="Invalid content type. image_url is only supported by certain models.", param="messages"),
+        refusal(500, message="image input is not supported - hint: you may need to provide the mmproj", code=500),
+        refusal(400, message="facebook/opt-125m is not a multimodal model", code=400, type="BadRequestError"),
+        refusal(400, message="At most 0 image(s) may be provided in one prompt.", code=400),
+        refusal(404, message="No endpoints found that support image input", code=404),
+        refusal(422, message="Failed to deserialize: messages[1]: unknown variant `image_url`, expected `text`"),
+        refusal(400, message="Model does not support images. Please use a model that does."),
+        refusal(400, message="Image input is not enabled for this model"),
+        events({"error": {"code": 400, "message": "This model doesn't support image inputs."}}, done=False),
+    ],
+    ids=["openai", "llama.cpp", "vllm", "new vllm", "openrouter", "deepseek", "lm studio", "mistral", "in the stream"],
+)
+async def test_a_model_without_eyes_is_recognised_in_many_words_and_asked_without_images(
+    endpoint: Endpoint, answer: Answer
+) -> None:
+    endpoint.answers = [answer, FINE]
+    progress: list[ModelProgress] = []
+    async with opened(endpoint) as model:
+        first, second = await ask(model, SEE, progress=progress), await ask(model, SEE)
+    assert first.message.text == second.message.text == "fine"
+    assert first.notes == second.notes == ("The model `m` did not take `cat.png`, so it answered without seeing it.",)
+    assert not [item for item in progress if isinstance(item, ModelWaiting)]
+    assert ["base64" in json.dumps(body) for body in endpoint.bodies] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        refusal(400, message="You uploaded an unsupported file.", code="invalid_image_format"),
+        refusal(400, message="Failed to decode the image."),
+        refusal(400, message="'messages.1': for 'role:user', messages.content must be a string"),
+        Answer(status=413, headers={"content-type": "text/html"}, pieces=(b"<html>Too large</html>",)),
+    ],
+    ids=["code", "words", "a string", "a proxy"],
+)
+async def test_images_that_are_refused_once_are_sent_again_another_time(endpoint: Endpoint, answer: Answer) -> None:
+    endpoint.answers = [answer, FINE]
+    async with opened(endpoint) as model:
+        assert (await ask(model, SEE)).notes
+        assert (await ask(model, SEE)).notes == ()
+    assert ["base64" in json.dumps(body) for body in endpoint.bodies] == [True, False, True]
+
+
+async def test_a_response_that_fails_because_of_an_image_is_asked_for_without_it(endpoint: Endpoint) -> None:
+    failed = {"type": "response.failed", "response": {"error": {"code": "image_parse_error", "message": "bad"}}}
+    done: dict[str, Any] = {"type": "response.completed", "response": {"output": []}}
+    answer = await answer_to_see(endpoint, events(failed), events(done), model_api="responses")
+    assert answer.notes
+    assert endpoint.bodies[0]["input"][0]["content"][1] == {
+        "type": "input_image",
+        "image_url": "data:image/png;base64,iVBORw0KGgo=",
+        "detail": "auto",
+    }
+    assert isinstance(endpoint.bodies[1]["input"][0]["content"], str)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (refusal(400, message="The image broke a rule.", code="content_filter"), ModelContentFilterError),
+        (refusal(400, message="Images and text exceed the context length."), ModelContextError),
+        (refusal(400, message="Unknown parameter: 'x'."), ModelRequestError),
+        (refusal(401, message="No images for strangers."), ModelAccessError),
+    ],
+    ids=["filter", "context", "something else", "key"],
+)
+async def test_other_refusals_of_a_request_with_images_stay_what_they_are(
+    endpoint: Endpoint, answer: Answer, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        await answer_to_see(endpoint, answer)
+    assert len(endpoint.bodies) == 1
+
+
+async def test_words_about_images_in_the_refusal_of_a_text_change_nothing(endpoint: Endpoint) -> None:
+    with pytest.raises(ModelRequestError):
+        await answer_to(endpoint, refusal(400, message="This model does not support images."))
+    assert len(endpoint.bodies) == 1
+
+
+async def answer_to_see(endpoint: Endpoint, *answers: Answer, **values: Any) -> ModelAnswer:
+    endpoint.answers = list(answers)
+    async with opened(endpoint, **values) as model:
+        return await ask(model, SEE)
 
 
 # --- the Responses API -------------------------------------------------------------------------------------------

@@ -377,6 +377,80 @@ async def test_reasoning_with_tools_is_refused_unless_its_effort_is_none() -> No
         assert await rehearsal.ask("hello", tools=CHAT_TOOLS, reasoning_effort="none")
 
 
+IMAGE = "data:image/png;base64,iVBORw0KGgo="
+
+
+def chat_image(url: str = IMAGE, text: str = "2 + 3") -> dict[str, Any]:
+    parts: list[Any] = [{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": url}}]
+    return {"model": "any", "messages": [{"role": "user", "content": parts}]}
+
+
+def response_image(url: str = IMAGE, text: str = "2 + 3") -> dict[str, Any]:
+    parts = [{"type": "input_text", "text": text}, {"type": "input_image", "image_url": url, "detail": "auto"}]
+    return {"model": "any", "input": [{"role": "user", "content": parts}]}
+
+
+ASK_WITH_IMAGE = [("/v1/chat/completions", chat_image), ("/v1/responses", response_image)]
+
+
+@pytest.mark.parametrize(("path", "body"), ASK_WITH_IMAGE)
+async def test_an_image_is_told_by_its_size_and_type_and_does_not_keep_tools_from_being_called(
+    path: str, body: Callable[..., dict[str, Any]]
+) -> None:
+    async with rehearse() as rehearsal:
+        answer = await rehearsal.post(path, body(text="thanks"))
+        assert "You sent an image: 8 bytes of image/png." in answer.text and "You are welcome." in answer.text
+        tools = CHAT_TOOLS if "chat" in path else RESPONSE_TOOLS
+        assert "toolbridge__calculate" in (await rehearsal.post(path, body() | {"tools": tools})).text
+
+
+@pytest.mark.parametrize(("path", "body"), ASK_WITH_IMAGE)
+async def test_images_are_refused_by_a_model_that_takes_none_and_text_is_not(
+    path: str, body: Callable[..., dict[str, Any]]
+) -> None:
+    async with rehearse() as rehearsal:
+        await rehearsal.fail("no_images", times=2)
+        refused = await rehearsal.post(path, body())
+        assert refused.status_code == 400
+        assert refused.json()["error"]["message"].endswith("is only supported by certain models.")
+        assert refused.json()["error"]["param"] == "messages.[0].content.[1].type"
+        assert await rehearsal.ask("hello")
+
+
+@pytest.mark.parametrize(("path", "body"), ASK_WITH_IMAGE)
+@pytest.mark.parametrize("url", ["https://example.org/cat.png", "data:image/png;base64,abcde", "data:text/plain,x"])
+async def test_an_image_that_is_none_is_refused(path: str, body: Callable[..., dict[str, Any]], url: str) -> None:
+    async with rehearse() as rehearsal:
+        refused = await rehearsal.post(path, body(url))
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_image_url")
+
+
+@pytest.mark.parametrize(("path", "body"), [("/v1/chat/completions", response_image), ("/v1/responses", chat_image)])
+async def test_parts_of_the_other_protocol_are_refused(path: str, body: Callable[..., dict[str, Any]]) -> None:
+    async with rehearse() as rehearsal:
+        messages = next(iter([*body().values()][1:]))
+        refused = await rehearsal.post(path, {"model": "any", "messages": messages, "input": messages})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_value")
+
+
+async def test_an_image_does_not_count_by_its_bytes() -> None:
+    async with rehearse() as rehearsal:
+        large = f"data:image/png;base64,{'A' * 400_000}"
+        answer = await rehearsal.post("/v1/chat/completions", chat_image(large))
+        assert answer.json()["usage"]["prompt_tokens"] < 100
+
+
+async def test_what_the_bot_writes_around_files_is_no_request_but_their_text_is() -> None:
+    async with rehearse() as rehearsal:
+        text = (
+            "[Ann] [The file `a.txt` was sent with this message:]\n```txt\nthanks\n```\n\n"
+            "[The images, in their order: `a.png`, `b.png`.]\n\n"
+            "[The file `x.pdf` was not read: it cannot be taken.]\n\n"
+            "[Of the file `b.txt` only the first 2 of 3 characters were read.]"
+        )
+        assert await rehearsal.ask(text) == "You are welcome."
+
+
 async def test_a_cut_stream_breaks_the_connection_after_some_chunks() -> None:
     async with rehearse() as rehearsal:
         await rehearsal.fail("cut", after_chunks=3)

@@ -27,7 +27,7 @@ from bot.messages import (
     Usage,
     UserMessage,
 )
-from bot.ports import Example, Offer, Post, ServerStatus, Store
+from bot.ports import CommandAnswer, ConversationSummary, Example, Offer, Post, ServerStatus, Store
 from bot.stores.sqlite import open_store
 
 HERE = ConversationKey(platform="console", space="local", channel="here")
@@ -66,10 +66,27 @@ class Bench:
     stopped: list[ConversationKey]
 
     async def run(self, name: str, argument: str = "", *, conversation: ConversationKey = HERE) -> str:
-        answer = await self.commands.answer(
-            CommandInvoked(conversation=conversation, event_key="command", author_id="u1", name=name, argument=argument)
+        return (await self.answer(name, argument, conversation=conversation)).text
+
+    async def answer(
+        self, name: str, argument: str = "", *, conversation: ConversationKey = HERE, author_id: str = "u1"
+    ) -> CommandAnswer:
+        return await self.commands.answer(
+            CommandInvoked(
+                conversation=conversation, event_key="command", author_id=author_id, name=name, argument=argument
+            )
         )
-        return answer.text
+
+    async def answer_in_channel(self, name: str, *, channel: str = "general") -> CommandAnswer:
+        return await self.commands.answer(
+            CommandInvoked(
+                conversation=ConversationKey(platform="chat", space="team", channel=channel),
+                event_key="command",
+                author_id="u1",
+                name=name,
+                is_channel_wide=True,
+            )
+        )
 
 
 @asynccontextmanager
@@ -94,26 +111,41 @@ async def bench(
         yield Bench(commands=made, store=store, stopped=stopped)
 
 
-async def converse(
-    store: Store, messages: Sequence[Message], *, conversation: ConversationKey = HERE, usage: Usage | None = None
-) -> None:
-    """Store one answered turn with these messages."""
-    question = next(message for message in messages if isinstance(message, UserMessage))
+def thread(name: str, channel: str = "general") -> ConversationKey:
+    return ConversationKey(platform="chat", space="team", channel=channel, thread=name)
+
+
+async def ask(store: Store, text: str, *, conversation: ConversationKey, author_id: str = "u1") -> int | None:
+    """Store a question and return its turn."""
     receipt = await store.accept(
         MessageReceived(
             conversation=conversation,
             event_key=f"{conversation}:{datetime.now(UTC).timestamp()}",
-            author_id="u1",
+            author_id=author_id,
             author_name="Ann",
-            text=question.text,
+            text=text,
             sent_at=datetime.now(UTC),
         ),
         worker=WORKER,
         max_waiting=20,
     )
+    return receipt.turn_id
+
+
+async def converse(
+    store: Store,
+    messages: Sequence[Message],
+    *,
+    conversation: ConversationKey = HERE,
+    usage: Usage | None = None,
+    author_id: str = "u1",
+) -> None:
+    """Store one answered turn with these messages."""
+    question = next(message for message in messages if isinstance(message, UserMessage))
+    turn_id = await ask(store, question.text, conversation=conversation, author_id=author_id)
     await store.heartbeat(WORKER, lease_s=60)
     (turn,) = await store.claim(WORKER, serves=[str(conversation)], limit=1)
-    assert turn.lease.turn_id == receipt.turn_id
+    assert turn.lease.turn_id == turn_id
     post = Post(key="p", conversation=conversation, turn_id=turn.lease.turn_id, part=0, text="answer")
     await store.reply(turn.lease, state="answered", messages=messages, posts=[post], usage=usage or Usage())
     await store.mark_posting(turn.lease, 0)
@@ -258,18 +290,20 @@ async def test_stop_says_when_nothing_is_running(tmp_path: Path) -> None:
         assert await at.run("stop") == "Nothing is running in this conversation."
 
 
-async def test_usage_counts_this_conversation_and_all(tmp_path: Path) -> None:
+async def test_usage_counts_this_conversation_the_asker_and_all(tmp_path: Path) -> None:
     usage = Usage(input_tokens=1_500, cached_tokens=1_000, output_tokens=40)
     async with bench(tmp_path) as at:
-        for conversation in (HERE, ELSEWHERE):
+        for conversation, author_id in ((HERE, "u2"), (ELSEWHERE, "u1")):
             await converse(
                 at.store,
                 [UserMessage(text="hi"), AssistantMessage(text="ho")],
                 conversation=conversation,
                 usage=usage,
+                author_id=author_id,
             )
         assert (await at.run("usage")).splitlines() == [
             "- **This conversation**: 1 turn, 1,500 tokens in (67% from the prompt cache), 40 tokens out",
+            "- **You**: 1 turn, 1,500 tokens in (67% from the prompt cache), 40 tokens out",
             "- **All conversations**: 2 turns, 3,000 tokens in (67% from the prompt cache), 80 tokens out",
         ]
 
@@ -310,6 +344,142 @@ def test_the_nearest_command_begins_like_it_or_looks_like_it(name: str, nearest:
     assert nearest_command(name, among=[command.name for command in COMMANDS]) == nearest
 
 
+# --- asked for in a whole channel ------------------------------------------------------------------------------
+
+
+async def talk(at: Bench, *questions: tuple[str, ConversationKey]) -> None:
+    for text, conversation in questions:
+        await converse(
+            at.store, [UserMessage(text=text), AssistantMessage(text=f"answer to {text}")], conversation=conversation
+        )
+
+
+async def test_the_history_of_a_channel_is_its_conversations_to_pick_from_the_newest_first(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        await talk(at, ("one", thread("1")), ("two *and*", thread("2")), ("other", thread("3", "general2")))
+        answer = await at.answer_in_channel("history")
+        read = await at.run("history", conversation=answer.picks[1].conversation)
+    assert [pick.conversation for pick in answer.picks] == [thread("2"), thread("1")]
+    assert [pick.label.endswith(title) for pick, title in zip(answer.picks, ["two *and*", "one"], strict=True)] == [
+        True
+    ] * 2
+    _, _, newest, oldest = answer.text.splitlines()
+    assert newest.endswith(r"**two \*and\*** (2 messages)") and oldest.endswith("**one** (2 messages)")
+    assert f"{datetime.now(UTC):%Y-%m-%d}" in newest
+    assert read.endswith(": answer to one")
+
+
+async def test_at_most_twenty_conversations_are_there_to_pick_from(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        await talk(at, *((f"q{number}", thread(str(number))) for number in range(22)))
+        answers = [await at.answer_in_channel(name) for name in ("history", "clear")]
+    for answer in answers:
+        assert len(answer.picks) == 20
+        assert answer.picks[0].conversation == thread("21")
+
+
+async def test_the_history_of_a_channel_with_one_conversation_is_that_of_the_conversation(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        await talk(at, ("one", thread("1")), ("other", thread("1", "random")))
+        answer = await at.answer_in_channel("history")
+    assert "**one** (2 messages)" in answer.text.splitlines()[0]
+    assert answer.text.endswith("**bot**: answer to one")
+    assert answer.picks == ()
+
+
+@pytest.mark.parametrize("name", ["history", "clear", "stop"])
+async def test_a_channel_without_conversations_gets_a_sentence(tmp_path: Path, name: str) -> None:
+    async with bench(tmp_path, is_running=True) as at:
+        await talk(at, ("elsewhere", thread("1", "random")))
+        answer = await at.answer_in_channel(name)
+        assert at.stopped == []
+        assert await at.store.transcript(thread("1", "random"), limit=5) != []
+    assert "in this channel" in answer.text and answer.picks == ()
+
+
+async def test_clear_in_a_channel_with_several_conversations_asks_which_and_forgets_nothing(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        await talk(at, ("one", thread("1")), ("two", thread("2")))
+        answer = await at.answer_in_channel("clear")
+        assert [pick.conversation for pick in answer.picks] == [thread("2"), thread("1")]
+        assert "Which" in answer.text
+        assert len(await at.store.conversations(limit=5)) == 2
+        assert await at.run("clear", conversation=thread("2")) == (
+            "2 messages of this conversation deleted. Saved files are kept."
+        )
+        assert [item.title for item in await at.store.conversations(limit=5)] == ["one"]
+
+
+async def test_clear_in_a_channel_with_one_conversation_forgets_it_and_says_which(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        await talk(at, ("one", thread("1")), ("other", thread("1", "random")))
+        answer = await at.answer_in_channel("clear")
+        assert [item.title for item in await at.store.conversations(limit=5)] == ["other"]
+    assert "**one**" in answer.text and "2 messages of this conversation deleted" in answer.text
+
+
+async def test_stop_in_a_channel_stops_the_only_open_conversation_and_says_which(tmp_path: Path) -> None:
+    async with bench(tmp_path, is_running=True) as at:
+        await talk(at, ("ended", thread("1")))
+        await ask(at.store, "go on", conversation=thread("2"))
+        await ask(at.store, "elsewhere", conversation=thread("1", "random"))
+        answer = await at.answer_in_channel("stop")
+        assert at.stopped == [thread("2")]
+    assert "**go on**" in answer.text and answer.text.endswith("Stopping.")
+
+
+async def test_stop_in_a_channel_with_several_open_conversations_asks_which(tmp_path: Path) -> None:
+    async with bench(tmp_path, is_running=True) as at:
+        await ask(at.store, "one", conversation=thread("1"))
+        await ask(at.store, "two", conversation=thread("2"))
+        answer = await at.answer_in_channel("stop")
+        assert at.stopped == []
+    assert [pick.conversation for pick in answer.picks] == [thread("1"), thread("2")]
+
+
+async def test_usage_in_a_channel_counts_the_asker_and_all(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        await talk(at, ("one", thread("1")), ("two", thread("2")))
+        await converse(
+            at.store, [UserMessage(text="hi"), AssistantMessage(text="ho")], conversation=thread("3"), author_id="u2"
+        )
+        lines = (await at.answer_in_channel("usage")).text.splitlines()
+    assert lines == [
+        "- **You**: 2 turns, 0 tokens in, 0 tokens out",
+        "- **All conversations**: 3 turns, 0 tokens in, 0 tokens out",
+    ]
+
+
+# --- the start page --------------------------------------------------------------------------------------------
+
+
+async def test_the_start_page_says_what_the_bot_is_which_servers_it_has_and_how_to_ask(tmp_path: Path) -> None:
+    example = Example(title="Sum", text="What is 1 + 1?")
+    servers = (
+        ServerStatus(server="bundled", replica="one", state="ready", tool_count=2),
+        ServerStatus(server="bundled", replica="two", state="starting"),
+        ServerStatus(server="clock", replica="one", state="ready", tool_count=1),
+        server("search", detail="connection refused"),
+    )
+    async with bench(tmp_path, ScriptedTools(servers=servers, prompts=(example,))) as at:
+        await converse(at.store, [UserMessage(text="hi"), AssistantMessage(text="ho")])
+        answer = await at.answer("home")
+        own, others = [(await at.answer("home", author_id=author_id)).text for author_id in ("u1", "u2")]
+    assert "`rehearsal`" in answer.text and "The rehearsal model is not an AI." in answer.text
+    assert "- **bundled**: ready; starting, 2 tools\n- **clock**: ready, 1 tool\n" in answer.text
+    assert "- **search**: down (connection refused), 0 tools" in answer.text
+    assert "mention me" in answer.text
+    assert own.endswith("1 turn, 0 tokens in, 0 tokens out") and others.endswith("0 turns, 0 tokens in, 0 tokens out")
+    assert answer.choices == (example,)
+
+
+async def test_the_start_page_is_no_command_that_is_shown_or_guessed(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        assert "`home" not in await at.run("help")
+        assert "Did you mean `home`" not in await at.run("hom")
+        assert "No tool server is set up." in await at.run("home")
+
+
 # --- untrusted text --------------------------------------------------------------------------------------------
 
 MARKDOWN = MarkdownIt("commonmark").enable("strikethrough")
@@ -348,6 +518,34 @@ def test_a_tool_cannot_break_the_list_it_is_shown_in(text: str) -> None:
     hostile = ToolSpec(name="x", server=f"s{text}", tool=f"t{text}", description=f"d{text}", parameters={})
     harmless = ToolSpec(name="x", server="s", tool="t", description="d", parameters={})
     assert shape(listed(hostile)) == shape(listed(harmless))
+
+
+def listed_title(title: str) -> str:
+    """Return what `history` answers about two conversations of a channel, one of which has this title."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    summaries = [
+        ConversationSummary(conversation=thread(name), message_count=2, last_at=at, title=text)
+        for name, text in (("1", title), ("2", "harmless"))
+    ]
+
+    @dataclass
+    class Listing:
+        async def conversations(self, *, limit: int, prefix: str = "") -> Sequence[ConversationSummary]:
+            return summaries
+
+    async def stop(_conversation: ConversationKey) -> bool:
+        return False
+
+    made = Commands(store=cast("Store", Listing()), tools=ScriptedTools(), model_name="m", about="", stop=stop)
+    asked = CommandInvoked(conversation=HERE, event_key="e", author_id="u", name="history", is_channel_wide=True)
+    answer = asyncio.run(made.answer(asked))
+    assert all(pick.label.isprintable() and pick.label for pick in answer.picks)
+    return answer.text
+
+
+@given(title=untrusted)
+def test_a_question_cannot_break_the_list_its_title_is_shown_in(title: str) -> None:
+    assert shape(listed_title(f"t{title}")) == shape(listed_title("t"))
 
 
 @given(description=st.text(alphabet="ab*_`[]()<>&#|~\\!-+1.", min_size=1, max_size=60))

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.events import ConversationKey
+from bot.ports import author_key
 
 parts = st.text(st.characters(exclude_categories=["Cs"]))
 keys = st.builds(ConversationKey, platform=parts, space=parts, channel=parts, thread=parts)
@@ -29,6 +30,20 @@ def test_the_text_of_a_key_is_readable_and_stable() -> None:
     key = ConversationKey(platform="slack", space="T1", channel="C/2", thread="1700000000.000100")
     assert str(key) == "slack/T1/C%2F2/1700000000.000100"
     assert str(ConversationKey(platform="console", space="local", channel="my chat")) == "console/local/my%20chat/"
+
+
+@given(keys, parts, keys, parts)
+def test_two_people_share_a_name_in_the_store_only_where_they_are_one_on_one_platform(
+    here: ConversationKey, ann: str, there: ConversationKey, bo: str
+) -> None:
+    same = (here.platform, here.space, ann) == (there.platform, there.space, bo)
+    assert (author_key(here, ann) == author_key(there, bo)) == same
+
+
+def test_where_somebody_asks_makes_no_other_person_of_them() -> None:
+    one = ConversationKey(platform="slack", space="T1", channel="C1", thread="1.2")
+    other = ConversationKey(platform="slack", space="T1", channel="D9")
+    assert author_key(one, "U1") == author_key(other, "U1") != author_key(one, "U2")
 
 
 @pytest.mark.parametrize("text", ["", "a", "a/b/c", "a/b/c/d/e"])

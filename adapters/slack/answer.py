@@ -1,0 +1,289 @@
+"""The messages of one answer: they grow while the model writes, and end as they are told. One call at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from adapters.slack.errors import SlackRefusedError
+from adapters.slack.own import OwnMessage, Place, Slack, live_mark, post_mark
+from adapters.slack.refusals import Refusals
+from adapters.slack.render import answer_blocks, feedback_blocks, neutralize, notification
+from bot.errors import AdapterError, RateLimitError
+from bot.ports import Post
+from bot.split import split_markdown
+
+log = structlog.stdlib.get_logger(__name__)
+
+# A markdown block takes 12,000 characters, all blocks of a message somewhat more; streams are reported to break from
+# 12,000 on: https://docs.slack.dev/reference/block-kit/blocks/markdown-block
+PART_CHARS = 9_000
+LIVE_WAIT_S = 1.0  # what a sight of progress may wait for its turn; the answer itself waits for as long as it takes
+STREAMS = "streams"
+_GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
+_BAD_BLOCKS = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "markdown_text_conflict"})
+_STILL_STREAMING = frozenset({"streaming_state_conflict", "message_is_streaming"})
+
+Search = Callable[[], Awaitable[Sequence[OwnMessage]]]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Message:
+    """One message of the answer as far as it is known; `shown` is None where what it shows is not."""
+
+    ts: str
+    shown: str | None = None
+    is_streaming: bool = False
+    is_whole: bool = False  # nothing of the growing answer comes to it any more
+    began_at: float = field(default_factory=time.monotonic)
+
+
+@dataclass(slots=True, kw_only=True)
+class AnswerWriter:
+    """Writes the answer of one turn into its thread. `search` finds what may be there without our knowing it."""
+
+    slack: Slack
+    place: Place
+    turn_id: int
+    author: str
+    refusals: Refusals
+    search: Search
+    stream_life_s: float
+    is_final: bool = False
+    has_ended_session: bool = False  # the end of a stream has told Slack that the work is over
+    _messages: dict[int, _Message] = field(default_factory=dict[int, _Message], init=False)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _is_unsure: bool = field(default=False, init=False)
+
+    @property
+    def streams(self) -> bool:
+        """Whether a native stream is open."""
+        return any(message.is_streaming for message in self._messages.values())
+
+    def has(self, part: int) -> bool:
+        """Tell whether the message of this part is known."""
+        return part in self._messages
+
+    def adopt(self, own: Sequence[OwnMessage]) -> None:
+        """Take over messages that the thread shows: of this turn by their mark, streams that never got one by time."""
+        known = {message.ts for message in self._messages.values()}
+        for message in own:
+            if message.ts in known or (message.kind in ("live", "post") and message.turn != self.turn_id):
+                continue
+            if message.kind in ("live", "post"):
+                self._messages[message.number] = _Message(ts=message.ts, is_whole=True)
+            elif message.kind == "unmarked":
+                self._messages[len(self._messages)] = _Message(ts=message.ts, is_streaming=True, is_whole=True)
+
+    # --- growing ---
+
+    async def grow(self, text: str) -> None:
+        """Show the beginning of an answer. Raises AdapterError; the next call makes up for it."""
+        async with self._lock:
+            if self.is_final:
+                return
+            await self._make_sure()
+            parts = split_markdown(neutralize(text), max_chars=PART_CHARS)
+            for number, part in enumerate(parts):
+                if number in self._messages and self._messages[number].is_whole:
+                    continue
+                await self._show(number, part)
+                if number < len(parts) - 1:
+                    await self._close(number)
+
+    async def _show(self, number: int, part: str) -> None:
+        message = self._messages.get(number)
+        if message is None:
+            self._messages[number] = await self._begin(number, part)
+        elif message.shown != part:
+            if message.is_streaming and time.monotonic() - message.began_at > self.stream_life_s:
+                await self._stop(message, metadata=live_mark(self.turn_id, number))
+            if message.is_streaming and message.shown is not None and part.startswith(message.shown):
+                await self._append(message, part)
+            else:
+                await self._replace(message, part, metadata=live_mark(self.turn_id, number), wait_s=LIVE_WAIT_S)
+
+    async def _begin(self, number: int, part: str) -> _Message:
+        ts = await self._start_stream(part)
+        if ts:
+            return _Message(ts=ts, shown=part, is_streaming=True)
+        ts = await self._post_new(
+            part, blocks=answer_blocks(part, turn_id=self.turn_id, is_last=False), mark=live_mark(self.turn_id, number)
+        )
+        return _Message(ts=ts, shown=part)
+
+    async def _start_stream(self, part: str) -> str:
+        """Return the timestamp of a new stream; empty where it has to be an ordinary message."""
+        if self.refusals.are_known(self.place, STREAMS):
+            return ""
+        try:
+            answer = await self._call(
+                "chat.startStream",
+                wait_s=LIVE_WAIT_S,
+                thread_ts=self.place.thread,
+                markdown_text=part,
+                recipient_team_id=self.place.team,
+                recipient_user_id=self.author,
+            )
+        except RateLimitError:
+            return ""
+        except SlackRefusedError as error:
+            self.refusals.remember(self.place, STREAMS, error)
+            return ""
+        except AdapterError:
+            self._is_unsure = True
+            raise
+        return str(answer["ts"])
+
+    async def _append(self, message: _Message, part: str) -> None:
+        rest = part[len(message.shown or "") :]
+        try:
+            await self._call("chat.appendStream", wait_s=LIVE_WAIT_S, ts=message.ts, markdown_text=rest)
+        except RateLimitError:
+            return  # what gathers meanwhile goes with the next one
+        except SlackRefusedError:
+            message.is_streaming = False  # it has outlived its time, or somebody stopped it: it is edited from now on
+            raise
+        except AdapterError:
+            message.shown = None  # it may be there or not
+            raise
+        message.shown = part
+
+    async def _close(self, number: int) -> None:
+        message = self._messages[number]
+        if message.is_streaming:
+            await self._stop(message, metadata=live_mark(self.turn_id, number))
+        message.is_whole = True
+
+    async def _stop(self, message: _Message, **details: Any) -> bool:
+        """End the stream; tell whether it was one. Raises AdapterError where that cannot be known."""
+        try:
+            await self._call("chat.stopStream", ts=message.ts, **details)
+        except SlackRefusedError as error:
+            log.info("stream_was_over", code=error.code)
+            message.is_streaming = False
+            return False
+        message.is_streaming = False
+        return True
+
+    # --- ending ---
+
+    async def finish(self, post: Post) -> str:
+        """Let the post stand in the thread as it is to stay; return its timestamp. Done again it changes nothing.
+
+        Raises:
+            RateLimitError: Slack asked for a pause.
+            AdapterError: Slack refused; or it cannot be known what it did.
+        """
+        self.is_final = True
+        async with self._lock:
+            await self._make_sure()
+            text = neutralize(post.text)
+            message = self._messages.get(post.part)
+            if message is None or not await self._end(message, post, text):
+                ts = await self._post_new(
+                    text,
+                    blocks=answer_blocks(text, turn_id=self.turn_id, is_last=post.is_last),
+                    mark=post_mark(post),
+                )
+                message = self._messages[post.part] = _Message(ts=ts, shown=text, is_whole=True)
+            if post.is_last:
+                await self._drop_after(post.part)
+            return message.ts
+
+    async def _end(self, message: _Message, post: Post, text: str) -> bool:
+        """Bring a message to the text of the post; False: it is gone, or cannot be changed any more."""
+        if message.is_streaming:
+            is_begun = message.shown is not None and text.startswith(message.shown)
+            rest = text[len(message.shown or "") :] if is_begun else ""
+            details: dict[str, Any] = {"metadata": post_mark(post)}
+            if rest:
+                details["markdown_text"] = rest
+            if post.is_last:
+                details |= {"blocks": feedback_blocks(self.turn_id), "session_status": "active"}
+            if await self._stop(message, **details):
+                self.has_ended_session = self.has_ended_session or post.is_last
+                message.shown = text if is_begun else None
+                if is_begun:
+                    return True
+        try:
+            blocks = answer_blocks(text, turn_id=self.turn_id, is_last=post.is_last)
+            await self._replace(message, text, metadata=post_mark(post), wait_s=60.0, blocks=blocks)
+        except SlackRefusedError as error:
+            if error.code not in _GONE:
+                raise
+            log.warning("answer_posted_afresh", code=error.code)
+            return False
+        return True
+
+    async def _drop_after(self, part: int) -> None:
+        """Delete what was shown of a longer answer than there came to be."""
+        for number in [number for number in self._messages if number > part]:
+            try:
+                await self._call("chat.delete", may_repeat=True, ts=self._messages[number].ts)
+            except SlackRefusedError as error:
+                log.warning("message_not_deleted", code=error.code)
+            del self._messages[number]
+
+    # --- messages ---
+
+    async def _make_sure(self) -> None:
+        if self._is_unsure:
+            self.adopt(await self.search())
+            self._is_unsure = False
+
+    async def _post_new(self, text: str, *, blocks: Sequence[dict[str, Any]], mark: dict[str, Any]) -> str:
+        details: dict[str, Any] = {
+            "thread_ts": self.place.thread,
+            "metadata": mark,
+            "unfurl_links": False,
+            "unfurl_media": False,
+        }
+        try:
+            answer = await self._write("chat.postMessage", text, blocks, limit_key=self.place.channel, **details)
+        except (RateLimitError, SlackRefusedError):
+            raise
+        except AdapterError:
+            self._is_unsure = True
+            raise
+        return str(answer["ts"])
+
+    async def _replace(
+        self,
+        message: _Message,
+        text: str,
+        *,
+        metadata: dict[str, Any],
+        wait_s: float,
+        blocks: Sequence[dict[str, Any]] | None = None,
+    ) -> None:
+        if message.is_streaming:
+            await self._stop(message)
+        blocks = blocks or answer_blocks(text, turn_id=self.turn_id, is_last=False)
+        details: dict[str, Any] = {"ts": message.ts, "metadata": metadata, "may_repeat": True, "wait_s": wait_s}
+        try:
+            await self._write("chat.update", text, blocks, **details)
+        except SlackRefusedError as error:
+            if error.code not in _STILL_STREAMING:
+                raise
+            await self._stop(message)
+            await self._write("chat.update", text, blocks, **details)
+        message.shown = text
+
+    async def _write(self, method: str, text: str, blocks: Sequence[dict[str, Any]], **details: Any) -> dict[str, Any]:
+        try:
+            return await self._call(method, text=notification(text), blocks=list(blocks), **details)
+        except SlackRefusedError as error:
+            if error.code not in _BAD_BLOCKS:
+                raise
+            log.warning("blocks_refused", code=error.code, method=method)
+        # Ugly is better than lost: the text alone, as it is.
+        return await self._call(method, text=text, blocks=[], **details)
+
+    async def _call(self, method: str, **arguments: Any) -> dict[str, Any]:
+        return await self.slack.call(method, team=self.place.team, channel=self.place.channel, **arguments)

@@ -1,0 +1,101 @@
+"""What Slack's Web API refuses, as sentences for people; the code stays in an attribute, for the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from slack_sdk.errors import SlackApiError
+
+from bot.errors import AdapterError
+
+# Slack's own faults, which pass. With the first two, part of the operation may have been done:
+# https://docs.slack.dev/reference/methods/chat.postMessage#errors
+PASSING_CODES = frozenset(
+    {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org"}
+)
+RATE_LIMIT_CODES = frozenset({"ratelimited", "rate_limited"})
+TOKEN_CODES = frozenset({"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"})
+
+_NOT_HERE = "I am not in this channel. Invite me with /invite and my name, then ask again."
+_OUTDATED = (
+    "The bot's token is not valid any more ({code}). Its operator has to reinstall the app in Slack, or to set a new "
+    "SLACK_BOT_TOKEN, and to restart the bot."
+)
+_FORBIDDEN = (
+    "The settings of this workspace do not let me do that ({code}). Ask a workspace administrator, or try another "
+    "channel."
+)
+_SENTENCES = {
+    **dict.fromkeys(("not_in_channel", "channel_not_found"), _NOT_HERE),
+    **dict.fromkeys(TOKEN_CODES, _OUTDATED),
+    **dict.fromkeys(("restricted_action", "no_permission", "access_denied", "ekm_access_denied"), _FORBIDDEN),
+    **dict.fromkeys(
+        ("restricted_action_read_only_channel", "restricted_action_thread_only_channel"),
+        "I may not write in this channel ({code}). Ask me in another channel, or in a direct message.",
+    ),
+    "restricted_action_thread_locked": "This thread is locked. Ask me in a new one.",
+    "is_archived": "This channel is archived. Unarchive it, or ask me in another channel.",
+    "user_not_in_channel": "You are not in this channel, so I cannot show it to you there. Join it, then ask again.",
+    "user_not_found": "Slack does not know that person, or does not let me see them.",
+    "message_not_found": "That message is not there any more. Ask again to get a new answer.",
+    "thread_not_found": "That thread is not there any more. Ask again in the channel.",
+    "cannot_reply_to_message": "Slack lets nobody reply to that message. Ask again in a message of your own.",
+    "edit_window_closed": "This workspace does not let messages be changed any more after a while.",
+    **dict.fromkeys(
+        ("file_upload_size_restricted", "file_too_large", "storage_limit_reached", "file_uploads_disabled"),
+        "Slack does not take the file: it is too big for this workspace, or its storage is full or closed ({code}).",
+    ),
+    **dict.fromkeys(("file_deleted", "file_not_found"), "That file is not there any more. Send it again."),
+    **dict.fromkeys(
+        ("msg_too_long", "msg_blocks_too_long", "markdown_text_too_long", "too_many_attachments"),
+        "The message is longer than Slack takes ({code}). Ask for a shorter answer, or for it in parts.",
+    ),
+    **dict.fromkeys(
+        ("expired_trigger_id", "trigger_expired"),
+        "Slack waited too long for the window to open. Press the button again.",
+    ),
+    "messages_tab_disabled": "The app's messages tab is switched off. Its operator can switch it on under App Home.",
+}
+
+
+class SlackRefusedError(AdapterError):
+    """Slack answered that it did not do it, except where `is_permanent` is false: then part of it may be done.
+
+    `code` is Slack's error code, `method` the Web API method, `needed` the scopes that are missing, if that is why.
+    """
+
+    def __init__(self, *, method: str, code: str, needed: str = "") -> None:
+        super().__init__(_sentence(method, code, needed), is_permanent=code not in PASSING_CODES)
+        self.method = method
+        self.code = code
+        self.needed = needed
+
+
+class SlackUnreachableError(AdapterError):
+    """Slack could not be reached, answered too late or not in its own form: what was asked for may be done."""
+
+
+def error_body(error: SlackApiError) -> Mapping[str, Any]:
+    """Return the JSON object that Slack refused with; empty where it sent none."""
+    response: Any = error.response  # the SDK's, or aiohttp's own where the body is no JSON
+    data: Any = getattr(response, "data", None)
+    return cast("Mapping[str, Any]", data) if isinstance(data, dict) else {}
+
+
+def error_code(error: SlackApiError) -> str:
+    """Return Slack's error code; empty where it gave none."""
+    return str(error_body(error).get("error", ""))
+
+
+def _sentence(method: str, code: str, needed: str) -> str:
+    if code == "missing_scope":
+        return (
+            f"The app lacks the permission {needed or '(Slack does not say which)'} for {method}. Its operator adds it "
+            f"in the app's settings under OAuth & Permissions, and reinstalls the app."
+        )
+    if code in PASSING_CODES:
+        return f"Slack has trouble at the moment ({method}: {code}). Try again in a minute."
+    if sentence := _SENTENCES.get(code):
+        return sentence.format(code=code)
+    return f"Slack refused {method}: {code}."

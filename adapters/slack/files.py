@@ -1,0 +1,176 @@
+"""Files to and from Slack: the token goes to Slack's hosts alone, and sizes are capped while bytes arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+import re
+from pathlib import PurePosixPath
+
+import aiohttp
+import structlog
+from yarl import URL
+
+from adapters.slack.errors import SlackUnreachableError
+from adapters.slack.web import Web, retry_after_s
+from bot.errors import AdapterError, RateLimitError
+from bot.messages import Attachment
+
+log = structlog.stdlib.get_logger(__name__)
+
+MAX_REDIRECTS = 5
+MAX_NAME_CHARS = 120
+CHUNK_BYTES = 64 * 1024
+TRANSFER_TIMEOUT_S = 120.0
+
+_LOGIN_PAGE = (
+    "Slack sent a page instead of the file. The app may lack the permission files:read: its operator adds it in the "
+    "app's settings under OAuth & Permissions, and reinstalls the app."
+)
+
+
+async def download(web: Web, url: str, *, team: str, max_bytes: int, mime_type: str = "") -> bytes:
+    """Return the bytes behind a file's `url_private_download`; `mime_type` is what the file says that it is.
+
+    https://docs.slack.dev/reference/objects/file-object
+
+    Raises:
+        AdapterError: The address is not Slack's, the file is too big or cannot be had; for the one who sent it.
+        RateLimitError: Slack asks for a pause.
+    """
+    token = await web.tokens.bot_token(team)
+    try:
+        async with asyncio.timeout(TRANSFER_TIMEOUT_S):
+            return await _fetch(web, _address(url), token, max_bytes=max_bytes, mime_type=mime_type)
+    except (aiohttp.ClientError, OSError) as error:  # TimeoutError is one
+        log.warning("slack_download_failed", error=type(error).__name__)
+        raise SlackUnreachableError("The file could not be fetched from Slack. Send it again in a minute.") from None
+
+
+async def upload(web: Web, *, team: str, channel: str, thread_ts: str, attachment: Attachment) -> str:
+    """Post the file into the thread and return its id.
+
+    Until the last of the three calls nothing is visible; that one is made once.
+    https://docs.slack.dev/messaging/working-with-files#uploading_files
+
+    Raises:
+        RateLimitError: Slack asks for a pause; nothing was posted.
+        AdapterError: Any other refusal; the file may or may not be visible.
+    """
+    name = file_name(attachment)
+    if not attachment.data:
+        raise AdapterError(f"The file {name} is empty, and Slack takes no empty files.", is_permanent=True)
+    ticket = await web.call(
+        "files.getUploadURLExternal", team=team, may_repeat=True, filename=name, length=len(attachment.data)
+    )
+    file_id = str(ticket["file_id"])
+    await _hand_over(web, str(ticket["upload_url"]), attachment.data)
+    await web.call(
+        "files.completeUploadExternal",
+        team=team,
+        files=[{"id": file_id, "title": name}],
+        channel_id=channel,
+        thread_ts=thread_ts,
+    )
+    return file_id
+
+
+def file_name(attachment: Attachment) -> str:
+    """Return a name that is one line without a folder, and has an ending: a tool server chose the name."""
+    name = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029/\\:*?\"<>|]+", "_", attachment.name).strip(" ._")
+    name = "".join(char for char in name if char.isprintable())
+    ending = PurePosixPath(name).suffix
+    if not re.fullmatch(r"\.\w{1,10}", ending):
+        ending = mimetypes.guess_extension(attachment.mime_type.partition(";")[0].strip()) or ""
+    return f"{name.removesuffix(ending)[: MAX_NAME_CHARS - len(ending)] or 'file'}{ending}"
+
+
+async def _fetch(web: Web, url: URL, token: str, *, max_bytes: int, mime_type: str) -> bytes:
+    for _ in range(MAX_REDIRECTS + 1):
+        # aiohttp would follow to any host.
+        async with web.session.get(
+            url, headers=_headers(web, url, token), allow_redirects=False, proxy=web.client.proxy
+        ) as response:
+            if 300 <= response.status < 400 and (location := response.headers.get("Location")):
+                url = url.join(_address(location))
+                continue
+            _check(response, mime_type)
+            return await _read(response, max_bytes)
+    raise AdapterError("Slack sends from one address to the next instead of the file. Send it again.")
+
+
+def _address(text: str) -> URL:
+    try:
+        return URL(text)
+    except ValueError:
+        raise AdapterError("The file's address cannot be read. Send it again.", is_permanent=True) from None
+
+
+def _headers(web: Web, url: URL, token: str) -> dict[str, str]:
+    """Return the headers for a request to `url`. Raises AdapterError where that is not Slack's."""
+    api = URL(web.client.base_url)
+    host = (url.host or "").lower()
+    is_own = url.origin() == api.origin() if url.is_absolute() and url.scheme in {"http", "https"} else False
+    is_slack = url.scheme == "https" and _within(host, "slack.com", api.host or "slack.com")
+    if is_own or is_slack:
+        return {"Authorization": f"Bearer {token}"}
+    if url.scheme == "https" and _within(host, "slack-edge.com"):
+        return {}  # the public files of Slack's network need no token
+    raise AdapterError(
+        "The file is not on Slack's own servers, so I do not open it. Send the file itself.", is_permanent=True
+    )
+
+
+def _within(host: str, *domains: str) -> bool:
+    return any(host == domain or host.endswith(f".{domain}") for domain in domains)
+
+
+def _check(response: aiohttp.ClientResponse, mime_type: str) -> None:
+    match response.status:
+        case 200:
+            if response.content_type == "text/html" and not mime_type.startswith("text/html"):
+                raise AdapterError(_LOGIN_PAGE, is_permanent=True)
+        case 401 | 403:
+            raise AdapterError(_LOGIN_PAGE, is_permanent=True)
+        case 404 | 410:
+            raise AdapterError("That file is not there any more. Send it again.", is_permanent=True)
+        case 429:
+            raise RateLimitError(retry_after_s=retry_after_s(response.headers))
+        case status:
+            raise SlackUnreachableError(f"Slack did not give the file (HTTP {status}). Send it again in a minute.")
+
+
+async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    """Return the body; its announced length may be that of a compressed form, or missing."""
+    data = bytearray()
+    if (response.content_length or 0) <= max_bytes:
+        async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+            data += chunk
+            if len(data) > max_bytes:
+                break
+        else:
+            return bytes(data)
+    response.close()  # the rest is not wanted
+    raise AdapterError(
+        f"The file is bigger than the {_size(max_bytes)} that I read. Send a smaller one, or a part.", is_permanent=True
+    )
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.0f} MB" if count >= 2**20 else f"{count / 2**10:.0f} kB"
+
+
+async def _hand_over(web: Web, url: str, data: bytes) -> None:
+    """Send the bytes to the address that Slack gave for them; it needs no token and gets none."""
+    try:
+        async with (
+            asyncio.timeout(TRANSFER_TIMEOUT_S),
+            web.session.post(url, data=data, allow_redirects=False, proxy=web.client.proxy) as response,
+        ):
+            status = response.status
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        log.warning("slack_upload_failed", error=type(error).__name__)
+        raise SlackUnreachableError("The file could not be sent to Slack. Try again in a minute.") from None
+    if status != 200:
+        log.warning("slack_upload_failed", status=status)
+        raise SlackUnreachableError(f"Slack did not take the file (HTTP {status}). Try again in a minute.")

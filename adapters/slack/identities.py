@@ -1,0 +1,47 @@
+"""Who the bot is in each workspace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adapters.slack.web import Web
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """The bot as one workspace knows it."""
+
+    team: str
+    team_name: str
+    user: str
+    user_name: str
+    bot: str
+    enterprise: str = ""
+
+
+class Identities:
+    """Asks Slack once for each workspace. https://docs.slack.dev/reference/methods/auth.test"""
+
+    def __init__(self, web: Web) -> None:
+        self._web = web
+        self._known: dict[str, Identity] = {}
+
+    async def of(self, team: str) -> Identity:
+        """Return who the bot is there; for an empty name, in the workspace of the only token. Raises AdapterError."""
+        if (known := self._known.get(team)) is not None:
+            return known
+        answer = await self._web.call("auth.test", team=team, may_repeat=True, wait_s=30.0)
+        identity = Identity(
+            team=str(answer.get("team_id", "")),
+            team_name=str(answer.get("team", "")),
+            user=str(answer.get("user_id", "")),
+            user_name=str(answer.get("user", "")),
+            bot=str(answer.get("bot_id", "")),
+            enterprise=str(answer.get("enterprise_id") or ""),
+        )
+        self._known[team] = self._known[identity.team] = identity
+        return identity
+
+    def forget(self, team: str) -> None:
+        """Ask again the next time: the app was removed, or installed anew."""
+        self._known.pop(team, None)

@@ -1,0 +1,284 @@
+"""Where the bot is installed: one token from the settings, or many workspaces in the core's notes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import structlog
+from slack_sdk.errors import SlackClientError, SlackTokenRotationError
+from slack_sdk.oauth.installation_store import Bot, Installation
+from slack_sdk.oauth.installation_store.async_installation_store import AsyncInstallationStore
+from slack_sdk.oauth.state_store.async_state_store import AsyncOAuthStateStore
+from slack_sdk.oauth.token_rotation.async_rotator import AsyncTokenRotator
+
+from adapters.slack.errors import error_code
+from bot.errors import AdapterError
+from bot.ports import Notes
+
+log = structlog.stdlib.get_logger(__name__)
+
+INSTALLS = "slack/install/"
+TEAMS = "slack/team/"
+STATES = "slack/state/"
+NONE = "-"
+STATE_LIVES_S = 600.0
+# Tokens that expire do so after 12 hours: https://docs.slack.dev/authentication/using-token-rotation
+ROTATE_BEFORE_MIN = 120
+ROTATION_TIMEOUT_S = 30.0
+ROTATION_PAUSE_S = 60.0  # after a failure
+
+NOT_INSTALLED = (
+    "I am not installed in this Slack workspace any more. An administrator installs me again at /slack/install of the "
+    "bot's own address."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OneToken:
+    """The single workspace's token, SLACK_BOT_TOKEN. Satisfies `Tokens`."""
+
+    token: str = field(repr=False)
+
+    async def bot_token(self, team: str) -> str:
+        return self.token
+
+    async def forget(self, team: str) -> None:
+        """Do nothing: only the operator can change it."""
+
+
+class Installations(AsyncInstallationStore):
+    """Installations as notes "slack/install/ENTERPRISE/TEAM"; "-" stands for none, as of an org-wide one's team.
+
+    One installation is kept for a workspace, the newest. With a `rotator`, what is found has a token that lives for two
+    more hours, renewed by one request at a time; where that fails, it is given as it is, for it may live still.
+    Belongs to one event loop.
+    """
+
+    def __init__(
+        self, notes: Notes, *, rotator: AsyncTokenRotator | None = None, now: Callable[[], float] = time.time
+    ) -> None:
+        self._notes = notes
+        self._rotator = rotator
+        self._now = now
+        self._texts: Mapping[str, str] | None = None  # the notes as they are
+        self._version = 0
+        self._renewing: dict[str, asyncio.Task[Installation]] = {}
+        self._renew_from: dict[str, float] = {}  # after a failure
+
+    async def async_save(self, installation: Installation) -> None:
+        """Keep it in place of the one before."""
+        name = _name(installation.enterprise_id, installation.team_id, is_org=installation.is_enterprise_install)
+        await self._put(name, json.dumps(installation.to_dict_for_copying(), default=_plain))
+
+    async def async_save_bot(self, bot: Bot) -> None:
+        """Keep the bot's half; the rest of a stored installation stays."""
+        name = _name(bot.enterprise_id, bot.team_id, is_org=bot.is_enterprise_install)
+        stored = _parsed((await self._all()).get(name, "")) or Installation(user_id="")
+        await self._put(name, json.dumps({**stored.to_dict_for_copying(), **bot.to_dict_for_copying()}, default=_plain))
+
+    async def async_find_installation(
+        self,
+        *,
+        enterprise_id: str | None,
+        team_id: str | None,
+        user_id: str | None = None,
+        is_enterprise_install: bool | None = False,
+    ) -> Installation | None:
+        """Return the workspace's installation, otherwise its organisation's; with a user, only one by that user."""
+        for name in _candidates(enterprise_id, team_id, is_org=bool(is_enterprise_install)):
+            if found := await self._renewed(name):
+                return found if user_id in (None, found.user_id) else None
+        return None
+
+    async def async_find_bot(
+        self, *, enterprise_id: str | None, team_id: str | None, is_enterprise_install: bool | None = False
+    ) -> Bot | None:
+        """Return the bot's half of it."""
+        found = await self.async_find_installation(
+            enterprise_id=enterprise_id, team_id=team_id, is_enterprise_install=is_enterprise_install
+        )
+        return found.to_bot() if found and found.bot_token else None
+
+    async def async_delete_installation(
+        self, *, enterprise_id: str | None, team_id: str | None, user_id: str | None = None
+    ) -> None:
+        """Forget the installation; with a user, only what that user granted for themselves."""
+        name = _name(enterprise_id, team_id)
+        if user_id is None:
+            await self._put(name, None)
+            return
+        stored = _parsed((await self._all()).get(name, ""))
+        if stored and stored.user_id == user_id:
+            stored.user_token = stored.user_refresh_token = stored.user_token_expires_at = None
+            stored.user_scopes = []
+            await self.async_save(stored)
+
+    async def async_delete_bot(self, *, enterprise_id: str | None, team_id: str | None) -> None:
+        """Forget the installation: without its bot it is of no use here."""
+        await self._put(_name(enterprise_id, team_id), None)
+
+    async def async_delete_all(self, *, enterprise_id: str | None, team_id: str | None) -> None:
+        """Forget all of it."""
+        await self._put(_name(enterprise_id, team_id), None)
+
+    async def enterprise_of(self, team: str) -> str | None:
+        """Return the organisation of a workspace, as far as it was ever seen."""
+        return (await self._notes.notes(f"{TEAMS}{_quoted(team)}")).get(f"{TEAMS}{_quoted(team)}")
+
+    async def put_enterprise(self, team: str, enterprise: str | None) -> None:
+        """Remember the organisation of a workspace over restarts."""
+        await self._notes.put_note(f"{TEAMS}{_quoted(team)}", enterprise)
+
+    def reread(self) -> None:
+        """Take nothing from memory the next time: another process may have changed the notes."""
+        self._version += 1
+        self._texts = None
+
+    async def _renewed(self, name: str) -> Installation | None:
+        found = _parsed((await self._all()).get(name, ""))
+        if found is None or self._rotator is None or not self._is_due(name, found):
+            return found
+        task = self._renewing.get(name)
+        if task is None:
+            task = asyncio.create_task(self._rotate(name, found, self._rotator), name="slack:token-rotation")
+            self._renewing[name] = task
+            task.add_done_callback(lambda _: self._renewing.pop(name, None))
+        # The first use of a refresh token ends it: whoever goes away meanwhile, the new one is kept.
+        return await asyncio.shield(task)
+
+    async def _rotate(self, name: str, stored: Installation, rotator: AsyncTokenRotator) -> Installation:
+        """Renew the bot's token alone: a user's token is not used here."""
+        try:
+            async with asyncio.timeout(ROTATION_TIMEOUT_S):
+                bot = await rotator.perform_bot_token_rotation(
+                    bot=stored.to_bot(), minutes_before_expiration=ROTATE_BEFORE_MIN
+                )
+        except (SlackClientError, aiohttp.ClientError, OSError) as error:  # TimeoutError is one
+            log.warning("slack_token_not_renewed", team=stored.team_id, error=_cause(error))
+            self._renew_from[name] = self._now() + ROTATION_PAUSE_S
+            return stored
+        if bot is None:
+            return stored
+        await self.async_save_bot(bot)
+        log.info("slack_token_renewed", team=stored.team_id)
+        return _parsed((await self._all()).get(name, "")) or stored
+
+    def _is_due(self, name: str, found: Installation) -> bool:
+        if found.bot_token_expires_at is None or self._now() < self._renew_from.get(name, 0.0):
+            return False
+        return found.bot_token_expires_at <= self._now() + ROTATE_BEFORE_MIN * 60
+
+    async def _all(self) -> Mapping[str, str]:
+        if self._texts is not None:
+            return self._texts
+        version = self._version
+        texts = await self._notes.notes(INSTALLS)
+        if version == self._version:  # otherwise they were changed while they were read
+            self._texts = texts
+        return texts
+
+    async def _put(self, name: str, text: str | None) -> None:
+        await self._notes.put_note(name, text)
+        self.reread()
+
+
+class InstalledTokens:
+    """The tokens of all workspaces. Satisfies `Tokens`."""
+
+    def __init__(self, installations: Installations) -> None:
+        self._installations = installations
+        self._enterprises: dict[str, str | None] = {}
+
+    async def remember(self, team: str, enterprise: str | None) -> None:
+        """Keep which organisation a workspace belongs to, as each delivery says: an org-wide token serves it then."""
+        if await self._enterprise(team) != enterprise and enterprise:
+            await self._installations.put_enterprise(team, enterprise)
+            self._enterprises[team] = enterprise
+
+    async def bot_token(self, team: str) -> str:
+        """Return a token that is valid now. Raises AdapterError where the bot is not installed."""
+        bot = await self._installations.async_find_bot(enterprise_id=await self._enterprise(team), team_id=team)
+        if bot is None:
+            raise AdapterError(NOT_INSTALLED, is_permanent=True)
+        return bot.bot_token
+
+    async def forget(self, team: str) -> None:
+        """Look into the notes again the next time; what was revoked there is gone, what was renewed is found."""
+        self._enterprises.pop(team, None)
+        self._installations.reread()
+
+    async def _enterprise(self, team: str) -> str | None:
+        if team not in self._enterprises:
+            self._enterprises[team] = await self._installations.enterprise_of(team)
+        return self._enterprises[team]
+
+
+class NoteStates(AsyncOAuthStateStore):
+    """The states of installs under way as notes: each is good once, for ten minutes, over a restart as well."""
+
+    def __init__(self, notes: Notes, *, now: Callable[[], float] = time.time) -> None:
+        self._notes = notes
+        self._now = now
+        self._lock = asyncio.Lock()
+
+    async def async_issue(self, *args: Any, **kwargs: Any) -> str:
+        """Return a new state, and drop those that have run out."""
+        for name, until in (await self._notes.notes(STATES)).items():
+            if float(until) <= self._now():
+                await self._notes.put_note(name, None)
+        state = secrets.token_urlsafe(32)
+        await self._notes.put_note(f"{STATES}{state}", str(self._now() + STATE_LIVES_S))
+        return state
+
+    async def async_consume(self, state: str) -> bool:
+        """Tell whether it was issued, has not run out and was not used; it is used now."""
+        name = f"{STATES}{_quoted(state)}"
+        async with self._lock:
+            until = (await self._notes.notes(name)).get(name)
+            if until is None:
+                return False
+            await self._notes.put_note(name, None)
+        return self._now() < float(until)
+
+
+def _candidates(enterprise: str | None, team: str | None, *, is_org: bool) -> list[str]:
+    """Return the names to look under: the workspace's, also as it was before it joined, then the organisation's."""
+    names: list[str] = []
+    if team and not is_org:
+        names += [_name(enterprise, team), _name(None, team)]
+    if enterprise:
+        names.append(_name(enterprise, None))
+    return list(dict.fromkeys(names))
+
+
+def _name(enterprise: str | None, team: str | None, *, is_org: bool | None = False) -> str:
+    return f"{INSTALLS}{_quoted(enterprise)}/{NONE if is_org else _quoted(team)}"
+
+
+def _quoted(part: str | None) -> str:
+    return quote(part, safe="") if part else NONE
+
+
+def _parsed(text: str) -> Installation | None:
+    return Installation(**json.loads(text)) if text else None
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(type(value).__name__)
+
+
+def _cause(error: Exception) -> str:
+    """Return Slack's error code or the fault's name: the error's own text may hold the whole answer."""
+    code = error_code(error.api_error) if isinstance(error, SlackTokenRotationError) else ""
+    return code or type(error).__name__

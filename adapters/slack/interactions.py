@@ -1,0 +1,336 @@
+"""Commands, buttons, shortcuts and the Home tab: what people use besides writing."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from slack_sdk.errors import SlackClientError
+from slack_sdk.webhook.async_client import AsyncWebhookClient
+
+from adapters.slack import render
+from adapters.slack.errors import SlackRefusedError
+from adapters.slack.files import upload
+from adapters.slack.own import notice_mark
+from adapters.slack.parse import HomeOpened, Pressed, SlashInvoked, conversation_key, event_key, json_value
+from adapters.slack.people import People
+from adapters.slack.web import Web
+from bot.commands import COMMANDS
+from bot.errors import BotError
+from bot.events import CommandInvoked, ConversationKey, DetailsAsked, FeedbackGiven, MessageReceived
+from bot.messages import Attachment
+from bot.ports import CommandAnswer, Receipt, Receive, TraceLine
+
+log = structlog.stdlib.get_logger(__name__)
+
+SHORTCUT = "tools_and_history"
+MAX_PRESSES = 2_000  # remembered, to tell a second delivery from a second press
+Take = Callable[[MessageReceived], Awaitable[None]]
+
+
+class Interactions:
+    """Answers what people press and invoke, each for its asker alone; `take` starts a question."""
+
+    def __init__(self, *, web: Web, people: People, receive: Receive, take: Take, prefix: str, bot_name: str) -> None:
+        self._web = web
+        self._people = people
+        self._receive = receive
+        self._take = take
+        self._prefix = prefix
+        self._bot_name = bot_name
+        self._pressed: OrderedDict[str, None] = OrderedDict()
+
+    # --- commands ---
+
+    async def slash(self, invoked: SlashInvoked) -> None:
+        """Answer a slash command at its response URL."""
+        await self._respond(invoked.response_url, *await self._command_blocks(invoked.command), replaces=False)
+
+    async def command(self, invoked: CommandInvoked) -> None:
+        """Answer a command that was written as a message."""
+        receipt = await self._ask(invoked)
+        if not receipt.is_ignored:
+            blocks, text = self._blocks_of(invoked, receipt, page=0)
+            await self.tell(invoked.conversation, invoked.author_id, text, blocks=blocks)
+
+    async def tell(
+        self, conversation: ConversationKey, user: str, text: str, *, blocks: list[dict[str, Any]] | None = None
+    ) -> None:
+        """Say something to one person alone, in the thread."""
+        try:
+            await self._web.call(
+                "chat.postEphemeral",
+                team=conversation.space,
+                channel=conversation.channel,
+                user=user,
+                thread_ts=conversation.thread or None,
+                text=text,
+                blocks=blocks or [{"type": "section", "text": {"type": "mrkdwn", "text": render.to_mrkdwn(text)}}],
+            )
+        except BotError as error:
+            log.warning("not_told", error=str(error))
+
+    async def _ask(self, event: CommandInvoked | FeedbackGiven | DetailsAsked) -> Receipt:
+        try:
+            return await self._receive(event)
+        except BotError as error:
+            return Receipt(turn_id=None, notice=str(error))
+
+    async def _command_blocks(self, invoked: CommandInvoked, *, page: int = 0) -> tuple[list[dict[str, Any]], str]:
+        return self._blocks_of(invoked, await self._ask(invoked), page=page)
+
+    def _blocks_of(self, invoked: CommandInvoked, receipt: Receipt, *, page: int) -> tuple[list[dict[str, Any]], str]:
+        answer = receipt.answer or CommandAnswer(text=receipt.notice)
+        if invoked.name == "help":
+            answer = replace(answer, text=f"{answer.text}\n\n{self._help()}")
+        return render.command_blocks(
+            answer,
+            command=invoked.name,
+            argument=invoked.argument,
+            page=page,
+            place=invoked.conversation.thread,
+        )
+
+    def _help(self) -> str:
+        commands = ", ".join(f"`/{self._prefix}{command.name}`" for command in COMMANDS)
+        return (
+            f"**In Slack**\n\n- Mention me in a channel; in a thread where I take part, and in a direct message, just "
+            f"write.\n- {commands} are about the channel. Slack runs no command inside a thread: there write the word "
+            f"to me, as in `@{self._bot_name} history`, or choose *Tools and history* in the menu of a message.\n"
+            f"- `stop` alone in a thread stops the answer, and so does Slack's own Stop button."
+        )
+
+    # --- the Home tab ---
+
+    async def home(self, opened: HomeOpened) -> None:
+        """Draw the Home tab anew. https://docs.slack.dev/reference/methods/views.publish"""
+        receipt = await self._ask(_command("home", conversation_key(opened.team, "", ""), opened.user))
+        view = render.home_view(receipt.answer or CommandAnswer(text=receipt.notice))
+        await self._web.call("views.publish", team=opened.team, may_repeat=True, user_id=opened.user, view=view)
+
+    # --- buttons ---
+
+    async def press(self, pressed: Pressed) -> None:
+        """Do what the button says; a second delivery of the same press does nothing."""
+        if pressed.key in self._pressed:
+            return
+        self._pressed[pressed.key] = None
+        while len(self._pressed) > MAX_PRESSES:
+            self._pressed.popitem(last=False)
+        match pressed.action.removeprefix("tb:").split(":"):
+            case ["details"]:
+                await self._open_details(pressed)
+            case ["feedback"]:
+                await self._take_feedback(pressed)
+            case ["example", *_]:
+                await self._start_example(pressed)
+            case ["pick"]:
+                value = json_value(pressed.value)
+                await self._show_command(pressed, str(value.get("c", "")), thread=str(value.get("t", "")))
+            case ["page", *_]:
+                value = json_value(pressed.value)
+                await self._show_command(
+                    pressed,
+                    str(value.get("command", "")),
+                    thread=str(value.get("thread", "")),
+                    argument=str(value.get("argument", "")),
+                    page=int(value.get("page", 0)),
+                )
+            case ["run", name]:
+                await self._run_in_view(pressed, name)
+            case ["whole", *_]:
+                await self._post_whole(pressed)
+            case [name] if name == SHORTCUT:
+                await self._open_shortcut(pressed)
+            case _:
+                log.warning("unknown_action", action=pressed.action)
+
+    async def _show_command(
+        self, pressed: Pressed, name: str, *, thread: str, argument: str = "", page: int = 0
+    ) -> None:
+        invoked = CommandInvoked(
+            conversation=conversation_key(pressed.team, pressed.channel, thread),
+            event_key=f"slack:{pressed.key}",
+            author_id=pressed.user,
+            name=name,
+            argument=argument,
+            is_channel_wide=not thread,
+        )
+        await self._respond(pressed.response_url, *await self._command_blocks(invoked, page=page), replaces=True)
+
+    async def _take_feedback(self, pressed: Pressed) -> None:
+        rating, _, turn = pressed.value.partition(":")
+        if rating not in ("good", "bad") or not turn.isdecimal():
+            return
+        conversation = _conversation(pressed)
+        receipt = await self._ask(
+            FeedbackGiven(
+                conversation=conversation,
+                event_key=f"slack:{pressed.key}",
+                author_id=pressed.user,
+                turn_id=int(turn),
+                rating=rating,
+            )
+        )
+        await self.tell(conversation, pressed.user, receipt.notice)
+
+    async def _details(self, pressed: Pressed, turn: int, conversation: ConversationKey) -> Receipt:
+        return await self._ask(
+            DetailsAsked(
+                conversation=conversation, event_key=f"slack:{pressed.key}", author_id=pressed.user, turn_id=turn
+            )
+        )
+
+    async def _open_details(self, pressed: Pressed) -> None:
+        turn = int(pressed.value) if pressed.value.isdecimal() else 0
+        receipt = await self._details(pressed, turn, _conversation(pressed))
+        view = render.details_view(receipt.details or (), turn_id=turn, note=receipt.notice)
+        await self._open(pressed, view)
+
+    async def _post_whole(self, pressed: Pressed) -> None:
+        """Post all of one result into the thread, where a window has no room for it."""
+        value, conversation = json_value(pressed.value), _noted_conversation(pressed)
+        turn, call = int(value.get("turn", 0)), int(value.get("call", 0))
+        receipt = await self._details(pressed, turn, conversation)
+        lines = receipt.details or ()
+        if not 0 < call <= len(lines):
+            await self.tell(conversation, pressed.user, receipt.notice or "That result is not kept any more.")
+            return
+        try:
+            await self._upload(conversation, _result_file(lines[call - 1]))
+        except BotError as error:
+            await self.tell(conversation, pressed.user, str(error))
+
+    async def _upload(self, conversation: ConversationKey, attachment: Attachment) -> None:
+        await upload(
+            self._web,
+            team=conversation.space,
+            channel=conversation.channel,
+            thread_ts=conversation.thread,
+            attachment=attachment,
+        )
+
+    # --- the message shortcut: commands inside a thread ---
+
+    async def _open_shortcut(self, pressed: Pressed) -> None:
+        conversation = _conversation(pressed)
+        history, tools = [
+            (await self._ask(_command(name, conversation, pressed.user))).answer for name in ("history", "tools")
+        ]
+        empty = CommandAnswer(text="")
+        await self._open(pressed, render.shortcut_view(history=history or empty, tools=tools or empty))
+
+    async def _run_in_view(self, pressed: Pressed, name: str) -> None:
+        conversation = _noted_conversation(pressed)
+        receipt = await self._ask(_command(name, conversation, pressed.user))
+        answer = receipt.answer or CommandAnswer(text=receipt.notice)
+        view = render.shortcut_view(history=answer, tools=CommandAnswer(text=""))
+        await self._web.call(
+            "views.update",
+            team=pressed.team,
+            may_repeat=True,
+            view_id=pressed.view_id,
+            view=view | {"private_metadata": pressed.view_note},
+        )
+
+    async def _open(self, pressed: Pressed, view: Mapping[str, Any]) -> None:
+        note = json.dumps({"channel": pressed.channel, "thread": pressed.thread})
+        try:
+            await self._web.call(
+                "views.open",
+                team=pressed.team,
+                wait_s=2.0,  # the trigger is good for three seconds
+                trigger_id=pressed.trigger_id,
+                view={**view, "private_metadata": note},
+            )
+        except BotError as error:
+            await self.tell(_conversation(pressed), pressed.user, str(error))
+
+    # --- examples ---
+
+    async def _start_example(self, pressed: Pressed) -> None:
+        """Ask the example in the person's name: in the thread it was chosen in, otherwise in a new one."""
+        value = json_value(pressed.value)
+        text, thread = str(value.get("text", "")), str(value.get("thread", ""))
+        channel = pressed.channel
+        try:
+            if not channel:  # chosen in the Home tab
+                opened = await self._web.call(
+                    "conversations.open", team=pressed.team, may_repeat=True, users=pressed.user
+                )
+                channel = str(opened["channel"]["id"])
+            posted = await self._web.call(
+                "chat.postMessage",
+                team=pressed.team,
+                channel=channel,
+                thread_ts=thread or None,
+                text=f"<@{pressed.user}> asks: {render.notification(render.neutralize(text))}",
+                metadata=notice_mark("example"),
+                unfurl_links=False,
+                unfurl_media=False,
+            )
+        except BotError as error:
+            await self._explain(pressed, error)
+            return
+        ts = str(posted["ts"])
+        await self._take(
+            MessageReceived(
+                conversation=conversation_key(pressed.team, channel, thread or ts),
+                event_key=event_key(pressed.team, channel, ts),
+                author_id=pressed.user,
+                author_name=await self._people.name(pressed.team, pressed.user),
+                text=text,
+                sent_at=datetime.now(UTC),
+                is_shared=not channel.startswith("D"),
+            )
+        )
+
+    async def _explain(self, pressed: Pressed, error: BotError) -> None:
+        if isinstance(error, SlackRefusedError):
+            log.warning("example_not_started", code=error.code)
+        if pressed.response_url:
+            await self._respond(
+                pressed.response_url,
+                [{"type": "section", "text": {"type": "plain_text", "text": str(error)}}],
+                str(error),
+                replaces=False,
+            )
+
+    # --- answers ---
+
+    async def _respond(self, url: str, blocks: list[dict[str, Any]], text: str, *, replaces: bool) -> None:
+        """Answer at a response URL: five times within half an hour.
+
+        https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
+        """
+        client = AsyncWebhookClient(url, session=self._web.session, retry_handlers=[], logger=self._web.client._logger)  # pyright: ignore[reportPrivateUsage]
+        body = {"response_type": "ephemeral", "replace_original": replaces, "text": text, "blocks": blocks}
+        try:
+            response = await client.send_dict(body)
+        except (SlackClientError, OSError) as error:
+            log.warning("not_responded", error=type(error).__name__)
+            return
+        if response.status_code != 200:
+            log.warning("not_responded", status=response.status_code, answer=response.body[:100])
+
+
+def _command(name: str, conversation: ConversationKey, user: str) -> CommandInvoked:
+    return CommandInvoked(conversation=conversation, event_key=f"slack:{name}", author_id=user, name=name)
+
+
+def _conversation(pressed: Pressed) -> ConversationKey:
+    return conversation_key(pressed.team, pressed.channel, pressed.thread)
+
+
+def _noted_conversation(pressed: Pressed) -> ConversationKey:
+    note = json_value(pressed.view_note)
+    return conversation_key(pressed.team, str(note.get("channel", "")), str(note.get("thread", "")))
+
+
+def _result_file(line: TraceLine) -> Attachment:
+    return Attachment(name=f"{line.tool}.txt", mime_type="text/plain", data=line.result.encode())

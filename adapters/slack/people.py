@@ -1,0 +1,170 @@
+"""Who is who: the names of Slack's users, and message text as people read it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from adapters.slack.web import Web
+from bot.errors import AdapterError
+
+MAX_NAMES = 10_000
+MAX_NAME_CHARS = 80
+FRESH_S = 3_600.0
+RETRY_S = 60.0  # after a failure
+PATIENCE_S = 1.0
+
+# https://docs.slack.dev/messaging/formatting-message-text#retrieving-messages: what Slack puts in angle brackets, and
+# the three characters that it escapes.
+_MARKUP = re.compile(r"<([^<>]+)>|&(amp|lt|gt);")
+_USER = re.compile(r"<@([A-Z0-9]+)(?:\|[^<>]*)?>")
+_ESCAPED = {"amp": "&", "lt": "<", "gt": ">"}
+
+
+def mentions(text: str) -> set[str]:
+    """Return the ids of the users whom a message mentions."""
+    return set(_USER.findall(text))
+
+
+def with_names(text: str, names: Mapping[str, str], bot_user_id: str) -> str:
+    """Return a message as people read it: the bot's own mention goes, others, channels and links become words."""
+    own = re.compile(rf"([ \t]*)<@{re.escape(bot_user_id)}(?:\|[^<>]*)?>([ \t]*)")
+    if bot_user_id:
+        text = own.sub(_gap, text)
+    return _MARKUP.sub(lambda match: _readable(match, names), text)
+
+
+def _gap(match: re.Match[str]) -> str:
+    text, start, end = match.string, match.start(), match.end()
+    if start == 0 or end == len(text) or text[start - 1] == "\n" or text[end] == "\n":
+        return ""
+    return " " if match[2] or (match[1] and text[end].isalnum()) else ""
+
+
+def _readable(match: re.Match[str], names: Mapping[str, str]) -> str:
+    inside, escaped = match.groups()
+    if inside is None:
+        return _ESCAPED[escaped]
+    target, _, label = (_unescaped(part) for part in inside.partition("|"))
+    match target[0] if target else "":
+        case "@":
+            return f"@{names.get(target[1:]) or label or target[1:]}"
+        case "#":
+            return f"#{label or target[1:]}"
+        case "!":
+            return _special(target[1:], label)
+        case _:
+            return _link(target, label) if ":" in target else match[0]
+
+
+def _special(command: str, label: str) -> str:
+    name, *details = command.split("^")
+    match name:
+        case "date":
+            return label
+        case "subteam":
+            return f"@{(label or ''.join(details[:1])).removeprefix('@')}"
+        case _:
+            return label if label and details else f"@{name}"
+
+
+def _link(target: str, label: str) -> str:
+    shown = re.sub(r"^(mailto|tel):", "", target)
+    if not label or label in (shown, re.sub(r"^https?://", "", target).removesuffix("/")):
+        return shown
+    return f"{label} ({shown})"
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"&(amp|lt|gt);", lambda match: _ESCAPED[match[1]], text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    name: str
+    until: float  # seconds of the clock
+
+
+class People:
+    """The names of users, asked for once and remembered for an hour. Entering it owns the questions under way."""
+
+    def __init__(
+        self,
+        web: Web,
+        *,
+        max_names: int = MAX_NAMES,
+        fresh_s: float = FRESH_S,
+        patience_s: float = PATIENCE_S,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._web = web
+        self._max_names = max_names
+        self._fresh_s = fresh_s
+        self._patience_s = patience_s
+        self._now = now
+        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+        self._asking: dict[tuple[str, str], asyncio.Task[None]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        asking = list(self._asking.values())
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+
+    async def name(self, team: str, user_id: str) -> str:
+        """Return what the user is called, waiting at most a second for Slack: then the name of an hour ago or the id.
+
+        Never raises for Slack's sake; an answer that comes later is there the next time.
+        """
+        key = (team, user_id)
+        known = self._known.get(key)
+        if known is None or known.until <= self._now():
+            await asyncio.wait({self._ask(key)}, timeout=self._patience_s)
+            known = self._known.get(key)
+        if known is None:
+            return user_id
+        self._known.move_to_end(key)
+        return known.name
+
+    def _ask(self, key: tuple[str, str]) -> asyncio.Task[None]:
+        task = self._asking.get(key)
+        if task is None:
+            task = self._asking[key] = asyncio.create_task(self._fetch(key), name="slack:user-name")
+            task.add_done_callback(lambda _: self._asking.pop(key, None))
+        return task
+
+    async def _fetch(self, key: tuple[str, str]) -> None:
+        team, user_id = key
+        try:
+            answer = await self._web.call("users.info", team=team, may_repeat=True, user=user_id)
+        except AdapterError:
+            known = self._known.get(key)
+            self._remember(key, known.name if known else user_id, for_s=RETRY_S)
+        else:
+            self._remember(key, _name_of(answer["user"]) or user_id, for_s=self._fresh_s)
+
+    def _remember(self, key: tuple[str, str], name: str, *, for_s: float) -> None:
+        self._known[key] = _Known(name, self._now() + for_s)
+        self._known.move_to_end(key)
+        while len(self._known) > self._max_names:
+            self._known.popitem(last=False)
+
+
+def _name_of(user: Mapping[str, Any]) -> str:
+    """Return the name that Slack shows: https://docs.slack.dev/reference/objects/user-object."""
+    profile: Mapping[str, Any] = user.get("profile") or {}
+    candidates = (profile.get("display_name"), profile.get("real_name"), user.get("real_name"), user.get("name"))
+    return next((one_line for name in candidates if (one_line := " ".join(str(name or "").split()))), "")[
+        :MAX_NAME_CHARS
+    ]

@@ -1,0 +1,34 @@
+"""What a workspace or a channel does not allow: remembered for a while, so that it is not asked for in every turn."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+
+import structlog
+
+from adapters.slack.errors import SlackRefusedError
+from adapters.slack.own import Place
+
+log = structlog.stdlib.get_logger(__name__)
+
+REMEMBERED_S = 3600.0  # an operator who adds a scope does not have to restart the bot
+MAX_PLACES = 5_000
+
+
+class Refusals:
+    """Features that Slack refused, for each channel."""
+
+    def __init__(self) -> None:
+        self._until: OrderedDict[tuple[str, str, str], float] = OrderedDict()
+
+    def are_known(self, place: Place, feature: str) -> bool:
+        """Tell whether the feature was refused in that channel lately."""
+        return self._until.get((place.team, place.channel, feature), 0.0) > time.monotonic()
+
+    def remember(self, place: Place, feature: str, error: SlackRefusedError) -> None:
+        """Do without the feature in that channel for an hour."""
+        log.info("feature_refused", feature=feature, code=error.code, channel=place.channel)
+        self._until[place.team, place.channel, feature] = time.monotonic() + REMEMBERED_S
+        while len(self._until) > MAX_PLACES:
+            self._until.popitem(last=False)

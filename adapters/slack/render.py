@@ -1,0 +1,521 @@
+"""Answers, traces and commands as Slack's blocks, views and mrkdwn. Pure.
+
+Text of models, tools and people is untrusted: in a `markdown` block it passes `neutralize`, in mrkdwn `_flat` and an
+escape; a `rich_text` block takes any text as it is. Limits are those of https://docs.slack.dev/reference/block-kit
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.tree import SyntaxTreeNode
+
+from bot.ports import CallState, CommandAnswer, Example, Pick, TraceLine, TurnView
+from bot.split import ELLIPSIS, cut, split_markdown
+
+Blocks = list[dict[str, Any]]
+
+TEXT_CHARS = 2_900  # of one text object, which takes 3,000
+MARKDOWN_CHARS = 12_000  # of a markdown block
+NOTIFICATION_CHARS = 3_000
+PAGE_CHARS = 2_800  # of a command's answer; the blocks of one message take about 13,000 characters together
+NAME_CHARS = 60  # of a server's or a tool's name, escaped
+BUTTON_CHARS = 75
+VALUE_CHARS = 2_000
+ALL_VALUES_CHARS = 6_000  # of all example buttons together
+OPTION_CHARS = 75
+OPTION_VALUE_CHARS = 150
+STATUS_CHARS = 100
+MAX_OPTIONS = 100
+MAX_CHOICES = 25
+CHOICES_IN_ROW = 5
+MAX_TRACE_LINES = 25
+MAX_VIEW_BLOCKS = 100
+MAX_SECTIONS = 20  # of a view's text, which is then far below the 250 kB that a view takes
+MAX_VIEW_CALLS = 24  # four blocks each: the name, the arguments, the result, what is left out of it
+VIEW_TEXT_BYTES = 150_000  # a view takes 250 kB: https://docs.slack.dev/reference/methods/views.open
+MAX_ARGUMENT_CHARS = 500  # of a command, to be kept in the value of a button
+
+# What Slack turns into a mention, a link to a channel or a date: https://docs.slack.dev/messaging/formatting-message-text
+_PINGS = re.compile(r"<(?=!(?i:channel|here|everyone|group|subteam\^|date\^)|@[UW][A-Z0-9]|#[CG][A-Z0-9])")
+_WORD_JOINER = "\u2060"
+_ASTERISK, _GRAVE, _LOW_LINE, _TILDE = "\u2217", "\u02cb", "\u02cd", "\u223c"  # look like the signs of format
+
+_SIGNS: dict[CallState, tuple[str, str]] = {
+    "asked": ("◌", "asked"),
+    "running": ("…", "running"),
+    "ok": ("✓", ""),
+    "error": ("✗", "error"),
+    "timeout": ("⏱", "timeout"),
+    "unavailable": ("⊘", "not available"),
+    "interrupted": ("?", "interrupted"),
+    "stopped": ("■", "stopped"),
+}
+_UNENDED: frozenset[CallState] = frozenset({"asked", "running"})
+
+
+# --- answers ---------------------------------------------------------------------------------------------------
+
+
+def answer_blocks(text: str, *, turn_id: int, is_last: bool) -> Blocks:
+    """Return one part of an answer; under the last part people can say what they think of it."""
+    shown = neutralize(text)
+    if len(shown) > MARKDOWN_CHARS:
+        shown = f"{shown[: MARKDOWN_CHARS - 1]}{ELLIPSIS}"
+    block = {"type": "markdown", "text": shown if shown.strip() else "_(no text)_"}
+    return [block, *(feedback_blocks(turn_id) if is_last else [])]
+
+
+def feedback_blocks(turn_id: int) -> Blocks:
+    """Return the buttons with which people rate an answer.
+
+    https://docs.slack.dev/reference/block-kit/block-elements/feedback-buttons-element
+    """
+    buttons = {
+        "type": "feedback_buttons",
+        "action_id": "tb:feedback",
+        "positive_button": {"text": _plain("Good answer"), "value": f"good:{turn_id}"},
+        "negative_button": {"text": _plain("Bad answer"), "value": f"bad:{turn_id}"},
+    }
+    return [{"type": "context_actions", "elements": [buttons]}]
+
+
+def notification(text: str) -> str:
+    """Return Markdown as one plain paragraph for notifications and for clients that show no blocks."""
+    text = text[: 4 * NOTIFICATION_CHARS]
+    text = re.sub(r"(?m)^[ \t]*(?:`{3,}|~{3,}).*$", "", text)
+    text = re.sub(r"(?m)^[ \t]{0,3}(?:#{1,6}[ \t]+|>[ \t]?|[-*+][ \t]+)", "", text)
+    text = re.sub(r"!?\[([^\[\]\n]{1,300})\]\([^()\s]{1,2000}\)", r"\1", text)
+    text = re.sub(r"\*\*|__|`", "", text)
+    return _fitting(" ".join(text.split()), NOTIFICATION_CHARS)
+
+
+def neutralize(text: str) -> str:
+    """Return the text so that nothing in it notifies anybody; what would is shown as it was written."""
+    return _PINGS.sub(f"<{_WORD_JOINER}", text)
+
+
+def status_text(view: TurnView) -> str:
+    """Return what the turn is doing, to follow the bot's name: https://docs.slack.dev/reference/methods/assistant.threads.setStatus"""
+    if view.notice:
+        return cut(_flat(view.notice), STATUS_CHARS)
+    tools = dict.fromkeys(_flat(line.tool) for line in view.trace if line.state in _UNENDED)
+    return cut(f"is using {', '.join(tools)}…", STATUS_CHARS) if tools else "is thinking…"
+
+
+# --- the trace -------------------------------------------------------------------------------------------------
+
+
+def trace_blocks(lines: Sequence[TraceLine], *, turn_id: int, is_running: bool = True) -> tuple[Blocks, str]:
+    """Return a line for each tool call, the first of very many summed up in one, and the fallback text.
+
+    Where the turn is not running any more, a call without an end is told to be unfinished.
+    """
+    first = max(0, len(lines) - MAX_TRACE_LINES)
+    shown = [_call_line(line, is_running=is_running) for line in lines[first:]]
+    if first:
+        shown.insert(0, f"{_calls(first)} before these{_failures(lines[:first])}")
+    blocks: Blocks = [_context(text) for text in _packed(shown)]
+    text = f"{_calls(len(lines))}{_failures(lines)}"
+    return [*blocks, _actions(_details_button(turn_id))], text
+
+
+def call_blocks(line: TraceLine, *, turn_id: int, number: int) -> tuple[Blocks, str]:
+    """Return one tool call with its arguments and its result, and the fallback text; `number` counts from 1."""
+    heading = f"{number}. {_call_line(line)}"
+    told = [*_told("Arguments", line.arguments), *_told("Result", line.result)]
+    blocks: Blocks = [_section(heading), *([{"type": "rich_text", "elements": told}] if told else [])]
+    if line.attachments:
+        blocks.append(_context(_files(line)))
+    return [*blocks, _actions(_details_button(turn_id))], heading
+
+
+def _call_line(line: TraceLine, *, is_running: bool = True) -> str:
+    """Return a call on one line of mrkdwn."""
+    sign, word = ("?", "unfinished") if line.state in _UNENDED and not is_running else _SIGNS[line.state]
+    seconds = "" if line.state in _UNENDED else f"{line.seconds:,.1f} s"
+    name, server = _name(line.tool), _name(line.server)
+    return f"{sign} {' · '.join(filter(None, [name or '(no name)', server, word, seconds]))}"
+
+
+def _told(label: str, text: str) -> Blocks:
+    """Return the elements of a rich text that show as much of `text` as one block should hold."""
+    if not text:
+        return []
+    shown = text[:TEXT_CHARS]
+    rest = f" (the first {len(shown):,} of {len(text):,} characters)" if len(shown) < len(text) else ""
+    return [_label(f"{label}{rest}"), _preformatted(shown)]
+
+
+def _packed(lines: Sequence[str]) -> list[str]:
+    """Return the lines in as few texts as hold them."""
+    packed: list[str] = []
+    for line in lines:
+        if packed and len(packed[-1]) + 1 + len(line) <= TEXT_CHARS:
+            packed[-1] = f"{packed[-1]}\n{line}"
+        else:
+            packed.append(line)
+    return packed or ["No tool calls"]
+
+
+def _calls(number: int) -> str:
+    return f"{number:,} tool call" if number == 1 else f"{number:,} tool calls"
+
+
+def _failures(lines: Sequence[TraceLine]) -> str:
+    failed = sum(line.state not in ("ok", *_UNENDED) for line in lines)
+    return f", {failed:,} without success" if failed else ""
+
+
+def _files(line: TraceLine) -> str:
+    names = cut(", ".join(map(_flat, line.attachments)), TEXT_CHARS // 8)
+    return _fitting(f"Files: {_unformatted(names)}", TEXT_CHARS // 2)
+
+
+def _details_button(turn_id: int) -> dict[str, Any]:
+    return _button("Details", action_id="tb:details", value=str(turn_id))
+
+
+# --- the details of a trace ------------------------------------------------------------------------------------
+
+
+def details_view(lines: Sequence[TraceLine], *, turn_id: int, note: str = "") -> dict[str, Any]:
+    """Return a modal with the exact arguments and result of each call, as far as a view can hold them.
+
+    Under a result that is cut a button asks for all of it as a file; `call` in its value counts from 1.
+    """
+    shown = lines[:MAX_VIEW_CALLS]
+    told = _fitting(_unformatted(_flat(note)), TEXT_CHARS)
+    blocks: Blocks = [_context(told)] if told else []
+    for number, line in enumerate(shown, start=1):
+        blocks += _details(
+            line,
+            whole=_whole_button(turn_id, number),
+            number=number,
+            max_blocks=(MAX_VIEW_BLOCKS - 2) // len(shown),
+            max_bytes=VIEW_TEXT_BYTES // len(shown),
+        )
+    if len(shown) < len(lines):
+        blocks.append(_context(f"{_calls(len(lines) - len(shown))} after these are not shown here."))
+    return _modal("What ran", blocks or [_section("No tool was used.")])
+
+
+def _details(
+    line: TraceLine, *, whole: dict[str, Any], number: int, max_blocks: int, max_bytes: int
+) -> Iterable[dict[str, Any]]:
+    arguments = _pieces(line.arguments, max_pieces=max(1, max_blocks // 4), max_bytes=max_bytes // 4)
+    result = _pieces(line.result, max_pieces=max_blocks - 2 - max(1, len(arguments)), max_bytes=max_bytes * 3 // 4)
+    files = f"\n{_files(line)}" if line.attachments else ""
+    yield _section(f"*{number}.* {_call_line(line)}{files}")
+    yield from _told_whole("Arguments", arguments, total=len(line.arguments))
+    if line.state not in _UNENDED:
+        yield from _told_whole("Result", result, total=len(line.result))
+    if sum(map(len, result)) < len(line.result):
+        told = f"The first {sum(map(len, result)):,} of {len(line.result):,} characters of this result."
+        yield {**_section(told), "accessory": whole}
+
+
+def _told_whole(label: str, pieces: Sequence[str], *, total: int) -> Iterable[dict[str, Any]]:
+    length = sum(map(len, pieces))
+    rest = f" (the first {length:,} of {total:,} characters)" if length < total else ""
+    for number, piece in enumerate(pieces or ["(empty)"]):
+        label_of_first = [] if number else [_label(f"{label}{rest}")]
+        yield {"type": "rich_text", "elements": [*label_of_first, _preformatted(piece)]}
+
+
+def _pieces(text: str, *, max_pieces: int, max_bytes: int) -> list[str]:
+    """Return the beginning of the text in pieces of one block each, cut at line ends where there are some."""
+    pieces: list[str] = []
+    at = 0
+    while at < len(text) and len(pieces) < max_pieces:
+        piece = text[at : at + TEXT_CHARS]
+        if at + len(piece) < len(text):
+            piece = piece[: piece.rfind("\n", TEXT_CHARS // 2) + 1] or piece
+        while piece and (size := len(json.dumps(piece))) > max_bytes:
+            piece = piece[: min(len(piece) - 1, len(piece) * max_bytes // size)]
+        if not piece:
+            break
+        max_bytes -= len(json.dumps(piece))
+        pieces.append(piece)
+        at += len(piece)
+    return pieces
+
+
+def _whole_button(turn_id: int, number: int) -> dict[str, Any]:
+    value = _json({"turn": turn_id, "call": number})
+    return _button("Whole result as a file", action_id=f"tb:whole:{number}", value=value)
+
+
+# --- commands --------------------------------------------------------------------------------------------------
+
+
+def command_blocks(answer: CommandAnswer, *, command: str, argument: str, page: int, place: str) -> tuple[Blocks, str]:
+    """Return one page of a command's answer, and the fallback text.
+
+    `page` counts from 0, one past the end is the last; `place` is the thread the command belongs to, or empty.
+    """
+    pages = split_markdown(answer.text, max_chars=PAGE_CHARS) or ["(nothing)"]
+    number = min(max(0, page), len(pages) - 1)
+    blocks: Blocks = [{"type": "markdown", "text": neutralize(pages[number])}]
+    if len(pages) > 1:
+        asked = {"command": command, "argument": _flat(argument)[:MAX_ARGUMENT_CHARS], "thread": place}
+        turners = [("Previous", "prev", number - 1), ("Next", "next", number + 1)]
+        blocks.append(_context(f"Page {number + 1:,} of {len(pages):,}"))
+        blocks.append(
+            _actions(
+                *(
+                    _button(text, action_id=f"tb:page:{turn}", value=_json({**asked, "page": target}))
+                    for text, turn, target in turners
+                    if 0 <= target < len(pages)
+                )
+            )
+        )
+    picker = _picker(answer.picks, command=command)
+    return [*blocks, *_choice_rows(answer.choices, place=place), *picker], notification(answer.text)
+
+
+def _choice_rows(choices: Sequence[Example], *, place: str) -> Blocks:
+    """Return rows of buttons; a choice whose text is too long for a button's value has none."""
+    buttons: Blocks = []
+    left = ALL_VALUES_CHARS
+    for number, choice in enumerate(choices, start=1):
+        value = _json({"text": choice.text, "thread": place})
+        if choice.text.strip() and len(value) <= min(VALUE_CHARS, left) and len(buttons) < MAX_CHOICES:
+            left -= len(value)
+            label = choice.title if choice.title.strip() else choice.text
+            buttons.append(_button(label, action_id=f"tb:example:{number}", value=value))
+    return [_actions(*buttons[at : at + CHOICES_IN_ROW]) for at in range(0, len(buttons), CHOICES_IN_ROW)]
+
+
+def _picker(picks: Sequence[Pick], *, command: str) -> Blocks:
+    options = [
+        {"text": _plain(cut(_flat(pick.label), OPTION_CHARS) or "(no title)"), "value": value}
+        for pick in picks
+        if len(value := _json({"c": command, "t": pick.conversation.thread})) <= OPTION_VALUE_CHARS
+    ]
+    if not options:
+        return []
+    picker: dict[str, Any] = {
+        "type": "static_select",
+        "action_id": "tb:pick",
+        "placeholder": _plain("Choose a conversation"),
+        "options": options[:MAX_OPTIONS],
+    }
+    if command == "clear":
+        picker["confirm"] = _confirm_clear()
+    return [_actions(picker)]
+
+
+def _confirm_clear() -> dict[str, Any]:
+    return {
+        "title": _plain("Forget this conversation?"),
+        "text": _plain("Its messages are deleted for everybody. Its files stay."),
+        "confirm": _plain("Forget it"),
+        "deny": _plain("Keep it"),
+        "style": "danger",
+    }
+
+
+def home_view(answer: CommandAnswer) -> dict[str, Any]:
+    """Return the app's Home tab."""
+    rows = _choice_rows(answer.choices, place="")
+    return {"type": "home", "blocks": [*_sections(answer.text, max_blocks=MAX_SECTIONS), *rows]}
+
+
+def shortcut_view(*, history: CommandAnswer, tools: CommandAnswer) -> dict[str, Any]:
+    """Return the modal of the message shortcut, with buttons for what else can be done to the conversation."""
+    clear = {
+        **_button("Clear", action_id="tb:run:clear", value="clear"),
+        "style": "danger",
+        "confirm": _confirm_clear(),
+    }
+    blocks: Blocks = [
+        _actions(
+            _button("Stop", action_id="tb:run:stop", value="stop"),
+            clear,
+            _button("Usage", action_id="tb:run:usage", value="usage"),
+        ),
+        _header("History"),
+        *_sections(history.text, max_blocks=MAX_SECTIONS // 2),
+        _header("Tools"),
+        *_sections(tools.text, max_blocks=MAX_SECTIONS // 2),
+    ]
+    return _modal("Tools and history", blocks)
+
+
+def _sections(markdown: str, *, max_blocks: int) -> Blocks:
+    """Return Markdown as mrkdwn, the only one of the two that views take."""
+    parts = split_markdown(to_mrkdwn(markdown), max_chars=TEXT_CHARS) or ["(nothing)"]
+    if len(parts) > max_blocks:
+        parts = [*parts[: max_blocks - 1], "The rest does not fit here; the command of the same name shows all of it."]
+    return [_section(part) for part in parts if part.strip()] or [_section("(nothing)")]
+
+
+# --- mrkdwn ----------------------------------------------------------------------------------------------------
+
+_MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
+_EMPHASIS = {"strong": "*", "em": "_", "s": "~"}
+
+
+def to_mrkdwn(markdown: str) -> str:
+    """Return Markdown in Slack's own markup: https://docs.slack.dev/messaging/formatting-message-text"""
+    root = SyntaxTreeNode(_MARKDOWN.parse(markdown))
+    return _mrkdwn_blocks(root.children, source=markdown.split("\n"))
+
+
+def _mrkdwn_blocks(nodes: Iterable[SyntaxTreeNode], *, source: Sequence[str], between: str = "\n\n") -> str:
+    return between.join(filter(None, (_mrkdwn_block(node, source=source) for node in nodes)))
+
+
+def _mrkdwn_block(node: SyntaxTreeNode, *, source: Sequence[str]) -> str:
+    match node.type:
+        case "paragraph":
+            return _mrkdwn_inline(node.children)
+        case "heading":
+            text = _mrkdwn_inline(node.children, is_bold=True)
+            return f"*{text}*" if text.strip() else ""
+        case "bullet_list" | "ordered_list":
+            return _mrkdwn_list(node, source=source)
+        case "blockquote":
+            return _prefixed(_mrkdwn_blocks(node.children, source=source), first="> ", others="> ")
+        case "fence" | "code_block":
+            return _mrkdwn_code(node.content)
+        case "table":
+            first, last = node.map or (0, 0)
+            return _mrkdwn_code("\n".join(source[first:last]))
+        case "hr":
+            return "———"
+        case _:
+            return _escaped(node.content)
+
+
+def _mrkdwn_list(node: SyntaxTreeNode, *, source: Sequence[str]) -> str:
+    start = int(node.attrs.get("start", 1))
+    is_numbered = node.type == "ordered_list"
+    items: list[str] = []
+    for number, item in enumerate(node.children, start=start):
+        first = f"{number}. " if is_numbered else "• "
+        items.append(_prefixed(_mrkdwn_blocks(item.children, source=source, between="\n"), first=first, others="    "))
+    return "\n".join(items)
+
+
+def _prefixed(text: str, *, first: str, others: str) -> str:
+    return first + text.replace("\n", f"\n{others}")
+
+
+def _mrkdwn_code(content: str) -> str:
+    shown = _escaped(content.rstrip("\n")).replace("```", f"`{_WORD_JOINER}`{_WORD_JOINER}`")
+    return f"```\n{shown}\n```"
+
+
+def _mrkdwn_inline(nodes: Iterable[SyntaxTreeNode], *, is_bold: bool = False) -> str:
+    return "".join(_mrkdwn_span(node, is_bold=is_bold) for node in nodes)
+
+
+def _mrkdwn_span(node: SyntaxTreeNode, *, is_bold: bool) -> str:
+    match node.type:
+        case "text":
+            return _escaped(_unformatted(node.content))
+        case "softbreak" | "hardbreak":
+            return "\n"
+        case "code_inline":
+            code = node.content.replace("`", _GRAVE)
+            return f"`{_escaped(code)}`" if code.strip() else ""
+        case "strong" | "em" | "s":
+            sign = "" if is_bold and node.type == "strong" else _EMPHASIS[node.type]
+            return f"{sign}{_mrkdwn_inline(node.children, is_bold=is_bold or node.type == 'strong')}{sign}"
+        case "link":
+            return _mrkdwn_link(node, is_bold=is_bold)
+        case "image":
+            return _escaped(_unformatted(node.content))
+        case _:
+            return _mrkdwn_inline(node.children, is_bold=is_bold)
+
+
+def _mrkdwn_link(node: SyntaxTreeNode, *, is_bold: bool) -> str:
+    url = str(node.attrs.get("href", ""))
+    text = _mrkdwn_inline(node.children, is_bold=is_bold)
+    if not re.match(r"(?:https?://|mailto:)", url):
+        return text
+    safe = _escaped(url.replace("|", "%7C").replace("<", "%3C").replace(">", "%3E"))
+    return f"<{safe}|{text.replace('|', '¦').replace(chr(10), ' ') or safe}>"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _fitting(text: str, max_chars: int) -> str:
+    """Return as much of the text as fits once it is escaped, escaped."""
+    escaped = _escaped(text[:max_chars])
+    if len(escaped) <= max_chars and len(text) <= max_chars:
+        return escaped
+    return re.sub(r"&[a-z]*$", "", escaped[: max_chars - 1]).rstrip() + ELLIPSIS
+
+
+def _unformatted(text: str) -> str:
+    """Return the text with look-alikes for the signs of format, for which mrkdwn has no escape."""
+    text = text.replace("*", _ASTERISK).replace("`", _GRAVE)
+    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", _LOW_LINE, text)
+    return re.sub(r"(?<!\w)~(?=\S)|(?<=\S)~(?!\w)", _TILDE, text)
+
+
+def _flat(text: str) -> str:
+    """Return untrusted text on one line, without anything that is not seen."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+def _name(text: str) -> str:
+    return _fitting(_unformatted(cut(_flat(text), NAME_CHARS)), NAME_CHARS)
+
+
+# --- the pieces of Block Kit -----------------------------------------------------------------------------------
+
+
+def _plain(text: str) -> dict[str, Any]:
+    return {"type": "plain_text", "text": text}
+
+
+def _mrkdwn(text: str) -> dict[str, Any]:
+    return {"type": "mrkdwn", "text": text, "verbatim": True}  # verbatim: nothing becomes a link or a mention by itself
+
+
+def _section(text: str) -> dict[str, Any]:
+    return {"type": "section", "text": _mrkdwn(text)}
+
+
+def _context(text: str) -> dict[str, Any]:
+    return {"type": "context", "elements": [_mrkdwn(text)]}
+
+
+def _header(text: str) -> dict[str, Any]:
+    return {"type": "header", "text": _plain(text)}
+
+
+def _actions(*elements: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "actions", "elements": list(elements)}
+
+
+def _button(text: str, *, action_id: str, value: str) -> dict[str, Any]:
+    shown = cut(_flat(text), BUTTON_CHARS) or "(no title)"
+    return {"type": "button", "action_id": action_id, "text": _plain(shown), "value": value}
+
+
+def _label(text: str) -> dict[str, Any]:
+    return {"type": "rich_text_section", "elements": [{"type": "text", "text": text, "style": {"bold": True}}]}
+
+
+def _preformatted(text: str) -> dict[str, Any]:
+    return {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": text}]}
+
+
+def _modal(title: str, blocks: Blocks) -> dict[str, Any]:
+    return {"type": "modal", "title": _plain(title), "close": _plain("Close"), "blocks": blocks}
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,344 @@
+"""The connection to Slack: two Socket Mode connections that are watched, or an HTTP endpoint; Bolt behind both."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+import aiohttp
+import structlog
+from aiohttp import web as http
+from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
+from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_bolt.app.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.authorization.async_authorize import AsyncAuthorize
+from slack_bolt.context.async_context import AsyncBoltContext
+from slack_bolt.oauth.async_oauth_settings import AsyncOAuthSettings
+from slack_bolt.response import BoltResponse
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.socket_mode.aiohttp import SocketModeClient
+
+from adapters.slack.errors import TOKEN_CODES
+from adapters.slack.identities import Identities
+from adapters.slack.installs import Installations, InstalledTokens, NoteStates
+from adapters.slack.manifest import BOT_SCOPES
+from adapters.slack.web import Web
+from bot.errors import AdapterError
+
+log = structlog.stdlib.get_logger(__name__)
+
+CONNECTIONS = 2  # an app may have ten; one is always there while Slack renews the other
+MAX_BACK_OFF_S = 60.0
+DRAIN_S = 5.0
+EVENTS_PATH = "/slack/events"
+
+Body = Mapping[str, Any]
+Handle = Callable[[Body, str], Awaitable[None]]  # (body, the bot's user id); once it returns, Slack is told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """How the sockets are watched; seconds."""
+
+    ping_interval_s: float = 10.0
+    look_s: float = 1.0
+    connect_s: float = 20.0
+    stuck_s: float = 3.0  # without a connection for so long, the next try gets a new address
+    # A socket that has been down for so long is given up with its client, whatever that is trying.
+    dead_s: float = 30.0
+    back_off_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OAuth:
+    """What several workspaces need to install the app by themselves."""
+
+    client_id: str
+    client_secret: str
+    installations: Installations
+    tokens: InstalledTokens
+    states: NoteStates
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doors:
+    """Where deliveries come in; without an app token they come over HTTP."""
+
+    app_token: str = ""
+    signing_secret: str = ""
+    host: str = "127.0.0.1"
+    port: int = 8080
+
+
+class Session:
+    """Receives deliveries until it is cancelled; `handle` has stored what must not be lost when it returns."""
+
+    def __init__(
+        self,
+        doors: Doors,
+        *,
+        web: Web,
+        identities: Identities,
+        handle: Handle,
+        oauth: OAuth | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        self._doors = doors
+        self._web = web
+        self._identities = identities
+        self._handle = handle
+        self._oauth = oauth
+        self._watch = watch or Watch()
+        self._app = self._make_app()
+        self._live: set[SocketModeClient] = set()
+        self._handling = 0
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+        self._is_closing = False
+        self.opened = asyncio.Event()  # deliveries can come in
+        self.port = 0  # of the HTTP endpoint, once it is open
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether deliveries can come in now."""
+        return bool(self._live) if self._doors.app_token else self.opened.is_set()
+
+    async def run(self) -> None:
+        """Receive deliveries; reconnects by itself.
+
+        Raises:
+            AdapterError: Slack does not accept the app token, or the HTTP port cannot be had.
+        """
+        needs_http = not self._doors.app_token or self._oauth is not None
+        try:
+            async with asyncio.TaskGroup() as group:
+                if needs_http:
+                    group.create_task(self._serve_http(), name="slack:http")
+                if self._doors.app_token:
+                    for number in range(CONNECTIONS):
+                        group.create_task(self._keep_connected(number), name=f"slack:socket-{number}")
+        except* AdapterError as failures:
+            raise failures.exceptions[0] from None
+
+    # --- Bolt ---
+
+    def _make_app(self) -> AsyncApp:
+        quiet = logging.getLogger(f"{__name__}.bolt")
+        quiet.setLevel(logging.WARNING)  # below that it tells what people wrote
+        oauth = self._oauth
+        app = AsyncApp(
+            name="toolbridge",
+            logger=quiet,
+            client=self._web.client,
+            signing_secret=self._doors.signing_secret,
+            request_verification_enabled=bool(self._doors.signing_secret),
+            process_before_response=True,  # what is acknowledged has been handled
+            authorize=_Authorize(self._web, self._identities, oauth.tokens if oauth else None),
+            installation_store=oauth.installations if oauth else None,
+            oauth_settings=AsyncOAuthSettings(
+                client_id=oauth.client_id,
+                client_secret=oauth.client_secret,
+                scopes=list(BOT_SCOPES),
+                installation_store=oauth.installations,
+                state_store=oauth.states,
+                logger=quiet,
+            )
+            if oauth
+            else None,
+        )
+        app.middleware(self._receive)  # pyright: ignore[reportUnknownMemberType]  (Bolt's own is not typed)
+        if oauth:
+            app.enable_token_revocation_listeners()
+        return app
+
+    async def _receive(
+        self, body: dict[str, Any], context: AsyncBoltContext, next_: Callable[[], Awaitable[object]]
+    ) -> BoltResponse | None:
+        if self._is_closing:
+            return BoltResponse(status=503)  # not acknowledged: Slack delivers it to another connection, or later
+        self._handling += 1
+        self._is_idle.clear()
+        try:
+            await self._handle(body, context.bot_user_id or "")
+        finally:
+            self._handling -= 1
+            if not self._handling:
+                self._is_idle.set()
+        event: Mapping[str, Any] = body.get("event") or {}
+        if self._oauth and event.get("type") in ("tokens_revoked", "app_uninstalled"):
+            self._identities.forget(str(body.get("team_id", "")))
+            await next_()
+            return None
+        return BoltResponse(status=200, body="")
+
+    async def _drain(self) -> None:
+        """Let what is being handled end and be acknowledged; take nothing new."""
+        self._is_closing = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await self._is_idle.wait()
+                await asyncio.sleep(0)  # the acknowledgement is sent right after
+
+    # --- Socket Mode ---
+
+    async def _keep_connected(self, number: int) -> None:
+        failures = 0
+        while True:
+            try:
+                async with self._client() as client:
+                    async with asyncio.timeout(self._watch.connect_s):
+                        client.wss_uri = await client.issue_new_wss_url()
+                    if await self._stay_connected(client):
+                        failures = 0
+                log.warning("slack_socket_given_up", connection=number)
+            except SlackApiError as error:
+                code = _code(error)
+                if code in TOKEN_CODES or code == "missing_scope":
+                    raise AdapterError(
+                        f"Slack does not accept SLACK_APP_TOKEN ({code}). Make an app-level token with the scope "
+                        f"connections:write in the app's settings, and restart.",
+                        is_permanent=True,
+                    ) from None
+                log.warning("slack_connect_failed", connection=number, code=code)
+            except (aiohttp.ClientError, SlackClientError, OSError) as error:  # TimeoutError is one
+                log.warning("slack_connect_failed", connection=number, error=type(error).__name__)
+            failures += 1
+            await asyncio.sleep(min(self._watch.back_off_s * 2 ** min(failures - 1, 10), MAX_BACK_OFF_S))
+
+    @asynccontextmanager
+    async def _client(self) -> AsyncGenerator[SocketModeClient]:
+        handler = AsyncSocketModeHandler(
+            self._app, app_token=self._doors.app_token, ping_interval=self._watch.ping_interval_s
+        )
+        client: SocketModeClient = handler.client
+        try:
+            yield client
+        finally:
+            self._live.discard(client)
+            if _is_cancelled():
+                await self._drain()
+            await client.close()
+
+    async def _stay_connected(self, client: SocketModeClient) -> bool:
+        """Return when the client has been without a connection for too long; tell whether it ever had one."""
+        async with asyncio.TaskGroup() as group:
+            connecting = group.create_task(client.connect())  # tries until it is cancelled
+            try:
+                return await self._look_after(client)
+            finally:
+                connecting.cancel()
+
+    async def _look_after(self, client: SocketModeClient) -> bool:
+        loop = asyncio.get_running_loop()
+        last_seen, was_connected = loop.time(), False
+        while loop.time() - last_seen < self._watch.dead_s:
+            if await client.is_connected():
+                if client not in self._live:
+                    log.info("slack_connected", connections=len(self._live) + 1)
+                last_seen, was_connected = loop.time(), True
+                self._live.add(client)
+                self.opened.set()
+            else:
+                self._live.discard(client)
+                if loop.time() - last_seen > self._watch.stuck_s:
+                    # A handshake that failed is tried again at the same address for ever, which is good for one use.
+                    client.wss_uri = None
+            await asyncio.sleep(self._watch.look_s)
+        return was_connected
+
+    # --- HTTP ---
+
+    async def _serve_http(self) -> None:
+        application = http.Application(client_max_size=4 * 1024 * 1024)
+        application.router.add_post(EVENTS_PATH, self._on_request)
+        if (flow := self._app.oauth_flow) is not None:
+            application.router.add_get("/slack/install", self._on_install)
+            application.router.add_get("/slack/oauth_redirect", self._on_redirect)
+            log.info("slack_install_page", path=flow.install_path)
+        runner = http.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=DRAIN_S)
+        await runner.setup()
+        try:
+            site = http.TCPSite(runner, self._doors.host, self._doors.port)
+            try:
+                await site.start()
+            except OSError as error:
+                raise AdapterError(
+                    f"Slack's HTTP endpoint cannot listen on {self._doors.host}:{self._doors.port} "
+                    f"({error.strerror}). Set HTTP_HOST and HTTP_PORT to an address that is free.",
+                    is_permanent=True,
+                ) from None
+            self.port = runner.addresses[0][1]
+            log.info("slack_http_open", port=self.port, path=EVENTS_PATH)
+            if not self._doors.app_token:
+                self.opened.set()
+            await asyncio.Event().wait()
+        finally:
+            await self._drain()
+            await runner.cleanup()
+
+    async def _on_request(self, request: http.Request) -> http.Response:
+        bolt_request = await to_bolt_request(request)
+        if request.content_type == "application/x-www-form-urlencoded":
+            form = dict(parse_qsl(bolt_request.raw_body, keep_blank_values=True))
+            if "payload" not in form:
+                # Bolt takes any form in which the word "payload" occurs for an interaction, and finds none in it.
+                bolt_request.body = form
+        return await to_aiohttp_response(await self._app.async_dispatch(bolt_request))
+
+    async def _on_install(self, request: http.Request) -> http.Response:
+        flow = self._app.oauth_flow
+        assert flow is not None
+        return await to_aiohttp_response(await flow.handle_installation(await to_bolt_request(request)))
+
+    async def _on_redirect(self, request: http.Request) -> http.Response:
+        flow = self._app.oauth_flow
+        assert flow is not None
+        return await to_aiohttp_response(await flow.handle_callback(await to_bolt_request(request)))
+
+
+class _Authorize(AsyncAuthorize):
+    """Says to Bolt who the bot is. What cannot be told raises: Bolt then answers 500, and Slack delivers again."""
+
+    def __init__(self, web: Web, identities: Identities, tokens: InstalledTokens | None) -> None:
+        self._web = web
+        self._identities = identities
+        self._tokens = tokens
+
+    async def __call__(
+        self,
+        *,
+        context: AsyncBoltContext,
+        enterprise_id: str | None,
+        team_id: str | None,
+        user_id: str | None,
+        actor_enterprise_id: str | None = None,
+        actor_team_id: str | None = None,
+        actor_user_id: str | None = None,
+    ) -> AuthorizeResult:
+        team = team_id or ""
+        if self._tokens is not None and team:
+            await self._tokens.remember(team, enterprise_id)
+        identity = await self._identities.of(team)
+        return AuthorizeResult(
+            enterprise_id=enterprise_id,
+            team_id=team_id,
+            bot_user_id=identity.user,
+            bot_id=identity.bot,
+            bot_token=await self._web.tokens.bot_token(team),
+        )
+
+
+def _code(error: SlackApiError) -> str:
+    response: Any = error.response
+    return str(response.get("error", ""))
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,0 +1,156 @@
+"""The trace of a turn: which tools ran, in one reply that is edited, or in one reply for each call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from adapters.slack.errors import SlackRefusedError
+from adapters.slack.own import OwnMessage, Place, Slack, trace_mark
+from adapters.slack.render import call_blocks, trace_blocks
+from bot.errors import AdapterError, RateLimitError
+from bot.ports import TraceLine
+
+TraceLevel = Literal["summary", "full", "off"]
+WAIT_S = 3.0  # a trace that cannot be shown by then is shown in its next state
+Search = Callable[[], Awaitable[Sequence[OwnMessage]]]
+
+
+class TraceWriter(Protocol):
+    """Shows the tool calls of one turn."""
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a part of it stands in the thread."""
+        ...
+
+    def is_up_to_date(self, lines: Sequence[TraceLine]) -> bool:
+        """Tell whether just this is shown."""
+        ...
+
+    def adopt(self, own: Sequence[OwnMessage]) -> None:
+        """Take over what a process before this one has posted."""
+        ...
+
+    async def write(self, lines: Sequence[TraceLine]) -> None:
+        """Show the calls as they are now. Raises AdapterError."""
+        ...
+
+
+def open_trace(level: TraceLevel, *, slack: Slack, place: Place, turn_id: int, search: Search) -> TraceWriter:
+    """Return the writer for a level of detail."""
+    if level == "off":
+        return _NoTrace()
+    thread = _Thread(slack=slack, place=place, turn_id=turn_id, search=search)
+    return _Summary(thread) if level == "summary" else _EachCall(thread)
+
+
+class _NoTrace:
+    is_begun = True
+
+    def is_up_to_date(self, lines: Sequence[TraceLine]) -> bool:
+        return True
+
+    def adopt(self, own: Sequence[OwnMessage]) -> None:
+        pass
+
+    async def write(self, lines: Sequence[TraceLine]) -> None:
+        pass
+
+
+@dataclass(slots=True, kw_only=True)
+class _Thread:
+    """The trace's messages in the thread, by number: 0 for the summary, the calls from 1 on."""
+
+    slack: Slack
+    place: Place
+    turn_id: int
+    search: Search
+    messages: dict[int, str] = field(default_factory=dict[int, str])
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _is_unsure: bool = False
+
+    def adopt(self, own: Sequence[OwnMessage]) -> None:
+        for message in own:
+            if message.kind == "trace" and message.turn == self.turn_id:
+                self.messages.setdefault(message.number, message.ts)
+
+    async def place_message(self, number: int, blocks: list[dict[str, Any]], text: str) -> None:
+        if self._is_unsure:
+            self.adopt(await self.search())
+            self._is_unsure = False
+        details: dict[str, Any] = {
+            "blocks": blocks,
+            "text": text,
+            "metadata": trace_mark(self.turn_id, number),
+            "wait_s": WAIT_S,
+        }
+        call = self.slack.call
+        if (ts := self.messages.get(number)) is not None:
+            await call(
+                "chat.update", team=self.place.team, may_repeat=True, channel=self.place.channel, ts=ts, **details
+            )
+            return
+        try:
+            answer = await call(
+                "chat.postMessage",
+                team=self.place.team,
+                limit_key=self.place.channel,
+                channel=self.place.channel,
+                thread_ts=self.place.thread,
+                unfurl_links=False,
+                unfurl_media=False,
+                **details,
+            )
+        except (RateLimitError, SlackRefusedError):
+            raise
+        except AdapterError:
+            self._is_unsure = True
+            raise
+        self.messages[number] = str(answer["ts"])
+
+
+class _Summary:
+    def __init__(self, thread: _Thread) -> None:
+        self._thread = thread
+        self._shown: tuple[TraceLine, ...] = ()
+        self.adopt = thread.adopt
+
+    @property
+    def is_begun(self) -> bool:
+        return bool(self._thread.messages)
+
+    def is_up_to_date(self, lines: Sequence[TraceLine]) -> bool:
+        return tuple(lines) == self._shown
+
+    async def write(self, lines: Sequence[TraceLine]) -> None:
+        async with self._thread.lock:
+            if self.is_up_to_date(lines):
+                return
+            blocks, text = trace_blocks(lines, turn_id=self._thread.turn_id)
+            await self._thread.place_message(0, blocks, text)
+            self._shown = tuple(lines)
+
+
+class _EachCall:
+    def __init__(self, thread: _Thread) -> None:
+        self._thread = thread
+        self._shown: dict[int, TraceLine] = {}
+        self.adopt = thread.adopt
+
+    @property
+    def is_begun(self) -> bool:
+        return bool(self._thread.messages)
+
+    def is_up_to_date(self, lines: Sequence[TraceLine]) -> bool:
+        return all(self._shown.get(number) == line for number, line in enumerate(lines, start=1))
+
+    async def write(self, lines: Sequence[TraceLine]) -> None:
+        async with self._thread.lock:
+            for number, line in enumerate(lines, start=1):
+                if self._shown.get(number) != line:
+                    blocks, text = call_blocks(line, turn_id=self._thread.turn_id, number=number)
+                    await self._thread.place_message(number, blocks, text)
+                    self._shown[number] = line

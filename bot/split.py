@@ -1,0 +1,297 @@
+"""Cuts an answer into the posts of a platform: where a reader would, and never differently when more text arrives."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+ELLIPSIS = "…"
+MAX_FENCE_INDENT = 3  # further in, CommonMark takes an opening fence outside a list for an indented code block
+
+_FENCE = re.compile(r"([ \t]*(?:>[ \t]*)*)((`{3,})(?=[^`]*$)|~{3,})(.*)")
+_LIST_MARK = re.compile(r"([ \t]*)((?:[-*+]|\d{1,9}[.)])[ \t]+)(?=```|~~~)")
+_BLANKS = re.compile(r"\s*")
+_SENTENCE_END = re.compile("[.!?…][\"')\\]]?(?=\\s)|[\u3002\uff01\uff1f]")  # the last three: full-width . ! ?
+_TABLE_RULE = " \t\r|:-"  # the characters of the row between a table's header and its other rows
+_JOINERS = re.compile("[\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fence:
+    """A code block that is open; cut, it is closed with `closing` and opened again with `opening`."""
+
+    marker: str
+    quote: str  # what stands before the marker: white space, signs of a quotation
+    opening: str
+    closing: str
+    indent: int = 0  # of a block within a list, which is lost when it is opened again outside of it
+
+    def ends_with(self, line: str) -> bool:
+        """Tell whether the line closes the block."""
+        stripped = line.strip()
+        if ">" in self.quote:
+            stripped = stripped.lstrip("> \t")
+        return len(stripped) >= len(self.marker) and not stripped.strip(self.marker[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """A table whose rows have begun or follow; cut, its next part begins with `opening`: header and rule."""
+
+    opening: str
+    rows: int = 0  # so far, without header and rule
+    closing: str = ""
+
+
+_Block = _Fence | _Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LineEnd:
+    """A place between two lines: `at` is where the next one begins, `block` is what goes on across it."""
+
+    at: int
+    block: _Block | None
+    is_blank: bool = False  # a blank line stands before it or after it
+    may_cut: bool = True  # False: between an opening fence, or a table's header, and what belongs to it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cut:
+    end: int  # of the part, in the window
+    block: _Block | None
+    is_in_line: bool = False
+
+
+def cut(text: str, max_chars: int) -> str:
+    """Return the text on one line of at most `max_chars` characters, with an ellipsis where something is left out."""
+    line = " ".join(text[: 4 * max_chars + 4].split())
+    if len(line) <= max_chars and len(text) <= 4 * max_chars + 4:
+        return line
+    end = _grapheme_start(line, min(max_chars - 1, len(line)), lowest=0)
+    return f"{line[:end].rstrip()}{ELLIPSIS}" if max_chars > 0 else ""
+
+
+def split_markdown(text: str, *, max_chars: int) -> list[str]:
+    """Cut the text into parts of at most `max_chars` characters (code points); only the empty text has no parts.
+
+    Where a part ends depends on what precedes and on the first `max_chars + 1` characters of what is left, so all parts
+    but the last stay as they are when text is added. A part ends at a blank line, else at a line's end, else at a
+    sentence's end or a space, as long as that leaves it half full; code blocks and tables are kept whole where this
+    lets them. One that is cut is closed and opened again in the next part (a table: its header is repeated).
+    White space at a cut may be dropped. Takes time in proportion to the text.
+    """
+    if len(text) <= max_chars:
+        return [text] if text else []
+    parts: list[str] = []
+    at, block = _begin(text, 0, None, max_chars=max_chars)
+    while at < len(text):
+        opening = block.opening if block else ""
+        indent = block.indent if isinstance(block, _Fence) else 0
+        room = max_chars - len(opening)
+        if len(text) - at <= room:
+            parts.append(opening + _without_indent(text[at:], indent))
+            break
+        chosen = _choose_cut(text[at : at + room + 1], _reopened(block), max_chars=max_chars)
+        body = _body(text[at : at + chosen.end], chosen)
+        parts.append(opening + _without_indent(body, indent) + (chosen.block.closing if chosen.block else ""))
+        at, block = _begin(text, at + chosen.end, chosen.block, max_chars=max_chars, is_in_line=chosen.is_in_line)
+    return parts or [text[:max_chars]]
+
+
+def _begin(
+    text: str, at: int, block: _Block | None, *, max_chars: int, is_in_line: bool = False
+) -> tuple[int, _Block | None]:
+    """Return where the next part begins and what is open there; blank lines at its beginning are left out."""
+    line, newline, _ = text[at : at + max_chars].partition("\n")
+    is_whole = bool(newline) or at + len(line) == len(text)
+    match block:
+        case _Fence() if is_whole and not is_in_line and block.closing and block.ends_with(line):
+            at, block = at + len(line) + 1, None  # the part before has its closing fence already
+        case _Table() if "|" not in line:
+            block = None
+        case _:
+            pass
+    found = _BLANKS.match(text, at)
+    first = found.end() if found else at
+    if first - at >= max_chars // 4 or first == len(text):
+        return first, block
+    if block is not None:
+        return at, block
+    return (first if is_in_line else text.rfind("\n", at, first) + 1 or at), None
+
+
+def _reopened(block: _Block | None) -> _Block | None:
+    """Return the block as it is in a part that begins with it."""
+    if isinstance(block, _Fence) and block.indent:
+        return replace(block, quote="", closing=f"\n{block.marker}" if block.closing else "")
+    return block
+
+
+def _without_indent(body: str, indent: int) -> str:
+    return re.sub(rf"(?m)^[ \t]{{1,{indent}}}", "", body) if indent else body
+
+
+def _body(text: str, chosen: _Cut) -> str:
+    if isinstance(chosen.block, _Fence):
+        return text if chosen.is_in_line else text[:-1]  # blank lines belong to the code
+    return text.rstrip()
+
+
+# --- where to cut ----------------------------------------------------------------------------------------------
+
+
+def _choose_cut(window: str, block: _Block | None, *, max_chars: int) -> _Cut:
+    """Return the best cut of a window that is one character longer than a part may be."""
+    room = len(window) - 1
+    lowest = max(1, room // 2)
+    best: dict[int, _LineEnd] = {}
+    last_block = block
+    for end in _line_ends(window, block, max_chars=max_chars):
+        last_block = end.block
+        if end.may_cut and lowest <= end.at and _fits(end, room):
+            best[_rank(end)] = end
+    if best:
+        found = best[min(best)]
+        return _Cut(end=found.at, block=found.block)
+    return _cut_line(window, last_block, lowest=lowest)
+
+
+def _fits(end: _LineEnd, room: int) -> bool:
+    return end.at - 1 + (len(end.block.closing) if end.block else 0) <= room
+
+
+def _rank(end: _LineEnd) -> int:
+    if end.block is not None:
+        return 2
+    return 0 if end.is_blank else 1
+
+
+def _cut_line(window: str, block: _Block | None, *, lowest: int) -> _Cut:
+    """Return a cut within the last line of the window, which is longer than half a part."""
+    inner = block if isinstance(block, _Fence) else None  # a row that was cut is no row any more
+    highest = max(lowest, len(window) - 1 - (len(inner.closing) if inner else 0))
+    sentences = [found.end() for found in _SENTENCE_END.finditer(window, lowest - 1, highest + 1)]
+    spaces = max(window.rfind(space, lowest, highest + 1) for space in " \t\n")
+    fitting = [end for end in sentences if lowest <= end <= highest] if inner is None else []
+    if fitting:
+        end = fitting[-1]
+    elif spaces >= lowest:
+        end = spaces
+    else:
+        end = _grapheme_start(window, highest, lowest=lowest)
+    return _Cut(end=end, block=inner, is_in_line=True)
+
+
+def _grapheme_start(text: str, at: int, *, lowest: int) -> int:
+    """Return the nearest place at or before `at` that separates no base from its marks, no escape from its sign."""
+    for place in range(at, max(lowest, at - 32) - 1, -1):
+        if place <= 0 or place >= len(text) or not _belong_together(text, place):
+            return max(place, lowest)
+    return at
+
+
+def _belong_together(text: str, place: int) -> bool:
+    left, right = text[place - 1], text[place]
+    return (
+        left in "\\\u200d"
+        or unicodedata.category(right).startswith("M")
+        or _JOINERS.match(right) is not None
+        or ("\ud800" <= left <= "\udbff" and "\udc00" <= right <= "\udfff")
+        or (left == "\r" and right == "\n")
+        or (_is_half_flag(right) and _half_flags_before(text, place) % 2 == 1)
+    )
+
+
+def _half_flags_before(text: str, place: int) -> int:
+    first = place
+    while first > 0 and _is_half_flag(text[first - 1]):
+        first -= 1
+    return place - first
+
+
+def _is_half_flag(char: str) -> bool:
+    return "\U0001f1e6" <= char <= "\U0001f1ff"
+
+
+# --- what the lines are ----------------------------------------------------------------------------------------
+
+
+def _line_ends(window: str, block: _Block | None, *, max_chars: int) -> Iterator[_LineEnd]:
+    """Yield every line's end in the window. The last line may be incomplete: it is judged by what there is of it."""
+    lines = window.split("\n")
+    was_blank = False
+    may_cut = True
+    at = 0
+    for number, line in enumerate(lines):
+        is_whole = number + 1 < len(lines)
+        is_blank = not line.strip()
+        block = _before(line, block, is_whole=is_whole)
+        if number:
+            yield _LineEnd(at=at, block=block, is_blank=was_blank or (is_blank and is_whole), may_cut=may_cut)
+        following = lines[number + 1] if is_whole else None
+        block, may_cut = _after(line, block, following, max_chars=max_chars, is_last=number + 2 == len(lines))
+        was_blank = is_blank
+        at += len(line) + 1
+
+
+def _before(line: str, block: _Block | None, *, is_whole: bool) -> _Block | None:
+    """Return what goes on with this line; an incomplete row of a table may still get its `|`."""
+    if isinstance(block, _Table) and is_whole and "|" not in line:
+        return None
+    if isinstance(block, _Fence) and ">" in block.quote and is_whole and not line.lstrip().startswith(">"):
+        return None
+    return block
+
+
+def _after(
+    line: str, block: _Block | None, following: str | None, *, max_chars: int, is_last: bool
+) -> tuple[_Block | None, bool]:
+    """Return what is open after the line, and whether a part may end there."""
+    match block:
+        case _Fence():
+            return (None if block.ends_with(line) else block), True
+        case _Table():
+            rows = block.rows + 1
+            return replace(block, rows=rows), rows > 0
+        case None:
+            opened = _opened_fence(line, max_chars=max_chars)
+            if opened is None and following is not None and _is_header(line, following, is_whole=not is_last):
+                # The rule is counted as a row of its own when its turn comes.
+                return _Table(opening=_repeatable(f"{line}\n{following}\n", max_chars), rows=-1), False
+            return opened, opened is None
+
+
+def _opened_fence(line: str, *, max_chars: int) -> _Fence | None:
+    listed = _LIST_MARK.match(line)
+    if listed:
+        line = f"{listed[1]}{' ' * len(listed[2])}{line[listed.end() :]}"
+    found = _FENCE.match(line)
+    if found is None:
+        return None
+    quote, marker, info = found[1], found[2], found[4].strip()
+    indent = 0 if ">" in quote else len(quote)
+    kept = quote if indent <= MAX_FENCE_INDENT and listed is None else ""
+    closing = _repeatable(f"\n{quote}{marker}", max_chars)
+    opening = _repeatable(f"{kept}{marker}{info}\n", max_chars) or _repeatable(f"{marker}\n", max_chars)
+    return _Fence(
+        marker=marker,
+        quote=quote,
+        opening=opening if closing else "",
+        closing=closing if opening else "",
+        indent=0 if kept else indent,
+    )
+
+
+def _is_header(line: str, following: str, *, is_whole: bool) -> bool:
+    """Tell whether a table begins: the next line is its rule, or may become it where it is not whole yet."""
+    if "|" not in line or following.strip(_TABLE_RULE):
+        return False
+    return not is_whole or ("-" in following and "|" in following)
+
+
+def _repeatable(text: str, max_chars: int) -> str:
+    """Return the text if a part has room for repeating it: a quarter of the part."""
+    return text if len(text) <= max_chars // 4 else ""

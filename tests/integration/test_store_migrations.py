@@ -1,0 +1,125 @@
+"""Databases that older versions wrote, opened by this one."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from bot.events import ConversationKey, MessageReceived, Rating
+from bot.messages import Usage, UserMessage
+from bot.ports import Lease, Post, Store, author_key
+from bot.stores import codec
+from bot.stores.sqlite import open_store
+
+OLD_VERSION = 2
+HERE = ConversationKey(platform="console", space="local", channel="here")
+QUIET = ConversationKey(platform="console", space="local", channel="quiet")
+# As version 2 wrote it: without the fields that came later.
+EVENT = (
+    '{"conversation":{"platform":"console","space":"local","channel":"here","thread":""},"event_key":"KEY",'
+    '"author_id":"you","author_name":"you","text":"What about KEY?","sent_at":"2026-11-01T12:30:00Z",'
+    '"is_shared":false,"edited_at":null}'
+)
+POST = (
+    '{"key":"k.0","conversation":{"platform":"console","space":"local","channel":"here","thread":""},"turn_id":1,'
+    '"part":0,"text":"An answer.","in_reply_to":"old-1","attachments":[]}'
+)
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A database of the old schema: an ended turn, one that runs, one that waits behind it, one withdrawn."""
+    path = tmp_path / "old.db"
+    with sqlite3.connect(path) as db:
+        for script in sorted((resources.files("bot.stores") / "migrations").iterdir(), key=lambda entry: entry.name):
+            if int(script.name.partition("_")[0]) <= OLD_VERSION:
+                db.executescript(script.read_text(encoding="utf-8"))
+        db.execute(f"PRAGMA user_version = {OLD_VERSION}")
+        db.executemany("INSERT INTO conversation (id, key) VALUES (?, ?)", [(1, str(HERE)), (2, str(QUIET))])
+        db.executemany(
+            "INSERT INTO turn (event_key, conversation_id, event, state, worker, accepted_at, ended_at, is_first,"
+            " platform, input_tokens) VALUES (?, ?, ?, ?, 'gone', 1, ?, ?, 'console', 7)",
+            [
+                ("old-1", 1, EVENT.replace("KEY", "old-1"), "answered", 100.0, 0),
+                ("old-2", 1, EVENT.replace("KEY", "old-2"), "running", None, 1),
+                ("old-3", 1, EVENT.replace("KEY", "old-3"), "queued", None, 0),
+                ("old-4", 2, "", "withdrawn", 100.0, 0),
+            ],
+        )
+        body = codec.messages.dump_json(UserMessage(text="What about old-1?")).decode()
+        db.executemany(
+            "INSERT INTO message (conversation_id, turn_id, body, created_at) VALUES (1, 1, ?, ?)",
+            [(body, 50.0), (body, 60.5)],
+        )
+        db.execute("INSERT INTO outbox (turn_id, part, body, state) VALUES (1, 0, ?, 'posted')", (POST,))
+    return path
+
+
+async def test_open_turns_of_an_older_version_go_on_in_their_order(old: Path) -> None:
+    async with open_store(old) as store:
+        await store.heartbeat("us", lease_s=60)
+        assert (await store.accept(event("old-3"), worker="us", max_waiting=20)).turn_id == 3
+        (turn,) = await store.claim("us", serves=["console/"], limit=10)
+        assert turn.event == event("old-2") and not turn.has_waited
+        assert (await store.accept(event("new"), worker="us", max_waiting=20)).waits_behind == 2
+        await end(store, turn.lease)
+        (turn,) = await store.claim("us", serves=["console/"], limit=10)
+        assert turn.event == event("old-3") and turn.has_waited
+
+
+async def end(store: Store, lease: Lease) -> None:
+    post = Post(key="k", conversation=HERE, turn_id=lease.turn_id, part=0, text="An answer.")
+    await store.reply(lease, state="answered", messages=[], posts=[post], usage=Usage())
+    await store.mark_posted(lease, 0, reference="ref", ends_turn=True)
+
+
+async def test_posts_of_an_older_version_are_read(old: Path) -> None:
+    async with open_store(old) as store:
+        (item,) = await store.outbox(1)
+    assert (item.state, item.post.text, item.post.author_id, item.post.is_last) == ("posted", "An answer.", "", True)
+
+
+async def test_conversations_of_an_older_version_are_listed_with_their_times_and_titles(old: Path) -> None:
+    async with open_store(old) as store:
+        (listed,) = await store.conversations(limit=10)
+        (still_open,) = await store.open_conversations(prefix="console/local/here/")
+        assert await store.takes_part(HERE) and not await store.takes_part(QUIET)
+    assert listed == still_open
+    assert (listed.conversation, listed.message_count) == (HERE, 2)
+    assert listed.last_at == datetime.fromtimestamp(60.5, UTC)
+    assert listed.title == "What about old-3?"
+
+
+async def test_usage_of_an_older_version_counts_for_all_and_who_asks_is_known_from_now_on(old: Path) -> None:
+    async with open_store(old) as store:
+        await store.accept(event("new"), worker="us", max_waiting=20)
+        assert (await store.usage()).turns == 5
+        assert (await store.usage(author=author_key(HERE, "you"))).turns == 1
+
+
+async def test_a_later_rating_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    async with open_store(path, now=lambda: 1_000.0) as store:
+        await store.accept(event("q"), worker="us", max_waiting=20)
+        ratings_given: list[tuple[str, Rating]] = [("ann", "good"), ("bo", "good"), ("ann", "bad")]
+        for author_id, rating in ratings_given:
+            await store.rate(1, author_id=author_id, rating=rating)
+        await store.clear(HERE)
+    with sqlite3.connect(path) as db:
+        ratings = db.execute("SELECT turn_id, author_id, rating, at FROM feedback ORDER BY author_id").fetchall()
+    assert ratings == [(1, "ann", "bad", 1_000.0), (1, "bo", "good", 1_000.0)]
+
+
+def event(key: str) -> MessageReceived:
+    return MessageReceived(
+        conversation=HERE,
+        event_key=key,
+        author_id="you",
+        author_name="you",
+        text=f"What about {key}?",
+        sent_at=datetime(2026, 11, 1, 12, 30, tzinfo=UTC),
+    )
