@@ -9,6 +9,7 @@ import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from adapters.slack.adapter import SlackOptions
+from adapters.slack.errors import error_code
 from adapters.slack.installs import OneToken
 from adapters.slack.manifest import BOT_SCOPES
 from adapters.slack.web import Web, open_client
@@ -50,7 +51,7 @@ async def _check_app_token(options: SlackOptions, session: aiohttp.ClientSession
         await client.apps_connections_open(app_token=options.app_token)
     except SlackApiError as error:
         return Found(
-            detail=f"SLACK_APP_TOKEN is not accepted ({_code(error)})",
+            detail=f"SLACK_APP_TOKEN is not accepted ({error_code(error)})",
             cure="Make an app-level token with the scope connections:write, and switch Socket Mode on.",
         )
     except (SlackClientError, aiohttp.ClientError, OSError) as error:
@@ -64,8 +65,3 @@ async def _missing_scopes(options: SlackOptions, session: aiohttp.ClientSession)
     response = await client.auth_test(token=options.bot_token)
     granted = str(response.headers.get("x-oauth-scopes", ""))
     return [scope for scope in BOT_SCOPES if scope not in granted.split(",")] if granted else []
-
-
-def _code(error: SlackApiError) -> str:
-    response: Any = error.response
-    return str(response.get("error", ""))

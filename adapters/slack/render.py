@@ -258,7 +258,7 @@ def command_blocks(answer: CommandAnswer, *, command: str, argument: str, page: 
 
     `page` counts from 0, one past the end is the last; `place` is the thread the command belongs to, or empty.
     """
-    pages = split_markdown(answer.text, max_chars=PAGE_CHARS) or ["(nothing)"]
+    pages = split_markdown(answer.text if answer.text.strip() else "(nothing)", max_chars=PAGE_CHARS)
     number = min(max(0, page), len(pages) - 1)
     blocks: Blocks = [{"type": "markdown", "text": neutralize(pages[number])}]
     if len(pages) > 1:

@@ -24,7 +24,7 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 
-from adapters.slack.errors import TOKEN_CODES
+from adapters.slack.errors import TOKEN_CODES, error_code
 from adapters.slack.identities import Identities
 from adapters.slack.installs import Installations, InstalledTokens, NoteStates
 from adapters.slack.manifest import BOT_SCOPES
@@ -198,7 +198,7 @@ class Session:
                         failures = 0
                 log.warning("slack_socket_given_up", connection=number)
             except SlackApiError as error:
-                code = _code(error)
+                code = error_code(error)
                 if code in TOKEN_CODES or code == "missing_scope":
                     raise AdapterError(
                         f"Slack does not accept SLACK_APP_TOKEN ({code}). Make an app-level token with the scope "
@@ -332,11 +332,6 @@ class _Authorize(AsyncAuthorize):
             bot_id=identity.bot,
             bot_token=await self._web.tokens.bot_token(team),
         )
-
-
-def _code(error: SlackApiError) -> str:
-    response: Any = error.response
-    return str(response.get("error", ""))
 
 
 def _is_cancelled() -> bool:

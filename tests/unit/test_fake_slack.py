@@ -809,3 +809,36 @@ async def test_each_team_has_its_own_bot_and_an_uninstalled_one_hears_no_more(
     await slack.say("C5", "U5", "anybody?", mention=True)
     kinds = [delivery.event["type"] for delivery in slack.held[2:]]
     assert kinds == ["tokens_revoked", "app_uninstalled"]
+
+
+async def test_bolt_takes_events_commands_and_clicks_by_http_as_well(slack: FakeSlack, client: AsyncWebClient) -> None:
+    app, got = bolt(client)
+    pressed: list[str] = []
+
+    async def tools(ack: Any) -> None:
+        await ack("two tools")
+
+    async def go(ack: Any, action: dict[str, Any]) -> None:
+        pressed.append(action["value"])
+        await ack()
+
+    app.command("/tools")(tools)
+    app.action("go")(go)
+    posted = await client.chat_postMessage(channel="C1", text="42", blocks=BUTTONS)
+    runner = web.AppRunner(app.web_app(path="/slack/events"))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        slack.mode = "http"
+        slack.events_url = f"http://127.0.0.1:{runner.addresses[0][1]}/slack/events"
+        await slack.say("C1", "U1", "hello", mention=True)
+        await slack.slash("C1", "U1", "/tools")
+        await slack.press("C1", str(posted["ts"]), "U1", "go")
+        await slack.settled()
+        forged = await slack.deliver_http(slack.events_url, {"type": "event_callback"}, signing_secret="another")
+        stale = await slack.deliver_http(slack.events_url, {"type": "event_callback"}, timestamp=int(time.time()) - 600)
+    finally:
+        await runner.cleanup()
+    assert sorted(body["event"]["type"] for body in got) == ["app_mention", "message"] and pressed == ["1"]
+    assert [message.shown for message in slack.ephemerals("U1")] == ["two tools"]
+    assert (forged[0], stale[0]) == (401, 401)

@@ -499,6 +499,7 @@ def test_a_conversation_is_picked_and_to_forget_it_is_confirmed() -> None:
 
 
 @given(answer=answers, argument=long_texts, page=st.integers(-1, 30), name=st.sampled_from(["tools", "clear"]))
+@example(answer=CommandAnswer(text="\n"), argument="", page=0, name="tools")
 @settings(deadline=None, max_examples=60)
 def test_any_answer_to_a_command_is_a_message_that_slack_takes(
     answer: CommandAnswer, argument: str, page: int, name: str
@@ -509,6 +510,7 @@ def test_any_answer_to_a_command_is_a_message_that_slack_takes(
 
 
 @given(answer=answers)
+@example(answer=CommandAnswer(text=" \n" * 4_000))
 @settings(deadline=None, max_examples=60)
 def test_any_home_tab_and_any_shortcut_is_a_view_that_slack_takes(answer: CommandAnswer) -> None:
     check_view(render.home_view(answer))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, settings
@@ -62,7 +63,7 @@ def code_and_cells(text: str) -> tuple[list[str], list[str]]:
     """The lines of code and the cells below the headers that a reader of the rendered text sees."""
     tokens = MarkdownIt("commonmark").enable("table").parse(text)
     code = [line for token in tokens if token.type == "fence" for line in token.content.split("\n") if line.strip()]
-    cells = [after.content for token, after in zip(tokens, tokens[1:], strict=False) if token.type == "td_open"]
+    cells = [after.content for token, after in pairwise(tokens) if token.type == "td_open"]
     return code, cells
 
 
