@@ -10,7 +10,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from adapters.console.adapter import ConsoleAdapter
+    from adapters.discord.adapter import DiscordOptions
     from adapters.slack.adapter import SlackOptions
     from bot.app import App
     from bot.doctor import Check
     from bot.events import Event
-    from bot.ports import Receipt
+    from bot.ports import Adapter, Receipt, Receive
     from bot.settings import Settings
 
 OK, FAILED, BAD_USAGE = 0, 1, 2
@@ -152,19 +153,77 @@ async def _run(arguments: argparse.Namespace) -> int:
             "No model is configured, and `toolbridge run` does not serve a team with the rehearsal model unless asked "
             "to. Set AZURE_OPENAI_* or OPENAI_* (see .env.example), or give --model rehearsal."
         )
-    if settings.discord_bot_token:
-        raise SettingsError("This version has no adapter for Discord yet. Unset DISCORD_BOT_TOKEN.")
-    slack = _slack_options(settings)
-    if slack is None:
+    slack, discord = _slack_options(settings), _discord_options(settings)
+    if slack is None and discord is None:
         raise SettingsError(
             "No chat platform is configured. Set SLACK_BOT_TOKEN and SLACK_APP_TOKEN for Slack (`toolbridge "
-            "slack-manifest` prints the app to make); `toolbridge chat` needs neither."
+            "slack-manifest` prints the app to make), or DISCORD_BOT_TOKEN for Discord (`toolbridge discord-invite` "
+            "prints the link); `toolbridge chat` needs neither."
         )
-    from adapters.slack.adapter import open_slack
     from bot.app import open_app
 
-    async with open_slack(slack) as adapter, open_app(settings, [adapter], drain_s=RUN_DRAIN_S) as app:
-        await adapter.run(app.receive)
+    async with AsyncExitStack() as stack:
+        adapters: list[Adapter] = []
+        if slack is not None:
+            from adapters.slack.adapter import open_slack
+
+            adapters.append(await stack.enter_async_context(open_slack(slack)))
+        if discord is not None:
+            from adapters.discord.adapter import open_discord
+
+            adapters.append(await stack.enter_async_context(open_discord(discord)))
+        app = await stack.enter_async_context(open_app(settings, adapters, drain_s=RUN_DRAIN_S))
+        await _serve(adapters, app.receive)
+    return OK
+
+
+async def _serve(adapters: Sequence[Adapter], receive: Receive) -> None:
+    """Let every adapter receive. One that cannot go on takes no other with it; the last one's error is raised."""
+    failures: list[BotError] = []
+
+    async def run(adapter: Adapter) -> None:
+        try:
+            await adapter.run(receive)
+        except BotError as error:
+            failures.append(error)
+            if len(failures) < len(adapters):
+                print(f"toolbridge: {adapter.name} is not served any more. {error}", file=sys.stderr)
+
+    async with asyncio.TaskGroup() as group:
+        for adapter in adapters:
+            group.create_task(run(adapter), name=f"run:{adapter.name}")
+    if failures:
+        raise failures[-1]
+
+
+def _discord_options(settings: Settings) -> DiscordOptions | None:
+    """Return how to reach Discord, None where it is not set up."""
+    if settings.discord_bot_token is None:
+        return None
+    from adapters.discord.adapter import DiscordOptions
+
+    return DiscordOptions(
+        bot_token=_secret(settings.discord_bot_token),
+        api_url=settings.discord_api_url,
+        gateway_url=settings.discord_gateway_url,
+        allow_dms=settings.discord_allow_dms,
+        message_content=settings.discord_message_content,
+        dev_guild=str(settings.discord_dev_guild or ""),
+        backfill_minutes=settings.discord_backfill_minutes,
+        trace=settings.trace,
+    )
+
+
+async def _discord_invite(arguments: argparse.Namespace) -> int:
+    from adapters.discord.invite import application_id_of, invite_url
+
+    settings = _settings(arguments)
+    if settings.discord_bot_token is None:
+        raise SettingsError(
+            "The invite link needs DISCORD_BOT_TOKEN: make a bot at https://discord.com/developers/applications and "
+            "set its token."
+        )
+    print(invite_url(application_id_of(_secret(settings.discord_bot_token))))
     return OK
 
 
@@ -229,7 +288,9 @@ async def _doctor(arguments: argparse.Namespace) -> int:
     from bot.doctor import examine
 
     checks: list[Check] = []
-    async for check in examine(lambda: _settings(arguments, logs_to_file=True), check_slack=_check_slack):
+    async for check in examine(
+        lambda: _settings(arguments, logs_to_file=True), platforms={"slack": _check_slack, "discord": _check_discord}
+    ):
         checks.append(check)
         if not arguments.json:
             cure = f" {check.cure}" if check.cure else ""
@@ -249,6 +310,18 @@ async def _check_slack(settings: Settings) -> Check:
 
     found = await check_up(options)
     return Check(part="slack", state="ok" if not found.cure else "failed", detail=found.detail, cure=found.cure)
+
+
+async def _check_discord(settings: Settings) -> Check:
+    from bot.doctor import Check
+
+    options = _discord_options(settings)
+    if options is None:
+        return Check(part="discord", state="off", detail="no token is set")
+    from adapters.discord.checkup import check_up
+
+    found = await check_up(options)
+    return Check(part="discord", state="ok" if not found.cure else "failed", detail=found.detail, cure=found.cure)
 
 
 async def _tools(arguments: argparse.Namespace) -> int:
@@ -318,6 +391,9 @@ def _parser() -> argparse.ArgumentParser:
     manifest = commands.add_parser("slack-manifest", help="print the Slack app to paste at api.slack.com/apps")
     manifest.add_argument("--url", default="", help="the bot's public address, for HTTP instead of Socket Mode")
     manifest.set_defaults(command=_slack_manifest)
+
+    invite = commands.add_parser("discord-invite", help="print the link that brings the bot into a Discord server")
+    invite.set_defaults(command=_discord_invite)
 
     tools = commands.add_parser("tools", help="list the tool servers and their tools")
     tools.add_argument("word", nargs="?", default="", help="only tools that contain this word")

@@ -13,6 +13,7 @@ from bot.messages import AssistantMessage, ToolMessage, ToolSpec, Usage, UserMes
 from bot.ports import (
     CommandAnswer,
     ConversationSummary,
+    Example,
     HistoryEntry,
     Pick,
     ServerStatus,
@@ -26,6 +27,7 @@ HISTORY_LINES = 20
 HISTORY_ROWS = 10 * HISTORY_LINES  # more than are shown: tool calls and results take rows, but no lines of their own
 LINE_CHARS = 160
 MAX_PICKS = 20  # conversations of a channel to choose from
+HOW_TO_INVOKE = "write `/` before the name"
 
 Stop = Callable[[ConversationKey], Awaitable[bool]]  # stops the running turn; False: nothing was running
 _Handler = Callable[[ConversationKey], Awaitable[CommandAnswer]]
@@ -48,6 +50,21 @@ COMMANDS: tuple[Command, ...] = (
     Command(name="usage", argument="", description="show turns and tokens used"),
     Command(name="help", argument="", description="show what I am and what I can do"),
 )
+_NAMES = frozenset(command.name for command in COMMANDS)
+
+
+def spoken_command(words: Sequence[str], *, is_addressed: bool) -> tuple[str, str] | None:
+    """Return the command, and its argument, that a message without a slash says; `words` are without the bot's mention.
+
+    `stop the server` is a question: only a command alone is one, or `tools WORD`. Without a mention, `stop` is the only
+    one: people who talk to each other say the other words too.
+    """
+    if not words or len(words) > 2:
+        return None
+    name = words[0].lower().removeprefix("/")
+    if name not in _NAMES or (len(words) == 2 and name != "tools") or not (is_addressed or name == "stop"):
+        return None
+    return name, "".join(words[1:])
 
 
 def nearest_command(name: str, *, among: Iterable[str]) -> str | None:
@@ -91,6 +108,8 @@ class Commands:
                 return await self._answer_usage(event)
             case "help":
                 return self._answer_help()
+            case "tool_names":
+                return await self._answer_tool_names(event.argument)
             case "home":
                 return await self._answer_home(event)
             case unknown:
@@ -122,6 +141,12 @@ class Commands:
         if event.name == "stop":
             return list(await self._store.open_conversations(prefix=prefix))[:MAX_PICKS]
         return list(await self._store.conversations(limit=MAX_PICKS, prefix=prefix))
+
+    async def _answer_tool_names(self, begun: str) -> CommandAnswer:
+        """Return the names that go on from what was typed, for platforms that complete it; not a command of its own."""
+        names = [tool.tool for tool in (await self._tools.offer()).tools]
+        wanted = sorted({name for name in names if begun.casefold() in name.casefold()})
+        return CommandAnswer(text="", choices=tuple(Example(title=name, text=name) for name in wanted))
 
     async def _answer_history(self, conversation: ConversationKey) -> CommandAnswer:
         lines = _history_lines(await self._store.transcript(conversation, limit=HISTORY_ROWS))[-HISTORY_LINES:]
@@ -164,7 +189,7 @@ class Commands:
         paragraphs = [
             self._introduction(),
             self._about,
-            f"**Commands** (write `/` before the name)\n\n{_command_list()}",
+            f"**Commands** ({HOW_TO_INVOKE})\n\n{_command_list()}",
             limits and f"**Limits**\n\n{limits}",
         ]
         return CommandAnswer(text="\n\n".join(paragraph for paragraph in paragraphs if paragraph))

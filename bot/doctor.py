@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,9 +32,12 @@ class Check:
 
 
 async def examine(
-    load_settings: Callable[[], Settings], *, check_slack: Callable[[Settings], Awaitable[Check]]
+    load_settings: Callable[[], Settings], *, platforms: Mapping[str, Callable[[Settings], Awaitable[Check]]]
 ) -> AsyncIterator[Check]:
-    """Yield the checks one by one, as they end; without valid settings the first is the last."""
+    """Yield the checks one by one, as they end; without valid settings the first is the last.
+
+    `platforms` are the checks of the chat platforms, by name.
+    """
     try:
         settings = load_settings()
         yield Check(part="settings", state="ok", detail=describe_model(settings))
@@ -45,11 +48,11 @@ async def examine(
     yield await _check_model(settings)
     for check in await _check_tools(settings):
         yield check
-    try:
-        yield await check_slack(settings)
-    except BotError as error:
-        yield _failed("slack", error)
-    yield _check_platform("discord", is_set=settings.discord_bot_token is not None)
+    for part, check_platform in platforms.items():
+        try:
+            yield await check_platform(settings)
+        except BotError as error:
+            yield _failed(part, error)
 
 
 async def _check_store(settings: Settings) -> Check:
@@ -103,17 +106,6 @@ def _check_server(status: ServerStatus) -> Check:
         detail=clean(f"{status.state}, {status.replica}: {status.detail}"),
         cure="Start that server, or correct its entry in mcp.json or MCP_SERVER_URL.",
     )
-
-
-def _check_platform(part: str, *, is_set: bool) -> Check:
-    if is_set:
-        return Check(
-            part=part,
-            state="failed",
-            detail="its token is set, but this version has no adapter for it",
-            cure="Unset it.",
-        )
-    return Check(part=part, state="off", detail="no token is set")
 
 
 def _failed(part: str, error: BotError, *, cure: str = "") -> Check:

@@ -70,6 +70,10 @@ class Settings(BaseSettings):
     slack_api_url: str = "https://slack.com/api/"
 
     discord_bot_token: SecretStr | None = None
+    discord_allow_dms: bool = False
+    discord_message_content: bool = True  # the privileged intent: follow-ups in threads need no mention with it
+    discord_dev_guild: int | None = None  # commands appear there at once
+    discord_backfill_minutes: float = Field(default=15.0, ge=0)  # as Slack's
     discord_api_url: str = "https://discord.com/api/v10"
     discord_gateway_url: str = "wss://gateway.discord.gg/"
 

@@ -74,16 +74,17 @@ def cut(text: str, max_chars: int) -> str:
     return f"{line[:end].rstrip()}{ELLIPSIS}" if max_chars > 0 else ""
 
 
-def split_markdown(text: str, *, max_chars: int) -> list[str]:
+def split_markdown(text: str, *, max_chars: int, max_parts: int | None = None) -> list[str]:
     """Cut the text into parts of at most `max_chars` characters (code points); only the empty text has no parts.
 
     Where a part ends depends on what precedes and on the first `max_chars + 1` characters of what is left, so all parts
     but the last stay as they are when text is added. A part ends at a blank line, else at a line's end, else at a
     sentence's end or a space, as long as that leaves it half full; code blocks and tables are kept whole where this
     lets them. One that is cut is closed and opened again in the next part (a table: its header is repeated).
-    White space at a cut may be dropped. Takes time in proportion to the text.
+    White space at a cut may be dropped. Takes time in proportion to the text. Of `max_parts` parts the last holds all
+    the rest, however long it is.
     """
-    if len(text) <= max_chars:
+    if len(text) <= max_chars or max_parts == 1:
         return [text] if text else []
     parts: list[str] = []
     at, block = _begin(text, 0, None, max_chars=max_chars)
@@ -91,7 +92,7 @@ def split_markdown(text: str, *, max_chars: int) -> list[str]:
         opening = block.opening if block else ""
         indent = block.indent if isinstance(block, _Fence) else 0
         room = max_chars - len(opening)
-        if len(text) - at <= room:
+        if len(text) - at <= room or len(parts) + 1 == max_parts:
             parts.append(opening + _without_indent(text[at:], indent))
             break
         chosen = _choose_cut(text[at : at + room + 1], _reopened(block), max_chars=max_chars)

@@ -26,6 +26,8 @@ OPEN_TO_ADAPTERS = {
     "bot.commands",
     "bot.redaction",
     "bot.split",
+    "bot.live",
+    "bot.background",
 }
 
 

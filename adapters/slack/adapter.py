@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -20,6 +20,7 @@ from adapters.slack.files import download, file_name, upload
 from adapters.slack.identities import Identities, Identity
 from adapters.slack.installs import Installations, InstalledTokens, NoteStates, OneToken
 from adapters.slack.interactions import Interactions
+from adapters.slack.limits import RATES, Limits, Rate
 from adapters.slack.live import ENDED, LiveTurn, Pace
 from adapters.slack.own import OwnMessage, Place, find_own, notice_mark, post_mark
 from adapters.slack.parse import (
@@ -46,6 +47,11 @@ from bot.split import split_markdown
 log = structlog.stdlib.get_logger(__name__)
 
 MAX_TOLD = 1_000
+MAX_GONE = 1_000
+MAX_UPLOADED = 1_000
+# Deliveries may overtake each other: a follow-up is kept for so long, in case that the message it follows comes later.
+EARLY_S = 10.0
+MAX_EARLY = 200
 WAITING_SIGN = "hourglass_flowing_sand"
 DRAIN_S = 3.0  # what is still to be shown of turns that have ended gets so long when the process ends
 Message = MessageReceived | MessageEdited | MessageDeleted
@@ -67,6 +73,7 @@ class SlackOptions:
     command_prefix: str = ""
     backfill_minutes: float = 15.0
     trace: TraceLevel = "summary"
+    rates: Mapping[str, Rate] = field(default_factory=lambda: RATES)
     pace: Pace = field(default_factory=Pace)
     watch: Watch = field(default_factory=Watch)
 
@@ -117,7 +124,7 @@ async def open_slack(options: SlackOptions) -> AsyncGenerator[SlackAdapter]:
                 tokens=tokens,
                 states=NoteStates(notebook),
             )
-        web = Web(tokens, session, base_url=options.api_url)
+        web = Web(tokens, session, base_url=options.api_url, limits=Limits(options.rates))
         people = await stack.enter_async_context(People(web))
         adapter = SlackAdapter(options, web=web, people=people, notebook=notebook, oauth=oauth)
         stack.push_async_callback(adapter.drain)
@@ -141,11 +148,14 @@ class SlackAdapter:
         self._identities = Identities(web)
         self._refusals = Refusals()
         self._live: dict[int, LiveTurn] = {}
-        self._uploaded: set[tuple[str, int]] = set()
+        self._uploaded: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._unsure_uploads: set[str] = set()  # keys of posts of whose files one may be there unknown to us
         self._tasks: set[asyncio.Task[None]] = set()
         self._order: dict[ConversationKey, asyncio.Lock] = {}
         self._signs: dict[str, asyncio.Task[None]] = {}
         self._told: OrderedDict[str, None] = OrderedDict()
+        self._gone: OrderedDict[str, None] = OrderedDict()
+        self._early: deque[tuple[float, MessageReceived]] = deque(maxlen=MAX_EARLY)  # in seconds of the loop's clock
         self._is_closed = False
         self._receive: Receive | None = None
         self._interactions: Interactions | None = None
@@ -179,6 +189,7 @@ class SlackAdapter:
             identities=self._identities,
             notes=self._notebook,
             max_age_s=60 * self._options.backfill_minutes,
+            tick_s=self._options.watch.note_s,
             take=self._take,
         )
         self.session = session = Session(
@@ -221,10 +232,10 @@ class SlackAdapter:
     async def _fill_gaps(self, backfill: Backfill, session: Session) -> None:
         while True:
             try:
-                await backfill.run(lambda: session.is_connected, session.opened)
+                await backfill.run(session)
             except BotError as error:  # the store's: it is there again later
                 log.warning("backfill_failed", error=str(error))
-            await asyncio.sleep(10.0)
+            await asyncio.sleep(self._options.watch.note_s)
 
     async def _handle(self, body: Body, bot_user: str) -> None:
         """Take one delivery; when this returns, Slack is told that it arrived."""
@@ -256,6 +267,10 @@ class SlackAdapter:
         """
         if isinstance(event, CommandInvoked):
             return  # one that was missed: whoever wanted it has long invoked it again
+        if isinstance(event, MessageDeleted):
+            self._note_gone(event.event_key)
+        elif event.event_key in self._gone:
+            return
         async with self._in_order(event.conversation):
             named = await self._with_names(event)
             try:
@@ -264,6 +279,25 @@ class SlackAdapter:
                 self._spawn(self._tell_once(named, str(error)), name="tell")
                 raise
         self._show_receipt(named, receipt)
+        if isinstance(event, MessageReceived):
+            self._mind_order(event, receipt)
+
+    def _note_gone(self, key: str) -> None:
+        """Remember a message that was deleted: its own delivery may still come, minutes later."""
+        self._gone[key] = None
+        while len(self._gone) > MAX_GONE:
+            self._gone.popitem(last=False)
+
+    def _mind_order(self, event: MessageReceived, receipt: Receipt) -> None:
+        """Keep a follow-up that is not for the bot as it seems; hand it over after the mention that it followed."""
+        now = asyncio.get_running_loop().time()
+        if receipt.is_ignored:
+            self._early.append((now, event))
+        elif event.is_addressed and receipt.is_new and receipt.turn_id is not None:
+            for at, early in list(self._early):
+                is_later = message_ts(early.event_key) > message_ts(event.event_key)
+                if early.conversation == event.conversation and is_later and now - at < EARLY_S:
+                    self._spawn(self._take(early), name="early")
 
     @asynccontextmanager
     async def _in_order(self, conversation: ConversationKey) -> AsyncGenerator[None]:
@@ -303,7 +337,7 @@ class SlackAdapter:
         if not isinstance(event, MessageReceived) or receipt.turn_id is None:
             return
         if self._backfill is not None:
-            self._spawn(self._backfill.note(event.conversation, takes_part=True), name="note")
+            self._spawn(self._backfill.note(event.conversation), name="note")
         if receipt.is_new and receipt.waits_behind:
             self._signs[event.event_key] = self._spawn(self._add_sign(event), name="sign")
 
@@ -360,7 +394,7 @@ class SlackAdapter:
 
     def split(self, text: str) -> Sequence[str]:
         """Cut an answer into messages of 9,000 characters at most."""
-        return split_markdown(text, max_chars=PART_CHARS) or (text,)
+        return split_markdown(neutralize(text), max_chars=PART_CHARS) or (text,)
 
     async def post(self, post: Post) -> str:
         """Let the post stand in its thread, with its files below it, and return its timestamp.
@@ -376,7 +410,7 @@ class SlackAdapter:
             if error.code not in _NOT_THERE or not post.author_id:
                 raise
             reference = await self._post_directly(post, error)
-        await self._upload_missing(post, present=())
+        await self._upload_missing(post, reference)
         return reference
 
     async def find(self, post: Post) -> Found | None:
@@ -388,7 +422,7 @@ class SlackAdapter:
         found = next((message for message in own if message.kind == "post" and message.key == post.key), None)
         if found is None:
             return None
-        await self._upload_missing(post, present=own)
+        await self._upload_missing(post, found.ts, own=own)
         return Found(reference=found.ts)
 
     async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
@@ -472,9 +506,15 @@ class SlackAdapter:
         )
         return str(posted["ts"])
 
-    async def _upload_missing(self, post: Post, *, present: Sequence[OwnMessage]) -> None:
-        """Post the files that belong below the post, each once. Raises AdapterError where trying again can help."""
-        there = [name for message in present for name in message.file_names]
+    async def _upload_missing(self, post: Post, reference: str, *, own: Sequence[OwnMessage] | None = None) -> None:
+        """Post the files that belong below the post, each once. Raises AdapterError where trying again can help.
+
+        `own` is what the thread shows, if that was looked up.
+        """
+        if post.key in self._unsure_uploads and own is None:
+            own = await self._own_messages_if_shown(post)
+        # What stands above the post belongs to an answer before it.
+        there = [name for message in own or () if message.ts > reference for name in message.file_names]
         for number, attachment in enumerate(_distinct(post.attachments)):
             if (post.key, number) in self._uploaded or file_name(attachment) in there:
                 continue
@@ -488,19 +528,37 @@ class SlackAdapter:
                 )
             except AdapterError as error:
                 if not error.is_permanent:
+                    self._unsure_uploads.add(post.key)
                     raise
                 await self._say_not_uploaded(post, attachment, error)
-            self._uploaded.add((post.key, number))
+            self._uploaded[post.key, number] = None
+        while len(self._uploaded) > MAX_UPLOADED:
+            self._uploaded.popitem(last=False)
+        self._unsure_uploads.discard(post.key)
+
+    async def _own_messages_if_shown(self, post: Post) -> Sequence[OwnMessage]:
+        try:
+            return await self._own_messages(_place(post.conversation), message_ts(post.in_reply_to))
+        except AdapterError as error:
+            if not error.is_permanent:
+                raise
+            log.warning("own_messages_not_found", error=str(error))
+            return ()
 
     async def _say_not_uploaded(self, post: Post, attachment: Attachment, error: AdapterError) -> None:
-        await self._web.call(
-            "chat.postMessage",
-            team=post.conversation.space,
-            channel=post.conversation.channel,
-            thread_ts=post.conversation.thread,
-            text=notification(f"{file_name(attachment)} could not be posted. {error}"),
-            metadata=notice_mark("file"),
-        )
+        try:
+            await self._web.call(
+                "chat.postMessage",
+                team=post.conversation.space,
+                channel=post.conversation.channel,
+                thread_ts=post.conversation.thread,
+                text=notification(f"{file_name(attachment)} could not be posted. {error}"),
+                metadata=notice_mark("file"),
+            )
+        except AdapterError as failure:
+            if not failure.is_permanent:
+                raise
+            log.warning("file_neither_posted_nor_explained", error=str(failure))
 
     def _core(self) -> Receive:
         assert self._receive is not None, "nothing arrives before run"

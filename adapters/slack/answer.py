@@ -13,7 +13,7 @@ import structlog
 from adapters.slack.errors import SlackRefusedError
 from adapters.slack.own import OwnMessage, Place, Slack, live_mark, post_mark
 from adapters.slack.refusals import Refusals
-from adapters.slack.render import answer_blocks, feedback_blocks, neutralize, notification
+from adapters.slack.render import answer_blocks, feedback_blocks, neutralize, notification, plain_blocks
 from bot.errors import AdapterError, RateLimitError
 from bot.ports import Post
 from bot.split import split_markdown
@@ -132,10 +132,10 @@ class AnswerWriter:
             )
         except RateLimitError:
             return ""
-        except SlackRefusedError as error:
-            self.refusals.remember(self.place, STREAMS, error)
-            return ""
-        except AdapterError:
+        except AdapterError as error:
+            if isinstance(error, SlackRefusedError) and error.is_permanent:
+                self.refusals.remember(self.place, STREAMS, error)
+                return ""
             self._is_unsure = True
             raise
         return str(answer["ts"])
@@ -199,18 +199,12 @@ class AnswerWriter:
     async def _end(self, message: _Message, post: Post, text: str) -> bool:
         """Bring a message to the text of the post; False: it is gone, or cannot be changed any more."""
         if message.is_streaming:
-            is_begun = message.shown is not None and text.startswith(message.shown)
-            rest = text[len(message.shown or "") :] if is_begun else ""
-            details: dict[str, Any] = {"metadata": post_mark(post)}
-            if rest:
-                details["markdown_text"] = rest
-            if post.is_last:
-                details |= {"blocks": feedback_blocks(self.turn_id), "session_status": "active"}
-            if await self._stop(message, **details):
-                self.has_ended_session = self.has_ended_session or post.is_last
-                message.shown = text if is_begun else None
-                if is_begun:
-                    return True
+            if message.shown is None or not text.startswith(message.shown):
+                # Until its text is right, nothing may say that it is the post: after a crash it would be taken for it.
+                await self._stop(message, metadata=live_mark(self.turn_id, post.part))
+            elif await self._end_stream(message, post, rest=text[len(message.shown) :]):
+                message.shown = text
+                return True
         try:
             blocks = answer_blocks(text, turn_id=self.turn_id, is_last=post.is_last)
             await self._replace(message, text, metadata=post_mark(post), wait_s=60.0, blocks=blocks)
@@ -220,6 +214,16 @@ class AnswerWriter:
             log.warning("answer_posted_afresh", code=error.code)
             return False
         return True
+
+    async def _end_stream(self, message: _Message, post: Post, *, rest: str) -> bool:
+        details: dict[str, Any] = {"metadata": post_mark(post)}
+        if rest:
+            details["markdown_text"] = rest
+        if post.is_last:
+            details |= {"blocks": feedback_blocks(self.turn_id), "session_status": "active"}
+        is_ended = await self._stop(message, **details)
+        self.has_ended_session = self.has_ended_session or (is_ended and post.is_last)
+        return is_ended
 
     async def _drop_after(self, part: int) -> None:
         """Delete what was shown of a longer answer than there came to be."""
@@ -233,9 +237,16 @@ class AnswerWriter:
     # --- messages ---
 
     async def _make_sure(self) -> None:
-        if self._is_unsure:
+        """Find out what became of a post whose end is not known, as far as Slack lets the bot read the thread."""
+        if not self._is_unsure:
+            return
+        try:
             self.adopt(await self.search())
-            self._is_unsure = False
+        except AdapterError as error:
+            if not error.is_permanent:
+                raise
+            log.warning("own_messages_not_found", error=str(error))
+        self._is_unsure = False
 
     async def _post_new(self, text: str, *, blocks: Sequence[dict[str, Any]], mark: dict[str, Any]) -> str:
         details: dict[str, Any] = {
@@ -246,10 +257,10 @@ class AnswerWriter:
         }
         try:
             answer = await self._write("chat.postMessage", text, blocks, limit_key=self.place.channel, **details)
-        except (RateLimitError, SlackRefusedError):
+        except RateLimitError:
             raise
-        except AdapterError:
-            self._is_unsure = True
+        except AdapterError as error:
+            self._is_unsure = not error.is_permanent
             raise
         return str(answer["ts"])
 
@@ -282,8 +293,8 @@ class AnswerWriter:
             if error.code not in _BAD_BLOCKS:
                 raise
             log.warning("blocks_refused", code=error.code, method=method)
-        # Ugly is better than lost: the text alone, as it is.
-        return await self._call(method, text=text, blocks=[], **details)
+        # Ugly is better than lost: the text as it is.
+        return await self._call(method, text=notification(text), blocks=plain_blocks(text), **details)
 
     async def _call(self, method: str, **arguments: Any) -> dict[str, Any]:
         return await self.slack.call(method, team=self.place.team, channel=self.place.channel, **arguments)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 import structlog
 
@@ -22,7 +22,6 @@ from bot.ports import Notes
 log = structlog.stdlib.get_logger(__name__)
 
 ALIVE, CHANNEL = "slack/alive/", "slack/channel/"
-TICK_S = 10.0
 OVERLAP_S = 30.0  # messages are recognised by their key, so it does no harm to look further back
 MAX_THREADS = 30  # of a channel, those in which the bot was asked something last
 MAX_CHANNELS = 2_000
@@ -35,46 +34,68 @@ Written = MessageReceived | MessageEdited | MessageDeleted | CommandInvoked
 Take = Callable[[Written], Awaitable[None]]
 
 
+class Connection(Protocol):
+    """The way on which deliveries come in."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether they can come in now."""
+        ...
+
+    @property
+    def gaps(self) -> int:
+        """How often they could not, so far."""
+        ...
+
+
 class Backfill:
     """Remembers until when the bot was there and where it is talked to; catches up after it was not."""
 
-    def __init__(self, slack: Slack, *, identities: Identities, notes: Notes, max_age_s: float, take: Take) -> None:
+    def __init__(
+        self, slack: Slack, *, identities: Identities, notes: Notes, max_age_s: float, tick_s: float, take: Take
+    ) -> None:
         self._slack = slack
         self._identities = identities
         self._notes = notes
         self._max_age_s = max_age_s
+        self._tick_s = tick_s
         self._take = take
-        self._channels: OrderedDict[tuple[str, str], list[str]] = OrderedDict()  # their threads, the newest last
+        self._channels: dict[tuple[str, str], list[str]] = {}  # their threads, the newest last
 
-    async def note(self, conversation: ConversationKey, *, takes_part: bool) -> None:
-        """Remember where messages come from."""
+    async def note(self, conversation: ConversationKey) -> None:
+        """Remember a thread in which the bot was asked something."""
         key = (conversation.space, conversation.channel)
-        threads = self._channels.get(key)
-        is_known = threads is not None and (not takes_part or conversation.thread in threads)
-        if is_known:
-            return
         threads = self._channels.setdefault(key, [])
-        if takes_part:
-            threads.append(conversation.thread)
-            del threads[:-MAX_THREADS]
-        with suppress(BotError):  # it is noted again after the next start
+        if conversation.thread in threads:
+            return
+        threads.append(conversation.thread)
+        del threads[:-MAX_THREADS]
+        try:
             await self._notes.put_note(f"{CHANNEL}{key[0]}/{key[1]}", json.dumps(threads))
+        except BotError as error:  # the next message notes it
+            log.warning("thread_not_noted", channel=conversation.channel, error=str(error))
+            if conversation.thread in threads:
+                threads.remove(conversation.thread)
 
-    async def run(self, is_connected: Callable[[], bool], opened: asyncio.Event) -> None:
-        """Catch up at the start and after each gap, and say from time to time that the bot is there."""
+    async def run(self, connection: Connection) -> None:
+        """Catch up at the start and after each gap, and say from time to time that the bot is there.
+
+        Raises:
+            BotError: What was noted cannot be read.
+        """
         await self._recall()
-        missed_from: Mapping[str, float] = await self._last_alive()
-        await opened.wait()
+        gaps = connection.gaps
+        missed_from: Mapping[str, float] | None = await self._last_alive()
         while True:
-            if is_connected():
-                if missed_from and await self._catch_up(missed_from):
-                    missed_from = {}
-                if not missed_from:
+            if connection.gaps != gaps:
+                gaps = connection.gaps
+                missed_from = missed_from or await self._last_alive()
+            if connection.is_connected:
+                if missed_from is not None and await self._catch_up(missed_from):
+                    missed_from = None
+                if missed_from is None and connection.gaps == gaps:
                     await self._say_alive()
-            elif not missed_from:
-                missed_from = await self._last_alive()
-                log.warning("slack_disconnected")
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(self._tick_s)
 
     async def _recall(self) -> None:
         notes = await self._notes.notes(CHANNEL)
@@ -94,54 +115,67 @@ class Backfill:
                 await self._notes.put_note(f"{ALIVE}{team}", f"{now:.3f}")
 
     async def _catch_up(self, missed_from: Mapping[str, float]) -> bool:
-        """Hand over what was missed; False where it has to be tried again."""
-        is_done = True
-        for (team, channel), threads in list(self._channels.items()):
-            since = max(missed_from.get(team, time.time()) - OVERLAP_S, time.time() - self._max_age_s)
-            try:
-                await self._catch_up_in(team, channel, threads, since=f"{since:.6f}")
-            except AdapterError as error:
-                log.warning("backfill_failed", channel=channel, error=str(error))
-                is_done = is_done and error.is_permanent
-            except BotError as error:
-                log.warning("backfill_failed", channel=channel, error=str(error))
-                is_done = False
-        return is_done
+        """Hand over what was missed; False where it has to be tried again.
 
-    async def _catch_up_in(self, team: str, channel: str, threads: Sequence[str], *, since: str) -> None:
-        bot_user = (await self._identities.of(team)).user
-        messages = await self._read("conversations.history", team=team, channel=channel, oldest=since)
-        roots = [str(message["ts"]) for message in messages if str(message.get("latest_reply", "")) > since]
-        for thread in dict.fromkeys([*threads, *roots]):
-            with suppress(_GoneError):
-                messages += await self._read(
+        Channels come first, then threads, both the newest first: where Slack is slow, whoever asked last waits least. A
+        thread begins with a message of its channel, so that all of one conversation come in their order.
+        """
+        oldest = time.time() - self._max_age_s
+        threads: dict[tuple[str, str, str], str] = {}
+        is_done = True
+        for (team, channel), noted in sorted(self._channels.items(), key=lambda item: item[1][-1:], reverse=True):
+            since = f"{max(missed_from.get(team, 0.0) - OVERLAP_S, oldest):.6f}"
+            threads |= {(team, channel, thread): since for thread in noted}
+            with self._going_on(channel) as outcome:
+                messages = await self._read("conversations.history", team=team, channel=channel, oldest=since)
+                roots = [str(message["ts"]) for message in messages if str(message.get("latest_reply", "")) > since]
+                threads |= {(team, channel, root): since for root in roots}
+                await self._hand_over(messages, team, channel)
+            is_done = is_done and outcome.is_done
+        for (team, channel, thread), since in sorted(threads.items(), key=lambda item: item[0][2], reverse=True):
+            with self._going_on(channel) as outcome:
+                messages = await self._read(
                     "conversations.replies", team=team, channel=channel, ts=thread, oldest=since
                 )
-        by_time = sorted({str(message["ts"]): message for message in messages}.items())
-        written = _written((message for _, message in by_time), team=team, channel=channel, bot_user=bot_user)
+                replies = [message for message in messages if str(message["ts"]) > since]  # the root always comes along
+                await self._hand_over(replies, team, channel)
+            is_done = is_done and outcome.is_done
+        return is_done
+
+    @contextmanager
+    def _going_on(self, channel: str) -> Generator[_Outcome]:
+        """Let what fails in one channel, or thread, keep nobody else waiting."""
+        outcome = _Outcome()
+        try:
+            yield outcome
+        except AdapterError as error:
+            log.warning("backfill_failed", channel=channel, error=str(error))
+            outcome.is_done = error.is_permanent
+        except BotError as error:
+            log.warning("backfill_failed", channel=channel, error=str(error))
+            outcome.is_done = False
+
+    async def _hand_over(self, messages: Iterable[Mapping[str, Any]], team: str, channel: str) -> None:
+        bot_user = (await self._identities.of(team)).user
+        oldest_first = sorted(messages, key=lambda message: str(message["ts"]))
+        written = [parse_message(one, team=team, bot_user=bot_user, channel=channel) for one in oldest_first]
         for event in written:
-            await self._take(event)
-        if written:
-            log.info("backfilled", channel=channel, messages=len(written))
+            if event is not None:
+                await self._take(event)
 
     async def _read(self, method: str, *, team: str, **arguments: Any) -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = []
         cursor = ""
         for _ in range(MAX_PAGES):
-            try:
-                answer = await self._slack.call(
-                    method,
-                    team=team,
-                    may_repeat=True,
-                    wait_s=PATIENCE_S,
-                    limit=PAGE,
-                    cursor=cursor or None,
-                    **arguments,
-                )
-            except AdapterError as error:
-                if getattr(error, "code", "") == "thread_not_found":
-                    raise _GoneError from None
-                raise
+            answer = await self._slack.call(
+                method,
+                team=team,
+                may_repeat=True,
+                wait_s=PATIENCE_S,
+                limit=PAGE,
+                cursor=cursor or None,
+                **arguments,
+            )
             messages += cast("list[dict[str, Any]]", answer.get("messages") or [])
             cursor = next_cursor(answer)
             if not cursor:
@@ -149,13 +183,9 @@ class Backfill:
         return messages
 
 
-class _GoneError(Exception):
-    """The thread was deleted."""
-
-
-def _written(messages: Iterable[Mapping[str, Any]], *, team: str, channel: str, bot_user: str) -> list[Written]:
-    events = (parse_message(message, team=team, bot_user=bot_user, channel=channel) for message in messages)
-    return [event for event in events if event is not None]
+@dataclass(slots=True)
+class _Outcome:
+    is_done: bool = True
 
 
 def _threads(text: str) -> list[str]:

@@ -29,6 +29,10 @@ _FORBIDDEN = (
 _SENTENCES = {
     **dict.fromkeys(("not_in_channel", "channel_not_found"), _NOT_HERE),
     **dict.fromkeys(TOKEN_CODES, _OUTDATED),
+    "not_allowed_token_type": (
+        "Slack takes another kind of token here ({code}). SLACK_BOT_TOKEN begins with xoxb-, SLACK_APP_TOKEN with "
+        "xapp-; the operator has to set them so, and to restart the bot."
+    ),
     **dict.fromkeys(("restricted_action", "no_permission", "access_denied", "ekm_access_denied"), _FORBIDDEN),
     **dict.fromkeys(
         ("restricted_action_read_only_channel", "restricted_action_thread_only_channel"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from adapters.slack.web import Web
@@ -25,11 +26,16 @@ class Identities:
     def __init__(self, web: Web) -> None:
         self._web = web
         self._known: dict[str, Identity] = {}
+        self._asking = asyncio.Lock()
 
     async def of(self, team: str) -> Identity:
         """Return who the bot is there; for an empty name, in the workspace of the only token. Raises AdapterError."""
         if (known := self._known.get(team)) is not None:
             return known
+        async with self._asking:  # of many deliveries at once, one asks
+            return self._known.get(team) or await self._ask(team)
+
+    async def _ask(self, team: str) -> Identity:
         answer = await self._web.call("auth.test", team=team, may_repeat=True, wait_s=30.0)
         identity = Identity(
             team=str(answer.get("team_id", "")),

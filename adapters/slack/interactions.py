@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import aiohttp
 import structlog
 from slack_sdk.errors import SlackClientError
 from slack_sdk.webhook.async_client import AsyncWebhookClient
@@ -16,20 +19,23 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 from adapters.slack import render
 from adapters.slack.errors import SlackRefusedError
 from adapters.slack.files import upload
+from adapters.slack.manifest import SHORTCUT
 from adapters.slack.own import notice_mark
 from adapters.slack.parse import HomeOpened, Pressed, SlashInvoked, conversation_key, event_key, json_value
 from adapters.slack.people import People
 from adapters.slack.web import Web
-from bot.commands import COMMANDS
-from bot.errors import BotError
+from bot.commands import COMMANDS, HOW_TO_INVOKE
+from bot.errors import BotError, RateLimitError
 from bot.events import CommandInvoked, ConversationKey, DetailsAsked, FeedbackGiven, MessageReceived
 from bot.messages import Attachment
 from bot.ports import CommandAnswer, Receipt, Receive, TraceLine
 
 log = structlog.stdlib.get_logger(__name__)
 
-SHORTCUT = "tools_and_history"
-MAX_PRESSES = 2_000  # remembered, to tell a second delivery from a second press
+MAX_KEYS = 2_000  # of presses and commands; remembered, to tell a second delivery from a second press
+RESPONSE_TIMEOUT_S = 30.0
+POST_TRIES = 3
+NOTHING = CommandAnswer(text="")
 Take = Callable[[MessageReceived], Awaitable[None]]
 
 
@@ -43,16 +49,18 @@ class Interactions:
         self._take = take
         self._prefix = prefix
         self._bot_name = bot_name
-        self._pressed: OrderedDict[str, None] = OrderedDict()
+        self._done: OrderedDict[str, None] = OrderedDict()
 
     # --- commands ---
 
     async def slash(self, invoked: SlashInvoked) -> None:
         """Answer a slash command at its response URL."""
-        await self._respond(invoked.response_url, *await self._command_blocks(invoked.command), replaces=False)
+        await self._show_answer(invoked.command, invoked.response_url, replaces=False)
 
     async def command(self, invoked: CommandInvoked) -> None:
-        """Answer a command that was written as a message."""
+        """Answer a command that was written as a message; a mention is delivered twice."""
+        if self._is_known(invoked.event_key):
+            return
         receipt = await self._ask(invoked)
         if not receipt.is_ignored:
             blocks, text = self._blocks_of(invoked, receipt, page=0)
@@ -81,13 +89,17 @@ class Interactions:
         except BotError as error:
             return Receipt(turn_id=None, notice=str(error))
 
-    async def _command_blocks(self, invoked: CommandInvoked, *, page: int = 0) -> tuple[list[dict[str, Any]], str]:
-        return self._blocks_of(invoked, await self._ask(invoked), page=page)
+    async def _show_answer(self, invoked: CommandInvoked, url: str, *, replaces: bool, page: int = 0) -> None:
+        """Answer at the response URL, or in the channel where Slack does not take it there."""
+        blocks, text = self._blocks_of(invoked, await self._ask(invoked), page=page)
+        if not await self._respond(url, blocks, text, replaces=replaces):
+            await self.tell(invoked.conversation, invoked.author_id, text, blocks=blocks)
 
     def _blocks_of(self, invoked: CommandInvoked, receipt: Receipt, *, page: int) -> tuple[list[dict[str, Any]], str]:
         answer = receipt.answer or CommandAnswer(text=receipt.notice)
         if invoked.name == "help":
-            answer = replace(answer, text=f"{answer.text}\n\n{self._help()}")
+            general = answer.text.replace(HOW_TO_INVOKE, HOW_TO_INVOKE.replace("/", f"/{self._prefix}"))
+            answer = replace(answer, text=f"{general}\n\n{self._help()}")
         return render.command_blocks(
             answer,
             command=invoked.name,
@@ -117,11 +129,8 @@ class Interactions:
 
     async def press(self, pressed: Pressed) -> None:
         """Do what the button says; a second delivery of the same press does nothing."""
-        if pressed.key in self._pressed:
+        if self._is_known(pressed.key):
             return
-        self._pressed[pressed.key] = None
-        while len(self._pressed) > MAX_PRESSES:
-            self._pressed.popitem(last=False)
         match pressed.action.removeprefix("tb:").split(":"):
             case ["details"]:
                 await self._open_details(pressed)
@@ -150,6 +159,14 @@ class Interactions:
             case _:
                 log.warning("unknown_action", action=pressed.action)
 
+    def _is_known(self, key: str) -> bool:
+        """Tell whether this was delivered before, and remember it."""
+        is_known = key in self._done
+        self._done[key] = None
+        while len(self._done) > MAX_KEYS:
+            self._done.popitem(last=False)
+        return is_known
+
     async def _show_command(
         self, pressed: Pressed, name: str, *, thread: str, argument: str = "", page: int = 0
     ) -> None:
@@ -161,7 +178,7 @@ class Interactions:
             argument=argument,
             is_channel_wide=not thread,
         )
-        await self._respond(pressed.response_url, *await self._command_blocks(invoked, page=page), replaces=True)
+        await self._show_answer(invoked, pressed.response_url, replaces=True, page=page)
 
     async def _take_feedback(self, pressed: Pressed) -> None:
         rating, _, turn = pressed.value.partition(":")
@@ -218,38 +235,49 @@ class Interactions:
     # --- the message shortcut: commands inside a thread ---
 
     async def _open_shortcut(self, pressed: Pressed) -> None:
-        conversation = _conversation(pressed)
-        history, tools = [
-            (await self._ask(_command(name, conversation, pressed.user))).answer for name in ("history", "tools")
-        ]
-        empty = CommandAnswer(text="")
-        await self._open(pressed, render.shortcut_view(history=history or empty, tools=tools or empty))
+        # The window comes first: what it shows may take longer than the three seconds that a trigger is good for.
+        view_id = await self._open(pressed, render.notice_view("Tools and history", "One moment…"))
+        if view_id:
+            await self._fill_view(pressed, view_id, _conversation(pressed), note=_note(pressed))
 
     async def _run_in_view(self, pressed: Pressed, name: str) -> None:
         conversation = _noted_conversation(pressed)
-        receipt = await self._ask(_command(name, conversation, pressed.user))
-        answer = receipt.answer or CommandAnswer(text=receipt.notice)
-        view = render.shortcut_view(history=answer, tools=CommandAnswer(text=""))
+        told = await self._answer(name, conversation, pressed.user)
+        await self._fill_view(pressed, pressed.view_id, conversation, note=pressed.view_note, told=told)
+
+    async def _fill_view(
+        self, pressed: Pressed, view_id: str, conversation: ConversationKey, *, note: str, told: CommandAnswer = NOTHING
+    ) -> None:
+        history, tools = await asyncio.gather(
+            *(self._answer(name, conversation, pressed.user) for name in ("history", "tools"))
+        )
+        view = render.shortcut_view(history=history, tools=tools, told=told)
         await self._web.call(
             "views.update",
             team=pressed.team,
             may_repeat=True,
-            view_id=pressed.view_id,
-            view=view | {"private_metadata": pressed.view_note},
+            view_id=view_id,
+            view=view | {"private_metadata": note},
         )
 
-    async def _open(self, pressed: Pressed, view: Mapping[str, Any]) -> None:
-        note = json.dumps({"channel": pressed.channel, "thread": pressed.thread})
+    async def _answer(self, name: str, conversation: ConversationKey, user: str) -> CommandAnswer:
+        receipt = await self._ask(_command(name, conversation, user))
+        return receipt.answer or CommandAnswer(text=receipt.notice)
+
+    async def _open(self, pressed: Pressed, view: Mapping[str, Any]) -> str:
+        """Open a window and return its id; where Slack does not open it, say why and return no id."""
         try:
-            await self._web.call(
+            opened = await self._web.call(
                 "views.open",
                 team=pressed.team,
                 wait_s=2.0,  # the trigger is good for three seconds
                 trigger_id=pressed.trigger_id,
-                view={**view, "private_metadata": note},
+                view={**view, "private_metadata": _note(pressed)},
             )
         except BotError as error:
-            await self.tell(_conversation(pressed), pressed.user, str(error))
+            await self._explain(pressed, error)
+            return ""
+        return str(opened["view"]["id"])
 
     # --- examples ---
 
@@ -264,20 +292,10 @@ class Interactions:
                     "conversations.open", team=pressed.team, may_repeat=True, users=pressed.user
                 )
                 channel = str(opened["channel"]["id"])
-            posted = await self._web.call(
-                "chat.postMessage",
-                team=pressed.team,
-                channel=channel,
-                thread_ts=thread or None,
-                text=f"<@{pressed.user}> asks: {render.notification(render.neutralize(text))}",
-                metadata=notice_mark("example"),
-                unfurl_links=False,
-                unfurl_media=False,
-            )
+            ts = await self._post_question(pressed, text, channel=channel, thread=thread)
         except BotError as error:
             await self._explain(pressed, error)
             return
-        ts = str(posted["ts"])
         await self._take(
             MessageReceived(
                 conversation=conversation_key(pressed.team, channel, thread or ts),
@@ -290,37 +308,69 @@ class Interactions:
             )
         )
 
+    async def _post_question(self, pressed: Pressed, text: str, *, channel: str, thread: str) -> str:
+        """Say in the channel who asks what, and return the message's timestamp. Raises AdapterError."""
+        for attempt in range(1, POST_TRIES + 1):
+            try:
+                posted = await self._web.call(
+                    "chat.postMessage",
+                    team=pressed.team,
+                    channel=channel,
+                    thread_ts=thread or None,
+                    text=f"<@{pressed.user}> asks: {render.notification(render.neutralize(text))}",
+                    metadata=notice_mark("example"),
+                    unfurl_links=False,
+                    unfurl_media=False,
+                )
+            except RateLimitError:  # nothing was posted, and the next call waits as long as Slack asked for
+                if attempt == POST_TRIES:
+                    raise
+            else:
+                return str(posted["ts"])
+        raise AssertionError("the last attempt returns or raises")
+
     async def _explain(self, pressed: Pressed, error: BotError) -> None:
-        if isinstance(error, SlackRefusedError):
-            log.warning("example_not_started", code=error.code)
-        if pressed.response_url:
-            await self._respond(
-                pressed.response_url,
-                [{"type": "section", "text": {"type": "plain_text", "text": str(error)}}],
-                str(error),
-                replaces=False,
-            )
+        """Tell whoever pressed why nothing came of it: at the place of the press, or in a window."""
+        log.warning(
+            "press_failed", action=pressed.action, code=error.code if isinstance(error, SlackRefusedError) else ""
+        )
+        told = str(error)
+        if pressed.channel:
+            blocks = [{"type": "section", "text": {"type": "plain_text", "text": told}}]
+            if not pressed.response_url or not await self._respond(pressed.response_url, blocks, told, replaces=False):
+                await self.tell(_conversation(pressed), pressed.user, told)
+        elif pressed.action != SHORTCUT:
+            view = render.notice_view("Not possible", told)
+            await self._web.call("views.open", team=pressed.team, wait_s=2.0, trigger_id=pressed.trigger_id, view=view)
 
     # --- answers ---
 
-    async def _respond(self, url: str, blocks: list[dict[str, Any]], text: str, *, replaces: bool) -> None:
-        """Answer at a response URL: five times within half an hour.
+    async def _respond(self, url: str, blocks: list[dict[str, Any]], text: str, *, replaces: bool) -> bool:
+        """Answer at a response URL and tell whether Slack took it: five times within half an hour it does.
 
         https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
         """
-        client = AsyncWebhookClient(url, session=self._web.session, retry_handlers=[], logger=self._web.client._logger)  # pyright: ignore[reportPrivateUsage]
+        quiet = logging.getLogger(f"{__name__}.sdk")
+        quiet.setLevel(logging.WARNING)  # below that it tells what it sends
+        client = AsyncWebhookClient(url, session=self._web.session, retry_handlers=[], logger=quiet)
         body = {"response_type": "ephemeral", "replace_original": replaces, "text": text, "blocks": blocks}
         try:
-            response = await client.send_dict(body)
-        except (SlackClientError, OSError) as error:
+            async with asyncio.timeout(RESPONSE_TIMEOUT_S):  # the session has no timeout of its own
+                response = await client.send_dict(body)
+        except (SlackClientError, aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             log.warning("not_responded", error=type(error).__name__)
-            return
+            return False
         if response.status_code != 200:
             log.warning("not_responded", status=response.status_code, answer=response.body[:100])
+        return response.status_code == 200
 
 
 def _command(name: str, conversation: ConversationKey, user: str) -> CommandInvoked:
     return CommandInvoked(conversation=conversation, event_key=f"slack:{name}", author_id=user, name=name)
+
+
+def _note(pressed: Pressed) -> str:
+    return json.dumps({"channel": pressed.channel, "thread": pressed.thread})
 
 
 def _conversation(pressed: Pressed) -> ConversationKey:

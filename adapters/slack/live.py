@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -17,7 +17,7 @@ from adapters.slack.refusals import Refusals
 from adapters.slack.status import Status
 from adapters.slack.traces import TraceLevel, TraceWriter, open_trace
 from bot.errors import AdapterError
-from bot.ports import Post, TurnState, TurnView
+from bot.ports import CallState, Post, TraceLine, TurnState, TurnView
 
 LAST_TRIES = 4
 log = structlog.stdlib.get_logger(__name__)
@@ -107,6 +107,16 @@ class LiveTurn:
         """Tell whether the message of this post is known, so that finishing it again does no harm."""
         return self._answer.has(post.part)
 
+    @property
+    def _calls(self) -> tuple[TraceLine, ...]:
+        """The tool calls as they are to be shown: with a turn that ends early end those that it was waiting for."""
+        if self.view.state not in ENDED or self.view.state == "taken_over":
+            return self.view.trace
+        ending: CallState = "stopped" if self.view.state == "stopped" else "interrupted"
+        return tuple(
+            replace(line, state=ending) if line.state in ("asked", "running") else line for line in self.view.trace
+        )
+
     # --- the three writers ---
 
     async def _show_status(self) -> None:
@@ -130,11 +140,11 @@ class LiveTurn:
         while not self._ended.is_set():
             await self._write_trace()
             await self._pause(self.pace.trace_gap_s)
-            while self._trace.is_up_to_date(self.view.trace) and not self._ended.is_set():
+            while self._trace.is_up_to_date(self._calls) and not self._ended.is_set():
                 await _next(changed)
         # Nothing will bring it to its last state later.
         for attempt in range(LAST_TRIES):
-            if self.view.state == "taken_over" or self._trace.is_up_to_date(self.view.trace):
+            if self.view.state == "taken_over" or self._trace.is_up_to_date(self._calls):
                 return
             if attempt:
                 await asyncio.sleep(2.0**attempt)
@@ -148,7 +158,7 @@ class LiveTurn:
     async def _write_trace(self) -> None:
         try:
             await self._search()
-            await self._trace.write(self.view.trace)
+            await self._trace.write(self._calls)
         except AdapterError as error:
             log.info("trace_not_shown", error=str(error))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from bot.commands import COMMANDS
+from bot.commands import spoken_command
 from bot.events import (
     CommandInvoked,
     ConversationKey,
@@ -21,7 +21,6 @@ from bot.events import (
 )
 
 PLATFORM = "slack"
-COMMAND_NAMES = frozenset(command.name for command in COMMANDS)
 # Of all subtypes these are written by people: https://docs.slack.dev/reference/events/message#subtypes
 _WRITTEN = (None, "", "file_share", "thread_broadcast", "me_message")
 _SLACKBOT = "USLACKBOT"
@@ -206,17 +205,8 @@ def _is_to_somebody_else(text: str) -> bool:
 
 
 def _command(text: str, *, bot_user: str, is_addressed: bool) -> tuple[str, str] | None:
-    """Return a command and its argument. `stop the server` is a question: only a command alone is one, or `tools WORD`.
-
-    Without a mention, `stop` is the only one: people who talk to each other say the other words too.
-    """
     words = re.sub(rf"<@{re.escape(bot_user)}(?:\|[^>]*)?>", " ", text).split()
-    if not words or len(words) > 2:
-        return None
-    name = words[0].lower().removeprefix("/")
-    if name not in COMMAND_NAMES or (len(words) == 2 and name != "tools") or not (is_addressed or name == "stop"):
-        return None
-    return name, "".join(words[1:])
+    return spoken_command(words, is_addressed=is_addressed)
 
 
 def _stop(event: Payload, team: str) -> CommandInvoked:

@@ -14,6 +14,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 REMEMBERED_S = 3600.0  # an operator who adds a scope does not have to restart the bot
 MAX_PLACES = 5_000
+# What Slack says of one thread or one person says nothing of the channel.
+_OF_THE_MOMENT = frozenset({"thread_not_found", "message_not_found", "user_not_found", "team_not_found"})
 
 
 class Refusals:
@@ -27,8 +29,10 @@ class Refusals:
         return self._until.get((place.team, place.channel, feature), 0.0) > time.monotonic()
 
     def remember(self, place: Place, feature: str, error: SlackRefusedError) -> None:
-        """Do without the feature in that channel for an hour."""
+        """Do without the feature in that channel for an hour, unless the refusal was one of the moment."""
         log.info("feature_refused", feature=feature, code=error.code, channel=place.channel)
+        if not error.is_permanent or error.code in _OF_THE_MOMENT:
+            return
         self._until[place.team, place.channel, feature] = time.monotonic() + REMEMBERED_S
         while len(self._until) > MAX_PLACES:
             self._until.popitem(last=False)

@@ -20,6 +20,7 @@ from bot.split import ELLIPSIS, cut, split_markdown
 Blocks = list[dict[str, Any]]
 
 TEXT_CHARS = 2_900  # of one text object, which takes 3,000
+MAX_PLAIN_BLOCKS = 10
 MARKDOWN_CHARS = 12_000  # of a markdown block
 NOTIFICATION_CHARS = 3_000
 PAGE_CHARS = 2_800  # of a command's answer; the blocks of one message take about 13,000 characters together
@@ -30,6 +31,7 @@ ALL_VALUES_CHARS = 6_000  # of all example buttons together
 OPTION_CHARS = 75
 OPTION_VALUE_CHARS = 150
 STATUS_CHARS = 100
+TITLE_CHARS = 24  # of a modal: https://docs.slack.dev/reference/views/modal-views
 MAX_OPTIONS = 100
 MAX_CHOICES = 25
 CHOICES_IN_ROW = 5
@@ -55,6 +57,7 @@ _SIGNS: dict[CallState, tuple[str, str]] = {
     "interrupted": ("?", "interrupted"),
     "stopped": ("■", "stopped"),
 }
+_ACTING = frozenset({"clear", "stop"})  # to turn a page is to ask again, which must not act; the picker has all of them
 _UNENDED: frozenset[CallState] = frozenset({"asked", "running"})
 
 
@@ -68,6 +71,12 @@ def answer_blocks(text: str, *, turn_id: int, is_last: bool) -> Blocks:
         shown = f"{shown[: MARKDOWN_CHARS - 1]}{ELLIPSIS}"
     block = {"type": "markdown", "text": shown if shown.strip() else "_(no text)_"}
     return [block, *(feedback_blocks(turn_id) if is_last else [])]
+
+
+def plain_blocks(text: str) -> Blocks:
+    """Return one part of an answer as it was written, for where Slack does not take it as Markdown."""
+    pieces = _pieces(text, max_pieces=MAX_PLAIN_BLOCKS, max_bytes=VIEW_TEXT_BYTES)
+    return [{"type": "section", "text": _plain(piece)} for piece in pieces if piece.strip()] or [_section("(no text)")]
 
 
 def feedback_blocks(turn_id: int) -> Blocks:
@@ -261,7 +270,7 @@ def command_blocks(answer: CommandAnswer, *, command: str, argument: str, page: 
     pages = split_markdown(answer.text if answer.text.strip() else "(nothing)", max_chars=PAGE_CHARS)
     number = min(max(0, page), len(pages) - 1)
     blocks: Blocks = [{"type": "markdown", "text": neutralize(pages[number])}]
-    if len(pages) > 1:
+    if len(pages) > 1 and command not in _ACTING:
         asked = {"command": command, "argument": _flat(argument)[:MAX_ARGUMENT_CHARS], "thread": place}
         turners = [("Previous", "prev", number - 1), ("Next", "next", number + 1)]
         blocks.append(_context(f"Page {number + 1:,} of {len(pages):,}"))
@@ -326,8 +335,16 @@ def home_view(answer: CommandAnswer) -> dict[str, Any]:
     return {"type": "home", "blocks": [*_sections(answer.text, max_blocks=MAX_SECTIONS), *rows]}
 
 
-def shortcut_view(*, history: CommandAnswer, tools: CommandAnswer) -> dict[str, Any]:
-    """Return the modal of the message shortcut, with buttons for what else can be done to the conversation."""
+def notice_view(title: str, text: str) -> dict[str, Any]:
+    """Return a modal that says one thing, in plain text."""
+    return _modal(cut(title, TITLE_CHARS), [{"type": "section", "text": _plain(cut(text, TEXT_CHARS))}])
+
+
+def shortcut_view(*, history: CommandAnswer, tools: CommandAnswer, told: CommandAnswer | None = None) -> dict[str, Any]:
+    """Return the modal of the message shortcut, with buttons for what else can be done to the conversation.
+
+    `told` is what became of the button that was pressed last.
+    """
     clear = {
         **_button("Clear", action_id="tb:run:clear", value="clear"),
         "style": "danger",
@@ -339,6 +356,7 @@ def shortcut_view(*, history: CommandAnswer, tools: CommandAnswer) -> dict[str, 
             clear,
             _button("Usage", action_id="tb:run:usage", value="usage"),
         ),
+        *(_sections(told.text, max_blocks=MAX_SECTIONS // 2) if told and told.text.strip() else []),
         _header("History"),
         *_sections(history.text, max_blocks=MAX_SECTIONS // 2),
         _header("Tools"),
@@ -454,7 +472,8 @@ def _fitting(text: str, max_chars: int) -> str:
     escaped = _escaped(text[:max_chars])
     if len(escaped) <= max_chars and len(text) <= max_chars:
         return escaped
-    return re.sub(r"&[a-z]*$", "", escaped[: max_chars - 1]).rstrip() + ELLIPSIS
+    # A sign within a word formats nothing, at the end of one it might.
+    return re.sub(r"&[a-z]*$", "", escaped[: max_chars - 1]).rstrip(" _~") + ELLIPSIS
 
 
 def _unformatted(text: str) -> str:

@@ -20,16 +20,17 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.authorization.async_authorize import AsyncAuthorize
 from slack_bolt.context.async_context import AsyncBoltContext
 from slack_bolt.oauth.async_oauth_settings import AsyncOAuthSettings
+from slack_bolt.request.async_internals import build_async_context
 from slack_bolt.response import BoltResponse
-from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.errors import SlackClientError
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 
-from adapters.slack.errors import TOKEN_CODES, error_code
+from adapters.slack.errors import TOKEN_CODES
 from adapters.slack.identities import Identities
 from adapters.slack.installs import Installations, InstalledTokens, NoteStates
 from adapters.slack.manifest import BOT_SCOPES
 from adapters.slack.web import Web
-from bot.errors import AdapterError
+from bot.errors import AdapterError, BotError, RateLimitError
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -48,11 +49,11 @@ class Watch:
 
     ping_interval_s: float = 10.0
     look_s: float = 1.0
-    connect_s: float = 20.0
     stuck_s: float = 3.0  # without a connection for so long, the next try gets a new address
     # A socket that has been down for so long is given up with its client, whatever that is trying.
     dead_s: float = 30.0
     back_off_s: float = 1.0
+    note_s: float = 10.0  # so often it is noted that the bot is there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +103,7 @@ class Session:
         self._is_idle.set()
         self._is_closing = False
         self.opened = asyncio.Event()  # deliveries can come in
+        self.gaps = 0  # times that there was no connection left
         self.port = 0  # of the HTTP endpoint, once it is open
 
     @property
@@ -139,7 +141,8 @@ class Session:
             signing_secret=self._doors.signing_secret,
             request_verification_enabled=bool(self._doors.signing_secret),
             process_before_response=True,  # what is acknowledged has been handled
-            authorize=_Authorize(self._web, self._identities, oauth.tokens if oauth else None),
+            authorize=_Authorize(self._web, self._identities),
+            before_authorize=self._refuse_strangers,
             installation_store=oauth.installations if oauth else None,
             oauth_settings=AsyncOAuthSettings(
                 client_id=oauth.client_id,
@@ -147,7 +150,7 @@ class Session:
                 scopes=list(BOT_SCOPES),
                 installation_store=oauth.installations,
                 state_store=oauth.states,
-                logger=quiet,
+                logger=_silent(),
             )
             if oauth
             else None,
@@ -156,6 +159,22 @@ class Session:
         if oauth:
             app.enable_token_revocation_listeners()
         return app
+
+    async def _refuse_strangers(
+        self, context: AsyncBoltContext, next_: Callable[[], Awaitable[object]]
+    ) -> BoltResponse | None:
+        """Acknowledge what comes from workspaces that have removed the bot: nobody can be answered there."""
+        team = context.team_id or ""
+        if self._oauth is not None and team:
+            try:
+                await self._oauth.tokens.remember(team, context.enterprise_id)
+                await self._oauth.tokens.bot_token(team)
+            except BotError as error:
+                is_stranger = isinstance(error, AdapterError) and error.is_permanent
+                log.info("delivery_not_taken", team=team, error=str(error))
+                return BoltResponse(status=200 if is_stranger else 503, body="")
+        await next_()
+        return None
 
     async def _receive(
         self, body: dict[str, Any], context: AsyncBoltContext, next_: Callable[[], Awaitable[object]]
@@ -166,14 +185,17 @@ class Session:
         self._is_idle.clear()
         try:
             await self._handle(body, context.bot_user_id or "")
+        except BotError as error:
+            log.warning("delivery_not_taken", error=str(error))
+            return BoltResponse(status=503)  # Slack delivers it again
         finally:
             self._handling -= 1
             if not self._handling:
                 self._is_idle.set()
         event: Mapping[str, Any] = body.get("event") or {}
         if self._oauth and event.get("type") in ("tokens_revoked", "app_uninstalled"):
-            self._identities.forget(str(body.get("team_id", "")))
             await next_()
+            self._identities.forget(context.team_id or "")
             return None
         return BoltResponse(status=200, body="")
 
@@ -190,26 +212,31 @@ class Session:
     async def _keep_connected(self, number: int) -> None:
         failures = 0
         while True:
+            failures += 1
+            pause_s = min(self._watch.back_off_s * 2 ** min(failures - 1, 10), MAX_BACK_OFF_S)
             try:
-                async with self._client() as client:
-                    async with asyncio.timeout(self._watch.connect_s):
-                        client.wss_uri = await client.issue_new_wss_url()
-                    if await self._stay_connected(client):
-                        failures = 0
+                if await self._connect():
+                    failures, pause_s = 0, self._watch.back_off_s
                 log.warning("slack_socket_given_up", connection=number)
-            except SlackApiError as error:
-                code = error_code(error)
-                if code in TOKEN_CODES or code == "missing_scope":
+            except RateLimitError as error:
+                pause_s = max(pause_s, error.retry_after_s)
+            except AdapterError as error:
+                code = getattr(error, "code", "")
+                if code in TOKEN_CODES or code in ("missing_scope", "not_allowed_token_type"):
                     raise AdapterError(
                         f"Slack does not accept SLACK_APP_TOKEN ({code}). Make an app-level token with the scope "
                         f"connections:write in the app's settings, and restart.",
                         is_permanent=True,
                     ) from None
-                log.warning("slack_connect_failed", connection=number, code=code)
-            except (aiohttp.ClientError, SlackClientError, OSError) as error:  # TimeoutError is one
-                log.warning("slack_connect_failed", connection=number, error=type(error).__name__)
-            failures += 1
-            await asyncio.sleep(min(self._watch.back_off_s * 2 ** min(failures - 1, 10), MAX_BACK_OFF_S))
+                log.warning("slack_connect_failed", connection=number, error=str(error))
+            await asyncio.sleep(pause_s)
+
+    async def _connect(self) -> bool:
+        """Return when a connection was lost for too long, or there never was one (False). Raises AdapterError."""
+        opened = await self._web.call_as_app("apps.connections.open", app_token=self._doors.app_token)
+        async with self._client() as client:
+            client.wss_uri = str(opened["url"])
+            return await self._stay_connected(client)
 
     @asynccontextmanager
     async def _client(self) -> AsyncGenerator[SocketModeClient]:
@@ -220,7 +247,7 @@ class Session:
         try:
             yield client
         finally:
-            self._live.discard(client)
+            self._miss(client)
             if _is_cancelled():
                 await self._drain()
             await client.close()
@@ -245,12 +272,19 @@ class Session:
                 self._live.add(client)
                 self.opened.set()
             else:
-                self._live.discard(client)
+                self._miss(client)
                 if loop.time() - last_seen > self._watch.stuck_s:
                     # A handshake that failed is tried again at the same address for ever, which is good for one use.
                     client.wss_uri = None
             await asyncio.sleep(self._watch.look_s)
         return was_connected
+
+    def _miss(self, client: SocketModeClient) -> None:
+        if client in self._live:
+            self._live.remove(client)
+            if not self._live:
+                self.gaps += 1
+                log.warning("slack_disconnected", gaps=self.gaps)
 
     # --- HTTP ---
 
@@ -289,6 +323,7 @@ class Session:
             if "payload" not in form:
                 # Bolt takes any form in which the word "payload" occurs for an interaction, and finds none in it.
                 bolt_request.body = form
+                bolt_request.context = build_async_context(AsyncBoltContext(), form)
         return await to_aiohttp_response(await self._app.async_dispatch(bolt_request))
 
     async def _on_install(self, request: http.Request) -> http.Response:
@@ -299,16 +334,21 @@ class Session:
     async def _on_redirect(self, request: http.Request) -> http.Response:
         flow = self._app.oauth_flow
         assert flow is not None
-        return await to_aiohttp_response(await flow.handle_callback(await to_bolt_request(request)))
+        try:
+            response = await to_aiohttp_response(await flow.handle_callback(await to_bolt_request(request)))
+        except (BotError, SlackClientError, aiohttp.ClientError, OSError) as error:
+            log.warning("slack_install_failed", error=type(error).__name__)
+            return http.Response(status=503, text="The installation could not be finished. Open /slack/install again.")
+        log.info("slack_install_ended", status=response.status)
+        return response
 
 
 class _Authorize(AsyncAuthorize):
     """Says to Bolt who the bot is. What cannot be told raises: Bolt then answers 500, and Slack delivers again."""
 
-    def __init__(self, web: Web, identities: Identities, tokens: InstalledTokens | None) -> None:
+    def __init__(self, web: Web, identities: Identities) -> None:
         self._web = web
         self._identities = identities
-        self._tokens = tokens
 
     async def __call__(
         self,
@@ -322,8 +362,6 @@ class _Authorize(AsyncAuthorize):
         actor_user_id: str | None = None,
     ) -> AuthorizeResult:
         team = team_id or ""
-        if self._tokens is not None and team:
-            await self._tokens.remember(team, enterprise_id)
         identity = await self._identities.of(team)
         return AuthorizeResult(
             enterprise_id=enterprise_id,
@@ -332,6 +370,13 @@ class _Authorize(AsyncAuthorize):
             bot_id=identity.bot,
             bot_token=await self._web.tokens.bot_token(team),
         )
+
+
+def _silent() -> logging.Logger:
+    """Return a logger for what writes codes and whole answers into its warnings."""
+    silent = logging.getLogger(f"{__name__}.oauth")
+    silent.setLevel(logging.CRITICAL)
+    return silent
 
 
 def _is_cancelled() -> bool:

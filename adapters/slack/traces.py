@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from adapters.slack.errors import SlackRefusedError
 from adapters.slack.own import OwnMessage, Place, Slack, trace_mark
 from adapters.slack.render import call_blocks, trace_blocks
 from bot.errors import AdapterError, RateLimitError
@@ -79,7 +78,7 @@ class _Thread:
 
     async def place_message(self, number: int, blocks: list[dict[str, Any]], text: str) -> None:
         if self._is_unsure:
-            self.adopt(await self.search())
+            self.adopt(await self.search())  # where that fails there is no trace: better than two
             self._is_unsure = False
         details: dict[str, Any] = {
             "blocks": blocks,
@@ -104,10 +103,10 @@ class _Thread:
                 unfurl_media=False,
                 **details,
             )
-        except (RateLimitError, SlackRefusedError):
+        except RateLimitError:
             raise
-        except AdapterError:
-            self._is_unsure = True
+        except AdapterError as error:
+            self._is_unsure = not error.is_permanent
             raise
         self.messages[number] = str(answer["ts"])
 

@@ -156,6 +156,13 @@ class Web:
                     raise
                 await asyncio.sleep(pause_s)
 
+    async def call_as_app(self, method: str, *, app_token: str) -> dict[str, Any]:
+        """Return Slack's answer to one call with an app-level token, which belongs to no workspace.
+
+        Raises as `call` does; of a pause that Slack asks for the caller has to take care.
+        """
+        return await self._ask(self._limits.slot("", method, ""), app_token, {}, self._request_timeout_s)
+
     async def _ask(self, slot: Slot, token: str, arguments: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         try:
             # A session that is passed in keeps its own timeout: the SDK's is not applied to it.

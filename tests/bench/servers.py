@@ -15,6 +15,7 @@ import httpx2
 
 HOUSE = Path(__file__).resolve().parents[2]
 START_S = 60.0
+SLACK_WAIT_S = 110.0
 _ANNOUNCED = "listening on "
 _NOWHERE = "http://127.0.0.1:9/none"  # the discard port: nothing answers
 
@@ -69,6 +70,30 @@ async def serve_slow_tools() -> AsyncGenerator[str]:
     process = await _start("-m", "tests.bench.slow_tools", stderr=asyncio.subprocess.PIPE)
     async with _ending(process):
         yield (await _first_line(process.stderr)).removeprefix(_ANNOUNCED)
+
+
+@dataclass(frozen=True)
+class SlackServer:
+    """The loopback Slack, where somebody asks and looks at a clock."""
+
+    api_url: str
+    control_url: str
+
+    async def ask(self, text: str, *, questions: int, at_once: bool) -> dict[str, Any]:
+        """Return what was seen of the answers: lists of seconds, and how many calls there were."""
+        body = {"text": text, "questions": questions, "at_once": at_once}
+        async with httpx2.AsyncClient(trust_env=False, timeout=SLACK_WAIT_S) as client:
+            answer = await client.post(f"{self.control_url}/control/ask", json=body)
+            return answer.raise_for_status().json()
+
+
+@asynccontextmanager
+async def serve_slack() -> AsyncGenerator[SlackServer]:
+    """Yield a loopback Slack."""
+    process = await _start("-m", "tests.bench.slack_server", stdout=asyncio.subprocess.PIPE)
+    async with _ending(process):
+        api_url, control_url = (await _first_line(process.stdout)).split()
+        yield SlackServer(api_url, control_url)
 
 
 async def _start(*arguments: str, stdout: int | None = None, stderr: int | None = None) -> asyncio.subprocess.Process:

@@ -344,6 +344,7 @@ def test_of_very_many_calls_the_first_are_summed_up() -> None:
 
 
 @given(trace=many_lines, is_running=st.booleans())
+@example(trace=[line(tool="x" * 9_000)] * 30, is_running=True)
 @settings(deadline=None)
 def test_any_trace_is_a_message_that_slack_takes(trace: list[TraceLine], is_running: bool) -> None:
     check_message(render.trace_blocks(trace, turn_id=7, is_running=is_running))
@@ -353,6 +354,8 @@ def test_any_trace_is_a_message_that_slack_takes(trace: list[TraceLine], is_runn
 
 @given(name=hostile)
 @example(name="_x_ ~y~ *z* `c` <!channel>")
+@example(name="<!channel><!channel><http://x|y>000000_x_```")
+@example(name="<!channel><!channel>```<http://x|y>00000~00")
 def test_no_name_of_a_tool_formats_mentions_or_links_anything(name: str) -> None:
     call = TraceLine(call_id="c", server=name, tool=name, state="ok", arguments="{}", attachments=(name,))
     made = [render.trace_blocks([call], turn_id=7), render.call_blocks(call, turn_id=7, number=1)]
@@ -468,6 +471,19 @@ def test_a_long_answer_is_turned_page_by_page() -> None:
     assert command(answer, page=99)[0][0]["text"] == read[-1]
 
 
+def test_examples_whose_buttons_would_be_too_much_for_one_message_have_none() -> None:
+    choices = tuple(
+        Example(title=f"Example {number}", text=str(number) * size) for number, size in enumerate([9, 1_990] * 5)
+    )
+    blocks, _ = command(CommandAnswer(text="**Examples**", choices=choices))
+    buttons = [button for block in blocks[1:] for button in block["elements"]]
+    assert [button["text"]["text"] for button in buttons] == [f"Example {number}" for number in (0, 2, 4, 6, 8)]
+    choices = tuple(Example(title=f"Example {number}", text="x" * 1_500) for number in range(10))
+    check_message(command(CommandAnswer(text="**Examples**", choices=choices)))
+    blocks, _ = command(CommandAnswer(text="**Examples**", choices=choices))
+    assert sum(len(button["value"]) for block in blocks[1:] for button in block["elements"]) <= 6_000
+
+
 def test_every_example_has_its_button() -> None:
     choices = tuple(Example(title=f"Example {number}", text=f"Do {number}") for number in range(1, 8))
     blocks, _ = command(CommandAnswer(text="**Examples**", choices=choices))
@@ -511,6 +527,7 @@ def test_any_answer_to_a_command_is_a_message_that_slack_takes(
 
 @given(answer=answers)
 @example(answer=CommandAnswer(text=" \n" * 4_000))
+@example(answer=CommandAnswer(text="word " * 80_000))
 @settings(deadline=None, max_examples=60)
 def test_any_home_tab_and_any_shortcut_is_a_view_that_slack_takes(answer: CommandAnswer) -> None:
     check_view(render.home_view(answer))

@@ -31,7 +31,7 @@ QUICK = Pace(
     grow_from_s=0.5,
     status_gap_s=0.05,
 )
-WATCH = Watch(ping_interval_s=1.0, look_s=0.05, stuck_s=0.5, dead_s=3.0, back_off_s=0.1)
+WATCH = Watch(ping_interval_s=1.0, look_s=0.05, stuck_s=0.5, dead_s=3.0, back_off_s=0.1, note_s=0.2)
 
 
 @dataclass
@@ -45,6 +45,10 @@ class Model:
 
     async def fail(self, kind: str, **details: Any) -> None:
         await self._post("/control/faults", {"faults": [{"kind": kind, **details}]})
+
+    async def pace(self, **seconds: float) -> None:
+        """Let it be so slow: `first_token_s` before the first piece of each answer, `chunk_s` before each other."""
+        await self._post("/control/pace", seconds)
 
     async def requests(self) -> list[dict[str, Any]]:
         async with httpx2.AsyncClient() as client:
@@ -122,7 +126,7 @@ async def serving(
 
 
 async def _opened(adapter: SlackAdapter, running: asyncio.Task[None]) -> None:
-    while adapter.session is None:  # noqa: ASYNC110  (it is made once Slack has said who the bot is)
+    while adapter.session is None:  # it is made once Slack has said who the bot is
         if running.done():
             running.result()
         await asyncio.sleep(0.01)

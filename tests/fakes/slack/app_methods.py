@@ -64,9 +64,9 @@ def oauth_v2_access(api: WebApi, arguments: Arguments, token: Token) -> Json:
         "app_id": api.world.app_id,
         "token_type": "bot",
         "bot_user_id": team.bot_user,
-        "team": {"id": team.id, "name": team.id.lower()},
+        "team": None if api.installs_org_wide else {"id": team.id, "name": team.id.lower()},
         "enterprise": {"id": team.enterprise, "name": team.enterprise} if team.enterprise else None,
-        "is_enterprise_install": False,
+        "is_enterprise_install": api.installs_org_wide,
         "authed_user": {"id": user},
     }
 
@@ -78,11 +78,14 @@ def _installation(api: WebApi, team: str) -> Json:
     if not api.rotates_tokens:
         return granted | {"access_token": api.world.teams[team].token}
     token = api.world.add_token(
-        f"xoxe.xoxb-{api.world.next_id('test-')}", team=team, scopes=scopes, expires_at=api.world.now() + 43_200
+        f"xoxe.xoxb-{api.world.next_id('test-')}",
+        team=team,
+        scopes=scopes,
+        expires_at=api.world.now() + api.token_life_s,
     )
     refresh = f"xoxe-{api.world.next_id('test-')}"
     api.refresh_tokens[refresh] = team
-    return granted | {"access_token": token.value, "refresh_token": refresh, "expires_in": 43_200}
+    return granted | {"access_token": token.value, "refresh_token": refresh, "expires_in": api.token_life_s}
 
 
 # --- files

@@ -263,6 +263,7 @@ class Deliveries(World):
             envelope |= {"retry_attempt": attempt, "retry_reason": "timeout" if attempt else ""}
         self._envelopes[envelope["envelope_id"]] = delivery
         delivery.sent_at.append(time.monotonic())
+        self.touch()
         try:
             await socket.ws.send_json(envelope)
         except ConnectionError:
@@ -358,6 +359,7 @@ class Deliveries(World):
     async def _over_http(self, delivery: Delivery, attempt: int) -> str:
         retry = {"num": attempt, "reason": delivery.faults[-1]} if attempt else {}
         delivery.sent_at.append(time.monotonic())
+        self.touch()
         try:
             status, answer = await self.deliver_http(
                 self._url_of(delivery), delivery.payload, kind=delivery.kind, retry=retry

@@ -7,7 +7,7 @@ import base64
 import math
 import time
 from collections import defaultdict, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 from urllib.parse import urlencode
 
@@ -36,6 +36,15 @@ class Fault:
     drop: Literal["", "before", "after"] = ""
 
 
+@dataclass(kw_only=True)
+class Hang:
+    """A call that gets no answer until it is released, or its caller is gone."""
+
+    is_done: bool  # it has taken effect
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class FakeSlack(People):
     """A Slack on loopback for the real, unpatched SDK; `async with FakeSlack() as slack` serves it.
 
@@ -57,6 +66,7 @@ class FakeSlack(People):
         self.latency_s = 0.0  # how long each call takes
         self._port = port
         self._faults: dict[str, deque[Fault]] = defaultdict(deque)
+        self._hangs: dict[str, deque[Hang]] = defaultdict(deque)
         self._recent: dict[tuple[str, str], deque[float]] = defaultdict(deque)
         self._runner: web.AppRunner | None = None
 
@@ -88,6 +98,8 @@ class FakeSlack(People):
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        for hang in [hang for hangs in self._hangs.values() for hang in hangs]:
+            hang.released.set()
         await self.cut_sockets()
         await self.stop_delivering()
         if self._runner is not None:
@@ -117,6 +129,12 @@ class FakeSlack(People):
         """
         self._faults[method].append(Fault(times=times, error=error, status=status, drop=drop))
 
+    def hang_next(self, method: str, *, is_done: bool = True) -> Hang:
+        """Hold the answer of the next call of the method: `is_done` after it took effect, otherwise before that."""
+        hang = Hang(is_done=is_done)
+        self._hangs[method].append(hang)
+        return hang
+
     def clear_faults(self) -> None:
         self._faults.clear()
 
@@ -131,6 +149,15 @@ class FakeSlack(People):
                 return faults.popleft() if faults[0].times <= 0 else faults[0]
         return None
 
+    def _next_hang(self, method: str) -> Hang | None:
+        """Return what holds this call; it stays known, so that the end of the fake releases it."""
+        return next((hang for hang in self._hangs[method] if not hang.reached.is_set()), None)
+
+    async def _wait_for(self, hang: Hang) -> None:
+        hang.reached.set()
+        self.touch()
+        await hang.released.wait()
+
     # --- the Web API
 
     async def _call(self, request: web.Request) -> web.StreamResponse:
@@ -138,6 +165,11 @@ class FakeSlack(People):
         raw, value = await _read(request)
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
+        hang = self._next_hang(name)
+        if hang is not None and not hang.is_done:
+            await self._wait_for(hang)
+            if request.transport is None or request.transport.is_closing():  # the caller died meanwhile
+                return web.Response()
         known = self.tokens.get(value)
         team = known.team if known else ""
         fault = self._next_fault(name) or Fault(times=0)
@@ -146,6 +178,8 @@ class FakeSlack(People):
             return _cut(request)
         answer, status, headers = self._answer(name, raw, value, fault=fault)
         self._record(name, raw, team, answer, status=status)
+        if hang is not None and hang.is_done:
+            await self._wait_for(hang)
         if fault.drop == "after":
             return _cut(request)
         if status not in {200, 429}:

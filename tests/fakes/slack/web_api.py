@@ -119,10 +119,13 @@ class WebApi:
         self.user_stop_error = "message_not_in_streaming_state"
         self.max_update_text_chars = MAX_UPDATE_TEXT_CHARS
         self.max_history_items = 999
+        self.takes_markdown = True  # False: a workspace that does not have the markdown block
         self.is_agent = True  # False: agents.sessions.setStatus is refused, the app is not declared an agent
         self.echo = True  # tell the app of its own messages, as message.* subscriptions do
         self.client = ("client-test", "client-secret-test")
         self.rotates_tokens = True
+        self.token_life_s = 43_200  # https://docs.slack.dev/authentication/using-token-rotation
+        self.installs_org_wide = False  # an installation is for all workspaces of the team's enterprise
         self.oauth_codes: dict[str, tuple[str, str]] = {}  # code -> (team, user)
         self.refresh_tokens: dict[str, str] = {}  # refresh token -> team
         self.tickets: set[str] = set()
@@ -210,6 +213,8 @@ class WebApi:
         return text, self.checked_blocks(blocks)
 
     def checked_blocks(self, blocks: Any) -> list[Json]:
+        if not self.takes_markdown and any(block["type"] == "markdown" for block in blocks):
+            raise SlackError("invalid_blocks")
         try:
             check_blocks(blocks)
         except BlockError as error:

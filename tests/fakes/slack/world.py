@@ -108,6 +108,7 @@ class StoredFile:
     declared_length: int = 0
     is_uploaded: bool = True
     is_shared: bool = False
+    elsewhere: str = ""  # the address of a file that is not kept by Slack
 
 
 @dataclass(eq=False, kw_only=True)
@@ -531,7 +532,7 @@ class World:
         return {}
 
     def file_json(self, stored: StoredFile) -> Json:
-        url = f"{self.url}/files-pri/{stored.team}-{stored.id}/{stored.name}"
+        url = stored.elsewhere or f"{self.url}/files-pri/{stored.team}-{stored.id}/{stored.name}"
         return {
             "id": stored.id,
             "name": stored.name,
@@ -541,7 +542,7 @@ class World:
             "size": len(stored.content),
             "user": stored.user,
             "mode": "hosted",
-            "is_external": False,
+            "is_external": bool(stored.elsewhere),
             "url_private": url,
             "url_private_download": url,
         }

@@ -1,0 +1,202 @@
+"""The messages of one answer: they grow by edits while the model writes, and end as they are told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from adapters.discord.errors import OLD_EDITS, UNKNOWN_MESSAGE, DiscordRefusedError
+from adapters.discord.own import OwnMessage, Place, created_at
+from adapters.discord.render import Rows, feedback_row, part_message, split_answer, stop_row
+from adapters.discord.rest import Rest
+from bot.errors import AdapterError, RateLimitError
+from bot.messages import Attachment
+from bot.ports import Post
+
+log = structlog.stdlib.get_logger(__name__)
+
+EDIT_GAP_S = 1.2  # about five requests in five seconds and channel are let through
+# Discord lets messages be edited a few times only once they are an hour old.
+FRESH_S = 3_300.0
+MAX_FILES = 10
+MAX_FILE_BYTES = 10 * 1024 * 1024  # https://discord.com/developers/docs/reference#uploading-files
+NOBODY: dict[str, Any] = {"parse": [], "replied_user": False}
+SUPPRESS_EMBEDS = 1 << 2
+
+Search = Callable[[], Awaitable[Sequence[OwnMessage]]]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Message:
+    """One message of the answer; `shown` is None where what it shows is not known."""
+
+    id: str
+    shown: str | None = None
+    is_whole: bool = False  # nothing of the growing answer comes to it any more
+
+
+@dataclass(slots=True, kw_only=True)
+class AnswerWriter:
+    """Writes the answer of one turn, as a reply to `question`; `search` finds what may be there already."""
+
+    rest: Rest
+    place: Place
+    turn_id: int
+    question: str
+    search: Search
+    edit_gap_s: float = EDIT_GAP_S
+    is_final: bool = False
+    _messages: dict[int, _Message] = field(default_factory=dict[int, _Message], init=False)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _is_unsure: bool = field(default=False, init=False)
+    _last_call_s: float = field(default=0.0, init=False)  # how long Discord took, its pauses included
+
+    @property
+    def gap_s(self) -> float:
+        """At least 1.2 s, and longer while Discord is slow or asks for pauses."""
+        return max(self.edit_gap_s, 2 * self._last_call_s)
+
+    def has(self, part: int) -> bool:
+        """Tell whether the message of this part is known."""
+        return part in self._messages
+
+    def adopt(self, own: Sequence[OwnMessage]) -> None:
+        """Take over the messages that a process before this one has posted of the turn."""
+        for message in own:
+            is_ours = any(message.has(kind, turn=self.turn_id) for kind in ("stop", "good"))
+            number = message.number_of(self.turn_id)
+            if is_ours and number is not None:
+                self._messages.setdefault(number, _Message(id=message.id, is_whole=True))
+
+    # --- growing ---
+
+    async def grow(self, text: str) -> None:
+        """Show the beginning of an answer. Raises AdapterError; the next call makes up for it."""
+        async with self._lock:
+            if self.is_final:
+                return
+            await self._make_sure()
+            parts = split_answer(text)
+            for number, part in enumerate(parts):
+                is_last = number == len(parts) - 1
+                message = self._messages.get(number)
+                if message is not None and message.is_whole:
+                    continue
+                shown = part_message(part).text
+                rows = [stop_row(self.turn_id, number)]
+                if message is None:
+                    nonce = f"live{self.turn_id}.{number}"
+                    message = self._messages[number] = await self._post(shown, rows=rows, nonce=nonce, part=number)
+                elif message.shown != shown:
+                    await self._edit(message, shown, rows=rows)
+                message.is_whole = not is_last
+
+    # --- ending ---
+
+    async def finish(self, post: Post) -> str:
+        """Let the post stand as it is to stay, with its files; return its id. Done again it changes nothing.
+
+        Raises:
+            RateLimitError: Discord asked for a pause.
+            AdapterError: Discord refused; or it cannot be known what it did.
+        """
+        self.is_final = True
+        async with self._lock:
+            await self._make_sure()
+            shown = part_message(post.text)
+            text, files = _with_files(shown.text, [*([shown.file] if shown.file else []), *post.attachments])
+            rows = [feedback_row(self.turn_id, post.part)] if post.is_last else []
+            message = self._messages.get(post.part)
+            if message is None or not await self._end(message, text, rows=rows, files=files):
+                message = await self._post(text, rows=rows, nonce=post.key, part=post.part, files=files)
+                self._messages[post.part] = message
+            message.is_whole = True
+            if post.is_last:
+                await self._drop_after(post.part)
+            return message.id
+
+    async def _end(self, message: _Message, text: str, *, rows: Rows, files: Sequence[Attachment]) -> bool:
+        """Bring a message to its last state; False: it is gone, or too old to be changed."""
+        if time.time() - created_at(message.id) > FRESH_S:
+            await self._delete(message)
+            return False
+        try:
+            await self._edit(message, text, rows=rows, files=files)
+        except DiscordRefusedError as error:
+            if error.code == OLD_EDITS:
+                await self._delete(message)
+            elif error.code != UNKNOWN_MESSAGE:
+                raise
+            log.warning("answer_posted_afresh", code=error.code)
+            return False
+        return True
+
+    async def _drop_after(self, part: int) -> None:
+        """Delete what was shown of a longer answer than there came to be."""
+        for number in [number for number in self._messages if number > part]:
+            await self._delete(self._messages.pop(number))
+
+    async def _delete(self, message: _Message) -> None:
+        try:
+            await self._call("DELETE", "/channels/{channel_id}/messages/{message_id}", message_id=message.id)
+        except DiscordRefusedError as error:
+            log.warning("message_not_deleted", code=error.code)
+
+    # --- messages ---
+
+    async def _make_sure(self) -> None:
+        if self._is_unsure:
+            self.adopt(await self.search())
+            self._is_unsure = False
+
+    async def _post(
+        self, text: str, *, rows: Rows, nonce: str, part: int, files: Sequence[Attachment] = ()
+    ) -> _Message:
+        body: dict[str, Any] = {
+            "content": text,
+            "components": rows,
+            "allowed_mentions": NOBODY,
+            "flags": SUPPRESS_EMBEDS,
+            # Sent again within a few minutes, it is the same message: also by the next process.
+            "nonce": nonce,
+            "enforce_nonce": True,
+        }
+        if part == 0 and self.question:
+            body["message_reference"] = {"message_id": self.question, "fail_if_not_exists": False}
+        try:
+            answer = await self._call("POST", "/channels/{channel_id}/messages", json=body, files=files)
+        except (RateLimitError, DiscordRefusedError):
+            raise
+        except AdapterError:
+            self._is_unsure = True
+            raise
+        return _Message(id=str(answer["id"]), shown=text)
+
+    async def _edit(self, message: _Message, text: str, *, rows: Rows, files: Sequence[Attachment] = ()) -> None:
+        body = {"content": text, "components": rows, "allowed_mentions": NOBODY, "flags": SUPPRESS_EMBEDS}
+        message.shown = None
+        await self._call(
+            "PATCH", "/channels/{channel_id}/messages/{message_id}", json=body, files=files, message_id=message.id
+        )
+        message.shown = text
+
+    async def _call(self, method: str, path: str, **arguments: Any) -> Any:
+        began_at = time.monotonic()
+        try:
+            return await self.rest.call(method, path, channel_id=self.place.channel, **arguments)
+        finally:
+            self._last_call_s = time.monotonic() - began_at
+
+
+def _with_files(text: str, files: Sequence[Attachment]) -> tuple[str, Sequence[Attachment]]:
+    """Return the files that Discord takes; of the others the text says that they are missing."""
+    taken = [file for file in files if 0 < len(file.data) <= MAX_FILE_BYTES][:MAX_FILES]
+    left = len(files) - len(taken)
+    if not left:
+        return text, taken
+    return f"{text}\n-# {left} file{'s' if left > 1 else ''} could not be posted: too big or too many.", taken

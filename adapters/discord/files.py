@@ -1,0 +1,49 @@
+"""Files that people send along: fetched from Discord's own hosts, and no more of them than is wanted."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import structlog
+from yarl import URL
+
+from adapters.discord.errors import DiscordUnreachableError
+from bot.errors import AdapterError
+
+log = structlog.stdlib.get_logger(__name__)
+
+# https://discord.com/developers/docs/reference#image-formatting-cdn-endpoints
+HOSTS = frozenset({"cdn.discordapp.com", "media.discordapp.net"})
+TRANSFER_TIMEOUT_S = 120.0
+CHUNK_BYTES = 64 * 1024
+
+
+async def download(session: aiohttp.ClientSession, url: str, *, max_bytes: int, api_url: str) -> bytes:
+    """Return the bytes of an attachment; besides Discord's hosts, that of `api_url` is asked.
+
+    Raises:
+        AdapterError: The address is not Discord's, the file is too big or cannot be had; for the one who sent it.
+    """
+    address = URL(url)
+    is_discords = address.scheme == "https" and address.host in HOSTS
+    if not is_discords and address.origin() != URL(api_url).origin():
+        raise AdapterError("The file is not on Discord's own servers, so I do not open it.", is_permanent=True)
+    try:
+        async with asyncio.timeout(TRANSFER_TIMEOUT_S), session.get(address, allow_redirects=False) as response:
+            if response.status != 200:
+                raise AdapterError(f"Discord did not give the file (HTTP {response.status}). Send it again.")
+            return await _read(response, max_bytes)
+    except (aiohttp.ClientError, OSError) as error:  # TimeoutError is one
+        log.warning("discord_download_failed", error=type(error).__name__)
+        raise DiscordUnreachableError("The file could not be fetched from Discord. Send it again.") from None
+
+
+async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    data = bytearray()
+    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+        data += chunk
+        if len(data) > max_bytes:
+            response.close()  # the rest is not wanted
+            raise AdapterError(f"The file is bigger than the {max_bytes / 1_000_000:g} MB that I read.")
+    return bytes(data)

@@ -1,0 +1,341 @@
+"""Commands, buttons, menus and forms: what people use besides writing. Each is answered for its asker alone.
+
+A button's id says all that is to be known of it, so it works after any restart.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
+
+import structlog
+
+from adapters.discord.manifest import ASK_ABOUT
+from adapters.discord.parse import (
+    AskedAbout,
+    DirectRefused,
+    Pressed,
+    conversation_key,
+    event_key,
+    parse_component,
+    parse_context_menu,
+    parse_mark,
+    parse_slash,
+    sent_at,
+)
+from adapters.discord.render import (
+    Shown,
+    command_message,
+    details_message,
+    escape,
+    find_example,
+    notice_text,
+    parse_pick,
+    parse_turned,
+)
+from adapters.discord.rest import Identity, Rest
+from bot.errors import BotError
+from bot.events import CommandInvoked, ConversationKey, DetailsAsked, FeedbackGiven, MessageReceived
+from bot.ports import CommandAnswer, Receipt, Receive
+
+log = structlog.stdlib.get_logger(__name__)
+
+Payload = Mapping[str, Any]
+Take = Callable[[MessageReceived], Awaitable[None]]
+AuthorOf = Callable[[int], str | None]  # who asked the question of a running turn
+
+MAX_KEYS = 2_000  # remembered, to tell a second delivery from a second press
+MAX_QUOTES = 500
+EPHEMERAL = 1 << 6
+MANAGE_MESSAGES = 1 << 13
+NO_DIRECT = (
+    "Direct messages are switched off here. Ask me in a channel; the operator can allow them (DISCORD_ALLOW_DMS)."
+)
+# https://discord.com/developers/docs/interactions/receiving-and-responding#interaction-response-object-interaction-callback-type
+MESSAGE, LATER, LATER_UPDATE, CHOICES, FORM = 4, 5, 6, 8, 9
+_AUTOCOMPLETE, _FORM_SENT = 4, 5
+_TEXT_INPUT, _PARAGRAPH = 4, 2
+MAX_CHOICES = 25
+CHOICE_CHARS = 100
+QUESTION_CHARS = 2_000
+
+
+class Interactions:
+    """Answers the interactions of INTERACTION_CREATE. `receive` is the core, `take` starts a question."""
+
+    def __init__(
+        self, *, rest: Rest, me: Identity, receive: Receive, take: Take, author_of: AuthorOf, allow_dms: bool
+    ) -> None:
+        self._rest = rest
+        self._me = me
+        self._receive = receive
+        self._take = take
+        self._author_of = author_of
+        self._allow_dms = allow_dms
+        self._done: OrderedDict[str, None] = OrderedDict()
+        self._asked_about: OrderedDict[str, AskedAbout] = OrderedDict()  # by the id of the form
+
+    async def handle(self, interaction: Payload) -> None:
+        """Answer an interaction: Discord is told within its three seconds, whatever the answer takes."""
+        if self._is_known(str(interaction.get("id", ""))):
+            return
+        match interaction.get("type"):
+            case 2:
+                await self._take_command(interaction)
+            case 3:
+                await self._take_component(interaction)
+            case int(kind) if kind == _AUTOCOMPLETE:
+                await self._suggest(interaction)
+            case int(kind) if kind == _FORM_SENT:
+                await self._take_form(interaction)
+            case kind:
+                log.warning("unknown_interaction", type=kind)
+
+    # --- commands ---
+
+    async def _take_command(self, interaction: Payload) -> None:
+        menu = parse_context_menu(interaction, bot_user=self._me.user, allow_dms=self._allow_dms)
+        if isinstance(menu, AskedAbout):
+            await self._open_form(interaction, menu)
+            return
+        command = parse_slash(interaction, allow_dms=self._allow_dms)
+        if command is None or isinstance(command, DirectRefused) or isinstance(menu, DirectRefused):
+            await self._say(interaction, NO_DIRECT)
+            return
+        await self._respond(interaction, LATER, {"flags": EPHEMERAL})
+        await self._show_command(interaction, command)
+
+    async def _show_command(self, interaction: Payload, command: CommandInvoked, *, page: int = 0) -> None:
+        receipt = await self._ask(command)
+        answer = receipt.answer or CommandAnswer(text=receipt.notice)
+        shown = command_message(answer, command=command.name, argument=command.argument, page=page)
+        await self._fill(interaction, shown)
+
+    async def _suggest(self, interaction: Payload) -> None:
+        """Offer the names of tools that match what was typed so far. Discord wants them within three seconds."""
+        command = parse_slash({**interaction, "type": 2}, allow_dms=self._allow_dms)
+        typed = command.argument if isinstance(command, CommandInvoked) else ""
+        names: list[str] = []
+        if isinstance(command, CommandInvoked):
+            asked = _command("tool_names", command.conversation, command.author_id, argument=typed)
+            answer = (await self._ask(asked)).answer
+            names = [choice.title[:CHOICE_CHARS] for choice in answer.choices] if answer else []
+        choices = [{"name": name, "value": name} for name in names[:MAX_CHOICES]]
+        await self._respond(interaction, CHOICES, {"choices": choices})
+
+    async def _ask(self, event: CommandInvoked | FeedbackGiven | DetailsAsked) -> Receipt:
+        try:
+            return await self._receive(event)
+        except BotError as error:
+            return Receipt(turn_id=None, notice=str(error))
+
+    # --- buttons and selects ---
+
+    async def _take_component(self, interaction: Payload) -> None:
+        pressed = parse_component(interaction, allow_dms=self._allow_dms)
+        if not isinstance(pressed, Pressed):
+            await self._say(interaction, NO_DIRECT)
+            return
+        if (mark := parse_mark(pressed.action)) is not None:
+            match mark.kind:
+                case "stop":
+                    await self._stop(interaction, pressed, mark.turn)
+                case "details":
+                    await self._show_details(interaction, pressed, mark.turn)
+                case _:
+                    await self._rate(interaction, pressed, mark.turn, is_good=mark.kind == "good")
+        elif (turned := parse_turned(pressed.action)) is not None:
+            await self._respond(interaction, LATER_UPDATE, None)
+            command = _command(turned.command, pressed.conversation, pressed.user_id, argument=turned.argument)
+            await self._show_command(interaction, command, page=turned.page)
+        elif pressed.values and (pick := parse_pick(pressed.action, pressed.values[0])) is not None:
+            await self._respond(interaction, LATER_UPDATE, None)
+            conversation = conversation_key(
+                pressed.conversation.space,
+                pick[1] or pressed.conversation.channel,
+                pressed.conversation.channel if pick[1] else None,
+            )
+            await self._show_command(interaction, _command(pick[0], conversation, pressed.user_id))
+        elif pressed.values and pressed.action.startswith("tb:example:"):
+            await self._start_example(interaction, pressed)
+        else:
+            log.warning("unknown_action", action=pressed.action)
+            await self._say(interaction, "That button is from an older version of me and does nothing any more.")
+
+    async def _stop(self, interaction: Payload, pressed: Pressed, turn: int) -> None:
+        """Let the one who asked, or a moderator, stop the answer."""
+        author = self._author_of(turn)
+        member: Mapping[str, Any] = interaction.get("member") or {}
+        permissions = int(str(member.get("permissions") or 0))
+        if author is not None and author != pressed.user_id and not permissions & MANAGE_MESSAGES:
+            await self._say(interaction, "Only the one who asked, or a moderator, can stop this answer.")
+            return
+        # A trace's thread belongs to its channel's conversation, and so does the button on it.
+        receipt = await self._ask(_command("stop", pressed.conversation, pressed.user_id))
+        await self._say(interaction, receipt.answer.text if receipt.answer else receipt.notice)
+
+    async def _rate(self, interaction: Payload, pressed: Pressed, turn: int, *, is_good: bool) -> None:
+        receipt = await self._ask(
+            FeedbackGiven(
+                conversation=pressed.conversation,
+                event_key=pressed.event_key,
+                author_id=pressed.user_id,
+                turn_id=turn,
+                rating="good" if is_good else "bad",
+            )
+        )
+        await self._say(interaction, receipt.notice)
+
+    async def _show_details(self, interaction: Payload, pressed: Pressed, turn: int) -> None:
+        await self._respond(interaction, LATER, {"flags": EPHEMERAL})
+        receipt = Receipt(turn_id=None)
+        for conversation in dict.fromkeys([pressed.channel_conversation, pressed.conversation]):
+            receipt = await self._ask(
+                DetailsAsked(
+                    conversation=conversation,
+                    event_key=pressed.event_key,
+                    author_id=pressed.user_id,
+                    turn_id=turn,
+                )
+            )
+            if receipt.details:
+                break
+        await self._fill(interaction, details_message(receipt.details or (), note=receipt.notice))
+
+    # --- questions that are asked in somebody's name ---
+
+    async def _start_example(self, interaction: Payload, pressed: Pressed) -> None:
+        await self._respond(interaction, LATER, {"flags": EPHEMERAL})
+        answer = (await self._ask(_command("examples", pressed.conversation, pressed.user_id))).answer
+        example = find_example(pressed.values[0], answer.choices if answer else ())
+        if example is None:
+            await self._fill(
+                interaction, Shown(text="That example is not offered any more. `/examples` shows those that are.")
+            )
+            return
+        question = await self._post_question(interaction, pressed.conversation, pressed.user_name, example.text)
+        if question is not None:
+            await self._take(
+                MessageReceived(
+                    conversation=pressed.conversation,
+                    event_key=question,
+                    author_id=pressed.user_id,
+                    author_name=pressed.user_name,
+                    text=example.text,
+                    sent_at=sent_at(str(interaction["id"])),
+                    is_shared=pressed.conversation.space != "@me",
+                )
+            )
+
+    async def _open_form(self, interaction: Payload, menu: AskedAbout) -> None:
+        form = f"tb:ask:{menu.message_id}:{menu.user_id}"
+        self._asked_about[form] = menu
+        while len(self._asked_about) > MAX_QUOTES:
+            self._asked_about.popitem(last=False)
+        field = {
+            "type": _TEXT_INPUT,
+            "custom_id": "question",
+            "style": _PARAGRAPH,
+            "label": "What do you want to know?",
+            "max_length": QUESTION_CHARS,
+            "required": True,
+        }
+        data = {"custom_id": form, "title": ASK_ABOUT, "components": [{"type": 1, "components": [field]}]}
+        await self._respond(interaction, FORM, data)
+
+    async def _take_form(self, interaction: Payload) -> None:
+        data: Mapping[str, Any] = interaction.get("data") or {}
+        await self._respond(interaction, LATER, {"flags": EPHEMERAL})
+        menu = self._asked_about.pop(str(data.get("custom_id", "")), None)
+        if menu is None:
+            await self._fill(interaction, Shown(text="I was restarted meanwhile. Please choose it in the menu again."))
+            return
+        text = _typed(data).strip()
+        question = await self._post_question(
+            interaction, menu.conversation, menu.user_name, text, about=menu.message_id
+        )
+        if question is not None:
+            await self._take(menu.question(text, event_key=question))
+
+    async def _post_question(
+        self, interaction: Payload, conversation: ConversationKey, name: str, text: str, *, about: str = ""
+    ) -> str | None:
+        """Show the question in the channel; return its event key, or None where that is refused, which is told."""
+        channel = conversation.thread or conversation.channel
+        body: dict[str, Any] = {
+            "content": notice_text(f"**{escape(name)}** asks: {text}"),
+            "allowed_mentions": {"parse": []},
+            "nonce": str(interaction["id"]),
+            "enforce_nonce": True,
+        }
+        if about:
+            body["message_reference"] = {"message_id": about, "fail_if_not_exists": False}
+        try:
+            posted = await self._rest.call("POST", "/channels/{channel_id}/messages", json=body, channel_id=channel)
+        except BotError as error:
+            await self._fill(interaction, Shown(text=str(error)))
+            return None
+        await self._fill(interaction, Shown(text="Asked below."))
+        return event_key(channel, str(posted["id"]))
+
+    # --- answers ---
+
+    async def _say(self, interaction: Payload, text: str) -> None:
+        data: dict[str, Any] = {
+            "content": notice_text(text or "Done."),
+            "flags": EPHEMERAL,
+            "allowed_mentions": {"parse": []},
+        }
+        await self._respond(interaction, MESSAGE, data)
+
+    async def _respond(self, interaction: Payload, kind: int, data: Mapping[str, Any] | None) -> None:
+        await self._try(
+            "POST",
+            "/interactions/{interaction_id}/{interaction_token}/callback",
+            json={"type": kind, **({"data": data} if data is not None else {})},
+            interaction_id=str(interaction["id"]),
+            interaction_token=str(interaction["token"]),
+        )
+
+    async def _fill(self, interaction: Payload, shown: Shown) -> None:
+        """Put the answer where Discord shows that one is coming. A token is good for 15 minutes."""
+        body: dict[str, Any] = {
+            "content": shown.text,
+            "components": list(shown.rows),
+            "allowed_mentions": {"parse": []},
+        }
+        await self._try(
+            "PATCH",
+            "/webhooks/{webhook_id}/{webhook_token}/messages/@original",
+            json=body,
+            files=[shown.file] if shown.file else (),
+            webhook_id=self._me.application,
+            webhook_token=str(interaction["token"]),
+        )
+
+    async def _try(self, method: str, path: str, **arguments: Any) -> None:
+        try:
+            await self._rest.call(method, path, **arguments)
+        except BotError as error:
+            log.warning("interaction_not_answered", error=str(error))
+
+    def _is_known(self, key: str) -> bool:
+        is_known = key in self._done
+        self._done[key] = None
+        while len(self._done) > MAX_KEYS:
+            self._done.popitem(last=False)
+        return is_known
+
+
+def _command(name: str, conversation: ConversationKey, user: str, *, argument: str = "") -> CommandInvoked:
+    return CommandInvoked(
+        conversation=conversation, event_key=f"discord:{name}", author_id=user, name=name, argument=argument
+    )
+
+
+def _typed(data: Mapping[str, Any]) -> str:
+    """Return what stands in the only field of a form."""
+    rows = cast("list[dict[str, Any]]", data.get("components") or [])
+    fields = [field for row in rows for field in cast("list[dict[str, Any]]", row.get("components") or [])]
+    return str(fields[0].get("value", "")) if fields else ""

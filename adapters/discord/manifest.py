@@ -1,0 +1,78 @@
+"""The application commands as Discord is told them, and when it has to be told again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import structlog
+
+from adapters.discord.rest import Rest
+from bot.commands import COMMANDS
+from bot.errors import BotError
+from bot.ports import Notes
+
+log = structlog.stdlib.get_logger(__name__)
+
+ASK_ABOUT = "Ask about this"
+NOTE = "discord/commands"
+# https://discord.com/developers/docs/interactions/application-commands
+CHAT_INPUT, MESSAGE = 1, 3
+STRING = 3
+IN_SERVERS, IN_DIRECT_MESSAGES = 0, 1
+DESCRIPTION_CHARS = 100
+
+
+def commands(*, allow_dms: bool) -> list[dict[str, Any]]:
+    """Return the bodies of all commands."""
+    contexts = [IN_SERVERS, IN_DIRECT_MESSAGES] if allow_dms else [IN_SERVERS]
+    shared = {"contexts": contexts, "integration_types": [0]}
+    slash = [
+        {
+            "type": CHAT_INPUT,
+            "name": command.name,
+            "description": command.description[:DESCRIPTION_CHARS],
+            "options": [_word()] if command.argument else [],
+            **shared,
+        }
+        for command in COMMANDS
+    ]
+    return [*slash, {"type": MESSAGE, "name": ASK_ABOUT, **shared}]
+
+
+def _word() -> dict[str, Any]:
+    return {
+        "type": STRING,
+        "name": "word",
+        "description": "only tools that match this word",
+        "required": False,
+        "autocomplete": True,
+    }
+
+
+async def sync(rest: Rest, notes: Notes, *, application: str, allow_dms: bool, dev_guild: str = "") -> None:
+    """Tell Discord the commands where they have changed since it was told: 200 may be created a day and server.
+
+    Raises:
+        AdapterError: Discord refused. StoreError: What was told could not be kept.
+    """
+    wanted = commands(allow_dms=allow_dms)
+    print_of = hashlib.sha256(json.dumps([wanted, application, dev_guild], sort_keys=True).encode()).hexdigest()
+    if (await notes.notes(NOTE)).get(NOTE) == print_of:
+        return
+    if dev_guild:  # there they appear at once
+        path = "/applications/{application_id}/guilds/{guild_id}/commands"
+        await rest.call("PUT", path, json=wanted, application_id=application, guild_id=dev_guild)
+    else:
+        await rest.call("PUT", "/applications/{application_id}/commands", json=wanted, application_id=application)
+    await notes.put_note(NOTE, print_of)
+    log.info("discord_commands_told", commands=len(wanted), guild=dev_guild)
+
+
+async def try_sync(rest: Rest, notes: Notes, *, application: str, allow_dms: bool, dev_guild: str = "") -> None:
+    """Do the same, but let the bot go on without where it fails."""
+    try:
+        await sync(rest, notes, application=application, allow_dms=allow_dms, dev_guild=dev_guild)
+    except BotError as error:
+        log.warning("discord_commands_not_told", error=str(error))

@@ -1,0 +1,159 @@
+"""The one way to call Discord's API: discord.py's own HTTP client, its rate limits, and failures as sentences."""
+
+from __future__ import annotations
+
+import asyncio
+import json as json_format
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, cast
+
+import aiohttp
+import discord
+import structlog
+from discord.http import HTTPClient, Route
+
+from adapters.discord.errors import DiscordRefusedError, DiscordUnreachableError
+from bot.errors import AdapterError, RateLimitError
+from bot.messages import Attachment
+
+log = structlog.stdlib.get_logger(__name__)
+
+API_URL = "https://discord.com/api/v10"
+REQUEST_TIMEOUT_S = 60.0  # with the pauses that Discord asks for within it
+LONGEST_PAUSE_S = 30.0  # a longer one is told instead of slept through; discord.py takes no smaller number
+# What Cloudflare answers says no time; a ban for too many bad requests lasts longer the more is sent meanwhile:
+# https://discord.com/developers/docs/topics/rate-limits#invalid-request-limit-aka-cloudflare-bans
+BREAKER_S = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who the bot is."""
+
+    user: str
+    name: str
+    application: str
+
+
+class Rest:
+    """Calls Discord as the bot. Entering it makes nothing; `log_in` opens the connection, leaving it closes it."""
+
+    def __init__(self, token: str, *, api_url: str = API_URL) -> None:
+        self._token = token
+        self._api_url = api_url.rstrip("/")
+        self._http: HTTPClient | None = None
+        self._closed_until = 0.0  # seconds of time.monotonic(): Cloudflare let nothing through
+
+    async def __aenter__(self) -> Self:
+        Route.BASE = self._api_url  # the library has no other place for it
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
+        if self._http is not None:
+            await self._http.close()
+            self._http = None
+
+    @property
+    def blocked_for_s(self) -> float:
+        """For how long nothing is sent, because Cloudflare let nothing through."""
+        return max(0.0, self._closed_until - time.monotonic())
+
+    async def log_in(self) -> Identity:
+        """Open the connection and return who the bot is.
+
+        Raises:
+            AdapterError: The token is not accepted (permanent), or Discord cannot be reached.
+        """
+        if self._http is None:
+            self._http = HTTPClient(asyncio.get_running_loop(), max_ratelimit_timeout=LONGEST_PAUSE_S)
+        try:
+            user = await self._http.static_login(self._token.strip())
+        except discord.LoginFailure:
+            await self._close()
+            raise AdapterError(
+                "Discord does not accept DISCORD_BOT_TOKEN. Make a new one in the Developer Portal under Bot, and "
+                "restart.",
+                is_permanent=True,
+            ) from None
+        except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
+            await self._close()
+            raise _unreachable(error) from None
+        application = cast("dict[str, Any]", await self.call("GET", "/oauth2/applications/@me"))
+        return Identity(user=str(user["id"]), name=str(user["username"]), application=str(application["id"]))
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, Any] | None = None,
+        files: Sequence[Attachment] = (),
+        **parameters: str,
+    ) -> Any:
+        """Return what Discord answers; `parameters` fill the path in. Pauses up to 30 s are waited out.
+
+        Raises:
+            RateLimitError: Discord asks for a longer pause, or Cloudflare lets nothing through; nothing was done.
+            DiscordRefusedError: Discord refused.
+            DiscordUnreachableError: Discord could not be reached or failed; it may be done.
+        """
+        if (pause_s := self.blocked_for_s) > 0:
+            raise RateLimitError(retry_after_s=pause_s)
+        if self._http is None:
+            raise DiscordUnreachableError("The connection to Discord is not open. Try again in a minute.")
+        request: dict[str, Any] = {"params": dict(params)} if params else {}
+        if files:
+            request["form"] = _form(json, files)
+        elif json is not None:
+            request["json"] = json
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                return await self._http.request(Route(method, path, **parameters), **request)
+        except discord.RateLimited as error:
+            raise RateLimitError(retry_after_s=error.retry_after) from None
+        except discord.DiscordServerError as error:
+            raise _unreachable(error) from None
+        except discord.HTTPException as error:
+            raise self._refusal(f"{method} {path}", error) from None
+        except (discord.DiscordException, aiohttp.ClientError, OSError, RuntimeError) as error:
+            raise _unreachable(error) from None
+
+    def _refusal(self, what: str, error: discord.HTTPException) -> AdapterError:
+        if error.status == 429:
+            self._closed_until = time.monotonic() + BREAKER_S
+            log.error("discord_blocked", what=what, for_s=BREAKER_S)
+            return RateLimitError(retry_after_s=BREAKER_S)
+        log.warning("discord_refused", what=what, status=error.status, code=error.code)
+        return DiscordRefusedError(what=what, status=error.status, code=error.code)
+
+
+def _form(payload: Any, files: Sequence[Attachment]) -> list[dict[str, Any]]:
+    """Return the parts of a message with files: https://discord.com/developers/docs/reference#uploading-files"""
+    names = [{"id": number, "filename": file.name} for number, file in enumerate(files)]
+    body: dict[str, Any] = {**(payload or {}), "attachments": names}
+    return [
+        {"name": "payload_json", "value": json_format.dumps(body)},
+        *(
+            {
+                "name": f"files[{number}]",
+                "value": file.data,
+                "filename": file.name,
+                "content_type": file.mime_type or "application/octet-stream",
+            }
+            for number, file in enumerate(files)
+        ),
+    ]
+
+
+def _unreachable(error: Exception) -> DiscordUnreachableError:
+    log.warning("discord_failed", error=type(error).__name__)
+    return DiscordUnreachableError(f"Discord cannot be reached ({type(error).__name__}). Try again in a minute.")

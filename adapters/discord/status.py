@@ -1,0 +1,38 @@
+"""The status of a channel while the bot works in it: it is seen to type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from adapters.discord.own import Place
+from adapters.discord.rest import Rest
+from bot.errors import AdapterError
+from bot.ports import TurnView
+
+log = structlog.stdlib.get_logger(__name__)
+
+TYPING_S = 8.0  # shown for ten: https://discord.com/developers/docs/resources/channel#trigger-typing-indicator
+
+
+@dataclass(slots=True, kw_only=True)
+class Typing:
+    """Satisfies `bot.live.Status`."""
+
+    discord: Rest
+    place: Place
+
+    def is_up_to_date(self, view: TurnView) -> bool:
+        """Return True: there is only one thing to show, which is shown anew from time to time."""
+        return True
+
+    async def work(self, view: TurnView) -> None:
+        """Show that the bot types; never fails."""
+        try:
+            await self.discord.call("POST", "/channels/{channel_id}/typing", channel_id=self.place.channel)
+        except AdapterError as error:
+            log.info("status_not_shown", error=str(error))
+
+    async def rest(self) -> None:
+        """Do nothing: a message ends it."""

@@ -1,0 +1,265 @@
+"""What is seen of one running turn on a chat platform: its status, its trace and its growing answer.
+
+Each has one writer. When to show what is the same everywhere; how to show it is the platform's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import structlog
+
+from bot.errors import AdapterError
+from bot.ports import CallState, Post, TraceLine, TurnState, TurnView
+
+log = structlog.stdlib.get_logger(__name__)
+
+LAST_TRIES = 4  # to bring a trace to its last state
+ENDED: frozenset[TurnState] = frozenset({"answered", "stopped", "failed", "undelivered", "taken_over"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How eagerly a turn is shown; seconds, characters."""
+
+    trace_delay_s: float = (
+        1.0  # before the first sight of a trace: most tools have ended by then, and one call shows it
+    )
+    trace_gap_s: float = 1.5
+    # An answer is shown while it grows once it is this long, or has been growing for so long: most answers are short,
+    # and are posted once.
+    grow_from_chars: int = 600
+    grow_from_s: float = 2.5
+    status_gap_s: float = 3.0
+    status_refresh_s: float = 90.0
+
+
+class AnswerWriter(Protocol):
+    """The messages of one answer."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the answer is being ended: nothing of it grows any more."""
+        ...
+
+    @property
+    def gap_s(self) -> float:
+        """How long to wait before more of it is shown, in seconds."""
+        ...
+
+    def has(self, part: int) -> bool:
+        """Tell whether the message of this part is known, so that ending it again does no harm."""
+        ...
+
+    async def grow(self, text: str) -> None:
+        """Show the beginning of an answer. Raises AdapterError; the next call makes up for it."""
+        ...
+
+    async def finish(self, post: Post) -> str:
+        """Let the post stand as it is to stay; return its reference. Done again it changes nothing.
+
+        Raises:
+            AdapterError: The platform refused; or it cannot be known what it did.
+        """
+        ...
+
+
+class TraceWriter(Protocol):
+    """Shows the tool calls of one turn."""
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a part of it can be seen."""
+        ...
+
+    def is_up_to_date(self, lines: Sequence[TraceLine]) -> bool:
+        """Tell whether just this is shown."""
+        ...
+
+    async def write(self, lines: Sequence[TraceLine]) -> None:
+        """Show the calls as they are now. Raises AdapterError."""
+        ...
+
+
+class Status(Protocol):
+    """Shows that the bot works; never fails."""
+
+    def is_up_to_date(self, view: TurnView) -> bool:
+        """Tell whether the view would be shown as it is shown already."""
+        ...
+
+    async def work(self, view: TurnView) -> None:
+        """Show that the turn is being worked on, and what it waits for."""
+        ...
+
+    async def rest(self) -> None:
+        """Show that the work is over."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class LiveTurn:
+    """One turn. `show` is told what there is to see, `run` shows it, `post` ends the answer.
+
+    `on_running` is awaited first of all. `adopt` lets the writers take over what a process before this one has posted
+    of the turn; it raises AdapterError where the platform does not show it.
+    """
+
+    view: TurnView
+    status: Status
+    trace: TraceWriter
+    answer: AnswerWriter
+    pace: Pace
+    on_running: Callable[[TurnView], Awaitable[None]]
+    adopt: Callable[[], Awaitable[None]]
+    _changed: list[asyncio.Event] = field(default_factory=list[asyncio.Event], init=False)
+    _ended: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _adopting: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _has_adopted: bool = field(default=False, init=False)
+    _began_text_at: float = field(default=0.0, init=False)
+
+    def show(self, view: TurnView) -> None:
+        """Take the newest view in place of the one before."""
+        self.view = view
+        if view.state in ENDED:
+            self._ended.set()
+        for changed in self._changed:
+            changed.set()
+
+    async def run(self) -> None:
+        """Show the turn until it has ended; whatever the platform refuses of it, the answer is posted all the same."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._guard("status", self._show_status))
+            group.create_task(self._guard("trace", self._show_trace))
+            group.create_task(self._guard("answer", self._show_answer))
+
+    async def post(self, post: Post) -> str:
+        """Let the post stand, finished, and return its reference. Raises AdapterError."""
+        await self._take_over()
+        await self._trace_first()
+        return await self.answer.finish(post)
+
+    @property
+    def _calls(self) -> tuple[TraceLine, ...]:
+        """The tool calls as they are to be shown: with a turn that ends early end those that it was waiting for."""
+        if self.view.state not in ENDED or self.view.state == "taken_over":
+            return self.view.trace
+        ending: CallState = "stopped" if self.view.state == "stopped" else "interrupted"
+        return tuple(
+            replace(line, state=ending) if line.state in ("asked", "running") else line for line in self.view.trace
+        )
+
+    # --- the three writers ---
+
+    async def _show_status(self) -> None:
+        await self.on_running(self.view)
+        changed = self._watch()
+        while not self._ended.is_set():
+            await self.status.work(self.view)
+            await self._pause(self.pace.status_gap_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.pace.status_refresh_s):
+                    while self.status.is_up_to_date(self.view) and not self._ended.is_set():
+                        await _next(changed)
+        if self.view.state != "taken_over":
+            await self.status.rest()
+
+    async def _show_trace(self) -> None:
+        changed = self._watch()
+        while not self.view.trace and not self._ended.is_set():
+            await _next(changed)
+        await self._pause(self.pace.trace_delay_s)
+        while not self._ended.is_set():
+            await self._write_trace()
+            await self._pause(self.pace.trace_gap_s)
+            while self.trace.is_up_to_date(self._calls) and not self._ended.is_set():
+                await _next(changed)
+        # Nothing will bring it to its last state later.
+        for attempt in range(LAST_TRIES):
+            if self.view.state == "taken_over" or self.trace.is_up_to_date(self._calls):
+                return
+            if attempt:
+                await asyncio.sleep(2.0**attempt)
+            await self._write_trace()
+
+    async def _trace_first(self) -> None:
+        """Let the trace stand above the answer, which comes without it where the platform refuses the trace."""
+        if self.view.trace and not self.trace.is_begun:
+            await self._write_trace()
+
+    async def _write_trace(self) -> None:
+        try:
+            await self._take_over()
+            await self.trace.write(self._calls)
+        except AdapterError as error:
+            log.info("trace_not_shown", error=str(error))
+
+    async def _show_answer(self) -> None:
+        changed = self._watch()
+        while not self._ended.is_set() and not self.answer.is_final:
+            if self._is_worth_showing():
+                try:
+                    await self._take_over()
+                    await self._trace_first()
+                    await self.answer.grow(self.view.text)
+                except AdapterError as error:
+                    log.info("answer_not_shown_live", error=str(error))
+                await self._pause(self.answer.gap_s)
+                await _next(changed)
+            else:
+                with suppress(TimeoutError):  # by then it may have been growing for long enough
+                    async with asyncio.timeout(self.pace.grow_from_s):
+                        await _next(changed)
+
+    def _is_worth_showing(self) -> bool:
+        length = len(self.view.text.strip())
+        if not length or self.view.state != "running":
+            return False
+        now = time.monotonic()
+        self._began_text_at = self._began_text_at or now
+        return length >= self.pace.grow_from_chars or now - self._began_text_at >= self.pace.grow_from_s
+
+    # --- after a crash ---
+
+    async def _take_over(self) -> None:
+        if self.view.attempt == 1:
+            return
+        async with self._adopting:
+            if self._has_adopted:
+                return
+            try:
+                await self.adopt()
+            except AdapterError as error:
+                if not error.is_permanent:
+                    raise
+                log.warning("own_messages_not_found", error=str(error))
+            self._has_adopted = True
+
+    # --- waiting ---
+
+    def _watch(self) -> asyncio.Event:
+        changed = asyncio.Event()
+        self._changed.append(changed)
+        return changed
+
+    async def _pause(self, seconds: float) -> None:
+        """Let time pass, but none once the turn has ended."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
+
+    async def _guard(self, writer: str, write: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await write()
+        except Exception:  # the answer does not depend on it
+            log.exception("live_writer_failed", writer=writer)
+
+
+async def _next(changed: asyncio.Event) -> None:
+    await changed.wait()
+    changed.clear()

@@ -1,0 +1,111 @@
+"""What Slack adds to a turn, and how long people wait for it there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from statistics import median, quantiles
+
+from adapters.slack.adapter import SlackOptions, open_slack
+from adapters.slack.limits import RATES
+from bot.app import open_app
+from tests.bench.measure import Row, compare
+from tests.bench.product import Product, open_product, settings_for
+from tests.bench.servers import Endpoint, SlackServer, serve_model, serve_slack, serve_tools
+from tests.bench.turn import QUESTION
+
+MAX_CALLS = 4.0
+AT_ONCE = 200
+# Slack's own rates would make a benchmark a test of patience: what the work costs does not depend on them.
+UNBOUNDED = {method: replace(rate, calls=100_000) for method, rate in RATES.items()} | {
+    method: replace(RATES["users.info"], calls=100_000)
+    for method in ("agents.sessions.setStatus", "chat.update", "reactions.add")
+}
+
+
+async def slack_cost(folder: Path, *, quick: bool) -> Sequence[Row]:
+    """Compare a turn in Slack with one on a platform that costs nothing, and time what people see."""
+    rounds, turns, questions, at_once = (1, 2, 2, 4) if quick else (9, 20, 30, AT_ONCE)
+    async with (
+        serve_model() as endpoint,
+        serve_tools(folder / "workspaces") as tools_url,
+        serve_slack() as slack,
+        open_product(home=folder / "plain", model_url=endpoint.url, tools_url=tools_url) as product,
+        _serving(slack, home=folder / "slack", endpoint=endpoint, tools_url=tools_url),
+    ):
+        costs = await compare(
+            {"slack": _in_slack(slack, turns), "plain": _one_by_one(product, turns)}, rounds=rounds, units=turns
+        )
+        alone = await slack.ask(QUESTION, questions=questions, at_once=False)
+        together = await slack.ask(QUESTION, questions=at_once, at_once=True)
+    acknowledged, first_sign = together["acknowledged_s"], together["first_sign_s"]
+    return [
+        Row(
+            figure="CPU of a turn in Slack over the same turn on a platform that costs nothing",
+            value=costs.cpu_ratio("slack", over="plain"),
+            beside=f"{costs.cpu_s('slack') * 1e3:.1f} ms over {costs.cpu_s('plain') * 1e3:.1f} ms",
+        ),
+        Row(
+            figure="calls of Slack's API for a short answer with two tool calls",
+            value=alone["calls"] / questions,
+            unit="calls",
+            goal=MAX_CALLS,
+        ),
+        Row(
+            figure="from delivery to the first visible sign, one at a time (median)",
+            value=median(alone["first_sign_s"]) * 1e3,
+            unit="ms",
+        ),
+        Row(
+            figure=f"from delivery to acknowledgement, {at_once} questions at once (p99)",
+            value=_p99(acknowledged) * 1e3,
+            unit="ms",
+            goal=3_000.0,
+            beside=f"median {median(acknowledged) * 1e3:.0f} ms; {len(acknowledged)} deliveries",
+        ),
+        Row(
+            figure=f"from delivery to the first visible sign, {at_once} questions at once (p99)",
+            value=_p99(first_sign) * 1e3,
+            unit="ms",
+            beside=f"median {median(first_sign) * 1e3:.0f} ms",
+        ),
+    ]
+
+
+def _p99(seconds: Sequence[float]) -> float:
+    return quantiles(seconds, n=100, method="inclusive")[98]
+
+
+@asynccontextmanager
+async def _serving(slack: SlackServer, *, home: Path, endpoint: Endpoint, tools_url: str) -> AsyncGenerator[None]:
+    options = SlackOptions(bot_token="xoxb-test", app_token="xapp-test", api_url=slack.api_url, rates=UNBOUNDED)
+    settings = settings_for(home=home, model_url=endpoint.url, tools_url=tools_url)
+    async with open_slack(options) as adapter, open_app(settings, [adapter], drain_s=1) as app:
+        running = asyncio.create_task(adapter.run(app.receive))
+        try:
+            await app.tools.offer()
+            async with asyncio.timeout(30):
+                while adapter.session is None or not adapter.session.is_connected:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            yield
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+def _in_slack(slack: SlackServer, turns: int) -> Callable[[], Awaitable[None]]:
+    async def work() -> None:
+        await slack.ask(QUESTION, questions=turns, at_once=False)
+
+    return work
+
+
+def _one_by_one(product: Product, turns: int) -> Callable[[], Awaitable[None]]:
+    async def work() -> None:
+        for _ in range(turns):
+            await product.ask(QUESTION)
+
+    return work

@@ -1,0 +1,101 @@
+"""The loopback Slack in a process of its own, so that its work is not counted: it asks, and says how long it took.
+
+`python -m tests.bench.slack_server` prints its address. `POST /control/ask` with `{"questions": N, "text": TEXT,
+"at_once": BOOL}` asks each question in a channel of its own and answers with what was seen, in seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from itertools import count
+from typing import Any
+
+from aiohttp import web
+
+from tests.fakes.slack import FakeSlack
+from tests.fakes.slack.world import Call
+
+WAIT_S = 100.0
+SIGNS = ("agents.sessions.setStatus", "assistant.threads.setStatus", "chat.postMessage", "chat.startStream")
+
+
+class Asker:
+    """Somebody who asks, and looks at a clock."""
+
+    def __init__(self, slack: FakeSlack) -> None:
+        self._slack = slack
+        self._numbers = count(1)
+        slack.add_user("U1", name="ada", display_name="Ada")
+
+    async def ask(self, request: web.Request) -> web.Response:
+        wanted = await request.json()
+        self._slack.calls.clear()
+        self._slack.acks.clear()
+        if wanted["at_once"]:
+            threads = await asyncio.gather(*(self._say(wanted["text"]) for _ in range(wanted["questions"])))
+            await asyncio.gather(*(self._answered(thread) for thread in threads))
+        else:
+            threads = []
+            for _ in range(wanted["questions"]):
+                threads.append(await self._say(wanted["text"]))
+                await self._answered(threads[-1])
+        return web.json_response(self._seen(threads))
+
+    async def _say(self, text: str) -> tuple[str, str]:
+        channel = f"C{next(self._numbers)}"
+        self._slack.add_channel(channel, members=["U1"])
+        return channel, await self._slack.say(channel, "U1", text, mention=True)
+
+    async def _answered(self, thread: tuple[str, str]) -> None:
+        def is_answered() -> bool:
+            marks = (message.metadata or {} for message in self._slack.visible(*thread))
+            return any(mark.get("event_type") == "toolbridge_post" for mark in marks) and self._rests(thread)
+
+        await self._slack.until(is_answered, timeout_s=WAIT_S)
+
+    def _rests(self, thread: tuple[str, str]) -> bool:
+        return any(call.arguments.get("status") == "active" for call in self._calls_in(thread))
+
+    def _calls_in(self, thread: tuple[str, str]) -> Sequence[Call]:
+        return [
+            call
+            for call in self._slack.calls
+            if thread[0] in (call.arguments.get("channel"), call.arguments.get("channel_id"))
+        ]
+
+    def _seen(self, threads: Sequence[tuple[str, str]]) -> dict[str, Any]:
+        sent = {
+            delivery.event["channel"]: delivery.sent_at[0]
+            for delivery in reversed(self._slack.acks)
+            if delivery.event.get("user") == "U1" and delivery.sent_at
+        }
+        signs = [
+            next(call.at for call in self._calls_in(thread) if call.method in SIGNS) - sent[thread[0]]
+            for thread in threads
+        ]
+        return {
+            "acknowledged_s": [
+                delivery.latency_s for delivery in self._slack.acks if delivery.event.get("user") == "U1"
+            ],
+            "first_sign_s": signs,
+            "calls": sum(len(self._calls_in(thread)) for thread in threads),
+        }
+
+
+async def main() -> None:
+    async with FakeSlack() as slack:
+        slack.api.echo = False
+        asker = Asker(slack)
+        control = web.Application()
+        control.router.add_post("/control/ask", asker.ask)
+        runner = web.AppRunner(control, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        print(f"{slack.api_url} http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

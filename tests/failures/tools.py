@@ -1,0 +1,57 @@
+"""A tool server without any SDK whose calls can be held: it says when one has begun, and waits while a file is there.
+
+`act` changes something and may run once; `look` only reads; `draw` reads as well, and returns a picture. CALLS_FILE gets
+the name of each call as it begins. While HOLD_FILE is there, no call ends.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+CALLS_FILE, HOLD_FILE = Path(os.environ.get("CALLS_FILE", os.devnull)), Path(os.environ.get("HOLD_FILE", os.devnull))
+READS = ("look", "draw")
+PICTURE = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(64)).decode()
+
+
+def main() -> None:
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "id" in request:
+            print(json.dumps({"jsonrpc": "2.0", "id": request["id"], **answer(request)}), flush=True)
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    match request["method"]:
+        case "initialize":
+            info = {"name": "failures", "version": "1"}
+            return {"result": {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": info}}
+        case "tools/list":
+            names = ("act", *READS)
+            return {"result": {"tools": [tool(name) for name in names]}}
+        case "tools/call":
+            return {"result": {"content": call(request["params"]["name"])}}
+        case method:
+            return {"error": {"code": -32601, "message": f"Method not found: {method}"}}
+
+
+def tool(name: str) -> dict[str, Any]:
+    return {"name": name, "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": name in READS}}
+
+
+def call(name: str) -> list[dict[str, Any]]:
+    with CALLS_FILE.open("a", encoding="utf-8") as file:
+        file.write(f"{name}\n")
+    while HOLD_FILE.is_file():
+        time.sleep(0.01)
+    text = {"type": "text", "text": f"did {name}"}
+    return [text, {"type": "image", "mimeType": "image/png", "data": PICTURE}] if name == "draw" else [text]
+
+
+if __name__ == "__main__":
+    main()

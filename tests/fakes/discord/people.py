@@ -1,0 +1,550 @@
+"""What people do in the loopback Discord: write, edit, press, run commands. Each verb delivers what Discord would."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from tests.fakes.discord.channel_routes import (
+    announce_reaction,
+    announce_thread,
+    dm_with,
+    drop_channel,
+    open_thread,
+    set_archived,
+    take_reaction,
+)
+from tests.fakes.discord.errors import Json
+from tests.fakes.discord.gateway import DIRECT_MESSAGES, GUILD_MESSAGES, GUILDS, Gateway
+from tests.fakes.discord.replies import announce_change, remove, store
+from tests.fakes.discord.world import (
+    DEFAULT,
+    JOINED,
+    PUBLIC_THREAD,
+    REPLY,
+    TEXT,
+    Attachment,
+    Channel,
+    ChannelId,
+    Guild,
+    GuildId,
+    Interaction,
+    Message,
+    MessageId,
+    Upload,
+    User,
+    UserId,
+    permissions_of,
+)
+
+FIRST_GUILD_MS = 2520 * 10_000_000  # the first guild is on shard 0, the next on shard 1, and so on
+CHAT_INPUT, USER_MENU, MESSAGE_MENU = 1, 2, 3
+ATTACHMENT_OPTION = 11
+BUTTON, SELECT, TEXT_INPUT = 2, 3, 4
+
+
+class People(Gateway):
+    """The people's side. Channels, people and messages may be named by the object or its id."""
+
+    # --- places
+
+    def add_guild(self, name: str = "Team", *, has_bot: bool = True) -> Guild:
+        """Add a guild; one that has the bot is announced to the connected app."""
+        guild = Guild(id=(FIRST_GUILD_MS + len(self.guilds)) << 22, name=name, has_bot=has_bot)
+        self.guilds[guild.id] = guild
+        if has_bot:
+            self._announce_guild(guild)
+        return guild
+
+    def invite_bot(self, guild: GuildId) -> None:
+        """Let the bot join the guild."""
+        home = self.guild(guild)
+        home.has_bot = True
+        self._announce_guild(home)
+
+    def remove_bot(self, guild: GuildId) -> None:
+        """Throw the bot out of the guild."""
+        home = self.guild(guild)
+        self.dispatch("GUILD_DELETE", {"id": str(home.id)}, guild=home)
+        home.has_bot = False
+
+    def lose_guild(self, guild: GuildId) -> None:
+        """Let the guild be unavailable, as in an outage."""
+        home = self.guild(guild)
+        home.is_available = False
+        self.dispatch("GUILD_DELETE", {"id": str(home.id), "unavailable": True}, guild=home)
+
+    def find_guild(self, guild: GuildId) -> None:
+        """End the outage of the guild."""
+        home = self.guild(guild)
+        home.is_available = True
+        self.dispatch("GUILD_CREATE", self.guild_json(home), guild=home)
+
+    def _announce_guild(self, guild: Guild) -> None:
+        shape = self.guild_json(guild)
+        del shape["unavailable"]
+        self.dispatch("GUILD_CREATE", shape, guild=guild)
+
+    def add_channel(
+        self,
+        guild: GuildId,
+        name: str = "general",
+        *,
+        members: Iterable[UserId] | None = None,
+        bot_permissions: Iterable[str] | None = None,
+    ) -> Channel:
+        """Add a text channel.
+
+        `members` are those who see it, by default all of the guild; `bot_permissions` are the names of what the bot
+        may do in it, by default ALL_BOT_PERMISSIONS.
+        """
+        home = self.guild(guild)
+        room = Channel(
+            id=self.next_id(),
+            type=TEXT,
+            name=name,
+            guild=home.id,
+            members=None if members is None else {self.user(user).id for user in members},
+            bot_permissions=None if bot_permissions is None else permissions_of(*bot_permissions),
+        )
+        self.channels[room.id] = room
+        self.dispatch("CHANNEL_CREATE", self.channel_json(room), guild=home, intents=GUILDS)
+        return room
+
+    def allow_bot(self, channel: ChannelId, *names: str) -> None:
+        """Let the bot have exactly those permissions in the channel from now on."""
+        room = self.channel(channel)
+        room.bot_permissions = permissions_of(*names)
+        self.dispatch("CHANNEL_UPDATE", self.channel_json(room), guild=room.guild, intents=GUILDS)
+
+    def delete_channel(self, channel: ChannelId) -> None:
+        """Delete a channel or a thread."""
+        drop_channel(self, self.channel(channel))
+
+    def dm_channel(self, user: UserId) -> Channel:
+        """Return the direct messages between that person and the bot."""
+        return dm_with(self, self.user(user).id)
+
+    # --- messages
+
+    async def say(
+        self,
+        channel: ChannelId,
+        user: UserId,
+        text: str,
+        *,
+        reply_to: MessageId | None = None,
+        ping: bool = True,
+        mention: bool = False,
+        files: Sequence[Upload] = (),
+        deliver: bool = True,
+    ) -> Message:
+        """Write a message in a channel, thread or direct message.
+
+        `mention` puts the bot's mention in front; `ping=False` is a reply with its mention switched off.
+        `deliver=False` stores it only, as when the app was not connected. An archived thread comes back by it.
+        """
+        room, person = self.channel(channel), self.user(user)
+        self._check_member(room, person)
+        assert not room.is_locked, "the thread is locked"
+        content = f"{self.bot.mention} {text}" if mention else text
+        assert len(content) <= 2000, "people cannot write more than 2,000 characters"
+        assert content.strip() or files, "people cannot write nothing"
+        if room.is_archived:
+            set_archived(self, room, archived=False, locked=None)
+        message = self._written(room, person, content)
+        if reply_to is not None:
+            target = self.message(reply_to)
+            message.type, message.reference, message.reference_channel = REPLY, target.id, target.channel
+            message.pings_author = ping
+        message.attachments = [self._upload(room, each) for each in files]
+        await self._store(message, deliver=deliver)
+        return message
+
+    def _check_member(self, room: Channel, person: User) -> None:
+        if room.is_dm:
+            assert person.id == room.recipient, f"{person.name} is not in the direct messages of somebody else"
+            return
+        assert person.id in self.guilds[room.guild or 0].members, f"{person.name} is not in the guild"
+        members = self.parent_of(room).members
+        assert members is None or person.id in members, f"{person.name} does not see {room.name}"
+
+    def _written(self, room: Channel, person: User, content: str, *, kind: int = DEFAULT) -> Message:
+        return Message(
+            id=self.next_id(),
+            channel=room.id,
+            author=person,
+            created_at=self.now(),
+            content=content.strip(),
+            type=kind,
+        )
+
+    def _upload(self, room: Channel, upload: Upload) -> Attachment:
+        stored = Attachment(
+            id=self.next_id(),
+            channel=room.id,
+            filename=upload.filename,
+            content=upload.content,
+            content_type=upload.content_type,
+            size=len(upload.content) if upload.size is None else upload.size,
+        )
+        self.attachments[stored.id] = stored
+        return stored
+
+    async def _store(self, message: Message, *, deliver: bool = True) -> None:
+        if deliver:
+            store(self, message)
+        else:
+            self.messages[message.id] = message
+            self.channels[message.channel].messages[message.id] = message
+            self.touch()
+        await asyncio.sleep(0)  # what was said goes out in the order in which it was said
+
+    async def dm(self, user: UserId, text: str, *, files: Sequence[Upload] = (), deliver: bool = True) -> Message:
+        """Write to the bot in direct messages."""
+        return await self.say(self.dm_channel(user), user, text, files=files, deliver=deliver)
+
+    async def edit(self, channel: ChannelId, message: MessageId, text: str, *, deliver: bool = True) -> None:
+        """Edit a person's message."""
+        written = self.message(message)
+        assert written.channel == self.channel(channel).id
+        assert written.author is not self.bot
+        written.content = text.strip()
+        written.edits += 1
+        written.edited_at = self.now()
+        if deliver:
+            announce_change(self, written)
+        await asyncio.sleep(0)
+
+    async def delete(self, channel: ChannelId, message: MessageId) -> None:
+        """Delete a message, a person's own or, as a moderator, the bot's."""
+        assert self.message(message).channel == self.channel(channel).id
+        remove(self, self.message(message))
+        await asyncio.sleep(0)
+
+    async def unfurl(self, channel: ChannelId, message: MessageId) -> None:
+        """Let Discord add a link's preview to the message: an update that is no edit; none where it is suppressed."""
+        written = self.message(message)
+        assert written.channel == self.channel(channel).id
+        if not written.suppresses_embeds:
+            written.embeds = [*written.embeds, {"type": "link", "url": "https://example.com/", "title": "Example"}]
+            announce_change(self, written)
+        await asyncio.sleep(0)
+
+    async def say_as_other_bot(self, channel: ChannelId, text: str) -> Message:
+        """Let another app's bot write."""
+        other = next((user for user in self.users.values() if user.name == "other-bot"), None)
+        room = self.channel(channel)
+        message = self._written(room, other or self.add_user("other-bot", is_bot=True), text)
+        await self._store(message)
+        return message
+
+    async def say_as_webhook(self, channel: ChannelId, text: str) -> Message:
+        """Let a webhook write."""
+        room = self.channel(channel)
+        hook = User(id=self.next_id(), name="hook", is_bot=True)
+        self.users[hook.id] = hook
+        message = self._written(room, hook, text)
+        message.webhook = hook.id
+        await self._store(message)
+        return message
+
+    async def join(self, channel: ChannelId, user: UserId) -> Message:
+        """Let Discord write in that channel that a person has joined."""
+        message = self._written(self.channel(channel), self.user(user), "", kind=JOINED)
+        await self._store(message)
+        return message
+
+    async def react(self, channel: ChannelId, message: MessageId, user: UserId, emoji: str) -> None:
+        """Add a person's reaction, or take it away where it is there already."""
+        target, person = self.message(message), self.user(user)
+        assert target.channel == self.channel(channel).id
+        if person.id in target.reactions.get(emoji, ()):
+            take_reaction(self, target, emoji, user=person.id)
+        else:
+            target.reactions.setdefault(emoji, []).append(person.id)
+            announce_reaction(self, target, emoji, user=person.id, event="MESSAGE_REACTION_ADD")
+        await asyncio.sleep(0)
+
+    def reactions(self, message: MessageId) -> dict[str, list[int]]:
+        """Return the reactions under the message: emoji -> ids of who reacted."""
+        return {emoji: list(who) for emoji, who in self.message(message).reactions.items()}
+
+    async def start_typing(self, channel: ChannelId, user: UserId) -> None:
+        """Let a person type."""
+        room = self.channel(channel)
+        data: Json = {"channel_id": str(room.id), "user_id": str(self.user(user).id), "timestamp": int(self.now())}
+        intents = (1 << 14) if room.is_dm else (1 << 11)
+        self.dispatch("TYPING_START", data, guild=room.guild, intents=intents)
+        await asyncio.sleep(0)
+
+    # --- threads
+
+    async def start_thread(
+        self, channel: ChannelId, user: UserId, name: str, *, message: MessageId | None = None
+    ) -> Channel:
+        """Start a public thread, from the message where one is named."""
+        room, person = self.channel(channel), self.user(user)
+        starter = None if message is None else self.message(message)
+        thread = Channel(
+            id=self.next_id() if starter is None else starter.id,
+            type=PUBLIC_THREAD,
+            name=name,
+            guild=room.guild,
+            parent=room.id,
+            owner=person.id,
+        )
+        open_thread(self, thread, starter=starter)
+        await asyncio.sleep(0)
+        return thread
+
+    async def archive_thread(self, thread: ChannelId, *, locked: bool = False) -> None:
+        """Archive a thread; a locked one only a moderator brings back."""
+        set_archived(self, self.channel(thread), archived=True, locked=locked)
+        await asyncio.sleep(0)
+
+    async def rename_thread(self, thread: ChannelId, name: str) -> None:
+        room = self.channel(thread)
+        room.name = name
+        announce_thread(self, room, "THREAD_UPDATE")
+        await asyncio.sleep(0)
+
+    # --- commands and clicks
+
+    async def slash(
+        self,
+        channel: ChannelId,
+        user: UserId,
+        command: str,
+        options: Mapping[str, Any] | None = None,
+        *,
+        wait: bool = True,
+    ) -> Interaction:
+        """Run a slash command, such as `tools` or `tools list`; options by name, an Upload for an attachment.
+
+        Returns once the app has answered or has not in time; `wait=False` returns at once.
+        """
+        registered, path = self._find_command(channel, command, kind=CHAT_INPUT)
+        data, resolved = self._options(self.channel(channel), path[-1], options or {})
+        interaction = self._new("command", channel, user, data=_command_data(registered, path, data, resolved))
+        return await self._deliver(interaction, wait=wait)
+
+    async def autocomplete(
+        self,
+        channel: ChannelId,
+        user: UserId,
+        command: str,
+        options: Mapping[str, Any],
+        *,
+        focused: str | None = None,
+    ) -> list[Json]:
+        """Type in an option (the last one named) and return the choices that are offered; none in time is []."""
+        registered, path = self._find_command(channel, command, kind=CHAT_INPUT)
+        name = focused or list(options)[-1]
+        described = {each["name"]: each for each in path[-1].get("options") or ()}
+        assert described[name].get("autocomplete"), f"the option {name} of {command} has no autocomplete"
+        data: list[Json] = [
+            {"name": key, "type": described[key]["type"], "value": value} | ({"focused": True} if key == name else {})
+            for key, value in options.items()
+        ]
+        interaction = self._new("autocomplete", channel, user, data=_command_data(registered, path, data, {}))
+        await self._deliver(interaction)
+        return interaction.choices or []
+
+    async def context_menu(
+        self, channel: ChannelId, target: MessageId, user: UserId, command: str, *, wait: bool = True
+    ) -> Interaction:
+        """Choose an entry of a message's menu, such as "Ask about this"."""
+        registered, _ = self._find_command(channel, command, kind=MESSAGE_MENU)
+        message = self.message(target)
+        assert message.channel == self.channel(channel).id
+        data: Json = {
+            "id": registered["id"],
+            "name": registered["name"],
+            "type": MESSAGE_MENU,
+            "target_id": str(message.id),
+            "resolved": {"messages": {str(message.id): self.message_json(message)}},
+        }
+        return await self._deliver(self._new("command", channel, user, data=data), wait=wait)
+
+    async def press(
+        self, channel: ChannelId, message: MessageId, user: UserId, custom_id: str, *, wait: bool = True
+    ) -> Interaction:
+        """Press a button; `custom_id` may be the beginning of the button's where that is unambiguous."""
+        shown = self._shown_to(channel, message, user)
+        button = _find_component(shown, custom_id, kind=BUTTON)
+        data: Json = {"custom_id": button["custom_id"], "component_type": BUTTON, "id": button.get("id", 0)}
+        return await self._deliver(self._new("component", channel, user, data=data, message=shown), wait=wait)
+
+    async def choose(
+        self,
+        channel: ChannelId,
+        message: MessageId,
+        user: UserId,
+        custom_id: str,
+        values: Sequence[str],
+        *,
+        wait: bool = True,
+    ) -> Interaction:
+        """Choose options of a select by their values."""
+        shown = self._shown_to(channel, message, user)
+        select = _find_component(shown, custom_id, kind=SELECT)
+        offered = [option["value"] for option in select["options"]]
+        assert set(values) <= set(offered), f"{list(values)} are not among the options {offered}"
+        least, most = select.get("min_values", 1), select.get("max_values", 1)
+        assert least <= len(values) <= most, f"people choose {least} to {most} options here"
+        data: Json = {"custom_id": select["custom_id"], "component_type": SELECT, "values": list(values)}
+        return await self._deliver(self._new("component", channel, user, data=data, message=shown), wait=wait)
+
+    async def press_gone(
+        self, channel: ChannelId, message: MessageId, user: UserId, custom_id: str, *, wait: bool = True
+    ) -> Interaction:
+        """Press a button that the person still has on the screen although the message has lost or disabled it."""
+        data: Json = {"custom_id": custom_id, "component_type": BUTTON}
+        shown = self._shown_to(channel, message, user)
+        return await self._deliver(self._new("component", channel, user, data=data, message=shown), wait=wait)
+
+    async def submit(self, form: Interaction, values: Mapping[str, str], *, wait: bool = True) -> Interaction:
+        """Send the form that an interaction was answered with; values by custom id, fields left out keep theirs."""
+        assert form.modal is not None, "there is no form"
+        known = {each["custom_id"] for each in _inputs(form.modal)}
+        assert set(values) <= known, f"the form has {sorted(known)}"
+        for each in _inputs(form.modal):
+            value = values.get(each["custom_id"], each.get("value") or "")
+            assert value or not each.get("required", True), f"{each['custom_id']} is required"
+            assert len(value) <= each.get("max_length", 4000), f"{each['custom_id']} takes less text"
+        data: Json = {
+            "custom_id": form.modal["custom_id"],
+            "components": [_filled(each, values) for each in form.modal["components"]],
+        }
+        interaction = self._new("modal", form.channel, form.user, data=data, message=form.message)
+        return await self._deliver(interaction, wait=wait)
+
+    # --- how an interaction comes to the app
+
+    def _new(
+        self,
+        kind: Literal["command", "component", "autocomplete", "modal"],
+        channel: ChannelId,
+        user: UserId,
+        *,
+        data: Json,
+        message: Message | None = None,
+    ) -> Interaction:
+        room, person = self.channel(channel), self.user(user)
+        self._check_member(room, person)
+        number = self.next_id()
+        return Interaction(
+            id=number,
+            token=f"interaction-{number}",
+            kind=kind,
+            user=person,
+            channel=room,
+            guild=room.guild,
+            data=data,
+            created_at=self.now(),
+            message=message,
+        )
+
+    async def _deliver(self, interaction: Interaction, *, wait: bool = True) -> Interaction:
+        self.interactions[interaction.id] = interaction
+        self.touch()
+        self.dispatch("INTERACTION_CREATE", self.interaction_json(interaction), guild=interaction.guild)
+        await asyncio.sleep(0)
+        if not wait:
+            return interaction
+        try:
+            async with asyncio.timeout(self.ack_timeout_s):
+                await interaction.acked.wait()
+        except TimeoutError:
+            interaction.is_failed = True
+            self.touch()
+        return interaction
+
+    def _find_command(self, channel: ChannelId, name: str, *, kind: int) -> tuple[Json, list[Json]]:
+        """Return the registered command and the path to the subcommand that is run."""
+        room = self.channel(channel)
+        first, *rest = [name] if kind != CHAT_INPUT else name.split()
+        offered = [each for each in self.commands(room.guild) if each["type"] == kind]
+        found = next((each for each in offered if each["name"] == first), None)
+        assert found is not None, f"people find no {first!r} among {[each['name'] for each in offered]}"
+        contexts = found.get("contexts")
+        assert contexts is None or (1 if room.is_dm else 0) in contexts, f"{first} is not offered here"
+        path = [found]
+        for part in rest:
+            path.append(next(each for each in path[-1]["options"] if each["name"] == part))
+        return found, path
+
+    def _options(self, room: Channel, command: Json, given: Mapping[str, Any]) -> tuple[list[Json], Json]:
+        described = {each["name"]: each for each in command.get("options") or ()}
+        assert set(given) <= set(described), f"{command['name']} takes {sorted(described)}"
+        missing = [name for name, each in described.items() if each.get("required") and name not in given]
+        assert not missing, f"{command['name']} needs {missing}"
+        data: list[Json] = []
+        resolved: Json = {}
+        for name, value in given.items():
+            kind, sent = described[name]["type"], value
+            if kind == ATTACHMENT_OPTION:
+                stored = self._upload(room, value)
+                resolved.setdefault("attachments", {})[str(stored.id)] = self.attachment_json(stored)
+                sent = str(stored.id)
+            choices = [choice["value"] for choice in described[name].get("choices") or ()]
+            assert not choices or sent in choices, f"{name} takes one of {choices}"
+            data.append({"name": name, "type": kind, "value": sent})
+        return data, resolved
+
+    def _shown_to(self, channel: ChannelId, message: MessageId, user: UserId) -> Message:
+        shown = self.message(message)
+        assert shown.channel == self.channel(channel).id
+        assert not shown.is_deleted, "the message is deleted"
+        assert shown.ephemeral_to in {None, self.user(user).id}, "only another person sees the message"
+        return shown
+
+    def message_intents(self, channel: ChannelId) -> int:
+        """Return the intent that delivers the channel's messages."""
+        return DIRECT_MESSAGES if self.channel(channel).is_dm else GUILD_MESSAGES
+
+
+def _command_data(registered: Json, path: list[Json], options: list[Json], resolved: Json) -> Json:
+    inner = options
+    for part in reversed(path[1:]):
+        inner = [{"name": part["name"], "type": part["type"], "options": inner}]
+    data: Json = {"id": registered["id"], "name": registered["name"], "type": CHAT_INPUT, "options": inner}
+    if "guild_id" in registered:
+        data["guild_id"] = registered["guild_id"]
+    return data | ({"resolved": resolved} if resolved else {})
+
+
+def _find_component(message: Message, custom_id: str, *, kind: int) -> Json:
+    """Return the component of that id, or the only one whose id begins so."""
+    offered = [each for each in message.elements if each.get("type") == kind and "custom_id" in each]
+    found = [each for each in offered if each["custom_id"] == custom_id]
+    found = found or [each for each in offered if each["custom_id"].startswith(custom_id)]
+    assert len(found) == 1, f"{custom_id!r} names {len(found)} of {[each['custom_id'] for each in offered]}"
+    assert not found[0].get("disabled"), f"{custom_id!r} is disabled"
+    return found[0]
+
+
+def _inputs(modal: Json) -> list[Json]:
+    tops = modal["components"]
+    inner = [
+        each
+        for top in tops
+        for each in [*top.get("components", ()), *([top["component"]] if "component" in top else [])]
+    ]
+    return [each for each in inner if "custom_id" in each]
+
+
+def _filled(top: Json, values: Mapping[str, str]) -> Json:
+    """Return a form's component as it is sent back with what the person filled in."""
+
+    def answer(each: Json) -> Json:
+        value = values.get(each["custom_id"], each.get("value") or "")
+        given = {"value": value} if each["type"] == TEXT_INPUT else {"values": [value] if value else []}
+        return {"type": each["type"], "custom_id": each["custom_id"], "id": each.get("id", 0), **given}
+
+    shape: Json = {"type": top["type"], "id": top.get("id", 0)}
+    if "component" in top:
+        return shape | {"component": answer(top["component"])}
+    return shape | {"components": [answer(each) for each in top.get("components", ())]}
