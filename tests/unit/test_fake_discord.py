@@ -64,7 +64,10 @@ class Bot(discord.Client):
         self.happened.append(f"thread {thread.name}")
 
     async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
-        if interaction.type in {discord.InteractionType.component, discord.InteractionType.modal_submit} and self.answer:
+        if (
+            interaction.type in {discord.InteractionType.component, discord.InteractionType.modal_submit}
+            and self.answer
+        ):
             await self.answer(interaction)
 
     @property
@@ -128,7 +131,11 @@ async def test_the_library_logs_in_hears_and_answers(fake: FakeDiscord, world: W
         said = await fake.say(world.general, world.ada, "six times seven?", mention=True)
         await fake.until(lambda: bot.got)
         heard = bot.got[0]
-        assert (heard.id, heard.author.display_name, heard.clean_content) == (said.id, "Ada", "@toolbridge six times seven?")
+        assert (heard.id, heard.author.display_name, heard.clean_content) == (
+            said.id,
+            "Ada",
+            "@toolbridge six times seven?",
+        )
         await heard.reply("**42**", allowed_mentions=NONE)
         _, answer = fake.visible(world.general)
         assert (answer.shown, answer.reference, answer.allowed_mentions) == ("**42**", said.id, {"parse": []})
@@ -177,7 +184,10 @@ async def test_posts_that_discord_would_refuse_are_refused_with_its_codes(fake: 
         assert await code_of(channel.get_partial_message(foreign.id).delete()) == 50013
         assert await code_of(channel.get_partial_message(12345).edit(content="x")) == 10008
         assert await code_of(bot.get_partial_messageable(12345).send("x")) == 10003
-        assert await code_of(channel.send("x", reference=discord.MessageReference(message_id=5, channel_id=channel.id))) == 50035
+        assert (
+            await code_of(channel.send("x", reference=discord.MessageReference(message_id=5, channel_id=channel.id)))
+            == 50035
+        )
         lost = discord.MessageReference(message_id=5, channel_id=channel.id, fail_if_not_exists=False)
         assert (await channel.send("x", reference=lost)).reference is None
         assert await code_of(channel.send("x", embed=discord.Embed(description="y" * 4097))) == 50035
@@ -294,11 +304,14 @@ async def test_files_go_both_ways(fake: FakeDiscord, world: World) -> None:
 
 async def test_without_allowed_mentions_an_edit_calls_people(fake: FakeDiscord, world: World) -> None:
     async with running(Bot(allowed_mentions=NONE)) as bot:
-        posted = await room(bot, world.general).send(f"{world.ada.mention} @everyone")
+        plain = await room(bot, world.general).send(f"{world.ada.mention} @everyone")
+        await plain.edit(content=f"{world.ada.mention} again")
+        first, second = discord.ui.LayoutView(), discord.ui.LayoutView()
+        first.add_item(discord.ui.TextDisplay(f"{world.ada.mention} again"))
+        second.add_item(discord.ui.TextDisplay(f"{world.ada.mention} once more"))
+        posted = await room(bot, world.general).send(view=first)
         assert fake.pings == []
-        view = discord.ui.LayoutView()
-        view.add_item(discord.ui.TextDisplay(f"{world.ada.mention} again"))
-        await posted.edit(content=None, view=view)
+        await posted.edit(view=second)
         assert [(ping.target, ping.kind, ping.is_edit) for ping in fake.pings] == [(world.ada.id, "user", True)]
 
 
@@ -359,7 +372,7 @@ async def test_an_intent_that_the_portal_does_not_grant_closes_with_4014(fake: F
     fake.has_message_content = False
     async with Bot() as bot:
         with pytest.raises(discord.PrivilegedIntentsRequired):
-            await bot.start("bot-test", reconnect=False)
+            await bot.start("bot-test")
 
 
 async def test_a_wrong_token_is_refused_at_the_login(fake: FakeDiscord) -> None:

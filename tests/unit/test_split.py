@@ -118,6 +118,16 @@ def test_finished_parts_stay_as_they_are_when_text_is_added(text: str, max_chars
     assert split_markdown(text, max_chars=max_chars)[: len(begun)] == begun
 
 
+@given(text=texts, max_chars=limits, max_parts=st.integers(min_value=1, max_value=5))
+def test_the_last_of_so_many_parts_holds_all_the_rest(text: str, max_chars: int, max_parts: int) -> None:
+    parts = split_markdown(text, max_chars=max_chars, max_parts=max_parts)
+    unlimited = split_markdown(text, max_chars=max_chars)
+    assert len(parts) == min(max_parts, len(unlimited))
+    assert parts[: max_parts - 1] == unlimited[: max_parts - 1]
+    if text.strip():
+        assert is_told_by(parts, text)
+
+
 def test_a_text_grows_character_by_character_without_moving_a_cut() -> None:
     text = "\n".join(LINES * 3)
     whole = split_markdown(text, max_chars=120)

@@ -20,7 +20,8 @@ from tests.fakes.discord.routes import Request, Route
 from tests.fakes.discord.world import Call
 
 ROUTES = (*app_routes.ROUTES, *channel_routes.ROUTES, *interaction_routes.ROUTES)
-NAMES = {route.name for route in ROUTES} | {"attachment", "*"}
+ATTACHMENT = Route("attachment", "GET", "/attachments", app_routes.get_gateway, needs_token=False)
+NAMES = {route.name for route in ROUTES} | {ATTACHMENT.name, "*"}
 MAX_BODY_BYTES = 64 * 1024 * 1024  # larger than Discord takes, so that the refusal is the fake's own
 VIA = {"Via": "1.1 google"}  # Discord's own answers come through its proxy; Cloudflare's do not
 MAJOR = ("channel", "guild", "application", "interaction")  # https://discord.com/developers/docs/topics/rate-limits
@@ -51,7 +52,7 @@ class Bucket:
 class FakeDiscord(People):
     """A Discord on loopback for the real, unpatched library; `async with FakeDiscord() as discord_` serves it.
 
-    Default ids: application 1000, bot user 1001, operator 1002; token bot-test. Point discord.py at it by
+    Its token is `token` (bot-test), the bot's user is `bot`. Point discord.py at it by
     `discord.http.Route.BASE = discord_.api_url` and
     `discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(discord_.gateway_url)`.
     """
@@ -291,7 +292,7 @@ class FakeDiscord(People):
 
     async def _attachment(self, request: web.Request) -> web.StreamResponse:
         """Send an attachment's bytes, to everybody who has the signed URL."""
-        route = Route("attachment", "GET", request.path, lambda *_: None, needs_token=False)
+        route = ATTACHMENT
         if fault := self._next_fault("attachment"):
             return self._fail(route, request, Body(json=None), fault)
         number = request.match_info["attachment"]

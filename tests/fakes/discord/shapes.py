@@ -18,6 +18,7 @@ from tests.fakes.discord.world import (
     Interaction,
     Message,
     Ping,
+    PingKind,
     User,
     World,
     iso,
@@ -250,9 +251,9 @@ class Shapes(World):
         if not with_reference:
             return shape
         target = self.messages.get(message.reference or 0)
-        gone = target is None or target.is_deleted
-        resolved = None if gone else self.message_json(target, with_reference=False)
-        return shape | {"referenced_message": resolved}
+        if target is None or target.is_deleted:
+            return shape | {"referenced_message": None}
+        return shape | {"referenced_message": self.message_json(target, with_reference=False)}
 
     def mentions_of(self, message: Message) -> tuple[list[User], list[int], bool]:
         """Return the people, the roles and whether everybody is mentioned, allowed_mentions applied.
@@ -270,20 +271,18 @@ class Shapes(World):
 
     def pings_of(self, message: Message, *, is_edit: bool) -> list[Ping]:
         """Return whom the message calls, after what its allowed_mentions leave over."""
-        text = message.shown
-        pings: list[Ping] = []
-        for target in dict.fromkeys(int(each) for each in USER_MENTION.findall(text)):
-            if target in self.users and self._is_allowed(message, "users", target):
-                pings.append(Ping(message=message, target=target, kind="user", is_edit=is_edit))
-        for target in dict.fromkeys(int(each) for each in ROLE_MENTION.findall(text)):
-            if self._is_allowed(message, "roles", target):
-                pings.append(Ping(message=message, target=target, kind="role", is_edit=is_edit))
+        users = dict.fromkeys(int(each) for each in USER_MENTION.findall(message.shown))
+        roles = dict.fromkeys(int(each) for each in ROLE_MENTION.findall(message.shown))
+        called: list[tuple[int, PingKind]] = [
+            *((each, "user") for each in users if each in self.users and self._is_allowed(message, "users", each)),
+            *((each, "role") for each in roles if self._is_allowed(message, "roles", each)),
+        ]
         if self._calls_everyone(message):
-            pings.append(Ping(message=message, target=0, kind="everyone", is_edit=is_edit))
+            called.append((0, "everyone"))
         replied = self.messages.get(message.reference or 0)
         if message.pings_author and replied is not None:
-            pings.append(Ping(message=message, target=replied.author.id, kind="reply", is_edit=is_edit))
-        return pings
+            called.append((replied.author.id, "reply"))
+        return [Ping(message=message, target=target, kind=kind, is_edit=is_edit) for target, kind in called]
 
     def _is_allowed(self, message: Message, what: str, target: int) -> bool:
         """Left out, everything is parsed: https://discord.com/developers/docs/resources/message#allowed-mentions-object."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -15,6 +16,9 @@ from tests.fakes.discord.errors import DiscordError, Json
 EPOCH_MS = 1_420_070_400_000  # https://discord.com/developers/docs/reference#snowflakes
 MAX_FILE_BYTES = 10 * 1024 * 1024  # https://discord.com/developers/docs/reference#uploading-files
 OLD_EDIT_S = 3600.0
+GLANCE_S = 0.02
+# As long as real snowflakes: the library's patterns for mentions ask for 15 digits at least.
+APPLICATION_ID, BOT_ID, OWNER_ID = 800_000_000_000_000_000, 800_000_000_000_000_001, 800_000_000_000_000_002
 
 # https://discord.com/developers/docs/topics/permissions#permissions-bitwise-permission-flags
 PERMISSIONS = {
@@ -47,6 +51,8 @@ ALL_BOT_PERMISSIONS = (
 )
 PEOPLE_PERMISSIONS = (*ALL_BOT_PERMISSIONS, "USE_APPLICATION_COMMANDS")
 EVERY_PERMISSION = sum(PERMISSIONS.values())
+
+PingKind = Literal["user", "role", "everyone", "reply"]
 
 TEXT, DM, PUBLIC_THREAD, PRIVATE_THREAD = 0, 1, 11, 12  # https://discord.com/developers/docs/resources/channel
 DEFAULT, JOINED, THREAD_CREATED, REPLY, COMMAND, THREAD_STARTER, CONTEXT_COMMAND = 0, 7, 18, 19, 20, 21, 23
@@ -242,7 +248,7 @@ class Ping:
 
     message: Message
     target: int  # a user's or role's id; 0 for everyone
-    kind: Literal["user", "role", "everyone", "reply"]
+    kind: PingKind
     is_edit: bool
 
 
@@ -271,7 +277,8 @@ class Call:
     @property
     def code(self) -> int | None:
         """Discord's error code of a refusal."""
-        return self.answer.get("code") if isinstance(self.answer, dict) and not self.ok else None
+        answer: Json | None = self.answer if isinstance(self.answer, dict) else None
+        return answer.get("code") if answer is not None and not self.ok else None
 
 
 ChannelId = Channel | int | str
@@ -286,9 +293,9 @@ class World:
     def __init__(self) -> None:
         self.token = "bot-test"
         self.url = ""
-        self.application_id = 1000
-        self.bot = User(id=1001, name="toolbridge", is_bot=True)
-        self.application_owner = User(id=1002, name="operator")
+        self.application_id = APPLICATION_ID
+        self.bot = User(id=BOT_ID, name="toolbridge", is_bot=True)
+        self.application_owner = User(id=OWNER_ID, name="operator")
         self.guilds: dict[int, Guild] = {}
         self.users: dict[int, User] = {user.id: user for user in (self.bot, self.application_owner)}
         self.channels: dict[int, Channel] = {}
@@ -340,19 +347,18 @@ class World:
     async def until(self, condition: Callable[[], Any], timeout_s: float = 20.0) -> Any:
         """Return the condition's first true value; it is asked again after each change.
 
+        What changes in the app alone, without a request, is seen within GLANCE_S.
+
         Raises:
             TimeoutError: It did not become true in time; the message tells the last calls.
         """
         deadline = time.monotonic() + timeout_s
         while not (value := condition()):
-            changed = self._changed
-            try:
-                async with asyncio.timeout(deadline - time.monotonic()):
-                    await changed.wait()
-            except TimeoutError:
-                if value := condition():
-                    return value
-                raise TimeoutError(f"not within {timeout_s} s; {self.describe()}") from None
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"not within {timeout_s} s; {self.describe()}")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GLANCE_S):
+                    await self._changed.wait()
         return value
 
     def describe(self) -> str:

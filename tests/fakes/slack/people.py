@@ -115,12 +115,13 @@ class People(Deliveries):
             channel=channel,
             ts=self.next_ts(),
             user="UOTHERBOT",
+            bot_id="BOTHER",
             team=self.channels[channel].team,
             text=text,
             thread_ts=thread_ts,
         )
         self.store(message)
-        shape = self.message_json(message) | {"bot_id": "BOTHER", "app_id": "AOTHER", "subtype": "bot_message"}
+        shape = self.message_json(message) | {"subtype": "bot_message"}
         self.announce(channel, shape)
         await asyncio.sleep(0)
         return message.ts

@@ -392,7 +392,11 @@ class World:
 
     def bot_messages(self, channel: str, thread_ts: str | None = None) -> list[Message]:
         """Return what the bot posted there, oldest first."""
-        return [message for message in self.visible(channel, thread_ts) if message.bot_id]
+        return [message for message in self.visible(channel, thread_ts) if self.is_own(message)]
+
+    def is_own(self, message: Message) -> bool:
+        """Tell whether the app's bot posted it."""
+        return message.bot_id == self.teams[message.team].bot_id
 
     def message(self, channel: str, ts: str) -> Message:
         """Return a message, ephemeral ones included."""
@@ -495,10 +499,11 @@ class World:
         if message.streamed is not None:
             shape["text"] = message.streamed
         if message.bot_id:
+            app, name = (self.app_id, "Toolbridge") if self.is_own(message) else ("AOTHER", "Other")
             shape |= {
                 "bot_id": message.bot_id,
-                "app_id": self.app_id,
-                "bot_profile": {"id": message.bot_id, "app_id": self.app_id, "name": "Toolbridge"},
+                "app_id": app,
+                "bot_profile": {"id": message.bot_id, "app_id": app, "name": name},
             }
         else:
             shape["client_msg_id"] = f"client-{message.ts}"
