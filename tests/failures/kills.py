@@ -131,7 +131,7 @@ async def _until_partly_shown(world: World, root: str, hang: Hang | None) -> Non
 
 QUESTION = "good morning"
 MAY_HAVE_RUN = "may have run"
-PICTURE = ("image-1.png",)
+PICTURE = ("image-2.png",)
 
 STEPS = (
     Step(

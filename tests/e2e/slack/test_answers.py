@@ -149,7 +149,8 @@ async def test_where_streams_are_refused_the_answer_is_posted_and_edited(tmp_pat
         await bot.slack.until(lambda: thread.growing and thread.growing[0].edits >= 2)
         assert text.startswith(thread.growing[0].shown.rstrip())
         await check_exactly(thread, text)
-        await ask_for(bot, text)
+        second = await ask_for(bot, text, chunk_s=0.005)
+        await check_exactly(second, text)
         assert len(bot.slack.calls_of("chat.startStream")) == 1  # it is not asked for again and again
 
 
@@ -236,6 +237,23 @@ async def test_a_model_that_fails_is_told_in_one_message(tmp_path: Path, kind: s
             assert text.startswith("word0 word1 ")
 
 
+@pytest.mark.parametrize("refuses_streams", [False, True])
+async def test_what_was_shown_of_an_answer_that_the_content_filter_stopped_is_gone(
+    tmp_path: Path, refuses_streams: bool
+) -> None:
+    async with open_bot(tmp_path) as bot:
+        if refuses_streams:
+            bot.slack.fail_next("chat.startStream", error="missing_scope")
+        await bot.model.fail("content_filter", after_chunks=500)
+        thread = await ask_for(bot, words(2_000), chunk_s=0.001)
+        await bot.slack.until(lambda: len(thread.growing) == 2)
+        [text] = await thread.answered()
+        assert "filter" in text and "word" not in text
+        await bot.slack.until(lambda: len(thread.messages) == 1)
+        assert [text] == await thread.stored_answers()
+    assert len(thread.messages) == 1
+
+
 # --- the status ---
 
 
@@ -290,6 +308,19 @@ async def test_a_model_that_makes_the_bot_wait_is_told_in_the_status(tmp_path: P
         await bot.slack.until(lambda: "Trying again in 1 s" in bot.slack.statuses.get(("C1", thread.root), ""))
         assert await thread.answered() == ["Done."]
     assert not bot.slack.statuses.get(("C1", thread.root))
+
+
+async def test_where_no_status_is_allowed_the_answer_comes_all_the_same(tmp_path: Path) -> None:
+    async with open_bot(tmp_path) as bot:
+        bot.slack.api.is_agent = False
+        token = bot.slack.tokens["xoxb-test"]
+        token.scopes = tuple(scope for scope in token.scopes if scope != "assistant:write")
+        await bot.model.script({"text": "Done."}, {"text": "Done again."})
+        thread = await start(bot, "U1", "work")
+        await bot.slack.until(lambda: thread.texts == ["Done."])
+        await thread.say("U1", "again")
+        await bot.slack.until(lambda: thread.texts == ["Done.", "Done again."])
+        assert len(bot.slack.calls_of("assistant.threads.setStatus")) == 1
 
 
 # --- where Slack keeps the bot from looking or writing ---

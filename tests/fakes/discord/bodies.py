@@ -44,7 +44,7 @@ def check_allowed_mentions(allowed: Any) -> None:
     """https://discord.com/developers/docs/resources/message#allowed-mentions-object"""
     if allowed is None:
         return
-    parse = allowed.get("parse") or []
+    parse: list[str] = allowed.get("parse") or []
     if unknown := set(parse) - {"roles", "users", "everyone"}:
         raise form_error("allowed_mentions.parse", "BASE_TYPE_CHOICES", f"Unknown values {sorted(unknown)}.")
     for what in ("users", "roles"):
@@ -69,11 +69,13 @@ def _check_embed(path: str, embed: Json) -> int:
     """Refuse an embed over its limits; return how many characters it counts."""
     fields: list[Json] = embed.get("fields") or []
     check_count(f"{path}.fields", fields, most=25)
-    texts = [
+    footer: Json = embed.get("footer") or {}
+    author: Json = embed.get("author") or {}
+    texts: list[tuple[str, str | None, int]] = [
         ("title", embed.get("title"), 256),
         ("description", embed.get("description"), 4096),
-        ("footer.text", (embed.get("footer") or {}).get("text"), 2048),
-        ("author.name", (embed.get("author") or {}).get("name"), 256),
+        ("footer.text", footer.get("text"), 2048),
+        ("author.name", author.get("name"), 256),
     ]
     for number, each in enumerate(fields):
         texts += [(f"fields.{number}.name", each["name"], 256), (f"fields.{number}.value", each["value"], 1024)]

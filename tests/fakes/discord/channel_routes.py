@@ -409,8 +409,8 @@ def drop_channel(discord: Gateway, room: Channel) -> None:
 
 def create_dm(discord: Gateway, request: Request) -> Json:
     """https://discord.com/developers/docs/resources/user#create-dm"""
-    recipient = request.body.fields.get("recipient_id")
-    user = discord.users.get(int(recipient)) if str(recipient).isdigit() else None
+    recipient = str(request.body.fields.get("recipient_id"))
+    user = discord.users.get(int(recipient)) if recipient.isdigit() else None
     if user is None or user is discord.bot:
         raise DiscordError(50033)
     return discord.channel_json(dm_with(discord, user.id))

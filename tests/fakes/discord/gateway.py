@@ -297,7 +297,8 @@ class Gateway(Shapes):
                 await self._send(socket, {"op": ACK})
             self.touch()
             return
-        self.frames.append({"op": op, "d": {key: value for key, value in (data or {}).items() if key != "token"}})
+        details: Json = data or {}
+        self.frames.append({"op": op, "d": {key: value for key, value in details.items() if key != "token"}})
         if op == IDENTIFY:
             await self._identify(socket, data)
         elif op == RESUME:

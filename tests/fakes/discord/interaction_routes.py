@@ -31,7 +31,8 @@ def respond(discord: Gateway, request: Request) -> Json | None:
     if late or interaction.is_failed:
         raise DiscordError(10062)
     fields = request.body.fields
-    kind, data = fields.get("type"), fields.get("data") or {}
+    kind = fields.get("type")
+    data: Json = fields.get("data") or {}
     if kind not in ANSWERS[interaction.kind]:
         raise form_error("type", "BASE_TYPE_CHOICES", f"Value must be one of {sorted(ANSWERS[interaction.kind])}.")
     if kind in {DEFER_UPDATE, UPDATE} and interaction.message is None:

@@ -44,7 +44,8 @@ class Body:
         """The JSON object; 50109 where the body is none."""
         if not isinstance(self.json, dict):
             raise DiscordError(50109)
-        return self.json  # pyright: ignore[reportUnknownVariableType]
+        fields: Json = self.json  # pyright: ignore[reportUnknownMemberType]
+        return fields
 
 
 def fill(discord: Gateway, message: Message, body: Body) -> None:
@@ -106,7 +107,8 @@ def _attach(discord: Gateway, message: Message, body: Body) -> list[Attachment]:
     sizes = [len(each.content) for each in body.files]
     if any(size > discord.max_file_bytes for size in sizes) or sum(sizes) > MAX_REQUEST_BYTES:
         raise DiscordError(40005)
-    described = {str(each.get("id")): each for each in body.fields.get("attachments") or []}
+    about_files: list[Json] = body.fields.get("attachments") or []
+    described = {str(each.get("id")): each for each in about_files}
     known = {str(each.id) for each in message.attachments} | {each.number for each in body.files}
     if unknown := set(described) - known:
         raise form_error("attachments", "ATTACHMENT_NOT_FOUND", f"No file for {sorted(unknown)}.")

@@ -277,8 +277,8 @@ class Call:
     @property
     def code(self) -> int | None:
         """Discord's error code of a refusal."""
-        answer: Json | None = self.answer if isinstance(self.answer, dict) else None
-        return answer.get("code") if answer is not None and not self.ok else None
+        refusal: Json = {} if self.ok or not self.answer else self.answer
+        return refusal.get("code")
 
 
 ChannelId = Channel | int | str

@@ -1,0 +1,196 @@
+"""Slack answers 429 to each of the methods that the bot uses, in a scene that needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from tests.failures.kills import DRAW, LONG, LOOK
+from tests.failures.seen import answers, files, traces, until_answered
+from tests.failures.world import WAIT_S, World, open_failing_world
+from tests.fakes.slack import FakeSlack
+
+Scene = Callable[[World], Awaitable[None]]
+PAUSE_S = 1  # Slack says whole seconds: https://docs.slack.dev/apis/web-api/rate-limits
+
+
+async def limited(method: str, home: Path) -> int:
+    """Play the scene of the method while Slack refuses two calls of it; return how many calls there were in all."""
+    async with open_failing_world(home) as world:
+        world.slack.limit_next(method, retry_after_s=PAUSE_S)
+        world.slack.limit_next(method, retry_after_s=PAUSE_S)
+        await SCENES[method](world)
+        calls = world.slack.calls
+        refused = [call for call in calls if call.method == method and call.status == 429]
+        assert refused, f"{method} was not called"
+        granted = [call.at for call in calls if call.method == method and call.ok and call.at > refused[0].at]
+        assert all(at - refused[0].at >= PAUSE_S - 0.05 for at in granted), "the pause was not kept"
+        return len(calls)
+
+
+async def _ask(slack: FakeSlack, text: str = "good morning") -> str:
+    return await slack.say("C1", "U1", text, mention=True)
+
+
+def _check_answer(world: World, root: str, text: str = "Hello!") -> None:
+    (answer,) = answers(world.slack, "C1", root)
+    assert text in answer.shown
+
+
+async def _answered(world: World) -> None:
+    async with world.serve():
+        root = await _ask(world.slack)
+        await until_answered(world.slack, "C1", root)
+        await world.slack.until(lambda: world.slack.status("C1", root) == "active")
+        _check_answer(world, root)
+
+
+async def _said_in_words(world: World) -> None:
+    world.slack.api.is_agent = False
+    async with world.serve():
+        world.hold_tools()
+        root = await _ask(world.slack, LOOK)
+        await world.slack.until(lambda: world.slack.status("C1", root))
+        world.release_tools()
+        await until_answered(world.slack, "C1", root)
+        _check_answer(world, root, "did look")
+
+
+async def _traced(world: World) -> None:
+    async with world.serve():
+        world.hold_tools()
+        root = await _ask(world.slack, LOOK)
+        (trace,) = await world.slack.until(lambda: traces(world.slack, "C1", root))
+        world.release_tools()
+        await until_answered(world.slack, "C1", root)
+        await world.slack.until(lambda: "✓" in trace.shown)
+        assert len(traces(world.slack, "C1", root)) == 1
+        _check_answer(world, root, "did look")
+
+
+async def _streamed(world: World) -> None:
+    async with world.serve():
+        await world.model.script({"text": LONG})
+        await world.model.pace(chunk_s=0.01)
+        root = await _ask(world.slack)
+        await until_answered(world.slack, "C1", root)
+        _check_answer(world, root, LONG.split("\n\n")[-1].strip())
+
+
+async def _shortened(world: World) -> None:
+    """An answer of two messages that is forbidden in its middle: what was shown of it goes."""
+    async with world.serve():
+        await world.model.script({"text": "\n\n".join([LONG] * 6)})
+        await world.model.fail("content_filter", after_chunks=100_000)
+        root = await _ask(world.slack)
+        await until_answered(world.slack, "C1", root)
+        await world.slack.until(lambda: len(answers(world.slack, "C1", root)) == 1)
+        _check_answer(world, root, "filter")
+
+
+async def _in_turn(world: World) -> None:
+    async with world.serve():
+        world.hold_tools()
+        root = await _ask(world.slack, LOOK)
+        await world.until_called("look")
+        second = await world.slack.say("C1", "U1", "good morning", root)
+        await world.slack.until(lambda: world.slack.reactions("C1", second))
+        world.release_tools()
+        await until_answered(world.slack, "C1", root, count=2)
+        await world.slack.until(lambda: not world.slack.reactions("C1", second))
+
+
+async def _missed(world: World) -> None:
+    async with world.serve():
+        root = await _ask(world.slack)
+        await until_answered(world.slack, "C1", root)
+    mention = await world.slack.say("C1", "U1", "good morning", mention=True, deliver=False)
+    await world.slack.say("C1", "U1", "good morning", root, deliver=False)
+    async with world.serve():
+        await until_answered(world.slack, "C1", mention)
+        await until_answered(world.slack, "C1", root, count=2)
+
+
+async def _with_file(world: World) -> None:
+    async with world.serve():
+        root = await _ask(world.slack, DRAW)
+        await world.slack.until(lambda: files(world.slack, "C1", root), WAIT_S)
+        await until_answered(world.slack, "C1", root)
+        assert len(files(world.slack, "C1", root)) == 1
+        _check_answer(world, root, "did draw")
+
+
+async def _refused(world: World) -> None:
+    async with world.serve():
+        await _ask(world.slack, "too long " * 2_000)
+        (told,) = await world.slack.until(lambda: world.slack.ephemerals("U1"))
+        assert "characters" in told.shown
+
+
+async def _at_home(world: World) -> None:
+    async with world.serve():
+        await world.slack.open_home("U1")
+        await world.slack.until(lambda: world.slack.home("U1"))
+
+
+async def _in_detail(world: World) -> None:
+    async with world.serve():
+        root = await _ask(world.slack, LOOK)
+        await until_answered(world.slack, "C1", root)
+        (trace,) = traces(world.slack, "C1", root)
+        await world.slack.press("C1", trace.ts, "U1", "tb:details")
+        (view,) = await world.slack.until(lambda: world.slack.views("U1"))
+        await world.slack.until(lambda: "did look" in world.slack.text_of(view))
+
+
+async def _elsewhere(world: World) -> None:
+    """The bot is removed from the channel while it works: the answer goes to the one who asked."""
+    slack = world.slack
+    async with world.serve():
+        world.hold_tools()
+        await _ask(slack, LOOK)
+        await world.until_called("look")
+        slack.channels["C1"].members.remove("UBOT")
+        world.release_tools()
+        direct = slack.dm("U1")
+        (answer,) = await slack.until(lambda: slack.bot_messages(direct))
+        assert "did look" in answer.shown
+
+
+SCENES: Mapping[str, Scene] = {
+    "auth.test": _answered,
+    "apps.connections.open": _answered,
+    "users.info": _answered,
+    "agents.sessions.setStatus": _answered,
+    "assistant.threads.setStatus": _said_in_words,
+    "chat.postMessage": _answered,
+    "chat.startStream": _streamed,
+    "chat.appendStream": _streamed,
+    "chat.stopStream": _streamed,
+    "chat.update": _traced,
+    "chat.delete": _shortened,
+    "chat.postEphemeral": _refused,
+    "reactions.add": _in_turn,
+    "reactions.remove": _in_turn,
+    "conversations.history": _missed,
+    "conversations.replies": _missed,
+    "conversations.open": _elsewhere,
+    "files.getUploadURLExternal": _with_file,
+    "files.completeUploadExternal": _with_file,
+    "views.publish": _at_home,
+    "views.open": _in_detail,
+}
+SEEN: Mapping[Scene, str] = {
+    _answered: "one answer, a little later",
+    _said_in_words: "one answer; its status a little later",
+    _traced: "one trace, which ends with its calls done, and one answer",
+    _streamed: "the whole answer, once",
+    _shortened: "one sentence that the filter stopped it; nothing of what was shown before",
+    _refused: "the reason, to the one who wrote",
+    _in_turn: "two answers in order; the sign of waiting comes and goes",
+    _missed: "what was missed is answered, once",
+    _elsewhere: "the answer as a direct message, with the reason",
+    _with_file: "one answer and its file, once",
+    _at_home: "the Home tab",
+    _in_detail: "the window with arguments and results",
+}
