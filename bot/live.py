@@ -19,6 +19,7 @@ from bot.ports import CallState, Post, TraceLine, TurnState, TurnView
 
 log = structlog.stdlib.get_logger(__name__)
 
+MAX_GAP_S = 60.0  # what is refused again and again is tried ever less often
 LAST_TRIES = 4  # to bring a trace to its last state
 ENDED: frozenset[TurnState] = frozenset({"answered", "stopped", "failed", "undelivered", "taken_over"})
 
@@ -122,6 +123,7 @@ class LiveTurn:
     _adopting: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _has_adopted: bool = field(default=False, init=False)
     _began_text_at: float = field(default=0.0, init=False)
+    _trace_failures: int = field(default=0, init=False)  # in a row
 
     def show(self, view: TurnView) -> None:
         """Take the newest view in place of the one before."""
@@ -176,7 +178,7 @@ class LiveTurn:
         await self._pause(self.pace.trace_delay_s)
         while not self._ended.is_set():
             await self._write_trace()
-            await self._pause(self.pace.trace_gap_s)
+            await self._pause(_longer(self.pace.trace_gap_s, self._trace_failures))
             while self.trace.is_up_to_date(self._calls) and not self._ended.is_set():
                 await _next(changed)
         # Nothing will bring it to its last state later.
@@ -185,31 +187,40 @@ class LiveTurn:
                 return
             if attempt:
                 await asyncio.sleep(2.0**attempt)
-            await self._write_trace()
+            if not await self._write_trace():
+                return
 
     async def _trace_first(self) -> None:
         """Let the trace stand above the answer, which comes without it where the platform refuses the trace."""
         if self.view.trace and not self.trace.is_begun:
             await self._write_trace()
 
-    async def _write_trace(self) -> None:
+    async def _write_trace(self) -> bool:
+        """Bring the trace up to date; tell whether it is, or may be when it is tried again."""
         try:
             await self._take_over()
             await self.trace.write(self._calls)
         except AdapterError as error:
             log.info("trace_not_shown", error=str(error))
+            self._trace_failures += 1
+            return not error.is_permanent
+        self._trace_failures = 0
+        return True
 
     async def _show_answer(self) -> None:
-        changed = self._watch()
+        changed, failures = self._watch(), 0
         while not self._ended.is_set() and not self.answer.is_final:
             if self._is_worth_showing():
                 try:
                     await self._take_over()
-                    await self._trace_first()
+                    if not self._trace_failures:
+                        await self._trace_first()
                     await self.answer.grow(self.view.text)
+                    failures = 0
                 except AdapterError as error:
                     log.info("answer_not_shown_live", error=str(error))
-                await self._pause(self.answer.gap_s)
+                    failures += 1
+                await self._pause(_longer(self.answer.gap_s, failures))
                 await _next(changed)
             else:
                 with suppress(TimeoutError):  # by then it may have been growing for long enough
@@ -258,6 +269,10 @@ class LiveTurn:
             await write()
         except Exception:  # the answer does not depend on it
             log.exception("live_writer_failed", writer=writer)
+
+
+def _longer(gap_s: float, failures: int) -> float:
+    return min(gap_s * 2 ** min(failures, 10), max(gap_s, MAX_GAP_S))
 
 
 async def _next(changed: asyncio.Event) -> None:

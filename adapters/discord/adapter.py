@@ -12,14 +12,21 @@ import aiohttp
 import discord
 import structlog
 
-from adapters.discord.answer import EDIT_GAP_S, NOBODY, SUPPRESS_EMBEDS, AnswerWriter
+from adapters.discord.answer import EDIT_GAP_S, AnswerWriter
 from adapters.discord.backfill import Backfill
-from adapters.discord.errors import MISSING_ACCESS, MISSING_PERMISSIONS, UNKNOWN_CHANNEL, DiscordRefusedError
+from adapters.discord.errors import (
+    ARCHIVED_THREAD,
+    LOCKED_THREAD,
+    MISSING_ACCESS,
+    MISSING_PERMISSIONS,
+    UNKNOWN_CHANNEL,
+    DiscordRefusedError,
+)
 from adapters.discord.files import download
 from adapters.discord.interactions import NO_DIRECT, Interactions
 from adapters.discord.invite import missing
-from adapters.discord.manifest import try_sync
-from adapters.discord.own import OwnMessage, Place, find_own
+from adapters.discord.manifest import keep_synced
+from adapters.discord.own import OwnMessage, Place, find_own, send_message
 from adapters.discord.parse import (
     DIRECT,
     PLATFORM,
@@ -30,8 +37,8 @@ from adapters.discord.parse import (
     parse_message,
 )
 from adapters.discord.render import Shown, command_message, notice_text, part_message, split_answer
-from adapters.discord.rest import API_URL, Identity, Rest
-from adapters.discord.session import GATEWAY_URL, Session, Watch
+from adapters.discord.rest import API_URL, BREAKER_S, Identity, Rest
+from adapters.discord.session import GATEWAY_URL, MAX_BACK_OFF_S, Session, Watch
 from adapters.discord.status import TYPING_S, Typing
 from adapters.discord.traces import Threadless, Trace, TraceLevel, open_trace
 from bot.background import Background, Queues, Recent
@@ -48,7 +55,7 @@ MAX_KNOWN = 5_000
 STORE_TRIES = 8  # a message that cannot be stored is tried again: Discord does not deliver it twice
 STORE_PAUSE_S = 0.5
 THREAD_TYPES = frozenset({10, 11, 12})
-_NOT_THERE = frozenset({MISSING_ACCESS, MISSING_PERMISSIONS, UNKNOWN_CHANNEL})
+_NOT_THERE = frozenset({MISSING_ACCESS, MISSING_PERMISSIONS, UNKNOWN_CHANNEL, ARCHIVED_THREAD, LOCKED_THREAD})
 
 Message = MessageReceived | MessageEdited | MessageDeleted
 Payload = Mapping[str, Any]
@@ -68,6 +75,7 @@ class DiscordOptions:
     trace: TraceLevel = "summary"
     pace: Pace = field(default_factory=lambda: Pace(status_gap_s=0.0, status_refresh_s=TYPING_S))
     edit_gap_s: float = EDIT_GAP_S
+    breaker_s: float = BREAKER_S
     watch: Watch = field(default_factory=Watch)
 
 
@@ -76,7 +84,9 @@ async def open_discord(options: DiscordOptions) -> AsyncGenerator[DiscordAdapter
     """Open the adapter; posts can be made until the end of the context, which `run` need not reach."""
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        rest = await stack.enter_async_context(Rest(options.bot_token, api_url=options.api_url))
+        rest = await stack.enter_async_context(
+            Rest(options.bot_token, api_url=options.api_url, breaker_s=options.breaker_s)
+        )
         adapter = DiscordAdapter(options, rest=rest, session=session)
         stack.push_async_callback(adapter.drain)
         yield adapter
@@ -93,6 +103,7 @@ class DiscordAdapter:
         self._rest = rest
         self._downloads = session
         self._background = Background("discord")
+        self._arriving = Background("discord")
         self._order: Queues[str] = Queues()
         self._live: dict[int, LiveTurn] = {}
         self._threadless = Threadless()
@@ -100,6 +111,8 @@ class DiscordAdapter:
         self._parents: Recent[str, str] = Recent(MAX_KNOWN)  # of threads; "" of channels
         self._signs: Recent[str, asyncio.Task[None]] = Recent(MAX_KNOWN)
         self._told: Recent[str, bool] = Recent(MAX_KNOWN)
+        self._refused: Recent[str, bool] = Recent(MAX_KNOWN)  # messages; delivered again, they are not taken either
+        self._unstored: set[str] = set()
         self._notes: Notes | None = None
         self._receive: Receive | None = None
         self._me: Identity | None = None
@@ -130,6 +143,7 @@ class DiscordAdapter:
             take=self._take,
             author_of=lambda turn: live.view.author_id if (live := self._live.get(turn)) else None,
             allow_dms=self._options.allow_dms,
+            reads_content=lambda: self.session is not None and self.session.reads_content,
         )
         self.session = Session(
             self._options.bot_token,
@@ -145,8 +159,9 @@ class DiscordAdapter:
             notes=self._notes,
             max_age_s=60 * self._options.backfill_minutes,
             take=self._take_missed,
+            is_behind=lambda: bool(self._unstored),
         )
-        await try_sync(
+        syncing = keep_synced(
             self._rest,
             self._notes,
             application=self._me.application,
@@ -155,14 +170,17 @@ class DiscordAdapter:
         )
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(syncing, name="discord:commands")
                 group.create_task(self.session.run(), name="discord:session")
                 group.create_task(self._fill_gaps(self._backfill), name="discord:backfill")
         except* BotError as failures:
             raise failures.exceptions[0] from None
+        finally:
+            await self._arriving.drain(timeout_s=DRAIN_S)  # while the core can still store them
 
     async def _log_in(self) -> Identity:
         """Return who the bot is, asking until Discord answers."""
-        wait_s = 1.0
+        wait_s = self._options.watch.back_off_s
         while True:
             try:
                 me = await self._rest.log_in()
@@ -171,7 +189,7 @@ class DiscordAdapter:
                     raise
                 log.warning("discord_unreachable", error=str(error))
                 await asyncio.sleep(wait_s)
-                wait_s = min(2 * wait_s, 60.0)
+                wait_s = min(2 * wait_s, MAX_BACK_OFF_S)
             else:
                 log.info("discord_bot", user=me.user, application=me.application)
                 return me
@@ -191,7 +209,7 @@ class DiscordAdapter:
         if dispatch == "INTERACTION_CREATE":
             self._background.spawn(interactions.handle(payload), name="interaction")
         else:
-            self._background.spawn(self._take_in_order(dispatch, payload), name="message")
+            self._arriving.spawn(self._take_in_order(dispatch, payload), name="message")
 
     async def _take_in_order(self, dispatch: str, payload: Payload) -> None:
         """Take messages of one channel in the order in which they came."""
@@ -255,9 +273,22 @@ class DiscordAdapter:
 
     async def _take(self, event: Message) -> None:
         """Hand a message, or a change to one, to the core; again where the store fails: Discord delivers it once."""
+        if isinstance(event, MessageReceived) and event.event_key in self._refused:
+            return
+        self._unstored.add(event.event_key)
+        try:
+            self._show_receipt(event, await self._store(event))
+        except BotError:
+            if self.session is not None:
+                self.session.began_anew.set()  # it is looked for among what was missed, also after a restart
+            raise
+        finally:
+            self._unstored.discard(event.event_key)
+
+    async def _store(self, event: Message) -> Receipt:
         for attempt in range(STORE_TRIES):
             try:
-                receipt = await self._core()(event)
+                return await self._core()(event)
             except BotError as error:
                 if event.event_key not in self._told:
                     self._told.put(event.event_key, True)
@@ -265,15 +296,15 @@ class DiscordAdapter:
                 if attempt == STORE_TRIES - 1:
                     raise
                 await asyncio.sleep(STORE_PAUSE_S * 2**attempt)
-            else:
-                self._show_receipt(event, receipt)
-                return
+        raise AssertionError("the last try returns or raises")
 
     def _show_receipt(self, event: Message, receipt: Receipt) -> None:
         if receipt.is_ignored:
             return
         if receipt.notice:
             self._background.spawn(self._reply(event.event_key, receipt.notice), name="tell")
+        if isinstance(event, MessageReceived) and receipt.turn_id is None:
+            self._refused.put(event.event_key, True)
         if isinstance(event, MessageReceived) and receipt.turn_id is not None:
             self._texts.put(event.event_key, event.text)
             if receipt.is_new and receipt.waits_behind:
@@ -285,8 +316,8 @@ class DiscordAdapter:
             receipt = await self._core()(command)
         except BotError as error:
             receipt = Receipt(turn_id=None, notice=str(error))
-        if not receipt.is_ignored:
-            answer = receipt.answer or CommandAnswer(text=receipt.notice)
+        if not receipt.is_ignored and self._interactions is not None:
+            answer = self._interactions.with_ways(command.name, receipt.answer or CommandAnswer(text=receipt.notice))
             shown = command_message(answer, command=command.name, argument=command.argument)
             await self._send(command.event_key, shown)
 
@@ -338,16 +369,8 @@ class DiscordAdapter:
 
     async def _send(self, key: str, shown: Shown) -> None:
         channel, message = message_place(key)
-        if not channel:
-            return
-        body = {
-            "content": shown.text,
-            "components": list(shown.rows),
-            "allowed_mentions": NOBODY,
-            "flags": SUPPRESS_EMBEDS,
-            "message_reference": {"message_id": message, "fail_if_not_exists": False},
-        }
-        await self._rest.call("POST", "/channels/{channel_id}/messages", json=body, channel_id=channel)
+        if channel:
+            await send_message(self._rest, channel, text=shown.text, rows=shown.rows, reply_to=message)
 
     async def _add_sign(self, key: str) -> None:
         await self._react("PUT", key)

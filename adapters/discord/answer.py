@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
 
-from adapters.discord.errors import OLD_EDITS, UNKNOWN_MESSAGE, DiscordRefusedError
-from adapters.discord.own import OwnMessage, Place, created_at
-from adapters.discord.render import Rows, feedback_row, part_message, split_answer, stop_row
+from adapters.discord.errors import ARCHIVED_THREAD, OLD_EDITS, UNKNOWN_MESSAGE, DiscordRefusedError
+from adapters.discord.own import OwnMessage, Place, created_at, edit_message, send_message
+from adapters.discord.render import CONTENT_CHARS, Rows, feedback_row, part_message, split_answer, stop_row
 from adapters.discord.rest import Rest
 from bot.errors import AdapterError, RateLimitError
 from bot.messages import Attachment
@@ -25,8 +25,7 @@ EDIT_GAP_S = 1.2  # about five requests in five seconds and channel are let thro
 FRESH_S = 3_300.0
 MAX_FILES = 10
 MAX_FILE_BYTES = 10 * 1024 * 1024  # https://discord.com/developers/docs/reference#uploading-files
-NOBODY: dict[str, Any] = {"parse": [], "replied_user": False}
-SUPPRESS_EMBEDS = 1 << 2
+MAX_FILES_BYTES = 24 * 1024 * 1024  # of a request's 25 MiB
 
 Search = Callable[[], Awaitable[Sequence[OwnMessage]]]
 
@@ -38,6 +37,7 @@ class _Message:
     id: str
     shown: str | None = None
     is_whole: bool = False  # nothing of the growing answer comes to it any more
+    is_locked: bool = False  # its thread is archived: nothing in it can be changed until somebody writes there
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,12 +66,15 @@ class AnswerWriter:
         return part in self._messages
 
     def adopt(self, own: Sequence[OwnMessage]) -> None:
-        """Take over the messages that a process before this one has posted of the turn."""
+        """Take over the messages that a process before this one has posted of the turn; they are left as they are."""
+        self._take(own, is_whole=True)
+
+    def _take(self, own: Sequence[OwnMessage], *, is_whole: bool) -> None:
         for message in own:
             is_ours = any(message.has(kind, turn=self.turn_id) for kind in ("stop", "good"))
             number = message.number_of(self.turn_id)
             if is_ours and number is not None:
-                self._messages.setdefault(number, _Message(id=message.id, is_whole=True))
+                self._messages.setdefault(number, _Message(id=message.id, is_whole=is_whole))
 
     # --- growing ---
 
@@ -90,7 +93,7 @@ class AnswerWriter:
                 shown = part_message(part).text
                 rows = [stop_row(self.turn_id, number)]
                 if message is None:
-                    nonce = f"live{self.turn_id}.{number}"
+                    nonce = f"{self.question or self.turn_id}.l{number}"
                     message = self._messages[number] = await self._post(shown, rows=rows, nonce=nonce, part=number)
                 elif message.shown != shown:
                     await self._edit(message, shown, rows=rows)
@@ -111,17 +114,19 @@ class AnswerWriter:
             shown = part_message(post.text)
             text, files = _with_files(shown.text, [*([shown.file] if shown.file else []), *post.attachments])
             rows = [feedback_row(self.turn_id, post.part)] if post.is_last else []
-            message = self._messages.get(post.part)
+            message = before = self._messages.get(post.part)
             if message is None or not await self._end(message, text, rows=rows, files=files):
                 message = await self._post(text, rows=rows, nonce=post.key, part=post.part, files=files)
                 self._messages[post.part] = message
+                if before is not None and before.is_locked:
+                    await self._delete(before)  # the new one has opened the thread again
             message.is_whole = True
             if post.is_last:
                 await self._drop_after(post.part)
             return message.id
 
     async def _end(self, message: _Message, text: str, *, rows: Rows, files: Sequence[Attachment]) -> bool:
-        """Bring a message to its last state; False: it is gone, or too old to be changed."""
+        """Bring a message to its last state; False: it is gone, or cannot be changed any more."""
         if time.time() - created_at(message.id) > FRESH_S:
             await self._delete(message)
             return False
@@ -130,6 +135,8 @@ class AnswerWriter:
         except DiscordRefusedError as error:
             if error.code == OLD_EDITS:
                 await self._delete(message)
+            elif error.code == ARCHIVED_THREAD:
+                message.is_locked = True
             elif error.code != UNKNOWN_MESSAGE:
                 raise
             log.warning("answer_posted_afresh", code=error.code)
@@ -142,8 +149,9 @@ class AnswerWriter:
             await self._delete(self._messages.pop(number))
 
     async def _delete(self, message: _Message) -> None:
+        path = "/channels/{channel_id}/messages/{message_id}"
         try:
-            await self._call("DELETE", "/channels/{channel_id}/messages/{message_id}", message_id=message.id)
+            await self.rest.call("DELETE", path, channel_id=self.place.channel, message_id=message.id)
         except DiscordRefusedError as error:
             log.warning("message_not_deleted", code=error.code)
 
@@ -151,52 +159,56 @@ class AnswerWriter:
 
     async def _make_sure(self) -> None:
         if self._is_unsure:
-            self.adopt(await self.search())
+            self._take(await self.search(), is_whole=False)
             self._is_unsure = False
 
     async def _post(
         self, text: str, *, rows: Rows, nonce: str, part: int, files: Sequence[Attachment] = ()
     ) -> _Message:
-        body: dict[str, Any] = {
-            "content": text,
-            "components": rows,
-            "allowed_mentions": NOBODY,
-            "flags": SUPPRESS_EMBEDS,
-            # Sent again within a few minutes, it is the same message: also by the next process.
-            "nonce": nonce,
-            "enforce_nonce": True,
-        }
-        if part == 0 and self.question:
-            body["message_reference"] = {"message_id": self.question, "fail_if_not_exists": False}
         try:
-            answer = await self._call("POST", "/channels/{channel_id}/messages", json=body, files=files)
+            with self._timed():
+                posted = await send_message(
+                    self.rest,
+                    self.place.channel,
+                    text=text,
+                    rows=rows,
+                    reply_to="" if part else self.question,
+                    nonce=nonce,
+                    files=files,
+                )
         except (RateLimitError, DiscordRefusedError):
             raise
         except AdapterError:
             self._is_unsure = True
             raise
-        return _Message(id=str(answer["id"]), shown=text)
+        return _Message(id=posted, shown=text)
 
     async def _edit(self, message: _Message, text: str, *, rows: Rows, files: Sequence[Attachment] = ()) -> None:
-        body = {"content": text, "components": rows, "allowed_mentions": NOBODY, "flags": SUPPRESS_EMBEDS}
         message.shown = None
-        await self._call(
-            "PATCH", "/channels/{channel_id}/messages/{message_id}", json=body, files=files, message_id=message.id
-        )
+        with self._timed():
+            await edit_message(self.rest, self.place.channel, message.id, text=text, rows=rows, files=files)
         message.shown = text
 
-    async def _call(self, method: str, path: str, **arguments: Any) -> Any:
+    @contextmanager
+    def _timed(self) -> Generator[None]:
         began_at = time.monotonic()
         try:
-            return await self.rest.call(method, path, channel_id=self.place.channel, **arguments)
+            yield
         finally:
             self._last_call_s = time.monotonic() - began_at
 
 
 def _with_files(text: str, files: Sequence[Attachment]) -> tuple[str, Sequence[Attachment]]:
     """Return the files that Discord takes; of the others the text says that they are missing."""
-    taken = [file for file in files if 0 < len(file.data) <= MAX_FILE_BYTES][:MAX_FILES]
+    taken: list[Attachment] = []
+    room = MAX_FILES_BYTES
+    for file in files:
+        size = len(file.data)
+        if 0 < size <= min(room, MAX_FILE_BYTES) and len(taken) < MAX_FILES:
+            taken.append(file)
+            room -= size
     left = len(files) - len(taken)
     if not left:
         return text, taken
-    return f"{text}\n-# {left} file{'s' if left > 1 else ''} could not be posted: too big or too many.", taken
+    told = f"-# {left} file{'s' if left > 1 else ''} could not be posted: too big or too many."
+    return f"{text[: CONTENT_CHARS - len(told) - 1]}\n{told}", taken

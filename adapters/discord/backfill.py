@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -20,7 +20,10 @@ log = structlog.stdlib.get_logger(__name__)
 
 ALIVE, DIRECT = "discord/alive", "discord/direct/"
 TICK_S = 10.0
-OVERLAP_S = 30.0  # messages are recognised by their key, so it does no harm to look further back
+# That a connection is dead is noticed after a heartbeat's interval and its timeout, about 100 s. Messages are known by
+# their key, so it does no harm to look further back.
+OVERLAP_S = 120.0
+RETRY_S, MAX_RETRY_S = 1.0, 60.0  # before what could not be read is tried again; doubled each time
 MAX_CHANNELS = 200
 MAX_PAGES = 10
 
@@ -31,58 +34,92 @@ Take = Callable[[Mapping[str, Any], str, str], Awaitable[None]]
 class Backfill:
     """Remembers until when the bot was there; catches up after it was not."""
 
-    def __init__(self, rest: Rest, *, session: Session, notes: Notes, max_age_s: float, take: Take) -> None:
+    def __init__(
+        self,
+        rest: Rest,
+        *,
+        session: Session,
+        notes: Notes,
+        max_age_s: float,
+        take: Take,
+        is_behind: Callable[[], bool],
+    ) -> None:
         self._rest = rest
         self._session = session
         self._notes = notes
         self._max_age_s = max_age_s
         self._take = take
-        self._direct: set[str] = set()
+        self._is_behind = is_behind  # something that arrived is not stored yet
+        self._direct: dict[str, float] = {}  # channel -> about when it was last written in, seconds since the epoch
+        self._written: set[str] = set()  # direct messages' channels, by this process
+        self._missed_from = 0.0  # seconds since the epoch; 0: the bot was never there
 
     async def note_direct(self, channel: str) -> None:
         """Remember a direct message's channel: the gateway does not tell of them."""
-        if channel not in self._direct:
-            self._direct.add(channel)
+        if channel not in self._written:
+            self._written.add(channel)
+            self._direct[channel] = time.time()
             with suppress(BotError):
-                await self._notes.put_note(f"{DIRECT}{channel}", "")
+                await self._notes.put_note(f"{DIRECT}{channel}", f"{time.time():.0f}")
 
     async def run(self) -> None:
-        """Catch up whenever a new gateway session has begun, and say from time to time that the bot is there."""
-        self._direct |= {name.removeprefix(DIRECT) for name in await self._notes.notes(DIRECT)}
+        """Catch up whenever a new gateway session has begun, and say from time to time that the bot is there.
+
+        Raises:
+            StoreError: The notes cannot be read.
+        """
+        for name, noted_at in (await self._notes.notes(DIRECT)).items():
+            self._direct.setdefault(name.removeprefix(DIRECT), float(noted_at or 0))
         alive = (await self._notes.notes(ALIVE)).get(ALIVE)
-        missed_from = float(alive) if alive else 0.0
+        self._missed_from = self._missed_from or (float(alive) if alive else 0.0)
+        began_anew = self._session.began_anew
         await self._session.opened.wait()
         while True:
-            if self._session.began_anew.is_set() and missed_from:
-                self._session.began_anew.clear()
-                if not await self._catch_up(missed_from):
-                    self._session.began_anew.set()  # again, later
-            if self._session.is_connected and not (self._session.began_anew.is_set() and missed_from):
-                self._session.began_anew.clear()
-                missed_from = time.time()
+            if began_anew.is_set():
+                began_anew.clear()
+                await self._catch_up()
+            if self._session.is_connected and not (began_anew.is_set() or self._is_behind()):
+                self._missed_from = time.time()
                 with suppress(BotError):
-                    await self._notes.put_note(ALIVE, f"{missed_from:.3f}")
-            with suppress(TimeoutError):
-                async with asyncio.timeout(TICK_S):
-                    await self._session.began_anew.wait()
-                    await asyncio.sleep(0.1)
+                    await self._notes.put_note(ALIVE, f"{self._missed_from:.3f}")
+            await self._wait_for_news(TICK_S)
 
-    async def _catch_up(self, missed_from: float) -> bool:
-        """Hand over what was missed; False where it has to be tried again."""
-        since = snowflake(max(missed_from - OVERLAP_S, time.time() - self._max_age_s))
-        is_done = True
-        for channel, guild in self._with_news(int(since)):
-            try:
-                await self._catch_up_in(channel, guild, since=since)
-            except AdapterError as error:
-                log.warning("backfill_failed", channel=channel, error=str(error))
-                is_done = is_done and error.is_permanent
-            except BotError as error:
-                log.warning("backfill_failed", channel=channel, error=str(error))
-                is_done = False
-        return is_done
+    async def _wait_for_news(self, timeout_s: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._session.began_anew.wait()
 
-    def _with_news(self, since: int) -> Iterable[tuple[str, str]]:
+    async def _catch_up(self) -> None:
+        """Hand over what was missed; what cannot be read is tried again until it would be too old.
+
+        It ends early where a further session has begun: then there is more to be looked for.
+        """
+        if not self._missed_from:
+            return
+        began_at, wait_s = time.time(), RETRY_S
+        left = self._with_news(int(self._since))
+        while left and time.time() - began_at < self._max_age_s:
+            left = [place for place in left if not await self._try_in(*place)]
+            if left:
+                await self._wait_for_news(wait_s)
+                if self._session.began_anew.is_set():
+                    return
+                wait_s = min(2 * wait_s, MAX_RETRY_S)
+
+    @property
+    def _since(self) -> str:
+        return snowflake(max(self._missed_from - OVERLAP_S, time.time() - self._max_age_s))
+
+    async def _try_in(self, channel: str, guild: str) -> bool:
+        """Catch up in one channel; False where it has to be tried again."""
+        try:
+            await self._catch_up_in(channel, guild, since=self._since)
+        except BotError as error:
+            log.warning("backfill_failed", channel=channel, error=str(error))
+            return isinstance(error, AdapterError) and error.is_permanent
+        return True
+
+    def _with_news(self, since: int) -> Sequence[tuple[str, str]]:
         """Return the channels and threads, with their servers, in which something was written since then."""
         found = [
             (int(last), str(channel.id), str(channel.guild.id))
@@ -90,7 +127,11 @@ class Backfill:
             if (last := getattr(channel, "last_message_id", None)) is not None and int(last) > since
         ]
         found.sort(reverse=True)
-        return [*((channel, guild) for _, channel, guild in found[:MAX_CHANNELS]), *((id_, "") for id_ in self._direct)]
+        direct = sorted(self._direct, key=lambda channel: self._direct[channel], reverse=True)
+        return [
+            *((channel, guild) for _, channel, guild in found[:MAX_CHANNELS]),
+            *((channel, "") for channel in direct[:MAX_CHANNELS]),
+        ]
 
     async def _catch_up_in(self, channel: str, guild: str, *, since: str) -> None:
         messages: list[dict[str, Any]] = []

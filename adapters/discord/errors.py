@@ -5,9 +5,9 @@ from __future__ import annotations
 from bot.errors import AdapterError
 
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
-UNKNOWN_CHANNEL, UNKNOWN_MESSAGE, UNKNOWN_INTERACTION = 10003, 10008, 10062
+UNKNOWN_CHANNEL, UNKNOWN_MESSAGE, UNKNOWN_INTERACTION, ALREADY_ANSWERED = 10003, 10008, 10062, 40060
 OLD_EDITS, MISSING_ACCESS, MISSING_PERMISSIONS = 30046, 50001, 50013
-NO_DIRECT_MESSAGES = 50007
+NO_DIRECT_MESSAGES, NO_REPLIES = 50007, 160002  # the second: without Read Message History
 ARCHIVED_THREAD, LOCKED_THREAD, THREAD_EXISTS, THREAD_CAP = 50083, 160005, 160004, 160006
 
 _SENTENCES = {
@@ -29,7 +29,7 @@ class DiscordRefusedError(AdapterError):
 
     def __init__(self, *, what: str, status: int, code: int, missing: str = "") -> None:
         sentence = _SENTENCES.get(code, f"Discord refused {what} ({status}, {code}).")
-        super().__init__(sentence.format(missing=missing or _NEEDED), is_permanent=True)
+        super().__init__(sentence.replace("{missing}", missing or _NEEDED), is_permanent=True)
         self.what = what
         self.status = status
         self.code = code

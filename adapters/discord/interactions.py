@@ -5,12 +5,15 @@ A button's id says all that is to be known of it, so it works after any restart.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import structlog
 
+from adapters.discord.errors import ALREADY_ANSWERED, DiscordRefusedError, DiscordUnreachableError
 from adapters.discord.manifest import ASK_ABOUT
 from adapters.discord.parse import (
     AskedAbout,
@@ -52,12 +55,17 @@ MANAGE_MESSAGES = 1 << 13
 NO_DIRECT = (
     "Direct messages are switched off here. Ask me in a channel; the operator can allow them (DISCORD_ALLOW_DMS)."
 )
+OLD_COMMAND = "That command is from an older version of me. `/help` shows those that there are."
+OLD_BUTTON = "That button is from an older version of me and does nothing any more."
+OLD_STOP = "That answer is not being worked on any more. `/stop` stops the one that is."
+NOT_YOURS = "Only the one who asked, or a moderator, can stop this answer."
 # https://discord.com/developers/docs/interactions/receiving-and-responding#interaction-response-object-interaction-callback-type
 MESSAGE, LATER, LATER_UPDATE, CHOICES, FORM = 4, 5, 6, 8, 9
 _AUTOCOMPLETE, _FORM_SENT = 4, 5
 _TEXT_INPUT, _PARAGRAPH = 4, 2
 MAX_CHOICES = 25
 CHOICE_CHARS = 100
+SUGGEST_S = 2.0  # Discord takes suggestions for three seconds, and shows none where none come
 QUESTION_CHARS = 2_000
 
 
@@ -65,7 +73,15 @@ class Interactions:
     """Answers the interactions of INTERACTION_CREATE. `receive` is the core, `take` starts a question."""
 
     def __init__(
-        self, *, rest: Rest, me: Identity, receive: Receive, take: Take, author_of: AuthorOf, allow_dms: bool
+        self,
+        *,
+        rest: Rest,
+        me: Identity,
+        receive: Receive,
+        take: Take,
+        author_of: AuthorOf,
+        allow_dms: bool,
+        reads_content: Callable[[], bool],
     ) -> None:
         self._rest = rest
         self._me = me
@@ -73,6 +89,7 @@ class Interactions:
         self._take = take
         self._author_of = author_of
         self._allow_dms = allow_dms
+        self._reads_content = reads_content
         self._done: OrderedDict[str, None] = OrderedDict()
         self._asked_about: OrderedDict[str, AskedAbout] = OrderedDict()  # by the id of the form
 
@@ -100,29 +117,53 @@ class Interactions:
             await self._open_form(interaction, menu)
             return
         command = parse_slash(interaction, allow_dms=self._allow_dms)
-        if command is None or isinstance(command, DirectRefused) or isinstance(menu, DirectRefused):
+        if isinstance(command, CommandInvoked):
+            await self._respond(interaction, LATER, {"flags": EPHEMERAL})
+            await self._show_command(interaction, command)
+        elif isinstance(command, DirectRefused) or isinstance(menu, DirectRefused):
             await self._say(interaction, NO_DIRECT)
-            return
-        await self._respond(interaction, LATER, {"flags": EPHEMERAL})
-        await self._show_command(interaction, command)
+        else:
+            log.warning("unknown_command")
+            await self._say(interaction, OLD_COMMAND)
 
     async def _show_command(self, interaction: Payload, command: CommandInvoked, *, page: int = 0) -> None:
         receipt = await self._ask(command)
-        answer = receipt.answer or CommandAnswer(text=receipt.notice)
+        answer = self.with_ways(command.name, receipt.answer or CommandAnswer(text=receipt.notice))
         shown = command_message(answer, command=command.name, argument=command.argument, page=page)
         await self._fill(interaction, shown)
 
+    def with_ways(self, command: str, answer: CommandAnswer) -> CommandAnswer:
+        """Return what `help` answered with how things are done in Discord; any other answer as it is."""
+        return replace(answer, text=f"{answer.text}\n\n{self._ways()}") if command == "help" else answer
+
+    def _ways(self) -> str:
+        is_read = self._reads_content()
+        threads = "in a thread where I take part, just write" if is_read else "in a thread as well"
+        direct = "Direct messages need no mention." if self._allow_dms else "Direct messages are switched off here."
+        return (
+            f"**In Discord**\n\n- Mention me in a channel, or reply to me; {threads}. {direct}\n"
+            f"- The commands are about the channel, inside a thread about that thread. Only you see their answers; "
+            f"written to me as a word, as in `@{self._me.name} history`, they are answered for everybody.\n"
+            f"- *Apps*, *{ASK_ABOUT}* in the menu of a message asks about that message.\n"
+            f"- The Stop button stops an answer{', and so does `stop` alone in a thread' if is_read else ''}."
+        )
+
     async def _suggest(self, interaction: Payload) -> None:
-        """Offer the names of tools that match what was typed so far. Discord wants them within three seconds."""
+        """Offer the names of tools that match what was typed so far, as far as they are known in time."""
         command = parse_slash({**interaction, "type": 2}, allow_dms=self._allow_dms)
-        typed = command.argument if isinstance(command, CommandInvoked) else ""
         names: list[str] = []
         if isinstance(command, CommandInvoked):
-            asked = _command("tool_names", command.conversation, command.author_id, argument=typed)
-            answer = (await self._ask(asked)).answer
-            names = [choice.title[:CHOICE_CHARS] for choice in answer.choices] if answer else []
+            names = await self._tool_names(replace(command, name="tool_names"))
         choices = [{"name": name, "value": name} for name in names[:MAX_CHOICES]]
         await self._respond(interaction, CHOICES, {"choices": choices})
+
+    async def _tool_names(self, asked: CommandInvoked) -> list[str]:
+        try:
+            async with asyncio.timeout(SUGGEST_S):
+                answer = (await self._ask(asked)).answer
+        except TimeoutError:  # tool servers are starting
+            return []
+        return [choice.title[:CHOICE_CHARS] for choice in answer.choices] if answer else []
 
     async def _ask(self, event: CommandInvoked | FeedbackGiven | DetailsAsked) -> Receipt:
         try:
@@ -147,7 +188,7 @@ class Interactions:
                     await self._rate(interaction, pressed, mark.turn, is_good=mark.kind == "good")
         elif (turned := parse_turned(pressed.action)) is not None:
             await self._respond(interaction, LATER_UPDATE, None)
-            command = _command(turned.command, pressed.conversation, pressed.user_id, argument=turned.argument)
+            command = _command(turned.command, pressed, argument=turned.argument)
             await self._show_command(interaction, command, page=turned.page)
         elif pressed.values and (pick := parse_pick(pressed.action, pressed.values[0])) is not None:
             await self._respond(interaction, LATER_UPDATE, None)
@@ -156,26 +197,29 @@ class Interactions:
                 pick[1] or pressed.conversation.channel,
                 pressed.conversation.channel if pick[1] else None,
             )
-            await self._show_command(interaction, _command(pick[0], conversation, pressed.user_id))
+            await self._show_command(interaction, _command(pick[0], replace(pressed, conversation=conversation)))
         elif pressed.values and pressed.action.startswith("tb:example:"):
             await self._start_example(interaction, pressed)
         else:
             log.warning("unknown_action", action=pressed.action)
-            await self._say(interaction, "That button is from an older version of me and does nothing any more.")
+            await self._say(interaction, OLD_BUTTON)
 
     async def _stop(self, interaction: Payload, pressed: Pressed, turn: int) -> None:
         """Let the one who asked, or a moderator, stop the answer."""
         author = self._author_of(turn)
         member: Mapping[str, Any] = interaction.get("member") or {}
         permissions = int(str(member.get("permissions") or 0))
-        if author is not None and author != pressed.user_id and not permissions & MANAGE_MESSAGES:
-            await self._say(interaction, "Only the one who asked, or a moderator, can stop this answer.")
-            return
-        # A trace's thread belongs to its channel's conversation, and so does the button on it.
-        receipt = await self._ask(_command("stop", pressed.conversation, pressed.user_id))
-        await self._say(interaction, receipt.answer.text if receipt.answer else receipt.notice)
+        if author is None:  # another one may run here by now
+            await self._say(interaction, OLD_STOP)
+        elif author != pressed.user_id and not permissions & MANAGE_MESSAGES:
+            await self._say(interaction, NOT_YOURS)
+        else:
+            await self._respond(interaction, LATER, {"flags": EPHEMERAL})
+            receipt = await self._ask(_command("stop", pressed))
+            await self._fill(interaction, _told(receipt.answer.text if receipt.answer else receipt.notice))
 
     async def _rate(self, interaction: Payload, pressed: Pressed, turn: int, *, is_good: bool) -> None:
+        await self._respond(interaction, LATER, {"flags": EPHEMERAL})
         receipt = await self._ask(
             FeedbackGiven(
                 conversation=pressed.conversation,
@@ -185,34 +229,32 @@ class Interactions:
                 rating="good" if is_good else "bad",
             )
         )
-        await self._say(interaction, receipt.notice)
+        await self._fill(interaction, _told(receipt.notice))
 
     async def _show_details(self, interaction: Payload, pressed: Pressed, turn: int) -> None:
         await self._respond(interaction, LATER, {"flags": EPHEMERAL})
-        receipt = Receipt(turn_id=None)
-        for conversation in dict.fromkeys([pressed.channel_conversation, pressed.conversation]):
-            receipt = await self._ask(
-                DetailsAsked(
-                    conversation=conversation,
-                    event_key=pressed.event_key,
-                    author_id=pressed.user_id,
-                    turn_id=turn,
-                )
+        # A trace in a thread of its own belongs to the channel; where the thread is the conversation, it is a reply.
+        message: Mapping[str, Any] = interaction.get("message") or {}
+        likely = pressed.conversation if message.get("message_reference") else pressed.channel_conversation
+        receipts: list[Receipt] = []
+        for conversation in dict.fromkeys([likely, pressed.channel_conversation, pressed.conversation]):
+            asked = DetailsAsked(
+                conversation=conversation, event_key=pressed.event_key, author_id=pressed.user_id, turn_id=turn
             )
-            if receipt.details:
+            receipts.append(await self._ask(asked))
+            if receipts[-1].details:
                 break
-        await self._fill(interaction, details_message(receipt.details or (), note=receipt.notice))
+        shown = next((receipt for receipt in receipts if receipt.details), receipts[0])
+        await self._fill(interaction, details_message(shown.details or (), note=shown.notice))
 
     # --- questions that are asked in somebody's name ---
 
     async def _start_example(self, interaction: Payload, pressed: Pressed) -> None:
         await self._respond(interaction, LATER, {"flags": EPHEMERAL})
-        answer = (await self._ask(_command("examples", pressed.conversation, pressed.user_id))).answer
+        answer = (await self._ask(_command("examples", pressed))).answer
         example = find_example(pressed.values[0], answer.choices if answer else ())
         if example is None:
-            await self._fill(
-                interaction, Shown(text="That example is not offered any more. `/examples` shows those that are.")
-            )
+            await self._fill(interaction, _told("That example is not offered any more. `/examples` shows the others."))
             return
         question = await self._post_question(interaction, pressed.conversation, pressed.user_name, example.text)
         if question is not None:
@@ -247,9 +289,9 @@ class Interactions:
     async def _take_form(self, interaction: Payload) -> None:
         data: Mapping[str, Any] = interaction.get("data") or {}
         await self._respond(interaction, LATER, {"flags": EPHEMERAL})
-        menu = self._asked_about.pop(str(data.get("custom_id", "")), None)
+        menu = self._asked_about.get(str(data.get("custom_id", "")))
         if menu is None:
-            await self._fill(interaction, Shown(text="I was restarted meanwhile. Please choose it in the menu again."))
+            await self._fill(interaction, _told("I was restarted meanwhile. Please choose it in the menu again."))
             return
         text = _typed(data).strip()
         question = await self._post_question(
@@ -274,9 +316,9 @@ class Interactions:
         try:
             posted = await self._rest.call("POST", "/channels/{channel_id}/messages", json=body, channel_id=channel)
         except BotError as error:
-            await self._fill(interaction, Shown(text=str(error)))
+            await self._fill(interaction, _told(str(error)))
             return None
-        await self._fill(interaction, Shown(text="Asked below."))
+        await self._fill(interaction, _told("Asked below."))
         return event_key(channel, str(posted["id"]))
 
     # --- answers ---
@@ -315,10 +357,19 @@ class Interactions:
         )
 
     async def _try(self, method: str, path: str, **arguments: Any) -> None:
-        try:
-            await self._rest.call(method, path, **arguments)
-        except BotError as error:
-            log.warning("interaction_not_answered", error=str(error))
+        """Call Discord, once more where it is not known whether the first call came through: twice does no harm."""
+        for is_last in (False, True):
+            try:
+                await self._rest.call(method, path, **arguments)
+            except DiscordUnreachableError as error:
+                if is_last:
+                    log.warning("interaction_not_answered", error=str(error))
+            except BotError as error:
+                if not (isinstance(error, DiscordRefusedError) and error.code == ALREADY_ANSWERED):
+                    log.warning("interaction_not_answered", error=str(error))
+                return
+            else:
+                return
 
     def _is_known(self, key: str) -> bool:
         is_known = key in self._done
@@ -328,10 +379,18 @@ class Interactions:
         return is_known
 
 
-def _command(name: str, conversation: ConversationKey, user: str, *, argument: str = "") -> CommandInvoked:
+def _command(name: str, pressed: Pressed, *, argument: str = "") -> CommandInvoked:
     return CommandInvoked(
-        conversation=conversation, event_key=f"discord:{name}", author_id=user, name=name, argument=argument
+        conversation=pressed.conversation,
+        event_key=pressed.event_key,
+        author_id=pressed.user_id,
+        name=name,
+        argument=argument,
     )
+
+
+def _told(text: str) -> Shown:
+    return Shown(text=notice_text(text or "Done."))
 
 
 def _typed(data: Mapping[str, Any]) -> str:

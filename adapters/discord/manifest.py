@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from typing import Any
@@ -10,7 +11,7 @@ import structlog
 
 from adapters.discord.rest import Rest
 from bot.commands import COMMANDS
-from bot.errors import BotError
+from bot.errors import AdapterError, BotError
 from bot.ports import Notes
 
 log = structlog.stdlib.get_logger(__name__)
@@ -22,6 +23,8 @@ CHAT_INPUT, MESSAGE = 1, 3
 STRING = 3
 IN_SERVERS, IN_DIRECT_MESSAGES = 0, 1
 DESCRIPTION_CHARS = 100
+RETRY_S = 60.0  # after a failure, and twice as long after each other one
+LONGEST_RETRY_S = 3_600.0
 
 
 def commands(*, allow_dms: bool) -> list[dict[str, Any]]:
@@ -70,9 +73,17 @@ async def sync(rest: Rest, notes: Notes, *, application: str, allow_dms: bool, d
     log.info("discord_commands_told", commands=len(wanted), guild=dev_guild)
 
 
-async def try_sync(rest: Rest, notes: Notes, *, application: str, allow_dms: bool, dev_guild: str = "") -> None:
-    """Do the same, but let the bot go on without where it fails."""
-    try:
-        await sync(rest, notes, application=application, allow_dms=allow_dms, dev_guild=dev_guild)
-    except BotError as error:
-        log.warning("discord_commands_not_told", error=str(error))
+async def keep_synced(rest: Rest, notes: Notes, *, application: str, allow_dms: bool, dev_guild: str = "") -> None:
+    """Do the same beside what the bot does: where it fails it is logged, and tried again if that can help."""
+    wait_s = RETRY_S
+    while True:
+        try:
+            await sync(rest, notes, application=application, allow_dms=allow_dms, dev_guild=dev_guild)
+        except BotError as error:
+            log.warning("discord_commands_not_told", error=str(error))
+            if isinstance(error, AdapterError) and error.is_permanent:
+                return
+        else:
+            return
+        await asyncio.sleep(wait_s)
+        wait_s = min(2 * wait_s, LONGEST_RETRY_S)

@@ -1,4 +1,4 @@
-"""The bot's own messages in a channel: how they are marked, and how they are found again after a crash.
+"""The bot's own messages in a channel: how they are sent and marked, and how they are found again after a crash.
 
 Discord has no metadata that is not seen: the mark is in the buttons' ids; where a message has none, its text tells it.
 """
@@ -9,8 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
+from adapters.discord.errors import NO_REPLIES, DiscordRefusedError
 from adapters.discord.rest import Rest
+from bot.messages import Attachment
 
+NOBODY: dict[str, Any] = {"parse": [], "replied_user": False}
+SUPPRESS_EMBEDS = 1 << 2
 PAGE = 100  # messages: https://discord.com/developers/docs/resources/message#get-channel-messages
 MAX_PAGES = 5
 EPOCH_MS = 1_420_070_400_000  # https://discord.com/developers/docs/reference#snowflakes
@@ -49,6 +53,56 @@ class OwnMessage:
         return next((mark.number for mark in self.marks if mark.turn == turn), None)
 
 
+async def send_message(
+    rest: Rest,
+    channel: str,
+    *,
+    text: str,
+    rows: Sequence[Mapping[str, Any]] = (),
+    reply_to: str = "",
+    nonce: str = "",
+    files: Sequence[Attachment] = (),
+) -> str:
+    """Post a message that calls nobody and shows no preview, and return its id.
+
+    `reply_to` is the message that it answers, if that is still there and the bot may reply. A `nonce` (at most 25
+    characters) that was used within the last few minutes, also by a process before this one, makes it the same message.
+
+    Raises:
+        AdapterError: Discord refused; or it cannot be known what it did.
+    """
+    body: dict[str, Any] = _body(text, rows)
+    if nonce:
+        body |= {"nonce": nonce, "enforce_nonce": True}
+    path = "/channels/{channel_id}/messages"
+    if reply_to:
+        reply = {**body, "message_reference": {"message_id": reply_to, "fail_if_not_exists": False}}
+        try:
+            return _id_of(await rest.call("POST", path, json=reply, files=files, channel_id=channel))
+        except DiscordRefusedError as error:
+            if error.code != NO_REPLIES:
+                raise
+    return _id_of(await rest.call("POST", path, json=body, files=files, channel_id=channel))
+
+
+async def edit_message(
+    rest: Rest,
+    channel: str,
+    message: str,
+    *,
+    text: str,
+    rows: Sequence[Mapping[str, Any]] = (),
+    files: Sequence[Attachment] = (),
+) -> None:
+    """Let a message of the bot read so from now on; `files`, if any, take the place of those that it has.
+
+    Raises:
+        AdapterError: Discord refused; or it cannot be known what it did.
+    """
+    path = "/channels/{channel_id}/messages/{message_id}"
+    await rest.call("PATCH", path, json=_body(text, rows), files=files, channel_id=channel, message_id=message)
+
+
 async def find_own(rest: Rest, channel: str, *, bot_user: str, since: str) -> Sequence[OwnMessage]:
     """Return the bot's messages in the channel after the message `since`, oldest first.
 
@@ -80,6 +134,15 @@ def created_at(message_id: str) -> float:
 def snowflake(at: float) -> str:
     """Return the smallest id that something made at that time (seconds since the epoch) can have."""
     return str(max(0, int(at * 1000) - EPOCH_MS) << 22)
+
+
+def _body(text: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    # Left out of an edit, Discord's defaults for mentions hold again.
+    return {"content": text, "components": list(rows), "allowed_mentions": NOBODY, "flags": SUPPRESS_EMBEDS}
+
+
+def _id_of(answer: Any) -> str:
+    return str(answer["id"])
 
 
 def _read(message: Mapping[str, Any]) -> OwnMessage:

@@ -27,6 +27,9 @@ LONGEST_PAUSE_S = 30.0  # a longer one is told instead of slept through; discord
 # What Cloudflare answers says no time; a ban for too many bad requests lasts longer the more is sent meanwhile:
 # https://discord.com/developers/docs/topics/rate-limits#invalid-request-limit-aka-cloudflare-bans
 BREAKER_S = 300.0
+LOGIN_REFUSED = (
+    "Discord does not accept DISCORD_BOT_TOKEN. Make a new one in the Developer Portal under Bot, and restart."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +44,10 @@ class Identity:
 class Rest:
     """Calls Discord as the bot. Entering it makes nothing; `log_in` opens the connection, leaving it closes it."""
 
-    def __init__(self, token: str, *, api_url: str = API_URL) -> None:
+    def __init__(self, token: str, *, api_url: str = API_URL, breaker_s: float = BREAKER_S) -> None:
         self._token = token
         self._api_url = api_url.rstrip("/")
+        self._breaker_s = breaker_s
         self._http: HTTPClient | None = None
         self._closed_until = 0.0  # seconds of time.monotonic(): Cloudflare let nothing through
 
@@ -71,22 +75,30 @@ class Rest:
 
         Raises:
             AdapterError: The token is not accepted (permanent), or Discord cannot be reached.
+            RateLimitError: Discord asks for a long pause, or Cloudflare lets nothing through.
         """
+        if (pause_s := self.blocked_for_s) > 0:
+            raise RateLimitError(retry_after_s=pause_s)
         if self._http is None:
             self._http = HTTPClient(asyncio.get_running_loop(), max_ratelimit_timeout=LONGEST_PAUSE_S)
         try:
-            user = await self._http.static_login(self._token.strip())
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                user = await self._http.static_login(self._token.strip())
+            application = cast("dict[str, Any]", await self.call("GET", "/oauth2/applications/@me"))
         except discord.LoginFailure:
             await self._close()
-            raise AdapterError(
-                "Discord does not accept DISCORD_BOT_TOKEN. Make a new one in the Developer Portal under Bot, and "
-                "restart.",
-                is_permanent=True,
-            ) from None
+            raise AdapterError(LOGIN_REFUSED, is_permanent=True) from None
+        except AdapterError:
+            await self._close()
+            raise
+        except discord.RateLimited as error:
+            await self._close()
+            raise RateLimitError(retry_after_s=error.retry_after) from None
         except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
             await self._close()
+            if isinstance(error, discord.HTTPException) and error.status == 429:
+                raise self._refusal("the login", error) from None
             raise _unreachable(error) from None
-        application = cast("dict[str, Any]", await self.call("GET", "/oauth2/applications/@me"))
         return Identity(user=str(user["id"]), name=str(user["username"]), application=str(application["id"]))
 
     async def call(
@@ -115,25 +127,40 @@ class Rest:
             request["form"] = _form(json, files)
         elif json is not None:
             request["json"] = json
+        http = self._http
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                return await self._http.request(Route(method, path, **parameters), **request)
+                return await http.request(Route(method, path, **parameters), **request)
+        except TimeoutError as error:
+            _end_global_pause(http)
+            raise _unreachable(error) from None
+        except asyncio.CancelledError:
+            _end_global_pause(http)
+            raise
         except discord.RateLimited as error:
             raise RateLimitError(retry_after_s=error.retry_after) from None
         except discord.DiscordServerError as error:
             raise _unreachable(error) from None
         except discord.HTTPException as error:
             raise self._refusal(f"{method} {path}", error) from None
-        except (discord.DiscordException, aiohttp.ClientError, OSError, RuntimeError) as error:
+        except (discord.DiscordException, aiohttp.ClientError, OSError, RuntimeError, KeyError) as error:
             raise _unreachable(error) from None
 
     def _refusal(self, what: str, error: discord.HTTPException) -> AdapterError:
-        if error.status == 429:
-            self._closed_until = time.monotonic() + BREAKER_S
-            log.error("discord_blocked", what=what, for_s=BREAKER_S)
-            return RateLimitError(retry_after_s=BREAKER_S)
+        if error.status == 429 and "Via" in error.response.headers and not error.code:
+            # Discord's own, which the library has waited out again and again: the others' calls go on.
+            return RateLimitError(retry_after_s=float(error.response.headers.get("Retry-After", 1.0)))
+        if error.status == 429 and not error.code:  # Discord's own refusals with this status have a code
+            self._closed_until = time.monotonic() + self._breaker_s
+            log.error("discord_blocked", what=what, for_s=self._breaker_s)
+            return RateLimitError(retry_after_s=self._breaker_s)
         log.warning("discord_refused", what=what, status=error.status, code=error.code)
         return DiscordRefusedError(what=what, status=error.status, code=error.code)
+
+
+def _end_global_pause(http: HTTPClient) -> None:
+    """Let calls go on: one that is given up within a pause for all would leave the others waiting for ever."""
+    http._global_over.set()  # pyright: ignore[reportPrivateUsage]
 
 
 def _form(payload: Any, files: Sequence[Attachment]) -> list[dict[str, Any]]:

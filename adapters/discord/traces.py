@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 import structlog
 
-from adapters.discord.answer import NOBODY, SUPPRESS_EMBEDS
-from adapters.discord.errors import THREAD_EXISTS, UNKNOWN_MESSAGE, DiscordRefusedError
-from adapters.discord.own import OwnMessage, Place
+from adapters.discord.errors import (
+    ARCHIVED_THREAD,
+    LOCKED_THREAD,
+    MISSING_ACCESS,
+    MISSING_PERMISSIONS,
+    THREAD_EXISTS,
+    UNKNOWN_CHANNEL,
+    UNKNOWN_MESSAGE,
+    DiscordRefusedError,
+)
+from adapters.discord.own import OwnMessage, Place, edit_message, send_message
 from adapters.discord.parse import DIRECT
 from adapters.discord.render import Shown, call_message, thread_name, trace_message
 from adapters.discord.rest import Rest
@@ -22,24 +31,31 @@ log = structlog.stdlib.get_logger(__name__)
 
 TraceLevel = Literal["summary", "full", "off"]
 ARCHIVE_MINUTES = 60
+THREADLESS_S = 600.0
+_CLOSED = frozenset({ARCHIVED_THREAD, LOCKED_THREAD, UNKNOWN_CHANNEL, MISSING_ACCESS, MISSING_PERMISSIONS})
 # Sees what the bot wrote in a channel since the question.
 Search = Callable[[str], Awaitable[Sequence[OwnMessage]]]
 
 
 class Threadless:
-    """Channels in which no thread can be begun: said once for each in the log."""
+    """Channels in which no thread can be begun for now: said once for each in the log."""
 
     def __init__(self) -> None:
-        self._channels: set[str] = set()
+        self._until: dict[str, float] = {}  # in seconds of time.monotonic()
 
-    def __contains__(self, channel: object) -> bool:
-        return channel in self._channels
+    def __contains__(self, channel: str) -> bool:
+        return time.monotonic() < self._until.get(channel, 0.0)
 
     def add(self, channel: str, error: DiscordRefusedError) -> None:
-        """Do without threads there from now on."""
-        if channel not in self._channels:
+        """Do without threads there for a while: a permission may be given, and other threads may end."""
+        self.tell(channel, error)
+        self._until[channel] = time.monotonic() + THREADLESS_S
+
+    def tell(self, channel: str, error: DiscordRefusedError) -> None:
+        """Say once that a trace stands in the channel instead of a thread."""
+        if channel not in self._until:
             log.warning("trace_without_thread", channel=channel, code=error.code)
-        self._channels.add(channel)
+        self._until.setdefault(channel, 0.0)
 
 
 def open_trace(
@@ -66,6 +82,11 @@ def open_trace(
     )
 
 
+class _Placed(NamedTuple):
+    channel: str
+    message: str
+
+
 @dataclass(slots=True, kw_only=True)
 class Trace:
     """Satisfies `bot.live.TraceWriter`: one message for the turn (0), or one for each call (from 1 on)."""
@@ -78,7 +99,7 @@ class Trace:
     title: str
     threadless: Threadless
     search: Search
-    _messages: dict[int, str] = field(default_factory=dict[int, str], init=False)
+    _messages: dict[int, _Placed] = field(default_factory=dict[int, _Placed], init=False)
     _shown: dict[int, tuple[TraceLine, ...]] = field(default_factory=dict[int, tuple[TraceLine, ...]], init=False)
     _channel: str = field(default="", init=False)  # where the trace is, once that is known
     _is_unsure: bool = field(default=False, init=False)
@@ -103,7 +124,8 @@ class Trace:
             for message in own:
                 if message.has("details", turn=self.turn_id):
                     self._channel = channel
-                    self._messages.setdefault(message.number_of(self.turn_id) or 0, message.id)
+                    number = message.number_of(self.turn_id) or 0
+                    self._messages.setdefault(number, _Placed(channel, message.id))
 
     async def write(self, lines: Sequence[TraceLine]) -> None:
         """Show the calls as they are now. Raises AdapterError."""
@@ -131,34 +153,48 @@ class Trace:
         if self._is_unsure:
             await self.find_before()
             self._is_unsure = False
-        body: dict[str, Any] = {
-            "content": shown.text,
-            "components": list(shown.rows),
-            "allowed_mentions": NOBODY,
-            "flags": SUPPRESS_EMBEDS,
-        }
-        if (message := self._messages.get(number)) is not None:
-            await self.rest.call(
-                "PATCH",
-                "/channels/{channel_id}/messages/{message_id}",
-                json=body,
-                channel_id=self._channel,
-                message_id=message,
-            )
+        placed = self._messages.get(number)
+        if placed is not None and await self._edit(placed, shown):
             return
         channel = self._channel or await self._open_thread()
-        body |= {"nonce": f"trace{self.turn_id}.{number}", "enforce_nonce": True}
-        if channel == self.place.channel and self.question:
-            body["message_reference"] = {"message_id": self.question, "fail_if_not_exists": False}
         try:
-            answer = await self.rest.call("POST", "/channels/{channel_id}/messages", json=body, channel_id=channel)
+            await self._post(number, shown, channel)
+        except DiscordRefusedError as error:
+            if channel == self.place.channel:
+                raise
+            self.threadless.add(self.place.channel, error)
+            await self._post(number, shown, self.place.channel)
+
+    async def _edit(self, placed: _Placed, shown: Shown) -> bool:
+        """Bring a message up to date; False: its thread is closed or gone, and the trace goes on outside of it."""
+        try:
+            await edit_message(self.rest, placed.channel, placed.message, text=shown.text, rows=shown.rows)
+        except DiscordRefusedError as error:
+            if error.code == UNKNOWN_MESSAGE:
+                return True  # somebody did not want to see it
+            if error.code not in _CLOSED or placed.channel == self.place.channel:
+                raise
+            self.threadless.tell(self.place.channel, error)
+            self._channel = self.place.channel
+            return False
+        return True
+
+    async def _post(self, number: int, shown: Shown, channel: str) -> None:
+        is_outside = channel == self.place.channel
+        # Another than in the thread: one that Discord knows gives the message there.
+        nonce = f"{self.question or self.turn_id}.{'r' if is_outside else 't'}{number}"
+        reply_to = self.question if is_outside else ""
+        try:
+            message = await send_message(
+                self.rest, channel, text=shown.text, rows=shown.rows, reply_to=reply_to, nonce=nonce
+            )
         except (RateLimitError, DiscordRefusedError):
             raise
         except AdapterError:
             self._is_unsure = True
             raise
         self._channel = channel
-        self._messages[number] = str(answer["id"])
+        self._messages[number] = _Placed(channel, message)
 
     async def _open_thread(self) -> str:
         """Return the channel to write to: a thread on the question, or where the question stands."""

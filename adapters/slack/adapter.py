@@ -53,6 +53,9 @@ MAX_UPLOADED = 1_000
 EARLY_S = 10.0
 MAX_EARLY = 200
 WAITING_SIGN = "hourglass_flowing_sand"
+# What is pressed there is kept, then acknowledged, for as long as Slack waits: three seconds, the way included.
+STORED_PRESSES = ("tb:example:", "tb:feedback")
+PRESS_WAIT_S = 1.5
 DRAIN_S = 3.0  # what is still to be shown of turns that have ended gets so long when the process ends
 Message = MessageReceived | MessageEdited | MessageDeleted
 _NOT_THERE = frozenset({"not_in_channel", "channel_not_found", "is_archived", "restricted_action"})
@@ -153,7 +156,7 @@ class SlackAdapter:
         self._tasks: set[asyncio.Task[None]] = set()
         self._order: dict[ConversationKey, asyncio.Lock] = {}
         self._signs: dict[str, asyncio.Task[None]] = {}
-        self._told: OrderedDict[str, None] = OrderedDict()
+        self._told: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._early: deque[tuple[float, MessageReceived]] = deque(maxlen=MAX_EARLY)  # in seconds of the loop's clock
         self._is_closed = False
@@ -245,7 +248,9 @@ class SlackAdapter:
         elif body.get("type") == "event_callback":
             await self._handle_event(parse_event(body, bot_user=bot_user), interactions)
         elif (pressed := parse_press(body)) is not None:
-            self._spawn(interactions.press(pressed), name="press")
+            pressing = self._spawn(interactions.press(pressed), name="press")
+            if pressed.action.startswith(STORED_PRESSES):
+                await asyncio.wait([pressing], timeout=PRESS_WAIT_S)
 
     async def _handle_event(self, arrived: Arrived | None, interactions: Interactions) -> None:
         match arrived:
@@ -333,7 +338,7 @@ class SlackAdapter:
         if receipt.is_ignored:
             return
         if receipt.notice:
-            self._spawn(self._tell(event, receipt.notice), name="tell")
+            self._spawn(self._tell_once(event, receipt.notice), name="tell")
         if not isinstance(event, MessageReceived) or receipt.turn_id is None:
             return
         if self._backfill is not None:
@@ -342,10 +347,11 @@ class SlackAdapter:
             self._signs[event.event_key] = self._spawn(self._add_sign(event), name="sign")
 
     async def _tell_once(self, event: Message, text: str) -> None:
-        """Tell why a message was not taken; Slack will deliver it again, which is not told again."""
-        if event.event_key in self._told:
+        """Tell what became of a message, once: it comes in two deliveries, and Slack may repeat each."""
+        told = (event.event_key, text)
+        if told in self._told:
             return
-        self._told[event.event_key] = None
+        self._told[told] = None
         while len(self._told) > MAX_TOLD:
             self._told.popitem(last=False)
         await self._tell(event, text)

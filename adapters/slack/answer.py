@@ -37,6 +37,7 @@ class _Message:
     """One message of the answer as far as it is known; `shown` is None where what it shows is not."""
 
     ts: str
+    number: int  # of the part of the answer that it holds
     shown: str | None = None
     is_streaming: bool = False
     is_whole: bool = False  # nothing of the growing answer comes to it any more
@@ -76,9 +77,10 @@ class AnswerWriter:
             if message.ts in known or (message.kind in ("live", "post") and message.turn != self.turn_id):
                 continue
             if message.kind in ("live", "post"):
-                self._messages[message.number] = _Message(ts=message.ts, is_whole=True)
+                self._messages[message.number] = _Message(ts=message.ts, number=message.number, is_whole=True)
             elif message.kind == "unmarked":
-                self._messages[len(self._messages)] = _Message(ts=message.ts, is_streaming=True, is_whole=True)
+                number = len(self._messages)
+                self._messages[number] = _Message(ts=message.ts, number=number, is_streaming=True, is_whole=True)
 
     # --- growing ---
 
@@ -102,7 +104,7 @@ class AnswerWriter:
             self._messages[number] = await self._begin(number, part)
         elif message.shown != part:
             if message.is_streaming and time.monotonic() - message.began_at > self.stream_life_s:
-                await self._stop(message, metadata=live_mark(self.turn_id, number))
+                await self._stop(message)
             if message.is_streaming and message.shown is not None and part.startswith(message.shown):
                 await self._append(message, part)
             else:
@@ -111,11 +113,11 @@ class AnswerWriter:
     async def _begin(self, number: int, part: str) -> _Message:
         ts = await self._start_stream(part)
         if ts:
-            return _Message(ts=ts, shown=part, is_streaming=True)
+            return _Message(ts=ts, number=number, shown=part, is_streaming=True)
         ts = await self._post_new(
             part, blocks=answer_blocks(part, turn_id=self.turn_id, is_last=False), mark=live_mark(self.turn_id, number)
         )
-        return _Message(ts=ts, shown=part)
+        return _Message(ts=ts, number=number, shown=part)
 
     async def _start_stream(self, part: str) -> str:
         """Return the timestamp of a new stream; empty where it has to be an ordinary message."""
@@ -157,11 +159,12 @@ class AnswerWriter:
     async def _close(self, number: int) -> None:
         message = self._messages[number]
         if message.is_streaming:
-            await self._stop(message, metadata=live_mark(self.turn_id, number))
+            await self._stop(message)
         message.is_whole = True
 
     async def _stop(self, message: _Message, **details: Any) -> bool:
         """End the stream; tell whether it was one. Raises AdapterError where that cannot be known."""
+        details.setdefault("metadata", live_mark(self.turn_id, message.number))
         try:
             await self._call("chat.stopStream", ts=message.ts, **details)
         except SlackRefusedError as error:
@@ -191,7 +194,7 @@ class AnswerWriter:
                     blocks=answer_blocks(text, turn_id=self.turn_id, is_last=post.is_last),
                     mark=post_mark(post),
                 )
-                message = self._messages[post.part] = _Message(ts=ts, shown=text, is_whole=True)
+                message = self._messages[post.part] = _Message(ts=ts, number=post.part, shown=text, is_whole=True)
             if post.is_last:
                 await self._drop_after(post.part)
             return message.ts
@@ -201,7 +204,7 @@ class AnswerWriter:
         if message.is_streaming:
             if message.shown is None or not text.startswith(message.shown):
                 # Until its text is right, nothing may say that it is the post: after a crash it would be taken for it.
-                await self._stop(message, metadata=live_mark(self.turn_id, post.part))
+                await self._stop(message)
             elif await self._end_stream(message, post, rest=text[len(message.shown) :]):
                 message.shown = text
                 return True
@@ -228,8 +231,11 @@ class AnswerWriter:
     async def _drop_after(self, part: int) -> None:
         """Delete what was shown of a longer answer than there came to be."""
         for number in [number for number in self._messages if number > part]:
+            message = self._messages[number]
+            if message.is_streaming:  # until it is stopped, Slack refuses to delete it
+                await self._stop(message)
             try:
-                await self._call("chat.delete", may_repeat=True, ts=self._messages[number].ts)
+                await self._call("chat.delete", may_repeat=True, ts=message.ts)
             except SlackRefusedError as error:
                 log.warning("message_not_deleted", code=error.code)
             del self._messages[number]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,8 +23,9 @@ from adapters.slack.own import notice_mark
 from adapters.slack.parse import HomeOpened, Pressed, SlashInvoked, conversation_key, event_key, json_value
 from adapters.slack.people import People
 from adapters.slack.web import Web
+from bot.background import Recent
 from bot.commands import COMMANDS, HOW_TO_INVOKE
-from bot.errors import BotError, RateLimitError
+from bot.errors import BotError
 from bot.events import CommandInvoked, ConversationKey, DetailsAsked, FeedbackGiven, MessageReceived
 from bot.messages import Attachment
 from bot.ports import CommandAnswer, Receipt, Receive, TraceLine
@@ -34,7 +34,6 @@ log = structlog.stdlib.get_logger(__name__)
 
 MAX_KEYS = 2_000  # of presses and commands; remembered, to tell a second delivery from a second press
 RESPONSE_TIMEOUT_S = 30.0
-POST_TRIES = 3
 NOTHING = CommandAnswer(text="")
 Take = Callable[[MessageReceived], Awaitable[None]]
 
@@ -49,7 +48,7 @@ class Interactions:
         self._take = take
         self._prefix = prefix
         self._bot_name = bot_name
-        self._done: OrderedDict[str, None] = OrderedDict()
+        self._done = Recent[str, None](MAX_KEYS)
 
     # --- commands ---
 
@@ -74,6 +73,7 @@ class Interactions:
             await self._web.call(
                 "chat.postEphemeral",
                 team=conversation.space,
+                is_patient=True,
                 channel=conversation.channel,
                 user=user,
                 thread_ts=conversation.thread or None,
@@ -162,9 +162,7 @@ class Interactions:
     def _is_known(self, key: str) -> bool:
         """Tell whether this was delivered before, and remember it."""
         is_known = key in self._done
-        self._done[key] = None
-        while len(self._done) > MAX_KEYS:
-            self._done.popitem(last=False)
+        self._done.put(key, None)
         return is_known
 
     async def _show_command(
@@ -270,12 +268,13 @@ class Interactions:
             opened = await self._web.call(
                 "views.open",
                 team=pressed.team,
+                is_patient=True,
                 wait_s=2.0,  # the trigger is good for three seconds
                 trigger_id=pressed.trigger_id,
                 view={**view, "private_metadata": _note(pressed)},
             )
         except BotError as error:
-            await self._explain(pressed, error)
+            await self._explain(pressed, error, thread=pressed.thread)
             return ""
         return str(opened["view"]["id"])
 
@@ -294,7 +293,7 @@ class Interactions:
                 channel = str(opened["channel"]["id"])
             ts = await self._post_question(pressed, text, channel=channel, thread=thread)
         except BotError as error:
-            await self._explain(pressed, error)
+            await self._explain(pressed, error, thread=thread)
             return
         await self._take(
             MessageReceived(
@@ -310,42 +309,37 @@ class Interactions:
 
     async def _post_question(self, pressed: Pressed, text: str, *, channel: str, thread: str) -> str:
         """Say in the channel who asks what, and return the message's timestamp. Raises AdapterError."""
-        for attempt in range(1, POST_TRIES + 1):
-            try:
-                posted = await self._web.call(
-                    "chat.postMessage",
-                    team=pressed.team,
-                    channel=channel,
-                    thread_ts=thread or None,
-                    text=f"<@{pressed.user}> asks: {render.notification(render.neutralize(text))}",
-                    metadata=notice_mark("example"),
-                    unfurl_links=False,
-                    unfurl_media=False,
-                )
-            except RateLimitError:  # nothing was posted, and the next call waits as long as Slack asked for
-                if attempt == POST_TRIES:
-                    raise
-            else:
-                return str(posted["ts"])
-        raise AssertionError("the last attempt returns or raises")
-
-    async def _explain(self, pressed: Pressed, error: BotError) -> None:
-        """Tell whoever pressed why nothing came of it: at the place of the press, or in a window."""
-        log.warning(
-            "press_failed", action=pressed.action, code=error.code if isinstance(error, SlackRefusedError) else ""
+        posted = await self._web.call(
+            "chat.postMessage",
+            team=pressed.team,
+            is_patient=True,
+            channel=channel,
+            thread_ts=thread or None,
+            text=f"<@{pressed.user}> asks: {render.notification(render.neutralize(text))}",
+            metadata=notice_mark("example"),
+            unfurl_links=False,
+            unfurl_media=False,
         )
+        return str(posted["ts"])
+
+    async def _explain(self, pressed: Pressed, error: BotError, *, thread: str) -> None:
+        """Tell whoever pressed why nothing came of it: at the place of the press, or in a window."""
+        code = error.code if isinstance(error, SlackRefusedError) else ""
+        log.warning("press_failed", action=pressed.action, code=code)
         told = str(error)
-        if pressed.channel:
-            blocks = [{"type": "section", "text": {"type": "plain_text", "text": told}}]
-            if not pressed.response_url or not await self._respond(pressed.response_url, blocks, told, replaces=False):
-                await self.tell(_conversation(pressed), pressed.user, told)
-        elif pressed.action != SHORTCUT:
+        if not pressed.channel:
             view = render.notice_view("Not possible", told)
             await self._web.call("views.open", team=pressed.team, wait_s=2.0, trigger_id=pressed.trigger_id, view=view)
+            return
+        blocks = [{"type": "section", "text": {"type": "plain_text", "text": told}}]
+        if not await self._respond(pressed.response_url, blocks, told, replaces=False, thread=thread):
+            await self.tell(conversation_key(pressed.team, pressed.channel, thread), pressed.user, told)
 
     # --- answers ---
 
-    async def _respond(self, url: str, blocks: list[dict[str, Any]], text: str, *, replaces: bool) -> bool:
+    async def _respond(
+        self, url: str, blocks: list[dict[str, Any]], text: str, *, replaces: bool, thread: str = ""
+    ) -> bool:
         """Answer at a response URL and tell whether Slack took it: five times within half an hour it does.
 
         https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
@@ -353,7 +347,13 @@ class Interactions:
         quiet = logging.getLogger(f"{__name__}.sdk")
         quiet.setLevel(logging.WARNING)  # below that it tells what it sends
         client = AsyncWebhookClient(url, session=self._web.session, retry_handlers=[], logger=quiet)
-        body = {"response_type": "ephemeral", "replace_original": replaces, "text": text, "blocks": blocks}
+        body: dict[str, Any] = {
+            "response_type": "ephemeral",
+            "replace_original": replaces,
+            "text": text,
+            "blocks": blocks,
+            **({"thread_ts": thread} if thread else {}),
+        }
         try:
             async with asyncio.timeout(RESPONSE_TIMEOUT_S):  # the session has no timeout of its own
                 response = await client.send_dict(body)

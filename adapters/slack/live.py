@@ -148,19 +148,23 @@ class LiveTurn:
                 return
             if attempt:
                 await asyncio.sleep(2.0**attempt)
-            await self._write_trace()
+            if not await self._write_trace():
+                return
 
     async def _trace_first(self) -> None:
         """Let the trace stand above the answer, which comes without it where Slack refuses the trace."""
         if self.view.trace and not self._trace.is_begun:
             await self._write_trace()
 
-    async def _write_trace(self) -> None:
+    async def _write_trace(self) -> bool:
+        """Bring the trace up to date; tell whether it is, or may be when it is tried again."""
         try:
             await self._search()
             await self._trace.write(self._calls)
         except AdapterError as error:
             log.info("trace_not_shown", error=str(error))
+            return not error.is_permanent
+        return True
 
     async def _show_answer(self) -> None:
         changed = self._watch()

@@ -116,6 +116,7 @@ class Web:
         team: str,
         limit_key: str = "",
         may_repeat: bool = False,
+        is_patient: bool = False,
         wait_s: float = 60.0,
         **arguments: Any,
     ) -> dict[str, Any]:
@@ -124,7 +125,8 @@ class Web:
         `limit_key` is the channel, for methods with a rate per channel (without it, the argument `channel` counts).
         With `may_repeat`, for methods that do the same once and twice, pauses that Slack asks for are waited out and
         faults on the way repeated, all within `wait_s`. Without it only the pauses before the call are waited out, and
-        the call is made once at most.
+        the call is made once at most; if it `is_patient`, also those that the call itself is refused with, for then
+        nothing was done.
 
         Raises:
             RateLimitError: Slack asks for a pause, too long or not to be waited out here; nothing was done.
@@ -146,7 +148,7 @@ class Web:
                 return await self._ask(slot, token, arguments, timeout_s)
             except RateLimitError as error:
                 self._limits.close(slot, for_s=error.retry_after_s)
-                if not may_repeat:
+                if not may_repeat and not is_patient:
                     raise
             except AdapterError as error:
                 failures += 1

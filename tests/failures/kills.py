@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.failures.seen import answers, files, traces, until_answered
@@ -12,6 +12,9 @@ from tests.failures.world import WAIT_S, World, open_failing_world
 from tests.fakes.slack.server import Hang
 
 LONG = "\n\n".join(f"Paragraph {number}: " + "the quick brown fox jumps over the lazy dog. " * 6 for number in range(9))
+QUESTION = "good morning"
+MAY_HAVE_RUN = "may have run"
+PICTURE = ("image-2.png",)
 LOOK, ACT, DRAW = "call shop__look with {}", "call shop__act with {}", "call shop__draw with {}"
 
 
@@ -30,17 +33,19 @@ class Step:
     scripts: tuple[str, ...] = ()  # texts of the model's answers, in place of its rules
     chunk_s: float = 0.0
 
+    @property
+    def seen(self) -> str:
+        """What the user sees in the end."""
+        told = "one answer, which says that the tool may have run" if self.answer == MAY_HAVE_RUN else "one answer"
+        parts = [told, *(["one trace"] if self.traces else []), *(["its file, once"] if self.files else [])]
+        return ", ".join(parts)
 
-@dataclass(slots=True, kw_only=True)
-class Outcome:
-    """What a history cost."""
 
-    calls: int  # of Slack's Web API
-    details: Mapping[str, object] = field(default_factory=dict[str, object])
+async def live_through(step: Step, home: Path) -> int:
+    """Ask, kill the process at the step, start it again, and see that the thread holds all once.
 
-
-async def live_through(step: Step, home: Path) -> Outcome:
-    """Ask, kill the process at the step, start it again, and see that the thread holds all once."""
+    Returns how many calls of Slack's Web API both lives made.
+    """
     async with open_failing_world(home) as world:
         slack = world.slack
         await world.model.script(*({"text": text} for text in step.scripts))
@@ -60,7 +65,7 @@ async def live_through(step: Step, home: Path) -> Outcome:
             await until_answered(slack, "C1", root, timeout_s=WAIT_S)
             await slack.until(lambda: slack.status("C1", root) == "active", WAIT_S)
         _check(step, world, root)
-        return Outcome(calls=len(slack.calls))
+        return len(slack.calls)
 
 
 def _check(step: Step, world: World, root: str) -> None:
@@ -128,10 +133,6 @@ async def _until_partly_shown(world: World, root: str, hang: Hang | None) -> Non
 
     await world.slack.until(has_begun, WAIT_S)
 
-
-QUESTION = "good morning"
-MAY_HAVE_RUN = "may have run"
-PICTURE = ("image-2.png",)
 
 STEPS = (
     Step(

@@ -1,7 +1,7 @@
-"""A tool server without any SDK whose calls can be held: it says when one has begun, and waits while a file is there.
+"""A tool server without any SDK whose calls can be held: while HOLD_FILE is there, none ends.
 
-`act` changes something and may run once; `look` only reads; `draw` reads as well, and returns a picture. CALLS_FILE gets
-the name of each call as it begins. While HOLD_FILE is there, no call ends.
+`act` changes something and may run once; `look` only reads; `draw` reads as well, and returns a picture. CALLS_FILE
+gets the name of each call as it begins.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +24,11 @@ WAIT_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
-    """All that is around the bot, and its folder."""
+class Surroundings:
+    """What is around the bot on every platform: a scripted model, tools that can be held, and its folder."""
 
-    slack: FakeSlack
     model: Model
     home: Path
-
-    # --- the tools ---
 
     @property
     def calls(self) -> list[str]:
@@ -68,7 +65,41 @@ class World:
         file.write_text(json.dumps({"mcpServers": {"shop": server}}), encoding="utf-8")
         return file
 
-    # --- the bot ---
+    @asynccontextmanager
+    async def run_until(self, is_connected: Callable[[], Any], environment: Mapping[str, str]) -> AsyncGenerator[Life]:
+        """Start `python -m bot run` and wait until it is connected; at the end it is told to end, and does."""
+        self.write_mcp_json()
+        clean = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
+        clean |= {
+            "PYTHONUTF8": "1",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "TOOLBRIDGE_HOME": str(self.home),
+            "OPENAI_BASE_URL": self.model.url,
+            "OPENAI_MODEL": "rehearsal",
+        }
+        with (self.home / "bot.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "bot", "run"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.home,
+                env={**clean, **environment},
+            )
+        life = Life(process)
+        try:
+            await until(lambda: is_connected() or life.has_ended, timeout_s=WAIT_S)
+            assert not life.has_ended, (self.home / "bot.log").read_text(encoding="utf-8")
+            yield life
+        finally:
+            await life.end()
+
+
+@dataclass(frozen=True, kw_only=True)
+class World(Surroundings):
+    """The bot's surroundings in Slack."""
+
+    slack: FakeSlack
 
     @asynccontextmanager
     async def serve(self, **options: Any) -> AsyncGenerator[Bot]:
@@ -78,38 +109,16 @@ class World:
             yield bot
 
     @asynccontextmanager
-    async def run(self) -> AsyncGenerator[Life]:
-        """Start `python -m bot run` and wait until it is connected; at the end it is told to end, and does."""
-        self.write_mcp_json()
-        with (self.home / "bot.log").open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "bot", "run"),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.home,
-                env=self._environment(),
-            )
-        life = Life(process)
-        try:
-            await self.slack.until(lambda: len(self.slack.open_sockets()) == 2 or life.has_ended, WAIT_S)
-            assert not life.has_ended, (self.home / "bot.log").read_text(encoding="utf-8")
-            yield life
-        finally:
-            await life.end()
-
-    def _environment(self) -> Mapping[str, str]:
-        clean = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
-        return clean | {
-            "PYTHONUTF8": "1",
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-            "TOOLBRIDGE_HOME": str(self.home),
-            "OPENAI_BASE_URL": self.model.url,
-            "OPENAI_MODEL": "rehearsal",
+    async def run(self, **environment: str) -> AsyncGenerator[Life]:
+        """Start the bot as a process of its own and wait until it is connected."""
+        given = {
             "SLACK_API_URL": self.slack.api_url,
             "SLACK_BOT_TOKEN": "xoxb-test",
             "SLACK_APP_TOKEN": "xapp-test",
+            **environment,
         }
+        async with self.run_until(lambda: len(self.slack.open_sockets()) == 2, given) as life:
+            yield life
 
 
 @dataclass(frozen=True)

@@ -261,7 +261,7 @@ async def test_an_archived_thread_comes_back_by_a_message_but_not_by_an_edit(fak
         await place.send("three")
         assert not thread.is_archived
         await fake.archive_thread(thread, locked=True)
-        assert await code_of(place.send("four")) == 50083
+        assert await code_of(place.send("four")) == 160005
 
 
 async def test_a_guild_has_only_so_many_active_threads(fake: FakeDiscord, world: World) -> None:
@@ -606,7 +606,6 @@ async def test_what_was_missed_is_replayed_after_a_cut(fake: FakeDiscord, world:
     async with running() as bot:
         await fake.say(world.general, world.ada, "one")
         await fake.until(lambda: len(bot.got) == 1, 5)
-        fake.is_gateway_down = False
         await fake.cut()
         await fake.say(world.general, world.ada, "two")
         await fake.until(lambda: len(bot.got) == 2 and fake.connected(), 5)
@@ -694,8 +693,154 @@ async def test_deleted_channels_and_lost_guilds_are_gone(fake: FakeDiscord, worl
     async with running() as bot:
         channel = room(bot, world.general)
         fake.delete_channel(world.general)
-        await fake.until(lambda: bot.get_channel(channel.id) is None, 5) if bot.get_channel(channel.id) else None
+        await fake.until(lambda: bot.get_channel(channel.id) is None, 5)
         assert await code_of(channel.send("x")) == 10003
         elsewhere = fake.add_channel(world.guild, "elsewhere")
         fake.remove_bot(world.guild)
         assert await code_of(bot.get_partial_messageable(elsewhere.id).send("x")) == 50001
+
+
+# --- the rest of what people see and do
+
+
+async def test_names_roles_and_rights_come_with_a_message_and_a_click(fake: FakeDiscord, world: World) -> None:
+    staff = fake.add_role(world.guild, "staff")
+    fake.add_member(world.guild, world.ada, nick="Ada L.", roles=[staff], permissions=["MANAGE_MESSAGES"])
+    seen: list[tuple[str, bool]] = []
+
+    async def answer(interaction: discord.Interaction[Any]) -> None:
+        seen.append((interaction.user.display_name, interaction.permissions.manage_messages))
+        await interaction.response.defer()
+
+    async with running(answering(answer)) as bot:
+        await fake.say(world.general, world.ada, "hello")
+        await fake.until(lambda: bot.got, 5)
+        author = bot.got[0].author
+        assert isinstance(author, discord.Member)
+        assert (author.display_name, [role.id for role in author.roles if role.name == "staff"]) == (
+            "Ada L.",
+            [staff.id],
+        )
+        await fake.slash(world.general, world.ada, "tools")
+        await fake.slash(world.general, world.bob, "tools")
+        assert seen == [("Ada L.", True), ("bob", False)]
+
+
+async def test_a_button_on_an_ephemeral_answer_is_pressed_by_its_reader_and_changes_it(
+    fake: FakeDiscord, world: World
+) -> None:
+    async def open_page(interaction: discord.Interaction[Any]) -> None:
+        view = view_with(discord.ui.Button[Any](label="Next", custom_id="next"))
+        await interaction.response.send_message("page 1", view=view, ephemeral=True)
+
+    async def turn_page(interaction: discord.Interaction[Any]) -> None:
+        await interaction.response.defer()
+        whole = discord.File(io.BytesIO(b"all of it"), "details.txt")
+        await interaction.edit_original_response(content="page 2", attachments=[whole])
+
+    bot = answering(open_page)
+    bot.answer = turn_page
+    async with running(bot):
+        opened = await fake.slash(world.general, world.ada, "tools")
+        assert opened.original is not None
+        with pytest.raises(AssertionError):
+            await fake.press(world.general, opened.original, world.bob, "next")
+        await fake.press(world.general, opened.original, world.ada, "next")
+        await fake.until(lambda: opened.text == "page 2", 5)
+        (shown,) = fake.ephemerals(world.ada)
+        assert [each.content for each in shown.attachments] == [b"all of it"]
+        assert fake.visible(world.general) == []
+
+
+async def test_commands_are_run_in_direct_messages_where_they_are_offered(fake: FakeDiscord, world: World) -> None:
+    async def answer(interaction: discord.Interaction[Any]) -> None:
+        assert interaction.guild is None
+        await interaction.response.send_message("here you are")
+
+    bot = answering(answer)
+    bot.commands = bot.commands[:1]
+    async with running(bot):
+        place = fake.dm_channel(world.ada)
+        assert (await fake.slash(place, world.ada, "tools")).text == "here you are"
+        fake.commands()[0]["contexts"] = [0]
+        with pytest.raises(AssertionError):
+            await fake.slash(place, world.ada, "tools")
+
+
+async def test_a_link_preview_is_an_update_without_an_edit_unless_previews_are_suppressed(
+    fake: FakeDiscord, world: World
+) -> None:
+    async with running() as bot:
+        said = await fake.say(world.general, world.ada, "https://example.com/")
+        await fake.unfurl(world.general, said)
+        await fake.until(lambda: bot.happened == ["edited https://example.com/"], 5)
+        assert said.edited_at is None
+        await room(bot, world.general).send("https://example.com/", suppress_embeds=True)
+        quiet = fake.own(world.general)[-1]
+        await fake.unfurl(world.general, quiet)
+        assert quiet.embeds == []
+
+
+async def test_other_bots_webhooks_and_system_messages_can_be_told_apart(fake: FakeDiscord, world: World) -> None:
+    async with running() as bot:
+        await fake.say_as_other_bot(world.general, "beep")
+        await fake.say_as_webhook(world.general, "deployed")
+        await fake.join(world.general, world.bob)
+        await fake.until(lambda: len(bot.got) == 3, 5)
+        other, hook, joined = bot.got
+        assert (other.author.bot, hook.webhook_id is not None, joined.is_system()) == (True, True, True)
+
+
+async def test_a_session_that_is_forgotten_meanwhile_is_not_resumed(fake: FakeDiscord, world: World) -> None:
+    async with running() as bot:
+        fake.is_gateway_down = True
+        await fake.cut()
+        fake.forget_sessions()
+        await fake.say(world.general, world.ada, "missed")
+        fake.is_gateway_down = False
+        await fake.until(lambda: [each for each in fake.connected() if each.is_valid], 10)
+        await fake.say(world.general, world.ada, "heard")
+        await fake.until(lambda: bot.got, 5)
+        assert bot.texts == ["heard"]
+        missed = [each.content async for each in room(bot, world.general).history(limit=5)]
+        assert missed == ["heard", "missed"]
+
+
+async def test_a_guild_in_an_outage_is_unavailable_until_it_comes_back(fake: FakeDiscord, world: World) -> None:
+    async with running() as bot:
+        fake.lose_guild(world.guild)
+        await fake.until(lambda: bot.guilds[0].unavailable, 5)
+        fake.find_guild(world.guild)
+        await fake.until(lambda: not bot.guilds[0].unavailable, 5)
+        fake.add_guild("New")
+        await fake.until(lambda: [guild.name for guild in bot.guilds] == ["Team", "New"], 5)
+
+
+async def test_messages_of_components_have_their_own_limits(fake: FakeDiscord, world: World) -> None:
+    async with running() as bot:
+        url = world.general.id
+
+        async def send(components: list[dict[str, Any]], **more: Any) -> Any:
+            payload = {"flags": 1 << 15, "components": components, **more}
+            params: Any = type("P", (), {"payload": payload, "files": None})
+            return await bot.http.send_message(url, params=params)
+
+        text = {"type": 10, "content": "x" * 2000}
+        await send([text, text])
+        assert fake.own(world.general)[0].shown == f"{'x' * 2000}\n{'x' * 2000}"
+        assert await code_of(send([text, text, {"type": 10, "content": "y"}])) == 50035
+        assert await code_of(send([{"type": 14}] * 41)) == 50035
+        assert await code_of(send([{"type": 14}], content="not with components")) == 50035
+
+
+async def test_a_file_that_is_gone_or_unsigned_is_not_found(fake: FakeDiscord, world: World) -> None:
+    said = await fake.say(world.general, world.ada, "", files=[Upload(filename="a.txt", content=b"a")])
+    async with running() as bot:
+        (attachment,) = (await room(bot, world.general).fetch_message(said.id)).attachments
+        fake.fail_next("attachment", status=404)
+        with pytest.raises(discord.NotFound):
+            await attachment.read()
+        assert await attachment.read() == b"a"
+        attachment.url = attachment.url.partition("?")[0]
+        with pytest.raises(discord.NotFound):
+            await attachment.read()

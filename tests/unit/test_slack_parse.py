@@ -267,11 +267,14 @@ ANYTHING = st.recursive(
     max_leaves=30,
 )
 BODIES = st.dictionaries(st.one_of(NAMES, st.text()), ANYTHING)
-# Nearer to what comes: an event of a known type with any fields.
-EVENTS = st.builds(lambda kind, fields: {"event": {**fields, "type": kind}}, TYPES, BODIES)
 
 
-@given(body=st.one_of(BODIES, EVENTS))
+def event_of(kind: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """A delivery that is nearer to what comes: an event of a known type, with any fields."""
+    return {"event": {**fields, "type": kind}}
+
+
+@given(body=st.one_of(BODIES, st.builds(event_of, TYPES, BODIES)))
 def test_no_payload_makes_parsing_fail(body: dict[str, Any]) -> None:
     arrived = parse_event(body, bot_user=BOT)
     if isinstance(arrived, MessageReceived | MessageEdited | MessageDeleted):

@@ -1,4 +1,4 @@
-"""Toolbridge serving a loopback Discord within the test's process: all of the bot, the real library, a model by script."""
+"""Toolbridge serving a loopback Discord within the test's process: the whole bot, the real library, a model by script."""
 
 from __future__ import annotations
 
@@ -54,8 +54,10 @@ class Bot:
 
 
 @asynccontextmanager
-async def open_world() -> AsyncGenerator[World]:
+async def open_world(*, began_s_ago: float = 0.0) -> AsyncGenerator[World]:
+    """Make a world whose clock is so many seconds behind; `discord.advance` brings it forward."""
     async with FakeDiscord() as discord, serve_rehearsal(control=True) as url:
+        discord.advance(-began_s_ago)
         guild = discord.add_guild("Team")
         ada, ben, cleo = (discord.add_user(name, guilds=[guild]) for name in ("Ada", "Ben", "Cleo"))
         yield World(discord, Model(url), guild, discord.add_channel(guild, "general"), ada, ben, cleo)

@@ -12,6 +12,7 @@ import structlog
 from slack_sdk.oauth.installation_store import Installation
 
 from adapters.slack.installs import Installations
+from bot.events import ConversationKey
 from bot.stores.sqlite import open_store
 from tests.e2e.slack.pressing import Person, labels, open_bot, options, pressable, remember
 from tests.e2e.slack.serving import Mode, open_world, serving
@@ -264,12 +265,27 @@ async def test_in_a_channel_without_the_bot_commands_work_and_an_example_is_told
         assert bot.slack.visible("C9") == []
 
 
-async def test_an_example_waits_for_a_pause_that_slack_asks_for(tmp_path: Path) -> None:
+async def test_the_press_of_an_example_is_acknowledged_once_its_question_is_stored(tmp_path: Path) -> None:
     async with open_bot(tmp_path, **BUNDLED) as bot:
         ada = Person(slack=bot.slack)
         message = await ada.slash("/examples")
-        bot.slack.limit_next("chat.postMessage", retry_after_s=1)
+        await bot.model.fail("stall")
+        bot.slack.latency_s = 0.2
         await ada.press(message, "tb:example:1")
+        (question,) = bot.slack.bot_messages("C1")
+        conversation = ConversationKey(platform="slack", space="T1", channel="C1", thread=question.ts)
+        assert await bot.app.store.takes_part(conversation)
+
+
+async def test_an_example_waits_for_a_pause_that_slack_asks_for_and_its_press_is_acknowledged_in_time(
+    tmp_path: Path,
+) -> None:
+    async with open_bot(tmp_path, **BUNDLED) as bot:
+        ada = Person(slack=bot.slack)
+        message = await ada.slash("/examples")
+        bot.slack.limit_next("chat.postMessage", retry_after_s=2)
+        await ada.press(message, "tb:example:1")
+        assert bot.slack.bot_messages("C1") == []
         await bot.slack.until(lambda: bot.slack.bot_messages("C1"))
         assert len(ada.answers) == 1
 
@@ -406,6 +422,7 @@ async def test_a_window_that_slack_does_not_open_any_more_is_told(tmp_path: Path
         await bot.slack.shortcut("C1", thread.answers[0].ts, "U1", "tools_and_history")
         told = await ada.next_answer(after=0)
         assert "Press the button again" in told.shown and told.thread_ts == thread.root
+        assert bot.slack.calls_of("response_url")[-1].arguments["thread_ts"] == thread.root
         assert bot.slack.views("U1") == []
         await opened_window(ada, "C1", thread.answers[0].ts)
 

@@ -40,7 +40,8 @@ async def test_a_mention_is_answered_once_in_its_thread_below_the_trace_and_the_
         await bot.model.script(calls("shop__look"), {"text": "I have looked."}, {"text": "Yes, again."})
         thread = await start(bot, "U1", "please look around")
         assert await thread.answered() == ["I have looked."]
-        assert len(bot.slack.deliveries_of("app_mention")) == len(bot.slack.deliveries_of("message")) == 1
+        came = [delivery.event["type"] for delivery in bot.slack.acks if delivery.event.get("ts") == thread.root]
+        assert sorted(came) == ["app_mention", "message"]
         assert [message.ts for message in thread.messages] == [thread.traces[0].ts, thread.answers[0].ts]
         assert thread.traces[0].shown.startswith("✓ look · shop")
         assert bot.slack.bot_messages("C1") == []  # nothing in the channel itself
@@ -130,16 +131,14 @@ async def test_a_message_that_was_deleted_before_its_delivery_came_is_not_answer
         bot.slack.hold()
         gone = await start(bot, "U1", "never mind")
         await bot.slack.delete("C1", gone.root)
+        late = bot.slack.held[:2]
         await bot.slack.release([2])
         await bot.slack.settled()
-        bot.slack.hold()
-        kept = await start(bot, "U1", "do mind")
-        await bot.slack.release()
-        for delivery in list(bot.slack.acks):
-            if "never mind" in str(delivery.payload):
-                bot.slack.deliver("events_api", delivery.payload, team="T1")
-        assert await kept.answered() == ["Here."]
+        for delivery in late:
+            bot.slack.deliver("events_api", delivery.payload, team="T1")
         await bot.slack.settled()
+        kept = await start(bot, "U1", "do mind")
+        assert await kept.answered() == ["Here."]
         assert len(await bot.model.requests()) == 1
 
 
@@ -264,6 +263,28 @@ async def test_stop_while_a_tool_runs_leaves_a_history_that_the_model_accepts(tm
         asked = [call.id for message in stored if isinstance(message, AssistantMessage) for call in message.tool_calls]
         assert sorted(asked) == sorted(message.call_id for message in stored if isinstance(message, ToolMessage))
         assert len([message for message in stored if isinstance(message, UserMessage)]) == 2
+
+
+async def test_stop_ends_the_running_answer_alone_and_the_next_question_is_answered(tmp_path: Path) -> None:
+    async with busy_bot(tmp_path) as (bot, thread, release):
+        await thread.say("U1", "second")
+        await bot.slack.until(lambda: len(bot.slack.calls_of("reactions.add")) == 1)
+        await bot.slack.press_stop("C1", thread.root, "U1")
+        release()
+        assert await thread.answered(2) == ["Stopped.", "One."]
+        assert (await bot.model.requests())[-1]["messages"][-1]["content"] == "[Ada] second"
+
+
+async def test_a_question_whose_thread_was_deleted_while_it_was_worked_on_holds_up_nothing(tmp_path: Path) -> None:
+    async with busy_bot(tmp_path) as (bot, thread, release):
+        await bot.slack.delete("C1", thread.root)
+        await bot.slack.settled()
+        release()
+        await bot.slack.until(lambda: any(call.answer.get("error") == "thread_not_found" for call in bot.slack.calls))
+        await bot.model.script({"text": "Here."})
+        other = await start(bot, "U2", "are you there?")
+        assert await other.answered() == ["Here."]
+        assert bot.slack.bot_messages("C1") == []
 
 
 async def test_stop_where_nothing_runs_says_so_to_the_one_who_asked(tmp_path: Path) -> None:

@@ -126,8 +126,10 @@ async def test_the_details_show_exact_arguments_and_result_to_anybody_in_the_cha
             await slack.close_view(view.id, "U2")
         async with serving(slack, model, tmp_path, settings=settings) as bot:
             again = Thread(bot=bot, channel="C1", root=thread.root)
-            assert await open_details(again, "U2") == shown
-            assert await open_details(again, "U3") == shown
+            for person in ("U2", "U3"):
+                seen = await open_details(again, person)
+                # Until the tool's server is up again it goes by its name in the model's requests.
+                assert seen.replace("with_dots", "with.dots") == shown
 
 
 async def test_details_of_a_running_turn_show_what_is_known_by_then(tmp_path: Path) -> None:

@@ -58,7 +58,11 @@ def get_guild(discord: Gateway, request: Request) -> Json:
 
 
 def list_my_guilds(discord: Gateway, _request: Request) -> list[Json]:
-    return [{"id": str(each.id), "name": each.name} for each in discord.guilds.values() if each.has_bot]
+    return [
+        {"id": str(each.id), "name": each.name, "permissions": str(each.bot_permissions)}
+        for each in discord.guilds.values()
+        if each.has_bot
+    ]
 
 
 def list_channels(discord: Gateway, request: Request) -> list[Json]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.fakes.discord.bodies import check_nonce
 from tests.fakes.discord.errors import DiscordError, Json, check_length, form_error
-from tests.fakes.discord.gateway import GUILD_REACTIONS, GUILDS, Gateway
+from tests.fakes.discord.gateway import DIRECT_REACTIONS, GUILD_REACTIONS, GUILDS, Gateway
 from tests.fakes.discord.replies import announce_change, change, fill, remove, store
 from tests.fakes.discord.routes import Request, Route, as_snowflake
 from tests.fakes.discord.shapes import emoji_json
@@ -97,14 +97,14 @@ def _refer(discord: Gateway, message: Message, reference: Any) -> None:
 
 
 def _reopen(discord: Gateway, room: Channel) -> None:
-    """A message brings an archived thread back, unless it is locked.
+    """A message brings an archived thread back; a locked one takes none but of those who manage threads.
 
     https://discord.com/developers/docs/topics/threads#active-archived-threads
     """
+    if room.is_locked and not discord.bot_may(room, "MANAGE_THREADS"):
+        raise DiscordError(160005)
     if not room.is_archived:
         return
-    if room.is_locked and not discord.bot_may(room, "MANAGE_THREADS"):
-        raise DiscordError(50083)
     room.is_archived = False
     announce_thread(discord, room, "THREAD_UPDATE")
 
@@ -260,7 +260,7 @@ def announce_reaction(discord: Gateway, message: Message, emoji: str, *, user: i
     if room.guild is not None:
         data["guild_id"] = str(room.guild)
     discord.touch()
-    discord.dispatch(event, data, guild=room.guild, intents=(1 << 13) if room.is_dm else GUILD_REACTIONS)
+    discord.dispatch(event, data, guild=room.guild, intents=DIRECT_REACTIONS if room.is_dm else GUILD_REACTIONS)
 
 
 # --- threads

@@ -24,7 +24,8 @@ INVALID_SESSION, HELLO, ACK = 9, 10, 11
 
 # https://discord.com/developers/docs/events/gateway#gateway-intents
 GUILDS, GUILD_MEMBERS, PRESENCES = 1 << 0, 1 << 1, 1 << 8
-GUILD_MESSAGES, GUILD_REACTIONS, DIRECT_MESSAGES, DIRECT_REACTIONS = 1 << 9, 1 << 10, 1 << 12, 1 << 13
+GUILD_MESSAGES, GUILD_REACTIONS, GUILD_TYPING = 1 << 9, 1 << 10, 1 << 11
+DIRECT_MESSAGES, DIRECT_REACTIONS, DIRECT_TYPING = 1 << 12, 1 << 13, 1 << 14
 MESSAGE_CONTENT = 1 << 15
 KNOWN_INTENTS = sum(1 << bit for bit in (*range(17), 20, 21, 24, 25))
 
@@ -293,6 +294,8 @@ class Gateway(Shapes):
         self._count_send(socket)
         if op == HEARTBEAT:
             socket.beats += 1
+            if socket.session is not None and isinstance(data, int):  # what the client has is not replayed any more
+                socket.session.frames = [each for each in socket.session.frames if each[0] > data]
             if self.acks_heartbeats:
                 await self._send(socket, {"op": ACK})
             self.touch()

@@ -16,7 +16,7 @@ from tests.fakes.discord.channel_routes import (
     take_reaction,
 )
 from tests.fakes.discord.errors import Json
-from tests.fakes.discord.gateway import DIRECT_MESSAGES, GUILD_MESSAGES, GUILDS, Gateway
+from tests.fakes.discord.gateway import DIRECT_TYPING, GUILD_TYPING, GUILDS, Gateway
 from tests.fakes.discord.replies import announce_change, remove, store
 from tests.fakes.discord.world import (
     DEFAULT,
@@ -217,10 +217,10 @@ class People(Gateway):
             announce_change(self, written)
         await asyncio.sleep(0)
 
-    async def delete(self, channel: ChannelId, message: MessageId) -> None:
+    async def delete(self, channel: ChannelId, message: MessageId, *, deliver: bool = True) -> None:
         """Delete a message, a person's own or, as a moderator, the bot's."""
         assert self.message(message).channel == self.channel(channel).id
-        remove(self, self.message(message))
+        remove(self, self.message(message), deliver=deliver)
         await asyncio.sleep(0)
 
     async def unfurl(self, channel: ChannelId, message: MessageId) -> None:
@@ -275,7 +275,7 @@ class People(Gateway):
         """Let a person type."""
         room = self.channel(channel)
         data: Json = {"channel_id": str(room.id), "user_id": str(self.user(user).id), "timestamp": int(self.now())}
-        intents = (1 << 14) if room.is_dm else (1 << 11)
+        intents = DIRECT_TYPING if room.is_dm else GUILD_TYPING
         self.dispatch("TYPING_START", data, guild=room.guild, intents=intents)
         await asyncio.sleep(0)
 
@@ -500,10 +500,6 @@ class People(Gateway):
         assert not shown.is_deleted, "the message is deleted"
         assert shown.ephemeral_to in {None, self.user(user).id}, "only another person sees the message"
         return shown
-
-    def message_intents(self, channel: ChannelId) -> int:
-        """Return the intent that delivers the channel's messages."""
-        return DIRECT_MESSAGES if self.channel(channel).is_dm else GUILD_MESSAGES
 
 
 def _command_data(registered: Json, path: list[Json], options: list[Json], resolved: Json) -> Json:

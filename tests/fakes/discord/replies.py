@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.fakes.discord.bodies import check_content, check_fields, require_something
 from tests.fakes.discord.errors import DiscordError, Json, check_count, form_error
-from tests.fakes.discord.gateway import Gateway
+from tests.fakes.discord.gateway import DIRECT_MESSAGES, GUILD_MESSAGES, Gateway
 from tests.fakes.discord.world import (
     COMPONENTS_V2,
     EPHEMERAL,
@@ -44,8 +44,7 @@ class Body:
         """The JSON object; 50109 where the body is none."""
         if not isinstance(self.json, dict):
             raise DiscordError(50109)
-        fields: Json = self.json  # pyright: ignore[reportUnknownMemberType]
-        return fields
+        return self.json  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 def fill(discord: Gateway, message: Message, body: Body) -> None:
@@ -147,7 +146,7 @@ def announce_change(discord: Gateway, message: Message) -> None:
     discord.dispatch_message("MESSAGE_UPDATE", message)
 
 
-def remove(discord: Gateway, message: Message) -> None:
+def remove(discord: Gateway, message: Message, *, deliver: bool = True) -> None:
     """Delete a message and deliver MESSAGE_DELETE."""
     from_room = discord.channels.get(message.channel)
     message.is_deleted = True
@@ -156,8 +155,7 @@ def remove(discord: Gateway, message: Message) -> None:
         data: Json = {"id": str(message.id), "channel_id": str(from_room.id)}
         if from_room.guild is not None:
             data["guild_id"] = str(from_room.guild)
-        if discord.bot_may(from_room, "VIEW_CHANNEL"):
-            discord.dispatch(
-                "MESSAGE_DELETE", data, guild=from_room.guild, intents=(1 << 12) if from_room.is_dm else (1 << 9)
-            )
+        if deliver and discord.bot_may(from_room, "VIEW_CHANNEL"):
+            intents = DIRECT_MESSAGES if from_room.is_dm else GUILD_MESSAGES
+            discord.dispatch("MESSAGE_DELETE", data, guild=from_room.guild, intents=intents)
     discord.touch()

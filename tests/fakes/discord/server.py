@@ -137,10 +137,13 @@ class FakeDiscord(People):
         kind = "drop" if drop else "code" if code else "status"
         self._add(route, Fault(kind=kind, times=times, status=status or 500, code=code, drop=drop))
 
-    def hang_next(self, route: str, *, times: int = 1) -> None:
-        """Do what the next calls of the route ask and never answer them, until `release`."""
+    def hang_next(self, route: str, *, times: int = 1, is_done: bool = True) -> None:
+        """Do what the next calls of the route ask and never answer them, until `release`.
+
+        Unless `is_done` they are not done either, and their connection is cut in the end.
+        """
         self._release.clear()
-        self._add(route, Fault(kind="hang", times=times))
+        self._add(route, Fault(kind="hang", times=times, drop="" if is_done else "before"))
 
     def release(self) -> None:
         """Answer the calls that hang."""
@@ -190,6 +193,9 @@ class FakeDiscord(People):
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
         fault = self._next_fault(route.name)
+        if fault is not None and fault.kind == "hang" and fault.drop:
+            await self._hold(self._record(route, request, body, None, status=0))
+            return _cut(request)
         if fault is not None and (fault.kind in {"limit", "cloudflare", "status"} or fault.drop == "before"):
             return self._fail(route, request, body, fault)
         headers = self._bucket_headers(route, parameters)

@@ -7,7 +7,6 @@ from typing import Any
 
 from tests.fakes.discord.errors import Json
 from tests.fakes.discord.world import (
-    ALL_BOT_PERMISSIONS,
     DM,
     EVERY_PERMISSION,
     LOADING,
@@ -106,7 +105,7 @@ class Shapes(World):
 
     def _roles_json(self, guild: Guild) -> list[Json]:
         """The role of everybody has the bot's usual permissions; overwrites of channels say the rest."""
-        everyone = self.role_json(guild.id, "@everyone", permissions=permissions_of(*ALL_BOT_PERMISSIONS))
+        everyone = self.role_json(guild.id, "@everyone", permissions=guild.bot_permissions)
         return [everyone, *(self.role_json(role.id, role.name) for role in guild.roles.values())]
 
     def role_json(self, role: int, name: str, *, permissions: int = 0) -> Json:
@@ -125,7 +124,7 @@ class Shapes(World):
 
     def channel_json(self, room: Channel) -> Json:
         shape: Json = {"id": str(room.id), "type": room.type, "flags": 0}
-        latest = max(room.messages, default=None)
+        latest = next(reversed(room.messages), None)
         shape["last_message_id"] = None if latest is None else str(latest)
         if room.is_dm:
             return shape | {"recipients": [self.user_json(self.users[room.recipient])]}
@@ -296,9 +295,6 @@ class Shapes(World):
         """https://discord.com/developers/docs/interactions/receiving-and-responding#interaction-object"""
         kinds = {"command": 2, "component": 3, "autocomplete": 4, "modal": 5}
         room, user = interaction.channel, interaction.user
-        have = permissions_of(*ALL_BOT_PERMISSIONS)
-        parent = self.parent_of(room)
-        bot_permissions = have if parent.bot_permissions is None else parent.bot_permissions
         shape: Json = {
             "id": str(interaction.id),
             "application_id": str(self.application_id),
@@ -308,7 +304,7 @@ class Shapes(World):
             "version": 1,
             "channel_id": str(room.id),
             "channel": self.channel_json(room) | {"permissions": str(permissions_of(*PEOPLE_PERMISSIONS))},
-            "app_permissions": str(bot_permissions),
+            "app_permissions": str(self.bot_permissions_in(room)),
             "locale": "en-US",
             "entitlements": [],
             "attachment_size_limit": self.max_file_bytes,

@@ -102,6 +102,7 @@ class Guild:
     # https://discord.com/developers/docs/topics/threads#active-archived-threads: a guild has a cap of active threads
     max_active_threads: int = 1000
     has_bot: bool = True
+    bot_permissions: int = field(default_factory=lambda: permissions_of(*ALL_BOT_PERMISSIONS))  # of the bot's roles
     is_available: bool = True
 
 
@@ -389,10 +390,23 @@ class World:
             self.add_member(guild, user)
         return user
 
-    def add_member(self, guild: GuildId, user: UserId, *, nick: str | None = None, roles: Iterable[Role] = ()) -> None:
-        """Let the person be in the guild, with that nickname and those roles; again: change them."""
+    def add_member(
+        self,
+        guild: GuildId,
+        user: UserId,
+        *,
+        nick: str | None = None,
+        roles: Iterable[Role] = (),
+        permissions: Iterable[str] = (),
+    ) -> None:
+        """Let the person be in the guild, with that nickname and those roles; again: change them.
+
+        `permissions` are the names of those that a moderator has besides what everybody may.
+        """
         self.guild(guild).members[self.user(user).id] = Member(
-            nick=nick, roles=[role.id for role in roles], permissions=permissions_of(*PEOPLE_PERMISSIONS)
+            nick=nick,
+            roles=[role.id for role in roles],
+            permissions=permissions_of(*PEOPLE_PERMISSIONS, *permissions),
         )
 
     def add_role(self, guild: GuildId, name: str) -> Role:
@@ -463,10 +477,15 @@ class World:
     def bot_may(self, channel: Channel, *names: str) -> bool:
         if channel.is_dm or channel.guild is None:
             return True
-        set_here = self.parent_of(channel).bot_permissions
-        have = permissions_of(*ALL_BOT_PERMISSIONS) if set_here is None else set_here
-        wanted = permissions_of(*names)
+        have, wanted = self.bot_permissions_in(channel), permissions_of(*names)
         return bool(have & PERMISSIONS["ADMINISTRATOR"]) or have & wanted == wanted
+
+    def bot_permissions_in(self, channel: Channel) -> int:
+        """Return the bot's permissions: those of the channel or thread's parent, or else of the guild."""
+        parent = self.parent_of(channel)
+        if parent.bot_permissions is None and parent.guild is not None:
+            return self.guilds[parent.guild].bot_permissions
+        return permissions_of(*ALL_BOT_PERMISSIONS) if parent.bot_permissions is None else parent.bot_permissions
 
     def require(self, channel: Channel, *names: str) -> None:
         """Refuse with 50001 where the bot cannot see the channel, with 50013 where it lacks a permission."""

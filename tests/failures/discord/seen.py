@@ -1,0 +1,47 @@
+"""What people see of the bot in a Discord channel and in the threads on its questions."""
+
+from __future__ import annotations
+
+from tests.e2e.discord.rooms import kinds
+from tests.fakes.discord import FakeDiscord, Message
+
+
+def answers(discord: FakeDiscord, question: Message) -> list[Message]:
+    """Return all that the bot wrote below the question, up to the next one, as an answer or a piece of one."""
+    below = [one for one in discord.visible(question.channel) if one.id > question.id]
+    others = [one.id for one in below if one.author is not discord.bot]
+    # What answers a later question is a reply to it, and so may stand after it alone.
+    return [
+        one
+        for one in below
+        if one.author is discord.bot
+        and "details" not in kinds(one)
+        and (one.reference == question.id or (one.reference is None and not others))
+    ]
+
+
+def traces(discord: FakeDiscord, question: Message) -> list[Message]:
+    """Return the traces of the question, in its thread and below it."""
+    thread = discord.thread_of(question)
+    places = [question.channel, *([thread.id] if thread else [])]
+    return [
+        message
+        for place in places
+        for message in discord.own(place)
+        if message.id > question.id and "details" in kinds(message)
+    ]
+
+
+def files(discord: FakeDiscord, question: Message) -> list[str]:
+    """Return the names of the files that came with the question's answers."""
+    return [file.filename for message in answers(discord, question) for file in message.attachments]
+
+
+def stops(discord: FakeDiscord, question: Message) -> list[Message]:
+    """Return the messages in the channel that still have a Stop button."""
+    return [message for message in discord.own(question.channel) if "stop" in kinds(message)]
+
+
+async def until_answered(discord: FakeDiscord, question: Message, *, timeout_s: float = 20.0) -> None:
+    """Wait until the question has a finished answer."""
+    await discord.until(lambda: any("good" in kinds(one) for one in answers(discord, question)), timeout_s)
