@@ -21,7 +21,7 @@ from adapters.slack.identities import Identities, Identity
 from adapters.slack.installs import Installations, InstalledTokens, NoteStates, OneToken
 from adapters.slack.interactions import Interactions
 from adapters.slack.limits import RATES, Limits, Rate
-from adapters.slack.live import ENDED, LiveTurn, Pace
+from adapters.slack.live import Pace, open_live
 from adapters.slack.own import OwnMessage, Place, find_own, notice_mark, post_mark
 from adapters.slack.parse import (
     PLATFORM,
@@ -40,6 +40,7 @@ from adapters.slack.traces import TraceLevel
 from adapters.slack.web import Tokens, Web, open_client
 from bot.errors import AdapterError, BotError
 from bot.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived, SharedFile
+from bot.live import ENDED, LiveTurn
 from bot.messages import Attachment
 from bot.ports import Found, Notes, Post, Receipt, Receive, TurnView
 from bot.split import split_markdown
@@ -389,7 +390,7 @@ class SlackAdapter:
     # --- what is shown -----------------------------------------------------------------------------------------
 
     def show(self, view: TurnView) -> None:
-        """Show progress; see `LiveTurn`."""
+        """Show progress; see `bot.live.LiveTurn`."""
         live = self._live.get(view.turn_id)
         if live is None:
             if view.state in ENDED or self._is_closed:
@@ -422,7 +423,7 @@ class SlackAdapter:
     async def find(self, post: Post) -> Found | None:
         """Look for the post in its thread. Raises AdapterError where Slack does not show it."""
         live = self._live.get(post.turn_id)
-        if live is not None and live.has(post):
+        if live is not None and live.answer.has(post.part):
             return None  # its message is known: posting it again changes that one
         own = await self._own_messages(_place(post.conversation), message_ts(post.in_reply_to))
         found = next((message for message in own if message.kind == "post" and message.key == post.key), None)
@@ -456,14 +457,14 @@ class SlackAdapter:
     # --- their parts -------------------------------------------------------------------------------------------
 
     def _open_live(self, view: TurnView) -> LiveTurn:
-        live = self._live[view.turn_id] = LiveTurn(
+        live = self._live[view.turn_id] = open_live(
+            view,
             slack=self._web,
             place=_place(view.conversation),
             find_own=self._own_messages,
             refusals=self._refusals,
             pace=self._options.pace,
             trace_level=self._options.trace,
-            view=view,
             on_running=self._remove_sign,
         )
         return live
@@ -484,6 +485,8 @@ class SlackAdapter:
             author=post.author_id,
             refusals=self._refusals,
             search=lambda: self._own_messages(place, message_ts(post.in_reply_to)),
+            append_gap_s=self._options.pace.append_gap_s,
+            edit_gap_s=self._options.pace.edit_gap_s,
             stream_life_s=self._options.pace.stream_life_s,
         )
 

@@ -54,12 +54,19 @@ class AnswerWriter:
     author: str
     refusals: Refusals
     search: Search
+    append_gap_s: float
+    edit_gap_s: float
     stream_life_s: float
     is_final: bool = False
     has_ended_session: bool = False  # the end of a stream has told Slack that the work is over
     _messages: dict[int, _Message] = field(default_factory=dict[int, _Message], init=False)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _is_unsure: bool = field(default=False, init=False)
+
+    @property
+    def gap_s(self) -> float:
+        """A stream takes more than an edited message does."""
+        return self.append_gap_s if self.streams else self.edit_gap_s
 
     @property
     def streams(self) -> bool:

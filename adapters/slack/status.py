@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +24,15 @@ LAST_WAIT_S = 120.0  # a status that says "working" for ever is worse than one t
 
 @dataclass(slots=True, kw_only=True)
 class Status:
-    """Shows that the bot works. https://docs.slack.dev/ai/agent-sessions/"""
+    """Shows that the bot works; `is_told`: the end of a stream has told Slack that it does not any more.
+
+    https://docs.slack.dev/ai/agent-sessions/
+    """
 
     slack: Slack
     place: Place
     refusals: Refusals
+    is_told: Callable[[], bool]
     _is_in_session: bool = False
     _words: str = ""
 
@@ -48,9 +53,9 @@ class Status:
             await self._try("assistant.threads.setStatus", WORDS, channel_id=self.place.channel, status=words)
         self._words = words
 
-    async def rest(self, *, is_told: bool) -> None:
-        """Show that the work is over; `is_told`: the end of a stream has told Slack so."""
-        if self._is_in_session and not is_told:
+    async def rest(self) -> None:
+        """Show that the work is over."""
+        if self._is_in_session and not self.is_told():
             await self._try(
                 "agents.sessions.setStatus",
                 SESSIONS,

@@ -15,12 +15,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adapters.console.adapter import ConsoleAdapter
+from adapters.discord.adapter import DiscordAdapter, DiscordOptions, open_discord
+from adapters.discord.session import Watch as GatewayWatch
 from adapters.slack.adapter import SlackAdapter, SlackOptions, open_slack
 from adapters.slack.live import Pace
 from adapters.slack.session import Watch
 from bot.errors import AdapterError, StoreError
 from bot.events import CommandInvoked, ConversationKey, Event, MessageReceived
 from bot.ports import Adapter, CommandAnswer, Found, Post, Receipt, Receive, TraceLine, TurnView
+from tests.fakes.discord import Channel as Room
+from tests.fakes.discord import FakeDiscord, User
 from tests.fakes.slack import FakeSlack
 from tests.fakes.terminal import CTRL_C, CTRL_D, ENTER, FakeTerminal, open_terminal
 
@@ -235,10 +239,104 @@ async def open_slack_platform(
             yield Slack(adapter, slack, channel=slack.dm("U1") if channel == "DM" else channel)
 
 
+class Discord:
+    """A person in Discord, who writes to the bot in a direct message, in a channel or in a thread."""
+
+    keeps_posts = True
+
+    def __init__(self, adapter: DiscordAdapter, discord: FakeDiscord, *, room: Room, ada: User) -> None:
+        self.adapter = adapter
+        self._discord = discord
+        self._room = room
+        self._ada = ada
+        self._closed = asyncio.Event()
+
+    async def run(self, receive: Receive) -> None:
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(self.adapter.run(receive))
+            await self._closed.wait()
+            serving.cancel()
+        await self.adapter.drain()
+
+    async def write(self, text: str) -> None:
+        await self._is_open()
+        await self._discord.say(self._room, self._ada, text, mention=not self._room.is_dm)
+
+    async def invoke(self, command: str, argument: str = "") -> None:
+        await self._is_open()
+        await self._discord.slash(self._room, self._ada, command, {"word": argument} if argument else {})
+
+    async def press_stop(self) -> None:
+        live = await self._discord.until(
+            lambda: next((each for each in self._discord.own(self._room) if "tb:stop" in str(each.custom_ids)), None),
+            WAIT_S,
+        )
+        await self._discord.press(self._room, live, self._ada, "tb:stop", wait=False)
+
+    async def sees(self, text: str) -> None:
+        await self._discord.until(lambda: self.has_seen(text), WAIT_S)
+
+    def has_seen(self, text: str) -> bool:
+        rooms = [self._room, *self._discord.threads(self._room)]
+        messages = [each for room in rooms for each in self._discord.visible(room)]
+        shown = [each.shown.replace("**", "") for each in [*messages, *self._discord.ephemerals(self._ada)]]
+        return any(text in each for each in shown)
+
+    def is_told_by(self, parts: Sequence[str], text: str) -> bool:
+        """Say whether the words stand in the parts in their order; tables are drawn, and white space may go."""
+        told = iter("".join(parts))
+        return all(sign in told for sign in text if sign.isalnum())
+
+    async def close(self) -> None:
+        self._closed.set()
+
+    async def _is_open(self) -> None:
+        """Wait until deliveries reach the adapter, and people find its commands."""
+        await self._discord.until(lambda: self._discord.connected() and self._discord.commands(), WAIT_S)
+
+
+@asynccontextmanager
+async def open_discord_platform(place: Literal["direct", "channel", "thread"]) -> AsyncGenerator[Platform]:
+    async with FakeDiscord() as discord:
+        guild = discord.add_guild("Team")
+        ada = discord.add_user("Ada")
+        room = discord.dm_channel(ada) if place == "direct" else discord.add_channel(guild, "general")
+        if place == "thread":
+            room = await discord.start_thread(room, ada, "Ours")
+        options = DiscordOptions(
+            bot_token=discord.token,
+            api_url=discord.api_url,
+            gateway_url=discord.gateway_url,
+            allow_dms=True,
+            pace=Pace(trace_delay_s=0.05, grow_from_chars=5, grow_from_s=0.1, status_gap_s=0.05),
+            edit_gap_s=0.05,
+            watch=GatewayWatch(back_off_s=0.1, identify_pause_s=0.05, guild_ready_s=0.05),
+        )
+        async with open_discord(options) as adapter:
+            adapter.remember_in(Memory())
+            yield Discord(adapter, discord, room=room, ada=ada)
+
+
+class Memory:
+    """Notes that last as long as the adapter."""
+
+    def __init__(self) -> None:
+        self._notes: dict[str, str] = {}
+
+    async def notes(self, prefix: str) -> dict[str, str]:
+        return {name: text for name, text in self._notes.items() if name.startswith(prefix)}
+
+    async def put_note(self, name: str, text: str) -> None:
+        self._notes[name] = text
+
+
 PLATFORMS: dict[str, Callable[[], AbstractAsyncContextManager[Platform]]] = {
     "console": open_console,
     "slack-direct": lambda: open_slack_platform("socket", "DM"),
     "slack-channel": lambda: open_slack_platform("http", "C1"),
+    "discord-direct": lambda: open_discord_platform("direct"),
+    "discord-channel": lambda: open_discord_platform("channel"),
+    "discord-thread": lambda: open_discord_platform("thread"),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ async def test_a_long_answer_grows_in_one_message_by_edits_with_pauses_between_t
         await check_exactly(room, text)
         assert room.messages == [growing]
         times = [call.at for call in (*discord.calls_of(POST), *discord.calls_of(EDIT))]
-        gaps = [later - earlier for earlier, later in zip(times, times[1:-1], strict=False)]
+        gaps = [later - earlier for earlier, later in pairwise(times[:-1])]
         assert gaps and min(gaps) >= gap_s  # the last edit ends the answer at once
         check_manners(room)
 
@@ -103,7 +104,7 @@ async def test_a_slow_discord_is_sent_fewer_edits(tmp_path: Path) -> None:
         await ask_for(room, text, chunk_s=0.01)
         await check_exactly(room, text)
         times = [call.at for call in (*discord.calls_of(POST), *discord.calls_of(EDIT))]
-        gaps = [later - earlier for earlier, later in zip(times, times[1:-1], strict=False)]
+        gaps = [later - earlier for earlier, later in pairwise(times[:-1])]
         assert gaps and min(gaps) >= 3 * discord.latency_s  # a pause of twice what a call takes, and the call
 
 
@@ -215,7 +216,7 @@ async def test_a_post_whose_answer_was_lost_is_found_or_known_by_its_nonce(tmp_p
         discord.fail_next(POST, drop="after")  # of the growing message
         discord.fail_next("list_messages", status=503)
         await ask_for(room, text, chunk_s=0.01)
-        await discord.until(lambda: len(discord.calls_of("list_messages")) >= 2 and room.growing[0].edits >= 2)
+        await discord.until(lambda: len(discord.calls_of("list_messages")) >= 2)
         await check_exactly(room, text)
         assert len(discord.calls_of(POST)) == 1
 

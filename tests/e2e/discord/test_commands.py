@@ -659,7 +659,9 @@ async def test_for_development_the_commands_are_told_to_one_server(tmp_path: Pat
         assert len(told_commands(world)) == 1
 
 
-@pytest.mark.parametrize("failure", [{"code": 50001}, {"drop": "before", "times": 3}], ids=["refused", "connection lost"])
+@pytest.mark.parametrize(
+    "failure", [{"code": 50001}, {"drop": "before", "times": 3}], ids=["refused", "connection lost"]
+)
 async def test_commands_that_discord_does_not_take_do_not_keep_the_bot_from_answering(
     tmp_path: Path, failure: dict[str, Any]
 ) -> None:

@@ -1,4 +1,4 @@
-"""Talking with the bot in Discord: where it answers, whom it tells apart, what it leaves alone, and how it is stopped."""
+"""Talking with the bot in Discord: where it answers, whom it tells apart, what it leaves alone, how it is stopped."""
 
 from __future__ import annotations
 

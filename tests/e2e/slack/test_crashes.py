@@ -9,17 +9,12 @@ from tests.e2e.slack.threads import calls
 from tests.failures.kills import ACT, LONG, LOOK
 from tests.failures.seen import answers, traces, until_answered
 from tests.failures.world import WAIT_S, Life, World, open_failing_world
-from tests.fakes.slack import FakeSlack
 
 
 async def kill(world: World, life: Life) -> None:
     """Kill the process; Slack sees that its connections are gone."""
     await life.kill()
     await world.slack.cut_sockets()
-
-
-async def until_processing(slack: FakeSlack, root: str) -> None:
-    await slack.until(lambda: slack.status("C1", root) == "processing", WAIT_S)
 
 
 async def test_questions_that_waited_behind_the_one_at_work_are_answered_in_order_after_kill_9(tmp_path: Path) -> None:
@@ -96,8 +91,10 @@ async def test_a_process_that_is_told_to_end_leaves_its_question_to_the_next(tmp
             await world.model.fail("stall", after_chunks=0)
             root = await slack.say("C1", "U1", "good morning", mention=True)
             await world.until_asked(1)
-            await until_processing(slack, root)
-            await life.end()
+            await slack.until(lambda: slack.status("C1", root) == "processing", WAIT_S)
+            life.process.terminate()
+            await slack.until(lambda: not slack.open_sockets())
+            await life.end()  # told again, it gives the question no more time
         async with world.run():
             await until_answered(slack, "C1", root, timeout_s=WAIT_S)
             await slack.until(lambda: slack.status("C1", root) == "active", WAIT_S)

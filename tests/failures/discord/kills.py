@@ -126,6 +126,21 @@ async def _until_partly_shown(world: World, question: Message) -> None:
     await world.discord.until(has_begun, WAIT_S)
 
 
+async def _until_last_edit_is_held(world: World, question: Message) -> None:
+    """Let all the rest of the answer come at once, so that the next edit is its last."""
+    await _until_partly_shown(world, question)
+    world.discord.hang_next("edit_message")
+    await world.model.pace()
+    await _until_held(world, question)
+
+
+async def _until_file_is_held(world: World, question: Message) -> None:
+    await _until_traced(world, question)
+    world.discord.hang_next("create_message")
+    world.release_tools()
+    await _until_held(world, question)
+
+
 STEPS = (
     Step(name="while the model thinks", arrange=_silence, reach=_until_asked),
     Step(
@@ -158,7 +173,7 @@ STEPS = (
     Step(
         name="between the beginning of the trace's thread and Discord's answer",
         question=LOOK,
-        arrange=_held_call("start_thread"),
+        arrange=_held_call("start_thread_from_message"),
         reach=_until_held,
         calls=("look",),
         answer="did look",
@@ -190,6 +205,14 @@ STEPS = (
         answer=LAST_WORDS,
     ),
     Step(
+        name="between a growing answer's last edit and Discord's answer",
+        arrange=_nothing,
+        reach=_until_last_edit_is_held,
+        scripts=(LONG, LONG),
+        chunk_s=0.02,
+        answer=LAST_WORDS,
+    ),
+    Step(
         name="between the stored answer and its post",
         arrange=_held_call("create_message", is_done=False),
         reach=_until_held,
@@ -200,11 +223,11 @@ STEPS = (
         reach=_until_held,
     ),
     Step(
-        name="before a file's post",
+        name="between the post of an answer with a file and Discord's answer",
         question=DRAW,
         arrange=_held_tools,
-        reach=_until_tool_runs,
-        calls=("draw", "draw"),
+        reach=_until_file_is_held,
+        calls=("draw",),
         answer="did draw",
         traces=1,
         files=PICTURE,

@@ -7,17 +7,14 @@ from tests.fakes.discord import FakeDiscord, Message
 
 
 def answers(discord: FakeDiscord, question: Message) -> list[Message]:
-    """Return all that the bot wrote below the question, up to the next one, as an answer or a piece of one."""
-    below = [one for one in discord.visible(question.channel) if one.id > question.id]
-    others = [one.id for one in below if one.author is not discord.bot]
-    # What answers a later question is a reply to it, and so may stand after it alone.
-    return [
-        one
-        for one in below
-        if one.author is discord.bot
-        and "details" not in kinds(one)
-        and (one.reference == question.id or (one.reference is None and not others))
-    ]
+    """Return all that the bot wrote in answer to the question, oldest first: a reply to it and what follows that."""
+    found: list[Message] = []
+    asked: int | None = None
+    for message in discord.own(question.channel):
+        asked = message.reference or asked
+        if asked == question.id and "details" not in kinds(message):
+            found.append(message)
+    return found
 
 
 def traces(discord: FakeDiscord, question: Message) -> list[Message]:

@@ -331,8 +331,13 @@ class World:
         return time.time() + self._clock_offset_s
 
     def advance(self, seconds: float) -> None:
-        """Let that much time pass on the fake's clock: messages, nonces and interactions grow old."""
+        """Let that much time pass on the fake's clock: messages, nonces and interactions grow old.
+
+        Less than nothing: what comes next happened before now, and so its ids say.
+        """
         self._clock_offset_s += seconds
+        if seconds < 0:
+            self._last_id = 0
         self.touch()
 
     def next_id(self) -> int:
