@@ -13,6 +13,7 @@ import structlog
 
 from bot.context import TOKENS_A_MESSAGE, Window, count_tokens, load_history, opaque_id
 from bot.delivery import deliver
+from bot.details import lines_of
 from bot.errors import AdapterError, BotError, LeaseLostError, ModelError, ModelStreamError
 from bot.events import ConversationKey
 from bot.files import read_files
@@ -240,6 +241,7 @@ class Runner:
     async def _bring_to_end(self, turn: ClaimedTurn, adapter: Adapter, trace: Trace) -> str:
         lease = turn.lease
         if turn.state == "delivering":
+            await self._recall_calls(lease, trace)
             trace.enter("delivering")
             await deliver(lease, store=self.store, adapter=adapter)
             trace.enter("answered")
@@ -259,6 +261,11 @@ class Runner:
         await deliver(lease, store=self.store, adapter=adapter)
         trace.enter(reply.state)
         return reply.state
+
+    async def _recall_calls(self, lease: Lease, trace: Trace) -> None:
+        """Let the calls of a turn be seen as they ended, which the process that answered it may not have shown."""
+        if lease.attempt <= self.limits.max_attempts + 1:
+            trace.recall_calls(lines_of(await self.store.steps(lease.turn_id), Offer(tools=()), is_over=True))
 
     # --- answering ---
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bot.context import cut_result
@@ -54,6 +54,10 @@ class Trace:
         if text:
             self._change(replace(self._view, text=self._view.text + text))
         self.keep_answer()
+
+    def recall_calls(self, lines: Sequence[TraceLine]) -> None:
+        """Take the calls of a turn that was answered before; they are shown with its next state."""
+        self._view = replace(self._view, trace=tuple(lines))
 
     def hear(self, progress: ModelProgress) -> None:
         """Show what the model port tells."""

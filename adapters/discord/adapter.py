@@ -257,7 +257,9 @@ class DiscordAdapter:
             case DirectRefused():
                 await self._refuse_direct(arrived)
             case CommandInvoked():
-                if not is_missed:  # whoever wanted it has long invoked it again
+                # Whoever wanted one that was missed has long invoked it again.
+                if not is_missed and arrived.event_key not in self._told:
+                    self._told.put(arrived.event_key, True)
                     self._background.spawn(self._answer_command(arrived), name="command")
             case MessageReceived():
                 if not guild and self._backfill is not None:

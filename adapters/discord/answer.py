@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from adapters.discord.errors import ARCHIVED_THREAD, OLD_EDITS, UNKNOWN_MESSAGE, DiscordRefusedError
+from adapters.discord.errors import ARCHIVED_THREAD, OLD_EDITS, TOO_LARGE, UNKNOWN_MESSAGE, DiscordRefusedError
 from adapters.discord.own import OwnMessage, Place, created_at, edit_message, send_message
 from adapters.discord.render import CONTENT_CHARS, Rows, feedback_row, part_message, split_answer, stop_row
 from adapters.discord.rest import Rest
@@ -112,18 +112,31 @@ class AnswerWriter:
         async with self._lock:
             await self._make_sure()
             shown = part_message(post.text)
-            text, files = _with_files(shown.text, [*([shown.file] if shown.file else []), *post.attachments])
-            rows = [feedback_row(self.turn_id, post.part)] if post.is_last else []
-            message = before = self._messages.get(post.part)
-            if message is None or not await self._end(message, text, rows=rows, files=files):
-                message = await self._post(text, rows=rows, nonce=post.key, part=post.part, files=files)
-                self._messages[post.part] = message
-                if before is not None and before.is_locked:
-                    await self._delete(before)  # the new one has opened the thread again
-            message.is_whole = True
+            rest_of_text = [shown.file] if shown.file else []
+            text, files = _with_files(shown.text, [*rest_of_text, *post.attachments])
+            try:
+                message = await self._stand(post, text, files=files)
+            except DiscordRefusedError as error:
+                if error.code != TOO_LARGE or not post.attachments:
+                    raise
+                text = _without_files(shown.text, len(post.attachments))
+                message = await self._stand(post, text, files=rest_of_text)
             if post.is_last:
                 await self._drop_after(post.part)
             return message.id
+
+    async def _stand(self, post: Post, text: str, *, files: Sequence[Attachment]) -> _Message:
+        """Let the post be seen as it is to stay, by an edit of what has grown or by a message of its own."""
+        rows = [feedback_row(self.turn_id, post.part)] if post.is_last else []
+        message = before = self._messages.get(post.part)
+        if message is None or not await self._end(message, text, rows=rows, files=files):
+            message = await self._post(text, rows=rows, nonce=post.key, part=post.part, files=files)
+            self._messages[post.part] = message
+            if before is not None and before.is_locked:
+                await self._delete(before)  # the new one has opened the thread again
+            await self._drop_after(post.part)  # they would stand above it
+        message.is_whole = True
+        return message
 
     async def _end(self, message: _Message, text: str, *, rows: Rows, files: Sequence[Attachment]) -> bool:
         """Bring a message to its last state; False: it is gone, or cannot be changed any more."""
@@ -146,7 +159,8 @@ class AnswerWriter:
     async def _drop_after(self, part: int) -> None:
         """Delete what was shown of a longer answer than there came to be."""
         for number in [number for number in self._messages if number > part]:
-            await self._delete(self._messages.pop(number))
+            await self._delete(self._messages[number])
+            del self._messages[number]
 
     async def _delete(self, message: _Message) -> None:
         path = "/channels/{channel_id}/messages/{message_id}"
@@ -208,7 +222,9 @@ def _with_files(text: str, files: Sequence[Attachment]) -> tuple[str, Sequence[A
             taken.append(file)
             room -= size
     left = len(files) - len(taken)
-    if not left:
-        return text, taken
+    return (_without_files(text, left) if left else text), taken
+
+
+def _without_files(text: str, left: int) -> str:
     told = f"-# {left} file{'s' if left > 1 else ''} could not be posted: too big or too many."
-    return f"{text[: CONTENT_CHARS - len(told) - 1]}\n{told}", taken
+    return f"{text[: CONTENT_CHARS - len(told) - 1]}\n{told}"

@@ -7,7 +7,7 @@ from bot.errors import AdapterError
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
 UNKNOWN_CHANNEL, UNKNOWN_MESSAGE, UNKNOWN_INTERACTION, ALREADY_ANSWERED = 10003, 10008, 10062, 40060
 OLD_EDITS, MISSING_ACCESS, MISSING_PERMISSIONS = 30046, 50001, 50013
-NO_DIRECT_MESSAGES, NO_REPLIES = 50007, 160002  # the second: without Read Message History
+TOO_LARGE, NO_DIRECT_MESSAGES, NO_REPLIES = 40005, 50007, 160002  # the last: without Read Message History
 ARCHIVED_THREAD, LOCKED_THREAD, THREAD_EXISTS, THREAD_CAP = 50083, 160005, 160004, 160006
 
 _SENTENCES = {
@@ -19,7 +19,7 @@ _SENTENCES = {
     NO_DIRECT_MESSAGES: "I may not write to you directly. Allow direct messages from this server in your settings.",
     ARCHIVED_THREAD: "This thread is archived. Open it again, then ask once more.",
     LOCKED_THREAD: "This thread is locked. Ask me in another one.",
-    40005: "The file is bigger than Discord takes here. Ask for a smaller one, or for a part of it.",
+    TOO_LARGE: "The file is bigger than Discord takes here. Ask for a smaller one, or for a part of it.",
 }
 _NEEDED = "Send Messages, Send Messages in Threads, Read Message History, Attach Files and Add Reactions"
 

@@ -15,6 +15,7 @@ import structlog
 
 from adapters.discord.errors import ALREADY_ANSWERED, DiscordRefusedError, DiscordUnreachableError
 from adapters.discord.manifest import ASK_ABOUT
+from adapters.discord.own import NOBODY, SUPPRESS_EMBEDS, send_message
 from adapters.discord.parse import (
     AskedAbout,
     DirectRefused,
@@ -305,29 +306,22 @@ class Interactions:
     ) -> str | None:
         """Show the question in the channel; return its event key, or None where that is refused, which is told."""
         channel = conversation.thread or conversation.channel
-        body: dict[str, Any] = {
-            "content": notice_text(f"**{escape(name)}** asks: {text}"),
-            "allowed_mentions": {"parse": []},
-            "nonce": str(interaction["id"]),
-            "enforce_nonce": True,
-        }
-        if about:
-            body["message_reference"] = {"message_id": about, "fail_if_not_exists": False}
+        shown = notice_text(f"**{escape(name)}** asks: {text}")
         try:
-            posted = await self._rest.call("POST", "/channels/{channel_id}/messages", json=body, channel_id=channel)
+            posted = await send_message(self._rest, channel, text=shown, reply_to=about, nonce=str(interaction["id"]))
         except BotError as error:
             await self._fill(interaction, _told(str(error)))
             return None
         await self._fill(interaction, _told("Asked below."))
-        return event_key(channel, str(posted["id"]))
+        return event_key(channel, posted)
 
     # --- answers ---
 
     async def _say(self, interaction: Payload, text: str) -> None:
         data: dict[str, Any] = {
             "content": notice_text(text or "Done."),
-            "flags": EPHEMERAL,
-            "allowed_mentions": {"parse": []},
+            "flags": EPHEMERAL | SUPPRESS_EMBEDS,
+            "allowed_mentions": NOBODY,
         }
         await self._respond(interaction, MESSAGE, data)
 
@@ -345,7 +339,8 @@ class Interactions:
         body: dict[str, Any] = {
             "content": shown.text,
             "components": list(shown.rows),
-            "allowed_mentions": {"parse": []},
+            "flags": SUPPRESS_EMBEDS,
+            "allowed_mentions": NOBODY,
         }
         await self._try(
             "PATCH",

@@ -160,10 +160,25 @@ def _converted(text: str, tokens: Sequence[Token], *, cap: int) -> str:
             continue
         first, last = node.map
         if node.type == "table":
-            lines[first:last] = _nested(_table_lines(node, cap=cap), beginning=lines[first], is_nested=node.level > 0)
+            drawn = _table_lines(node, cap=cap)
+            if not _tells(drawn, lines[first:last]):
+                drawn = ["```", *(_unfenced(_inner(line)) for line in lines[first:last]), "```"]
+            lines[first:last] = _nested(drawn, beginning=lines[first], is_nested=node.level > 0)
         elif node.type == "heading" and node.tag in ("h4", "h5", "h6") and node.markup.startswith("#"):
             lines[first:last] = [_bold_heading(lines[first])]
     return "\n".join(lines)
+
+
+def _tells(drawn: Sequence[str], written: Sequence[str]) -> bool:
+    """Return whether a drawn table has all the words: what a `|` in a cell makes one cell too many is left out."""
+    told = iter("".join(drawn))
+    return all(char in told for line in written for char in line if char.isalnum())
+
+
+def _inner(line: str) -> str:
+    """Return the line without the signs of the list or quotation that it stands in."""
+    found = _NESTING.match(line)
+    return line[found.end() :] if found else line
 
 
 def _nested(lines: Sequence[str], *, beginning: str, is_nested: bool) -> list[str]:

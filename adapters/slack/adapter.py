@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, assert_never
+from typing import assert_never
 
 import aiohttp
 import structlog
@@ -38,6 +38,7 @@ from adapters.slack.render import answer_blocks, neutralize, notification
 from adapters.slack.session import Body, Doors, OAuth, Session, Watch
 from adapters.slack.traces import TraceLevel
 from adapters.slack.web import Tokens, Web, open_client
+from bot.background import Background, Queues, Recent
 from bot.errors import AdapterError, BotError
 from bot.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived, SharedFile
 from bot.live import ENDED, LiveTurn
@@ -152,13 +153,15 @@ class SlackAdapter:
         self._identities = Identities(web)
         self._refusals = Refusals()
         self._live: dict[int, LiveTurn] = {}
-        self._uploaded: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._uploaded: Recent[tuple[str, int], None] = Recent(MAX_UPLOADED)
         self._unsure_uploads: set[str] = set()  # keys of posts of whose files one may be there unknown to us
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._order: dict[ConversationKey, asyncio.Lock] = {}
+        self._background = Background(PLATFORM)
+        self._order: Queues[ConversationKey] = Queues()
         self._signs: dict[str, asyncio.Task[None]] = {}
-        self._told: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self._gone: OrderedDict[str, None] = OrderedDict()
+        self._told: Recent[tuple[str, str], None] = Recent(MAX_TOLD)
+        self._gone: Recent[str, None] = Recent(
+            MAX_GONE
+        )  # deleted messages: their own deliveries may come minutes later
         self._early: deque[tuple[float, MessageReceived]] = deque(maxlen=MAX_EARLY)  # in seconds of the loop's clock
         self._is_closed = False
         self._receive: Receive | None = None
@@ -245,11 +248,13 @@ class SlackAdapter:
         """Take one delivery; when this returns, Slack is told that it arrived."""
         interactions = self._ready_interactions()
         if "command" in body:
-            self._spawn(interactions.slash(parse_slash(body, prefix=self._options.command_prefix)), name="slash")
+            self._background.spawn(
+                interactions.slash(parse_slash(body, prefix=self._options.command_prefix)), name="slash"
+            )
         elif body.get("type") == "event_callback":
             await self._handle_event(parse_event(body, bot_user=bot_user), interactions)
         elif (pressed := parse_press(body)) is not None:
-            pressing = self._spawn(interactions.press(pressed), name="press")
+            pressing = self._background.spawn(interactions.press(pressed), name="press")
             if pressed.action.startswith(STORED_PRESSES):
                 await asyncio.wait([pressing], timeout=PRESS_WAIT_S)
 
@@ -258,9 +263,9 @@ class SlackAdapter:
             case None:
                 pass
             case HomeOpened():
-                self._spawn(interactions.home(arrived), name="home")
+                self._background.spawn(interactions.home(arrived), name="home")
             case CommandInvoked():
-                self._spawn(interactions.command(arrived), name="command")
+                self._background.spawn(interactions.command(arrived), name="command")
             case MessageReceived() | MessageEdited() | MessageDeleted():
                 await self._take(arrived)
             case _:
@@ -274,25 +279,19 @@ class SlackAdapter:
         if isinstance(event, CommandInvoked):
             return  # one that was missed: whoever wanted it has long invoked it again
         if isinstance(event, MessageDeleted):
-            self._note_gone(event.event_key)
+            self._gone.put(event.event_key, None)
         elif event.event_key in self._gone:
             return
-        async with self._in_order(event.conversation):
+        async with self._order.turn(event.conversation):
             named = await self._with_names(event)
             try:
                 receipt = await self._core()(named)
             except BotError as error:
-                self._spawn(self._tell_once(named, str(error)), name="tell")
+                self._background.spawn(self._tell_once(named, str(error)), name="tell")
                 raise
         self._show_receipt(named, receipt)
         if isinstance(event, MessageReceived):
             self._mind_order(event, receipt)
-
-    def _note_gone(self, key: str) -> None:
-        """Remember a message that was deleted: its own delivery may still come, minutes later."""
-        self._gone[key] = None
-        while len(self._gone) > MAX_GONE:
-            self._gone.popitem(last=False)
 
     def _mind_order(self, event: MessageReceived, receipt: Receipt) -> None:
         """Keep a follow-up that is not for the bot as it seems; hand it over after the mention that it followed."""
@@ -303,17 +302,7 @@ class SlackAdapter:
             for at, early in list(self._early):
                 is_later = message_ts(early.event_key) > message_ts(event.event_key)
                 if early.conversation == event.conversation and is_later and now - at < EARLY_S:
-                    self._spawn(self._take(early), name="early")
-
-    @asynccontextmanager
-    async def _in_order(self, conversation: ConversationKey) -> AsyncGenerator[None]:
-        lock = self._order.setdefault(conversation, asyncio.Lock())
-        try:
-            async with lock:
-                yield
-        finally:
-            if not lock.locked() and self._order.get(conversation) is lock:
-                del self._order[conversation]
+                    self._background.spawn(self._take(early), name="early")
 
     async def _with_names(self, event: Message) -> Message:
         match event:
@@ -339,22 +328,20 @@ class SlackAdapter:
         if receipt.is_ignored:
             return
         if receipt.notice:
-            self._spawn(self._tell_once(event, receipt.notice), name="tell")
+            self._background.spawn(self._tell_once(event, receipt.notice), name="tell")
         if not isinstance(event, MessageReceived) or receipt.turn_id is None:
             return
         if self._backfill is not None:
-            self._spawn(self._backfill.note(event.conversation), name="note")
+            self._background.spawn(self._backfill.note(event.conversation), name="note")
         if receipt.is_new and receipt.waits_behind:
-            self._signs[event.event_key] = self._spawn(self._add_sign(event), name="sign")
+            self._signs[event.event_key] = self._background.spawn(self._add_sign(event), name="sign")
 
     async def _tell_once(self, event: Message, text: str) -> None:
         """Tell what became of a message, once: it comes in two deliveries, and Slack may repeat each."""
         told = (event.event_key, text)
         if told in self._told:
             return
-        self._told[told] = None
-        while len(self._told) > MAX_TOLD:
-            self._told.popitem(last=False)
+        self._told.put(told, None)
         await self._tell(event, text)
 
     async def _tell(self, event: Message, text: str) -> None:
@@ -395,7 +382,7 @@ class SlackAdapter:
         if live is None:
             if view.state in ENDED or self._is_closed:
                 return
-            self._spawn(self._follow(self._open_live(view)), name="turn")
+            self._background.spawn(self._follow(self._open_live(view)), name="turn")
             return
         live.show(view)
 
@@ -448,11 +435,7 @@ class SlackAdapter:
         for live in list(self._live.values()):
             if live.view.state not in ENDED:  # the next process goes on with it
                 live.show(replace(live.view, state="taken_over"))
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=DRAIN_S)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.drain(timeout_s=DRAIN_S)
 
     # --- their parts -------------------------------------------------------------------------------------------
 
@@ -540,9 +523,7 @@ class SlackAdapter:
                     self._unsure_uploads.add(post.key)
                     raise
                 await self._say_not_uploaded(post, attachment, error)
-            self._uploaded[post.key, number] = None
-        while len(self._uploaded) > MAX_UPLOADED:
-            self._uploaded.popitem(last=False)
+            self._uploaded.put((post.key, number), None)
         self._unsure_uploads.discard(post.key)
 
     async def _own_messages_if_shown(self, post: Post) -> Sequence[OwnMessage]:
@@ -576,22 +557,6 @@ class SlackAdapter:
     def _ready_interactions(self) -> Interactions:
         assert self._interactions is not None, "nothing arrives before run"
         return self._interactions
-
-    def _spawn(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
-        """Do the work beside what goes on; whatever goes wrong stays with it."""
-
-        async def guarded() -> None:
-            try:
-                await work
-            except BotError as error:
-                log.warning("slack_task_failed", task=name, error=str(error))
-            except Exception:  # one press or one message from the next
-                log.exception("slack_task_failed", task=name)
-
-        task = asyncio.create_task(guarded(), name=f"slack:{name}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
 
 def _place(conversation: ConversationKey) -> Place:

@@ -37,6 +37,8 @@ Take = Callable[[Written], Awaitable[None]]
 class Connection(Protocol):
     """The way on which deliveries come in."""
 
+    opened: asyncio.Event  # for the first time
+
     @property
     def is_connected(self) -> bool:
         """Whether they can come in now."""
@@ -86,6 +88,7 @@ class Backfill:
         await self._recall()
         gaps = connection.gaps
         missed_from: Mapping[str, float] | None = await self._last_alive()
+        await connection.opened.wait()
         while True:
             if connection.gaps != gaps:
                 gaps = connection.gaps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from dataclasses import dataclass
 
 from adapters.slack.web import Web
@@ -26,13 +27,13 @@ class Identities:
     def __init__(self, web: Web) -> None:
         self._web = web
         self._known: dict[str, Identity] = {}
-        self._asking = asyncio.Lock()
+        self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # for each workspace
 
     async def of(self, team: str) -> Identity:
         """Return who the bot is there; for an empty name, in the workspace of the only token. Raises AdapterError."""
         if (known := self._known.get(team)) is not None:
             return known
-        async with self._asking:  # of many deliveries at once, one asks
+        async with self._asking[team]:  # of many deliveries at once, one asks
             return self._known.get(team) or await self._ask(team)
 
     async def _ask(self, team: str) -> Identity:

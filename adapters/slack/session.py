@@ -132,7 +132,7 @@ class Session:
 
     def _make_app(self) -> AsyncApp:
         quiet = logging.getLogger(f"{__name__}.bolt")
-        quiet.setLevel(logging.WARNING)  # below that it tells what people wrote
+        quiet.setLevel(logging.ERROR)  # it warns of settings that are meant, and below that tells what people wrote
         oauth = self._oauth
         app = AsyncApp(
             name="toolbridge",

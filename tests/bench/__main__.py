@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from tests.bench.discord import discord_cost
 from tests.bench.measure import Row, table
 from tests.bench.prompts import prompt_prefix
 from tests.bench.slack import slack_cost
@@ -36,6 +37,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "start": start_times,
     "memory": memory,
     "slack": slack_cost,
+    "discord": discord_cost,
 }
 
 

@@ -15,7 +15,7 @@ import httpx2
 
 HOUSE = Path(__file__).resolve().parents[2]
 START_S = 60.0
-SLACK_WAIT_S = 110.0
+SLACK_WAIT_S = DISCORD_WAIT_S = 110.0
 _ANNOUNCED = "listening on "
 _NOWHERE = "http://127.0.0.1:9/none"  # the discard port: nothing answers
 
@@ -94,6 +94,40 @@ async def serve_slack() -> AsyncGenerator[SlackServer]:
     async with _ending(process):
         api_url, control_url = (await _first_line(process.stdout)).split()
         yield SlackServer(api_url, control_url)
+
+
+@dataclass(frozen=True)
+class DiscordServer:
+    """The loopback Discord, where somebody asks and looks at a clock."""
+
+    api_url: str
+    gateway_url: str
+    control_url: str
+
+    async def ask(self, text: str, *, questions: int, at_once: bool) -> dict[str, Any]:
+        """Return what was seen of the answers: when each was sent, lists of seconds, and how many calls there were."""
+        body = {"text": text, "questions": questions, "at_once": at_once}
+        async with httpx2.AsyncClient(trust_env=False, timeout=DISCORD_WAIT_S) as client:
+            answer = await client.post(f"{self.control_url}/control/ask", json=body)
+            return answer.raise_for_status().json()
+
+
+@asynccontextmanager
+async def serve_discord(*, guilds: int, channels: int) -> AsyncGenerator[DiscordServer]:
+    """Yield a loopback Discord with so many guilds and so many channels in each."""
+    arguments = ("-m", "tests.bench.discord_server", str(guilds), str(channels))
+    process = await _start(*arguments, stdout=asyncio.subprocess.PIPE)
+    async with _ending(process):
+        yield DiscordServer(*(await _first_line(process.stdout)).split())
+
+
+@asynccontextmanager
+async def serve_discord_bot(home: Path, *urls: str) -> AsyncGenerator[int]:
+    """Yield the process id of a bot that serves a loopback Discord; see `tests.bench.discord` for the addresses."""
+    process = await _start("-m", "tests.bench.discord", str(home), *urls, stdout=asyncio.subprocess.PIPE)
+    async with _ending(process):
+        await _first_line(process.stdout)
+        yield process.pid
 
 
 async def _start(*arguments: str, stdout: int | None = None, stderr: int | None = None) -> asyncio.subprocess.Process:

@@ -1,6 +1,7 @@
-"""Plays the failure table and writes it: `python -m tests.failures [--only TEXT]`, about three minutes.
+"""Plays the failure tables and writes them: `python -m tests.failures [--platform NAME] [--only TEXT]`, in minutes.
 
-The exit code is 1 where a case does not end as its row says. With `--only` nothing is written.
+The exit code is 1 where a case does not end as its row says. With `--platform` the other table stays as it is written;
+with `--only` nothing is written.
 """
 
 from __future__ import annotations
@@ -12,46 +13,69 @@ import io
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tests.failures.cases import Case, Outcome, all_cases
+import tests.failures.cases as slack
+import tests.failures.discord.cases as discord
+from tests.failures.cases import Case, Outcome
 
 FILE = Path(__file__).parents[1] / "bench" / "FAILURES.md"
 CASE_S = 90.0
-INTRO = """# What goes wrong in Slack, and what its users see
+INTRO = """# What goes wrong, and what its users see
 
-Written by `python -m tests.failures`. The bot is all there, with the real Slack SDK, a loopback Slack that refuses what
-Slack refuses, a scripted model and a real tool server; in the rows with `kill -9` it is `python -m bot run`, started
-again after the kill. Each row is a test: it fails where the thread shows anything else than the second column says.
-"Calls" are those of Slack's Web API, the start of the bot among them; "seconds" include the starts, and the pauses of
-one second that the 429s ask for. `tests/failures/test_failures.py` plays the quick rows with the other tests.
-
+Written by `python -m tests.failures`. The bot is all there, with the platform's real library, a loopback platform that
+refuses what the real one refuses, a scripted model and a real tool server; in the rows with `kill -9` it is `python -m
+bot run`, started again after the kill. Each row is a test: it fails where people see anything else than the second
+column says. "Calls" are those of the platform's web API, the start of the bot among them; "seconds" include the starts,
+and the pauses that the 429s ask for (Slack: one second, Discord: half a second). `tests/failures/test_failures.py` and
+`tests/e2e/discord/test_crashes.py` play the quick rows with the other tests.
+"""
+HEAD = """
 | what happens | what the user sees | calls | seconds |
 |---|---|---:|---:|
 """
+TABLES: Mapping[str, Callable[[], Iterator[Case]]] = {"Slack": slack.all_cases, "Discord": discord.all_cases}
 
 
 def main() -> int:
     options = _parse()
-    rows: list[tuple[Case, Outcome]] = []
+    tables = printed()
     failed = 0
-    for case in all_cases():
-        if options.only not in case.happens:
+    for platform, cases in TABLES.items():
+        if options.platform not in ("", platform.lower()):
             continue
-        outcome = _play(case)
-        failed += outcome is None
-        if outcome is not None:
-            rows.append((case, outcome))
-            print(f"ok      {outcome.seconds:5.1f} s  {case.happens}", flush=True)
+        rows: list[str] = []
+        for case in cases():
+            if options.only in case.happens:
+                outcome = _play(case)
+                failed += outcome is None
+                if outcome is not None:
+                    rows.append(_row(case, outcome))
+                    print(f"ok      {outcome.seconds:5.1f} s  {platform}: {case.happens}", flush=True)
+        tables[platform] = rows
     if not failed and not options.only:
-        FILE.write_text(INTRO + "".join(_row(case, outcome) for case, outcome in rows), encoding="utf-8")
-        print(f"{len(rows)} rows are in {FILE.name}")
+        parts = [f"\n## {platform}\n{HEAD}{''.join(tables.get(platform, []))}" for platform in TABLES]
+        FILE.write_text(INTRO + "".join(parts), encoding="utf-8")
+        print(f"{sum(map(len, tables.values()))} rows are in {FILE.name}")
     return 1 if failed else 0
+
+
+def printed() -> dict[str, list[str]]:
+    """Return the rows of each platform as they are written."""
+    tables: dict[str, list[str]] = {}
+    rows: list[str] = []
+    for line in FILE.read_text(encoding="utf-8").splitlines(keepends=True) if FILE.is_file() else []:
+        if line.startswith("## "):
+            rows = tables[line.removeprefix("## ").strip()] = []
+        elif line.startswith("| ") and not HEAD.strip().startswith(line.strip()):
+            rows.append(line)
+    return tables
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.failures", description=(__doc__ or "").partition(":")[0])
+    parser.add_argument("--platform", default="", choices=[name.lower() for name in TABLES], help="its table alone")
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name has this in it")
     return parser.parse_args()
 

@@ -127,6 +127,8 @@ async def _refused(world: World) -> None:
         await _ask(world.slack, "too long " * 2_000)
         (told,) = await world.slack.until(lambda: world.slack.ephemerals("U1"))
         assert "characters" in told.shown
+        await world.slack.settled()  # the mention comes in a second delivery
+        assert len(world.slack.ephemerals("U1")) == 1
 
 
 async def _at_home(world: World) -> None:

@@ -1,4 +1,4 @@
-"""The quick rows of the failure table; `python -m tests.failures` plays all of it."""
+"""The quick rows of the failure tables; `python -m tests.failures` plays all of them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.failures.__main__ import FILE
-from tests.failures.cases import Case, all_cases
+from tests.failures.__main__ import TABLES, printed
+from tests.failures.cases import Case
 
-CASES = list(all_cases())
+QUICK = [
+    pytest.param(case, id=f"{platform}: {case.happens}")
+    for platform, cases in TABLES.items()
+    for case in cases()
+    if case.is_in_suite
+]
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.is_in_suite], ids=lambda case: case.happens)
+@pytest.mark.parametrize("case", QUICK)
 async def test_the_user_sees_what_the_failure_table_says(case: Case, tmp_path: Path) -> None:
     await case.run(tmp_path)
 
 
-def test_the_printed_table_has_just_the_rows_that_are_played() -> None:
-    printed = [line.split(" | ")[:2] for line in FILE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
-    assert printed[1:] == [[f"| {case.happens}", case.seen] for case in CASES]
+@pytest.mark.parametrize("platform", TABLES)
+def test_the_printed_table_has_just_the_rows_that_are_played(platform: str) -> None:
+    rows = [row.split(" | ")[:2] for row in printed()[platform]]
+    assert rows == [[f"| {case.happens}", case.seen] for case in TABLES[platform]()]

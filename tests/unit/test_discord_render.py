@@ -183,10 +183,9 @@ def test_what_was_made_for_discord_is_not_changed_again(text: str) -> None:
 @given(table=tables())
 def test_no_table_is_left_and_no_letter_of_it_is_lost(table: str) -> None:
     parser = MarkdownIt("commonmark").enable("table")
-    written = "".join(token.content for token in parser.parse(table) if token.type == "inline")
     shown = answer_text(table)
     assert not any(token.type == "table_open" for token in parser.parse(shown))
-    assert re.sub(r"\W", "", shown) == re.sub(r"\W", "", written)
+    assert re.sub(r"\W", "", shown) == re.sub(r"\W", "", table)  # of cells beyond the head's as well
 
 
 @given(text=answers | long_texts)

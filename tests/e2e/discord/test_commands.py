@@ -15,7 +15,8 @@ import pytest
 import structlog
 
 from adapters.discord.interactions import NO_DIRECT, NOT_YOURS, OLD_BUTTON, OLD_COMMAND, OLD_STOP
-from adapters.discord.manifest import ASK_ABOUT
+from adapters.discord.manifest import ASK_ABOUT, NOTE, keep_synced
+from adapters.discord.rest import Rest
 from bot.commands import COMMANDS
 from bot.events import ConversationKey, MessageReceived
 from bot.messages import AssistantMessage, Usage, UserMessage
@@ -23,7 +24,7 @@ from bot.ports import Post
 from bot.stores.sqlite import open_store
 from tests.e2e.discord.serving import Bot, World, open_world, serving
 from tests.e2e.slack.threads import with_workshop, without_tools
-from tests.fakes.discord import Channel, Interaction, Message, User
+from tests.fakes.discord import Channel, FakeDiscord, Interaction, Message, User
 
 BUNDLED: dict[str, Any] = {"mcp_config": None}  # the server that comes with the bot
 TOKYO = "What time is it in Tokyo?"
@@ -327,6 +328,21 @@ def previous_of(message: Message) -> str:
     return next(each["custom_id"] for each in message.elements if each.get("label") == "Previous")
 
 
+async def test_the_pages_of_an_answer_for_everybody_are_turned_by_anybody(tmp_path: Path) -> None:
+    async with open_world() as world:
+        await remember(world, tmp_path, texts=[f"First {number}? {'many _words_ ' * 20}" for number in range(12)])
+        async with serving_in(world, tmp_path):
+            discord = world.discord
+            await discord.say(world.channel, world.ada, "history", mention=True)
+            message = await discord.until(lambda: next(iter(discord.own(world.channel)), None))
+            first = message.content
+            pressed = await discord.press(world.channel, message, world.ben, next_of(message))
+            assert pressed.is_acked
+            await discord.until(lambda: message.content != first)
+            assert "Page 2 of" in message.content and message.suppresses_embeds
+            assert discord.own(world.channel) == [message] and discord.all_ephemerals() == []
+
+
 async def test_pages_keep_the_word_that_was_searched_for(tmp_path: Path) -> None:
     async with open_bot(tmp_path, **BUNDLED) as here:
         message = await here.slash("tools", "")
@@ -477,6 +493,21 @@ async def test_a_mention_with_a_commands_word_is_the_command_answered_below_for_
         assert select_of(examples)["options"]
         assert len(await world.model.requests()) == 1 and discord.all_ephemerals() == []
         assert [ping for ping in discord.pings if ping.message.author is discord.bot] == []
+
+
+async def test_a_command_that_is_delivered_twice_is_answered_once(tmp_path: Path) -> None:
+    async with open_bot(tmp_path) as here:
+        world, discord = here.world, here.world.discord
+        await here.asks("hello")
+        discord.duplicate_next()
+        assert "2 messages of this conversation deleted" in (await here.slash("clear")).content
+        discord.duplicate_next()
+        await discord.say(world.channel, world.ada, "history", mention=True)
+        await discord.say(world.channel, world.ada, "usage", mention=True)
+        await discord.until(lambda: any("All conversations" in each.content for each in discord.own(world.channel)))
+        await here.asks("hello")  # what came before has been taken
+        assert sum("no messages yet" in each.content for each in discord.own(world.channel)) == 1
+        assert len(discord.ephemerals(world.ada)) == 1 and len(discord.calls_of("respond")) == 1
 
 
 async def test_more_than_a_commands_word_is_a_question(tmp_path: Path) -> None:
@@ -657,6 +688,9 @@ async def test_for_development_the_commands_are_told_to_one_server(tmp_path: Pat
                 assert "no messages yet" in (await here.slash("history")).content
         assert world.discord.global_commands == []
         assert len(told_commands(world)) == 1
+        async with serving_in(world, tmp_path):  # they are there for everybody now, and there not twice
+            await world.discord.until(lambda: world.discord.global_commands)
+        assert world.discord.guild_commands[world.guild.id] == []
 
 
 @pytest.mark.parametrize(
@@ -673,6 +707,16 @@ async def test_commands_that_discord_does_not_take_do_not_keep_the_bot_from_answ
         assert [entry for entry in logged if entry["event"] == "discord_commands_not_told"]
         async with serving_in(world, tmp_path):  # the next start makes up for it
             assert world.discord.global_commands
+
+
+async def test_commands_that_could_not_be_told_are_told_later(tmp_path: Path) -> None:
+    async with FakeDiscord() as discord, open_store(tmp_path / "toolbridge.db") as store:
+        async with Rest(discord.token, api_url=discord.api_url) as rest:
+            me = await rest.log_in()
+            discord.fail_next("put_commands", drop="before", times=6)
+            await keep_synced(rest, store, application=me.application, allow_dms=False, retry_s=0.05)
+        assert discord.global_commands
+        assert await store.notes(NOTE)
 
 
 async def test_the_bot_answers_while_discord_takes_its_time_with_the_commands(tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
-"""The real process is killed at each step of a turn, more than once, or with more than one question open."""
+"""The real process is killed in the middle of a turn, more than once, or with more than one question open.
+
+`python -m tests.failures` plays all the steps.
+"""
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,8 +17,73 @@ from tests.failures.kills import ACT, LONG, LOOK
 from tests.failures.world import WAIT_S
 
 
-@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
+@pytest.mark.parametrize("step", [step for step in STEPS if step.is_in_suite], ids=lambda step: step.name)
 async def test_after_kill_9_the_channel_holds_one_answer_one_trace_and_no_stop_button(
     step: Step, tmp_path: Path
 ) -> None:
     await live_through(step, tmp_path)
+
+
+async def test_questions_that_waited_behind_the_one_at_work_are_answered_in_order_after_kill_9(tmp_path: Path) -> None:
+    async with open_failing_world(tmp_path) as world:
+        discord = world.discord
+        world.hold_tools()
+        async with world.run() as life:
+            first = await world.ask(ACT)
+            await world.until_called("act")
+            later = [await world.ask(f"What is {number} + 1?") for number in (20, 30)]
+            await discord.until(lambda: all(discord.reactions(question) for question in later), WAIT_S)
+            await world.kill(life)
+        world.release_tools()
+        async with world.run():
+            for question in (first, *later):
+                await until_answered(discord, question, timeout_s=WAIT_S)
+            await discord.until(lambda: not any(discord.reactions(question) for question in later))
+        shown = [message.content for question in (first, *later) for message in answers(discord, question)]
+        assert len(shown) == 3
+        assert all(text in one for text, one in zip(("may have run", "20 + 1", "30 + 1"), shown, strict=True))
+        assert [message.reference for message in discord.own(first.channel)] == [one.id for one in (first, *later)]
+        assert world.calls == ["act"]
+
+
+async def test_a_turn_that_is_killed_twice_ends_with_one_answer_and_one_trace(tmp_path: Path) -> None:
+    async with open_failing_world(tmp_path) as world:
+        discord = world.discord
+        asks: dict[str, Any] = {"tool_calls": [{"name": "shop__look", "arguments": {}}]}
+        await world.model.script(asks, {"text": LONG}, {"text": LONG})
+        await world.model.pace(chunk_s=0.02)
+        async with world.run() as life:
+            question = await world.ask("tell me all")
+            (growing,) = await discord.until(lambda: stops(discord, question), WAIT_S)
+            await world.kill(life)
+        await world.model.pace()
+        async with world.run() as life:
+            discord.hang_next("edit_message")
+            await discord.until(lambda: discord.hung, WAIT_S)
+            await world.kill(life)
+        async with world.run():
+            await until_answered(discord, question, timeout_s=WAIT_S)
+        shown = answers(discord, question)
+        assert "\n".join(message.content for message in shown).split() == LONG.split()
+        assert shown[0].id == growing.id
+        assert stops(discord, question) == []
+        assert len(traces(discord, question)) == 1
+        assert world.calls == ["look"]
+
+
+async def test_each_calls_own_trace_is_there_once_after_kill_9(tmp_path: Path) -> None:
+    async with open_failing_world(tmp_path) as world:
+        discord = world.discord
+        world.hold_tools()
+        async with world.run(TRACE="full") as life:
+            question = await world.ask(f"{LOOK} and {ACT}")
+            await discord.until(lambda: len(traces(discord, question)) == 2, WAIT_S)
+            await world.kill(life)
+        world.release_tools()
+        async with world.run(TRACE="full"):
+            await until_answered(discord, question, timeout_s=WAIT_S)
+        looked, acted = [message.content for message in traces(discord, question)]
+        assert "look" in looked
+        assert "act" in acted
+        assert len(answers(discord, question)) == 1
+        assert world.calls.count("act") <= 1

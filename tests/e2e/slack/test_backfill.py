@@ -146,18 +146,40 @@ async def test_a_channel_that_the_bot_was_removed_from_keeps_no_other_waiting(tm
             await until_answered(slack, "C1", mention)
 
 
-async def test_messages_of_a_thread_that_arrive_in_another_order_are_all_answered(tmp_path: Path) -> None:
+async def test_a_follow_up_that_overtakes_its_mention_is_answered_and_what_came_before_that_is_not(
+    tmp_path: Path,
+) -> None:
     async with open_world() as (slack, model), bot(slack, model, tmp_path):
         slack.hold()
         chat = await slack.say("C1", "U2", "a thread of people")
         await slack.say("C1", "U2", "said before the bot was asked", chat)
-        await slack.say("C1", "U1", "the mention", chat, mention=True)
+        mention = await slack.say("C1", "U1", "the mention", chat, mention=True)
         await slack.say("C1", "U1", "the follow-up", chat)
-        order = sorted(range(len(slack.held)), key=lambda index: slack.held[index].event["ts"], reverse=True)
-        for delivery in await slack.release(order):
+        late = [delivery.payload for delivery in slack.held if delivery.event["ts"] == mention]
+        early = [number for number, delivery in enumerate(slack.held) if delivery.event["ts"] != mention]
+        for delivery in await slack.release(early):
             await slack.ended(delivery)
+        for payload in late:
+            slack.deliver("events_api", payload, team="T1")
         await until_answered(slack, "C1", chat, count=2)
         await slack.settled()
-        mention, follow_up = [message.shown for message in answers(slack, "C1", chat)]
-        assert "the mention" in mention
-        assert "the follow-up" in follow_up
+        first, second = [message.shown for message in answers(slack, "C1", chat)]
+        assert "the mention" in first
+        assert "the follow-up" in second
+
+
+async def test_a_name_that_is_slow_to_find_lets_no_later_message_of_its_thread_overtake(tmp_path: Path) -> None:
+    async with open_world() as (slack, model), bot(slack, model, tmp_path):
+        asked = [slack.hang_next("users.info", is_done=False) for _ in range(2)]
+        root = await slack.say("C1", "U1", "the opening", mention=True)
+        await slack.until(asked[0].reached.is_set)
+        await slack.say("C1", "U2", "the second", root)
+        asked[0].released.set()
+        await slack.until(asked[1].reached.is_set)
+        third = await slack.say("C1", "U1", "the third", root)
+        await slack.until(lambda: [one for one in slack.acks if one.event.get("ts") == third and one.sent_at])
+        asked[1].released.set()
+        await until_answered(slack, "C1", root, count=3)
+        shown = [message.shown for message in answers(slack, "C1", root)]
+        said = ["the opening", "the second", "the third"]
+        assert [next((text for text in said if text in answer), answer) for answer in shown] == said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from pathlib import Path
 
 from tests.e2e.slack.threads import calls
@@ -84,19 +85,25 @@ async def test_each_calls_own_trace_is_there_once_after_kill_9(tmp_path: Path) -
         assert world.calls.count("act") <= 1
 
 
-async def test_a_process_that_is_told_to_end_leaves_its_question_to_the_next(tmp_path: Path) -> None:
+async def test_a_process_that_is_told_to_end_finishes_what_it_is_at_and_leaves_nothing_to_the_next(
+    tmp_path: Path,
+) -> None:
     async with open_failing_world(tmp_path) as world:
         slack = world.slack
         async with world.run() as life:
-            await world.model.fail("stall", after_chunks=0)
-            root = await slack.say("C1", "U1", "good morning", mention=True)
-            await world.until_asked(1)
-            await slack.until(lambda: slack.status("C1", root) == "processing", WAIT_S)
+            world.hold_tools()
+            root = await slack.say("C1", "U1", ACT, mention=True)
+            await world.until_called("act")
             life.process.terminate()
-            await slack.until(lambda: not slack.open_sockets())
-            await life.end()  # told again, it gives the question no more time
+            await slack.until(lambda: not slack.open_sockets(), WAIT_S)
+            world.release_tools()
+            async with asyncio.timeout(WAIT_S):
+                await life.process.wait()
+            assert life.process.returncode == 128 + signal.SIGTERM
+            assert slack.status("C1", root) == "active"
         async with world.run():
-            await until_answered(slack, "C1", root, timeout_s=WAIT_S)
-            await slack.until(lambda: slack.status("C1", root) == "active", WAIT_S)
+            await slack.until(lambda: slack.calls_of("conversations.history"), WAIT_S)
         (answer,) = answers(slack, "C1", root)
-        assert "Hello!" in answer.shown
+        assert "did act" in answer.shown
+        assert len(traces(slack, "C1", root)) == 1
+        assert world.calls == ["act"]

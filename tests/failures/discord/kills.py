@@ -30,6 +30,7 @@ class Step:
     files: tuple[str, ...] = ()
     scripts: tuple[str, ...] = ()  # texts of the model's answers, in place of its rules
     chunk_s: float = 0.0
+    is_in_suite: bool = False  # the others are played by `python -m tests.failures` alone
 
     @property
     def seen(self) -> str:
@@ -172,6 +173,7 @@ STEPS = (
     ),
     Step(
         name="between the beginning of the trace's thread and Discord's answer",
+        is_in_suite=True,
         question=LOOK,
         arrange=_held_call("start_thread_from_message"),
         reach=_until_held,
@@ -190,6 +192,7 @@ STEPS = (
     ),
     Step(
         name="while the answer grows",
+        is_in_suite=True,
         arrange=_nothing,
         reach=_until_partly_shown,
         scripts=(LONG, LONG),
@@ -219,11 +222,13 @@ STEPS = (
     ),
     Step(
         name="between the answer's post and Discord's answer",
+        is_in_suite=True,
         arrange=_held_call("create_message"),
         reach=_until_held,
     ),
     Step(
         name="between the post of an answer with a file and Discord's answer",
+        is_in_suite=True,
         question=DRAW,
         arrange=_held_tools,
         reach=_until_file_is_held,
