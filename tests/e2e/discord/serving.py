@@ -1,4 +1,4 @@
-"""Toolbridge serving a loopback Discord within the test's process: the whole bot, the real library, a model by script."""
+"""Toolbridge serving a loopback Discord within the test's process: the bot, the real library, a model by script."""
 
 from __future__ import annotations
 
