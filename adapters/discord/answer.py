@@ -39,6 +39,11 @@ class _Message:
     is_whole: bool = False  # nothing of the growing answer comes to it any more
     is_locked: bool = False  # its thread is archived: nothing in it can be changed until somebody writes there
 
+    @property
+    def is_old(self) -> bool:
+        """Whether Discord lets it be edited a few times only, which are not to be spent on an answer that grows."""
+        return time.time() - created_at(self.id) > FRESH_S
+
 
 @dataclass(slots=True, kw_only=True)
 class AnswerWriter:
@@ -88,7 +93,7 @@ class AnswerWriter:
             for number, part in enumerate(parts):
                 is_last = number == len(parts) - 1
                 message = self._messages.get(number)
-                if message is not None and message.is_whole:
+                if message is not None and (message.is_whole or message.is_old):
                     continue
                 shown = part_message(part).text
                 rows = [stop_row(self.turn_id, number)]
@@ -140,7 +145,7 @@ class AnswerWriter:
 
     async def _end(self, message: _Message, text: str, *, rows: Rows, files: Sequence[Attachment]) -> bool:
         """Bring a message to its last state; False: it is gone, or cannot be changed any more."""
-        if time.time() - created_at(message.id) > FRESH_S:
+        if message.is_old:
             await self._delete(message)
             return False
         try:
