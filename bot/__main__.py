@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bot.app import App
     from bot.doctor import Check
     from bot.events import Event
-    from bot.ports import Adapter, Receipt, Receive
+    from bot.ports import Adapter, Receipt, Receive, SetUp
     from bot.settings import Settings
 
 OK, FAILED, BAD_USAGE = 0, 1, 2
@@ -196,6 +196,40 @@ async def _serve(adapters: Sequence[Adapter], receive: Receive) -> None:
         raise failures[-1]
 
 
+def _slack_options(settings: Settings) -> SlackOptions | None:
+    """Return how to reach Slack, None where it is not set up. Raises SettingsError where it is so by half."""
+    bot, app, signing = settings.slack_bot_token, settings.slack_app_token, settings.slack_signing_secret
+    client_id, client_secret = settings.slack_client_id, settings.slack_client_secret
+    if not any((bot, app, signing, client_id, client_secret)):
+        return None
+    if bool(client_id) != bool(client_secret):
+        raise SettingsError("Several Slack workspaces need both SLACK_CLIENT_ID and SLACK_CLIENT_SECRET. Set both.")
+    if bool(bot) == bool(client_id):
+        raise SettingsError(
+            "Slack needs SLACK_BOT_TOKEN for one workspace, or SLACK_CLIENT_ID and SLACK_CLIENT_SECRET for several. "
+            "Set one of the two."
+        )
+    if not app and not signing:
+        raise SettingsError(
+            "Slack needs SLACK_APP_TOKEN (Socket Mode, no public address) or SLACK_SIGNING_SECRET (HTTP). Set one."
+        )
+    from adapters.slack.adapter import SlackOptions
+
+    return SlackOptions(
+        bot_token=_secret(bot),
+        app_token=_secret(app),
+        signing_secret=_secret(signing),
+        client_id=client_id or "",
+        client_secret=_secret(client_secret),
+        api_url=settings.slack_api_url,
+        http_host=settings.http_host,
+        http_port=settings.http_port,
+        command_prefix=settings.slack_command_prefix,
+        backfill_minutes=settings.slack_backfill_minutes,
+        trace=settings.trace,
+    )
+
+
 def _discord_options(settings: Settings) -> DiscordOptions | None:
     """Return how to reach Discord, None where it is not set up."""
     if settings.discord_bot_token is None:
@@ -214,55 +248,40 @@ def _discord_options(settings: Settings) -> DiscordOptions | None:
     )
 
 
-async def _discord_invite(arguments: argparse.Namespace) -> int:
-    from adapters.discord.invite import application_id_of, invite_url
-
-    settings = _settings(arguments)
-    if settings.discord_bot_token is None:
-        raise SettingsError(
-            "The invite link needs DISCORD_BOT_TOKEN: make a bot at https://discord.com/developers/applications and "
-            "set its token."
-        )
-    print(invite_url(application_id_of(_secret(settings.discord_bot_token))))
-    return OK
-
-
-def _slack_options(settings: Settings) -> SlackOptions | None:
-    """Return how to reach Slack, None where it is not set up. Raises SettingsError where it is so by half."""
-    from adapters.slack.adapter import SlackOptions
-
-    bot, app, signing = settings.slack_bot_token, settings.slack_app_token, settings.slack_signing_secret
-    client_id, client_secret = settings.slack_client_id, settings.slack_client_secret
-    if not any((bot, app, signing, client_id, client_secret)):
-        return None
-    if bool(client_id) != bool(client_secret):
-        raise SettingsError("Several Slack workspaces need both SLACK_CLIENT_ID and SLACK_CLIENT_SECRET. Set both.")
-    if bool(bot) == bool(client_id):
-        raise SettingsError(
-            "Slack needs SLACK_BOT_TOKEN for one workspace, or SLACK_CLIENT_ID and SLACK_CLIENT_SECRET for several. "
-            "Set one of the two."
-        )
-    if not app and not signing:
-        raise SettingsError(
-            "Slack needs SLACK_APP_TOKEN (Socket Mode, no public address) or SLACK_SIGNING_SECRET (HTTP). Set one."
-        )
-    return SlackOptions(
-        bot_token=_secret(bot),
-        app_token=_secret(app),
-        signing_secret=_secret(signing),
-        client_id=client_id or "",
-        client_secret=_secret(client_secret),
-        api_url=settings.slack_api_url,
-        http_host=settings.http_host,
-        http_port=settings.http_port,
-        command_prefix=settings.slack_command_prefix,
-        backfill_minutes=settings.slack_backfill_minutes,
-        trace=settings.trace,
-    )
-
-
 def _secret(value: SecretStr | None) -> str:
     return value.get_secret_value() if value else ""
+
+
+async def _doctor(arguments: argparse.Namespace) -> int:
+    from bot.doctor import examine
+
+    checks: list[Check] = []
+    async for check in examine(
+        lambda: _settings(arguments, logs_to_file=True), platforms={"slack": _check_slack, "discord": _check_discord}
+    ):
+        checks.append(check)
+        if not arguments.json:
+            cure = f" {check.cure}" if check.cure else ""
+            print(f"{check.state:6} {check.part}: {check.detail}{cure}", flush=True)
+    if arguments.json:
+        print(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
+    return FAILED if any(check.state == "failed" for check in checks) else OK
+
+
+async def _check_slack(settings: Settings) -> SetUp | None:
+    if (options := _slack_options(settings)) is None:
+        return None
+    from adapters.slack.checkup import check_up
+
+    return await check_up(options)
+
+
+async def _check_discord(settings: Settings) -> SetUp | None:
+    if (options := _discord_options(settings)) is None:
+        return None
+    from adapters.discord.checkup import check_up
+
+    return await check_up(options)
 
 
 async def _slack_manifest(arguments: argparse.Namespace) -> int:
@@ -284,44 +303,17 @@ async def _slack_manifest(arguments: argparse.Namespace) -> int:
     return OK
 
 
-async def _doctor(arguments: argparse.Namespace) -> int:
-    from bot.doctor import examine
+async def _discord_invite(arguments: argparse.Namespace) -> int:
+    from adapters.discord.invite import application_id_of, invite_url
 
-    checks: list[Check] = []
-    async for check in examine(
-        lambda: _settings(arguments, logs_to_file=True), platforms={"slack": _check_slack, "discord": _check_discord}
-    ):
-        checks.append(check)
-        if not arguments.json:
-            cure = f" {check.cure}" if check.cure else ""
-            print(f"{check.state:6} {check.part}: {check.detail}{cure}", flush=True)
-    if arguments.json:
-        print(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
-    return FAILED if any(check.state == "failed" for check in checks) else OK
-
-
-async def _check_slack(settings: Settings) -> Check:
-    from bot.doctor import Check
-
-    options = _slack_options(settings)
-    if options is None:
-        return Check(part="slack", state="off", detail="no token is set")
-    from adapters.slack.checkup import check_up
-
-    found = await check_up(options)
-    return Check(part="slack", state="ok" if not found.cure else "failed", detail=found.detail, cure=found.cure)
-
-
-async def _check_discord(settings: Settings) -> Check:
-    from bot.doctor import Check
-
-    options = _discord_options(settings)
-    if options is None:
-        return Check(part="discord", state="off", detail="no token is set")
-    from adapters.discord.checkup import check_up
-
-    found = await check_up(options)
-    return Check(part="discord", state="ok" if not found.cure else "failed", detail=found.detail, cure=found.cure)
+    settings = _settings(arguments)
+    if settings.discord_bot_token is None:
+        raise SettingsError(
+            "The invite link needs DISCORD_BOT_TOKEN: make a bot at https://discord.com/developers/applications and "
+            "set its token."
+        )
+    print(invite_url(application_id_of(_secret(settings.discord_bot_token))))
+    return OK
 
 
 async def _tools(arguments: argparse.Namespace) -> int:
@@ -383,7 +375,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(run)
     run.set_defaults(command=_run)
 
-    doctor = commands.add_parser("doctor", help="check settings, database, model and tool servers")
+    doctor = commands.add_parser("doctor", help="check settings, database, model, tool servers and chat platforms")
     doctor.add_argument("--json", action="store_true", help="print the checks as JSON")
     _add_model(doctor)
     doctor.set_defaults(command=_doctor)

@@ -22,6 +22,7 @@ from bot.ports import (
     UsageTotals,
     author_key,
 )
+from bot.split import cut
 
 HISTORY_LINES = 20
 HISTORY_ROWS = 10 * HISTORY_LINES  # more than are shown: tool calls and results take rows, but no lines of their own
@@ -94,8 +95,9 @@ class Commands:
         """Return the answer for whoever asked; an unknown command is answered with the nearest one.
 
         One that is about a conversation, but was asked for in a whole channel, is answered for the only conversation
-        that it can be about; where there are several, they are there to pick from. "home" is no command that people
-        type: its answer is for a platform's start page.
+        that it can be about; where there are several, they are there to pick from. Two are not typed by people:
+        "home" is for a platform's start page, and "tool_names" (those with the argument in them, as choices) for
+        platforms that complete what is typed.
         """
         match event.name:
             case "tools":
@@ -142,12 +144,6 @@ class Commands:
             return list(await self._store.open_conversations(prefix=prefix))[:MAX_PICKS]
         return list(await self._store.conversations(limit=MAX_PICKS, prefix=prefix))
 
-    async def _answer_tool_names(self, begun: str) -> CommandAnswer:
-        """Return the names that go on from what was typed, for platforms that complete it; not a command of its own."""
-        names = [tool.tool for tool in (await self._tools.offer()).tools]
-        wanted = sorted({name for name in names if begun.casefold() in name.casefold()})
-        return CommandAnswer(text="", choices=tuple(Example(title=name, text=name) for name in wanted))
-
     async def _answer_history(self, conversation: ConversationKey) -> CommandAnswer:
         lines = _history_lines(await self._store.transcript(conversation, limit=HISTORY_ROWS))[-HISTORY_LINES:]
         if not lines:
@@ -166,6 +162,11 @@ class Commands:
         return CommandAnswer(text="Stopping." if was_running else "Nothing is running in this conversation.")
 
     # --- about the bot and its use ---
+
+    async def _answer_tool_names(self, typed: str) -> CommandAnswer:
+        names = {tool.tool for tool in (await self._tools.offer()).tools}
+        wanted = sorted(name for name in names if typed.casefold() in name.casefold())
+        return CommandAnswer(text="", choices=tuple(Example(title=name, text=name) for name in wanted))
 
     async def _answer_examples(self) -> CommandAnswer:
         examples = tuple(await self._tools.examples())
@@ -362,5 +363,4 @@ def _code(text: str) -> str:
 
 
 def _flat(text: str) -> str:
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return line if len(line) <= LINE_CHARS else f"{line[: LINE_CHARS - 1]}…"
+    return cut("".join(char if char.isprintable() else " " for char in text), LINE_CHARS)

@@ -12,13 +12,15 @@ from bot.app import open_configured_model, read_system_prompt
 from bot.errors import BotError
 from bot.messages import UserMessage
 from bot.models.opening import describe_model
-from bot.ports import ModelRequest, ServerStatus
+from bot.ports import ModelRequest, ServerStatus, SetUp
 from bot.settings import Settings
 from bot.stores.sqlite import open_store
 from bot.tools.config import load_servers
 from bot.tools.toolset import Toolset
 
 MODEL_WAIT_S = 30.0
+
+CheckPlatform = Callable[[Settings], Awaitable[SetUp | None]]  # raises BotError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +34,11 @@ class Check:
 
 
 async def examine(
-    load_settings: Callable[[], Settings], *, platforms: Mapping[str, Callable[[Settings], Awaitable[Check]]]
+    load_settings: Callable[[], Settings], *, platforms: Mapping[str, CheckPlatform]
 ) -> AsyncIterator[Check]:
     """Yield the checks one by one, as they end; without valid settings the first is the last.
 
-    `platforms` are the checks of the chat platforms, by name.
+    `platforms` are the chat platforms by name; of one that is not configured there is no set-up.
     """
     try:
         settings = load_settings()
@@ -49,10 +51,7 @@ async def examine(
     for check in await _check_tools(settings):
         yield check
     for part, check_platform in platforms.items():
-        try:
-            yield await check_platform(settings)
-        except BotError as error:
-            yield _failed(part, error)
+        yield await _check_platform(part, check_platform, settings)
 
 
 async def _check_store(settings: Settings) -> Check:
@@ -106,6 +105,16 @@ def _check_server(status: ServerStatus) -> Check:
         detail=clean(f"{status.state}, {status.replica}: {status.detail}"),
         cure="Start that server, or correct its entry in mcp.json or MCP_SERVER_URL.",
     )
+
+
+async def _check_platform(part: str, check_platform: CheckPlatform, settings: Settings) -> Check:
+    try:
+        found = await check_platform(settings)
+    except BotError as error:
+        return _failed(part, error)
+    if found is None:
+        return Check(part=part, state="off", detail="no token is set")
+    return Check(part=part, state="failed" if found.cure else "ok", detail=found.detail, cure=found.cure)
 
 
 def _failed(part: str, error: BotError, *, cure: str = "") -> Check:

@@ -14,23 +14,36 @@ from typing import Protocol
 
 import structlog
 
+from bot.background import Background
 from bot.errors import AdapterError
 from bot.ports import CallState, Post, TraceLine, TurnState, TurnView
 
 log = structlog.stdlib.get_logger(__name__)
 
+BEGIN_S = 1.0  # what comes before the status, such as to take a sign away, may be limited to a few a minute
 MAX_GAP_S = 60.0  # what is refused again and again is tried ever less often
 LAST_TRIES = 4  # to bring a trace to its last state
 ENDED: frozenset[TurnState] = frozenset({"answered", "stopped", "failed", "undelivered", "taken_over"})
+UNENDED_CALLS: frozenset[CallState] = frozenset({"asked", "running"})
+
+_SIGNS: dict[CallState, tuple[str, str]] = {
+    "asked": ("◌", "asked"),
+    "running": ("…", "running"),
+    "ok": ("✓", ""),
+    "error": ("✗", "error"),
+    "timeout": ("⏱", "timeout"),
+    "unavailable": ("⊘", "not available"),
+    "interrupted": ("?", "interrupted"),
+    "stopped": ("■", "stopped"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """How eagerly a turn is shown; seconds, characters."""
 
-    trace_delay_s: float = (
-        1.0  # before the first sight of a trace: most tools have ended by then, and one call shows it
-    )
+    # Before the first sight of a trace: most tools have ended by then, and one call of the platform shows it.
+    trace_delay_s: float = 1.0
     trace_gap_s: float = 1.5
     # An answer is shown while it grows once it is this long, or has been growing for so long: most answers are short,
     # and are posted once.
@@ -107,8 +120,9 @@ class Status(Protocol):
 class LiveTurn:
     """One turn. `show` is told what there is to see, `run` shows it, `post` ends the answer.
 
-    `on_running` is awaited first of all. `adopt` lets the writers take over what a process before this one has posted
-    of the turn; it raises AdapterError where the platform does not show it.
+    `on_running` is awaited first of all, but holds up the status for `BEGIN_S` at most. `adopt` lets the writers take
+    over what a process before this one has posted of the turn; it raises AdapterError where the platform does not show
+    it.
     """
 
     view: TurnView
@@ -119,6 +133,7 @@ class LiveTurn:
     on_running: Callable[[TurnView], Awaitable[None]]
     adopt: Callable[[], Awaitable[None]]
     _changed: list[asyncio.Event] = field(default_factory=list[asyncio.Event], init=False)
+    _begun: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _ended: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _adopting: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _has_adopted: bool = field(default=False, init=False)
@@ -136,6 +151,7 @@ class LiveTurn:
     async def run(self) -> None:
         """Show the turn until it has ended; whatever the platform refuses of it, the answer is posted all the same."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._guard("begin", self._begin))
             group.create_task(self._guard("status", self._show_status))
             group.create_task(self._guard("trace", self._show_trace))
             group.create_task(self._guard("answer", self._show_answer))
@@ -152,15 +168,21 @@ class LiveTurn:
         if self.view.state not in ENDED or self.view.state == "taken_over":
             return self.view.trace
         ending: CallState = "stopped" if self.view.state == "stopped" else "interrupted"
-        return tuple(
-            replace(line, state=ending) if line.state in ("asked", "running") else line for line in self.view.trace
-        )
+        return tuple(replace(line, state=ending) if line.state in UNENDED_CALLS else line for line in self.view.trace)
 
     # --- the three writers ---
 
+    async def _begin(self) -> None:
+        try:
+            await self.on_running(self.view)
+        finally:
+            self._begun.set()
+
     async def _show_status(self) -> None:
-        await self.on_running(self.view)
         changed = self._watch()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BEGIN_S):
+                await self._begun.wait()
         while not self._ended.is_set():
             await self.status.work(self.view)
             await self._pause(self.pace.status_gap_s)
@@ -211,21 +233,25 @@ class LiveTurn:
         changed, failures = self._watch(), 0
         while not self._ended.is_set() and not self.answer.is_final:
             if self._is_worth_showing():
-                try:
-                    await self._take_over()
-                    if not self._trace_failures:
-                        await self._trace_first()
-                    await self.answer.grow(self.view.text)
-                    failures = 0
-                except AdapterError as error:
-                    log.info("answer_not_shown_live", error=str(error))
-                    failures += 1
+                failures = 0 if await self._grow() else failures + 1
                 await self._pause(_longer(self.answer.gap_s, failures))
                 await _next(changed)
             else:
                 with suppress(TimeoutError):  # by then it may have been growing for long enough
                     async with asyncio.timeout(self.pace.grow_from_s):
                         await _next(changed)
+
+    async def _grow(self) -> bool:
+        """Show the answer as far as it is written; tell whether the platform took it."""
+        try:
+            await self._take_over()
+            if not self._trace_failures:
+                await self._trace_first()
+            await self.answer.grow(self.view.text)
+        except AdapterError as error:
+            log.info("answer_not_shown_live", error=str(error))
+            return False
+        return True
 
     def _is_worth_showing(self) -> bool:
         length = len(self.view.text.strip())
@@ -269,6 +295,57 @@ class LiveTurn:
             await write()
         except Exception:  # the answer does not depend on it
             log.exception("live_writer_failed", writer=writer)
+
+
+class LiveTurns:
+    """The turns that one adapter shows, each by a task of its own in `background`; `open_turn` makes them."""
+
+    def __init__(self, open_turn: Callable[[TurnView], LiveTurn], background: Background) -> None:
+        self._open_turn = open_turn
+        self._background = background
+        self._turns: dict[int, LiveTurn] = {}
+        self.is_closed = False
+
+    def get(self, turn_id: int) -> LiveTurn | None:
+        """Return the turn while it is shown."""
+        return self._turns.get(turn_id)
+
+    def show(self, view: TurnView) -> None:
+        """Show progress; returns at once. A turn that is new here is shown until it has ended."""
+        turn = self._turns.get(view.turn_id)
+        if turn is not None:
+            turn.show(view)
+        elif view.state not in ENDED and not self.is_closed:
+            turn = self._turns[view.turn_id] = self._open_turn(view)
+            self._background.spawn(self._follow(turn), name="turn")
+
+    def close(self) -> None:
+        """Show nothing new; the turns that have not ended are left for the next process to show."""
+        self.is_closed = True
+        for turn in list(self._turns.values()):
+            if turn.view.state not in ENDED:
+                turn.show(replace(turn.view, state="taken_over"))
+
+    async def _follow(self, turn: LiveTurn) -> None:
+        try:
+            await turn.run()
+        finally:
+            del self._turns[turn.view.turn_id]
+
+
+def call_line(line: TraceLine, *, is_running: bool, visible: Callable[[str], str]) -> str:
+    """Return a call on one line: sign, tool, server, state and time; `visible` shows a name in the platform's format.
+
+    Where the turn does not run any more (`is_running`), a call without a result is unfinished.
+    """
+    sign, word = _SIGNS[line.state]
+    seconds = f"{line.seconds:,.1f} s"
+    if line.state in UNENDED_CALLS:
+        sign, word = (sign, word) if is_running else ("?", "unfinished")
+        seconds = ""
+    return (
+        f"{sign} {' · '.join(filter(None, [visible(line.tool) or '(no name)', visible(line.server), word, seconds]))}"
+    )
 
 
 def _longer(gap_s: float, failures: int) -> float:

@@ -523,6 +523,14 @@ class Adapter(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetUp:
+    """How a bot is set up on a platform, as an operator sees it; `cure` is empty where nothing is wrong."""
+
+    detail: str
+    cure: str = ""
+
+
 @runtime_checkable
 class RemembersNotes(Protocol):
     """An adapter that has to remember something over restarts."""

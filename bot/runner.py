@@ -50,6 +50,10 @@ class Limits:
     retry_s: float = RETRY_S
     max_file_bytes: int = 10_000_000  # of each file that comes with a question
 
+    def may_read_journal(self, attempt: int) -> bool:
+        """Tell whether this attempt reads what the ones before did: it may be what breaks the bot."""
+        return attempt <= self.max_attempts + 1
+
     def wait_after(self, attempt: int) -> float:
         """Return the seconds before a turn is tried again whose attempt of this number failed."""
         return min(self.retry_s * 2 ** min(attempt - 1, MAX_DOUBLINGS), MAX_RETRY_S)
@@ -246,8 +250,7 @@ class Runner:
             await deliver(lease, store=self.store, adapter=adapter)
             trace.enter("answered")
             return "delivered"
-        # The journal itself may be what breaks the bot: the very last attempts do without it.
-        is_readable = lease.attempt <= self.limits.max_attempts + 1
+        is_readable = self.limits.may_read_journal(lease.attempt)
         journal = Journal(self.store, lease, await self.store.steps(lease.turn_id) if is_readable else ())
         draft = self._draft(turn)
         if lease.attempt > self.limits.max_attempts:
@@ -264,7 +267,7 @@ class Runner:
 
     async def _recall_calls(self, lease: Lease, trace: Trace) -> None:
         """Let the calls of a turn be seen as they ended, which the process that answered it may not have shown."""
-        if lease.attempt <= self.limits.max_attempts + 1:
+        if self.limits.may_read_journal(lease.attempt):
             trace.recall_calls(lines_of(await self.store.steps(lease.turn_id), Offer(tools=()), is_over=True))
 
     # --- answering ---

@@ -15,17 +15,8 @@ from bot.redaction import redact
 
 MAX_FILE_BYTES = 5 * 1024 * 1024
 KEPT_FILES = 3
-QUIET = (
-    "httpx2",
-    "httpcore2",
-    "openai",
-    "mcp",
-    "uvicorn",
-    "asyncio",
-    "aiohttp",
-    "slack_bolt",
-    "slack_sdk",
-)  # told from WARNING on
+# Told from WARNING on.
+QUIET = ("httpx2", "httpcore2", "openai", "mcp", "uvicorn", "asyncio", "aiohttp", "slack_bolt", "slack_sdk")
 
 
 def configure_logs(*, log_format: Literal["json", "console"], level: str, file: Path | None = None) -> None:

@@ -37,14 +37,14 @@ from adapters.discord.parse import (
     parse_message,
 )
 from adapters.discord.render import Shown, command_message, notice_text, part_message, split_answer
-from adapters.discord.rest import API_URL, BREAKER_S, Identity, Rest
+from adapters.discord.rest import API_URL, BREAKER_S, REQUESTS_PER_S, Identity, Rest
 from adapters.discord.session import GATEWAY_URL, MAX_BACK_OFF_S, Session, Watch
 from adapters.discord.status import TYPING_S, Typing
 from adapters.discord.traces import Threadless, Trace, TraceLevel, open_trace
 from bot.background import Background, Queues, Recent
 from bot.errors import AdapterError, BotError
 from bot.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived, SharedFile
-from bot.live import ENDED, LiveTurn, Pace
+from bot.live import ENDED, LiveTurn, LiveTurns, Pace
 from bot.ports import CommandAnswer, Found, Notes, Post, Receipt, Receive, TurnView
 
 log = structlog.stdlib.get_logger(__name__)
@@ -76,6 +76,8 @@ class DiscordOptions:
     pace: Pace = field(default_factory=lambda: Pace(status_gap_s=0.0, status_refresh_s=TYPING_S))
     edit_gap_s: float = EDIT_GAP_S
     breaker_s: float = BREAKER_S
+    requests_per_s: float = REQUESTS_PER_S
+    store_pause_s: float = STORE_PAUSE_S
     watch: Watch = field(default_factory=Watch)
 
 
@@ -85,7 +87,12 @@ async def open_discord(options: DiscordOptions) -> AsyncGenerator[DiscordAdapter
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession())
         rest = await stack.enter_async_context(
-            Rest(options.bot_token, api_url=options.api_url, breaker_s=options.breaker_s)
+            Rest(
+                options.bot_token,
+                api_url=options.api_url,
+                breaker_s=options.breaker_s,
+                requests_per_s=options.requests_per_s,
+            )
         )
         adapter = DiscordAdapter(options, rest=rest, session=session)
         stack.push_async_callback(adapter.drain)
@@ -105,12 +112,14 @@ class DiscordAdapter:
         self._background = Background("discord")
         self._arriving = Background("discord")
         self._order: Queues[str] = Queues()
-        self._live: dict[int, LiveTurn] = {}
+        self._live = LiveTurns(self._open_live, self._background)
         self._threadless = Threadless()
         self._texts: Recent[str, str] = Recent(MAX_KNOWN)  # of questions, for the names of their threads
         self._parents: Recent[str, str] = Recent(MAX_KNOWN)  # of threads; "" of channels
         self._signs: Recent[str, asyncio.Task[None]] = Recent(MAX_KNOWN)
         self._told: Recent[str, bool] = Recent(MAX_KNOWN)
+        self._changes: Recent[str, bool] = Recent(MAX_KNOWN)  # of messages, that the core was told of
+        self._talks: Recent[ConversationKey, bool] = Recent(MAX_KNOWN)  # conversations in which there was a turn
         self._refused: Recent[str, bool] = Recent(MAX_KNOWN)  # messages; delivered again, they are not taken either
         self._unstored: set[str] = set()
         self._notes: Notes | None = None
@@ -118,7 +127,6 @@ class DiscordAdapter:
         self._me: Identity | None = None
         self._interactions: Interactions | None = None
         self._backfill: Backfill | None = None
-        self._is_closed = False
         self.session: Session | None = None
 
     def remember_in(self, notes: Notes) -> None:
@@ -141,7 +149,7 @@ class DiscordAdapter:
             me=self._me,
             receive=receive,
             take=self._take,
-            author_of=lambda turn: live.view.author_id if (live := self._live.get(turn)) else None,
+            author_of=self._author_of,
             allow_dms=self._options.allow_dms,
             reads_content=lambda: self.session is not None and self.session.reads_content,
         )
@@ -177,6 +185,11 @@ class DiscordAdapter:
             raise failures.exceptions[0] from None
         finally:
             await self._arriving.drain(timeout_s=DRAIN_S)  # while the core can still store them
+
+    def _author_of(self, turn: int) -> str | None:
+        live = self._live.get(turn)
+        # One that has ended may still be shown for a moment, in which the next one runs.
+        return None if live is None or live.view.state in ENDED else live.view.author_id
 
     async def _log_in(self) -> Identity:
         """Return who the bot is, asking until Discord answers."""
@@ -217,22 +230,38 @@ class DiscordAdapter:
         async with self._order.turn(channel):
             match dispatch:
                 case "MESSAGE_CREATE":
-                    await self._take_message(payload, guild="")
+                    await self._take_delivered(payload, channel)
                 case "MESSAGE_UPDATE":
-                    parent = await self._parent_of(channel, is_direct=not payload.get("guild_id"))
-                    edited = parse_edit(
-                        payload,
-                        bot_user=self._identity.user,
-                        parent=parent,
-                        allow_dms=self._options.allow_dms,
-                        names=self._names_in(payload),
-                    )
-                    if edited is not None:
-                        await self._take(edited)
+                    await self._take_edit(payload, channel)
                 case _:
                     parent = await self._parent_of(channel, is_direct=not payload.get("guild_id"))
                     for deleted in parse_delete(payload, parent=parent):
                         await self._take(deleted)
+
+    async def _take_delivered(self, payload: Payload, channel: str) -> None:
+        try:
+            await self._take_message(payload, guild="")
+        except BotError as error:
+            # Discord delivers it once: it is looked for among what was missed, also after a restart.
+            if self._backfill is not None and not (isinstance(error, AdapterError) and error.is_permanent):
+                self._backfill.look_in(channel, str(payload.get("guild_id") or ""))
+            raise
+
+    async def _take_edit(self, payload: Payload, channel: str) -> None:
+        edited = parse_edit(
+            payload,
+            bot_user=self._identity.user,
+            parent=await self._parent_of(channel, is_direct=not payload.get("guild_id")),
+            allow_dms=self._options.allow_dms,
+            names=self._names_in(payload),
+        )
+        if edited is None:
+            return
+        # A thread on the message, a pin or a link's preview bring the same change again.
+        change = f"{edited.event_key} {edited.message.edited_at}"
+        if change not in self._changes:
+            await self._take(edited)
+            self._changes.put(change, True)
 
     async def _take_missed(self, payload: Payload, channel: str, guild: str) -> None:
         async with self._order.turn(channel):
@@ -280,10 +309,6 @@ class DiscordAdapter:
         self._unstored.add(event.event_key)
         try:
             self._show_receipt(event, await self._store(event))
-        except BotError:
-            if self.session is not None:
-                self.session.began_anew.set()  # it is looked for among what was missed, also after a restart
-            raise
         finally:
             self._unstored.discard(event.event_key)
 
@@ -292,13 +317,19 @@ class DiscordAdapter:
             try:
                 return await self._core()(event)
             except BotError as error:
-                if event.event_key not in self._told:
+                if self._was_asked_by(event) and event.event_key not in self._told:
                     self._told.put(event.event_key, True)
                     self._background.spawn(self._reply(event.event_key, str(error)), name="tell")
                 if attempt == STORE_TRIES - 1:
                     raise
-                await asyncio.sleep(STORE_PAUSE_S * 2**attempt)
+                await asyncio.sleep(self._options.store_pause_s * 2**attempt)
         raise AssertionError("the last try returns or raises")
+
+    def _was_asked_by(self, event: Message) -> bool:
+        """Tell whether the message is surely for the bot, so that its author is to hear what became of it."""
+        if not isinstance(event, MessageReceived):
+            return event.event_key in self._texts
+        return event.is_addressed or event.conversation in self._talks
 
     def _show_receipt(self, event: Message, receipt: Receipt) -> None:
         if receipt.is_ignored:
@@ -309,6 +340,7 @@ class DiscordAdapter:
             self._refused.put(event.event_key, True)
         if isinstance(event, MessageReceived) and receipt.turn_id is not None:
             self._texts.put(event.event_key, event.text)
+            self._talks.put(event.conversation, True)
             if receipt.is_new and receipt.waits_behind:
                 self._signs.put(event.event_key, self._background.spawn(self._add_sign(event.event_key), name="sign"))
 
@@ -395,11 +427,7 @@ class DiscordAdapter:
 
     def show(self, view: TurnView) -> None:
         """Show progress; see `bot.live.LiveTurn`."""
-        live = self._live.get(view.turn_id)
-        if live is not None:
-            live.show(view)
-        elif view.state not in ENDED and not self._is_closed:
-            self._background.spawn(self._follow(self._open_live(view)), name="turn")
+        self._live.show(view)
 
     def split(self, text: str) -> Sequence[str]:
         """Cut an answer into messages of 2,000 characters; the rest of a very long one is one part, for a file."""
@@ -410,7 +438,7 @@ class DiscordAdapter:
 
         What cannot be posted where it was asked for goes to the one who asked, with the reason.
         """
-        if self._is_closed:
+        if self._live.is_closed:
             raise AdapterError("The connection to Discord is closed. The answer is posted after the next start.")
         live = self._live.get(post.turn_id)
         try:
@@ -439,10 +467,7 @@ class DiscordAdapter:
 
     async def drain(self) -> None:
         """Give what is still to be shown of ended turns a moment, then stop showing; nothing can be posted after."""
-        self._is_closed = True
-        for live in list(self._live.values()):
-            if live.view.state not in ENDED:  # the next process goes on with it
-                live.show(replace(live.view, state="taken_over"))
+        self._live.close()
         await self._background.drain(timeout_s=DRAIN_S)
 
     # --- their parts -------------------------------------------------------------------------------------------
@@ -461,7 +486,7 @@ class DiscordAdapter:
             threadless=self._threadless,
             search=lambda channel: self._own_in(channel, question),
         )
-        live = self._live[view.turn_id] = LiveTurn(
+        return LiveTurn(
             view=view,
             status=Typing(discord=self._rest, place=place),
             trace=trace,
@@ -470,17 +495,10 @@ class DiscordAdapter:
             on_running=self._remove_sign,
             adopt=lambda: self._adopt(answer, trace, place, question),
         )
-        return live
 
     async def _adopt(self, answer: AnswerWriter, trace: Trace, place: Place, question: str) -> None:
         answer.adopt(await self._own_in(place.channel, question))
         await trace.find_before()
-
-    async def _follow(self, live: LiveTurn) -> None:
-        try:
-            await live.run()
-        finally:
-            del self._live[live.view.turn_id]
 
     def _writer(self, conversation: ConversationKey, what: Post | TurnView) -> AnswerWriter:
         place = _place(conversation)
@@ -512,7 +530,8 @@ class DiscordAdapter:
             search=lambda: self._own_in(place.channel, "0"),
         )
         text = f"{why}\n{post.text}" if post.part == 0 else post.text
-        return await writer.finish(replace(post, text=text))
+        # Without buttons: the turn belongs to the other channel, where nobody can rate it now.
+        return await writer.finish(replace(post, text=text, is_last=False))
 
     @property
     def _identity(self) -> Identity:

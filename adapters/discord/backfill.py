@@ -52,15 +52,21 @@ class Backfill:
         self._is_behind = is_behind  # something that arrived is not stored yet
         self._direct: dict[str, float] = {}  # channel -> about when it was last written in, seconds since the epoch
         self._written: set[str] = set()  # direct messages' channels, by this process
+        self._behind: dict[str, str] = {}  # channels in which something could not be taken -> their servers
         self._missed_from = 0.0  # seconds since the epoch; 0: the bot was never there
 
     async def note_direct(self, channel: str) -> None:
         """Remember a direct message's channel: the gateway does not tell of them."""
+        self._direct[channel] = time.time()
         if channel not in self._written:
             self._written.add(channel)
-            self._direct[channel] = time.time()
             with suppress(BotError):
                 await self._notes.put_note(f"{DIRECT}{channel}", f"{time.time():.0f}")
+
+    def look_in(self, channel: str, guild: str) -> None:
+        """Catch up in the channel soon: something that was delivered there could not be taken."""
+        self._behind[channel] = guild
+        self._session.began_anew.set()
 
     async def run(self) -> None:
         """Catch up whenever a new gateway session has begun, and say from time to time that the bot is there.
@@ -112,15 +118,22 @@ class Backfill:
 
     async def _try_in(self, channel: str, guild: str) -> bool:
         """Catch up in one channel; False where it has to be tried again."""
+        self._behind.pop(channel, None)
         try:
             await self._catch_up_in(channel, guild, since=self._since)
         except BotError as error:
             log.warning("backfill_failed", channel=channel, error=str(error))
-            return isinstance(error, AdapterError) and error.is_permanent
+            if isinstance(error, AdapterError) and error.is_permanent:
+                return True
+            self._behind[channel] = guild
+            return False
         return True
 
     def _with_news(self, since: int) -> Sequence[tuple[str, str]]:
-        """Return the channels and threads, with their servers, in which something was written since then."""
+        """Return the channels and threads, with their servers, in which something may be that was not taken.
+
+        The gateway tells what was last written in them when a session begins, and of direct messages nothing.
+        """
         found = [
             (int(last), str(channel.id), str(channel.guild.id))
             for channel in self._session.channels()
@@ -128,10 +141,12 @@ class Backfill:
         ]
         found.sort(reverse=True)
         direct = sorted(self._direct, key=lambda channel: self._direct[channel], reverse=True)
-        return [
+        places = [
+            *self._behind.items(),
             *((channel, guild) for _, channel, guild in found[:MAX_CHANNELS]),
             *((channel, "") for channel in direct[:MAX_CHANNELS]),
         ]
+        return list(dict.fromkeys(places))
 
     async def _catch_up_in(self, channel: str, guild: str, *, since: str) -> None:
         messages: list[dict[str, Any]] = []

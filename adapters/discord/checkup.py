@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 from adapters.discord.adapter import DiscordOptions
@@ -11,6 +10,7 @@ from adapters.discord.errors import DiscordUnreachableError
 from adapters.discord.invite import invite_url, missing
 from adapters.discord.rest import Rest
 from bot.errors import RateLimitError
+from bot.ports import SetUp
 from bot.split import cut
 
 # Of an application; the second is for bots in fewer than 100 servers:
@@ -21,15 +21,7 @@ MAX_NAMED = 3
 NAME_CHARS = 40
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """How the set-up is; `cure` is empty where nothing is wrong."""
-
-    detail: str
-    cure: str = ""
-
-
-async def check_up(options: DiscordOptions) -> Found:
+async def check_up(options: DiscordOptions) -> SetUp:
     """Ask Discord about the token, the servers, the permissions and the intents.
 
     Raises:
@@ -39,33 +31,33 @@ async def check_up(options: DiscordOptions) -> Found:
         try:
             return await _look(rest, wants_content=options.message_content)
         except RateLimitError as error:
-            return Found(
+            return SetUp(
                 detail=f"Discord lets nothing through for {error.retry_after_s:.0f} s or more (too many requests)",
                 cure="Wait, and stop whatever else uses this token or this machine's address for Discord.",
             )
         except DiscordUnreachableError as error:
-            return Found(detail=str(error), cure="Check this machine's network, its proxy and DISCORD_API_URL.")
+            return SetUp(detail=str(error), cure="Check this machine's network, its proxy and DISCORD_API_URL.")
 
 
-async def _look(rest: Rest, *, wants_content: bool) -> Found:
+async def _look(rest: Rest, *, wants_content: bool) -> SetUp:
     me = await rest.log_in()
     application = cast("dict[str, Any]", await rest.call("GET", "/applications/@me"))
     servers = cast("list[dict[str, Any]]", await rest.call("GET", "/users/@me/guilds", params={"limit": MAX_SERVERS}))
     who = f"@{me.name} in {len(servers)} server{'' if len(servers) == 1 else 's'}"
     if not servers:
-        return Found(detail=who, cure=f"Invite it: {invite_url(me.application)}")
+        return SetUp(detail=who, cure=f"Invite it: {invite_url(me.application)}")
     if lacking := _lacking(servers):
-        return Found(
+        return SetUp(
             detail=f"{who}; permissions missing in {lacking}",
             cure=f"Give them to its role, or invite it again: {invite_url(me.application)}",
         )
     if wants_content and not int(application.get("flags") or 0) & MESSAGE_CONTENT:
-        return Found(
+        return SetUp(
             detail=f"{who}; without the Message Content intent",
             cure="Switch it on in the Developer Portal under Bot, or set DISCORD_MESSAGE_CONTENT=false: "
             "follow-ups in threads then need a mention.",
         )
-    return Found(detail=who)
+    return SetUp(detail=who)
 
 
 def _lacking(servers: Sequence[dict[str, Any]]) -> str:

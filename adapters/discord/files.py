@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import aiohttp
 import structlog
@@ -25,9 +26,8 @@ async def download(session: aiohttp.ClientSession, url: str, *, max_bytes: int, 
     Raises:
         AdapterError: The address is not Discord's, the file is too big or cannot be had; for the one who sent it.
     """
-    address = URL(url)
-    is_discords = address.scheme == "https" and address.host in HOSTS
-    if not is_discords and address.origin() != URL(api_url).origin():
+    address = _address(url, api_url)
+    if address is None:
         raise AdapterError("The file is not on Discord's own servers, so I do not open it.", is_permanent=True)
     try:
         async with asyncio.timeout(TRANSFER_TIMEOUT_S), session.get(address, allow_redirects=False) as response:
@@ -37,6 +37,15 @@ async def download(session: aiohttp.ClientSession, url: str, *, max_bytes: int, 
     except (aiohttp.ClientError, OSError) as error:  # TimeoutError is one
         log.warning("discord_download_failed", error=type(error).__name__)
         raise DiscordUnreachableError("The file could not be fetched from Discord. Send it again.") from None
+
+
+def _address(url: str, api_url: str) -> URL | None:
+    """Return the address of a file on Discord's hosts, or on that of its API; None for any other."""
+    with suppress(ValueError):  # what is no address
+        address = URL(url)
+        if (address.scheme == "https" and address.host in HOSTS) or address.origin() == URL(api_url).origin():
+            return address
+    return None
 
 
 async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:

@@ -6,7 +6,7 @@ A button's id says all that is to be known of it, so it works after any restart.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, cast
@@ -17,9 +17,11 @@ from adapters.discord.errors import ALREADY_ANSWERED, DiscordRefusedError, Disco
 from adapters.discord.manifest import ASK_ABOUT
 from adapters.discord.own import NOBODY, SUPPRESS_EMBEDS, send_message
 from adapters.discord.parse import (
+    DIRECT,
     AskedAbout,
     DirectRefused,
     Pressed,
+    asked_about,
     conversation_key,
     event_key,
     parse_component,
@@ -39,6 +41,7 @@ from adapters.discord.render import (
     parse_turned,
 )
 from adapters.discord.rest import Identity, Rest
+from bot.background import Recent
 from bot.errors import BotError
 from bot.events import CommandInvoked, ConversationKey, DetailsAsked, FeedbackGiven, MessageReceived
 from bot.ports import CommandAnswer, Receipt, Receive
@@ -58,6 +61,7 @@ NO_DIRECT = (
 )
 OLD_COMMAND = "That command is from an older version of me. `/help` shows those that there are."
 OLD_BUTTON = "That button is from an older version of me and does nothing any more."
+OLD_FORM = "I do not know any more which message that was about. Please choose it in the menu again."
 OLD_STOP = "That answer is not being worked on any more. `/stop` stops the one that is."
 NOT_YOURS = "Only the one who asked, or a moderator, can stop this answer."
 # https://discord.com/developers/docs/interactions/receiving-and-responding#interaction-response-object-interaction-callback-type
@@ -91,8 +95,8 @@ class Interactions:
         self._author_of = author_of
         self._allow_dms = allow_dms
         self._reads_content = reads_content
-        self._done: OrderedDict[str, None] = OrderedDict()
-        self._asked_about: OrderedDict[str, AskedAbout] = OrderedDict()  # by the id of the form
+        self._done: Recent[str, None] = Recent(MAX_KEYS)
+        self._asked_about: Recent[str, AskedAbout] = Recent(MAX_QUOTES)  # by the id of the form
 
     async def handle(self, interaction: Payload) -> None:
         """Answer an interaction: Discord is told within its three seconds, whatever the answer takes."""
@@ -272,10 +276,8 @@ class Interactions:
             )
 
     async def _open_form(self, interaction: Payload, menu: AskedAbout) -> None:
-        form = f"tb:ask:{menu.message_id}:{menu.user_id}"
-        self._asked_about[form] = menu
-        while len(self._asked_about) > MAX_QUOTES:
-            self._asked_about.popitem(last=False)
+        form = f"tb:ask:{menu.message_id}:{menu.user_id}"  # says what it is about also after a restart
+        self._asked_about.put(form, menu)
         field = {
             "type": _TEXT_INPUT,
             "custom_id": "question",
@@ -290,9 +292,15 @@ class Interactions:
     async def _take_form(self, interaction: Payload) -> None:
         data: Mapping[str, Any] = interaction.get("data") or {}
         await self._respond(interaction, LATER, {"flags": EPHEMERAL})
-        menu = self._asked_about.get(str(data.get("custom_id", "")))
+        form = str(data.get("custom_id", ""))
+        try:
+            menu = await self._asked_with(interaction, form)
+        except BotError as error:
+            await self._fill(interaction, _told(str(error)))
+            return
         if menu is None:
-            await self._fill(interaction, _told("I was restarted meanwhile. Please choose it in the menu again."))
+            log.warning("unknown_form")
+            await self._fill(interaction, _told(OLD_FORM))
             return
         text = _typed(data).strip()
         question = await self._post_question(
@@ -300,6 +308,26 @@ class Interactions:
         )
         if question is not None:
             await self._take(menu.question(text, event_key=question))
+
+    async def _asked_with(self, interaction: Payload, form: str) -> AskedAbout | None:
+        """Return what the form is about, looked up where it was opened before a restart; None: it is not known."""
+        found = re.fullmatch(r"tb:ask:(\d{1,20}):(\d{1,20})", form, re.ASCII)
+        if found is None:
+            return None
+        sent = asked_about(interaction, {}, target=found[1], bot_user=self._me.user)
+        is_refused = sent.conversation.space == DIRECT and not self._allow_dms
+        if is_refused or sent.user_id != found[2]:  # a form is for the one who opened it
+            return None
+        if (menu := self._asked_about.get(form)) is not None:
+            return menu
+        message = await self._rest.call(
+            "GET",
+            "/channels/{channel_id}/messages/{message_id}",
+            channel_id=sent.conversation.thread or sent.conversation.channel,
+            message_id=found[1],
+        )
+        menu = asked_about(interaction, message, target=found[1], bot_user=self._me.user)
+        return menu if menu.quote or menu.files else None  # without the intent, others' messages come without text
 
     async def _post_question(
         self, interaction: Payload, conversation: ConversationKey, name: str, text: str, *, about: str = ""
@@ -368,9 +396,7 @@ class Interactions:
 
     def _is_known(self, key: str) -> bool:
         is_known = key in self._done
-        self._done[key] = None
-        while len(self._done) > MAX_KEYS:
-            self._done.popitem(last=False)
+        self._done.put(key, None)
         return is_known
 
 

@@ -443,6 +443,13 @@ def parse_context_menu(
     data = _dict(interaction.get("data"))
     target = _text(data, "target_id")
     message = _dict(_dict(_dict(data.get("resolved")).get("messages")).get(target))
+    return asked_about(interaction, message, target=target, bot_user=bot_user, names=names)
+
+
+def asked_about(
+    interaction: Payload, message: Payload, *, target: str, bot_user: str, names: Mapping[str, str] | None = None
+) -> AskedAbout:
+    """Return what the interaction asks about the message of the id `target`."""
     user_id, user_name = _user(interaction)
     return AskedAbout(
         conversation=_place(interaction),

@@ -18,8 +18,9 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode
 
+from bot.live import UNENDED_CALLS, call_line
 from bot.messages import Attachment
-from bot.ports import CallState, CommandAnswer, Example, Pick, TraceLine, TurnView
+from bot.ports import CommandAnswer, Example, Pick, TraceLine, TurnView
 from bot.split import ELLIPSIS, cut, split_markdown
 
 Rows = list[dict[str, Any]]
@@ -41,18 +42,6 @@ _NO_TEXT = "_(no text)_"
 _OWN_CONVERSATION = "-"  # option value for the channel's own conversation, which has no thread
 _JOINER = "\u200d"  # takes no room, but parts what would otherwise end a code block
 _COLUMN_CAPS = (40, 20, 10, 0)  # a column is filled up to so many characters; the first that fits is taken
-
-_SIGNS: dict[CallState, tuple[str, str]] = {
-    "asked": ("◌", "asked"),
-    "running": ("…", "running"),
-    "ok": ("✓", ""),
-    "error": ("✗", "error"),
-    "timeout": ("⏱", "timeout"),
-    "unavailable": ("⊘", "not available"),
-    "interrupted": ("?", "interrupted"),
-    "stopped": ("■", "stopped"),
-}
-_UNENDED: frozenset[CallState] = frozenset({"asked", "running"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +117,7 @@ def notice_text(text: str) -> str:
 
 def status_text(view: TurnView) -> str:
     """Return in small print what the turn is doing, for a message that has no text yet."""
-    tools = dict.fromkeys(_name(line.tool) for line in view.trace if line.state in _UNENDED)
+    tools = dict.fromkeys(_name(line.tool) for line in view.trace if line.state in UNENDED_CALLS)
     if view.notice:
         return f"-# {escape(cut(_visible(view.notice), STATUS_CHARS))}"
     names = list(filter(None, tools))
@@ -299,9 +288,7 @@ def fenced(text: str) -> str:
 
 
 def _call_line(line: TraceLine, *, is_running: bool = True) -> str:
-    sign, word = ("?", "unfinished") if line.state in _UNENDED and not is_running else _SIGNS[line.state]
-    seconds = "" if line.state in _UNENDED else f"{line.seconds:,.1f} s"
-    return f"{sign} {' · '.join(filter(None, [_name(line.tool) or '(no name)', _name(line.server), word, seconds]))}"
+    return call_line(line, is_running=is_running, visible=_name)
 
 
 def _call_text(line: TraceLine, *, number: int, max_chars: int | None) -> str:
@@ -314,7 +301,7 @@ def _call_text(line: TraceLine, *, number: int, max_chars: int | None) -> str:
     arguments_room = None if room is None else max(room // 3, room - len(_unfenced(line.result[:room])) - 150)
     arguments = _block("Arguments", line.arguments, max_chars=arguments_room)
     result_room = None if room is None else room - len(arguments) - 1
-    result = "" if line.state in _UNENDED else _block("Result", line.result, max_chars=result_room)
+    result = "" if line.state in UNENDED_CALLS else _block("Result", line.result, max_chars=result_room)
     return "\n".join(filter(None, [heading, arguments, result, files]))
 
 
@@ -347,7 +334,7 @@ def _calls(number: int) -> str:
 
 
 def _failures(lines: Sequence[TraceLine]) -> str:
-    failed = sum(line.state not in ("ok", *_UNENDED) for line in lines)
+    failed = sum(line.state not in ("ok", *UNENDED_CALLS) for line in lines)
     return f", {failed:,} without success" if failed else ""
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json as json_format
+import logging
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from typing import Any, Self, cast
 import aiohttp
 import discord
 import structlog
+from aiolimiter import AsyncLimiter
 from discord.http import HTTPClient, Route
 
 from adapters.discord.errors import DiscordRefusedError, DiscordUnreachableError
@@ -23,6 +26,9 @@ log = structlog.stdlib.get_logger(__name__)
 
 API_URL = "https://discord.com/api/v10"
 REQUEST_TIMEOUT_S = 60.0  # with the pauses that Discord asks for within it
+# In all channels together. The library sends more, and each refusal counts towards a ban by Cloudflare:
+# https://discord.com/developers/docs/topics/rate-limits#global-rate-limit
+REQUESTS_PER_S = 50.0
 LONGEST_PAUSE_S = 30.0  # a longer one is told instead of slept through; discord.py takes no smaller number
 # What Cloudflare answers says no time; a ban for too many bad requests lasts longer the more is sent meanwhile:
 # https://discord.com/developers/docs/topics/rate-limits#invalid-request-limit-aka-cloudflare-bans
@@ -44,14 +50,24 @@ class Identity:
 class Rest:
     """Calls Discord as the bot. Entering it makes nothing; `log_in` opens the connection, leaving it closes it."""
 
-    def __init__(self, token: str, *, api_url: str = API_URL, breaker_s: float = BREAKER_S) -> None:
+    def __init__(
+        self,
+        token: str,
+        *,
+        api_url: str = API_URL,
+        breaker_s: float = BREAKER_S,
+        requests_per_s: float = REQUESTS_PER_S,
+    ) -> None:
         self._token = token
         self._api_url = api_url.rstrip("/")
         self._breaker_s = breaker_s
         self._http: HTTPClient | None = None
+        self._all = AsyncLimiter(requests_per_s, 1.0)
         self._closed_until = 0.0  # seconds of time.monotonic(): Cloudflare let nothing through
 
     async def __aenter__(self) -> Self:
+        logging.getLogger("discord").setLevel(logging.WARNING)  # below that it tells what people wrote
+        logging.getLogger("discord.http").addFilter(_hide_tokens)
         Route.BASE = self._api_url  # the library has no other place for it
         return self
 
@@ -77,8 +93,7 @@ class Rest:
             AdapterError: The token is not accepted (permanent), or Discord cannot be reached.
             RateLimitError: Discord asks for a long pause, or Cloudflare lets nothing through.
         """
-        if (pause_s := self.blocked_for_s) > 0:
-            raise RateLimitError(retry_after_s=pause_s)
+        self._check_not_blocked()
         if self._http is None:
             self._http = HTTPClient(asyncio.get_running_loop(), max_ratelimit_timeout=LONGEST_PAUSE_S)
         try:
@@ -118,8 +133,7 @@ class Rest:
             DiscordRefusedError: Discord refused.
             DiscordUnreachableError: Discord could not be reached or failed; it may be done.
         """
-        if (pause_s := self.blocked_for_s) > 0:
-            raise RateLimitError(retry_after_s=pause_s)
+        self._check_not_blocked()
         if self._http is None:
             raise DiscordUnreachableError("The connection to Discord is not open. Try again in a minute.")
         request: dict[str, Any] = {"params": dict(params)} if params else {}
@@ -130,6 +144,9 @@ class Rest:
         http = self._http
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                if not path.startswith(_OF_INTERACTIONS):
+                    await self._all.acquire()
+                    self._check_not_blocked()
                 return await http.request(Route(method, path, **parameters), **request)
         except TimeoutError as error:
             _end_global_pause(http)
@@ -146,6 +163,10 @@ class Rest:
         except (discord.DiscordException, aiohttp.ClientError, OSError, RuntimeError, KeyError) as error:
             raise _unreachable(error) from None
 
+    def _check_not_blocked(self) -> None:
+        if (pause_s := self.blocked_for_s) > 0:
+            raise RateLimitError(retry_after_s=pause_s)
+
     def _refusal(self, what: str, error: discord.HTTPException) -> AdapterError:
         if error.status == 429 and "Via" in error.response.headers and not error.code:
             # Discord's own, which the library has waited out again and again: the others' calls go on.
@@ -156,6 +177,17 @@ class Rest:
             return RateLimitError(retry_after_s=self._breaker_s)
         log.warning("discord_refused", what=what, status=error.status, code=error.code)
         return DiscordRefusedError(what=what, status=error.status, code=error.code)
+
+
+_OF_INTERACTIONS = ("/interactions/", "/webhooks/")  # which Discord does not count
+_TOKEN = re.compile(r"(/(?:webhooks|interactions)/\d+/)[^/?\s]+")
+
+
+def _hide_tokens(record: logging.LogRecord) -> bool:
+    """Take out of a line of the library the tokens of interactions: whoever has one answers in the bot's name."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(_TOKEN.sub(r"\1[hidden]", arg) if isinstance(arg, str) else arg for arg in record.args)
+    return True
 
 
 def _end_global_pause(http: HTTPClient) -> None:

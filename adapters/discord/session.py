@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -224,7 +223,6 @@ class _ShardedClient(_Base, discord.AutoShardedClient):
 
 
 def _make_client(session: Session, shards: int, watch: Watch, reads_content: bool) -> discord.Client:
-    logging.getLogger("discord").setLevel(logging.WARNING)  # below that it tells what people wrote
     options: dict[str, Any] = {
         "intents": discord.Intents(guilds=True, guild_messages=True, dm_messages=True, message_content=reads_content),
         "max_messages": None,  # the bot keeps its own history

@@ -41,7 +41,7 @@ from adapters.slack.web import Tokens, Web, open_client
 from bot.background import Background, Queues, Recent
 from bot.errors import AdapterError, BotError
 from bot.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived, SharedFile
-from bot.live import ENDED, LiveTurn
+from bot.live import LiveTurn, LiveTurns
 from bot.messages import Attachment
 from bot.ports import Found, Notes, Post, Receipt, Receive, TurnView
 from bot.split import split_markdown
@@ -51,6 +51,9 @@ log = structlog.stdlib.get_logger(__name__)
 MAX_TOLD = 1_000
 MAX_GONE = 1_000
 MAX_UPLOADED = 1_000
+MAX_DIRECT = 1_000
+MAX_SIGNS = 2_000
+MAX_NAMED = 20  # people in one message whose names are looked up; Slack answers 100 a minute
 # Deliveries may overtake each other: a follow-up is kept for so long, in case that the message it follows comes later.
 EARLY_S = 10.0
 MAX_EARLY = 200
@@ -152,18 +155,20 @@ class SlackAdapter:
         self._oauth = oauth
         self._identities = Identities(web)
         self._refusals = Refusals()
-        self._live: dict[int, LiveTurn] = {}
         self._uploaded: Recent[tuple[str, int], None] = Recent(MAX_UPLOADED)
-        self._unsure_uploads: set[str] = set()  # keys of posts of whose files one may be there unknown to us
+        # keys of posts of whose files one may be there unknown to us
+        self._unsure_uploads: Recent[str, None] = Recent(MAX_UPLOADED)
+        self._direct: Recent[str, Place] = Recent(
+            MAX_DIRECT
+        )  # posts that were sent to the one who asked, by their keys
         self._background = Background(PLATFORM)
+        self._live = LiveTurns(self._open_live, self._background)
         self._order: Queues[ConversationKey] = Queues()
-        self._signs: dict[str, asyncio.Task[None]] = {}
+        self._signs: Recent[str, asyncio.Task[None]] = Recent(MAX_SIGNS)
         self._told: Recent[tuple[str, str], None] = Recent(MAX_TOLD)
-        self._gone: Recent[str, None] = Recent(
-            MAX_GONE
-        )  # deleted messages: their own deliveries may come minutes later
+        # Deleted messages: their own deliveries may come minutes later.
+        self._gone: Recent[str, None] = Recent(MAX_GONE)
         self._early: deque[tuple[float, MessageReceived]] = deque(maxlen=MAX_EARLY)  # in seconds of the loop's clock
-        self._is_closed = False
         self._receive: Receive | None = None
         self._interactions: Interactions | None = None
         self._backfill: Backfill | None = None
@@ -242,6 +247,8 @@ class SlackAdapter:
                 await backfill.run(session)
             except BotError as error:  # the store's: it is there again later
                 log.warning("backfill_failed", error=str(error))
+            except Exception:  # what cannot be made up for must not end what is delivered
+                log.exception("backfill_failed")
             await asyncio.sleep(self._options.watch.note_s)
 
     async def _handle(self, body: Body, bot_user: str) -> None:
@@ -265,11 +272,16 @@ class SlackAdapter:
             case HomeOpened():
                 self._background.spawn(interactions.home(arrived), name="home")
             case CommandInvoked():
-                self._background.spawn(interactions.command(arrived), name="command")
+                self._background.spawn(self._take_command(arrived, interactions), name="command")
             case MessageReceived() | MessageEdited() | MessageDeleted():
                 await self._take(arrived)
             case _:
                 assert_never(arrived)
+
+    async def _take_command(self, invoked: CommandInvoked, interactions: Interactions) -> None:
+        async with self._order.turn(invoked.conversation):
+            pass  # by now the question before it is stored, which a `stop` may be meant for
+        await interactions.command(invoked)
 
     async def _take(self, event: Written) -> None:
         """Hand a message, or a change to one, to the core; returns once it is stored. Raises StoreError.
@@ -316,7 +328,8 @@ class SlackAdapter:
     async def _with_names_in(self, message: MessageReceived) -> MessageReceived:
         team = message.conversation.space
         bot_user = (await self._identities.of(team)).user
-        people = sorted({message.author_id, *mentions(message.text)} - {bot_user})
+        mentioned = sorted(mentions(message.text) - {bot_user, message.author_id})
+        people = [message.author_id, *mentioned[: MAX_NAMED - 1]]
         names = await asyncio.gather(*(self._people.name(team, person) for person in people))
         known = dict(zip(people, names, strict=True))
         return replace(
@@ -334,7 +347,7 @@ class SlackAdapter:
         if self._backfill is not None:
             self._background.spawn(self._backfill.note(event.conversation), name="note")
         if receipt.is_new and receipt.waits_behind:
-            self._signs[event.event_key] = self._background.spawn(self._add_sign(event), name="sign")
+            self._signs.put(event.event_key, self._background.spawn(self._add_sign(event), name="sign"))
 
     async def _tell_once(self, event: Message, text: str) -> None:
         """Tell what became of a message, once: it comes in two deliveries, and Slack may repeat each."""
@@ -357,7 +370,7 @@ class SlackAdapter:
     async def _remove_sign(self, view: TurnView) -> None:
         if not view.has_waited:
             return
-        if (adding := self._signs.pop(view.in_reply_to, None)) is not None:
+        if (adding := self._signs.pop(view.in_reply_to)) is not None:
             await asyncio.wait([adding])
         await self._react("reactions.remove", view.conversation, view.in_reply_to)
 
@@ -378,13 +391,7 @@ class SlackAdapter:
 
     def show(self, view: TurnView) -> None:
         """Show progress; see `bot.live.LiveTurn`."""
-        live = self._live.get(view.turn_id)
-        if live is None:
-            if view.state in ENDED or self._is_closed:
-                return
-            self._background.spawn(self._follow(self._open_live(view)), name="turn")
-            return
-        live.show(view)
+        self._live.show(view)
 
     def split(self, text: str) -> Sequence[str]:
         """Cut an answer into messages of 9,000 characters at most."""
@@ -395,16 +402,18 @@ class SlackAdapter:
 
         What cannot be posted where it was asked for goes to the one who asked, with the reason.
         """
-        if self._is_closed:
+        if self._live.is_closed:
             raise AdapterError("The connection to Slack is closed. The answer is posted after the next start.")
         live = self._live.get(post.turn_id)
+        place = _place(post.conversation)
         try:
             reference = await (live.post(post) if live else self._writer(post).finish(post))
         except SlackRefusedError as error:
             if error.code not in _NOT_THERE or not post.author_id:
                 raise
-            reference = await self._post_directly(post, error)
-        await self._upload_missing(post, reference)
+            place = self._direct.get(post.key) or await self._post_directly(post, error)
+            reference = place.thread
+        await self._upload_missing(post, reference, place=place)
         return reference
 
     async def find(self, post: Post) -> Found | None:
@@ -416,7 +425,7 @@ class SlackAdapter:
         found = next((message for message in own if message.kind == "post" and message.key == post.key), None)
         if found is None:
             return None
-        await self._upload_missing(post, found.ts, own=own)
+        await self._upload_missing(post, found.ts, place=_place(post.conversation), own=own)
         return Found(reference=found.ts)
 
     async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
@@ -431,16 +440,13 @@ class SlackAdapter:
 
     async def drain(self) -> None:
         """Give what is still to be shown of ended turns a moment, then stop showing; nothing can be posted after."""
-        self._is_closed = True
-        for live in list(self._live.values()):
-            if live.view.state not in ENDED:  # the next process goes on with it
-                live.show(replace(live.view, state="taken_over"))
+        self._live.close()
         await self._background.drain(timeout_s=DRAIN_S)
 
     # --- their parts -------------------------------------------------------------------------------------------
 
     def _open_live(self, view: TurnView) -> LiveTurn:
-        live = self._live[view.turn_id] = open_live(
+        return open_live(
             view,
             slack=self._web,
             place=_place(view.conversation),
@@ -450,13 +456,6 @@ class SlackAdapter:
             trace_level=self._options.trace,
             on_running=self._remove_sign,
         )
-        return live
-
-    async def _follow(self, live: LiveTurn) -> None:
-        try:
-            await live.run()
-        finally:
-            del self._live[live.view.turn_id]
 
     def _writer(self, post: Post) -> AnswerWriter:
         """Return a writer for a post of which nothing was shown before."""
@@ -477,8 +476,8 @@ class SlackAdapter:
         bot_user = (await self._identities.of(place.team)).user
         return await find_own(self._web, place, bot_user=bot_user, since=since)
 
-    async def _post_directly(self, post: Post, error: SlackRefusedError) -> str:
-        """Send an answer to the one who asked, because it cannot stand where it was asked for."""
+    async def _post_directly(self, post: Post, error: SlackRefusedError) -> Place:
+        """Send an answer to the one who asked, because it cannot stand where it was asked for; return its thread."""
         team = post.conversation.space
         log.warning("answer_sent_directly", code=error.code, part=post.part)
         opened = await self._web.call("conversations.open", team=team, may_repeat=True, users=post.author_id)
@@ -486,25 +485,31 @@ class SlackAdapter:
         if post.part == 0:
             why = f"_My answer to your message in <#{post.conversation.channel}> could not be posted there. {error}_"
             text = f"{why}\n\n{text}"
+        channel = str(opened["channel"]["id"])
         posted = await self._web.call(
             "chat.postMessage",
             team=team,
-            channel=str(opened["channel"]["id"]),
+            channel=channel,
             text=notification(text),
-            blocks=answer_blocks(text, turn_id=post.turn_id, is_last=post.is_last),
+            # Without buttons: what is pressed here could not be told to belong to the other channel's answer.
+            blocks=answer_blocks(text, turn_id=post.turn_id, is_last=False),
             metadata=post_mark(post),
             unfurl_links=False,
             unfurl_media=False,
         )
-        return str(posted["ts"])
+        place = Place(team=team, channel=channel, thread=str(posted["ts"]))
+        self._direct.put(post.key, place)
+        return place
 
-    async def _upload_missing(self, post: Post, reference: str, *, own: Sequence[OwnMessage] | None = None) -> None:
+    async def _upload_missing(
+        self, post: Post, reference: str, *, place: Place, own: Sequence[OwnMessage] | None = None
+    ) -> None:
         """Post the files that belong below the post, each once. Raises AdapterError where trying again can help.
 
         `own` is what the thread shows, if that was looked up.
         """
         if post.key in self._unsure_uploads and own is None:
-            own = await self._own_messages_if_shown(post)
+            own = await self._own_messages_if_shown(place, since=message_ts(post.in_reply_to))
         # What stands above the post belongs to an answer before it.
         there = [name for message in own or () if message.ts > reference for name in message.file_names]
         for number, attachment in enumerate(_distinct(post.attachments)):
@@ -513,35 +518,35 @@ class SlackAdapter:
             try:
                 await upload(
                     self._web,
-                    team=post.conversation.space,
-                    channel=post.conversation.channel,
-                    thread_ts=post.conversation.thread,
+                    team=place.team,
+                    channel=place.channel,
+                    thread_ts=place.thread,
                     attachment=attachment,
                 )
             except AdapterError as error:
                 if not error.is_permanent:
-                    self._unsure_uploads.add(post.key)
+                    self._unsure_uploads.put(post.key, None)
                     raise
-                await self._say_not_uploaded(post, attachment, error)
+                await self._say_not_uploaded(place, attachment, error)
             self._uploaded.put((post.key, number), None)
-        self._unsure_uploads.discard(post.key)
+        self._unsure_uploads.pop(post.key)
 
-    async def _own_messages_if_shown(self, post: Post) -> Sequence[OwnMessage]:
+    async def _own_messages_if_shown(self, place: Place, *, since: str) -> Sequence[OwnMessage]:
         try:
-            return await self._own_messages(_place(post.conversation), message_ts(post.in_reply_to))
+            return await self._own_messages(place, since)
         except AdapterError as error:
             if not error.is_permanent:
                 raise
             log.warning("own_messages_not_found", error=str(error))
             return ()
 
-    async def _say_not_uploaded(self, post: Post, attachment: Attachment, error: AdapterError) -> None:
+    async def _say_not_uploaded(self, place: Place, attachment: Attachment, error: AdapterError) -> None:
         try:
             await self._web.call(
                 "chat.postMessage",
-                team=post.conversation.space,
-                channel=post.conversation.channel,
-                thread_ts=post.conversation.thread,
+                team=place.team,
+                channel=place.channel,
+                thread_ts=place.thread,
                 text=notification(f"{file_name(attachment)} could not be posted. {error}"),
                 metadata=notice_mark("file"),
             )

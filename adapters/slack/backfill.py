@@ -68,8 +68,10 @@ class Backfill:
         """Remember a thread in which the bot was asked something."""
         key = (conversation.space, conversation.channel)
         threads = self._channels.setdefault(key, [])
+        if conversation.thread in threads[-MAX_THREADS // 2 :]:
+            return  # not the next to be forgotten: its place is not worth a write for each question
         if conversation.thread in threads:
-            return
+            threads.remove(conversation.thread)
         threads.append(conversation.thread)
         del threads[:-MAX_THREADS]
         try:
@@ -101,10 +103,10 @@ class Backfill:
             await asyncio.sleep(self._tick_s)
 
     async def _recall(self) -> None:
-        notes = await self._notes.notes(CHANNEL)
-        for name, text in list(notes.items())[-MAX_CHANNELS:]:
+        noted = {name: _threads(text) for name, text in (await self._notes.notes(CHANNEL)).items()}
+        for name, threads in sorted(noted.items(), key=lambda item: item[1][-1:])[-MAX_CHANNELS:]:
             team, _, channel = name.removeprefix(CHANNEL).partition("/")
-            self._channels[team, channel] = _threads(text)
+            self._channels[team, channel] = threads
 
     async def _last_alive(self) -> Mapping[str, float]:
         """Return for each workspace until when the bot was there, in seconds since the epoch."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -14,19 +13,12 @@ from adapters.slack.errors import SlackRefusedError, error_code
 from adapters.slack.manifest import BOT_SCOPES
 from adapters.slack.web import open_client
 from bot.errors import AdapterError
+from bot.ports import SetUp
 
 TIMEOUT_S = 15.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """How the set-up is; `cure` is empty where nothing is wrong."""
-
-    detail: str
-    cure: str = ""
-
-
-async def check_up(options: SlackOptions) -> Found:
+async def check_up(options: SlackOptions) -> SetUp:
     """Ask Slack about the tokens and their scopes. Raises AdapterError where Slack does not answer or refuses."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session:
         client: Any = open_client(session, base_url=options.api_url)
@@ -34,36 +26,36 @@ async def check_up(options: SlackOptions) -> Found:
         if options.app_token and (found := await _check_app_token(client, options.app_token)):
             return found
         if not options.bot_token:
-            return Found(detail=f"several workspaces, {way}")
+            return SetUp(detail=f"several workspaces, {way}")
         return await _check_bot_token(client, options.bot_token, way=way)
 
 
-async def _check_app_token(client: Any, token: str) -> Found | None:
+async def _check_app_token(client: Any, token: str) -> SetUp | None:
     try:
         await _asked(lambda: client.apps_connections_open(app_token=token), method="apps.connections.open")
     except SlackRefusedError as error:
-        return Found(
+        return SetUp(
             detail=f"SLACK_APP_TOKEN is not accepted ({error.code})",
             cure="Make an app-level token with the scope connections:write, and switch Socket Mode on.",
         )
     return None
 
 
-async def _check_bot_token(client: Any, token: str, *, way: str) -> Found:
+async def _check_bot_token(client: Any, token: str, *, way: str) -> SetUp:
     # https://docs.slack.dev/reference/methods/auth.test
     answer = await _asked(lambda: client.auth_test(token=token), method="auth.test")
     who = f"@{answer.get('user')} in {answer.get('team')}, {way}"
     if not answer.get("bot_id"):
-        return Found(
+        return SetUp(
             detail=f"{who}; SLACK_BOT_TOKEN is a person's token",
             cure="Set it to the Bot User OAuth Token (xoxb-...) under OAuth & Permissions.",
         )
     if missing := _missing_scopes(str(answer.headers.get("x-oauth-scopes", ""))):
-        return Found(
+        return SetUp(
             detail=f"{who}; scopes missing: {', '.join(missing)}",
             cure="Add them in the app's settings under OAuth & Permissions, and reinstall the app.",
         )
-    return Found(detail=who)
+    return SetUp(detail=who)
 
 
 async def _asked(ask: Callable[[], Awaitable[Any]], *, method: str) -> Any:

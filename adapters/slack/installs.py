@@ -31,6 +31,7 @@ TEAMS = "slack/team/"
 STATES = "slack/state/"
 NONE = "-"
 STATE_LIVES_S = 600.0
+MAX_STATES = 1_000  # anybody may open the page that makes them
 # Tokens that expire do so after 12 hours: https://docs.slack.dev/authentication/using-token-rotation
 ROTATE_BEFORE_MIN = 120
 ROTATION_TIMEOUT_S = 30.0
@@ -231,10 +232,11 @@ class NoteStates(AsyncOAuthStateStore):
         self._lock = asyncio.Lock()
 
     async def async_issue(self, *args: Any, **kwargs: Any) -> str:
-        """Return a new state, and drop those that have run out."""
-        for name, until in (await self._notes.notes(STATES)).items():
-            if float(until) <= self._now():
-                await self._notes.put_note(name, None)
+        """Return a new state, and drop those that have run out, the oldest too where there are very many."""
+        oldest_first = sorted((await self._notes.notes(STATES)).items(), key=lambda item: float(item[1]))
+        kept = [name for name, until in oldest_first if float(until) > self._now()][-MAX_STATES + 1 :]
+        for name in {name for name, _ in oldest_first}.difference(kept):
+            await self._notes.put_note(name, None)
         state = secrets.token_urlsafe(32)
         await self._notes.put_note(f"{STATES}{state}", str(self._now() + STATE_LIVES_S))
         return state

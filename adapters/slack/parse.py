@@ -262,7 +262,11 @@ def parse_press(body: Payload) -> Pressed | None:
     user = _text(_dict(body.get("user")), "id")
     name = _text(action, "action_id") or _text(body, "callback_id")
     return Pressed(
-        team=_text(_dict(body.get("team")), "id") or _text(_dict(body.get("user")), "team_id"),
+        # A window may be open to somebody of another workspace, with which the channel is shared:
+        # https://docs.slack.dev/reference/interaction-payloads/view-interactions-payload
+        team=_text(view, "app_installed_team_id")
+        or _text(_dict(body.get("team")), "id")
+        or _text(_dict(body.get("user")), "team_id"),
         channel=_text(_dict(body.get("channel")), "id") or _text(container, "channel_id"),
         thread=_text(message, "thread_ts") or _text(container, "thread_ts") or ts,
         message_ts=ts,

@@ -7,15 +7,23 @@ from collections import OrderedDict
 
 import structlog
 
-from adapters.slack.errors import SlackRefusedError
+from adapters.slack.errors import TOKEN_CODES, SlackRefusedError
 from adapters.slack.own import Place
 
 log = structlog.stdlib.get_logger(__name__)
 
 REMEMBERED_S = 3600.0  # an operator who adds a scope does not have to restart the bot
 MAX_PLACES = 5_000
-# What Slack says of one thread or one person says nothing of the channel.
-_OF_THE_MOMENT = frozenset({"thread_not_found", "message_not_found", "user_not_found", "team_not_found"})
+# What Slack says of one thread or one person says nothing of the channel; an invitation or a new token comes any time.
+_OF_THE_MOMENT = TOKEN_CODES | {
+    "thread_not_found",
+    "message_not_found",
+    "user_not_found",
+    "team_not_found",
+    "not_in_channel",
+    "channel_not_found",
+    "is_archived",
+}
 
 
 class Refusals:

@@ -14,7 +14,8 @@ from typing import Any
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
-from bot.ports import CallState, CommandAnswer, Example, Pick, TraceLine, TurnView
+from bot.live import UNENDED_CALLS, call_line
+from bot.ports import CommandAnswer, Example, Pick, TraceLine, TurnView
 from bot.split import ELLIPSIS, cut, split_markdown
 
 Blocks = list[dict[str, Any]]
@@ -47,18 +48,7 @@ _PINGS = re.compile(r"<(?=!(?i:channel|here|everyone|group|subteam\^|date\^)|@[U
 _WORD_JOINER = "\u2060"
 _ASTERISK, _GRAVE, _LOW_LINE, _TILDE = "\u2217", "\u02cb", "\u02cd", "\u223c"  # look like the signs of format
 
-_SIGNS: dict[CallState, tuple[str, str]] = {
-    "asked": ("◌", "asked"),
-    "running": ("…", "running"),
-    "ok": ("✓", ""),
-    "error": ("✗", "error"),
-    "timeout": ("⏱", "timeout"),
-    "unavailable": ("⊘", "not available"),
-    "interrupted": ("?", "interrupted"),
-    "stopped": ("■", "stopped"),
-}
 _ACTING = frozenset({"clear", "stop"})  # to turn a page is to ask again, which must not act; the picker has all of them
-_UNENDED: frozenset[CallState] = frozenset({"asked", "running"})
 
 
 # --- answers ---------------------------------------------------------------------------------------------------
@@ -112,7 +102,7 @@ def status_text(view: TurnView) -> str:
     """Return what the turn is doing, to follow the bot's name: https://docs.slack.dev/reference/methods/assistant.threads.setStatus"""
     if view.notice:
         return cut(_flat(view.notice), STATUS_CHARS)
-    tools = dict.fromkeys(_flat(line.tool) for line in view.trace if line.state in _UNENDED)
+    tools = dict.fromkeys(_flat(line.tool) for line in view.trace if line.state in UNENDED_CALLS)
     return cut(f"is using {', '.join(tools)}…", STATUS_CHARS) if tools else "is thinking…"
 
 
@@ -145,10 +135,7 @@ def call_blocks(line: TraceLine, *, turn_id: int, number: int) -> tuple[Blocks, 
 
 def _call_line(line: TraceLine, *, is_running: bool = True) -> str:
     """Return a call on one line of mrkdwn."""
-    sign, word = ("?", "unfinished") if line.state in _UNENDED and not is_running else _SIGNS[line.state]
-    seconds = "" if line.state in _UNENDED else f"{line.seconds:,.1f} s"
-    name, server = _name(line.tool), _name(line.server)
-    return f"{sign} {' · '.join(filter(None, [name or '(no name)', server, word, seconds]))}"
+    return call_line(line, is_running=is_running, visible=_name)
 
 
 def _told(label: str, text: str) -> Blocks:
@@ -176,7 +163,7 @@ def _calls(number: int) -> str:
 
 
 def _failures(lines: Sequence[TraceLine]) -> str:
-    failed = sum(line.state not in ("ok", *_UNENDED) for line in lines)
+    failed = sum(line.state not in ("ok", *UNENDED_CALLS) for line in lines)
     return f", {failed:,} without success" if failed else ""
 
 
@@ -221,7 +208,7 @@ def _details(
     files = f"\n{_files(line)}" if line.attachments else ""
     yield _section(f"*{number}.* {_call_line(line)}{files}")
     yield from _told_whole("Arguments", arguments, total=len(line.arguments))
-    if line.state not in _UNENDED:
+    if line.state not in UNENDED_CALLS:
         yield from _told_whole("Result", result, total=len(line.result))
     if sum(map(len, result)) < len(line.result):
         told = f"The first {sum(map(len, result)):,} of {len(line.result):,} characters of this result."

@@ -290,7 +290,8 @@ class Session:
 
     async def _serve_http(self) -> None:
         application = http.Application(client_max_size=4 * 1024 * 1024)
-        application.router.add_post(EVENTS_PATH, self._on_request)
+        if self._doors.signing_secret:  # without it Slack's deliveries could not be told from anybody else's
+            application.router.add_post(EVENTS_PATH, self._on_request)
         if (flow := self._app.oauth_flow) is not None:
             application.router.add_get("/slack/install", self._on_install)
             application.router.add_get("/slack/oauth_redirect", self._on_redirect)

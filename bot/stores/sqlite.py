@@ -30,6 +30,7 @@ from bot.ports import (
     UsageTotals,
     author_key,
 )
+from bot.split import cut
 from bot.stores import codec
 from bot.stores.connection import Connection, settled
 from bot.stores.group_commit import GroupCommit, store_error
@@ -529,8 +530,7 @@ def _summary(row: Row) -> ConversationSummary:
 
 
 def _title(question: MessageReceived) -> str:
-    line = " ".join(question.text.split()) or ", ".join(file.name for file in question.files)
-    return line if len(line) <= TITLE_CHARS else f"{line[: TITLE_CHARS - 1]}…"
+    return cut(question.text, TITLE_CHARS) or cut(", ".join(file.name for file in question.files), TITLE_CHARS)
 
 
 def _is_outdated(message: MessageReceived, stored: MessageReceived) -> bool:

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 
 import psutil
 
@@ -21,8 +21,8 @@ from bot.app import open_app
 from bot.events import Event
 from bot.ports import Receipt, Receive
 from bot.telemetry import configure_logs
-from tests.bench.measure import Row, compare
-from tests.bench.product import Product, open_product, settings_for
+from tests.bench.measure import Row, compare, p99
+from tests.bench.product import one_by_one, open_product, settings_for
 from tests.bench.servers import DiscordServer, Endpoint, serve_discord, serve_discord_bot, serve_model, serve_tools
 from tests.bench.turn import QUESTION
 
@@ -53,7 +53,9 @@ async def _alone(folder: Path, *, endpoint: Endpoint, tools_url: str, at_once: i
         _serving(discord, home=folder / "discord", endpoint=endpoint, tools_url=tools_url, stored=stored),
     ):
         costs = await compare(
-            {"discord": _in_discord(discord, turns), "plain": _one_by_one(product, turns)}, rounds=rounds, units=turns
+            {"discord": _in_discord(discord, turns), "plain": one_by_one(product, QUESTION, turns=turns)},
+            rounds=rounds,
+            units=turns,
         )
         alone = await discord.ask(QUESTION, questions=questions, at_once=False)
         together = await discord.ask(QUESTION, questions=at_once, at_once=True)
@@ -78,13 +80,13 @@ async def _alone(folder: Path, *, endpoint: Endpoint, tools_url: str, at_once: i
         ),
         Row(
             figure=f"from delivery to being stored, {at_once} channels at once (p99)",
-            value=_p99(kept) * 1e3,
+            value=p99(kept) * 1e3,
             unit="ms",
             beside=f"median {median(kept) * 1e3:.0f} ms; Discord wants no acknowledgement",
         ),
         Row(
             figure=f"from delivery to the first visible sign, {at_once} channels at once (p99)",
-            value=_p99(first_sign) * 1e3,
+            value=p99(first_sign) * 1e3,
             unit="ms",
             beside=f"median {median(first_sign) * 1e3:.0f} ms",
         ),
@@ -117,13 +119,9 @@ async def _many(
             figure=f"CPU of a turn with {active}",
             value=cpu_s * 1e3,
             unit="ms",
-            beside=f"first visible sign p99 {_p99(seen['first_sign_s']) * 1e3:.0f} ms",
+            beside=f"first visible sign p99 {p99(seen['first_sign_s']) * 1e3:.0f} ms",
         ),
     ]
-
-
-def _p99(seconds: Sequence[float]) -> float:
-    return quantiles(seconds, n=100, method="inclusive")[98]
 
 
 class Stored:
@@ -147,7 +145,10 @@ class Stored:
 async def _serving(
     discord: DiscordServer, *, home: Path, endpoint: Endpoint, tools_url: str, stored: Stored
 ) -> AsyncGenerator[None]:
-    options = DiscordOptions(bot_token=TOKEN, api_url=discord.api_url, gateway_url=discord.gateway_url)
+    # What the bot itself takes: with the 50 requests a second that Discord lets through, pauses would be measured.
+    options = DiscordOptions(
+        bot_token=TOKEN, api_url=discord.api_url, gateway_url=discord.gateway_url, requests_per_s=100_000.0
+    )
     settings = settings_for(home=home, model_url=endpoint.url, tools_url=tools_url)
     async with open_discord(options) as adapter, open_app(settings, [adapter], drain_s=1) as app:
         running = asyncio.create_task(adapter.run(stored.watching(app.receive)))
@@ -165,14 +166,6 @@ async def _serving(
 def _in_discord(discord: DiscordServer, turns: int) -> Callable[[], Awaitable[None]]:
     async def work() -> None:
         await discord.ask(QUESTION, questions=turns, at_once=False)
-
-    return work
-
-
-def _one_by_one(product: Product, turns: int) -> Callable[[], Awaitable[None]]:
-    async def work() -> None:
-        for _ in range(turns):
-            await product.ask(QUESTION)
 
     return work
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from tests.bench.servers import serve_control
 from tests.fakes.discord import Call, Channel, FakeDiscord
 
 WAIT_S = 100.0
@@ -94,14 +95,7 @@ class Asker:
 async def main(guilds: int, channels: int) -> None:
     async with FakeDiscord() as discord:
         asker = Asker(discord, guilds=guilds, channels=channels)
-        control = web.Application()
-        control.router.add_post("/control/ask", asker.ask)
-        runner = web.AppRunner(control, access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        print(f"{discord.api_url} {discord.gateway_url} http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
-        await asyncio.Event().wait()
+        await serve_control(asker.ask, discord.api_url, discord.gateway_url)
 
 
 if __name__ == "__main__":

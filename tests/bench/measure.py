@@ -6,7 +6,7 @@ import gc
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,3 +103,8 @@ async def compare(works: Mapping[str, Work], *, rounds: int, units: int) -> Comp
         for name, work in works.items():
             costs[name].append(await cost(work) / units)
     return Comparison(costs=costs)
+
+
+def p99(seconds: Sequence[float]) -> float:
+    """Return what ninety-nine of a hundred take at most."""
+    return quantiles(seconds, n=100, method="inclusive")[98]

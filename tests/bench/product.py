@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import count
@@ -96,6 +96,16 @@ def question(text: str, *, number: int, conversation: str = "") -> MessageReceiv
         text=text,
         sent_at=datetime.now(UTC),
     )
+
+
+def one_by_one(product: Product, text: str, *, turns: int) -> Callable[[], Awaitable[None]]:
+    """Return a work: to ask the same so many times, each in a new conversation."""
+
+    async def work() -> None:
+        for _ in range(turns):
+            await product.ask(text)
+
+    return work
 
 
 def settings_for(*, home: Path, model_url: str, tools_url: str) -> Settings:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx2
+from aiohttp import web
 
 HOUSE = Path(__file__).resolve().parents[2]
 START_S = 60.0
-SLACK_WAIT_S = DISCORD_WAIT_S = 110.0
+CHAT_WAIT_S = 110.0
 _ANNOUNCED = "listening on "
 _NOWHERE = "http://127.0.0.1:9/none"  # the discard port: nothing answers
 
@@ -72,9 +73,9 @@ async def serve_slow_tools() -> AsyncGenerator[str]:
         yield (await _first_line(process.stderr)).removeprefix(_ANNOUNCED)
 
 
-@dataclass(frozen=True)
-class SlackServer:
-    """The loopback Slack, where somebody asks and looks at a clock."""
+@dataclass(frozen=True, kw_only=True)
+class ChatServer:
+    """A loopback platform, where somebody asks and looks at a clock."""
 
     api_url: str
     control_url: str
@@ -82,34 +83,36 @@ class SlackServer:
     async def ask(self, text: str, *, questions: int, at_once: bool) -> dict[str, Any]:
         """Return what was seen of the answers: lists of seconds, and how many calls there were."""
         body = {"text": text, "questions": questions, "at_once": at_once}
-        async with httpx2.AsyncClient(trust_env=False, timeout=SLACK_WAIT_S) as client:
+        async with httpx2.AsyncClient(trust_env=False, timeout=CHAT_WAIT_S) as client:
             answer = await client.post(f"{self.control_url}/control/ask", json=body)
             return answer.raise_for_status().json()
 
 
+@dataclass(frozen=True, kw_only=True)
+class DiscordServer(ChatServer):
+    """The loopback Discord, which tells as well when each question was sent."""
+
+    gateway_url: str
+
+
+async def serve_control(ask: Callable[[web.Request], Awaitable[web.StreamResponse]], *urls: str) -> None:
+    """Let `ask` answer what a `ChatServer` asks, until this process is killed; print `urls` and that of the control."""
+    control = web.Application()
+    control.router.add_post("/control/ask", ask)
+    runner = web.AppRunner(control, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    print(*urls, f"http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
+    await asyncio.Event().wait()
+
+
 @asynccontextmanager
-async def serve_slack() -> AsyncGenerator[SlackServer]:
+async def serve_slack() -> AsyncGenerator[ChatServer]:
     """Yield a loopback Slack."""
     process = await _start("-m", "tests.bench.slack_server", stdout=asyncio.subprocess.PIPE)
     async with _ending(process):
         api_url, control_url = (await _first_line(process.stdout)).split()
-        yield SlackServer(api_url, control_url)
-
-
-@dataclass(frozen=True)
-class DiscordServer:
-    """The loopback Discord, where somebody asks and looks at a clock."""
-
-    api_url: str
-    gateway_url: str
-    control_url: str
-
-    async def ask(self, text: str, *, questions: int, at_once: bool) -> dict[str, Any]:
-        """Return what was seen of the answers: when each was sent, lists of seconds, and how many calls there were."""
-        body = {"text": text, "questions": questions, "at_once": at_once}
-        async with httpx2.AsyncClient(trust_env=False, timeout=DISCORD_WAIT_S) as client:
-            answer = await client.post(f"{self.control_url}/control/ask", json=body)
-            return answer.raise_for_status().json()
+        yield ChatServer(api_url=api_url, control_url=control_url)
 
 
 @asynccontextmanager
@@ -118,7 +121,8 @@ async def serve_discord(*, guilds: int, channels: int) -> AsyncGenerator[Discord
     arguments = ("-m", "tests.bench.discord_server", str(guilds), str(channels))
     process = await _start(*arguments, stdout=asyncio.subprocess.PIPE)
     async with _ending(process):
-        yield DiscordServer(*(await _first_line(process.stdout)).split())
+        api_url, gateway_url, control_url = (await _first_line(process.stdout)).split()
+        yield DiscordServer(api_url=api_url, gateway_url=gateway_url, control_url=control_url)
 
 
 @asynccontextmanager

@@ -7,14 +7,14 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 
 from adapters.slack.adapter import SlackOptions, open_slack
 from adapters.slack.limits import RATES
 from bot.app import open_app
-from tests.bench.measure import Row, compare
-from tests.bench.product import Product, open_product, settings_for
-from tests.bench.servers import Endpoint, SlackServer, serve_model, serve_slack, serve_tools
+from tests.bench.measure import Row, compare, p99
+from tests.bench.product import one_by_one, open_product, settings_for
+from tests.bench.servers import ChatServer, Endpoint, serve_model, serve_slack, serve_tools
 from tests.bench.turn import QUESTION
 
 MAX_CALLS = 4.0
@@ -37,7 +37,9 @@ async def slack_cost(folder: Path, *, quick: bool) -> Sequence[Row]:
         _serving(slack, home=folder / "slack", endpoint=endpoint, tools_url=tools_url),
     ):
         costs = await compare(
-            {"slack": _in_slack(slack, turns), "plain": _one_by_one(product, turns)}, rounds=rounds, units=turns
+            {"slack": _in_slack(slack, turns), "plain": one_by_one(product, QUESTION, turns=turns)},
+            rounds=rounds,
+            units=turns,
         )
         alone = await slack.ask(QUESTION, questions=questions, at_once=False)
         together = await slack.ask(QUESTION, questions=at_once, at_once=True)
@@ -61,26 +63,22 @@ async def slack_cost(folder: Path, *, quick: bool) -> Sequence[Row]:
         ),
         Row(
             figure=f"from delivery to acknowledgement, {at_once} questions at once (p99)",
-            value=_p99(acknowledged) * 1e3,
+            value=p99(acknowledged) * 1e3,
             unit="ms",
             goal=3_000.0,
             beside=f"median {median(acknowledged) * 1e3:.0f} ms; {len(acknowledged)} deliveries",
         ),
         Row(
             figure=f"from delivery to the first visible sign, {at_once} questions at once (p99)",
-            value=_p99(first_sign) * 1e3,
+            value=p99(first_sign) * 1e3,
             unit="ms",
             beside=f"median {median(first_sign) * 1e3:.0f} ms",
         ),
     ]
 
 
-def _p99(seconds: Sequence[float]) -> float:
-    return quantiles(seconds, n=100, method="inclusive")[98]
-
-
 @asynccontextmanager
-async def _serving(slack: SlackServer, *, home: Path, endpoint: Endpoint, tools_url: str) -> AsyncGenerator[None]:
+async def _serving(slack: ChatServer, *, home: Path, endpoint: Endpoint, tools_url: str) -> AsyncGenerator[None]:
     options = SlackOptions(bot_token="xoxb-test", app_token="xapp-test", api_url=slack.api_url, rates=UNBOUNDED)
     settings = settings_for(home=home, model_url=endpoint.url, tools_url=tools_url)
     async with open_slack(options) as adapter, open_app(settings, [adapter], drain_s=1) as app:
@@ -96,16 +94,8 @@ async def _serving(slack: SlackServer, *, home: Path, endpoint: Endpoint, tools_
             await asyncio.gather(running, return_exceptions=True)
 
 
-def _in_slack(slack: SlackServer, turns: int) -> Callable[[], Awaitable[None]]:
+def _in_slack(slack: ChatServer, turns: int) -> Callable[[], Awaitable[None]]:
     async def work() -> None:
         await slack.ask(QUESTION, questions=turns, at_once=False)
-
-    return work
-
-
-def _one_by_one(product: Product, turns: int) -> Callable[[], Awaitable[None]]:
-    async def work() -> None:
-        for _ in range(turns):
-            await product.ask(QUESTION)
 
     return work

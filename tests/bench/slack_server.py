@@ -13,6 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.bench.servers import serve_control
 from tests.fakes.slack import FakeSlack
 from tests.fakes.slack.world import Call
 
@@ -87,14 +88,7 @@ async def main() -> None:
     async with FakeSlack() as slack:
         slack.api.echo = False
         asker = Asker(slack)
-        control = web.Application()
-        control.router.add_post("/control/ask", asker.ask)
-        runner = web.AppRunner(control, access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        print(f"{slack.api_url} http://127.0.0.1:{runner.addresses[0][1]}", flush=True)
-        await asyncio.Event().wait()
+        await serve_control(asker.ask, slack.api_url)
 
 
 if __name__ == "__main__":

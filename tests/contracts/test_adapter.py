@@ -530,12 +530,12 @@ async def test_show_returns_at_once_however_often_it_is_called(platform: Platfor
         core.outcomes = [Receipt(turn_id=1)]
         await platform.write("hello")
         event = await core.next_event()
-        began = time.perf_counter()
+        began = time.thread_time()  # what else the machine does meanwhile is not counted
         for length in range(5_000):
             platform.adapter.show(view_of(event, text="x" * length))
-        elapsed_s = time.perf_counter() - began
+        cost_s = time.thread_time() - began
         platform.adapter.show(end_of(event))
-    assert elapsed_s < 1.0
+    assert cost_s < 1.0
 
 
 async def test_show_after_the_end_is_ignored_and_post_raises(platform: Platform) -> None:

@@ -16,9 +16,9 @@ from bot.models.rehearsal_server import serve_rehearsal
 from bot.settings import load_settings
 from tests.e2e.discord import serving as discord_serving
 from tests.e2e.discord.rooms import Room
+from tests.e2e.model import Model
 from tests.e2e.slack import serving as slack_serving
 from tests.e2e.slack.pressing import Person
-from tests.e2e.slack.serving import Model
 from tests.e2e.slack.threads import Thread, start
 from tests.fakes.discord import Message
 from tests.fakes.slack import Message as SlackMessage

@@ -1,1 +1,1 @@
-"""What goes wrong around the bot in Slack, and what its users see of it."""
+"""What goes wrong around the bot in Slack and in Discord, and what its users see of it."""

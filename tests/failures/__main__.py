@@ -28,8 +28,8 @@ Written by `python -m tests.failures`. The bot is all there, with the platform's
 refuses what the real one refuses, a scripted model and a real tool server; in the rows with `kill -9` it is `python -m
 bot run`, started again after the kill. Each row is a test: it fails where people see anything else than the second
 column says. "Calls" are those of the platform's web API, the start of the bot among them; "seconds" include the starts,
-and the pauses that the 429s ask for (Slack: one second, Discord: half a second). `tests/failures/test_failures.py` and
-`tests/e2e/discord/test_crashes.py` play the quick rows with the other tests.
+and the pauses that the 429s ask for (Slack: one second, Discord: half a second). `tests/failures/test_failures.py`
+plays the quick rows with the other tests.
 """
 HEAD = """
 | what happens | what the user sees | calls | seconds |

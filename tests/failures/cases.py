@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.failures.kills import DRAW, LONG, LOOK, STEPS, Step, live_through
+from tests.failures.kills import DRAW, LAST_WORDS, LONG, LOOK, STEPS, Step, live_through
 from tests.failures.limits import SCENES, SEEN, limited
 from tests.failures.seen import answers, files, until_answered
 from tests.failures.world import World, open_failing_world
@@ -18,7 +16,6 @@ from tests.fakes.slack import FakeSlack
 
 CHANNELS = ("C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8")
 THREADS_EACH = 5
-LAST_WORDS = LONG.split("\n\n")[-1].strip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +58,13 @@ def all_cases() -> Iterator[Case]:
 
 
 _LIMITS_IN_SUITE = ("chat.postMessage", "chat.startStream", "chat.update", "files.completeUploadExternal")
-_KILLS_IN_SUITE = ("while the answer streams", "between the answer's post and Slack's answer")
 
 
 def _killed(step: Step) -> Case:
     async def play(home: Path) -> int:
         return await live_through(step, home)
 
-    return Case(happens=f"`kill -9` {step.name}", seen=step.seen, play=play, is_in_suite=step.name in _KILLS_IN_SUITE)
+    return Case(happens=f"`kill -9` {step.name}", seen=step.seen, play=play, is_in_suite=step.is_in_suite)
 
 
 # --- deliveries and connections --------------------------------------------------------------------------------
@@ -208,37 +204,24 @@ async def _lost_after_upload(world: World) -> None:
 async def _full_disk(world: World) -> None:
     slack = world.slack
     slack.retry_gaps_s = (0.0, 0.3, 1.0)
-    _execute(world.home, "CREATE TRIGGER full BEFORE INSERT ON turn BEGIN SELECT RAISE(ABORT, 'disk full'); END")
-    root = await _ask(slack)
-    (told,) = await slack.until(lambda: slack.ephemerals("U1"))
-    assert "database" in told.shown
-    assert not any(delivery.acked_at for delivery in slack.acks)
-    _execute(world.home, "DROP TRIGGER full")
+    with world.database_that_refuses("INSERT ON turn"):
+        root = await _ask(slack)
+        (told,) = await slack.until(lambda: slack.ephemerals("U1"))
+        assert "database" in told.shown
+        assert not any(delivery.acked_at for delivery in slack.acks)
     await _settled_with(world, root, "Hello!")
     assert len(slack.ephemerals("U1")) == 1
 
 
 async def _no_record(world: World) -> None:
-    """The answer is posted, and cannot be noted as posted for a while."""
+    """The answer is posted, and cannot be noted as posted at the first attempt."""
     slack = world.slack
-    _execute(
-        world.home,
-        "CREATE TRIGGER full BEFORE UPDATE ON outbox WHEN NEW.state = 'posted' "
-        "BEGIN SELECT RAISE(ABORT, 'disk full'); END",
-    )
-    root = await _ask(slack)
-    await until_answered(slack, "C1", root)
-    await asyncio.sleep(0.3)  # attempts to note it fail meanwhile
-    _execute(world.home, "DROP TRIGGER full")
+    with world.database_that_refuses("UPDATE ON outbox WHEN NEW.state = 'posted'"):
+        root = await _ask(slack)
+        await until_answered(slack, "C1", root)
+        await world.until_tried_again()
     await slack.until(lambda: slack.status("C1", root) == "active")
     await _settled_with(world, root, "Hello!")
-
-
-def _execute(home: Path, statement: str) -> None:
-    database = sqlite3.connect(home / "toolbridge.db")
-    with database:
-        database.execute(statement)
-    database.close()
 
 
 _DELIVERIES = (

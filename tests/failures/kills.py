@@ -12,6 +12,7 @@ from tests.failures.world import WAIT_S, World, open_failing_world
 from tests.fakes.slack.server import Hang
 
 LONG = "\n\n".join(f"Paragraph {number}: " + "the quick brown fox jumps over the lazy dog. " * 6 for number in range(9))
+LAST_WORDS = LONG.split("\n\n")[-1].strip()
 QUESTION = "good morning"
 MAY_HAVE_RUN = "may have run"
 PICTURE = ("image-2.png",)
@@ -19,19 +20,18 @@ LOOK, ACT, DRAW = "call shop__look with {}", "call shop__act with {}", "call sho
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """A moment of a turn at which the process dies; `arrange` is done before the question, `reach` waits for it."""
+class Killed:
+    """A turn whose process dies at a moment of it, on any platform, and what stands there in the end."""
 
     name: str
-    question: str
-    arrange: Callable[[World], Awaitable[Hang | None]]
-    reach: Callable[[World, str, Hang | None], Awaitable[None]]
+    question: str = QUESTION
     calls: tuple[str, ...] = ()  # of tools, over both lives
     answer: str = "Hello!"  # what the one answer contains
     traces: int = 0
     files: tuple[str, ...] = ()
     scripts: tuple[str, ...] = ()  # texts of the model's answers, in place of its rules
     chunk_s: float = 0.0
+    is_in_suite: bool = False  # the others are played by `python -m tests.failures` alone
 
     @property
     def seen(self) -> str:
@@ -39,6 +39,14 @@ class Step:
         told = "one answer, which says that the tool may have run" if self.answer == MAY_HAVE_RUN else "one answer"
         parts = [told, *(["one trace"] if self.traces else []), *(["its file, once"] if self.files else [])]
         return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step(Killed):
+    """Such a turn in Slack; `arrange` is done before the question, `reach` waits for the moment."""
+
+    arrange: Callable[[World], Awaitable[Hang | None]]
+    reach: Callable[[World, str, Hang | None], Awaitable[None]]
 
 
 async def live_through(step: Step, home: Path) -> int:
@@ -137,17 +145,15 @@ async def _until_partly_shown(world: World, root: str, hang: Hang | None) -> Non
 STEPS = (
     Step(
         name="before the question is stored",
-        question=QUESTION,
         arrange=_held_call("users.info", is_done=False),
         reach=_until_held,
     ),
     Step(
         name="after it is stored, before Slack is told",
-        question=QUESTION,
         arrange=_unheard,
         reach=_until_asked,
     ),
-    Step(name="while the model thinks", question=QUESTION, arrange=_silence, reach=_until_asked),
+    Step(name="while the model thinks", arrange=_silence, reach=_until_asked),
     Step(
         name="while a tool runs that only reads",
         question=LOOK,
@@ -186,33 +192,31 @@ STEPS = (
     ),
     Step(
         name="while the answer streams",
-        question=QUESTION,
+        is_in_suite=True,
         arrange=_nothing,
         reach=_until_partly_shown,
         scripts=(LONG, LONG),
         chunk_s=0.02,
-        answer=LONG.split("\n\n")[-1].strip(),
+        answer=LAST_WORDS,
     ),
     Step(
         name="between the stored answer and its post",
-        question=QUESTION,
         arrange=_held_call("chat.postMessage", is_done=False),
         reach=_until_held,
     ),
     Step(
         name="between the answer's post and Slack's answer",
-        question=QUESTION,
+        is_in_suite=True,
         arrange=_held_call("chat.postMessage", is_done=True),
         reach=_until_held,
     ),
     Step(
         name="between the end of the stream and Slack's answer",
-        question=QUESTION,
         arrange=_held_call("chat.stopStream", is_done=True),
         reach=_until_held,
         scripts=(LONG,),
         chunk_s=0.02,
-        answer=LONG.split("\n\n")[-1].strip(),
+        answer=LAST_WORDS,
     ),
     Step(
         name="before a file's upload",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from tests.failures.kills import DRAW, LONG, LOOK
+from tests.failures.kills import DRAW, LAST_WORDS, LONG, LOOK
 from tests.failures.seen import answers, files, traces, until_answered
 from tests.failures.world import WAIT_S, World, open_failing_world
 from tests.fakes.slack import FakeSlack
@@ -75,7 +75,7 @@ async def _streamed(world: World) -> None:
         await world.model.pace(chunk_s=0.01)
         root = await _ask(world.slack)
         await until_answered(world.slack, "C1", root)
-        _check_answer(world, root, LONG.split("\n\n")[-1].strip())
+        _check_answer(world, root, LAST_WORDS)
 
 
 async def _shortened(world: World) -> None:

@@ -8,14 +8,16 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.slack.serving import Bot, Model, open_world, serving
+from tests.e2e.model import Model
+from tests.e2e.slack.serving import Bot, open_world, serving
 from tests.failures import tools
 from tests.fakes.mcp_servers.processes import lines, until
 from tests.fakes.slack import FakeSlack
@@ -45,6 +47,21 @@ class Surroundings:
     async def until_called(self, tool: str) -> None:
         """Wait until a call of the tool has begun."""
         await until(lambda: tool in self.calls, timeout_s=WAIT_S)
+
+    @contextmanager
+    def database_that_refuses(self, change: str) -> Generator[None]:
+        """Let the bot's database refuse a change, such as "INSERT ON turn", as one does on a full disk."""
+        self._execute(f"CREATE TRIGGER full BEFORE {change} BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+        yield
+        self._execute("DROP TRIGGER full")
+
+    async def until_tried_again(self) -> None:
+        """Wait until a turn is worked on for the second time."""
+        await until(lambda: self._execute("SELECT 1 FROM turn WHERE attempts > 1"), timeout_s=WAIT_S)
+
+    def _execute(self, statement: str) -> list[Any]:
+        with closing(sqlite3.connect(self.home / "toolbridge.db")) as database, database:
+            return database.execute(statement).fetchall()
 
     async def until_asked(self, times: int) -> None:
         """Wait until the model was asked so many times."""

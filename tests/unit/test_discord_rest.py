@@ -79,6 +79,20 @@ async def test_a_long_pause_is_told_and_nothing_was_done() -> None:
         assert rest.blocked_for_s == 0
 
 
+async def test_all_calls_together_keep_within_fifty_a_second_but_those_for_interactions() -> None:
+    async with open_rest() as (discord, rest, channel):
+        began_at, before = time.monotonic(), len(discord.calls)
+        path = "/channels/{channel_id}"
+        calls = [asyncio.create_task(rest.call("GET", path, channel_id=str(channel.id))) for _ in range(100)]
+        await discord.until(lambda: len(discord.calls) > before)
+        with pytest.raises(DiscordRefusedError):  # there is none of that id, which Discord says at once
+            await rest.call("POST", "/interactions/{number}/{code}/callback", json={"type": 5}, number="1", code="t")
+        assert not all(call.done() for call in calls)
+        assert time.monotonic() - began_at < 0.9
+        await asyncio.gather(*calls)
+        assert time.monotonic() - began_at > 0.9
+
+
 async def test_a_limit_that_does_not_end_is_told_and_holds_up_no_other_call() -> None:
     async with open_rest() as (discord, rest, channel):
         discord.limit_next("create_message", retry_after=0.05, times=5)
@@ -145,6 +159,24 @@ async def test_a_token_that_is_not_known_is_not_repeated_to_anybody() -> None:
             await rest.log_in()
     assert caught.value.is_permanent
     assert "secret-test" not in str(caught.value)
+
+
+@pytest.mark.parametrize("retry_after", [0.05, 60.0])
+async def test_no_token_of_an_interaction_stands_in_a_line_of_the_library(
+    caplog: pytest.LogCaptureFixture, retry_after: float
+) -> None:
+    async with open_rest() as (discord, rest, _):
+        discord.limit_next("edit_followup", retry_after=retry_after)
+        with pytest.raises(AdapterError):
+            await rest.call(
+                "PATCH",
+                "/webhooks/{webhook_id}/{webhook_token}/messages/@original",
+                json={"content": "hello"},
+                webhook_id=str(discord.application_id),
+                webhook_token="aW50ZXJhY3Rpb24-test",
+            )
+    assert f"/webhooks/{discord.application_id}/[hidden]/messages" in caplog.text
+    assert "aW50ZXJhY3Rpb24" not in caplog.text
 
 
 async def test_files_go_with_a_message_and_keep_their_names_and_types() -> None:

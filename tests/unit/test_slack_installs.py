@@ -17,7 +17,7 @@ from aiohttp import web as server
 from slack_sdk.oauth.installation_store import Bot, Installation
 from slack_sdk.oauth.token_rotation.async_rotator import AsyncTokenRotator
 
-from adapters.slack.installs import Installations, InstalledTokens, NoteStates, OneToken
+from adapters.slack.installs import MAX_STATES, Installations, InstalledTokens, NoteStates, OneToken
 from adapters.slack.web import open_client
 from bot.errors import AdapterError
 from tests.fakes.slack import FakeSlack
@@ -334,6 +334,19 @@ async def test_a_state_ends_after_ten_minutes_and_leaves_nothing() -> None:
     now += 700
     last = await states.async_issue()
     assert list(notes.kept) == [f"slack/state/{last}"]
+
+
+async def test_of_very_many_states_the_newest_are_good_and_the_others_leave_nothing() -> None:
+    notes, now = MemoryNotes(), 1_000.0
+    states = NoteStates(notes, now=lambda: now)
+    issued: list[str] = []
+    for _ in range(MAX_STATES + 1):
+        issued.append(await states.async_issue())
+        now += 0.01
+    assert len(notes.kept) == MAX_STATES
+    assert not await states.async_consume(issued[0])
+    assert await states.async_consume(issued[1])
+    assert await states.async_consume(issued[-1])
 
 
 @pytest.mark.parametrize("state", ["", "made-up", "../install/-/T1", "%"])

@@ -243,6 +243,18 @@ def test_a_pressed_button_knows_its_thread_and_each_press_has_a_key_of_its_own()
     assert later is not None and later.key != pressed.key
 
 
+def test_a_press_in_a_window_is_for_the_workspace_that_has_the_app_whoever_presses() -> None:
+    body = {
+        "type": "block_actions",
+        "team": {"id": "T2"},
+        "user": {"id": "U9", "team_id": "T2"},
+        "view": {"id": "V1", "team_id": "T2", "app_installed_team_id": "T1", "private_metadata": "{}"},
+        "actions": [{"action_id": "tb:run:usage", "value": "usage", "action_ts": "18.1"}],
+    }
+    pressed = parse_press(body)
+    assert pressed is not None and pressed.team == "T1"
+
+
 def test_the_value_of_a_button_that_is_no_object_is_empty() -> None:
     assert json_value('{"turn": 7}') == {"turn": 7}
     assert json_value("[7]") == json_value("7 of") == json_value("") == {}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from adapters.discord.parse import Mark, parse_mark
 from bot.events import ConversationKey
-from bot.messages import AssistantMessage
 from bot.messages import Message as StoredMessage
-from tests.e2e.discord.serving import Bot, World
+from tests.e2e.discord.serving import Bot, World, open_world, serving
+from tests.e2e.memory import stored_answers, stored_messages
+from tests.e2e.tools import without_tools
 from tests.fakes.discord.world import Channel, Interaction, Message, User
 
 
@@ -77,15 +81,11 @@ class Room:
 
     async def stored(self) -> list[StoredMessage]:
         """Return the conversation's messages in the store."""
-        return [entry.message for entry in await self.bot.app.store.transcript(self.key, limit=1_000)]
+        return await stored_messages(self.bot.app.store, self.key)
 
     async def stored_answers(self) -> list[str]:
         """Return the text of each stored answer: all that the model said in its turn."""
-        texts: dict[int, list[str]] = {}
-        for entry in await self.bot.app.store.transcript(self.key, limit=1_000):
-            if isinstance(entry.message, AssistantMessage) and entry.message.text:
-                texts.setdefault(entry.turn_id, []).append(entry.message.text)
-        return ["\n\n".join(each) for each in texts.values()]
+        return await stored_answers(self.bot.app.store, self.key)
 
 
 def marks(message: Message) -> list[Mark]:
@@ -100,3 +100,13 @@ def kinds(message: Message) -> set[str]:
 def general(world: World, bot: Bot) -> Room:
     """Return the world's first channel."""
     return Room(world=world, bot=bot, channel=world.channel)
+
+
+@asynccontextmanager
+async def open_room(home: Path, *, options: Mapping[str, Any] | None = None, **settings: Any) -> AsyncGenerator[Room]:
+    """A channel with the bot in a new world; by default without tools, which most conversations need none of."""
+    async with (
+        open_world() as world,
+        serving(world, home, options=options, settings={**without_tools(home), **settings}) as bot,
+    ):
+        yield general(world, bot)

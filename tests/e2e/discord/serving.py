@@ -15,7 +15,7 @@ from bot.app import App, open_app
 from bot.live import Pace
 from bot.models.rehearsal_server import serve_rehearsal
 from bot.settings import load_settings
-from tests.e2e.slack.serving import Model
+from tests.e2e.model import Model
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.discord.world import Channel, Guild, User
 

@@ -14,16 +14,11 @@ from structlog.testing import capture_logs
 
 from tests.e2e.discord.rooms import Room, general, kinds, marks
 from tests.e2e.discord.serving import open_world, serving
-from tests.e2e.slack.threads import calls, with_workshop, without_tools
+from tests.e2e.model import calls, words
+from tests.e2e.tools import with_workshop, without_tools
 from tests.fakes.discord.world import ALL_BOT_PERMISSIONS, Message
 
 POST, EDIT, DELETE = "create_message", "edit_message", "delete_message"
-
-
-def words(count: int, *, start: int = 0) -> str:
-    """Return so many words of which no two are the same, in paragraphs: what is doubled or lost differs."""
-    lines = [" ".join(f"word{number}" for number in range(at, at + 50)) for at in range(start, start + count, 50)]
-    return "\n\n".join(lines)
 
 
 @asynccontextmanager
@@ -314,6 +309,7 @@ async def test_an_answer_that_may_not_be_posted_goes_to_the_asker_directly_and_n
         [told] = await discord.until(lambda: discord.own(discord.dm_channel(world.ada)))
         assert "Send Messages" in told.content and f"<#{room.channel.id}>" in told.content
         assert told.content.endswith("\nDone.")
+        assert told.custom_ids == []  # what can be rated is the answer in its channel
         assert room.messages == []
         check_manners(room)
 

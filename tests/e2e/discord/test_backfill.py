@@ -12,7 +12,7 @@ from typing import Any
 from adapters.discord.backfill import ALIVE
 from tests.e2e.discord.rooms import Room, general
 from tests.e2e.discord.serving import World, open_world, serving
-from tests.e2e.slack.threads import without_tools
+from tests.e2e.tools import without_tools
 from tests.fakes.discord import Call, Channel, FakeDiscord
 
 DIRECT = {"allow_dms": True}

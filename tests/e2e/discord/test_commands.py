@@ -6,24 +6,22 @@ import json
 import sqlite3
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
-from adapters.discord.interactions import NO_DIRECT, NOT_YOURS, OLD_BUTTON, OLD_COMMAND, OLD_STOP
+from adapters.discord.interactions import NO_DIRECT, NOT_YOURS, OLD_BUTTON, OLD_COMMAND, OLD_FORM, OLD_STOP
 from adapters.discord.manifest import ASK_ABOUT, NOTE, keep_synced
 from adapters.discord.rest import Rest
 from bot.commands import COMMANDS
-from bot.events import ConversationKey, MessageReceived
-from bot.messages import AssistantMessage, Usage, UserMessage
-from bot.ports import Post
+from bot.events import ConversationKey
 from bot.stores.sqlite import open_store
+from tests.e2e import memory
 from tests.e2e.discord.serving import Bot, World, open_world, serving
-from tests.e2e.slack.threads import with_workshop, without_tools
+from tests.e2e.tools import with_workshop, without_tools
 from tests.fakes.discord import Channel, FakeDiscord, Interaction, Message, User
 
 BUNDLED: dict[str, Any] = {"mcp_config": None}  # the server that comes with the bot
@@ -103,28 +101,10 @@ async def serving_in(
 
 async def remember(world: World, home: Path, *, texts: Sequence[str]) -> None:
     """Put the channel's conversation into the bot's memory before it starts: the bot repeated each of Ada's lines."""
-    conversation = ConversationKey(
-        platform="discord", space=str(world.guild.id), channel=str(world.channel.id), thread=""
-    )
-    async with open_store(home / "toolbridge.db") as store:
-        await store.heartbeat("before", lease_s=60.0)
-        for number, text in enumerate(texts):
-            event = MessageReceived(
-                conversation=conversation,
-                event_key=f"discord:{world.channel.id}:{number + 1}",
-                author_id=str(world.ada.id),
-                author_name="Ada",
-                text=text,
-                sent_at=datetime.now(UTC),
-            )
-            await store.accept(event, worker="before", max_waiting=1)
-            (turn,) = await store.claim("before", serves=("discord/",), limit=1)
-            post = Post(key=event.event_key, conversation=conversation, turn_id=turn.lease.turn_id, part=0, text=text)
-            messages = (UserMessage(text=text, speaker="Ada"), AssistantMessage(text=text))
-            await store.reply(turn.lease, state="answered", messages=messages, posts=(post,), usage=Usage())
-            await store.mark_posting(turn.lease, 0)
-            await store.mark_posted(turn.lease, 0, reference="1", ends_turn=True)
-        await store.release("before")
+    channel = str(world.channel.id)
+    conversation = ConversationKey(platform="discord", space=str(world.guild.id), channel=channel)
+    questions = {f"discord:{channel}:{number}": text for number, text in enumerate(texts, start=1)}
+    await memory.remember(home, conversation, questions=questions, author_id=str(world.ada.id))
 
 
 def labels(message: Message) -> list[str]:
@@ -556,15 +536,46 @@ async def test_ask_about_this_asks_the_question_of_the_form_about_the_chosen_mes
         await here.next_answer(world.channel, after=1)
 
 
-async def test_a_form_that_is_sent_after_a_restart_is_told_so(tmp_path: Path) -> None:
+async def test_a_form_that_is_sent_after_a_restart_asks_about_the_message_that_it_was_opened_at(tmp_path: Path) -> None:
     async with open_world() as world:
         chosen = await world.discord.say(world.channel, world.ben, "The build fails.")
         async with serving_in(world, tmp_path) as here:
             form = await world.discord.context_menu(world.channel, chosen, world.ada, ASK_ABOUT)
         async with serving_in(world, tmp_path) as here:
             sent = await world.discord.submit(form, {"question": "Why?"})
-            assert "I was restarted meanwhile" in (await here.answer_to(sent)).content
-            assert world.discord.visible(world.channel) == [chosen]
+            assert (await here.answer_to(sent)).content == "Asked below."
+            answer = await here.next_answer(world.channel, after=0)
+            _, question, _ = world.discord.visible(world.channel)
+            assert question.content == "**Ada** asks: Why?" and question.reference == chosen.id
+            assert answer.reference == question.id
+            (request,) = await world.model.requests()
+            asked = request["messages"][-1]["content"]
+            assert "[Ada]" in asked and "> Ben: The build fails." in asked and "Why?" in asked
+
+
+async def test_a_form_about_a_message_that_is_gone_or_cannot_be_read_any_more_is_told_so(tmp_path: Path) -> None:
+    async with open_world() as world:
+        discord = world.discord
+        gone, unread = [await discord.say(world.channel, world.ben, text) for text in ("one", "two")]
+        async with serving_in(world, tmp_path) as here:
+            forms = [await discord.context_menu(world.channel, each, world.ada, ASK_ABOUT) for each in (gone, unread)]
+        discord.has_message_content = False
+        await discord.delete(world.channel, gone)
+        async with serving_in(world, tmp_path, options={"message_content": False}) as here:
+            told = [await here.answer_to(await discord.submit(form, {"question": "Why?"})) for form in forms]
+            assert "not there any more" in told[0].content
+            assert told[1].content == OLD_FORM
+            assert discord.visible(world.channel) == [unread]
+
+
+async def test_a_form_is_for_the_one_who_opened_it(tmp_path: Path) -> None:
+    async with open_bot(tmp_path) as here:
+        world, discord = here.world, here.world.discord
+        chosen = await discord.say(world.channel, world.ben, "The build fails.")
+        form = await discord.context_menu(world.channel, chosen, world.ada, ASK_ABOUT)
+        sent = await discord.submit(replace(form, user=world.ben), {"question": "Why?"})
+        assert (await here.answer_to(sent)).content == OLD_FORM
+        assert discord.visible(world.channel) == [chosen]
 
 
 async def test_in_a_thread_ask_about_this_is_answered_there_and_part_of_its_conversation(

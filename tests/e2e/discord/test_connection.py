@@ -19,10 +19,9 @@ from bot.events import Event
 from bot.ports import Receipt
 from tests.e2e.discord.rooms import Room, general, kinds
 from tests.e2e.discord.serving import WAIT_S, WATCH, World, open_world, serving
-from tests.e2e.slack.threads import without_tools
+from tests.e2e.tools import without_tools
 from tests.fakes.discord import Channel, FakeDiscord, Message
-
-HELD = {"kind": "stall", "after_chunks": 0}
+from tests.fakes.discord.world import ChannelId
 
 
 @asynccontextmanager
@@ -354,6 +353,57 @@ async def test_what_cannot_be_stored_is_told_once_and_answered_when_it_can(tmp_p
             assert [text in message.content for message in replies_to(room.world.discord, room.channel, each)][-1]
         assert len(replies_to(room.world.discord, room.channel, question)) == 2
         assert len(await room.world.model.requests()) == 2
+
+
+async def test_what_cannot_be_stored_for_long_is_looked_for_until_it_can(tmp_path: Path) -> None:
+    with capture_logs() as logged:
+        async with one_bot(tmp_path, options={"store_pause_s": 0.001}) as room:
+            await until_answered_once(room, await ask(room))
+            execute(tmp_path, FILL)
+            question = await ask(room, "What is 2 * 4?")
+            await room.world.discord.until(lambda: [line for line in logged if line["event"] == "backfill_failed"])
+            execute(tmp_path, "DROP TRIGGER full")
+            await until_answered_in(room.world.discord, room.channel, question)
+            told, answer = replies_to(room.world.discord, room.channel, question)
+            assert "database" in told.content and "2 * 4" in answer.content
+
+
+async def test_a_message_whose_thread_discord_does_not_tell_at_once_is_answered_a_little_later(tmp_path: Path) -> None:
+    async with open_world() as world:
+        thread = await world.discord.start_thread(world.channel, world.ben, "Old talk")
+        await world.discord.archive_thread(thread)
+        async with one_bot(tmp_path, world=world) as room:
+            await until_answered_once(room, await ask(room))
+            here = replace(room, channel=thread)
+            world.discord.fail_next("get_channel", status=503)
+            thread.is_archived = False  # the gateway has told nothing of the thread by the time of the message
+            await until_answered_once(here, await ask(here, "What is 2 * 4?"), "2 * 4")
+            assert [call.ok for call in world.discord.calls_of("get_channel")] == [False, True]
+
+
+async def test_whoever_asked_nothing_hears_nothing_of_a_store_that_fails(tmp_path: Path) -> None:
+    async with one_bot(tmp_path, options={"store_pause_s": 0.001}) as room:
+        discord, ben = room.world.discord, room.world.ben
+        await until_answered_once(room, await ask(room))
+        talk, more_talk = [await room.say(ben, text) for text in ("lunch?", "pizza?")]
+        thread = await discord.start_thread(room.channel, ben, "Lunch")
+        execute(tmp_path, "ALTER TABLE turn RENAME TO hidden")
+        await discord.edit(room.channel, talk, "lunch at noon?")
+        await discord.delete(room.channel, more_talk)
+        await discord.say(thread, ben, "or soup")
+        asked = [await ask(room, "What is 2 * 4?"), await discord.say(thread, ben, "And you?", mention=True)]
+        for question in asked:
+            await discord.until(lambda question=question: _with(discord, question.channel, "database", to=question))
+        execute(tmp_path, "ALTER TABLE hidden RENAME TO turn")
+        for question in asked:
+            await discord.until(lambda question=question: len(_with(discord, question.channel, "", to=question)) > 1)
+        told = [*_with(discord, room.channel, "database"), *_with(discord, thread, "database")]
+        assert [message.reference for message in told] == [question.id for question in asked]
+
+
+def _with(discord: FakeDiscord, channel: ChannelId, text: str, *, to: Message | None = None) -> list[Message]:
+    shown = discord.own(channel)
+    return [one for one in shown if text in one.content and (to is None or one.reference == to.id)]
 
 
 async def test_what_could_not_be_stored_before_the_bot_ended_is_answered_by_the_next(tmp_path: Path) -> None:

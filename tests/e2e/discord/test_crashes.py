@@ -1,27 +1,14 @@
-"""The real process is killed in the middle of a turn, more than once, or with more than one question open.
-
-`python -m tests.failures` plays all the steps.
-"""
+"""The real process is killed more than once, or with several questions open; `tests/failures` has each step of one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.failures.discord.kills import STEPS, Step, live_through
 from tests.failures.discord.seen import answers, stops, traces, until_answered
 from tests.failures.discord.world import open_failing_world
 from tests.failures.kills import ACT, LONG, LOOK
 from tests.failures.world import WAIT_S
-
-
-@pytest.mark.parametrize("step", [step for step in STEPS if step.is_in_suite], ids=lambda step: step.name)
-async def test_after_kill_9_the_channel_holds_one_answer_one_trace_and_no_stop_button(
-    step: Step, tmp_path: Path
-) -> None:
-    await live_through(step, tmp_path)
 
 
 async def test_questions_that_waited_behind_the_one_at_work_are_answered_in_order_after_kill_9(tmp_path: Path) -> None:

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
-from tests.e2e.discord.rooms import Room, general
-from tests.e2e.discord.serving import open_world, serving
-from tests.e2e.slack.threads import calls, with_workshop, without_tools
+from adapters.discord.files import download
+from adapters.discord.rest import API_URL
+from bot.errors import AdapterError
+from tests.e2e.discord.rooms import Room, open_room
+from tests.e2e.model import calls
+from tests.e2e.tools import with_workshop
 from tests.fakes.discord.world import ALL_BOT_PERMISSIONS, Message, Upload
 from tests.fakes.mcp_servers.workshop import PIXEL
-
-
-@asynccontextmanager
-async def open_room(home: Path, **settings: Any) -> AsyncGenerator[Room]:
-    async with open_world() as world, serving(world, home, settings={**without_tools(home), **settings}) as bot:
-        yield general(world, bot)
 
 
 async def question(room: Room) -> Any:
@@ -102,6 +98,13 @@ async def test_a_file_that_is_not_on_discords_servers_is_not_asked_for(tmp_path:
         assert "`linked.txt` was not read: The file is not on Discord's own servers" in text
         assert discord.calls_of("attachment") == []
     assert asked == []
+
+
+@pytest.mark.parametrize("address", ["", "linked.txt", "http://[", "file:///etc/passwd"])
+async def test_what_is_no_address_is_not_asked_for_and_keeps_no_answer_back(address: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(AdapterError, match="not on Discord's own servers"):
+            await download(session, address, max_bytes=1_000, api_url=API_URL)
 
 
 @pytest.mark.parametrize("fault", ["503", "drop"])

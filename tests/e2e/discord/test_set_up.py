@@ -15,8 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from adapters.discord.adapter import DiscordOptions
-from adapters.discord.checkup import Found, check_up
+from adapters.discord.checkup import check_up
 from adapters.discord.invite import NEEDED, invite_url
+from bot.ports import SetUp
 from tests.e2e.conftest import WAIT_S, Endpoint, Toolbridge
 from tests.fakes.discord import Channel, FakeDiscord, Message, User, permissions_of
 from tests.fakes.slack import FakeSlack
@@ -171,7 +172,7 @@ async def test_the_doctor_says_what_is_wrong_and_what_to_do(place: Place, fault:
 async def test_the_doctor_is_content_without_the_intent_where_the_bot_does_without_it(place: Place) -> None:
     place.discord.has_message_content = False
     options = replace(options_for(place.discord), message_content=False)
-    assert await check_up(options) == Found(detail="@toolbridge in 1 server")
+    assert await check_up(options) == SetUp(detail="@toolbridge in 1 server")
 
 
 async def test_a_servers_name_cannot_draw_on_the_operators_terminal(place: Place) -> None:

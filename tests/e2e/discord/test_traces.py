@@ -15,7 +15,8 @@ from structlog.testing import capture_logs
 
 from tests.e2e.discord.rooms import Room, general, kinds
 from tests.e2e.discord.serving import open_world, serving
-from tests.e2e.slack.threads import calls, with_workshop
+from tests.e2e.model import calls
+from tests.e2e.tools import with_workshop
 from tests.fakes.discord.world import ALL_BOT_PERMISSIONS, Channel, Message
 
 START, POST = "start_thread_from_message", "create_message"
@@ -220,6 +221,7 @@ async def test_the_details_show_exact_arguments_and_result_to_anybody_even_after
             assert shown.count("\n```") == 4  # two blocks, which nothing in them ends
         async with serving(world, tmp_path, settings=settings) as bot:
             again = Room(world=world, bot=bot, channel=thread.channel)
+            await bot.app.tools.offer()  # the tools' own names are known once their server has started
             assert (await again.press(again.traces[0], world.ben, "details")).text == shown
             assert (await again.press(again.traces[0], world.cleo, "details")).text == shown
         assert [ping for ping in world.discord.pings if ping.message.author is world.discord.bot] == []

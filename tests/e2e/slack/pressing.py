@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bot.events import ConversationKey, MessageReceived
-from bot.messages import AssistantMessage, Usage, UserMessage
-from bot.ports import Post
-from bot.stores.sqlite import open_store
-from tests.e2e.slack.serving import Bot, Mode, open_world, serving
-from tests.e2e.slack.threads import without_tools
+from bot.events import ConversationKey
+from tests.e2e import memory
 from tests.fakes.slack import FakeSlack, Message
 from tests.fakes.slack.blocks import elements_of
-
-
-@asynccontextmanager
-async def open_bot(
-    home: Path, *, mode: Mode = "socket", options: Mapping[str, Any] | None = None, **settings: Any
-) -> AsyncGenerator[Bot]:
-    """The bot in a new world; by default without tools."""
-    async with (
-        open_world() as (slack, model),
-        serving(slack, model, home, mode=mode, options=options, settings={**without_tools(home), **settings}) as bot,
-    ):
-        yield bot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,27 +59,10 @@ class Person:
 
 
 async def remember(home: Path, *, thread: str, texts: Sequence[str], channel: str = "C1") -> None:
-    """Put a conversation into the bot's memory before it starts: questions of Ada's, the bot repeated each."""
+    """Put a thread into the bot's memory before it starts: the bot repeated each of Ada's lines."""
     conversation = ConversationKey(platform="slack", space="T1", channel=channel, thread=thread)
-    async with open_store(home / "toolbridge.db") as store:
-        await store.heartbeat("before", lease_s=60.0)
-        for number, text in enumerate(texts):
-            event = MessageReceived(
-                conversation=conversation,
-                event_key=f"slack:T1:{channel}:{thread}:{number}",
-                author_id="U1",
-                author_name="Ada",
-                text=text,
-                sent_at=datetime.now(UTC),
-            )
-            await store.accept(event, worker="before", max_waiting=1)
-            (turn,) = await store.claim("before", serves=("slack/",), limit=1)
-            post = Post(key=event.event_key, conversation=conversation, turn_id=turn.lease.turn_id, part=0, text=text)
-            messages = (UserMessage(text=text, speaker="Ada"), AssistantMessage(text=text))
-            await store.reply(turn.lease, state="answered", messages=messages, posts=(post,), usage=Usage())
-            await store.mark_posting(turn.lease, 0)
-            await store.mark_posted(turn.lease, 0, reference="1.5", ends_turn=True)
-        await store.release("before")
+    questions = {f"slack:T1:{channel}:{thread}:{number}": text for number, text in enumerate(texts)}
+    await memory.remember(home, conversation, questions=questions, author_id="U1")
 
 
 def pressable(blocks: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import httpx2
-
 from adapters.slack.adapter import SlackAdapter, SlackOptions, open_slack
 from adapters.slack.live import Pace
 from adapters.slack.session import Watch
 from bot.app import App, open_app
 from bot.models.rehearsal_server import serve_rehearsal
 from bot.settings import load_settings
+from tests.e2e.model import Model
+from tests.e2e.tools import without_tools
 from tests.fakes.slack import FakeSlack
 
 WAIT_S = 20.0
@@ -32,32 +32,6 @@ QUICK = Pace(
     status_gap_s=0.05,
 )
 WATCH = Watch(ping_interval_s=1.0, look_s=0.05, stuck_s=0.5, dead_s=3.0, back_off_s=0.1, note_s=0.2)
-
-
-@dataclass
-class Model:
-    """The rehearsal model's server, told what to answer."""
-
-    url: str
-
-    async def script(self, *answers: Any) -> None:
-        await self._post("/control/script", {"answers": list(answers)})
-
-    async def fail(self, kind: str, **details: Any) -> None:
-        await self._post("/control/faults", {"faults": [{"kind": kind, **details}]})
-
-    async def pace(self, **seconds: float) -> None:
-        """Let it be so slow: `first_token_s` before the first piece of each answer, `chunk_s` before each other."""
-        await self._post("/control/pace", seconds)
-
-    async def requests(self) -> list[dict[str, Any]]:
-        async with httpx2.AsyncClient() as client:
-            answer = await client.get(self.url.removesuffix("/v1") + "/control/requests")
-            return answer.json()["requests"]
-
-    async def _post(self, path: str, body: object) -> None:
-        async with httpx2.AsyncClient() as client:
-            (await client.post(self.url.removesuffix("/v1") + path, json=body)).raise_for_status()
 
 
 @dataclass
@@ -123,6 +97,18 @@ async def serving(
             yield Bot(slack, app, adapter, model)
         finally:
             running.cancel()
+
+
+@asynccontextmanager
+async def open_bot(
+    home: Path, *, mode: Mode = "socket", options: Mapping[str, Any] | None = None, **settings: Any
+) -> AsyncGenerator[Bot]:
+    """The bot in a new world; by default without tools, which most conversations need none of."""
+    async with (
+        open_world() as (slack, model),
+        serving(slack, model, home, mode=mode, options=options, settings={**without_tools(home), **settings}) as bot,
+    ):
+        yield bot
 
 
 async def _opened(adapter: SlackAdapter, running: asyncio.Task[None]) -> None:

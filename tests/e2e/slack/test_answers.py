@@ -12,16 +12,12 @@ import pytest
 
 from adapters.slack.answer import PART_CHARS
 from adapters.slack.own import POST
+from tests.e2e.model import calls, words
 from tests.e2e.slack.serving import QUICK, Bot, open_world, serving
-from tests.e2e.slack.threads import Thread, calls, start, with_workshop, without_tools
+from tests.e2e.slack.threads import Thread, start
+from tests.e2e.tools import with_workshop, without_tools
 
 STREAM_METHODS = ("chat.startStream", "chat.appendStream", "chat.stopStream")
-
-
-def words(count: int, *, start: int = 0) -> str:
-    """Return so many words of which no two are the same, in paragraphs: what is doubled or lost differs."""
-    lines = [" ".join(f"word{number}" for number in range(at, at + 50)) for at in range(start, start + count, 50)]
-    return "\n\n".join(lines)
 
 
 @asynccontextmanager
@@ -348,21 +344,36 @@ async def test_an_answer_of_which_it_cannot_be_known_whether_it_is_there_is_post
         assert text.startswith("A short answer.") and "you may see it twice" in text
 
 
-async def test_an_answer_is_sent_directly_with_its_reason_when_the_bot_was_removed_from_the_channel(
-    tmp_path: Path,
+@pytest.mark.parametrize("fault", ["none", "429", "after"])
+async def test_an_answer_is_sent_directly_with_its_reason_and_files_when_the_bot_was_removed_from_the_channel(
+    tmp_path: Path, fault: str
 ) -> None:
     async with open_bot(tmp_path, settings=with_workshop(tmp_path, RELEASE_FILE=str(tmp_path / "released"))) as bot:
         await bot.model.script(calls("shop__everything"), calls("shop__act"), {"text": "Done."})
         thread = await start(bot, "U1", "act")
         await bot.slack.until(lambda: thread.traces and "… act" in thread.traces[0].shown)
         bot.slack.channels["C1"].members.discard("UBOT")
+        if fault == "429":
+            bot.slack.limit_next("files.completeUploadExternal")
+        elif fault == "after":
+            bot.slack.fail_next("files.completeUploadExternal", drop="after")
         (tmp_path / "released").touch()
-        [told] = await bot.slack.until(lambda: bot.slack.bot_messages(bot.slack.dm("U1")))
+        direct = bot.slack.dm("U1")
+        [told] = await bot.slack.until(lambda: bot.slack.bot_messages(direct))
+        await bot.slack.until(lambda: len(bot.slack.bot_messages(direct, told.ts)) >= 3)
+        bot.slack.channels["C1"].members.add("UBOT")
+        await bot.model.script({"text": "Here again."})
+        await thread.say("U1", "<@UBOT> and now?")
+        await bot.slack.until(lambda: thread.texts == ["Here again."])
+        await thread.at_rest()  # with the status and its Stop button, as before
+        assert bot.slack.bot_messages(direct) == [told]
         assert "could not be posted there" in told.shown and told.shown.endswith("Done.")
+        assert {block["type"] for block in told.blocks} == {"markdown"}  # no button that would not work there
+        assert [len(message.files) for message in bot.slack.bot_messages(direct, told.ts)[1:]] == [1, 1]
 
 
-@pytest.mark.parametrize("code", ["internal_error", "thread_not_found"])
-async def test_other_answers_stream_when_one_thread_could_not(tmp_path: Path, code: str) -> None:
+@pytest.mark.parametrize("code", ["internal_error", "thread_not_found", "not_in_channel"])
+async def test_other_answers_stream_when_one_could_not_at_that_moment(tmp_path: Path, code: str) -> None:
     async with open_bot(tmp_path) as bot:
         bot.slack.fail_next("chat.startStream", error=code)
         text = words(200)

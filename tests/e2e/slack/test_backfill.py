@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.slack.serving import Model, open_world, serving
-from tests.e2e.slack.threads import without_tools
+from bot.stores.sqlite import open_store
+from tests.e2e.model import Model
+from tests.e2e.slack.serving import open_world, serving
+from tests.e2e.tools import without_tools
 from tests.failures.seen import answers, until_answered
 from tests.fakes.slack import FakeSlack
 
@@ -72,6 +74,15 @@ async def test_what_was_answered_before_is_not_answered_again_after_a_restart(tm
                 assert len(answers(slack, "C1", new)) == 1
         assert len(answers(slack, "C1", thread)) == 1
         assert len(await model.requests()) == 3
+
+
+async def test_notes_that_cannot_be_read_cost_what_was_missed_and_nothing_else(tmp_path: Path) -> None:
+    async with open_world() as (slack, model):
+        await until_noted(slack, model, tmp_path, "C1")
+        async with open_store(tmp_path / "toolbridge.db") as store:
+            await store.put_note("slack/alive/T1", "yesterday")
+        async with bot(slack, model, tmp_path):
+            await known_thread(slack)
 
 
 async def test_messages_that_are_older_than_the_age_limit_stay_unanswered(tmp_path: Path) -> None:

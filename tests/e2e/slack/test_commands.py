@@ -14,9 +14,10 @@ from slack_sdk.oauth.installation_store import Installation
 from adapters.slack.installs import Installations
 from bot.events import ConversationKey
 from bot.stores.sqlite import open_store
-from tests.e2e.slack.pressing import Person, labels, open_bot, options, pressable, remember
-from tests.e2e.slack.serving import Mode, open_world, serving
-from tests.e2e.slack.threads import start, with_workshop, without_tools
+from tests.e2e.slack.pressing import Person, labels, options, pressable, remember
+from tests.e2e.slack.serving import Mode, open_bot, open_world, serving
+from tests.e2e.slack.threads import start
+from tests.e2e.tools import with_workshop, without_tools
 from tests.fakes.slack import View
 
 WAYS = pytest.mark.parametrize("mode", ["socket", "http"])

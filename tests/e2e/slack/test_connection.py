@@ -16,8 +16,9 @@ from adapters.slack.adapter import SlackOptions, open_slack
 from bot.errors import AdapterError
 from bot.events import Event
 from bot.ports import Receipt
-from tests.e2e.slack.serving import WAIT_S, WATCH, Bot, Mode, Model, open_world, serving
-from tests.e2e.slack.threads import without_tools
+from tests.e2e.model import Model
+from tests.e2e.slack.serving import WAIT_S, WATCH, Bot, Mode, open_world, serving
+from tests.e2e.tools import without_tools
 from tests.failures.seen import answers, until_answered
 from tests.fakes.slack import FakeSlack
 from tests.fakes.slack.delivery import DisconnectReason

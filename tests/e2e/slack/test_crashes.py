@@ -6,7 +6,7 @@ import asyncio
 import signal
 from pathlib import Path
 
-from tests.e2e.slack.threads import calls
+from tests.e2e.model import calls
 from tests.failures.kills import ACT, LONG, LOOK
 from tests.failures.seen import answers, traces, until_answered
 from tests.failures.world import WAIT_S, Life, World, open_failing_world

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.slack.serving import Bot, Mode, open_world, serving
-from tests.e2e.slack.threads import Thread, calls, start, with_workshop, without_tools
+from tests.e2e.model import calls
+from tests.e2e.slack.serving import Bot, Mode, open_bot
+from tests.e2e.slack.threads import Thread, start
+from tests.e2e.tools import with_workshop
 from tests.fakes.mcp_servers.workshop import PIXEL
 from tests.fakes.slack import ALL_BOT_SCOPES
-
-
-@asynccontextmanager
-async def open_bot(home: Path, *, mode: Mode = "socket", **settings: Any) -> AsyncGenerator[Bot]:
-    async with (
-        open_world() as (slack, model),
-        serving(slack, model, home, mode=mode, settings={**without_tools(home), **settings}) as bot,
-    ):
-        yield bot
 
 
 def without_scope(bot: Bot, scope: str) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.slack.pressing import labels, open_bot
-from tests.e2e.slack.serving import Bot, Mode
+from tests.e2e.slack.pressing import labels
+from tests.e2e.slack.serving import Bot, Mode, open_bot
 from tests.e2e.slack.threads import start
 
 BUNDLED: dict[str, Any] = {"mcp_config": None}  # the server that comes with the bot

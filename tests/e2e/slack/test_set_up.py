@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from adapters.slack.adapter import SlackOptions, open_slack
-from adapters.slack.checkup import Found, check_up
+from adapters.slack.checkup import check_up
 from adapters.slack.manifest import BOT_SCOPES
 from bot.commands import COMMANDS
 from bot.errors import AdapterError
 from bot.events import Event
-from bot.ports import Receipt
+from bot.ports import Receipt, SetUp
 from mcp_server.examples import EXAMPLES
 from tests.e2e.conftest import WAIT_S, Endpoint, Toolbridge
 from tests.fakes.slack import FakeSlack
@@ -103,7 +103,7 @@ async def test_the_doctor_says_who_the_bot_is_and_how_slack_reaches_it(
 
 async def test_over_http_the_doctor_says_where_slack_has_to_reach_the_bot(slack: FakeSlack) -> None:
     options = SlackOptions(bot_token="xoxb-test", signing_secret="signing-test", api_url=slack.api_url, http_port=1234)
-    assert await check_up(options) == Found(detail="@toolbridge in t1, HTTP on 127.0.0.1:1234")
+    assert await check_up(options) == SetUp(detail="@toolbridge in t1, HTTP on 127.0.0.1:1234")
 
 
 async def test_the_doctor_names_the_scopes_that_are_missing_with_the_cure(

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.model import calls
 from tests.e2e.slack.serving import Bot, open_world, serving
-from tests.e2e.slack.threads import Thread, calls, start, with_workshop
+from tests.e2e.slack.threads import Thread, start
+from tests.e2e.tools import with_workshop
 
 
 @asynccontextmanager

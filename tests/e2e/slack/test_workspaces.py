@@ -13,8 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 import pytest
 
-from tests.e2e.slack.serving import Bot, Mode, Model, open_world, serving
-from tests.e2e.slack.threads import without_tools
+from tests.e2e.model import Model
+from tests.e2e.slack.serving import Bot, Mode, open_world, serving
+from tests.e2e.tools import without_tools
 from tests.failures.seen import answers, until_answered
 from tests.fakes.slack import FakeSlack
 
@@ -32,7 +33,7 @@ async def two_workspaces() -> AsyncGenerator[tuple[FakeSlack, Model]]:
 
 
 def many(slack: FakeSlack, model: Model, home: Path, *, mode: Mode = "socket") -> Any:
-    """The bot for several workspaces; its install pages are at `site`."""
+    """The bot for several workspaces, with its install pages."""
     options: dict[str, Any] = {"bot_token": "", "client_id": "client-test", "client_secret": "client-secret-test"}
     return serving(slack, model, home, mode=mode, options=options, settings=without_tools(home))
 
@@ -106,6 +107,21 @@ async def test_two_workspaces_install_the_bot_and_are_served_apart_by_their_own_
             ("T2", "C9"),
         ]
         assert answers(slack, "C9", roots["C9"])[0].user == "UBOT2"
+
+
+async def test_over_sockets_nothing_is_taken_that_comes_to_the_install_pages_address_instead(tmp_path: Path) -> None:
+    async with (
+        two_workspaces() as (slack, model),
+        many(slack, model, tmp_path) as bot,
+    ):
+        await Browser(bot).install("T1")
+        slack.hold()
+        await ask(slack)
+        forged = slack.held[0].payload
+        url = f"http://127.0.0.1:{bot.adapter.session.port}/slack/events"
+        status, _ = await slack.deliver_http(url, forged, signing_secret="guessed")
+        assert status == 404
+        assert await model.requests() == []
 
 
 async def test_an_installation_outlives_the_process(tmp_path: Path) -> None:

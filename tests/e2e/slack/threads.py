@@ -2,43 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from adapters.slack.own import LIVE, POST, TRACE
 from bot.events import ConversationKey
-from bot.messages import AssistantMessage
 from bot.messages import Message as StoredMessage
+from tests.e2e.memory import stored_answers, stored_messages
 from tests.e2e.slack.serving import Bot
 from tests.fakes.slack import Message
-
-WORKSHOP = Path(__file__).parents[2] / "fakes" / "mcp_servers" / "workshop.py"
-
-
-def without_tools(home: Path) -> Mapping[str, Any]:
-    """Return the settings of a bot that starts no tool server."""
-    return _mcp_config(home, {})
-
-
-def with_workshop(home: Path, **environment: str) -> Mapping[str, Any]:
-    """Return the settings of a bot whose only tools are those of `tests/fakes/mcp_servers/workshop.py`."""
-    server = {"command": sys.executable, "args": [str(WORKSHOP)], "env": environment}
-    return _mcp_config(home, {"shop": server})
-
-
-def _mcp_config(home: Path, servers: Mapping[str, Any]) -> Mapping[str, Any]:
-    file = home / f"{'-'.join(servers) or 'none'}.json"
-    file.write_text(json.dumps({"mcpServers": servers}), encoding="utf-8")
-    return {"mcp_config": file}
-
-
-def calls(*names: str, **arguments: Any) -> dict[str, Any]:
-    """Return a model's answer that asks for these tools, each with these arguments."""
-    return {"tool_calls": [{"name": name, "arguments": arguments} for name in names]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,19 +67,11 @@ class Thread:
 
     async def stored(self) -> list[StoredMessage]:
         """Return the conversation's messages in the store."""
-        return [entry.message for entry in await self.bot.app.store.transcript(self.key, limit=1_000)]
+        return await stored_messages(self.bot.app.store, self.key)
 
     async def stored_answers(self) -> list[str]:
         """Return the text of each stored answer: all that the model said in its turn."""
-        texts: dict[int, list[str]] = {}
-        for entry in await self.bot.app.store.transcript(self.key, limit=1_000):
-            if isinstance(entry.message, AssistantMessage) and entry.message.text:
-                texts.setdefault(entry.turn_id, []).append(entry.message.text)
-        return ["\n\n".join(each) for each in texts.values()]
-
-    async def stored_parts(self) -> list[str]:
-        """Return the stored answers, cut into messages as they are to be posted."""
-        return [part for text in await self.stored_answers() for part in self.bot.adapter.split(text)]
+        return await stored_answers(self.bot.app.store, self.key)
 
     def _last_parts(self) -> list[Message]:
         return [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -41,8 +40,7 @@ def _killed(step: Step) -> Case:
     async def play(home: Path) -> int:
         return await live_through(step, home)
 
-    # Those of the suite are in `tests/e2e/discord/test_crashes.py`.
-    return Case(happens=f"`kill -9` {step.name}", seen=step.seen, play=play, is_in_suite=False)
+    return Case(happens=f"`kill -9` {step.name}", seen=step.seen, play=play, is_in_suite=step.is_in_suite)
 
 
 def _served(scene: Callable[[World], Awaitable[None]]) -> Callable[[Path], Awaitable[int]]:
@@ -178,36 +176,23 @@ async def _lost_after_file(world: World) -> None:
 
 
 async def _full_disk(world: World) -> None:
-    _execute(world.home, "CREATE TRIGGER full BEFORE INSERT ON turn BEGIN SELECT RAISE(ABORT, 'disk full'); END")
-    question = await world.ask()
-    (told,) = await world.discord.until(lambda: answers(world.discord, question))
-    assert "database" in told.content
-    _execute(world.home, "DROP TRIGGER full")
+    with world.database_that_refuses("INSERT ON turn"):
+        question = await world.ask()
+        (told,) = await world.discord.until(lambda: answers(world.discord, question))
+        assert "database" in told.content
     await until_answered(world.discord, question)
     assert len(answers(world.discord, question)) == 2
 
 
 async def _no_record(world: World) -> None:
-    """The answer is posted, and cannot be noted as posted for a while."""
-    _execute(
-        world.home,
-        "CREATE TRIGGER full BEFORE UPDATE ON outbox WHEN NEW.state = 'posted' "
-        "BEGIN SELECT RAISE(ABORT, 'disk full'); END",
-    )
-    question = await world.ask()
-    await until_answered(world.discord, question)
-    await asyncio.sleep(0.3)  # attempts to note it fail meanwhile
-    _execute(world.home, "DROP TRIGGER full")
+    """The answer is posted, and cannot be noted as posted at the first attempt."""
+    with world.database_that_refuses("UPDATE ON outbox WHEN NEW.state = 'posted'"):
+        question = await world.ask()
+        await until_answered(world.discord, question)
+        await world.until_tried_again()
     second = await world.ask("What is 20 + 1?")  # waits until the first is off the books
     await _answered_with(world, second, "20 + 1")
     await _answered_with(world, question)
-
-
-def _execute(home: Path, statement: str) -> None:
-    database = sqlite3.connect(home / "toolbridge.db")
-    with database:
-        database.execute(statement)
-    database.close()
 
 
 _DELIVERIES = (

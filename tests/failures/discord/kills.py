@@ -9,35 +9,17 @@ from pathlib import Path
 from tests.e2e.discord.rooms import kinds
 from tests.failures.discord.seen import answers, files, stops, traces, until_answered
 from tests.failures.discord.world import World, open_failing_world
-from tests.failures.kills import ACT, DRAW, LONG, LOOK, MAY_HAVE_RUN, PICTURE, QUESTION
+from tests.failures.kills import ACT, DRAW, LAST_WORDS, LONG, LOOK, MAY_HAVE_RUN, PICTURE, Killed
 from tests.failures.world import WAIT_S
 from tests.fakes.discord import Message
 
-LAST_WORDS = LONG.split("\n\n")[-1].strip()
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """A moment of a turn at which the process dies; `arrange` is done before the question, `reach` waits for it."""
+class Step(Killed):
+    """Such a turn in Discord; `arrange` is done before the question, `reach` waits for the moment."""
 
-    name: str
     arrange: Callable[[World], Awaitable[None]]
     reach: Callable[[World, Message], Awaitable[None]]
-    question: str = QUESTION
-    calls: tuple[str, ...] = ()  # of tools, over both lives
-    answer: str = "Hello!"  # what the one answer contains
-    traces: int = 0
-    files: tuple[str, ...] = ()
-    scripts: tuple[str, ...] = ()  # texts of the model's answers, in place of its rules
-    chunk_s: float = 0.0
-    is_in_suite: bool = False  # the others are played by `python -m tests.failures` alone
-
-    @property
-    def seen(self) -> str:
-        """What the user sees in the end."""
-        told = "one answer, which says that the tool may have run" if self.answer == MAY_HAVE_RUN else "one answer"
-        parts = [told, *(["one trace"] if self.traces else []), *(["its file, once"] if self.files else [])]
-        return ", ".join(parts)
 
 
 async def live_through(step: Step, home: Path) -> int:

@@ -13,16 +13,13 @@ from tests.fakes.discord.world import COMPONENTS_V2, walk
 
 MAX_CONTENT = 2000
 MAX_NONCE = 25
-MAX_EMBEDS, MAX_EMBED_CHARS = (
-    10,
-    6000,
-)  # https://discord.com/developers/docs/resources/message#embed-object-embed-limits
+# https://discord.com/developers/docs/resources/message#embed-object-embed-limits
+MAX_EMBEDS, MAX_EMBED_CHARS = 10, 6000
 MAX_ROWS, MAX_IN_ROW = 5, 5
 MAX_V2_COMPONENTS, MAX_V2_CHARS = 40, 4000
 MAX_CUSTOM_ID, MAX_LABEL, MAX_OPTIONS = 100, 80, 25
 ROW, BUTTON, STRING_SELECT, TEXT_INPUT, TEXT_DISPLAY, LABEL = 1, 2, 3, 4, 10, 18
 SELECTS = {STRING_SELECT, 5, 6, 7, 8}
-MODAL_INPUTS = {TEXT_INPUT, *SELECTS, 19, 21, 22, 23}
 V2_TOP = {ROW, 9, TEXT_DISPLAY, 12, 13, 14, 17}
 
 

@@ -7,16 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from tests.fakes.discord.channel_routes import (
-    announce_reaction,
-    announce_thread,
     dm_with,
     drop_channel,
     open_thread,
     set_archived,
-    take_reaction,
 )
 from tests.fakes.discord.errors import Json
-from tests.fakes.discord.gateway import DIRECT_TYPING, GUILD_TYPING, GUILDS, Gateway
+from tests.fakes.discord.gateway import GUILDS, Gateway
 from tests.fakes.discord.replies import announce_change, remove, store
 from tests.fakes.discord.world import (
     DEFAULT,
@@ -56,12 +53,6 @@ class People(Gateway):
         if has_bot:
             self._announce_guild(guild)
         return guild
-
-    def invite_bot(self, guild: GuildId) -> None:
-        """Let the bot join the guild."""
-        home = self.guild(guild)
-        home.has_bot = True
-        self._announce_guild(home)
 
     def remove_bot(self, guild: GuildId) -> None:
         """Throw the bot out of the guild."""
@@ -256,28 +247,9 @@ class People(Gateway):
         await self._store(message)
         return message
 
-    async def react(self, channel: ChannelId, message: MessageId, user: UserId, emoji: str) -> None:
-        """Add a person's reaction, or take it away where it is there already."""
-        target, person = self.message(message), self.user(user)
-        assert target.channel == self.channel(channel).id
-        if person.id in target.reactions.get(emoji, ()):
-            take_reaction(self, target, emoji, user=person.id)
-        else:
-            target.reactions.setdefault(emoji, []).append(person.id)
-            announce_reaction(self, target, emoji, user=person.id, event="MESSAGE_REACTION_ADD")
-        await asyncio.sleep(0)
-
     def reactions(self, message: MessageId) -> dict[str, list[int]]:
         """Return the reactions under the message: emoji -> ids of who reacted."""
         return {emoji: list(who) for emoji, who in self.message(message).reactions.items()}
-
-    async def start_typing(self, channel: ChannelId, user: UserId) -> None:
-        """Let a person type."""
-        room = self.channel(channel)
-        data: Json = {"channel_id": str(room.id), "user_id": str(self.user(user).id), "timestamp": int(self.now())}
-        intents = DIRECT_TYPING if room.is_dm else GUILD_TYPING
-        self.dispatch("TYPING_START", data, guild=room.guild, intents=intents)
-        await asyncio.sleep(0)
 
     # --- threads
 
@@ -302,12 +274,6 @@ class People(Gateway):
     async def archive_thread(self, thread: ChannelId, *, locked: bool = False) -> None:
         """Archive a thread; a locked one only a moderator brings back."""
         set_archived(self, self.channel(thread), archived=True, locked=locked)
-        await asyncio.sleep(0)
-
-    async def rename_thread(self, thread: ChannelId, name: str) -> None:
-        room = self.channel(thread)
-        room.name = name
-        announce_thread(self, room, "THREAD_UPDATE")
         await asyncio.sleep(0)
 
     # --- commands and clicks
