@@ -241,7 +241,10 @@ class Session:
     @asynccontextmanager
     async def _client(self) -> AsyncGenerator[SocketModeClient]:
         handler = AsyncSocketModeHandler(
-            self._app, app_token=self._doors.app_token, ping_interval=self._watch.ping_interval_s
+            self._app,
+            app_token=self._doors.app_token,
+            logger=_silent(),  # what fails here is told by the watch, without the address and its ticket
+            ping_interval=self._watch.ping_interval_s,
         )
         client: SocketModeClient = handler.client
         try:
@@ -374,8 +377,8 @@ class _Authorize(AsyncAuthorize):
 
 
 def _silent() -> logging.Logger:
-    """Return a logger for what writes codes and whole answers into its warnings."""
-    silent = logging.getLogger(f"{__name__}.oauth")
+    """Return a logger for what writes codes, addresses and whole answers into its warnings."""
+    silent = logging.getLogger(f"{__name__}.silent")
     silent.setLevel(logging.CRITICAL)
     return silent
 

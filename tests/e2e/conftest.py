@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +53,17 @@ class Toolbridge:
             cwd=self.folder,
             env=self.environment,
         )
+
+    @asynccontextmanager
+    async def serving(self, *arguments: str) -> AsyncGenerator[asyncio.subprocess.Process]:
+        """Start `toolbridge run`; it is killed at the end where it has not ended by itself."""
+        process = await self.start("run", *arguments)
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
 
     async def run(self, *arguments: str, stdin: str | None = None) -> Ran:
         process = await self.start(

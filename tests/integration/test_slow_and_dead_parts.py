@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,6 +26,7 @@ from bot.stores.sqlite import SqliteStore, open_store
 from bot.tools.toolset import Toolset
 from tests.e2e.conftest import Ran, Toolbridge, serving
 from tests.fakes import mcp_servers
+from tests.fakes.database import locked
 from tests.fakes.mcp_servers.processes import QUICK, call, process, until
 from tests.fakes.platforms import Platform, room
 from tests.fakes.ports import ScriptedModel, ScriptedTools, calls, message, says
@@ -265,17 +266,6 @@ async def test_an_adapter_that_cannot_show_progress_posts_the_answer_all_the_sam
 
 
 # --- the database, while the bot runs --------------------------------------------------------------------------
-
-
-@contextmanager
-def locked(path: Path) -> Generator[None]:
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
-        connection.close()
 
 
 async def test_a_database_that_another_process_locks_in_the_middle_of_a_turn_is_said_and_waited_for(

@@ -22,6 +22,7 @@ from bot.events import ConversationKey, MessageReceived
 from bot.ports import CallStarted, Store
 from bot.stores.sqlite import open_store
 from bot.worker import bury_dead
+from tests.fakes.database import locked
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 30.0
@@ -235,17 +236,6 @@ async def test_a_database_that_is_locked_when_it_is_opened_is_an_error_with_its_
     with locked(path), pytest.raises(StoreError, match="another process has locked it"):
         async with open_store(path, busy_timeout_s=0.2):
             pass
-
-
-@contextmanager
-def locked(path: Path) -> Generator[None]:
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("BEGIN EXCLUSIVE")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
-        connection.close()
 
 
 # --- files -----------------------------------------------------------------------------------------------------

@@ -48,12 +48,13 @@ def test_the_readme_shows_every_command(command: str) -> None:
     assert re.search(rf"`/{command}\b", README)
 
 
-def test_the_files_that_the_map_names_are_there() -> None:
+@pytest.mark.parametrize("platform", ["slack", "discord"])
+def test_the_files_that_the_map_names_are_there(platform: str) -> None:
     folder = ROOT
     for cell in re.findall(r"^\| (`[^|]+) \|", CONTRIBUTING.partition("## The life")[0], flags=re.MULTILINE):
         for name in re.findall(r"`([^`]+)`", cell):
             if "/" in name:
-                folder = (ROOT / name.replace("adapters/X", "adapters/slack")).parent
+                folder = (ROOT / name.replace("adapters/X", f"adapters/{platform}")).parent
             if name.endswith((".py", "/")):
                 assert (folder / Path(name).name).exists(), name
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from bot.inbox import Inbox
 from bot.messages import ToolResult, Usage
 from bot.ports import CallFinished, CallStarted, CommandAnswer, Lease, ModelAnswered, Offer, Post, Store
 from bot.stores.sqlite import open_store
+from tests.fakes.database import locked
 from tests.fakes.ports import CONVERSATION, ScriptedTools, calls, message, returns, says
 
 WORKER = "worker-1"
@@ -204,18 +205,6 @@ async def test_a_rating_that_cannot_be_stored_is_answered_with_the_reason(tmp_pa
         with locked(at.path):
             assert "another process has locked it" in await at.rate(lease.turn_id)
         assert at.ratings() == []
-
-
-@contextmanager
-def locked(path: Path) -> Generator[None]:
-    """Keep everybody from writing to the database."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
-        connection.close()
 
 
 # --- details ---------------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ import base64
 import json
 import signal
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -195,18 +194,6 @@ def options_for(discord: FakeDiscord) -> DiscordOptions:
 # --- toolbridge run ---
 
 
-@asynccontextmanager
-async def running(toolbridge: Toolbridge, *arguments: str) -> AsyncGenerator[asyncio.subprocess.Process]:
-    """Start `toolbridge run`; it is killed at the end where it has not ended by itself."""
-    process = await toolbridge.start("run", *arguments)
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
 async def terminate(process: asyncio.subprocess.Process) -> tuple[int, str]:
     """Send SIGTERM; return the exit code and what stood on stderr since it was last read."""
     process.send_signal(signal.SIGTERM)
@@ -217,7 +204,7 @@ async def terminate(process: asyncio.subprocess.Process) -> tuple[int, str]:
 
 
 async def test_run_answers_a_mention_and_ends_cleanly_when_it_is_told_to(toolbridge: Toolbridge, place: Place) -> None:
-    async with running(toolbridge, "--model", "rehearsal") as process:
+    async with toolbridge.serving("--model", "rehearsal") as process:
         question = await place.asked()
         await place.discord.until(place.answers, WAIT_S)
         code, err = await terminate(process)
@@ -232,13 +219,13 @@ async def test_a_turn_that_runs_when_the_bot_is_told_to_end_is_answered_once_by_
     toolbridge: Toolbridge, place: Place, endpoint: Endpoint
 ) -> None:
     await endpoint.fail("stall")
-    async with running(toolbridge) as process:
+    async with toolbridge.serving() as process:
         question = await place.asked()
         async with asyncio.timeout(WAIT_S):
             await endpoint.next_request()
         assert (await terminate(process))[0] == TERMINATED
     assert place.answers() == []
-    async with running(toolbridge) as process:
+    async with toolbridge.serving() as process:
         await place.discord.until(place.answers, WAIT_S)
         assert (await terminate(process))[0] == TERMINATED
     assert [answer.reference for answer in place.answers()] == [question.id]
@@ -253,7 +240,7 @@ async def test_the_settings_for_discord_reach_the_bot(toolbridge: Toolbridge, pl
         "DISCORD_DEV_GUILD": str(guild),
         "DISCORD_BACKFILL_MINUTES": "0",
     }
-    async with running(toolbridge, "--model", "rehearsal") as process:
+    async with toolbridge.serving("--model", "rehearsal") as process:
         await place.discord.until(place.discord.connected, WAIT_S)
         await place.discord.dm(place.ada, "hello")
         room = place.discord.dm_channel(place.ada)
@@ -302,7 +289,7 @@ async def test_a_setting_that_discord_cannot_have_is_named(
 async def test_run_answers_in_slack_and_in_discord_at_once(
     toolbridge: Toolbridge, place: Place, slack: FakeSlack
 ) -> None:
-    async with running(toolbridge, "--model", "rehearsal") as process:
+    async with toolbridge.serving("--model", "rehearsal") as process:
         await slack.until(slack.open_sockets, WAIT_S)
         await place.asked()
         ts = await slack.say("C1", "U1", "hello", mention=True)
@@ -317,7 +304,7 @@ async def test_slack_goes_on_where_discord_does_not_accept_its_token(
     toolbridge: Toolbridge, place: Place, slack: FakeSlack
 ) -> None:
     toolbridge.settings |= {"DISCORD_BOT_TOKEN": "bot-wrong"}
-    async with running(toolbridge, "--model", "rehearsal") as process:
+    async with toolbridge.serving("--model", "rehearsal") as process:
         await told(process, "discord is not served any more. Discord does not accept DISCORD_BOT_TOKEN.")
         await slack.until(slack.open_sockets, WAIT_S)
         ts = await slack.say("C1", "U1", "hello", mention=True)
@@ -330,7 +317,7 @@ async def test_discord_goes_on_where_slack_does_not_accept_its_token(
     toolbridge: Toolbridge, place: Place, slack: FakeSlack
 ) -> None:
     toolbridge.settings |= {"SLACK_BOT_TOKEN": "xoxb-wrong"}
-    async with running(toolbridge, "--model", "rehearsal") as process:
+    async with toolbridge.serving("--model", "rehearsal") as process:
         await told(process, "slack is not served any more.")
         await place.asked()
         await place.discord.until(place.answers, WAIT_S)

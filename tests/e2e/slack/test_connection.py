@@ -108,7 +108,9 @@ async def test_silent_connections_are_given_up_for_new_ones(tmp_path: Path) -> N
         await until_answered_once(slack, await ask(slack))
 
 
-async def test_addresses_whose_handshake_fails_are_not_tried_for_ever(tmp_path: Path) -> None:
+async def test_addresses_whose_handshake_fails_are_not_tried_for_ever(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with open_world() as (slack, model):
         slack.refuse_sockets(3)
         async with _bot(slack, model, tmp_path):
@@ -119,6 +121,7 @@ async def test_addresses_whose_handshake_fails_are_not_tried_for_ever(tmp_path: 
             await until_connected(slack)
             assert slack.refused_handshakes == 6
             await until_answered_once(slack, await ask(slack))
+    assert "ticket" not in caplog.text  # which opens a connection in the bot's name
 
 
 async def test_slack_that_gives_no_address_is_asked_again_at_the_start_and_later(tmp_path: Path) -> None:

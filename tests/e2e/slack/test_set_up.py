@@ -7,7 +7,6 @@ import json
 import signal
 import socket
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -166,18 +165,6 @@ async def complaint(options: SlackOptions) -> str:
 # --- toolbridge run ---
 
 
-@asynccontextmanager
-async def running(toolbridge: Toolbridge, *arguments: str) -> AsyncGenerator[asyncio.subprocess.Process]:
-    """Start `toolbridge run`; it is killed at the end where it has not ended by itself."""
-    process = await toolbridge.start("run", *arguments)
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
 async def terminate(process: asyncio.subprocess.Process) -> int:
     """Send SIGTERM and return the exit code."""
     process.send_signal(signal.SIGTERM)
@@ -199,7 +186,7 @@ async def test_run_answers_over_sockets_and_ends_cleanly_when_it_is_told_to(
     toolbridge: Toolbridge, slack: FakeSlack
 ) -> None:
     toolbridge.settings |= SOCKET
-    async with running(toolbridge, "--model", "rehearsal") as process:
+    async with toolbridge.serving("--model", "rehearsal") as process:
         await slack.until(slack.open_sockets, WAIT_S)
         ts = await slack.say("C1", "U1", "hello", mention=True)
         await slack.until(lambda: slack.bot_messages("C1", ts), WAIT_S)
@@ -218,7 +205,7 @@ async def test_run_answers_over_http(toolbridge: Toolbridge, slack: FakeSlack) -
         "HTTP_PORT": str(port),
     }
     slack.mode, slack.events_url = "http", f"http://127.0.0.1:{port}/slack/events"
-    async with running(toolbridge, "--model", "rehearsal") as process:
+    async with toolbridge.serving("--model", "rehearsal") as process:
         await logged(process, "slack_http_open")
         ts = await slack.say("C1", "U1", "hello", mention=True)
         await slack.until(lambda: slack.bot_messages("C1", ts), WAIT_S)
@@ -232,13 +219,13 @@ async def test_a_turn_that_runs_when_the_bot_is_told_to_end_is_answered_once_by_
 ) -> None:
     toolbridge.settings |= SOCKET
     await endpoint.fail("stall")
-    async with running(toolbridge) as process:
+    async with toolbridge.serving() as process:
         await slack.until(slack.open_sockets, WAIT_S)
         ts = await slack.say("C1", "U1", "hello", mention=True)
         async with asyncio.timeout(WAIT_S):
             await endpoint.next_request()
         assert await terminate(process) == TERMINATED
-    async with running(toolbridge) as process:
+    async with toolbridge.serving() as process:
         await slack.until(lambda: slack.status("C1", ts) == "active", WAIT_S)
         answers = [message for message in slack.bot_messages("C1", ts) if not message.is_streaming]
         assert len(answers) == 1 and answers[0].shown
