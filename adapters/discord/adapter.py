@@ -213,6 +213,8 @@ class DiscordAdapter:
                 await backfill.run()
             except BotError as error:  # the store's: it is there again later
                 log.warning("backfill_failed", error=str(error))
+            except Exception:  # what was missed must not take what arrives with it
+                log.exception("backfill_failed")
             await asyncio.sleep(10.0)
 
     def _handle(self, dispatch: str, payload: Payload) -> None:

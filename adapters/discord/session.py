@@ -223,6 +223,7 @@ class _ShardedClient(_Base, discord.AutoShardedClient):
 
 
 def _make_client(session: Session, shards: int, watch: Watch, reads_content: bool) -> discord.Client:
+    discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # nobody misses voice here
     options: dict[str, Any] = {
         "intents": discord.Intents(guilds=True, guild_messages=True, dm_messages=True, message_content=reads_content),
         "max_messages": None,  # the bot keeps its own history
