@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
+from adapters.slack.manifest import SHORTCUT
 from tests.failures.kills import DRAW, LAST_WORDS, LONG, LOOK
 from tests.failures.seen import answers, files, traces, until_answered
 from tests.failures.world import WAIT_S, World, open_failing_world
@@ -147,6 +148,28 @@ async def _in_detail(world: World) -> None:
         await world.slack.until(lambda: "did look" in world.slack.text_of(view))
 
 
+async def _in_window(world: World) -> None:
+    """A window that opens at once is filled by views.update."""
+    async with world.serve():
+        root = await _ask(world.slack)
+        await until_answered(world.slack, "C1", root)
+        (answer,) = answers(world.slack, "C1", root)
+        await world.slack.shortcut("C1", answer.ts, "U1", SHORTCUT)
+        (view,) = await world.slack.until(lambda: world.slack.views("U1"))
+        await world.slack.until(lambda: "good morning" in world.slack.text_of(view))
+
+
+async def _from_another_workspace(world: World) -> None:
+    """Of a file that another workspace shares, messages tell no address."""
+    file = world.slack.add_file("notes.txt", b"The code word is heliotrope.", user="U1")
+    file.is_hidden = True
+    async with world.serve():
+        root = await world.slack.say("C1", "U1", "what is the code word?", mention=True, files=[file])
+        await until_answered(world.slack, "C1", root)
+        (asked, *_) = await world.model.requests()
+        assert "heliotrope" in str(asked)
+
+
 async def _elsewhere(world: World) -> None:
     """The bot is removed from the channel while it works: the answer goes to the one who asked."""
     slack = world.slack
@@ -181,8 +204,10 @@ SCENES: Mapping[str, Scene] = {
     "conversations.open": _elsewhere,
     "files.getUploadURLExternal": _with_file,
     "files.completeUploadExternal": _with_file,
+    "files.info": _from_another_workspace,
     "views.publish": _at_home,
     "views.open": _in_detail,
+    "views.update": _in_window,
 }
 SEEN: Mapping[Scene, str] = {
     _answered: "one answer, a little later",
@@ -197,4 +222,6 @@ SEEN: Mapping[Scene, str] = {
     _with_file: "one answer and its file, once",
     _at_home: "the Home tab",
     _in_detail: "the window with arguments and results",
+    _in_window: "the window with history and tools",
+    _from_another_workspace: "one answer, for which the file was read",
 }

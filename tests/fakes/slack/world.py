@@ -109,6 +109,7 @@ class StoredFile:
     is_uploaded: bool = True
     is_shared: bool = False
     elsewhere: str = ""  # the address of a file that is not kept by Slack
+    is_hidden: bool = False  # messages name its id alone: https://docs.slack.dev/apis/slack-connect/
 
 
 @dataclass(eq=False, kw_only=True)
@@ -510,7 +511,12 @@ class World:
         if message.blocks:
             shape["blocks"] = message.blocks
         if message.files:
-            shape["files"] = [self.file_json(stored) for stored in message.files]
+            shape["files"] = [
+                {"id": stored.id, "mode": "file_access", "file_access": "check_file_info"}
+                if stored.is_hidden
+                else self.file_json(stored)
+                for stored in message.files
+            ]
             if not message.bot_id:
                 shape["subtype"] = "file_share"
         if message.is_broadcast:
