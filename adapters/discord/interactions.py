@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from enum import IntEnum
 from typing import Any, cast
 
 import structlog
@@ -22,7 +23,6 @@ from adapters.discord.parse import (
     DirectRefused,
     Pressed,
     asked_about,
-    conversation_key,
     event_key,
     parse_component,
     parse_context_menu,
@@ -37,7 +37,6 @@ from adapters.discord.render import (
     escape,
     find_example,
     notice_text,
-    parse_pick,
     parse_turned,
 )
 from adapters.discord.rest import Identity, Rest
@@ -66,12 +65,20 @@ OLD_STOP = "That answer is not being worked on any more. `/stop` stops the one t
 NOT_YOURS = "Only the one who asked, or a moderator, can stop this answer."
 # https://discord.com/developers/docs/interactions/receiving-and-responding#interaction-response-object-interaction-callback-type
 MESSAGE, LATER, LATER_UPDATE, CHOICES, FORM = 4, 5, 6, 8, 9
-_AUTOCOMPLETE, _FORM_SENT = 4, 5
 _TEXT_INPUT, _PARAGRAPH = 4, 2
 MAX_CHOICES = 25
 CHOICE_CHARS = 100
 SUGGEST_S = 2.0  # Discord takes suggestions for three seconds, and shows none where none come
 QUESTION_CHARS = 2_000
+
+
+class Kind(IntEnum):
+    """https://discord.com/developers/docs/interactions/receiving-and-responding#interaction-object-interaction-type"""
+
+    COMMAND = 2
+    COMPONENT = 3
+    AUTOCOMPLETE = 4
+    FORM_SENT = 5
 
 
 class Interactions:
@@ -103,13 +110,13 @@ class Interactions:
         if self._is_known(str(interaction.get("id", ""))):
             return
         match interaction.get("type"):
-            case 2:
+            case Kind.COMMAND:
                 await self._take_command(interaction)
-            case 3:
+            case Kind.COMPONENT:
                 await self._take_component(interaction)
-            case int(kind) if kind == _AUTOCOMPLETE:
+            case Kind.AUTOCOMPLETE:
                 await self._suggest(interaction)
-            case int(kind) if kind == _FORM_SENT:
+            case Kind.FORM_SENT:
                 await self._take_form(interaction)
             case kind:
                 log.warning("unknown_interaction", type=kind)
@@ -155,7 +162,7 @@ class Interactions:
 
     async def _suggest(self, interaction: Payload) -> None:
         """Offer the names of tools that match what was typed so far, as far as they are known in time."""
-        command = parse_slash({**interaction, "type": 2}, allow_dms=self._allow_dms)
+        command = parse_slash({**interaction, "type": Kind.COMMAND}, allow_dms=self._allow_dms)
         names: list[str] = []
         if isinstance(command, CommandInvoked):
             names = await self._tool_names(replace(command, name="tool_names"))
@@ -195,14 +202,6 @@ class Interactions:
             await self._respond(interaction, LATER_UPDATE, None)
             command = _command(turned.command, pressed, argument=turned.argument)
             await self._show_command(interaction, command, page=turned.page)
-        elif pressed.values and (pick := parse_pick(pressed.action, pressed.values[0])) is not None:
-            await self._respond(interaction, LATER_UPDATE, None)
-            conversation = conversation_key(
-                pressed.conversation.space,
-                pick[1] or pressed.conversation.channel,
-                pressed.conversation.channel if pick[1] else None,
-            )
-            await self._show_command(interaction, _command(pick[0], replace(pressed, conversation=conversation)))
         elif pressed.values and pressed.action.startswith("tb:example:"):
             await self._start_example(interaction, pressed)
         else:

@@ -20,7 +20,7 @@ from markdown_it.tree import SyntaxTreeNode
 
 from bot.live import UNENDED_CALLS, call_line
 from bot.messages import Attachment
-from bot.ports import CommandAnswer, Example, Pick, TraceLine, TurnView
+from bot.ports import CommandAnswer, Example, TraceLine, TurnView
 from bot.split import ELLIPSIS, cut, split_markdown
 
 Rows = list[dict[str, Any]]
@@ -39,7 +39,6 @@ THREAD_NAME_CHARS = 100
 STATUS_CHARS = 200
 
 _NO_TEXT = "_(no text)_"
-_OWN_CONVERSATION = "-"  # option value for the channel's own conversation, which has no thread
 _JOINER = "\u200d"  # takes no room, but parts what would otherwise end a code block
 _COLUMN_CAPS = (40, 20, 10, 0)  # a column is filled up to so many characters; the first that fits is taken
 
@@ -359,8 +358,8 @@ def command_message(answer: CommandAnswer, *, command: str, argument: str, page:
     if len(pages) > 1:
         text += f"\n-# Page {number + 1:,} of {len(pages):,}"
         rows.append(_turners(command, argument, page=number, last=len(pages) - 1))
-    picker = _picker(answer.picks, command=command)
-    return Shown(text=text, rows=(*rows, *_example_selects(answer.choices), *picker))
+    # Commands are about a channel or thread here, so none of them offers conversations to pick.
+    return Shown(text=text, rows=(*rows, *_example_selects(answer.choices)))
 
 
 def parse_turned(custom_id: str) -> Turned | None:
@@ -377,12 +376,6 @@ def find_example(value: str, examples: Sequence[Example]) -> Example | None:
         if _digest(example) == value.partition(":")[2]:
             return example
     return None
-
-
-def parse_pick(custom_id: str, value: str) -> tuple[str, str] | None:
-    """Return the command, and the thread that was picked for it (empty: the channel itself); None for other selects."""
-    found = re.fullmatch(r"tb:pick:(\w{1,32})", custom_id, re.ASCII)
-    return (found[1], "" if value == _OWN_CONVERSATION else value) if found else None
 
 
 def _turners(command: str, argument: str, *, page: int, last: int) -> dict[str, Any]:
@@ -420,19 +413,6 @@ def _example_selects(examples: Sequence[Example]) -> Rows:
 
 def _digest(example: Example) -> str:
     return sha256(f"{example.title}\0{example.text}".encode(errors="replace")).hexdigest()[:32]
-
-
-def _picker(picks: Sequence[Pick], *, command: str) -> Rows:
-    options: dict[str, dict[str, Any]] = {}
-    for pick in picks:
-        value = pick.conversation.thread or _OWN_CONVERSATION
-        label = cut(_visible(pick.label), OPTION_CHARS) or "(no title)"
-        if value == _OWN_CONVERSATION or re.fullmatch(r"[0-9]{1,20}", value):
-            options.setdefault(value, {"label": label, "value": value})
-    if not options:
-        return []
-    shown = list(options.values())[:MAX_OPTIONS]
-    return [_row(_select(f"tb:pick:{command}", placeholder="Choose a conversation", options=shown))]
 
 
 # --- texts -----------------------------------------------------------------------------------------------------

@@ -13,6 +13,14 @@ from mcp import types
 
 from bot.messages import Attachment, ToolResult, mend
 
+# Python knows these since 3.13 or 3.14 only, or where the machine has a table of its own.
+_SUFFIXES = {
+    "audio/flac": ".flac",
+    "audio/mp3": ".mp3",
+    "audio/wav": ".wav",
+    "audio/webm": ".weba",
+    "image/webp": ".webp",
+}
 NOTHING = "The tool returned nothing."
 
 
@@ -46,7 +54,7 @@ def _parse_block(block: types.ContentBlock, *, number: int) -> str | Attachment:
         case types.TextContent():
             return block.text
         case types.ImageContent() | types.AudioContent():
-            suffix = mimetypes.guess_extension(block.mime_type) or ""
+            suffix = _suffix(block.mime_type)
             return _decode(block.data, mime_type=block.mime_type, name=f"{block.type}-{number}{suffix}")
         case types.EmbeddedResource():
             return _parse_resource(block.resource, number=number)
@@ -71,6 +79,11 @@ def _decode(data: str, *, mime_type: str, name: str) -> str | Attachment:
     except (binascii.Error, ValueError):
         return f"[{mime_type}: the server sent it in invalid base64, so it cannot be shown]"
     return Attachment(name=mend(name), mime_type=mime_type, data=decoded)
+
+
+def _suffix(mime_type: str) -> str:
+    """Return the ending by which chat platforms know what they can show or play; "" where none is known."""
+    return _SUFFIXES.get(mime_type) or mimetypes.guess_extension(mime_type, strict=False) or ""
 
 
 def _size(count: int) -> str:

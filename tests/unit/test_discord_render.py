@@ -17,7 +17,7 @@ from adapters.discord.parse import parse_mark
 from adapters.discord.render import Shown, answer_text, part_message, split_answer
 from bot.events import ConversationKey
 from bot.messages import Attachment
-from bot.ports import CallState, CommandAnswer, Example, Pick, TraceLine, TurnView
+from bot.ports import CallState, CommandAnswer, Example, TraceLine, TurnView
 
 # --- the limits, from https://docs.discord.com/developers/resources/message and .../components/reference ---
 
@@ -99,23 +99,11 @@ lines = st.builds(
 )
 many_lines = st.lists(lines, max_size=4) | st.tuples(lines, st.integers(20, 300)).map(lambda pair: [pair[0]] * pair[1])
 examples = st.builds(Example, title=hostile | long_texts, text=hostile | long_texts)
-picks = st.builds(
-    Pick,
-    conversation=st.builds(
-        ConversationKey,
-        platform=st.just("discord"),
-        space=st.just("1"),
-        channel=st.just("2"),
-        thread=st.just("") | st.integers(10**17, 10**18).map(str) | st.text(max_size=200),
-    ),
-    label=hostile | long_texts,
-)
 command_answers = st.builds(
     CommandAnswer,
     text=answers | long_texts,
     choices=st.lists(examples, max_size=3).map(tuple)
     | st.tuples(examples, st.integers(20, 120)).map(lambda pair: (pair[0],) * pair[1]),
-    picks=st.lists(picks, max_size=40).map(tuple),
 )
 
 
@@ -409,8 +397,8 @@ def test_a_file_of_details_is_not_larger_than_discord_takes() -> None:
 # --- commands ---
 
 
-def answered(text: str = "Hi", *, choices: Sequence[Example] = (), picks: Sequence[Pick] = ()) -> CommandAnswer:
-    return CommandAnswer(text=text, choices=tuple(choices), picks=tuple(picks))
+def answered(text: str = "Hi", *, choices: Sequence[Example] = ()) -> CommandAnswer:
+    return CommandAnswer(text=text, choices=tuple(choices))
 
 
 def test_a_short_answer_has_no_pages() -> None:
@@ -456,18 +444,6 @@ def test_examples_are_chosen_from_lists_and_found_again_where_they_are_by_then()
     assert render.find_example(option["value"], examples[20:]) == examples[25]
     assert render.find_example(option["value"], examples[:25]) is None
     assert render.find_example("nonsense", examples) is None
-
-
-def test_a_conversation_is_picked_for_the_command_that_asked() -> None:
-    def pick(thread: str) -> Pick:
-        key = ConversationKey(platform="discord", space="1", channel="2", thread=thread)
-        return Pick(conversation=key, label=f"The conversation {thread}")
-
-    rows = render.command_message(answered(picks=[pick("300"), pick("")]), command="history", argument="").rows
-    select = rows[0]["components"][0]
-    picked = [render.parse_pick(select["custom_id"], option["value"]) for option in select["options"]]
-    assert picked == [("history", "300"), ("history", "")]
-    assert render.parse_pick("tb:example:0", "300") is None
 
 
 @given(answer=command_answers, argument=hostile | long_texts, page=st.integers(-1, 40))

@@ -57,6 +57,16 @@ def test_a_resource_of_bytes_is_named_after_its_address(uri: str, name: str) -> 
     assert (attachment.name, attachment.data) == (name, b"1234")
 
 
+@pytest.mark.parametrize(
+    ("mime_type", "name"),
+    [("audio/wav", "audio-1.wav"), ("audio/mp3", "audio-1.mp3"), ("audio/webm", "audio-1.weba"), ("x/y", "audio-1")],
+)
+def test_a_sound_has_the_ending_by_which_platforms_know_that_it_can_be_played(mime_type: str, name: str) -> None:
+    block = AudioContent(data=base64.b64encode(b"1234").decode(), mime_type=mime_type)
+    (attachment,) = parse_result("c", CallToolResult(content=[block])).attachments
+    assert attachment.name == name
+
+
 @given(data=st.text(), mime_type=st.text(), uri=st.text())
 def test_no_result_however_odd_raises(data: str, mime_type: str, uri: str) -> None:
     content: list[ContentBlock] = [

@@ -17,7 +17,7 @@ from tests.e2e.discord.rooms import Room, open_room
 from tests.e2e.model import calls
 from tests.e2e.tools import with_workshop
 from tests.fakes.discord.world import ALL_BOT_PERMISSIONS, Message, Upload
-from tests.fakes.mcp_servers.workshop import PIXEL
+from tests.fakes.mcp_servers.workshop import PIXEL, SOUND
 
 
 async def question(room: Room) -> Any:
@@ -145,6 +145,14 @@ async def test_what_a_tool_returns_as_files_comes_with_the_answer_once(tmp_path:
         assert list(files(room.messages).values()) == [PIXEL, PIXEL]
         assert any(name.endswith(".png") for name in files(room.messages))
         assert len(room.answers) == 1
+
+
+async def test_a_sound_that_a_tool_returns_comes_with_the_answer(tmp_path: Path) -> None:
+    async with open_room(tmp_path, **with_workshop(tmp_path)) as room:
+        await room.world.model.script(calls("shop__record"), {"text": "Listen."})
+        await room.ask(room.world.ada, "record it")
+        assert await room.answered() == ["Listen."]
+        assert list(files(room.answers).values()) == [SOUND]
 
 
 async def test_a_file_that_is_too_big_for_discord_is_said_below_the_answer(tmp_path: Path) -> None:

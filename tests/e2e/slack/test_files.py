@@ -14,7 +14,7 @@ from tests.e2e.model import calls
 from tests.e2e.slack.serving import Bot, Mode, open_bot
 from tests.e2e.slack.threads import Thread, start
 from tests.e2e.tools import with_workshop
-from tests.fakes.mcp_servers.workshop import PIXEL
+from tests.fakes.mcp_servers.workshop import PIXEL, SOUND
 from tests.fakes.slack import ALL_BOT_SCOPES
 
 
@@ -143,6 +143,16 @@ async def test_what_a_tool_returns_as_files_is_in_the_thread_once_below_the_answ
     assert any(name.endswith(".png") for name in files(thread))
     assert len(thread.answers) == 1
     assert all(message.ts > thread.answers[0].ts for message in thread.messages if message.files)
+
+
+async def test_a_sound_that_a_tool_returns_is_in_the_thread(tmp_path: Path) -> None:
+    async with open_bot(tmp_path, **with_workshop(tmp_path)) as bot:
+        await bot.model.script(calls("shop__record"), {"text": "Listen."})
+        thread = await start(bot, "U1", "record it")
+        assert await thread.answered() == ["Listen."]
+        await bot.slack.until(lambda: files(thread))
+    assert list(files(thread).values()) == [SOUND]
+    assert all(name.endswith(".wav") for name in files(thread))
 
 
 async def test_files_that_the_app_may_not_upload_are_told_in_the_thread(tmp_path: Path) -> None:

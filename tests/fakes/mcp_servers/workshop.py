@@ -33,6 +33,7 @@ from mcp.types import (
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+SOUND = b"RIFF\x24\0\0\0WAVEfmt "  # how a WAV file begins
 PIXEL = b"\x89PNG\r\n\x1a\n" + bytes(range(64))
 CALLS_FILE = Path(os.environ.get("CALLS_FILE", os.devnull))
 RELEASE_FILE = os.environ.get("RELEASE_FILE")
@@ -118,6 +119,11 @@ def everything() -> CallToolResult:
             ResourceLink(name="manual", uri="https://example.com/manual"),
         ]
     )
+
+
+@server.tool(structured_output=False)
+def record() -> CallToolResult:
+    return CallToolResult(content=[AudioContent(data=base64.b64encode(SOUND).decode(), mime_type="audio/wav")])
 
 
 @server.prompt(title="Look around")
