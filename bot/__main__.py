@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from bot.errors import BotError, SettingsError
+from bot.domain.errors import BotError, SettingsError
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from adapters.discord.adapter import DiscordOptions
     from adapters.slack.adapter import SlackOptions
     from bot.app import App
-    from bot.doctor import Check
-    from bot.events import Event
-    from bot.ports import Adapter, Receipt, Receive, SetUp
+    from bot.cli.doctor import Check
+    from bot.domain.answers import Receipt
+    from bot.domain.events import Event
+    from bot.ports.platform import Adapter, Receive, SetUp
     from bot.settings import Settings
 
 OK, FAILED, BAD_USAGE = 0, 1, 2
@@ -91,7 +92,7 @@ async def until_terminated(work: Coroutine[object, object, int]) -> int:
 async def _chat(arguments: argparse.Namespace) -> int:
     gc.disable()  # imports make objects that all stay: looking through them meanwhile takes a fifth of the start
     from adapters.console.adapter import ConsoleAdapter
-    from bot.models.opening import describe_model
+    from bot.models.factory import describe_model
 
     settings = _settings(arguments, logs_to_file=True)
     is_conversing = arguments.message is None
@@ -253,7 +254,7 @@ def _secret(value: SecretStr | None) -> str:
 
 
 async def _doctor(arguments: argparse.Namespace) -> int:
-    from bot.doctor import examine
+    from bot.cli.doctor import examine
 
     checks: list[Check] = []
     async for check in examine(
@@ -271,7 +272,7 @@ async def _doctor(arguments: argparse.Namespace) -> int:
 async def _check_slack(settings: Settings) -> SetUp | None:
     if (options := _slack_options(settings)) is None:
         return None
-    from adapters.slack.checkup import check_up
+    from adapters.slack.diagnose import check_up
 
     return await check_up(options)
 
@@ -279,7 +280,7 @@ async def _check_slack(settings: Settings) -> SetUp | None:
 async def _check_discord(settings: Settings) -> SetUp | None:
     if (options := _discord_options(settings)) is None:
         return None
-    from adapters.discord.checkup import check_up
+    from adapters.discord.diagnose import check_up
 
     return await check_up(options)
 
@@ -317,7 +318,7 @@ async def _discord_invite(arguments: argparse.Namespace) -> int:
 
 
 async def _tools(arguments: argparse.Namespace) -> int:
-    from bot.commands import describe_tools
+    from bot.intake.commands import describe_tools
     from bot.tools.config import load_servers
     from bot.tools.toolset import Toolset
 
@@ -327,8 +328,8 @@ async def _tools(arguments: argparse.Namespace) -> int:
 
 
 async def _history(arguments: argparse.Namespace) -> int:
-    from bot.operations import conversation_lines, transcript_lines
-    from bot.stores.sqlite import open_store
+    from bot.cli.history import conversation_lines, transcript_lines
+    from bot.stores.sqlite.store import open_store
 
     async with open_store(_settings(arguments).database_file) as store:
         if arguments.conversation is None:
@@ -340,8 +341,8 @@ async def _history(arguments: argparse.Namespace) -> int:
 
 
 def _settings(arguments: argparse.Namespace, *, logs_to_file: bool = False) -> Settings:
+    from bot.observe.logs import configure_logs
     from bot.settings import load_settings
-    from bot.telemetry import configure_logs
 
     settings = load_settings(model_provider=getattr(arguments, "model", None))
     _ = settings.provider  # a model that is only half set up is said before anything starts

@@ -8,20 +8,22 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
 
-from bot.access import Admission
-from bot.commands import Commands
-from bot.context import SYSTEM_PROMPT, Window
-from bot.errors import SettingsError
-from bot.inbox import Inbox
-from bot.models.opening import describe_model, open_model
-from bot.ports import Adapter, Model, Receive, RemembersNotes, Store
-from bot.runner import LEASE_S, Limits, Runner
+from bot.domain.errors import SettingsError
+from bot.intake.admission import Admission
+from bot.intake.commands import Commands
+from bot.intake.inbox import Inbox
+from bot.models.factory import describe_model, open_model
+from bot.ports.model import Model
+from bot.ports.platform import Adapter, Receive, RemembersNotes
+from bot.ports.store import Store
 from bot.settings import Settings
-from bot.stores.sqlite import open_store
-from bot.tokens import open_counter
+from bot.stores.sqlite.store import open_store
 from bot.tools.config import load_servers
 from bot.tools.toolset import Toolset
-from bot.worker import new_worker_id
+from bot.turns.context import SYSTEM_PROMPT, Window
+from bot.turns.runner import LEASE_S, Limits, Runner
+from bot.turns.tokens import open_counter
+from bot.turns.worker import new_worker_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,7 @@ async def open_configured_model(settings: Settings) -> AsyncGenerator[Model]:
         await asyncio.to_thread(import_module, "bot.models.endpoint")  # takes long, and must not hold up the loop
         rehearsal_url: str | None = None
         if settings.provider == "rehearsal":
-            from bot.models.rehearsal_server import serve_rehearsal  # a web server that other models do not need
+            from bot.models.rehearsal.server import serve_rehearsal  # a web server that other models do not need
 
             rehearsal_url = await stack.enter_async_context(serve_rehearsal())
         yield await stack.enter_async_context(open_model(settings, rehearsal_url=rehearsal_url))

@@ -12,8 +12,8 @@ import textwrap
 from html import escape
 from pathlib import Path
 
-from tests.e2e.slack.serving import open_world, serving
 from tests.fakes.slack import FakeSlack, Message
+from tests.scenarios.slack.serving import open_world, serving
 
 QUESTIONS = (
     ("U1", "Calculate 15 * 8 and save the result to a file called calculation.txt"),

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from mcp.server.mcpserver.exceptions import ToolError
 
 from mcp_server.answer import Answer
-from mcp_server.wording import listed, quoted
+from mcp_server.phrases import listed, quoted
 
 
 class Calculation(Answer):

@@ -10,7 +10,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
 from mcp_server.answer import Answer
-from mcp_server.wording import listed, quoted
+from mcp_server.phrases import listed, quoted
 
 _MAX_NAME_CHARS = 64  # the longest IANA name has 32
 _MIN_SIMILARITY = 75.0  # of 100; below it a suggestion misleads

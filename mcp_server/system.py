@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mcp_server.answer import Answer
-from mcp_server.wording import counted
+from mcp_server.phrases import counted
 
 _CPU_SAMPLE_S = 0.1
 _GIB = 1024**3

@@ -12,7 +12,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from mcp_server.answer import Answer
-from mcp_server.places import Choice, Place, choose, parse_query
+from mcp_server.geocoding import Choice, Place, choose, parse_query
 
 FORECAST_URL: Final = "https://api.open-meteo.com/v1/forecast"
 GEOCODING_URL: Final = "https://geocoding-api.open-meteo.com/v1/search"

@@ -17,7 +17,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import BaseModel, ConfigDict, Field
 
 from mcp_server.answer import Answer
-from mcp_server.wording import counted, quoted
+from mcp_server.phrases import counted, quoted
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 MAX_FILES: Final = 200  # in one conversation

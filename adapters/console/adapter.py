@@ -16,9 +16,11 @@ from adapters.console.files import save_attachments
 from adapters.console.keys import interrupts
 from adapters.console.parse import AUTHOR_ID, Entry, Leave, UnknownCommand, parse_line
 from adapters.console.plain import PlainOutput
-from bot.errors import AdapterError, BotError
-from bot.events import CommandInvoked, ConversationKey, Event, MessageReceived
-from bot.ports import CommandAnswer, Example, Found, Post, Receive, TraceLine, TurnState, TurnView
+from bot.domain.answers import CommandAnswer, Example
+from bot.domain.errors import AdapterError, BotError
+from bot.domain.events import CommandInvoked, ConversationKey, Event, MessageReceived
+from bot.domain.turns import Post, TraceLine, TurnState, TurnView
+from bot.ports.platform import Found, Receive
 
 TraceLevel = Literal["summary", "full", "off"]
 Outcome = Literal["answered", "stopped", "failed", "taken_over", "left"]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from bot.messages import Attachment
+from bot.domain.messages import Attachment
 
 MAX_NAME_CHARS = 80
 

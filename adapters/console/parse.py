@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from bot.commands import COMMANDS, nearest_command
-from bot.events import CommandInvoked, ConversationKey, MessageReceived
-from bot.ports import Example
+from bot.domain.answers import Example
+from bot.domain.commands import COMMANDS, nearest_command
+from bot.domain.events import CommandInvoked, ConversationKey, MessageReceived
 
 AUTHOR_ID = "console"  # whoever sits at the terminal
 EXIT = "exit"

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from adapters.console import render
-from bot.ports import CommandAnswer, TraceLine, TurnView
+from bot.domain.answers import CommandAnswer
+from bot.domain.turns import TraceLine, TurnView
 
 
 class PlainOutput:

@@ -11,7 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from bot.ports import Example, TraceLine, TurnView
+from bot.domain.answers import Example
+from bot.domain.turns import TraceLine, TurnView
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult

@@ -27,8 +27,9 @@ from adapters.console import render
 from adapters.console.keys import quiet_keys
 from adapters.console.parse import EXIT
 from adapters.console.plain import speaks_unicode, tolerate_any_text
-from bot.commands import COMMANDS
-from bot.ports import CommandAnswer, TraceLine, TurnView
+from bot.domain.answers import CommandAnswer
+from bot.domain.commands import COMMANDS
+from bot.domain.turns import TraceLine, TurnView
 
 REFRESHES_PER_SECOND = 8  # of the live region; what changes in between is drawn once
 MENU_LINES = 5  # kept free below the prompt for completions

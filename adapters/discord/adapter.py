@@ -13,6 +13,7 @@ import discord
 import structlog
 
 from adapters.discord.answer import EDIT_GAP_S, AnswerWriter
+from adapters.discord.api import API_URL, BREAKER_S, REQUESTS_PER_S, Identity, Rest
 from adapters.discord.backfill import Backfill
 from adapters.discord.errors import (
     ARCHIVED_THREAD,
@@ -26,7 +27,7 @@ from adapters.discord.files import download
 from adapters.discord.interactions import NO_DIRECT, Interactions
 from adapters.discord.invite import missing
 from adapters.discord.manifest import keep_synced
-from adapters.discord.own import OwnMessage, Place, find_own, send_message
+from adapters.discord.own_messages import OwnMessage, Place, find_own, send_message
 from adapters.discord.parse import (
     DIRECT,
     PLATFORM,
@@ -37,15 +38,24 @@ from adapters.discord.parse import (
     parse_message,
 )
 from adapters.discord.render import Shown, command_message, notice_text, part_message, split_answer
-from adapters.discord.rest import API_URL, BREAKER_S, REQUESTS_PER_S, Identity, Rest
 from adapters.discord.session import GATEWAY_URL, MAX_BACK_OFF_S, Session, Watch
 from adapters.discord.status import TYPING_S, Typing
 from adapters.discord.traces import Threadless, Trace, TraceLevel, open_trace
-from bot.background import Background, Queues, Recent
-from bot.errors import AdapterError, BotError
-from bot.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived, SharedFile
-from bot.live import ENDED, LiveTurn, LiveTurns, Pace
-from bot.ports import CommandAnswer, Found, Notes, Post, Receipt, Receive, TurnView
+from adapters.shared.progress import ENDED, LiveTurn, LiveTurns, Pace
+from adapters.shared.tasks import Background, Queues, Recent
+from bot.domain.answers import CommandAnswer, Receipt
+from bot.domain.errors import AdapterError, BotError
+from bot.domain.events import (
+    CommandInvoked,
+    ConversationKey,
+    MessageDeleted,
+    MessageEdited,
+    MessageReceived,
+    SharedFile,
+)
+from bot.domain.turns import Post, TurnView
+from bot.ports.platform import Found, Receive
+from bot.ports.store import Notes
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -100,7 +110,7 @@ async def open_discord(options: DiscordOptions) -> AsyncGenerator[DiscordAdapter
 
 
 class DiscordAdapter:
-    """See `bot.ports.Adapter`. Made by `open_discord`."""
+    """See `bot.ports.platform.Adapter`. Made by `open_discord`."""
 
     name = PLATFORM
     serves = f"{PLATFORM}/"
@@ -428,7 +438,7 @@ class DiscordAdapter:
     # --- what is shown -----------------------------------------------------------------------------------------
 
     def show(self, view: TurnView) -> None:
-        """Show progress; see `bot.live.LiveTurn`."""
+        """Show progress; see `adapters.shared.progress.LiveTurn`."""
         self._live.show(view)
 
     def split(self, text: str) -> Sequence[str]:

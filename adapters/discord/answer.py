@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from adapters.discord.api import Rest
 from adapters.discord.errors import ARCHIVED_THREAD, OLD_EDITS, TOO_LARGE, UNKNOWN_MESSAGE, DiscordRefusedError
-from adapters.discord.own import OwnMessage, Place, created_at, edit_message, send_message
+from adapters.discord.own_messages import OwnMessage, Place, created_at, edit_message, send_message
 from adapters.discord.render import CONTENT_CHARS, Rows, feedback_row, part_message, split_answer, stop_row
-from adapters.discord.rest import Rest
-from bot.errors import AdapterError, RateLimitError
-from bot.messages import Attachment
-from bot.ports import Post
+from bot.domain.errors import AdapterError, RateLimitError
+from bot.domain.messages import Attachment
+from bot.domain.turns import Post
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -10,11 +10,11 @@ from typing import Any, cast
 
 import structlog
 
-from adapters.discord.own import PAGE, snowflake
-from adapters.discord.rest import Rest
+from adapters.discord.api import Rest
+from adapters.discord.own_messages import PAGE, snowflake
 from adapters.discord.session import Session
-from bot.errors import AdapterError, BotError
-from bot.ports import Notes
+from bot.domain.errors import AdapterError, BotError
+from bot.ports.store import Notes
 
 log = structlog.stdlib.get_logger(__name__)
 

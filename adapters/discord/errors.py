@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.errors import AdapterError
+from bot.domain.errors import AdapterError
 
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
 UNKNOWN_CHANNEL, UNKNOWN_MESSAGE, UNKNOWN_INTERACTION, ALREADY_ANSWERED = 10003, 10008, 10062, 40060

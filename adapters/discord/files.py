@@ -10,7 +10,7 @@ import structlog
 from yarl import URL
 
 from adapters.discord.errors import DiscordUnreachableError
-from bot.errors import AdapterError
+from bot.domain.errors import AdapterError
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -14,9 +14,10 @@ from typing import Any, cast
 
 import structlog
 
+from adapters.discord.api import Identity, Rest
 from adapters.discord.errors import ALREADY_ANSWERED, DiscordRefusedError, DiscordUnreachableError
 from adapters.discord.manifest import ASK_ABOUT
-from adapters.discord.own import NOBODY, SUPPRESS_EMBEDS, send_message
+from adapters.discord.own_messages import NOBODY, SUPPRESS_EMBEDS, send_message
 from adapters.discord.parse import (
     DIRECT,
     AskedAbout,
@@ -39,11 +40,11 @@ from adapters.discord.render import (
     notice_text,
     parse_turned,
 )
-from adapters.discord.rest import Identity, Rest
-from bot.background import Recent
-from bot.errors import BotError
-from bot.events import CommandInvoked, ConversationKey, DetailsAsked, FeedbackGiven, MessageReceived
-from bot.ports import CommandAnswer, Receipt, Receive
+from adapters.shared.tasks import Recent
+from bot.domain.answers import CommandAnswer, Receipt
+from bot.domain.errors import BotError
+from bot.domain.events import CommandInvoked, ConversationKey, DetailsAsked, FeedbackGiven, MessageReceived
+from bot.ports.platform import Receive
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from urllib.parse import urlencode
 
-from bot.errors import SettingsError
+from bot.domain.errors import SettingsError
 
 AUTHORIZE_URL = "https://discord.com/oauth2/authorize"
 # https://docs.discord.com/developers/topics/oauth2#shared-resources-oauth2-scopes

@@ -10,11 +10,11 @@ from typing import Any
 
 import structlog
 
+from adapters.discord.api import Rest
 from adapters.discord.errors import DiscordRefusedError
-from adapters.discord.rest import Rest
-from bot.commands import COMMANDS
-from bot.errors import AdapterError, BotError, RateLimitError
-from bot.ports import Notes
+from bot.domain.commands import COMMANDS
+from bot.domain.errors import AdapterError, BotError, RateLimitError
+from bot.ports.store import Notes
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
-from bot.commands import spoken_command
-from bot.events import (
+from bot.domain.commands import spoken_command
+from bot.domain.events import (
     CommandInvoked,
     ConversationKey,
     MessageDeleted,
@@ -21,7 +21,7 @@ from bot.events import (
     MessageReceived,
     SharedFile,
 )
-from bot.split import ELLIPSIS, cut
+from bot.text.split import ELLIPSIS, cut
 
 PLATFORM = "discord"
 DIRECT = "@me"  # stands for the guild of a direct message

@@ -18,10 +18,11 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode
 
-from bot.live import UNENDED_CALLS, call_line
-from bot.messages import Attachment
-from bot.ports import CommandAnswer, Example, TraceLine, TurnView
-from bot.split import ELLIPSIS, cut, split_markdown
+from adapters.shared.progress import UNENDED_CALLS, call_line
+from bot.domain.answers import CommandAnswer, Example
+from bot.domain.messages import Attachment
+from bot.domain.turns import TraceLine, TurnView
+from bot.text.split import ELLIPSIS, cut, split_markdown
 
 Rows = list[dict[str, Any]]
 

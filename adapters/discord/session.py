@@ -13,9 +13,9 @@ import structlog
 import yarl
 from discord.gateway import DiscordWebSocket
 
+from adapters.discord.api import LOGIN_REFUSED, Rest
 from adapters.discord.errors import DiscordRefusedError
-from adapters.discord.rest import LOGIN_REFUSED, Rest
-from bot.errors import AdapterError
+from bot.domain.errors import AdapterError
 
 log = structlog.stdlib.get_logger(__name__)
 

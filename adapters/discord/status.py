@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from adapters.discord.own import Place
-from adapters.discord.rest import Rest
-from bot.errors import AdapterError
-from bot.ports import TurnView
+from adapters.discord.api import Rest
+from adapters.discord.own_messages import Place
+from bot.domain.errors import AdapterError
+from bot.domain.turns import TurnView
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -18,7 +18,7 @@ TYPING_S = 8.0  # shown for ten: https://discord.com/developers/docs/resources/c
 
 @dataclass(slots=True, kw_only=True)
 class Typing:
-    """Satisfies `bot.live.Status`."""
+    """Satisfies `adapters.shared.progress.Status`."""
 
     discord: Rest
     place: Place

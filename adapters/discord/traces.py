@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import structlog
 
+from adapters.discord.api import Rest
 from adapters.discord.errors import (
     ARCHIVED_THREAD,
     LOCKED_THREAD,
@@ -20,12 +21,11 @@ from adapters.discord.errors import (
     UNKNOWN_MESSAGE,
     DiscordRefusedError,
 )
-from adapters.discord.own import OwnMessage, Place, edit_message, send_message
+from adapters.discord.own_messages import OwnMessage, Place, edit_message, send_message
 from adapters.discord.parse import DIRECT
 from adapters.discord.render import Shown, call_message, thread_name, trace_message
-from adapters.discord.rest import Rest
-from bot.errors import AdapterError, RateLimitError
-from bot.ports import TraceLine
+from bot.domain.errors import AdapterError, RateLimitError
+from bot.domain.turns import TraceLine
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -89,7 +89,7 @@ class _Placed(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Trace:
-    """Satisfies `bot.live.TraceWriter`: one message for the turn (0), or one for each call (from 1 on)."""
+    """A `TraceWriter`: one message for the turn (0), or one for each call (from 1 on)."""
 
     level: TraceLevel
     rest: Rest

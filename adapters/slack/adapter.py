@@ -13,7 +13,10 @@ import aiohttp
 import structlog
 from slack_sdk.oauth.token_rotation.async_rotator import AsyncTokenRotator
 
+from adapters.shared.progress import LiveTurn, LiveTurns
+from adapters.shared.tasks import Background, Queues, Recent
 from adapters.slack.answer import PART_CHARS, AnswerWriter
+from adapters.slack.api import Tokens, Web, open_client
 from adapters.slack.backfill import Backfill, Written
 from adapters.slack.errors import SlackRefusedError
 from adapters.slack.files import download, file_name, upload
@@ -21,30 +24,29 @@ from adapters.slack.identities import Identities, Identity
 from adapters.slack.installs import Installations, InstalledTokens, NoteStates, OneToken
 from adapters.slack.interactions import Interactions
 from adapters.slack.limits import RATES, Limits, Rate
-from adapters.slack.live import Pace, open_live
-from adapters.slack.own import OwnMessage, Place, find_own, notice_mark, post_mark
-from adapters.slack.parse import (
-    PLATFORM,
-    Arrived,
-    HomeOpened,
-    message_ts,
-    parse_event,
-    parse_press,
-    parse_slash,
-)
+from adapters.slack.own_messages import OwnMessage, Place, find_own, notice_mark, post_mark
+from adapters.slack.parse import PLATFORM, Arrived, HomeOpened, message_ts, parse_event, parse_press, parse_slash
 from adapters.slack.people import People, mentions, with_names
+from adapters.slack.progress import Pace, open_live
 from adapters.slack.refusals import Refusals
 from adapters.slack.render import answer_blocks, neutralize, notification
 from adapters.slack.session import Body, Doors, OAuth, Session, Watch
 from adapters.slack.traces import TraceLevel
-from adapters.slack.web import Tokens, Web, open_client
-from bot.background import Background, Queues, Recent
-from bot.errors import AdapterError, BotError
-from bot.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived, SharedFile
-from bot.live import LiveTurn, LiveTurns
-from bot.messages import Attachment
-from bot.ports import Found, Notes, Post, Receipt, Receive, TurnView
-from bot.split import split_markdown
+from bot.domain.answers import Receipt
+from bot.domain.errors import AdapterError, BotError
+from bot.domain.events import (
+    CommandInvoked,
+    ConversationKey,
+    MessageDeleted,
+    MessageEdited,
+    MessageReceived,
+    SharedFile,
+)
+from bot.domain.messages import Attachment
+from bot.domain.turns import Post, TurnView
+from bot.ports.platform import Found, Receive
+from bot.ports.store import Notes
+from bot.text.split import split_markdown
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -140,7 +142,7 @@ async def open_slack(options: SlackOptions) -> AsyncGenerator[SlackAdapter]:
 
 
 class SlackAdapter:
-    """See `bot.ports.Adapter`. Made by `open_slack`."""
+    """See `bot.ports.platform.Adapter`. Made by `open_slack`."""
 
     name = PLATFORM
     serves = f"{PLATFORM}/"
@@ -390,7 +392,7 @@ class SlackAdapter:
     # --- what is shown -----------------------------------------------------------------------------------------
 
     def show(self, view: TurnView) -> None:
-        """Show progress; see `bot.live.LiveTurn`."""
+        """Show progress; see `adapters.shared.progress.LiveTurn`."""
         self._live.show(view)
 
     def split(self, text: str) -> Sequence[str]:

@@ -11,12 +11,12 @@ from typing import Any
 import structlog
 
 from adapters.slack.errors import SlackRefusedError
-from adapters.slack.own import OwnMessage, Place, Slack, live_mark, post_mark
+from adapters.slack.own_messages import OwnMessage, Place, Slack, live_mark, post_mark
 from adapters.slack.refusals import Refusals
 from adapters.slack.render import answer_blocks, feedback_blocks, neutralize, notification, plain_blocks
-from bot.errors import AdapterError, RateLimitError
-from bot.ports import Post
-from bot.split import split_markdown
+from bot.domain.errors import AdapterError, RateLimitError
+from bot.domain.turns import Post
+from bot.text.split import split_markdown
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -13,11 +13,11 @@ from typing import Any, Protocol, cast
 import structlog
 
 from adapters.slack.identities import Identities
-from adapters.slack.own import Slack, next_cursor
+from adapters.slack.own_messages import Slack, next_cursor
 from adapters.slack.parse import parse_message
-from bot.errors import AdapterError, BotError
-from bot.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived
-from bot.ports import Notes
+from bot.domain.errors import AdapterError, BotError
+from bot.domain.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived
+from bot.ports.store import Notes
 
 log = structlog.stdlib.get_logger(__name__)
 

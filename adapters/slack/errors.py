@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from slack_sdk.errors import SlackApiError
 
-from bot.errors import AdapterError
+from bot.domain.errors import AdapterError
 
 # Slack's own faults, which pass. With the first two, part of the operation may have been done:
 # https://docs.slack.dev/reference/methods/chat.postMessage#errors

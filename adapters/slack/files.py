@@ -11,10 +11,10 @@ import aiohttp
 import structlog
 from yarl import URL
 
+from adapters.slack.api import Web, retry_after_s
 from adapters.slack.errors import SlackUnreachableError
-from adapters.slack.web import Web, retry_after_s
-from bot.errors import AdapterError, RateLimitError
-from bot.messages import Attachment
+from bot.domain.errors import AdapterError, RateLimitError
+from bot.domain.messages import Attachment
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from dataclasses import dataclass
 
-from adapters.slack.web import Web
+from adapters.slack.api import Web
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

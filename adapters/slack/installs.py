@@ -21,8 +21,8 @@ from slack_sdk.oauth.state_store.async_state_store import AsyncOAuthStateStore
 from slack_sdk.oauth.token_rotation.async_rotator import AsyncTokenRotator
 
 from adapters.slack.errors import error_code
-from bot.errors import AdapterError
-from bot.ports import Notes
+from bot.domain.errors import AdapterError
+from bot.ports.store import Notes
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -15,20 +15,22 @@ import structlog
 from slack_sdk.errors import SlackClientError
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
+from adapters.shared.tasks import Recent
 from adapters.slack import render
+from adapters.slack.api import Web
 from adapters.slack.errors import SlackRefusedError
 from adapters.slack.files import upload
 from adapters.slack.manifest import SHORTCUT
-from adapters.slack.own import notice_mark
+from adapters.slack.own_messages import notice_mark
 from adapters.slack.parse import HomeOpened, Pressed, SlashInvoked, conversation_key, event_key, json_value
 from adapters.slack.people import People
-from adapters.slack.web import Web
-from bot.background import Recent
-from bot.commands import COMMANDS, HOW_TO_INVOKE
-from bot.errors import BotError
-from bot.events import CommandInvoked, ConversationKey, DetailsAsked, FeedbackGiven, MessageReceived
-from bot.messages import Attachment
-from bot.ports import CommandAnswer, Receipt, Receive, TraceLine
+from bot.domain.answers import CommandAnswer, Receipt
+from bot.domain.commands import COMMANDS, HOW_TO_INVOKE
+from bot.domain.errors import BotError
+from bot.domain.events import CommandInvoked, ConversationKey, DetailsAsked, FeedbackGiven, MessageReceived
+from bot.domain.messages import Attachment
+from bot.domain.turns import TraceLine
+from bot.ports.platform import Receive
 
 log = structlog.stdlib.get_logger(__name__)
 

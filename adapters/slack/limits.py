@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from aiolimiter import AsyncLimiter
 
-from bot.errors import RateLimitError
+from bot.domain.errors import RateLimitError
 
 MAX_IDLE_BUCKETS = 1_000
 

@@ -9,10 +9,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from bot.commands import COMMANDS
-from bot.errors import SettingsError
-from bot.ports import Example
-from bot.split import cut
+from bot.domain.answers import Example
+from bot.domain.commands import COMMANDS
+from bot.domain.errors import SettingsError
+from bot.text.split import cut
 
 MAX_COMMAND_CHARS = 32  # with its `/`
 MAX_PROMPTS = 4

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from bot.commands import spoken_command
-from bot.events import (
+from bot.domain.commands import spoken_command
+from bot.domain.events import (
     CommandInvoked,
     ConversationKey,
     MessageDeleted,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from adapters.slack.web import Web
-from bot.errors import AdapterError
+from adapters.slack.api import Web
+from bot.domain.errors import AdapterError
 
 MAX_NAMES = 10_000
 MAX_NAME_CHARS = 80

@@ -8,7 +8,7 @@ from collections import OrderedDict
 import structlog
 
 from adapters.slack.errors import TOKEN_CODES, SlackRefusedError
-from adapters.slack.own import Place
+from adapters.slack.own_messages import Place
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -11,12 +11,11 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from markdown_it import MarkdownIt
-from markdown_it.tree import SyntaxTreeNode
-
-from bot.live import UNENDED_CALLS, call_line
-from bot.ports import CommandAnswer, Example, Pick, TraceLine, TurnView
-from bot.split import ELLIPSIS, cut, split_markdown
+from adapters.shared.progress import UNENDED_CALLS, call_line
+from adapters.slack.mrkdwn import WORD_JOINER, fitting, to_mrkdwn, unformatted
+from bot.domain.answers import CommandAnswer, Example, Pick
+from bot.domain.turns import TraceLine, TurnView
+from bot.text.split import ELLIPSIS, cut, split_markdown
 
 Blocks = list[dict[str, Any]]
 
@@ -45,8 +44,6 @@ MAX_ARGUMENT_CHARS = 500  # of a command, to be kept in the value of a button
 
 # What Slack turns into a mention, a link to a channel or a date: https://docs.slack.dev/messaging/formatting-message-text
 _PINGS = re.compile(r"<(?=!(?i:channel|here|everyone|group|subteam\^|date\^)|@[UW][A-Z0-9]|#[CG][A-Z0-9])")
-_WORD_JOINER = "\u2060"
-_ASTERISK, _GRAVE, _LOW_LINE, _TILDE = "\u2217", "\u02cb", "\u02cd", "\u223c"  # look like the signs of format
 
 _ACTING = frozenset({"clear", "stop"})  # to turn a page is to ask again, which must not act; the picker has all of them
 
@@ -90,12 +87,12 @@ def notification(text: str) -> str:
     text = re.sub(r"(?m)^[ \t]{0,3}(?:#{1,6}[ \t]+|>[ \t]?|[-*+][ \t]+)", "", text)
     text = re.sub(r"!?\[([^\[\]\n]{1,300})\]\([^()\s]{1,2000}\)", r"\1", text)
     text = re.sub(r"\*\*|__|`", "", text)
-    return _fitting(" ".join(text.split()), NOTIFICATION_CHARS)
+    return fitting(" ".join(text.split()), NOTIFICATION_CHARS)
 
 
 def neutralize(text: str) -> str:
     """Return the text so that nothing in it notifies anybody; what would is shown as it was written."""
-    return _PINGS.sub(f"<{_WORD_JOINER}", text)
+    return _PINGS.sub(f"<{WORD_JOINER}", text)
 
 
 def status_text(view: TurnView) -> str:
@@ -169,7 +166,7 @@ def _failures(lines: Sequence[TraceLine]) -> str:
 
 def _files(line: TraceLine) -> str:
     names = cut(", ".join(map(_flat, line.attachments)), TEXT_CHARS // 8)
-    return _fitting(f"Files: {_unformatted(names)}", TEXT_CHARS // 2)
+    return fitting(f"Files: {unformatted(names)}", TEXT_CHARS // 2)
 
 
 def _details_button(turn_id: int) -> dict[str, Any]:
@@ -185,7 +182,7 @@ def details_view(lines: Sequence[TraceLine], *, turn_id: int, note: str = "") ->
     Under a result that is cut a button asks for all of it as a file; `call` in its value counts from 1.
     """
     shown = lines[:MAX_VIEW_CALLS]
-    told = _fitting(_unformatted(_flat(note)), TEXT_CHARS)
+    told = fitting(unformatted(_flat(note)), TEXT_CHARS)
     blocks: Blocks = [_context(told)] if told else []
     for number, line in enumerate(shown, start=1):
         blocks += _details(
@@ -362,113 +359,6 @@ def _sections(markdown: str, *, max_blocks: int) -> Blocks:
 
 # --- mrkdwn ----------------------------------------------------------------------------------------------------
 
-_MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
-_EMPHASIS = {"strong": "*", "em": "_", "s": "~"}
-
-
-def to_mrkdwn(markdown: str) -> str:
-    """Return Markdown in Slack's own markup: https://docs.slack.dev/messaging/formatting-message-text"""
-    root = SyntaxTreeNode(_MARKDOWN.parse(markdown))
-    return _mrkdwn_blocks(root.children, source=markdown.split("\n"))
-
-
-def _mrkdwn_blocks(nodes: Iterable[SyntaxTreeNode], *, source: Sequence[str], between: str = "\n\n") -> str:
-    return between.join(filter(None, (_mrkdwn_block(node, source=source) for node in nodes)))
-
-
-def _mrkdwn_block(node: SyntaxTreeNode, *, source: Sequence[str]) -> str:
-    match node.type:
-        case "paragraph":
-            return _mrkdwn_inline(node.children)
-        case "heading":
-            text = _mrkdwn_inline(node.children, is_bold=True)
-            return f"*{text}*" if text.strip() else ""
-        case "bullet_list" | "ordered_list":
-            return _mrkdwn_list(node, source=source)
-        case "blockquote":
-            return _prefixed(_mrkdwn_blocks(node.children, source=source), first="> ", others="> ")
-        case "fence" | "code_block":
-            return _mrkdwn_code(node.content)
-        case "table":
-            first, last = node.map or (0, 0)
-            return _mrkdwn_code("\n".join(source[first:last]))
-        case "hr":
-            return "———"
-        case _:
-            return _escaped(node.content)
-
-
-def _mrkdwn_list(node: SyntaxTreeNode, *, source: Sequence[str]) -> str:
-    start = int(node.attrs.get("start", 1))
-    is_numbered = node.type == "ordered_list"
-    items: list[str] = []
-    for number, item in enumerate(node.children, start=start):
-        first = f"{number}. " if is_numbered else "• "
-        items.append(_prefixed(_mrkdwn_blocks(item.children, source=source, between="\n"), first=first, others="    "))
-    return "\n".join(items)
-
-
-def _prefixed(text: str, *, first: str, others: str) -> str:
-    return first + text.replace("\n", f"\n{others}")
-
-
-def _mrkdwn_code(content: str) -> str:
-    shown = _escaped(content.rstrip("\n")).replace("```", f"`{_WORD_JOINER}`{_WORD_JOINER}`")
-    return f"```\n{shown}\n```"
-
-
-def _mrkdwn_inline(nodes: Iterable[SyntaxTreeNode], *, is_bold: bool = False) -> str:
-    return "".join(_mrkdwn_span(node, is_bold=is_bold) for node in nodes)
-
-
-def _mrkdwn_span(node: SyntaxTreeNode, *, is_bold: bool) -> str:
-    match node.type:
-        case "text":
-            return _escaped(_unformatted(node.content))
-        case "softbreak" | "hardbreak":
-            return "\n"
-        case "code_inline":
-            code = node.content.replace("`", _GRAVE)
-            return f"`{_escaped(code)}`" if code.strip() else ""
-        case "strong" | "em" | "s":
-            sign = "" if is_bold and node.type == "strong" else _EMPHASIS[node.type]
-            return f"{sign}{_mrkdwn_inline(node.children, is_bold=is_bold or node.type == 'strong')}{sign}"
-        case "link":
-            return _mrkdwn_link(node, is_bold=is_bold)
-        case "image":
-            return _escaped(_unformatted(node.content))
-        case _:
-            return _mrkdwn_inline(node.children, is_bold=is_bold)
-
-
-def _mrkdwn_link(node: SyntaxTreeNode, *, is_bold: bool) -> str:
-    url = str(node.attrs.get("href", ""))
-    text = _mrkdwn_inline(node.children, is_bold=is_bold)
-    if not re.match(r"(?:https?://|mailto:)", url):
-        return text
-    safe = _escaped(url.replace("|", "%7C").replace("<", "%3C").replace(">", "%3E"))
-    return f"<{safe}|{text.replace('|', '¦').replace(chr(10), ' ') or safe}>"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _fitting(text: str, max_chars: int) -> str:
-    """Return as much of the text as fits once it is escaped, escaped."""
-    escaped = _escaped(text[:max_chars])
-    if len(escaped) <= max_chars and len(text) <= max_chars:
-        return escaped
-    # A sign within a word formats nothing, at the end of one it might.
-    return re.sub(r"&[a-z]*$", "", escaped[: max_chars - 1]).rstrip(" _~") + ELLIPSIS
-
-
-def _unformatted(text: str) -> str:
-    """Return the text with look-alikes for the signs of format, for which mrkdwn has no escape."""
-    text = text.replace("*", _ASTERISK).replace("`", _GRAVE)
-    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", _LOW_LINE, text)
-    return re.sub(r"(?<!\w)~(?=\S)|(?<=\S)~(?!\w)", _TILDE, text)
-
 
 def _flat(text: str) -> str:
     """Return untrusted text on one line, without anything that is not seen."""
@@ -476,7 +366,7 @@ def _flat(text: str) -> str:
 
 
 def _name(text: str) -> str:
-    return _fitting(_unformatted(cut(_flat(text), NAME_CHARS)), NAME_CHARS)
+    return fitting(unformatted(cut(_flat(text), NAME_CHARS)), NAME_CHARS)
 
 
 # --- the pieces of Block Kit -----------------------------------------------------------------------------------

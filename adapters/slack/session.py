@@ -25,12 +25,12 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.errors import SlackClientError
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 
+from adapters.slack.api import Web
 from adapters.slack.errors import TOKEN_CODES
 from adapters.slack.identities import Identities
 from adapters.slack.installs import Installations, InstalledTokens, NoteStates
 from adapters.slack.manifest import BOT_SCOPES
-from adapters.slack.web import Web
-from bot.errors import AdapterError, BotError, RateLimitError
+from bot.domain.errors import AdapterError, BotError, RateLimitError
 
 log = structlog.stdlib.get_logger(__name__)
 

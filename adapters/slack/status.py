@@ -9,11 +9,11 @@ from typing import Any
 import structlog
 
 from adapters.slack.errors import SlackRefusedError
-from adapters.slack.own import Place, Slack
+from adapters.slack.own_messages import Place, Slack
 from adapters.slack.refusals import Refusals
 from adapters.slack.render import status_text
-from bot.errors import AdapterError
-from bot.ports import TurnView
+from bot.domain.errors import AdapterError
+from bot.domain.turns import TurnView
 
 log = structlog.stdlib.get_logger(__name__)
 

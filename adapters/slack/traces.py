@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from adapters.slack.own import OwnMessage, Place, Slack, trace_mark
+from adapters.slack.own_messages import OwnMessage, Place, Slack, trace_mark
 from adapters.slack.render import call_blocks, trace_blocks
-from bot.errors import AdapterError, RateLimitError
-from bot.ports import TraceLine
+from bot.domain.errors import AdapterError, RateLimitError
+from bot.domain.turns import TraceLine
 
 TraceLevel = Literal["summary", "full", "off"]
 WAIT_S = 3.0  # a trace that cannot be shown by then is shown in its next state

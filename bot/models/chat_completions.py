@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from openai import AsyncAPIResponse, AsyncOpenAI
 
-from bot.messages import (
+from bot.domain.messages import (
     AssistantMessage,
     Attachment,
     Message,
@@ -23,10 +23,10 @@ from bot.messages import (
     ToolSpec,
     Usage,
     UserMessage,
-    mend,
 )
-from bot.models.faults import RefusedError, content_filter_error, refusal_in
-from bot.ports import ModelRequest
+from bot.models.errors import RefusedError, content_filter_error, refusal_in
+from bot.ports.model import ModelRequest
+from bot.text.cleaning import mend
 
 _MAX_SPEAKER_CHARS = 80
 _FOREIGN_CHARS = re.compile(r"[^a-zA-Z0-9_-]")

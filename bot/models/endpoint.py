@@ -15,12 +15,19 @@ from typing import Any, Protocol, cast
 import structlog
 from openai import AsyncAPIResponse
 
-from bot.errors import ModelContentFilterError, ModelError, ModelRateLimitError, ModelStreamError, ModelUnavailableError
-from bot.files import clean_name, leave_images_out
-from bot.messages import AssistantMessage, ModelAnswer, UserMessage
-from bot.models.faults import FAULTS, BrokenStreamError, Fault, Labels, Refusal, fault_of, image_refusal, refusal_of
+from bot.domain.errors import (
+    ModelContentFilterError,
+    ModelError,
+    ModelRateLimitError,
+    ModelStreamError,
+    ModelUnavailableError,
+)
+from bot.domain.messages import AssistantMessage, ModelAnswer, UserMessage
+from bot.models.errors import FAULTS, BrokenStreamError, Fault, Labels, Refusal, fault_of, image_refusal, refusal_of
 from bot.models.sse import SseDecoder
-from bot.ports import ModelProgressSink, ModelRequest, ModelWaiting, TextArrived
+from bot.ports.model import ModelProgressSink, ModelRequest, ModelWaiting, TextArrived
+from bot.text.cleaning import clean_name
+from bot.text.images import leave_images_out
 
 _END_S = 1.0  # after the last event the connection may take so long to close before it is dropped
 _log = structlog.get_logger()

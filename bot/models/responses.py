@@ -8,7 +8,7 @@ from typing import Any
 
 from openai import AsyncAPIResponse, AsyncOpenAI
 
-from bot.messages import (
+from bot.domain.messages import (
     AssistantMessage,
     Message,
     ModelAnswer,
@@ -17,11 +17,11 @@ from bot.messages import (
     ToolSpec,
     Usage,
     UserMessage,
-    mend,
 )
 from bot.models.chat_completions import data_url, give_unique_ids, read_usage, render_question, sound_name
-from bot.models.faults import RefusedError, content_filter_error, refusal_in
-from bot.ports import ModelRequest
+from bot.models.errors import RefusedError, content_filter_error, refusal_in
+from bot.ports.model import ModelRequest
+from bot.text.cleaning import mend
 
 
 class Responses:

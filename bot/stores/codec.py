@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
-from bot.events import MessageReceived
-from bot.messages import Message
-from bot.ports import Post, Step
+from bot.domain.events import MessageReceived
+from bot.domain.messages import Message
+from bot.domain.turns import Post, Step
 
 events = TypeAdapter(MessageReceived)
 posts = TypeAdapter(Post)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from mcp import types
 from rapidfuzz import fuzz, process
 
-from bot.messages import ToolSpec
-from bot.ports import Offer
+from bot.domain.messages import ToolSpec
+from bot.ports.tools import Offer
 from bot.tools.config import ServerConfig
 
 MAX_NAME_CHARS = 64  # of OpenAI's ^[a-zA-Z0-9_-]{1,64}$; MCP itself allows 128 and dots

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bot.errors import SettingsError
+from bot.domain.errors import SettingsError
 from bot.settings import Settings
 
 BUNDLED_NAME = "toolbridge"

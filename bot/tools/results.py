@@ -11,7 +11,8 @@ from urllib.parse import unquote
 
 from mcp import types
 
-from bot.messages import Attachment, ToolResult, mend
+from bot.domain.messages import Attachment, ToolResult
+from bot.text.cleaning import mend
 
 # Python knows these since 3.13 or 3.14 only, or where the machine has a table of its own.
 _SUFFIXES = {

@@ -17,8 +17,9 @@ from mcp.client.session import IncomingMessage
 from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
 from pydantic import ValidationError
 
-from bot.messages import ToolOutcome
-from bot.ports import Example, ServerState, ServerStatus
+from bot.domain.answers import Example
+from bot.domain.messages import ToolOutcome
+from bot.ports.tools import ServerState, ServerStatus
 from bot.tools.config import Command, Endpoint, ServerConfig
 from bot.tools.transport import Link, fate_of, open_transport
 

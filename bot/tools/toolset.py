@@ -14,8 +14,10 @@ from typing import Any, Self, cast
 import structlog
 from mcp import types
 
-from bot.messages import ToolCall, ToolResult, ToolSpec, mend
-from bot.ports import Example, Offer, ServerStatus
+from bot.domain.answers import Example
+from bot.domain.messages import ToolCall, ToolResult, ToolSpec
+from bot.ports.tools import Offer, ServerStatus
+from bot.text.cleaning import mend
 from bot.tools.catalog import Catalog, Listing, tool_name
 from bot.tools.config import ServerConfig
 from bot.tools.results import parse_result

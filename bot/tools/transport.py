@@ -22,7 +22,7 @@ from mcp.shared._stream_protocols import ReadStream, WriteStream
 from mcp.shared.message import SessionMessage
 from mcp.types import CONNECTION_CLOSED, INTERNAL_ERROR, JSONRPCResponse
 
-from bot.redaction import redact
+from bot.text.redaction import redact
 from bot.tools.config import HIDDEN, Command, Endpoint, Url
 
 log = structlog.get_logger(__name__)

@@ -11,10 +11,10 @@ from typing import Any
 from mcp import Client
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-from bot.context import SYSTEM_PROMPT
 from bot.models.sse import SseDecoder
 from bot.tools.catalog import tool_name
 from bot.tools.config import URL_SERVER_NAME
+from bot.turns.context import SYSTEM_PROMPT
 
 MODEL = "rehearsal"
 

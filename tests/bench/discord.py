@@ -18,9 +18,10 @@ import psutil
 
 from adapters.discord.adapter import DiscordOptions, open_discord
 from bot.app import open_app
-from bot.events import Event
-from bot.ports import Receipt, Receive
-from bot.telemetry import configure_logs
+from bot.domain.answers import Receipt
+from bot.domain.events import Event
+from bot.observe.logs import configure_logs
+from bot.ports.platform import Receive
 from tests.bench.measure import Row, compare, p99
 from tests.bench.product import one_by_one, open_product, settings_for
 from tests.bench.servers import DiscordServer, Endpoint, serve_discord, serve_discord_bot, serve_model, serve_tools

@@ -11,10 +11,11 @@ from pathlib import Path
 from time import perf_counter
 
 from bot.app import App, open_app
-from bot.events import ConversationKey, MessageReceived
-from bot.ports import CallState, Found, Post, Receive, TurnView
+from bot.domain.events import ConversationKey, MessageReceived
+from bot.domain.turns import CallState, Post, TurnView
+from bot.observe.logs import configure_logs
+from bot.ports.platform import Found, Receive
 from bot.settings import Settings, load_settings
-from bot.telemetry import configure_logs
 
 PLATFORM = "bench"
 WAIT_S = 120.0

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bot.tokens import estimate_tokens
+from bot.turns.tokens import estimate_tokens
 from tests.bench.measure import Row
 from tests.bench.product import open_product
 from tests.bench.servers import serve_model, serve_tools

@@ -51,7 +51,7 @@ class Endpoint:
 @asynccontextmanager
 async def serve_model() -> AsyncGenerator[Endpoint]:
     """Yield the endpoint of a rehearsal server."""
-    process = await _start("-m", "bot.models.rehearsal_server", "--control", stdout=asyncio.subprocess.PIPE)
+    process = await _start("-m", "bot.models.rehearsal.server", "--control", stdout=asyncio.subprocess.PIPE)
     async with _ending(process):
         yield Endpoint(await _first_line(process.stdout))
 

@@ -11,17 +11,18 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from bot.context import Window
-from bot.events import ConversationKey
-from bot.inbox import MAX_WAITING
-from bot.messages import AssistantMessage, UserMessage
-from bot.ports import CallStarted, ClaimedTurn, Store
-from bot.runner import Runner
+from bot.domain.events import ConversationKey
+from bot.domain.messages import AssistantMessage, UserMessage
+from bot.domain.turns import CallStarted
+from bot.intake.inbox import MAX_WAITING
+from bot.observe.logs import configure_logs
+from bot.ports.store import ClaimedTurn, Store
 from bot.stores import codec
-from bot.stores.sqlite import open_store
-from bot.telemetry import configure_logs
-from bot.tokens import estimate_tokens
-from bot.worker import new_worker_id
+from bot.stores.sqlite.store import open_store
+from bot.turns.context import Window
+from bot.turns.runner import Runner
+from bot.turns.tokens import estimate_tokens
+from bot.turns.worker import new_worker_id
 from tests.bench.measure import Row, compare
 from tests.bench.product import PLATFORM, Platform, question
 from tests.fakes.ports import ScriptedModel, ScriptedTools, calls, returns, says

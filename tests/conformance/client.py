@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bot.messages import ToolCall, ToolResult, ToolSpec
+from bot.domain.messages import ToolCall, ToolResult, ToolSpec
 from bot.tools.catalog import tool_name
 from bot.tools.config import ServerConfig, Url
 from bot.tools.toolset import Toolset

@@ -18,11 +18,13 @@ from adapters.console.adapter import ConsoleAdapter
 from adapters.discord.adapter import DiscordAdapter, DiscordOptions, open_discord
 from adapters.discord.session import Watch as GatewayWatch
 from adapters.slack.adapter import SlackAdapter, SlackOptions, open_slack
-from adapters.slack.live import Pace
+from adapters.slack.progress import Pace
 from adapters.slack.session import Watch
-from bot.errors import AdapterError, StoreError
-from bot.events import CommandInvoked, ConversationKey, Event, MessageReceived
-from bot.ports import Adapter, CommandAnswer, Found, Post, Receipt, Receive, TraceLine, TurnView
+from bot.domain.answers import CommandAnswer, Receipt
+from bot.domain.errors import AdapterError, StoreError
+from bot.domain.events import CommandInvoked, ConversationKey, Event, MessageReceived
+from bot.domain.turns import Post, TraceLine, TurnView
+from bot.ports.platform import Adapter, Found, Receive
 from tests.fakes.discord import Channel as Room
 from tests.fakes.discord import FakeDiscord, User
 from tests.fakes.slack import FakeSlack

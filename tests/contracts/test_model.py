@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from bot.errors import (
+from bot.domain.errors import (
     ModelAccessError,
     ModelContentFilterError,
     ModelContextError,
@@ -24,11 +24,11 @@ from bot.errors import (
     ModelStreamError,
     ModelUnavailableError,
 )
-from bot.messages import AssistantMessage, Attachment, ModelAnswer, ToolMessage, ToolSpec, UserMessage
+from bot.domain.messages import AssistantMessage, Attachment, ModelAnswer, ToolMessage, ToolSpec, UserMessage
 from bot.models.endpoint import Patience
-from bot.models.opening import open_model
-from bot.models.rehearsal_server import serve_rehearsal
-from bot.ports import Model, ModelProgress, ModelRequest, ModelWaiting, TextArrived
+from bot.models.factory import open_model
+from bot.models.rehearsal.server import serve_rehearsal
+from bot.ports.model import Model, ModelProgress, ModelRequest, ModelWaiting, TextArrived
 from bot.settings import Settings
 
 KEY = "a-key-nobody-may-see"

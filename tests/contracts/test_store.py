@@ -15,10 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.access import clean
-from bot.errors import LeaseLostError, StoreError
-from bot.events import ConversationKey, MessageReceived, SharedFile
-from bot.messages import (
+from bot.domain.errors import LeaseLostError, StoreError
+from bot.domain.events import ConversationKey, MessageReceived, SharedFile
+from bot.domain.messages import (
     AssistantMessage,
     Attachment,
     Message,
@@ -29,20 +28,10 @@ from bot.messages import (
     Usage,
     UserMessage,
 )
-from bot.ports import (
-    CallFinished,
-    CallStarted,
-    ClaimedTurn,
-    ConversationSummary,
-    Lease,
-    ModelAnswered,
-    Post,
-    Step,
-    Store,
-    UsageTotals,
-    author_key,
-)
-from bot.stores.sqlite import open_store
+from bot.domain.turns import CallFinished, CallStarted, ModelAnswered, Post, Step
+from bot.ports.store import ClaimedTurn, ConversationSummary, Lease, Store, UsageTotals, author_key
+from bot.stores.sqlite.store import open_store
+from bot.text.cleaning import clean
 
 HERE, THERE = "worker-here", "worker-there"
 LEASE_S = 15.0

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from bot.messages import ToolCall
-from bot.ports import Offer, Tools
+from bot.domain.messages import ToolCall
+from bot.ports.tools import Offer, Tools
 from bot.tools.config import ServerConfig
 from bot.tools.toolset import Toolset
 from tests.fakes.mcp_servers.processes import QUICK, Workshop, call, lines, process, until, until_offered, web

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.model import Model
-from tests.e2e.slack.serving import Bot, open_world, serving
 from tests.failures import tools
 from tests.fakes.mcp_servers.processes import lines, until
 from tests.fakes.slack import FakeSlack
+from tests.scenarios.model import Model
+from tests.scenarios.slack.serving import Bot, open_world, serving
 
 WAIT_S = 30.0
 

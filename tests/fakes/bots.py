@@ -11,14 +11,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from bot.access import Admission
-from bot.commands import Commands
-from bot.context import Window
-from bot.events import CommandInvoked, ConversationKey, Event, MessageReceived
-from bot.inbox import Inbox
-from bot.ports import Adapter, Model, Receipt, Store, Tools
-from bot.runner import Limits, Runner
-from bot.stores.sqlite import open_store
+from bot.domain.answers import Receipt
+from bot.domain.events import CommandInvoked, ConversationKey, Event, MessageReceived
+from bot.intake.admission import Admission
+from bot.intake.commands import Commands
+from bot.intake.inbox import Inbox
+from bot.ports.model import Model
+from bot.ports.platform import Adapter
+from bot.ports.store import Store
+from bot.ports.tools import Tools
+from bot.stores.sqlite.store import open_store
+from bot.turns.context import Window
+from bot.turns.runner import Limits, Runner
 from tests.fakes.ports import CONVERSATION, RecordingAdapter, ScriptedTools
 
 T = TypeVar("T")

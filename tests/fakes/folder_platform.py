@@ -19,11 +19,12 @@ from typing import Any
 
 from bot.__main__ import INTERRUPTED, until_terminated
 from bot.app import open_app
-from bot.errors import RateLimitError
-from bot.events import ConversationKey, MessageReceived
-from bot.ports import Found, Post, Receive, TurnView
+from bot.domain.errors import RateLimitError
+from bot.domain.events import ConversationKey, MessageReceived
+from bot.domain.turns import Post, TurnView
+from bot.observe.logs import configure_logs
+from bot.ports.platform import Found, Receive
 from bot.settings import load_settings
-from bot.telemetry import configure_logs
 
 PAUSE_S = 0.1
 

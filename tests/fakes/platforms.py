@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from bot.errors import AdapterError, RateLimitError
-from bot.events import ConversationKey
-from bot.ports import Found, Post, Receive, TurnView
+from bot.domain.errors import AdapterError, RateLimitError
+from bot.domain.events import ConversationKey
+from bot.domain.turns import Post, TurnView
+from bot.ports.platform import Found, Receive
 from tests.fakes.ports import RecordingAdapter
 
 

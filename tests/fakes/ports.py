@@ -9,21 +9,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from bot.errors import AdapterError
-from bot.events import ConversationKey, MessageReceived
-from bot.messages import AssistantMessage, ModelAnswer, ToolCall, ToolResult, ToolSpec, Usage
-from bot.ports import (
-    Example,
-    Found,
-    ModelProgressSink,
-    ModelRequest,
-    Offer,
-    Post,
-    Receive,
-    ServerStatus,
-    TextArrived,
-    TurnView,
-)
+from bot.domain.answers import Example
+from bot.domain.errors import AdapterError
+from bot.domain.events import ConversationKey, MessageReceived
+from bot.domain.messages import AssistantMessage, ModelAnswer, ToolCall, ToolResult, ToolSpec, Usage
+from bot.domain.turns import Post, TurnView
+from bot.ports.model import ModelProgressSink, ModelRequest, TextArrived
+from bot.ports.platform import Found, Receive
+from bot.ports.tools import Offer, ServerStatus
 
 CONVERSATION = ConversationKey(platform="fake", space="team", channel="general")
 

@@ -12,11 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bot.access import Admission
-from bot.inbox import MAX_OPEN, MAX_WAITING, Inbox
-from bot.messages import ModelAnswer
-from bot.ports import ModelRequest, Receipt, Store
-from bot.stores.sqlite import open_store
+from bot.domain.answers import Receipt
+from bot.domain.messages import ModelAnswer
+from bot.intake.admission import Admission
+from bot.intake.inbox import MAX_OPEN, MAX_WAITING, Inbox
+from bot.ports.model import ModelRequest
+from bot.ports.store import Store
+from bot.stores.sqlite.store import open_store
 from tests.fakes.platforms import Crowd, Platform, room
 from tests.fakes.ports import ScriptedModel, message, says
 from tests.integration.test_runner import Core, core, no_command

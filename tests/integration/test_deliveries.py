@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.events import ConversationKey, MessageDeleted, MessageEdited
-from bot.messages import AssistantMessage, ModelAnswer, ToolCall, ToolResult, UserMessage
-from bot.ports import ModelRequest, Post
-from bot.runner import MAX_RETRY_S, Limits
-from bot.stores.sqlite import open_store
-from tests.e2e.conftest import Toolbridge, serving
+from bot.domain.events import ConversationKey, MessageDeleted, MessageEdited
+from bot.domain.messages import AssistantMessage, ModelAnswer, ToolCall, ToolResult, UserMessage
+from bot.domain.turns import Post
+from bot.ports.model import ModelRequest
+from bot.stores.sqlite.store import open_store
+from bot.turns.runner import MAX_RETRY_S, Limits
 from tests.fakes import mcp_servers
 from tests.fakes.bots import Bot, Clock, at, ended, open_bot, open_bot_on
 from tests.fakes.mcp_servers.processes import lines, until
@@ -37,6 +37,7 @@ from tests.fakes.ports import (
     says,
 )
 from tests.fakes.serving import posts, serving_folder, shown
+from tests.scenarios.conftest import Toolbridge, serving
 
 HOUR_S, DAY_S = 3_600.0, 86_400.0
 OLDTIMER = Path(mcp_servers.__file__).parent / "oldtimer.py"

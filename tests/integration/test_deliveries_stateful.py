@@ -23,13 +23,15 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from bot.context import opaque_id
-from bot.events import ConversationKey, MessageDeleted, MessageEdited, MessageReceived
-from bot.messages import AssistantMessage, Message, ModelAnswer, ToolCall, ToolMessage, ToolResult, UserMessage
-from bot.ports import HistoryEntry, ModelRequest, Receipt, Store
-from bot.runner import LEASE_S
+from bot.domain.answers import Receipt
+from bot.domain.events import ConversationKey, MessageDeleted, MessageEdited, MessageReceived
+from bot.domain.messages import AssistantMessage, Message, ModelAnswer, ToolCall, ToolMessage, ToolResult, UserMessage
+from bot.ports.model import ModelRequest
+from bot.ports.store import HistoryEntry, Store
 from bot.stores.leases import MAX_LEASE_S
-from bot.stores.sqlite import open_store
+from bot.stores.sqlite.store import open_store
+from bot.turns.context import opaque_id
+from bot.turns.runner import LEASE_S
 from tests.fakes.bots import Bot, Clock, at, open_bot
 from tests.fakes.ports import RecordingAdapter, ScriptedModel, ScriptedTools, calls, message, says
 

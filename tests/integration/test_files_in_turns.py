@@ -13,18 +13,20 @@ from typing import Any
 import httpx2
 import pytest
 
-from bot.access import Admission
-from bot.context import Window
-from bot.errors import AdapterError, ModelUnavailableError
-from bot.events import CommandInvoked, ConversationKey, SharedFile
-from bot.inbox import Inbox
-from bot.messages import AssistantMessage, Attachment, Message, UserMessage
-from bot.models.opening import open_model
-from bot.models.rehearsal_server import serve_rehearsal
-from bot.ports import ClaimedTurn, CommandAnswer, Model, Store
-from bot.runner import Limits, Runner
+from bot.domain.answers import CommandAnswer
+from bot.domain.errors import AdapterError, ModelUnavailableError
+from bot.domain.events import CommandInvoked, ConversationKey, SharedFile
+from bot.domain.messages import AssistantMessage, Attachment, Message, UserMessage
+from bot.intake.admission import Admission
+from bot.intake.inbox import Inbox
+from bot.models.factory import open_model
+from bot.models.rehearsal.server import serve_rehearsal
+from bot.ports.model import Model
+from bot.ports.store import ClaimedTurn, Store
 from bot.settings import Settings
-from bot.stores.sqlite import open_store
+from bot.stores.sqlite.store import open_store
+from bot.turns.context import Window
+from bot.turns.runner import Limits, Runner
 from tests.fakes.ports import (
     CONVERSATION,
     RecordingAdapter,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.messages import ToolSpec
+from bot.domain.messages import ToolSpec
 from tests.conformance.__main__ import TABLE, main
 from tests.conformance.client import planned_calls
 from tests.conformance.notes import note_of

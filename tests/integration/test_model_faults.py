@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.errors import (
+from bot.domain.errors import (
     ModelAccessError,
     ModelContentFilterError,
     ModelContextError,
@@ -30,13 +30,13 @@ from bot.errors import (
     ModelUnavailableError,
     SettingsError,
 )
-from bot.messages import AssistantMessage, Attachment, ModelAnswer, ToolCall, ToolMessage, ToolSpec, UserMessage
+from bot.domain.messages import AssistantMessage, Attachment, ModelAnswer, ToolCall, ToolMessage, ToolSpec, UserMessage
 from bot.models.chat_completions import ChatFold
 from bot.models.endpoint import Patience
-from bot.models.faults import RefusedError, retry_after_s
-from bot.models.opening import open_model
+from bot.models.errors import RefusedError, retry_after_s
+from bot.models.factory import open_model
 from bot.models.responses import ResponsesFold
-from bot.ports import Model, ModelProgress, ModelRequest, ModelWaiting, TextArrived
+from bot.ports.model import Model, ModelProgress, ModelRequest, ModelWaiting, TextArrived
 from bot.settings import Settings
 
 KEY = "hunter2.Winter"

@@ -21,8 +21,8 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import ResponseStreamEvent
 
-from bot.models import rehearsal_server
-from bot.models.rehearsal_server import serve_rehearsal
+from bot.models.rehearsal import server as rehearsal_server
+from bot.models.rehearsal.server import serve_rehearsal
 
 PARAMETERS = {
     "type": "object",
@@ -590,7 +590,7 @@ async def test_leaving_ends_within_a_second_even_with_open_streams() -> None:
 
 
 async def test_it_runs_as_a_process_of_its_own_until_sigterm() -> None:
-    arguments = (sys.executable, "-m", "bot.models.rehearsal_server", "--control")
+    arguments = (sys.executable, "-m", "bot.models.rehearsal.server", "--control")
     pipe = asyncio.subprocess.PIPE
     async with asyncio.timeout(20):
         process = await asyncio.create_subprocess_exec(*arguments, stdout=pipe, stderr=pipe)

@@ -11,34 +11,30 @@ from typing import Any
 
 import pytest
 
-from bot.access import Admission
-from bot.context import Window
-from bot.errors import (
-    AdapterError,
-    ModelContextError,
-    ModelStreamError,
-    ModelUnavailableError,
-    RateLimitError,
+from bot.domain.answers import CommandAnswer
+from bot.domain.errors import AdapterError, ModelContextError, ModelStreamError, ModelUnavailableError, RateLimitError
+from bot.domain.events import CommandInvoked
+from bot.domain.messages import (
+    AssistantMessage,
+    Attachment,
+    ModelAnswer,
+    ToolCall,
+    ToolMessage,
+    ToolResult,
+    UserMessage,
 )
-from bot.events import CommandInvoked
-from bot.inbox import Inbox
-from bot.messages import AssistantMessage, Attachment, ModelAnswer, ToolCall, ToolMessage, ToolResult, UserMessage
-from bot.ports import (
-    Adapter,
-    CallFinished,
-    CallStarted,
-    ClaimedTurn,
-    CommandAnswer,
-    Model,
-    ModelAnswered,
-    ModelRequest,
-    Store,
-    Tools,
-)
-from bot.runner import Limits, Runner
-from bot.stores.sqlite import open_store
-from bot.turn import RESTARTED
-from bot.worker import new_worker_id
+from bot.domain.turns import CallFinished, CallStarted, ModelAnswered
+from bot.intake.admission import Admission
+from bot.intake.inbox import Inbox
+from bot.ports.model import Model, ModelRequest
+from bot.ports.platform import Adapter
+from bot.ports.store import ClaimedTurn, Store
+from bot.ports.tools import Tools
+from bot.stores.sqlite.store import open_store
+from bot.turns.context import Window
+from bot.turns.loop import RESTARTED
+from bot.turns.runner import Limits, Runner
+from bot.turns.worker import new_worker_id
 from tests.fakes.ports import (
     CONVERSATION,
     RecordingAdapter,

@@ -13,24 +13,27 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from bot.context import Window
-from bot.errors import StoreError
-from bot.messages import ModelAnswer, ToolMessage, ToolResult
+from bot.domain.answers import Receipt
+from bot.domain.errors import StoreError
+from bot.domain.messages import ModelAnswer, ToolMessage, ToolResult
+from bot.domain.turns import TurnView
 from bot.models.endpoint import Patience
-from bot.models.opening import open_model
-from bot.models.rehearsal_server import serve_rehearsal
-from bot.ports import Adapter, Model, ModelRequest, Receipt, TurnView
-from bot.runner import Limits, Runner
+from bot.models.factory import open_model
+from bot.models.rehearsal.server import serve_rehearsal
+from bot.ports.model import Model, ModelRequest
+from bot.ports.platform import Adapter
 from bot.settings import Settings
-from bot.stores.sqlite import SqliteStore, open_store
+from bot.stores.sqlite.store import SqliteStore, open_store
 from bot.tools.toolset import Toolset
-from tests.e2e.conftest import Ran, Toolbridge, serving
+from bot.turns.context import Window
+from bot.turns.runner import Limits, Runner
 from tests.fakes import mcp_servers
 from tests.fakes.database import locked
 from tests.fakes.mcp_servers.processes import QUICK, call, process, until
 from tests.fakes.platforms import Platform, room
 from tests.fakes.ports import ScriptedModel, ScriptedTools, calls, message, says
 from tests.integration.test_runner import Core, core
+from tests.scenarios.conftest import Ran, Toolbridge, serving
 
 WAIT_S = 30.0
 BUSY_TIMEOUT_S = 0.2

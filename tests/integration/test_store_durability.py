@@ -17,11 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from bot.errors import StoreError
-from bot.events import ConversationKey, MessageReceived
-from bot.ports import CallStarted, Store
-from bot.stores.sqlite import open_store
-from bot.worker import bury_dead
+from bot.domain.errors import StoreError
+from bot.domain.events import ConversationKey, MessageReceived
+from bot.domain.turns import CallStarted
+from bot.ports.store import Store
+from bot.stores.sqlite.store import open_store
+from bot.turns.worker import bury_dead
 from tests.fakes.database import locked
 
 ROOT = Path(__file__).parents[2]
@@ -30,9 +31,9 @@ WAIT_S = 30.0
 CHILD = """
 import asyncio, sys
 from pathlib import Path
-from bot.stores.sqlite import open_store
-from bot.worker import new_worker_id
-from bot.ports import CallStarted
+from bot.stores.sqlite.store import open_store
+from bot.turns.worker import new_worker_id
+from bot.domain.turns import CallStarted
 from tests.integration.test_store_durability import question
 
 async def main() -> None:

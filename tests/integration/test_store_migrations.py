@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from bot.events import ConversationKey, MessageReceived, Rating
-from bot.messages import Usage, UserMessage
-from bot.ports import Lease, Post, Store, author_key
+from bot.domain.events import ConversationKey, MessageReceived, Rating
+from bot.domain.messages import Usage, UserMessage
+from bot.domain.turns import Post
+from bot.ports.store import Lease, Store, author_key
 from bot.stores import codec
-from bot.stores.sqlite import open_store
+from bot.stores.sqlite.store import open_store
 
 OLD_VERSION = 2
 HERE = ConversationKey(platform="console", space="local", channel="here")

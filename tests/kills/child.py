@@ -20,20 +20,24 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, TypeVar, cast
 
-from bot.access import Admission
-from bot.context import Window
-from bot.errors import AdapterError
-from bot.events import CommandInvoked
-from bot.inbox import Inbox
-from bot.messages import ToolCall, ToolResult
-from bot.ports import CommandAnswer, Example, Found, Lease, Offer, Post, Receive, ServerStatus, Step, Store, TurnView
-from bot.runner import Limits, Runner
-from bot.stores.connection import Connection
-from bot.stores.sqlite import SqliteStore, open_store
-from bot.telemetry import configure_logs
+from bot.domain.answers import CommandAnswer, Example
+from bot.domain.errors import AdapterError
+from bot.domain.events import CommandInvoked
+from bot.domain.messages import ToolCall, ToolResult
+from bot.domain.turns import Post, Step, TurnView
+from bot.intake.admission import Admission
+from bot.intake.inbox import Inbox
+from bot.observe.logs import configure_logs
+from bot.ports.platform import Found, Receive
+from bot.ports.store import Lease, Store
+from bot.ports.tools import Offer, ServerStatus
+from bot.stores.sqlite.connection import Connection
+from bot.stores.sqlite.store import SqliteStore, open_store
 from bot.tools.config import Command, ServerConfig
 from bot.tools.toolset import Toolset
-from bot.worker import new_worker_id
+from bot.turns.context import Window
+from bot.turns.runner import Limits, Runner
+from bot.turns.worker import new_worker_id
 from tests.fakes.mcp_servers.processes import FOLDER
 from tests.fakes.ports import message
 from tests.kills.script import SERVER, Question, Script, ScriptedModel

@@ -19,10 +19,10 @@ from typing import Literal
 
 import psutil
 
-from bot.delivery import MAYBE_TWICE
-from bot.messages import AssistantMessage, ToolMessage
-from bot.ports import CallFinished, CallStarted, ModelAnswered
-from bot.runner import LEASE_S, Limits
+from bot.domain.messages import AssistantMessage, ToolMessage
+from bot.domain.turns import CallFinished, CallStarted, ModelAnswered
+from bot.turns.delivery import MAYBE_TWICE
+from bot.turns.runner import LEASE_S, Limits
 from tests.kills import child
 from tests.kills.child import Death
 from tests.kills.script import ACTING, Question, Script, opening, random_script

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from bot.events import ConversationKey
-from bot.messages import AssistantMessage, ModelAnswer, ToolCall, ToolMessage, Usage, UserMessage
-from bot.ports import ModelProgressSink, ModelRequest, TextArrived
+from bot.domain.events import ConversationKey
+from bot.domain.messages import AssistantMessage, ModelAnswer, ToolCall, ToolMessage, Usage, UserMessage
+from bot.ports.model import ModelProgressSink, ModelRequest, TextArrived
 
 ACTING = frozenset({"act", "slow"})
 TOOLS = ("act", "count", "put", "slow")  # may act, read-only, idempotent, may act and takes its time

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bot.messages import Message
-from bot.ports import OutboxPost, Step
+from bot.domain.messages import Message
+from bot.domain.turns import Step
+from bot.ports.store import OutboxPost
 from bot.stores import codec
 
 

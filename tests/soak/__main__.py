@@ -24,8 +24,8 @@ from statistics import median, quantiles
 import psutil
 
 from bot.app import open_app
+from bot.observe.logs import configure_logs
 from bot.settings import Settings
-from bot.telemetry import configure_logs
 from tests.fakes.platforms import Crowd
 from tests.soak.crowd import Tally, talk
 from tests.soak.readings import Growth, judge_memory, left_over, take_census
@@ -115,7 +115,7 @@ def _settings(home: Path, url: str) -> Settings:
 
 @contextmanager
 def _model_server() -> Generator[tuple[str, psutil.Process]]:
-    command = [sys.executable, "-m", "bot.models.rehearsal_server"]
+    command = [sys.executable, "-m", "bot.models.rehearsal.server"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from bot.app import App
-from bot.events import CommandInvoked, MessageReceived
+from bot.domain.events import CommandInvoked, MessageReceived
 from tests.fakes.platforms import Crowd, room
 
 ANSWER_WAIT_S = 60.0

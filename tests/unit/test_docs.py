@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.commands import COMMANDS
+from bot.domain.commands import COMMANDS
 from bot.settings import Settings
 
 ROOT = Path(__file__).parents[2]

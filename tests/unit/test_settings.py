@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.errors import SettingsError
+from bot.domain.errors import SettingsError
 from bot.settings import FOREIGN, PREFIXES, Settings, load_settings
 
 # What an operator may set, with a value that is not the default: name, text, value.

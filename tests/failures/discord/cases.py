@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from adapters.discord.backfill import ALIVE
-from tests.e2e.discord.serving import Bot
 from tests.failures.cases import Case
 from tests.failures.discord.kills import STEPS, Step, live_through
 from tests.failures.discord.seen import answers, files, stops, traces, until_answered
 from tests.failures.discord.world import World, open_failing_world
 from tests.failures.kills import DRAW, LONG, LOOK, QUESTION
 from tests.fakes.discord import Channel, Message
+from tests.scenarios.discord.serving import Bot
 
 CHANNELS = 40
 PAUSE_S = 0.5

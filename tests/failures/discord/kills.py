@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.discord.rooms import kinds
 from tests.failures.discord.seen import answers, files, stops, traces, until_answered
 from tests.failures.discord.world import World, open_failing_world
 from tests.failures.kills import ACT, DRAW, LAST_WORDS, LONG, LOOK, MAY_HAVE_RUN, PICTURE, Killed
 from tests.failures.world import WAIT_S
 from tests.fakes.discord import Message
+from tests.scenarios.discord.rooms import kinds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

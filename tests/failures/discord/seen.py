@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.e2e.discord.rooms import kinds
 from tests.fakes.discord import FakeDiscord, Message
+from tests.scenarios.discord.rooms import kinds
 
 
 def answers(discord: FakeDiscord, question: Message) -> list[Message]:

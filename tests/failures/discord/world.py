@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.discord.serving import Bot, open_world, serving
-from tests.e2e.discord.serving import World as People
 from tests.failures.world import Life, Surroundings
 from tests.fakes.discord import FakeDiscord, Message
+from tests.scenarios.discord.serving import Bot, open_world, serving
+from tests.scenarios.discord.serving import World as People
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from tests.fakes.discord.channel_routes import (
-    dm_with,
-    drop_channel,
-    open_thread,
-    set_archived,
-)
+from tests.fakes.discord.channel_routes import dm_with, drop_channel, open_thread, set_archived
 from tests.fakes.discord.errors import Json
 from tests.fakes.discord.gateway import GUILDS, Gateway
 from tests.fakes.discord.replies import announce_change, remove, store

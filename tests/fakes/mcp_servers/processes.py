@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from bot.messages import ToolCall, ToolResult
-from bot.ports import Tools
+from bot.domain.messages import ToolCall, ToolResult
+from bot.ports.tools import Tools
 from bot.tools.config import Command, ServerConfig, Url
 from bot.tools.servers import Timing
 

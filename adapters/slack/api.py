@@ -1,0 +1,232 @@
+"""The one way to call Slack's Web API: at its rates, repeated only where that is harmless, failing in sentences."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+import aiohttp
+import structlog
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from adapters.slack.errors import (
+    RATE_LIMIT_CODES,
+    TOKEN_CODES,
+    SlackRefusedError,
+    SlackUnreachableError,
+    error_body,
+    error_code,
+)
+from adapters.slack.limits import Limits, Slot
+from bot.domain.errors import AdapterError, RateLimitError
+
+log = structlog.stdlib.get_logger(__name__)
+
+API_URL = "https://slack.com/api/"
+REQUEST_TIMEOUT_S = 30.0
+MAX_REPEATS = 3
+BACK_OFF_S = 0.5
+DEFAULT_RETRY_AFTER_S = 5.0  # where Slack asks for a pause and does not say how long
+
+# How the SDK's own methods send them; everything else goes as a form by POST.
+_BY_GET = frozenset(
+    {
+        "bots.info",
+        "chat.getPermalink",
+        "conversations.history",
+        "conversations.info",
+        "conversations.list",
+        "conversations.members",
+        "conversations.replies",
+        "files.info",
+        "team.info",
+        "users.conversations",
+        "users.info",
+    }
+)
+_AS_JSON = frozenset(
+    {
+        "agents.sessions.setStatus",
+        "assistant.threads.setStatus",
+        "assistant.threads.setSuggestedPrompts",
+        "chat.appendStream",
+        "chat.postEphemeral",
+        "chat.postMessage",
+        "chat.startStream",
+        "chat.stopStream",
+        "chat.update",
+        "views.open",
+        "views.publish",
+        "views.push",
+        "views.update",
+    }
+)
+
+
+class Tokens(Protocol):
+    """Where the bot tokens are."""
+
+    async def bot_token(self, team: str) -> str:
+        """Return the workspace's token. Raises AdapterError where the bot is not installed there."""
+        ...
+
+    async def forget(self, team: str) -> None:
+        """Take it that Slack does not accept the token which was given last."""
+        ...
+
+
+def open_client(session: aiohttp.ClientSession, *, base_url: str = API_URL) -> AsyncWebClient:
+    """Return the SDK's client without a token: it repeats nothing by itself and logs no payloads."""
+    # The SDK logs what it sends, message texts among it, to any logger without a level of its own.
+    quiet = logging.getLogger(f"{__name__}.sdk")
+    quiet.setLevel(logging.WARNING)
+    return AsyncWebClient(
+        base_url=base_url, session=session, timeout=int(REQUEST_TIMEOUT_S), logger=quiet, retry_handlers=[]
+    )
+
+
+class Web:
+    """Calls methods for all workspaces through one session, which stays its opener's to close."""
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        session: aiohttp.ClientSession,
+        *,
+        base_url: str = API_URL,
+        limits: Limits | None = None,
+        request_timeout_s: float = REQUEST_TIMEOUT_S,
+        back_off_s: float = BACK_OFF_S,
+    ) -> None:
+        self.tokens = tokens
+        self.session = session
+        self.client = open_client(session, base_url=base_url)
+        self._limits = limits or Limits()
+        self._request_timeout_s = request_timeout_s
+        self._back_off_s = back_off_s
+
+    async def call(
+        self,
+        method: str,
+        *,
+        team: str,
+        limit_key: str = "",
+        may_repeat: bool = False,
+        is_patient: bool = False,
+        wait_s: float = 60.0,
+        **arguments: Any,
+    ) -> dict[str, Any]:
+        """Return Slack's answer; arguments that are None are left out.
+
+        `limit_key` is the channel, for methods with a rate per channel (without it, the argument `channel` counts).
+        With `may_repeat`, for methods that do the same once and twice, pauses that Slack asks for are waited out and
+        faults on the way repeated, all within `wait_s`. Without it only the pauses before the call are waited out, and
+        the call is made once at most; if it `is_patient`, also those that the call itself is refused with, for then
+        nothing was done.
+
+        Raises:
+            RateLimitError: Slack asks for a pause, too long or not to be waited out here; nothing was done.
+            SlackRefusedError: Slack refused; see there.
+            SlackUnreachableError: Slack could not be reached or failed; it may be done.
+            AdapterError: There is no token for this workspace.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_s
+        slot = self._limits.slot(team, method, limit_key or str(arguments.get("channel", "")))
+        failures = 0
+        while True:
+            token = await self.tokens.bot_token(team)
+            await self._limits.admit(slot, deadline=deadline)
+            timeout_s = self._request_timeout_s
+            if may_repeat:  # a post is not cut short: it might be done all the same
+                timeout_s = min(timeout_s, max(1.0, deadline - loop.time()))
+            try:
+                return await self._ask(slot, token, arguments, timeout_s)
+            except RateLimitError as error:
+                self._limits.close(slot, for_s=error.retry_after_s)
+                if not may_repeat and not is_patient:
+                    raise
+            except AdapterError as error:
+                failures += 1
+                pause_s = self._back_off_s * 2 ** (failures - 1)
+                is_over = failures > MAX_REPEATS or loop.time() + pause_s >= deadline
+                if not may_repeat or error.is_permanent or is_over:
+                    raise
+                await asyncio.sleep(pause_s)
+
+    async def call_as_app(self, method: str, *, app_token: str) -> dict[str, Any]:
+        """Return Slack's answer to one call with an app-level token, which belongs to no workspace.
+
+        Raises as `call` does; of a pause that Slack asks for the caller has to take care.
+        """
+        return await self._ask(self._limits.slot("", method, ""), app_token, {}, self._request_timeout_s)
+
+    async def _ask(self, slot: Slot, token: str, arguments: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        try:
+            # A session that is passed in keeps its own timeout: the SDK's is not applied to it.
+            async with asyncio.timeout(timeout_s):
+                return await self._send(slot.method, token, arguments)
+        except SlackApiError as error:
+            refusal = _refusal(slot.method, error)
+        except TimeoutError:
+            refusal = SlackUnreachableError(f"Slack did not answer within {timeout_s:.0f} s. Try again in a minute.")
+        except (aiohttp.ClientError, SlackClientError, OSError) as error:
+            refusal = SlackUnreachableError(f"Slack cannot be reached ({type(error).__name__}). Try again in a minute.")
+        except (AttributeError, ValueError):  # the SDK trips over a body that is no JSON object
+            refusal = _not_slack(slot.method)
+        # Raised out here, without a cause: libraries write addresses and whole answers into their errors.
+        await self._note(slot, refusal)
+        raise refusal
+
+    async def _send(self, method: str, token: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        client: Any = self.client
+        given = {name: value for name, value in arguments.items() if value is not None}
+        if method in _AS_JSON:
+            response = await client.api_call(method, json={**given, "token": token})
+        else:
+            form = {name: _in_form(value) for name, value in given.items()}
+            verb = "GET" if method in _BY_GET else "POST"
+            response = await client.api_call(method, http_verb=verb, params={**form, "token": token})
+        return cast("dict[str, Any]", response.data)
+
+    async def _note(self, slot: Slot, refusal: AdapterError) -> None:
+        match refusal:
+            case RateLimitError(retry_after_s=pause_s):
+                log.info("slack_rate_limited", method=slot.method, team=slot.team, retry_after_s=pause_s)
+            case SlackRefusedError(code=code, needed=needed):
+                log.warning("slack_refused", method=slot.method, team=slot.team, code=code, needed=needed)
+                if code in TOKEN_CODES:
+                    await self.tokens.forget(slot.team)
+            case _:
+                log.warning("slack_failed", method=slot.method, team=slot.team, error=str(refusal))
+
+
+def _in_form(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, dict | list | tuple) else value
+
+
+def _refusal(method: str, error: SlackApiError) -> AdapterError:
+    response: Any = error.response  # the SDK's response, or aiohttp's own where the body is no JSON
+    status: int = response.status if isinstance(response, aiohttp.ClientResponse) else response.status_code
+    code = error_code(error)
+    if status == 429 or code in RATE_LIMIT_CODES:
+        return RateLimitError(retry_after_s=retry_after_s(response.headers))
+    if status >= 500 or not code:
+        return _not_slack(method, status)
+    return SlackRefusedError(method=method, code=code, needed=str(error_body(error).get("needed", "")))
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float:
+    """Return the pause that an answer asks for, in seconds."""
+    try:
+        return max(0.0, float(headers.get("Retry-After", "")))
+    except ValueError:
+        return DEFAULT_RETRY_AFTER_S
+
+
+def _not_slack(method: str, status: int = 200) -> SlackUnreachableError:
+    return SlackUnreachableError(f"Slack failed to answer {method} (HTTP {status}). Try again in a minute.")

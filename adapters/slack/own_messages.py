@@ -1,0 +1,127 @@
+"""The bot's own messages in a thread: how they are marked, and how they are found again after a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol, cast
+
+from bot.domain.turns import Post
+
+MAX_PAGES = 5
+PAGE = 200  # messages; apps outside the Marketplace may get 15: https://docs.slack.dev/apis/web-api/rate-limits
+
+# Metadata survives edits and restarts, and is not seen: https://docs.slack.dev/messaging/message-metadata/
+POST, LIVE, TRACE, NOTICE = "toolbridge_post", "toolbridge_live", "toolbridge_trace", "toolbridge_notice"
+Kind = Literal["post", "live", "trace", "notice", "unmarked", "file"]
+_KINDS: Mapping[str, Kind] = {POST: "post", LIVE: "live", TRACE: "trace", NOTICE: "notice"}
+
+
+class Place(NamedTuple):
+    """A thread of a channel of a workspace."""
+
+    team: str
+    channel: str
+    thread: str
+
+
+class Slack(Protocol):
+    """Calls a method of Slack's Web API; see `adapters.slack.api.Web`."""
+
+    async def call(
+        self,
+        method: str,
+        *,
+        team: str,
+        limit_key: str = "",
+        may_repeat: bool = False,
+        wait_s: float = 60.0,
+        **arguments: Any,
+    ) -> dict[str, Any]:
+        """Return the answer, or raise AdapterError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnMessage:
+    """A message of the bot as the thread shows it."""
+
+    ts: str
+    kind: Kind
+    key: str = ""  # of the post
+    turn: int = 0
+    number: int = 0  # part of the answer, or the call of a trace
+    file_names: tuple[str, ...] = ()
+
+
+def post_mark(post: Post) -> dict[str, Any]:
+    """Return the metadata of a finished post."""
+    return {"event_type": POST, "event_payload": {"key": post.key, "turn": post.turn_id, "part": post.part}}
+
+
+def live_mark(turn_id: int, part: int) -> dict[str, Any]:
+    """Return the metadata of a message that still grows."""
+    return {"event_type": LIVE, "event_payload": {"turn": turn_id, "part": part}}
+
+
+def trace_mark(turn_id: int, call: int = 0) -> dict[str, Any]:
+    """Return the metadata of a trace; `call` counts from 1 where each call has a message of its own."""
+    return {"event_type": TRACE, "event_payload": {"turn": turn_id, "call": call}}
+
+
+def notice_mark(about: str) -> dict[str, Any]:
+    """Return the metadata of any other message of the bot."""
+    return {"event_type": NOTICE, "event_payload": {"about": about}}
+
+
+async def find_own(slack: Slack, place: Place, *, bot_user: str, since: str) -> Sequence[OwnMessage]:
+    """Return the bot's messages in the thread from the timestamp `since` on, oldest first.
+
+    Raises:
+        AdapterError: Slack does not show the thread.
+    """
+    found: list[OwnMessage] = []
+    cursor = ""
+    for _ in range(MAX_PAGES):
+        answer = await slack.call(
+            "conversations.replies",
+            team=place.team,
+            may_repeat=True,
+            channel=place.channel,
+            ts=place.thread,
+            oldest=since,
+            inclusive=True,
+            include_all_metadata=True,
+            limit=PAGE,
+            cursor=cursor or None,
+        )
+        messages = cast("list[dict[str, Any]]", answer.get("messages") or [])
+        found += [_read(message) for message in messages if message.get("user") == bot_user and message["ts"] >= since]
+        cursor = next_cursor(answer)
+        if not cursor:
+            break
+    return found
+
+
+def next_cursor(answer: Mapping[str, Any]) -> str:
+    """Return where the next page begins; empty after the last one. https://docs.slack.dev/apis/web-api/pagination"""
+    metadata: Mapping[str, Any] = answer.get("response_metadata") or {}
+    return str(metadata.get("next_cursor") or "")
+
+
+def _read(message: Mapping[str, Any]) -> OwnMessage:
+    metadata: Mapping[str, Any] = message.get("metadata") or {}
+    payload: Mapping[str, Any] = metadata.get("event_payload") or {}
+    files = cast("list[dict[str, Any]]", message.get("files") or [])
+    return OwnMessage(
+        ts=str(message["ts"]),
+        kind="file" if files else _KINDS.get(str(metadata.get("event_type")), "unmarked"),
+        key=str(payload.get("key", "")),
+        turn=_number(payload.get("turn")),
+        number=_number(payload.get("part", payload.get("call"))),
+        file_names=tuple(str(file.get("name", "")) for file in files),
+    )
+
+
+def _number(value: object) -> int:
+    return int(value) if isinstance(value, int | str) and str(value).isdecimal() else 0

@@ -1,0 +1,61 @@
+"""What an operator reads from the store: the conversations, and all of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bot.domain.errors import BotError
+from bot.domain.events import ConversationKey
+from bot.domain.messages import AssistantMessage, ToolMessage, UserMessage
+from bot.ports.store import HistoryEntry, Store
+from bot.text.cleaning import clean
+from bot.text.redaction import redact
+
+
+class UnknownConversationError(BotError):
+    """The store has no messages under that name."""
+
+
+async def conversation_lines(store: Store, *, limit: int) -> list[str]:
+    """Return a line for each of the most recent conversations: when, how many messages, its key."""
+    summaries = await store.conversations(limit=limit)
+    if not summaries:
+        return ["There are no conversations yet. Start one with `toolbridge chat`."]
+    return [
+        f"{item.last_at:%Y-%m-%d %H:%M}  {item.message_count:6,} messages  {item.conversation}" for item in summaries
+    ]
+
+
+async def transcript_lines(store: Store, name: str, *, limit: int) -> list[str]:
+    """Return the last `limit` messages of a conversation, named by its key or, on the console, by its name.
+
+    Raises:
+        UnknownConversationError: Nothing is stored under that name.
+    """
+    entries = await store.transcript(_key(name), limit=limit)
+    if not entries:
+        raise UnknownConversationError(
+            f"No messages are stored for {name!r}. `toolbridge history` lists the conversations."
+        )
+    return [line for entry in entries for line in _lines(entry)]
+
+
+def _key(name: str) -> ConversationKey:
+    try:
+        return ConversationKey.parse(name)
+    except ValueError:
+        return ConversationKey(platform="console", space="local", channel=name)
+
+
+def _lines(entry: HistoryEntry) -> Iterator[str]:
+    at = f"{entry.at:%Y-%m-%d %H:%M:%S}"
+    match entry.message:
+        case UserMessage(text=text, speaker=speaker):
+            yield f"{at}  {speaker or 'you'}: {clean(text)}"
+        case AssistantMessage(text=text, tool_calls=calls):
+            if text:
+                yield f"{at}  bot: {clean(text)}"
+            for call in calls:
+                yield f"{at}    calls {clean(call.name)} {redact(clean(call.arguments))}"
+        case ToolMessage(text=text):
+            yield f"{at}    result {redact(clean(text))}"

@@ -1,0 +1,52 @@
+"""The commands, as people see them and as they say them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+HOW_TO_INVOKE = "write `/` before the name"
+
+
+class Command(NamedTuple):
+    """A command as people see it; `argument` is a hint such as `[WORD]`, empty where it takes none."""
+
+    name: str
+    argument: str
+    description: str
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(name="tools", argument="[WORD]", description="show the tools I can use, or those that match a word"),
+    Command(name="history", argument="", description="show the last messages of this conversation"),
+    Command(name="clear", argument="", description="forget this conversation's messages; its files stay"),
+    Command(name="examples", argument="", description="show examples to try"),
+    Command(name="stop", argument="", description="stop the answer that is being worked on"),
+    Command(name="usage", argument="", description="show turns and tokens used"),
+    Command(name="help", argument="", description="show what I am and what I can do"),
+)
+
+
+_NAMES = frozenset(command.name for command in COMMANDS)
+
+
+def spoken_command(words: Sequence[str], *, is_addressed: bool) -> tuple[str, str] | None:
+    """Return the command, and its argument, that a message without a slash says; `words` are without the bot's mention.
+
+    `stop the server` is a question: only a command alone is one, or `tools WORD`. Without a mention, `stop` is the only
+    one: people who talk to each other say the other words too.
+    """
+    if not words or len(words) > 2:
+        return None
+    name = words[0].lower().removeprefix("/")
+    if name not in _NAMES or (len(words) == 2 and name != "tools") or not (is_addressed or name == "stop"):
+        return None
+    return name, "".join(words[1:])
+
+
+def nearest_command(name: str, *, among: Iterable[str]) -> str | None:
+    """Return the command name that `name` was probably meant to be."""
+    names = list(among)
+    begun = [known for known in names if known.startswith(name.lower())]
+    return next(iter(begun or difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)), None)

@@ -1,0 +1,115 @@
+"""What a conversation consists of: messages, tool calls and their results, as the model and the store see them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSpec:
+    """A tool as it is offered to the model; `name` is the namespaced one, `tool` the server's own."""
+
+    name: str  # matches ^[a-zA-Z0-9_-]{1,64}$
+    server: str
+    tool: str
+    description: str
+    parameters: Mapping[str, Any]  # JSON schema of the arguments
+    is_repeatable: bool = False  # read-only or idempotent, by the operator's word or a trusted server's hint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """One call the model asked for; `arguments` is its JSON text as the model wrote it, valid or not."""
+
+    id: str  # unique within the answer that asks for it
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """Bytes that a tool returned (image, audio, file) for the user to see."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"ser_json_bytes": "base64", "val_json_bytes": "base64"}
+
+    name: str
+    mime_type: str
+    data: bytes
+
+
+ToolOutcome = Literal["ok", "error", "timeout", "unavailable", "interrupted", "stopped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolResult:
+    """How one call ended. `text` is whole: what the model gets of it may be cut."""
+
+    call_id: str
+    text: str
+    outcome: ToolOutcome = "ok"
+    attachments: tuple[Attachment, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one or more model calls; `cached_tokens` is the part of `input_tokens` read from a prompt cache."""
+
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserMessage:
+    """A question. `speaker` is set where several people share the conversation.
+
+    `images` are for the turn that asks alone: the history keeps a sentence in their place.
+    """
+
+    text: str
+    speaker: str | None = None
+    images: tuple[Attachment, ...] = ()
+    kind: Literal["user"] = "user"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssistantMessage:
+    """What the model said and which tools it asked for."""
+
+    text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    # Items the Responses API wants back verbatim (encrypted reasoning among them); other endpoints ignore them.
+    replay: tuple[dict[str, Any], ...] = ()
+    kind: Literal["assistant"] = "assistant"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolMessage:
+    """The result of one tool call, as the model reads it."""
+
+    call_id: str
+    text: str
+    kind: Literal["tool"] = "tool"
+
+
+Message = UserMessage | AssistantMessage | ToolMessage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAnswer:
+    """One finished answer of the model."""
+
+    message: AssistantMessage
+    usage: Usage = field(default_factory=Usage)
+    is_cut: bool = False  # the endpoint ended it at its output limit
+    notes: tuple[str, ...] = ()  # sentences for the user: what the model could not be given

@@ -1,0 +1,86 @@
+"""Logs: one line per event, through structlog, to standard error or a file; never message text, never a secret."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import structlog
+
+from bot.text.redaction import redact
+
+MAX_FILE_BYTES = 5 * 1024 * 1024
+KEPT_FILES = 3
+# Told from WARNING on.
+QUIET = ("httpx2", "httpcore2", "openai", "mcp", "uvicorn", "asyncio", "aiohttp", "slack_bolt", "slack_sdk")
+
+
+def configure_logs(*, log_format: Literal["json", "console"], level: str, file: Path | None = None) -> None:
+    """Send the process's logs to `file` (kept small by rotation), or to standard error where it is None."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _hide_secrets,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    renderer = (
+        structlog.processors.JSONRenderer()
+        if log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=file is None and sys.stderr.isatty())
+    )
+    handler = _handler(file)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.raiseExceptions = False  # a full disk loses lines; it must not write over the chat on the terminal
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger("azure").setLevel(logging.ERROR)  # a missing token is reported by our own error
+
+
+def _handler(file: Path | None) -> logging.Handler:
+    if file is None:
+        return logging.StreamHandler()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return logging.handlers.RotatingFileHandler(
+            file, maxBytes=MAX_FILE_BYTES, backupCount=KEPT_FILES, encoding="utf-8", errors="backslashreplace"
+        )
+    except OSError:
+        return logging.NullHandler()  # a folder that cannot be written is reported where the database is opened
+
+
+def _hide_secrets(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {name: _redacted(value) for name, value in event.items()}
+
+
+def _redacted(value: Any) -> Any:
+    match value:
+        case str():
+            return redact(value)
+        case BaseException():
+            return redact(repr(value))
+        case list() | tuple():
+            return [_redacted(item) for item in cast("Iterable[Any]", value)]
+        case dict():
+            return {key: _redacted(item) for key, item in cast("dict[Any, Any]", value).items()}
+        case _:
+            return value

@@ -1,0 +1,18 @@
+"""A question without its images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bot.domain.messages import UserMessage
+from bot.text.cleaning import clean_name
+
+
+def leave_images_out(message: UserMessage, sentence: str) -> UserMessage:
+    """Return the message with a sentence in place of each image; `sentence` is formatted with its `name`."""
+    sentences = [f"[{sentence.format(name=f'`{clean_name(image.name)}`')}]" for image in message.images]
+    return replace(message, text="\n\n".join([part for part in (message.text, *sentences) if part]), images=())
+
+
+# What the history keeps of an image.
+NOT_KEPT = "The image {name} was sent with this message; it is not kept."

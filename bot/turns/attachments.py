@@ -1,0 +1,257 @@
+"""Files that came with a question: text goes into it, images go along with it, and of the rest it is said why not."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from bot.domain.errors import AdapterError
+from bot.domain.events import ConversationKey, SharedFile
+from bot.domain.messages import Attachment, UserMessage
+from bot.ports.platform import FetchesFiles
+from bot.text.cleaning import clean_name
+
+MAX_FILES = 10  # of one message
+MAX_FILE_CHARS = 50_000  # of one text file
+FILES_WITHOUT_CUT = 2  # so many of the longest text files fit into one question
+MAX_IMAGES_BYTES = 20_000_000  # of all images of a question; each request repeats them, a third larger as base64
+MAX_AT_ONCE = 4  # fetched for one question
+FETCH_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedContent:
+    """What came of a question's files; `text` holds the notes too, since the model is told what the user is told."""
+
+    text: str = ""
+    images: tuple[Attachment, ...] = ()
+    notes: tuple[str, ...] = ()  # sentences: what was not read, and why
+
+    def added_to(self, question: UserMessage) -> UserMessage:
+        """Return the question together with the files."""
+        text = "\n\n".join(part for part in (question.text, self.text) if part)
+        return replace(question, text=text, images=self.images)
+
+
+async def read_files(
+    files: Sequence[SharedFile],
+    *,
+    source: FetchesFiles | None,
+    conversation: ConversationKey,
+    max_bytes: int,
+    max_chars: int = MAX_FILE_CHARS,
+) -> SharedContent:
+    """Return what the model can be given of the files, in their order, and a sentence for everything that it cannot.
+
+    They are fetched at once, a few at a time. No file makes it fail: one that cannot be had is a note. `max_bytes` is
+    for each file, `max_chars` for the text of each.
+    """
+    turnstile = asyncio.Semaphore(MAX_AT_ONCE)
+
+    async def read(file: SharedFile) -> _Content:
+        if source is None:
+            return _unread(file, "the bot cannot take files here")
+        if reason := _why_not(file, max_bytes=max_bytes):
+            return _unread(file, reason)
+        async with turnstile:
+            return await _fetch(file, source, conversation, max_bytes=max_bytes, max_chars=max_chars)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(read(file)) for file in files[:MAX_FILES]]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    content = _put_together([task.result() for task in tasks], max_chars=max_chars * FILES_WITHOUT_CUT)
+    if len(files) <= MAX_FILES:
+        return content
+    return _noted(content, f"Of the {len(files)} files only the first {MAX_FILES} were looked at.")
+
+
+def image_type(data: bytes) -> str | None:
+    """Return the MIME type of an image that vision models take; None for anything else.
+
+    PNG, JPEG, GIF and WebP are those that https://developers.openai.com/api/docs/guides/images-vision names.
+    """
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "image/webp"
+    return None
+
+
+def decode_text(data: bytes) -> str | None:
+    """Return the text that the bytes are, with plain line ends and no control characters; None where they are none."""
+    if data.startswith(_PDF):
+        return None
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            text = _decode(data[len(mark) :], encoding)
+            break
+    else:
+        text = _decode(data, "utf-8")
+        if text is None and _is_like_western_text(data):
+            text = _decode(data, "cp1252")
+    if text is None or "\0" in text:
+        return None
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    clean = _CONTROLS.sub("", lines)
+    return clean if len(lines) - len(clean) <= len(lines) * _MAX_CONTROLS else None
+
+
+# --- one file ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Text:
+    name: str
+    text: str  # its beginning, where it is too long
+    length: int  # characters of all of it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unread:
+    sentence: str
+
+
+_Content = _Text | Attachment | _Unread
+
+_NOT_TAKEN = "only text files and images (PNG, JPEG, GIF, WebP) can be taken"
+_NEVER_TEXT = (
+    "audio/",
+    "video/",
+    "font/",
+    "application/pdf",
+    "application/zip",
+    "application/gzip",
+    "application/vnd.openxmlformats-officedocument",
+    "application/vnd.ms-",
+    "application/msword",
+)
+_TYPESCRIPT = (".ts", ".mts", ".cts")  # which many take for video
+_PDF = b"%PDF-"
+_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_MAX_CONTROLS = 0.05  # the share up to which it is text with some colours, form feeds or backspaces
+_NEVER_IN_WESTERN_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
+_ASCII = bytes(range(0x80))
+_MAX_ACCENTS = 0.3
+
+
+def _why_not(file: SharedFile, *, max_bytes: int) -> str:
+    """Return why the file need not be fetched at all, or nothing."""
+    is_typescript = file.name.lower().endswith(_TYPESCRIPT)
+    if file.mime_type.lower().startswith(_NEVER_TEXT) and not is_typescript:
+        return _NOT_TAKEN
+    if max_bytes <= 0:
+        return "the operator has turned files off (MAX_FILE_MB)"
+    return _too_large(max_bytes) if file.size > max_bytes else ""
+
+
+def _too_large(max_bytes: int) -> str:
+    return f"it is larger than the {max_bytes / 1_000_000:g} MB that a file may have (MAX_FILE_MB)"
+
+
+def _unread(file: SharedFile, reason: str) -> _Unread:
+    return _Unread(sentence=f"The file `{clean_name(file.name)}` was not read: {reason}.")
+
+
+async def _fetch(
+    file: SharedFile, source: FetchesFiles, conversation: ConversationKey, *, max_bytes: int, max_chars: int
+) -> _Content:
+    try:
+        async with asyncio.timeout(FETCH_S):
+            data = await source.fetch(file, conversation, max_bytes=max_bytes)
+    except TimeoutError:
+        return _unread(file, f"it did not arrive within {FETCH_S:.0f} s; please send it again")
+    except AdapterError as error:
+        sentence = " ".join(str(error).replace("[", "(").replace("]", ")").split())
+        return _unread(file, sentence.rstrip("."))
+    if len(data) > max_bytes:
+        return _unread(file, _too_large(max_bytes))
+    # Ten megabytes take a good tenth of a second, in which everybody else would wait.
+    return await asyncio.to_thread(_recognize, file, data, max_chars=max_chars)
+
+
+def _recognize(file: SharedFile, data: bytes, *, max_chars: int) -> _Content:
+    """Tell by the bytes what the file is: names and types are what somebody claims."""
+    if mime_type := image_type(data):
+        return Attachment(name=clean_name(file.name), mime_type=mime_type, data=data)
+    claimed = file.mime_type.lower()
+    is_other_image = claimed.startswith("image/") and not claimed.startswith("image/svg")
+    text = None if is_other_image else decode_text(data)
+    if text is None:
+        return _unread(file, _NOT_TAKEN)
+    if not text.strip():
+        return _unread(file, "it is empty")
+    return _Text(name=clean_name(file.name), text=text[:max_chars], length=len(text))
+
+
+def _decode(data: bytes, encoding: str) -> str | None:
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+
+
+def _is_like_western_text(data: bytes) -> bool:
+    """Whether single bytes with some accents among them make sense: nearly any bytes can be decoded so."""
+    accents = len(data.translate(None, delete=_ASCII))
+    return not _NEVER_IN_WESTERN_TEXT.search(data) and accents <= len(data) * _MAX_ACCENTS
+
+
+# --- all together ------------------------------------------------------------------------------------------------
+
+
+def _put_together(contents: Sequence[_Content], *, max_chars: int) -> SharedContent:
+    blocks: list[str] = []
+    images: list[Attachment] = []
+    notes: list[str] = []
+    room, image_room = max_chars, MAX_IMAGES_BYTES
+    for content in contents:
+        match content:
+            case _Text():
+                text = content.text[:room]
+                room -= len(text)
+                if text:
+                    blocks.append(_quote(content.name, text))
+                if len(text) < content.length:
+                    notes.append(_cut_note(content, len(text)))
+            case Attachment() if len(content.data) <= image_room:
+                image_room -= len(content.data)
+                images.append(content)
+            case Attachment():
+                limit = f"the images of one message may have {MAX_IMAGES_BYTES / 1_000_000:g} MB together"
+                notes.append(f"The file `{content.name}` was not read: {limit}.")
+            case _Unread():
+                notes.append(content.sentence)
+    if len(images) > 1:
+        blocks.append(f"[The images, in their order: {', '.join(f'`{image.name}`' for image in images)}.]")
+    content = SharedContent(text="\n\n".join(blocks), images=tuple(images))
+    return _noted(content, *notes)
+
+
+def _noted(content: SharedContent, *notes: str) -> SharedContent:
+    text = "\n\n".join([part for part in (content.text, *(f"[{note}]" for note in notes)) if part])
+    return replace(content, text=text, notes=(*content.notes, *notes))
+
+
+def _cut_note(file: _Text, chars: int) -> str:
+    if not chars:
+        return f"The file `{file.name}` was not read: the files before it take up the room that there is."
+    return f"Of the file `{file.name}` only the first {chars:,} of {file.length:,} characters were read."
+
+
+def _quote(name: str, text: str) -> str:
+    """Return the text in a fence that nothing in it can close."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    suffix = name.rpartition(".")[2].lower() if "." in name else ""
+    language = suffix if re.fullmatch(r"[a-z0-9]{1,10}", suffix) else ""
+    heading = f"[The file `{name}` was sent with this message:]"
+    return "\n".join((heading, f"{fence}{language}", text.rstrip("\n"), fence))

@@ -1,0 +1,106 @@
+"""Toolbridge serving a loopback Discord within the test's process: the bot, the real library, a model by script."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from adapters.discord.adapter import DiscordAdapter, DiscordOptions, open_discord
+from adapters.discord.session import Watch
+from adapters.shared.progress import Pace
+from bot.app import App, open_app
+from bot.models.rehearsal.server import serve_rehearsal
+from bot.settings import load_settings
+from tests.fakes.discord import FakeDiscord
+from tests.fakes.discord.world import Channel, Guild, User
+from tests.scenarios.model import Model
+
+WAIT_S = 20.0
+# Faster than people need it, so that tests do not wait.
+QUICK = Pace(
+    trace_delay_s=0.3,
+    trace_gap_s=0.1,
+    grow_from_chars=400,
+    grow_from_s=0.5,
+    status_gap_s=0.0,
+    status_refresh_s=8.0,
+)
+WATCH = Watch(back_off_s=0.1, identify_pause_s=0.05, guild_ready_s=0.05)
+
+
+@dataclass
+class World:
+    """A loopback Discord with a server, a channel and three people, and a model."""
+
+    discord: FakeDiscord
+    model: Model
+    guild: Guild
+    channel: Channel
+    ada: User
+    ben: User
+    cleo: User
+
+
+@dataclass
+class Bot:
+    """The bot as it serves."""
+
+    app: App
+    adapter: DiscordAdapter
+
+
+@asynccontextmanager
+async def open_world(*, began_s_ago: float = 0.0) -> AsyncGenerator[World]:
+    """Make a world whose clock is so many seconds behind; `discord.advance` brings it forward."""
+    async with FakeDiscord() as discord, serve_rehearsal(control=True) as url:
+        discord.advance(-began_s_ago)
+        guild = discord.add_guild("Team")
+        ada, ben, cleo = (discord.add_user(name, guilds=[guild]) for name in ("Ada", "Ben", "Cleo"))
+        yield World(discord, Model(url), guild, discord.add_channel(guild, "general"), ada, ben, cleo)
+
+
+@asynccontextmanager
+async def serving(
+    world: World,
+    home: Path,
+    *,
+    options: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> AsyncGenerator[Bot]:
+    """One life of the bot in `home`; a second one in the same home goes on where the first ended."""
+    discord_options = DiscordOptions(
+        bot_token=world.discord.token,
+        api_url=world.discord.api_url,
+        gateway_url=world.discord.gateway_url,
+        pace=QUICK,
+        edit_gap_s=0.05,
+        watch=WATCH,
+    )
+    discord_options = replace(discord_options, **(options or {}))
+    given = {
+        "openai_base_url": world.model.url,
+        "openai_model": "rehearsal",
+        "toolbridge_home": home,
+        "requests_per_minute": 10_000,
+        **(settings or {}),
+    }
+    async with (
+        open_discord(discord_options) as adapter,
+        open_app(load_settings(env_file=None, **given), [adapter], drain_s=0.5) as app,
+        asyncio.TaskGroup() as group,
+    ):
+        running = group.create_task(adapter.run(app.receive))
+        try:
+            async with asyncio.timeout(WAIT_S):
+                while adapter.session is None:
+                    if running.done():
+                        running.result()
+                    await asyncio.sleep(0.01)
+                await adapter.session.opened.wait()
+            yield Bot(app, adapter)
+        finally:
+            running.cancel()

@@ -1,0 +1,119 @@
+"""Toolbridge serving a loopback Slack within the test's process: all of the bot, the real SDK, a model by script."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from adapters.slack.adapter import SlackAdapter, SlackOptions, open_slack
+from adapters.slack.progress import Pace
+from adapters.slack.session import Watch
+from bot.app import App, open_app
+from bot.models.rehearsal.server import serve_rehearsal
+from bot.settings import load_settings
+from tests.fakes.slack import FakeSlack
+from tests.scenarios.model import Model
+from tests.scenarios.tools import without_tools
+
+WAIT_S = 20.0
+Mode = Literal["socket", "http"]
+# Faster than people need it, so that tests do not wait.
+QUICK = Pace(
+    trace_delay_s=0.3,
+    trace_gap_s=0.1,
+    append_gap_s=0.05,
+    edit_gap_s=0.05,
+    grow_from_chars=400,
+    grow_from_s=0.5,
+    status_gap_s=0.05,
+)
+WATCH = Watch(ping_interval_s=1.0, look_s=0.05, stuck_s=0.5, dead_s=3.0, back_off_s=0.1, note_s=0.2)
+
+
+@dataclass
+class Bot:
+    """The bot as it serves, with the world around it."""
+
+    slack: FakeSlack
+    app: App
+    adapter: SlackAdapter
+    model: Model
+
+
+@asynccontextmanager
+async def open_world() -> AsyncGenerator[tuple[FakeSlack, Model]]:
+    """A loopback Slack with a channel C1 of three people, a direct message each, and a model."""
+    async with FakeSlack() as slack, serve_rehearsal(control=True) as url:
+        for user, name in (("U1", "Ada"), ("U2", "Ben"), ("U3", "Cleo")):
+            slack.add_user(user, name=name.lower(), display_name=name)
+        slack.add_channel("C1", members=["U1", "U2", "U3"])
+        yield slack, Model(url)
+
+
+@asynccontextmanager
+async def serving(
+    slack: FakeSlack,
+    model: Model,
+    home: Path,
+    *,
+    mode: Mode = "socket",
+    options: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> AsyncGenerator[Bot]:
+    """One life of the bot in `home`; a second one in the same home goes on where the first ended."""
+    slack_options = SlackOptions(
+        bot_token="xoxb-test",
+        app_token="xapp-test" if mode == "socket" else "",
+        signing_secret="signing-test" if mode == "http" else "",
+        api_url=slack.api_url,
+        http_port=0,
+        pace=QUICK,
+        watch=WATCH,
+    )
+    slack_options = replace(slack_options, **(options or {}))
+    given = {
+        "openai_base_url": model.url,
+        "openai_model": "rehearsal",
+        "toolbridge_home": home,
+        "requests_per_minute": 10_000,
+        **(settings or {}),
+    }
+    async with (
+        open_slack(slack_options) as adapter,
+        open_app(load_settings(env_file=None, **given), [adapter], drain_s=0.5) as app,
+        asyncio.TaskGroup() as group,
+    ):
+        running = group.create_task(adapter.run(app.receive))
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await _opened(adapter, running)
+            slack.mode = mode
+            if mode == "http" and adapter.session is not None:
+                slack.events_url = f"http://127.0.0.1:{adapter.session.port}/slack/events"
+            yield Bot(slack, app, adapter, model)
+        finally:
+            running.cancel()
+
+
+@asynccontextmanager
+async def open_bot(
+    home: Path, *, mode: Mode = "socket", options: Mapping[str, Any] | None = None, **settings: Any
+) -> AsyncGenerator[Bot]:
+    """The bot in a new world; by default without tools, which most conversations need none of."""
+    async with (
+        open_world() as (slack, model),
+        serving(slack, model, home, mode=mode, options=options, settings={**without_tools(home), **settings}) as bot,
+    ):
+        yield bot
+
+
+async def _opened(adapter: SlackAdapter, running: asyncio.Task[None]) -> None:
+    while adapter.session is None:  # it is made once Slack has said who the bot is
+        if running.done():
+            running.result()
+        await asyncio.sleep(0.01)
+    await adapter.session.opened.wait()

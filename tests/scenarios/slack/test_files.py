@@ -1,0 +1,168 @@
+"""Files in Slack: those of people reach the model, or it is told why not; those of tools come into the thread."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.mcp_servers.workshop import PIXEL, SOUND
+from tests.fakes.slack import ALL_BOT_SCOPES
+from tests.scenarios.model import calls
+from tests.scenarios.slack.serving import Bot, Mode, open_bot
+from tests.scenarios.slack.threads import Thread, start
+from tests.scenarios.tools import with_workshop
+
+
+def without_scope(bot: Bot, scope: str) -> None:
+    """Take one permission from the app."""
+    bot.slack.tokens["xoxb-test"].scopes = tuple(one for one in ALL_BOT_SCOPES if one != scope)
+
+
+async def question(bot: Bot) -> Any:
+    """Return the content of the last message that the model was sent."""
+    return (await bot.model.requests())[-1]["messages"][-1]["content"]
+
+
+def files(thread: Thread) -> Mapping[str, bytes]:
+    """Return what the bot has uploaded into the thread; a name that came twice is an error."""
+    found = [file for message in thread.messages for file in message.files]
+    assert len({file.name for file in found}) == len(found), [file.name for file in found]
+    return {file.name: file.content for file in found}
+
+
+# --- from people ---
+
+
+@pytest.mark.parametrize("mode", ["socket", "http"])
+async def test_text_files_and_images_that_come_with_a_question_reach_the_model(tmp_path: Path, mode: Mode) -> None:
+    async with open_bot(tmp_path, mode=mode) as bot:
+        await bot.model.script({"text": "Nice."})
+        notes = bot.slack.add_file("notes.txt", b"Milk & tea\r\n")
+        picture = bot.slack.add_file("dot.png", PIXEL, mimetype="image/png")
+        thread = await start(bot, "U1", "what is this?", files=[notes, picture])
+        assert await thread.answered() == ["Nice."]
+        text, image = await question(bot)
+        assert "what is this?" in text["text"] and "notes.txt" in text["text"] and "Milk & tea" in text["text"]
+        assert image["image_url"]["url"] == f"data:image/png;base64,{base64.b64encode(PIXEL).decode()}"
+
+
+async def test_a_file_alone_in_a_direct_message_is_a_question(tmp_path: Path) -> None:
+    async with open_bot(tmp_path) as bot:
+        await bot.model.script({"text": "I have read it."})
+        notes = bot.slack.add_file("notes.txt", b"Milk")
+        thread = await start(bot, "U1", "", channel=bot.slack.dm("U1"), files=[notes])
+        assert await thread.answered() == ["I have read it."]
+        assert "Milk" in await question(bot)
+
+
+async def test_files_that_cannot_be_taken_are_named_with_the_reason_below_the_answer(
+    tmp_path: Path,
+) -> None:
+    async with open_bot(tmp_path, max_file_mb=0.001) as bot:
+        await bot.model.script({"text": "As far as I can see."})
+        sent = [
+            bot.slack.add_file("plan.pdf", b"%PDF-1.7", mimetype="application/pdf"),
+            bot.slack.add_file("long.txt", b"x" * 1_001),
+            bot.slack.add_file("short.txt", b"this one is taken"),
+        ]
+        thread = await start(bot, "U1", "read these", files=sent)
+        [text] = await thread.answered()
+        assert text.startswith("As far as I can see.")
+        assert "`plan.pdf` was not read: only text files and images" in text
+        assert "`long.txt` was not read: it is larger than the 0.001 MB" in text
+        assert "short.txt" not in text
+        assert "this one is taken" in await question(bot)
+        assert [text] == await thread.stored_answers()
+
+
+async def test_a_file_that_is_not_on_slacks_servers_is_not_asked_for(tmp_path: Path) -> None:
+    asked: list[bytes] = []
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.close()
+
+    elsewhere = await asyncio.start_server(note, "127.0.0.1", 0)
+    async with elsewhere, open_bot(tmp_path) as bot:
+        await bot.model.script({"text": "Done."})
+        linked = bot.slack.add_file("linked.txt", b"")
+        linked.elsewhere = f"http://127.0.0.1:{elsewhere.sockets[0].getsockname()[1]}/linked.txt"
+        thread = await start(bot, "U1", "read it", files=[linked])
+        [text] = await thread.answered()
+        assert "`linked.txt` was not read: The file is not on Slack's own servers" in text
+    assert asked == []
+
+
+async def test_a_sign_in_page_in_place_of_a_file_is_told_as_a_missing_permission(tmp_path: Path) -> None:
+    async with open_bot(tmp_path) as bot:
+        without_scope(bot, "files:read")
+        await bot.model.script({"text": "Done."})
+        picture = bot.slack.add_file("dot.png", PIXEL, mimetype="image/png")
+        thread = await start(bot, "U1", "what is this?", files=[picture])
+        [text] = await thread.answered()
+        assert "`dot.png` was not read" in text and "files:read" in text
+        assert "Sign in" not in str(await question(bot))
+
+
+async def test_a_file_that_slack_does_not_give_is_told_and_the_question_answered(tmp_path: Path) -> None:
+    async with open_bot(tmp_path) as bot:
+        bot.slack.fail_next("download", status=503, times=10)
+        await bot.model.script({"text": "Done."})
+        thread = await start(bot, "U1", "read it", files=[bot.slack.add_file("notes.txt", b"Milk")])
+        [text] = await thread.answered()
+        assert text.startswith("Done.") and "`notes.txt` was not read" in text
+
+
+# --- from tools ---
+
+
+@pytest.mark.parametrize("fault", ["none", "upload", "before", "after", "429"])
+async def test_what_a_tool_returns_as_files_is_in_the_thread_once_below_the_answer(tmp_path: Path, fault: str) -> None:
+    async with open_bot(tmp_path, **with_workshop(tmp_path)) as bot:
+        match fault:
+            case "none":
+                pass
+            case "upload":
+                bot.slack.fail_next("upload", status=500)
+            case "429":
+                bot.slack.limit_next("files.completeUploadExternal")
+            case "before":
+                bot.slack.fail_next("files.completeUploadExternal", drop="before")
+            case _:
+                bot.slack.fail_next("files.completeUploadExternal", drop="after")
+        await bot.model.script(calls("shop__everything"), {"text": "Here it is."})
+        thread = await start(bot, "U1", "give me everything")
+        assert await thread.answered() == ["Here it is."]
+        await bot.slack.until(lambda: len(files(thread)) == 2)
+    assert list(files(thread).values()) == [PIXEL, PIXEL]
+    assert any(name.endswith(".png") for name in files(thread))
+    assert len(thread.answers) == 1
+    assert all(message.ts > thread.answers[0].ts for message in thread.messages if message.files)
+
+
+async def test_a_sound_that_a_tool_returns_is_in_the_thread(tmp_path: Path) -> None:
+    async with open_bot(tmp_path, **with_workshop(tmp_path)) as bot:
+        await bot.model.script(calls("shop__record"), {"text": "Listen."})
+        thread = await start(bot, "U1", "record it")
+        assert await thread.answered() == ["Listen."]
+        await bot.slack.until(lambda: files(thread))
+    assert list(files(thread).values()) == [SOUND]
+    assert all(name.endswith(".wav") for name in files(thread))
+
+
+async def test_files_that_the_app_may_not_upload_are_told_in_the_thread(tmp_path: Path) -> None:
+    async with open_bot(tmp_path, **with_workshop(tmp_path)) as bot:
+        without_scope(bot, "files:write")
+        await bot.model.script(calls("shop__everything"), {"text": "Here it is."}, {"text": "You are welcome."})
+        thread = await start(bot, "U1", "give me everything")
+        await thread.answered()
+        told = [message.shown for message in thread.messages if "could not be posted" in message.shown]
+        assert len(told) == 2
+        assert all("files:write" in text for text in told)
+        await thread.say("U1", "thank you")
+        assert (await thread.answered(2))[1:] == ["You are welcome."]

@@ -1,0 +1,301 @@
+"""Setting the bot up for Slack and running it, as its operator does: each command is a process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from adapters.slack.adapter import SlackOptions, open_slack
+from adapters.slack.diagnose import check_up
+from adapters.slack.manifest import BOT_SCOPES
+from bot.domain.answers import Receipt
+from bot.domain.commands import COMMANDS
+from bot.domain.errors import AdapterError
+from bot.domain.events import Event
+from bot.ports.platform import SetUp
+from mcp_server.examples import EXAMPLES
+from tests.fakes.slack import FakeSlack
+from tests.scenarios.conftest import WAIT_S, Endpoint, Toolbridge
+
+TERMINATED = 128 + signal.SIGTERM
+SOCKET = {"SLACK_BOT_TOKEN": "xoxb-test", "SLACK_APP_TOKEN": "xapp-test"}
+
+
+@pytest.fixture
+async def slack(toolbridge: Toolbridge) -> AsyncGenerator[FakeSlack]:
+    """A loopback Slack with a channel, at which the command is pointed; no tool server is set up."""
+    toolbridge.write_mcp_json({})
+    async with FakeSlack() as slack:
+        slack.add_user("U1", display_name="Ada")
+        slack.add_channel("C1", members=["U1"])
+        toolbridge.settings |= {"SLACK_API_URL": slack.api_url}
+        yield slack
+
+
+# --- toolbridge slack-manifest ---
+
+
+async def test_the_manifest_is_json_to_paste_with_the_bundled_examples_as_suggested_prompts(
+    toolbridge: Toolbridge,
+) -> None:
+    ran = await toolbridge.run("slack-manifest")
+    assert (ran.code, ran.err) == (0, "")
+    app = json.loads(ran.out)
+    prompts = app["features"]["agent_view"]["suggested_prompts"]
+    assert [prompt["message"] for prompt in prompts] == [example.request for example in EXAMPLES[:4]]
+    assert commands_of(app) == [f"/{command.name}" for command in COMMANDS]
+    assert app["settings"]["socket_mode_enabled"] is True
+    assert app["features"]["shortcuts"][0]["name"] == "Tools and history"
+    assert set(app["oauth_config"]["scopes"]["bot"]) == set(BOT_SCOPES)
+    assert "request_url" not in ran.out
+
+
+async def test_the_manifest_has_the_commands_prefix_and_for_http_the_bots_address(toolbridge: Toolbridge) -> None:
+    toolbridge.write_mcp_json({})
+    toolbridge.settings |= {"SLACK_COMMAND_PREFIX": "tb-"}
+    ran = await toolbridge.run("slack-manifest", "--url", "https://bot.example.org/")
+    app = json.loads(ran.out)
+    assert commands_of(app) == [f"/tb-{command.name}" for command in COMMANDS]
+    assert app["settings"]["socket_mode_enabled"] is False
+    address = "https://bot.example.org/slack/events"
+    assert app["settings"]["event_subscriptions"]["request_url"] == address
+    assert app["settings"]["interactivity"]["request_url"] == address
+    assert {command["url"] for command in app["features"]["slash_commands"]} == {address}
+
+
+async def test_a_prefix_that_slack_takes_in_no_command_is_refused(toolbridge: Toolbridge) -> None:
+    toolbridge.settings |= {"SLACK_COMMAND_PREFIX": "Team "}
+    ran = await toolbridge.run("slack-manifest")
+    assert (ran.code, ran.out) == (2, "")
+    assert "SLACK_COMMAND_PREFIX" in ran.err
+
+
+def commands_of(app: Mapping[str, Any]) -> list[str]:
+    return [command["command"] for command in app["features"]["slash_commands"]]
+
+
+# --- toolbridge doctor ---
+
+
+async def examine(toolbridge: Toolbridge) -> tuple[int, dict[str, str]]:
+    """Run the doctor; return its exit code and what it says of Slack."""
+    ran = await toolbridge.run("doctor", "--json")
+    (check,) = [check for check in json.loads(ran.out) if check["part"] == "slack"]
+    assert not [token for token in ("xoxb-", "xapp-") if f"{token}test" in ran.out + ran.err]
+    return ran.code, check
+
+
+async def test_the_doctor_says_who_the_bot_is_and_how_slack_reaches_it(
+    toolbridge: Toolbridge, slack: FakeSlack
+) -> None:
+    toolbridge.settings |= SOCKET
+    ran = await toolbridge.run("doctor")
+    assert ran.code == 0
+    assert "ok     slack: @toolbridge in t1, Socket Mode" in ran.out.splitlines()
+
+
+async def test_over_http_the_doctor_says_where_slack_has_to_reach_the_bot(slack: FakeSlack) -> None:
+    options = SlackOptions(bot_token="xoxb-test", signing_secret="signing-test", api_url=slack.api_url, http_port=1234)
+    assert await check_up(options) == SetUp(detail="@toolbridge in t1, HTTP on 127.0.0.1:1234")
+
+
+async def test_the_doctor_names_the_scopes_that_are_missing_with_the_cure(
+    toolbridge: Toolbridge, slack: FakeSlack
+) -> None:
+    toolbridge.settings |= SOCKET
+    slack.tokens["xoxb-test"].scopes = tuple(set(BOT_SCOPES) - {"im:history", "files:write"})
+    code, check = await examine(toolbridge)
+    assert (code, check["state"]) == (1, "failed")
+    assert check["detail"] == "@toolbridge in t1, Socket Mode; scopes missing: files:write, im:history"
+    assert "OAuth & Permissions" in check["cure"] and "reinstall" in check["cure"]
+
+
+async def test_the_doctor_says_which_setting_is_missing(toolbridge: Toolbridge, slack: FakeSlack) -> None:
+    toolbridge.settings |= {"SLACK_BOT_TOKEN": "xoxb-test"}
+    code, check = await examine(toolbridge)
+    assert (code, check["state"]) == (1, "failed")
+    assert "SLACK_APP_TOKEN" in check["detail"] and "SLACK_SIGNING_SECRET" in check["detail"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"bot_token": "xoxb-wrong"}, ["invalid_auth", "SLACK_BOT_TOKEN", "reinstall"]),
+        ({"app_token": "xapp-wrong"}, ["invalid_auth", "SLACK_APP_TOKEN", "connections:write"]),
+        ({"app_token": "xoxb-test"}, ["not_allowed_token_type", "SLACK_APP_TOKEN", "connections:write"]),
+        ({"bot_token": "xapp-test"}, ["not_allowed_token_type", "SLACK_BOT_TOKEN"]),
+        ({"api_url": "http://127.0.0.1:9/api/"}, ["cannot be reached", "network", "SLACK_API_URL"]),
+    ],
+    ids=["bot token", "app token", "bot token as app token", "app token as bot token", "unreachable"],
+)
+async def test_the_doctor_says_what_is_wrong_and_what_to_do(
+    slack: FakeSlack, change: dict[str, str], told: list[str]
+) -> None:
+    options = SlackOptions(bot_token="xoxb-test", app_token="xapp-test", api_url=slack.api_url)
+    said = await complaint(replace(options, **change))
+    assert [word for word in told if word not in said] == []
+    assert "-wrong" not in said
+
+
+@pytest.mark.parametrize(("method", "status"), [("auth.test", 500), ("apps.connections.open", 503)])
+async def test_the_doctor_tells_a_slack_that_fails_from_a_token_that_is_wrong(
+    slack: FakeSlack, method: str, status: int
+) -> None:
+    slack.fail_next(method, status=status)
+    options = SlackOptions(bot_token="xoxb-test", app_token="xapp-test", api_url=slack.api_url)
+    assert (await complaint(options)).startswith("Slack cannot be reached")
+
+
+async def complaint(options: SlackOptions) -> str:
+    """Return what a check-up finds wrong, in the one way or the other."""
+    try:
+        found = await check_up(options)
+    except AdapterError as error:
+        return str(error)
+    assert found.cure
+    return f"{found.detail} {found.cure}"
+
+
+# --- toolbridge run ---
+
+
+async def terminate(process: asyncio.subprocess.Process) -> int:
+    """Send SIGTERM and return the exit code."""
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(WAIT_S):
+        await process.communicate()
+    assert process.returncode is not None
+    return process.returncode
+
+
+async def logged(process: asyncio.subprocess.Process, event: str) -> None:
+    """Wait until the process has logged the event."""
+    assert process.stdout is not None and process.stderr is not None
+    async with asyncio.timeout(WAIT_S):
+        while event.encode() not in (line := await process.stderr.readline()):
+            assert line, "the process has ended"
+
+
+async def test_run_answers_over_sockets_and_ends_cleanly_when_it_is_told_to(
+    toolbridge: Toolbridge, slack: FakeSlack
+) -> None:
+    toolbridge.settings |= SOCKET
+    async with toolbridge.serving("--model", "rehearsal") as process:
+        await slack.until(slack.open_sockets, WAIT_S)
+        ts = await slack.say("C1", "U1", "hello", mention=True)
+        await slack.until(lambda: slack.bot_messages("C1", ts), WAIT_S)
+        await slack.until(lambda: slack.status("C1", ts) == "active")
+        assert await terminate(process) == TERMINATED
+    assert slack.open_sockets() == []
+    assert len(slack.bot_messages("C1", ts)) == 1
+
+
+async def test_run_answers_over_http(toolbridge: Toolbridge, slack: FakeSlack) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    toolbridge.settings |= {
+        "SLACK_BOT_TOKEN": "xoxb-test",
+        "SLACK_SIGNING_SECRET": "signing-test",
+        "HTTP_PORT": str(port),
+    }
+    slack.mode, slack.events_url = "http", f"http://127.0.0.1:{port}/slack/events"
+    async with toolbridge.serving("--model", "rehearsal") as process:
+        await logged(process, "slack_http_open")
+        ts = await slack.say("C1", "U1", "hello", mention=True)
+        await slack.until(lambda: slack.bot_messages("C1", ts), WAIT_S)
+        await slack.slash("C1", "U1", "/help")
+        await slack.until(lambda: slack.ephemerals("U1"), WAIT_S)
+        assert await terminate(process) == TERMINATED
+
+
+async def test_a_turn_that_runs_when_the_bot_is_told_to_end_is_answered_once_by_the_next_start(
+    toolbridge: Toolbridge, slack: FakeSlack, endpoint: Endpoint
+) -> None:
+    toolbridge.settings |= SOCKET
+    await endpoint.fail("stall")
+    async with toolbridge.serving() as process:
+        await slack.until(slack.open_sockets, WAIT_S)
+        ts = await slack.say("C1", "U1", "hello", mention=True)
+        async with asyncio.timeout(WAIT_S):
+            await endpoint.next_request()
+        assert await terminate(process) == TERMINATED
+    async with toolbridge.serving() as process:
+        await slack.until(lambda: slack.status("C1", ts) == "active", WAIT_S)
+        answers = [message for message in slack.bot_messages("C1", ts) if not message.is_streaming]
+        assert len(answers) == 1 and answers[0].shown
+        assert await terminate(process) == TERMINATED
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, "Set SLACK_BOT_TOKEN and SLACK_APP_TOKEN for Slack"),
+        ({"SLACK_BOT_TOKEN": "xoxb-test"}, "SLACK_APP_TOKEN (Socket Mode, no public address) or SLACK_SIGNING_SECRET"),
+        ({"SLACK_APP_TOKEN": "xapp-test"}, "SLACK_BOT_TOKEN for one workspace"),
+        (SOCKET | {"SLACK_CLIENT_ID": "1.2"}, "both SLACK_CLIENT_ID and SLACK_CLIENT_SECRET"),
+        (SOCKET | {"SLACK_CLIENT_ID": "1.2", "SLACK_CLIENT_SECRET": "client-secret-test"}, "Set one of the two."),
+    ],
+    ids=["nothing", "no way in", "no bot token", "no client secret", "both kinds"],
+)
+async def test_settings_that_are_half_made_are_refused_with_what_to_set(
+    toolbridge: Toolbridge, settings: dict[str, str], told: str
+) -> None:
+    toolbridge.settings |= settings
+    ran = await toolbridge.run("run", "--model", "rehearsal")
+    assert (ran.code, ran.out) == (2, "")
+    assert told in ran.err and "Traceback" not in ran.err
+    assert "-test" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"SLACK_BOT_TOKEN": "xoxb-wrong"}, "The bot's token is not valid any more (invalid_auth)."),
+        ({"SLACK_APP_TOKEN": "xapp-wrong"}, "Slack does not accept SLACK_APP_TOKEN (invalid_auth)."),
+        ({"SLACK_APP_TOKEN": "xoxb-test"}, "Slack does not accept SLACK_APP_TOKEN (not_allowed_token_type)."),
+    ],
+    ids=["bot token", "app token", "bot token as app token"],
+)
+async def test_a_token_that_slack_does_not_accept_ends_the_bot_with_the_reason(
+    toolbridge: Toolbridge, slack: FakeSlack, settings: dict[str, str], told: str
+) -> None:
+    toolbridge.settings |= SOCKET | settings
+    ran = await toolbridge.run("run", "--model", "rehearsal")
+    assert ran.code == 1
+    assert f"toolbridge: {told}" in ran.err and "Traceback" not in ran.err
+    assert "-wrong" not in ran.err
+
+
+@pytest.mark.parametrize("code", ["token_revoked", "account_inactive"])
+async def test_a_token_that_was_revoked_ends_the_bot_at_its_start(slack: FakeSlack, code: str) -> None:
+    slack.fail_next("auth.test", error=code)
+    options = SlackOptions(bot_token="xoxb-test", app_token="xapp-test", api_url=slack.api_url)
+    async with open_slack(options) as adapter, asyncio.timeout(WAIT_S):
+        with pytest.raises(AdapterError, match=rf"not valid any more \({code}\).*reinstall the app in Slack"):
+            await adapter.run(nobody)
+    assert slack.open_sockets() == []
+
+
+async def nobody(event: Event) -> Receipt:
+    raise AssertionError(event)
+
+
+async def test_an_http_port_that_is_taken_ends_the_bot_with_the_cure(toolbridge: Toolbridge, slack: FakeSlack) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        toolbridge.settings |= {
+            "SLACK_BOT_TOKEN": "xoxb-test",
+            "SLACK_SIGNING_SECRET": "signing-test",
+            "HTTP_PORT": port,
+        }
+        ran = await toolbridge.run("run", "--model", "rehearsal")
+    assert ran.code == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in ran.err and "Set HTTP_HOST and HTTP_PORT" in ran.err
+    assert "Traceback" not in ran.err

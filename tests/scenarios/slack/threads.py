@@ -1,0 +1,90 @@
+"""What people see of the bot in a thread of the loopback Slack, and what the bot has stored of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from adapters.slack.own_messages import LIVE, POST, TRACE
+from bot.domain.events import ConversationKey
+from bot.domain.messages import Message as StoredMessage
+from tests.fakes.slack import Message
+from tests.scenarios.memory import stored_answers, stored_messages
+from tests.scenarios.slack.serving import Bot
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thread:
+    """One thread with the bot."""
+
+    bot: Bot
+    channel: str
+    root: str
+
+    @property
+    def key(self) -> ConversationKey:
+        """The core's name of it."""
+        return ConversationKey(platform="slack", space="T1", channel=self.channel, thread=self.root)
+
+    @property
+    def messages(self) -> list[Message]:
+        """What the bot posted there, oldest first."""
+        return self.bot.slack.bot_messages(self.channel, self.root)
+
+    @property
+    def traces(self) -> list[Message]:
+        """Its messages that tell of tools."""
+        return [message for message in self.messages if _kind(message) == TRACE]
+
+    @property
+    def answers(self) -> list[Message]:
+        """Its messages that are parts of finished answers."""
+        return [message for message in self.messages if _kind(message) == POST]
+
+    @property
+    def texts(self) -> list[str]:
+        """The finished answers as they are read; the parts of each stand together, as posted."""
+        return [message.shown for message in self.answers]
+
+    @property
+    def growing(self) -> list[Message]:
+        """Its messages that are parts of answers which are not finished."""
+        return [message for message in self.messages if _kind(message) == LIVE or message.is_streaming]
+
+    async def say(self, user: str, text: str, **details: Any) -> str:
+        """Let somebody write into it; return the message's timestamp."""
+        return await self.bot.slack.say(self.channel, user, text, self.root, **details)
+
+    async def answered(self, times: int = 1) -> list[str]:
+        """Wait until so many answers are whole and the work is over; return the texts of all of them, a part each."""
+        await self.bot.slack.until(lambda: len(self._last_parts()) >= times)
+        await self.at_rest()
+        return self.texts
+
+    async def at_rest(self) -> None:
+        """Wait until the session says that nothing is being worked on."""
+        await self.bot.slack.until(lambda: self.bot.slack.sessions.get((self.channel, self.root)) == "active")
+
+    async def stored(self) -> list[StoredMessage]:
+        """Return the conversation's messages in the store."""
+        return await stored_messages(self.bot.app.store, self.key)
+
+    async def stored_answers(self) -> list[str]:
+        """Return the text of each stored answer: all that the model said in its turn."""
+        return await stored_answers(self.bot.app.store, self.key)
+
+    def _last_parts(self) -> list[Message]:
+        return [
+            message for message in self.answers if any(block["type"] == "context_actions" for block in message.blocks)
+        ]
+
+
+async def start(bot: Bot, user: str, text: str, *, channel: str = "C1", **details: Any) -> Thread:
+    """Let somebody mention the bot in a channel (in a direct message: write to it), and return the thread."""
+    is_direct = channel.startswith("D")
+    root = await bot.slack.say(channel, user, text, mention=not is_direct, **details)
+    return Thread(bot=bot, channel=channel, root=root)
+
+
+def _kind(message: Message) -> str:
+    return str(message.metadata["event_type"]) if message.metadata else ""

@@ -1,0 +1,56 @@
+"""`toolbridge doctor`: a line for each part, and the cure for what is wrong."""
+
+from __future__ import annotations
+
+import json
+
+from tests.scenarios.conftest import Endpoint, Toolbridge
+
+
+async def test_a_healthy_setup_has_a_line_for_each_part_and_ends_with_0(toolbridge: Toolbridge) -> None:
+    ran = await toolbridge.run("doctor")
+    assert ran.code == 0
+    parts = [line.split(":")[0].split(maxsplit=1)[1] for line in ran.out.splitlines()]
+    assert parts == ["settings", "store", "model", "tools toolbridge", "slack", "discord"]
+    assert "not an AI" in ran.out
+
+
+async def test_json_says_the_same_for_machines(toolbridge: Toolbridge) -> None:
+    checks = json.loads((await toolbridge.run("doctor", "--json")).out)
+    assert {check["part"]: check["state"] for check in checks} == {
+        "settings": "ok",
+        "store": "ok",
+        "model": "ok",
+        "tools toolbridge": "ok",
+        "slack": "off",
+        "discord": "off",
+    }
+
+
+async def test_a_model_that_refuses_the_key_is_named_with_the_cure_and_the_rest_is_checked(
+    toolbridge: Toolbridge, endpoint: Endpoint
+) -> None:
+    toolbridge.settings |= {"OPENAI_API_KEY": "sk-not-a-real-key-0000"}
+    await endpoint.fail("unauthorized")
+    ran = await toolbridge.run("doctor")
+    assert ran.code == 1
+    (line,) = [line for line in ran.out.splitlines() if line.startswith("failed")]
+    assert "model" in line
+    assert "OPENAI_API_KEY" in line
+    assert "tools toolbridge" in ran.out
+    assert "sk-not-a-real-key" not in ran.out + ran.err
+
+
+async def test_settings_that_cannot_be_used_are_the_only_line(toolbridge: Toolbridge) -> None:
+    toolbridge.settings |= {"OPENAI_API_KEY": "sk-not-a-real-key-0000"}
+    ran = await toolbridge.run("doctor")
+    assert ran.code == 1
+    assert len(ran.out.splitlines()) == 1
+    assert "OPENAI_MODEL" in ran.out
+
+
+async def test_a_database_that_cannot_be_opened_is_said_with_the_cure(toolbridge: Toolbridge) -> None:
+    toolbridge.home.write_text("a file where the folder belongs")
+    ran = await toolbridge.run("doctor")
+    assert ran.code == 1
+    assert "TOOLBRIDGE_HOME" in next(line for line in ran.out.splitlines() if "store" in line)

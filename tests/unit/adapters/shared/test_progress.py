@@ -1,0 +1,242 @@
+"""What is shown of a running turn, and when, whatever a platform refuses of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from adapters.shared.progress import LiveTurn, LiveTurns, Pace, call_line
+from adapters.shared.tasks import Background
+from bot.domain.errors import AdapterError
+from bot.domain.turns import CallState, Post, TraceLine, TurnState, TurnView
+from tests.fakes.ports import CONVERSATION
+
+WAIT_S = 10.0
+PACE = Pace(trace_delay_s=0.0, trace_gap_s=0.0, grow_from_chars=1, status_gap_s=0.0)
+
+
+@dataclass
+class Screen:
+    """What people see of a turn, and the writer of its answer; `did` is what came to be seen, in its order."""
+
+    did: list[str] = field(default_factory=list[str])
+    refuses_trace: AdapterError | None = None
+    refuses_adoption: AdapterError | None = None
+    status_breaks: bool = False
+    is_final: bool = False
+    gap_s: float = 0.0
+    is_begun: bool = False
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    shown: tuple[TraceLine, ...] = ()
+
+    def see(self, what: str) -> None:
+        self.did.append(what)
+        self.changed.set()
+
+    async def until(self, what: str) -> None:
+        async with asyncio.timeout(WAIT_S):
+            while what not in self.did:
+                self.changed.clear()
+                await self.changed.wait()
+
+    def has(self, part: int) -> bool:
+        return False
+
+    async def grow(self, text: str) -> None:
+        self.see(f"grew to {text}")
+
+    async def finish(self, post: Post) -> str:
+        self.is_final = True
+        self.see(f"posted {post.text}")
+        return "ref"
+
+
+@dataclass
+class Trace:
+    screen: Screen
+
+    @property
+    def is_begun(self) -> bool:
+        return self.screen.is_begun
+
+    def is_up_to_date(self, lines: Sequence[TraceLine]) -> bool:
+        return tuple(lines) == self.screen.shown
+
+    async def write(self, lines: Sequence[TraceLine]) -> None:
+        self.screen.see(f"traced {' '.join(line.state for line in lines)}")
+        if self.screen.refuses_trace is not None:
+            raise self.screen.refuses_trace
+        self.screen.is_begun, self.screen.shown = True, tuple(lines)
+
+
+@dataclass
+class Status:
+    screen: Screen
+    view: TurnView | None = None
+
+    def is_up_to_date(self, view: TurnView) -> bool:
+        return view == self.view
+
+    async def work(self, view: TurnView) -> None:
+        if self.screen.status_breaks:
+            raise ValueError("a bug")
+        self.view = view
+        self.screen.see("works")
+
+    async def rest(self) -> None:
+        self.screen.see("rests")
+
+
+def open_turn(screen: Screen, view: TurnView) -> LiveTurn:
+    async def on_running(_: TurnView) -> None:
+        screen.see("begun")
+
+    async def adopt() -> None:
+        if screen.refuses_adoption is not None:
+            raise screen.refuses_adoption
+        screen.see("adopted")
+
+    return LiveTurn(
+        view=view,
+        status=Status(screen),
+        trace=Trace(screen),
+        answer=screen,
+        pace=PACE,
+        on_running=on_running,
+        adopt=adopt,
+    )
+
+
+def call(state: CallState = "running", *, server: str = "shop", seconds: float = 0.0) -> TraceLine:
+    return TraceLine(call_id="a", server=server, tool="look", state=state, arguments="{}", seconds=seconds)
+
+
+def view(
+    state: TurnState = "running", *, text: str = "", calls: Sequence[TraceLine] = (), attempt: int = 1
+) -> TurnView:
+    return TurnView(turn_id=1, conversation=CONVERSATION, state=state, text=text, trace=tuple(calls), attempt=attempt)
+
+
+def post(text: str = "Done.") -> Post:
+    return Post(key="p", conversation=CONVERSATION, turn_id=1, part=0, text=text)
+
+
+async def test_the_trace_stands_above_the_answer_and_both_are_brought_to_their_end() -> None:
+    screen = Screen()
+    turn = open_turn(screen, view(calls=[call()], text="So"))
+    async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as group:
+        group.create_task(turn.run())
+        await screen.until("grew to So")
+        turn.show(view("delivering", calls=[call("ok")], text="So"))
+        await turn.post(post())
+        turn.show(view("answered", calls=[call("ok")], text="So"))
+    seen = [what for what in screen.did if what.startswith(("traced", "grew", "posted"))]
+    assert seen.index("traced running") < seen.index("grew to So") < seen.index("posted Done.")
+    assert screen.shown == (call("ok"),)
+    assert screen.did.count("begun") == screen.did.count("rests") == 1
+
+
+@pytest.mark.parametrize(
+    ("ends", "shown"), [("stopped", "stopped"), ("failed", "interrupted"), ("answered", "interrupted")]
+)
+async def test_a_call_that_the_turn_waited_for_ends_with_it(ends: TurnState, shown: CallState) -> None:
+    screen = Screen()
+    turn = open_turn(screen, view(calls=[call("asked"), call("ok")]))
+    async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as group:
+        group.create_task(turn.run())
+        await screen.until("traced asked ok")
+        turn.show(view(ends, calls=[call("asked"), call("ok")]))
+    assert [line.state for line in screen.shown] == [shown, "ok"]
+
+
+async def test_a_trace_that_is_refused_for_good_is_given_up_and_the_answer_comes_without_it() -> None:
+    screen = Screen(refuses_trace=AdapterError("No.", is_permanent=True))
+    turn = open_turn(screen, view(calls=[call()]))
+    async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as group:
+        group.create_task(turn.run())
+        await screen.until("traced running")
+        assert await turn.post(post()) == "ref"
+        turn.show(view("answered", calls=[call("ok")]))
+    assert screen.did.count("traced ok") == 1
+    assert screen.shown == ()
+
+
+async def test_a_bug_in_one_writer_takes_neither_the_others_nor_the_answer_with_it() -> None:
+    screen = Screen(status_breaks=True)
+    turn = open_turn(screen, view(calls=[call()], text="So"))
+    async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as group:
+        group.create_task(turn.run())
+        await screen.until("grew to So")
+        assert await turn.post(post()) == "ref"
+        turn.show(view("answered", calls=[call("ok")]))
+    assert screen.shown == (call("ok"),)
+
+
+@pytest.mark.parametrize(("attempt", "times"), [(1, 0), (2, 1)])
+async def test_what_a_process_before_has_posted_is_taken_over_once_before_anything_is_written(
+    attempt: int, times: int
+) -> None:
+    screen = Screen()
+    turn = open_turn(screen, view(calls=[call()], text="So", attempt=attempt))
+    async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as group:
+        group.create_task(turn.run())
+        await screen.until("grew to So")
+        await turn.post(post())
+        turn.show(view("answered", calls=[call("ok")], attempt=attempt))
+    assert screen.did.count("adopted") == times
+    written = [what for what in screen.did if what not in ("begun", "works", "rests")]
+    assert written[0] == ("adopted" if times else "traced running")
+
+
+async def test_nothing_is_posted_as_long_as_it_cannot_be_told_what_is_there_already() -> None:
+    screen = Screen(refuses_adoption=AdapterError("Later."))
+    turn = open_turn(screen, view(attempt=2))
+    with pytest.raises(AdapterError, match="Later"):
+        await turn.post(post())
+    screen.refuses_adoption = AdapterError("Never.", is_permanent=True)  # better twice than not at all
+    assert await turn.post(post()) == "ref"
+    assert screen.did == ["posted Done."]
+
+
+async def test_turns_that_have_not_ended_when_the_platform_is_closed_are_left_as_they_are_seen() -> None:
+    screen, background = Screen(), Background("test")
+    turns = LiveTurns(lambda seen: open_turn(screen, seen), background)
+    turns.show(view(calls=[call()]))
+    await screen.until("traced running")
+    turns.close()
+    async with asyncio.timeout(WAIT_S):  # it ends by itself
+        await background.drain(timeout_s=2 * WAIT_S)
+    assert turns.get(1) is None
+    assert [line.state for line in screen.shown] == ["running"] and "rests" not in screen.did
+    turns.show(view())
+    assert turns.get(1) is None
+
+
+async def test_a_turn_is_shown_from_its_first_view_on_until_it_has_ended_and_not_from_its_last() -> None:
+    screen, background = Screen(), Background("test")
+    turns = LiveTurns(lambda seen: open_turn(screen, seen), background)
+    turns.show(view("answered"))
+    assert turns.get(1) is None and screen.did == []
+    turns.show(view(calls=[call()]))
+    assert turns.get(1) is not None
+    turns.show(view("answered", calls=[call("ok")]))
+    async with asyncio.timeout(WAIT_S):  # it ends by itself
+        await background.drain(timeout_s=2 * WAIT_S)
+    assert turns.get(1) is None and screen.shown == (call("ok"),)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_running", "shown"),
+    [
+        (call("running"), True, "… *look* · *shop* · running"),
+        (call("running"), False, "? *look* · *shop* · unfinished"),
+        (call("ok", seconds=1.25), True, "✓ *look* · *shop* · 1.2 s"),
+        (call("timeout", seconds=1_000), False, "⏱ *look* · *shop* · timeout · 1,000.0 s"),
+        (call("ok", server=""), True, "✓ *look* · 0.0 s"),
+    ],
+)
+def test_a_call_is_told_on_one_line(line: TraceLine, is_running: bool, shown: str) -> None:
+    assert call_line(line, is_running=is_running, visible=lambda name: f"*{name}*" if name else "") == shown

@@ -1,0 +1,293 @@
+"""What Slack's payloads are to the bot."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.slack.parse import HomeOpened, json_value, message_ts, parse_event, parse_press, parse_slash, team_of
+from bot.domain.events import CommandInvoked, MessageDeleted, MessageEdited, MessageReceived
+
+BOT = "UBOT"
+
+
+def delivery(**event: Any) -> dict[str, Any]:
+    """An Events API delivery: https://docs.slack.dev/apis/events-api#callback-field."""
+    return {"type": "event_callback", "team_id": "T1", "event": event}
+
+
+def written(text: str, /, **fields: Any) -> dict[str, Any]:
+    """A message of Ada's at the top level of a channel."""
+    event = {"type": "message", "channel": "C1", "user": "U1", "ts": "1700000000.000100", "text": text}
+    return delivery(**event | fields)
+
+
+def parse(body: dict[str, Any]) -> Any:
+    return parse_event(body, bot_user=BOT)
+
+
+# --- messages ---
+
+
+def test_both_deliveries_of_a_mention_are_the_same_message() -> None:
+    text = "<@UBOT> hello"
+    mention, message = parse(written(text, type="app_mention")), parse(written(text))
+    assert mention == message
+    assert isinstance(message, MessageReceived)
+    assert message.event_key == "slack:T1:C1:1700000000.000100"
+    assert message_ts(message.event_key) == "1700000000.000100"
+    assert str(message.conversation) == "slack/T1/C1/1700000000.000100"
+    assert message.sent_at == datetime.fromtimestamp(1700000000.0001, UTC)
+    assert message.is_addressed and message.is_shared
+
+
+def test_a_direct_message_is_addressed_and_not_shared() -> None:
+    message = parse(written("hello", channel="D1"))
+    assert message.is_addressed and not message.is_shared
+
+
+def test_a_reply_in_a_thread_without_a_mention_is_a_follow_up() -> None:
+    message = parse(written("and then?", thread_ts="1600000000.000100"))
+    assert isinstance(message, MessageReceived)
+    assert not message.is_addressed
+    assert message.conversation.thread == "1600000000.000100"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"text": "good morning"},
+        {"text": "<@U2> what do you think?", "thread_ts": "1600000000.000100"},
+        {"text": " <@U2|ben> what do you think?", "thread_ts": "1600000000.000100"},
+        {"text": "<@UBOTTOM> hello"},
+        {"text": "<@UBOT> hello", "bot_id": "B7"},
+        {"text": "<@UBOT> hello", "user": BOT},
+        {"text": "<@UBOT> hello", "user": "USLACKBOT"},
+        {"text": "<@UBOT> hello", "user": None},
+        {"text": "<@UBOT> has joined the channel", "subtype": "channel_join"},
+        {"text": "<@UBOT> hello", "subtype": "bot_message"},
+        {"text": "<@UBOT> hello", "ts": ""},
+    ],
+)
+def test_what_is_not_for_the_bot_is_nothing(fields: dict[str, Any]) -> None:
+    assert parse(written("", **fields)) is None
+
+
+@pytest.mark.parametrize("text", ["<@U2> and <@UBOT>, hello", "hello <@UBOT|toolbridge>"])
+def test_a_mention_of_the_bot_anywhere_addresses_it(text: str) -> None:
+    assert parse(written(text)).is_addressed
+
+
+@pytest.mark.parametrize("subtype", ["file_share", "thread_broadcast", "me_message"])
+def test_all_that_people_write_is_taken(subtype: str) -> None:
+    assert isinstance(parse(written("<@UBOT> hello", subtype=subtype)), MessageReceived)
+
+
+def test_files_come_with_where_their_bytes_are() -> None:
+    file = {
+        "id": "F1",
+        "name": "a.txt",
+        "mimetype": "text/plain",
+        "size": 7,
+        "url_private": "https://files.slack.com/a",
+    }
+    foreign = {"id": "F2", "title": "of another workspace", "file_access": "check_file_info"}
+    first, second = parse(written("<@UBOT> read", files=[file, foreign, "no file"])).files
+    assert (first.name, first.mime_type, first.size) == ("a.txt", "text/plain", 7)
+    assert first.reference == "F1 https://files.slack.com/a"
+    assert (second.name, second.size, second.reference) == ("of another workspace", 0, "F2 ")
+
+
+def test_a_channel_that_several_workspaces_share_belongs_to_the_one_that_has_the_app() -> None:
+    body = written("<@UBOT> hello") | {"team_id": "T9", "authorizations": [{"team_id": "T1"}]}
+    assert parse(body).conversation.space == "T1"
+    assert team_of({"user": {"team_id": "T3"}}) == "T3"
+
+
+# --- changes ---
+
+
+def change(text: str, before: str, **fields: Any) -> dict[str, Any]:
+    message = {"type": "message", "user": "U1", "ts": "1700000000.000100", "text": text}
+    edited = {"edited": {"user": "U1", "ts": "1700000009.000000"}}
+    return delivery(
+        type="message",
+        subtype="message_changed",
+        channel="C1",
+        message=message | edited | fields,
+        previous_message=message | {"text": before},
+    )
+
+
+def test_an_edit_has_the_key_of_its_message_and_when_it_was_made() -> None:
+    edited = parse(change("<@UBOT> new", "<@UBOT> old"))
+    assert isinstance(edited, MessageEdited)
+    assert edited.event_key == parse(written("<@UBOT> old")).event_key
+    assert edited.message.text == "<@UBOT> new"
+    assert edited.message.edited_at == datetime.fromtimestamp(1700000009, UTC)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        change("<@UBOT> same", "<@UBOT> same"),
+        change("<@UBOT> unfolded", "<@UBOT> link", edited=None),
+        change("my own answer", "my own", user=BOT, bot_id="B1"),
+    ],
+)
+def test_a_change_that_no_person_made_is_nothing(body: dict[str, Any]) -> None:
+    assert parse(body) is None
+
+
+def test_a_deleted_message_is_known_by_its_key_whether_or_not_it_has_replies() -> None:
+    gone = parse(delivery(type="message", subtype="message_deleted", channel="C1", deleted_ts="1700000000.000100"))
+    tombstone = parse(change("This message was deleted.", "<@UBOT> hello", subtype="tombstone"))
+    assert isinstance(gone, MessageDeleted)
+    assert gone == tombstone
+
+
+# --- commands ---
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "argument"),
+    [
+        ("<@UBOT> stop", "stop", ""),
+        ("<@UBOT> /History", "history", ""),
+        ("tools <@UBOT> weather", "tools", "weather"),
+    ],
+)
+def test_a_known_word_after_the_mention_is_a_command(text: str, name: str, argument: str) -> None:
+    command = parse(written(text, thread_ts="1600000000.000100"))
+    assert isinstance(command, CommandInvoked)
+    assert (command.name, command.argument, command.is_channel_wide) == (name, argument, False)
+
+
+@pytest.mark.parametrize(
+    "text", ["<@UBOT> stop the server", "<@UBOT> clear it", "<@UBOT> tools for my garden", "<@UBOT> x"]
+)
+def test_a_sentence_that_begins_with_a_command_is_a_question(text: str) -> None:
+    assert isinstance(parse(written(text)), MessageReceived)
+
+
+def test_without_a_mention_stop_is_the_only_word_that_is_a_command() -> None:
+    in_thread = {"thread_ts": "1600000000.000100"}
+    stop = parse(written("Stop", **in_thread))
+    assert isinstance(stop, CommandInvoked) and not stop.is_addressed
+    assert isinstance(parse(written("history", **in_thread)), MessageReceived)
+
+
+def test_a_command_that_opens_a_thread_is_about_the_channel() -> None:
+    command = parse(written("<@UBOT> history"))
+    assert (command.is_channel_wide, command.conversation.thread) == (True, "")
+
+
+def test_slacks_stop_button_is_the_command_of_its_thread() -> None:
+    body = delivery(type="agent_session_stopped", channel="C1", thread_ts="16.1", user="U1", event_ts="17.2")
+    command = parse(body)
+    assert (command.name, command.conversation.thread, command.is_channel_wide) == ("stop", "16.1", False)
+
+
+def test_a_slash_command_is_about_its_channel_whatever_prefix_it_has() -> None:
+    body = {
+        "team_id": "T1",
+        "channel_id": "C1",
+        "user_id": "U1",
+        "command": "/tb-tools",
+        "text": " weather ",
+        "trigger_id": "1.2",
+        "response_url": "https://hooks.slack.com/commands/1",
+    }
+    invoked = parse_slash(body, prefix="tb-")
+    assert (invoked.command.name, invoked.command.argument) == ("tools", "weather")
+    assert invoked.command.is_channel_wide
+    assert invoked.response_url == "https://hooks.slack.com/commands/1"
+
+
+def test_only_the_home_tab_is_drawn() -> None:
+    opened = {"type": "app_home_opened", "user": "U1"}
+    assert parse(delivery(**opened, tab="home")) == HomeOpened(team="T1", user="U1")
+    assert parse(delivery(**opened, tab="messages")) is None
+
+
+# --- buttons ---
+
+
+def test_a_pressed_button_knows_its_thread_and_each_press_has_a_key_of_its_own() -> None:
+    body = {
+        "type": "block_actions",
+        "team": {"id": "T1"},
+        "user": {"id": "U1"},
+        "channel": {"id": "C1"},
+        "message": {"ts": "17.2", "thread_ts": "16.1"},
+        "actions": [{"action_id": "tb:details", "value": "7", "action_ts": "18.1"}],
+        "trigger_id": "1.2",
+    }
+    pressed, again = parse_press(body), parse_press(body | {"trigger_id": "1.3"})
+    assert pressed is not None and again is not None
+    assert (pressed.thread, pressed.message_ts, pressed.action, pressed.value) == ("16.1", "17.2", "tb:details", "7")
+    assert pressed.key == again.key  # the same press, delivered again
+    later = parse_press(body | {"actions": [{"action_id": "tb:details", "value": "7", "action_ts": "18.2"}]})
+    assert later is not None and later.key != pressed.key
+
+
+def test_a_press_in_a_window_is_for_the_workspace_that_has_the_app_whoever_presses() -> None:
+    body = {
+        "type": "block_actions",
+        "team": {"id": "T2"},
+        "user": {"id": "U9", "team_id": "T2"},
+        "view": {"id": "V1", "team_id": "T2", "app_installed_team_id": "T1", "private_metadata": "{}"},
+        "actions": [{"action_id": "tb:run:usage", "value": "usage", "action_ts": "18.1"}],
+    }
+    pressed = parse_press(body)
+    assert pressed is not None and pressed.team == "T1"
+
+
+def test_the_value_of_a_button_that_is_no_object_is_empty() -> None:
+    assert json_value('{"turn": 7}') == {"turn": 7}
+    assert json_value("[7]") == json_value("7 of") == json_value("") == {}
+
+
+# --- anything ---
+
+FIELDS = """
+type event user text ts channel subtype files thread_ts message previous_message edited deleted_ts actions action_id
+value selected_option view container team id authorizations team_id tab command trigger_id size bot_id
+"""
+KINDS = """
+message app_mention app_home_opened agent_session_stopped event_callback block_actions message_action message_changed
+message_deleted tombstone file_share home
+"""
+NAMES = st.sampled_from(FIELDS.split())
+TYPES = st.sampled_from(KINDS.split())
+TEXTS = st.one_of(TYPES, st.text(), st.sampled_from(["<@UBOT> stop", "UBOT", "D1", "1700000000.1", "nan", "-1e400"]))
+ANYTHING = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), TEXTS),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.one_of(NAMES, st.text()), inner)),
+    max_leaves=30,
+)
+BODIES = st.dictionaries(st.one_of(NAMES, st.text()), ANYTHING)
+
+
+def event_of(kind: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """A delivery that is nearer to what comes: an event of a known type, with any fields."""
+    return {"event": {**fields, "type": kind}}
+
+
+@given(body=st.one_of(BODIES, st.builds(event_of, TYPES, BODIES)))
+def test_no_payload_makes_parsing_fail(body: dict[str, Any]) -> None:
+    arrived = parse_event(body, bot_user=BOT)
+    if isinstance(arrived, MessageReceived | MessageEdited | MessageDeleted):
+        assert arrived.event_key.startswith("slack:")
+    pressed = parse_press(body)
+    assert pressed is None or isinstance(pressed.value, str)
+    assert parse_slash(body, prefix="").command.is_channel_wide
+
+
+@given(text=st.text())
+def test_whatever_a_button_holds_reads_as_an_object(text: str) -> None:
+    assert isinstance(json_value(text), dict)

@@ -1,0 +1,164 @@
+"""The names of users, and message text as people read it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiohttp import web as server
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.slack.people import People, mentions, with_names
+from tests.unit.adapters.slack.test_api import OK, TEAM, Gate, opened, opened_fake, refusal, serving
+
+BOT = "UBOT"
+NAMES = {"U1": "Ada", "W2": "Grace Hopper"}
+
+
+def user(**profile: Any) -> dict[str, Any]:
+    return {"ok": True, "user": {"id": "U1", "name": "ada.l", "profile": profile}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [
+        (user(display_name="Ada", real_name="Ada Lovelace"), "Ada"),
+        (user(display_name="", real_name="Ada Lovelace"), "Ada Lovelace"),
+        (user(), "ada.l"),
+        ({"ok": True, "user": {"id": "U1"}}, "U1"),
+        (user(display_name=" Ada \n L. "), "Ada L."),
+        (refusal("user_not_found"), "U1"),
+    ],
+)
+async def test_a_user_is_called_as_slack_shows_them(answer: dict[str, Any], name: str) -> None:
+    async with serving() as slack, opened(slack) as web, People(web) as people:
+        slack.script["users.info"] = [answer]
+        assert await people.name(TEAM, "U1") == name
+        assert await people.name(TEAM, "U1") == name
+    assert [request.arguments for request in slack.seen] == [{"user": "U1"}]
+
+
+async def test_a_name_is_asked_for_once_by_all_who_wait_for_it() -> None:
+    async with serving() as slack, opened(slack) as web, People(web) as people:
+        slack.script["users.info"] = [user(display_name="Ada")]
+        names = await asyncio.gather(*(people.name(TEAM, "U1") for _ in range(20)))
+    assert set(names) == {"Ada"}
+    assert len(slack.seen) == 1
+
+
+async def test_a_name_that_takes_long_is_the_id_until_it_comes() -> None:
+    gate = Gate()
+    async with serving() as slack, opened(slack) as web, People(web, patience_s=0.05) as people:
+
+        async def late(request: server.Request) -> server.StreamResponse:
+            await gate(request)
+            return server.json_response(user(display_name="Ada"))
+
+        slack.script["users.info"] = [late]
+        assert await people.name(TEAM, "U1") == "U1"
+        gate.let_go.set()
+        while await people.name(TEAM, "U1") == "U1":
+            pass  # each time it waits a little for the same answer
+        assert await people.name(TEAM, "U1") == "Ada"
+    assert len(slack.seen) == 1
+
+
+async def test_after_an_hour_the_name_is_asked_for_again_and_the_old_one_bridges_a_failure() -> None:
+    clock = 0.0
+    async with serving() as slack, opened(slack) as web, People(web, now=lambda: clock) as people:
+        slack.script["users.info"] = [user(display_name="Ada"), refusal("user_not_found"), user(display_name="Ada L.")]
+        assert await people.name(TEAM, "U1") == "Ada"
+        clock = 3_599.0
+        assert await people.name(TEAM, "U1") == "Ada"
+        assert len(slack.seen) == 1
+        clock = 3_601.0
+        assert await people.name(TEAM, "U1") == "Ada"
+        assert len(slack.seen) == 2
+        clock += 61.0
+        assert await people.name(TEAM, "U1") == "Ada L."
+
+
+async def test_the_name_used_longest_ago_is_dropped_first() -> None:
+    async with serving() as slack, opened(slack) as web, People(web, max_names=2) as people:
+        slack.script["users.info"] = [user(display_name="Ada")]
+        for user_id in ("U1", "U2", "U1", "U3", "U1", "U2"):
+            await people.name(TEAM, user_id)
+    assert [request.arguments["user"] for request in slack.seen] == ["U1", "U2", "U3", "U2"]
+
+
+async def test_one_person_in_two_workspaces_is_two_names() -> None:
+    async with serving() as slack, opened(slack) as web, People(web) as people:
+        slack.script["users.info"] = [user(display_name="Ada"), user(display_name="Countess")]
+        assert [await people.name(team, "U1") for team in ("T1", "T2")] == ["Ada", "Countess"]
+
+
+async def test_closing_ends_the_questions_under_way() -> None:
+    gate = Gate()
+    async with serving() as slack, opened(slack) as web:
+        slack.script["users.info"] = [gate, OK]
+        async with People(web, patience_s=0.01) as people:
+            assert await people.name(TEAM, "U1") == "U1"
+            await gate.arrived.wait()
+        assert not [task for task in asyncio.all_tasks() if task.get_name() == "slack:user-name"]
+        gate.let_go.set()
+
+
+async def test_a_whole_slack_tells_the_names() -> None:
+    async with opened_fake() as (_, web), People(web) as people:
+        assert [await people.name(TEAM, user_id) for user_id in ("U1", "U404")] == ["Ada", "U404"]
+
+
+def test_mentions_are_the_users_of_a_text() -> None:
+    assert mentions("<@U1> and <@W2|grace>, <#C1|general>, <!here>, &lt;@U3&gt;") == {"U1", "W2"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "read"),
+    [
+        ("<@UBOT> what time is it?", "what time is it?"),
+        ("<@UBOT|bot> hi", "hi"),
+        ("hey <@UBOT> hi", "hey hi"),
+        ("hello <@UBOT>!", "hello!"),
+        ("hello <@UBOT>", "hello"),
+        ("one <@UBOT>\ntwo", "one\ntwo"),
+        ("hey <@UBOT>you", "hey you"),
+        ("<@UBOT>", ""),
+        ("<@UBOT> <@U1> hi", "@Ada hi"),
+        ("ask <@U1|ada>, <@W2> or <@U9>", "ask @Ada, @Grace Hopper or @U9"),
+        ("<@U9|nine>", "@nine"),
+        ("in <#C1|general> or <#C2> or <#C3|>", "in #general or #C2 or #C3"),
+        ("see <https://example.com/a|the page>", "see the page (https://example.com/a)"),
+        ("see <https://example.com/a>", "see https://example.com/a"),
+        ("see <https://example.com/a|https://example.com/a>", "see https://example.com/a"),
+        ("see <http://example.com|example.com>", "see http://example.com"),
+        ("<https://example.com/?a=1&amp;b=2>", "https://example.com/?a=1&b=2"),
+        ("<mailto:ada@example.com|ada@example.com>", "ada@example.com"),
+        ("<mailto:ada@example.com|Ada>", "Ada (ada@example.com)"),
+        ("<!channel> <!here|here> <!everyone>", "@channel @here @everyone"),
+        ("<!subteam^S1|@ops> and <!subteam^S2>", "@ops and @S2"),
+        ("<!date^1392734382^{date}|February 18>", "February 18"),
+        ("if a &lt; b &amp;&amp; b &gt; c", "if a < b && b > c"),
+        ("&amp;lt; stays written", "&lt; stays written"),
+        ("&lt;@U1&gt; was typed", "<@U1> was typed"),
+        ("a <b> c <> d", "a <b> c <> d"),
+    ],
+)
+def test_markup_becomes_what_people_read(raw: str, read: str) -> None:
+    assert with_names(raw, NAMES, BOT) == read
+
+
+def test_a_name_is_not_read_as_markup() -> None:
+    assert with_names("<@U1>", {"U1": "<!channel> &lt;"}, BOT) == "@<!channel> &lt;"
+
+
+@given(st.text(alphabet=st.characters(exclude_characters="<>&")))
+def test_text_without_markup_comes_back_unchanged(text: str) -> None:
+    assert with_names(text, NAMES, BOT) == text
+
+
+@given(st.text(alphabet=st.one_of(st.characters(), st.sampled_from("<>@#!|&;^UBOT :"))))
+def test_any_text_is_read_without_an_error(text: str) -> None:
+    with_names(text, NAMES, BOT)
+    mentions(text)

@@ -1,0 +1,558 @@
+"""The bot's commands, answered from a real store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from bot.domain.answers import CommandAnswer, Example
+from bot.domain.commands import COMMANDS, Command, nearest_command
+from bot.domain.events import CommandInvoked, ConversationKey, MessageReceived
+from bot.domain.messages import (
+    AssistantMessage,
+    Message,
+    ToolCall,
+    ToolMessage,
+    ToolResult,
+    ToolSpec,
+    Usage,
+    UserMessage,
+)
+from bot.domain.turns import Post
+from bot.intake.commands import Commands
+from bot.ports.store import ConversationSummary, Store
+from bot.ports.tools import Offer, ServerStatus
+from bot.stores.sqlite.store import open_store
+
+HERE = ConversationKey(platform="console", space="local", channel="here")
+ELSEWHERE = ConversationKey(platform="console", space="local", channel="elsewhere")
+WORKER = "worker-1"
+
+
+@dataclass
+class ScriptedTools:
+    """A Tools port with what it is told to have."""
+
+    specs: tuple[ToolSpec, ...] = ()
+    servers: tuple[ServerStatus, ...] = ()
+    notes: tuple[str, ...] = ()
+    prompts: tuple[Example, ...] = ()
+
+    async def offer(self) -> Offer:
+        return Offer(tools=self.specs, notes=self.notes)
+
+    async def call(self, call: ToolCall, *, conversation: str) -> ToolResult:
+        raise AssertionError("a command runs no tool")
+
+    async def examples(self) -> Sequence[Example]:
+        return self.prompts
+
+    def status(self) -> Sequence[ServerStatus]:
+        return self.servers
+
+
+@dataclass
+class Bench:
+    """Commands with the parts they were given."""
+
+    commands: Commands
+    store: Store
+    stopped: list[ConversationKey]
+
+    async def run(self, name: str, argument: str = "", *, conversation: ConversationKey = HERE) -> str:
+        return (await self.answer(name, argument, conversation=conversation)).text
+
+    async def answer(
+        self, name: str, argument: str = "", *, conversation: ConversationKey = HERE, author_id: str = "u1"
+    ) -> CommandAnswer:
+        return await self.commands.answer(
+            CommandInvoked(
+                conversation=conversation, event_key="command", author_id=author_id, name=name, argument=argument
+            )
+        )
+
+    async def answer_in_channel(self, name: str, *, channel: str = "general") -> CommandAnswer:
+        return await self.commands.answer(
+            CommandInvoked(
+                conversation=ConversationKey(platform="chat", space="team", channel=channel),
+                event_key="command",
+                author_id="u1",
+                name=name,
+                is_channel_wide=True,
+            )
+        )
+
+
+@asynccontextmanager
+async def bench(
+    tmp_path: Path, tools: ScriptedTools | None = None, *, is_running: bool = False
+) -> AsyncGenerator[Bench]:
+    stopped: list[ConversationKey] = []
+
+    async def stop(conversation: ConversationKey) -> bool:
+        stopped.append(conversation)
+        return is_running
+
+    async with open_store(tmp_path / "bot.db") as store:
+        made = Commands(
+            store=store,
+            tools=tools or ScriptedTools(),
+            model_name="rehearsal",
+            about="The rehearsal model is not an AI.",
+            stop=stop,
+            limits=["A message holds at most 10,000 characters."],
+        )
+        yield Bench(commands=made, store=store, stopped=stopped)
+
+
+def thread(name: str, channel: str = "general") -> ConversationKey:
+    return ConversationKey(platform="chat", space="team", channel=channel, thread=name)
+
+
+async def ask(store: Store, text: str, *, conversation: ConversationKey, author_id: str = "u1") -> int | None:
+    """Store a question and return its turn."""
+    receipt = await store.accept(
+        MessageReceived(
+            conversation=conversation,
+            event_key=f"{conversation}:{datetime.now(UTC).timestamp()}",
+            author_id=author_id,
+            author_name="Ann",
+            text=text,
+            sent_at=datetime.now(UTC),
+        ),
+        worker=WORKER,
+        max_waiting=20,
+    )
+    return receipt.turn_id
+
+
+async def converse(
+    store: Store,
+    messages: Sequence[Message],
+    *,
+    conversation: ConversationKey = HERE,
+    usage: Usage | None = None,
+    author_id: str = "u1",
+) -> None:
+    """Store one answered turn with these messages."""
+    question = next(message for message in messages if isinstance(message, UserMessage))
+    turn_id = await ask(store, question.text, conversation=conversation, author_id=author_id)
+    await store.heartbeat(WORKER, lease_s=60)
+    (turn,) = await store.claim(WORKER, serves=[str(conversation)], limit=1)
+    assert turn.lease.turn_id == turn_id
+    post = Post(key="p", conversation=conversation, turn_id=turn.lease.turn_id, part=0, text="answer")
+    await store.reply(turn.lease, state="answered", messages=messages, posts=[post], usage=usage or Usage())
+    await store.mark_posting(turn.lease, 0)
+    await store.mark_posted(turn.lease, 0, reference="r", ends_turn=True)
+
+
+def spec(server: str, tool: str, description: str) -> ToolSpec:
+    return ToolSpec(name=f"{server}__{tool}", server=server, tool=tool, description=description, parameters={})
+
+
+def server(name: str, *, replica: str = "one", detail: str = "") -> ServerStatus:
+    return ServerStatus(server=name, replica=replica, state="down" if detail else "ready", detail=detail)
+
+
+TOOLS = ScriptedTools(
+    specs=(
+        spec("bundled", "calculate", "Does arithmetic. Takes two numbers."),
+        spec("bundled", "save_text_file", "Saves a text\nfile in the workspace."),
+        spec("clock", "now", "Tells the time."),
+    ),
+    servers=(server("bundled"), server("clock"), server("search", detail="connection refused, tried again in 5 s")),
+)
+
+
+# --- tools -----------------------------------------------------------------------------------------------------
+
+
+async def test_tools_lists_servers_with_their_state_and_tools(tmp_path: Path) -> None:
+    async with bench(tmp_path, TOOLS) as at:
+        assert await at.run("tools") == (
+            "**bundled**: ready\n\n"
+            "- `calculate`: Does arithmetic.\n"
+            "- `save_text_file`: Saves a text file in the workspace.\n\n"
+            "**clock**: ready\n\n"
+            "- `now`: Tells the time.\n\n"
+            "**search**: down (connection refused, tried again in 5 s)"
+        )
+
+
+@pytest.mark.parametrize("word", ["TIME", "clock", "now", "clock__now"])
+async def test_tools_with_a_word_lists_what_matches_in_name_server_or_description(tmp_path: Path, word: str) -> None:
+    async with bench(tmp_path, TOOLS) as at:
+        assert await at.run("tools", word) == "**clock**: ready\n\n- `now`: Tells the time."
+
+
+async def test_tools_says_when_nothing_matches(tmp_path: Path) -> None:
+    async with bench(tmp_path, TOOLS) as at:
+        assert (await at.run("tools", "teleport")).startswith("No tool matches `teleport`.")
+
+
+async def test_tools_says_what_is_not_offered(tmp_path: Path) -> None:
+    tools = ScriptedTools(specs=TOOLS.specs, servers=TOOLS.servers, notes=("3 more tools are left out.",))
+    async with bench(tmp_path, tools) as at:
+        assert (await at.run("tools")).endswith("\n\n3 more tools are left out.")
+
+
+async def test_tools_shows_the_state_of_each_replica_of_a_server(tmp_path: Path) -> None:
+    tools = ScriptedTools(servers=(server("files"), server("files", replica="two", detail="no answer")))
+    async with bench(tmp_path, tools) as at:
+        assert await at.run("tools") == "**files**: ready; down (no answer)"
+
+
+async def test_tools_says_when_there_is_no_server(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        assert await at.run("tools") == "No tool server is set up."
+
+
+# --- history and clear -----------------------------------------------------------------------------------------
+
+SAVE = ToolCall(id="c1", name="bundled__save_text_file", arguments="{}")
+
+
+async def test_history_of_a_new_conversation_says_that_it_is_empty(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        await converse(at.store, [UserMessage(text="hi"), AssistantMessage(text="ho")], conversation=ELSEWHERE)
+        assert await at.run("history") == "This conversation has no messages yet."
+
+
+async def test_history_shows_time_speaker_text_and_the_tools_of_each_answer(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        await converse(
+            at.store,
+            [
+                UserMessage(text="save it", speaker="Ann"),
+                AssistantMessage(text="I am saving it.", tool_calls=(SAVE,)),
+                ToolMessage(call_id="c1", text="a long result"),
+                AssistantMessage(text="It is saved."),
+            ],
+        )
+        heading, _, question, answer = (await at.run("history")).splitlines()
+    assert heading == "**The last 2 messages** (times in UTC)"
+    assert question.endswith(" **Ann**: save it")
+    assert answer.endswith(" **bot** (used `bundled__save_text_file`): I am saving it. It is saved.")
+    assert f"{datetime.now(UTC):%Y-%m-%d}" in question
+
+
+async def test_history_shows_the_last_twenty_messages(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        for number in range(15):
+            await converse(at.store, [UserMessage(text=f"q{number}"), AssistantMessage(text=f"a{number}")])
+        lines = (await at.run("history")).splitlines()[2:]
+    assert len(lines) == 20
+    assert lines[0].endswith(" **you**: q5")
+    assert lines[-1].endswith(" **bot**: a14")
+
+
+async def test_clear_forgets_this_conversation_alone_and_says_how_much_and_that_files_stay(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        for conversation in (HERE, ELSEWHERE):
+            await converse(at.store, [UserMessage(text="hi"), AssistantMessage(text="ho")], conversation=conversation)
+        assert await at.run("clear") == "2 messages of this conversation deleted. Saved files are kept."
+        assert await at.run("history") == "This conversation has no messages yet."
+        assert await at.run("clear") == "There was nothing to forget. Saved files are kept."
+        assert len((await at.run("history", conversation=ELSEWHERE)).splitlines()) == 4
+
+
+# --- the others ------------------------------------------------------------------------------------------------
+
+
+async def test_examples_are_offered_as_choices(tmp_path: Path) -> None:
+    example = Example(title="Sum", text="What is 1 + 1?")
+    async with bench(tmp_path, ScriptedTools(prompts=(example,))) as at:
+        answer = await at.commands.answer(
+            CommandInvoked(conversation=HERE, event_key="command", author_id="u1", name="examples")
+        )
+    assert answer.choices == (example,)
+
+
+async def test_examples_says_when_there_are_none(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        assert await at.run("examples") == "No tool server that can be reached offers examples."
+
+
+async def test_stop_stops_this_conversation_and_says_so(tmp_path: Path) -> None:
+    async with bench(tmp_path, is_running=True) as at:
+        assert await at.run("stop") == "Stopping."
+        assert at.stopped == [HERE]
+
+
+async def test_stop_says_when_nothing_is_running(tmp_path: Path) -> None:
+    async with bench(tmp_path, is_running=False) as at:
+        assert await at.run("stop") == "Nothing is running in this conversation."
+
+
+async def test_usage_counts_this_conversation_the_asker_and_all(tmp_path: Path) -> None:
+    usage = Usage(input_tokens=1_500, cached_tokens=1_000, output_tokens=40)
+    async with bench(tmp_path) as at:
+        for conversation, author_id in ((HERE, "u2"), (ELSEWHERE, "u1")):
+            await converse(
+                at.store,
+                [UserMessage(text="hi"), AssistantMessage(text="ho")],
+                conversation=conversation,
+                usage=usage,
+                author_id=author_id,
+            )
+        assert (await at.run("usage")).splitlines() == [
+            "- **This conversation**: 1 turn, 1,500 tokens in (67% from the prompt cache), 40 tokens out",
+            "- **You**: 1 turn, 1,500 tokens in (67% from the prompt cache), 40 tokens out",
+            "- **All conversations**: 2 turns, 3,000 tokens in (67% from the prompt cache), 80 tokens out",
+        ]
+
+
+async def test_usage_of_nothing_is_zero(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        assert "0 turns, 0 tokens in, 0 tokens out" in await at.run("usage")
+
+
+async def test_help_names_the_model_the_limits_and_every_command(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        text = await at.run("help")
+    assert "`rehearsal`" in text
+    assert "The rehearsal model is not an AI." in text
+    assert "at most 10,000 characters" in text
+    for command in COMMANDS:
+        assert f"`{command.name}" in text
+
+
+async def test_an_unknown_command_gets_the_nearest_and_all(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        text = await at.run("tols")
+    assert text.startswith("There is no command `tols`. Did you mean `tools`?")
+    for command in COMMANDS:
+        assert f"`{command.name}" in text
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+async def test_every_listed_command_is_answered(tmp_path: Path, command: Command) -> None:
+    async with bench(tmp_path) as at:
+        assert "no command" not in await at.run(command.name)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("t", "tools"), ("clera", "clear"), ("HELP", "help"), ("", "tools"), ("zzzz", None)]
+)
+def test_the_nearest_command_begins_like_it_or_looks_like_it(name: str, nearest: str | None) -> None:
+    assert nearest_command(name, among=[command.name for command in COMMANDS]) == nearest
+
+
+# --- asked for in a whole channel ------------------------------------------------------------------------------
+
+
+async def talk(at: Bench, *questions: tuple[str, ConversationKey]) -> None:
+    for text, conversation in questions:
+        await converse(
+            at.store, [UserMessage(text=text), AssistantMessage(text=f"answer to {text}")], conversation=conversation
+        )
+
+
+async def test_the_history_of_a_channel_is_its_conversations_to_pick_from_the_newest_first(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        await talk(at, ("one", thread("1")), ("two *and*", thread("2")), ("other", thread("3", "general2")))
+        answer = await at.answer_in_channel("history")
+        read = await at.run("history", conversation=answer.picks[1].conversation)
+    assert [pick.conversation for pick in answer.picks] == [thread("2"), thread("1")]
+    assert [pick.label.endswith(title) for pick, title in zip(answer.picks, ["two *and*", "one"], strict=True)] == [
+        True
+    ] * 2
+    _, _, newest, oldest = answer.text.splitlines()
+    assert newest.endswith(r"**two \*and\*** (2 messages)") and oldest.endswith("**one** (2 messages)")
+    assert f"{datetime.now(UTC):%Y-%m-%d}" in newest
+    assert read.endswith(": answer to one")
+
+
+async def test_at_most_twenty_conversations_are_there_to_pick_from(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        await talk(at, *((f"q{number}", thread(str(number))) for number in range(22)))
+        answers = [await at.answer_in_channel(name) for name in ("history", "clear")]
+    for answer in answers:
+        assert len(answer.picks) == 20
+        assert answer.picks[0].conversation == thread("21")
+
+
+async def test_the_history_of_a_channel_with_one_conversation_is_that_of_the_conversation(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        await talk(at, ("one", thread("1")), ("other", thread("1", "random")))
+        answer = await at.answer_in_channel("history")
+    assert "**one** (2 messages)" in answer.text.splitlines()[0]
+    assert answer.text.endswith("**bot**: answer to one")
+    assert answer.picks == ()
+
+
+@pytest.mark.parametrize("name", ["history", "clear", "stop"])
+async def test_a_channel_without_conversations_gets_a_sentence(tmp_path: Path, name: str) -> None:
+    async with bench(tmp_path, is_running=True) as at:
+        await talk(at, ("elsewhere", thread("1", "random")))
+        answer = await at.answer_in_channel(name)
+        assert at.stopped == []
+        assert await at.store.transcript(thread("1", "random"), limit=5) != []
+    assert "in this channel" in answer.text and answer.picks == ()
+
+
+async def test_clear_in_a_channel_with_several_conversations_asks_which_and_forgets_nothing(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        await talk(at, ("one", thread("1")), ("two", thread("2")))
+        answer = await at.answer_in_channel("clear")
+        assert [pick.conversation for pick in answer.picks] == [thread("2"), thread("1")]
+        assert "Which" in answer.text
+        assert len(await at.store.conversations(limit=5)) == 2
+        assert await at.run("clear", conversation=thread("2")) == (
+            "2 messages of this conversation deleted. Saved files are kept."
+        )
+        assert [item.title for item in await at.store.conversations(limit=5)] == ["one"]
+
+
+async def test_clear_in_a_channel_with_one_conversation_forgets_it_and_says_which(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        await talk(at, ("one", thread("1")), ("other", thread("1", "random")))
+        answer = await at.answer_in_channel("clear")
+        assert [item.title for item in await at.store.conversations(limit=5)] == ["other"]
+    assert "**one**" in answer.text and "2 messages of this conversation deleted" in answer.text
+
+
+async def test_stop_in_a_channel_stops_the_only_open_conversation_and_says_which(tmp_path: Path) -> None:
+    async with bench(tmp_path, is_running=True) as at:
+        await talk(at, ("ended", thread("1")))
+        await ask(at.store, "go on", conversation=thread("2"))
+        await ask(at.store, "elsewhere", conversation=thread("1", "random"))
+        answer = await at.answer_in_channel("stop")
+        assert at.stopped == [thread("2")]
+    assert "**go on**" in answer.text and answer.text.endswith("Stopping.")
+
+
+async def test_stop_in_a_channel_with_several_open_conversations_asks_which(tmp_path: Path) -> None:
+    async with bench(tmp_path, is_running=True) as at:
+        await ask(at.store, "one", conversation=thread("1"))
+        await ask(at.store, "two", conversation=thread("2"))
+        answer = await at.answer_in_channel("stop")
+        assert at.stopped == []
+    assert [pick.conversation for pick in answer.picks] == [thread("1"), thread("2")]
+
+
+async def test_usage_in_a_channel_counts_the_asker_and_all(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        await talk(at, ("one", thread("1")), ("two", thread("2")))
+        await converse(
+            at.store, [UserMessage(text="hi"), AssistantMessage(text="ho")], conversation=thread("3"), author_id="u2"
+        )
+        lines = (await at.answer_in_channel("usage")).text.splitlines()
+    assert lines == [
+        "- **You**: 2 turns, 0 tokens in, 0 tokens out",
+        "- **All conversations**: 3 turns, 0 tokens in, 0 tokens out",
+    ]
+
+
+# --- the start page --------------------------------------------------------------------------------------------
+
+
+async def test_the_start_page_says_what_the_bot_is_which_servers_it_has_and_how_to_ask(tmp_path: Path) -> None:
+    example = Example(title="Sum", text="What is 1 + 1?")
+    servers = (
+        ServerStatus(server="bundled", replica="one", state="ready", tool_count=2),
+        ServerStatus(server="bundled", replica="two", state="starting"),
+        ServerStatus(server="clock", replica="one", state="ready", tool_count=1),
+        server("search", detail="connection refused"),
+    )
+    async with bench(tmp_path, ScriptedTools(servers=servers, prompts=(example,))) as at:
+        await converse(at.store, [UserMessage(text="hi"), AssistantMessage(text="ho")])
+        answer = await at.answer("home")
+        own, others = [(await at.answer("home", author_id=author_id)).text for author_id in ("u1", "u2")]
+    assert "`rehearsal`" in answer.text and "The rehearsal model is not an AI." in answer.text
+    assert "- **bundled**: ready; starting, 2 tools\n- **clock**: ready, 1 tool\n" in answer.text
+    assert "- **search**: down (connection refused), 0 tools" in answer.text
+    assert "mention me" in answer.text
+    assert own.endswith("1 turn, 0 tokens in, 0 tokens out") and others.endswith("0 turns, 0 tokens in, 0 tokens out")
+    assert answer.choices == (example,)
+
+
+async def test_the_start_page_is_no_command_that_is_shown_or_guessed(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        assert "`home" not in await at.run("help")
+        assert "Did you mean `home`" not in await at.run("hom")
+        assert "No tool server is set up." in await at.run("home")
+
+
+# --- untrusted text --------------------------------------------------------------------------------------------
+
+MARKDOWN = MarkdownIt("commonmark").enable("strikethrough")
+
+untrusted = st.lists(
+    st.sampled_from(["**", "`", "\n- x", "\n\n# h", "[a](b)", "<b>", "&amp;", "||", "\\"]) | st.text()
+).map("".join)
+
+
+def shape(markdown: str) -> list[str]:
+    """Return the kinds of all blocks and spans, in order."""
+    kinds: list[str] = []
+    for token in MARKDOWN.parse(markdown):
+        kinds += [token.type, *(child.type for child in token.children or () if child.type != "text")]
+    return kinds
+
+
+def seen(markdown: str) -> str:
+    """Return the text that a reader sees."""
+    return "".join(child.content for token in MARKDOWN.parse(markdown) for child in token.children or ())
+
+
+def listed(tool: ToolSpec) -> str:
+    """Return what `tools` answers about this tool; it needs no store."""
+
+    async def stop(_conversation: ConversationKey) -> bool:
+        return False
+
+    made = Commands(store=cast("Store", None), tools=ScriptedTools(specs=(tool,)), model_name="m", about="", stop=stop)
+    asked = CommandInvoked(conversation=HERE, event_key="e", author_id="u", name="tools")
+    return asyncio.run(made.answer(asked)).text
+
+
+@given(text=untrusted)
+def test_a_tool_cannot_break_the_list_it_is_shown_in(text: str) -> None:
+    hostile = ToolSpec(name="x", server=f"s{text}", tool=f"t{text}", description=f"d{text}", parameters={})
+    harmless = ToolSpec(name="x", server="s", tool="t", description="d", parameters={})
+    assert shape(listed(hostile)) == shape(listed(harmless))
+
+
+def listed_title(title: str) -> str:
+    """Return what `history` answers about two conversations of a channel, one of which has this title."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    summaries = [
+        ConversationSummary(conversation=thread(name), message_count=2, last_at=at, title=text)
+        for name, text in (("1", title), ("2", "harmless"))
+    ]
+
+    @dataclass
+    class Listing:
+        async def conversations(self, *, limit: int, prefix: str = "") -> Sequence[ConversationSummary]:
+            return summaries
+
+    async def stop(_conversation: ConversationKey) -> bool:
+        return False
+
+    made = Commands(store=cast("Store", Listing()), tools=ScriptedTools(), model_name="m", about="", stop=stop)
+    asked = CommandInvoked(conversation=HERE, event_key="e", author_id="u", name="history", is_channel_wide=True)
+    answer = asyncio.run(made.answer(asked))
+    assert all(pick.label.isprintable() and pick.label for pick in answer.picks)
+    return answer.text
+
+
+@given(title=untrusted)
+def test_a_question_cannot_break_the_list_its_title_is_shown_in(title: str) -> None:
+    assert shape(listed_title(f"t{title}")) == shape(listed_title("t"))
+
+
+@given(description=st.text(alphabet="ab*_`[]()<>&#|~\\!-+1.", min_size=1, max_size=60))
+def test_an_escaped_description_reads_as_it_was_written(description: str) -> None:
+    tool = ToolSpec(name="x", server="s", tool="t", description=description, parameters={})
+    assert seen(listed(tool)) == f"s: readyt: {description}"

@@ -1,0 +1,274 @@
+"""The inbox: what is for the bot, ratings and details, answered from a real store."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from bot.domain.answers import CommandAnswer
+from bot.domain.errors import StoreError
+from bot.domain.events import (
+    CommandInvoked,
+    ConversationKey,
+    DetailsAsked,
+    FeedbackGiven,
+    MessageDeleted,
+    MessageEdited,
+    MessageReceived,
+    Rating,
+)
+from bot.domain.messages import ToolResult, Usage
+from bot.domain.turns import CallFinished, CallStarted, ModelAnswered, Post
+from bot.intake.admission import Admission
+from bot.intake.inbox import Inbox
+from bot.ports.store import Lease, Store
+from bot.ports.tools import Offer
+from bot.stores.sqlite.store import open_store
+from tests.fakes.database import locked
+from tests.fakes.ports import CONVERSATION, ScriptedTools, calls, message, returns, says
+
+WORKER = "worker-1"
+OTHER = replace(CONVERSATION, channel="random")
+
+
+@dataclass
+class Desk:
+    """An inbox with what it is connected to."""
+
+    inbox: Inbox
+    store: Store
+    path: Path
+    commands: list[CommandInvoked]
+    wakes: list[None]
+
+    async def rate(self, turn_id: int, rating: Rating = "good", conversation: ConversationKey = CONVERSATION) -> str:
+        event = FeedbackGiven(
+            conversation=conversation,
+            event_key="click",
+            author_id="U1",
+            turn_id=turn_id,
+            rating=rating,
+        )
+        receipt = await self.inbox.receive(event)
+        assert receipt.turn_id is None
+        return receipt.notice
+
+    def ratings(self) -> list[tuple[int, str, str]]:
+        with sqlite3.connect(self.path) as connection:
+            return connection.execute("SELECT turn_id, author_id, rating FROM feedback").fetchall()
+
+    async def begin(self) -> Lease:
+        await self.inbox.receive(message("What is up?"))
+        await self.store.heartbeat(WORKER, lease_s=60)
+        (turn,) = await self.store.claim(WORKER, serves=["fake/"], limit=1)
+        return turn.lease
+
+    async def finish(self, lease: Lease) -> None:
+        post = Post(key="p", conversation=CONVERSATION, turn_id=lease.turn_id, part=0, text="It is saved.")
+        await self.store.reply(lease, state="answered", messages=[], posts=[post], usage=Usage())
+        await self.store.mark_posted(lease, 0, reference="ref", ends_turn=True)
+
+
+class StartingTools(ScriptedTools):
+    """Tools whose servers never get ready."""
+
+    async def offer(self) -> Offer:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+
+@asynccontextmanager
+async def desk(
+    tmp_path: Path, *, requests_per_minute: int = 100, tools: ScriptedTools | None = None
+) -> AsyncGenerator[Desk]:
+    commands: list[CommandInvoked] = []
+    wakes: list[None] = []
+
+    async def command(event: CommandInvoked) -> CommandAnswer:
+        commands.append(event)
+        return CommandAnswer(text="answered")
+
+    path = tmp_path / "bot.db"
+    async with open_store(path, busy_timeout_s=0.1) as store:
+        inbox = Inbox(
+            worker=WORKER,
+            store=store,
+            admission=Admission(max_input_chars=100, requests_per_minute=requests_per_minute),
+            command=command,
+            wake=lambda: wakes.append(None),
+            tools=tools,
+        )
+        yield Desk(inbox=inbox, store=store, path=path, commands=commands, wakes=wakes)
+
+
+def follow_up(text: str, conversation: ConversationKey = CONVERSATION, *, key: str = "") -> MessageReceived:
+    return replace(message(text, key=key, conversation=conversation), is_addressed=False)
+
+
+# --- what is for the bot ---------------------------------------------------------------------------------------
+
+
+async def test_a_follow_up_is_taken_where_the_bot_takes_part(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        await at.inbox.receive(message("first"))
+        receipt = await at.inbox.receive(follow_up("second"))
+        again = await at.inbox.receive(follow_up("second"))
+        assert receipt.is_new and receipt.turn_id is not None and receipt.waits_behind == 1
+        assert (again.turn_id, again.is_new) == (receipt.turn_id, False)
+        assert len(at.wakes) == 2
+
+
+async def test_a_message_among_others_is_ignored_without_a_word_and_is_not_counted(tmp_path: Path) -> None:
+    async with desk(tmp_path, requests_per_minute=1) as at:
+        for text in ("hello", "", "x" * 101, "all"):
+            receipt = await at.inbox.receive(follow_up(text, OTHER))
+            assert receipt.is_ignored and receipt.turn_id is None and receipt.notice == ""
+        assert at.wakes == [] and await at.store.find("hello") is None
+        assert (await at.inbox.receive(message("a question"))).is_new
+        refused = await at.inbox.receive(message("another"))
+        assert not refused.is_ignored and "more than 1 messages" in refused.notice
+
+
+async def test_a_follow_up_after_the_only_question_was_deleted_is_ignored(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        await at.inbox.receive(message("first"))
+        await at.inbox.receive(MessageDeleted(conversation=CONVERSATION, event_key="first"))
+        assert (await at.inbox.receive(follow_up("second"))).is_ignored
+
+
+async def test_a_follow_up_that_arrives_at_once_with_its_question_is_taken(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        receipts = await asyncio.gather(at.inbox.receive(message("first")), at.inbox.receive(follow_up("second")))
+        assert all(receipt.turn_id is not None for receipt in receipts)
+
+
+async def test_a_command_among_others_is_ignored_and_one_where_the_bot_takes_part_is_answered(tmp_path: Path) -> None:
+    stop = CommandInvoked(conversation=CONVERSATION, event_key="c", author_id="U1", name="stop", is_addressed=False)
+    async with desk(tmp_path) as at:
+        receipt = await at.inbox.receive(stop)
+        assert receipt.is_ignored and receipt.answer is None and at.commands == []
+        await at.inbox.receive(message("first"))
+        receipt = await at.inbox.receive(stop)
+        assert receipt.answer == CommandAnswer(text="answered") and not receipt.is_ignored
+        assert at.commands == [stop]
+
+
+async def test_changes_to_messages_that_are_not_known_are_passed_over_and_not_counted(tmp_path: Path) -> None:
+    async with desk(tmp_path, requests_per_minute=2) as at:
+        for number in range(3):
+            receipt = await at.inbox.receive(MessageEdited(message=follow_up(f"{number}", OTHER)))
+            assert receipt.notice == "" and receipt.is_ignored
+        gone = await at.inbox.receive(MessageDeleted(conversation=OTHER, event_key="never seen"))
+        assert gone.notice == ""
+        assert (await at.inbox.receive(message("first"))).is_new
+        edited = await at.inbox.receive(MessageEdited(message=follow_up("changed", key="first")))
+        assert edited.notice == "" and not edited.is_ignored
+        await at.store.heartbeat(WORKER, lease_s=60)
+        (turn,) = await at.store.claim(WORKER, serves=["fake/"], limit=1)
+        assert turn.event.text == "changed"
+
+
+async def test_a_message_of_which_it_cannot_be_told_whether_it_is_for_the_bot_is_not_acknowledged(
+    tmp_path: Path,
+) -> None:
+    async with desk(tmp_path) as at:
+        with locked(at.path), pytest.raises(StoreError):
+            await at.inbox.receive(follow_up("second"))
+
+
+# --- ratings ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_rating_is_noted_and_a_later_one_takes_its_place(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        lease = await at.begin()
+        assert await at.rate(lease.turn_id, "good") == "Thank you, that is noted."
+        assert at.ratings() == [(lease.turn_id, "U1", "good")]
+        assert await at.rate(lease.turn_id, "bad") == "Thank you, that is noted."
+        assert at.ratings() == [(lease.turn_id, "U1", "bad")]
+
+
+async def test_an_answer_of_another_conversation_or_of_none_is_not_rated(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        lease = await at.begin()
+        assert "not known here any more" in await at.rate(lease.turn_id, conversation=OTHER)
+        assert "not known here any more" in await at.rate(lease.turn_id + 1)
+        assert at.ratings() == []
+
+
+async def test_a_rating_that_cannot_be_stored_is_answered_with_the_reason(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        lease = await at.begin()
+        with locked(at.path):
+            assert "another process has locked it" in await at.rate(lease.turn_id)
+        assert at.ratings() == []
+
+
+# --- details ---------------------------------------------------------------------------------------------------
+
+
+def details_of(turn_id: int, conversation: ConversationKey = CONVERSATION) -> DetailsAsked:
+    return DetailsAsked(conversation=conversation, event_key="click", author_id="U2", turn_id=turn_id)
+
+
+async def use_a_tool(at: Desk, lease: Lease) -> None:
+    asks = ModelAnswered(round=0, answer=calls("save", "missing__load", arguments='{"token": "s3cret99"}'))
+    result = ToolResult(call_id="call_0", text="saved", seconds=0.5)
+    await at.store.record(
+        lease,
+        [asks, CallStarted(round=0, call_id="call_0"), CallStarted(round=0, call_id="call_1")],
+    )
+    await at.store.record(lease, [CallFinished(round=0, result=result)])
+
+
+async def shown(at: Desk, turn_id: int) -> Sequence[tuple[str, str, str, str]]:
+    receipt = await at.inbox.receive(details_of(turn_id))
+    assert receipt.details is not None and receipt.turn_id is None and receipt.notice == ""
+    return [(line.server, line.tool, line.state, line.result) for line in receipt.details]
+
+
+async def test_details_are_the_calls_of_the_turn_while_it_runs_and_after_it(tmp_path: Path) -> None:
+    async with desk(tmp_path, tools=ScriptedTools({"save": returns("")})) as at:
+        lease = await at.begin()
+        await use_a_tool(at, lease)
+        assert await shown(at, lease.turn_id) == [("fake", "save", "ok", "saved"), ("missing", "load", "running", "")]
+        await at.finish(lease)
+        assert await shown(at, lease.turn_id) == [("fake", "save", "ok", "saved"), ("missing", "load", "stopped", "")]
+        receipt = await at.inbox.receive(details_of(lease.turn_id))
+        assert "s3cret99" not in str(receipt)
+
+
+async def test_details_do_not_wait_for_servers_that_are_starting(tmp_path: Path) -> None:
+    async with desk(tmp_path, tools=StartingTools({})) as at:
+        lease = await at.begin()
+        await use_a_tool(at, lease)
+        async with asyncio.timeout(5):
+            names = [(server, tool) for server, tool, *_ in await shown(at, lease.turn_id)]
+    assert names == [("", "save"), ("missing", "load")]
+
+
+async def test_there_are_no_details_of_an_answer_of_another_conversation(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        lease = await at.begin()
+        await use_a_tool(at, lease)
+        for event in (details_of(lease.turn_id, OTHER), details_of(lease.turn_id + 1)):
+            receipt = await at.inbox.receive(event)
+            assert receipt.details == () and "not known here any more" in receipt.notice
+
+
+async def test_details_that_were_cleared_or_never_were_are_answered_with_a_sentence(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        lease = await at.begin()
+        await at.store.record(lease, [ModelAnswered(round=0, answer=says("Hello."))])
+        receipt = await at.inbox.receive(details_of(lease.turn_id))
+        assert (receipt.details, receipt.notice) == ((), "No tool was used for this answer.")
+        await at.finish(lease)
+        await at.store.clear(CONVERSATION)
+        receipt = await at.inbox.receive(details_of(lease.turn_id))
+        assert receipt.details == () and "`clear`" in receipt.notice
