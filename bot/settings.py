@@ -112,6 +112,12 @@ class Settings(BaseSettings):
         return value.expanduser() if value is not None else None
 
     @property
+    def database_url_or_default(self) -> str:
+        """The URL of the database, by default that of an SQLite file in the home folder."""
+        url = self.database_url or "sqlite:///$TOOLBRIDGE_HOME/toolbridge.db"
+        return url.replace("$TOOLBRIDGE_HOME", str(self.toolbridge_home))
+
+    @property
     def database_file(self) -> Path:
         """The SQLite file. Raises SettingsError for a DATABASE_URL that this version cannot open."""
         if self.database_url is None:
