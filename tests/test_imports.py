@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping, Set
 from functools import cache
 from graphlib import TopologicalSorter
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
+from adapters.registry import PLATFORMS
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("bot", "adapters", "mcp_server")
 CHAT_SDKS = {"slack_bolt", "slack_sdk", "discord", "aiohttp"}
+SLOW = {"pydantic", "structlog", "mcp", "openai", "rich", "prompt_toolkit", "sqlite3", *CHAT_SDKS}
+# Where private parts of a library are used; its version range in pyproject.toml is narrow.
+USES_PRIVATE_PARTS: Set[str] = set()
 
 # The first rule whose package holds the module decides. A module may always import what stands in its own package.
 RULES: tuple[tuple[str, Set[str]], ...] = (
@@ -24,7 +32,7 @@ RULES: tuple[tuple[str, Set[str]], ...] = (
     ("adapters.console", {"bot.domain", "bot.ports", "bot.text", "adapters.shared"}),
     ("adapters.discord", {"bot.domain", "bot.ports", "bot.text", "adapters.shared"}),
     ("adapters.slack", {"bot.domain", "bot.ports", "bot.text", "adapters.shared"}),
-    ("bot.__main__", {"bot", "adapters"}),
+    ("bot.__main__", {"bot.cli"}),
     ("bot.cli", {"bot", "adapters.registry"}),
     ("bot.app", {"bot"}),
     ("bot.settings", {"bot.domain"}),
@@ -102,6 +110,59 @@ def test_a_running_tool_server_has_loaded_nothing_of_the_bot() -> None:
     ).stdout.split()
     assert "mcp_server.server" in loaded
     assert not [name for name in loaded if within(name, "bot") or within(name, "adapters")]
+
+
+def test_the_command_line_shows_its_help_without_loading_anything_slow() -> None:
+    code = "import sys, contextlib, bot.cli.main as cli\nwith contextlib.suppress(SystemExit): cli.main(['--help'])\n"
+    shown = subprocess.run(
+        [sys.executable, "-c", f"{code}print(*sys.modules)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+    assert "usage: toolbridge" in shown
+    assert not SLOW & {name.partition(".")[0] for name in shown.splitlines()[-1].split()}
+
+
+def test_a_platform_is_a_folder_and_a_row_and_the_command_line_names_none() -> None:
+    for platform in PLATFORMS:
+        assert (ROOT / "adapters" / platform.name).is_dir()
+        for path in (ROOT / "bot" / "cli").glob("*.py"):
+            assert platform.name not in path.read_text(encoding="utf-8").lower(), path.name
+
+
+def test_every_library_that_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    required = [*project["dependencies"], *project["optional-dependencies"]["azure"]]
+    declared = {_canonical(re.split(r"[<>=\[]", requirement)[0]) for requirement in required}
+    distributions = packages_distributions()
+    for name in modules():
+        for library in {used.partition(".")[0] for used in imported(name)} - sys.stdlib_module_names - {*PACKAGES}:
+            assert declared & set(map(_canonical, distributions[library])), f"{name} imports {library}"
+
+
+def _canonical(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def test_private_parts_of_libraries_are_used_in_one_file_each() -> None:
+    found = {
+        name
+        for name, path in modules().items()
+        if any(re.search(r"\._|^_", used) and used != "__future__" for used in _everything_imported(name))
+        or "reportPrivateUsage" in path.read_text(encoding="utf-8")
+    }
+    assert found == USES_PRIVATE_PARTS
+
+
+def _everything_imported(name: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(modules()[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def test_no_module_needs_itself_while_it_is_imported() -> None:

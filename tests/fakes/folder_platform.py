@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bot.__main__ import INTERRUPTED, until_terminated
+from bot.cli.main import INTERRUPTED, until_terminated
 from bot.app import open_app
 from bot.domain.errors import RateLimitError
 from bot.domain.events import ConversationKey, MessageReceived
