@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from bot.cli.start import start
-from bot.intake.commands import describe_tools
+from bot.intake.commands.tools import describe_tools
 from bot.tools.config import load_servers
 from bot.tools.toolset import Toolset
 
