@@ -20,13 +20,13 @@ from bot.domain.messages import AssistantMessage, Attachment, Message, UserMessa
 from bot.intake.admission import Admission
 from bot.intake.inbox import Inbox
 from bot.models.factory import open_model
-from bot.models.rehearsal.server import serve_rehearsal
 from bot.ports.model import Model
 from bot.ports.store import ClaimedTurn, Store
 from bot.settings import Settings
 from bot.stores.sqlite.store import open_store
 from bot.turns.context import Window
 from bot.turns.runner import Limits, Runner
+from tests.fakes.openai import serve_openai
 from tests.fakes.ports import (
     CONVERSATION,
     RecordingAdapter,
@@ -218,11 +218,11 @@ async def test_after_a_crash_the_files_are_fetched_again(store: Store) -> None:
 
 @asynccontextmanager
 async def endpoint(api: str, *faults: dict[str, Any]) -> AsyncGenerator[tuple[Model, httpx2.AsyncClient]]:
-    async with serve_rehearsal(control=True) as url:
+    async with serve_openai(control=True) as url:
         values: dict[str, Any] = {"model_api": api, "openai_base_url": url, "openai_model": "some-model"}
         settings = Settings(_env_file=None, **values)  # pyright: ignore[reportCallIssue]  (pydantic-settings' own)
         async with (
-            open_model(settings, rehearsal_url=None) as model,
+            open_model(settings) as model,
             httpx2.AsyncClient(base_url=url.removesuffix("/v1"), trust_env=False) as control,
         ):
             (await control.post("/control/faults", json={"faults": list(faults)})).raise_for_status()
