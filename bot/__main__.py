@@ -329,9 +329,9 @@ async def _tools(arguments: argparse.Namespace) -> int:
 
 async def _history(arguments: argparse.Namespace) -> int:
     from bot.cli.history import conversation_lines, transcript_lines
-    from bot.stores.sqlite.store import open_store
+    from bot.stores.factory import open_store
 
-    async with open_store(_settings(arguments).database_file) as store:
+    async with open_store(_settings(arguments).database_url_or_default) as store:
         if arguments.conversation is None:
             lines = await conversation_lines(store, limit=arguments.limit)
         else:

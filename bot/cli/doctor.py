@@ -15,7 +15,7 @@ from bot.ports.model import ModelRequest
 from bot.ports.platform import SetUp
 from bot.ports.tools import ServerStatus
 from bot.settings import Settings
-from bot.stores.sqlite.store import open_store
+from bot.stores.factory import open_store
 from bot.text.cleaning import clean
 from bot.tools.config import load_servers
 from bot.tools.toolset import Toolset
@@ -58,7 +58,7 @@ async def examine(
 
 async def _check_store(settings: Settings) -> Check:
     try:
-        async with open_store(settings.database_file) as store:
+        async with open_store(settings.database_url_or_default) as store:
             await store.check()
             totals = await store.usage()
     except BotError as error:
