@@ -112,18 +112,10 @@ class Settings(BaseSettings):
         return value.expanduser() if value is not None else None
 
     @property
-    def database_file(self) -> Path:
-        """The SQLite file. Raises SettingsError for a DATABASE_URL that this version cannot open."""
-        if self.database_url is None:
-            return self.toolbridge_home / "toolbridge.db"
-        scheme, _, rest = self.database_url.partition("://")
-        if scheme != "sqlite" or not rest.startswith("/"):
-            raise SettingsError(
-                "DATABASE_URL must look like sqlite:///path/to/file.db (PostgreSQL is not supported in this version). "
-                "Correct it or leave it unset."
-            )
-        path = rest[1:].replace("$TOOLBRIDGE_HOME", str(self.toolbridge_home))
-        return Path(path).expanduser()
+    def store_url(self) -> str:
+        """The URL of the database: DATABASE_URL, or a file in the home folder."""
+        url = self.database_url or "sqlite:///$TOOLBRIDGE_HOME/toolbridge.db"
+        return url.replace("$TOOLBRIDGE_HOME", str(self.toolbridge_home))
 
     @property
     def provider(self) -> ModelProvider:

@@ -11,7 +11,7 @@ from bot.domain.errors import BotError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import AssistantMessage, ToolMessage, UserMessage
 from bot.ports.store import ConversationStore, HistoryEntry
-from bot.stores.sqlite.store import open_store
+from bot.stores.factory import open_store
 from bot.text.cleaning import clean
 from bot.text.redaction import redact
 
@@ -26,7 +26,7 @@ async def history(arguments: Namespace) -> int:
     Raises:
         UnknownConversationError: Nothing is stored under that name.
     """
-    async with open_store(start(arguments).database_file) as store:
+    async with open_store(start(arguments).store_url) as store:
         if arguments.conversation is None:
             lines = await conversation_lines(store, limit=arguments.limit)
         else:
