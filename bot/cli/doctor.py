@@ -73,7 +73,7 @@ async def _check_store(settings: Settings) -> Check:
             await store.check()
             totals = await store.usage()
     except BotError as error:
-        return _failed("store", error, cure=f"The database is {where}.")
+        return _failed("store", error, cure=f"The file is {where}.")
     return Check(part="store", state="ok", detail=f"{where}, {totals.turns} turns")
 
 
