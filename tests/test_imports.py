@@ -90,7 +90,7 @@ def within(name: str, package: str) -> bool:
 def test_there_is_something_to_look_at() -> None:
     assert {"bot.turns.loop", "bot.__main__", "adapters.console.adapter", "mcp_server.__main__"} <= modules().keys()
     assert "bot.ports.model" in imported("bot.turns.loop")
-    assert "bot.stores.codec" in imported("bot.stores.sqlite.store")
+    assert "bot.stores.codec" in imported("bot.stores.units.intake")
 
 
 @pytest.mark.parametrize("name", [name for name in modules() if name not in PACKAGES])
