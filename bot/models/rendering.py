@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from bot.domain.messages import Attachment, UserMessage
-from bot.text.cleaning import mend
+from bot.text.cleaning import strip_surrogates
 
 _MAX_SPEAKER_CHARS = 80
 _MAX_NAME_CHARS = 64
@@ -18,9 +18,9 @@ _INVALID_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 def render_question(message: UserMessage) -> str:
     """Return the question, preceded by its speaker's name where several people share the conversation."""
     if message.speaker is None:
-        return mend(message.text)
+        return strip_surrogates(message.text)
     name = " ".join(message.speaker.translate({ord(char): " " for char in "[]"}).split())
-    return mend(f"[{name[:_MAX_SPEAKER_CHARS] or 'someone'}] {message.text}")
+    return strip_surrogates(f"[{name[:_MAX_SPEAKER_CHARS] or 'someone'}] {message.text}")
 
 
 def data_url(image: Attachment) -> str:

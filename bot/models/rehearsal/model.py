@@ -15,7 +15,7 @@ from bot.models.rehearsal.rules import Call, answer
 from bot.models.rehearsal.usage import PromptCache, count_tokens
 from bot.models.rendering import render_question
 from bot.ports.model import ModelProgressSink, ModelRequest
-from bot.text.cleaning import mend
+from bot.text.cleaning import strip_surrogates
 
 NAME = "rehearsal"
 _WORDS = re.compile(r"\s*(?:\S+\s*){1,3}|\s+")
@@ -37,7 +37,7 @@ class RehearsalModel:
         tools = request.tools if request.may_call_tools else ()
         reply = answer([_as_sent(message) for message in request.messages], tools)
         calls = tuple(as_tool_call(call) for call in reply.calls)
-        text = mend(reply.text)
+        text = strip_surrogates(reply.text)
         for piece in word_groups(text):
             progress(TextArrived(text=piece))
             await asyncio.sleep(0)  # other turns go on meanwhile, and a stop takes effect
@@ -48,7 +48,7 @@ class RehearsalModel:
 
 def as_tool_call(call: Call) -> ToolCall:
     """Return the call with its arguments as JSON, under a new id."""
-    arguments = mend(json.dumps(call.arguments, ensure_ascii=False))
+    arguments = strip_surrogates(json.dumps(call.arguments, ensure_ascii=False))
     return ToolCall(id=f"call_{uuid.uuid4().hex[:24]}", name=call.name, arguments=arguments)
 
 
