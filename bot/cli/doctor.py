@@ -67,13 +67,14 @@ async def _checks(arguments: Namespace) -> AsyncIterator[Check]:
 
 
 async def _check_store(settings: Settings) -> Check:
+    where = describe_store(settings.store_url)
     try:
         async with open_store(settings.store_url) as store:
             await store.check()
             totals = await store.usage()
     except BotError as error:
-        return _failed("store", error, cure=f"The database is {describe_store(settings.store_url)}.")
-    return Check(part="store", state="ok", detail=f"{describe_store(settings.store_url)}, {totals.turns} turns")
+        return _failed("store", error, cure=f"The file is {where}.")
+    return Check(part="store", state="ok", detail=f"{where}, {totals.turns} turns")
 
 
 async def _check_model(settings: Settings) -> Check:

@@ -13,5 +13,5 @@ from bot.tools.toolset import Toolset
 async def tools(arguments: Namespace) -> int:
     """Print the servers and their tools, or only the tools that contain `arguments.word`."""
     async with Toolset(load_servers(start(arguments, logs_to_file=True))) as toolset:
-        print(await describe_tools(toolset, arguments.word))
+        print(await describe_tools(toolset, actor=None, word=arguments.word))
     return 0
