@@ -64,7 +64,15 @@ async def test_every_change_of_state_is_one_that_is_allowed_and_all_of_them_happ
 
     running = asyncio.Event()
     tools = ScriptedTools({"approve": approve, "stop": stop_meanwhile})
-    answers = [says("one"), calls("approve"), says("two"), calls("stop"), never, ModelUnavailableError("The model is away."), says("six")]
+    answers = [
+        says("one"),
+        calls("approve"),
+        says("two"),
+        calls("stop"),
+        never,
+        ModelUnavailableError("The model is away."),
+        says("six"),
+    ]
     model = ScriptedModel(answers)  # type: ignore[arg-type]
     async with open_sqlite(path) as store:
         watch_states(path)
