@@ -1,4 +1,4 @@
-"""The status of a channel while the bot works in it: it is seen to type."""
+"""The status of a channel while the bot works there: Discord shows it typing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from adapters.discord.api import Rest
+from adapters.discord.api import DiscordApi
 from adapters.discord.own_messages import Place
 from bot.domain.errors import AdapterError
 from bot.domain.turns import TurnView
@@ -20,19 +20,19 @@ TYPING_S = 8.0  # shown for ten: https://discord.com/developers/docs/resources/c
 class Typing:
     """Satisfies `adapters.shared.progress.Status`."""
 
-    discord: Rest
+    api: DiscordApi
     place: Place
 
     def is_up_to_date(self, view: TurnView) -> bool:
-        """Return True: there is only one thing to show, which is shown anew from time to time."""
+        """Return True: every view shows the same, and only has to be refreshed."""
         return True
 
     async def work(self, view: TurnView) -> None:
-        """Show that the bot types; never fails."""
+        """Show the bot typing; never fails."""
         try:
-            await self.discord.call("POST", "/channels/{channel_id}/typing", channel_id=self.place.channel)
+            await self.api.call("POST", "/channels/{channel_id}/typing", channel_id=self.place.channel)
         except AdapterError as error:
             log.info("status_not_shown", error=str(error))
 
     async def rest(self) -> None:
-        """Do nothing: a message ends it."""
+        """Do nothing: the next message ends the typing, and so does time."""
