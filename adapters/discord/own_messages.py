@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, cast
 
 from adapters.discord.api import DiscordApi
 from adapters.discord.errors import NO_REPLIES, DiscordRefusedError
-from adapters.discord.parse import Mark, parse_mark
+from adapters.discord.parse import Mark, message_place, parse_mark
+from adapters.discord.render import Shown
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Attachment
 
@@ -89,6 +90,14 @@ async def send_message(
             if error.code != NO_REPLIES:
                 raise
     return _id_of(await api.call("POST", MESSAGES, json=body, files=files, channel_id=channel))
+
+
+async def send_reply(api: DiscordApi, key: str, shown: Shown) -> None:
+    """Post a reply to the message of that event key; for a key that names no message, do nothing. Raises AdapterError.
+    """
+    channel, message = message_place(key)
+    if channel:
+        await send_message(api, channel, text=shown.text, rows=shown.rows, reply_to=message)
 
 
 async def edit_message(

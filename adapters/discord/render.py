@@ -86,8 +86,13 @@ def stop_row(turn_id: int, part: int) -> dict[str, Any]:
 
 
 def notice_text(text: str) -> str:
-    """Return Markdown as one message, cut where it does not fit."""
+    """Return Markdown as the text of one message, cut where it does not fit."""
     return _cut_lines(answer_text(text[: 2 * CONTENT_CHARS]).strip(), PART_CHARS) or _NO_TEXT
+
+
+def notice(text: str) -> Shown:
+    """Return Markdown as one message, cut where it does not fit."""
+    return Shown(text=notice_text(text))
 
 
 def thread_name(question: str) -> str:
@@ -98,24 +103,30 @@ def thread_name(question: str) -> str:
 # --- the trace -------------------------------------------------------------------------------------------------
 
 
-def trace_message(lines: Sequence[TraceLine], *, turn_id: int, is_running: bool = True) -> Shown:
+def trace_message(lines: Sequence[TraceLine], *, turn_id: int, is_running: bool = True, waits_for: str = "") -> Shown:
     """Return a line for each tool call; if there are very many, the first ones are summarised in one line.
 
-    Where the turn is not running any more, a call that has not ended is shown as unfinished.
+    Where the turn is not running any more, a call that has not ended is shown as unfinished. `waits_for` says what a
+    turn waits for.
     """
     shown = [_call_line(line, is_running=is_running) for line in lines]
-    first, room = len(shown), PART_CHARS
+    reason = _reason(waits_for)
+    first, room = len(shown), PART_CHARS - len("".join(reason))
     while first > 0 and len(shown[first - 1]) < room:
         first -= 1
         room -= len(shown[first]) + 1
     earlier = [f"{_calls(first)} before these{_failures(lines[:first])}"] if first else []
-    return Shown(text="\n".join([*earlier, *shown[first:]]) or "No tool calls", rows=(details_row(turn_id),))
+    return Shown(text="\n".join([*earlier, *shown[first:], *reason]) or "No tool calls", rows=(details_row(turn_id),))
 
 
-def call_message(line: TraceLine, *, turn_id: int, number: int) -> Shown:
-    """Return one tool call with as much of its arguments and result as fits; `number` counts from 1."""
-    text = _call_text(line, number=number, max_chars=PART_CHARS)
-    return Shown(text=text, rows=(details_row(turn_id, number),))
+def call_message(line: TraceLine, *, turn_id: int, number: int, waits_for: str = "") -> Shown:
+    """Return one tool call with as much of its arguments and result as fits, and what it waits for.
+
+    `number` counts from 1.
+    """
+    reason = _reason(waits_for)
+    text = _call_text(line, number=number, max_chars=PART_CHARS - len("".join(reason)))
+    return Shown(text="\n".join([text, *reason]), rows=(details_row(turn_id, number),))
 
 
 def details_row(turn_id: int, call: int = 0) -> dict[str, Any]:
@@ -139,6 +150,10 @@ def details_message(lines: Sequence[TraceLine], *, note: str = "") -> Shown:
     others = f"{_calls(len(lines) - 1)} after this one" if len(lines) > 1 else ""
     text = "\n".join(filter(None, [heading, first, others, rest]))
     return Shown(text=text, file=_text_file("details.txt", _details_file(lines)))
+
+
+def _reason(waits_for: str) -> list[str]:
+    return [f"-# {escape(cut(visible(waits_for), NOTE_CHARS))}"] if waits_for.strip() else []
 
 
 def _call_line(line: TraceLine, *, is_running: bool = True) -> str:

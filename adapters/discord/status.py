@@ -1,4 +1,4 @@
-"""The status of a channel while the bot works there: Discord shows it typing."""
+"""Small signs of work: the bot types in a channel, and puts an hourglass on messages that wait."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ import structlog
 
 from adapters.discord.api import DiscordApi
 from adapters.discord.own_messages import Place
+from adapters.discord.parse import message_place
 from bot.domain.errors import AdapterError
+from bot.domain.events import ConversationKey
 from bot.domain.turns import TurnView
 
 log = structlog.stdlib.get_logger(__name__)
 
 TYPING_S = 8.0  # shown for ten: https://discord.com/developers/docs/resources/channel#trigger-typing-indicator
+WAITING_SIGN = "⏳"
+REACTION = "/channels/{channel_id}/messages/{message_id}/reactions/{emoji}/@me"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,5 +38,18 @@ class Typing:
         except AdapterError as error:
             log.info("status_not_shown", error=str(error))
 
-    async def rest(self) -> None:
+    async def rest(self, view: TurnView) -> None:
         """Do nothing: the next message ends the typing, and so does time."""
+
+
+class Hourglass:
+    """The bot's reaction on messages that wait; satisfies `adapters.shared.arrivals.React`."""
+
+    def __init__(self, api: DiscordApi) -> None:
+        self._api = api
+
+    async def __call__(self, conversation: ConversationKey, event_key: str, *, is_waiting: bool) -> None:
+        """Add the reaction to the message, or remove it. Raises AdapterError."""
+        channel, message = message_place(event_key)
+        method = "PUT" if is_waiting else "DELETE"
+        await self._api.call(method, REACTION, channel_id=channel, message_id=message, emoji=WAITING_SIGN)
