@@ -26,7 +26,7 @@ from bot.domain.messages import (
 )
 from bot.models.errors import RefusedError, content_filter_error, refusal_in
 from bot.ports.model import ModelRequest
-from bot.text.cleaning import mend
+from bot.text.cleaning import strip_surrogates
 
 _MAX_SPEAKER_CHARS = 80
 _FOREIGN_CHARS = re.compile(r"[^a-zA-Z0-9_-]")
@@ -78,16 +78,16 @@ class ChatCompletions:
 
 def render_messages(request: ModelRequest) -> list[dict[str, Any]]:
     """Return the messages as Chat Completions takes them, the system's first."""
-    system = [{"role": "system", "content": mend(request.system)}] if request.system else []
+    system = [{"role": "system", "content": strip_surrogates(request.system)}] if request.system else []
     return [*system, *(_render(message) for message in request.messages)]
 
 
 def render_question(message: UserMessage) -> str:
     """Return the question, with its speaker's name in front where several people talk."""
     if message.speaker is None:
-        return mend(message.text)
+        return strip_surrogates(message.text)
     name = " ".join(message.speaker.translate({ord(char): " " for char in "[]"}).split())
-    return mend(f"[{name[:_MAX_SPEAKER_CHARS] or 'someone'}] {message.text}")
+    return strip_surrogates(f"[{name[:_MAX_SPEAKER_CHARS] or 'someone'}] {message.text}")
 
 
 def data_url(image: Attachment) -> str:
@@ -109,12 +109,12 @@ def _render(message: Message) -> dict[str, Any]:
         case UserMessage():
             return {"role": "user", "content": list(_render_parts(message))}
         case ToolMessage():
-            return {"role": "tool", "tool_call_id": message.call_id, "content": mend(message.text)}
+            return {"role": "tool", "tool_call_id": message.call_id, "content": strip_surrogates(message.text)}
         case AssistantMessage(tool_calls=()):
-            return {"role": "assistant", "content": mend(message.text)}
+            return {"role": "assistant", "content": strip_surrogates(message.text)}
         case AssistantMessage():
             calls = [_render_call(call) for call in message.tool_calls]
-            return {"role": "assistant", "content": mend(message.text) or None, "tool_calls": calls}
+            return {"role": "assistant", "content": strip_surrogates(message.text) or None, "tool_calls": calls}
 
 
 def _render_call(call: ToolCall) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def _sound_arguments(arguments: str) -> str:
     except (ValueError, RecursionError):
         is_object = False
     if is_object:
-        return mend(arguments)
+        return strip_surrogates(arguments)
     return json.dumps({"malformed_arguments": arguments}) if arguments.strip() else "{}"
 
 
@@ -193,7 +193,7 @@ class ChatFold:
 
     def answer(self) -> ModelAnswer:
         """Return the whole answer."""
-        calls = give_unique_ids([ToolCall(id=c.id, name=c.name, arguments=mend(c.arguments)) for c in self._calls])
+        calls = give_unique_ids([ToolCall(id=c.id, name=c.name, arguments=strip_surrogates(c.arguments)) for c in self._calls])
         message = AssistantMessage(text="".join(self._text), tool_calls=tuple(calls))
         return ModelAnswer(message=message, usage=self._usage, is_cut=self._finish_reason == "length")
 
@@ -201,7 +201,7 @@ class ChatFold:
         delta: dict[str, Any] = choice.get("delta") or {}
         for call in delta.get("tool_calls") or ():
             self._add_call(call)
-        text = "".join([mend(part) for part in (delta.get("content"), delta.get("refusal")) if isinstance(part, str)])
+        text = "".join([strip_surrogates(part) for part in (delta.get("content"), delta.get("refusal")) if isinstance(part, str)])
         if text:
             self._text.append(text)
         self._finish_reason = choice.get("finish_reason") or self._finish_reason

@@ -21,7 +21,7 @@ from bot.domain.messages import (
 from bot.models.chat_completions import data_url, give_unique_ids, read_usage, render_question, sound_name
 from bot.models.errors import RefusedError, content_filter_error, refusal_in
 from bot.ports.model import ModelRequest
-from bot.text.cleaning import mend
+from bot.text.cleaning import strip_surrogates
 
 
 class Responses:
@@ -42,7 +42,7 @@ class Responses:
         """Return the request's JSON body."""
         body: dict[str, Any] = {
             "model": self._model,
-            "instructions": mend(request.system),
+            "instructions": strip_surrogates(request.system),
             "input": [item for message in request.messages for item in _render(message)],
             "store": False,
             "include": ["reasoning.encrypted_content"],
@@ -74,16 +74,16 @@ def _render(message: Message) -> Iterator[dict[str, Any]]:
         case UserMessage():
             yield {"role": "user", "content": list(_render_parts(message))}
         case ToolMessage():
-            yield {"type": "function_call_output", "call_id": message.call_id, "output": mend(message.text)}
+            yield {"type": "function_call_output", "call_id": message.call_id, "output": strip_surrogates(message.text)}
         case AssistantMessage(replay=()):
             if message.text:
-                yield {"role": "assistant", "content": mend(message.text)}
+                yield {"role": "assistant", "content": strip_surrogates(message.text)}
             for call in message.tool_calls:
                 yield {
                     "type": "function_call",
                     "call_id": call.id,
                     "name": sound_name(call.name),
-                    "arguments": mend(call.arguments),
+                    "arguments": strip_surrogates(call.arguments),
                 }
         case AssistantMessage():
             yield from message.replay
@@ -163,7 +163,7 @@ class ResponsesFold:
         return ModelAnswer(message=message, usage=self._usage, is_cut=self._is_cut)
 
     def _add_text(self, delta: str) -> str:
-        text = mend(delta)
+        text = strip_surrogates(delta)
         if text:
             self._text.append(text)
         return text
@@ -187,7 +187,7 @@ def _is_call(item: Mapping[str, Any]) -> bool:
 
 
 def _read_call(item: Mapping[str, Any]) -> ToolCall:
-    return ToolCall(id=item.get("call_id") or "", name=item["name"], arguments=mend(item.get("arguments") or ""))
+    return ToolCall(id=item.get("call_id") or "", name=item["name"], arguments=strip_surrogates(item.get("arguments") or ""))
 
 
 def _may_return(item: Mapping[str, Any]) -> bool:

@@ -7,20 +7,24 @@ from dataclasses import replace
 
 import structlog
 
+from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.turns import Post
 from bot.ports.platform import Adapter
-from bot.ports.store import Lease, OutboxPost, Store
+from bot.ports.store import Lease, WorkStore
 
 log = structlog.stdlib.get_logger(__name__)
 
 MAX_FAILURES = 4
-BACK_OFF_S = 0.5
+RETRY = Backoff(first_s=1.0, max_s=8.0)
 MAYBE_TWICE = "\n\n_The bot was restarted while it was posting this; you may see it twice._"
 
 
-async def deliver(lease: Lease, *, store: Store, adapter: Adapter) -> None:
+async def deliver(lease: Lease, *, store: WorkStore, adapter: Adapter, is_fresh: bool) -> None:
     """Post what the turn's outbox holds, in order; the last post ends the turn.
+
+    `is_fresh`: this process has just stored the outbox, so that nothing of it can be visible yet. The store marks the
+    first post as about to be sent together with the reply, and each next one together with the end of the one before.
 
     Raises:
         AdapterError: The platform refused for good, or again and again; what was posted is marked so.
@@ -28,14 +32,20 @@ async def deliver(lease: Lease, *, store: Store, adapter: Adapter) -> None:
     """
     posts = await store.outbox(lease.turn_id)
     last = posts[-1].post.part
+    is_marked = False
     for item in posts:
-        if item.state != "posted":
-            reference = await _place(item, lease, store, adapter)
-            await store.mark_posted(lease, item.post.part, reference=reference, ends_turn=item.post.part == last)
+        if item.state == "posted":
+            continue
+        if item.state == "pending" and not is_marked:
+            await store.mark_posting(lease, item.post.part)
+        may_be_visible = item.state == "posting" and not is_fresh
+        reference = await _place(item.post, lease, store, adapter, may_be_visible=may_be_visible)
+        await store.mark_posted(lease, item.post.part, reference=reference, ends_turn=item.post.part == last)
+        is_marked = True
 
 
-async def _place(item: OutboxPost, lease: Lease, store: Store, adapter: Adapter) -> str:
-    post, may_be_visible, failures = item.post, item.state == "posting", 0
+async def _place(post: Post, lease: Lease, store: WorkStore, adapter: Adapter, *, may_be_visible: bool) -> str:
+    failures = 0
     while True:
         try:
             if may_be_visible:
@@ -43,7 +53,6 @@ async def _place(item: OutboxPost, lease: Lease, store: Store, adapter: Adapter)
                 if isinstance(found, str):
                     return found
                 post = found
-            await store.mark_posting(lease, post.part)
             return await adapter.post(post)
         except RateLimitError as error:  # nothing was posted: waiting is all there is to do
             may_be_visible = False
@@ -54,7 +63,8 @@ async def _place(item: OutboxPost, lease: Lease, store: Store, adapter: Adapter)
                 raise
             log.warning("post_failed", part=post.part, failures=failures, error=str(error))
             may_be_visible = True
-            await asyncio.sleep(BACK_OFF_S * 2**failures)
+            await asyncio.sleep(RETRY.wait_s(failures))
+        await store.mark_posting(lease, post.part)  # after the wait another worker may have the turn
 
 
 async def _look_for(post: Post, adapter: Adapter) -> str | Post:

@@ -33,7 +33,7 @@ from bot.ports.store import Lease, Store
 from bot.ports.tools import Offer, ServerStatus
 from bot.stores.sqlite.connection import Connection
 from bot.stores.sqlite.store import SqliteStore, open_store
-from bot.tools.config import Command, ServerConfig
+from bot.tools.config import ServerConfig, StdioEndpoint
 from bot.tools.toolset import Toolset
 from bot.turns.context import Window
 from bot.turns.runner import Limits, Runner
@@ -149,7 +149,7 @@ async def _no_command(event: CommandInvoked) -> CommandAnswer:
 
 
 def _server(world: World) -> ServerConfig:
-    command = Command(
+    command = StdioEndpoint(
         program=sys.executable,
         # It uses the standard library alone, and starts in half the time. Its last argument is for the process table.
         args=("-I", "-S", str(FOLDER / "oldtimer.py"), str(world.folder)),
