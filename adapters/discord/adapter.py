@@ -145,9 +145,7 @@ class DiscordAdapter:
         options, api, notes = self._options, self._api, self._host.notes
         me = await log_in(api.log_in, platform=PLATFORM, backoff=options.watch.backoff)
         log.info("discord_bot", user=me.user, application=me.application)
-        backfill = Backfill(
-            api, session=self.session, notes=notes, max_age_s=60 * options.backfill_minutes
-        )
+        backfill = Backfill(api, session=self.session, notes=notes, max_age_s=60 * options.backfill_minutes)
         commands = Commands(self._host, me=me, session=self.session, allow_dms=options.allow_dms)
         inbound = Inbound(
             api,

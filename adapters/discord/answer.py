@@ -181,9 +181,7 @@ class AnswerWriter:
             self._take(await self.search(), is_whole=False)
             self._may_have_posted = False
 
-    async def _post(
-        self, text: str, *, rows: Rows, key: str, part: int, files: Sequence[Attachment] = ()
-    ) -> _Message:
+    async def _post(self, text: str, *, rows: Rows, key: str, part: int, files: Sequence[Attachment] = ()) -> _Message:
         try:
             with self._timed():
                 posted = await send_message(

@@ -116,11 +116,12 @@ class DiscordApi:
         await self._log_out()
         http = make_http(longest_pause_s=LONGEST_PAUSE_S)
         try:
-            self._login = _Login(http, await self._ask_identity(http))
-        finally:
-            if self._login is None:
-                await http.close()
-        return self._login.identity
+            identity = await self._ask_identity(http)
+        except BaseException:
+            await http.close()
+            raise
+        self._login = _Login(http, identity)
+        return identity
 
     async def _ask_identity(self, http: HTTPClient) -> Identity:
         try:
@@ -128,7 +129,7 @@ class DiscordApi:
                 user = await http.static_login(self._token)
         except discord.LoginFailure:
             raise AdapterError(LOGIN_REFUSED, is_permanent=True) from None
-        except Exception as error:
+        except _FAILURES as error:
             failure = self._translated(error, what="the login")
             # Only a refused token is final: a login that is refused for another reason is tried again.
             raise (_unreachable(error) if isinstance(failure, DiscordRefusedError) else failure) from None
@@ -177,9 +178,7 @@ class DiscordApi:
         except asyncio.CancelledError:
             end_global_pause(http)
             raise
-        except AdapterError:
-            raise
-        except Exception as error:
+        except _FAILURES as error:
             if isinstance(error, TimeoutError):
                 end_global_pause(http)
             raise self._translated(error, what=f"{route.method} {route.path}") from None
@@ -191,17 +190,14 @@ class DiscordApi:
     # --- failures ---
 
     def _translated(self, error: Exception, *, what: str) -> AdapterError:
-        """Return what a failure of the library means; one that is none of its own is raised again."""
+        """Return what a failure of the library means."""
         match error:
             case discord.RateLimited():
                 return RateLimitError(retry_after_s=error.retry_after)
             case discord.HTTPException() if error.status < 500:
                 return self._refusal(what, error)
-            # RuntimeError: the session was closed. KeyError: an answer without its headers.
-            case discord.DiscordException() | aiohttp.ClientError() | OSError() | RuntimeError() | KeyError():
-                return _unreachable(error)
             case _:
-                raise error
+                return _unreachable(error)
 
     def _refusal(self, what: str, error: discord.HTTPException) -> AdapterError:
         is_rate_limit = error.status == 429 and not error.code  # Discord's other refusals of this status have a code
@@ -216,6 +212,8 @@ class DiscordApi:
         return DiscordRefusedError(what=what, status=error.status, code=error.code)
 
 
+# RuntimeError: the session was closed. KeyError: a response lacks its headers.
+_FAILURES = (discord.DiscordException, aiohttp.ClientError, OSError, RuntimeError, KeyError)
 _OF_INTERACTIONS = ("/interactions/", "/webhooks/")  # Discord does not count them
 _TOKEN = re.compile(r"(/(?:webhooks|interactions)/\d+/)[^/?\s]+")
 

@@ -12,8 +12,8 @@ from cachetools import LRUCache
 from adapters.discord.api import DiscordApi, Identity
 from adapters.discord.commands import Commands
 from adapters.discord.manifest import ASK_ABOUT
-from adapters.discord.own_messages import MESSAGE, send_message
 from adapters.discord.markdown import escape
+from adapters.discord.own_messages import MESSAGE, send_message
 from adapters.discord.parse import DIRECT, AskedAbout, Pressed, asked_about, event_key, sent_at
 from adapters.discord.phrases import ASKED_BELOW, OLD_EXAMPLE, OLD_FORM
 from adapters.discord.render import find_example, notice_text
@@ -107,9 +107,7 @@ class Asking:
             await self._responses.fill_text(interaction, OLD_FORM)
             return
         text = _typed(data).strip()
-        question = await self._post(
-            interaction, chosen.conversation, chosen.user_name, text, about=chosen.message_id
-        )
+        question = await self._post(interaction, chosen.conversation, chosen.user_name, text, about=chosen.message_id)
         if question is not None:
             await self._ask(chosen.question(text, event_key=question))
 

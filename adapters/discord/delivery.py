@@ -12,7 +12,7 @@ from adapters.discord.errors import CLOSED, DiscordRefusedError
 from adapters.discord.own_messages import OwnMessage, Place, find_own_messages, place_of
 from adapters.discord.parse import DIRECT, message_id
 from adapters.discord.questions import Questions
-from adapters.discord.render import part_message
+from adapters.discord.render import part_message, thread_name
 from adapters.discord.status import Typing
 from adapters.discord.traces import Threadless, Trace, TraceLevel
 from adapters.shared.arrivals import WaitingSign
@@ -45,7 +45,7 @@ class Delivery:
             place=place,
             turn_id=view.turn_id,
             question=question,
-            title=self.questions.text_of(view.in_reply_to),
+            title=thread_name(self.questions.text_of(view.in_reply_to)),
             threadless=self.threadless,
             search=lambda channel: self._own_messages(channel, question),
             waits_for=lambda: progress.view.notice if progress.view.state == "waiting" else "",

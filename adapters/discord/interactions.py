@@ -71,8 +71,7 @@ class Interactions:
         self._handled: RecentKeys[str] = RecentKeys(MAX_KEYS)
 
     async def handle(self, interaction: Payload) -> None:
-        """Answer the data of an INTERACTION_CREATE; Discord hears within three seconds, however long the answer takes.
-        """
+        """Answer the interaction; Discord gets a response within its three seconds, however long the answer takes."""
         if not self._handled.add(str(interaction.get("id", ""))):
             return
         match interaction.get("type"):
@@ -92,19 +91,20 @@ class Interactions:
     async def _take_command(self, interaction: Payload) -> None:
         chosen = parse_context_menu(interaction, bot_user=self._bot_user, allow_dms=self._allow_dms)
         command = parse_slash(interaction, allow_dms=self._allow_dms)
-        match chosen or command:
-            case AskedAbout() as about:
-                await self._asking.open_form(interaction, about)
-            case CommandInvoked() as invoked:
+        asked = chosen or command
+        match asked:
+            case AskedAbout():
+                await self._asking.open_form(interaction, asked)
+            case CommandInvoked():
                 await self._responses.say_later(interaction)
-                await self._show_answer(interaction, invoked)
+                await self._show_answer(interaction, asked)
             case DirectRefused():
                 await self._responses.say(interaction, NO_DIRECT)
             case None:
                 log.warning("unknown_command")
                 await self._responses.say(interaction, OLD_COMMAND)
-            case unexpected:
-                assert_never(unexpected)
+            case _:
+                assert_never(asked)
 
     async def _show_answer(self, interaction: Payload, command: CommandInvoked, *, page: int = 0) -> None:
         answer = await self._commands.answer(command) or CommandAnswer(text="")
@@ -176,13 +176,15 @@ class Interactions:
 
     async def _show_details(self, interaction: Payload, pressed: Pressed, turn: int) -> None:
         await self._responses.say_later(interaction)
-        match await self._details(interaction, pressed, turn):
-            case Details() as details:
-                await self._responses.fill(interaction, details_message(details.lines, note=details.notice))
-            case Refused(notice=notice):
-                await self._responses.fill(interaction, details_message((), note=notice))
-            case unexpected:
-                assert_never(unexpected)
+        outcome = await self._details(interaction, pressed, turn)
+        match outcome:
+            case Details():
+                shown = details_message(outcome.lines, note=outcome.notice)
+            case Refused():
+                shown = details_message((), note=outcome.notice)
+            case _:
+                assert_never(outcome)
+        await self._responses.fill(interaction, shown)
 
     async def _details(self, interaction: Payload, pressed: Pressed, turn: int) -> Explained:
         """Return the details of the turn, in whichever conversation it is.

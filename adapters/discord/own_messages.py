@@ -93,8 +93,7 @@ async def send_message(
 
 
 async def send_reply(api: DiscordApi, key: str, shown: Shown) -> None:
-    """Post a reply to the message of that event key; for a key that names no message, do nothing. Raises AdapterError.
-    """
+    """Post a reply to the message of that event key, if the key is a message's. Raises AdapterError."""
     channel, message = message_place(key)
     if channel:
         await send_message(api, channel, text=shown.text, rows=shown.rows, reply_to=message)

@@ -33,7 +33,7 @@ QUOTE_CHARS = 500
 _DEFAULT, _REPLY = 0, 19
 _FORWARD = 1  # type of a message reference; 0 is a reply
 # https://docs.discord.com/developers/resources/channel#channel-object-channel-types
-THREAD_TYPES = frozenset({10, 11, 12})
+THREAD_TYPES = (10, 11, 12)  # a tuple: what a payload has for a type may not be hashable
 # https://docs.discord.com/developers/interactions/receiving-and-responding#interaction-object-interaction-type
 _APPLICATION_COMMAND, _MESSAGE_COMPONENT = 2, 3
 _CHAT_INPUT, _MESSAGE_MENU = 1, 3  # types of application commands
@@ -82,7 +82,7 @@ class AskedAbout:
     asked_at: datetime
 
     def question(self, text: str, *, event_key: str) -> MessageReceived:
-        """Return the question `text` about the message; `event_key` is the key of the post that shows it in the channel."""
+        """Return the question `text` about the message; `event_key` is that of the post that shows the question."""
         return MessageReceived(
             conversation=self.conversation,
             event_key=event_key,
@@ -96,7 +96,7 @@ class AskedAbout:
 
 
 class Mark(NamedTuple):
-    """What the custom id of a button says about its message: `number` is the answer's part or the number of the call."""
+    """What a button's custom id says about its message; `number` is that of the answer's part or of the call."""
 
     kind: str
     turn: int

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import discord
 import yarl
@@ -55,8 +55,7 @@ def end_global_pause(http: HTTPClient) -> None:
 
 def event_parsers(client: discord.Client) -> dict[str, Callable[[Any], None]]:
     """Return the functions that the client calls with each dispatch's data, by its name; changes take effect."""
-    connection = client._connection  # pyright: ignore[reportPrivateUsage]
-    return cast("dict[str, Callable[[Any], None]]", connection.parsers)
+    return client._connection.parsers  # pyright: ignore[reportPrivateUsage]
 
 
 def hide_voice_warnings() -> None:

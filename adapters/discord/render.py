@@ -69,7 +69,9 @@ def part_message(text: str) -> Shown:
     rest = "".join(others)
     note = f"-# The answer goes on in the attached file answer.md ({len(rest):,} more characters)."
     beginning = answer_text(first).strip()
-    return Shown(text=f"{beginning}\n{note}" if beginning else note, file=_text_file("answer.md", rest, "text/markdown"))
+    return Shown(
+        text=f"{beginning}\n{note}" if beginning else note, file=_text_file("answer.md", rest, "text/markdown")
+    )
 
 
 def feedback_row(turn_id: int, part: int) -> dict[str, Any]:

@@ -222,9 +222,7 @@ class _ShardedClient(_Base, discord.AutoShardedClient):
 
 def _make_client(session: Session, shards: int, watch: Watch) -> discord.Client:
     hide_voice_warnings()
-    intents = discord.Intents(
-        guilds=True, guild_messages=True, dm_messages=True, message_content=session.reads_content
-    )
+    intents = discord.Intents(guilds=True, guild_messages=True, dm_messages=True, message_content=session.reads_content)
     options: dict[str, Any] = {
         "intents": intents,
         "max_messages": None,  # the bot keeps its own history

@@ -14,7 +14,7 @@ from adapters.discord.api import DiscordApi
 from adapters.discord.errors import CLOSED, THREAD_EXISTS, UNKNOWN_MESSAGE, DiscordRefusedError
 from adapters.discord.own_messages import OwnMessage, Place, edit_message, send_message
 from adapters.discord.parse import DIRECT
-from adapters.discord.render import Shown, call_message, thread_name, trace_message
+from adapters.discord.render import Shown, call_message, trace_message
 from adapters.shared.tasks import RecentKeys
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.turns import TraceLine
@@ -33,7 +33,7 @@ class Threadless:
     """Channels in which no thread can be opened for now; logs each once."""
 
     def __init__(self) -> None:
-        self._channels: TTLCache[str, None] = TTLCache(MAX_CHANNELS, ttl=THREADLESS_S)
+        self._channels = TTLCache[str, bool](MAX_CHANNELS, ttl=THREADLESS_S)
         self._logged: RecentKeys[str] = RecentKeys(MAX_CHANNELS)
 
     def __contains__(self, channel: str) -> bool:
@@ -42,7 +42,7 @@ class Threadless:
     def add(self, channel: str, error: DiscordRefusedError) -> None:
         """Do without threads there for a while: a permission may be granted, and other threads may be archived."""
         self.log(channel, error)
-        self._channels[channel] = None
+        self._channels[channel] = True
 
     def log(self, channel: str, error: DiscordRefusedError) -> None:
         """Log, once, that traces are in the channel instead of a thread."""

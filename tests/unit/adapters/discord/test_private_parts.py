@@ -25,7 +25,6 @@ def test_the_version_of_the_library_is_one_that_these_parts_were_read_in() -> No
 
 def test_route_base_is_where_requests_go() -> None:
     before = Route.BASE
-    assert before.startswith("https://discord.com/api/v")
     try:
         private_parts.use_api("http://127.0.0.1:1/api")
         assert Route("GET", "/users/{user_id}", user_id="1").url == "http://127.0.0.1:1/api/users/1"
@@ -35,7 +34,6 @@ def test_route_base_is_where_requests_go() -> None:
 
 def test_default_gateway_is_where_sessions_begin() -> None:
     before = DiscordWebSocket.DEFAULT_GATEWAY
-    assert before.host == "gateway.discord.gg"
     assert "DEFAULT_GATEWAY" in inspect.getsource(DiscordWebSocket.from_client)
     try:
         private_parts.use_gateway("ws://127.0.0.1:1/")
@@ -80,6 +78,6 @@ def test_the_library_has_warnings_about_voice_that_can_be_switched_off() -> None
     assert discord.VoiceClient.warn_dave is False
 
 
-def test_the_loggers_are_named_so() -> None:
-    assert discord.http._log.name == private_parts.HTTP_LOGGER  # pyright: ignore[reportPrivateUsage]
+def test_the_loggers_are_named_after_the_library_and_its_http_module() -> None:
+    assert HTTPClient.__module__ == private_parts.HTTP_LOGGER
     assert private_parts.HTTP_LOGGER.startswith(f"{private_parts.LOGGER}.")

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from adapters.discord import render
+from adapters.discord.markdown import answer_text
 from adapters.discord.parse import parse_mark
-from adapters.discord.render import Shown, answer_text, part_message, split_answer
+from adapters.discord.render import Shown, part_message, split_answer
 from bot.domain.answers import CommandAnswer, Example
-from bot.domain.events import ConversationKey
 from bot.domain.messages import Attachment
-from bot.domain.turns import CallState, TraceLine, TurnView
+from bot.domain.turns import CallState, TraceLine
 
 # --- the limits, from https://docs.discord.com/developers/resources/message and .../components/reference ---
 
