@@ -57,7 +57,7 @@ async def open_app(
     system_prompt = read_system_prompt(settings)
     servers = load_servers(settings)
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(settings.database_url_or_default))
+        store = await stack.enter_async_context(open_store(settings.store_url))
         tools = await stack.enter_async_context(Toolset(servers))
         tools.warm_up()  # server processes start while the model is being opened
         model = await stack.enter_async_context(open_model(settings))

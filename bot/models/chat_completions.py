@@ -193,7 +193,9 @@ class ChatFold:
 
     def answer(self) -> ModelAnswer:
         """Return the whole answer."""
-        calls = give_unique_ids([ToolCall(id=c.id, name=c.name, arguments=strip_surrogates(c.arguments)) for c in self._calls])
+        calls = give_unique_ids(
+            [ToolCall(id=c.id, name=c.name, arguments=strip_surrogates(c.arguments)) for c in self._calls]
+        )
         message = AssistantMessage(text="".join(self._text), tool_calls=tuple(calls))
         return ModelAnswer(message=message, usage=self._usage, is_cut=self._finish_reason == "length")
 
@@ -201,7 +203,9 @@ class ChatFold:
         delta: dict[str, Any] = choice.get("delta") or {}
         for call in delta.get("tool_calls") or ():
             self._add_call(call)
-        text = "".join([strip_surrogates(part) for part in (delta.get("content"), delta.get("refusal")) if isinstance(part, str)])
+        text = "".join(
+            [strip_surrogates(part) for part in (delta.get("content"), delta.get("refusal")) if isinstance(part, str)]
+        )
         if text:
             self._text.append(text)
         self._finish_reason = choice.get("finish_reason") or self._finish_reason

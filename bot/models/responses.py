@@ -187,7 +187,9 @@ def _is_call(item: Mapping[str, Any]) -> bool:
 
 
 def _read_call(item: Mapping[str, Any]) -> ToolCall:
-    return ToolCall(id=item.get("call_id") or "", name=item["name"], arguments=strip_surrogates(item.get("arguments") or ""))
+    return ToolCall(
+        id=item.get("call_id") or "", name=item["name"], arguments=strip_surrogates(item.get("arguments") or "")
+    )
 
 
 def _may_return(item: Mapping[str, Any]) -> bool:

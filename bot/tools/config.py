@@ -196,7 +196,7 @@ class _FileReader:
             if not name.strip():
                 raise self._error("a server has an empty name", "Give it a name")
             if name in taken:
-                raise self._error("this name stands for the servers of MCP_SERVER_URL", "Rename it or unset the other")
+                raise self._error("this name is taken by the servers of MCP_SERVER_URL", "Rename it or unset the other")
             entry = self._parse(raw)
             if not entry.disabled:
                 servers.append(self._config(name, entry))
