@@ -19,7 +19,7 @@ from adapters.discord.phrases import NO_DIRECT, NOT_YOURS, OLD_BUTTON, OLD_COMMA
 from bot.domain.backoff import Backoff
 from bot.domain.commands import COMMANDS
 from bot.domain.events import ConversationKey
-from bot.stores.sqlite.store import open_store
+from bot.stores.sqlite.store import open_sqlite
 from tests.fakes.discord import Channel, FakeDiscord, Interaction, Message, User
 from tests.scenarios import memory
 from tests.scenarios.discord.serving import Bot, World, open_world, serving
@@ -722,7 +722,7 @@ async def test_commands_that_discord_does_not_take_do_not_keep_the_bot_from_answ
 
 
 async def test_commands_that_could_not_be_told_are_told_later(tmp_path: Path) -> None:
-    async with FakeDiscord() as discord, open_store(tmp_path / "toolbridge.db") as store:
+    async with FakeDiscord() as discord, open_sqlite(tmp_path / "toolbridge.db") as store:
         async with DiscordApi(discord.token, api_url=discord.api_url) as api:
             await api.log_in()
             discord.fail_next("put_commands", drop="before", times=6)
