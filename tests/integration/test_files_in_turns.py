@@ -17,13 +17,13 @@ from bot.domain.errors import AdapterError, ModelUnavailableError
 from bot.domain.events import ConversationKey, SharedFile
 from bot.domain.messages import AssistantMessage, Attachment, Message, UserMessage
 from bot.models.factory import open_model
-from bot.models.rehearsal.server import serve_rehearsal
 from bot.ports.model import Model
 from bot.ports.store import ClaimedTurn, Store
 from bot.settings import Settings
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.runner import Limits
 from tests.fakes.bots import Bot, notice_of, open_bot, turn_of
+from tests.fakes.openai import serve_openai
 from tests.fakes.ports import (
     CONVERSATION,
     RecordingAdapter,
@@ -203,11 +203,11 @@ async def test_after_a_crash_the_files_are_fetched_again(store: Store) -> None:
 
 @asynccontextmanager
 async def endpoint(api: str, *faults: dict[str, Any]) -> AsyncGenerator[tuple[Model, httpx2.AsyncClient]]:
-    async with serve_rehearsal(control=True) as url:
+    async with serve_openai(control=True) as url:
         values: dict[str, Any] = {"model_api": api, "openai_base_url": url, "openai_model": "some-model"}
         settings = Settings(_env_file=None, **values)  # pyright: ignore[reportCallIssue]  (pydantic-settings' own)
         async with (
-            open_model(settings, rehearsal_url=None) as model,
+            open_model(settings) as model,
             httpx2.AsyncClient(base_url=url.removesuffix("/v1"), trust_env=False) as control,
         ):
             (await control.post("/control/faults", json={"faults": list(faults)})).raise_for_status()

@@ -14,12 +14,12 @@ import psutil
 import pytest
 
 from bot.domain.answers import Known, Queued
+from bot.domain.backoff import Backoff
 from bot.domain.errors import StoreError
 from bot.domain.messages import ModelAnswer, ToolMessage, ToolResult
 from bot.domain.turns import TurnView
 from bot.models.endpoint import Patience
 from bot.models.factory import open_model
-from bot.models.rehearsal.server import serve_rehearsal
 from bot.ports.model import Model, ModelRequest
 from bot.ports.platform import Adapter
 from bot.settings import Settings
@@ -31,6 +31,7 @@ from tests.fakes import mcp_servers
 from tests.fakes.bots import open_bot
 from tests.fakes.database import locked
 from tests.fakes.mcp_servers.processes import QUICK, call, process, until
+from tests.fakes.openai import serve_openai
 from tests.fakes.platforms import Platform, room
 from tests.fakes.ports import ScriptedModel, calls, message, says
 from tests.integration.test_runner import Core, core
@@ -98,8 +99,8 @@ def echo(*, before: Mapping[str, Callable[[], Awaitable[object]]] | None = None)
 @asynccontextmanager
 async def real_model(url: str) -> AsyncGenerator[Model]:
     settings = Settings(_env_file=None, openai_base_url=url, openai_model="rehearsal")  # pyright: ignore[reportCallIssue]  (pydantic-settings' own)
-    patience = Patience(backoff_s=0.01, fault_repeats=1)
-    async with open_model(settings, rehearsal_url=None, patience=patience) as model:
+    patience = Patience(backoff=Backoff(first_s=0.01), fault_retries=1)
+    async with open_model(settings, patience=patience) as model:
         yield model
 
 
@@ -128,12 +129,12 @@ async def test_a_model_that_stalls_holds_up_its_own_conversation_alone_and_only_
 
 async def test_a_model_that_is_down_for_two_turns_says_so_and_answers_the_third(store: SqliteStore) -> None:
     platform = Platform()
-    async with serve_rehearsal() as url:
+    async with serve_openai() as url:
         port = urlsplit(url).port or 0
     async with real_model(url) as model, core(store, model, adapter=platform) as bot:
         for question in ("one", "two"):
             assert await bot.ended(await say(bot, question), platform) == "failed"
-        async with serve_rehearsal(port=port):
+        async with serve_openai(port=port):
             assert await bot.ended(await say(bot, "hello"), platform) == "answered"
     *failures, _ = answers_of(platform, "general")
     assert all("cannot be reached" in text and "OPENAI_BASE_URL" in text for text in failures)

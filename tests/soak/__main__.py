@@ -115,7 +115,7 @@ def _settings(home: Path, url: str) -> Settings:
 
 @contextmanager
 def _model_server() -> Generator[tuple[str, psutil.Process]]:
-    command = [sys.executable, "-m", "bot.models.rehearsal.server"]
+    command = [sys.executable, "-m", "tests.fakes.openai"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

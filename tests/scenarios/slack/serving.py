@@ -14,8 +14,8 @@ from adapters.slack.progress import Pace
 from adapters.slack.session import Watch
 from bot.app import App, open_app
 from bot.domain.backoff import Backoff
-from bot.models.rehearsal.server import serve_rehearsal
 from bot.settings import load_settings
+from tests.fakes.openai import serve_openai
 from tests.fakes.slack import FakeSlack
 from tests.scenarios.model import Model
 from tests.scenarios.tools import without_tools
@@ -48,7 +48,7 @@ class Bot:
 @asynccontextmanager
 async def open_world() -> AsyncGenerator[tuple[FakeSlack, Model]]:
     """A loopback Slack with a channel C1 of three people, a direct message each, and a model."""
-    async with FakeSlack() as slack, serve_rehearsal(control=True) as url:
+    async with FakeSlack() as slack, serve_openai(control=True) as url:
         for user, name in (("U1", "Ada"), ("U2", "Ben"), ("U3", "Cleo")):
             slack.add_user(user, name=name.lower(), display_name=name)
         slack.add_channel("C1", members=["U1", "U2", "U3"])
