@@ -55,7 +55,8 @@ class Session:
         self._api = api
         self._gateway_url = gateway_url
         self._watch = watch
-        self._client = discord.Client(intents=discord.Intents.none())  # knows no channel; `run` replaces it
+        hide_voice_warnings()
+        self._client = discord.Client(intents=discord.Intents(guilds=True))  # knows no channel; `run` replaces it
         self._shards = 1
         self._connected: set[int] = set()  # shards
         self._incomplete_since: float | None = None  # seconds of time.monotonic(); None while no shard was lost
@@ -221,7 +222,6 @@ class _ShardedClient(_Base, discord.AutoShardedClient):
 
 
 def _make_client(session: Session, shards: int, watch: Watch) -> discord.Client:
-    hide_voice_warnings()
     intents = discord.Intents(guilds=True, guild_messages=True, dm_messages=True, message_content=session.reads_content)
     options: dict[str, Any] = {
         "intents": intents,
