@@ -1,4 +1,4 @@
-"""What people get back from the core: command answers, examples, receipts."""
+"""What the core gives back: what became of an event, and what commands answer."""
 
 from __future__ import annotations
 
@@ -33,14 +33,57 @@ class CommandAnswer:
     picks: tuple[Pick, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
-    """What became of an event. Only after it exists may the platform be told that the event arrived."""
+# --- what became of an event -----------------------------------------------------------------------------------
+#
+# A platform may be told that an event arrived only after one of these exists. Each kind of event has a closed union of
+# its own: `Accepted`, `Revised`, `Answered`, `Explained`, `Rated`, `Decided`.
 
-    turn_id: int | None  # None: refused, or a command or a change to a message, which are no turns
-    is_new: bool = True  # False: a redelivery of an event that is stored already
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """The message is stored and becomes a turn."""
+
+    turn_id: int
     waits_behind: int = 0  # open turns of the same conversation before this one
-    notice: str = ""  # a sentence for the asker: why the message was refused
-    answer: CommandAnswer | None = None  # of a command
-    details: tuple[TraceLine, ...] | None = None  # of the tool calls that were asked for
-    is_ignored: bool = False  # it was not for the bot: nothing is to be shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """The message was stored before: this is a redelivery, which asks for nothing new."""
+
+    turn_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """Nothing was done; `notice` is a sentence for the person who asked: why, and what to do."""
+
+    notice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """It was not for the bot: nothing is to be shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """It is done and stored; `notice` is a sentence for the person who asked, empty where there is nothing to say."""
+
+    notice: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Details:
+    """The exact arguments and results of a turn's tool calls; where there are none, `notice` says why."""
+
+    lines: tuple[TraceLine, ...]
+    notice: str = ""
+
+
+Accepted = Queued | Known | Refused | Ignored
+Revised = Done | Refused | Ignored
+Answered = CommandAnswer | Ignored
+Explained = Details | Refused
+Rated = Done | Refused
+Decided = Done | Refused

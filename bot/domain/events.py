@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 from urllib.parse import quote, unquote
+
+from bot.domain.people import Actor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,29 @@ class ConversationKey:
         platform, space, channel, thread = (unquote(part) for part in parts)
         return cls(platform=platform, space=space, channel=channel, thread=thread)
 
+    @property
+    def opaque_id(self) -> str:
+        """The id under which tool servers and model endpoints know the conversation: stable, and reveals nothing."""
+        return hashlib.sha256(str(self).encode()).hexdigest()[:32]
+
+    def person(self, author_id: str, name: str = "") -> Actor:
+        """Return the person of that id on the platform and in the space of this conversation."""
+        return Actor(platform=self.platform, space=self.space, id=author_id, name=name)
+
+
+class _Acting:
+    """Something that a person did."""
+
+    __slots__ = ()
+
+    conversation: ConversationKey
+    author_id: str
+
+    @property
+    def actor(self) -> Actor:
+        """Who did it."""
+        return self.conversation.person(self.author_id, getattr(self, "author_name", ""))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedFile:
@@ -44,7 +70,7 @@ class SharedFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MessageReceived:
+class MessageReceived(_Acting):
     """Somebody wrote to the bot; a redelivery carries the same `event_key`.
 
     One that is not addressed to the bot by itself is taken only where the bot takes part in the conversation already.
@@ -92,7 +118,7 @@ class MessageDeleted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CommandInvoked:
+class CommandInvoked(_Acting):
     """Somebody asked for one of the bot's commands; `argument` is what followed its name.
 
     Where `is_channel_wide`, it was asked for in a channel rather than in one of its conversations (`thread` is empty).
@@ -111,7 +137,7 @@ Rating = Literal["good", "bad"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeedbackGiven:
+class FeedbackGiven(_Acting):
     """Somebody rated an answer; a later rating by the same person replaces the one before."""
 
     conversation: ConversationKey
@@ -122,7 +148,7 @@ class FeedbackGiven:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DetailsAsked:
+class DetailsAsked(_Acting):
     """Somebody wants to see the exact arguments and results of a turn's tool calls."""
 
     conversation: ConversationKey
@@ -131,4 +157,14 @@ class DetailsAsked:
     turn_id: int
 
 
-Event = MessageReceived | MessageEdited | MessageDeleted | CommandInvoked | FeedbackGiven | DetailsAsked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionMade(_Acting):
+    """Someone decided what a waiting tool call waits for; `outcome` and `note` mean what the wait's kind says."""
+
+    conversation: ConversationKey
+    event_key: str
+    author_id: str
+    turn_id: int
+    call_id: str
+    outcome: str
+    note: str = ""

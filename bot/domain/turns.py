@@ -1,21 +1,73 @@
-"""The life of a turn as facts: its states, its journal, what is posted and what is seen of it."""
+"""The life of a turn as facts: its states, what happens in it, what is posted and what is seen of it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Literal
 
 from bot.domain.events import ConversationKey
-from bot.domain.messages import Attachment, ModelAnswer, ToolResult
+from bot.domain.messages import Attachment, ModelAnswer, ToolCall, ToolResult
 
+# "taken_over" is a state of the view alone: another process works on the turn and shows it.
 TurnState = Literal[
-    "queued", "running", "delivering", "answered", "stopped", "failed", "undelivered", "withdrawn", "taken_over"
+    "queued",
+    "running",
+    "waiting",
+    "delivering",
+    "answered",
+    "stopped",
+    "failed",
+    "undelivered",
+    "withdrawn",
+    "taken_over",
 ]
+# What can follow in the store. A turn that ended stays as it is.
+TRANSITIONS: Mapping[TurnState, Set[TurnState]] = {
+    "queued": {"running", "withdrawn"},
+    "running": {"delivering", "waiting", "queued"},
+    "waiting": {"queued"},
+    "delivering": {"answered", "stopped", "failed", "undelivered"},
+}
+ENDED: frozenset[TurnState] = frozenset({"answered", "stopped", "failed", "undelivered", "withdrawn"})
+# In these the process that shows the turn has nothing more to show of it.
+AT_REST: frozenset[TurnState] = frozenset({*ENDED, "waiting", "taken_over"})
+
+# --- what happens in a turn ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChanged:
+    """The turn entered another state."""
+
+    state: TurnState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAsked:
+    """The model is asked; text of an answer that broke off before is void."""
+
+    round: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextArrived:
+    """The next piece of the answer's text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paused:
+    """Nothing goes on for `wait_s` seconds, then it is tried again; `reason` is a phrase or sentence for the chat."""
+
+    reason: str
+    wait_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelAnswered:
-    """Journal: the model answered; the calls it asks for are intents from here on."""
+    """The model answered; the calls it asks for are intents from here on."""
 
     round: int
     answer: ModelAnswer
@@ -23,8 +75,19 @@ class ModelAnswered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallAsked:
+    """One of the calls of the model's answer, with the server and the tool that it is for, by their own names."""
+
+    round: int
+    call: ToolCall
+    server: str
+    tool: str
+    kind: Literal["asked"] = "asked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallStarted:
-    """Journal: a tool call is about to be sent; from here on it may have acted."""
+    """A tool call is about to be sent; from here on it may have acted."""
 
     round: int
     call_id: str
@@ -32,15 +95,42 @@ class CallStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallWaiting:
+    """A tool call cannot go on before something is decided; `reason` is a sentence for the chat."""
+
+    round: int
+    call_id: str
+    reason: str
+    expires_at: float  # seconds since the epoch; then it is decided as "expired"
+    kind: Literal["waiting"] = "waiting"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallDecided:
+    """What a call waited for was decided; `by` is who decided it (`str(Actor)`), empty where time did."""
+
+    round: int
+    call_id: str
+    outcome: str  # "expired", or what the wait's kind knows
+    by: str = ""
+    note: str = ""
+    kind: Literal["decided"] = "decided"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallFinished:
-    """Journal: a tool call has its result."""
+    """A tool call has its result."""
 
     round: int
     result: ToolResult
     kind: Literal["finished"] = "finished"
 
 
-Step = ModelAnswered | CallStarted | CallFinished
+# A step is stored before anyone sees it; after a crash the turn goes on from its last one.
+Step = ModelAnswered | CallAsked | CallStarted | CallWaiting | CallDecided | CallFinished
+TurnEvent = StateChanged | ModelAsked | TextArrived | Paused | Step
+
+# --- what is posted, and what is seen --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +148,7 @@ class Post:
     is_last: bool = True  # of the answer's posts
 
 
-CallState = Literal["asked", "running", "ok", "error", "timeout", "unavailable", "interrupted", "stopped"]
+CallState = Literal["asked", "waiting", "running", "ok", "error", "timeout", "unavailable", "interrupted", "stopped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,5 +180,5 @@ class TurnView:
     notice: str = ""  # what it waits for, in words
     in_reply_to: str = ""  # event_key of the question
     author_id: str = ""  # who asked
-    attempt: int = 1  # more: a process before this one may have shown a part of it
+    attempt: int = 1  # more: a process before this one may have shown a part of it, or this one before a wait
     has_waited: bool = False  # behind other questions, and was shown to

@@ -16,7 +16,18 @@ from bot.text.redaction import redact
 MAX_FILE_BYTES = 5 * 1024 * 1024
 KEPT_FILES = 3
 # Told from WARNING on.
-QUIET = ("httpx2", "httpcore2", "openai", "mcp", "uvicorn", "asyncio", "aiohttp", "slack_bolt", "slack_sdk")
+QUIET = (
+    "aiohttp",
+    "aiosqlite",
+    "asyncio",
+    "httpcore2",
+    "httpx2",
+    "mcp",
+    "openai",
+    "slack_bolt",
+    "slack_sdk",
+    "uvicorn",
+)
 
 
 def configure_logs(*, log_format: Literal["json", "console"], level: str, file: Path | None = None) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bot.domain.messages import Message, ModelAnswer, ToolSpec
+from bot.domain.turns import Paused, TextArrived
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,24 +21,7 @@ class ModelRequest:
     cache_key: str = ""  # opaque, the same for all requests of one conversation
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextArrived:
-    """The next piece of the answer's text."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelWaiting:
-    """The model cannot answer yet and is asked again after `wait_s` seconds; `reason` is a phrase for the chat."""
-
-    reason: str
-    wait_s: float
-
-
-ModelProgress = TextArrived | ModelWaiting
-
-
+ModelProgress = TextArrived | Paused
 ModelProgressSink = Callable[[ModelProgress], None]
 
 
@@ -50,14 +34,14 @@ class Model(Protocol):
         ...
 
     async def complete(self, request: ModelRequest, *, deadline: float, progress: ModelProgressSink) -> ModelAnswer:
-        """Return the whole answer, telling `progress` each piece of text as it arrives.
+        """Return the whole answer, and report each piece of its text to `progress` as it arrives.
 
-        Waits that the endpoint asks for, and repeats after faults while no text has been told yet, happen inside and
-        end before `deadline` (seconds of the running loop's clock).
+        Pauses that the endpoint asks for, and retries after faults before the first text, happen inside and end before
+        `deadline` (seconds of the running loop's clock).
 
         Raises:
-            ModelStreamError: The answer broke off after some text had been told.
-            ModelContentFilterError: The endpoint's filter stopped it; text told before is not to be kept.
-            ModelError: Any other failure; no text was told.
+            ModelStreamError: The answer broke off after some of its text was reported.
+            ModelContentFilterError: The endpoint's filter stopped it; text reported before is not to be kept.
+            ModelError: Any other failure; no text was reported.
         """
         ...

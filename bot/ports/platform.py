@@ -1,17 +1,81 @@
-"""The port to a chat platform."""
+"""The port to a chat platform: what an adapter is given (`Host`) and what it does (`Adapter`)."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
-from bot.domain.answers import Receipt
-from bot.domain.events import ConversationKey, Event, SharedFile
+from bot.domain.answers import Accepted, Answered, Decided, Explained, Rated, Revised
+from bot.domain.events import (
+    CommandInvoked,
+    ConversationKey,
+    DecisionMade,
+    DetailsAsked,
+    FeedbackGiven,
+    MessageDeleted,
+    MessageEdited,
+    MessageReceived,
+    SharedFile,
+)
 from bot.domain.turns import Post, TurnView
-from bot.ports.store import Notes
+from bot.ports.store import NoteStore
+from bot.ports.tools import ToolDirectory
 
-Receive = Callable[[Event], Awaitable[Receipt]]
+
+class Host(Protocol):
+    """The conversation core, as an adapter sees it; given when the adapter is opened."""
+
+    @property
+    def notes(self) -> NoteStore:
+        """What the adapter has to remember over restarts."""
+        ...
+
+    @property
+    def directory(self) -> ToolDirectory:
+        """Which tools and examples there are, for a platform that shows or completes them in a place of its own."""
+        ...
+
+    @property
+    def about(self) -> str:
+        """What the bot is and which model answers, as Markdown for people."""
+        ...
+
+    async def accept(self, event: MessageReceived) -> Accepted:
+        """Return what became of the message; only now may the platform be told that it arrived.
+
+        Raises:
+            StoreError: It could not be stored: the platform must deliver it again.
+        """
+        ...
+
+    async def revise(self, event: MessageEdited | MessageDeleted) -> Revised:
+        """Change or drop a question whose turn has not begun, and return what became of the change.
+
+        Raises:
+            StoreError: The change could not be stored: the platform must deliver it again.
+        """
+        ...
+
+    async def command(self, event: CommandInvoked) -> Answered:
+        """Answer a command; a failure of the store is said in the answer.
+
+        Raises:
+            StoreError: It could not be found out whether the command is for the bot.
+        """
+        ...
+
+    async def details(self, event: DetailsAsked) -> Explained:
+        """Return the tool calls of a turn, in order; never raises a BotError."""
+        ...
+
+    async def rate(self, event: FeedbackGiven) -> Rated:
+        """Keep a rating of an answer; never raises a BotError."""
+        ...
+
+    async def decide(self, event: DecisionMade) -> Decided:
+        """Store what a waiting call waited for and wake its turn, once; never raises a BotError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +86,7 @@ class Found:
 
 
 class Adapter(Protocol):
-    """One chat platform, as the conversation core sees it."""
+    """One chat platform, as the conversation core sees it. It is opened with its `Host`."""
 
     @property
     def name(self) -> str:
@@ -34,10 +98,13 @@ class Adapter(Protocol):
         """Prefix of the conversation keys whose turns this process can deliver."""
         ...
 
-    async def run(self, receive: Receive) -> None:
-        """Hand each event to `receive` and acknowledge it to the platform only when that returned.
+    async def run(self) -> None:
+        """Hand each event to the host and acknowledge it to the platform only when that returned.
 
         Events may be handed over at once: what gathers is stored in one commit. Returns when the platform is closed.
+
+        Raises:
+            AdapterError: The platform does not let the bot in, and trying again cannot help.
         """
         ...
 
@@ -66,6 +133,14 @@ class Adapter(Protocol):
         """
         ...
 
+    async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
+        """Return the bytes of a file that came with a message.
+
+        Raises:
+            AdapterError: It cannot be had; the sentence says why, and is for the person who sent it.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetUp:
@@ -73,25 +148,3 @@ class SetUp:
 
     detail: str
     cure: str = ""
-
-
-@runtime_checkable
-class RemembersNotes(Protocol):
-    """An adapter that has to remember something over restarts."""
-
-    def remember_in(self, notes: Notes) -> None:
-        """Take the place to remember things in, before anything else happens."""
-        ...
-
-
-@runtime_checkable
-class FetchesFiles(Protocol):
-    """An adapter whose platform lets people send files along."""
-
-    async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
-        """Return the bytes of a file.
-
-        Raises:
-            AdapterError: It cannot be had; the sentence says why, and is for the one who sent it.
-        """
-        ...

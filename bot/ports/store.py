@@ -1,4 +1,8 @@
-"""The port to durable memory."""
+"""The port to durable memory: four small ports, and `Store`, which is all of them.
+
+When a method returns, what it wrote survives a power cut. A method whose caller is cancelled first finishes what it
+began: nothing is left unknown.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,24 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
-from bot.domain.answers import Receipt
+from bot.domain.answers import Known, Queued
 from bot.domain.events import ConversationKey, MessageReceived, Rating
 from bot.domain.messages import Message, Usage
-from bot.domain.turns import Post, Step, TurnState
+from bot.domain.people import Actor
+from bot.domain.turns import CallDecided, Post, Step, TurnState
 
 # What became of a change to a message: it was made, there was nothing to change, it came too late (the turn had been
 # started or has ended; it is left as it is), or no such message is stored.
 Revision = Literal["made", "none", "started", "ended", "unknown"]
+# What became of a decision: it was stored, the call was decided before, or no such call waits.
+DecisionOutcome = Literal["made", "decided_before", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Full:
+    """The message was not stored: too many turns are open, in the conversation or in the process."""
+
+    waits_behind: int  # open turns of the conversation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +50,21 @@ class ClaimedTurn:
     state: TurnState  # as it was found: "delivering" has its answer stored already
     stop_requested: bool = False
     has_waited: bool = False  # behind others of its conversation when it was accepted
+    wakes: int = 0  # how often it waited for a decision and went on
+
+    @property
+    def actor(self) -> Actor:
+        """Who asked."""
+        return self.event.actor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """What was asked of a turn while it runs, by whichever process; `by` is who asked (`str(Actor)`)."""
+
+    turn_id: int
+    kind: Literal["stop"]
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,31 +102,16 @@ class UsageTotals:
     usage: Usage = field(default_factory=Usage)
 
 
-class Notes(Protocol):
-    """What an adapter has to remember over restarts: small texts by name."""
-
-    async def notes(self, prefix: str) -> Mapping[str, str]:
-        """Return the notes whose names begin so."""
-        ...
-
-    async def put_note(self, name: str, text: str | None) -> None:
-        """Keep the text under that name, in place of the one before; None forgets it."""
-        ...
-
-
-class Store(Notes, Protocol):
-    """Durable memory. When a method returns, what it wrote survives a power cut.
-
-    A method whose caller is cancelled first ends what it began: nothing is left unknown.
-    """
+class IntakeStore(Protocol):
+    """What arrives, stored before anyone is told that it arrived."""
 
     async def accept(
         self, event: MessageReceived, *, worker: str, max_waiting: int, max_open: int | None = None
-    ) -> Receipt:
+    ) -> Queued | Known | Full:
         """Store the event as a queued turn of `worker` unless its `event_key` is stored already.
 
         With `max_waiting` open turns in the conversation, or `max_open` of the worker on its platform, nothing is
-        stored and the receipt has no turn.
+        stored. A turn that waits for a decision does not count.
         """
         ...
 
@@ -110,7 +124,7 @@ class Store(Notes, Protocol):
         ...
 
     async def edit(self, message: MessageReceived) -> Revision:
-        """Let the question of the same `event_key` read so from now on, unless its turn was started before."""
+        """Change the question of the same `event_key` to this text, unless its turn was started before."""
         ...
 
     async def withdraw(self, event_key: str) -> Revision:
@@ -118,6 +132,25 @@ class Store(Notes, Protocol):
         still recognised.
         """
         ...
+
+    async def request_stop(self, conversation: ConversationKey, *, by: str) -> int | None:
+        """Ask the turn that is running, or about to, to stop, in whichever process; return its id.
+
+        Where no such turn is open, the newest one that waits for a decision is woken to stop. Returns None where
+        nothing is open.
+        """
+        ...
+
+    async def decide(self, turn_id: int, decision: CallDecided) -> DecisionOutcome:
+        """Store what a call of the turn waited for and wake the turn; a call is decided once.
+
+        The `round` of the decision is found by the call that waits: the caller need not know it.
+        """
+        ...
+
+
+class WorkStore(Protocol):
+    """Workers, the turns they hold, and what they do in them."""
 
     async def heartbeat(self, worker: str, *, lease_s: float) -> None:
         """Say that `worker` lives for `lease_s` more seconds (at most 60); after that others may take its turns over.
@@ -136,20 +169,24 @@ class Store(Notes, Protocol):
         """End the lease of `worker`; the turns it gives back so lose no attempt by it."""
         ...
 
-    async def bury(self, worker: str) -> None:
+    async def expire(self, worker: str) -> None:
         """End the lease of a worker that is known to be dead; the turns it ran keep the attempt they spent."""
         ...
 
     async def claim(self, worker: str, *, serves: Sequence[str], limit: int) -> Sequence[ClaimedTurn]:
-        """Take up to `limit` turns that can run now: the first open one of its conversation, and either queued here
-        or left behind by a worker that is dead.
+        """Take up to `limit` turns that can run now: the first open one of its conversation that does not wait for a
+        decision, and either queued here or left behind by a worker that is dead.
 
         `serves` are prefixes of conversation keys (`str(ConversationKey)`); turns of other conversations are left.
         """
         ...
 
     async def give_back(self, lease: Lease) -> None:
-        """Let go of a turn that could not be worked on, for anyone (this worker too) to claim as a new attempt."""
+        """Give up a turn that could not be worked on, for any worker (this one too) to claim as a new attempt."""
+        ...
+
+    async def signals(self, worker: str) -> Sequence[Signal]:
+        """Return what was asked of the turns that `worker` runs, once: what is returned is forgotten."""
         ...
 
     async def record(self, lease: Lease, steps: Sequence[Step]) -> None:
@@ -160,6 +197,23 @@ class Store(Notes, Protocol):
         """Return the turn's journal in order."""
         ...
 
+    async def park(self, lease: Lease, steps: Sequence[Step], *, wakes_at: float) -> TurnState:
+        """Append steps and let the turn wait for a decision: it gives up its lease, and later turns of its conversation
+        can be claimed.
+
+        It is queued again by a decision, by a request to stop, or at `wakes_at` (seconds since the epoch); where a call
+        that waits was decided, or a stop requested, meanwhile, at once. Returns the state it is in now: "waiting" or
+        "queued". A turn that was woken has its whole number of attempts again; `ClaimedTurn.wakes` counts.
+
+        Raises:
+            LeaseLostError: Another worker has the turn.
+        """
+        ...
+
+    async def wake_expired(self) -> int:
+        """Queue the waiting turns whose `wakes_at` has passed; return how many there were."""
+        ...
+
     async def reply(
         self,
         lease: Lease,
@@ -168,8 +222,12 @@ class Store(Notes, Protocol):
         messages: Sequence[Message],
         posts: Sequence[Post],
         usage: Usage,
+        steps: Sequence[Step] = (),
     ) -> None:
-        """Store how the turn ended, its messages and the posts to deliver, in one commit. Raises LeaseLostError."""
+        """Store the last steps, how the turn ended, its messages and the posts to deliver, in one commit.
+
+        The first post is stored as about to be sent: after a crash it may be visible. Raises LeaseLostError.
+        """
         ...
 
     async def outbox(self, turn_id: int) -> Sequence[OutboxPost]:
@@ -181,23 +239,28 @@ class Store(Notes, Protocol):
         ...
 
     async def mark_posted(self, lease: Lease, part: int, *, reference: str, ends_turn: bool) -> None:
-        """Store the platform's reference of a post; with the last one the turn ends. Raises LeaseLostError."""
+        """Store the platform's reference of a post; with the last one the turn ends. Raises LeaseLostError.
+
+        Where it does not end the turn, the next post is stored as about to be sent.
+        """
         ...
 
     async def abandon(self, lease: Lease) -> None:
         """End a turn whose answer could not be delivered, so that the conversation goes on. Raises LeaseLostError."""
         ...
 
-    async def request_stop(self, conversation: ConversationKey) -> int | None:
-        """Mark the turn that is running, or about to, to be stopped; return its id, None where there is none."""
-        ...
+
+class ConversationStore(Protocol):
+    """What was said, what it cost, and what people thought of it."""
 
     async def history(self, conversation: ConversationKey) -> Sequence[tuple[int, Message]]:
-        """Return (turn id, message) from the window's start on, oldest first, in at most a few thousand rows."""
+        """Return (turn id, message) from the window's start on, in the order in which turns ended, in at most a few
+        thousand rows; the messages of one turn stand together.
+        """
         ...
 
-    async def move_window(self, conversation: ConversationKey, *, first_turn_id: int) -> None:
-        """Let `history` begin at this turn from now on; older messages stay readable by `transcript`."""
+    async def move_window(self, conversation: ConversationKey, *, past_turn_id: int) -> None:
+        """Start `history` after the messages of this turn from now on; older ones stay readable by `transcript`."""
         ...
 
     async def transcript(self, conversation: ConversationKey, *, limit: int) -> Sequence[HistoryEntry]:
@@ -228,10 +291,34 @@ class Store(Notes, Protocol):
         ...
 
     async def rate(self, turn_id: int, *, author_id: str, rating: Rating) -> None:
-        """Keep somebody's rating of a turn's answer, in place of the one that person gave before."""
+        """Keep a person's rating of a turn's answer, in place of the one that person gave before."""
         ...
 
 
-def author_key(conversation: ConversationKey, author_id: str) -> str:
+class NoteStore(Protocol):
+    """What an adapter has to remember over restarts: small texts by name."""
+
+    async def notes(self, prefix: str) -> Mapping[str, str]:
+        """Return the notes whose names begin so."""
+        ...
+
+    async def put_note(self, name: str, text: str | None) -> None:
+        """Keep the text under that name, in place of the one before; None forgets it."""
+        ...
+
+
+class Store(IntakeStore, WorkStore, ConversationStore, NoteStore, Protocol):
+    """All of durable memory."""
+
+    async def check(self) -> None:
+        """Read and write as an operator who looks for faults wants it: all of the data, and a write that stays undone.
+
+        Raises:
+            StoreError: The data is damaged, or nothing can be written.
+        """
+        ...
+
+
+def author_key(actor: Actor) -> str:
     """Return the name under which the store files what one person asked for on one platform."""
-    return str(ConversationKey(platform=conversation.platform, space=conversation.space, channel=author_id))
+    return str(ConversationKey(platform=actor.platform, space=actor.space, channel=actor.id))

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from bot.domain.answers import Example
+from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolCall, ToolResult, ToolSpec
+from bot.domain.people import Actor
+from bot.domain.turns import CallDecided
 
 ServerState = Literal["idle", "starting", "ready", "down"]
 
@@ -35,17 +38,21 @@ class Offer:
         return next((tool for tool in self.tools if tool.name == name), None)
 
 
-class Tools(Protocol):
-    """All tool servers together."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """The call cannot go on before something is decided; it was not sent, or the server keeps its place."""
 
-    async def offer(self) -> Offer:
-        """Return what can be called now; waits a bounded time for servers that are starting, none for those down."""
-        ...
+    reason: str  # a sentence for the chat: what is waited for, and who can decide it
+    expires_in_s: float
 
-    async def call(self, call: ToolCall, *, conversation: str) -> ToolResult:
-        """Run one call; any failure but cancellation is a result that the model can read.
 
-        `conversation` is the opaque id that servers get to keep conversations apart.
+class ToolDirectory(Protocol):
+    """Which tools there are."""
+
+    async def offer(self, actor: Actor | None) -> Offer:
+        """Return what the actor can call now; with None, an operator asks, who sees all.
+
+        Waits a bounded time for servers that are starting, none for those that are down.
         """
         ...
 
@@ -55,4 +62,18 @@ class Tools(Protocol):
 
     def status(self) -> Sequence[ServerStatus]:
         """Return the state of every server, in the order of the configuration."""
+        ...
+
+
+class Tools(ToolDirectory, Protocol):
+    """All tool servers together."""
+
+    async def call(
+        self, call: ToolCall, *, actor: Actor, conversation: ConversationKey, decision: CallDecided | None = None
+    ) -> ToolResult | Wait:
+        """Run one call in the actor's name; any failure but cancellation is a result that the model can read.
+
+        Servers get the conversation's opaque id, to keep conversations apart. A call that waited is made again with
+        the `decision`.
+        """
         ...

@@ -11,14 +11,17 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
+from bot.domain.answers import Queued
 from bot.domain.events import ConversationKey
 from bot.domain.messages import AssistantMessage, UserMessage
 from bot.domain.turns import CallStarted
 from bot.intake.inbox import MAX_WAITING
 from bot.observe.logs import configure_logs
+from bot.observe.turn_log import TurnLog
 from bot.ports.store import ClaimedTurn, Store
 from bot.stores import codec
-from bot.stores.sqlite.store import open_store
+from bot.stores.sqlite.store import open_sqlite
+from bot.turns.attempt import Resources
 from bot.turns.context import Window
 from bot.turns.runner import Runner
 from bot.turns.tokens import estimate_tokens
@@ -40,7 +43,7 @@ ASKED = "asked"
 async def group_commit(folder: Path, *, quick: bool) -> Sequence[Row]:
     """Compare steps of many turns that are recorded at once with steps that are recorded one by one."""
     turns, rounds = (10, 1) if quick else (200, 9)
-    async with open_store(folder / "toolbridge.db") as store:
+    async with open_sqlite(folder / "toolbridge.db") as store:
         claimed = await _claim(store, turns)
         steps = count(1)
 
@@ -117,25 +120,28 @@ async def _asking(path: Path) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
     """Yield a function that has a question answered (two model calls, two tools) in the asked conversation."""
     platform, numbers = Platform(), count(10_000_000)
     model = ScriptedModel([])
-    async with open_store(path) as store:
+    async with open_sqlite(path) as store:
         runner = Runner(
             worker=new_worker_id(),
-            store=store,
-            model=model,
-            tools=ScriptedTools({"add": returns("42"), "clock": returns("noon")}),
+            resources=Resources(
+                store=store,
+                model=model,
+                tools=ScriptedTools({"add": returns("42"), "clock": returns("noon")}),
+                window=Window(max_messages=50, max_tokens=100_000, count=estimate_tokens),
+                system_prompt="Be brief.",
+                observers=(TurnLog(),),
+            ),
             adapters=[platform],
-            window=Window(max_messages=50, max_tokens=100_000, count=estimate_tokens),
-            system_prompt="Be brief.",
         )
 
         async def ask() -> None:
             model.requests.clear()
             model.answers = [calls("add", "clock"), says("It is noon.")]
             event = question("How much is it, and what time?", number=next(numbers), conversation=ASKED)
-            receipt = await store.accept(event, worker=runner.worker, max_waiting=MAX_WAITING)
-            assert receipt.turn_id is not None
-            runner.wake()
-            assert (await platform.ended(receipt.turn_id)).state == "answered"
+            accepted = await store.accept(event, worker=runner.worker, max_waiting=MAX_WAITING)
+            assert isinstance(accepted, Queued)
+            runner.bell.ring_for_work()
+            assert (await platform.ended(accepted.turn_id)).state == "answered"
 
         async with runner.working():
             yield ask
@@ -143,7 +149,7 @@ async def _asking(path: Path) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
 
 async def _fill(path: Path, *, messages: int) -> None:
     """Make a database that holds so many messages, with the turns, journals and posts that led to them."""
-    async with open_store(path):
+    async with open_sqlite(path):
         pass  # makes the tables
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA synchronous = OFF")
@@ -162,7 +168,11 @@ async def _fill(path: Path, *, messages: int) -> None:
         ]
         _insert_turns(db, holders)
         window = sorted(turn for turn, holder in enumerate(holders, start=1) if holder == 1)[-recent:][0]
-        db.execute("UPDATE conversation SET window_turn_id = ? WHERE id = 1", (window,))
+        db.execute(
+            "UPDATE conversation SET window_message_id = (SELECT min(id) - 1 FROM message WHERE turn_id = ?)"
+            " WHERE id = 1",
+            (window,),
+        )
         db.execute("COMMIT")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

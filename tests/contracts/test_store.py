@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bot.domain.answers import Known, Queued
 from bot.domain.errors import LeaseLostError, StoreError
 from bot.domain.events import ConversationKey, MessageReceived, SharedFile
 from bot.domain.messages import (
@@ -28,12 +29,22 @@ from bot.domain.messages import (
     Usage,
     UserMessage,
 )
-from bot.domain.turns import CallFinished, CallStarted, ModelAnswered, Post, Step
-from bot.ports.store import ClaimedTurn, ConversationSummary, Lease, Store, UsageTotals, author_key
-from bot.stores.sqlite.store import open_store
+from bot.domain.turns import (
+    CallAsked,
+    CallDecided,
+    CallFinished,
+    CallStarted,
+    CallWaiting,
+    ModelAnswered,
+    Post,
+    Step,
+)
+from bot.ports.store import ClaimedTurn, ConversationSummary, Full, Lease, Signal, Store, UsageTotals, author_key
+from bot.stores.sqlite.store import open_sqlite
 from bot.text.cleaning import clean
 
 HERE, THERE = "worker-here", "worker-there"
+ASKER = "test:u1"
 LEASE_S = 15.0
 ALL = ("test/",)
 numbers = itertools.count(1)
@@ -74,10 +85,10 @@ def clock() -> Clock:
 def opened(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> OpenStore:
     """Opens the one database of this test; opened twice it is as two processes see it."""
 
-    def open_sqlite() -> AbstractAsyncContextManager[Store]:
-        return open_store(tmp_path / "store.db", now=clock, steady=clock.steady)
+    def open_one() -> AbstractAsyncContextManager[Store]:
+        return open_sqlite(tmp_path / "store.db", now=clock, steady=clock.steady)
 
-    return {"sqlite": open_sqlite}[request.param]
+    return {"sqlite": open_one}[request.param]
 
 
 @pytest.fixture
@@ -110,9 +121,16 @@ def question(conversation: str = "room", *, text: str = "How much is 2 + 2?", ke
 
 
 async def ask(store: Store, conversation: str = "room", *, worker: str = HERE, text: str = "How much is 2 + 2?") -> int:
-    receipt = await store.accept(question(conversation, text=text), worker=worker, max_waiting=1_000)
-    assert receipt.turn_id is not None and receipt.is_new
-    return receipt.turn_id
+    outcome = await store.accept(question(conversation, text=text), worker=worker, max_waiting=1_000)
+    assert isinstance(outcome, Queued)
+    return outcome.turn_id
+
+
+async def accepted(store: Store, event: MessageReceived) -> int:
+    """Accept a new question and return its turn."""
+    outcome = await store.accept(event, worker=HERE, max_waiting=20)
+    assert isinstance(outcome, Queued)
+    return outcome.turn_id
 
 
 async def claim(store: Store, *, worker: str = HERE, serves: Sequence[str] = ALL, limit: int = 100) -> list[int]:
@@ -145,16 +163,25 @@ def post(lease: Lease, *, part: int = 0, text: str = "4", attachments: tuple[Att
 
 
 async def answer(
-    store: Store, lease: Lease, *messages: Message, posts: Sequence[Post] = (), usage: Usage | None = None
+    store: Store,
+    lease: Lease,
+    *messages: Message,
+    posts: Sequence[Post] = (),
+    usage: Usage | None = None,
+    steps: Sequence[Step] = (),
 ) -> None:
     await store.reply(
-        lease, state="answered", messages=messages, posts=posts or [post(lease)], usage=usage or Usage(input_tokens=1)
+        lease,
+        state="answered",
+        messages=messages,
+        posts=posts or [post(lease)],
+        usage=usage or Usage(input_tokens=1),
+        steps=steps,
     )
 
 
 async def finish(store: Store, lease: Lease, *messages: Message, usage: Usage | None = None) -> None:
     await answer(store, lease, *messages, usage=usage)
-    await store.mark_posting(lease, 0)
     await store.mark_posted(lease, 0, reference="ref", ends_turn=True)
 
 
@@ -169,80 +196,82 @@ STARTED = CallStarted(round=0, call_id="c1")
 
 async def test_an_accepted_message_is_a_queued_turn_that_can_be_claimed(store: Store) -> None:
     event = question()
-    receipt = await store.accept(event, worker=HERE, max_waiting=20)
+    outcome = await store.accept(event, worker=HERE, max_waiting=20)
     turn = await claim_one(store)
-    assert receipt.is_new and receipt.waits_behind == 0
+    assert outcome == Queued(turn_id=turn.lease.turn_id)
     assert turn.event == event
     assert turn.state == "running" and not turn.stop_requested
-    assert (turn.lease.turn_id, turn.lease.attempt) == (receipt.turn_id, 1)
+    assert (turn.lease.attempt, turn.wakes) == (1, 0)
 
 
 async def test_a_redelivered_message_is_the_turn_that_it_was_before(store: Store) -> None:
     event = question()
-    first = await store.accept(event, worker=HERE, max_waiting=20)
-    second = await store.accept(event, worker=THERE, max_waiting=20)
-    assert (second.turn_id, second.is_new) == (first.turn_id, False)
+    first = await accepted(store, event)
+    assert await store.accept(event, worker=THERE, max_waiting=20) == Known(turn_id=first)
     assert await claim(store, worker=THERE) == []
-    assert await claim(store) == [first.turn_id]
+    assert await claim(store) == [first]
 
 
 async def test_a_redelivery_is_recognised_after_the_store_was_closed_and_opened_again(opened: OpenStore) -> None:
     event = question()
     async with opened() as store:
-        first = await store.accept(event, worker=HERE, max_waiting=20)
+        first = await accepted(store, event)
     async with opened() as store:
-        second = await store.accept(event, worker=HERE, max_waiting=20)
-    assert (second.turn_id, second.is_new) == (first.turn_id, False)
+        assert await store.accept(event, worker=HERE, max_waiting=20) == Known(turn_id=first)
 
 
 async def test_a_hundred_deliveries_at_once_through_two_processes_are_one_turn(store: Store, opened: OpenStore) -> None:
     event = question()
     async with opened() as other:
-        receipts = await asyncio.gather(
+        outcomes = await asyncio.gather(
             *((store, other)[number % 2].accept(event, worker=HERE, max_waiting=20) for number in range(100))
         )
-    assert len({receipt.turn_id for receipt in receipts}) == 1
-    assert sum(receipt.is_new for receipt in receipts) == 1
-    assert len(await claim(store)) == 1
+    (turn_id,) = await claim(store)
+    assert outcomes.count(Queued(turn_id=turn_id)) == 1
+    assert outcomes.count(Known(turn_id=turn_id)) == 99
 
 
 async def test_a_redelivery_is_recognised_after_its_turn_has_ended_and_was_cleared(store: Store) -> None:
     event = question()
-    first = await store.accept(event, worker=HERE, max_waiting=20)
+    first = await accepted(store, event)
     await finish(store, (await claim_one(store)).lease, *said("a"))
     await store.clear(event.conversation)
-    second = await store.accept(event, worker=HERE, max_waiting=20)
-    assert (second.turn_id, second.is_new) == (first.turn_id, False)
+    assert await store.accept(event, worker=HERE, max_waiting=20) == Known(turn_id=first)
 
 
-async def test_receipts_tell_how_many_open_turns_of_the_conversation_come_before(store: Store) -> None:
-    receipts = [await store.accept(question(), worker=HERE, max_waiting=20) for _ in range(3)]
-    elsewhere = await store.accept(question("another"), worker=HERE, max_waiting=20)
-    assert [receipt.waits_behind for receipt in receipts] == [0, 1, 2]
-    assert elsewhere.waits_behind == 0
+async def test_a_queued_message_knows_how_many_open_turns_of_its_conversation_come_before(store: Store) -> None:
+    outcomes = [await store.accept(question(), worker=HERE, max_waiting=20) for _ in range(3)]
+    outcomes.append(await store.accept(question("another"), worker=HERE, max_waiting=20))
+    assert [outcome.waits_behind for outcome in outcomes if isinstance(outcome, Queued)] == [0, 1, 2, 0]
 
 
 async def test_turns_that_have_ended_do_not_count_as_waiting(store: Store) -> None:
     await finish(store, await begin(store))
-    receipt = await store.accept(question(), worker=HERE, max_waiting=1)
-    assert receipt.is_new and receipt.waits_behind == 0
+    outcome = await store.accept(question(), worker=HERE, max_waiting=1)
+    assert isinstance(outcome, Queued) and outcome.waits_behind == 0
 
 
 async def test_a_full_conversation_takes_no_message_and_keeps_nothing_of_it(store: Store) -> None:
     await ask(store)
     await ask(store)
     event = question()
-    refused = await store.accept(event, worker=HERE, max_waiting=2)
-    assert (refused.turn_id, refused.waits_behind) == (None, 2)
-    later = await store.accept(event, worker=HERE, max_waiting=3)
-    assert later.turn_id is not None and later.is_new
+    assert await store.accept(event, worker=HERE, max_waiting=2) == Full(waits_behind=2)
+    assert isinstance(await store.accept(event, worker=HERE, max_waiting=3), Queued)
 
 
 async def test_a_redelivery_to_a_full_conversation_is_recognised_all_the_same(store: Store) -> None:
     event = question()
-    first = await store.accept(event, worker=HERE, max_waiting=1)
-    second = await store.accept(event, worker=HERE, max_waiting=1)
-    assert (second.turn_id, second.is_new) == (first.turn_id, False)
+    first = await accepted(store, event)
+    assert await store.accept(event, worker=HERE, max_waiting=1) == Known(turn_id=first)
+
+
+async def test_a_platform_that_holds_all_the_turns_it_may_leaves_room_for_the_others(store: Store) -> None:
+    await ask(store, "a")
+    full = await store.accept(question("b"), worker=HERE, max_waiting=20, max_open=1)
+    assert full == Full(waits_behind=0)
+    elsewhere = replace(question(), conversation=replace(room("c"), platform="other"))
+    assert isinstance(await store.accept(elsewhere, worker=HERE, max_waiting=20, max_open=1), Queued)
+    assert isinstance(await store.accept(question("b"), worker=THERE, max_waiting=20, max_open=1), Queued)
 
 
 async def test_an_accept_whose_caller_is_cancelled_is_stored_before_the_cancellation_goes_on(store: Store) -> None:
@@ -252,7 +281,7 @@ async def test_an_accept_whose_caller_is_cancelled_is_stored_before_the_cancella
     accepting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await accepting
-    assert not (await store.accept(event, worker=HERE, max_waiting=20)).is_new
+    assert isinstance(await store.accept(event, worker=HERE, max_waiting=20), Known)
 
 
 @property_test
@@ -274,7 +303,7 @@ async def test_a_question_that_waits_reads_as_it_was_changed_and_is_otherwise_as
     event = question()
     await store.accept(event, worker=HERE, max_waiting=20)
     assert await store.edit(replace(changed(event, "And 3 + 3?", minute=40), author_name="Bo")) == "made"
-    assert not (await store.accept(event, worker=HERE, max_waiting=20)).is_new
+    assert isinstance(await store.accept(event, worker=HERE, max_waiting=20), Known)
     assert (await claim_one(store)).event == changed(event, "And 3 + 3?", minute=40)
 
 
@@ -317,9 +346,9 @@ async def test_a_question_that_was_dropped_is_never_claimed_and_sets_the_next_on
     assert await store.withdraw(event.event_key) == "ended"
     assert await store.edit(changed(event, "other")) == "unknown"
     assert await claim(store) == [following]
-    redelivered = await store.accept(event, worker=HERE, max_waiting=2)
-    assert redelivered.turn_id is not None and not redelivered.is_new
-    assert (await store.accept(question(), worker=HERE, max_waiting=2)).waits_behind == 1
+    assert isinstance(await store.accept(event, worker=HERE, max_waiting=2), Known)
+    outcome = await store.accept(question(), worker=HERE, max_waiting=2)
+    assert isinstance(outcome, Queued) and outcome.waits_behind == 1
 
 
 async def test_dropping_one_in_the_middle_leaves_the_order_of_the_others(store: Store) -> None:
@@ -338,9 +367,7 @@ async def test_a_message_that_is_not_stored_can_be_neither_found_nor_changed_nor
     assert await store.find(event.event_key) is None
     assert await store.edit(changed(event, "other")) == "unknown"
     assert await store.withdraw(event.event_key) == "unknown"
-    receipt = await store.accept(event, worker=HERE, max_waiting=20)
-    assert receipt.is_new
-    assert await store.find(event.event_key) == receipt.turn_id
+    assert await accepted(store, event) == await store.find(event.event_key)
 
 
 async def test_a_change_that_meets_a_claim_is_made_before_it_or_not_at_all(store: Store, opened: OpenStore) -> None:
@@ -523,7 +550,7 @@ async def test_when_the_clock_is_set_backwards_the_turns_of_the_dead_are_free_af
 async def test_the_old_holder_of_a_turn_can_write_nothing_any_more(store: Store) -> None:
     old = await begin(store)
     await store.record(old, [STARTED])
-    await store.bury(HERE)
+    await store.expire(HERE)
     new = (await claim_one(store, worker=THERE)).lease
 
     for steps in ((), (STARTED, STARTED)):
@@ -546,15 +573,14 @@ async def test_the_old_holder_of_a_turn_can_write_nothing_any_more(store: Store)
         with pytest.raises(LeaseLostError):
             await write
     (item,) = await store.outbox(new.turn_id)
-    assert item.state == "pending"
+    assert (item.state, item.post) == ("posting", post(new))
     assert [message for _, message in await store.history(room("room"))] == list(said("new"))
 
 
 async def test_a_turn_taken_over_while_it_is_delivered_keeps_its_answer(store: Store) -> None:
     old = await begin(store)
     await answer(store, old, *said("a"))
-    await store.mark_posting(old, 0)
-    await store.bury(HERE)
+    await store.expire(HERE)
     turn = await claim_one(store, worker=THERE)
     assert turn.state == "delivering"
     assert [item.state for item in await store.outbox(old.turn_id)] == ["posting"]
@@ -578,7 +604,7 @@ async def test_a_release_leaves_the_attempts_of_other_workers_turns(store: Store
 
 async def test_turns_of_a_worker_that_was_found_dead_keep_the_attempt_that_they_spent(store: Store) -> None:
     await begin(store)
-    await store.bury(HERE)
+    await store.expire(HERE)
     assert await store.workers() == [THERE]
     assert (await claim_one(store, worker=THERE)).lease.attempt == 2
 
@@ -621,8 +647,8 @@ async def test_a_claim_tells_whether_the_turn_had_to_wait_behind_others_when_it_
 async def test_a_stop_marks_the_running_turn_and_outlives_its_worker(store: Store) -> None:
     lease = await begin(store)
     await ask(store)
-    assert await store.request_stop(room("room")) == lease.turn_id
-    await store.bury(HERE)
+    assert await store.request_stop(room("room"), by=ASKER) == lease.turn_id
+    await store.expire(HERE)
     turn = await claim_one(store, worker=THERE)
     assert turn.lease.turn_id == lease.turn_id and turn.stop_requested
     await finish(store, turn.lease)
@@ -631,7 +657,7 @@ async def test_a_stop_marks_the_running_turn_and_outlives_its_worker(store: Stor
 
 async def test_a_stop_before_the_turn_has_begun_is_known_when_it_is_claimed(store: Store) -> None:
     first, second = await ask(store), await ask(store)
-    assert await store.request_stop(room("room")) == first
+    assert await store.request_stop(room("room"), by=ASKER) == first
     turn = await claim_one(store)
     assert turn.lease.turn_id == first and turn.stop_requested
     await finish(store, turn.lease)
@@ -640,16 +666,349 @@ async def test_a_stop_before_the_turn_has_begun_is_known_when_it_is_claimed(stor
 
 
 async def test_there_is_nothing_to_stop_where_no_turn_runs_or_is_about_to(store: Store) -> None:
-    assert await store.request_stop(room("never seen")) is None
+    assert await store.request_stop(room("never seen"), by=ASKER) is None
     lease = await begin(store)
     following = await ask(store)
     await answer(store, lease)
-    assert await store.request_stop(room("room")) is None
+    assert await store.request_stop(room("room"), by=ASKER) is None
     await store.mark_posted(lease, 0, reference="ref", ends_turn=True)
     turn = await claim_one(store)
     assert turn.lease.turn_id == following and not turn.stop_requested
     await finish(store, turn.lease)
-    assert await store.request_stop(room("room")) is None
+    assert await store.request_stop(room("room"), by=ASKER) is None
+
+
+async def test_a_stop_of_a_running_turn_is_signalled_once_to_the_process_that_runs_it(
+    store: Store, opened: OpenStore
+) -> None:
+    lease = await begin(store)
+    assert await store.signals(HERE) == []
+    async with opened() as other:
+        assert await other.request_stop(room("room"), by="test:bo") == lease.turn_id
+        assert await other.request_stop(room("room"), by=ASKER) == lease.turn_id
+        assert await other.signals(THERE) == []
+    assert await store.signals(HERE) == [Signal(turn_id=lease.turn_id, kind="stop", by=ASKER)]
+    assert await store.signals(HERE) == []
+
+
+async def test_signals_of_several_turns_come_together(store: Store) -> None:
+    leases = [await begin(store, name) for name in ("a", "b")]
+    for name in ("b", "a"):
+        await store.request_stop(room(name), by=ASKER)
+    assert [signal.turn_id for signal in await store.signals(HERE)] == [lease.turn_id for lease in leases]
+
+
+async def test_a_stop_that_is_known_from_the_claim_is_not_signalled_as_well(store: Store) -> None:
+    await ask(store)
+    await store.request_stop(room("room"), by=ASKER)
+    assert (await claim_one(store)).stop_requested
+    assert await store.signals(HERE) == []
+
+    await begin(store, "other")
+    await store.request_stop(room("other"), by=ASKER)
+    await store.expire(HERE)
+    turns = await store.claim(THERE, serves=[str(room("other"))], limit=1)
+    assert turns[0].stop_requested
+    assert await store.signals(THERE) == await store.signals(HERE) == []
+
+
+async def test_a_signal_that_came_too_late_is_forgotten(store: Store) -> None:
+    lease = await begin(store)
+    await store.request_stop(room("room"), by=ASKER)
+    await finish(store, lease)
+    assert await store.signals(HERE) == []
+
+
+# --- waiting for a decision ------------------------------------------------------------------------------------
+
+WAITS = CallWaiting(round=0, call_id="c1", reason="Ann has to agree.", expires_at=1_800_003_600.0)
+NEVER = 4_000_000_000.0
+YES = CallDecided(round=0, call_id="c1", outcome="approved", by="test:bo", note="Go on.")
+
+
+async def parked(store: Store, conversation: str = "room", *, wakes_at: float = NEVER) -> Lease:
+    """Return the lease that a turn had until it waited for a decision."""
+    lease = await begin(store, conversation)
+    assert await store.park(lease, [WAITS], wakes_at=wakes_at) == "waiting"
+    return lease
+
+
+async def test_a_parked_turn_waits_with_its_steps_and_nobody_can_claim_it(store: Store, clock: Clock) -> None:
+    lease = await begin(store)
+    await store.record(lease, [STARTED])
+    assert await store.park(lease, [WAITS], wakes_at=NEVER) == "waiting"
+    assert await store.steps(lease.turn_id) == [STARTED, WAITS]
+    clock.now += 10 * LEASE_S
+    for worker in (HERE, THERE, "another"):
+        assert await claim(store, worker=worker) == []
+
+
+async def test_a_turn_that_waits_belongs_to_nobody_any_more(store: Store) -> None:
+    lease = await parked(store)
+    for write in (
+        store.record(lease, [STARTED]),
+        store.park(lease, [WAITS], wakes_at=NEVER),
+        answer(store, lease, *said("a")),
+        store.abandon(lease),
+    ):
+        with pytest.raises(LeaseLostError):
+            await write
+    await store.give_back(lease)
+    await store.release(HERE)
+    assert await store.steps(lease.turn_id) == [WAITS]
+    assert await claim(store, worker=THERE) == []
+
+
+async def test_only_the_holder_of_a_turn_can_park_it(store: Store) -> None:
+    old = await begin(store)
+    await store.expire(HERE)
+    new = (await claim_one(store, worker=THERE)).lease
+    with pytest.raises(LeaseLostError):
+        await store.park(old, [WAITS], wakes_at=NEVER)
+    assert await store.steps(new.turn_id) == []
+    await store.record(new, [STARTED])
+
+
+async def test_later_turns_of_the_conversation_pass_one_that_waits(store: Store) -> None:
+    lease = await begin(store)
+    second, third = await ask(store), await ask(store)
+    await store.park(lease, [WAITS], wakes_at=NEVER)
+    turn = await claim_one(store)
+    assert turn.lease.turn_id == second
+    await finish(store, turn.lease)
+    assert await claim(store) == [third]
+
+
+async def test_turns_that_wait_do_not_count_as_open(store: Store) -> None:
+    await parked(store)
+    outcome = await store.accept(question(), worker=HERE, max_waiting=1, max_open=1)
+    assert isinstance(outcome, Queued) and outcome.waits_behind == 0
+    turn = await claim_one(store)
+    assert turn.lease.turn_id == outcome.turn_id and not turn.has_waited
+    assert await store.accept(question(), worker=HERE, max_waiting=1) == Full(waits_behind=1)
+
+
+@pytest.mark.parametrize("worker", [HERE, THERE])
+async def test_a_decision_wakes_the_turn_for_any_worker_with_all_of_its_attempts(store: Store, worker: str) -> None:
+    lease = await begin(store)
+    for _ in range(2):
+        await store.give_back(lease)
+        lease = (await claim_one(store)).lease
+    assert lease.attempt == 3
+    await store.park(lease, [WAITS], wakes_at=NEVER)
+    assert await store.decide(lease.turn_id, YES) == "made"
+    turn = await claim_one(store, worker=worker)
+    assert (turn.lease.turn_id, turn.lease.attempt, turn.state, turn.wakes) == (lease.turn_id, 1, "running", 1)
+    assert turn.lease.fence > lease.fence and not turn.stop_requested
+    assert await store.steps(lease.turn_id) == [WAITS, YES]
+
+
+async def test_a_turn_that_waits_outlives_the_process_and_is_woken_by_another(opened: OpenStore) -> None:
+    async with opened() as store:
+        await store.heartbeat(HERE, lease_s=LEASE_S)
+        lease = await parked(store)
+    async with opened() as store:
+        assert await store.decide(lease.turn_id, YES) == "made"
+    async with opened() as store:
+        await store.heartbeat(THERE, lease_s=LEASE_S)
+        assert (await claim_one(store, worker=THERE)).lease.turn_id == lease.turn_id
+
+
+async def test_a_call_is_decided_once_whoever_decides_first(store: Store, opened: OpenStore) -> None:
+    lease = await parked(store)
+    async with opened() as other:
+        outcomes = await asyncio.gather(
+            *((store, other)[number % 2].decide(lease.turn_id, YES) for number in range(20))
+        )
+    assert sorted(outcomes) == ["decided_before"] * 19 + ["made"]
+    assert await store.steps(lease.turn_id) == [WAITS, YES]
+    assert len(await claim(store)) == 1
+
+
+async def test_a_decision_is_filed_under_the_round_of_the_call_that_waits(store: Store) -> None:
+    lease = await begin(store)
+    done = CallFinished(round=0, result=ToolResult(call_id="c1", text="4"))
+    waits = replace(WAITS, round=3)
+    await store.record(lease, [WAITS, YES, done])
+    assert await store.decide(lease.turn_id, YES) == "decided_before"
+    assert await store.park(lease, [waits], wakes_at=NEVER) == "waiting"
+    assert await store.decide(lease.turn_id, YES) == "made"
+    assert (await store.steps(lease.turn_id))[-1] == replace(YES, round=3)
+
+
+async def test_a_call_that_waits_again_is_decided_again(store: Store) -> None:
+    lease = await parked(store)
+    for wakes in (1, 2):
+        assert await store.decide(lease.turn_id, YES) == "made"
+        turn = await claim_one(store)
+        assert turn.wakes == wakes
+        assert await store.park(turn.lease, [STARTED, WAITS], wakes_at=NEVER) == "waiting"
+    assert await store.steps(lease.turn_id) == [WAITS, *[YES, STARTED, WAITS] * 2]
+
+
+async def test_of_two_calls_that_wait_each_needs_its_own_decision(store: Store) -> None:
+    lease = await begin(store)
+    other, done = replace(WAITS, call_id="c2"), CallFinished(round=0, result=ToolResult(call_id="c1", text="4"))
+    await store.park(lease, [WAITS, other], wakes_at=NEVER)
+    assert await store.decide(lease.turn_id, YES) == "made"
+    turn = await claim_one(store)
+    assert await store.park(turn.lease, [done], wakes_at=NEVER) == "waiting"
+    assert await store.decide(lease.turn_id, YES) == "decided_before"
+    assert await store.decide(lease.turn_id, replace(YES, call_id="c2")) == "made"
+    assert (await claim_one(store)).wakes == 2
+
+
+async def test_what_does_not_wait_cannot_be_decided(store: Store) -> None:
+    lease = await begin(store)
+    await store.record(lease, [STARTED])
+    assert await store.decide(lease.turn_id, YES) == "unknown"
+    assert await store.decide(lease.turn_id + 1, YES) == "unknown"
+    await store.record(lease, [WAITS, CallFinished(round=0, result=ToolResult(call_id="c1", text="stopped"))])
+    assert await store.decide(lease.turn_id, YES) == "unknown"
+    await store.record(lease, [replace(WAITS, call_id="c2")])
+    await answer(store, lease)
+    assert await store.decide(lease.turn_id, replace(YES, call_id="c2")) == "unknown"
+    await store.mark_posted(lease, 0, reference="ref", ends_turn=True)
+    assert await store.decide(lease.turn_id, replace(YES, call_id="c2")) == "unknown"
+    assert YES not in await store.steps(lease.turn_id)
+
+
+async def test_a_decision_before_the_turn_is_parked_is_kept_and_the_turn_goes_on_at_once(store: Store) -> None:
+    lease = await begin(store)
+    following = await ask(store)
+    await store.record(lease, [WAITS])
+    assert await store.decide(lease.turn_id, YES) == "made"
+    await store.record(lease, [STARTED])  # steps of another call may come in between
+    assert await store.park(lease, [], wakes_at=NEVER) == "queued"
+    turn = await claim_one(store, worker=THERE)
+    assert (turn.lease.turn_id, turn.wakes, turn.lease.attempt) == (lease.turn_id, 1, 1)
+    assert await store.steps(lease.turn_id) == [WAITS, YES, STARTED]
+    await finish(store, turn.lease)
+    assert await claim(store) == [following]
+
+
+async def test_a_turn_whose_stop_was_requested_does_not_wait(store: Store) -> None:
+    lease = await begin(store)
+    await store.request_stop(room("room"), by=ASKER)
+    assert await store.park(lease, [WAITS], wakes_at=NEVER) == "queued"
+    turn = await claim_one(store)
+    assert turn.lease.turn_id == lease.turn_id and turn.stop_requested
+    assert await store.signals(HERE) == []
+
+
+async def test_a_woken_turn_runs_after_the_one_that_runs_and_before_those_that_have_not_begun(store: Store) -> None:
+    waiting = await parked(store)
+    running = await begin(store)
+    queued = question()
+    third = await accepted(store, queued)
+    fourth = await ask(store)
+    assert await store.decide(waiting.turn_id, YES) == "made"
+    assert await claim(store) == []
+    assert await store.withdraw(queued.event_key) == "made"
+    assert await claim(store) == []  # the one that runs is the only one that may
+    await finish(store, running)
+    turn = await claim_one(store)
+    assert turn.lease.turn_id == waiting.turn_id != third
+    await finish(store, turn.lease)
+    assert await claim(store) == [fourth]
+
+
+async def test_turns_are_woken_when_their_time_has_come(store: Store, clock: Clock) -> None:
+    assert await store.wake_expired() == 0
+    early, late = [await parked(store, name, wakes_at=clock.now + wait_s) for name, wait_s in (("a", 60), ("b", 61))]
+    clock.now += 59
+    assert await store.wake_expired() == 0
+    clock.now += 1
+    assert await store.wake_expired() == 1
+    assert await store.wake_expired() == 0
+    turn = await claim_one(store, worker="another")
+    assert (turn.lease.turn_id, turn.wakes) == (early.turn_id, 1)
+    clock.now += 1
+    assert await store.wake_expired() == 1
+    assert await claim(store, worker="another") == [late.turn_id]
+
+
+async def test_of_turns_of_one_conversation_that_are_woken_together_one_runs_after_the_other(
+    store: Store, clock: Clock
+) -> None:
+    turns = [(await parked(store, wakes_at=clock.now + 1)).turn_id for _ in range(3)]
+    clock.now += 1
+    assert await store.wake_expired() == 3
+    ran: list[int] = []
+    for _ in turns:
+        turn = await claim_one(store, worker="another")
+        ran.append(turn.lease.turn_id)
+        await finish(store, turn.lease)
+    assert ran == turns
+
+
+async def test_a_turn_that_was_decided_is_not_woken_again_by_time(store: Store, clock: Clock) -> None:
+    lease = await parked(store, wakes_at=clock.now + 1)
+    await store.decide(lease.turn_id, YES)
+    clock.now += 1
+    assert await store.wake_expired() == 0
+    assert (await claim_one(store, worker="another")).wakes == 1
+
+
+async def test_a_stop_wakes_the_newest_turn_that_waits_where_none_runs(store: Store) -> None:
+    old, new = await parked(store), await parked(store)
+    assert await store.request_stop(room("room"), by=ASKER) == new.turn_id
+    turn = await claim_one(store)
+    assert (turn.lease.turn_id, turn.stop_requested, turn.wakes) == (new.turn_id, True, 1)
+    await finish(store, turn.lease)
+    assert await store.request_stop(room("room"), by=ASKER) == old.turn_id
+    turn = await claim_one(store)
+    assert turn.lease.turn_id == old.turn_id and turn.stop_requested
+    await finish(store, turn.lease)
+    assert await store.request_stop(room("room"), by=ASKER) is None
+
+
+async def test_a_stop_is_for_the_turn_that_runs_rather_than_one_that_waits(store: Store) -> None:
+    waiting = await parked(store)
+    running = await begin(store)
+    assert await store.request_stop(room("room"), by=ASKER) == running.turn_id
+    await finish(store, running)
+    await store.decide(waiting.turn_id, YES)
+    assert not (await claim_one(store)).stop_requested
+
+
+async def test_a_turn_that_has_waited_is_neither_changed_nor_dropped(store: Store) -> None:
+    event = question()
+    await accepted(store, event)
+    lease = (await claim_one(store)).lease
+    await store.park(lease, [WAITS], wakes_at=NEVER)
+    for _ in range(2):  # while it waits, and when it is queued again
+        assert await store.edit(changed(event, "other")) == "started"
+        assert await store.withdraw(event.event_key) == "started"
+        await store.decide(lease.turn_id, YES)
+    assert (await claim_one(store)).event == event
+
+
+async def test_what_a_waiting_turn_says_comes_where_it_ends(store: Store) -> None:
+    waiting = await parked(store)
+    passing = await begin_and_finish(store, "passing")
+    await store.decide(waiting.turn_id, YES)
+    await finish(store, (await claim_one(store)).lease, *said("waited"))
+    last = await begin_and_finish(store, "last")
+    in_order = [turn.turn_id for turn in (passing, waiting, last) for _ in range(2)]
+    assert [turn_id for turn_id, _ in await store.history(room("room"))] == in_order
+    assert [entry.turn_id for entry in await store.transcript(room("room"), limit=5)] == in_order[1:]
+
+    await store.move_window(room("room"), past_turn_id=passing.turn_id)
+    assert [turn_id for turn_id, _ in await store.history(room("room"))] == in_order[2:]
+    await store.move_window(room("room"), past_turn_id=waiting.turn_id)
+    await store.move_window(room("room"), past_turn_id=passing.turn_id)
+    assert [turn_id for turn_id, _ in await store.history(room("room"))] == in_order[4:]
+
+
+async def test_a_conversation_with_a_turn_that_waits_is_open(store: Store) -> None:
+    waiting = await parked(store)
+    assert [item.conversation for item in await opened_in(store)] == [room("room")]
+    await begin(store)
+    assert [item.conversation for item in await opened_in(store)] == [room("room")]
+    assert await store.clear(room("room")) == 0
+    assert await store.steps(waiting.turn_id) == [WAITS]
+    assert await store.decide(waiting.turn_id, YES) == "made"
 
 
 # --- the journal -----------------------------------------------------------------------------------------------
@@ -680,7 +1039,10 @@ usages = st.builds(Usage, input_tokens=counts, cached_tokens=counts, output_toke
 answers = st.builds(ModelAnswer, message=assistant_messages, usage=usages, is_cut=st.booleans())
 steps = st.lists(
     st.builds(ModelAnswered, round=counts, answer=answers)
+    | st.builds(CallAsked, round=counts, call=calls, server=texts, tool=texts)
     | st.builds(CallStarted, round=counts, call_id=texts)
+    | st.builds(CallWaiting, round=counts, call_id=texts, reason=texts, expires_at=seconds)
+    | st.builds(CallDecided, round=counts, call_id=texts, outcome=texts, by=texts, note=texts)
     | st.builds(CallFinished, round=counts, result=results),
     max_size=6,
 )
@@ -747,7 +1109,9 @@ async def test_a_turn_without_a_reply_cannot_be_delivered(store: Store) -> None:
     await store.record(lease, [STARTED])
 
 
-async def test_posts_come_back_in_order_with_their_files_and_go_from_pending_to_posted(store: Store) -> None:
+async def test_posts_come_back_in_order_with_their_files_and_each_is_about_to_be_sent_when_its_turn_comes(
+    store: Store,
+) -> None:
     lease = await begin(store)
     picture = Attachment(name="a.png", mime_type="image/png", data=bytes(range(256)))
     parts = [post(lease, part=number, text=f"part {number}") for number in range(11)]
@@ -755,12 +1119,29 @@ async def test_posts_come_back_in_order_with_their_files_and_go_from_pending_to_
     await answer(store, lease, posts=list(reversed(parts)))
     assert [item.post for item in await store.outbox(lease.turn_id)] == parts
 
-    await store.mark_posting(lease, 0)
+    assert await states(store, lease) == ["posting", *["pending"] * 10]
     await store.mark_posted(lease, 0, reference="ref", ends_turn=False)
-    await store.mark_posting(lease, 1)
-    states = [item.state for item in await store.outbox(lease.turn_id)]
-    assert states == ["posted", "posting", *["pending"] * 9]
+    assert await states(store, lease) == ["posted", "posting", *["pending"] * 9]
+    await store.mark_posting(lease, 1)  # once more, after a pause or in another process
+    assert await states(store, lease) == ["posted", "posting", *["pending"] * 9]
+    await store.mark_posted(lease, 1, reference="ref", ends_turn=False)
+    assert await states(store, lease) == ["posted", "posted", "posting", *["pending"] * 8]
     assert await claim(store) == []
+
+
+async def states(store: Store, lease: Lease) -> list[str]:
+    return [item.state for item in await store.outbox(lease.turn_id)]
+
+
+async def test_the_last_steps_of_a_turn_are_stored_with_its_reply_or_not_at_all(store: Store) -> None:
+    lease = await begin(store)
+    await store.record(lease, [STARTED])
+    last = CallFinished(round=0, result=ToolResult(call_id="c1", text="4"))
+    with pytest.raises(StoreError):
+        await answer(store, lease, posts=[post(lease), post(lease)], steps=[last])
+    assert await store.steps(lease.turn_id) == [STARTED]
+    await answer(store, lease, *said("a"), steps=[last])
+    assert await store.steps(lease.turn_id) == [STARTED, last]
 
 
 @pytest.mark.parametrize("state", ["answered", "stopped", "failed"])
@@ -801,13 +1182,29 @@ async def test_messages_come_back_in_order_as_they_were(store: Store, turns: lis
 
 async def test_history_begins_at_the_window_and_the_window_never_moves_back(store: Store) -> None:
     leases = [await begin_and_finish(store, text) for text in "abc"]
-    await store.move_window(room("room"), first_turn_id=leases[1].turn_id)
-    await store.move_window(room("room"), first_turn_id=leases[0].turn_id)
+    await store.move_window(room("room"), past_turn_id=leases[0].turn_id)
+    await store.move_window(room("room"), past_turn_id=leases[0].turn_id)
     history = await store.history(room("room"))
     assert [turn_id for turn_id, _ in history] == [leases[1].turn_id] * 2 + [leases[2].turn_id] * 2
     assert len(await store.transcript(room("room"), limit=100)) == 6
-    await store.move_window(room("room"), first_turn_id=leases[2].turn_id + 1)
+    await store.move_window(room("room"), past_turn_id=leases[2].turn_id)
     assert await store.history(room("room")) == []
+    for past in (leases[0].turn_id, leases[2].turn_id + 1, 0):
+        await store.move_window(room("room"), past_turn_id=past)
+    assert await store.history(room("room")) == []
+    await begin_and_finish(store, "d")
+    assert [message for _, message in await store.history(room("room"))] == list(said("d"))
+
+
+async def test_what_is_said_after_a_clear_is_in_the_history_wherever_the_window_was(store: Store) -> None:
+    for _ in range(3):
+        lease = await begin_and_finish(store, "a")
+    await store.move_window(room("room"), past_turn_id=lease.turn_id)
+    await store.clear(room("room"))
+    await begin_and_finish(store, "b")
+    assert [message for _, message in await store.history(room("room"))] == list(said("b"))
+    await store.move_window(room("room"), past_turn_id=lease.turn_id)  # by a turn that read what was there before
+    assert len(await store.history(room("room"))) == 2
 
 
 async def begin_and_finish(store: Store, text: str, *, conversation: str = "room") -> Lease:
@@ -963,11 +1360,11 @@ async def test_usage_is_counted_by_the_person_who_asked_on_one_platform(store: S
         await store.accept(replace(event, event_key=f"event-{next(numbers)}"), worker=HERE, max_waiting=20)
         await finish(store, (await claim_one(store)).lease, usage=Usage(input_tokens=10, output_tokens=1))
     await ask(store, "a third")  # by somebody else
-    name = author_key(room("any"), "ann")
+    name = author_key(room("any").person("ann"))
     assert await store.usage(author=name) == UsageTotals(turns=3, usage=Usage(input_tokens=30, output_tokens=3))
     assert (await store.usage(room("room"), author=name)).turns == 2
     assert (await store.usage(room("room"))).turns == 3
-    assert await store.usage(author=author_key(room("any"), "nobody")) == UsageTotals()
+    assert await store.usage(author=author_key(room("any").person("nobody"))) == UsageTotals()
     await store.clear(room("room"))
     assert (await store.usage(author=name)).turns == 3
 
@@ -1014,6 +1411,12 @@ async def test_notes_are_found_by_the_beginning_of_their_names_and_outlive_a_res
         assert len(await store.notes("slack/")) == 3
         assert len(await store.notes("")) == 4
         assert await store.notes("teams/") == {}
+
+
+async def test_a_check_finds_nothing_wrong_with_a_store_in_use_and_leaves_nothing(store: Store) -> None:
+    await begin(store)
+    await store.check()
+    assert await store.workers() == [HERE, THERE]
 
 
 def test_the_alphabet_of_prefixes_is_plain() -> None:

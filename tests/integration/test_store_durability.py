@@ -17,12 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from bot.domain.answers import Known, Queued
 from bot.domain.errors import StoreError
 from bot.domain.events import ConversationKey, MessageReceived
 from bot.domain.turns import CallStarted
 from bot.ports.store import Store
-from bot.stores.sqlite.store import open_store
-from bot.turns.worker import bury_dead
+from bot.stores.sqlite.store import open_sqlite
+from bot.turns.worker import expire_dead_workers
 from tests.fakes.database import locked
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +32,7 @@ WAIT_S = 30.0
 CHILD = """
 import asyncio, sys
 from pathlib import Path
-from bot.stores.sqlite.store import open_store
+from bot.stores.sqlite.store import open_sqlite
 from bot.turns.worker import new_worker_id
 from bot.domain.turns import CallStarted
 from tests.integration.test_store_durability import question
@@ -40,7 +41,7 @@ async def main() -> None:
     print("ready", flush=True)
     sys.stdin.readline()
     worker = new_worker_id()
-    async with open_store(Path(sys.argv[1])) as store:
+    async with open_sqlite(Path(sys.argv[1])) as store:
 {body}
 
 asyncio.run(main())
@@ -51,10 +52,10 @@ ACCEPT_FOREVER = """
         while True:
             keys = [f"{sys.argv[2]}-{number + offset}" for offset in range(5)]
             number += 5
-            receipts = await asyncio.gather(
+            queued = await asyncio.gather(
                 *(store.accept(question(key), worker=worker, max_waiting=10**9) for key in keys)
             )
-            print(*(f"{key}={receipt.turn_id}" for key, receipt in zip(keys, receipts)), flush=True)
+            print(*(f"{key}={turn.turn_id}" for key, turn in zip(keys, queued)), flush=True)
 """
 ACCEPT_FIFTY = """
         for number in range(50):
@@ -117,8 +118,8 @@ def start(process: Child) -> None:
 
 async def known(store: Store, key: str) -> int | None:
     """Return the turn of an event that is stored already."""
-    receipt = await store.accept(question(key), worker="test", max_waiting=0)
-    return receipt.turn_id
+    outcome = await store.accept(question(key), worker="test", max_waiting=0)
+    return outcome.turn_id if isinstance(outcome, Known) else None
 
 
 # --- processes -------------------------------------------------------------------------------------------------
@@ -137,7 +138,7 @@ async def test_every_message_that_a_killed_process_acknowledged_is_stored(tmp_pa
                 if line.endswith("\n"):
                     acknowledged |= parse_acknowledged(line)
     assert len(acknowledged) >= 5 * (10 + 17 + 24)
-    async with open_store(path) as store:
+    async with open_sqlite(path) as store:
         assert {key: await known(store, key) for key in acknowledged} == acknowledged
     assert integrity(path) == "ok"
 
@@ -155,12 +156,13 @@ def integrity(path: Path) -> str:
 async def test_two_processes_write_to_one_file_at_once(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     with child(ACCEPT_FIFTY, path, "theirs") as process:
-        async with open_store(path) as store:
+        async with open_sqlite(path) as store:
             start(process)
-            receipts = [await store.accept(question(f"ours-{i}"), worker="us", max_waiting=10**9) for i in range(50)]
+            for number in range(50):
+                await store.accept(question(f"ours-{number}"), worker="us", max_waiting=10**9)
             assert await asyncio.to_thread(process.wait, WAIT_S) == 0
-            theirs = [await known(store, f"theirs-{number}") for number in range(50)]
-    assert len({*theirs, *(receipt.turn_id for receipt in receipts)}) == 100
+            turns = {await known(store, f"{whose}-{number}") for whose in ("ours", "theirs") for number in range(50)}
+    assert len(turns - {None}) == 100
 
 
 async def test_processes_that_make_the_database_at_the_same_moment_all_open_it(tmp_path: Path) -> None:
@@ -175,13 +177,13 @@ async def test_processes_that_make_the_database_at_the_same_moment_all_open_it(t
                 start(process)
             for process in (one, two, three):
                 assert await asyncio.to_thread(process.wait, WAIT_S) == 0
-        async with open_store(path) as store:
+        async with open_sqlite(path) as store:
             assert len(await store.workers()) == 3
 
 
 async def test_many_connections_that_make_the_database_at_the_same_moment_all_open_it(tmp_path: Path) -> None:
     async def use(path: Path, worker: str) -> None:
-        async with open_store(path) as store:
+        async with open_sqlite(path) as store:
             await store.heartbeat(worker, lease_s=60)
 
     for round_number in range(15):  # SQLite's refusal without a wait is rare: about one in a hundred
@@ -194,13 +196,13 @@ async def test_the_turn_of_a_killed_process_is_taken_over_with_its_journal(tmp_p
     with child(WORK_AND_HANG, path) as process:
         start(process)
         assert await asyncio.to_thread(line_of, process) == "worked"
-        async with open_store(path) as store:
+        async with open_sqlite(path) as store:
             await store.heartbeat("us", lease_s=60)
-            assert await bury_dead(store) == []
+            assert await expire_dead_workers(store) == []
             assert await store.claim("us", serves=["test/"], limit=10) == []
             process.send_signal(signal.SIGKILL)
             await asyncio.to_thread(process.wait, WAIT_S)
-            assert len(await bury_dead(store)) == 1
+            assert len(await expire_dead_workers(store)) == 1
             (turn,) = await store.claim("us", serves=["test/"], limit=10)
             assert turn.event == question("q") and turn.lease.attempt == 2
             assert await store.steps(turn.lease.turn_id) == [CallStarted(round=0, call_id="c1")]
@@ -211,31 +213,30 @@ async def test_the_turn_of_a_killed_process_is_taken_over_with_its_journal(tmp_p
 
 async def test_a_locked_database_is_an_error_with_its_cure_and_works_again_afterwards(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    async with open_store(path, busy_timeout_s=0.2) as store:
+    async with open_sqlite(path, busy_timeout_s=0.2) as store:
         with locked(path):
             with pytest.raises(StoreError, match="another process has locked it; end that process or try again"):
                 await store.accept(question("q"), worker="us", max_waiting=10)
             assert await store.workers() == []  # reading goes on
-        receipt = await store.accept(question("q"), worker="us", max_waiting=10)
-        assert receipt.is_new
+        assert isinstance(await store.accept(question("q"), worker="us", max_waiting=10), Queued)
 
 
 async def test_a_database_that_is_locked_for_a_moment_is_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    async with open_store(path, busy_timeout_s=WAIT_S) as store:
+    async with open_sqlite(path, busy_timeout_s=WAIT_S) as store:
         with locked(path):
             accepting = asyncio.create_task(store.accept(question("q"), worker="us", max_waiting=10))
             await asyncio.sleep(0.1)
             assert not accepting.done()
-        assert (await accepting).is_new
+        assert isinstance(await accepting, Queued)
 
 
 async def test_a_database_that_is_locked_when_it_is_opened_is_an_error_with_its_cure(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    async with open_store(path):
+    async with open_sqlite(path):
         pass
     with locked(path), pytest.raises(StoreError, match="another process has locked it"):
-        async with open_store(path, busy_timeout_s=0.2):
+        async with open_sqlite(path, busy_timeout_s=0.2):
             pass
 
 
@@ -245,7 +246,7 @@ async def test_a_database_that_is_locked_when_it_is_opened_is_an_error_with_its_
 async def test_the_database_and_its_side_files_are_for_their_owner_alone(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        async with open_store(tmp_path / "home" / "a.db") as store:
+        async with open_sqlite(tmp_path / "home" / "a.db") as store:
             await store.heartbeat("us", lease_s=1)
             modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "home").iterdir()}
     finally:
@@ -256,12 +257,11 @@ async def test_the_database_and_its_side_files_are_for_their_owner_alone(tmp_pat
 
 async def test_every_commit_is_flushed_to_the_disk(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    async with open_store(path) as store:
-        commits = store._commits  # pyright: ignore[reportPrivateUsage]  (a power cut cannot be made here)
+    async with open_sqlite(path) as store:
 
-        async def ask(pragma: str) -> object:
-            (row,) = await commits.run(lambda db: db.execute(f"PRAGMA {pragma}").fetchall())
-            return row[0]
+        async def ask(pragma: str) -> object:  # a power cut cannot be made here
+            (row,) = await store.engine.write(lambda db: db.execute(f"PRAGMA {pragma}"))
+            return row[pragma]
 
         assert [await ask(name) for name in ("journal_mode", "synchronous", "foreign_keys")] == ["wal", 2, 1]
 
@@ -269,7 +269,7 @@ async def test_every_commit_is_flushed_to_the_disk(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["no database", "torn header", "torn pages"])
 async def test_a_damaged_file_is_an_error_with_its_cure(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "a.db"
-    async with open_store(path) as store:
+    async with open_sqlite(path) as store:
         for number in range(20):
             await store.accept(question(f"q{number}"), worker="us", max_waiting=100)
     content = path.read_bytes()
@@ -281,18 +281,18 @@ async def test_a_damaged_file_is_an_error_with_its_cure(tmp_path: Path, damage: 
         case _:
             path.write_bytes(content[:100] + b"\xff" * (len(content) - 100))
     with pytest.raises(StoreError, match="the file is damaged; restore a backup, or move it away"):
-        async with open_store(path) as store:
+        async with open_sqlite(path) as store:
             await store.accept(question("another"), worker="us", max_waiting=100)
 
 
 async def test_a_database_of_a_newer_version_is_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    async with open_store(path):
+    async with open_sqlite(path):
         pass
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
     with pytest.raises(StoreError, match=r"newer version of Toolbridge \(schema 99"):
-        async with open_store(path):
+        async with open_sqlite(path):
             pass
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (99,)
@@ -303,7 +303,7 @@ async def test_a_failed_migration_leaves_nothing_behind(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE message (mine TEXT)")  # the last table that the schema makes
     with pytest.raises(StoreError):
-        async with open_store(path):
+        async with open_sqlite(path):
             pass
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("message",)]
@@ -314,7 +314,7 @@ async def test_a_place_where_no_file_can_be_made_is_an_error_that_names_the_sett
     (tmp_path / "file").write_text("in the way")
     for path in (tmp_path / "file" / "a.db", tmp_path / "file" / "deeper" / "a.db", tmp_path):
         with pytest.raises(StoreError, match="set TOOLBRIDGE_HOME"):
-            async with open_store(path):
+            async with open_sqlite(path):
                 pass
 
 
@@ -323,7 +323,7 @@ async def test_a_place_where_no_file_can_be_made_is_an_error_that_names_the_sett
 
 async def test_work_stays_as_quick_with_many_thousand_ended_turns(tmp_path: Path) -> None:
     """Fifty times slower, as with a search through all turns, would be seen here; the noise of a busy machine not."""
-    async with open_store(tmp_path / "new.db") as new, open_store(tmp_path / "old.db") as old:
+    async with open_sqlite(tmp_path / "new.db") as new, open_sqlite(tmp_path / "old.db") as old:
         fill_with_ended_turns(tmp_path / "old.db", 30_000)
         await new.heartbeat("us", lease_s=3600)
         await old.heartbeat("us", lease_s=3600)
@@ -344,7 +344,7 @@ def fill_with_ended_turns(path: Path, count: int) -> None:
             "INSERT INTO message (conversation_id, turn_id, body, created_at) SELECT 1, id, ?, 2 FROM turn",
             ('{"kind": "user", "text": "old"}',),
         )
-        connection.execute("UPDATE conversation SET window_turn_id = ?", (count - 10,))
+        connection.execute("UPDATE conversation SET window_message_id = ?", (count - 10,))
 
 
 async def measure(store: Store) -> dict[str, float]:
@@ -355,8 +355,11 @@ async def measure(store: Store) -> dict[str, float]:
         works = {
             "accept": store.accept(question(f"new-{number}"), worker="us", max_waiting=100),
             "claim": store.claim("us", serves=["test/"], limit=10),
-            "stop": store.request_stop(room),
+            "stop": store.request_stop(room, by="test:u1"),
+            "signals": store.signals("us"),
+            "wake": store.wake_expired(),
             "history": store.history(room),
+            "window": store.move_window(room, past_turn_id=number),
             "transcript": store.transcript(room, limit=20),
         }
         for name, work in works.items():

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 
 import pytest
 
+from bot.domain.answers import Known, Queued
 from bot.domain.events import ConversationKey, MessageReceived, Rating
-from bot.domain.messages import Usage, UserMessage
-from bot.domain.turns import Post
+from bot.domain.messages import AssistantMessage, ModelAnswer, ToolCall, ToolResult, Usage, UserMessage
+from bot.domain.turns import CallDecided, CallFinished, CallStarted, CallWaiting, ModelAnswered, Post
 from bot.ports.store import Lease, Store, author_key
 from bot.stores import codec
-from bot.stores.sqlite.store import open_store
+from bot.stores.sqlite.store import open_sqlite
 
 OLD_VERSION = 2
 HERE = ConversationKey(platform="console", space="local", channel="here")
@@ -30,16 +33,32 @@ POST = (
     '"part":0,"text":"An answer.","in_reply_to":"old-1","attachments":[]}'
 )
 
+JOURNAL = (
+    '{"round":0,"answer":{"message":{"text":"","tool_calls":[{"id":"call_0","name":"rehearsal_add","arguments":'
+    '"{\\"a\\": 2}"}],"replay":[],"kind":"assistant"},"usage":{"input_tokens":0,"cached_tokens":0,"output_tokens":0},'
+    '"is_cut":false},"kind":"answered"}',
+    '{"round":0,"call_id":"call_0","kind":"started"}',
+    '{"round":0,"result":{"call_id":"call_0","text":"4","outcome":"ok","attachments":[],"seconds":0.25},'
+    '"kind":"finished"}',
+)
+
+
+@contextmanager
+def schema(path: Path, version: int) -> Generator[sqlite3.Connection]:
+    """Make a database as that version made it."""
+    with closing(sqlite3.connect(path)) as db, db:
+        for script in sorted((resources.files("bot.stores") / "migrations").iterdir(), key=lambda entry: entry.name):
+            if int(script.name.partition("_")[0]) <= version:
+                db.executescript(script.read_text(encoding="utf-8"))
+        db.execute(f"PRAGMA user_version = {version}")
+        yield db
+
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
     """A database of the old schema: an ended turn, one that runs, one that waits behind it, one withdrawn."""
     path = tmp_path / "old.db"
-    with sqlite3.connect(path) as db:
-        for script in sorted((resources.files("bot.stores") / "migrations").iterdir(), key=lambda entry: entry.name):
-            if int(script.name.partition("_")[0]) <= OLD_VERSION:
-                db.executescript(script.read_text(encoding="utf-8"))
-        db.execute(f"PRAGMA user_version = {OLD_VERSION}")
+    with schema(path, OLD_VERSION) as db:
         db.executemany("INSERT INTO conversation (id, key) VALUES (?, ?)", [(1, str(HERE)), (2, str(QUIET))])
         db.executemany(
             "INSERT INTO turn (event_key, conversation_id, event, state, worker, accepted_at, ended_at, is_first,"
@@ -57,16 +76,17 @@ def old(tmp_path: Path) -> Path:
             [(body, 50.0), (body, 60.5)],
         )
         db.execute("INSERT INTO outbox (turn_id, part, body, state) VALUES (1, 0, ?, 'posted')", (POST,))
+        db.executemany("INSERT INTO journal (turn_id, step, body) VALUES (2, ?, ?)", list(enumerate(JOURNAL, start=1)))
     return path
 
 
 async def test_open_turns_of_an_older_version_go_on_in_their_order(old: Path) -> None:
-    async with open_store(old) as store:
+    async with open_sqlite(old) as store:
         await store.heartbeat("us", lease_s=60)
-        assert (await store.accept(event("old-3"), worker="us", max_waiting=20)).turn_id == 3
+        assert await store.accept(event("old-3"), worker="us", max_waiting=20) == Known(turn_id=3)
         (turn,) = await store.claim("us", serves=["console/"], limit=10)
-        assert turn.event == event("old-2") and not turn.has_waited
-        assert (await store.accept(event("new"), worker="us", max_waiting=20)).waits_behind == 2
+        assert turn.event == event("old-2") and not turn.has_waited and turn.wakes == 0
+        assert await store.accept(event("new"), worker="us", max_waiting=20) == Queued(turn_id=5, waits_behind=2)
         await end(store, turn.lease)
         (turn,) = await store.claim("us", serves=["console/"], limit=10)
         assert turn.event == event("old-3") and turn.has_waited
@@ -79,13 +99,61 @@ async def end(store: Store, lease: Lease) -> None:
 
 
 async def test_posts_of_an_older_version_are_read(old: Path) -> None:
-    async with open_store(old) as store:
+    async with open_sqlite(old) as store:
         (item,) = await store.outbox(1)
     assert (item.state, item.post.text, item.post.author_id, item.post.is_last) == ("posted", "An answer.", "", True)
 
 
+async def test_a_journal_of_an_older_version_is_read_and_goes_on(old: Path) -> None:
+    call = ToolCall(id="call_0", name="rehearsal_add", arguments='{"a": 2}')
+    begun = [
+        ModelAnswered(round=0, answer=ModelAnswer(message=AssistantMessage(text="", tool_calls=(call,)))),
+        CallStarted(round=0, call_id="call_0"),
+        CallFinished(round=0, result=ToolResult(call_id="call_0", text="4", seconds=0.25)),
+    ]
+    wait = CallWaiting(round=1, call_id="call_0", reason="Ann has to agree.", expires_at=2e9)
+    async with open_sqlite(old) as store:
+        await store.heartbeat("us", lease_s=60)
+        assert await store.steps(2) == begun
+        (turn,) = await store.claim("us", serves=["console/"], limit=10)
+        assert await store.park(turn.lease, [wait], wakes_at=2e9) == "waiting"
+        assert await store.decide(2, CallDecided(round=0, call_id="call_0", outcome="approved")) == "made"
+        assert (await store.steps(2))[-2:] == [wait, CallDecided(round=1, call_id="call_0", outcome="approved")]
+
+
+async def test_the_window_of_an_older_version_begins_where_it_began(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    rooms = [ConversationKey(platform="console", space="local", channel=name) for name in ("moved", "whole", "empty")]
+    with schema(path, 3) as db:
+        db.executemany(
+            "INSERT INTO conversation (id, key, window_turn_id) VALUES (?, ?, ?)",
+            [(number, str(key), window) for number, key, window in zip((1, 2, 3), rooms, (5, 0, 9), strict=True)],
+        )
+        for turn_id in range(1, 9):  # of the two conversations in turns, with two messages each
+            conversation_id = 1 + turn_id % 2
+            db.execute(
+                "INSERT INTO turn (id, event_key, conversation_id, event, state, worker, accepted_at, ended_at)"
+                " VALUES (?, ?, ?, ?, 'answered', 'gone', 1, 2)",
+                (turn_id, f"old-{turn_id}", conversation_id, EVENT),
+            )
+            for part in ("a", "b"):
+                body = codec.messages.dump_json(UserMessage(text=f"{turn_id}{part}")).decode()
+                db.execute(
+                    "INSERT INTO message (conversation_id, turn_id, body, created_at) VALUES (?, ?, ?, 2)",
+                    (conversation_id, turn_id, body),
+                )
+    async with open_sqlite(path) as store:
+        texts = [[message.text for _, message in await store.history(room)] for room in rooms]
+        assert texts == [["6a", "6b", "8a", "8b"], [f"{turn}{part}" for turn in (1, 3, 5, 7) for part in "ab"], []]
+        assert len(await store.transcript(rooms[0], limit=100)) == 8
+        await store.move_window(rooms[0], past_turn_id=2)
+        assert len(await store.history(rooms[0])) == 4
+        await store.move_window(rooms[0], past_turn_id=6)
+        assert [message.text for _, message in await store.history(rooms[0])] == ["8a", "8b"]
+
+
 async def test_conversations_of_an_older_version_are_listed_with_their_times_and_titles(old: Path) -> None:
-    async with open_store(old) as store:
+    async with open_sqlite(old) as store:
         (listed,) = await store.conversations(limit=10)
         (still_open,) = await store.open_conversations(prefix="console/local/here/")
         assert await store.takes_part(HERE) and not await store.takes_part(QUIET)
@@ -96,15 +164,15 @@ async def test_conversations_of_an_older_version_are_listed_with_their_times_and
 
 
 async def test_usage_of_an_older_version_counts_for_all_and_who_asks_is_known_from_now_on(old: Path) -> None:
-    async with open_store(old) as store:
+    async with open_sqlite(old) as store:
         await store.accept(event("new"), worker="us", max_waiting=20)
         assert (await store.usage()).turns == 5
-        assert (await store.usage(author=author_key(HERE, "you"))).turns == 1
+        assert (await store.usage(author=author_key(HERE.person("you")))).turns == 1
 
 
 async def test_a_later_rating_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
     path = tmp_path / "new.db"
-    async with open_store(path, now=lambda: 1_000.0) as store:
+    async with open_sqlite(path, now=lambda: 1_000.0) as store:
         await store.accept(event("q"), worker="us", max_waiting=20)
         ratings_given: list[tuple[str, Rating]] = [("ann", "good"), ("bo", "good"), ("ann", "bad")]
         for author_id, rating in ratings_given:

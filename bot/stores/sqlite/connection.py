@@ -1,43 +1,68 @@
-"""One SQLite connection beside an event loop: its work is done in a thread of its own."""
+"""One SQLite connection beside an event loop, through aiosqlite.
+
+aiosqlite crosses to the connection's thread and back once for each statement, and a crossing costs more than a
+statement. Here a whole function of the connection crosses once. That needs `_execute` and `_thread`, which are
+aiosqlite's own: they are used in this file only, and its version is pinned.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar, cast
+
+import aiosqlite
 
 T = TypeVar("T")
 
 
-class Connection:
-    """Runs plain functions of a connection, one after the other; a crossing of threads costs more than a statement.
+class Connection(aiosqlite.Connection):
+    """Runs plain functions of a connection in its thread, one after the other. Transactions are left to them.
 
-    Transactions are left to the functions. Opening raises sqlite3.Error where the file cannot be opened.
+    Entering raises sqlite3.Error where the file cannot be opened.
     """
 
     def __init__(self, path: Path, *, busy_timeout_s: float, thread: str) -> None:
-        self._db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=thread)
+        connect = partial(sqlite3.connect, path, timeout=busy_timeout_s, isolation_level=None)
+        super().__init__(connect, iter_chunk_size=1)
+        self._thread.name = thread
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Return what the work returns. When its caller is cancelled, work that has begun goes on to its end unseen."""
-        return await self._submit(work)
+        """Return what the work returns. When its caller is cancelled, the work goes on to its end unseen."""
+        return cast("T", await self._execute(work, self._conn))  # pyright: ignore[reportUnknownMemberType]
 
     async def __aenter__(self) -> Self:
+        try:
+            await super().__aenter__()
+        except BaseException:
+            self._thread.join()  # aiosqlite has told it to end
+            raise
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await settled(self._submit(sqlite3.Connection.close))
-        self._thread.shutdown()
+        await settled(asyncio.ensure_future(self.close()))
+        self._thread.join()
 
-    def _submit(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
-        return asyncio.get_running_loop().run_in_executor(self._thread, work, self._db)
+
+class SqliteDb:
+    """Statements on a connection, from within its thread; see `bot.stores.db.Db`."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, statement: str, parameters: Sequence[Any] = (), /) -> Sequence[sqlite3.Row]:
+        return self._connection.execute(statement, parameters).fetchall()
+
+    def executemany(self, statement: str, rows: Iterable[Sequence[Any]], /) -> None:
+        self._connection.executemany(statement, rows)
 
 
 async def settled(result: asyncio.Future[T]) -> T:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from bot.domain.errors import BotError, StoreError
-from bot.stores.sqlite.connection import Connection, settled
+from bot.stores.db import Db, Unit
+from bot.stores.sqlite.connection import Connection, SqliteDb, settled
 
 T = TypeVar("T")
-Unit = Callable[[sqlite3.Connection], T]
 
 MAX_BATCH = 500  # units; bounds how long the first of them waits for the last
 
@@ -32,9 +32,8 @@ class _Failed:
 class GroupCommit:
     """Commits what has gathered while the commit before was under way.
 
-    A unit runs in the connection's thread, and a second time when the database fails a neighbour in its batch: it must
-    do nothing but statements on the connection it is given. It may refuse with a BotError, but only before its first
-    write.
+    A batch of units crosses to the connection's thread once. A unit runs a second time when the database fails a
+    neighbour in its batch.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -80,7 +79,7 @@ class GroupCommit:
     async def _settle(self, batch: Sequence[_Waiting]) -> None:
         units = [waiting.unit for waiting in batch]
         try:
-            outcomes = await self._connection.run(lambda db: _commit(db, units))
+            outcomes = await self._connection.run(lambda connection: _commit(connection, units))
         except Exception as error:  # noqa: BLE001  (handed to the callers)
             outcomes = _all_failed(units, error)
         for waiting, outcome in zip(batch, outcomes, strict=True):
@@ -90,41 +89,42 @@ class GroupCommit:
                 waiting.result.set_result(outcome)
 
 
-def _commit(db: sqlite3.Connection, units: Sequence[Unit[Any]]) -> list[Any]:
+def _commit(connection: sqlite3.Connection, units: Sequence[Unit[Any]]) -> list[Any]:
     """Return each unit's result, or how it failed, once the transaction that they share has ended."""
     try:
-        _roll_back(db)  # what a failed rollback may have left open
-        db.execute("BEGIN IMMEDIATE")
+        _roll_back(connection)  # what a failed rollback may have left open
+        connection.execute("BEGIN IMMEDIATE")
     except Exception as error:  # noqa: BLE001  (handed to the callers)
         return _all_failed(units, error)  # at once: one after the other they could wait for a lock for minutes
     try:
-        return _run_all(db, units)
+        return _run_all(connection, units)
     except Exception as error:  # noqa: BLE001  (handed to the callers)
         if len(units) == 1:
             return _all_failed(units, error)
-    return [outcome for unit in units for outcome in _commit(db, [unit])]  # one bad unit must not fail its neighbours
+    return [outcome for unit in units for outcome in _commit(connection, [unit])]  # a bad unit fails no neighbour
 
 
-def _run_all(db: sqlite3.Connection, units: Sequence[Unit[Any]]) -> list[Any]:
+def _run_all(connection: sqlite3.Connection, units: Sequence[Unit[Any]]) -> list[Any]:
+    db = SqliteDb(connection)
     try:
         outcomes = [_run(db, unit) for unit in units]
-        db.execute("COMMIT")
+        connection.execute("COMMIT")
     except BaseException:
-        _roll_back(db)
+        _roll_back(connection)
         raise
     return outcomes
 
 
-def _run(db: sqlite3.Connection, unit: Unit[Any]) -> Any:
+def _run(db: Db, unit: Unit[Any]) -> Any:
     try:
         return unit(db)
     except BotError as error:  # nothing was written: the batch goes on without it
         return _Failed(error)
 
 
-def _roll_back(db: sqlite3.Connection) -> None:
-    if db.in_transaction:  # SQLite itself rolls back on some errors, a full disk among them
-        db.execute("ROLLBACK")
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:  # SQLite itself rolls back on some errors, a full disk among them
+        connection.execute("ROLLBACK")
 
 
 def _all_failed(units: Sequence[Unit[Any]], error: Exception) -> list[Any]:
@@ -142,7 +142,7 @@ def _translate(error: Exception) -> StoreError:
 
 
 def store_error(error: sqlite3.Error, *, name: str = "") -> StoreError:
-    """Return the sentence for an SQLite error, with what an operator can do; `name` is for operators alone."""
+    """Return the sentence for an SQLite error, with what an operator can do; `name` is only for operators."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code, without the extended part
     match code:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:

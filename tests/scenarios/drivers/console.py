@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.models.rehearsal.server import serve_rehearsal
+
 from adapters.console.adapter import ConsoleAdapter
 from bot.app import open_app
-from bot.models.rehearsal.server import serve_rehearsal
 from bot.settings import load_settings
 from tests.scenarios.model import Model
 

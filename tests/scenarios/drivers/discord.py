@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from adapters.discord.adapter import DiscordOptions
 from adapters.discord.backfill import ALIVE
-from adapters.discord.diagnose import check_up
+from adapters.discord.diagnose import diagnose
 from bot.app import App
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Message as StoredMessage
@@ -470,7 +470,7 @@ class DiscordDriver:
                 options = replace(options, api_url="http://127.0.0.1:9/api/v10")
             case _:
                 raise ValueError(ailment)
-        found = await check_up(options)
+        found = await diagnose(options)
         assert found.cure
         return f"{found.detail} {found.cure}"
 

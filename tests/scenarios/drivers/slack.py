@@ -13,7 +13,7 @@ from typing import Any, Literal
 from adapters.slack.adapter import SlackOptions
 from adapters.slack.answer import PART_CHARS
 from adapters.slack.backfill import ALIVE
-from adapters.slack.diagnose import check_up
+from adapters.slack.diagnose import diagnose
 from bot.app import App
 from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey
@@ -451,7 +451,7 @@ class SlackDriver:
 async def complaint(options: SlackOptions) -> str:
     """Return what a check-up finds wrong, in the one way or the other."""
     try:
-        found = await check_up(options)
+        found = await diagnose(options)
     except AdapterError as error:
         return str(error)
     assert found.cure

@@ -1,4 +1,4 @@
-"""A connection in its own thread: the order of its work, what a cancelled caller leaves, and how it is closed."""
+"""A connection beside the loop: the order of its work, what a cancelled caller leaves, and how it is closed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from pathlib import Path
 
+import aiosqlite
 import pytest
 
 from bot.stores.sqlite.connection import Connection
@@ -31,7 +32,7 @@ async def test_work_is_done_in_order_in_one_thread_that_is_not_the_loops(tmp_pat
     async with opened(tmp_path / "a.db") as connection:
         await asyncio.gather(*(connection.run(lambda _, number=number: note(number)) for number in range(20)))
     assert [number for number, _ in seen] == list(range(20))
-    assert {name for _, name in seen} == {"connection-under-test_0"}
+    assert {name for _, name in seen} == {"connection-under-test"}
 
 
 async def test_an_error_of_the_work_is_the_callers_and_the_next_work_is_done(tmp_path: Path) -> None:
@@ -65,5 +66,14 @@ async def test_closing_waits_for_the_work_of_a_cancelled_caller_and_leaves_no_th
 
 async def test_a_folder_that_is_not_there_is_an_error_at_once(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError, match="unable to open"):
-        opened(tmp_path / "nowhere" / "a.db")
+        async with opened(tmp_path / "nowhere" / "a.db"):
+            pass
     assert threads() == []
+
+
+async def test_the_parts_of_aiosqlite_that_the_connection_is_built_on_are_there(tmp_path: Path) -> None:
+    connection = opened(tmp_path / "a.db")
+    for name in ("_execute", "_conn", "_thread"):
+        assert hasattr(aiosqlite.Connection, name) or name in vars(connection)
+    async with connection:
+        pass

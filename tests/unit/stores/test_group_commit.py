@@ -6,7 +6,7 @@ import asyncio
 import gc
 import sqlite3
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from bot.domain.errors import LeaseLostError, StoreError
+from bot.stores.db import Db, Unit
 from bot.stores.sqlite.connection import Connection
 from bot.stores.sqlite.group_commit import MAX_BATCH, GroupCommit
 
-Unit = Callable[[sqlite3.Connection], int]
 BUSY_TIMEOUT_S = 0.2
 WAIT_S = 10.0
 
@@ -55,19 +55,19 @@ async def rig(tmp_path: Path) -> AsyncGenerator[Rig]:
             await writing
 
 
-def insert(number: int) -> Unit:
-    def unit(db: sqlite3.Connection) -> int:
+def insert(number: int) -> Unit[int]:
+    def unit(db: Db) -> int:
         db.execute("INSERT INTO item VALUES (?)", (number,))
         return number
 
     return unit
 
 
-def insert_after(gate: threading.Event, number: int, *, reached: asyncio.Event) -> Unit:
+def insert_after(gate: threading.Event, number: int, *, reached: asyncio.Event) -> Unit[int]:
     """Hold the writer within its transaction until the gate opens."""
     loop = asyncio.get_running_loop()
 
-    def unit(db: sqlite3.Connection) -> int:
+    def unit(db: Db) -> int:
         loop.call_soon_threadsafe(reached.set)
         assert gate.wait(WAIT_S)
         return insert(number)(db)
@@ -75,7 +75,7 @@ def insert_after(gate: threading.Event, number: int, *, reached: asyncio.Event) 
     return unit
 
 
-def refuse(_db: sqlite3.Connection) -> int:
+def refuse(_db: Db) -> int:
     raise LeaseLostError("taken over")
 
 
@@ -118,7 +118,7 @@ async def test_a_unit_that_refuses_costs_its_neighbours_no_commit_of_their_own(r
 
 
 async def test_a_unit_with_a_bug_is_a_store_error_that_names_its_cause(rig: Rig) -> None:
-    def broken(_db: sqlite3.Connection) -> int:
+    def broken(_db: Db) -> int:
         raise KeyError("a name that is not there")
 
     with pytest.raises(StoreError, match="KeyError") as caught:

@@ -1,0 +1,64 @@
+"""What the statements of the store need of a database engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Row(Protocol):
+    """One row of a result; its columns are read by name."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+
+class Db(Protocol):
+    """Runs statements within one transaction. Their parameters are written as `?`; an engine may translate that."""
+
+    def execute(self, statement: str, parameters: Sequence[Any] = (), /) -> Sequence[Row]:
+        """Run one statement and return the rows that it gives."""
+        ...
+
+    def executemany(self, statement: str, rows: Iterable[Sequence[Any]], /) -> None:
+        """Run one statement for each row of parameters."""
+        ...
+
+
+# A unit of work is a plain function of a Db: all or nothing of it is stored. It must be safe to repeat, do nothing but
+# run statements, and may refuse with a BotError only before its first write. Units that read only write nothing.
+Unit = Callable[[Db], T]
+
+
+class Engine(Protocol):
+    """A database that runs units, for as long as it is open."""
+
+    async def read(self, unit: Unit[T]) -> T:
+        """Return what the unit reads of all that was committed before. Raises StoreError."""
+        ...
+
+    async def write(self, unit: Unit[T], *, is_urgent: bool = False) -> T:
+        """Return the unit's result once it is durable; an urgent unit goes before those that wait.
+
+        A cancelled caller waits for the commit all the same, so it never has to guess what was stored.
+
+        Raises:
+            BotError: The unit's own refusal.
+            StoreError: The database failed; nothing of the unit was kept.
+        """
+        ...
+
+    async def check(self) -> None:
+        """Read all of the data. Raises StoreError where it is damaged."""
+        ...
+
+
+def first(rows: Sequence[Row]) -> Row | None:
+    """Return the first row, or None where there is none."""
+    return rows[0] if rows else None
+
+
+def key_range(prefix: str) -> tuple[str, str]:
+    """Return the first text that begins so, and one that is after all of those (its end is no character)."""
+    return prefix, f"{prefix}\U0010ffff"

@@ -1,0 +1,204 @@
+"""The Store port on any engine: each method runs one unit of work (`bot/stores/units`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+from bot.domain.answers import Known, Queued
+from bot.domain.events import ConversationKey, MessageReceived, Rating
+from bot.domain.messages import Message, Usage
+from bot.domain.turns import CallDecided, Post, Step, TurnState
+from bot.ports.store import (
+    ClaimedTurn,
+    ConversationSummary,
+    DecisionOutcome,
+    Full,
+    HistoryEntry,
+    Lease,
+    OutboxPost,
+    Revision,
+    Signal,
+    UsageTotals,
+)
+from bot.stores.db import Engine
+from bot.stores.leases import LeaseClock
+from bot.stores.units import conversations, intake, journal, notes, work
+
+
+class _Units:
+    """What the units of all ports run on; `now` gives seconds since the epoch."""
+
+    def __init__(self, engine: Engine, now: Callable[[], float], *, leases: LeaseClock) -> None:
+        self.engine = engine
+        self._now = now
+        self._leases = leases
+
+
+class IntakeUnits(_Units):
+    """See `bot.ports.store.IntakeStore`."""
+
+    async def accept(
+        self, event: MessageReceived, *, worker: str, max_waiting: int, max_open: int | None = None
+    ) -> Queued | Known | Full:
+        return await self.engine.write(
+            lambda db: intake.accept(
+                db, event, worker=worker, max_waiting=max_waiting, max_open=max_open, now=self._now()
+            )
+        )
+
+    async def find(self, event_key: str) -> int | None:
+        return await self.engine.read(lambda db: intake.find(db, event_key))
+
+    async def takes_part(self, conversation: ConversationKey) -> bool:
+        if await self.engine.read(lambda db: intake.takes_part(db, conversation)):
+            return True
+        # The question that this one follows may be among those that wait for the next commit: behind them it is known.
+        return await self.engine.write(lambda db: intake.takes_part(db, conversation))
+
+    async def edit(self, message: MessageReceived) -> Revision:
+        return await self.engine.write(lambda db: intake.edit(db, message))
+
+    async def withdraw(self, event_key: str) -> Revision:
+        return await self.engine.write(lambda db: intake.withdraw(db, event_key, now=self._now()))
+
+    async def request_stop(self, conversation: ConversationKey, *, by: str) -> int | None:
+        return await self.engine.write(lambda db: intake.request_stop(db, conversation, by=by))
+
+    async def decide(self, turn_id: int, decision: CallDecided) -> DecisionOutcome:
+        return await self.engine.write(lambda db: intake.decide(db, turn_id, decision))
+
+
+class WorkUnits(_Units):
+    """See `bot.ports.store.WorkStore`."""
+
+    async def heartbeat(self, worker: str, *, lease_s: float) -> None:
+        await self.engine.write(
+            lambda db: work.heartbeat(
+                db,
+                worker,
+                expires_at=self._leases.end_of(lease_s),
+                latest_end=self._leases.latest_end(),
+                cutoff=self._leases.cutoff(),
+            ),
+            is_urgent=True,
+        )
+
+    async def workers(self) -> Sequence[str]:
+        return await self.engine.read(lambda db: work.workers(db, cutoff=self._leases.cutoff()))
+
+    async def release(self, worker: str) -> None:
+        await self.engine.write(lambda db: work.release(db, worker))
+
+    async def expire(self, worker: str) -> None:
+        await self.engine.write(lambda db: work.expire(db, worker))
+
+    async def claim(self, worker: str, *, serves: Sequence[str], limit: int) -> Sequence[ClaimedTurn]:
+        if not serves or limit <= 0:
+            return []
+        return await self.engine.write(
+            lambda db: work.claim(db, worker, serves=serves, limit=limit, cutoff=self._leases.cutoff())
+        )
+
+    async def give_back(self, lease: Lease) -> None:
+        await self.engine.write(lambda db: work.give_back(db, lease))
+
+    async def signals(self, worker: str) -> Sequence[Signal]:
+        if not await self.engine.read(lambda db: work.has_signals(db, worker)):
+            return []
+        return await self.engine.write(lambda db: work.signals(db, worker))
+
+    async def record(self, lease: Lease, steps: Sequence[Step]) -> None:
+        await self.engine.write(lambda db: work.record(db, lease, steps))
+
+    async def steps(self, turn_id: int) -> Sequence[Step]:
+        return await self.engine.read(lambda db: journal.steps(db, turn_id))
+
+    async def park(self, lease: Lease, steps: Sequence[Step], *, wakes_at: float) -> TurnState:
+        return await self.engine.write(lambda db: work.park(db, lease, steps, wakes_at=wakes_at))
+
+    async def wake_expired(self) -> int:
+        if not await self.engine.read(lambda db: work.has_expired(db, now=self._now())):
+            return 0
+        return await self.engine.write(lambda db: work.wake_expired(db, now=self._now()))
+
+    async def reply(
+        self,
+        lease: Lease,
+        *,
+        state: Literal["answered", "stopped", "failed"],
+        messages: Sequence[Message],
+        posts: Sequence[Post],
+        usage: Usage,
+        steps: Sequence[Step] = (),
+    ) -> None:
+        await self.engine.write(
+            lambda db: work.reply(
+                db, lease, state=state, messages=messages, posts=posts, usage=usage, steps=steps, now=self._now()
+            )
+        )
+
+    async def outbox(self, turn_id: int) -> Sequence[OutboxPost]:
+        return await self.engine.read(lambda db: work.outbox(db, turn_id))
+
+    async def mark_posting(self, lease: Lease, part: int) -> None:
+        await self.engine.write(lambda db: work.mark_posting(db, lease, part))
+
+    async def mark_posted(self, lease: Lease, part: int, *, reference: str, ends_turn: bool) -> None:
+        await self.engine.write(
+            lambda db: work.mark_posted(db, lease, part, reference=reference, ends_turn=ends_turn, now=self._now())
+        )
+
+    async def abandon(self, lease: Lease) -> None:
+        await self.engine.write(lambda db: work.abandon(db, lease, now=self._now()))
+
+
+class ConversationUnits(_Units):
+    """See `bot.ports.store.ConversationStore`."""
+
+    async def history(self, conversation: ConversationKey) -> Sequence[tuple[int, Message]]:
+        return await self.engine.read(lambda db: conversations.history(db, conversation))
+
+    async def move_window(self, conversation: ConversationKey, *, past_turn_id: int) -> None:
+        await self.engine.write(lambda db: conversations.move_window(db, conversation, past_turn_id=past_turn_id))
+
+    async def transcript(self, conversation: ConversationKey, *, limit: int) -> Sequence[HistoryEntry]:
+        return await self.engine.read(lambda db: conversations.transcript(db, conversation, limit=limit))
+
+    async def conversations(self, *, limit: int, prefix: str = "") -> Sequence[ConversationSummary]:
+        return await self.engine.read(lambda db: conversations.conversations(db, limit=limit, prefix=prefix))
+
+    async def open_conversations(self, *, prefix: str) -> Sequence[ConversationSummary]:
+        return await self.engine.read(lambda db: conversations.open_conversations(db, prefix=prefix))
+
+    async def clear(self, conversation: ConversationKey) -> int:
+        return await self.engine.write(lambda db: conversations.clear(db, conversation))
+
+    async def usage(self, conversation: ConversationKey | None = None, *, author: str = "") -> UsageTotals:
+        return await self.engine.read(lambda db: conversations.usage(db, conversation, author=author))
+
+    async def is_turn_of(self, turn_id: int, conversation: ConversationKey) -> bool:
+        return await self.engine.read(lambda db: conversations.is_turn_of(db, turn_id, conversation))
+
+    async def rate(self, turn_id: int, *, author_id: str, rating: Rating) -> None:
+        await self.engine.write(
+            lambda db: conversations.rate(db, turn_id, author_id=author_id, rating=rating, now=self._now())
+        )
+
+
+class NoteUnits(_Units):
+    """See `bot.ports.store.NoteStore`."""
+
+    async def notes(self, prefix: str) -> Mapping[str, str]:
+        return await self.engine.read(lambda db: notes.notes(db, prefix))
+
+    async def put_note(self, name: str, text: str | None) -> None:
+        await self.engine.write(lambda db: notes.put_note(db, name, text))
+
+
+class EngineStore(IntakeUnits, WorkUnits, ConversationUnits, NoteUnits):
+    """See `bot.ports.store.Store`. Closed with its engine."""
+
+    async def check(self) -> None:
+        await self.engine.check()
+        await self.engine.write(work.write_check)

@@ -1,0 +1,162 @@
+"""What was said, what it cost, and what people thought of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from bot.domain.events import ConversationKey, MessageReceived, Rating
+from bot.domain.messages import Message, Usage
+from bot.ports.store import ConversationSummary, HistoryEntry, UsageTotals
+from bot.stores import codec
+from bot.stores.db import Db, Row, key_range
+from bot.text.split import cut
+
+HISTORY_ROWS = 5_000  # far above any window; bounds what one turn reads
+TITLE_CHARS = 80
+
+
+def conversation_id_of(db: Db, conversation: ConversationKey) -> int:
+    """Return the conversation's id, storing the conversation where it is new."""
+    (row,) = db.execute(
+        "INSERT INTO conversation (key) VALUES (?) ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING id",
+        (str(conversation),),
+    )
+    return row["id"]
+
+
+def history(db: Db, conversation: ConversationKey) -> Sequence[tuple[int, Message]]:
+    rows = db.execute(
+        "SELECT message.turn_id, message.body FROM message"
+        " JOIN conversation ON conversation.id = message.conversation_id"
+        " WHERE conversation.key = ? AND message.id > conversation.window_message_id"
+        " ORDER BY message.id DESC LIMIT ?",
+        (str(conversation), HISTORY_ROWS),
+    )
+    return [(row["turn_id"], codec.messages.validate_json(row["body"])) for row in reversed(rows)]
+
+
+def move_window(db: Db, conversation: ConversationKey, *, past_turn_id: int) -> None:
+    # Only messages after the window's start are looked at: they are few, and the window cannot go backwards.
+    db.execute(
+        "UPDATE conversation SET window_message_id = COALESCE("
+        " (SELECT max(message.id) FROM message WHERE message.conversation_id = conversation.id"
+        "  AND message.id > conversation.window_message_id AND message.turn_id = ?), window_message_id) WHERE key = ?",
+        (past_turn_id, str(conversation)),
+    )
+
+
+def transcript(db: Db, conversation: ConversationKey, *, limit: int) -> Sequence[HistoryEntry]:
+    rows = db.execute(
+        "SELECT created_at, turn_id, body FROM message"
+        " WHERE conversation_id = (SELECT id FROM conversation WHERE key = ?) ORDER BY id DESC LIMIT ?",
+        (str(conversation), limit),
+    )
+    return [_entry(row) for row in reversed(rows)]
+
+
+# The newest question is that of the last open turn; where none is open, that of the last messages.
+_SUMMARY = """
+SELECT key, last_at,
+    (SELECT count(*) FROM message WHERE message.conversation_id = listed.id) AS messages,
+    (SELECT event FROM turn WHERE turn.id = COALESCE(
+        (SELECT max(pending.id) FROM turn AS pending
+         WHERE pending.conversation_id = listed.id AND pending.ended_at IS NULL),
+        (SELECT message.turn_id FROM message WHERE message.conversation_id = listed.id
+         ORDER BY message.id DESC LIMIT 1))) AS question
+FROM ({listed}) AS listed ORDER BY {order}
+"""
+_OPEN = """
+SELECT conversation.id, key, COALESCE(last_at, min(accepted_at)) AS last_at, min(turn.id) AS first_turn_id
+FROM conversation JOIN turn ON turn.conversation_id = conversation.id
+WHERE turn.ended_at IS NULL AND key >= ? AND key < ?
+GROUP BY conversation.id, key, last_at
+"""
+
+
+def conversations(db: Db, *, limit: int, prefix: str) -> Sequence[ConversationSummary]:
+    # Without a prefix the newest are the last ones of an index; with one, all that have it are looked at.
+    ranged, bounds = ("AND key >= ? AND key < ?", key_range(prefix)) if prefix else ("", ())
+    listed = f"SELECT id, key, last_at FROM conversation WHERE last_at IS NOT NULL {ranged}"  # noqa: S608  (no outside text)
+    newest = f"{listed} ORDER BY last_at DESC, id DESC LIMIT ?"
+    rows = db.execute(_SUMMARY.format(listed=newest, order="last_at DESC, id DESC"), (*bounds, limit))
+    return [_summary(row) for row in rows]
+
+
+def open_conversations(db: Db, *, prefix: str) -> Sequence[ConversationSummary]:
+    rows = db.execute(_SUMMARY.format(listed=_OPEN, order="first_turn_id"), key_range(prefix))
+    return [_summary(row) for row in rows]
+
+
+def clear(db: Db, conversation: ConversationKey) -> int:
+    conversation_id = conversation_id_of(db, conversation)
+    (gone,) = db.execute("SELECT count(*) AS messages FROM message WHERE conversation_id = ?", (conversation_id,))
+    db.execute("DELETE FROM message WHERE conversation_id = ?", (conversation_id,))
+    # An engine may give the ids of the messages that are gone to new ones: the window has to begin before them.
+    db.execute("UPDATE conversation SET last_at = NULL, window_message_id = 0 WHERE id = ?", (conversation_id,))
+    ended = "(SELECT id FROM turn WHERE conversation_id = ? AND ended_at IS NOT NULL AND event <> '')"
+    for table in ("journal", "outbox"):
+        db.execute(
+            f"DELETE FROM {table} WHERE turn_id IN {ended}",  # noqa: S608  (no outside text in it)
+            (conversation_id,),
+        )
+    db.execute(
+        "UPDATE turn SET event = '' WHERE conversation_id = ? AND ended_at IS NOT NULL AND event <> ''",
+        (conversation_id,),
+    )
+    return gone["messages"]
+
+
+def usage(db: Db, conversation: ConversationKey | None, *, author: str) -> UsageTotals:
+    wanted = {
+        "conversation_id = (SELECT id FROM conversation WHERE key = ?)": str(conversation) if conversation else "",
+        "author = ?": author,
+    }
+    conditions = {condition: value for condition, value in wanted.items() if value}
+    (row,) = db.execute(
+        "SELECT count(*) AS turns, COALESCE(sum(input_tokens), 0) AS input,"  # noqa: S608  (no outside text in it)
+        " COALESCE(sum(cached_tokens), 0) AS cached, COALESCE(sum(output_tokens), 0) AS output"
+        f" FROM turn WHERE {' AND '.join(conditions) or 'TRUE'}",
+        tuple(conditions.values()),
+    )
+    tokens = Usage(input_tokens=row["input"], cached_tokens=row["cached"], output_tokens=row["output"])
+    return UsageTotals(turns=row["turns"], usage=tokens)
+
+
+def is_turn_of(db: Db, turn_id: int, conversation: ConversationKey) -> bool:
+    return bool(
+        db.execute(
+            "SELECT 1 FROM turn JOIN conversation ON conversation.id = turn.conversation_id"
+            " WHERE turn.id = ? AND conversation.key = ?",
+            (turn_id, str(conversation)),
+        )
+    )
+
+
+def rate(db: Db, turn_id: int, *, author_id: str, rating: Rating, now: float) -> None:
+    db.execute(
+        "INSERT INTO feedback (turn_id, author_id, rating, at) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (turn_id, author_id) DO UPDATE SET rating = excluded.rating, at = excluded.at",
+        (turn_id, author_id, rating, now),
+    )
+
+
+def _summary(row: Row) -> ConversationSummary:
+    return ConversationSummary(
+        conversation=ConversationKey.parse(row["key"]),
+        message_count=row["messages"],
+        last_at=datetime.fromtimestamp(row["last_at"], UTC),
+        title=_title(codec.events.validate_json(row["question"])) if row["question"] else "",
+    )
+
+
+def _title(question: MessageReceived) -> str:
+    return cut(question.text, TITLE_CHARS) or cut(", ".join(file.name for file in question.files), TITLE_CHARS)
+
+
+def _entry(row: Row) -> HistoryEntry:
+    return HistoryEntry(
+        at=datetime.fromtimestamp(row["created_at"], UTC),
+        turn_id=row["turn_id"],
+        message=codec.messages.validate_json(row["body"]),
+    )

@@ -1,0 +1,152 @@
+"""What arrives: questions, changes to them, and what is asked of their turns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bot.domain.answers import Known, Queued
+from bot.domain.events import ConversationKey, MessageReceived
+from bot.domain.turns import CallDecided
+from bot.ports.store import DecisionOutcome, Full, Revision, author_key
+from bot.stores import codec
+from bot.stores.db import Db, Row, first
+from bot.stores.units import journal
+from bot.stores.units.conversations import conversation_id_of
+from bot.stores.units.order import end_turn, wake_turn
+
+
+def accept(
+    db: Db, event: MessageReceived, *, worker: str, max_waiting: int, max_open: int | None, now: float
+) -> Queued | Known | Full:
+    known = find(db, event.event_key)
+    if known is not None:
+        return Known(turn_id=known)
+    conversation_id = conversation_id_of(db, event.conversation)
+    (waiting,) = db.execute(
+        "SELECT count(*) AS turns FROM turn WHERE conversation_id = ? AND ended_at IS NULL AND state <> 'waiting'",
+        (conversation_id,),
+    )
+    waits_behind = waiting["turns"]
+    platform = event.conversation.platform
+    is_full = max_open is not None and _open_turns(db, worker, platform) >= max_open
+    if is_full or waits_behind >= max_waiting:
+        return Full(waits_behind=waits_behind)
+    (turn,) = db.execute(
+        "INSERT INTO turn (event_key, conversation_id, event, state, worker, accepted_at,"
+        " is_first, has_waited, platform, author)"
+        " VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?) RETURNING id",
+        (
+            event.event_key,
+            conversation_id,
+            codec.events.dump_json(event).decode(),
+            worker,
+            now,
+            int(waits_behind == 0),
+            int(waits_behind > 0),
+            platform,
+            author_key(event.actor),
+        ),
+    )
+    return Queued(turn_id=turn["id"], waits_behind=waits_behind)
+
+
+def find(db: Db, event_key: str) -> int | None:
+    turn = first(db.execute("SELECT id FROM turn WHERE event_key = ?", (event_key,)))
+    return None if turn is None else turn["id"]
+
+
+def takes_part(db: Db, conversation: ConversationKey) -> bool:
+    return bool(
+        db.execute(
+            "SELECT 1 FROM turn WHERE conversation_id = (SELECT id FROM conversation WHERE key = ?)"
+            " AND state <> 'withdrawn' LIMIT 1",
+            (str(conversation),),
+        )
+    )
+
+
+def edit(db: Db, message: MessageReceived) -> Revision:
+    turn = first(
+        db.execute("SELECT id, state, wakes, ended_at, event FROM turn WHERE event_key = ?", (message.event_key,))
+    )
+    if turn is None or not turn["event"]:
+        return "unknown"
+    stored = codec.events.validate_json(turn["event"])
+    if _is_outdated(message, stored):
+        return "none"
+    if not _is_begun(turn):
+        revised = replace(stored, text=message.text, edited_at=message.edited_at)
+        db.execute("UPDATE turn SET event = ? WHERE id = ?", (codec.events.dump_json(revised).decode(), turn["id"]))
+        return "made"
+    if message.text == stored.text:
+        return "none"
+    return "ended" if turn["ended_at"] else "started"
+
+
+def withdraw(db: Db, event_key: str, *, now: float) -> Revision:
+    turn = first(
+        db.execute("SELECT id, conversation_id, state, wakes, ended_at FROM turn WHERE event_key = ?", (event_key,))
+    )
+    if turn is None:
+        return "unknown"
+    if _is_begun(turn):
+        return "ended" if turn["ended_at"] else "started"
+    db.execute("UPDATE turn SET event = '' WHERE id = ?", (turn["id"],))
+    end_turn(db, turn["id"], turn["conversation_id"], now=now, state="withdrawn")
+    return "made"
+
+
+def request_stop(db: Db, conversation: ConversationKey, *, by: str) -> int | None:
+    turn = first(
+        db.execute(
+            "SELECT turn.id, turn.state FROM turn JOIN conversation ON conversation.id = turn.conversation_id"
+            " WHERE conversation.key = ? AND turn.ended_at IS NULL"
+            " AND (turn.state = 'waiting' OR turn.is_first = 1 AND turn.state IN ('queued', 'running'))"
+            " ORDER BY turn.is_first DESC, turn.id DESC LIMIT 1",
+            (str(conversation),),
+        )
+    )
+    if turn is None:
+        return None
+    db.execute("UPDATE turn SET stop_requested = 1 WHERE id = ?", (turn["id"],))
+    if turn["state"] == "running":
+        db.execute(
+            "INSERT INTO signal (turn_id, kind, author) VALUES (?, 'stop', ?)"
+            " ON CONFLICT (turn_id, kind) DO UPDATE SET author = excluded.author",
+            (turn["id"], by),
+        )
+    wake_turn(db, turn["id"])
+    return turn["id"]
+
+
+def decide(db: Db, turn_id: int, decision: CallDecided) -> DecisionOutcome:
+    turn = first(db.execute("SELECT state FROM turn WHERE id = ?", (turn_id,)))
+    if turn is None or turn["state"] not in {"waiting", "queued", "running"}:
+        return "unknown"
+    waits = [wait for wait in journal.waits(db, turn_id) if wait.call_id == decision.call_id]
+    if not waits:
+        return "unknown"
+    if waits[-1].is_decided:
+        return "decided_before"
+    if waits[-1].is_finished:
+        return "unknown"
+    journal.append(db, turn_id, [replace(decision, round=waits[-1].round)])
+    wake_turn(db, turn_id)
+    return "made"
+
+
+def _open_turns(db: Db, worker: str, platform: str) -> int:
+    (held,) = db.execute(
+        "SELECT count(*) AS turns FROM turn WHERE worker = ? AND platform = ? AND ended_at IS NULL", (worker, platform)
+    )
+    return held["turns"]
+
+
+def _is_begun(turn: Row) -> bool:
+    """Tell whether the turn was started, or has ended; one that waited and is queued again was started."""
+    return turn["state"] != "queued" or turn["wakes"] > 0
+
+
+def _is_outdated(message: MessageReceived, stored: MessageReceived) -> bool:
+    """Tell whether the stored text is from the same change as the message, or from a later one."""
+    return bool(message.edited_at and stored.edited_at and message.edited_at <= stored.edited_at)

@@ -1,0 +1,22 @@
+"""What adapters have to remember."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bot.stores.db import Db, key_range
+
+
+def notes(db: Db, prefix: str) -> Mapping[str, str]:
+    rows = db.execute("SELECT name, text FROM note WHERE name >= ? AND name < ? ORDER BY name", key_range(prefix))
+    return {row["name"]: row["text"] for row in rows}
+
+
+def put_note(db: Db, name: str, text: str | None) -> None:
+    if text is None:
+        db.execute("DELETE FROM note WHERE name = ?", (name,))
+    else:
+        db.execute(
+            "INSERT INTO note (name, text) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET text = excluded.text",
+            (name, text),
+        )

@@ -1,0 +1,253 @@
+"""Workers, the turns that they hold, and what they do in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from bot.domain.errors import LeaseLostError
+from bot.domain.messages import Message, Usage
+from bot.domain.turns import Post, Step, TurnState
+from bot.ports.store import ClaimedTurn, Lease, OutboxPost, Signal
+from bot.stores import codec
+from bot.stores.db import Db, Row
+from bot.stores.units import journal
+from bot.stores.units.order import end_turn, free_next, wake_turn
+
+# --- workers ---
+
+
+def heartbeat(db: Db, worker: str, *, expires_at: float, latest_end: float, cutoff: float) -> None:
+    """Renew the lease of `worker`; cut leases short that end after `latest_end`, and end those up to `cutoff`."""
+    db.execute(
+        "INSERT INTO worker (id, expires_at) VALUES (?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at",
+        (worker, expires_at),
+    )
+    db.execute("UPDATE worker SET expires_at = ? WHERE expires_at > ?", (latest_end, latest_end))
+    db.execute("DELETE FROM worker WHERE expires_at <= ?", (cutoff,))
+
+
+def workers(db: Db, *, cutoff: float) -> Sequence[str]:
+    return [row["id"] for row in db.execute("SELECT id FROM worker WHERE expires_at > ? ORDER BY id", (cutoff,))]
+
+
+def release(db: Db, worker: str) -> None:
+    db.execute(
+        "UPDATE turn SET attempts = attempts - 1 WHERE worker = ? AND ended_at IS NULL AND attempts > 0", (worker,)
+    )
+    expire(db, worker)
+
+
+def expire(db: Db, worker: str) -> None:
+    db.execute("DELETE FROM worker WHERE id = ?", (worker,))
+
+
+def write_check(db: Db) -> None:
+    """Write a row and take it back."""
+    db.execute("INSERT INTO worker (id, expires_at) VALUES ('check', 0)")
+    expire(db, "check")
+
+
+# --- who works on what ---
+
+# Done in two statements, each of which walks along the index to the turns it takes and reads none of the others.
+_CLAIM = """
+UPDATE turn
+SET state = CASE state WHEN 'queued' THEN 'running' ELSE state END,
+    worker = ?, fence = fence + 1, attempts = attempts + 1
+WHERE id IN (
+    SELECT candidate.id FROM turn AS candidate
+    JOIN conversation ON conversation.id = candidate.conversation_id
+    WHERE candidate.ended_at IS NULL AND candidate.is_first = 1 AND ({served}) AND {free}
+    LIMIT ?)
+RETURNING id, conversation_id, fence, attempts, event, state, stop_requested, has_waited, wakes
+"""
+# A turn is free when it was queued here, ...
+_QUEUED = "candidate.worker = ? AND candidate.state = 'queued' ORDER BY candidate.id"
+# ... or when the worker that had it (accepted or ran it) is not alive any more, or gave it up; taken worker by worker,
+# unsorted.
+_LEFT = """
+candidate.worker IN (
+    WITH RECURSIVE holder (id) AS (
+        SELECT ''
+        UNION ALL
+        SELECT (SELECT worker FROM turn WHERE ended_at IS NULL AND worker > holder.id ORDER BY worker LIMIT 1)
+        FROM holder WHERE holder.id IS NOT NULL)
+    SELECT id FROM holder
+    WHERE id <> ? AND NOT EXISTS (SELECT 1 FROM worker WHERE worker.id = holder.id AND worker.expires_at > ?))
+"""
+
+
+def claim(db: Db, worker: str, *, serves: Sequence[str], limit: int, cutoff: float) -> Sequence[ClaimedTurn]:
+    served = " OR ".join("substr(conversation.key, 1, length(?)) = ?" for _ in serves)
+    prefixes = [prefix for prefix in serves for _ in range(2)]
+    left = db.execute(_CLAIM.format(free=_LEFT, served=served), (worker, *prefixes, worker, cutoff, limit))
+    queued = db.execute(
+        _CLAIM.format(free=_QUEUED, served=served), (worker, *prefixes, worker, max(limit - len(left), 0))
+    )
+    turns = sorted(map(_claimed, [*left, *queued]), key=lambda turn: turn.lease.turn_id)
+    for turn in turns:
+        if turn.stop_requested:  # its new holder knows
+            db.execute("DELETE FROM signal WHERE turn_id = ? AND kind = 'stop'", (turn.lease.turn_id,))
+    return turns
+
+
+def give_back(db: Db, lease: Lease) -> None:
+    db.execute(
+        "UPDATE turn SET worker = '' WHERE id = ? AND fence = ? AND ended_at IS NULL", (lease.turn_id, lease.fence)
+    )
+
+
+def has_signals(db: Db, worker: str) -> bool:
+    """Tell whether `signals` would return or forget any: to look costs no commit."""
+    return bool(db.execute(f"{_SIGNALS} LIMIT 1", (worker,)))
+
+
+def signals(db: Db, worker: str) -> Sequence[Signal]:
+    found: list[Signal] = []
+    for row in db.execute(f"{_SIGNALS} ORDER BY signal.turn_id, signal.kind", (worker,)):
+        db.execute("DELETE FROM signal WHERE turn_id = ? AND kind = ?", (row["turn_id"], row["kind"]))
+        if row["state"] == "running":
+            found.append(Signal(turn_id=row["turn_id"], kind=row["kind"], by=row["author"]))
+    return found
+
+
+# Those of turns that no longer run come along, to be forgotten.
+_SIGNALS = """
+SELECT signal.turn_id, signal.kind, signal.author, turn.state FROM signal JOIN turn ON turn.id = signal.turn_id
+WHERE turn.worker = ? OR turn.state <> 'running'"""
+
+
+# --- what is done in a turn ---
+
+
+def record(db: Db, lease: Lease, steps: Sequence[Step]) -> None:
+    _hold(db, lease, "running")
+    journal.append(db, lease.turn_id, steps)
+
+
+def park(db: Db, lease: Lease, steps: Sequence[Step], *, wakes_at: float) -> TurnState:
+    stop_requested = _hold(db, lease, "running")["stop_requested"]
+    journal.append(db, lease.turn_id, steps)
+    if stop_requested or any(wait.is_decided and not wait.is_finished for wait in journal.waits(db, lease.turn_id)):
+        db.execute(
+            "UPDATE turn SET state = 'queued', worker = '', attempts = 0, wakes = wakes + 1 WHERE id = ?",
+            (lease.turn_id,),
+        )
+        return "queued"
+    db.execute(
+        "UPDATE turn SET state = 'waiting', worker = '', attempts = 0, wakes_at = ?, is_first = 0 WHERE id = ?",
+        (wakes_at, lease.turn_id),
+    )
+    free_next(db, lease.conversation_id)
+    return "waiting"
+
+
+def has_expired(db: Db, *, now: float) -> bool:
+    """Tell whether `wake_expired` would wake any: to look costs no commit."""
+    return bool(db.execute(f"{_EXPIRED} LIMIT 1", (now,)))
+
+
+def wake_expired(db: Db, *, now: float) -> int:
+    return sum(wake_turn(db, row["id"]) for row in db.execute(f"{_EXPIRED} ORDER BY id", (now,)))
+
+
+_EXPIRED = "SELECT id FROM turn WHERE wakes_at <= ?"
+
+
+def reply(
+    db: Db,
+    lease: Lease,
+    *,
+    state: Literal["answered", "stopped", "failed"],
+    messages: Sequence[Message],
+    posts: Sequence[Post],
+    usage: Usage,
+    steps: Sequence[Step],
+    now: float,
+) -> None:
+    _hold(db, lease, "running")
+    journal.append(db, lease.turn_id, steps)
+    db.execute(
+        "UPDATE turn SET state = 'delivering', outcome = ?,"
+        " input_tokens = ?, cached_tokens = ?, output_tokens = ? WHERE id = ?",
+        (state, usage.input_tokens, usage.cached_tokens, usage.output_tokens, lease.turn_id),
+    )
+    if messages:
+        bodies = [codec.messages.dump_json(message).decode() for message in messages]
+        db.executemany(
+            "INSERT INTO message (conversation_id, turn_id, body, created_at) VALUES (?, ?, ?, ?)",
+            [(lease.conversation_id, lease.turn_id, body, now) for body in bodies],
+        )
+        db.execute("UPDATE conversation SET last_at = ? WHERE id = ?", (now, lease.conversation_id))
+    first_part = min((post.part for post in posts), default=0)
+    db.executemany(
+        "INSERT INTO outbox (turn_id, part, body, state) VALUES (?, ?, ?, ?)",
+        [
+            (
+                lease.turn_id,
+                post.part,
+                codec.posts.dump_json(post).decode(),
+                "posting" if post.part == first_part else "pending",
+            )
+            for post in posts
+        ],
+    )
+
+
+def outbox(db: Db, turn_id: int) -> Sequence[OutboxPost]:
+    rows = db.execute("SELECT body, state FROM outbox WHERE turn_id = ? ORDER BY part", (turn_id,))
+    return [OutboxPost(post=codec.posts.validate_json(row["body"]), state=row["state"]) for row in rows]
+
+
+def mark_posting(db: Db, lease: Lease, part: int) -> None:
+    _hold(db, lease, "delivering")
+    db.execute("UPDATE outbox SET state = 'posting' WHERE turn_id = ? AND part = ?", (lease.turn_id, part))
+
+
+def mark_posted(db: Db, lease: Lease, part: int, *, reference: str, ends_turn: bool, now: float) -> None:
+    _hold(db, lease, "delivering")
+    db.execute(
+        "UPDATE outbox SET state = 'posted', reference = ? WHERE turn_id = ? AND part = ?",
+        (reference, lease.turn_id, part),
+    )
+    if ends_turn:
+        end_turn(db, lease.turn_id, lease.conversation_id, now=now)
+    else:
+        db.execute(
+            "UPDATE outbox SET state = 'posting' WHERE turn_id = ? AND part ="
+            " (SELECT min(part) FROM outbox WHERE turn_id = ? AND state = 'pending')",
+            (lease.turn_id, lease.turn_id),
+        )
+
+
+def abandon(db: Db, lease: Lease, *, now: float) -> None:
+    _hold(db, lease, "delivering")
+    end_turn(db, lease.turn_id, lease.conversation_id, now=now, state="undelivered")
+
+
+def _hold(db: Db, lease: Lease, state: TurnState) -> Row:
+    """Return the turn while it belongs to this lease and is in that state; otherwise raise LeaseLostError."""
+    rows = db.execute(
+        "SELECT stop_requested FROM turn WHERE id = ? AND fence = ? AND state = ?", (lease.turn_id, lease.fence, state)
+    )
+    if not rows:
+        raise LeaseLostError(f"Turn {lease.turn_id} is worked on by another process now.")
+    return rows[0]
+
+
+def _claimed(row: Row) -> ClaimedTurn:
+    return ClaimedTurn(
+        lease=Lease(
+            turn_id=row["id"],
+            conversation_id=row["conversation_id"],
+            fence=row["fence"],
+            attempt=row["attempts"],
+        ),
+        event=codec.events.validate_json(row["event"]),
+        state=row["state"],
+        stop_requested=bool(row["stop_requested"]),
+        has_waited=bool(row["has_waited"]),
+        wakes=row["wakes"],
+    )
