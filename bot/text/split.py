@@ -38,7 +38,7 @@ class _Fence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Table:
-    """A table whose rows have begun or follow; where it is cut, `reopen_with` (header and rule) begins the next part."""
+    """A table whose rows have begun or follow; if cut, `reopen_with` (header and rule) begins the next part."""
 
     reopen_with: str
     rows: int = 0  # so far, without header and rule
