@@ -127,7 +127,7 @@ class PendingHost:
 
     @property
     def about(self) -> str:
-        return self._about
+        return self._about if self.known is None else self.known.about
 
     async def accept(self, event: MessageReceived) -> Accepted:
         return await (await self.opened()).accept(event)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from adapters.registry import PLATFORMS, Platform
-from bot.app import open_configured_model, read_system_prompt
+from bot.app import read_system_prompt
 from bot.cli.start import start
 from bot.domain.errors import BotError
 from bot.domain.messages import UserMessage
-from bot.models.factory import describe_model
+from bot.models.factory import describe_model, open_model
 from bot.ports.model import ModelRequest
 from bot.ports.tools import ServerStatus
 from bot.settings import Settings
@@ -67,13 +67,14 @@ async def _checks(arguments: Namespace) -> AsyncIterator[Check]:
 
 
 async def _check_store(settings: Settings) -> Check:
+    where = describe_store(settings.store_url)
     try:
         async with open_store(settings.store_url) as store:
             await store.check()
             totals = await store.usage()
     except BotError as error:
-        return _failed("store", error, cure=f"The database is {describe_store(settings.store_url)}.")
-    return Check(part="store", state="ok", detail=f"{describe_store(settings.store_url)}, {totals.turns} turns")
+        return _failed("store", error, cure=f"The file is {where}.")
+    return Check(part="store", state="ok", detail=f"{where}, {totals.turns} turns")
 
 
 async def _check_model(settings: Settings) -> Check:
@@ -82,7 +83,7 @@ async def _check_model(settings: Settings) -> Check:
     )
     started = asyncio.get_running_loop().time()
     try:
-        async with open_configured_model(settings) as model:
+        async with open_model(settings) as model:
             await model.complete(request, deadline=started + MODEL_WAIT_S, progress=lambda _: None)
             seconds = asyncio.get_running_loop().time() - started
             return Check(part="model", state="ok", detail=f"{model.name} answered after {seconds:.1f} s")

@@ -11,7 +11,7 @@ from bot.domain.errors import BotError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import AssistantMessage, ToolMessage, UserMessage
 from bot.ports.store import ConversationStore, HistoryEntry
-from bot.stores.sqlite.store import open_store
+from bot.stores.factory import open_store
 from bot.text.cleaning import clean
 from bot.text.redaction import redact
 

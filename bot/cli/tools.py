@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from bot.cli.start import start
-from bot.intake.commands import describe_tools
+from bot.intake.commands.tools import describe_tools
 from bot.tools.config import load_servers
 from bot.tools.toolset import Toolset
 
@@ -13,5 +13,5 @@ from bot.tools.toolset import Toolset
 async def tools(arguments: Namespace) -> int:
     """Print the servers and their tools, or only the tools that contain `arguments.word`."""
     async with Toolset(load_servers(start(arguments, logs_to_file=True))) as toolset:
-        print(await describe_tools(toolset, arguments.word))
+        print(await describe_tools(toolset, actor=None, word=arguments.word))
     return 0

@@ -210,7 +210,9 @@ class Attempt:
 
     async def _deliver(self) -> None:
         is_fresh = self.turn.state != "delivering"
-        await deliver(self.turn.lease, store=self._store, adapter=self.adapter, is_fresh=is_fresh)
+        await deliver(
+            self.turn.lease, store=self._store, adapter=self.adapter, is_fresh=is_fresh, is_alive=self._is_alive
+        )
 
     async def _give_up(self, error: Exception) -> None:
         """Leave the turn for a later attempt, or end it where its answer will never be posted."""
