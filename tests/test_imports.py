@@ -24,7 +24,7 @@ SLOW = {"pydantic", "structlog", "mcp", "openai", "rich", "prompt_toolkit", "sql
 # The one file that uses private parts of a library; such a library has a narrow range in pyproject.toml.
 USES_PRIVATE_PARTS = {"adapters.discord.private_parts": "discord.py"}
 # No private parts, but behaviour that no document promises.
-NARROW = {"mcp", "aiosqlite", *USES_PRIVATE_PARTS.values()}
+NARROW = {"mcp", "aiosqlite", "slack-bolt", *USES_PRIVATE_PARTS.values()}
 
 # The first rule whose package holds the module decides. A module may always import what stands in its own package.
 RULES: tuple[tuple[str, Set[str]], ...] = (

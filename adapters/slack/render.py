@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from adapters.shared.progress import UNENDED_CALLS, call_line
+from adapters.shared.progress import call_line
 from adapters.slack.mrkdwn import WORD_JOINER, fitting, to_mrkdwn, unformatted
 from bot.domain.answers import CommandAnswer, Example, Pick
-from bot.domain.turns import TraceLine, TurnView
+from bot.domain.turns import UNENDED_CALLS, TraceLine, TurnView
 from bot.text.split import ELLIPSIS, cut, split_markdown
 
 Blocks = list[dict[str, Any]]
