@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.models.rehearsal.server import serve_rehearsal
-
 from adapters.console.adapter import ConsoleAdapter
 from bot.app import open_app
+from bot.ports.platform import Host
 from bot.settings import load_settings
+from tests.fakes.openai import serve_openai
 from tests.scenarios.model import Model
 
 
@@ -31,16 +31,22 @@ class Terminal:
 
     async def _run(self, text: str) -> tuple[str, str]:
         out, err = io.StringIO(), io.StringIO()
-        adapter = ConsoleAdapter("main", stdout=out, stderr=err)
+
+        @asynccontextmanager
+        async def open_console(host: Host) -> AsyncGenerator[ConsoleAdapter]:
+            yield ConsoleAdapter("main", host=host, stdout=out, stderr=err)
+
         settings = load_settings(
             env_file=None, openai_base_url=self.model.url, openai_model="rehearsal", toolbridge_home=self.home
         )
-        async with open_app(settings, [adapter], drain_s=0.5) as app:
-            assert await adapter.ask_once(app.receive, text) == 0, err.getvalue()
+        async with open_app(settings, [open_console], drain_s=0.5) as app:
+            [adapter] = app.adapters
+            assert isinstance(adapter, ConsoleAdapter)
+            assert await adapter.ask_once(text) == 0, err.getvalue()
         return out.getvalue(), err.getvalue()
 
 
 @asynccontextmanager
 async def open_terminal(home: Path) -> AsyncGenerator[Terminal]:
-    async with serve_rehearsal(control=True) as url:
+    async with serve_openai(control=True) as url:
         yield Terminal(home, Model(url))
