@@ -1197,8 +1197,7 @@ async def test_history_begins_at_the_window_and_the_window_never_moves_back(stor
 
 
 async def test_what_is_said_after_a_clear_is_in_the_history_wherever_the_window_was(store: Store) -> None:
-    for _ in range(3):
-        lease = await begin_and_finish(store, "a")
+    *_, lease = [await begin_and_finish(store, "a") for _ in range(3)]
     await store.move_window(room("room"), past_turn_id=lease.turn_id)
     await store.clear(room("room"))
     await begin_and_finish(store, "b")

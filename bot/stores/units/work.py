@@ -150,7 +150,7 @@ def has_expired(db: Db, *, now: float) -> bool:
 
 
 def wake_expired(db: Db, *, now: float) -> int:
-    return sum(wake_turn(db, row["id"]) for row in db.execute(f"{_EXPIRED} ORDER BY id", (now,)))
+    return sum(wake_turn(db, row["id"]) for row in db.execute(f"{_EXPIRED} ORDER BY wakes_at", (now,)))
 
 
 _EXPIRED = "SELECT id FROM turn WHERE wakes_at <= ?"
