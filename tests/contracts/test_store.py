@@ -814,7 +814,7 @@ async def test_a_turn_that_waits_outlives_the_process_and_is_woken_by_another(op
         assert (await claim_one(store, worker=THERE)).lease.turn_id == lease.turn_id
 
 
-async def test_a_call_is_decided_once_whoever_decides_first(store: Store, opened: OpenStore) -> None:
+async def test_a_call_is_decided_once_by_those_who_decide_at_the_same_moment(store: Store, opened: OpenStore) -> None:
     lease = await parked(store)
     async with opened() as other:
         outcomes = await asyncio.gather(
@@ -1358,7 +1358,7 @@ async def test_usage_is_counted_by_the_person_who_asked_on_one_platform(store: S
     for event in events:
         await store.accept(replace(event, event_key=f"event-{next(numbers)}"), worker=HERE, max_waiting=20)
         await finish(store, (await claim_one(store)).lease, usage=Usage(input_tokens=10, output_tokens=1))
-    await ask(store, "a third")  # by somebody else
+    await ask(store, "a third")  # by another person
     name = author_key(room("any").person("ann"))
     assert await store.usage(author=name) == UsageTotals(turns=3, usage=Usage(input_tokens=30, output_tokens=3))
     assert (await store.usage(room("room"), author=name)).turns == 2

@@ -312,7 +312,9 @@ def test_with_both_models_set_one_has_to_be_chosen() -> None:
     ],
 )
 def test_the_database_is_in_the_home_folder_or_where_its_url_says(url: str | None, path: str) -> None:
-    assert load_settings(toolbridge_home="/data", database_url=url).database_file == Path(path)
+    settings = load_settings(toolbridge_home="/data", database_url=url)
+    assert settings.database_file == Path(path)
+    assert settings.database_url_or_default == f"sqlite:///{path}"
 
 
 @pytest.mark.parametrize("url", ["postgresql://h/d", "sqlite://a.db", "a.db", "mysql:///a"])

@@ -39,15 +39,17 @@ class Connection(aiosqlite.Connection):
         try:
             await super().__aenter__()
         except BaseException:
-            self._thread.join()  # aiosqlite has told it to end
+            self._thread.join()  # aiosqlite has ended it
             raise
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await settled(asyncio.ensure_future(self.close()))
-        self._thread.join()
+        try:
+            await settled(asyncio.ensure_future(self.close()))
+        finally:
+            self._thread.join()  # at its end already
 
 
 class SqliteDb:

@@ -1,4 +1,7 @@
-"""What arrives: questions, changes to them, and what is asked of their turns."""
+"""What arrives: questions, changes to them, and what is asked of their turns.
+
+Each function does what the method of its name does in `bot.ports.store.IntakeStore`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Workers, the turns that they hold, and what they do in them."""
+"""Workers, the turns that they hold, and what they do in them.
+
+Each function does what the method of its name does in `bot.ports.store.WorkStore`.
+"""
 
 from __future__ import annotations
 
