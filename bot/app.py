@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from importlib import import_module
 
 from bot.domain.errors import SettingsError
 from bot.intake.admission import Admission
-from bot.intake.commands import Commands
+from bot.intake.commands.table import Commands
 from bot.intake.inbox import Inbox
 from bot.models.factory import describe_model, open_model
+from bot.observe.turn_log import TurnLog
 from bot.ports.model import Model
-from bot.ports.platform import Adapter, Receive, RemembersNotes
+from bot.ports.platform import Adapter, Host
 from bot.ports.store import Store
 from bot.settings import Settings
-from bot.stores.sqlite.store import open_store
+from bot.stores.factory import open_store
 from bot.tools.config import load_servers
 from bot.tools.toolset import Toolset
+from bot.turns.attempt import Resources
+from bot.turns.bell import Bell
 from bot.turns.context import SYSTEM_PROMPT, Window
-from bot.turns.runner import LEASE_S, Limits, Runner
+from bot.turns.limits import LEASE_S, Limits
+from bot.turns.runner import Runner
 from bot.turns.tokens import open_counter
 from bot.turns.worker import new_worker_id
+
+OpenAdapter = Callable[[Host], AbstractAsyncContextManager[Adapter]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """The running product, as its adapters and the command line see it."""
+    """The running product, as the command line sees it."""
 
-    receive: Receive
+    host: Host
+    adapters: Sequence[Adapter]
     store: Store
     model: Model
     tools: Toolset
@@ -38,11 +43,12 @@ class App:
 
 @asynccontextmanager
 async def open_app(
-    settings: Settings, adapters: Sequence[Adapter], *, drain_s: float, lease_s: float = LEASE_S
+    settings: Settings, adapters: Sequence[OpenAdapter], *, drain_s: float, lease_s: float = LEASE_S
 ) -> AsyncGenerator[App]:
     """Open everything and work on turns while the context is open; at its end running turns get `drain_s` seconds.
 
-    `lease_s` is how long the process may be silent before others on the same database take its turns over.
+    Each adapter is opened with the host, and has to be run by the caller. `lease_s` is how long the process may be
+    silent before others on the same database take its turns over.
 
     Raises:
         SettingsError: A setting is wrong; nothing was started.
@@ -51,66 +57,57 @@ async def open_app(
     system_prompt = read_system_prompt(settings)
     servers = load_servers(settings)
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(settings.database_file))
-        for adapter in adapters:
-            if isinstance(adapter, RemembersNotes):
-                adapter.remember_in(store)
+        store = await stack.enter_async_context(open_store(settings.store_url))
         tools = await stack.enter_async_context(Toolset(servers))
         tools.warm_up()  # server processes start while the model is being opened
-        model = await stack.enter_async_context(open_configured_model(settings))
-        runner = Runner(
-            worker=new_worker_id(),
-            store=store,
-            model=model,
-            tools=tools,
-            adapters=adapters,
-            window=Window(
-                max_messages=settings.max_conversation_length,
-                max_tokens=settings.model_context_tokens,
-                count=open_counter(model.name),
-            ),
-            system_prompt=system_prompt,
-            limits=Limits(
-                max_tool_rounds=settings.max_tool_rounds,
-                turn_timeout_s=settings.turn_timeout_s,
-                max_file_bytes=int(settings.max_file_mb * 1_000_000),
-                drain_s=drain_s,
-                lease_s=lease_s,
-            ),
-        )
+        model = await stack.enter_async_context(open_model(settings))
+        bell, worker = Bell(), new_worker_id()
         commands = Commands(
             store=store,
             tools=tools,
             model_name=model.name,
             about=describe_model(settings),
-            stop=runner.stop,
+            bell=bell,
             limits=describe_limits(settings),
         )
-        inbox = Inbox(
-            worker=runner.worker,
+        host = Inbox(
+            worker=worker,
             store=store,
             admission=Admission(
                 max_input_chars=settings.max_input_chars, requests_per_minute=settings.requests_per_minute
             ),
-            command=commands.answer,
-            wake=runner.wake,
-            tools=tools,
+            answer=commands.answer,
+            bell=bell,
+            directory=tools,
+            about=commands.introduction,
+        )
+        opened = [await stack.enter_async_context(open_adapter(host)) for open_adapter in adapters]
+        runner = Runner(
+            worker=worker,
+            resources=Resources(
+                store=store,
+                model=model,
+                tools=tools,
+                window=Window(
+                    max_messages=settings.max_conversation_length,
+                    max_tokens=settings.model_context_tokens,
+                    count=open_counter(model.name),
+                ),
+                system_prompt=system_prompt,
+                limits=Limits(
+                    max_tool_rounds=settings.max_tool_rounds,
+                    turn_timeout_s=settings.turn_timeout_s,
+                    max_file_bytes=int(settings.max_file_mb * 1_000_000),
+                    drain_s=drain_s,
+                    lease_s=lease_s,
+                ),
+                observers=(TurnLog(),),
+            ),
+            adapters=opened,
+            bell=bell,
         )
         await stack.enter_async_context(runner.working())
-        yield App(receive=inbox.receive, store=store, model=model, tools=tools)
-
-
-@asynccontextmanager
-async def open_configured_model(settings: Settings) -> AsyncGenerator[Model]:
-    """Open the model that the settings name; the rehearsal model comes with its own server on loopback."""
-    async with AsyncExitStack() as stack:
-        await asyncio.to_thread(import_module, "bot.models.endpoint")  # takes long, and must not hold up the loop
-        rehearsal_url: str | None = None
-        if settings.provider == "rehearsal":
-            from bot.models.rehearsal.server import serve_rehearsal  # a web server that other models do not need
-
-            rehearsal_url = await stack.enter_async_context(serve_rehearsal())
-        yield await stack.enter_async_context(open_model(settings, rehearsal_url=rehearsal_url))
+        yield App(host=host, adapters=opened, store=store, model=model, tools=tools)
 
 
 def describe_limits(settings: Settings) -> Sequence[str]:

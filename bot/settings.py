@@ -17,9 +17,9 @@ from bot.domain.errors import SettingsError
 
 ModelProvider = Literal["azure", "openai", "rehearsal"]
 
-# Names with these beginnings are ours: an unknown one is a slip of the pen.
+# Names with these prefixes are ours: an unknown one is a typo.
 PREFIXES = ("TOOLBRIDGE_", "AZURE_OPENAI_", "OPENAI_", "SLACK_", "DISCORD_", "MCP_", "MODEL_")
-# Read by the openai SDK, azure-identity, the MCP SDK or other programs of the same machine.
+# Read by the openai SDK, azure-identity, the MCP SDK or other programs on the same machine.
 FOREIGN = frozenset(
     {
         "AZURE_OPENAI_AD_TOKEN",
@@ -34,7 +34,7 @@ FOREIGN = frozenset(
         "OPENAI_WEBHOOK_SECRET",
     }
 )
-# Other programs use names like these too: in the environment, one that is near them is most likely theirs.
+# Other programs use names like these too: in the environment, a similar name is most likely theirs.
 COMMON = frozenset({"DATABASE_URL", "HTTP_HOST", "HTTP_PORT", "LOG_FORMAT", "LOG_LEVEL", "TRACE"})
 
 
@@ -66,12 +66,12 @@ class Settings(BaseSettings):
     slack_client_id: str | None = None  # for several workspaces: they install the app themselves
     slack_client_secret: SecretStr | None = None
     slack_command_prefix: str = Field(default="", max_length=24, pattern=r"^[a-z0-9_-]*$")
-    slack_backfill_minutes: float = Field(default=15.0, ge=0)  # older messages that were missed are left unanswered
+    slack_backfill_minutes: float = Field(default=15.0, ge=0)  # older missed messages stay unanswered
     slack_api_url: str = "https://slack.com/api/"
 
     discord_bot_token: SecretStr | None = None
     discord_allow_dms: bool = False
-    discord_message_content: bool = True  # the privileged intent: follow-ups in threads need no mention with it
+    discord_message_content: bool = True  # the privileged intent: with it, follow-ups in threads need no mention
     discord_dev_guild: int | None = None  # commands appear there at once
     discord_backfill_minutes: float = Field(default=15.0, ge=0)  # as Slack's
     discord_api_url: str = "https://discord.com/api/v10"
@@ -112,28 +112,14 @@ class Settings(BaseSettings):
         return value.expanduser() if value is not None else None
 
     @property
-    def database_url_or_default(self) -> str:
-        """The URL of the database, by default that of an SQLite file in the home folder."""
+    def store_url(self) -> str:
+        """The URL of the database: DATABASE_URL, or a file in the home folder."""
         url = self.database_url or "sqlite:///$TOOLBRIDGE_HOME/toolbridge.db"
         return url.replace("$TOOLBRIDGE_HOME", str(self.toolbridge_home))
 
     @property
-    def database_file(self) -> Path:
-        """The SQLite file. Raises SettingsError for a DATABASE_URL that this version cannot open."""
-        if self.database_url is None:
-            return self.toolbridge_home / "toolbridge.db"
-        scheme, _, rest = self.database_url.partition("://")
-        if scheme != "sqlite" or not rest.startswith("/"):
-            raise SettingsError(
-                "DATABASE_URL must look like sqlite:///path/to/file.db (PostgreSQL is not supported in this version). "
-                "Correct it or leave it unset."
-            )
-        path = rest[1:].replace("$TOOLBRIDGE_HOME", str(self.toolbridge_home))
-        return Path(path).expanduser()
-
-    @property
     def provider(self) -> ModelProvider:
-        """Which model answers. Raises SettingsError where the settings are half made or name several."""
+        """Which model answers. Raises SettingsError where the settings are incomplete or name several."""
         if self.model_provider is not None:
             chosen = self.model_provider
         else:
@@ -148,13 +134,13 @@ class Settings(BaseSettings):
                     "MODEL_PROVIDER=azure or MODEL_PROVIDER=openai."
                 )
             chosen = named[0] if named else "rehearsal"
-        self._require_whole(chosen)
+        self._require_complete(chosen)
         return chosen
 
     def _any_set(self, prefix: str) -> bool:
         return any(name.startswith(prefix) and getattr(self, name) is not None for name in type(self).model_fields)
 
-    def _require_whole(self, provider: ModelProvider) -> None:
+    def _require_complete(self, provider: ModelProvider) -> None:
         if provider == "azure":
             needed = ("azure_openai_endpoint", "azure_openai_deployment")
             missing = [name.upper() for name in needed if getattr(self, name) is None]
@@ -172,7 +158,7 @@ class Settings(BaseSettings):
 
 
 def load_settings(*, env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:
-    """Return the checked settings: overrides before the environment before `.env` before the defaults.
+    """Return the checked settings: overrides win over the environment, that over `.env`, that over the defaults.
 
     Raises:
         SettingsError: A value is not valid, or a name looks like one of ours but is not.

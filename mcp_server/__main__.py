@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     options = _parse(arguments)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    gc.disable()  # the imports make objects that all stay; collecting meanwhile takes a third of the start
+    gc.disable()  # imports make objects that all stay: collecting meanwhile takes a third of the start
     server = _server(options)
     gc.freeze()
     gc.enable()

@@ -1,8 +1,8 @@
-"""What every tool gives back: data for programs and one sentence for people."""
+"""The result of every tool: data for programs and one sentence for people."""
 
 from abc import abstractmethod
 
-from mcp_types import CallToolResult, TextContent
+from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, ConfigDict
 
 

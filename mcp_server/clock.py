@@ -1,5 +1,7 @@
 """The time in a named time zone."""
 
+import difflib
+from collections import defaultdict
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
@@ -13,12 +15,12 @@ from mcp_server.answer import Answer
 from mcp_server.phrases import listed, quoted
 
 _MAX_NAME_CHARS = 64  # the longest IANA name has 32
-_MIN_SIMILARITY = 75.0  # of 100; below it a suggestion misleads
+_MIN_SIMILARITY = 0.8  # of 1; below it a suggestion misleads
 _MAX_SUGGESTIONS = 3
 
 
 class LocalTime(Answer):
-    """One moment as the clocks of a time zone show it."""
+    """One moment in the local time of a time zone."""
 
     timezone: Annotated[str, Field(description="IANA name")]
     local_time: Annotated[str, Field(description="ISO 8601 with the offset from UTC")]
@@ -36,12 +38,12 @@ class LocalTime(Answer):
 
 
 def local_time(timezone: str, *, now: datetime) -> LocalTime:
-    """Show the aware moment `now` in `timezone`, an IANA name in any case.
+    """Return the aware moment `now` in `timezone`, an IANA name in any case.
 
     Raises:
         ToolError: No such time zone; the message names the nearest ones.
     """
-    name = _zone_names().get(timezone.strip().replace(" ", "_").casefold())
+    name = _zone_names().get(_folded(timezone))
     if name is None:
         raise ToolError(f"unknown time zone {quoted(timezone)}; {_advice(timezone)}")
     local = now.astimezone(ZoneInfo(name)).replace(microsecond=0)
@@ -70,14 +72,14 @@ def _advice(timezone: str) -> str:
 
 
 def _nearest(timezone: str) -> list[str]:
-    from rapidfuzz import fuzz, process, utils  # only a mistake needs it, and it takes 40 ms to import
+    """Return the names that look most like this one, whether it is a whole name or only that of the city."""
+    by_form: dict[str, list[str]] = defaultdict(list)
+    for folded, name in _zone_names().items():
+        for form in {folded, folded.rpartition("/")[2]}:
+            by_form[form].append(name)
+    near = difflib.get_close_matches(_folded(timezone), by_form, n=_MAX_SUGGESTIONS, cutoff=_MIN_SIMILARITY)
+    return list(dict.fromkeys(name for form in near for name in by_form[form]))[:_MAX_SUGGESTIONS]
 
-    found = process.extract(
-        timezone,
-        _zone_names().values(),
-        scorer=fuzz.WRatio,
-        processor=utils.default_process,
-        score_cutoff=_MIN_SIMILARITY,
-        limit=_MAX_SUGGESTIONS,
-    )
-    return [name for name, _score, _index in found]
+
+def _folded(timezone: str) -> str:
+    return timezone.strip().replace(" ", "_").casefold()

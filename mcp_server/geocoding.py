@@ -1,4 +1,4 @@
-"""Telling places of one name apart."""
+"""Geocoding: which location a person means, where several have one name."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from mcp_server.phrases import quoted
 
 MAX_QUERY_CHARS = 100
-MAX_MENTIONED = 4  # places of the same name
+MAX_MENTIONED = 4  # other locations of the same name
 
 _NICKNAMES = {
     "nyc": "New York, New York, US",
@@ -78,8 +78,8 @@ _US_STATES: Mapping[str, str] = MappingProxyType(
 )
 
 
-class Place(BaseModel):
-    """One result of the geocoding service, which leaves out the fields that it does not know."""
+class Location(BaseModel):
+    """One result of the geocoding service, which omits fields that it does not know."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -95,8 +95,8 @@ class Place(BaseModel):
         """`Paris, Texas, United States`, without repetitions."""
         return ", ".join(dict.fromkeys(part for part in (self.name, self.admin1, self.country) if part))
 
-    def lies_in(self, region: str) -> bool:
-        """Whether `region` names this place's state or country, in full or by its code."""
+    def is_in(self, region: str) -> bool:
+        """Whether `region` names this location's state or country, in full or by its code."""
         wanted, state, code = _folded(region), _folded(self.admin1), _folded(self.country_code)
         if wanted in {state, _folded(self.country), code}:
             return True
@@ -104,22 +104,22 @@ class Place(BaseModel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlaceQuery:
-    """A place as people write it: a name, then regions that it lies in."""
+class LocationQuery:
+    """A location as people write it: a name, then the regions around it."""
 
     name: str
     regions: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """The place that was taken, and the labels of others that the query fits as well."""
+class Match:
+    """The location that fits a query best, and the labels of others that fit it too."""
 
-    place: Place
+    location: Location
     others: tuple[str, ...]
 
 
-def parse_query(city: str) -> PlaceQuery:
+def parse_query(city: str) -> LocationQuery:
     """Read `Paris`, `Paris, Texas` or `Portland, OR, US`; `NYC` and the like are spelled out.
 
     Raises:
@@ -129,29 +129,29 @@ def parse_query(city: str) -> PlaceQuery:
     name, *regions = (" ".join(part.split()) for part in spelled_out.split(","))
     if not 2 <= len(name) <= MAX_QUERY_CHARS or len(city) > MAX_QUERY_CHARS or not name.isprintable():
         raise ToolError(f"give a city of 2 to {MAX_QUERY_CHARS} characters, such as Paris or 'Paris, Texas'")
-    return PlaceQuery(name=name, regions=tuple(region for region in regions if region))
+    return LocationQuery(name=name, regions=tuple(region for region in regions if region))
 
 
-def choose(places: Sequence[Place], query: PlaceQuery) -> Choice:
-    """Take the first of `places`, which come by relevance, that lies in the query's regions.
+def best_match(locations: Sequence[Location], query: LocationQuery) -> Match:
+    """Return the first of `locations`, which are ordered by relevance, that is in the query's regions.
 
     Raises:
-        ToolError: There is none; the message says which other places have that name.
+        ToolError: There is none; the message names the other locations of that name.
     """
-    if not places:
+    if not locations:
         raise ToolError(f"no place called {quoted(query.name)} is known; write it as 'City' or 'City, Country'")
-    fitting = [place for place in places if all(place.lies_in(region) for region in query.regions)]
+    fitting = [location for location in locations if all(location.is_in(region) for region in query.regions)]
     if not fitting:
-        known = "; ".join(_labels(places)[:MAX_MENTIONED])
+        known = "; ".join(_labels(locations)[:MAX_MENTIONED])
         raise ToolError(f"no {quoted(query.name)} in {quoted(', '.join(query.regions))} is known; there is {known}")
-    taken = fitting[0]
-    namesakes = [place for place in fitting if _folded(place.name) == _folded(taken.name)]
-    others = [label for label in _labels(namesakes) if label != taken.label]
-    return Choice(place=taken, others=tuple(others[:MAX_MENTIONED]))
+    best = fitting[0]
+    namesakes = [location for location in fitting if _folded(location.name) == _folded(best.name)]
+    others = [label for label in _labels(namesakes) if label != best.label]
+    return Match(location=best, others=tuple(others[:MAX_MENTIONED]))
 
 
-def _labels(places: Sequence[Place]) -> list[str]:
-    return list(dict.fromkeys(place.label for place in places))
+def _labels(locations: Sequence[Location]) -> list[str]:
+    return list(dict.fromkeys(location.label for location in locations))
 
 
 def _folded(text: str) -> str:

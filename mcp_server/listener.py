@@ -17,11 +17,11 @@ PATH: Final = "/mcp"
 _LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 _ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
 _MAX_BODY_BYTES = 8 * 1024 * 1024  # a file of 1 MiB in which JSON escapes every byte as six
-_LAST_ANSWERS_S = 3  # how long requests may take to end once the process is told to stop
+_SHUTDOWN_S = 3  # for requests in progress once the process is asked to stop
 
 
 def serve_http(server: MCPServer[Any], *, host: str, port: int, allowed_hosts: Iterable[str]) -> None:
-    """Serve until SIGINT or SIGTERM; `listening on http://HOST:PORT/mcp` on stderr says when and where.
+    """Serve until SIGINT or SIGTERM; it writes `listening on http://HOST:PORT/mcp` to stderr once it does.
 
     Port 0 takes a free one. Only requests whose Host header names this machine's loopback
     addresses, `host` itself or one of `allowed_hosts` are answered, whatever `host` is.
@@ -43,7 +43,7 @@ def serve_http(server: MCPServer[Any], *, host: str, port: int, allowed_hosts: I
         ws="none",
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=_LAST_ANSWERS_S,
+        timeout_graceful_shutdown=_SHUTDOWN_S,
     )
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, _leave)
@@ -51,7 +51,7 @@ def serve_http(server: MCPServer[Any], *, host: str, port: int, allowed_hosts: I
 
 
 def security(host: str, allowed_hosts: Iterable[str]) -> TransportSecuritySettings:
-    """The Host and Origin check: a web page that rebinds its name to this address gets nothing."""
+    """The Host and Origin check, against web pages that rebind their name to this address."""
     bound = [] if host in _ANY_ADDRESS else [_in_url(host)]
     names = dict.fromkeys(name.lower() for name in (*_LOCAL_HOSTS, *bound, *allowed_hosts))
     hosts = [pattern for name in names for pattern in (name, f"{name}:*")]
@@ -64,7 +64,7 @@ def security(host: str, allowed_hosts: Iterable[str]) -> TransportSecuritySettin
 
 class _AnnouncingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then say where: tests and supervisors wait for this line."""
+        """Start, then print the address: tests and supervisors wait for this line."""
         await super().startup(sockets)
         host, port, *_ = self.servers[0].sockets[0].getsockname()
         print(f"listening on http://{_in_url(host)}:{port}{PATH}", file=sys.stderr, flush=True)  # noqa: T201

@@ -1,4 +1,4 @@
-"""How the tools write what callers gave them into their sentences."""
+"""Phrases that the tools share: quotes, lists and counts."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ def quoted(text: str) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """The names with commas between them."""
+    """The names, separated by commas."""
     return ", ".join(names)
 
 

@@ -1,4 +1,4 @@
-"""The MCP server: which tools and prompts it offers, and what it says about each."""
+"""The MCP server: its tools and prompts, and their descriptions."""
 
 import inspect
 from collections.abc import AsyncGenerator, Mapping
@@ -13,7 +13,7 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.prompts import Prompt
-from mcp_types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult, ToolAnnotations
+from mcp.types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult, ToolAnnotations
 from pydantic import Field
 
 from mcp_server import calculator, clock, greeting, system
@@ -30,8 +30,8 @@ _INSTRUCTIONS = (
     "names without folders. Use calculate for arithmetic and pass a result on exactly as it was given."
 )
 
-_LOOKS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
-_ASKS_THE_WORLD = _LOOKS.model_copy(update={"open_world_hint": True})
+_READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+_READS_THE_WEB = _READS.model_copy(update={"open_world_hint": True})
 # Saving and deleting replace what was there; doing either twice leaves the same files as doing it once.
 _REPLACES = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False)
 
@@ -146,7 +146,7 @@ class _Server(MCPServer[Weather]):
     async def get_prompt(
         self, name: str, arguments: dict[str, Any] | None = None, context: _Context | None = None
     ) -> GetPromptResult | InputRequiredResult:
-        """Return the prompt; a name that is none is the client's fault, which the SDK calls an internal error."""
+        """Return the prompt; an unknown name is the client's error, which the SDK reports as an internal one."""
         if all(prompt.name != name for prompt in await self.list_prompts()):
             raise MCPError(INVALID_PARAMS, f"Unknown prompt: {name}")
         return await super().get_prompt(name, arguments, context)
@@ -154,15 +154,15 @@ class _Server(MCPServer[Weather]):
 
 def _add_tools(server: MCPServer[Weather], files: FileTools) -> None:
     for tool, title, annotations in (
-        (greet, "Greet", _LOOKS),
-        (get_current_time, "Current time", _LOOKS),
-        (calculate, "Calculate", _LOOKS),
+        (greet, "Greet", _READS),
+        (get_current_time, "Current time", _READS),
+        (calculate, "Calculate", _READS),
         (files.save_text_file, "Save a text file", _REPLACES),
-        (files.read_text_file, "Read a text file", _LOOKS),
-        (files.list_text_files, "List text files", _LOOKS),
+        (files.read_text_file, "Read a text file", _READS),
+        (files.list_text_files, "List text files", _READS),
         (files.delete_text_file, "Delete a text file", _REPLACES),
-        (get_weather, "Weather", _ASKS_THE_WORLD),
-        (get_system_info, "System information", _LOOKS),
+        (get_weather, "Weather", _READS_THE_WEB),
+        (get_system_info, "System information", _READS),
     ):
         server.add_tool(tool, title=title, description=inspect.getdoc(tool), annotations=annotations)
 
@@ -177,7 +177,7 @@ def _prompt(example: Example) -> Prompt:
 def _conversation(context: _Context) -> str | None:
     """The conversation that the request names, None when it names none.
 
-    A value that is no usable id is refused: its caller would share files without knowing.
+    An unusable value is refused: its caller would share files without knowing it.
     """
     meta = cast(Mapping[str, object], context.request_context.meta or {})
     if CONVERSATION_KEY not in meta:

@@ -1,4 +1,4 @@
-"""How the machine is doing, without saying whose it is: no host, user or path names, no environment."""
+"""The state of the machine, without anything that identifies it: no host, user or path names, no environment."""
 
 import platform
 import time

@@ -2,23 +2,24 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from datetime import datetime
 from types import TracebackType
-from typing import Annotated, Final, Generic, Self, TypeVar
+from typing import Annotated, Final, Self, TypeVar
 
 import httpx2
+from cachetools import TTLCache
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from mcp_server.answer import Answer
-from mcp_server.geocoding import Choice, Place, choose, parse_query
+from mcp_server.geocoding import Location, Match, best_match, parse_query
 
 FORECAST_URL: Final = "https://api.open-meteo.com/v1/forecast"
 GEOCODING_URL: Final = "https://geocoding-api.open-meteo.com/v1/search"
 
-_MAX_PLACES = 100  # the most that the geocoding service returns
-_PLACES_FRESH_S = 86_400.0
+_MAX_LOCATIONS = 100  # the most that the geocoding service returns
+_LOCATIONS_FRESH_S = 86_400.0
 _FORECAST_FRESH_S = 600.0  # the service itself renews the current weather every 15 minutes
 _MAX_CACHED = 256
 _MAX_REASON_CHARS = 200
@@ -58,13 +59,11 @@ _CONDITIONS = {  # WMO code table 4677, as Open-Meteo documents its part of it
     99: "thunderstorm with heavy hail",
 }
 
-_Key = TypeVar("_Key", bound=Hashable)
-_Value = TypeVar("_Value")
 _Body = TypeVar("_Body", bound=BaseModel)
 
 
 class WeatherReport(Answer):
-    """The weather at one place; what the service left out is null."""
+    """The weather at one location; what the service omits is null."""
 
     place: str
     latitude: float
@@ -82,7 +81,7 @@ class WeatherReport(Answer):
     source: str = "Open-Meteo.com"
 
     def sentence(self) -> str:
-        """The place, the weather, the source, and which places of that name were not meant."""
+        """The location, the weather, the source, and other locations of that name."""
         weather = ", ".join(self._facts())
         text = f"Weather in {self.place} at {self.observed_at[-5:]} local time: {weather}. Source: {self.source}."
         if not self.other_places:
@@ -103,10 +102,10 @@ class WeatherReport(Answer):
 
 
 class Weather:
-    """A client of Open-Meteo that remembers places for a day and the weather for ten minutes.
+    """A client of Open-Meteo that caches locations for a day and the weather for ten minutes.
 
-    An async context manager; leaving it closes the connections. They are opened at the first
-    question, because most servers never get one.
+    An async context manager; leaving it closes the connections. They are opened for the first
+    report, because most servers never give one.
     """
 
     def __init__(
@@ -122,8 +121,8 @@ class Weather:
         self._geocoding_url = geocoding_url
         self._connect_timeout_s = connect_timeout_s
         self._total_timeout_s = total_timeout_s
-        self._places = _Cache[str, tuple[Place, ...]](fresh_s=_PLACES_FRESH_S, clock=clock)
-        self._forecasts = _Cache[tuple[float, float], _Forecast](fresh_s=_FORECAST_FRESH_S, clock=clock)
+        self._locations = TTLCache[str, tuple[Location, ...]](_MAX_CACHED, _LOCATIONS_FRESH_S, timer=clock)
+        self._forecasts = TTLCache[tuple[float, float], _Forecast](_MAX_CACHED, _FORECAST_FRESH_S, timer=clock)
         self._client: httpx2.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
@@ -139,34 +138,34 @@ class Weather:
         """Return the current weather in `city`: `Paris`, `Paris, Texas`, `NYC`.
 
         Raises:
-            ToolError: No such place, or the service failed, refused or took longer than
+            ToolError: No such location, or the service failed, refused or took longer than
                 `total_timeout_s` in all.
         """
         query = parse_query(city)
         try:
             async with asyncio.timeout(self._total_timeout_s):
-                choice = choose(await self._find(query.name), query)
-                forecast = await self._forecast(choice.place)
+                match = best_match(await self._find(query.name), query)
+                forecast = await self._forecast(match.location)
         except TimeoutError as error:
             raise _unavailable(f"did not answer within {self._total_timeout_s:g} s") from error
-        return _report(choice, forecast)
+        return _report(match, forecast)
 
-    async def _find(self, name: str) -> tuple[Place, ...]:
+    async def _find(self, name: str) -> tuple[Location, ...]:
         key = name.casefold()
-        places = self._places.get(key)
-        if places is None:
-            params = {"name": name, "count": str(_MAX_PLACES), "language": "en", "format": "json"}
-            places = (await self._fetch(self._geocoding_url, params, _Geocoding)).results
-            self._places.put(key, places)
-        return places
+        locations = self._locations.get(key)
+        if locations is None:
+            params = {"name": name, "count": str(_MAX_LOCATIONS), "language": "en", "format": "json"}
+            locations = (await self._fetch(self._geocoding_url, params, _Geocoding)).results
+            self._locations[key] = locations
+        return locations
 
-    async def _forecast(self, place: Place) -> "_Forecast":
-        key = (place.latitude, place.longitude)
+    async def _forecast(self, location: Location) -> "_Forecast":
+        key = (location.latitude, location.longitude)
         forecast = self._forecasts.get(key)
         if forecast is None:
             params = {"latitude": str(key[0]), "longitude": str(key[1]), "current": _CURRENT, "timezone": "auto"}
             forecast = await self._fetch(self._forecast_url, params, _Forecast)
-            self._forecasts.put(key, forecast)
+            self._forecasts[key] = forecast
         return forecast
 
     async def _fetch(self, url: str, params: dict[str, str], body: type[_Body]) -> _Body:
@@ -188,11 +187,11 @@ class Weather:
 
 
 class _Geocoding(BaseModel):
-    results: tuple[Place, ...] = ()  # left out when nothing was found
+    results: tuple[Location, ...] = ()  # omitted when nothing was found
 
 
 class _Current(BaseModel):
-    time: datetime  # local to the place
+    time: datetime  # local to the location
     temperature_2m: FiniteFloat
     apparent_temperature: FiniteFloat | None = None
     relative_humidity_2m: FiniteFloat | None = None
@@ -209,27 +208,6 @@ class _Forecast(BaseModel):
 
 class _Refusal(BaseModel):
     reason: str
-
-
-class _Cache(Generic[_Key, _Value]):
-    """The last `_MAX_CACHED` values, each for `fresh_s` seconds."""
-
-    def __init__(self, *, fresh_s: float, clock: Callable[[], float]) -> None:
-        self._fresh_s = fresh_s
-        self._clock = clock
-        self._kept: dict[_Key, tuple[float, _Value]] = {}
-
-    def get(self, key: _Key) -> _Value | None:
-        stored_at_s, value = self._kept.get(key, (None, None))
-        if stored_at_s is None or self._clock() - stored_at_s >= self._fresh_s:
-            return None
-        return value
-
-    def put(self, key: _Key, value: _Value) -> None:
-        self._kept.pop(key, None)
-        self._kept[key] = (self._clock(), value)
-        if len(self._kept) > _MAX_CACHED:
-            del self._kept[next(iter(self._kept))]
 
 
 def _parsed(response: httpx2.Response, body: type[_Body]) -> _Body:
@@ -251,12 +229,12 @@ def _unavailable(what_happened: str) -> ToolError:
     return ToolError(f"the weather is not known: the weather service {what_happened}; try again later")
 
 
-def _report(choice: Choice, forecast: _Forecast) -> WeatherReport:
+def _report(match: Match, forecast: _Forecast) -> WeatherReport:
     current = forecast.current
     return WeatherReport(
-        place=choice.place.label,
-        latitude=choice.place.latitude,
-        longitude=choice.place.longitude,
+        place=match.location.label,
+        latitude=match.location.latitude,
+        longitude=match.location.longitude,
         observed_at=current.time.isoformat(timespec="minutes"),
         timezone=forecast.timezone,
         temperature_c=current.temperature_2m,
@@ -266,7 +244,7 @@ def _report(choice: Choice, forecast: _Forecast) -> WeatherReport:
         precipitation_mm=current.precipitation,
         wind_kmh=current.wind_speed_10m,
         wind_from=_compass_point(current.wind_direction_10m),
-        other_places=list(choice.others),
+        other_places=list(match.others),
     )
 
 

@@ -34,14 +34,14 @@ _WINDOWS_DEVICES = frozenset(
 
 
 class SavedFile(Answer):
-    """A file that is now safely on disk."""
+    """A file that was saved to disk."""
 
     filename: str
     size_bytes: int
     overwritten: Annotated[bool, Field(description="true when a file of that name was there before")]
 
     def sentence(self) -> str:
-        """What was saved, and whether it took the place of another file."""
+        """What was saved, and whether it replaced another file."""
         saved = f"Saved {self.filename} ({counted(self.size_bytes, 'byte')})"
         return f"{saved}, overwriting the earlier file of that name." if self.overwritten else f"{saved}."
 
@@ -54,7 +54,7 @@ class FileText(Answer):
     content: str
 
     def sentence(self) -> str:
-        """A heading, then the text as it stands in the file."""
+        """A heading, then the text of the file, unchanged."""
         if not self.content:
             return f"{self.filename} is empty."
         return f"{self.filename} ({counted(self.size_bytes, 'byte')}):\n{self.content}"
@@ -97,9 +97,9 @@ class Workspace:
     """Every conversation's files below one root folder.
 
     `conversation` is any non-empty text, or None for the files that no conversation owns.
-    Threads may share one workspace. Folders and files are made for the owner alone, so
-    whoever could swap them while they are in use is the owner already; what was planted
-    there before, such as a symbolic link, is never followed.
+    Threads may share one workspace. Only the owner has access to folders and files, so only the
+    owner could swap them while they are in use; anything planted there before, such as a
+    symbolic link, is never followed.
     All methods raise ToolError with what to do next; a failed call leaves no file half changed.
     """
 
@@ -188,7 +188,7 @@ class Workspace:
 
 
 def folder_name(conversation: str | None) -> str:
-    """The folder of a conversation: a digest, so that no id can name a path or meet another's folder."""
+    """The folder of a conversation: a digest, so that no id can name a path or collide with another's folder."""
     if conversation is None:
         return _SHARED_FOLDER
     return "c-" + hashlib.sha256(conversation.encode("utf-8", "surrogatepass")).hexdigest()
@@ -261,7 +261,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _entry(path: Path) -> FileEntry | None:
-    """What the list says of the file, None when another thread has just deleted it."""
+    """The file's entry in the list, None when another thread has just deleted it."""
     try:
         status = path.lstat()
     except FileNotFoundError:
@@ -305,7 +305,7 @@ def _remove_abandoned_drafts(folder: Path) -> None:
 
 @contextmanager
 def _storage_faults() -> Generator[None]:
-    """Turn what the file system refuses into an error that names no path."""
+    """Turn errors of the file system into errors that name no path."""
     try:
         yield
     except OSError as error:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping, Set
 from functools import cache
 from graphlib import TopologicalSorter
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
+from adapters.registry import PLATFORMS
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("bot", "adapters", "mcp_server")
 CHAT_SDKS = {"slack_bolt", "slack_sdk", "discord", "aiohttp"}
+SLOW = {"pydantic", "structlog", "mcp", "openai", "rich", "prompt_toolkit", "sqlite3", *CHAT_SDKS}
+# The one file that uses private parts of a library; such a library has a narrow range in pyproject.toml.
+USES_PRIVATE_PARTS = {"adapters.discord.private_parts": "discord.py"}
+# No private parts, but behaviour that no document promises.
+NARROW = {"mcp", "aiosqlite", *USES_PRIVATE_PARTS.values()}
 
 # The first rule whose package holds the module decides. A module may always import what stands in its own package.
 RULES: tuple[tuple[str, Set[str]], ...] = (
@@ -24,7 +34,7 @@ RULES: tuple[tuple[str, Set[str]], ...] = (
     ("adapters.console", {"bot.domain", "bot.ports", "bot.text", "adapters.shared"}),
     ("adapters.discord", {"bot.domain", "bot.ports", "bot.text", "adapters.shared"}),
     ("adapters.slack", {"bot.domain", "bot.ports", "bot.text", "adapters.shared"}),
-    ("bot.__main__", {"bot", "adapters"}),
+    ("bot.__main__", {"bot.cli"}),
     ("bot.cli", {"bot", "adapters.registry"}),
     ("bot.app", {"bot"}),
     ("bot.settings", {"bot.domain"}),
@@ -102,6 +112,83 @@ def test_a_running_tool_server_has_loaded_nothing_of_the_bot() -> None:
     ).stdout.split()
     assert "mcp_server.server" in loaded
     assert not [name for name in loaded if within(name, "bot") or within(name, "adapters")]
+
+
+def test_the_command_line_shows_its_help_without_loading_anything_slow() -> None:
+    code = "import sys, contextlib, bot.cli.main as cli\nwith contextlib.suppress(SystemExit): cli.main(['--help'])\n"
+    shown = subprocess.run(
+        [sys.executable, "-c", f"{code}print(*sys.modules)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+    assert "usage: toolbridge" in shown
+    assert not SLOW & {name.partition(".")[0] for name in shown.splitlines()[-1].split()}
+
+
+def test_a_platform_is_a_folder_and_a_row_and_the_command_line_names_none() -> None:
+    for platform in PLATFORMS:
+        assert (ROOT / "adapters" / platform.name).is_dir()
+        for path in (ROOT / "bot" / "cli").glob("*.py"):
+            assert platform.name not in path.read_text(encoding="utf-8").lower(), path.name
+
+
+@cache
+def requirements() -> Mapping[str, str]:
+    """The libraries that the product declares, by their canonical names, with their version ranges."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    required = [*project["dependencies"], *project["optional-dependencies"]["azure"]]
+    return {
+        _canonical(name): rest.partition("]")[2] or rest
+        for name, rest in (re.split(r"(?=[<>=\[])", item, maxsplit=1) for item in required)
+    }
+
+
+def _canonical(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def test_every_library_that_is_imported_is_declared() -> None:
+    distributions = packages_distributions()
+    for name in modules():
+        for library in {used.partition(".")[0] for used in imported(name)} - sys.stdlib_module_names - {*PACKAGES}:
+            assert requirements().keys() & set(map(_canonical, distributions[library])), f"{name} imports {library}"
+
+
+def test_every_library_that_is_declared_is_imported() -> None:
+    used = {library.partition(".")[0] for name in modules() for library in imported(name)}
+    distributions = packages_distributions()
+    imports = {_canonical(name) for library in used for name in distributions.get(library, ())}
+    assert requirements().keys() - imports == {"tzdata"}  # data, which zoneinfo reads
+
+
+def test_private_parts_of_libraries_are_used_in_one_file_each() -> None:
+    found = {
+        name
+        for name, path in modules().items()
+        if any(re.search(r"(^|\.)_(?!_future__)", used) for used in _everything_imported(name))
+        or "reportPrivateUsage" in path.read_text(encoding="utf-8")
+    }
+    assert found == USES_PRIVATE_PARTS.keys()
+
+
+@pytest.mark.parametrize("library", sorted(NARROW))
+def test_a_library_whose_inner_behaviour_counts_has_a_narrow_range(library: str) -> None:
+    found = re.fullmatch(r">=([\d.]+),<([\d.]+)", requirements()[_canonical(library)])
+    assert found is not None
+    lowest, highest = found.groups()
+    major, minor = map(int, lowest.split(".")[:2])
+    assert highest == f"{major}.{minor + 1}"
+
+
+def _everything_imported(name: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(modules()[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def test_no_module_needs_itself_while_it_is_imported() -> None:

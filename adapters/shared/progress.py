@@ -1,6 +1,6 @@
 """What is seen of one running turn on a chat platform: its status, its trace and its growing answer.
 
-Each has one writer. When to show what is the same everywhere; how to show it is the platform's.
+Each has one writer. When something is shown is the same everywhere; how it is shown is up to the platform.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ from typing import Protocol
 import structlog
 
 from adapters.shared.tasks import Background
+from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError
-from bot.domain.turns import CallState, Post, TraceLine, TurnState, TurnView
+from bot.domain.turns import AT_REST, ENDED, CallState, Post, TraceLine, TurnView
 
 log = structlog.stdlib.get_logger(__name__)
 
-BEGIN_S = 1.0  # what comes before the status, such as to take a sign away, may be limited to a few a minute
-MAX_GAP_S = 60.0  # what is refused again and again is tried ever less often
+BEGIN_S = 1.0  # what precedes the status, such as removing a reaction, may be limited to a few calls a minute
+MAX_GAP_S = 60.0  # between tries of what the platform keeps refusing
 LAST_TRIES = 4  # to bring a trace to its last state
-ENDED: frozenset[TurnState] = frozenset({"answered", "stopped", "failed", "undelivered", "taken_over"})
-UNENDED_CALLS: frozenset[CallState] = frozenset({"asked", "running"})
+LAST_BACKOFF = Backoff(first_s=2.0)  # between them
+UNENDED_CALLS: frozenset[CallState] = frozenset({"asked", "waiting", "running"})
 
 _SIGNS: dict[CallState, tuple[str, str]] = {
     "asked": ("◌", "asked"),
+    "waiting": ("⏸", "waiting"),
     "running": ("…", "running"),
     "ok": ("✓", ""),
     "error": ("✗", "error"),
@@ -42,10 +44,10 @@ _SIGNS: dict[CallState, tuple[str, str]] = {
 class Pace:
     """How eagerly a turn is shown; seconds, characters."""
 
-    # Before the first sight of a trace: most tools have ended by then, and one call of the platform shows it.
+    # Before a trace is first shown: most tools have ended by then, and one call of the platform's API is enough.
     trace_delay_s: float = 1.0
     trace_gap_s: float = 1.5
-    # An answer is shown while it grows once it is this long, or has been growing for so long: most answers are short,
+    # An answer is shown while it grows once it is this long, or has been growing for this long: most answers are short
     # and are posted once.
     grow_from_chars: int = 600
     grow_from_s: float = 2.5
@@ -58,7 +60,7 @@ class AnswerWriter(Protocol):
 
     @property
     def is_final(self) -> bool:
-        """Whether the answer is being ended: nothing of it grows any more."""
+        """Whether the answer is being finished: no part of it grows any more."""
         ...
 
     @property
@@ -67,7 +69,7 @@ class AnswerWriter(Protocol):
         ...
 
     def has(self, part: int) -> bool:
-        """Tell whether the message of this part is known, so that ending it again does no harm."""
+        """Return whether the message of this part is known, so that finishing it again does no harm."""
         ...
 
     async def grow(self, text: str) -> None:
@@ -75,10 +77,10 @@ class AnswerWriter(Protocol):
         ...
 
     async def finish(self, post: Post) -> str:
-        """Let the post stand as it is to stay; return its reference. Done again it changes nothing.
+        """Show the post in its final form and return its reference. Repeating it changes nothing.
 
         Raises:
-            AdapterError: The platform refused; or it cannot be known what it did.
+            AdapterError: The platform refused, or the outcome is unknown.
         """
         ...
 
@@ -88,11 +90,11 @@ class TraceWriter(Protocol):
 
     @property
     def is_begun(self) -> bool:
-        """Whether a part of it can be seen."""
+        """Whether part of it is visible."""
         ...
 
     def is_up_to_date(self, lines: Sequence[TraceLine]) -> bool:
-        """Tell whether just this is shown."""
+        """Return whether exactly this is shown."""
         ...
 
     async def write(self, lines: Sequence[TraceLine]) -> None:
@@ -101,28 +103,28 @@ class TraceWriter(Protocol):
 
 
 class Status(Protocol):
-    """Shows that the bot works; never fails."""
+    """Shows that the bot is working; never fails."""
 
     def is_up_to_date(self, view: TurnView) -> bool:
-        """Tell whether the view would be shown as it is shown already."""
+        """Return whether showing the view would change nothing."""
         ...
 
     async def work(self, view: TurnView) -> None:
         """Show that the turn is being worked on, and what it waits for."""
         ...
 
-    async def rest(self) -> None:
-        """Show that the work is over."""
+    async def rest(self, view: TurnView) -> None:
+        """Show that the work is over; `view` is the last one: the turn has ended, or waits for a decision."""
         ...
 
 
 @dataclass(slots=True, kw_only=True)
-class LiveTurn:
-    """One turn. `show` is told what there is to see, `run` shows it, `post` ends the answer.
+class TurnProgress:
+    """One turn on the screen: `show` takes what there is to see, `run` shows it, `post` finishes the answer.
 
-    `on_running` is awaited first of all, but holds up the status for `BEGIN_S` at most. `adopt` lets the writers take
-    over what a process before this one has posted of the turn; it raises AdapterError where the platform does not show
-    it.
+    `on_running` is awaited first, but delays the status by `BEGIN_S` at most. `adopt` makes the writers take over what
+    was posted of the turn before this attempt; it raises AdapterError where the platform does not show it. `after`
+    shows an earlier attempt of the same turn: nothing is written before it has ended.
     """
 
     view: TurnView
@@ -132,24 +134,33 @@ class LiveTurn:
     pace: Pace
     on_running: Callable[[TurnView], Awaitable[None]]
     adopt: Callable[[], Awaitable[None]]
+    after: asyncio.Task[None] | None = None
     _changed: list[asyncio.Event] = field(default_factory=list[asyncio.Event], init=False)
     _begun: asyncio.Event = field(default_factory=asyncio.Event, init=False)
-    _ended: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _rests: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _adopting: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _has_adopted: bool = field(default=False, init=False)
     _began_text_at: float = field(default=0.0, init=False)
     _trace_failures: int = field(default=0, init=False)  # in a row
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether this attempt has ended."""
+        return self._rests.is_set()
+
     def show(self, view: TurnView) -> None:
-        """Take the newest view in place of the one before."""
+        """Take the newest view in place of the one before; one that comes after the attempt's end is dropped."""
+        if view.state in AT_REST:
+            self._rests.set()
+        elif self.is_at_rest:
+            return
         self.view = view
-        if view.state in ENDED:
-            self._ended.set()
         for changed in self._changed:
             changed.set()
 
     async def run(self) -> None:
-        """Show the turn until it has ended; whatever the platform refuses of it, the answer is posted all the same."""
+        """Show the turn until it is at rest; a refusal or a fault here never keeps the answer from being posted."""
+        await self._earlier_attempt()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._guard("begin", self._begin))
             group.create_task(self._guard("status", self._show_status))
@@ -157,15 +168,15 @@ class LiveTurn:
             group.create_task(self._guard("answer", self._show_answer))
 
     async def post(self, post: Post) -> str:
-        """Let the post stand, finished, and return its reference. Raises AdapterError."""
+        """Show the post in its final form, below the trace, and return its reference. Raises AdapterError."""
         await self._take_over()
         await self._trace_first()
         return await self.answer.finish(post)
 
     @property
     def _calls(self) -> tuple[TraceLine, ...]:
-        """The tool calls as they are to be shown: with a turn that ends early end those that it was waiting for."""
-        if self.view.state not in ENDED or self.view.state == "taken_over":
+        """The tool calls as they are to be shown: a call that has not ended when the turn does ends with it."""
+        if self.view.state not in ENDED:
             return self.view.trace
         ending: CallState = "stopped" if self.view.state == "stopped" else "interrupted"
         return tuple(replace(line, state=ending) if line.state in UNENDED_CALLS else line for line in self.view.trace)
@@ -183,42 +194,41 @@ class LiveTurn:
         with suppress(TimeoutError):
             async with asyncio.timeout(BEGIN_S):
                 await self._begun.wait()
-        while not self._ended.is_set():
+        while not self.is_at_rest:
             await self.status.work(self.view)
             await self._pause(self.pace.status_gap_s)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.pace.status_refresh_s):
-                    while self.status.is_up_to_date(self.view) and not self._ended.is_set():
+                    while self.status.is_up_to_date(self.view) and not self.is_at_rest:
                         await _next(changed)
         if self.view.state != "taken_over":
-            await self.status.rest()
+            await self.status.rest(self.view)
 
     async def _show_trace(self) -> None:
         changed = self._watch()
-        while not self.view.trace and not self._ended.is_set():
+        while not self.view.trace and not self.is_at_rest:
             await _next(changed)
         await self._pause(self.pace.trace_delay_s)
-        while not self._ended.is_set():
+        while not self.is_at_rest:
             await self._write_trace()
-            await self._pause(_longer(self.pace.trace_gap_s, self._trace_failures))
-            while self.trace.is_up_to_date(self._calls) and not self._ended.is_set():
+            await self._pause(_stretched(self.pace.trace_gap_s, self._trace_failures))
+            while self.trace.is_up_to_date(self._calls) and not self.is_at_rest:
                 await _next(changed)
-        # Nothing will bring it to its last state later.
+        # This is the last chance: nothing will update it later.
         for attempt in range(LAST_TRIES):
             if self.view.state == "taken_over" or self.trace.is_up_to_date(self._calls):
                 return
-            if attempt:
-                await asyncio.sleep(2.0**attempt)
+            await asyncio.sleep(LAST_BACKOFF.wait_s(attempt))
             if not await self._write_trace():
                 return
 
     async def _trace_first(self) -> None:
-        """Let the trace stand above the answer, which comes without it where the platform refuses the trace."""
+        """Put the trace above the answer; where the platform refuses the trace, the answer comes without it."""
         if self.view.trace and not self.trace.is_begun:
             await self._write_trace()
 
     async def _write_trace(self) -> bool:
-        """Bring the trace up to date; tell whether it is, or may be when it is tried again."""
+        """Bring the trace up to date; return False where trying again cannot help."""
         try:
             await self._take_over()
             await self.trace.write(self._calls)
@@ -231,10 +241,10 @@ class LiveTurn:
 
     async def _show_answer(self) -> None:
         changed, failures = self._watch(), 0
-        while not self._ended.is_set() and not self.answer.is_final:
+        while not self.is_at_rest and not self.answer.is_final:
             if self._is_worth_showing():
                 failures = 0 if await self._grow() else failures + 1
-                await self._pause(_longer(self.answer.gap_s, failures))
+                await self._pause(_stretched(self.answer.gap_s, failures))
                 await _next(changed)
             else:
                 with suppress(TimeoutError):  # by then it may have been growing for long enough
@@ -242,14 +252,14 @@ class LiveTurn:
                         await _next(changed)
 
     async def _grow(self) -> bool:
-        """Show the answer as far as it is written; tell whether the platform took it."""
+        """Show the answer as far as it is written; return whether the platform took it."""
         try:
             await self._take_over()
             if not self._trace_failures:
                 await self._trace_first()
             await self.answer.grow(self.view.text)
         except AdapterError as error:
-            log.info("answer_not_shown_live", error=str(error))
+            log.info("growing_answer_not_shown", error=str(error))
             return False
         return True
 
@@ -261,11 +271,13 @@ class LiveTurn:
         self._began_text_at = self._began_text_at or now
         return length >= self.pace.grow_from_chars or now - self._began_text_at >= self.pace.grow_from_s
 
-    # --- after a crash ---
+    # --- after a crash, or after a wait ---
 
     async def _take_over(self) -> None:
+        """Adopt, once, what was posted before this attempt. Raises AdapterError where that cannot be known yet."""
         if self.view.attempt == 1:
             return
+        await self._earlier_attempt()
         async with self._adopting:
             if self._has_adopted:
                 return
@@ -277,7 +289,11 @@ class LiveTurn:
                 log.warning("own_messages_not_found", error=str(error))
             self._has_adopted = True
 
-    # --- waiting ---
+    async def _earlier_attempt(self) -> None:
+        if self.after is not None:
+            await asyncio.wait([self.after])
+
+    # --- pauses ---
 
     def _watch(self) -> asyncio.Event:
         changed = asyncio.Event()
@@ -285,58 +301,68 @@ class LiveTurn:
         return changed
 
     async def _pause(self, seconds: float) -> None:
-        """Let time pass, but none once the turn has ended."""
+        """Pause, but not beyond the moment when the turn comes to rest."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._ended.wait()
+                await self._rests.wait()
 
     async def _guard(self, writer: str, write: Callable[[], Awaitable[None]]) -> None:
         try:
             await write()
         except Exception:  # the answer does not depend on it
-            log.exception("live_writer_failed", writer=writer)
+            log.exception("progress_writer_failed", writer=writer)
 
 
-class LiveTurns:
-    """The turns that one adapter shows, each by a task of its own in `background`; `open_turn` makes them."""
+class ProgressBoard:
+    """The turns that one adapter shows, each in a task of its own in `background`; `open_progress` makes them."""
 
-    def __init__(self, open_turn: Callable[[TurnView], LiveTurn], background: Background) -> None:
-        self._open_turn = open_turn
+    def __init__(self, open_progress: Callable[[TurnView], TurnProgress], background: Background) -> None:
+        self._open_progress = open_progress
         self._background = background
-        self._turns: dict[int, LiveTurn] = {}
+        self._turns: dict[int, TurnProgress] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
         self.is_closed = False
 
-    def get(self, turn_id: int) -> LiveTurn | None:
+    def get(self, turn_id: int) -> TurnProgress | None:
         """Return the turn while it is shown."""
         return self._turns.get(turn_id)
 
     def show(self, view: TurnView) -> None:
-        """Show progress; returns at once. A turn that is new here is shown until it has ended."""
+        """Show progress; returns at once.
+
+        A turn that is new here, or goes on after a wait, is shown until it is at rest.
+        """
         turn = self._turns.get(view.turn_id)
-        if turn is not None:
+        if turn is not None and not (turn.is_at_rest and view.attempt > turn.view.attempt):
             turn.show(view)
-        elif view.state not in ENDED and not self.is_closed:
-            turn = self._turns[view.turn_id] = self._open_turn(view)
-            self._background.spawn(self._follow(turn), name="turn")
+        elif view.state not in AT_REST and not self.is_closed:
+            self._open(view)
 
     def close(self) -> None:
-        """Show nothing new; the turns that have not ended are left for the next process to show."""
+        """Show no new turns; those that are not at rest are left for the next process to show."""
         self.is_closed = True
         for turn in list(self._turns.values()):
-            if turn.view.state not in ENDED:
+            if not turn.is_at_rest:
                 turn.show(replace(turn.view, state="taken_over"))
 
-    async def _follow(self, turn: LiveTurn) -> None:
+    def _open(self, view: TurnView) -> None:
+        turn = self._turns[view.turn_id] = self._open_progress(view)
+        turn.after = self._tasks.get(view.turn_id)
+        self._tasks[view.turn_id] = self._background.spawn(self._follow(turn), name="turn")
+
+    async def _follow(self, turn: TurnProgress) -> None:
+        turn_id = turn.view.turn_id
         try:
             await turn.run()
         finally:
-            del self._turns[turn.view.turn_id]
+            if self._turns.get(turn_id) is turn:
+                del self._turns[turn_id], self._tasks[turn_id]
 
 
 def call_line(line: TraceLine, *, is_running: bool, visible: Callable[[str], str]) -> str:
     """Return a call on one line: sign, tool, server, state and time; `visible` shows a name in the platform's format.
 
-    Where the turn does not run any more (`is_running`), a call without a result is unfinished.
+    Once the turn no longer runs (`is_running` is false), a call without a result is shown as unfinished.
     """
     sign, word = _SIGNS[line.state]
     seconds = f"{line.seconds:,.1f} s"
@@ -348,8 +374,9 @@ def call_line(line: TraceLine, *, is_running: bool, visible: Callable[[str], str
     )
 
 
-def _longer(gap_s: float, failures: int) -> float:
-    return min(gap_s * 2 ** min(failures, 10), max(gap_s, MAX_GAP_S))
+def _stretched(gap_s: float, failures: int) -> float:
+    """Return the gap, doubled for each failure in a row."""
+    return Backoff(first_s=gap_s, max_s=max(gap_s, MAX_GAP_S)).wait_s(failures + 1)
 
 
 async def _next(changed: asyncio.Event) -> None:

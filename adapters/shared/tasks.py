@@ -1,21 +1,20 @@
-"""Work that an adapter does beside receiving: owned, kept apart, in order where order counts."""
+"""Work that an adapter does beside receiving: tasks with an owner, order per key, and memory of recent keys."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Coroutine, Hashable
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 import structlog
+from cachetools import LRUCache
 
 from bot.domain.errors import BotError
 
 log = structlog.stdlib.get_logger(__name__)
 
 K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
 
 
 class Background:
@@ -26,14 +25,14 @@ class Background:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
-        """Do the work beside what goes on; whatever goes wrong stays with it, in the log."""
+        """Start the work and return its task, which never raises: failures are logged."""
         task = asyncio.create_task(self._guarded(work, name), name=f"{self._name}:{name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def drain(self, *, timeout_s: float) -> None:
-        """Give what is under way so long, then cancel it."""
+        """Wait up to `timeout_s` for the work under way, then cancel what is left of it."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout_s)
         for task in self._tasks:
@@ -45,52 +44,60 @@ class Background:
             await work
         except BotError as error:
             log.warning("task_failed", owner=self._name, task=name, error=str(error))
-        except Exception:  # one press or one message from the next
+        except Exception:  # isolates one press or message from the next
             log.exception("task_failed", owner=self._name, task=name)
 
 
-class Queues(Generic[K]):
-    """Lets one at a time through for each key, in the order in which they came."""
+async def run_together(name: str, **parts: Coroutine[Any, Any, None]) -> None:
+    """Run the parts of one adapter at once until all have ended or one has failed.
+
+    Raises:
+        BotError: The first failure of a part; the other parts are cancelled.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            for part, work in parts.items():
+                group.create_task(work, name=f"{name}:{part}")
+    except* BotError as failures:
+        raise failures.exceptions[0] from None
+
+
+class KeyedLock(Generic[K]):
+    """A lock for each key, which is handed on in the order of arrival; different keys do not wait for each other."""
 
     def __init__(self) -> None:
         self._locks: dict[K, asyncio.Lock] = {}
-        self._waiting: dict[K, int] = {}
+        self._holders: dict[K, int] = {}  # those that hold it or wait for it
 
     @asynccontextmanager
-    async def turn(self, key: K) -> AsyncGenerator[None]:
-        """Wait for the turn of whoever enters."""
+    async def hold(self, key: K) -> AsyncGenerator[None]:
+        """Hold the key's lock within the block."""
         lock = self._locks.setdefault(key, asyncio.Lock())
-        self._waiting[key] = self._waiting.get(key, 0) + 1
+        self._holders[key] = self._holders.get(key, 0) + 1
         try:
             async with lock:
                 yield
         finally:
-            self._waiting[key] -= 1
-            if not self._waiting[key]:
-                del self._waiting[key], self._locks[key]
+            self._holders[key] -= 1
+            if not self._holders[key]:
+                del self._holders[key], self._locks[key]
 
 
-class Recent(Generic[K, V]):
-    """A dictionary that keeps the newest entries alone."""
+class RecentKeys(Generic[K]):
+    """A set of at most `max_keys`: it forgets those first that were not added again for longest."""
 
-    def __init__(self, max_entries: int) -> None:
-        self._max_entries = max_entries
-        self._entries: OrderedDict[K, V] = OrderedDict()
+    def __init__(self, max_keys: int) -> None:
+        self._keys: LRUCache[K, None] = LRUCache(max_keys)
 
     def __contains__(self, key: K) -> bool:
-        return key in self._entries
+        return key in self._keys
 
-    def get(self, key: K) -> V | None:
-        """Return what was put under the key, if that is still kept."""
-        return self._entries.get(key)
+    def add(self, key: K) -> bool:
+        """Remember the key; return whether it is new."""
+        is_new = key not in self._keys
+        self._keys[key] = None
+        return is_new
 
-    def put(self, key: K, value: V) -> None:
-        """Keep the value, and forget the oldest where there are too many."""
-        self._entries[key] = value
-        self._entries.move_to_end(key)
-        while len(self._entries) > self._max_entries:
-            self._entries.popitem(last=False)
-
-    def pop(self, key: K) -> V | None:
-        """Return the value and forget it."""
-        return self._entries.pop(key, None)
+    def discard(self, key: K) -> None:
+        """Forget the key, if it is there."""
+        self._keys.pop(key, None)

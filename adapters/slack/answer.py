@@ -1,4 +1,4 @@
-"""The messages of one answer: they grow while the model writes, and end as they are told. One call at a time."""
+"""The messages of one answer: they grow while the model writes, and end as their posts say. One call at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import structlog
 
 from adapters.slack.errors import SlackRefusedError
-from adapters.slack.own_messages import OwnMessage, Place, Slack, live_mark, post_mark
+from adapters.slack.own_messages import OwnMessage, Place, Slack, growing_mark, post_mark
+from adapters.slack.pace import Pace
 from adapters.slack.refusals import Refusals
 from adapters.slack.render import answer_blocks, feedback_blocks, neutralize, notification, plain_blocks
 from bot.domain.errors import AdapterError, RateLimitError
@@ -23,7 +24,7 @@ log = structlog.stdlib.get_logger(__name__)
 # A markdown block takes 12,000 characters, all blocks of a message somewhat more; streams are reported to break from
 # 12,000 on: https://docs.slack.dev/reference/block-kit/blocks/markdown-block
 PART_CHARS = 9_000
-LIVE_WAIT_S = 1.0  # what a sight of progress may wait for its turn; the answer itself waits for as long as it takes
+GROW_WAIT_S = 1.0  # how long a glimpse of progress waits for its slot; the answer itself waits as long as it takes
 STREAMS = "streams"
 _GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
 _BAD_BLOCKS = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "markdown_text_conflict"})
@@ -34,19 +35,19 @@ Search = Callable[[], Awaitable[Sequence[OwnMessage]]]
 
 @dataclass(slots=True, kw_only=True)
 class _Message:
-    """One message of the answer as far as it is known; `shown` is None where what it shows is not."""
+    """One message of the answer, as far as it is known; `shown` is None where its text is unknown."""
 
     ts: str
     number: int  # of the part of the answer that it holds
     shown: str | None = None
     is_streaming: bool = False
-    is_whole: bool = False  # nothing of the growing answer comes to it any more
+    is_whole: bool = False  # the growing answer adds nothing to it any more
     began_at: float = field(default_factory=time.monotonic)
 
 
 @dataclass(slots=True, kw_only=True)
 class AnswerWriter:
-    """Writes the answer of one turn into its thread. `search` finds what may be there without our knowing it."""
+    """Writes the answer of one turn into its thread; `search` finds the bot's messages there."""
 
     slack: Slack
     place: Place
@@ -54,9 +55,7 @@ class AnswerWriter:
     author: str
     refusals: Refusals
     search: Search
-    append_gap_s: float
-    edit_gap_s: float
-    stream_life_s: float
+    pace: Pace
     is_final: bool = False
     has_ended_session: bool = False  # the end of a stream has told Slack that the work is over
     _messages: dict[int, _Message] = field(default_factory=dict[int, _Message], init=False)
@@ -65,8 +64,8 @@ class AnswerWriter:
 
     @property
     def gap_s(self) -> float:
-        """A stream takes more than an edited message does."""
-        return self.append_gap_s if self.streams else self.edit_gap_s
+        """How long to wait before more is shown, in seconds: a stream takes more calls than an edited message."""
+        return self.pace.append_gap_s if self.streams else self.pace.edit_gap_s
 
     @property
     def streams(self) -> bool:
@@ -74,16 +73,16 @@ class AnswerWriter:
         return any(message.is_streaming for message in self._messages.values())
 
     def has(self, part: int) -> bool:
-        """Tell whether the message of this part is known."""
+        """Return whether the message of this part is known."""
         return part in self._messages
 
     def adopt(self, own: Sequence[OwnMessage]) -> None:
-        """Take over messages that the thread shows: of this turn by their mark, streams that never got one by time."""
+        """Adopt messages that the thread shows: marked ones of this turn, and streams, which bear no mark, by time."""
         known = {message.ts for message in self._messages.values()}
         for message in own:
-            if message.ts in known or (message.kind in ("live", "post") and message.turn != self.turn_id):
+            if message.ts in known or (message.kind in ("growing", "post") and message.turn != self.turn_id):
                 continue
-            if message.kind in ("live", "post"):
+            if message.kind in ("growing", "post"):
                 self._messages[message.number] = _Message(ts=message.ts, number=message.number, is_whole=True)
             elif message.kind == "unmarked":
                 number = len(self._messages)
@@ -110,19 +109,21 @@ class AnswerWriter:
         if message is None:
             self._messages[number] = await self._begin(number, part)
         elif message.shown != part:
-            if message.is_streaming and time.monotonic() - message.began_at > self.stream_life_s:
+            if message.is_streaming and time.monotonic() - message.began_at > self.pace.stream_life_s:
                 await self._stop(message)
             if message.is_streaming and message.shown is not None and part.startswith(message.shown):
                 await self._append(message, part)
             else:
-                await self._replace(message, part, metadata=live_mark(self.turn_id, number), wait_s=LIVE_WAIT_S)
+                await self._replace(message, part, metadata=growing_mark(self.turn_id, number), wait_s=GROW_WAIT_S)
 
     async def _begin(self, number: int, part: str) -> _Message:
         ts = await self._start_stream(part)
         if ts:
             return _Message(ts=ts, number=number, shown=part, is_streaming=True)
         ts = await self._post_new(
-            part, blocks=answer_blocks(part, turn_id=self.turn_id, is_last=False), mark=live_mark(self.turn_id, number)
+            part,
+            blocks=answer_blocks(part, turn_id=self.turn_id, is_last=False),
+            mark=growing_mark(self.turn_id, number),
         )
         return _Message(ts=ts, number=number, shown=part)
 
@@ -133,7 +134,7 @@ class AnswerWriter:
         try:
             answer = await self._call(
                 "chat.startStream",
-                wait_s=LIVE_WAIT_S,
+                wait_s=GROW_WAIT_S,
                 thread_ts=self.place.thread,
                 markdown_text=part,
                 recipient_team_id=self.place.team,
@@ -152,11 +153,11 @@ class AnswerWriter:
     async def _append(self, message: _Message, part: str) -> None:
         rest = part[len(message.shown or "") :]
         try:
-            await self._call("chat.appendStream", wait_s=LIVE_WAIT_S, ts=message.ts, markdown_text=rest)
+            await self._call("chat.appendStream", wait_s=GROW_WAIT_S, ts=message.ts, markdown_text=rest)
         except RateLimitError:
             return  # what gathers meanwhile goes with the next one
         except SlackRefusedError:
-            message.is_streaming = False  # it has outlived its time, or somebody stopped it: it is edited from now on
+            message.is_streaming = False  # it expired, or someone stopped it: it is edited from now on
             raise
         except AdapterError:
             message.shown = None  # it may be there or not
@@ -170,8 +171,8 @@ class AnswerWriter:
         message.is_whole = True
 
     async def _stop(self, message: _Message, **details: Any) -> bool:
-        """End the stream; tell whether it was one. Raises AdapterError where that cannot be known."""
-        details.setdefault("metadata", live_mark(self.turn_id, message.number))
+        """End the stream; return whether it was one. Raises AdapterError where that cannot be known."""
+        details.setdefault("metadata", growing_mark(self.turn_id, message.number))
         try:
             await self._call("chat.stopStream", ts=message.ts, **details)
         except SlackRefusedError as error:
@@ -184,11 +185,11 @@ class AnswerWriter:
     # --- ending ---
 
     async def finish(self, post: Post) -> str:
-        """Let the post stand in the thread as it is to stay; return its timestamp. Done again it changes nothing.
+        """Show the post in its final form and return its timestamp. Repeating it changes nothing.
 
         Raises:
             RateLimitError: Slack asked for a pause.
-            AdapterError: Slack refused; or it cannot be known what it did.
+            AdapterError: Slack refused, or the outcome is unknown.
         """
         self.is_final = True
         async with self._lock:
@@ -207,10 +208,10 @@ class AnswerWriter:
             return message.ts
 
     async def _end(self, message: _Message, post: Post, text: str) -> bool:
-        """Bring a message to the text of the post; False: it is gone, or cannot be changed any more."""
+        """Give a message the text of the post; return False where it is gone or can no longer be changed."""
         if message.is_streaming:
             if message.shown is None or not text.startswith(message.shown):
-                # Until its text is right, nothing may say that it is the post: after a crash it would be taken for it.
+                # It must not be marked as the post before its text is right: after a crash it would count as posted.
                 await self._stop(message)
             elif await self._end_stream(message, post, rest=text[len(message.shown) :]):
                 message.shown = text
@@ -221,7 +222,7 @@ class AnswerWriter:
         except SlackRefusedError as error:
             if error.code not in _GONE:
                 raise
-            log.warning("answer_posted_afresh", code=error.code)
+            log.warning("answer_posted_again", code=error.code)
             return False
         return True
 
@@ -236,7 +237,7 @@ class AnswerWriter:
         return is_ended
 
     async def _drop_after(self, part: int) -> None:
-        """Delete what was shown of a longer answer than there came to be."""
+        """Delete messages of a growing answer that turned out longer than the final one."""
         for number in [number for number in self._messages if number > part]:
             message = self._messages[number]
             if message.is_streaming:  # until it is stopped, Slack refuses to delete it
@@ -250,7 +251,7 @@ class AnswerWriter:
     # --- messages ---
 
     async def _make_sure(self) -> None:
-        """Find out what became of a post whose end is not known, as far as Slack lets the bot read the thread."""
+        """Find out what became of a post with an unknown outcome, as far as Slack lets the bot read the thread."""
         if not self._is_unsure:
             return
         try:
@@ -306,7 +307,7 @@ class AnswerWriter:
             if error.code not in _BAD_BLOCKS:
                 raise
             log.warning("blocks_refused", code=error.code, method=method)
-        # Ugly is better than lost: the text as it is.
+        # Ugly is better than lost: the plain text.
         return await self._call(method, text=notification(text), blocks=plain_blocks(text), **details)
 
     async def _call(self, method: str, **arguments: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The one way to call Slack's Web API: at its rates, repeated only where that is harmless, failing in sentences."""
+"""The one way to call Slack's Web API: within its rates, repeated only where harmless, failing with sentences."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from adapters.slack.errors import (
     error_code,
 )
 from adapters.slack.limits import Limits, Slot
+from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError, RateLimitError
 
 log = structlog.stdlib.get_logger(__name__)
@@ -29,7 +30,7 @@ log = structlog.stdlib.get_logger(__name__)
 API_URL = "https://slack.com/api/"
 REQUEST_TIMEOUT_S = 30.0
 MAX_REPEATS = 3
-BACK_OFF_S = 0.5
+BACKOFF = Backoff(first_s=0.5)
 DEFAULT_RETRY_AFTER_S = 5.0  # where Slack asks for a pause and does not say how long
 
 # How the SDK's own methods send them; everything else goes as a form by POST.
@@ -75,7 +76,7 @@ class Tokens(Protocol):
         ...
 
     async def forget(self, team: str) -> None:
-        """Take it that Slack does not accept the token which was given last."""
+        """Take note that Slack does not accept the token that was returned last."""
         ...
 
 
@@ -89,8 +90,8 @@ def open_client(session: aiohttp.ClientSession, *, base_url: str = API_URL) -> A
     )
 
 
-class Web:
-    """Calls methods for all workspaces through one session, which stays its opener's to close."""
+class SlackApi:
+    """Calls Web API methods for all workspaces through one session, which its opener closes."""
 
     def __init__(
         self,
@@ -100,14 +101,14 @@ class Web:
         base_url: str = API_URL,
         limits: Limits | None = None,
         request_timeout_s: float = REQUEST_TIMEOUT_S,
-        back_off_s: float = BACK_OFF_S,
+        backoff: Backoff = BACKOFF,
     ) -> None:
         self.tokens = tokens
         self.session = session
         self.client = open_client(session, base_url=base_url)
         self._limits = limits or Limits()
         self._request_timeout_s = request_timeout_s
-        self._back_off_s = back_off_s
+        self._backoff = backoff
 
     async def call(
         self,
@@ -123,15 +124,14 @@ class Web:
         """Return Slack's answer; arguments that are None are left out.
 
         `limit_key` is the channel, for methods with a rate per channel (without it, the argument `channel` counts).
-        With `may_repeat`, for methods that do the same once and twice, pauses that Slack asks for are waited out and
-        faults on the way repeated, all within `wait_s`. Without it only the pauses before the call are waited out, and
-        the call is made once at most; if it `is_patient`, also those that the call itself is refused with, for then
-        nothing was done.
+        With `may_repeat`, for idempotent methods, pauses that Slack asks for are waited out and failed calls repeated,
+        all within `wait_s`. Without it, only pauses known before the call are waited out, and the call is made at most
+        once. A call that `is_patient` also waits out a pause that it is itself refused with: then nothing was done.
 
         Raises:
-            RateLimitError: Slack asks for a pause, too long or not to be waited out here; nothing was done.
+            RateLimitError: Slack asks for a pause that is too long or not waited out here; nothing was done.
             SlackRefusedError: Slack refused; see there.
-            SlackUnreachableError: Slack could not be reached or failed; it may be done.
+            SlackUnreachableError: Slack could not be reached or failed; the call may have taken effect.
             AdapterError: There is no token for this workspace.
         """
         loop = asyncio.get_running_loop()
@@ -142,7 +142,7 @@ class Web:
             token = await self.tokens.bot_token(team)
             await self._limits.admit(slot, deadline=deadline)
             timeout_s = self._request_timeout_s
-            if may_repeat:  # a post is not cut short: it might be done all the same
+            if may_repeat:  # a post is not cut short: it might take effect all the same
                 timeout_s = min(timeout_s, max(1.0, deadline - loop.time()))
             try:
                 return await self._ask(slot, token, arguments, timeout_s)
@@ -152,7 +152,7 @@ class Web:
                     raise
             except AdapterError as error:
                 failures += 1
-                pause_s = self._back_off_s * 2 ** (failures - 1)
+                pause_s = self._backoff.wait_s(failures)
                 is_over = failures > MAX_REPEATS or loop.time() + pause_s >= deadline
                 if not may_repeat or error.is_permanent or is_over:
                     raise
@@ -161,7 +161,7 @@ class Web:
     async def call_as_app(self, method: str, *, app_token: str) -> dict[str, Any]:
         """Return Slack's answer to one call with an app-level token, which belongs to no workspace.
 
-        Raises as `call` does; of a pause that Slack asks for the caller has to take care.
+        Raises as `call` does; the caller has to observe a pause that Slack asks for.
         """
         return await self._ask(self._limits.slot("", method, ""), app_token, {}, self._request_timeout_s)
 

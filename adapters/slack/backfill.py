@@ -5,39 +5,39 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import structlog
 
+from adapters.shared.arrivals import Written
 from adapters.slack.identities import Identities
 from adapters.slack.own_messages import Slack, next_cursor
 from adapters.slack.parse import parse_message
 from bot.domain.errors import AdapterError, BotError
-from bot.domain.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived
-from bot.ports.store import Notes
+from bot.domain.events import CommandInvoked, ConversationKey
+from bot.ports.store import NoteStore
 
 log = structlog.stdlib.get_logger(__name__)
 
 ALIVE, CHANNEL = "slack/alive/", "slack/channel/"
-OVERLAP_S = 30.0  # messages are recognised by their key, so it does no harm to look further back
-MAX_THREADS = 30  # of a channel, those in which the bot was asked something last
+OVERLAP_S = 30.0  # messages are recognised by their key, so looking further back does no harm
+MAX_THREADS = 30  # of a channel: those in which the bot was asked something most recently
 MAX_CHANNELS = 2_000
 PAGE = 200
 MAX_PAGES = 10
 # Apps outside the Marketplace may ask once a minute: https://docs.slack.dev/apis/web-api/rate-limits
 PATIENCE_S = 300.0
 
-Written = MessageReceived | MessageEdited | MessageDeleted | CommandInvoked
-Take = Callable[[Written], Awaitable[None]]
+Take = Callable[[Written | CommandInvoked], Awaitable[None]]
 
 
 class Connection(Protocol):
-    """The way on which deliveries come in."""
+    """How deliveries come in."""
 
-    opened: asyncio.Event  # for the first time
+    opened: asyncio.Event  # set once they could come in
 
     @property
     def is_connected(self) -> bool:
@@ -50,26 +50,19 @@ class Connection(Protocol):
         ...
 
 
-class Backfill:
-    """Remembers until when the bot was there and where it is talked to; catches up after it was not."""
+class Threads:
+    """Remembers, over restarts, the threads in which the bot was asked something most recently."""
 
-    def __init__(
-        self, slack: Slack, *, identities: Identities, notes: Notes, max_age_s: float, tick_s: float, take: Take
-    ) -> None:
-        self._slack = slack
-        self._identities = identities
+    def __init__(self, notes: NoteStore) -> None:
         self._notes = notes
-        self._max_age_s = max_age_s
-        self._tick_s = tick_s
-        self._take = take
-        self._channels: dict[tuple[str, str], list[str]] = {}  # their threads, the newest last
+        self._of: dict[tuple[str, str], list[str]] = {}  # (workspace, channel) -> its threads, the newest last
 
     async def note(self, conversation: ConversationKey) -> None:
         """Remember a thread in which the bot was asked something."""
         key = (conversation.space, conversation.channel)
-        threads = self._channels.setdefault(key, [])
+        threads = self._of.setdefault(key, [])
         if conversation.thread in threads[-MAX_THREADS // 2 :]:
-            return  # not the next to be forgotten: its place is not worth a write for each question
+            return  # far from being forgotten: moving it up is not worth a write for each question
         if conversation.thread in threads:
             threads.remove(conversation.thread)
         threads.append(conversation.thread)
@@ -81,13 +74,52 @@ class Backfill:
             if conversation.thread in threads:
                 threads.remove(conversation.thread)
 
+    async def recall(self) -> None:
+        """Read what earlier processes noted. Raises StoreError."""
+        noted = {name: _threads(text) for name, text in (await self._notes.notes(CHANNEL)).items()}
+        for name, threads in sorted(noted.items(), key=lambda item: item[1][-1:])[-MAX_CHANNELS:]:
+            team, _, channel = name.removeprefix(CHANNEL).partition("/")
+            self._of[team, channel] = threads
+
+    def teams(self) -> Iterable[str]:
+        """Return the workspaces with such threads."""
+        return dict.fromkeys(team for team, _ in self._of)
+
+    def newest_first(self) -> Sequence[tuple[str, str, Sequence[str]]]:
+        """Return (workspace, channel, threads), the most recently used channels first."""
+        channels = sorted(self._of.items(), key=lambda item: item[1][-1:], reverse=True)
+        return [(team, channel, threads) for (team, channel), threads in channels]
+
+
+class Backfill:
+    """Notes until when the bot was there, and catches up after it was not."""
+
+    def __init__(
+        self,
+        slack: Slack,
+        *,
+        identities: Identities,
+        notes: NoteStore,
+        threads: Threads,
+        max_age_s: float,
+        tick_s: float,
+        take: Take,
+    ) -> None:
+        self._slack = slack
+        self._identities = identities
+        self._notes = notes
+        self._threads = threads
+        self._max_age_s = max_age_s
+        self._tick_s = tick_s
+        self._take = take
+
     async def run(self, connection: Connection) -> None:
-        """Catch up at the start and after each gap, and say from time to time that the bot is there.
+        """Catch up at the start and after each gap, and note regularly that the bot is there.
 
         Raises:
-            BotError: What was noted cannot be read.
+            BotError: The notes cannot be read.
         """
-        await self._recall()
+        await self._threads.recall()
         gaps = connection.gaps
         missed_from: Mapping[str, float] | None = await self._last_alive()
         await connection.opened.wait()
@@ -99,57 +131,51 @@ class Backfill:
                 if missed_from is not None and await self._catch_up(missed_from):
                     missed_from = None
                 if missed_from is None and connection.gaps == gaps:
-                    await self._say_alive()
+                    await self._note_alive()
             await asyncio.sleep(self._tick_s)
-
-    async def _recall(self) -> None:
-        noted = {name: _threads(text) for name, text in (await self._notes.notes(CHANNEL)).items()}
-        for name, threads in sorted(noted.items(), key=lambda item: item[1][-1:])[-MAX_CHANNELS:]:
-            team, _, channel = name.removeprefix(CHANNEL).partition("/")
-            self._channels[team, channel] = threads
 
     async def _last_alive(self) -> Mapping[str, float]:
         """Return for each workspace until when the bot was there, in seconds since the epoch."""
         notes = await self._notes.notes(ALIVE)
         return {name.removeprefix(ALIVE): float(text) for name, text in notes.items()}
 
-    async def _say_alive(self) -> None:
+    async def _note_alive(self) -> None:
         now = time.time()
-        for team in dict.fromkeys(team for team, _ in self._channels):
+        for team in self._threads.teams():
             with suppress(BotError):
                 await self._notes.put_note(f"{ALIVE}{team}", f"{now:.3f}")
 
     async def _catch_up(self, missed_from: Mapping[str, float]) -> bool:
-        """Hand over what was missed; False where it has to be tried again.
+        """Hand over what was missed; return False where it has to be tried again.
 
-        Channels come first, then threads, both the newest first: where Slack is slow, whoever asked last waits least. A
-        thread begins with a message of its channel, so that all of one conversation come in their order.
+        Channels come first, then threads, both the newest first: where Slack is slow, the latest question waits least.
+        A thread begins with a message of its channel, so the messages of one conversation come in their order.
         """
         oldest = time.time() - self._max_age_s
         threads: dict[tuple[str, str, str], str] = {}
         is_done = True
-        for (team, channel), noted in sorted(self._channels.items(), key=lambda item: item[1][-1:], reverse=True):
+        for team, channel, noted in self._threads.newest_first():
             since = f"{max(missed_from.get(team, 0.0) - OVERLAP_S, oldest):.6f}"
             threads |= {(team, channel, thread): since for thread in noted}
-            with self._going_on(channel) as outcome:
+            with self._isolated(channel) as outcome:
                 messages = await self._read("conversations.history", team=team, channel=channel, oldest=since)
                 roots = [str(message["ts"]) for message in messages if str(message.get("latest_reply", "")) > since]
                 threads |= {(team, channel, root): since for root in roots}
                 await self._hand_over(messages, team, channel)
             is_done = is_done and outcome.is_done
         for (team, channel, thread), since in sorted(threads.items(), key=lambda item: item[0][2], reverse=True):
-            with self._going_on(channel) as outcome:
+            with self._isolated(channel) as outcome:
                 messages = await self._read(
                     "conversations.replies", team=team, channel=channel, ts=thread, oldest=since
                 )
-                replies = [message for message in messages if str(message["ts"]) > since]  # the root always comes along
+                replies = [message for message in messages if str(message["ts"]) > since]  # Slack always adds the root
                 await self._hand_over(replies, team, channel)
             is_done = is_done and outcome.is_done
         return is_done
 
     @contextmanager
-    def _going_on(self, channel: str) -> Generator[_Outcome]:
-        """Let what fails in one channel, or thread, keep nobody else waiting."""
+    def _isolated(self, channel: str) -> Generator[_Outcome]:
+        """Isolate failures per channel or thread."""
         outcome = _Outcome()
         try:
             yield outcome

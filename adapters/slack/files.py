@@ -11,7 +11,7 @@ import aiohttp
 import structlog
 from yarl import URL
 
-from adapters.slack.api import Web, retry_after_s
+from adapters.slack.api import SlackApi, retry_after_s
 from adapters.slack.errors import SlackUnreachableError
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.messages import Attachment
@@ -29,7 +29,7 @@ _LOGIN_PAGE = (
 )
 
 
-async def download(web: Web, url: str, *, team: str, max_bytes: int, mime_type: str = "") -> bytes:
+async def download(api: SlackApi, url: str, *, team: str, max_bytes: int, mime_type: str = "") -> bytes:
     """Return the bytes behind a file's `url_private_download`; `mime_type` is what the file says that it is.
 
     https://docs.slack.dev/reference/objects/file-object
@@ -38,16 +38,16 @@ async def download(web: Web, url: str, *, team: str, max_bytes: int, mime_type: 
         AdapterError: The address is not Slack's, the file is too big or cannot be had; for the one who sent it.
         RateLimitError: Slack asks for a pause.
     """
-    token = await web.tokens.bot_token(team)
+    token = await api.tokens.bot_token(team)
     try:
         async with asyncio.timeout(TRANSFER_TIMEOUT_S):
-            return await _fetch(web, _address(url), token, max_bytes=max_bytes, mime_type=mime_type)
+            return await _fetch(api, _address(url), token, max_bytes=max_bytes, mime_type=mime_type)
     except (aiohttp.ClientError, OSError) as error:  # TimeoutError is one
         log.warning("slack_download_failed", error=type(error).__name__)
         raise SlackUnreachableError("The file could not be fetched from Slack. Send it again in a minute.") from None
 
 
-async def upload(web: Web, *, team: str, channel: str, thread_ts: str, attachment: Attachment) -> str:
+async def upload(api: SlackApi, *, team: str, channel: str, thread_ts: str, attachment: Attachment) -> str:
     """Post the file into the thread and return its id.
 
     Until the last of the three calls nothing is visible; that one is made once.
@@ -60,12 +60,12 @@ async def upload(web: Web, *, team: str, channel: str, thread_ts: str, attachmen
     name = file_name(attachment)
     if not attachment.data:
         raise AdapterError(f"The file {name} is empty, and Slack takes no empty files.", is_permanent=True)
-    ticket = await web.call(
+    ticket = await api.call(
         "files.getUploadURLExternal", team=team, may_repeat=True, filename=name, length=len(attachment.data)
     )
     file_id = str(ticket["file_id"])
-    await _hand_over(web, str(ticket["upload_url"]), attachment.data)
-    await web.call(
+    await _hand_over(api, str(ticket["upload_url"]), attachment.data)
+    await api.call(
         "files.completeUploadExternal",
         team=team,
         files=[{"id": file_id, "title": name}],
@@ -85,11 +85,11 @@ def file_name(attachment: Attachment) -> str:
     return f"{name.removesuffix(ending)[: MAX_NAME_CHARS - len(ending)] or 'file'}{ending}"
 
 
-async def _fetch(web: Web, url: URL, token: str, *, max_bytes: int, mime_type: str) -> bytes:
+async def _fetch(api: SlackApi, url: URL, token: str, *, max_bytes: int, mime_type: str) -> bytes:
     for _ in range(MAX_REDIRECTS + 1):
         # aiohttp would follow to any host.
-        async with web.session.get(
-            url, headers=_headers(web, url, token), allow_redirects=False, proxy=web.client.proxy
+        async with api.session.get(
+            url, headers=_headers(api, url, token), allow_redirects=False, proxy=api.client.proxy
         ) as response:
             if 300 <= response.status < 400 and (location := response.headers.get("Location")):
                 url = url.join(_address(location))
@@ -106,12 +106,12 @@ def _address(text: str) -> URL:
         raise AdapterError("The file's address cannot be read. Send it again.", is_permanent=True) from None
 
 
-def _headers(web: Web, url: URL, token: str) -> dict[str, str]:
+def _headers(api: SlackApi, url: URL, token: str) -> dict[str, str]:
     """Return the headers for a request to `url`. Raises AdapterError where that is not Slack's."""
-    api = URL(web.client.base_url)
+    base = URL(api.client.base_url)
     host = (url.host or "").lower()
-    is_own = url.origin() == api.origin() if url.is_absolute() and url.scheme in {"http", "https"} else False
-    is_slack = url.scheme == "https" and _within(host, "slack.com", api.host or "slack.com")
+    is_own = url.origin() == base.origin() if url.is_absolute() and url.scheme in {"http", "https"} else False
+    is_slack = url.scheme == "https" and _within(host, "slack.com", base.host or "slack.com")
     if is_own or is_slack:
         return {"Authorization": f"Bearer {token}"}
     if url.scheme == "https" and _within(host, "slack-edge.com"):
@@ -160,12 +160,12 @@ def _size(count: int) -> str:
     return f"{count / 2**20:.0f} MB" if count >= 2**20 else f"{count / 2**10:.0f} kB"
 
 
-async def _hand_over(web: Web, url: str, data: bytes) -> None:
+async def _hand_over(api: SlackApi, url: str, data: bytes) -> None:
     """Send the bytes to the address that Slack gave for them; it needs no token and gets none."""
     try:
         async with (
             asyncio.timeout(TRANSFER_TIMEOUT_S),
-            web.session.post(url, data=data, allow_redirects=False, proxy=web.client.proxy) as response,
+            api.session.post(url, data=data, allow_redirects=False, proxy=api.client.proxy) as response,
         ):
             status = response.status
     except (aiohttp.ClientError, OSError, ValueError) as error:

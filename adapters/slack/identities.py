@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict
 from dataclasses import dataclass
 
-from adapters.slack.api import Web
+from adapters.shared.tasks import KeyedLock
+from adapters.slack.api import SlackApi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,20 +23,20 @@ class Identity:
 class Identities:
     """Asks Slack once for each workspace. https://docs.slack.dev/reference/methods/auth.test"""
 
-    def __init__(self, web: Web) -> None:
-        self._web = web
+    def __init__(self, api: SlackApi) -> None:
+        self._api = api
         self._known: dict[str, Identity] = {}
-        self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # for each workspace
+        self._asking: KeyedLock[str] = KeyedLock()  # by workspace
 
     async def of(self, team: str) -> Identity:
-        """Return who the bot is there; for an empty name, in the workspace of the only token. Raises AdapterError."""
+        """Return who the bot is there; an empty `team` means the workspace of the only token. Raises AdapterError."""
         if (known := self._known.get(team)) is not None:
             return known
-        async with self._asking[team]:  # of many deliveries at once, one asks
+        async with self._asking.hold(team):  # of many deliveries at once, only one asks
             return self._known.get(team) or await self._ask(team)
 
     async def _ask(self, team: str) -> Identity:
-        answer = await self._web.call("auth.test", team=team, may_repeat=True, wait_s=30.0)
+        answer = await self._api.call("auth.test", team=team, may_repeat=True, wait_s=30.0)
         identity = Identity(
             team=str(answer.get("team_id", "")),
             team_name=str(answer.get("team", "")),
@@ -50,5 +49,5 @@ class Identities:
         return identity
 
     def forget(self, team: str) -> None:
-        """Ask again the next time: the app was removed, or installed anew."""
+        """Ask Slack the next time: the app was removed, or installed again."""
         self._known.pop(team, None)

@@ -22,7 +22,7 @@ from slack_sdk.oauth.token_rotation.async_rotator import AsyncTokenRotator
 
 from adapters.slack.errors import error_code
 from bot.domain.errors import AdapterError
-from bot.ports.store import Notes
+from bot.ports.store import NoteStore
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -65,7 +65,7 @@ class Installations(AsyncInstallationStore):
     """
 
     def __init__(
-        self, notes: Notes, *, rotator: AsyncTokenRotator | None = None, now: Callable[[], float] = time.time
+        self, notes: NoteStore, *, rotator: AsyncTokenRotator | None = None, now: Callable[[], float] = time.time
     ) -> None:
         self._notes = notes
         self._rotator = rotator
@@ -226,7 +226,7 @@ class InstalledTokens:
 class NoteStates(AsyncOAuthStateStore):
     """The states of installs under way as notes: each is good once, for ten minutes, over a restart as well."""
 
-    def __init__(self, notes: Notes, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, notes: NoteStore, *, now: Callable[[], float] = time.time) -> None:
         self._notes = notes
         self._now = now
         self._lock = asyncio.Lock()

@@ -1,8 +1,8 @@
-"""The bot's own messages in a thread: how they are marked, and how they are found again after a crash."""
+"""The bot's own messages in a thread: how they are marked, and how they are found after a crash."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
@@ -11,10 +11,11 @@ from bot.domain.turns import Post
 MAX_PAGES = 5
 PAGE = 200  # messages; apps outside the Marketplace may get 15: https://docs.slack.dev/apis/web-api/rate-limits
 
-# Metadata survives edits and restarts, and is not seen: https://docs.slack.dev/messaging/message-metadata/
-POST, LIVE, TRACE, NOTICE = "toolbridge_post", "toolbridge_live", "toolbridge_trace", "toolbridge_notice"
-Kind = Literal["post", "live", "trace", "notice", "unmarked", "file"]
-_KINDS: Mapping[str, Kind] = {POST: "post", LIVE: "live", TRACE: "trace", NOTICE: "notice"}
+# Metadata survives edits and restarts, and is invisible: https://docs.slack.dev/messaging/message-metadata/
+POST, TRACE, NOTICE = "toolbridge_post", "toolbridge_trace", "toolbridge_notice"
+GROWING = "toolbridge_live"  # its name as earlier versions marked messages with it
+Kind = Literal["post", "growing", "trace", "notice", "unmarked", "file"]
+_KINDS: Mapping[str, Kind] = {POST: "post", GROWING: "growing", TRACE: "trace", NOTICE: "notice"}
 
 
 class Place(NamedTuple):
@@ -26,7 +27,7 @@ class Place(NamedTuple):
 
 
 class Slack(Protocol):
-    """Calls a method of Slack's Web API; see `adapters.slack.api.Web`."""
+    """Calls a method of Slack's Web API; see `adapters.slack.api.SlackApi`."""
 
     async def call(
         self,
@@ -54,18 +55,21 @@ class OwnMessage:
     file_names: tuple[str, ...] = ()
 
 
+FindOwn = Callable[[Place, str], Awaitable[Sequence[OwnMessage]]]  # (place, from this timestamp on)
+
+
 def post_mark(post: Post) -> dict[str, Any]:
     """Return the metadata of a finished post."""
     return {"event_type": POST, "event_payload": {"key": post.key, "turn": post.turn_id, "part": post.part}}
 
 
-def live_mark(turn_id: int, part: int) -> dict[str, Any]:
-    """Return the metadata of a message that still grows."""
-    return {"event_type": LIVE, "event_payload": {"turn": turn_id, "part": part}}
+def growing_mark(turn_id: int, part: int) -> dict[str, Any]:
+    """Return the metadata of a message that is still growing."""
+    return {"event_type": GROWING, "event_payload": {"turn": turn_id, "part": part}}
 
 
 def trace_mark(turn_id: int, call: int = 0) -> dict[str, Any]:
-    """Return the metadata of a trace; `call` counts from 1 where each call has a message of its own."""
+    """Return the metadata of a trace; `call` counts from 1 where each call has its own message."""
     return {"event_type": TRACE, "event_payload": {"turn": turn_id, "call": call}}
 
 
@@ -74,7 +78,7 @@ def notice_mark(about: str) -> dict[str, Any]:
     return {"event_type": NOTICE, "event_payload": {"about": about}}
 
 
-async def find_own(slack: Slack, place: Place, *, bot_user: str, since: str) -> Sequence[OwnMessage]:
+async def find_own_messages(slack: Slack, place: Place, *, bot_user: str, since: str) -> Sequence[OwnMessage]:
     """Return the bot's messages in the thread from the timestamp `since` on, oldest first.
 
     Raises:

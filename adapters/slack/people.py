@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from adapters.slack.api import Web
+from cachetools import LRUCache
+
+from adapters.slack.api import SlackApi
 from bot.domain.errors import AdapterError
 
 MAX_NAMES = 10_000
@@ -33,7 +34,7 @@ def mentions(text: str) -> set[str]:
 
 
 def with_names(text: str, names: Mapping[str, str], bot_user_id: str) -> str:
-    """Return a message as people read it: the bot's own mention goes, others, channels and links become words."""
+    """Return a message as people read it: without the bot's own mention; other mentions and links become words."""
     own = re.compile(rf"([ \t]*)<@{re.escape(bot_user_id)}(?:\|[^<>]*)?>([ \t]*)")
     if bot_user_id:
         text = own.sub(_gap, text)
@@ -92,23 +93,22 @@ class _Known:
 
 
 class People:
-    """The names of users, asked for once and remembered for an hour. Entering it owns the questions under way."""
+    """The names of users, asked for once and remembered for an hour; leaving the context ends requests under way."""
 
     def __init__(
         self,
-        web: Web,
+        api: SlackApi,
         *,
         max_names: int = MAX_NAMES,
         fresh_s: float = FRESH_S,
         patience_s: float = PATIENCE_S,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._web = web
-        self._max_names = max_names
+        self._api = api
         self._fresh_s = fresh_s
         self._patience_s = patience_s
         self._now = now
-        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+        self._known: LRUCache[tuple[str, str], _Known] = LRUCache(max_names)
         self._asking: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> Self:
@@ -123,19 +123,16 @@ class People:
         await asyncio.gather(*asking, return_exceptions=True)
 
     async def name(self, team: str, user_id: str) -> str:
-        """Return what the user is called, waiting at most a second for Slack: then the name of an hour ago or the id.
+        """Return what the user is called; where Slack takes more than a second, the last known name or the id.
 
-        Never raises for Slack's sake; an answer that comes later is there the next time.
+        Never raises an AdapterError; a name that arrives later is used the next time.
         """
         key = (team, user_id)
         known = self._known.get(key)
         if known is None or known.until <= self._now():
             await asyncio.wait({self._ask(key)}, timeout=self._patience_s)
             known = self._known.get(key)
-        if known is None:
-            return user_id
-        self._known.move_to_end(key)
-        return known.name
+        return known.name if known else user_id
 
     def _ask(self, key: tuple[str, str]) -> asyncio.Task[None]:
         task = self._asking.get(key)
@@ -147,7 +144,7 @@ class People:
     async def _fetch(self, key: tuple[str, str]) -> None:
         team, user_id = key
         try:
-            answer = await self._web.call("users.info", team=team, may_repeat=True, user=user_id)
+            answer = await self._api.call("users.info", team=team, may_repeat=True, user=user_id)
         except AdapterError:
             known = self._known.get(key)
             self._remember(key, known.name if known else user_id, for_s=RETRY_S)
@@ -156,9 +153,6 @@ class People:
 
     def _remember(self, key: tuple[str, str], name: str, *, for_s: float) -> None:
         self._known[key] = _Known(name, self._now() + for_s)
-        self._known.move_to_end(key)
-        while len(self._known) > self._max_names:
-            self._known.popitem(last=False)
 
 
 def _name_of(user: Mapping[str, Any]) -> str:

@@ -1,37 +1,21 @@
-"""A running turn in a Slack thread: `adapters.shared.progress.LiveTurn` with Slack's status, trace and answer."""
+"""A running turn in a Slack thread: `adapters.shared.progress.TurnProgress` with Slack's status, trace and answer."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
-from adapters.shared import progress as live
-from adapters.shared.progress import LiveTurn
+from adapters.shared.progress import TurnProgress
 from adapters.slack.answer import AnswerWriter
-from adapters.slack.own_messages import OwnMessage, Place, Slack
+from adapters.slack.own_messages import FindOwn, OwnMessage, Place, Slack
+from adapters.slack.pace import Pace
 from adapters.slack.parse import message_ts
 from adapters.slack.refusals import Refusals
 from adapters.slack.status import Status
 from adapters.slack.traces import TraceLevel, open_trace
 from bot.domain.turns import TurnView
 
-FindOwn = Callable[[Place, str], Awaitable[Sequence[OwnMessage]]]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace(live.Pace):
-    """How eagerly a turn is shown in Slack; seconds, characters.
-
-    startStream may be called 20 times a minute and workspace, so short answers are posted.
-    """
-
-    append_gap_s: float = 0.8  # of a stream
-    edit_gap_s: float = 1.5  # where there is none
-    # A stream lives for about five minutes, even while it is written to: https://github.com/slackapi/bolt-js/issues/2717
-    stream_life_s: float = 240.0
-
-
-def open_live(
+def open_progress(
     view: TurnView,
     *,
     slack: Slack,
@@ -41,7 +25,7 @@ def open_live(
     pace: Pace,
     trace_level: TraceLevel,
     on_running: Callable[[TurnView], Awaitable[None]],
-) -> LiveTurn:
+) -> TurnProgress:
     """Return the turn, ready to run; `find_own` finds the bot's messages in a place from a timestamp on."""
 
     async def search() -> Sequence[OwnMessage]:
@@ -59,10 +43,10 @@ def open_live(
         author=view.author_id,
         refusals=refusals,
         search=search,
-        append_gap_s=pace.append_gap_s,
-        edit_gap_s=pace.edit_gap_s,
-        stream_life_s=pace.stream_life_s,
+        pace=pace,
     )
     trace = open_trace(trace_level, slack=slack, place=place, turn_id=view.turn_id, search=search)
-    status = Status(slack=slack, place=place, refusals=refusals, is_told=lambda: answer.has_ended_session)
-    return LiveTurn(view=view, status=status, trace=trace, answer=answer, pace=pace, on_running=on_running, adopt=adopt)
+    status = Status(slack=slack, place=place, refusals=refusals, has_ended=lambda: answer.has_ended_session)
+    return TurnProgress(
+        view=view, status=status, trace=trace, answer=answer, pace=pace, on_running=on_running, adopt=adopt
+    )

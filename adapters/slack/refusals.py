@@ -1,11 +1,9 @@
-"""What a workspace or a channel does not allow: remembered for a while, so that it is not asked for in every turn."""
+"""What a workspace or a channel does not allow: remembered for a while, so that not every turn tries it again."""
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
-
 import structlog
+from cachetools import TTLCache
 
 from adapters.slack.errors import TOKEN_CODES, SlackRefusedError
 from adapters.slack.own_messages import Place
@@ -14,8 +12,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 REMEMBERED_S = 3600.0  # an operator who adds a scope does not have to restart the bot
 MAX_PLACES = 5_000
-# What Slack says of one thread or one person says nothing of the channel; an invitation or a new token comes any time.
-_OF_THE_MOMENT = TOKEN_CODES | {
+# A refusal for one thread or one person says nothing about the channel; an invitation or a new token may come any time.
+_PASSING = TOKEN_CODES | {
     "thread_not_found",
     "message_not_found",
     "user_not_found",
@@ -30,17 +28,15 @@ class Refusals:
     """Features that Slack refused, for each channel."""
 
     def __init__(self) -> None:
-        self._until: OrderedDict[tuple[str, str, str], float] = OrderedDict()
+        self._refused: TTLCache[tuple[str, str, str], None, float] = TTLCache(MAX_PLACES, REMEMBERED_S)
 
     def are_known(self, place: Place, feature: str) -> bool:
-        """Tell whether the feature was refused in that channel lately."""
-        return self._until.get((place.team, place.channel, feature), 0.0) > time.monotonic()
+        """Return whether the feature was refused in that channel within the last hour."""
+        return (place.team, place.channel, feature) in self._refused
 
     def remember(self, place: Place, feature: str, error: SlackRefusedError) -> None:
-        """Do without the feature in that channel for an hour, unless the refusal was one of the moment."""
+        """Do without the feature in that channel for an hour, unless the refusal may pass sooner."""
         log.info("feature_refused", feature=feature, code=error.code, channel=place.channel)
-        if not error.is_permanent or error.code in _OF_THE_MOMENT:
+        if not error.is_permanent or error.code in _PASSING:
             return
-        self._until[place.team, place.channel, feature] = time.monotonic() + REMEMBERED_S
-        while len(self._until) > MAX_PLACES:
-            self._until.popitem(last=False)
+        self._refused[place.team, place.channel, feature] = None

@@ -319,15 +319,22 @@ def home_view(answer: CommandAnswer) -> dict[str, Any]:
     return {"type": "home", "blocks": [*_sections(answer.text, max_blocks=MAX_SECTIONS), *rows]}
 
 
+def notice_blocks(markdown: str) -> Blocks:
+    """Return one sentence or two for one person."""
+    return [{"type": "section", "text": {"type": "mrkdwn", "text": to_mrkdwn(markdown)}}]
+
+
 def notice_view(title: str, text: str) -> dict[str, Any]:
     """Return a modal that says one thing, in plain text."""
     return _modal(cut(title, TITLE_CHARS), [{"type": "section", "text": _plain(cut(text, TEXT_CHARS))}])
 
 
-def shortcut_view(*, history: CommandAnswer, tools: CommandAnswer, told: CommandAnswer | None = None) -> dict[str, Any]:
+def shortcut_view(
+    *, history: CommandAnswer, tools: CommandAnswer, answer: CommandAnswer | None = None
+) -> dict[str, Any]:
     """Return the modal of the message shortcut, with buttons for what else can be done to the conversation.
 
-    `told` is what became of the button that was pressed last.
+    `answer` is that of the button pressed last.
     """
     clear = {
         **_button("Clear", action_id="tb:run:clear", value="clear"),
@@ -340,7 +347,7 @@ def shortcut_view(*, history: CommandAnswer, tools: CommandAnswer, told: Command
             clear,
             _button("Usage", action_id="tb:run:usage", value="usage"),
         ),
-        *(_sections(told.text, max_blocks=MAX_SECTIONS // 2) if told and told.text.strip() else []),
+        *(_sections(answer.text, max_blocks=MAX_SECTIONS // 2) if answer and answer.text.strip() else []),
         _header("History"),
         *_sections(history.text, max_blocks=MAX_SECTIONS // 2),
         _header("Tools"),

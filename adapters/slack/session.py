@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -20,27 +20,29 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.authorization.async_authorize import AsyncAuthorize
 from slack_bolt.context.async_context import AsyncBoltContext
 from slack_bolt.oauth.async_oauth_settings import AsyncOAuthSettings
-from slack_bolt.request.async_internals import build_async_context
 from slack_bolt.response import BoltResponse
 from slack_sdk.errors import SlackClientError
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 
-from adapters.slack.api import Web
+from adapters.shared.tasks import run_together
+from adapters.slack.api import SlackApi
 from adapters.slack.errors import TOKEN_CODES
 from adapters.slack.identities import Identities
 from adapters.slack.installs import Installations, InstalledTokens, NoteStates
 from adapters.slack.manifest import BOT_SCOPES
+from adapters.slack.parse import PLATFORM
+from adapters.slack.private_parts import set_body
+from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError, BotError, RateLimitError
 
 log = structlog.stdlib.get_logger(__name__)
 
-CONNECTIONS = 2  # an app may have ten; one is always there while Slack renews the other
-MAX_BACK_OFF_S = 60.0
+CONNECTIONS = 2  # an app may have ten; while Slack renews one, the other stays open
 DRAIN_S = 5.0
 EVENTS_PATH = "/slack/events"
 
 Body = Mapping[str, Any]
-Handle = Callable[[Body, str], Awaitable[None]]  # (body, the bot's user id); once it returns, Slack is told
+Handle = Callable[[Body, str], Awaitable[None]]  # (body, the bot's user id); Slack is acknowledged once it returns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,16 +51,16 @@ class Watch:
 
     ping_interval_s: float = 10.0
     look_s: float = 1.0
-    stuck_s: float = 3.0  # without a connection for so long, the next try gets a new address
-    # A socket that has been down for so long is given up with its client, whatever that is trying.
+    stuck_s: float = 3.0  # after this long without a connection, the next try uses a new address
+    # A socket that has been down this long is given up together with its client, whatever that is trying.
     dead_s: float = 30.0
-    back_off_s: float = 1.0
-    note_s: float = 10.0  # so often it is noted that the bot is there
+    backoff: Backoff = field(default_factory=lambda: Backoff(first_s=1.0))
+    note_s: float = 10.0  # how often it is noted that the bot is there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OAuth:
-    """What several workspaces need to install the app by themselves."""
+    """What it takes for workspaces to install the app themselves."""
 
     client_id: str
     client_secret: str
@@ -68,7 +70,7 @@ class OAuth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Doors:
+class Endpoints:
     """Where deliveries come in; without an app token they come over HTTP."""
 
     app_token: str = ""
@@ -78,70 +80,65 @@ class Doors:
 
 
 class Session:
-    """Receives deliveries until it is cancelled; `handle` has stored what must not be lost when it returns."""
+    """Receives deliveries until it is cancelled; when `handle` returns, it has stored what must not be lost."""
 
     def __init__(
         self,
-        doors: Doors,
+        endpoints: Endpoints,
         *,
-        web: Web,
+        api: SlackApi,
         identities: Identities,
         handle: Handle,
         oauth: OAuth | None = None,
         watch: Watch | None = None,
     ) -> None:
-        self._doors = doors
-        self._web = web
+        self._endpoints = endpoints
+        self._api = api
         self._identities = identities
         self._handle = handle
         self._oauth = oauth
         self._watch = watch or Watch()
         self._app = self._make_app()
-        self._live: set[SocketModeClient] = set()
+        self._connected: set[SocketModeClient] = set()
         self._handling = 0
         self._is_idle = asyncio.Event()
         self._is_idle.set()
         self._is_closing = False
         self.opened = asyncio.Event()  # deliveries can come in
-        self.gaps = 0  # times that there was no connection left
+        self.gaps = 0  # how often no connection was left
         self.port = 0  # of the HTTP endpoint, once it is open
 
     @property
     def is_connected(self) -> bool:
         """Whether deliveries can come in now."""
-        return bool(self._live) if self._doors.app_token else self.opened.is_set()
+        return bool(self._connected) if self._endpoints.app_token else self.opened.is_set()
 
     async def run(self) -> None:
         """Receive deliveries; reconnects by itself.
 
         Raises:
-            AdapterError: Slack does not accept the app token, or the HTTP port cannot be had.
+            AdapterError: Slack does not accept the app token, or the HTTP port is not free.
         """
-        needs_http = not self._doors.app_token or self._oauth is not None
-        try:
-            async with asyncio.TaskGroup() as group:
-                if needs_http:
-                    group.create_task(self._serve_http(), name="slack:http")
-                if self._doors.app_token:
-                    for number in range(CONNECTIONS):
-                        group.create_task(self._keep_connected(number), name=f"slack:socket-{number}")
-        except* AdapterError as failures:
-            raise failures.exceptions[0] from None
+        needs_http = not self._endpoints.app_token or self._oauth is not None
+        parts = {"http": self._serve_http()} if needs_http else {}
+        if self._endpoints.app_token:
+            parts |= {f"socket-{number}": self._keep_connected(number) for number in range(CONNECTIONS)}
+        await run_together(PLATFORM, **parts)
 
     # --- Bolt ---
 
     def _make_app(self) -> AsyncApp:
         quiet = logging.getLogger(f"{__name__}.bolt")
-        quiet.setLevel(logging.ERROR)  # it warns of settings that are meant, and below that tells what people wrote
+        quiet.setLevel(logging.ERROR)  # it warns about intended settings, and below that logs what people wrote
         oauth = self._oauth
         app = AsyncApp(
             name="toolbridge",
             logger=quiet,
-            client=self._web.client,
-            signing_secret=self._doors.signing_secret,
-            request_verification_enabled=bool(self._doors.signing_secret),
-            process_before_response=True,  # what is acknowledged has been handled
-            authorize=_Authorize(self._web, self._identities),
+            client=self._api.client,
+            signing_secret=self._endpoints.signing_secret,
+            request_verification_enabled=bool(self._endpoints.signing_secret),
+            process_before_response=True,  # deliveries are handled before they are acknowledged
+            authorize=_Authorize(self._api, self._identities),
             before_authorize=self._refuse_strangers,
             installation_store=oauth.installations if oauth else None,
             oauth_settings=AsyncOAuthSettings(
@@ -163,7 +160,7 @@ class Session:
     async def _refuse_strangers(
         self, context: AsyncBoltContext, next_: Callable[[], Awaitable[object]]
     ) -> BoltResponse | None:
-        """Acknowledge what comes from workspaces that have removed the bot: nobody can be answered there."""
+        """Acknowledge deliveries from workspaces that have removed the bot: nobody can be answered there."""
         team = context.team_id or ""
         if self._oauth is not None and team:
             try:
@@ -200,7 +197,7 @@ class Session:
         return BoltResponse(status=200, body="")
 
     async def _drain(self) -> None:
-        """Let what is being handled end and be acknowledged; take nothing new."""
+        """Take nothing new; wait until what is being handled is acknowledged."""
         self._is_closing = True
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
@@ -213,10 +210,10 @@ class Session:
         failures = 0
         while True:
             failures += 1
-            pause_s = min(self._watch.back_off_s * 2 ** min(failures - 1, 10), MAX_BACK_OFF_S)
+            pause_s = self._watch.backoff.wait_s(failures)
             try:
                 if await self._connect():
-                    failures, pause_s = 0, self._watch.back_off_s
+                    failures, pause_s = 0, self._watch.backoff.first_s
                 log.warning("slack_socket_given_up", connection=number)
             except RateLimitError as error:
                 pause_s = max(pause_s, error.retry_after_s)
@@ -232,8 +229,8 @@ class Session:
             await asyncio.sleep(pause_s)
 
     async def _connect(self) -> bool:
-        """Return when a connection was lost for too long, or there never was one (False). Raises AdapterError."""
-        opened = await self._web.call_as_app("apps.connections.open", app_token=self._doors.app_token)
+        """Return when there has been no connection for too long; False: there never was one. Raises AdapterError."""
+        opened = await self._api.call_as_app("apps.connections.open", app_token=self._endpoints.app_token)
         async with self._client() as client:
             client.wss_uri = str(opened["url"])
             return await self._stay_connected(client)
@@ -242,8 +239,8 @@ class Session:
     async def _client(self) -> AsyncGenerator[SocketModeClient]:
         handler = AsyncSocketModeHandler(
             self._app,
-            app_token=self._doors.app_token,
-            logger=_silent(),  # what fails here is told by the watch, without the address and its ticket
+            app_token=self._endpoints.app_token,
+            logger=_silent(),  # the watch logs failures without the address and its ticket
             ping_interval=self._watch.ping_interval_s,
         )
         client: SocketModeClient = handler.client
@@ -256,7 +253,7 @@ class Session:
             await client.close()
 
     async def _stay_connected(self, client: SocketModeClient) -> bool:
-        """Return when the client has been without a connection for too long; tell whether it ever had one."""
+        """Return when the client has been without a connection for too long, and whether it ever had one."""
         async with asyncio.TaskGroup() as group:
             connecting = group.create_task(client.connect())  # tries until it is cancelled
             try:
@@ -269,23 +266,23 @@ class Session:
         last_seen, was_connected = loop.time(), False
         while loop.time() - last_seen < self._watch.dead_s:
             if await client.is_connected():
-                if client not in self._live:
-                    log.info("slack_connected", connections=len(self._live) + 1)
+                if client not in self._connected:
+                    log.info("slack_connected", connections=len(self._connected) + 1)
                 last_seen, was_connected = loop.time(), True
-                self._live.add(client)
+                self._connected.add(client)
                 self.opened.set()
             else:
                 self._miss(client)
                 if loop.time() - last_seen > self._watch.stuck_s:
-                    # A handshake that failed is tried again at the same address for ever, which is good for one use.
+                    # The client retries a failed handshake at the same address forever, which is valid only once.
                     client.wss_uri = None
             await asyncio.sleep(self._watch.look_s)
         return was_connected
 
     def _miss(self, client: SocketModeClient) -> None:
-        if client in self._live:
-            self._live.remove(client)
-            if not self._live:
+        if client in self._connected:
+            self._connected.remove(client)
+            if not self._connected:
                 self.gaps += 1
                 log.warning("slack_disconnected", gaps=self.gaps)
 
@@ -293,7 +290,7 @@ class Session:
 
     async def _serve_http(self) -> None:
         application = http.Application(client_max_size=4 * 1024 * 1024)
-        if self._doors.signing_secret:  # without it Slack's deliveries could not be told from anybody else's
+        if self._endpoints.signing_secret:  # without it, Slack's deliveries cannot be told from forged ones
             application.router.add_post(EVENTS_PATH, self._on_request)
         if (flow := self._app.oauth_flow) is not None:
             application.router.add_get("/slack/install", self._on_install)
@@ -302,18 +299,18 @@ class Session:
         runner = http.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=DRAIN_S)
         await runner.setup()
         try:
-            site = http.TCPSite(runner, self._doors.host, self._doors.port)
+            site = http.TCPSite(runner, self._endpoints.host, self._endpoints.port)
             try:
                 await site.start()
             except OSError as error:
                 raise AdapterError(
-                    f"Slack's HTTP endpoint cannot listen on {self._doors.host}:{self._doors.port} "
+                    f"Slack's HTTP endpoint cannot listen on {self._endpoints.host}:{self._endpoints.port} "
                     f"({error.strerror}). Set HTTP_HOST and HTTP_PORT to an address that is free.",
                     is_permanent=True,
                 ) from None
             self.port = runner.addresses[0][1]
             log.info("slack_http_open", port=self.port, path=EVENTS_PATH)
-            if not self._doors.app_token:
+            if not self._endpoints.app_token:
                 self.opened.set()
             await asyncio.Event().wait()
         finally:
@@ -325,9 +322,8 @@ class Session:
         if request.content_type == "application/x-www-form-urlencoded":
             form = dict(parse_qsl(bolt_request.raw_body, keep_blank_values=True))
             if "payload" not in form:
-                # Bolt takes any form in which the word "payload" occurs for an interaction, and finds none in it.
-                bolt_request.body = form
-                bolt_request.context = build_async_context(AsyncBoltContext(), form)
+                # Bolt mistakes any form in which the word "payload" occurs for an interaction, and finds none in it.
+                set_body(bolt_request, form)
         return await to_aiohttp_response(await self._app.async_dispatch(bolt_request))
 
     async def _on_install(self, request: http.Request) -> http.Response:
@@ -348,10 +344,10 @@ class Session:
 
 
 class _Authorize(AsyncAuthorize):
-    """Says to Bolt who the bot is. What cannot be told raises: Bolt then answers 500, and Slack delivers again."""
+    """Tells Bolt who the bot is. Where that is unknown it raises: Bolt then answers 500, and Slack delivers again."""
 
-    def __init__(self, web: Web, identities: Identities) -> None:
-        self._web = web
+    def __init__(self, api: SlackApi, identities: Identities) -> None:
+        self._api = api
         self._identities = identities
 
     async def __call__(
@@ -372,12 +368,12 @@ class _Authorize(AsyncAuthorize):
             team_id=team_id,
             bot_user_id=identity.user,
             bot_id=identity.bot,
-            bot_token=await self._web.tokens.bot_token(team),
+            bot_token=await self._api.tokens.bot_token(team),
         )
 
 
 def _silent() -> logging.Logger:
-    """Return a logger for what writes codes, addresses and whole answers into its warnings."""
+    """Return a logger for libraries that write codes, addresses and whole answers into their warnings."""
     silent = logging.getLogger(f"{__name__}.silent")
     silent.setLevel(logging.CRITICAL)
     return silent

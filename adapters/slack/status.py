@@ -19,12 +19,12 @@ log = structlog.stdlib.get_logger(__name__)
 
 SESSIONS, WORDS = "sessions", "status words"
 WAIT_S = 5.0
-LAST_WAIT_S = 120.0  # a status that says "working" for ever is worse than one that ends late
+LAST_WAIT_S = 120.0  # a status that says "working" forever is worse than one that ends late
 
 
 @dataclass(slots=True, kw_only=True)
 class Status:
-    """Shows that the bot works; `is_told`: the end of a stream has told Slack that it does not any more.
+    """Shows that the bot is working; `has_ended`: the end of a stream has told Slack already that the work is over.
 
     https://docs.slack.dev/ai/agent-sessions/
     """
@@ -32,12 +32,12 @@ class Status:
     slack: Slack
     place: Place
     refusals: Refusals
-    is_told: Callable[[], bool]
+    has_ended: Callable[[], bool]
     _is_in_session: bool = False
     _words: str = ""
 
     def is_up_to_date(self, view: TurnView) -> bool:
-        """Tell whether the view would be shown as it is shown already."""
+        """Return whether showing the view would change nothing."""
         if self.refusals.are_known(self.place, SESSIONS):
             return self._words == status_text(view) or self.refusals.are_known(self.place, WORDS)
         return self._is_in_session and self._words == (status_text(view) if view.notice else "")
@@ -53,9 +53,9 @@ class Status:
             await self._try("assistant.threads.setStatus", WORDS, channel_id=self.place.channel, status=words)
         self._words = words
 
-    async def rest(self) -> None:
-        """Show that the work is over."""
-        if self._is_in_session and not self.is_told():
+    async def rest(self, view: TurnView) -> None:
+        """Show that the work is over, or waits for a decision."""
+        if self._is_in_session and not self.has_ended():
             await self._try(
                 "agents.sessions.setStatus",
                 SESSIONS,
@@ -63,7 +63,8 @@ class Status:
                 channel_id=self.place.channel,
                 status="active",
             )
-        # Words go by themselves when a message comes.
+        if self._words and view.state == "waiting":  # otherwise a message follows, which ends them
+            await self._try("assistant.threads.setStatus", WORDS, channel_id=self.place.channel, status="")
 
     async def _try(self, method: str, feature: str, *, wait_s: float = WAIT_S, **arguments: Any) -> bool:
         try:

@@ -1,33 +1,35 @@
-"""The doctor: checks each part that is configured, one line each, with the cure for what is wrong."""
+"""`toolbridge doctor`: checks each part that is configured, one line each, with the cure for what is wrong."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import dataclasses
+import json
+from argparse import Namespace
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from bot.app import open_configured_model, read_system_prompt
+from adapters.registry import PLATFORMS, Platform
+from bot.app import read_system_prompt
+from bot.cli.start import start
 from bot.domain.errors import BotError
 from bot.domain.messages import UserMessage
-from bot.models.factory import describe_model
+from bot.models.factory import describe_model, open_model
 from bot.ports.model import ModelRequest
-from bot.ports.platform import SetUp
 from bot.ports.tools import ServerStatus
 from bot.settings import Settings
-from bot.stores.factory import open_store
+from bot.stores.factory import describe_store, open_store
 from bot.text.cleaning import clean
 from bot.tools.config import load_servers
 from bot.tools.toolset import Toolset
 
 MODEL_WAIT_S = 30.0
 
-CheckPlatform = Callable[[Settings], Awaitable[SetUp | None]]  # raises BotError
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One line of the doctor: what was looked at, how it is, and what to do about it."""
+    """One line of the doctor: a part, its state, and what to do about it."""
 
     part: str
     state: Literal["ok", "off", "failed"]
@@ -35,15 +37,23 @@ class Check:
     cure: str = ""
 
 
-async def examine(
-    load_settings: Callable[[], Settings], *, platforms: Mapping[str, CheckPlatform]
-) -> AsyncIterator[Check]:
-    """Yield the checks one by one, as they end; without valid settings the first is the last.
+async def doctor(arguments: Namespace) -> int:
+    """Print the checks as they end, or all of them as JSON; return 1 where one failed."""
+    checks: list[Check] = []
+    async for check in _checks(arguments):
+        checks.append(check)
+        if not arguments.json:
+            cure = f" {check.cure}" if check.cure else ""
+            print(f"{check.state:6} {check.part}: {check.detail}{cure}", flush=True)
+    if arguments.json:
+        print(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
+    return 1 if any(check.state == "failed" for check in checks) else 0
 
-    `platforms` are the chat platforms by name; of one that is not configured there is no set-up.
-    """
+
+async def _checks(arguments: Namespace) -> AsyncIterator[Check]:
+    """Yield the checks one by one; without valid settings the first is the last."""
     try:
-        settings = load_settings()
+        settings = start(arguments, logs_to_file=True)
         yield Check(part="settings", state="ok", detail=describe_model(settings))
     except BotError as error:
         yield _failed("settings", error)
@@ -52,18 +62,19 @@ async def examine(
     yield await _check_model(settings)
     for check in await _check_tools(settings):
         yield check
-    for part, check_platform in platforms.items():
-        yield await _check_platform(part, check_platform, settings)
+    for platform in PLATFORMS:
+        yield await _check_platform(platform, settings)
 
 
 async def _check_store(settings: Settings) -> Check:
+    where = describe_store(settings.store_url)
     try:
-        async with open_store(settings.database_url_or_default) as store:
+        async with open_store(settings.store_url) as store:
             await store.check()
             totals = await store.usage()
     except BotError as error:
-        return _failed("store", error, cure=f"The file is {settings.database_file}.")
-    return Check(part="store", state="ok", detail=f"{settings.database_file}, {totals.turns} turns")
+        return _failed("store", error, cure=f"The file is {where}.")
+    return Check(part="store", state="ok", detail=f"{where}, {totals.turns} turns")
 
 
 async def _check_model(settings: Settings) -> Check:
@@ -72,7 +83,7 @@ async def _check_model(settings: Settings) -> Check:
     )
     started = asyncio.get_running_loop().time()
     try:
-        async with open_configured_model(settings) as model:
+        async with open_model(settings) as model:
             await model.complete(request, deadline=started + MODEL_WAIT_S, progress=lambda _: None)
             seconds = asyncio.get_running_loop().time() - started
             return Check(part="model", state="ok", detail=f"{model.name} answered after {seconds:.1f} s")
@@ -86,14 +97,14 @@ async def _check_tools(settings: Settings) -> list[Check]:
     except BotError as error:
         return [_failed("tools", error)]
     async with Toolset(servers) as tools:
-        offer = await tools.offer()
+        offer = await tools.offer(None)
         checks = [_check_server(status) for status in tools.status()]
     return checks + [
-        Check(part="tools", state="failed", detail=note) for note in offer.notes if not _is_said(note, checks)
+        Check(part="tools", state="failed", detail=note) for note in offer.notes if not _is_reported(note, checks)
     ]
 
 
-def _is_said(note: str, checks: list[Check]) -> bool:
+def _is_reported(note: str, checks: list[Check]) -> bool:
     return any(check.state == "failed" and check.part.removeprefix("tools ") in note for check in checks)
 
 
@@ -109,14 +120,14 @@ def _check_server(status: ServerStatus) -> Check:
     )
 
 
-async def _check_platform(part: str, check_platform: CheckPlatform, settings: Settings) -> Check:
+async def _check_platform(platform: Platform[Any], settings: Settings) -> Check:
     try:
-        found = await check_platform(settings)
+        set_up = await platform.check(settings)
     except BotError as error:
-        return _failed(part, error)
-    if found is None:
-        return Check(part=part, state="off", detail="no token is set")
-    return Check(part=part, state="failed" if found.cure else "ok", detail=found.detail, cure=found.cure)
+        return _failed(platform.name, error)
+    if set_up is None:
+        return Check(part=platform.name, state="off", detail="no token is set")
+    return Check(part=platform.name, state="failed" if set_up.cure else "ok", detail=set_up.detail, cure=set_up.cure)
 
 
 def _failed(part: str, error: BotError, *, cure: str = "") -> Check:

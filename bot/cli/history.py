@@ -1,13 +1,17 @@
-"""What an operator reads from the store: the conversations, and all of one."""
+"""`toolbridge history`: lists the stored conversations, or prints one of them."""
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Iterator
 
+from adapters.registry import terminal_conversation
+from bot.cli.start import start
 from bot.domain.errors import BotError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import AssistantMessage, ToolMessage, UserMessage
-from bot.ports.store import HistoryEntry, Store
+from bot.ports.store import ConversationStore, HistoryEntry
+from bot.stores.factory import open_store
 from bot.text.cleaning import clean
 from bot.text.redaction import redact
 
@@ -16,7 +20,22 @@ class UnknownConversationError(BotError):
     """The store has no messages under that name."""
 
 
-async def conversation_lines(store: Store, *, limit: int) -> list[str]:
+async def history(arguments: Namespace) -> int:
+    """Print the most recent conversations, or the last messages of `arguments.conversation`.
+
+    Raises:
+        UnknownConversationError: Nothing is stored under that name.
+    """
+    async with open_store(start(arguments).store_url) as store:
+        if arguments.conversation is None:
+            lines = await conversation_lines(store, limit=arguments.limit)
+        else:
+            lines = await transcript_lines(store, arguments.conversation, limit=arguments.limit)
+    print("\n".join(lines))
+    return 0
+
+
+async def conversation_lines(store: ConversationStore, *, limit: int) -> list[str]:
     """Return a line for each of the most recent conversations: when, how many messages, its key."""
     summaries = await store.conversations(limit=limit)
     if not summaries:
@@ -26,8 +45,8 @@ async def conversation_lines(store: Store, *, limit: int) -> list[str]:
     ]
 
 
-async def transcript_lines(store: Store, name: str, *, limit: int) -> list[str]:
-    """Return the last `limit` messages of a conversation, named by its key or, on the console, by its name.
+async def transcript_lines(store: ConversationStore, name: str, *, limit: int) -> list[str]:
+    """Return the last `limit` messages of a conversation, named by its key, or by its name in the terminal.
 
     Raises:
         UnknownConversationError: Nothing is stored under that name.
@@ -44,7 +63,7 @@ def _key(name: str) -> ConversationKey:
     try:
         return ConversationKey.parse(name)
     except ValueError:
-        return ConversationKey(platform="console", space="local", channel=name)
+        return terminal_conversation(name)
 
 
 def _lines(entry: HistoryEntry) -> Iterator[str]:

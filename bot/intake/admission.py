@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from bot.domain.errors import BotError
+from cachetools import LRUCache
+
+from bot.domain.answers import Refused
 from bot.domain.events import MessageReceived
+from bot.ports.store import author_key
 from bot.text.cleaning import clean
 
 WINDOW_S = 60.0
 MAX_AUTHORS = 10_000  # remembered at once; the one who was silent longest is forgotten first
-
-
-class RefusedError(BotError):
-    """The message is not taken; `str()` says to its author why and what to do."""
 
 
 class Admission:
@@ -29,37 +28,36 @@ class Admission:
         self._max_input_chars = max_input_chars
         self._requests_per_minute = requests_per_minute
         self._clock = clock
-        self._recent: OrderedDict[str, deque[tuple[float, str]]] = OrderedDict()
+        self._recent: LRUCache[str, deque[tuple[float, str]]] = LRUCache(MAX_AUTHORS)
 
-    def admit(self, event: MessageReceived) -> MessageReceived:
-        """Return the message as it is to be stored. Raises RefusedError."""
+    def admit(self, event: MessageReceived) -> MessageReceived | Refused:
+        """Return the message as it is to be stored, or why it is not taken and what to do."""
         text = clean(event.text)
         if not text and not event.files:
-            raise RefusedError("The message is empty. Write what you would like to know or have done.")
+            return Refused(notice="The message is empty. Write what you would like to know or have done.")
         if len(text) > self._max_input_chars:
-            raise RefusedError(
-                f"The message has {len(text):,} characters; at most {self._max_input_chars:,} are taken. "
+            return Refused(
+                notice=f"The message has {len(text):,} characters; at most {self._max_input_chars:,} are taken. "
                 f"Please shorten it or split it up."
             )
-        self._count(event)
+        if (wait_s := self._wait_s(event)) > 0:
+            return Refused(
+                notice=f"That is more than {self._requests_per_minute} messages in a minute. "
+                f"Please send it again in {math.ceil(wait_s)} s."
+            )
         # the model and the history show the name on one line with the text
         return replace(event, text=text, author_name=" ".join(clean(event.author_name).split()))
 
-    def _count(self, event: MessageReceived) -> None:
-        author = f"{event.conversation.platform}/{event.conversation.space}/{event.author_id}"
-        recent = self._recent.setdefault(author, deque())
-        self._recent.move_to_end(author)
-        if len(self._recent) > MAX_AUTHORS:
-            self._recent.popitem(last=False)
-        now = self._clock()
+    def _wait_s(self, event: MessageReceived) -> float:
+        """Count the message; return the seconds until its author may send another, 0 where this one is taken."""
+        author, now = author_key(event.actor), self._clock()
+        recent = self._recent.get(author, deque())
+        self._recent[author] = recent
         while recent and recent[0][0] <= now - WINDOW_S:
             recent.popleft()
         if any(key == event.event_key for _, key in recent):
-            return  # a redelivery asks for nothing new
+            return 0.0  # a redelivery asks for nothing new
         if len(recent) >= self._requests_per_minute:
-            wait_s = recent[0][0] + WINDOW_S - now
-            raise RefusedError(
-                f"That is more than {self._requests_per_minute} messages in a minute. "
-                f"Please send it again in {math.ceil(wait_s)} s."
-            )
+            return recent[0][0] + WINDOW_S - now
         recent.append((now, event.event_key))
+        return 0.0

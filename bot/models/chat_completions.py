@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, cast
-
-from openai import AsyncAPIResponse, AsyncOpenAI
+from typing import TYPE_CHECKING, Any, cast
 
 from bot.domain.messages import (
     AssistantMessage,
-    Attachment,
     Message,
     ModelAnswer,
     ToolCall,
@@ -24,26 +19,30 @@ from bot.domain.messages import (
     Usage,
     UserMessage,
 )
-from bot.models.errors import RefusedError, content_filter_error, refusal_in
+from bot.models.refusals import StreamRefusalError, content_filter_error
+from bot.models.rendering import data_url, render_question, render_schema, valid_name
 from bot.ports.model import ModelRequest
-from bot.text.cleaning import mend
+from bot.text.cleaning import strip_surrogates
 
-_MAX_SPEAKER_CHARS = 80
-_FOREIGN_CHARS = re.compile(r"[^a-zA-Z0-9_-]")
+if TYPE_CHECKING:  # the rehearsal model counts tokens with this module and does without the SDK
+    from openai import AsyncAPIResponse, AsyncOpenAI
 
 
 class ChatCompletions:
     """The dialect of `/chat/completions`."""
 
-    def __init__(self, client: AsyncOpenAI, *, model: str, knows_cache_key: bool, reasoning_effort: str | None) -> None:
+    def __init__(self, client: AsyncOpenAI, *, model: str, takes_cache_key: bool, reasoning_effort: str | None) -> None:
         self._client = client
         self._model = model
-        self._knows_cache_key = knows_cache_key
+        self._takes_cache_key = takes_cache_key
         self._reasoning_effort = reasoning_effort
 
     @property
     def concessions(self) -> Mapping[str, Any]:
-        """Azure refuses the first two for some models and API versions; gpt-5.4 and later refuse tools with effort."""
+        """Parameters to drop or replace: see `Dialect`.
+
+        Azure refuses the first two for some models and API versions; gpt-5.4 and later refuse reasoning with tools.
+        """
         concessions: dict[str, Any] = {"prompt_cache_key": None, "stream_options": None}
         return concessions if self._reasoning_effort else concessions | {"reasoning_effort": "none"}
 
@@ -55,18 +54,18 @@ class ChatCompletions:
             "stream_options": {"include_usage": True},
         }
         if request.tools:
-            body["tools"] = [_render_tool(tool) for tool in request.tools]
+            body["tools"] = [render_tool(tool) for tool in request.tools]
             if not request.may_call_tools:
                 body["tool_choice"] = "none"
         if self._reasoning_effort:
             body["reasoning_effort"] = self._reasoning_effort
-        if self._knows_cache_key and request.cache_key:
+        if self._takes_cache_key and request.cache_key:
             body["prompt_cache_key"] = request.cache_key
         return body
 
     def send(self, body: Mapping[str, Any]) -> AbstractAsyncContextManager[AsyncAPIResponse[Any]]:
         """Send the body through the SDK."""
-        # As extra_body it is sent as it is; as arguments the SDK would walk all of it (20 ms for a long conversation).
+        # The SDK sends extra_body as it is; arguments it would walk in full (20 ms for a long conversation).
         return self._client.chat.completions.with_streaming_response.create(
             model=self._model, messages=(), stream=True, extra_body=body
         )
@@ -77,22 +76,9 @@ class ChatCompletions:
 
 
 def render_messages(request: ModelRequest) -> list[dict[str, Any]]:
-    """Return the messages as Chat Completions takes them, the system's first."""
-    system = [{"role": "system", "content": mend(request.system)}] if request.system else []
+    """Return the messages in the shape of Chat Completions, the system prompt first."""
+    system = [{"role": "system", "content": strip_surrogates(request.system)}] if request.system else []
     return [*system, *(_render(message) for message in request.messages)]
-
-
-def render_question(message: UserMessage) -> str:
-    """Return the question, with its speaker's name in front where several people talk."""
-    if message.speaker is None:
-        return mend(message.text)
-    name = " ".join(message.speaker.translate({ord(char): " " for char in "[]"}).split())
-    return mend(f"[{name[:_MAX_SPEAKER_CHARS] or 'someone'}] {message.text}")
-
-
-def data_url(image: Attachment) -> str:
-    """Return the image as a URL that holds it."""
-    return f"data:{image.mime_type};base64,{base64.b64encode(image.data).decode()}"
 
 
 def _render_parts(message: UserMessage) -> Iterator[dict[str, Any]]:
@@ -109,37 +95,33 @@ def _render(message: Message) -> dict[str, Any]:
         case UserMessage():
             return {"role": "user", "content": list(_render_parts(message))}
         case ToolMessage():
-            return {"role": "tool", "tool_call_id": message.call_id, "content": mend(message.text)}
+            return {"role": "tool", "tool_call_id": message.call_id, "content": strip_surrogates(message.text)}
         case AssistantMessage(tool_calls=()):
-            return {"role": "assistant", "content": mend(message.text)}
+            return {"role": "assistant", "content": strip_surrogates(message.text)}
         case AssistantMessage():
             calls = [_render_call(call) for call in message.tool_calls]
-            return {"role": "assistant", "content": mend(message.text) or None, "tool_calls": calls}
+            return {"role": "assistant", "content": strip_surrogates(message.text) or None, "tool_calls": calls}
 
 
 def _render_call(call: ToolCall) -> dict[str, Any]:
-    function = {"name": sound_name(call.name), "arguments": _sound_arguments(call.arguments)}
+    function = {"name": valid_name(call.name), "arguments": _valid_arguments(call.arguments)}
     return {"id": call.id, "type": "function", "function": function}
 
 
-def sound_name(name: str) -> str:
-    """Return the name in the characters that endpoints accept back, whatever the model invented."""
-    return _FOREIGN_CHARS.sub("_", name)[:64] or "unnamed"
-
-
-def _sound_arguments(arguments: str) -> str:
-    """Return the arguments as a JSON object: llama.cpp and vLLM parse them again and fail on anything else."""
+def _valid_arguments(arguments: str) -> str:
+    """Return the arguments as a JSON object: llama.cpp and vLLM parse them, and fail on anything else."""
     try:
         is_object = isinstance(json.loads(arguments or "null"), dict)
     except (ValueError, RecursionError):
         is_object = False
     if is_object:
-        return mend(arguments)
+        return strip_surrogates(arguments)
     return json.dumps({"malformed_arguments": arguments}) if arguments.strip() else "{}"
 
 
-def _render_tool(tool: ToolSpec) -> dict[str, Any]:
-    function = {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
+def render_tool(tool: ToolSpec) -> dict[str, Any]:
+    """Return the tool in the shape of Chat Completions."""
+    function = {"name": tool.name, "description": tool.description, "parameters": render_schema(tool.parameters)}
     return {"type": "function", "function": function}
 
 
@@ -148,14 +130,14 @@ def _render_tool(tool: ToolSpec) -> dict[str, Any]:
 
 @dataclass(slots=True, kw_only=True)
 class _CallDraft:
-    """A tool call as far as it has arrived."""
+    """The part of a tool call that has arrived."""
 
     id: str
     name: str = ""
     arguments: str = ""
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         try:
             json.loads(self.arguments)
         except (ValueError, RecursionError):
@@ -164,7 +146,7 @@ class _CallDraft:
 
 
 class ChatFold:
-    """What the chunks of one answer add up to."""
+    """One answer, put together from its chunks."""
 
     def __init__(self) -> None:
         self._text: list[str] = []
@@ -180,20 +162,22 @@ class ChatFold:
 
     @property
     def is_finished(self) -> bool:
-        """Whether a finish reason has arrived: without one the answer was cut, even where the stream ends cleanly."""
+        """Whether a finish reason has arrived; without one the answer was cut, even if the stream ended cleanly."""
         return bool(self._finish_reason)
 
     def add(self, event: dict[str, Any]) -> str:
-        """Take a chunk in and return its text. Chunks without choices, as Azure sends them first, are fine."""
+        """Add a chunk and return its text. A chunk may have no choices: Azure sends one first."""
         if error := event.get("error"):
-            raise RefusedError(refusal_in(error))
+            raise StreamRefusalError(error)
         if usage := event.get("usage"):
             self._usage = read_usage(usage, names=("prompt_tokens", "completion_tokens"))
         return "".join([self._add_choice(choice) for choice in event.get("choices") or ()])
 
     def answer(self) -> ModelAnswer:
-        """Return the whole answer."""
-        calls = give_unique_ids([ToolCall(id=c.id, name=c.name, arguments=mend(c.arguments)) for c in self._calls])
+        """Return the complete answer."""
+        calls = give_unique_ids(
+            [ToolCall(id=c.id, name=c.name, arguments=strip_surrogates(c.arguments)) for c in self._calls]
+        )
         message = AssistantMessage(text="".join(self._text), tool_calls=tuple(calls))
         return ModelAnswer(message=message, usage=self._usage, is_cut=self._finish_reason == "length")
 
@@ -201,7 +185,9 @@ class ChatFold:
         delta: dict[str, Any] = choice.get("delta") or {}
         for call in delta.get("tool_calls") or ():
             self._add_call(call)
-        text = "".join([mend(part) for part in (delta.get("content"), delta.get("refusal")) if isinstance(part, str)])
+        text = "".join(
+            [strip_surrogates(part) for part in (delta.get("content"), delta.get("refusal")) if isinstance(part, str)]
+        )
         if text:
             self._text.append(text)
         self._finish_reason = choice.get("finish_reason") or self._finish_reason
@@ -219,10 +205,10 @@ class ChatFold:
         draft.arguments += arguments if isinstance(arguments, str) else json.dumps(arguments)
 
     def _draft_of(self, index: int | None, *, call_id: str, name: str) -> _CallDraft:
-        """Return the call that a delta goes on with, or a new one.
+        """Return the call that a delta continues, or a new one.
 
-        Some servers give all calls one index, or none, some give each delta a new id. So a new call at a known index
-        shows by a name together with another id or, where ids are missing, after whole arguments.
+        Some servers give all calls the same index, or none; some give each delta a new id. So a delta at a known index
+        begins a new call only if it has a name, and either another id or, without ids, follows complete arguments.
         """
         last = self._calls[-1] if self._calls else None
         draft = last if index is None else self._at_index.get(index)
@@ -235,11 +221,11 @@ class ChatFold:
 
 
 def _is_another(draft: _CallDraft, call_id: str) -> bool:
-    return call_id != draft.id if call_id and draft.id else draft.is_whole
+    return call_id != draft.id if call_id and draft.id else draft.is_complete
 
 
 def give_unique_ids(calls: Sequence[ToolCall]) -> list[ToolCall]:
-    """Return the calls with a new id for each that has none, or one that a call before it has."""
+    """Return the calls with a new id for each one that has none, or repeats the id of an earlier call."""
     seen: set[str] = set()
     unique: list[ToolCall] = []
     for call in calls:
@@ -250,7 +236,7 @@ def give_unique_ids(calls: Sequence[ToolCall]) -> list[ToolCall]:
 
 
 def read_usage(usage: Mapping[str, Any], *, names: tuple[str, str]) -> Usage:
-    """Return the token counts; `names` are what the API calls input and output."""
+    """Return the token counts; `names` are the API's field names for input and output."""
     input_name, output_name = names
     details = cast("Mapping[str, Any]", usage.get(f"{input_name}_details") or {})
     return Usage(

@@ -1,4 +1,4 @@
-"""The Responses API: for reasoning models with tools. Nothing is stored there; reasoning comes back encrypted."""
+"""The Responses API, for reasoning models with tools. The endpoint stores nothing; it returns reasoning encrypted."""
 
 from __future__ import annotations
 
@@ -18,31 +18,32 @@ from bot.domain.messages import (
     Usage,
     UserMessage,
 )
-from bot.models.chat_completions import data_url, give_unique_ids, read_usage, render_question, sound_name
-from bot.models.errors import RefusedError, content_filter_error, refusal_in
+from bot.models.chat_completions import give_unique_ids, read_usage
+from bot.models.refusals import StreamRefusalError, content_filter_error
+from bot.models.rendering import data_url, render_question, render_schema, valid_name
 from bot.ports.model import ModelRequest
-from bot.text.cleaning import mend
+from bot.text.cleaning import strip_surrogates
 
 
 class Responses:
     """The dialect of `/responses`."""
 
-    def __init__(self, client: AsyncOpenAI, *, model: str, knows_cache_key: bool, reasoning_effort: str | None) -> None:
+    def __init__(self, client: AsyncOpenAI, *, model: str, takes_cache_key: bool, reasoning_effort: str | None) -> None:
         self._client = client
         self._model = model
-        self._knows_cache_key = knows_cache_key
+        self._takes_cache_key = takes_cache_key
         self._reasoning_effort = reasoning_effort
 
     @property
     def concessions(self) -> Mapping[str, Any]:
-        """Models that do not reason may refuse `include`, some endpoints the cache key."""
+        """Models that do not reason may refuse `include`, and some endpoints refuse the cache key."""
         return {"prompt_cache_key": None, "include": None}
 
     def body(self, request: ModelRequest) -> dict[str, Any]:
         """Return the request's JSON body."""
         body: dict[str, Any] = {
             "model": self._model,
-            "instructions": mend(request.system),
+            "instructions": strip_surrogates(request.system),
             "input": [item for message in request.messages for item in _render(message)],
             "store": False,
             "include": ["reasoning.encrypted_content"],
@@ -53,13 +54,13 @@ class Responses:
                 body["tool_choice"] = "none"
         if self._reasoning_effort:
             body["reasoning"] = {"effort": self._reasoning_effort}
-        if self._knows_cache_key and request.cache_key:
+        if self._takes_cache_key and request.cache_key:
             body["prompt_cache_key"] = request.cache_key
         return body
 
     def send(self, body: Mapping[str, Any]) -> AbstractAsyncContextManager[AsyncAPIResponse[Any]]:
         """Send the body through the SDK."""
-        # As extra_body it is sent as it is; as arguments the SDK would walk all of it (30 ms for a long conversation).
+        # The SDK sends extra_body as it is; arguments it would walk in full (30 ms for a long conversation).
         return self._client.responses.with_streaming_response.create(stream=True, extra_body=body)
 
     def fold(self) -> ResponsesFold:
@@ -74,16 +75,16 @@ def _render(message: Message) -> Iterator[dict[str, Any]]:
         case UserMessage():
             yield {"role": "user", "content": list(_render_parts(message))}
         case ToolMessage():
-            yield {"type": "function_call_output", "call_id": message.call_id, "output": mend(message.text)}
+            yield {"type": "function_call_output", "call_id": message.call_id, "output": strip_surrogates(message.text)}
         case AssistantMessage(replay=()):
             if message.text:
-                yield {"role": "assistant", "content": mend(message.text)}
+                yield {"role": "assistant", "content": strip_surrogates(message.text)}
             for call in message.tool_calls:
                 yield {
                     "type": "function_call",
                     "call_id": call.id,
-                    "name": sound_name(call.name),
-                    "arguments": mend(call.arguments),
+                    "name": valid_name(call.name),
+                    "arguments": strip_surrogates(call.arguments),
                 }
         case AssistantMessage():
             yield from message.replay
@@ -101,8 +102,8 @@ def _render_tool(tool: ToolSpec) -> dict[str, Any]:
         "type": "function",
         "name": tool.name,
         "description": tool.description,
-        "parameters": dict(tool.parameters),
-        "strict": False,  # it is on by default here, and refuses most schemas that were not made for it
+        "parameters": render_schema(tool.parameters),
+        "strict": False,  # the default here is True, which refuses most schemas that were not written for it
     }
 
 
@@ -110,11 +111,11 @@ def _render_tool(tool: ToolSpec) -> dict[str, Any]:
 
 
 class ResponsesFold:
-    """What the events of one answer add up to."""
+    """One answer, put together from its events."""
 
     def __init__(self) -> None:
         self._text: list[str] = []
-        self._items: list[dict[str, Any]] = []  # as they are done; the last event repeats them all
+        self._items: list[dict[str, Any]] = []  # those that are done; the last event repeats them all
         self._calls: list[ToolCall] = []
         self._usage = Usage()
         self._is_cut = False
@@ -127,11 +128,11 @@ class ResponsesFold:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the response was said to be completed, or to have ended at its limit."""
+        """Whether the endpoint reported the response as completed, or as ended at its limit."""
         return self._is_finished
 
     def add(self, event: dict[str, Any]) -> str:
-        """Take an event in and return its text."""
+        """Add an event and return its text."""
         match event.get("type"):
             case "response.output_text.delta" | "response.refusal.delta":
                 return self._add_text(event["delta"])
@@ -142,17 +143,17 @@ class ResponsesFold:
             case "response.completed" | "response.incomplete":
                 return self._finish(event["response"])
             case "response.failed":
-                raise RefusedError(refusal_in(event["response"].get("error")))
+                raise StreamRefusalError(event["response"].get("error"))
             case "error":
-                raise RefusedError(refusal_in(event.get("error") or event))
+                raise StreamRefusalError(event.get("error") or event)
             case None if error := event.get("error"):
-                raise RefusedError(refusal_in(error))
+                raise StreamRefusalError(error)
             case _:
                 pass
         return ""
 
     def answer(self) -> ModelAnswer:
-        """Return the whole answer."""
+        """Return the complete answer."""
         ids = iter([call.id for call in self._calls])
         replay = [item | {"call_id": next(ids)} if _is_call(item) else item for item in self._items]
         message = AssistantMessage(
@@ -163,7 +164,7 @@ class ResponsesFold:
         return ModelAnswer(message=message, usage=self._usage, is_cut=self._is_cut)
 
     def _add_text(self, delta: str) -> str:
-        text = mend(delta)
+        text = strip_surrogates(delta)
         if text:
             self._text.append(text)
         return text
@@ -177,7 +178,7 @@ class ResponsesFold:
         self._items = response.get("output") or self._items
         self._calls = give_unique_ids([_read_call(item) for item in self._items if _is_call(item)])
         self._usage = read_usage(response.get("usage") or {}, names=("input_tokens", "output_tokens"))
-        text = "" if self._text else self._add_text("\n\n".join(_texts(self._items)))  # of a gateway without deltas
+        text = "" if self._text else self._add_text("\n\n".join(_texts(self._items)))  # some gateways send no deltas
         self._is_finished = True
         return text
 
@@ -187,11 +188,13 @@ def _is_call(item: Mapping[str, Any]) -> bool:
 
 
 def _read_call(item: Mapping[str, Any]) -> ToolCall:
-    return ToolCall(id=item.get("call_id") or "", name=item["name"], arguments=mend(item.get("arguments") or ""))
+    return ToolCall(
+        id=item.get("call_id") or "", name=item["name"], arguments=strip_surrogates(item.get("arguments") or "")
+    )
 
 
 def _may_return(item: Mapping[str, Any]) -> bool:
-    # Reasoning that is neither stored there nor sent along is "not found" in the next request.
+    # The next request fails with "not found" for reasoning that the endpoint neither stored nor encrypted.
     return item["type"] != "reasoning" or bool(item.get("encrypted_content"))
 
 

@@ -19,10 +19,9 @@ def open_store(url: str) -> AbstractAsyncContextManager[Store]:
         SettingsError: This version has no engine for such a URL.
         StoreError: The database cannot be used (raised when the context is entered).
     """
-    scheme, _, rest = url.partition("://")
-    match scheme:
-        case "sqlite" if rest.startswith("/") and rest[1:]:
-            return open_sqlite(Path(rest[1:]).expanduser())
+    if (path := _sqlite_path(url)) is not None:
+        return open_sqlite(path)
+    match url.partition("://")[0]:
         case "postgres" | "postgresql":
             raise SettingsError(
                 "DATABASE_URL names a PostgreSQL database, which this version cannot use. "
@@ -30,3 +29,14 @@ def open_store(url: str) -> AbstractAsyncContextManager[Store]:
             )
         case _:
             raise SettingsError("DATABASE_URL must look like sqlite:///path/to/file.db. Correct it or leave it unset.")
+
+
+def describe_store(url: str) -> str:
+    """Return where the data is, for an operator: never more of the URL than its scheme where it may hold a password."""
+    path = _sqlite_path(url)
+    return str(path) if path is not None else f"{url.partition('://')[0]}://..."
+
+
+def _sqlite_path(url: str) -> Path | None:
+    scheme, _, rest = url.partition("://")
+    return Path(rest[1:]).expanduser() if scheme == "sqlite" and rest.startswith("/") and rest[1:] else None

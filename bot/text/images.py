@@ -1,4 +1,4 @@
-"""A question without its images."""
+"""Replaces the images of a question by sentences."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ def leave_images_out(message: UserMessage, sentence: str) -> UserMessage:
     return replace(message, text="\n\n".join([part for part in (message.text, *sentences) if part]), images=())
 
 
-# What the history keeps of an image.
+# The history keeps this in place of an image.
 NOT_KEPT = "The image {name} was sent with this message; it is not kept."

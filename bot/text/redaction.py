@@ -1,4 +1,4 @@
-"""Takes secrets out of what people and logs get to see of tool calls."""
+"""Removes secrets from the text of tool calls that people and logs see."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 
 HIDDEN = "[hidden]"
 
-# Every pattern begins at a place that it cannot begin at again within what it reads: results of any length pass in
-# linear time. The set of first characters in front makes that four times as fast.
+# No pattern can begin again within what it has read, so results of any length take linear time. The set of first
+# characters at the front makes that four times as fast.
 _SHAPES = re.compile(
     r"""
     (?=[AMNOegsx-])
@@ -23,7 +23,7 @@ _SHAPES = re.compile(
     """,
     re.VERBOSE,
 )
-# Words follow "basic" and "bearer" in ordinary text; what has a digit or a padding in it is no word.
+# In ordinary text words follow "basic" and "bearer"; a token has a digit or padding in it.
 _BEARER = re.compile(r"\b(bearer|basic)\s+(?=[\w.~+/-]*[\d=])[\w.~+/=-]{8,}", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s@/]+(@)")
 # "password": "..." in JSON (also inside a JSON string), password=... elsewhere
@@ -33,7 +33,7 @@ _NAMED = re.compile(
       (?=[acpst])
       (?: passw(?:or)?d | passphrase | authorization | credential | secret
         | (?: api | access | private | secret )[ _-]?key
-        | token(?!s\W{1,6}\d+\b)                                  # "max_tokens": 100 tells nothing
+        | token(?!s\W{1,6}\d+\b)                                  # "max_tokens": 100 is no secret
       )s?
       \\?["']?[^\S\n]*[:=][^\S\n]*
     )
@@ -48,7 +48,7 @@ _NAMED = re.compile(
 
 
 def redact(text: str) -> str:
-    """Return the text with what looks like a secret replaced: known token shapes, and values named as secrets."""
+    """Return the text with everything that looks like a secret replaced: known tokens, and values named as secrets."""
     text = _SHAPES.sub(HIDDEN, text)
     text = _BEARER.sub(rf"\1 {HIDDEN}", text)
     text = _URL_PASSWORD.sub(rf"\1{HIDDEN}\2", text)

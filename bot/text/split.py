@@ -1,4 +1,4 @@
-"""Cuts an answer into the posts of a platform: where a reader would, and never differently when more text arrives."""
+"""Cuts an answer into the posts of a platform, where a reader would; cuts stay where they are when text is added."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 ELLIPSIS = "…"
-MAX_FENCE_INDENT = 3  # further in, CommonMark takes an opening fence outside a list for an indented code block
+MAX_FENCE_INDENT = 3  # a fence that is indented more, outside a list, is an indented code block in CommonMark
 
 _FENCE = re.compile(r"([ \t]*(?:>[ \t]*)*)((`{3,})(?=[^`]*$)|~{3,})(.*)")
 _LIST_MARK = re.compile(r"([ \t]*)((?:[-*+]|\d{1,9}[.)])[ \t]+)(?=```|~~~)")
@@ -20,16 +20,16 @@ _JOINERS = re.compile("[\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-\U000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fence:
-    """A code block that is open; cut, it is closed with `closing` and opened again with `opening`."""
+    """An open code block; where it is cut, it is closed with `closing` and reopened with `opening`."""
 
     marker: str
-    quote: str  # what stands before the marker: white space, signs of a quotation
+    quote: str  # before the marker: white space, quote marks
     opening: str
     closing: str
-    indent: int = 0  # of a block within a list, which is lost when it is opened again outside of it
+    indent: int = 0  # of a block within a list, dropped when the block is reopened outside of it
 
     def ends_with(self, line: str) -> bool:
-        """Tell whether the line closes the block."""
+        """Return whether the line closes the block."""
         stripped = line.strip()
         if ">" in self.quote:
             stripped = stripped.lstrip("> \t")
@@ -38,7 +38,7 @@ class _Fence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Table:
-    """A table whose rows have begun or follow; cut, its next part begins with `opening`: header and rule."""
+    """A table whose rows have begun or follow; where it is cut, the next part repeats `opening`: header and rule."""
 
     opening: str
     rows: int = 0  # so far, without header and rule
@@ -50,12 +50,12 @@ _Block = _Fence | _Table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _LineEnd:
-    """A place between two lines: `at` is where the next one begins, `block` is what goes on across it."""
+    """The boundary of two lines: `at` is where the next one begins, `block` continues across it."""
 
     at: int
     block: _Block | None
-    is_blank: bool = False  # a blank line stands before it or after it
-    may_cut: bool = True  # False: between an opening fence, or a table's header, and what belongs to it
+    is_blank: bool = False  # a blank line precedes or follows
+    may_cut: bool = True  # False: after an opening fence or a table's header
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class _Cut:
 
 
 def cut(text: str, max_chars: int) -> str:
-    """Return the text on one line of at most `max_chars` characters, with an ellipsis where something is left out."""
+    """Return the text on one line of at most `max_chars` characters; an ellipsis marks what was cut off."""
     line = " ".join(text[: 4 * max_chars + 4].split())
     if len(line) <= max_chars and len(text) <= 4 * max_chars + 4:
         return line
@@ -77,12 +77,12 @@ def cut(text: str, max_chars: int) -> str:
 def split_markdown(text: str, *, max_chars: int, max_parts: int | None = None) -> list[str]:
     """Cut the text into parts of at most `max_chars` characters (code points); only the empty text has no parts.
 
-    Where a part ends depends on what precedes and on the first `max_chars + 1` characters of what is left, so all parts
-    but the last stay as they are when text is added. A part ends at a blank line, else at a line's end, else at a
-    sentence's end or a space, as long as that leaves it half full; code blocks and tables are kept whole where this
-    lets them. One that is cut is closed and opened again in the next part (a table: its header is repeated).
-    White space at a cut may be dropped. Takes time in proportion to the text. Of `max_parts` parts the last holds all
-    the rest, however long it is.
+    Where a part ends depends on the text before it and on the first `max_chars + 1` characters of the rest, so all
+    parts but the last stay as they are when text is added. A part ends at a blank line, else at the end of a line, of
+    a sentence or at a space, as long as that leaves it at least half full; code blocks and tables stay whole where
+    that allows it. One that is cut is closed and reopened in the next part (a table repeats its header). White space
+    at a cut may be dropped. Takes time proportional to the text. The last of `max_parts` parts holds the whole rest,
+    however long it is.
     """
     if len(text) <= max_chars or max_parts == 1:
         return [text] if text else []
@@ -105,12 +105,12 @@ def split_markdown(text: str, *, max_chars: int, max_parts: int | None = None) -
 def _begin(
     text: str, at: int, block: _Block | None, *, max_chars: int, is_in_line: bool = False
 ) -> tuple[int, _Block | None]:
-    """Return where the next part begins and what is open there; blank lines at its beginning are left out."""
+    """Return where the next part begins and which block is open there; blank lines at its beginning are dropped."""
     line, newline, _ = text[at : at + max_chars].partition("\n")
     is_whole = bool(newline) or at + len(line) == len(text)
     match block:
         case _Fence() if is_whole and not is_in_line and block.closing and block.ends_with(line):
-            at, block = at + len(line) + 1, None  # the part before has its closing fence already
+            at, block = at + len(line) + 1, None  # the previous part already has its closing fence
         case _Table() if "|" not in line:
             block = None
         case _:
@@ -125,7 +125,7 @@ def _begin(
 
 
 def _reopened(block: _Block | None) -> _Block | None:
-    """Return the block as it is in a part that begins with it."""
+    """Return the block in the form that it has in a part that begins with it."""
     if isinstance(block, _Fence) and block.indent:
         return replace(block, quote="", closing=f"\n{block.marker}" if block.closing else "")
     return block
@@ -172,7 +172,7 @@ def _rank(end: _LineEnd) -> int:
 
 def _cut_line(window: str, block: _Block | None, *, lowest: int) -> _Cut:
     """Return a cut within the last line of the window, which is longer than half a part."""
-    inner = block if isinstance(block, _Fence) else None  # a row that was cut is no row any more
+    inner = block if isinstance(block, _Fence) else None  # a row that was cut is not a row any more
     highest = max(lowest, len(window) - 1 - (len(inner.closing) if inner else 0))
     sentences = [found.end() for found in _SENTENCE_END.finditer(window, lowest - 1, highest + 1)]
     spaces = max(window.rfind(space, lowest, highest + 1) for space in " \t\n")
@@ -187,7 +187,7 @@ def _cut_line(window: str, block: _Block | None, *, lowest: int) -> _Cut:
 
 
 def _grapheme_start(text: str, at: int, *, lowest: int) -> int:
-    """Return the nearest place at or before `at` that separates no base from its marks, no escape from its sign."""
+    """Return the nearest index at or before `at` that separates no character from its marks or its escape."""
     for place in range(at, max(lowest, at - 32) - 1, -1):
         if place <= 0 or place >= len(text) or not _belong_together(text, place):
             return max(place, lowest)
@@ -221,7 +221,7 @@ def _is_half_flag(char: str) -> bool:
 
 
 def _line_ends(window: str, block: _Block | None, *, max_chars: int) -> Iterator[_LineEnd]:
-    """Yield every line's end in the window. The last line may be incomplete: it is judged by what there is of it."""
+    """Yield the end of every line in the window. The last line may be incomplete: what there is of it decides."""
     lines = window.split("\n")
     was_blank = False
     may_cut = True
@@ -239,7 +239,7 @@ def _line_ends(window: str, block: _Block | None, *, max_chars: int) -> Iterator
 
 
 def _before(line: str, block: _Block | None, *, is_whole: bool) -> _Block | None:
-    """Return what goes on with this line; an incomplete row of a table may still get its `|`."""
+    """Return the block that continues with this line; an incomplete row of a table may still get its `|`."""
     if isinstance(block, _Table) and is_whole and "|" not in line:
         return None
     if isinstance(block, _Fence) and ">" in block.quote and is_whole and not line.lstrip().startswith(">"):
@@ -250,7 +250,7 @@ def _before(line: str, block: _Block | None, *, is_whole: bool) -> _Block | None
 def _after(
     line: str, block: _Block | None, following: str | None, *, max_chars: int, is_last: bool
 ) -> tuple[_Block | None, bool]:
-    """Return what is open after the line, and whether a part may end there."""
+    """Return the block that is open after the line, and whether a part may end there."""
     match block:
         case _Fence():
             return (None if block.ends_with(line) else block), True
@@ -260,7 +260,7 @@ def _after(
         case None:
             opened = _opened_fence(line, max_chars=max_chars)
             if opened is None and following is not None and _is_header(line, following, is_whole=not is_last):
-                # The rule is counted as a row of its own when its turn comes.
+                # The rule itself will be counted as a row.
                 return _Table(opening=_repeatable(f"{line}\n{following}\n", max_chars), rows=-1), False
             return opened, opened is None
 
@@ -287,7 +287,7 @@ def _opened_fence(line: str, *, max_chars: int) -> _Fence | None:
 
 
 def _is_header(line: str, following: str, *, is_whole: bool) -> bool:
-    """Tell whether a table begins: the next line is its rule, or may become it where it is not whole yet."""
+    """Return whether a table begins: the next line is its rule, or may become one while it is incomplete."""
     if "|" not in line or following.strip(_TABLE_RULE):
         return False
     return not is_whole or ("-" in following and "|" in following)

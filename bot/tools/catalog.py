@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from mcp import types
-from rapidfuzz import fuzz, process
 
 from bot.domain.messages import ToolSpec
 from bot.ports.tools import Offer
@@ -17,7 +17,7 @@ from bot.tools.config import ServerConfig
 MAX_NAME_CHARS = 64  # of OpenAI's ^[a-zA-Z0-9_-]{1,64}$; MCP itself allows 128 and dots
 MAX_OFFERED = 128  # tools in one request to OpenAI
 _FORBIDDEN = re.compile(r"[^a-zA-Z0-9_-]")
-_NEAR_SCORE = 60  # of 100
+_MAX_NEAR = 3
 _NAMED_IN_NOTE = 10
 
 
@@ -33,14 +33,14 @@ def tool_name(server: str, tool: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What one server said last that it can do."""
+    """The tools that one server listed last."""
 
     server: ServerConfig
     tools: tuple[types.Tool, ...]
 
 
 class Catalog:
-    """All tools that were ever heard of, those of servers that are down among them."""
+    """All tools that were ever listed, including those of servers that are down."""
 
     def __init__(self, listings: Sequence[Listing]) -> None:
         self._specs: dict[str, ToolSpec] = {}
@@ -59,13 +59,15 @@ class Catalog:
 
     def nearest(self, name: str) -> list[str]:
         """Return up to three names that `name` may have meant, the best first."""
-        own_names = {spec.name: spec.tool for spec in self._specs.values()}
-        tool = name.rpartition("__")[2]
-        found = process.extract(tool, own_names, scorer=fuzz.WRatio, limit=3, score_cutoff=_NEAR_SCORE)
-        return [near for _, _, near in found]
+        wanted = name.rpartition("__")[2][:MAX_NAME_CHARS]
+        tools = dict.fromkeys(spec.tool for spec in self._specs.values())
+        near = difflib.get_close_matches(wanted, tools, n=_MAX_NEAR)
+        near += [tool for tool in tools if wanted and wanted in tool and tool not in near]
+        names = [spec.name for tool in near for spec in self._specs.values() if spec.tool == tool]
+        return names[:_MAX_NEAR]
 
     def offer(self, servers: Container[str], *, notes: Iterable[str] = ()) -> Offer:
-        """Return the tools of these servers, at most `MAX_OFFERED`, and what had to be left out."""
+        """Return the tools of these servers, at most `MAX_OFFERED`, and sentences on what was left out."""
         specs = [spec for spec in self._specs.values() if spec.server in servers]
         left_out = [spec.name for spec in specs[MAX_OFFERED:]]
         all_notes = [*self._notes, *notes]

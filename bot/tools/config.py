@@ -1,4 +1,4 @@
-"""Which tool servers there are: read from MCP_SERVER_URL and mcp.json, checked and frozen."""
+"""The configured tool servers: read from MCP_SERVER_URL and mcp.json, checked and frozen."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ URL_SERVER_NAME = "tools"  # all URLs of MCP_SERVER_URL are replicas of one serv
 DEFAULT_FILE = Path("mcp.json")
 HIDDEN = "…"
 
-# The bundled server calls public APIs: it needs the way out that this process has.
+# The bundled server calls public APIs through the same proxies as this process.
 _NETWORK_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 # Programs whose first plain argument is a program or a package, so it can be shown.
 _LAUNCHER = re.compile(r"(python|node|npx|uv|uvx|pipx|bun|bunx|deno|docker|podman)[\d.]*(\.exe|\.cmd)?")
@@ -35,23 +35,23 @@ _MIN_SECRET_CHARS = 6  # shorter values are words like "true" and "prod", which 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """A server that is started as a child process and spoken to over its standard input and output."""
+class StdioEndpoint:
+    """A server that is started as a child process; messages go over its standard input and output."""
 
     program: str
     args: tuple[str, ...] = field(default=(), repr=False)
     env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     cwd: Path | None = None
-    label: str  # what may be shown of it
+    label: str  # the part that may be shown
 
     @property
     def secrets(self) -> frozenset[str]:
         """Texts that must not be shown."""
-        return _long_ones([*self.env.values(), *(arg for arg in self.args if arg not in self.label)])
+        return _without_short([*self.env.values(), *(arg for arg in self.args if arg not in self.label)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Url:
+class HttpEndpoint:
     """A server that is reached over streamable HTTP."""
 
     url: str = field(repr=False)
@@ -64,10 +64,10 @@ class Url:
         parts = urlsplit(self.url)
         words = [word for value in self.headers.values() for word in (value, *value.split())]
         in_path = [segment for segment in parts.path.split("/") if _looks_secret(segment)]
-        return _long_ones([*words, parts.query, parts.netloc.rpartition("@")[0], parts.password or "", *in_path])
+        return _without_short([*words, parts.query, parts.netloc.rpartition("@")[0], parts.password or "", *in_path])
 
 
-Endpoint = Command | Url
+Endpoint = StdioEndpoint | HttpEndpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ class ServerConfig:
     timeout_s: float = 60.0
 
     def offers(self, tool: str) -> bool:
-        """Return whether the operator lets this tool be offered."""
+        """Return whether the operator allows this tool to be offered."""
         return _matches(tool, self.allow) and not _matches(tool, self.deny)
 
     def repeats(self, tool: str) -> bool:
@@ -94,8 +94,8 @@ class ServerConfig:
 def load_servers(settings: Settings, *, environ: Mapping[str, str] | None = None) -> tuple[ServerConfig, ...]:
     """Return the configured servers: those of MCP_SERVER_URL, then those of mcp.json in its order.
 
-    Without either it is the bundled server. `environ` is where `${VAR}` is looked up: by default `.env` and, before
-    it, the process's environment.
+    Without either, it is the bundled server. `${VAR}` is looked up in `environ`: by default the process's environment,
+    then `.env`.
 
     Raises:
         SettingsError: The file or a value in it is not valid; it names the file, the server and the cure.
@@ -112,7 +112,7 @@ def load_servers(settings: Settings, *, environ: Mapping[str, str] | None = None
 
 
 def _variables() -> Mapping[str, str]:
-    from_file = dotenv_values(".env", encoding="utf-8")  # load_settings has seen that it can be read
+    from_file = dotenv_values(".env", encoding="utf-8")  # load_settings has checked that it can be read
     return {**{name: value for name, value in from_file.items() if value is not None}, **os.environ}
 
 
@@ -124,7 +124,7 @@ def bundled_server(settings: Settings, *, variables: Mapping[str, str]) -> Serve
     for name in (*_NETWORK_VARIABLES, *(name.lower() for name in _NETWORK_VARIABLES), "TZ"):
         if name in variables:
             env[name] = variables[name]
-    command = Command(program=sys.executable, args=("-m", "mcp_server"), env=env, label="python -m mcp_server")
+    command = StdioEndpoint(program=sys.executable, args=("-m", "mcp_server"), env=env, label="python -m mcp_server")
     return ServerConfig(name=BUNDLED_NAME, endpoints=(command,), trusted=True)
 
 
@@ -135,7 +135,9 @@ def _from_urls(text: str) -> ServerConfig:
         raise SettingsError(
             f"MCP_SERVER_URL is not valid: {problem}. Write http(s)://host:port/mcp, several with commas between."
         )
-    return ServerConfig(name=URL_SERVER_NAME, endpoints=tuple(Url(url=url, label=_url_label(url)) for url in urls))
+    return ServerConfig(
+        name=URL_SERVER_NAME, endpoints=tuple(HttpEndpoint(url=url, label=_url_label(url)) for url in urls)
+    )
 
 
 class _File(BaseModel):
@@ -194,7 +196,7 @@ class _FileReader:
             if not name.strip():
                 raise self._error("a server has an empty name", "Give it a name")
             if name in taken:
-                raise self._error("this name stands for the servers of MCP_SERVER_URL", "Rename it or unset the other")
+                raise self._error("this name is taken by the servers of MCP_SERVER_URL", "Rename it or unset the other")
             entry = self._parse(raw)
             if not entry.disabled:
                 servers.append(self._config(name, entry))
@@ -264,8 +266,8 @@ class _FileReader:
         if not kind.startswith(wanted) or not wanted:
             raise self._error(f"its type {entry.type!r} does not fit", "Use stdio with command, http with url(s)")
 
-    def _command(self, entry: _Entry, command: str) -> Command:
-        return Command(
+    def _command(self, entry: _Entry, command: str) -> StdioEndpoint:
+        return StdioEndpoint(
             program=self._expand(command),
             args=tuple(self._expand(arg) for arg in entry.args or ()),
             env={key: self._expand(value) for key, value in (entry.env or {}).items()},
@@ -273,11 +275,11 @@ class _FileReader:
             label=_command_label(command, entry.args or []),
         )
 
-    def _url(self, text: str, *, headers: Mapping[str, str]) -> Url:
+    def _url(self, text: str, *, headers: Mapping[str, str]) -> HttpEndpoint:
         url = self._expand(text)
         if problem := _url_problem(url):
             raise self._error(problem, "Write http(s)://host:port/mcp")
-        return Url(url=url, headers=headers, label=_url_label(url))
+        return HttpEndpoint(url=url, headers=headers, label=_url_label(url))
 
     def _expand(self, text: str) -> str:
         def value(match: re.Match[str]) -> str:
@@ -339,5 +341,5 @@ def _matches(tool: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(tool, pattern) for pattern in patterns)
 
 
-def _long_ones(values: Iterable[str]) -> frozenset[str]:
+def _without_short(values: Iterable[str]) -> frozenset[str]:
     return frozenset(value for value in values if len(value) >= _MIN_SECRET_CHARS)

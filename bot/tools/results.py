@@ -1,4 +1,4 @@
-"""MCP results as the model and the user get them: text, and bytes to show."""
+"""MCP results in the form that the model and the user get: text, and bytes to show."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from mcp import types
 
 from bot.domain.messages import Attachment, ToolResult
-from bot.text.cleaning import mend
+from bot.text.cleaning import strip_surrogates
 
 # Python knows these since 3.13 or 3.14 only, or where the machine has a table of its own.
 _SUFFIXES = {
@@ -26,7 +26,7 @@ NOTHING = "The tool returned nothing."
 
 
 def parse_result(call_id: str, result: types.CallToolResult) -> ToolResult:
-    """Return the result in our terms: the texts joined, bytes as attachments with a line in the text for each."""
+    """Return the result as domain types: the texts joined, bytes as attachments with a line in the text for each."""
     lines: list[str] = []
     attachments: list[Attachment] = []
     for number, block in enumerate(result.content, start=1):
@@ -79,11 +79,11 @@ def _decode(data: str, *, mime_type: str, name: str) -> str | Attachment:
         decoded = base64.b64decode("".join(data.split()), validate=True)
     except (binascii.Error, ValueError):
         return f"[{mime_type}: the server sent it in invalid base64, so it cannot be shown]"
-    return Attachment(name=mend(name), mime_type=mime_type, data=decoded)
+    return Attachment(name=strip_surrogates(name), mime_type=mime_type, data=decoded)
 
 
 def _suffix(mime_type: str) -> str:
-    """Return the ending by which chat platforms know what they can show or play; "" where none is known."""
+    """Return the file extension by which chat platforms choose how to show or play it; "" where none is known."""
     return _SUFFIXES.get(mime_type) or mimetypes.guess_extension(mime_type, strict=False) or ""
 
 

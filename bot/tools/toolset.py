@@ -15,26 +15,31 @@ import structlog
 from mcp import types
 
 from bot.domain.answers import Example
+from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolCall, ToolResult, ToolSpec
+from bot.domain.people import Actor
+from bot.domain.turns import CallDecided
 from bot.ports.tools import Offer, ServerStatus
-from bot.text.cleaning import mend
+from bot.text.cleaning import strip_surrogates
 from bot.tools.catalog import Catalog, Listing, tool_name
 from bot.tools.config import ServerConfig
 from bot.tools.results import parse_result
-from bot.tools.servers import CallError, LostError, Pulse, Server, Timing, UnsentError
+from bot.tools.servers.errors import CallError, CallLostError, CallUnsentError
+from bot.tools.servers.server import Server
+from bot.tools.servers.timing import StateChanges, Timing
 
 log = structlog.get_logger(__name__)
 
 
 class Toolset:
-    """The servers' connections live inside `async with`; each starts when it is first needed."""
+    """All servers. Their connections live inside `async with`; each starts when it is first needed."""
 
     def __init__(
         self, servers: Sequence[ServerConfig], *, timing: Timing | None = None, offer_wait_s: float = 5.0
     ) -> None:
         timing = timing or Timing()
-        self._pulse = Pulse()
-        self._servers = {config.name: Server(config, timing=timing, pulse=self._pulse) for config in servers}
+        self._changes = StateChanges()
+        self._servers = {config.name: Server(config, timing=timing, changes=self._changes) for config in servers}
         self._offer_wait_s = offer_wait_s
         self._owners = asyncio.TaskGroup()
         self._tasks: list[asyncio.Task[None]] = []
@@ -62,12 +67,12 @@ class Toolset:
             return
         for server in self._servers.values():
             for replica in server.replicas:
-                # Not in the context of whoever happens to come first: its log fields are not the server's.
+                # Not in the context of the first caller, whose log fields are not the server's.
                 context = self._context.copy()
                 self._tasks.append(self._owners.create_task(replica.run(), name="tool-server", context=context))
 
-    async def offer(self) -> Offer:
-        """Return what can be called now; servers that start for the first time are waited for a few seconds."""
+    async def offer(self, actor: Actor | None) -> Offer:
+        """Return what can be called now, the same for every actor; waits a few seconds for servers that start."""
         await self._reach()
         offered = {name for name, server in self._servers.items() if server.is_offered}
         notes = [
@@ -77,20 +82,22 @@ class Toolset:
         ]
         return self._known().offer(offered, notes=notes)
 
-    async def call(self, call: ToolCall, *, conversation: str) -> ToolResult:
+    async def call(
+        self, call: ToolCall, *, actor: Actor, conversation: ConversationKey, decision: CallDecided | None = None
+    ) -> ToolResult:
         """Run one call; any failure but cancellation is a result that the model can read.
 
-        A call that broke off is sent once more by itself only where its tool is repeatable.
+        A call that broke off is sent once more only where its tool is repeatable. No call waits for a decision here.
         """
         started_at = time.monotonic()
         try:
-            result = await self._run(call, conversation=conversation)
+            result = await self._run(call, conversation_id=conversation.opaque_id)
         except CallError as error:
             result = ToolResult(call_id=call.id, text=str(error), outcome=error.outcome)
         except Exception:  # one call is isolated from the others of its turn
             log.exception("tool_call_failed", tool=call.name, call_id=call.id)
             result = ToolResult(call_id=call.id, text="The bot itself failed at this call.", outcome="error")
-        return replace(result, text=mend(result.text), seconds=time.monotonic() - started_at)
+        return replace(result, text=strip_surrogates(result.text), seconds=time.monotonic() - started_at)
 
     async def examples(self) -> Sequence[Example]:
         """Return the prompts of all ready servers that need no arguments, in the order of the configuration."""
@@ -107,8 +114,8 @@ class Toolset:
         self.warm_up()
         servers = self._servers.values()
         for server in servers:
-            server.hurry()
-        await self._pulse.wait_for(lambda: all(server.is_settled for server in servers), timeout_s=self._offer_wait_s)
+            server.retry_soon()
+        await self._changes.wait_for(lambda: all(server.is_settled for server in servers), timeout_s=self._offer_wait_s)
 
     def _known(self) -> Catalog:
         listings = [Listing(server=server.config, tools=server.tools) for server in self._servers.values()]
@@ -117,22 +124,22 @@ class Toolset:
             self._catalog, self._cataloged = Catalog(listings), known
         return self._catalog
 
-    async def _run(self, call: ToolCall, *, conversation: str) -> ToolResult:
+    async def _run(self, call: ToolCall, *, conversation_id: str) -> ToolResult:
         spec = await self._find(call.name)
         arguments = parse_arguments(call.arguments)
-        return parse_result(call.id, await self._send(spec, arguments, conversation=conversation))
+        return parse_result(call.id, await self._send(spec, arguments, conversation_id=conversation_id))
 
-    async def _send(self, spec: ToolSpec, arguments: dict[str, Any], *, conversation: str) -> types.CallToolResult:
+    async def _send(self, spec: ToolSpec, arguments: dict[str, Any], *, conversation_id: str) -> types.CallToolResult:
         server = self._servers[spec.server]
         try:
-            return await server.call(spec.tool, arguments, conversation=conversation)
-        except LostError as error:
+            return await server.call(spec.tool, arguments, conversation_id=conversation_id)
+        except CallLostError as error:
             if not spec.is_repeatable:
                 raise
             lost = error
         try:
-            return await server.call(spec.tool, arguments, conversation=conversation)
-        except UnsentError:
+            return await server.call(spec.tool, arguments, conversation_id=conversation_id)
+        except CallUnsentError:
             raise lost from None
 
     async def _find(self, name: str) -> ToolSpec:
@@ -144,14 +151,14 @@ class Toolset:
             return spec
         for server in self._servers.values():
             if not server.is_offered and name.startswith(tool_name(server.config.name, "")):
-                raise UnsentError(f"The tool server {server.config.name!r} is not ready: {server.reason}.")
+                raise CallUnsentError(f"The tool server {server.config.name!r} is not ready: {server.reason}.")
         near = self._catalog.nearest(name)
         hint = f"Did you mean {' or '.join(near)}?" if near else "Use only the tools that are offered."
         raise CallError(f"There is no tool of the name {name!r}. {hint}")
 
 
 def parse_arguments(text: str) -> dict[str, Any]:
-    """Return the arguments that a model wrote; no text at all means none.
+    """Return the arguments that a model wrote; an empty text means none.
 
     Raises:
         CallError: It is not one JSON object, or it holds what JSON cannot carry; the model can correct it.

@@ -6,11 +6,11 @@ import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey, SharedFile
 from bot.domain.messages import Attachment, UserMessage
-from bot.ports.platform import FetchesFiles
 from bot.text.cleaning import clean_name
 
 MAX_FILES = 10  # of one message
@@ -19,6 +19,14 @@ FILES_WITHOUT_CUT = 2  # so many of the longest text files fit into one question
 MAX_IMAGES_BYTES = 20_000_000  # of all images of a question; each request repeats them, a third larger as base64
 MAX_AT_ONCE = 4  # fetched for one question
 FETCH_S = 60.0
+
+
+class FileSource(Protocol):
+    """Where the bytes of shared files are; every adapter is one."""
+
+    async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
+        """Return the bytes of a file. Raises AdapterError with a sentence for the person who sent it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +46,7 @@ class SharedContent:
 async def read_files(
     files: Sequence[SharedFile],
     *,
-    source: FetchesFiles | None,
+    source: FileSource,
     conversation: ConversationKey,
     max_bytes: int,
     max_chars: int = MAX_FILE_CHARS,
@@ -51,8 +59,6 @@ async def read_files(
     turnstile = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def read(file: SharedFile) -> _Content:
-        if source is None:
-            return _unread(file, "the bot cannot take files here")
         if reason := _why_not(file, max_bytes=max_bytes):
             return _unread(file, reason)
         async with turnstile:
@@ -162,7 +168,7 @@ def _unread(file: SharedFile, reason: str) -> _Unread:
 
 
 async def _fetch(
-    file: SharedFile, source: FetchesFiles, conversation: ConversationKey, *, max_bytes: int, max_chars: int
+    file: SharedFile, source: FileSource, conversation: ConversationKey, *, max_bytes: int, max_chars: int
 ) -> _Content:
     try:
         async with asyncio.timeout(FETCH_S):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from itertools import groupby
 
 from bot.domain.events import ConversationKey
 from bot.domain.messages import AssistantMessage, Message, ToolMessage, UserMessage
-from bot.ports.store import Store
+from bot.ports.store import ConversationStore
 from bot.turns.attachments import FILES_WITHOUT_CUT, MAX_FILE_CHARS
 from bot.turns.tokens import TokenCounter
 
@@ -54,33 +53,35 @@ class Window:
         return min(MAX_FILE_CHARS, int(self.max_tokens * FILES_SHARE * 4 / FILES_WITHOUT_CUT))
 
 
-def opaque_id(conversation: ConversationKey) -> str:
-    """Return the id under which tool servers and model endpoints know the conversation: stable, and telling nothing."""
-    return hashlib.sha256(str(conversation).encode()).hexdigest()[:32]
-
-
-async def load_history(store: Store, conversation: ConversationKey, *, window: Window, reserved_tokens: int) -> Turns:
+async def load_history(
+    store: ConversationStore, conversation: ConversationKey, *, window: Window, reserved_tokens: int
+) -> Turns:
     """Return the messages that fit, moving the stored start of the window when some no longer do.
 
     `reserved_tokens` are taken by what is sent with them: system prompt, tools, the question.
     """
     turns = await store.history(conversation)
-    first = first_turn_that_fits(turns, window=window, max_tokens=window.max_tokens - reserved_tokens)
-    if first is not None:
-        await store.move_window(conversation, first_turn_id=first)
-        turns = [(turn_id, message) for turn_id, message in turns if turn_id >= first]
+    past = last_turn_that_leaves(turns, window=window, max_tokens=window.max_tokens - reserved_tokens)
+    if past is not None:
+        await store.move_window(conversation, past_turn_id=past)
+        turns = after_turn(turns, past)
     return turns
 
 
-def newer_half(turns: Turns) -> Turns:
-    """Return the newer half of the turns, whole ones; of a single turn nothing."""
-    ids = sorted({turn_id for turn_id, _ in turns})
-    kept = set(ids[(len(ids) + 1) // 2 :])
-    return [(turn_id, message) for turn_id, message in turns if turn_id in kept]
+def after_turn(turns: Turns, turn_id: int) -> Turns:
+    """Return the messages that follow those of the turn."""
+    end = max(index for index, (number, _) in enumerate(turns, start=1) if number == turn_id)
+    return turns[end:]
 
 
-def first_turn_that_fits(turns: Turns, *, window: Window, max_tokens: int) -> int | None:
-    """Return the turn at which the history has to begin, or None where all of it fits.
+def middle_turn(turns: Turns) -> int | None:
+    """Return the last turn of the older half, which is the larger one; None where there are no turns."""
+    ids = list(dict.fromkeys(turn_id for turn_id, _ in turns))
+    return ids[(len(ids) + 1) // 2 - 1] if ids else None
+
+
+def last_turn_that_leaves(turns: Turns, *, window: Window, max_tokens: int) -> int | None:
+    """Return the turn after which the history has to begin, or None where all of it fits.
 
     Whole turns leave, so a tool call never stays without its result. The newest turn, to which the question most
     likely refers, stays as long as it fits by itself.
@@ -93,12 +94,13 @@ def first_turn_that_fits(turns: Turns, *, window: Window, max_tokens: int) -> in
     tokens = sum(size[1] for _, size in sizes)
     if not sizes or (messages <= window.max_messages and tokens <= max_tokens):
         return None
+    left: int | None = None
     for turn_id, size in sizes:
         share = 1.0 if turn_id == sizes[-1][0] else WINDOW_REFILL
         if messages <= window.max_messages * share and tokens <= max_tokens * share:
-            return turn_id
-        messages, tokens = messages - size[0], tokens - size[1]
-    return sizes[-1][0] + 1
+            return left
+        messages, tokens, left = messages - size[0], tokens - size[1], turn_id
+    return left
 
 
 def _size(messages: Sequence[Message], window: Window) -> tuple[int, int]:

@@ -1,70 +1,104 @@
-"""The exact arguments and results of a turn's tool calls, read back from its journal."""
+"""The tool calls of a turn as people read them: one fold of its events, for the live view and for the details."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 from bot.domain.messages import ToolCall, ToolResult
-from bot.domain.turns import CallFinished, CallStarted, ModelAnswered, Step, TraceLine
-from bot.ports.tools import Offer
+from bot.domain.turns import (
+    CallAsked,
+    CallDecided,
+    CallFinished,
+    CallStarted,
+    CallWaiting,
+    ModelAnswered,
+    Step,
+    TraceLine,
+    TurnEvent,
+)
 from bot.text.redaction import redact
 
-MAX_CHARS = 200_000  # of one call's arguments, and of one result
-_BEYOND_CHARS = 10_000  # are searched for secrets as well: half of one would not be known for a secret
+DETAILS_CHARS = 200_000  # of one call's arguments, and of one result
+_BEYOND_CHARS = 10_000  # are searched for secrets as well: half of one would not be recognised as a secret
 
 
-def lines_of(steps: Sequence[Step], offer: Offer, *, is_over: bool = False) -> tuple[TraceLine, ...]:
-    """Return a line for each call that the model asked for, in its order, with redacted arguments and result.
+class CallLines:
+    """Folds the events of one turn into a line for each call that the model asked for, in its order.
 
-    Where `is_over`, the turn works no more: a call without a result was stopped. Server and tool are named as the offer
-    has them; of a tool that is not offered now the namespaced name says which they were.
+    Arguments and results are redacted, and cut at `max_chars` each.
     """
-    lines: dict[tuple[int, str], TraceLine] = {}
+
+    def __init__(self, *, max_chars: int) -> None:
+        self._max_chars = max_chars
+        self._lines: dict[tuple[int, str], TraceLine] = {}
+
+    @property
+    def lines(self) -> tuple[TraceLine, ...]:
+        """The calls so far."""
+        return tuple(self._lines.values())
+
+    def saw(self, event: TurnEvent) -> bool:
+        """Take note of the event; return whether it changed a line."""
+        match event:
+            case ModelAnswered(round=number, answer=answer):
+                for call in answer.message.tool_calls:
+                    self._lines[number, call.id] = self._asked(call)
+                return bool(answer.message.tool_calls)
+            case CallAsked(round=number, call=call):
+                return self._change(number, call.id, server=event.server, tool=event.tool)
+            case CallStarted(round=number, call_id=call_id):
+                return self._change(number, call_id, state="running")
+            case CallWaiting(round=number, call_id=call_id):
+                return self._change(number, call_id, state="waiting")
+            case CallDecided(round=number, call_id=call_id):
+                return self._change(number, call_id, state="asked")
+            case CallFinished(round=number, result=result):
+                return self._finish(number, result)
+            case _:
+                return False
+
+    def _asked(self, call: ToolCall) -> TraceLine:
+        # The namespaced name tells server and tool until `CallAsked` names them as they name themselves.
+        server, _, tool = call.name.partition("__")
+        return TraceLine(
+            call_id=call.id,
+            server=server if tool else "",
+            tool=tool or server,
+            state="asked",
+            arguments=self._shown(call.arguments),
+        )
+
+    def _finish(self, number: int, result: ToolResult) -> bool:
+        return self._change(
+            number,
+            result.call_id,
+            state=result.outcome,
+            result=self._shown(result.text),
+            seconds=result.seconds,
+            attachments=tuple(attachment.name for attachment in result.attachments),
+        )
+
+    def _change(self, number: int, call_id: str, **changes: object) -> bool:
+        line = self._lines.get((number, call_id))
+        if line is not None:
+            self._lines[number, call_id] = replace(line, **changes)  # type: ignore[arg-type]
+        return line is not None
+
+    def _shown(self, text: str) -> str:
+        shown = redact(text[: self._max_chars + _BEYOND_CHARS])
+        if len(shown) <= self._max_chars and len(text) <= self._max_chars + _BEYOND_CHARS:
+            return shown
+        return f"{shown[: self._max_chars]}\n[cut: the beginning of {len(text):,} characters]"
+
+
+def details_of(steps: Iterable[Step], *, is_over: bool = False) -> tuple[TraceLine, ...]:
+    """Return the calls that a journal tells of; where the turn `is_over`, a call without a result was stopped."""
+    calls = CallLines(max_chars=DETAILS_CHARS)
     for step in steps:
-        match step:
-            case ModelAnswered():
-                for call in step.answer.message.tool_calls:
-                    lines[step.round, call.id] = _asked(call, offer)
-            case CallStarted():
-                place = (step.round, step.call_id)
-                if place in lines:
-                    lines[place] = replace(lines[place], state="running")
-            case CallFinished():
-                place = (step.round, step.result.call_id)
-                if place in lines:
-                    lines[place] = _finished(lines[place], step.result)
-    return tuple(_stopped(line) if is_over else line for line in lines.values())
-
-
-def _asked(call: ToolCall, offer: Offer) -> TraceLine:
-    spec = offer.find(call.name)
-    server, _, tool = call.name.partition("__")
-    return TraceLine(
-        call_id=call.id,
-        server=spec.server if spec else server if tool else "",
-        tool=spec.tool if spec else tool or server,
-        state="asked",
-        arguments=_shown(call.arguments),
-    )
-
-
-def _finished(line: TraceLine, result: ToolResult) -> TraceLine:
-    return replace(
-        line,
-        state=result.outcome,
-        result=_shown(result.text),
-        seconds=result.seconds,
-        attachments=tuple(attachment.name for attachment in result.attachments),
-    )
+        calls.saw(step)
+    return tuple(_stopped(line) if is_over else line for line in calls.lines)
 
 
 def _stopped(line: TraceLine) -> TraceLine:
-    return replace(line, state="stopped") if line.state in ("asked", "running") else line
-
-
-def _shown(text: str) -> str:
-    shown = redact(text[: MAX_CHARS + _BEYOND_CHARS])
-    if len(shown) <= MAX_CHARS and len(text) <= MAX_CHARS + _BEYOND_CHARS:
-        return shown
-    return f"{shown[:MAX_CHARS]}\n[cut: the beginning of {len(text):,} characters]"
+    return replace(line, state="stopped") if line.state in ("asked", "waiting", "running") else line

@@ -1,25 +1,54 @@
-"""The journal of one turn: each finished step is stored before the next begins, and replayed after a crash."""
+"""The journal of one turn: each step is stored before anyone sees it, then handed to the observers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
-from bot.domain.messages import ModelAnswer, ToolResult, Usage
-from bot.domain.turns import CallFinished, CallStarted, ModelAnswered, Step
-from bot.ports.store import Lease, Store
+import structlog
+
+from bot.domain.messages import Message, ModelAnswer, ToolResult, Usage
+from bot.domain.turns import (
+    CallAsked,
+    CallDecided,
+    CallFinished,
+    CallStarted,
+    CallWaiting,
+    ModelAnswered,
+    Post,
+    StateChanged,
+    Step,
+    TurnEvent,
+    TurnState,
+)
+from bot.ports.observer import TurnObserver
+from bot.ports.store import ClaimedTurn, WorkStore
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 class Journal:
-    """What the turn has done so far. Steps are known here before they are stored, never the other way round."""
+    """What the turn has done so far, and the only way to write more of it.
 
-    def __init__(self, store: Store, lease: Lease, steps: Sequence[Step]) -> None:
+    A step is known here before it is stored, never the other way round; observers see it once it is durable.
+    """
+
+    def __init__(
+        self, store: WorkStore, turn: ClaimedTurn, steps: Sequence[Step], *, observers: Sequence[TurnObserver] = ()
+    ) -> None:
         self._store = store
-        self._lease = lease
+        self._turn = turn
+        self._observers = observers
         self._answers: dict[int, ModelAnswer] = {}
         self._started: set[tuple[int, str]] = set()
+        self._waits: dict[tuple[int, str], CallWaiting] = {}
+        self._decisions: dict[tuple[int, str], CallDecided] = {}
         self._results: dict[tuple[int, str], ToolResult] = {}
+        self._held: list[Step] = []
         for step in steps:
             self._know(step)
+
+    # --- what is known ---
 
     @property
     def answers(self) -> Sequence[ModelAnswer]:
@@ -36,25 +65,85 @@ class Journal:
         return self._answers.get(round_number)
 
     def is_started(self, round_number: int, call_id: str) -> bool:
-        """Tell whether that call may have reached its server."""
+        """Return whether that call may have reached its server and does not wait for a decision."""
         return (round_number, call_id) in self._started
+
+    def wait(self, round_number: int, call_id: str) -> CallWaiting | None:
+        """Return what that call waits for, if it is not decided yet."""
+        return self._waits.get((round_number, call_id))
+
+    def decision(self, round_number: int, call_id: str) -> CallDecided | None:
+        """Return what was decided last about that call."""
+        return self._decisions.get((round_number, call_id))
 
     def result(self, round_number: int, call_id: str) -> ToolResult | None:
         """Return the call's result, if it has one."""
         return self._results.get((round_number, call_id))
 
+    # --- what happens ---
+
+    def tell(self, *events: TurnEvent) -> None:
+        """Hand events to the observers; what they make of them does not reach the turn."""
+        for event in events:
+            for observer in self._observers:
+                try:
+                    observer.saw(self._turn, event)
+                except Exception:
+                    log.exception("observer_failed", observer=type(observer).__name__)
+
     async def record(self, *steps: Step) -> None:
-        """Make the steps durable. Raises LeaseLostError."""
+        """Make the steps durable, in one commit with those that are held. Raises LeaseLostError."""
+        stored = self._take(steps)
+        if stored:
+            await self._store.record(self._turn.lease, stored)
+        self.tell(*stored)
+
+    def hold(self, step: Step) -> None:
+        """Keep the step for the next commit of the turn, where nothing happens between it and that commit."""
+        self._know(step)
+        self._held.append(step)
+
+    async def park(self, *steps: Step, wakes_at: float) -> TurnState:
+        """Let the turn wait for decisions; return the state it is in now. Raises LeaseLostError."""
+        stored = self._take(steps)
+        state = await self._store.park(self._turn.lease, stored, wakes_at=wakes_at)
+        self.tell(*stored, StateChanged(state="waiting"))
+        return state
+
+    async def reply(
+        self,
+        state: Literal["answered", "stopped", "failed"],
+        *,
+        messages: Sequence[Message],
+        posts: Sequence[Post],
+    ) -> None:
+        """Store how the turn ended, with what is held, and what is to be posted. Raises LeaseLostError."""
+        stored = self._take(())
+        await self._store.reply(
+            self._turn.lease, state=state, messages=messages, posts=posts, usage=self.usage, steps=stored
+        )
+        self.tell(*stored, StateChanged(state="delivering"))
+
+    def _take(self, steps: Sequence[Step]) -> Sequence[Step]:
         for step in steps:
             self._know(step)
-        if steps:
-            await self._store.record(self._lease, steps)
+        stored = (*self._held, *steps)
+        self._held.clear()
+        return stored
 
     def _know(self, step: Step) -> None:
         match step:
             case ModelAnswered():
                 self._answers[step.round] = step.answer
+            case CallAsked():
+                pass  # its answer is known
             case CallStarted():
                 self._started.add((step.round, step.call_id))
+            case CallWaiting():
+                self._started.discard((step.round, step.call_id))
+                self._waits[step.round, step.call_id] = step
+            case CallDecided():
+                self._waits.pop((step.round, step.call_id), None)
+                self._decisions[step.round, step.call_id] = step
             case CallFinished():
                 self._results[step.round, step.result.call_id] = step.result

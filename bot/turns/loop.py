@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import structlog
-
 from bot.domain.errors import ModelContextError
+from bot.domain.events import ConversationKey
 from bot.domain.messages import (
     AssistantMessage,
     Attachment,
@@ -19,14 +19,21 @@ from bot.domain.messages import (
     ToolResult,
     UserMessage,
 )
-from bot.domain.turns import CallFinished, CallStarted, ModelAnswered
+from bot.domain.people import Actor
+from bot.domain.turns import (
+    CallAsked,
+    CallDecided,
+    CallFinished,
+    CallStarted,
+    CallWaiting,
+    ModelAnswered,
+    ModelAsked,
+    Step,
+)
 from bot.ports.model import Model, ModelRequest
-from bot.ports.tools import Offer, Tools
-from bot.turns.context import Turns, cut_result, newer_half, shrink
+from bot.ports.tools import Offer, Tools, Wait
+from bot.turns.context import Turns, after_turn, cut_result, middle_turn, shrink
 from bot.turns.journal import Journal
-from bot.turns.view import Trace
-
-log = structlog.stdlib.get_logger(__name__)
 
 LAST_ROUND = (
     "[The limit of {rounds} tool rounds is reached. Answer now in words, with what you have, and say what is missing.]"
@@ -35,6 +42,7 @@ RESTARTED = (
     "Interrupted: the bot was restarted while this tool was running. It may have run, its outcome is unknown, and it "
     "was not run again. Tell the user, and do not call it again without being asked to."
 )
+EXPIRED = "expired"  # the outcome of a wait that nobody ended
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,17 +50,18 @@ class Turn:
     """One question on its way to an answer: what the model is told, and what has been added so far."""
 
     turn_id: int
+    actor: Actor
+    conversation: ConversationKey
     system: str
     history: Turns
     question: UserMessage
     offer: Offer
-    conversation: str  # opaque id for tool servers and prompt caches
     max_rounds: int
     max_result_chars: int
     added: list[Message] = field(default_factory=list[Message])
     attachments: list[Attachment] = field(default_factory=list[Attachment])
-    notes: list[str] = field(default_factory=list[str])  # what the user is told beside the answer
-    window_start: int | None = None  # the turn at which the history has to begin from now on
+    notes: list[str] = field(default_factory=list[str])  # what the user reads beside the answer
+    window_past: int | None = None  # the turn after which the history has to begin from now on
 
     @property
     def texts(self) -> list[str]:
@@ -69,14 +78,22 @@ class Turn:
             messages=(*(message for _, message in self.history), self.question, *added),
             tools=self.offer.tools,
             may_call_tools=may_call_tools,
-            cache_key=self.conversation,
+            cache_key=self.conversation.opaque_id,
         )
 
 
-async def run_turn(turn: Turn, *, model: Model, tools: Tools, journal: Journal, trace: Trace, deadline: float) -> str:
-    """Return what the model said, its final words last; the messages that led to them are in `turn.added`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parked:
+    """The turn cannot go on before something is decided, or before `wakes_at` (seconds since the epoch)."""
 
-    Whatever the journal holds is not done again. `deadline` is in seconds of the running loop's clock.
+    wakes_at: float
+
+
+async def run_turn(turn: Turn, *, model: Model, tools: Tools, journal: Journal, deadline: float) -> str | Parked:
+    """Return what the model said last; the messages that led to it are in `turn.added`.
+
+    Whatever the journal holds is not done again. The last answer is held by the journal for the commit of the reply.
+    `deadline` is in seconds of the running loop's clock.
 
     Raises:
         ModelError: The model failed; `turn.added` holds what was done until then.
@@ -84,21 +101,19 @@ async def run_turn(turn: Turn, *, model: Model, tools: Tools, journal: Journal, 
     """
     for number in range(turn.max_rounds + 1):
         may_call_tools = number < turn.max_rounds
-        answer = journal.answer(number)
+        answer, is_new = journal.answer(number), False
         if answer is None:
-            answer = await _ask(turn, model, trace, may_call_tools=may_call_tools, deadline=deadline)
-            await journal.record(ModelAnswered(round=number, answer=answer))
-            trace.keep_answer()
-        else:
-            trace.recall_answer(answer.message.text)
+            answer, is_new = await _ask(turn, number, model, journal, deadline=deadline), True
         turn.notes.extend(answer.notes)
         if not answer.message.tool_calls or not may_call_tools:
-            break
-        results = await _run_calls(turn, number, answer.message.tool_calls, tools, journal, trace)
-        add_round(turn, answer.message, results)
-    else:
-        raise AssertionError("unreachable: the last round cannot call tools")
-    return _final_words(turn, answer, reached_limit=not may_call_tools)
+            if is_new:
+                journal.hold(ModelAnswered(round=number, answer=answer))
+            return _final_words(turn, answer, reached_limit=not may_call_tools)
+        outcome = await _run_calls(turn, number, answer, tools, journal, is_new=is_new)
+        if isinstance(outcome, Parked):
+            return outcome
+        add_round(turn, answer.message, outcome)
+    raise AssertionError("unreachable: the last round cannot call tools")
 
 
 def add_round(turn: Turn, message: AssistantMessage, results: Sequence[ToolResult]) -> None:
@@ -111,74 +126,99 @@ def add_round(turn: Turn, message: AssistantMessage, results: Sequence[ToolResul
                 f"`{names[result.call_id]}` was running when the bot was restarted. It may have run; "
                 f"it was not run again."
             )
-        text = cut_result(_told(result), max_chars=turn.max_result_chars)
+        text = cut_result(_as_read_by_the_model(result), max_chars=turn.max_result_chars)
         turn.added.append(ToolMessage(call_id=result.call_id, text=text))
         turn.attachments.extend(result.attachments)
 
 
-def _told(result: ToolResult) -> str:
-    """Return the result as the model reads it: a failure is told from data by its first word."""
+def _as_read_by_the_model(result: ToolResult) -> str:
+    """Return the result's text; failures start with "Error:", so the model can tell them from data."""
     is_plain = result.outcome == "ok" or result.text.lower().startswith("error")
     return result.text if is_plain else f"Error: {result.text}"
 
 
-async def _ask(turn: Turn, model: Model, trace: Trace, *, may_call_tools: bool, deadline: float) -> ModelAnswer:
-    trace.begin_answer()
+# --- the model -------------------------------------------------------------------------------------------------
+
+
+async def _ask(turn: Turn, number: int, model: Model, journal: Journal, *, deadline: float) -> ModelAnswer:
     try:
-        request = turn.request(may_call_tools=may_call_tools)
-        return await model.complete(request, deadline=deadline, progress=trace.hear)
+        return await _complete(turn, number, model, journal, deadline=deadline)
     except ModelContextError:
         if not turn.history and not turn.added:
             raise
         _shrink(turn)
-    trace.begin_answer()
+    return await _complete(turn, number, model, journal, deadline=deadline)
+
+
+async def _complete(turn: Turn, number: int, model: Model, journal: Journal, *, deadline: float) -> ModelAnswer:
+    may_call_tools = number < turn.max_rounds
+    journal.tell(ModelAsked(round=number))
     request = turn.request(may_call_tools=may_call_tools)
-    return await model.complete(request, deadline=deadline, progress=trace.hear)
+    answer = await model.complete(request, deadline=deadline, progress=journal.tell)
+    if may_call_tools or not answer.message.tool_calls:
+        return answer
+    return replace(answer, message=replace(answer.message, tool_calls=()))  # asked for after the last round
 
 
 def _shrink(turn: Turn) -> None:
-    turn.history = newer_half(turn.history)
     turn.added = list(shrink(turn.added))
-    turn.window_start = turn.history[0][0] if turn.history else turn.turn_id
     turn.notes.append("The conversation was too long for the model, so its older half was left out from here on.")
+    if (past := middle_turn(turn.history)) is not None:
+        turn.history, turn.window_past = after_turn(turn.history, past), past
+
+
+# --- the tools -------------------------------------------------------------------------------------------------
 
 
 async def _run_calls(
-    turn: Turn, number: int, calls: Sequence[ToolCall], tools: Tools, journal: Journal, trace: Trace
-) -> Sequence[ToolResult]:
-    """Return one result for each call, in their order, having run at once all that had none."""
-    for call in calls:
-        trace.ask(number, call, turn.offer.find(call.name))
+    turn: Turn, number: int, answer: ModelAnswer, tools: Tools, journal: Journal, *, is_new: bool
+) -> Sequence[ToolResult] | Parked:
+    """Return one result for each call, in their order, having run at once all that could run."""
+    calls = answer.message.tool_calls
+    before: list[Step] = []
+    if is_new:
+        before.append(ModelAnswered(round=number, answer=answer))
+        before.extend(_asked(turn, number, call) for call in calls)
     to_run: list[ToolCall] = []
     for call in calls:
-        if (known := journal.result(number, call.id)) is not None:
-            trace.finish(number, known)
-        elif journal.is_started(number, call.id) and not _is_repeatable(turn, call):
+        if journal.result(number, call.id) is not None:
+            continue
+        if journal.is_started(number, call.id) and not _is_repeatable(turn, call):
             interrupted = ToolResult(call_id=call.id, text=RESTARTED, outcome="interrupted")
-            await _finish(number, interrupted, journal, trace)
-        else:
-            to_run.append(call)
-    await journal.record(*(CallStarted(round=number, call_id=call.id) for call in to_run))
+            before.append(CallFinished(round=number, result=interrupted))
+            continue
+        if (wait := journal.wait(number, call.id)) is not None:
+            if wait.expires_at > time.time():
+                continue
+            before.append(CallDecided(round=number, call_id=call.id, outcome=EXPIRED))
+        to_run.append(call)
+    await journal.record(*before, *(CallStarted(round=number, call_id=call.id) for call in to_run))
     try:
         async with asyncio.TaskGroup() as group:
             for call in to_run:
-                group.create_task(_run_call(turn, number, call, tools, journal, trace))
+                group.create_task(_run_call(turn, number, call, tools, journal))
     except ExceptionGroup as failures:  # a tool's failure is a result: only the store can fail here
         raise failures.exceptions[0] from None
+    waits = [wait for call in calls if (wait := journal.wait(number, call.id)) is not None]
+    if waits:
+        return Parked(wakes_at=min(wait.expires_at for wait in waits))
     results = [journal.result(number, call.id) for call in calls]
     return [result for result in results if result is not None]
 
 
-async def _run_call(turn: Turn, number: int, call: ToolCall, tools: Tools, journal: Journal, trace: Trace) -> None:
-    trace.start(number, call.id)
-    result = await tools.call(call, conversation=turn.conversation)
-    await _finish(number, result, journal, trace)
-    log.info("tool_call_ended", call=call.id, tool=call.name, outcome=result.outcome, seconds=round(result.seconds, 3))
+def _asked(turn: Turn, number: int, call: ToolCall) -> CallAsked:
+    spec = turn.offer.find(call.name)
+    return CallAsked(round=number, call=call, server=spec.server if spec else "", tool=spec.tool if spec else call.name)
 
 
-async def _finish(number: int, result: ToolResult, journal: Journal, trace: Trace) -> None:
-    await journal.record(CallFinished(round=number, result=result))
-    trace.finish(number, result)
+async def _run_call(turn: Turn, number: int, call: ToolCall, tools: Tools, journal: Journal) -> None:
+    decision = journal.decision(number, call.id)
+    outcome = await tools.call(call, actor=turn.actor, conversation=turn.conversation, decision=decision)
+    if isinstance(outcome, Wait):
+        expires_at = time.time() + outcome.expires_in_s
+        await journal.record(CallWaiting(round=number, call_id=call.id, reason=outcome.reason, expires_at=expires_at))
+    else:
+        await journal.record(CallFinished(round=number, result=outcome))
 
 
 def _is_repeatable(turn: Turn, call: ToolCall) -> bool:

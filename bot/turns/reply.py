@@ -101,5 +101,4 @@ def make_posts(
 
 
 def _post_key(event: MessageReceived, part: int) -> str:
-    # At most 25 characters: Discord takes it as a nonce.
     return f"{hashlib.sha256(event.event_key.encode()).hexdigest()[:20]}.{part}"

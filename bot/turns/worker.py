@@ -8,7 +8,7 @@ import uuid
 
 import psutil
 
-from bot.ports.store import Store
+from bot.ports.store import WorkStore
 
 
 def new_worker_id() -> str:
@@ -16,11 +16,11 @@ def new_worker_id() -> str:
     return f"{_machine()}|{os.getpid()}|{_started(os.getpid())}|{uuid.uuid4().hex[:8]}"
 
 
-async def bury_dead(store: Store) -> list[str]:
+async def expire_dead_workers(store: WorkStore) -> list[str]:
     """End the leases of this machine's processes that are gone, so that nobody waits for them to run out."""
     dead = [worker for worker in await store.workers() if _is_dead(worker)]
     for worker in dead:
-        await store.bury(worker)
+        await store.expire(worker)
     return dead
 
 

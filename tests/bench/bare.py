@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import httpx2
 from mcp import Client
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-from bot.models.sse import SseDecoder
 from bot.tools.catalog import tool_name
 from bot.tools.config import URL_SERVER_NAME
 from bot.turns.context import SYSTEM_PROMPT
@@ -60,16 +60,14 @@ class Bare:
         """Ask as the product does: the SDK's request and connection, the events read as JSON."""
         text: list[str] = []
         calls: list[dict[str, Any]] = []
-        decoder = SseDecoder()
         async with self._model.chat.completions.with_streaming_response.create(
             model=MODEL, messages=(), stream=True, extra_body=body
         ) as response:
-            async for piece in response.iter_bytes():
-                for data in decoder.feed(piece):
-                    for choice in json.loads(data)["choices"] if data != "[DONE]" else ():
-                        text.append(choice["delta"].get("content") or "")
-                        for call in choice["delta"].get("tool_calls") or ():
-                            _add(calls, call)
+            async for event in httpx2.EventSource(response.http_response):
+                for choice in json.loads(event.data)["choices"] if event.data != "[DONE]" else ():
+                    text.append(choice["delta"].get("content") or "")
+                    for call in choice["delta"].get("tool_calls") or ():
+                        _add(calls, call)
         return {"content": "".join(text) or None, "tool_calls": calls}
 
     async def _run(self, call: Mapping[str, Any]) -> dict[str, Any]:

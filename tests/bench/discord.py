@@ -13,15 +13,16 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import median
+from typing import Any, cast
 
 import psutil
 
-from adapters.discord.adapter import DiscordOptions, open_discord
+from adapters.discord.adapter import DiscordAdapter, DiscordOptions, open_discord
 from bot.app import open_app
-from bot.domain.answers import Receipt
-from bot.domain.events import Event
+from bot.domain.answers import Accepted
+from bot.domain.events import MessageReceived
 from bot.observe.logs import configure_logs
-from bot.ports.platform import Receive
+from bot.ports.platform import Host
 from tests.bench.measure import Row, compare, p99
 from tests.bench.product import one_by_one, open_product, settings_for
 from tests.bench.servers import DiscordServer, Endpoint, serve_discord, serve_discord_bot, serve_model, serve_tools
@@ -131,15 +132,23 @@ class Stored:
     def __init__(self) -> None:
         self.at: dict[str, float] = {}
 
-    def watching(self, receive: Receive) -> Receive:
-        """Return `receive`, with a look at the clock after it."""
+    def watching(self, host: Host) -> Host:
+        """Return the host, with a look at the clock after each message."""
+        return cast("Host", _Watched(host, self.at))
 
-        async def watched(event: Event) -> Receipt:
-            receipt = await receive(event)
-            self.at[event.event_key] = time.monotonic()
-            return receipt
 
-        return watched
+class _Watched:
+    def __init__(self, host: Host, at: dict[str, float]) -> None:
+        self._host = host
+        self._at = at
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._host, name)
+
+    async def accept(self, event: MessageReceived) -> Accepted:
+        outcome = await self._host.accept(event)
+        self._at[event.event_key] = time.monotonic()
+        return outcome
 
 
 @asynccontextmanager
@@ -151,12 +160,15 @@ async def _serving(
         bot_token=TOKEN, api_url=discord.api_url, gateway_url=discord.gateway_url, requests_per_s=100_000.0
     )
     settings = settings_for(home=home, model_url=endpoint.url, tools_url=tools_url)
-    async with open_discord(options) as adapter, open_app(settings, [adapter], drain_s=1) as app:
-        running = asyncio.create_task(adapter.run(stored.watching(app.receive)))
+    adapters = [lambda host: open_discord(options, stored.watching(host))]
+    async with open_app(settings, adapters, drain_s=1) as app:
+        (adapter,) = app.adapters
+        assert isinstance(adapter, DiscordAdapter)
+        running = asyncio.create_task(adapter.run())
         try:
-            await app.tools.offer()
+            await app.tools.offer(None)
             async with asyncio.timeout(30):
-                while adapter.session is None or not adapter.session.is_connected:  # noqa: ASYNC110
+                while not adapter.session.is_connected:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             yield
         finally:

@@ -23,7 +23,7 @@ _NOWHERE = "http://127.0.0.1:9/none"  # the discard port: nothing answers
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A rehearsal server that can be told what to answer, and how fast."""
+    """A model endpoint that can be told what to answer, and how fast."""
 
     url: str
 
@@ -50,8 +50,8 @@ class Endpoint:
 
 @asynccontextmanager
 async def serve_model() -> AsyncGenerator[Endpoint]:
-    """Yield the endpoint of a rehearsal server."""
-    process = await _start("-m", "bot.models.rehearsal.server", "--control", stdout=asyncio.subprocess.PIPE)
+    """Yield a model endpoint."""
+    process = await _start("-m", "tests.fakes.openai", "--control", stdout=asyncio.subprocess.PIPE)
     async with _ending(process):
         yield Endpoint(await _first_line(process.stdout))
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from adapters.slack.adapter import SlackOptions, open_slack
+from adapters.slack.adapter import SlackAdapter, SlackOptions, open_slack
 from adapters.slack.limits import RATES
 from bot.app import open_app
 from tests.bench.measure import Row, compare, p99
@@ -81,12 +81,14 @@ async def slack_cost(folder: Path, *, quick: bool) -> Sequence[Row]:
 async def _serving(slack: ChatServer, *, home: Path, endpoint: Endpoint, tools_url: str) -> AsyncGenerator[None]:
     options = SlackOptions(bot_token="xoxb-test", app_token="xapp-test", api_url=slack.api_url, rates=UNBOUNDED)
     settings = settings_for(home=home, model_url=endpoint.url, tools_url=tools_url)
-    async with open_slack(options) as adapter, open_app(settings, [adapter], drain_s=1) as app:
-        running = asyncio.create_task(adapter.run(app.receive))
+    async with open_app(settings, [lambda host: open_slack(options, host)], drain_s=1) as app:
+        (adapter,) = app.adapters
+        assert isinstance(adapter, SlackAdapter)
+        running = asyncio.create_task(adapter.run())
         try:
-            await app.tools.offer()
+            await app.tools.offer(None)
             async with asyncio.timeout(30):
-                while adapter.session is None or not adapter.session.is_connected:  # noqa: ASYNC110
+                while not adapter.session.is_connected:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             yield
         finally:

@@ -16,7 +16,7 @@ from tests.conformance.notes import note_of
 from tests.conformance.suite import Check, Scenario, Side, Suite, SuiteError, open_suites
 from tests.conformance.table import COLUMNS, NOT_LISTED, Column, Row, judge, render, should_run
 
-TABLE = Path(__file__).resolve().parents[1] / "integration" / "CONFORMANCE.md"
+TABLE = Path(__file__).resolve().parents[1] / "reports" / "CONFORMANCE.md"
 _HOUSE = TABLE.parents[2]
 _ANNOUNCED = "listening on "
 _START_TIMEOUT_S = 30.0

@@ -13,13 +13,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolCall, ToolResult, ToolSpec
 from bot.tools.catalog import tool_name
-from bot.tools.config import ServerConfig, Url
+from bot.tools.config import HttpEndpoint, ServerConfig
 from bot.tools.toolset import Toolset
 
 _NAME = "suite"
-# How the bot tells of errors of the protocol, and of questions, which it does not answer.
+_CONVERSATION = ConversationKey(platform="conformance", space="", channel="suite")
+# How the bot reports errors of the protocol, and questions, which it does not answer.
 _UNDERSTOOD = ("refused the call", "asks the user something while it runs")
 _SAMPLES: Mapping[str, object] = {
     "string": "text",
@@ -33,11 +35,14 @@ _SAMPLES: Mapping[str, object] = {
 
 async def use(url: str, *, context: Mapping[str, Any]) -> bool:
     """Use the server as a turn would; return whether each call had an answer that the bot understood."""
-    server = ServerConfig(name=_NAME, endpoints=(Url(url=url, label=_NAME),), timeout_s=10)
+    server = ServerConfig(name=_NAME, endpoints=(HttpEndpoint(url=url, label=_NAME),), timeout_s=10)
     async with Toolset([server], offer_wait_s=20) as tools:
-        offer = await tools.offer()
+        offer = await tools.offer(None)
         await tools.examples()
-        results = [await tools.call(call, conversation="conformance") for call in planned_calls(offer.tools, context)]
+        results = [
+            await tools.call(call, actor=_CONVERSATION.person("suite"), conversation=_CONVERSATION)
+            for call in planned_calls(offer.tools, context)
+        ]
     for result in results:
         print(f"{result.call_id}: {result.outcome}: {result.text}")
     return offer.notes == () and all(map(_is_understood, results))

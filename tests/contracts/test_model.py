@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from bot.domain.backoff import Backoff
 from bot.domain.errors import (
     ModelAccessError,
     ModelContentFilterError,
@@ -25,11 +26,12 @@ from bot.domain.errors import (
     ModelUnavailableError,
 )
 from bot.domain.messages import AssistantMessage, Attachment, ModelAnswer, ToolMessage, ToolSpec, UserMessage
+from bot.domain.turns import Paused, TextArrived
 from bot.models.endpoint import Patience
 from bot.models.factory import open_model
-from bot.models.rehearsal.server import serve_rehearsal
-from bot.ports.model import Model, ModelProgress, ModelRequest, ModelWaiting, TextArrived
+from bot.ports.model import Model, ModelProgress, ModelRequest
 from bot.settings import Settings
+from tests.fakes.openai import serve_openai
 
 KEY = "a-key-nobody-may-see"
 NUMBER = {"type": "number"}
@@ -52,7 +54,7 @@ WORDS = " ".join(f"word{number}" for number in range(90))
 
 @dataclass
 class Rig:
-    """A model on a rehearsal server that can be told what to do."""
+    """A model at an endpoint that can be told what to do."""
 
     model: Model
     control: httpx2.AsyncClient
@@ -70,8 +72,8 @@ class Rig:
         return [item.text for item in self.progress if isinstance(item, TextArrived)]
 
     @property
-    def waits(self) -> list[ModelWaiting]:
-        return [item for item in self.progress if isinstance(item, ModelWaiting)]
+    def waits(self) -> list[Paused]:
+        return [item for item in self.progress if isinstance(item, Paused)]
 
     async def fail(self, kind: str, **more: Any) -> None:
         (await self.control.post("/control/faults", json={"faults": [{"kind": kind, **more}]})).raise_for_status()
@@ -107,16 +109,16 @@ def sent_messages(body: dict[str, Any]) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """One rehearsal server for all tests here, in a thread of its own: starting one takes longer than a test."""
+    """One endpoint for all tests here, in a thread of its own: starting one takes longer than a test."""
     ready: Future[str] = Future()
     finished = threading.Event()
 
     async def serve() -> None:
-        async with serve_rehearsal(control=True) as url:
+        async with serve_openai(control=True) as url:
             ready.set_result(url)
             await asyncio.to_thread(finished.wait)
 
-    thread = threading.Thread(target=asyncio.run, args=(serve(),), name="rehearsal")
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), name="openai")
     thread.start()
     try:
         yield ready.result(timeout=20)
@@ -128,7 +130,7 @@ def url() -> Iterator[str]:
 @asynccontextmanager
 async def open_rig(kind: str, url: str, patience: Patience) -> AsyncGenerator[Rig]:
     async with (
-        open_model(settings_for(kind, url), rehearsal_url=None, patience=patience) as model,
+        open_model(settings_for(kind, url), patience=patience) as model,
         httpx2.AsyncClient(base_url=url.removesuffix("/v1"), trust_env=False, verify=False) as control,
     ):
         await control.delete("/control/faults")
@@ -147,7 +149,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def rig(kind: str, url: str) -> AsyncIterator[Rig]:
-    async with open_rig(kind, url, Patience(backoff_s=0.01)) as rig:
+    async with open_rig(kind, url, Patience(backoff=Backoff(first_s=0.01))) as rig:
         yield rig
 
 
@@ -403,14 +405,14 @@ async def test_a_filter_in_the_middle_of_an_answer_is_told_as_such(rig: Rig) -> 
 
 
 async def test_a_stall_is_noticed_and_the_answer_asked_for_again(kind: str, url: str) -> None:
-    async with open_rig(kind, url, Patience(stall_s=0.8, first_word_s=0.8, backoff_s=0.01)) as rig:
+    async with open_rig(kind, url, Patience(stall_s=0.8, first_word_s=0.8, backoff=Backoff(first_s=0.01))) as rig:
         await rig.fail("stall", after_chunks=1)
         assert (await rig.ask()).message.tool_calls
         assert len(rig.waits) == 1
 
 
 async def test_a_stall_after_words_gives_them_with_the_error(kind: str, url: str) -> None:
-    async with open_rig(kind, url, Patience(stall_s=0.5, backoff_s=0.01)) as rig:
+    async with open_rig(kind, url, Patience(stall_s=0.5, backoff=Backoff(first_s=0.01))) as rig:
         await rig.script({"text": WORDS})
         await rig.fail("stall", after_chunks=12)
         with pytest.raises(ModelStreamError, match="nothing arrived") as caught:

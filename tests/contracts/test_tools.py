@@ -11,10 +11,21 @@ import pytest
 import pytest_asyncio
 
 from bot.domain.messages import ToolCall
-from bot.ports.tools import Offer, Tools
+from bot.ports.tools import Offer, Tools, Wait
 from bot.tools.config import ServerConfig
 from bot.tools.toolset import Toolset
-from tests.fakes.mcp_servers.processes import QUICK, Workshop, call, lines, process, until, until_offered, web
+from tests.fakes.mcp_servers.processes import (
+    ACTOR,
+    CONVERSATION,
+    QUICK,
+    Workshop,
+    call,
+    lines,
+    process,
+    until,
+    until_offered,
+    web,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -36,19 +47,22 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def tools(server: ServerConfig) -> AsyncGenerator[Tools]:
     async with Toolset([server], timing=QUICK, offer_wait_s=20) as toolset:
-        await toolset.offer()
+        await toolset.offer(None)
         yield toolset
 
 
 async def test_everything_a_turn_needs_works_in_one_session(tools: Tools) -> None:
-    offer = await tools.offer()
+    offer = await tools.offer(None)
     assert offer.notes == ()
     assert [spec.name for spec in offer.tools] == sorted(spec.name for spec in offer.tools)
     act = offer.find("shop__act")
     assert act is not None and (act.server, act.tool) == ("shop", "act")
-    assert await tools.offer() == offer
+    assert await tools.offer(None) == offer
 
-    result = await tools.call(ToolCall(id="call-7", name="shop__act", arguments=""), conversation="c")
+    result = await tools.call(
+        ToolCall(id="call-7", name="shop__act", arguments=""), actor=ACTOR, conversation=CONVERSATION
+    )
+    assert not isinstance(result, Wait)
     assert (result.call_id, result.outcome) == ("call-7", "ok")
     assert result.text.startswith("act") and result.seconds > 0
 
@@ -69,7 +83,7 @@ async def test_a_call_that_cannot_be_sent_is_a_result_to_correct_it_by(tools: To
 
 
 async def test_a_list_of_tools_that_changes_is_read_again(tools: Tools) -> None:
-    assert (await tools.offer()).find("shop__juggle") is None
+    assert (await tools.offer(None)).find("shop__juggle") is None
     assert (await call(tools, "shop__learn", '{"tool": "juggle"}')).outcome == "ok"
     await until_offered(tools, "shop__juggle")
     assert (await call(tools, "shop__juggle")).outcome == "ok"
@@ -112,13 +126,13 @@ async def test_the_conversation_goes_with_the_call_and_examples_are_prompts_with
     assert [(example.title, example.text) for example in await tools.examples()] == [
         ("Look around", "Please look around")
     ]
-    assert (await call(tools, "shop__conversation")).text == "conversation-1"
+    assert (await call(tools, "shop__conversation")).text == CONVERSATION.opaque_id
 
 
 async def test_a_cancelled_call_is_cancelled_and_the_next_one_works(tmp_path: Path) -> None:
     calls = tmp_path / "calls.txt"
     async with Toolset([process("shop", "oldtimer", env={"CALLS_FILE": str(calls)})], timing=QUICK) as tools:
-        await tools.offer()
+        await tools.offer(None)
         slow = asyncio.create_task(call(tools, "shop__slow", '{"seconds": 0.2}'))
         await until(lambda: lines(calls) == ["slow"])
         slow.cancel()
@@ -129,6 +143,6 @@ async def test_a_cancelled_call_is_cancelled_and_the_next_one_works(tmp_path: Pa
 
 async def test_without_any_server_there_is_nothing_to_offer() -> None:
     async with Toolset([]) as tools:
-        assert await tools.offer() == Offer(tools=())
+        assert await tools.offer(None) == Offer(tools=())
         assert (await tools.examples(), tools.status()) == ([], [])
         assert (await call(tools, "shop__act")).outcome == "error"

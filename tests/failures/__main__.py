@@ -20,7 +20,7 @@ import tests.failures.cases as slack
 import tests.failures.discord.cases as discord
 from tests.failures.cases import Case, Outcome
 
-FILE = Path(__file__).parents[1] / "bench" / "FAILURES.md"
+FILE = Path(__file__).parents[1] / "reports" / "FAILURES.md"
 CASE_S = 90.0
 INTRO = """# What goes wrong, and what its users see
 

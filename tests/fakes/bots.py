@@ -11,18 +11,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from bot.domain.answers import Receipt
-from bot.domain.events import CommandInvoked, ConversationKey, Event, MessageReceived
+from bot.domain.answers import Accepted, CommandAnswer, Done, Known, Queued, Refused, Revised
+from bot.domain.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived
 from bot.intake.admission import Admission
-from bot.intake.commands import Commands
+from bot.intake.commands.table import Answer, Commands
 from bot.intake.inbox import Inbox
+from bot.observe.turn_log import TurnLog
 from bot.ports.model import Model
 from bot.ports.platform import Adapter
 from bot.ports.store import Store
 from bot.ports.tools import Tools
-from bot.stores.sqlite.store import open_store
+from bot.stores.sqlite.store import open_sqlite
+from bot.turns.attempt import Resources
+from bot.turns.bell import Bell
 from bot.turns.context import Window
-from bot.turns.runner import Limits, Runner
+from bot.turns.limits import Limits
+from bot.turns.runner import Runner
 from tests.fakes.ports import CONVERSATION, RecordingAdapter, ScriptedTools
 
 T = TypeVar("T")
@@ -96,21 +100,29 @@ class Bot:
     store: Store
     runner: Runner
     inbox: Inbox
+    bell: Bell
     life: Life
 
-    async def receive(self, event: Event) -> Receipt:
-        return await self.inbox.receive(event)
+    async def receive(self, event: MessageReceived | MessageEdited | MessageDeleted) -> Accepted | Revised:
+        """Hand over what a platform delivers."""
+        if isinstance(event, MessageReceived):
+            return await self.inbox.accept(event)
+        return await self.inbox.revise(event)
 
     async def say(self, event: MessageReceived) -> int:
-        receipt = await self.receive(event)
-        assert receipt.turn_id is not None, receipt.notice
-        return receipt.turn_id
+        outcome = await self.inbox.accept(event)
+        assert isinstance(outcome, Queued | Known), outcome
+        return outcome.turn_id
+
+    async def stop(self, conversation: ConversationKey = CONVERSATION) -> bool:
+        """Ask for a stop as `/stop` does; return whether there was something to stop."""
+        return await self.command("stop", conversation) == "Stopping."
 
     async def command(self, name: str, conversation: ConversationKey = CONVERSATION) -> str:
         event = CommandInvoked(conversation=conversation, event_key=f"command-{name}", author_id="U1", name=name)
-        receipt = await self.receive(event)
-        assert receipt.answer is not None
-        return receipt.answer.text
+        answer = await self.inbox.command(event)
+        assert isinstance(answer, CommandAnswer)
+        return answer.text
 
     def crash(self) -> None:
         """Die here and now; leaving the bot's context only clears up after it."""
@@ -125,33 +137,41 @@ async def open_bot(
     tools: Tools | None = None,
     *,
     worker: str,
+    more_adapters: Sequence[Adapter] = (),
     limits: Limits | None = None,
     requests_per_minute: int = 100_000,
+    max_messages: int = 1000,
+    max_tokens: int = 1_000_000,
+    answer: Answer | None = None,
 ) -> AsyncGenerator[Bot]:
     """A process of the bot on a store that is open already."""
-    life = Life()
+    life, bell = Life(), Bell()
     tools = tools or ScriptedTools({})
     runner = Runner(
         worker=worker,
-        store=mortal(store, life),
-        model=model,
-        tools=tools,
-        adapters=[mortal(adapter or RecordingAdapter(), life)],
-        window=Window(max_messages=1000, max_tokens=1_000_000, count=len),
-        system_prompt="Be brief.",
-        limits=limits or Limits(drain_s=0.0, retry_s=0.01),
+        resources=Resources(
+            store=mortal(store, life),
+            model=model,
+            tools=tools,
+            window=Window(max_messages=max_messages, max_tokens=max_tokens, count=len),
+            system_prompt="Be brief.",
+            limits=limits or Limits(drain_s=0.0, retry_s=0.01),
+            observers=(TurnLog(),),
+        ),
+        adapters=[mortal(one, life) for one in (adapter or RecordingAdapter(), *more_adapters)],
+        bell=bell,
     )
-    commands = Commands(store=store, tools=tools, model_name=model.name, about="", stop=runner.stop)
+    commands = Commands(store=store, tools=tools, bell=bell, model_name=model.name, about="")
     inbox = Inbox(
         worker=worker,
         store=store,
         admission=Admission(max_input_chars=1000, requests_per_minute=requests_per_minute),
-        command=commands.answer,
-        wake=runner.wake,
-        tools=tools,
+        answer=answer or commands.answer,
+        bell=bell,
+        directory=tools,
     )
     async with runner.working():
-        yield Bot(store, runner, inbox, life)
+        yield Bot(store, runner, inbox, bell, life)
 
 
 @asynccontextmanager
@@ -161,10 +181,20 @@ async def open_bot_on(
     """A process of the bot with its own connections to the database file."""
     clock = clock or Clock()
     async with (
-        open_store(path, now=clock.now, steady=clock.steady) as store,
+        open_sqlite(path, now=clock.now, steady=clock.steady) as store,
         open_bot(store, model, adapter, worker=worker, **options) as bot,
     ):
         yield bot
+
+
+def turn_of(outcome: Accepted | Revised) -> int | None:
+    """Return the turn of a message that was taken, now or before."""
+    return outcome.turn_id if isinstance(outcome, Queued | Known) else None
+
+
+def notice_of(outcome: Accepted | Revised) -> str:
+    """Return what the author hears, empty where that is nothing."""
+    return outcome.notice if isinstance(outcome, Refused | Done) else ""
 
 
 async def ended(bot: Bot, adapter: RecordingAdapter, turn_ids: Sequence[int]) -> list[str]:

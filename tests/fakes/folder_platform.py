@@ -1,6 +1,6 @@
 """A program that serves a chat platform which is a folder, as `toolbridge run` serves Slack: run it by its path.
 
-Each line of standard input is a message; each receipt is a line of standard output. Posts are the lines of
+Each line of standard input is a message; each outcome is a line of standard output. Posts are the lines of
 `posts.jsonl`, what is shown of running turns those of `shown.jsonl`; several processes may share them. While there is a
 file `busy`, the platform asks to wait. While there is a file `slow`, a post hangs after it has become visible.
 """
@@ -13,17 +13,20 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bot.__main__ import INTERRUPTED, until_terminated
+from bot.cli.main import INTERRUPTED, until_terminated
+
 from bot.app import open_app
-from bot.domain.errors import RateLimitError
-from bot.domain.events import ConversationKey, MessageReceived
+from bot.domain.answers import Known, Queued, Refused
+from bot.domain.errors import AdapterError, RateLimitError
+from bot.domain.events import ConversationKey, MessageReceived, SharedFile
 from bot.domain.turns import Post, TurnView
 from bot.observe.logs import configure_logs
-from bot.ports.platform import Found, Receive
+from bot.ports.platform import Found, Host
 from bot.settings import load_settings
 
 PAUSE_S = 0.1
@@ -35,18 +38,19 @@ class FolderPlatform:
     name = "folder"
     serves = "folder/"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: Host) -> None:
         self._folder = folder
+        self._host = host
 
-    async def run(self, receive: Receive) -> None:
+    async def run(self) -> None:
         lines = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
         async with asyncio.TaskGroup() as handing_over:
             while line := await lines.readline():
-                handing_over.create_task(self._hand_over(json.loads(line), receive))
+                handing_over.create_task(self._hand_over(json.loads(line)))
 
-    async def _hand_over(self, typed: dict[str, str], receive: Receive) -> None:
-        receipt = await receive(
+    async def _hand_over(self, typed: dict[str, str]) -> None:
+        outcome = await self._host.accept(
             MessageReceived(
                 conversation=ConversationKey(platform=self.name, space="", channel=typed["room"]),
                 event_key=typed["key"],
@@ -56,7 +60,9 @@ class FolderPlatform:
                 sent_at=datetime.now(UTC),
             )
         )
-        print(json.dumps({"key": typed["key"], "turn_id": receipt.turn_id, "notice": receipt.notice}), flush=True)
+        turn_id = outcome.turn_id if isinstance(outcome, Queued | Known) else None
+        notice = outcome.notice if isinstance(outcome, Refused) else ""
+        print(json.dumps({"key": typed["key"], "turn_id": turn_id, "notice": notice}), flush=True)
 
     def show(self, view: TurnView) -> None:
         self._append("shown.jsonl", {"turn": view.turn_id, "state": view.state, "text": view.text})
@@ -77,6 +83,9 @@ class FolderPlatform:
         lines = posts.read_text().splitlines() if posts.exists() else []
         return next((Found(reference=post.key) for line in lines if json.loads(line)["key"] == post.key), None)
 
+    async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
+        raise AdapterError("the folder has no files of messages")
+
     def _append(self, name: str, row: dict[str, Any]) -> None:
         with (self._folder / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"pid": os.getpid(), **row}) + "\n")
@@ -85,10 +94,10 @@ class FolderPlatform:
 async def serve(arguments: argparse.Namespace) -> int:
     settings = load_settings()
     configure_logs(log_format="json", level="INFO", file=None)
-    platform = FolderPlatform(arguments.folder)
-    async with open_app(settings, [platform], drain_s=arguments.drain_s, lease_s=arguments.lease_s) as app:
+    adapters = [lambda host: nullcontext(FolderPlatform(arguments.folder, host))]
+    async with open_app(settings, adapters, drain_s=arguments.drain_s, lease_s=arguments.lease_s) as app:
         print(json.dumps({"ready": os.getpid()}), flush=True)
-        await platform.run(app.receive)
+        await app.adapters[0].run()
     return 0
 
 

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 
 from bot.domain.errors import AdapterError, RateLimitError
-from bot.domain.events import ConversationKey
+from bot.domain.events import ConversationKey, SharedFile
 from bot.domain.turns import Post, TurnView
-from bot.ports.platform import Found, Receive
+from bot.ports.platform import Found
 from tests.fakes.ports import RecordingAdapter
 
 
@@ -59,7 +59,7 @@ class Crowd:
     def __init__(self) -> None:
         self._answers: dict[str, asyncio.Future[str]] = {}  # by the event_key of the question
 
-    async def run(self, receive: Receive) -> None:
+    async def run(self) -> None:
         await asyncio.Event().wait()
 
     def show(self, view: TurnView) -> None:
@@ -74,6 +74,9 @@ class Crowd:
 
     async def find(self, post: Post) -> Found | None:
         return None
+
+    async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
+        raise AdapterError("the crowd sends no files")
 
     def expect(self, event_key: str) -> asyncio.Future[str]:
         """Return what will be the answer to this question. A second answer to one question fails its delivery."""

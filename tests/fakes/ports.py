@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 
 from bot.domain.answers import Example
 from bot.domain.errors import AdapterError
-from bot.domain.events import ConversationKey, MessageReceived
+from bot.domain.events import ConversationKey, MessageReceived, SharedFile
 from bot.domain.messages import AssistantMessage, ModelAnswer, ToolCall, ToolResult, ToolSpec, Usage
-from bot.domain.turns import Post, TurnView
-from bot.ports.model import ModelProgressSink, ModelRequest, TextArrived
-from bot.ports.platform import Found, Receive
-from bot.ports.tools import Offer, ServerStatus
+from bot.domain.people import Actor
+from bot.domain.turns import CallDecided, Post, TextArrived, TurnView
+from bot.ports.model import ModelProgressSink, ModelRequest
+from bot.ports.platform import Found
+from bot.ports.tools import Offer, ServerStatus, Wait
 
 CONVERSATION = ConversationKey(platform="fake", space="team", channel="general")
 
@@ -67,19 +68,21 @@ class ScriptedModel:
         return answer
 
 
-Run = Callable[[ToolCall], Awaitable[ToolResult]]
+Run = Callable[[ToolCall], Awaitable[ToolResult | Wait]]
 
 
 @dataclass
 class ScriptedTools:
-    """Tools that are functions of a call; `ran` lists the calls that reached one."""
+    """Tools that are functions of a call; `ran` lists the calls that reached one, `decisions` what they came with."""
 
     functions: dict[str, Run]
     repeatable: frozenset[str] = frozenset()
     ran: list[str] = field(default_factory=list)
-    conversations: list[str] = field(default_factory=list)
+    conversations: list[ConversationKey] = field(default_factory=list)
+    actors: list[Actor] = field(default_factory=list)
+    decisions: list[CallDecided | None] = field(default_factory=list)
 
-    async def offer(self) -> Offer:
+    async def offer(self, actor: Actor | None) -> Offer:
         return Offer(
             tools=tuple(
                 ToolSpec(
@@ -94,9 +97,13 @@ class ScriptedTools:
             )
         )
 
-    async def call(self, call: ToolCall, *, conversation: str) -> ToolResult:
+    async def call(
+        self, call: ToolCall, *, actor: Actor, conversation: ConversationKey, decision: CallDecided | None = None
+    ) -> ToolResult | Wait:
         self.ran.append(call.name)
         self.conversations.append(conversation)
+        self.actors.append(actor)
+        self.decisions.append(decision)
         if call.name not in self.functions:
             return ToolResult(call_id=call.id, text=f"no tool {call.name}", outcome="error")
         return await self.functions[call.name](call)
@@ -137,7 +144,7 @@ class RecordingAdapter:
         self._max_chars = max_chars
         self._changed = asyncio.Condition()
 
-    async def run(self, receive: Receive) -> None:
+    async def run(self) -> None:
         await asyncio.Event().wait()
 
     def show(self, view: TurnView) -> None:
@@ -158,6 +165,9 @@ class RecordingAdapter:
         if not self.can_find:
             raise AdapterError("the platform cannot search")
         return next((Found(reference=f"ref-{seen.key}") for seen in self.posts if seen.key == post.key), None)
+
+    async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
+        raise AdapterError("the platform has no files")
 
     async def _keep(self, post: Post) -> None:
         async with self._changed:

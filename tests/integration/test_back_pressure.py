@@ -12,16 +12,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bot.domain.answers import Receipt
+from bot.domain.answers import Accepted
 from bot.domain.messages import ModelAnswer
 from bot.intake.admission import Admission
 from bot.intake.inbox import MAX_OPEN, MAX_WAITING, Inbox
 from bot.ports.model import ModelRequest
 from bot.ports.store import Store
-from bot.stores.sqlite.store import open_store
+from bot.stores.sqlite.store import open_sqlite
+from tests.fakes.bots import notice_of, turn_of
 from tests.fakes.platforms import Crowd, Platform, room
 from tests.fakes.ports import ScriptedModel, message, says
-from tests.integration.test_runner import Core, core, no_command
+from tests.integration.test_runner import Core, core
 
 WAIT_S = 60.0
 MIB = 1024 * 1024
@@ -42,18 +43,13 @@ class Gate:
 
 
 def inbox_of(bot: Core, *, requests_per_minute: int = 60) -> Inbox:
-    return Inbox(
-        worker=bot.runner.worker,
-        store=bot.store,
-        admission=Admission(max_input_chars=10_000, requests_per_minute=requests_per_minute),
-        command=no_command,
-        wake=bot.runner.wake,
-    )
+    admission = Admission(max_input_chars=10_000, requests_per_minute=requests_per_minute)
+    return replace(bot.inbox, admission=admission)
 
 
-async def flood(inbox: Inbox, count: int, *, conversations: int) -> Sequence[Receipt]:
+async def flood(inbox: Inbox, count: int, *, conversations: int) -> Sequence[Accepted]:
     """Send so many messages as a platform hands them over: hundreds at once, each from one of many people."""
-    receipts: list[Receipt] = []
+    outcomes: list[Accepted] = []
     for start in range(0, count, 500):
         events = [
             replace(
@@ -62,8 +58,8 @@ async def flood(inbox: Inbox, count: int, *, conversations: int) -> Sequence[Rec
             )
             for number in range(start, min(start + 500, count))
         ]
-        receipts += await asyncio.gather(*(inbox.receive(event) for event in events))
-    return receipts
+        outcomes += await asyncio.gather(*(inbox.accept(event) for event in events))
+    return outcomes
 
 
 def stored_keys(path: Path, *, where: str = "1") -> set[str]:
@@ -73,17 +69,17 @@ def stored_keys(path: Path, *, where: str = "1") -> set[str]:
 
 async def test_of_ten_thousand_messages_each_is_stored_and_answered_or_told_when_to_come_back(tmp_path: Path) -> None:
     path, gate, crowd, process = tmp_path / "a.db", Gate(), Crowd(), psutil.Process()
-    async with open_store(path) as store, core(store, gate.model, adapter=crowd) as bot:
+    async with open_sqlite(path) as store, core(store, gate.model, adapter=crowd) as bot:
         inbox, answers = inbox_of(bot), [crowd.expect(f"m{number}") for number in range(10_000)]
         await flood(inbox, 600, conversations=1_000)  # what is made once is made now
         before = process.memory_info().rss
-        receipts = await flood(inbox, 10_000, conversations=1_000)
+        outcomes = await flood(inbox, 10_000, conversations=1_000)
         grown = process.memory_info().rss - before
-        taken = [number for number, receipt in enumerate(receipts) if receipt.turn_id is not None]
-        refused = [receipt for receipt in receipts if receipt.turn_id is None]
+        taken = [number for number, outcome in enumerate(outcomes) if turn_of(outcome) is not None]
+        refused = [outcome for outcome in outcomes if turn_of(outcome) is None]
         assert len(taken) == MAX_OPEN
         assert stored_keys(path) == {f"m{number}" for number in taken}
-        assert {receipt.notice for receipt in refused} == {
+        assert {notice_of(outcome) for outcome in refused} == {
             "More people ask than can be answered: 2,000 messages wait in all conversations. "
             "Please send this one again in about two minutes."
         }
@@ -97,40 +93,40 @@ async def test_of_ten_thousand_messages_each_is_stored_and_answered_or_told_when
 
 async def test_messages_are_taken_again_as_soon_as_some_are_answered(tmp_path: Path) -> None:
     gate, crowd = Gate(), Crowd()
-    async with open_store(tmp_path / "a.db") as store, core(store, gate.model, adapter=crowd) as bot:
+    async with open_sqlite(tmp_path / "a.db") as store, core(store, gate.model, adapter=crowd) as bot:
         inbox, answers = inbox_of(bot), [crowd.expect(f"m{number}") for number in range(MAX_OPEN)]
         await flood(inbox, MAX_OPEN, conversations=MAX_OPEN)
         late = message("late", conversation=room("late", platform="crowd"))
-        assert (await inbox.receive(late)).turn_id is None
-        again = await inbox.receive(message(LONG, key="m7", conversation=room(7, platform="crowd")))
+        assert turn_of(await inbox.accept(late)) is None
+        again = await inbox.accept(message(LONG, key="m7", conversation=room(7, platform="crowd")))
         assert again.turn_id is not None and not again.is_new  # a redelivery is known, however full it is
         gate.opened.set()
         async with asyncio.timeout(WAIT_S):
             await answers[0]
             answered = crowd.expect("late")
-            while (await inbox.receive(late)).turn_id is None:  # noqa: ASYNC110  (that is how people try again)
+            while turn_of(await inbox.accept(late)) is None:  # noqa: ASYNC110  (that is how people try again)
                 await asyncio.sleep(0.01)
             assert await answered == "At last."
 
 
 async def test_one_crowded_conversation_and_one_busy_author_are_refused_alone(tmp_path: Path) -> None:
     gate, platform = Gate(), Platform()
-    async with open_store(tmp_path / "a.db") as store, core(store, gate.model, adapter=platform) as bot:
+    async with open_sqlite(tmp_path / "a.db") as store, core(store, gate.model, adapter=platform) as bot:
         crowded = [
-            await bot.inbox.receive(replace(message(f"c{number}", conversation=room("one")), author_id=f"U{number}"))
+            await bot.inbox.accept(replace(message(f"c{number}", conversation=room("one")), author_id=f"U{number}"))
             for number in range(MAX_WAITING + 1)
         ]
         assert "when they are answered" in crowded[-1].notice
         inbox = inbox_of(bot, requests_per_minute=5)
-        busy = [await inbox.receive(message(f"b{number}", conversation=room(number))) for number in range(6)]
+        busy = [await inbox.accept(message(f"b{number}", conversation=room(number))) for number in range(6)]
         assert "again in 60 s" in busy[-1].notice
-        assert [receipt.turn_id is None for receipt in (*crowded, *busy)].count(True) == 2
+        assert [turn_of(outcome) is None for outcome in (*crowded, *busy)].count(True) == 2
         other = replace(message("other", conversation=room("other")), author_id="somebody else")
-        assert (await inbox.receive(other)).turn_id is not None
+        assert turn_of(await inbox.accept(other)) is not None
 
 
 async def test_what_a_dead_process_left_takes_no_room_from_the_next_one(tmp_path: Path) -> None:
-    async with open_store(tmp_path / "a.db") as store:
+    async with open_sqlite(tmp_path / "a.db") as store:
         await store.heartbeat("here", lease_s=60)
         for number in range(3):
             left = message("left", key=f"left{number}", conversation=room(number))
@@ -141,7 +137,7 @@ async def test_what_a_dead_process_left_takes_no_room_from_the_next_one(tmp_path
 
 
 async def test_a_platform_that_is_full_takes_no_room_from_another(tmp_path: Path) -> None:
-    async with open_store(tmp_path / "a.db") as store:
+    async with open_sqlite(tmp_path / "a.db") as store:
         assert await accepts(store, "here", "first", max_open=1, platform="full")
         assert not await accepts(store, "here", "second", max_open=1, platform="full")
         assert await accepts(store, "here", "third", max_open=1, platform="ful")
@@ -164,7 +160,7 @@ async def test_a_claim_costs_the_same_while_thousands_wait(tmp_path: Path, holde
 async def claim_s(path: Path, *, waiting: int, depth: int, holder: str) -> float:
     """Return the shortest time of some claims of one turn, each of which finds one."""
     best = float("inf")
-    async with open_store(path) as store:
+    async with open_sqlite(path) as store:
         await store.heartbeat("here", lease_s=3600)
         for start in range(0, waiting, 500):
             events = [

@@ -17,14 +17,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.domain.answers import Known, Queued
 from bot.domain.events import ConversationKey, MessageDeleted, MessageEdited
 from bot.domain.messages import AssistantMessage, ModelAnswer, ToolCall, ToolResult, UserMessage
 from bot.domain.turns import Post
 from bot.ports.model import ModelRequest
-from bot.stores.sqlite.store import open_store
+from bot.stores.sqlite.store import open_sqlite
 from bot.turns.runner import MAX_RETRY_S, Limits
 from tests.fakes import mcp_servers
-from tests.fakes.bots import Bot, Clock, at, ended, open_bot, open_bot_on
+from tests.fakes.bots import Bot, Clock, at, ended, notice_of, open_bot, open_bot_on, turn_of
 from tests.fakes.mcp_servers.processes import lines, until
 from tests.fakes.ports import (
     CONVERSATION,
@@ -100,19 +101,19 @@ async def test_a_message_that_comes_again_after_an_hour_is_neither_answered_nor_
         await ended(bot, adapter, [first])
         clock.pass_time(HOUR_S)
         # Admission knows this minute alone, in which the author has sent as much as is allowed. It was another message.
-        assert "minute" in (await bot.receive(message("one too many"))).notice
-        receipt = await bot.receive(message("hello"))
-        assert (receipt.turn_id, receipt.is_new, receipt.notice) == (first, False, "")
+        assert "minute" in notice_of(await bot.receive(message("one too many")))
+        outcome = await bot.receive(message("hello"))
+        assert (turn_of(outcome), isinstance(outcome, Queued), notice_of(outcome)) == (first, False, "")
     async with open_bot_on(path, model, adapter, worker="b", clock=clock, requests_per_minute=1) as bot:
         await ended(bot, adapter, [await bot.say(message("this minute's"))])
-        receipt = await bot.receive(message("hello"))
-        assert (receipt.turn_id, receipt.is_new, receipt.notice) == (first, False, "")
+        outcome = await bot.receive(message("hello"))
+        assert (turn_of(outcome), isinstance(outcome, Queued), notice_of(outcome)) == (first, False, "")
     assert texts(adapter) == ["answer to hello", "answer to this minute's"]
 
 
 async def test_a_message_that_comes_again_after_a_crash_in_its_turn_is_answered_once(tmp_path: Path) -> None:
     adapter, held = RecordingAdapter(), Held()
-    async with open_store(tmp_path / "a.db") as store:
+    async with open_sqlite(tmp_path / "a.db") as store:
         async with open_bot(store, ScriptedModel([held]), adapter, worker="a") as bot:
             first = await bot.say(message("hello"))
             await held.is_asked("hello")
@@ -137,12 +138,12 @@ async def test_three_quick_messages_wait_for_each_other_and_each_reads_what_was_
     adapter, held = RecordingAdapter(), Held()
     model = ScriptedModel([held])
     async with open_bot_on(tmp_path / "a.db", model, adapter, worker="a") as bot:
-        receipts = [await bot.receive(message(text)) for text in ("one", "two", "three")]
-        assert [receipt.waits_behind for receipt in receipts] == [0, 1, 2]
+        outcomes = [await bot.receive(message(text)) for text in ("one", "two", "three")]
+        assert [outcome.waits_behind for outcome in outcomes if isinstance(outcome, Queued)] == [0, 1, 2]
         await held.is_asked("one")
         assert held.asked == ["one"]
         held.is_let_go.set()
-        await ended(bot, adapter, [receipt.turn_id or 0 for receipt in receipts])
+        await ended(bot, adapter, [turn_of(outcome) or 0 for outcome in outcomes])
     assert texts(adapter) == [f"answer to {text}" for text in ("one", "two", "three")]
     assert [item.text for item in model.requests[2].messages] == [
         *("one", "answer to one"),
@@ -193,7 +194,7 @@ async def test_messages_to_a_turn_that_is_being_stopped_are_answered_and_the_sto
 
 async def test_a_turn_that_was_stopped_as_its_process_died_is_not_answered_by_the_next(tmp_path: Path) -> None:
     adapter, held = RecordingAdapter(), Held()
-    async with open_store(tmp_path / "a.db") as store:
+    async with open_sqlite(tmp_path / "a.db") as store:
         async with open_bot(store, ScriptedModel([held]), adapter, worker="a") as bot:
             turn_id = await bot.say(message("stop me"))
             await held.is_asked("stop me")
@@ -234,8 +235,8 @@ async def waiting(tmp_path: Path) -> AsyncIterator[Waiting]:
 
 async def test_a_waiting_question_is_answered_as_it_was_changed(waiting: Waiting) -> None:
     second = await waiting.bot.say(message("what is 1+1", key="k"))
-    receipt = await waiting.bot.receive(changed("what is 2+2", key="k"))
-    assert (receipt.turn_id, receipt.notice) == (None, "")
+    outcome = await waiting.bot.receive(changed("what is 2+2", key="k"))
+    assert (turn_of(outcome), notice_of(outcome)) == (None, "")
     assert await waiting.bot.say(message("what is 1+1", key="k")) == second  # a redelivery of it as it was
     answers = await waiting.go_on(second)
     assert answers == ["answer to first", "answer to what is 2+2", "answer to the last"]
@@ -247,31 +248,31 @@ async def test_a_waiting_question_is_answered_as_it_was_changed(waiting: Waiting
 async def test_of_two_changes_the_later_counts_in_whichever_order_they_come(waiting: Waiting) -> None:
     second = await waiting.bot.say(message("draft", key="k"))
     for text, edited_at in (("better", 2), ("final", 3), ("final", 3), ("better", 2)):
-        assert (await waiting.bot.receive(changed(text, key="k", edited_at=edited_at))).notice == ""
+        assert notice_of(await waiting.bot.receive(changed(text, key="k", edited_at=edited_at))) == ""
     assert "answer to final" in await waiting.go_on(second)
 
 
 async def test_a_change_that_is_handed_over_together_with_its_message_counts(waiting: Waiting) -> None:
-    receipts = await asyncio.gather(
+    outcomes = await asyncio.gather(
         waiting.bot.receive(message("draft", key="k")), waiting.bot.receive(changed("final", key="k"))
     )
-    assert "answer to final" in await waiting.go_on(receipts[0].turn_id or 0)
+    assert "answer to final" in await waiting.go_on(turn_of(outcomes[0]) or 0)
 
 
 async def test_a_deleted_question_that_waits_is_dropped_with_its_text(waiting: Waiting, tmp_path: Path) -> None:
     await waiting.bot.say(message("my password is hunter2", key="k"))
     third = await waiting.bot.say(message("third"))
-    assert (await waiting.bot.receive(deleted("k"))).notice == ""
-    assert not (await waiting.bot.receive(message("my password is hunter2", key="k"))).is_new
-    assert (await waiting.bot.receive(changed("changed after all", key="k"))).notice == ""
+    assert notice_of(await waiting.bot.receive(deleted("k"))) == ""
+    assert isinstance(await waiting.bot.receive(message("my password is hunter2", key="k")), Known)
+    assert notice_of(await waiting.bot.receive(changed("changed after all", key="k"))) == ""
     assert await waiting.go_on(third) == ["answer to first", "answer to third", "answer to the last"]
     with closing(sqlite3.connect(tmp_path / "a.db")) as database:
         assert database.execute("SELECT event, state FROM turn WHERE event_key = 'k'").fetchall() == [("", "withdrawn")]
 
 
 async def test_a_question_that_is_being_answered_is_left_alone_and_its_author_is_told(waiting: Waiting) -> None:
-    assert "new message" in (await waiting.bot.receive(changed("too late", key="first"))).notice
-    assert "`stop`" in (await waiting.bot.receive(deleted("first"))).notice
+    assert "new message" in notice_of(await waiting.bot.receive(changed("too late", key="first")))
+    assert "`stop`" in notice_of(await waiting.bot.receive(deleted("first")))
     assert await waiting.go_on() == ["answer to first", "answer to the last"]
 
 
@@ -279,27 +280,27 @@ async def test_a_question_that_was_answered_is_left_alone_and_only_another_text_
     waiting: Waiting,
 ) -> None:
     await waiting.go_on()
-    assert "answered before" in (await waiting.bot.receive(changed("too late", key="first"))).notice
-    assert (await waiting.bot.receive(changed("first", key="first", edited_at=9))).notice == ""  # a link was unfurled
-    assert (await waiting.bot.receive(deleted("first"))).notice == ""
+    assert "answered before" in notice_of(await waiting.bot.receive(changed("too late", key="first")))
+    assert notice_of(await waiting.bot.receive(changed("first", key="first", edited_at=9))) == ""  # a link was unfurled
+    assert notice_of(await waiting.bot.receive(deleted("first"))) == ""
     assert len(await waiting.bot.store.transcript(CONVERSATION, limit=10)) == 4
 
 
 @pytest.mark.parametrize(("text", "reason"), [(" \x00 ", "empty"), ("x" * 1001, "at most 1,000")])
 async def test_a_change_passes_the_same_admission_as_a_message(waiting: Waiting, text: str, reason: str) -> None:
     second = await waiting.bot.say(message("as it was", key="k"))
-    notice = (await waiting.bot.receive(changed(text, key="k"))).notice
+    notice = notice_of(await waiting.bot.receive(changed(text, key="k")))
     assert reason in notice
     assert "stays as it was" in notice
     await waiting.bot.receive(changed("clean \x1b[31mred", key="other"))
-    assert (await waiting.bot.receive(changed("a\x00s it is \x1b", key="k", edited_at=2))).notice == ""
+    assert notice_of(await waiting.bot.receive(changed("a\x00s it is \x1b", key="k", edited_at=2))) == ""
     assert "answer to as it is" in await waiting.go_on(second)
 
 
 async def test_a_change_to_a_message_that_never_came_is_nothing_to_talk_about(waiting: Waiting) -> None:
     for event in (changed("x", key="unknown"), changed("", key="unknown"), deleted("unknown")):
-        receipt = await waiting.bot.receive(event)
-        assert (receipt.turn_id, receipt.notice) == (None, "")
+        outcome = await waiting.bot.receive(event)
+        assert (turn_of(outcome), notice_of(outcome)) == (None, "")
     assert await waiting.go_on() == ["answer to first", "answer to the last"]
 
 
@@ -397,7 +398,7 @@ async def test_clear_while_a_tool_runs_leaves_a_crash_as_harmless_as_before(tmp_
         raise AssertionError
 
     tools = ScriptedTools({"act": hang})
-    async with open_store(tmp_path / "a.db") as store:
+    async with open_sqlite(tmp_path / "a.db") as store:
         async with open_bot(store, ScriptedModel([calls("act")]), adapter, tools, worker="a") as bot:
             turn_id = await bot.say(message("do it"))
             async with asyncio.timeout(10):
@@ -442,12 +443,11 @@ async def test_when_the_clock_is_set_nobody_who_lives_is_taken_over_and_the_dead
             await held.is_asked("left behind")
             bot.crash()
         await ended(other, adapter, [await other.say(message("sees that", conversation=elsewhere("other")))])
-        for _ in range(
-            2
-        ):  # the first minute ends a grace for the living, or cuts a lease from before the clock went back
+        # The first minute ends a grace for the living, or cuts a lease from before the clock went back.
+        for _ in range(2):
             clock.pass_time(61)
             await other.store.heartbeat("b", lease_s=0.4)
-        other.runner.wake()
+        other.bell.ring_for_work()
         await ended(other, adapter, [left])
     answers = {post.in_reply_to: post.text for post in adapter.posts}
     assert len(answers) == len(adapter.posts) == 6

@@ -23,16 +23,15 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from bot.domain.answers import Receipt
+from bot.domain.answers import Accepted, Queued, Revised
 from bot.domain.events import ConversationKey, MessageDeleted, MessageEdited, MessageReceived
 from bot.domain.messages import AssistantMessage, Message, ModelAnswer, ToolCall, ToolMessage, ToolResult, UserMessage
 from bot.ports.model import ModelRequest
 from bot.ports.store import HistoryEntry, Store
 from bot.stores.leases import MAX_LEASE_S
-from bot.stores.sqlite.store import open_store
-from bot.turns.context import opaque_id
+from bot.stores.sqlite.store import open_sqlite
 from bot.turns.runner import LEASE_S
-from tests.fakes.bots import Bot, Clock, at, open_bot
+from tests.fakes.bots import Bot, Clock, at, notice_of, open_bot, turn_of
 from tests.fakes.ports import RecordingAdapter, ScriptedModel, ScriptedTools, calls, message, says
 
 T = TypeVar("T")
@@ -62,7 +61,7 @@ def key_of(room: str) -> ConversationKey:
     return ConversationKey(platform="fake", space="team", channel=room)
 
 
-ROOM_OF = {opaque_id(key_of(room)): room for room in ROOMS}
+ROOM_OF = {key_of(room).opaque_id: room for room in ROOMS}
 
 
 # --- the plain model -------------------------------------------------------------------------------------------
@@ -176,7 +175,7 @@ class World:
 
     async def open(self) -> None:
         self.store = await self._file.enter_async_context(
-            open_store(self._path, now=self.clock.now, steady=self.clock.steady)
+            open_sqlite(self._path, now=self.clock.now, steady=self.clock.steady)
         )
         await self.start()
 
@@ -276,10 +275,10 @@ class Deliveries(RuleBasedStateMachine):
     @rule(data=st.data(), later_s=st.sampled_from([0.0, 3600.0]))
     def redeliver(self, data: st.DataObject, later_s: float) -> None:
         question = data.draw(st.sampled_from(self._questions))
-        receipt = self._do("redeliver", self._redeliver(question.event, later_s=later_s))
-        assert (receipt.turn_id, receipt.is_new, receipt.notice) == (question.turn_id, False, "")
+        outcome = self._do("redeliver", self._redeliver(question.event, later_s=later_s))
+        assert (turn_of(outcome), isinstance(outcome, Queued), notice_of(outcome)) == (question.turn_id, False, "")
 
-    async def _redeliver(self, event: MessageReceived, *, later_s: float) -> Receipt:
+    async def _redeliver(self, event: MessageReceived, *, later_s: float) -> Accepted | Revised:
         await self._world.pass_time(later_s)
         return await self._world.bot.receive(event)
 
@@ -294,9 +293,9 @@ class Deliveries(RuleBasedStateMachine):
         notice = ""
         if not question.is_forgotten and question.edited_at < edited_at:
             notice = self._change(question, text, edited_at)
-        receipt = self._do("edit", self._world.bot.receive(MessageEdited(message=edited)))
-        assert notice in receipt.notice
-        assert bool(notice) == bool(receipt.notice)
+        outcome = self._do("edit", self._world.bot.receive(MessageEdited(message=edited)))
+        assert notice in notice_of(outcome)
+        assert bool(notice) == bool(notice_of(outcome))
 
     def _change(self, question: Question, text: str, edited_at: int) -> str:
         if question.fate == "open" and question.stage is None:
@@ -313,8 +312,8 @@ class Deliveries(RuleBasedStateMachine):
             question.fate, question.is_forgotten = "withdrawn", True
             self._rooms[question.room].open.remove(question)
         deleted = MessageDeleted(conversation=key_of(question.room), event_key=question.event.event_key)
-        receipt = self._do("delete", self._world.bot.receive(deleted))
-        assert bool(receipt.notice) == is_running
+        outcome = self._do("delete", self._world.bot.receive(deleted))
+        assert bool(notice_of(outcome)) == is_running
 
     @rule(room=rooms)
     def stop(self, room: str) -> None:
@@ -339,20 +338,20 @@ class Deliveries(RuleBasedStateMachine):
             self._rooms[room].go_on()
             self._do("go on", self._pass(room))
 
-    @rule(is_buried=st.booleans())
-    def crash(self, is_buried: bool) -> None:
+    @rule(is_expired=st.booleans())
+    def crash(self, is_expired: bool) -> None:
         for room in self._rooms.values():
             room.lose_process(spends_attempt=True)
-        self._do("crash, buried" if is_buried else "crash, lease run out", self._crash(is_buried=is_buried))
+        self._do("crash, buried" if is_expired else "crash, lease run out", self._crash(is_expired=is_expired))
 
-    async def _crash(self, *, is_buried: bool) -> None:
+    async def _crash(self, *, is_expired: bool) -> None:
         dead = await self._world.crash()
-        if is_buried:
-            await self._world.store.bury(dead)
+        if is_expired:
+            await self._world.store.expire(dead)
         await self._world.start()
-        if not is_buried:
+        if not is_expired:
             await self._world.pass_time(MAX_LEASE_S + 1)
-        self._world.bot.runner.wake()
+        self._world.bot.bell.ring_for_work()
 
     @rule()
     def restart(self) -> None:

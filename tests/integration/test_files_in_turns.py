@@ -13,20 +13,17 @@ from typing import Any
 import httpx2
 import pytest
 
-from bot.domain.answers import CommandAnswer
 from bot.domain.errors import AdapterError, ModelUnavailableError
-from bot.domain.events import CommandInvoked, ConversationKey, SharedFile
+from bot.domain.events import ConversationKey, SharedFile
 from bot.domain.messages import AssistantMessage, Attachment, Message, UserMessage
-from bot.intake.admission import Admission
-from bot.intake.inbox import Inbox
 from bot.models.factory import open_model
-from bot.models.rehearsal.server import serve_rehearsal
 from bot.ports.model import Model
 from bot.ports.store import ClaimedTurn, Store
 from bot.settings import Settings
-from bot.stores.sqlite.store import open_store
-from bot.turns.context import Window
-from bot.turns.runner import Limits, Runner
+from bot.stores.sqlite.store import open_sqlite
+from bot.turns.runner import Limits
+from tests.fakes.bots import Bot, notice_of, open_bot, turn_of
+from tests.fakes.openai import serve_openai
 from tests.fakes.ports import (
     CONVERSATION,
     RecordingAdapter,
@@ -66,25 +63,14 @@ class FilesPlatform(RecordingAdapter):
         return content
 
 
-async def no_command(event: CommandInvoked) -> CommandAnswer:
-    return CommandAnswer(text=f"no {event.name}")
-
-
 class Core:
-    def __init__(self, store: Store, runner: Runner) -> None:
-        self.store = store
-        self.runner = runner
-        self._inbox = Inbox(
-            worker=runner.worker,
-            store=store,
-            admission=Admission(max_input_chars=1000, requests_per_minute=1000),
-            command=no_command,
-            wake=runner.wake,
-        )
+    def __init__(self, bot: Bot) -> None:
+        self.bot = bot
+        self.store = bot.store
 
     async def send(self, text: str, *files: SharedFile) -> None:
-        receipt = await self._inbox.receive(replace(message(text), files=files))
-        assert receipt.turn_id is not None, receipt.notice
+        outcome = await self.bot.receive(replace(message(text), files=files))
+        assert turn_of(outcome) is not None, notice_of(outcome)
 
     async def kept(self) -> list[Message]:
         return [entry.message for entry in await self.store.transcript(CONVERSATION, limit=100)]
@@ -92,7 +78,7 @@ class Core:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with open_store(tmp_path / "toolbridge.db") as store:
+    async with open_sqlite(tmp_path / "toolbridge.db") as store:
         yield store
 
 
@@ -100,18 +86,17 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 async def core(
     store: Store, model: Model, adapter: RecordingAdapter, *, limits: Limits | None = None, max_tokens: int = 100_000
 ) -> AsyncGenerator[Core]:
-    runner = Runner(
+    async with open_bot(
+        store,
+        model,
+        adapter,
+        ScriptedTools({"look": returns("seen")}),
         worker="worker",
-        store=store,
-        model=model,
-        tools=ScriptedTools({"look": returns("seen")}),
-        adapters=[adapter],
-        window=Window(max_messages=50, max_tokens=max_tokens, count=len),
-        system_prompt="Be brief.",
         limits=limits or Limits(drain_s=0.2, retry_s=0.01),
-    )
-    async with runner.working():
-        yield Core(store, runner)
+        max_messages=50,
+        max_tokens=max_tokens,
+    ) as bot:
+        yield Core(bot)
 
 
 def asked(model: ScriptedModel, number: int = 0) -> UserMessage:
@@ -195,7 +180,7 @@ async def test_a_turn_can_be_stopped_while_a_file_is_fetched(store: Store) -> No
         await bot.send("See", replace(NOTES, reference="endless"))
         async with asyncio.timeout(10):
             await adapter.hangs.wait()
-        assert await bot.runner.stop(CONVERSATION)
+        assert await bot.bot.stop()
         assert await adapter.wait_for_posts(1) == ["Stopped."]
         assert (await bot.kept())[0] == UserMessage(text="See")
 
@@ -218,11 +203,11 @@ async def test_after_a_crash_the_files_are_fetched_again(store: Store) -> None:
 
 @asynccontextmanager
 async def endpoint(api: str, *faults: dict[str, Any]) -> AsyncGenerator[tuple[Model, httpx2.AsyncClient]]:
-    async with serve_rehearsal(control=True) as url:
+    async with serve_openai(control=True) as url:
         values: dict[str, Any] = {"model_api": api, "openai_base_url": url, "openai_model": "some-model"}
         settings = Settings(_env_file=None, **values)  # pyright: ignore[reportCallIssue]  (pydantic-settings' own)
         async with (
-            open_model(settings, rehearsal_url=None) as model,
+            open_model(settings) as model,
             httpx2.AsyncClient(base_url=url.removesuffix("/v1"), trust_env=False) as control,
         ):
             (await control.post("/control/faults", json={"faults": list(faults)})).raise_for_status()

@@ -26,7 +26,7 @@ async def test_the_reference_server_in_node_works(tmp_path: Path) -> None:
     config.write_text(json.dumps({"mcpServers": {"every.thing": entry}}), encoding="utf-8")
     settings = load_settings(env_file=None, mcp_config=config, toolbridge_home=tmp_path)
     async with Toolset(load_servers(settings), timing=QUICK, offer_wait_s=30) as tools:
-        offer = await tools.offer()
+        offer = await tools.offer(None)
         assert offer.notes == ()
         echo = offer.find("every_thing__echo")
         assert echo is not None and echo.is_repeatable

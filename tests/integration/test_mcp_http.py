@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.tools.config import ServerConfig, Url
+from bot.tools.config import HttpEndpoint, ServerConfig
 from bot.tools.toolset import Toolset
 from tests.fakes.mcp_servers.processes import QUICK, Wire, Workshop, call, free_port, lines, until, until_offered, web
 
@@ -61,7 +61,7 @@ async def test_a_server_that_restarts_during_a_call_and_between_calls_is_reached
 ) -> None:
     workshop = workshops[era]
     async with Toolset([web("shop", workshop.url)], timing=QUICK, offer_wait_s=20) as tools:
-        await tools.offer()
+        await tools.offer(None)
         gate.shut()
         broken = asyncio.create_task(call(tools, "shop__act"))
         await until(lambda: len(lines(calls)) == 1)
@@ -87,7 +87,7 @@ async def test_a_broken_connection_costs_only_the_calls_that_were_on_it(
         Wire(workshops[era].port).open() as wire,
         Toolset([web("shop", wire.url, repeatable=("look",))], timing=QUICK, offer_wait_s=20) as tools,
     ):
-        await tools.offer()
+        await tools.offer(None)
         gate.shut()
         acting = asyncio.create_task(call(tools, "shop__act"))
         looking = asyncio.create_task(call(tools, "shop__look"))
@@ -115,7 +115,7 @@ async def test_replicas_take_turns_and_one_that_dies_leaves_its_calls_to_the_oth
         results = [await call(tools, "shop__look") for _ in range(4)]
         assert [result.text for result in results] == [f"looked {second.pid}"] * 4
         assert [status.replica for status in tools.status()] == [first.url, second.url]
-        assert (await tools.offer()).notes == ()
+        assert (await tools.offer(None)).notes == ()
     await asyncio.to_thread(first.start)
 
 
@@ -123,7 +123,7 @@ async def test_a_server_that_is_absent_costs_no_time_and_is_found_when_it_comes(
     workshop = Workshop("modern")
     timing = replace(QUICK, reconnect_wait_s=0.2)
     async with Toolset([web("shop", workshop.url)], timing=timing, offer_wait_s=20) as tools:
-        offer = await tools.offer()
+        offer = await tools.offer(None)
         assert offer.tools == () and "no connection" in offer.notes[0]
         assert (await call(tools, "shop__act")).outcome == "unavailable"
         await asyncio.to_thread(workshop.start)
@@ -165,10 +165,10 @@ async def test_what_is_no_mcp_server_is_said_in_words_without_secrets(raw: bytes
     heard: list[bytes] = []
     async with answering(raw, heard) as port:
         url = f"http://user:pass-word@127.0.0.1:{port}/mcp?key=secret-key"
-        endpoint = Url(url=url, headers={"X-Api-Key": "secret-token"}, label=f"http://127.0.0.1:{port}/mcp")
+        endpoint = HttpEndpoint(url=url, headers={"X-Api-Key": "secret-token"}, label=f"http://127.0.0.1:{port}/mcp")
         config = ServerConfig(name="shop", endpoints=(endpoint,))
         async with Toolset([config], timing=QUICK, offer_wait_s=20) as tools:
-            notes = (await tools.offer()).notes
+            notes = (await tools.offer(None)).notes
             (status,) = tools.status()
     shown = f"{notes} {status}"
     assert status.state == "down" and reason in status.detail
@@ -185,7 +185,7 @@ async def test_a_server_that_accepts_and_never_answers_holds_up_no_other() -> No
     port = silent.sockets[0].getsockname()[1]
     servers = [web("silent", f"http://127.0.0.1:{port}/mcp"), web("absent", f"http://127.0.0.1:{free_port()}/mcp")]
     async with silent, Toolset(servers, timing=QUICK, offer_wait_s=0.5) as tools:
-        offer = await tools.offer()
+        offer = await tools.offer(None)
         assert [status.state for status in tools.status()] == ["starting", "down"]
         assert "still starting" in offer.notes[0]
 
@@ -219,6 +219,6 @@ async def test_a_result_that_does_not_say_its_type_is_a_complete_one() -> None:
         "tools/call": {"content": [{"type": "text", "text": "acted"}]},
     }
     async with speaking_modern(results) as url, Toolset([web("shop", url)], timing=QUICK, offer_wait_s=20) as tools:
-        assert (await tools.offer()).notes == ()
+        assert (await tools.offer(None)).notes == ()
         result = await call(tools, "shop__act")
     assert (result.outcome, result.text) == ("ok", "acted")

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from bot.tools.config import Command, ServerConfig
+from bot.tools.config import ServerConfig, StdioEndpoint
 from bot.tools.toolset import Toolset
 from tests.fakes.mcp_servers.processes import QUICK, call, lines, process, until, until_offered
 
@@ -40,7 +40,7 @@ async def test_a_server_starts_when_it_is_first_needed_and_all_its_pages_are_rea
     async with Toolset([oldtimer(calls)], timing=QUICK, offer_wait_s=20) as tools:
         assert children() == []
         assert [status.state for status in tools.status()] == ["idle"]
-        offer = await tools.offer()
+        offer = await tools.offer(None)
         assert len(children()) == 1
         assert [spec.tool for spec in offer.tools] == [
             *("act", "count", "crash", "crash_repeatable", "env", "hang", "learn", "meta", "put", "slow")
@@ -50,7 +50,7 @@ async def test_a_server_starts_when_it_is_first_needed_and_all_its_pages_are_rea
 async def test_the_patterns_of_the_operator_choose_the_tools(calls: Path) -> None:
     config = oldtimer(calls, allow=("c*", "env"), deny=("crash*",))
     async with Toolset([config], timing=QUICK, offer_wait_s=20) as tools:
-        assert [spec.name for spec in (await tools.offer()).tools] == ["old__count", "old__env"]
+        assert [spec.name for spec in (await tools.offer(None)).tools] == ["old__count", "old__env"]
         assert tools.status()[0].tool_count == 2
         assert (await call(tools, "old__act")).outcome == "error"
         assert lines(calls) == []
@@ -58,7 +58,7 @@ async def test_the_patterns_of_the_operator_choose_the_tools(calls: Path) -> Non
 
 async def test_a_crash_during_a_call_that_may_act_is_told_and_the_next_call_works(calls: Path) -> None:
     async with Toolset([oldtimer(calls)], timing=QUICK, offer_wait_s=20) as tools:
-        await tools.offer()
+        await tools.offer(None)
         crashed = await call(tools, "old__crash")
         assert crashed.outcome == "interrupted" and "may have run" in crashed.text
         assert (await call(tools, "old__act")).outcome == "ok"
@@ -77,7 +77,7 @@ async def test_a_call_that_broke_off_is_repeated_only_on_the_word_of_somebody_tr
     calls: Path, options: dict[str, Any], outcome: str, times: int
 ) -> None:
     async with Toolset([oldtimer(calls, **options)], timing=QUICK, offer_wait_s=20) as tools:
-        spec = (await tools.offer()).find("old__crash_repeatable")
+        spec = (await tools.offer(None)).find("old__crash_repeatable")
         assert spec is not None and spec.is_repeatable == (times == 2)
         assert (await call(tools, "old__crash_repeatable")).outcome == outcome
         assert lines(calls) == ["crash_repeatable"] * times
@@ -85,7 +85,7 @@ async def test_a_call_that_broke_off_is_repeated_only_on_the_word_of_somebody_tr
 
 async def test_a_process_that_ends_between_calls_is_noticed_without_a_call_and_comes_back(calls: Path) -> None:
     async with Toolset([oldtimer(calls)], timing=QUICK, offer_wait_s=20) as tools:
-        await tools.offer()
+        await tools.offer(None)
         (first,) = children()
         first.kill()
         await until(lambda: tools.status()[0].state == "down")
@@ -99,7 +99,7 @@ async def test_a_call_times_out_while_another_server_goes_on(calls: Path, tmp_pa
     slow = oldtimer(calls, timeout_s=0.2)
     other = oldtimer(tmp_path / "others.txt", name="other")
     async with Toolset([slow, other], timing=QUICK, offer_wait_s=20) as tools:
-        await tools.offer()
+        await tools.offer(None)
         late, on_time = await asyncio.gather(
             call(tools, "old__slow", '{"seconds": 0.5}'), call(tools, "other__slow", '{"seconds": 0.4}')
         )
@@ -111,7 +111,7 @@ async def test_a_call_times_out_while_another_server_goes_on(calls: Path, tmp_pa
 async def test_a_server_that_hangs_is_restarted(calls: Path) -> None:
     timing = replace(QUICK, probe_s=0.3)
     async with Toolset([oldtimer(calls, timeout_s=0.3)], timing=timing, offer_wait_s=20) as tools:
-        await tools.offer()
+        await tools.offer(None)
         (hanging,) = children()
         assert (await call(tools, "old__hang")).outcome == "timeout"
         await until(lambda: tools.status()[0].state == "down")
@@ -124,14 +124,14 @@ async def test_servers_that_cannot_start_are_noted_with_the_reason_and_hold_up_n
     servers = [
         oldtimer(calls, "mute", name="mute"),
         oldtimer(calls, "dies", name="dying"),
-        ServerConfig(name="absent", endpoints=(Command(program="no-such-program", label="no-such-program"),)),
+        ServerConfig(name="absent", endpoints=(StdioEndpoint(program="no-such-program", label="no-such-program"),)),
         oldtimer(calls, "noisy", name="noisy"),
     ]
     timing = replace(QUICK, connect_process_s=1.5)
     async with Toolset(servers, timing=timing, offer_wait_s=0.0) as tools:
         await until_offered(tools, "noisy__act")
         await until(lambda: [status.state for status in tools.status()] == ["down", "down", "down", "ready"])
-        notes = " ".join((await tools.offer()).notes)
+        notes = " ".join((await tools.offer(None)).notes)
         assert all(f"Server '{name}' is not ready" in notes for name in ("mute", "dying", "absent"))
         details = {status.server: status.detail for status in tools.status()}
         assert "did not answer in time" in details["mute"] and "tried again in" in details["mute"]
@@ -147,14 +147,14 @@ async def test_servers_that_cannot_start_are_noted_with_the_reason_and_hold_up_n
 async def test_an_offer_waits_a_bounded_time_for_servers_that_start(calls: Path) -> None:
     async with Toolset([oldtimer(calls, "mute")], timing=QUICK, offer_wait_s=0.2) as tools:
         started_at = time.monotonic()
-        offer = await tools.offer()
+        offer = await tools.offer(None)
         assert time.monotonic() - started_at < 2
         assert offer.tools == () and "still starting" in offer.notes[0]
 
 
 async def test_whoever_needs_a_server_hurries_its_next_try(calls: Path, tmp_path: Path) -> None:
     (endpoint,) = oldtimer(calls).endpoints
-    assert isinstance(endpoint, Command)
+    assert isinstance(endpoint, StdioEndpoint)
     later = replace(endpoint, cwd=tmp_path / "later")
     timing = replace(QUICK, first_retry_s=600.0, last_retry_s=600.0)
     async with Toolset([ServerConfig(name="old", endpoints=(later,))], timing=timing, offer_wait_s=20) as tools:
@@ -168,15 +168,15 @@ async def test_whoever_needs_a_server_hurries_its_next_try(calls: Path, tmp_path
 async def test_tools_of_a_server_that_is_being_reconnected_stay_offered_for_a_while(calls: Path) -> None:
     timing = replace(QUICK, keep_s=1.0, reconnect_wait_s=0.2, first_retry_s=0.05)
     async with Toolset([oldtimer(calls, "once")], timing=timing, offer_wait_s=20) as tools:
-        before = await tools.offer()
+        before = await tools.offer(None)
         assert (await call(tools, "old__crash")).outcome == "interrupted"
-        assert await tools.offer() == before
+        assert await tools.offer(None) == before
         unsent = await call(tools, "old__act")
         assert unsent.outcome == "unavailable" and "was not sent" in unsent.text
         async with asyncio.timeout(10):
-            while (await tools.offer()).tools:  # noqa: ASYNC110  (time passes, nothing happens)
+            while (await tools.offer(None)).tools:  # noqa: ASYNC110  (time passes, nothing happens)
                 await asyncio.sleep(0.02)
-        assert "not ready" in (await tools.offer()).notes[0]
+        assert "not ready" in (await tools.offer(None)).notes[0]
         assert lines(calls) == ["crash"]
 
 
@@ -185,7 +185,7 @@ async def test_a_server_gets_the_configured_environment_and_nothing_else_of_ours
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-bot")
     async with Toolset([oldtimer(calls)], timing=QUICK, offer_wait_s=20) as tools:
-        await tools.offer()
+        await tools.offer(None)
         assert (await call(tools, "old__env", '{"name": "CALLS_FILE"}')).text == str(calls)
         assert (await call(tools, "old__env", '{"name": "OPENAI_API_KEY"}')).text == "not set"
 

@@ -10,7 +10,7 @@ from typing import cast
 import httpx2
 import pytest
 from mcp import Client, StdioServerParameters
-from mcp_types import RequestParamsMeta
+from mcp.types import RequestParamsMeta
 
 from mcp_server.server import CONVERSATION_KEY
 from mcp_server.workspace import folder_name

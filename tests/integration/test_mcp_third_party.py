@@ -22,7 +22,7 @@ async def test_a_python_server_of_others_works_through_mcp_json_beside_the_bundl
     settings = load_settings(env_file=None, mcp_config=config, toolbridge_home=tmp_path / "home")
     configs = load_servers(settings, environ={"PYTHON": sys.executable})
     async with Toolset(configs, timing=QUICK, offer_wait_s=30) as tools:
-        offer = await tools.offer()
+        offer = await tools.offer(None)
         assert offer.notes == ()
         assert [spec.name for spec in offer.tools] == [
             "time__convert_time",

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.domain.backoff import Backoff
 from bot.domain.errors import (
     ModelAccessError,
     ModelContentFilterError,
@@ -31,18 +32,19 @@ from bot.domain.errors import (
     SettingsError,
 )
 from bot.domain.messages import AssistantMessage, Attachment, ModelAnswer, ToolCall, ToolMessage, ToolSpec, UserMessage
+from bot.domain.turns import Paused, TextArrived
 from bot.models.chat_completions import ChatFold
 from bot.models.endpoint import Patience
-from bot.models.errors import RefusedError, retry_after_s
 from bot.models.factory import open_model
+from bot.models.refusals import StreamRefusalError, retry_after_s
 from bot.models.responses import ResponsesFold
-from bot.ports.model import Model, ModelProgress, ModelRequest, ModelWaiting, TextArrived
+from bot.ports.model import Model, ModelProgress, ModelRequest
 from bot.settings import Settings
 
 KEY = "hunter2.Winter"
 TOOL = ToolSpec(name="s__t", server="s", tool="t", description="", parameters={"type": "object", "properties": {}})
 QUESTION = ModelRequest(system="s", messages=(UserMessage(text="q"),), tools=(TOOL,), cache_key="c")
-PATIENCE = Patience(backoff_s=0.01)
+PATIENCE = Patience(backoff=Backoff(first_s=0.01))
 AZURE = {"azure_openai_deployment": "d", "azure_openai_api_key": KEY}
 CLASSIC = {"azure_openai_api_version": "2024-10-21"}
 
@@ -127,9 +129,7 @@ def settings(**values: Any) -> Settings:
 async def opened(endpoint: Endpoint, *, patience: Patience = PATIENCE, **values: Any) -> AsyncGenerator[Model]:
     openai = {"openai_base_url": f"{endpoint.url}/v1", "openai_model": "m", "openai_api_key": KEY}
     is_azure = any(name.startswith("azure") for name in values)
-    async with open_model(
-        settings(**(values if is_azure else openai | values)), rehearsal_url=None, patience=patience
-    ) as model:
+    async with open_model(settings(**(values if is_azure else openai | values)), patience=patience) as model:
         yield model
 
 
@@ -218,6 +218,47 @@ async def test_comments_empty_choices_and_line_ends_of_every_kind_are_read(endpo
     answer = await answer_to(endpoint, Answer(pieces=pieces))
     assert answer.message.text == "größer"
     assert (answer.usage.input_tokens, answer.usage.cached_tokens, answer.usage.output_tokens) == (7, 0, 2)
+
+
+async def test_a_byte_order_mark_and_events_without_data_do_no_harm(endpoint: Endpoint) -> None:
+    body = (
+        b'\xef\xbb\xbfdata: {"choices": [{"delta": {"content": "fi"}}]}\n\nretry: 3000\n\nevent: ping\n\nid: 7\n\n'
+        b'data: {"choices": [{"delta": {"content": "ne"}, "finish_reason": "stop"}]}\n\n'
+    )
+    answer = await answer_to(endpoint, Answer(pieces=(body,)))
+    assert answer.message.text == "fine" and len(endpoint.bodies) == 1
+
+
+async def test_characters_are_put_together_however_the_bytes_are_cut(endpoint: Endpoint) -> None:
+    body = 'data: {"choices": [{"delta": {"content": "größer 😀"}, "finish_reason": "stop"}]}\n\n'.encode()
+    answer = await answer_to(endpoint, Answer(pieces=tuple(bytes([byte]) for byte in body)))
+    assert answer.message.text == "größer 😀"
+
+
+@pytest.mark.parametrize("content_type", [None, "text/plain", "text/event-stream; charset=iso-8859-1"])
+async def test_an_answer_is_read_whatever_its_type_is_said_to_be(endpoint: Endpoint, content_type: str | None) -> None:
+    fine = Answer(
+        headers={"content-type": content_type} if content_type else {},
+        pieces=('data: {"choices": [{"delta": {"content": "größer"}, "finish_reason": "stop"}]}\n\n'.encode(),),
+    )
+    assert (await answer_to(endpoint, fine)).message.text == "größer"
+
+
+async def test_an_event_that_is_not_ended_by_an_empty_line_does_not_count(endpoint: Endpoint) -> None:
+    cut = Answer(pieces=(b'data: {"choices": [{"delta": {"content": "cut"}, "finish_reason": "stop"}]}\n',))
+    assert (await answer_to(endpoint, cut, FINE)).message.text == "fine"
+
+
+async def test_a_large_event_is_read_and_one_without_end_is_not_waited_for(endpoint: Endpoint) -> None:
+    large = "x" * 3_000_000
+    assert (await answer_to(endpoint, events(delta("stop", content=large)))).message.text == large
+    endless = Answer(pieces=(b"data: ", *([b"x" * 1_000_000] * 34)), stays_open=True)
+    assert (await answer_to(endpoint, endless, FINE)).message.text == "fine"
+
+
+async def test_bytes_that_are_no_text_are_asked_for_again(endpoint: Endpoint) -> None:
+    noise = Answer(pieces=(b"data: \xff\xfe\x00\n\n",))
+    assert (await answer_to(endpoint, noise, FINE)).message.text == "fine"
 
 
 async def test_halves_of_characters_in_an_answer_are_replaced(endpoint: Endpoint) -> None:
@@ -347,7 +388,7 @@ def test_no_event_breaks_a_fold_in_an_unforeseen_way(
 ) -> None:
     fold = fold_type()
     for event in data.draw(st.lists(st.dictionaries(NAMES, JSON), max_size=4)):
-        with contextlib.suppress(AttributeError, KeyError, TypeError, RefusedError, ModelContentFilterError):
+        with contextlib.suppress(AttributeError, KeyError, TypeError, StreamRefusalError, ModelContentFilterError):
             assert isinstance(fold.add(event), str)
     if fold.is_finished:
         assert fold.answer().message.kind == "assistant"
@@ -393,7 +434,7 @@ async def test_an_endpoint_that_nobody_serves_is_tried_three_times(endpoint: End
         async with opened(endpoint, **values) as model:
             with pytest.raises(ModelUnavailableError, match=r"cannot be reached.*OPENAI_BASE_URL"):
                 await ask(model, progress=told)
-    assert [one.reason for one in told if isinstance(one, ModelWaiting)] == ["the model cannot be reached"] * 2
+    assert [one.reason for one in told if isinstance(one, Paused)] == ["the model cannot be reached"] * 2
 
 
 async def test_the_pause_in_milliseconds_comes_before_the_one_in_seconds(endpoint: Endpoint) -> None:
@@ -402,7 +443,7 @@ async def test_the_pause_in_milliseconds_comes_before_the_one_in_seconds(endpoin
     told: list[ModelProgress] = []
     async with opened(endpoint) as model:
         await ask(model, progress=told)
-    assert isinstance(told[0], ModelWaiting) and 0.03 <= told[0].wait_s <= 0.04
+    assert isinstance(told[0], Paused) and 0.03 <= told[0].wait_s <= 0.04
     assert told[1:] == [TextArrived(text="fine")]
 
 
@@ -412,7 +453,7 @@ async def test_without_a_named_pause_each_wait_is_longer_than_the_last(endpoint:
     told: list[ModelProgress] = []
     async with opened(endpoint) as model:
         await ask(model, progress=told)
-    waits = [one.wait_s for one in told if isinstance(one, ModelWaiting)]
+    waits = [one.wait_s for one in told if isinstance(one, Paused)]
     assert len(waits) == 3 and 0.01 <= waits[0] < waits[1] < waits[2] < 0.05
 
 
@@ -522,7 +563,7 @@ async def test_a_model_without_eyes_is_recognised_in_many_words_and_asked_withou
         first, second = await ask(model, SEE, progress=progress), await ask(model, SEE)
     assert first.message.text == second.message.text == "fine"
     assert first.notes == second.notes == ("The model `m` did not take `cat.png`, so it answered without seeing it.",)
-    assert not [item for item in progress if isinstance(item, ModelWaiting)]
+    assert not [item for item in progress if isinstance(item, Paused)]
     assert ["base64" in json.dumps(body) for body in endpoint.bodies] == [True, False, False]
 
 
@@ -681,7 +722,7 @@ async def test_a_response_that_fails_is_asked_for_again(endpoint: Endpoint, even
     told: list[ModelProgress] = []
     async with opened(endpoint, model_api="responses") as model:
         await ask(model, progress=told)
-    assert isinstance(told[0], ModelWaiting) and told[0].reason == "the model is busy"
+    assert isinstance(told[0], Paused) and told[0].reason == "the model is busy"
     assert told[1:] == [TextArrived(text="fine")]
 
 
@@ -713,12 +754,11 @@ async def test_azure_is_found_whichever_part_of_its_url_was_copied(endpoint: End
         AZURE | {"azure_openai_endpoint": "x.openai.azure.com"},
         {"openai_base_url": "localhost:11434/v1", "openai_model": "m"},
         {"openai_base_url": "http://[broken", "openai_model": "m"},
-        {},
     ],
 )
 async def test_an_address_that_cannot_work_is_refused_before_anything_is_sent(values: dict[str, Any]) -> None:
     with pytest.raises(SettingsError):
-        async with open_model(settings(**values), rehearsal_url=None):
+        async with open_model(settings(**values)):
             pass
 
 
@@ -753,7 +793,7 @@ async def test_without_the_azure_extra_the_error_says_how_to_install_it(monkeypa
     monkeypatch.setitem(sys.modules, "azure.identity.aio", None)
     values = {"azure_openai_endpoint": "https://x.openai.azure.com", "azure_openai_deployment": "d"}
     with pytest.raises(SettingsError, match=r"pip install 'toolbridge\[azure\]'"):
-        async with open_model(settings(**values), rehearsal_url=None):
+        async with open_model(settings(**values)):
             pass
 
 
@@ -766,5 +806,5 @@ async def test_a_proxy_is_not_used_for_this_machines_own_servers(
 
 
 def test_the_sdk_is_not_imported_before_a_model_is_opened() -> None:
-    code = "import sys, bot.tokens, bot.models.opening; sys.exit('openai' in sys.modules or 'tiktoken' in sys.modules)"
+    code = "import sys, bot.turns.tokens, bot.models.factory; sys.exit(bool({'openai', 'tiktoken'} & {*sys.modules}))"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env={**os.environ})

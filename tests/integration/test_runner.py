@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from bot.domain.answers import CommandAnswer
+from bot.domain.answers import Queued, Refused
 from bot.domain.errors import AdapterError, ModelContextError, ModelStreamError, ModelUnavailableError, RateLimitError
-from bot.domain.events import CommandInvoked
 from bot.domain.messages import (
     AssistantMessage,
     Attachment,
@@ -24,17 +23,15 @@ from bot.domain.messages import (
     UserMessage,
 )
 from bot.domain.turns import CallFinished, CallStarted, ModelAnswered
-from bot.intake.admission import Admission
-from bot.intake.inbox import Inbox
 from bot.ports.model import Model, ModelRequest
 from bot.ports.platform import Adapter
 from bot.ports.store import ClaimedTurn, Store
 from bot.ports.tools import Tools
-from bot.stores.sqlite.store import open_store
-from bot.turns.context import Window
+from bot.stores.sqlite.store import open_sqlite
+from bot.turns.limits import Limits
 from bot.turns.loop import RESTARTED
-from bot.turns.runner import Limits, Runner
 from bot.turns.worker import new_worker_id
+from tests.fakes.bots import Bot, open_bot
 from tests.fakes.ports import (
     CONVERSATION,
     RecordingAdapter,
@@ -50,28 +47,16 @@ from tests.fakes.ports import (
 MINUTE = 60
 
 
-async def no_command(event: CommandInvoked) -> CommandAnswer:
-    return CommandAnswer(text=f"no {event.name}")
-
-
 class Core:
     """A process of the bot, without its platform's connection."""
 
-    def __init__(self, store: Store, runner: Runner) -> None:
-        self.store = store
-        self.runner = runner
-        self.inbox = Inbox(
-            worker=runner.worker,
-            store=store,
-            admission=Admission(max_input_chars=1000, requests_per_minute=1000),
-            command=no_command,
-            wake=runner.wake,
-        )
+    def __init__(self, bot: Bot) -> None:
+        self.bot = bot
+        self.store = bot.store
+        self.inbox = bot.inbox
 
     async def say(self, text: str, *, key: str = "") -> int:
-        receipt = await self.inbox.receive(message(text, key=key))
-        assert receipt.turn_id is not None
-        return receipt.turn_id
+        return await self.bot.say(message(text, key=key))
 
     async def ended(self, turn_id: int, adapter: RecordingAdapter) -> str:
         """Return the state in which the turn ended, once it did."""
@@ -85,7 +70,7 @@ class Core:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with open_store(tmp_path / "toolbridge.db") as store:
+    async with open_sqlite(tmp_path / "toolbridge.db") as store:
         yield store
 
 
@@ -100,18 +85,17 @@ async def core(
     max_messages: int = 50,
     worker: str = "",
 ) -> AsyncGenerator[Core]:
-    runner = Runner(
+    async with open_bot(
+        store,
+        model,
+        adapter,
+        tools,
         worker=worker or new_worker_id(),
-        store=store,
-        model=model,
-        tools=tools or ScriptedTools({}),
-        adapters=[adapter or RecordingAdapter()],
-        window=Window(max_messages=max_messages, max_tokens=100_000, count=len),
-        system_prompt="Be brief.",
         limits=limits or Limits(drain_s=0.2),
-    )
-    async with runner.working():
-        yield Core(store, runner)
+        max_messages=max_messages,
+        max_tokens=100_000,
+    ) as bot:
+        yield Core(bot)
 
 
 async def messages_of(store: Store) -> Sequence[object]:
@@ -171,8 +155,8 @@ async def test_three_quick_questions_are_answered_one_at_a_time_in_order(store: 
         return says(f"answer to {question.text}")
 
     async with core(store, ScriptedModel([answer]), adapter=adapter) as bot:
-        receipts = await asyncio.gather(*(bot.inbox.receive(message(f"q{n}")) for n in range(3)))
-        assert [receipt.waits_behind for receipt in receipts] == [0, 1, 2]
+        outcomes = await asyncio.gather(*(bot.inbox.accept(message(f"q{n}")) for n in range(3)))
+        assert [outcome.waits_behind for outcome in outcomes if isinstance(outcome, Queued)] == [0, 1, 2]
         assert await adapter.wait_for_posts(3) == ["answer to q0", "answer to q1", "answer to q2"]
 
 
@@ -187,7 +171,7 @@ async def test_a_slow_conversation_holds_up_no_other(store: Store) -> None:
     other = message("quick", conversation=CONVERSATION.__class__(platform="fake", space="team", channel="other"))
     async with core(store, ScriptedModel([answer]), adapter=adapter) as bot:
         await bot.say("slow")
-        await bot.inbox.receive(other)
+        await bot.inbox.accept(other)
         assert await adapter.wait_for_posts(1) == ["quick answer"]
 
 
@@ -235,7 +219,7 @@ async def test_stop_ends_a_turn_within_a_second_and_leaves_one_result_for_every_
         async with asyncio.timeout(5):
             await started.wait()
         async with asyncio.timeout(1):
-            assert await bot.runner.stop(CONVERSATION)
+            assert await bot.bot.stop()
             assert await bot.ended(turn_id, adapter) == "stopped"
         assert adapter.posts[0].text == "Stopped."
         stored = await messages_of(store)
@@ -248,12 +232,12 @@ async def test_stop_ends_a_turn_within_a_second_and_leaves_one_result_for_every_
 
 
 async def core_is_busy(bot: Core) -> bool:
-    return await bot.store.request_stop(CONVERSATION) is not None
+    return await bot.store.request_stop(CONVERSATION, by="fake:team:U1") is not None
 
 
 async def test_stop_with_nothing_running_says_so(store: Store) -> None:
     async with core(store, ScriptedModel([says("x")])) as bot:
-        assert not await bot.runner.stop(CONVERSATION)
+        assert not await bot.bot.stop()
 
 
 async def test_a_turn_past_its_deadline_fails_with_a_sentence_and_the_next_one_works(store: Store) -> None:
@@ -356,7 +340,7 @@ async def test_the_request_prefix_stays_the_same_until_the_window_moves(store: S
 async def test_speakers_are_told_apart_where_several_write(store: Store) -> None:
     adapter, model = RecordingAdapter(), ScriptedModel([says("hi")])
     async with core(store, model, adapter=adapter) as bot:
-        await bot.inbox.receive(message("hello", is_shared=True))
+        await bot.inbox.accept(message("hello", is_shared=True))
         await adapter.wait_for_posts(1)
     assert model.requests[0].messages == (UserMessage(text="hello", speaker="Ada"),)
 
@@ -414,11 +398,11 @@ async def test_a_post_that_is_refused_for_good_does_not_hold_up_the_conversation
 
 async def crashed(store: Store, *steps: object, worker: str = "dead-worker") -> int:
     """Leave a turn behind as a process does that died after these steps."""
-    receipt = await store.accept(message("do it"), worker=worker, max_waiting=10)
+    outcome = await store.accept(message("do it"), worker=worker, max_waiting=10)
     (turn,) = await store.claim(worker, serves=["fake/"], limit=1)
     await store.record(turn.lease, steps)  # type: ignore[arg-type]
-    assert receipt.turn_id is not None
-    return receipt.turn_id
+    assert isinstance(outcome, Queued)
+    return outcome.turn_id
 
 
 async def test_after_a_crash_the_finished_steps_are_not_done_again(store: Store) -> None:
@@ -470,7 +454,7 @@ async def test_the_turns_of_a_live_worker_are_left_to_it(store: Store) -> None:
     await crashed(store, worker="other-machine")
     other = message("mine", conversation=CONVERSATION.__class__(platform="fake", space="team", channel="mine"))
     async with core(store, ScriptedModel([says("mine is answered")]), adapter=adapter) as bot:
-        await bot.inbox.receive(other)
+        await bot.inbox.accept(other)
         assert await adapter.wait_for_posts(1) == ["mine is answered"]
     assert len(adapter.posts) == 1
 
@@ -544,9 +528,8 @@ async def test_a_full_conversation_refuses_with_what_to_do(store: Store) -> None
         raise AssertionError
 
     async with core(store, ScriptedModel([hang])) as bot:
-        receipts = [await bot.inbox.receive(message(f"q{n}")) for n in range(21)]
-    assert receipts[-1].turn_id is None
-    assert "again" in receipts[-1].notice
+        outcomes = [await bot.inbox.accept(message(f"q{n}")) for n in range(21)]
+    assert isinstance(outcomes[-1], Refused) and "again" in outcomes[-1].notice
 
 
 async def test_a_claim_that_breaks_in_an_unforeseen_way_does_not_end_the_taking_of_turns(store: Store) -> None:

@@ -13,25 +13,27 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from bot.domain.answers import Receipt
+from bot.domain.answers import Known, Queued
+from bot.domain.backoff import Backoff
 from bot.domain.errors import StoreError
 from bot.domain.messages import ModelAnswer, ToolMessage, ToolResult
 from bot.domain.turns import TurnView
 from bot.models.endpoint import Patience
 from bot.models.factory import open_model
-from bot.models.rehearsal.server import serve_rehearsal
 from bot.ports.model import Model, ModelRequest
 from bot.ports.platform import Adapter
 from bot.settings import Settings
-from bot.stores.sqlite.store import SqliteStore, open_store
+from bot.stores.sqlite.store import SqliteStore, open_sqlite
 from bot.tools.toolset import Toolset
 from bot.turns.context import Window
-from bot.turns.runner import Limits, Runner
+from bot.turns.runner import Limits
 from tests.fakes import mcp_servers
+from tests.fakes.bots import open_bot
 from tests.fakes.database import locked
 from tests.fakes.mcp_servers.processes import QUICK, call, process, until
+from tests.fakes.openai import serve_openai
 from tests.fakes.platforms import Platform, room
-from tests.fakes.ports import ScriptedModel, ScriptedTools, calls, message, says
+from tests.fakes.ports import ScriptedModel, calls, message, says
 from tests.integration.test_runner import Core, core
 from tests.scenarios.conftest import Ran, Toolbridge, serving
 
@@ -43,7 +45,7 @@ OLDTIMER = Path(mcp_servers.__file__).parent / "oldtimer.py"
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    async with open_store(tmp_path / "a.db", busy_timeout_s=BUSY_TIMEOUT_S) as store:
+    async with open_sqlite(tmp_path / "a.db", busy_timeout_s=BUSY_TIMEOUT_S) as store:
         yield store
 
 
@@ -56,11 +58,11 @@ def toolbridge(tmp_path: Path) -> Toolbridge:
 
 async def say(bot: Core, text: str, *, channel: str = "general", platform: str = "fake") -> int:
     """Send a message and return its turn: it was acknowledged, so it has to be answered."""
-    receipt = await bot.inbox.receive(
+    outcome = await bot.inbox.accept(
         message(text, key=f"{platform}:{channel}:{text}", conversation=room(channel, platform=platform))
     )
-    assert receipt.turn_id is not None
-    return receipt.turn_id
+    assert isinstance(outcome, Queued | Known)
+    return outcome.turn_id
 
 
 def answers_of(platform: Platform, channel: str) -> list[str]:
@@ -97,8 +99,8 @@ def echo(*, before: Mapping[str, Callable[[], Awaitable[object]]] | None = None)
 @asynccontextmanager
 async def real_model(url: str) -> AsyncGenerator[Model]:
     settings = Settings(_env_file=None, openai_base_url=url, openai_model="rehearsal")  # pyright: ignore[reportCallIssue]  (pydantic-settings' own)
-    patience = Patience(backoff_s=0.01, fault_repeats=1)
-    async with open_model(settings, rehearsal_url=None, patience=patience) as model:
+    patience = Patience(backoff=Backoff(first_s=0.01), fault_retries=1)
+    async with open_model(settings, patience=patience) as model:
         yield model
 
 
@@ -127,12 +129,12 @@ async def test_a_model_that_stalls_holds_up_its_own_conversation_alone_and_only_
 
 async def test_a_model_that_is_down_for_two_turns_says_so_and_answers_the_third(store: SqliteStore) -> None:
     platform = Platform()
-    async with serve_rehearsal() as url:
+    async with serve_openai() as url:
         port = urlsplit(url).port or 0
     async with real_model(url) as model, core(store, model, adapter=platform) as bot:
         for question in ("one", "two"):
             assert await bot.ended(await say(bot, question), platform) == "failed"
-        async with serve_rehearsal(port=port):
+        async with serve_openai(port=port):
             assert await bot.ended(await say(bot, "hello"), platform) == "answered"
     *failures, _ = answers_of(platform, "general")
     assert all("cannot be reached" in text and "OPENAI_BASE_URL" in text for text in failures)
@@ -208,18 +210,18 @@ def is_told(result: ToolResult) -> bool:
 async def serving_platforms(
     store: SqliteStore, model: Model, *adapters: Adapter, max_running: int
 ) -> AsyncGenerator[Core]:
-    runner = Runner(
+    first, *others = adapters
+    async with open_bot(
+        store,
+        model,
+        first,
         worker="here",
-        store=store,
-        model=model,
-        tools=ScriptedTools({}),
-        adapters=adapters,
-        window=WINDOW,
-        system_prompt="Be brief.",
+        more_adapters=others,
         limits=Limits(drain_s=0.2, max_running=max_running),
-    )
-    async with runner.working():
-        yield Core(store, runner)
+        max_messages=50,
+        max_tokens=100_000,
+    ) as bot:
+        yield Core(bot)
 
 
 async def test_a_platform_that_answers_429_for_a_minute_gets_each_post_once_and_holds_up_no_other_platform(
@@ -311,14 +313,14 @@ async def test_a_full_disk_loses_nothing_that_was_acknowledged_and_work_goes_on_
         await say(bot, "hello")
         await seen(platform, "the disk is full; free some space")
         events = [message("y" * 900, key=f"m{number}", conversation=room(number)) for number in range(30)]
-        receipts = await asyncio.gather(*(bot.inbox.receive(event) for event in events), return_exceptions=True)
-        refusals = [receipt for receipt in receipts if isinstance(receipt, BaseException)]
+        outcomes = await asyncio.gather(*(bot.inbox.accept(event) for event in events), return_exceptions=True)
+        refusals = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         assert {type(refusal) for refusal in refusals} == {StoreError}
         assert all("the disk is full; free some space" in str(refusal) for refusal in refusals)
         assert answers_of(platform, "general") == []
         await limit_pages(store, 1_000_000)
         await say(bot, "and now?", channel="other")
-        taken = {str(number) for number, receipt in enumerate(receipts) if isinstance(receipt, Receipt)}
+        taken = {str(number) for number, outcome in enumerate(outcomes) if isinstance(outcome, Queued)}
         await platform.wait_for_posts(2 + len(taken))
         assert {post.conversation.channel for post in platform.posts} == {"general", "other", *taken}
     assert len(platform.posts) == 2 + len(taken)
@@ -333,12 +335,12 @@ async def limit_pages(store: SqliteStore, count: int) -> None:
 
 async def test_a_damaged_page_ends_the_conversation_it_belongs_to_with_a_sentence_and_no_other(tmp_path: Path) -> None:
     path, platform = tmp_path / "b.db", Platform()
-    async with open_store(path) as store, core(store, ScriptedModel([says("A" * 40_000)]), adapter=platform) as bot:
+    async with open_sqlite(path) as store, core(store, ScriptedModel([says("A" * 40_000)]), adapter=platform) as bot:
         await bot.ended(await say(bot, "fill some pages", channel="damaged"), platform)
     damage_pages_full_of(b"A", path)
     platform = Platform()
     limits = Limits(retry_s=0.01)
-    async with open_store(path) as store, core(store, echo(), adapter=platform, limits=limits) as bot:
+    async with open_sqlite(path) as store, core(store, echo(), adapter=platform, limits=limits) as bot:
         damaged = await say(bot, "hello?", channel="damaged")
         assert await bot.ended(await say(bot, "hello", channel="whole"), platform) == "answered"
         assert await bot.ended(damaged, platform) == "failed"
@@ -363,7 +365,7 @@ def damage_pages_full_of(byte: bytes, path: Path, *, page_size: int = 4096) -> N
 async def made(toolbridge: Toolbridge) -> Path:
     """Return a database file as an earlier start has left it."""
     path = toolbridge.home / "toolbridge.db"
-    async with open_store(path) as store:
+    async with open_sqlite(path) as store:
         await store.accept(message("hello"), worker="earlier", max_waiting=20)
     return path
 
@@ -403,9 +405,9 @@ async def test_a_database_that_cannot_be_used_is_said_at_the_start_with_what_to_
 
 
 async def test_the_doctor_finds_a_damaged_page_that_nothing_has_read_yet(toolbridge: Toolbridge) -> None:
-    path = toolbridge.home / "toolbridge.db"
-    async with open_store(path) as store, core(store, ScriptedModel([says("A" * 40_000)]), adapter=Platform()) as bot:
-        await bot.ended(await bot.say("fill some pages"), bot.runner.adapters[0])  # type: ignore[arg-type]
+    path, platform = toolbridge.home / "toolbridge.db", Platform()
+    async with open_sqlite(path) as store, core(store, ScriptedModel([says("A" * 40_000)]), adapter=platform) as bot:
+        await bot.ended(await bot.say("fill some pages"), platform)
     damage_pages_full_of(b"A", path)
     toolbridge.write_mcp_json({})
     ran = await toolbridge.run("doctor")

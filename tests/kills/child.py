@@ -22,21 +22,27 @@ from typing import Any, TypeVar, cast
 
 from bot.domain.answers import CommandAnswer, Example
 from bot.domain.errors import AdapterError
-from bot.domain.events import CommandInvoked
+from bot.domain.events import CommandInvoked, ConversationKey, SharedFile
 from bot.domain.messages import ToolCall, ToolResult
-from bot.domain.turns import Post, Step, TurnView
+from bot.domain.people import Actor
+from bot.domain.turns import CallDecided, Post, Step, TurnView
 from bot.intake.admission import Admission
 from bot.intake.inbox import Inbox
 from bot.observe.logs import configure_logs
-from bot.ports.platform import Found, Receive
+from bot.observe.turn_log import TurnLog
+from bot.ports.platform import Found
 from bot.ports.store import Lease, Store
-from bot.ports.tools import Offer, ServerStatus
+from bot.ports.tools import Offer, ServerStatus, Wait
 from bot.stores.sqlite.connection import Connection
-from bot.stores.sqlite.store import SqliteStore, open_store
-from bot.tools.config import Command, ServerConfig
+from bot.stores.sqlite.store import SqliteEngine, open_sqlite
+from bot.stores.store import EngineStore
+from bot.tools.config import ServerConfig, StdioEndpoint
 from bot.tools.toolset import Toolset
+from bot.turns.attempt import Resources
+from bot.turns.bell import Bell
 from bot.turns.context import Window
-from bot.turns.runner import Limits, Runner
+from bot.turns.limits import Limits
+from bot.turns.runner import Runner
 from bot.turns.worker import new_worker_id
 from tests.fakes.mcp_servers.processes import FOLDER
 from tests.fakes.ports import message
@@ -108,37 +114,44 @@ def start(world: World, script: Script, death: Death, *, lease_s: float) -> int:
 async def _live(world: World, script: Script, fate: Fate, *, lease_s: float) -> None:
     """Take what the platform delivers, and work until nothing is open."""
     async with AsyncExitStack() as stack:
-        real = await stack.enter_async_context(open_store(world.database))
+        real = await stack.enter_async_context(open_sqlite(world.database))
         _watch_commits(real, fate)
         ended = asyncio.Event()
         store = cast("Store", WatchedStore(real, fate.reach, ended))
         toolset = await stack.enter_async_context(Toolset([_server(world)], offer_wait_s=20))
         toolset.warm_up()
         platform = FilePlatform(world, script, fate.reach)
+        bell = Bell()
+        tools = WatchedTools(toolset, fate, world)
         runner = Runner(
             worker=new_worker_id(),
-            store=store,
-            model=ScriptedModel(
-                script=script,
-                asked=lambda line: world.note("asked", line),
-                reach=fate.reach,
-                seen=platform.seen,
+            resources=Resources(
+                store=store,
+                model=ScriptedModel(
+                    script=script,
+                    asked=lambda line: world.note("asked", line),
+                    reach=fate.reach,
+                    seen=platform.seen,
+                ),
+                tools=tools,
+                window=Window(max_messages=500, max_tokens=1_000_000, count=len),
+                system_prompt="Be brief.",
+                limits=Limits(turn_timeout_s=60, lease_s=lease_s),
+                observers=(TurnLog(),),
             ),
-            tools=WatchedTools(toolset, fate, world),
             adapters=[platform],
-            window=Window(max_messages=500, max_tokens=1_000_000, count=len),
-            system_prompt="Be brief.",
-            limits=Limits(turn_timeout_s=60, lease_s=lease_s),
+            bell=bell,
         )
         inbox = Inbox(
             worker=runner.worker,
             store=store,
             admission=Admission(max_input_chars=1000, requests_per_minute=100_000),
-            command=_no_command,
-            wake=runner.wake,
+            answer=_no_command,
+            bell=bell,
+            directory=tools,
         )
         await stack.enter_async_context(runner.working())
-        await platform.run(inbox.receive)
+        await platform.take_all(inbox)
         while world.open_turns():
             ended.clear()
             await ended.wait()
@@ -149,7 +162,7 @@ async def _no_command(event: CommandInvoked) -> CommandAnswer:
 
 
 def _server(world: World) -> ServerConfig:
-    command = Command(
+    command = StdioEndpoint(
         program=sys.executable,
         # It uses the standard library alone, and starts in half the time. Its last argument is for the process table.
         args=("-I", "-S", str(FOLDER / "oldtimer.py"), str(world.folder)),
@@ -175,13 +188,16 @@ class FilePlatform:
         self._seen = {visible.question for visible in world.visible()}
         self._changed = asyncio.Condition()
 
-    async def run(self, receive: Receive) -> None:
+    async def run(self) -> None:
+        """Not used: `take_all` hands over what is to be delivered in this life."""
+
+    async def take_all(self, inbox: Inbox) -> None:
         """Return when all messages are acknowledged."""
         taken = set(self._world.acknowledged())
         async with asyncio.TaskGroup() as group:
             for channel in self._script.channels:
                 questions = [question for question in self._script.of(channel) if question.key not in taken]
-                group.create_task(self._deliver(questions, receive))
+                group.create_task(self._deliver(questions, inbox))
 
     def show(self, view: TurnView) -> None:
         """Show nothing: progress is no answer."""
@@ -205,20 +221,23 @@ class FilePlatform:
         is_there = any(visible.key == post.key for visible in self._world.visible())
         return Found(reference=f"reference of {post.key}") if is_there else None
 
+    async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
+        raise AdapterError("No message has files here.")
+
     async def seen(self, questions: frozenset[str]) -> None:
         """Return when something is visible in answer to each of the questions."""
         async with self._changed:
             await self._changed.wait_for(lambda: questions <= self._seen)
 
-    async def _deliver(self, questions: Sequence[Question], receive: Receive) -> None:
+    async def _deliver(self, questions: Sequence[Question], inbox: Inbox) -> None:
         async with asyncio.TaskGroup() as group:
             for question in questions:
                 if question.after:
                     await self.seen(frozenset({question.after}))
-                group.create_task(self._hand_over(question, receive))
+                group.create_task(self._hand_over(question, inbox))
 
-    async def _hand_over(self, question: Question, receive: Receive) -> None:
-        await receive(message(question.key, conversation=question.conversation))
+    async def _hand_over(self, question: Question, inbox: Inbox) -> None:
+        await inbox.accept(message(question.key, conversation=question.conversation))
         self._world.acknowledge(question.key)
         self._reach("accept: acknowledged")
 
@@ -227,15 +246,19 @@ class FilePlatform:
 
 _WATCHED = {
     "heartbeat": "heartbeat",
-    "bury": "burial of the dead",
+    "expire": "lease of the dead ended",
     "release": "farewell",
     "accept": "accept",
     "claim": "claim",
     "reply": "answer stored",
-    "mark_posting": "about to post",
+    "mark_posting": "about to post again",
     "mark_posted": "post recorded",
 }
-_STEPS = {"answered": "model answer stored", "started": "call start stored", "finished": "result stored"}
+_STEPS = {
+    "answered": "model answer stored, with its calls and their starts",
+    "started": "call start stored",
+    "finished": "result stored",
+}
 
 
 class WatchedStore:
@@ -272,12 +295,16 @@ class WatchedTools:
         self._fate = fate
         self._world = world
 
-    async def offer(self) -> Offer:
-        return await self._tools.offer()
+    async def offer(self, actor: Actor | None) -> Offer:
+        return await self._tools.offer(actor)
 
-    async def call(self, call: ToolCall, *, conversation: str) -> ToolResult:
+    async def call(
+        self, call: ToolCall, *, actor: Actor, conversation: ConversationKey, decision: CallDecided | None = None
+    ) -> ToolResult | Wait:
         self._fate.reach("call: before it is sent")
-        calling = asyncio.ensure_future(self._tools.call(call, conversation=conversation))
+        calling = asyncio.ensure_future(
+            self._tools.call(call, actor=actor, conversation=conversation, decision=decision)
+        )
         try:
             if self._fate.is_next("call: while it runs"):
                 await self._arrived(json.loads(call.arguments)["mark"])
@@ -299,9 +326,9 @@ class WatchedTools:
             await asyncio.sleep(0.001)  # another process sets no event
 
 
-def _watch_commits(store: SqliteStore, fate: Fate) -> None:
+def _watch_commits(store: EngineStore, fate: Fate) -> None:
     # A commit cannot be seen from outside: its unit has no end of its own, and SQLite tells only when it begins.
-    commits = store._commits  # pyright: ignore[reportPrivateUsage]
+    commits = cast("SqliteEngine", store.engine)._commits  # pyright: ignore[reportPrivateUsage]
     watched = WatchedConnection(commits._connection, fate)  # pyright: ignore[reportPrivateUsage]
     commits._connection = cast("Connection", watched)  # pyright: ignore[reportPrivateUsage]
 

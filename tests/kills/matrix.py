@@ -22,7 +22,7 @@ import psutil
 from bot.domain.messages import AssistantMessage, ToolMessage
 from bot.domain.turns import CallFinished, CallStarted, ModelAnswered
 from bot.turns.delivery import MAYBE_TWICE
-from bot.turns.runner import LEASE_S, Limits
+from bot.turns.limits import LEASE_S, Limits
 from tests.kills import child
 from tests.kills.child import Death
 from tests.kills.script import ACTING, Question, Script, opening, random_script
@@ -105,10 +105,10 @@ def enumerate_points(name: str, script: Script, folder: Path, *, without: Sequen
 def enumerate_pauses(name: str, script: Script, folder: Path) -> list[History]:
     """Return a history for each point of one conversation at which a process can be paused and do no harm later.
 
-    The one pause that no bot can make good is that between its last look at the lease and the post itself.
+    The one pause that no bot can make good is that between its last look at its own lease and the post itself.
     """
     undisturbed = History(name=name, row="undisturbed", script=script, deaths=())
-    without = ("statement", "commit", "about to post: after", "post: before", "farewell")
+    without = ("statement", "commit", "post: before", "farewell")
     return [
         History(
             name=f"{name}: {point}: {nth}",

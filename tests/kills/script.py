@@ -11,7 +11,8 @@ from functools import cached_property
 
 from bot.domain.events import ConversationKey
 from bot.domain.messages import AssistantMessage, ModelAnswer, ToolCall, ToolMessage, Usage, UserMessage
-from bot.ports.model import ModelProgressSink, ModelRequest, TextArrived
+from bot.domain.turns import TextArrived
+from bot.ports.model import ModelProgressSink, ModelRequest
 
 ACTING = frozenset({"act", "slow"})
 TOOLS = ("act", "count", "put", "slow")  # may act, read-only, idempotent, may act and takes its time

@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from bot.models.rehearsal.server import serve_rehearsal
+from tests.fakes.openai import serve_openai
 
 WAIT_S = 60.0
 NOWHERE = "http://127.0.0.1:9/none"  # the discard port: nothing answers
@@ -122,7 +122,7 @@ class Endpoint:
 
 @asynccontextmanager
 async def serving() -> AsyncIterator[Endpoint]:
-    async with serve_rehearsal(control=True) as url:
+    async with serve_openai(control=True) as url:
         yield Endpoint(url)
 
 

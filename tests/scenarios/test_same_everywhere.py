@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, Protocol
 
 from adapters.console.adapter import ConsoleAdapter
 from bot.app import open_app
-from bot.models.rehearsal.server import serve_rehearsal
 from bot.settings import load_settings
 from tests.fakes.discord import Message
+from tests.fakes.openai import serve_openai
 from tests.fakes.slack import Message as SlackMessage
 from tests.scenarios.discord import serving as discord_serving
 from tests.scenarios.discord.rooms import Room
@@ -111,7 +111,7 @@ class Terminal:
 
 @asynccontextmanager
 async def open_terminal(home: Path) -> AsyncGenerator[tuple[Place, Model]]:
-    async with serve_rehearsal(control=True) as url:
+    async with serve_openai(control=True) as url:
         yield Terminal(home, Model(url)), Model(url)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from bot.domain.errors import SettingsError
 from bot.settings import FOREIGN, PREFIXES, Settings, load_settings
+from bot.stores.factory import describe_store, open_store
 
 # What an operator may set, with a value that is not the default: name, text, value.
 CONTRACT: Mapping[str, tuple[str, object]] = {
@@ -242,8 +243,9 @@ def test_no_secret_is_in_an_error_or_its_chain_or_a_representation(monkeypatch: 
         load_settings()
     assert caught.value.__cause__ is None and caught.value.__suppress_context__
     with pytest.raises(SettingsError) as caught:
-        _ = settings.database_file
+        open_store(settings.store_url)
     assert "secret" not in str(caught.value)
+    assert "secret" not in describe_store(settings.store_url)
 
 
 # --- which model -----------------------------------------------------------------------------------------------
@@ -312,15 +314,13 @@ def test_with_both_models_set_one_has_to_be_chosen() -> None:
     ],
 )
 def test_the_database_is_in_the_home_folder_or_where_its_url_says(url: str | None, path: str) -> None:
-    settings = load_settings(toolbridge_home="/data", database_url=url)
-    assert settings.database_file == Path(path)
-    assert settings.database_url_or_default == f"sqlite:///{path}"
+    assert describe_store(load_settings(toolbridge_home="/data", database_url=url).store_url) == path
 
 
 @pytest.mark.parametrize("url", ["postgresql://h/d", "sqlite://a.db", "a.db", "mysql:///a"])
 def test_a_database_that_cannot_be_opened_is_refused(url: str) -> None:
-    with pytest.raises(SettingsError, match="must look like sqlite:///"):
-        _ = load_settings(database_url=url).database_file
+    with pytest.raises(SettingsError, match="sqlite:///path/to/file"):
+        open_store(load_settings(database_url=url).store_url)
 
 
 @pytest.mark.parametrize("name", ["TOOLBRIDGE_HOME", "MCP_CONFIG", "SYSTEM_PROMPT_FILE", "TOOLBRIDGE_CONFIG"])

@@ -1,4 +1,4 @@
-"""Arithmetic in words and symbols, read into operations of the `calculate` tool; nothing is computed here."""
+"""Parses arithmetic in words and symbols into operations of the `calculate` tool; computes nothing itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class LastResult:
-    """Stands for the last result of the conversation ("it", "that", or what "times 3" goes on from)."""
+    """The last result of the conversation ("it", "that", or the implied operand of "times 3")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class Operation:
 Operand = Operation | LastResult | int | float
 
 _MAX_CHARS = 300
-_MAX_TOKENS = 80  # bounds how deep the reading goes: five calls for each parenthesis
+_MAX_TOKENS = 80  # limits the recursion: five calls per parenthesis
 
 
 def read_arithmetic(clause: str) -> Operation | None:
-    """Read a calculation with the usual precedence; None where the clause is none."""
+    """Return the calculation that the clause asks for, with the usual precedence; None if it asks for none."""
     if len(clause) > _MAX_CHARS:
         return None
     text = re.sub(r"\s*(?:=|equals?)?\s*$", "", _QUESTION.sub("", clause.lower(), count=1))
@@ -82,7 +82,7 @@ _FORMS = {  # clauses that name the operation first
     r"multiply by (.+)": "$*{}",
     r"divide by (.+)": "$/{}",
 }
-_SYMBOLS = (  # in this order; $ is the last result, @ the percentage of something
+_SYMBOLS = (  # applied in this order; $ is the last result, @ means "percent of"
     (r"\*\*|(?:raised )?to the power(?: of)?|raised to", "^"),
     (r"\bmultiplied by\b|\btimes\b|\u00d7|\u00b7|(?<![a-z])x(?![a-z])", "*"),
     (r"\bdivided by\b|\bover\b|\u00f7", "/"),
@@ -115,7 +115,7 @@ def _infix(text: str) -> str:
 # --- symbols to operations ---------------------------------------------------------------------------------------
 
 _LEVELS = ({"+": "add", "-": "subtract"}, {"*": "multiply", "/": "divide", "%": "modulo", "@": "percent"})
-# No number begins with a needless zero: 2024-01-02 is a date.
+# A number has no leading zero: 2024-01-02 is a date.
 _TOKEN = re.compile(r"\s*((?!0\d)(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)|[-+*/^%@()$])\s*")
 
 
@@ -137,7 +137,7 @@ def _tree(symbols: str) -> Operand | None:
 
 
 def _joined(tokens: list[str], level: int) -> Operand:
-    """Take operands joined by operators of this level or tighter ones. Raises ValueError where none stands."""
+    """Consume operands joined by operators of this level or tighter. Raises ValueError where an operand is missing."""
     if level == len(_LEVELS):
         return _power(tokens)
     left = _joined(tokens, level + 1)

@@ -1,8 +1,8 @@
 """What the rehearsal model answers: fixed rules instead of an AI, and no state, so equal messages get equal answers.
 
-A request is read clause by clause into steps, each of which calls one tool. Every round starts from the messages alone:
-the steps are read again, calls that were made already are found with their results, what can be asked for now is asked
-for at once, and when nothing is left to ask for the results are put into words. Nothing is ever computed here.
+It parses a request clause by clause into steps, each of which calls one tool. Every round starts from nothing but the
+messages: it parses the steps again, finds the calls that were already made with their results, and asks for all calls
+that are possible now. When no calls are left, it puts the results into words. It never computes anything itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bot.models.rehearsal.arithmetic import LastResult, Operand, Operation, read
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A tool to call, by the name it was offered under."""
+    """A tool to call, by the name under which it was offered."""
 
     name: str
     arguments: Mapping[str, Any]
@@ -30,16 +30,16 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Words, or tools to call now, all at once."""
+    """Text, or tools to call now, all at once."""
 
     text: str = ""
     calls: tuple[Call, ...] = ()
 
 
 def answer(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> Answer:
-    """Answer the last user message with calls of offered tools, or with words once there is nothing left to call.
+    """Answer the last user message with calls of offered tools, or with text once there is nothing left to call.
 
-    A result that begins like an error ("Error: ...", "Denied ...", "Interrupted ...") is taken for a failed call.
+    A result that begins like an error ("Error: ...", "Denied ...", "Interrupted ...") counts as a failed call.
     """
     asked_at = max((at for at, message in enumerate(messages) if isinstance(message, UserMessage)), default=-1)
     if asked_at < 0:
@@ -57,7 +57,7 @@ def answer(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """A call that has its result; `asked_at` is the index of the user message it served."""
+    """A call that has its result; `asked_at` is the index of the user message that led to it."""
 
     name: str
     arguments: Mapping[str, Any] | None  # None: they were not a JSON object
@@ -74,7 +74,7 @@ _FAILURE = re.compile(
     r"|timed? ?out|unknown tool|not (?:run|allowed|available)|(?:the|this) (?:tool|call))\b",
     re.IGNORECASE,
 )
-_ADVICE = re.compile(r"\n\[The limit of [^\n]*\]$")  # added to the last result for the model, no part of it
+_ADVICE = re.compile(r"\n\[The limit of [^\n]*\]$")  # addressed to the model, not part of the result
 _NUMBER = r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 _SOLE_NUMBER = re.compile(rf"(?:.*=)?\s*({_NUMBER})\s*", re.IGNORECASE)
 _WRITES = ("save_text_file", "delete_text_file")
@@ -110,7 +110,7 @@ def _json_object(text: str) -> dict[str, Any] | None:
 
 
 def _json_prefix(text: str, start: int) -> tuple[dict[str, Any], int] | None:
-    """Read the JSON object that begins at `start`; return it with the index after it."""
+    """Return the JSON object that begins at `start`, and the index after it."""
     try:
         value, end = _DECODER.raw_decode(text, start)
     except (ValueError, RecursionError):
@@ -126,7 +126,7 @@ _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _number(text: str) -> float | None:
-    """Return the number that a result consists of or ends its equation with."""
+    """Return the number that a result is, or that its equation ends with."""
     match = _SOLE_NUMBER.fullmatch(text)
     value = float(match[1]) if match else math.nan
     return value if math.isfinite(value) else None
@@ -137,14 +137,14 @@ def _number(text: str) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class NumberOf:
-    """The number that an earlier step of the same request yields."""
+    """The number that results from an earlier step of the same request."""
 
     step: int
 
 
 @dataclass(frozen=True, slots=True)
 class TextOf:
-    """What earlier steps of the same request yield, as lines of text."""
+    """The results of earlier steps of the same request, as lines of text."""
 
     steps: tuple[int, ...]
 
@@ -158,20 +158,20 @@ class FilesOf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One tool to call, or with `FilesOf` one tool to call several times."""
+    """One tool to call once, or with `FilesOf` several times."""
 
     tool: str
     arguments: Mapping[str, Any]  # JSON values, and references to earlier steps
     clause: str  # the user's own words for it
     waits_for: frozenset[int]
-    is_result: bool = True  # False: a step on the way; "save both results" leaves it out
-    is_direct: bool = False  # asked for by name: the arguments are the user's business
+    is_result: bool = True  # False: an intermediate step, which "save both results" leaves out
+    is_direct: bool = False  # the user named the tool, and is responsible for the arguments
     withheld: str = ""  # why it is not carried out
 
 
 @dataclass(slots=True, kw_only=True)
 class Draft:
-    """What a request asks for, as far as it has been read."""
+    """What a request asks for, as far as it has been parsed."""
 
     earlier: Sequence[Finished]
     speaker: str = ""
@@ -184,7 +184,7 @@ class Draft:
     wants_hint: bool = False
 
     def add(self, tool: str, *, is_result: bool = True, **arguments: Any) -> int:
-        """Add a step and return its index. Steps on files keep their order around one that writes."""
+        """Add a step and return its index. Steps that use files keep their order relative to steps that write."""
         before = _before(tool, self.steps)
         needed = {ref.step for ref in arguments.values() if isinstance(ref, NumberOf | FilesOf)}
         needed.update(at for ref in arguments.values() if isinstance(ref, TextOf) for at in ref.steps)
@@ -195,7 +195,7 @@ class Draft:
         return len(self.steps) - 1
 
     def last_number(self) -> NumberOf | float:
-        """Return the last number there is, of this request or of the conversation."""
+        """Return the last number of this request or, failing that, of the conversation."""
         for at in reversed(range(len(self.steps))):
             if self.steps[at].tool == "calculate" or self.steps[at].is_direct:
                 return NumberOf(at)
@@ -205,7 +205,7 @@ class Draft:
         return number
 
     def last_file(self) -> str:
-        """Return the file that was spoken of last."""
+        """Return the file that was mentioned last."""
         now = (step.arguments for step in reversed(self.steps) if step.tool in _FILE_TOOLS)
         before = (one.arguments or {} for one in reversed(self.earlier) if one.tool in _FILE_TOOLS)
         names = (arguments.get("filename") for group in (now, before) for arguments in group)
@@ -214,7 +214,7 @@ class Draft:
         return name
 
     def results(self, tool: str, *, everything: bool) -> TextOf | str:
-        """Return the last result (of `tool`, where given) or all of them: of this request, else of the last turn."""
+        """Return the last result (of `tool`, if given), or all: of this request or, failing that, the last turn."""
         now = [at for at, step in enumerate(self.steps) if step.is_result and tool in ("", step.tool)]
         if now:
             return TextOf(tuple(now if everything else now[-1:]))
@@ -227,7 +227,7 @@ class Draft:
 
 
 class UnmetError(Exception):
-    """A step needs something that is not there; the message says what."""
+    """A step needs something that is missing; the message says what."""
 
 
 def _before(tool: str, steps: Sequence[Step]) -> set[int]:
@@ -242,7 +242,7 @@ def _before(tool: str, steps: Sequence[Step]) -> set[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How far one call of a step has come; `call` is set while it is still to be made."""
+    """The state of one call of a step; `call` is set until the call is made."""
 
     step: Step
     state: Literal["done", "failed", "skipped", "asked", "waiting"]
@@ -252,7 +252,7 @@ class Outcome:
 
 
 def _carry_out(steps: Sequence[Step], made: list[Finished], tools: Sequence[ToolSpec]) -> list[list[Outcome]]:
-    """Return the outcomes of each step, given the calls made so far in this turn (which are taken from `made`)."""
+    """Return the outcomes of each step, given the calls made so far in this turn; removes those from `made`."""
     outcomes: list[list[Outcome]] = []
     for step in steps:
         pending = (one for at in step.waits_for for one in outcomes[at] if one.state in ("asked", "waiting"))
@@ -267,7 +267,7 @@ def _carry_out(steps: Sequence[Step], made: list[Finished], tools: Sequence[Tool
 
 
 def _resolved(step: Step, outcomes: Sequence[Sequence[Outcome]]) -> list[dict[str, Any]]:
-    """Return the arguments of each call of the step, its references replaced. Raises UnmetError."""
+    """Return the arguments of each call of the step, with references replaced. Raises UnmetError."""
     if step.withheld:
         raise UnmetError(step.withheld)
     files = step.arguments.get("filename")
@@ -299,7 +299,7 @@ def _for_a_file(outcome: Outcome) -> str:
 
 
 def _file_names(listing: Outcome) -> list[str]:
-    """Return the files of a listing, which has one on each line, perhaps with its size behind it."""
+    """Return the files of a listing, which has one per line, sometimes followed by its size."""
     if listing.state != "done":
         raise UnmetError("the list of files is missing")
     found = (_LISTED.match(line) for line in listing.text.splitlines())
@@ -338,7 +338,7 @@ def _fits(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> bool:
 _MAX_PARTS = 60
 _MAX_JOINED = 12  # parts of one clause
 _SPEAKER = re.compile(r"\s*\[(?P<speaker>[^\]\n]{1,80})\]\s+")
-# What the bot itself writes around the files of a question; their text is a part of the question.
+# What the bot itself writes around the files of a question; the text of the files is part of the question.
 _QUOTED_FILE = re.compile(
     r"(?:^|(?<=\] ))\[The file `[^`\n]+` was sent with this message:\]\n"
     r"(?P<fence>`{3,})\w*\n(?P<text>.*?)\n(?P=fence)$",
@@ -390,7 +390,7 @@ def _withhold(step: Step) -> Step:
 
 
 def _parts(text: str) -> list[tuple[int, int, bool]]:
-    """Cut where a clause may end, outside of quotes and JSON: (start, end, whether "then" leads to it)."""
+    """Split where a clause may end, outside quotes and JSON: (start, end, whether "then" precedes it)."""
     masked = _masked(text)
     parts: list[tuple[int, int, bool]] = []
     start, is_after = 0, False
@@ -410,7 +410,7 @@ def _masked(text: str) -> str:
 
 
 def _clauses(text: str, parts: Sequence[tuple[int, int, bool]]) -> Iterable[tuple[str, bool, Reading]]:
-    """Join the parts to clauses that a rule knows: as few parts as it takes, then what only makes sense with them."""
+    """Join parts into clauses that a rule knows: as few as it takes, then those that only make sense with them."""
 
     @cache
     def read(first: int, last: int) -> Reading | None:
@@ -468,7 +468,7 @@ def _read_save(match: Match, draft: Draft) -> None:
 
 
 def _content(phrase: str, draft: Draft) -> TextOf | str:
-    """Return what is to be saved: results that are referred to, results to be got first, or the words themselves."""
+    """Return what to save: results that the phrase refers to, results of steps that come first, or the words."""
     if _unquoted(phrase) != phrase:
         return _unquoted(phrase)
     if reference := _REFERENCE.fullmatch(phrase):
@@ -584,7 +584,7 @@ _ALIASES = {
 
 
 def _zone(place: str) -> str:
-    """Return the IANA name for a zone or city; a place that is not known goes to the tool as it is."""
+    """Return the IANA name for a zone or city; an unknown place goes to the tool unchanged."""
     key = place.casefold().replace("_", " ")
     return _ALIASES.get(key) or _zones().get(key, place)
 
@@ -735,13 +735,13 @@ def _reason(outcome: Outcome) -> str:
 
 
 def _plain(tool: str, text: str) -> str:
-    """Return a result as it stands in a file."""
+    """Return a result as it is written to a file."""
     equation = _equation(text) if tool == "calculate" else None
     return " = ".join(equation) if equation else text.strip()
 
 
 def _equation(text: str) -> tuple[str, str] | None:
-    """Return both sides of the equation that `calculate` answers with, its numbers without needless zeros."""
+    """Return both sides of the equation in a result of `calculate`, without superfluous zeros."""
     match = _EQUATION.fullmatch(text)
     if not match or match[2].lower() not in _OPERATORS:
         return None

@@ -14,20 +14,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolCall, ToolResult
-from bot.ports.tools import Tools
-from bot.tools.config import Command, ServerConfig, Url
-from bot.tools.servers import Timing
+from bot.ports.tools import Tools, Wait
+from bot.tools.config import HttpEndpoint, ServerConfig, StdioEndpoint
+from bot.tools.servers.timing import Timing
 
 FOLDER = Path(__file__).parent
-# Short waits; what is waited for in vain in a test is given less than the product gives it.
-QUICK = Timing(last_retry_s=0.5, hurried_retry_s=0.05, probe_s=5.0, reconnect_wait_s=20.0)
+CONVERSATION = ConversationKey(platform="test", space="", channel="conversation-1")
+ACTOR = CONVERSATION.person("U1", "Ada")
+# Short waits: a test that waits in vain waits less than the product does.
+QUICK = Timing(last_retry_s=0.5, retry_soon_s=0.05, probe_s=5.0, reconnect_wait_s=20.0)
 
 
-def command(program: str, *args: str, env: Mapping[str, str] | None = None) -> Command:
+def command(program: str, *args: str, env: Mapping[str, str] | None = None) -> StdioEndpoint:
     """Return how to start one of the programs as a child process."""
     path = FOLDER / f"{program}.py"
-    return Command(program=sys.executable, args=(str(path), *args), env=env or {}, label=f"python {path.name}")
+    return StdioEndpoint(program=sys.executable, args=(str(path), *args), env=env or {}, label=f"python {path.name}")
 
 
 def process(name: str, program: str, *args: str, env: Mapping[str, str] | None = None, **options: Any) -> ServerConfig:
@@ -37,12 +40,15 @@ def process(name: str, program: str, *args: str, env: Mapping[str, str] | None =
 
 def web(name: str, *urls: str, **options: Any) -> ServerConfig:
     """Return a configuration of a server over HTTP with these replicas."""
-    return ServerConfig(name=name, endpoints=tuple(Url(url=url, label=url) for url in urls), **options)
+    return ServerConfig(name=name, endpoints=tuple(HttpEndpoint(url=url, label=url) for url in urls), **options)
 
 
 async def call(tools: Tools, name: str, arguments: str = "{}") -> ToolResult:
-    """Run one call in a conversation of its own."""
-    return await tools.call(ToolCall(id="call-1", name=name, arguments=arguments), conversation="conversation-1")
+    """Run one call in `CONVERSATION`."""
+    call = ToolCall(id="call-1", name=name, arguments=arguments)
+    result = await tools.call(call, actor=ACTOR, conversation=CONVERSATION)
+    assert not isinstance(result, Wait)
+    return result
 
 
 async def until(condition: Callable[[], object], *, timeout_s: float = 20.0) -> None:
@@ -55,7 +61,7 @@ async def until(condition: Callable[[], object], *, timeout_s: float = 20.0) -> 
 async def until_offered(tools: Tools, name: str, *, timeout_s: float = 20.0) -> None:
     """Wait until the tool is offered; fail after the time."""
     async with asyncio.timeout(timeout_s):
-        while (await tools.offer()).find(name) is None:  # noqa: ASYNC110  (a port has no event for it)
+        while (await tools.offer(None)).find(name) is None:  # noqa: ASYNC110  (a port has no event for it)
             await asyncio.sleep(0.01)
 
 

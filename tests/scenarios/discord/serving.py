@@ -13,10 +13,10 @@ from adapters.discord.adapter import DiscordAdapter, DiscordOptions, open_discor
 from adapters.discord.session import Watch
 from adapters.shared.progress import Pace
 from bot.app import App, open_app
-from bot.models.rehearsal.server import serve_rehearsal
 from bot.settings import load_settings
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.discord.world import Channel, Guild, User
+from tests.fakes.openai import serve_openai
 from tests.scenarios.model import Model
 
 WAIT_S = 20.0
@@ -56,7 +56,7 @@ class Bot:
 @asynccontextmanager
 async def open_world(*, began_s_ago: float = 0.0) -> AsyncGenerator[World]:
     """Make a world whose clock is so many seconds behind; `discord.advance` brings it forward."""
-    async with FakeDiscord() as discord, serve_rehearsal(control=True) as url:
+    async with FakeDiscord() as discord, serve_openai(control=True) as url:
         discord.advance(-began_s_ago)
         guild = discord.add_guild("Team")
         ada, ben, cleo = (discord.add_user(name, guilds=[guild]) for name in ("Ada", "Ben", "Cleo"))
@@ -89,18 +89,21 @@ async def serving(
         **(settings or {}),
     }
     async with (
-        open_discord(discord_options) as adapter,
-        open_app(load_settings(env_file=None, **given), [adapter], drain_s=0.5) as app,
+        open_app(
+            load_settings(env_file=None, **given), [lambda host: open_discord(discord_options, host)], drain_s=0.5
+        ) as app,
         asyncio.TaskGroup() as group,
     ):
-        running = group.create_task(adapter.run(app.receive))
+        (adapter,) = app.adapters
+        assert isinstance(adapter, DiscordAdapter)
+        running = group.create_task(adapter.run())
         try:
             async with asyncio.timeout(WAIT_S):
-                while adapter.session is None:
-                    if running.done():
-                        running.result()
-                    await asyncio.sleep(0.01)
-                await adapter.session.opened.wait()
+                opened = group.create_task(adapter.session.opened.wait())
+                await asyncio.wait([running, opened], return_when=asyncio.FIRST_COMPLETED)
+                opened.cancel()
+            if running.done():
+                running.result()
             yield Bot(app, adapter)
         finally:
             running.cancel()

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.events import ConversationKey
+from bot.domain.people import Actor
 from bot.ports.store import author_key
 
 parts = st.text(st.characters(exclude_categories=["Cs"]))
@@ -37,16 +38,32 @@ def test_two_people_share_a_name_in_the_store_only_where_they_are_one_on_one_pla
     here: ConversationKey, ann: str, there: ConversationKey, bo: str
 ) -> None:
     same = (here.platform, here.space, ann) == (there.platform, there.space, bo)
-    assert (author_key(here, ann) == author_key(there, bo)) == same
+    assert (author_key(here.person(ann)) == author_key(there.person(bo))) == same
 
 
-def test_where_somebody_asks_makes_no_other_person_of_them() -> None:
+def test_asking_in_another_channel_makes_no_other_person() -> None:
     one = ConversationKey(platform="slack", space="T1", channel="C1", thread="1.2")
     other = ConversationKey(platform="slack", space="T1", channel="D9")
-    assert author_key(one, "U1") == author_key(other, "U1") != author_key(one, "U2")
+    assert author_key(one.person("U1")) == author_key(other.person("U1")) != author_key(one.person("U2"))
 
 
 @pytest.mark.parametrize("text", ["", "a", "a/b/c", "a/b/c/d/e"])
 def test_other_texts_are_no_keys(text: str) -> None:
     with pytest.raises(ValueError, match="not a conversation key"):
         ConversationKey.parse(text)
+
+
+def test_the_id_that_others_get_is_stable_distinct_and_tells_nothing() -> None:
+    room = ConversationKey(platform="test", space="team", channel="room")
+    other = ConversationKey(platform="test", space="team", channel="room2")
+    assert room.opaque_id == ConversationKey(platform="test", space="team", channel="room").opaque_id
+    assert room.opaque_id != other.opaque_id
+    assert len(room.opaque_id) == 32 and int(room.opaque_id, 16)
+
+
+@pytest.mark.parametrize(
+    ("platform", "space", "text"),
+    [("slack", "T1", "slack:T1:U1"), ("discord", "900", "discord:U1"), ("console", "local", "console:U1")],
+)
+def test_an_actor_is_written_as_rules_write_people(platform: str, space: str, text: str) -> None:
+    assert str(Actor(platform=platform, space=space, id="U1", name="Ada")) == text

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.domain.answers import Refused
 from bot.domain.events import ConversationKey, MessageReceived
-from bot.intake.admission import Admission, RefusedError
+from bot.intake.admission import Admission
 from bot.text.cleaning import clean
 
 
@@ -39,9 +40,9 @@ def admission(clock: Clock | None = None, *, max_input_chars: int = 100, request
 
 
 def refusal(gate: Admission, event: MessageReceived) -> str:
-    with pytest.raises(RefusedError) as caught:
-        gate.admit(event)
-    return str(caught.value)
+    refused = gate.admit(event)
+    assert isinstance(refused, Refused)
+    return refused.notice
 
 
 def told_wait_s(sentence: str) -> int:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from bot.domain.answers import CommandAnswer, Example
+from bot.domain.answers import CommandAnswer, Example, Queued
 from bot.domain.commands import COMMANDS, Command, nearest_command
 from bot.domain.events import CommandInvoked, ConversationKey, MessageReceived
 from bot.domain.messages import (
@@ -23,16 +23,17 @@ from bot.domain.messages import (
     Message,
     ToolCall,
     ToolMessage,
-    ToolResult,
     ToolSpec,
     Usage,
     UserMessage,
 )
+from bot.domain.people import Actor
 from bot.domain.turns import Post
-from bot.intake.commands import Commands
+from bot.intake.commands.table import Commands
 from bot.ports.store import ConversationSummary, Store
 from bot.ports.tools import Offer, ServerStatus
-from bot.stores.sqlite.store import open_store
+from bot.stores.sqlite.store import open_sqlite
+from bot.turns.bell import Bell
 
 HERE = ConversationKey(platform="console", space="local", channel="here")
 ELSEWHERE = ConversationKey(platform="console", space="local", channel="elsewhere")
@@ -41,18 +42,15 @@ WORKER = "worker-1"
 
 @dataclass
 class ScriptedTools:
-    """A Tools port with what it is told to have."""
+    """A tool directory with what it is given."""
 
     specs: tuple[ToolSpec, ...] = ()
     servers: tuple[ServerStatus, ...] = ()
     notes: tuple[str, ...] = ()
     prompts: tuple[Example, ...] = ()
 
-    async def offer(self) -> Offer:
+    async def offer(self, actor: Actor | None) -> Offer:
         return Offer(tools=self.specs, notes=self.notes)
-
-    async def call(self, call: ToolCall, *, conversation: str) -> ToolResult:
-        raise AssertionError("a command runs no tool")
 
     async def examples(self) -> Sequence[Example]:
         return self.prompts
@@ -67,7 +65,13 @@ class Bench:
 
     commands: Commands
     store: Store
-    stopped: list[ConversationKey]
+    bell: Bell
+
+    async def asked_to_stop(self) -> list[tuple[ConversationKey, str]]:
+        """Return the conversations in which a turn that is about to run will be stopped, and who asked for it."""
+        await self.store.heartbeat(WORKER, lease_s=60)
+        turns = await self.store.claim(WORKER, serves=[""], limit=10)
+        return [(turn.event.conversation, str(turn.actor)) for turn in turns if turn.stop_requested]
 
     async def run(self, name: str, argument: str = "", *, conversation: ConversationKey = HERE) -> str:
         return (await self.answer(name, argument, conversation=conversation)).text
@@ -94,25 +98,18 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(
-    tmp_path: Path, tools: ScriptedTools | None = None, *, is_running: bool = False
-) -> AsyncGenerator[Bench]:
-    stopped: list[ConversationKey] = []
-
-    async def stop(conversation: ConversationKey) -> bool:
-        stopped.append(conversation)
-        return is_running
-
-    async with open_store(tmp_path / "bot.db") as store:
+async def bench(tmp_path: Path, tools: ScriptedTools | None = None) -> AsyncGenerator[Bench]:
+    bell = Bell()
+    async with open_sqlite(tmp_path / "bot.db") as store:
         made = Commands(
             store=store,
             tools=tools or ScriptedTools(),
+            bell=bell,
             model_name="rehearsal",
             about="The rehearsal model is not an AI.",
-            stop=stop,
             limits=["A message holds at most 10,000 characters."],
         )
-        yield Bench(commands=made, store=store, stopped=stopped)
+        yield Bench(commands=made, store=store, bell=bell)
 
 
 def thread(name: str, channel: str = "general") -> ConversationKey:
@@ -121,7 +118,7 @@ def thread(name: str, channel: str = "general") -> ConversationKey:
 
 async def ask(store: Store, text: str, *, conversation: ConversationKey, author_id: str = "u1") -> int | None:
     """Store a question and return its turn."""
-    receipt = await store.accept(
+    outcome = await store.accept(
         MessageReceived(
             conversation=conversation,
             event_key=f"{conversation}:{datetime.now(UTC).timestamp()}",
@@ -133,7 +130,7 @@ async def ask(store: Store, text: str, *, conversation: ConversationKey, author_
         worker=WORKER,
         max_waiting=20,
     )
-    return receipt.turn_id
+    return outcome.turn_id if isinstance(outcome, Queued) else None
 
 
 async def converse(
@@ -284,13 +281,15 @@ async def test_examples_says_when_there_are_none(tmp_path: Path) -> None:
 
 
 async def test_stop_stops_this_conversation_and_says_so(tmp_path: Path) -> None:
-    async with bench(tmp_path, is_running=True) as at:
+    async with bench(tmp_path) as at:
+        await ask(at.store, "go on", conversation=HERE)
         assert await at.run("stop") == "Stopping."
-        assert at.stopped == [HERE]
+        assert await at.asked_to_stop() == [(HERE, "console:u1")]
+        assert at.bell.signals.is_set()
 
 
 async def test_stop_says_when_nothing_is_running(tmp_path: Path) -> None:
-    async with bench(tmp_path, is_running=False) as at:
+    async with bench(tmp_path) as at:
         assert await at.run("stop") == "Nothing is running in this conversation."
 
 
@@ -393,10 +392,10 @@ async def test_the_history_of_a_channel_with_one_conversation_is_that_of_the_con
 
 @pytest.mark.parametrize("name", ["history", "clear", "stop"])
 async def test_a_channel_without_conversations_gets_a_sentence(tmp_path: Path, name: str) -> None:
-    async with bench(tmp_path, is_running=True) as at:
+    async with bench(tmp_path) as at:
         await talk(at, ("elsewhere", thread("1", "random")))
         answer = await at.answer_in_channel(name)
-        assert at.stopped == []
+        assert await at.asked_to_stop() == []
         assert await at.store.transcript(thread("1", "random"), limit=5) != []
     assert "in this channel" in answer.text and answer.picks == ()
 
@@ -423,21 +422,21 @@ async def test_clear_in_a_channel_with_one_conversation_forgets_it_and_says_whic
 
 
 async def test_stop_in_a_channel_stops_the_only_open_conversation_and_says_which(tmp_path: Path) -> None:
-    async with bench(tmp_path, is_running=True) as at:
+    async with bench(tmp_path) as at:
         await talk(at, ("ended", thread("1")))
         await ask(at.store, "go on", conversation=thread("2"))
         await ask(at.store, "elsewhere", conversation=thread("1", "random"))
         answer = await at.answer_in_channel("stop")
-        assert at.stopped == [thread("2")]
+        assert await at.asked_to_stop() == [(thread("2"), "chat:u1")]
     assert "**go on**" in answer.text and answer.text.endswith("Stopping.")
 
 
 async def test_stop_in_a_channel_with_several_open_conversations_asks_which(tmp_path: Path) -> None:
-    async with bench(tmp_path, is_running=True) as at:
+    async with bench(tmp_path) as at:
         await ask(at.store, "one", conversation=thread("1"))
         await ask(at.store, "two", conversation=thread("2"))
         answer = await at.answer_in_channel("stop")
-        assert at.stopped == []
+        assert await at.asked_to_stop() == []
     assert [pick.conversation for pick in answer.picks] == [thread("1"), thread("2")]
 
 
@@ -452,36 +451,6 @@ async def test_usage_in_a_channel_counts_the_asker_and_all(tmp_path: Path) -> No
         "- **You**: 2 turns, 0 tokens in, 0 tokens out",
         "- **All conversations**: 3 turns, 0 tokens in, 0 tokens out",
     ]
-
-
-# --- the start page --------------------------------------------------------------------------------------------
-
-
-async def test_the_start_page_says_what_the_bot_is_which_servers_it_has_and_how_to_ask(tmp_path: Path) -> None:
-    example = Example(title="Sum", text="What is 1 + 1?")
-    servers = (
-        ServerStatus(server="bundled", replica="one", state="ready", tool_count=2),
-        ServerStatus(server="bundled", replica="two", state="starting"),
-        ServerStatus(server="clock", replica="one", state="ready", tool_count=1),
-        server("search", detail="connection refused"),
-    )
-    async with bench(tmp_path, ScriptedTools(servers=servers, prompts=(example,))) as at:
-        await converse(at.store, [UserMessage(text="hi"), AssistantMessage(text="ho")])
-        answer = await at.answer("home")
-        own, others = [(await at.answer("home", author_id=author_id)).text for author_id in ("u1", "u2")]
-    assert "`rehearsal`" in answer.text and "The rehearsal model is not an AI." in answer.text
-    assert "- **bundled**: ready; starting, 2 tools\n- **clock**: ready, 1 tool\n" in answer.text
-    assert "- **search**: down (connection refused), 0 tools" in answer.text
-    assert "mention me" in answer.text
-    assert own.endswith("1 turn, 0 tokens in, 0 tokens out") and others.endswith("0 turns, 0 tokens in, 0 tokens out")
-    assert answer.choices == (example,)
-
-
-async def test_the_start_page_is_no_command_that_is_shown_or_guessed(tmp_path: Path) -> None:
-    async with bench(tmp_path) as at:
-        assert "`home" not in await at.run("help")
-        assert "Did you mean `home`" not in await at.run("hom")
-        assert "No tool server is set up." in await at.run("home")
 
 
 # --- untrusted text --------------------------------------------------------------------------------------------
@@ -508,11 +477,9 @@ def seen(markdown: str) -> str:
 
 def listed(tool: ToolSpec) -> str:
     """Return what `tools` answers about this tool; it needs no store."""
-
-    async def stop(_conversation: ConversationKey) -> bool:
-        return False
-
-    made = Commands(store=cast("Store", None), tools=ScriptedTools(specs=(tool,)), model_name="m", about="", stop=stop)
+    made = Commands(
+        store=cast("Store", None), tools=ScriptedTools(specs=(tool,)), bell=Bell(), model_name="m", about=""
+    )
     asked = CommandInvoked(conversation=HERE, event_key="e", author_id="u", name="tools")
     return asyncio.run(made.answer(asked)).text
 
@@ -537,10 +504,7 @@ def listed_title(title: str) -> str:
         async def conversations(self, *, limit: int, prefix: str = "") -> Sequence[ConversationSummary]:
             return summaries
 
-    async def stop(_conversation: ConversationKey) -> bool:
-        return False
-
-    made = Commands(store=cast("Store", Listing()), tools=ScriptedTools(), model_name="m", about="", stop=stop)
+    made = Commands(store=cast("Store", Listing()), tools=ScriptedTools(), bell=Bell(), model_name="m", about="")
     asked = CommandInvoked(conversation=HERE, event_key="e", author_id="u", name="history", is_channel_wide=True)
     answer = asyncio.run(made.answer(asked))
     assert all(pick.label.isprintable() and pick.label for pick in answer.picks)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain.answers import CommandAnswer
+from bot.domain.answers import CommandAnswer, Details, Done, Ignored, Known, Queued, Refused
 from bot.domain.errors import StoreError
 from bot.domain.events import (
     CommandInvoked,
@@ -24,14 +24,14 @@ from bot.domain.events import (
     Rating,
 )
 from bot.domain.messages import ToolResult, Usage
-from bot.domain.turns import CallFinished, CallStarted, ModelAnswered, Post
+from bot.domain.turns import CallAsked, CallFinished, CallStarted, ModelAnswered, Post
 from bot.intake.admission import Admission
 from bot.intake.inbox import Inbox
 from bot.ports.store import Lease, Store
-from bot.ports.tools import Offer
-from bot.stores.sqlite.store import open_store
+from bot.stores.sqlite.store import open_sqlite
+from bot.turns.bell import Bell
 from tests.fakes.database import locked
-from tests.fakes.ports import CONVERSATION, ScriptedTools, calls, message, returns, says
+from tests.fakes.ports import CONVERSATION, ScriptedTools, calls, message, says
 
 WORKER = "worker-1"
 OTHER = replace(CONVERSATION, channel="random")
@@ -45,7 +45,7 @@ class Desk:
     store: Store
     path: Path
     commands: list[CommandInvoked]
-    wakes: list[None]
+    bell: Bell
 
     async def rate(self, turn_id: int, rating: Rating = "good", conversation: ConversationKey = CONVERSATION) -> str:
         event = FeedbackGiven(
@@ -55,16 +55,14 @@ class Desk:
             turn_id=turn_id,
             rating=rating,
         )
-        receipt = await self.inbox.receive(event)
-        assert receipt.turn_id is None
-        return receipt.notice
+        return (await self.inbox.rate(event)).notice
 
     def ratings(self) -> list[tuple[int, str, str]]:
         with sqlite3.connect(self.path) as connection:
             return connection.execute("SELECT turn_id, author_id, rating FROM feedback").fetchall()
 
     async def begin(self) -> Lease:
-        await self.inbox.receive(message("What is up?"))
+        await self.inbox.accept(message("What is up?"))
         await self.store.heartbeat(WORKER, lease_s=60)
         (turn,) = await self.store.claim(WORKER, serves=["fake/"], limit=1)
         return turn.lease
@@ -75,36 +73,26 @@ class Desk:
         await self.store.mark_posted(lease, 0, reference="ref", ends_turn=True)
 
 
-class StartingTools(ScriptedTools):
-    """Tools whose servers never get ready."""
-
-    async def offer(self) -> Offer:
-        await asyncio.Event().wait()
-        raise AssertionError("nobody sets it")
-
-
 @asynccontextmanager
-async def desk(
-    tmp_path: Path, *, requests_per_minute: int = 100, tools: ScriptedTools | None = None
-) -> AsyncGenerator[Desk]:
+async def desk(tmp_path: Path, *, requests_per_minute: int = 100) -> AsyncGenerator[Desk]:
     commands: list[CommandInvoked] = []
-    wakes: list[None] = []
+    bell = Bell()
 
     async def command(event: CommandInvoked) -> CommandAnswer:
         commands.append(event)
         return CommandAnswer(text="answered")
 
     path = tmp_path / "bot.db"
-    async with open_store(path, busy_timeout_s=0.1) as store:
+    async with open_sqlite(path, busy_timeout_s=0.1) as store:
         inbox = Inbox(
             worker=WORKER,
             store=store,
             admission=Admission(max_input_chars=100, requests_per_minute=requests_per_minute),
-            command=command,
-            wake=lambda: wakes.append(None),
-            tools=tools,
+            answer=command,
+            bell=bell,
+            directory=ScriptedTools({}),
         )
-        yield Desk(inbox=inbox, store=store, path=path, commands=commands, wakes=wakes)
+        yield Desk(inbox=inbox, store=store, path=path, commands=commands, bell=bell)
 
 
 def follow_up(text: str, conversation: ConversationKey = CONVERSATION, *, key: str = "") -> MessageReceived:
@@ -116,59 +104,55 @@ def follow_up(text: str, conversation: ConversationKey = CONVERSATION, *, key: s
 
 async def test_a_follow_up_is_taken_where_the_bot_takes_part(tmp_path: Path) -> None:
     async with desk(tmp_path) as at:
-        await at.inbox.receive(message("first"))
-        receipt = await at.inbox.receive(follow_up("second"))
-        again = await at.inbox.receive(follow_up("second"))
-        assert receipt.is_new and receipt.turn_id is not None and receipt.waits_behind == 1
-        assert (again.turn_id, again.is_new) == (receipt.turn_id, False)
-        assert len(at.wakes) == 2
+        await at.inbox.accept(message("first"))
+        at.bell.work.clear()
+        outcome = await at.inbox.accept(follow_up("second"))
+        assert isinstance(outcome, Queued) and outcome.waits_behind == 1
+        assert at.bell.work.is_set()
+        at.bell.work.clear()
+        assert await at.inbox.accept(follow_up("second")) == Known(turn_id=outcome.turn_id)
+        assert not at.bell.work.is_set()
 
 
 async def test_a_message_among_others_is_ignored_without_a_word_and_is_not_counted(tmp_path: Path) -> None:
     async with desk(tmp_path, requests_per_minute=1) as at:
         for text in ("hello", "", "x" * 101, "all"):
-            receipt = await at.inbox.receive(follow_up(text, OTHER))
-            assert receipt.is_ignored and receipt.turn_id is None and receipt.notice == ""
-        assert at.wakes == [] and await at.store.find("hello") is None
-        assert (await at.inbox.receive(message("a question"))).is_new
-        refused = await at.inbox.receive(message("another"))
-        assert not refused.is_ignored and "more than 1 messages" in refused.notice
+            assert await at.inbox.accept(follow_up(text, OTHER)) == Ignored()
+        assert not at.bell.work.is_set() and await at.store.find("hello") is None
+        assert isinstance(await at.inbox.accept(message("a question")), Queued)
+        refused = await at.inbox.accept(message("another"))
+        assert isinstance(refused, Refused) and "more than 1 messages" in refused.notice
 
 
 async def test_a_follow_up_after_the_only_question_was_deleted_is_ignored(tmp_path: Path) -> None:
     async with desk(tmp_path) as at:
-        await at.inbox.receive(message("first"))
-        await at.inbox.receive(MessageDeleted(conversation=CONVERSATION, event_key="first"))
-        assert (await at.inbox.receive(follow_up("second"))).is_ignored
+        await at.inbox.accept(message("first"))
+        await at.inbox.revise(MessageDeleted(conversation=CONVERSATION, event_key="first"))
+        assert await at.inbox.accept(follow_up("second")) == Ignored()
 
 
 async def test_a_follow_up_that_arrives_at_once_with_its_question_is_taken(tmp_path: Path) -> None:
     async with desk(tmp_path) as at:
-        receipts = await asyncio.gather(at.inbox.receive(message("first")), at.inbox.receive(follow_up("second")))
-        assert all(receipt.turn_id is not None for receipt in receipts)
+        outcomes = await asyncio.gather(at.inbox.accept(message("first")), at.inbox.accept(follow_up("second")))
+        assert all(isinstance(outcome, Queued) for outcome in outcomes)
 
 
 async def test_a_command_among_others_is_ignored_and_one_where_the_bot_takes_part_is_answered(tmp_path: Path) -> None:
     stop = CommandInvoked(conversation=CONVERSATION, event_key="c", author_id="U1", name="stop", is_addressed=False)
     async with desk(tmp_path) as at:
-        receipt = await at.inbox.receive(stop)
-        assert receipt.is_ignored and receipt.answer is None and at.commands == []
-        await at.inbox.receive(message("first"))
-        receipt = await at.inbox.receive(stop)
-        assert receipt.answer == CommandAnswer(text="answered") and not receipt.is_ignored
+        assert await at.inbox.command(stop) == Ignored() and at.commands == []
+        await at.inbox.accept(message("first"))
+        assert await at.inbox.command(stop) == CommandAnswer(text="answered")
         assert at.commands == [stop]
 
 
 async def test_changes_to_messages_that_are_not_known_are_passed_over_and_not_counted(tmp_path: Path) -> None:
     async with desk(tmp_path, requests_per_minute=2) as at:
         for number in range(3):
-            receipt = await at.inbox.receive(MessageEdited(message=follow_up(f"{number}", OTHER)))
-            assert receipt.notice == "" and receipt.is_ignored
-        gone = await at.inbox.receive(MessageDeleted(conversation=OTHER, event_key="never seen"))
-        assert gone.notice == ""
-        assert (await at.inbox.receive(message("first"))).is_new
-        edited = await at.inbox.receive(MessageEdited(message=follow_up("changed", key="first")))
-        assert edited.notice == "" and not edited.is_ignored
+            assert await at.inbox.revise(MessageEdited(message=follow_up(f"{number}", OTHER))) == Ignored()
+        assert await at.inbox.revise(MessageDeleted(conversation=OTHER, event_key="never seen")) == Ignored()
+        assert isinstance(await at.inbox.accept(message("first")), Queued)
+        assert await at.inbox.revise(MessageEdited(message=follow_up("changed", key="first"))) == Done()
         await at.store.heartbeat(WORKER, lease_s=60)
         (turn,) = await at.store.claim(WORKER, serves=["fake/"], limit=1)
         assert turn.event.text == "changed"
@@ -179,7 +163,7 @@ async def test_a_message_of_which_it_cannot_be_told_whether_it_is_for_the_bot_is
 ) -> None:
     async with desk(tmp_path) as at:
         with locked(at.path), pytest.raises(StoreError):
-            await at.inbox.receive(follow_up("second"))
+            await at.inbox.accept(follow_up("second"))
 
 
 # --- ratings ---------------------------------------------------------------------------------------------------
@@ -218,39 +202,31 @@ def details_of(turn_id: int, conversation: ConversationKey = CONVERSATION) -> De
 
 
 async def use_a_tool(at: Desk, lease: Lease) -> None:
-    asks = ModelAnswered(round=0, answer=calls("save", "missing__load", arguments='{"token": "s3cret99"}'))
+    answer = calls("save", "missing__load", arguments='{"token": "s3cret99"}')
+    asks = ModelAnswered(round=0, answer=answer)
+    named = CallAsked(round=0, call=answer.message.tool_calls[0], server="fake", tool="save")
     result = ToolResult(call_id="call_0", text="saved", seconds=0.5)
     await at.store.record(
         lease,
-        [asks, CallStarted(round=0, call_id="call_0"), CallStarted(round=0, call_id="call_1")],
+        [asks, named, CallStarted(round=0, call_id="call_0"), CallStarted(round=0, call_id="call_1")],
     )
     await at.store.record(lease, [CallFinished(round=0, result=result)])
 
 
 async def shown(at: Desk, turn_id: int) -> Sequence[tuple[str, str, str, str]]:
-    receipt = await at.inbox.receive(details_of(turn_id))
-    assert receipt.details is not None and receipt.turn_id is None and receipt.notice == ""
-    return [(line.server, line.tool, line.state, line.result) for line in receipt.details]
+    details = await at.inbox.details(details_of(turn_id))
+    assert isinstance(details, Details) and details.notice == ""
+    return [(line.server, line.tool, line.state, line.result) for line in details.lines]
 
 
 async def test_details_are_the_calls_of_the_turn_while_it_runs_and_after_it(tmp_path: Path) -> None:
-    async with desk(tmp_path, tools=ScriptedTools({"save": returns("")})) as at:
+    async with desk(tmp_path) as at:
         lease = await at.begin()
         await use_a_tool(at, lease)
         assert await shown(at, lease.turn_id) == [("fake", "save", "ok", "saved"), ("missing", "load", "running", "")]
         await at.finish(lease)
         assert await shown(at, lease.turn_id) == [("fake", "save", "ok", "saved"), ("missing", "load", "stopped", "")]
-        receipt = await at.inbox.receive(details_of(lease.turn_id))
-        assert "s3cret99" not in str(receipt)
-
-
-async def test_details_do_not_wait_for_servers_that_are_starting(tmp_path: Path) -> None:
-    async with desk(tmp_path, tools=StartingTools({})) as at:
-        lease = await at.begin()
-        await use_a_tool(at, lease)
-        async with asyncio.timeout(5):
-            names = [(server, tool) for server, tool, *_ in await shown(at, lease.turn_id)]
-    assert names == [("", "save"), ("missing", "load")]
+        assert "s3cret99" not in str(await at.inbox.details(details_of(lease.turn_id)))
 
 
 async def test_there_are_no_details_of_an_answer_of_another_conversation(tmp_path: Path) -> None:
@@ -258,17 +234,17 @@ async def test_there_are_no_details_of_an_answer_of_another_conversation(tmp_pat
         lease = await at.begin()
         await use_a_tool(at, lease)
         for event in (details_of(lease.turn_id, OTHER), details_of(lease.turn_id + 1)):
-            receipt = await at.inbox.receive(event)
-            assert receipt.details == () and "not known here any more" in receipt.notice
+            refused = await at.inbox.details(event)
+            assert isinstance(refused, Refused) and "not known here any more" in refused.notice
 
 
 async def test_details_that_were_cleared_or_never_were_are_answered_with_a_sentence(tmp_path: Path) -> None:
     async with desk(tmp_path) as at:
         lease = await at.begin()
         await at.store.record(lease, [ModelAnswered(round=0, answer=says("Hello."))])
-        receipt = await at.inbox.receive(details_of(lease.turn_id))
-        assert (receipt.details, receipt.notice) == ((), "No tool was used for this answer.")
+        details = await at.inbox.details(details_of(lease.turn_id))
+        assert details == Details(lines=(), notice="No tool was used for this answer.")
         await at.finish(lease)
         await at.store.clear(CONVERSATION)
-        receipt = await at.inbox.receive(details_of(lease.turn_id))
-        assert receipt.details == () and "`clear`" in receipt.notice
+        details = await at.inbox.details(details_of(lease.turn_id))
+        assert isinstance(details, Details) and details.lines == () and "`clear`" in details.notice

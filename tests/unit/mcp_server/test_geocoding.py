@@ -3,12 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcp.server.mcpserver.exceptions import ToolError
 
-from mcp_server.geocoding import Place, choose, parse_query
+from mcp_server.geocoding import Location, best_match, parse_query
 from tests.fakes.open_meteo import PLACES, place
 
 
-def known(name: str) -> list[Place]:
-    return [Place.model_validate(found) for found in PLACES if found["name"] == name]
+def known(name: str) -> list[Location]:
+    return [Location.model_validate(found) for found in PLACES if found["name"] == name]
 
 
 @pytest.mark.parametrize(
@@ -34,28 +34,28 @@ def test_regions_after_a_comma_tell_places_of_one_name_apart(query: str, region:
     places = known(parsed.name.title())
     if region is None:
         with pytest.raises(ToolError, match="there is "):
-            choose(places, parsed)
+            best_match(places, parsed)
     else:
-        assert choose(places, parsed).place.admin1 == region
+        assert best_match(places, parsed).location.admin1 == region
 
 
 def test_a_region_that_has_no_such_place_is_an_error_that_names_those_there_are() -> None:
     with pytest.raises(
         ToolError, match="no 'Paris' in 'Bavaria' is known; there is Paris, Île-de-France, France; Paris"
     ):
-        choose(known("Paris"), parse_query("Paris, Bavaria"))
+        best_match(known("Paris"), parse_query("Paris, Bavaria"))
 
 
 def test_other_places_that_the_query_fits_are_named() -> None:
-    everywhere = choose(known("Paris"), parse_query("Paris"))
+    everywhere = best_match(known("Paris"), parse_query("Paris"))
     assert everywhere.others == ("Paris, Texas, United States", "Paris, Tennessee, United States")
-    assert choose(known("Paris"), parse_query("Paris, US")).others == ("Paris, Tennessee, United States",)
-    assert choose(known("Paris"), parse_query("Paris, Texas")).others == ()
+    assert best_match(known("Paris"), parse_query("Paris, US")).others == ("Paris, Tennessee, United States",)
+    assert best_match(known("Paris"), parse_query("Paris, Texas")).others == ()
 
 
 def test_places_of_another_name_are_not_mentioned_as_others() -> None:
-    places = [Place.model_validate(place(name, "", "", code="", at=(0, 0))) for name in ("Paris", "Parisville")]
-    assert choose(places, parse_query("Paris")).others == ()
+    places = [Location.model_validate(place(name, "", "", code="", at=(0, 0))) for name in ("Paris", "Parisville")]
+    assert best_match(places, parse_query("Paris")).others == ()
 
 
 def test_a_label_leaves_out_what_is_unknown_or_repeated() -> None:
@@ -64,8 +64,8 @@ def test_a_label_leaves_out_what_is_unknown_or_repeated() -> None:
 
 
 def test_a_place_without_a_country_code_lies_in_no_country() -> None:
-    nowhere = Place(name="Atlantis", latitude=0, longitude=0)
-    assert not any(nowhere.lies_in(region) for region in ("US", "UK", "Texas", "TX"))
+    nowhere = Location(name="Atlantis", latitude=0, longitude=0)
+    assert not any(nowhere.is_in(region) for region in ("US", "UK", "Texas", "TX"))
 
 
 @pytest.mark.parametrize(
@@ -74,12 +74,12 @@ def test_a_place_without_a_country_code_lies_in_no_country() -> None:
 def test_common_abbreviations_are_spelled_out(nickname: str, name: str) -> None:
     query = parse_query(nickname)
     assert query.name == name
-    assert choose(known(name), query).others == ()
+    assert best_match(known(name), query).others == ()
 
 
 def test_a_name_that_nobody_knows_is_an_error_with_the_way_to_write_it() -> None:
     with pytest.raises(ToolError, match="no place called 'Paris Texas' is known; write it as 'City'"):
-        choose([], parse_query("Paris Texas"))
+        best_match([], parse_query("Paris Texas"))
 
 
 @pytest.mark.parametrize("city", ["", " ", "x", ",", ", Texas", "x" * 101, "Pa\x00ris", "Paris" + ", US" * 50])

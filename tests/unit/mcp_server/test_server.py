@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 from mcp import Client, MCPError
-from mcp_types import INVALID_PARAMS, CallToolResult, RequestParamsMeta, TextContent
+from mcp.types import INVALID_PARAMS, CallToolResult, RequestParamsMeta, TextContent
 
 from mcp_server.examples import EXAMPLES
 from mcp_server.server import CONVERSATION_KEY, build_server

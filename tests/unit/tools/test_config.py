@@ -11,7 +11,7 @@ import pytest
 
 from bot.domain.errors import SettingsError
 from bot.settings import Settings, load_settings
-from bot.tools.config import Command, ServerConfig, Url, load_servers
+from bot.tools.config import HttpEndpoint, ServerConfig, StdioEndpoint, load_servers
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,7 @@ def test_without_any_configuration_the_bundled_server_is_there() -> None:
     (server,) = load_servers(settings(weather_api_url="http://weather"), environ=environ)
     (endpoint,) = server.endpoints
     assert server.name == "toolbridge" and server.trusted
-    assert isinstance(endpoint, Command)
+    assert isinstance(endpoint, StdioEndpoint)
     assert (endpoint.program, endpoint.args) == (sys.executable, ("-m", "mcp_server"))
     assert endpoint.env == {
         "TOOLBRIDGE_HOME": "home",
@@ -71,7 +71,7 @@ def test_a_file_with_all_keys_is_understood() -> None:
     )
     files, web, replicas, bundled = servers
     assert files.endpoints == (
-        Command(
+        StdioEndpoint(
             program="npx",
             args=("-y", "@scope/files", "--key", "secret-token"),
             env={"MODE": "fast", "EMPTY": ""},
@@ -83,7 +83,7 @@ def test_a_file_with_all_keys_is_understood() -> None:
     assert [files.offers(tool) for tool in ("read_file", "read_secret", "write")] == [True, False, False]
     assert files.repeats("read_file") and not files.repeats("read_files")
     assert web.endpoints == (
-        Url(url="https://h/mcp", headers={"Authorization": "Bearer secret-token"}, label="https://h/mcp"),
+        HttpEndpoint(url="https://h/mcp", headers={"Authorization": "Bearer secret-token"}, label="https://h/mcp"),
     )
     assert not web.trusted and web.timeout_s == 60
     assert len(replicas.endpoints) == 2 and replicas.offers("two") and not replicas.offers("three")

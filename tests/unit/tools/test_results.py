@@ -20,7 +20,7 @@ from mcp.types import (
 )
 
 from bot.tools.results import NOTHING, parse_result
-from bot.tools.servers import CallError
+from bot.tools.servers.errors import CallError
 from bot.tools.toolset import parse_arguments
 
 

@@ -213,8 +213,15 @@ async def test_a_file_that_cannot_be_had_is_a_note_and_the_others_are_read() -> 
     assert "here" in content.text
 
 
+class NoFiles:
+    """A platform whose people cannot send files."""
+
+    async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
+        raise AdapterError("the bot cannot take files here.", is_permanent=True)
+
+
 async def test_a_platform_without_files_is_said_to_have_none() -> None:
-    content = await read_files([shared("a.txt")], source=None, conversation=CONVERSATION, max_bytes=100)
+    content = await read_files([shared("a.txt")], source=NoFiles(), conversation=CONVERSATION, max_bytes=100)
     assert content.notes == ("The file `a.txt` was not read: the bot cannot take files here.",)
 
 

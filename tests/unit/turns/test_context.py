@@ -14,19 +14,19 @@ from bot.domain.events import ConversationKey, MessageReceived
 from bot.domain.messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage, UserMessage
 from bot.domain.turns import Post
 from bot.ports.store import Store
-from bot.stores.sqlite.store import open_store
+from bot.stores.sqlite.store import open_sqlite
 from bot.turns.context import (
     SHRUNK_RESULT_CHARS,
     TOKENS_A_MESSAGE,
     WINDOW_REFILL,
     Turns,
     Window,
+    after_turn,
     count_tokens,
     cut_result,
-    first_turn_that_fits,
+    last_turn_that_leaves,
     load_history,
-    newer_half,
-    opaque_id,
+    middle_turn,
     shrink,
 )
 
@@ -52,8 +52,8 @@ def tool_turn(number: int, calls: int) -> list[tuple[int, Message]]:
 
 
 def kept(turns: Turns, *, limits: Window, max_tokens: int) -> Turns:
-    first = first_turn_that_fits(turns, window=limits, max_tokens=max_tokens)
-    return turns if first is None else [(turn_id, message) for turn_id, message in turns if turn_id >= first]
+    past = last_turn_that_leaves(turns, window=limits, max_tokens=max_tokens)
+    return turns if past is None else after_turn(turns, past)
 
 
 def size(turns: Turns) -> int:
@@ -75,29 +75,29 @@ limits = st.builds(window, max_messages=st.integers(2, 30), max_tokens=st.just(0
 
 def test_a_history_that_fits_stays_whole() -> None:
     turns = [item for number in range(1, 5) for item in plain_turn(number)]
-    assert first_turn_that_fits(turns, window=window(max_messages=8), max_tokens=1_000) is None
+    assert last_turn_that_leaves(turns, window=window(max_messages=8), max_tokens=1_000) is None
 
 
 def test_nothing_has_to_leave_where_nothing_is() -> None:
     for max_tokens in (1_000, 0, -1):
-        assert first_turn_that_fits([], window=window(), max_tokens=max_tokens) is None
+        assert last_turn_that_leaves([], window=window(), max_tokens=max_tokens) is None
 
 
 def test_one_message_too_many_moves_the_window_by_a_quarter() -> None:
     turns = [item for number in range(1, 6) for item in plain_turn(number)]
-    assert first_turn_that_fits(turns, window=window(max_messages=8), max_tokens=1_000) == 3
+    assert last_turn_that_leaves(turns, window=window(max_messages=8), max_tokens=1_000) == 2
     assert 8 * WINDOW_REFILL == 6
 
 
 def test_one_token_too_many_moves_the_window_by_a_quarter() -> None:
     turns = [item for number in range(1, 5) for item in plain_turn(number, "x" * 46)]  # 100 tokens each
-    assert first_turn_that_fits(turns, window=window(), max_tokens=400) is None
-    assert first_turn_that_fits(turns, window=window(), max_tokens=399) == 3
+    assert last_turn_that_leaves(turns, window=window(), max_tokens=400) is None
+    assert last_turn_that_leaves(turns, window=window(), max_tokens=399) == 2
 
 
 def test_the_newest_turn_stays_as_long_as_it_fits_by_itself() -> None:
     turns = [*plain_turn(1), *tool_turn(2, 5)]  # 2 and 8 messages
-    assert first_turn_that_fits(turns, window=window(max_messages=8), max_tokens=1_000) == 2
+    assert last_turn_that_leaves(turns, window=window(max_messages=8), max_tokens=1_000) == 1
 
 
 def test_a_newest_turn_that_is_too_large_by_itself_leaves_with_the_rest() -> None:
@@ -141,6 +141,13 @@ def test_the_beginning_stays_the_same_from_turn_to_turn_until_the_window_moves(c
             assert len(sent) <= most * WINDOW_REFILL or len({turn_id for turn_id, _ in sent}) == 1
 
 
+def test_a_history_whose_turns_ended_in_another_order_is_cut_where_they_stand_in_it() -> None:
+    turns = [*plain_turn(1), *plain_turn(4), *plain_turn(2), *plain_turn(5)]  # the second waited for a decision
+    assert last_turn_that_leaves(turns, window=window(max_messages=6), max_tokens=1_000) == 4
+    assert kept(turns, limits=window(max_messages=6), max_tokens=1_000) == [*plain_turn(2), *plain_turn(5)]
+    assert middle_turn(turns) == 4
+
+
 # --- the window in the store -----------------------------------------------------------------------------------
 
 
@@ -167,7 +174,7 @@ async def store_turns(store: Store, count: int) -> list[int]:
 
 
 async def test_a_window_that_has_moved_stays_there_though_more_would_fit_again(tmp_path: Path) -> None:
-    async with open_store(tmp_path / "a.db") as store:
+    async with open_sqlite(tmp_path / "a.db") as store:
         ids = await store_turns(store, 5)
         narrow, wide = window(max_messages=8), window(max_messages=100)
         first = await load_history(store, ROOM, window=narrow, reserved_tokens=0)
@@ -177,12 +184,12 @@ async def test_a_window_that_has_moved_stays_there_though_more_would_fit_again(t
 
 
 async def test_a_first_question_that_takes_more_than_the_window_leaves_an_empty_history(tmp_path: Path) -> None:
-    async with open_store(tmp_path / "a.db") as store:
+    async with open_sqlite(tmp_path / "a.db") as store:
         assert await load_history(store, ROOM, window=window(max_tokens=2_000), reserved_tokens=2_500) == []
 
 
 async def test_what_is_sent_with_the_history_takes_its_place(tmp_path: Path) -> None:
-    async with open_store(tmp_path / "a.db") as store:
+    async with open_sqlite(tmp_path / "a.db") as store:
         await store_turns(store, 4)
         limits = window(max_messages=100, max_tokens=1_000)
         whole = await load_history(store, ROOM, window=limits, reserved_tokens=0)
@@ -226,17 +233,8 @@ def test_shrinking_cuts_tool_results_and_nothing_else() -> None:
 
 @given(histories)
 def test_the_newer_half_is_at_most_half_of_the_turns_whole_and_the_newest(turns: Turns) -> None:
-    half = newer_half(turns)
+    past = middle_turn(turns)
+    half = [] if past is None else after_turn(turns, past)
     all_ids, half_ids = sorted({turn_id for turn_id, _ in turns}), sorted({turn_id for turn_id, _ in half})
     assert half_ids == all_ids[len(all_ids) - len(all_ids) // 2 :]
     assert list(half) == [item for item in turns if item[0] in half_ids]
-
-
-# --- ids -------------------------------------------------------------------------------------------------------
-
-
-def test_the_id_that_others_get_is_stable_distinct_and_tells_nothing() -> None:
-    other = ConversationKey(platform="test", space="team", channel="room2")
-    assert opaque_id(ROOM) == opaque_id(ConversationKey(platform="test", space="team", channel="room"))
-    assert opaque_id(ROOM) != opaque_id(other)
-    assert len(opaque_id(ROOM)) == 32 and int(opaque_id(ROOM), 16)

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from adapters.shared.progress import LiveTurn, LiveTurns, Pace, call_line
+from adapters.shared.progress import Pace, ProgressBoard, TurnProgress, call_line
 from adapters.shared.tasks import Background
 from bot.domain.errors import AdapterError
+from bot.domain.events import ConversationKey
 from bot.domain.turns import CallState, Post, TraceLine, TurnState, TurnView
-from tests.fakes.ports import CONVERSATION
 
+CONVERSATION = ConversationKey(platform="fake", space="team", channel="general")
 WAIT_S = 10.0
 PACE = Pace(trace_delay_s=0.0, trace_gap_s=0.0, grow_from_chars=1, status_gap_s=0.0)
 
@@ -86,11 +87,11 @@ class Status:
         self.view = view
         self.screen.see("works")
 
-    async def rest(self) -> None:
+    async def rest(self, view: TurnView) -> None:
         self.screen.see("rests")
 
 
-def open_turn(screen: Screen, view: TurnView) -> LiveTurn:
+def open_turn(screen: Screen, view: TurnView) -> TurnProgress:
     async def on_running(_: TurnView) -> None:
         screen.see("begun")
 
@@ -99,7 +100,7 @@ def open_turn(screen: Screen, view: TurnView) -> LiveTurn:
             raise screen.refuses_adoption
         screen.see("adopted")
 
-    return LiveTurn(
+    return TurnProgress(
         view=view,
         status=Status(screen),
         trace=Trace(screen),
@@ -124,7 +125,7 @@ def post(text: str = "Done.") -> Post:
     return Post(key="p", conversation=CONVERSATION, turn_id=1, part=0, text=text)
 
 
-async def test_the_trace_stands_above_the_answer_and_both_are_brought_to_their_end() -> None:
+async def test_the_trace_is_above_the_answer_and_both_are_brought_to_their_end() -> None:
     screen = Screen()
     turn = open_turn(screen, view(calls=[call()], text="So"))
     async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as group:
@@ -164,7 +165,7 @@ async def test_a_trace_that_is_refused_for_good_is_given_up_and_the_answer_comes
     assert screen.shown == ()
 
 
-async def test_a_bug_in_one_writer_takes_neither_the_others_nor_the_answer_with_it() -> None:
+async def test_a_bug_in_one_writer_ends_neither_the_others_nor_the_answer() -> None:
     screen = Screen(status_breaks=True)
     turn = open_turn(screen, view(calls=[call()], text="So"))
     async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as group:
@@ -176,7 +177,7 @@ async def test_a_bug_in_one_writer_takes_neither_the_others_nor_the_answer_with_
 
 
 @pytest.mark.parametrize(("attempt", "times"), [(1, 0), (2, 1)])
-async def test_what_a_process_before_has_posted_is_taken_over_once_before_anything_is_written(
+async def test_what_an_earlier_attempt_has_posted_is_adopted_once_before_anything_is_written(
     attempt: int, times: int
 ) -> None:
     screen = Screen()
@@ -191,6 +192,37 @@ async def test_what_a_process_before_has_posted_is_taken_over_once_before_anythi
     assert written[0] == ("adopted" if times else "traced running")
 
 
+async def test_a_turn_that_waits_for_a_decision_shows_the_call_that_waits_and_rests() -> None:
+    screen, background = Screen(), Background("test")
+    board = ProgressBoard(lambda seen: open_turn(screen, seen), background)
+    board.show(view(calls=[call("asked")], text="So"))
+    await screen.until("grew to So")
+    board.show(view("waiting", calls=[call("waiting")], text="So"))
+    async with asyncio.timeout(WAIT_S):  # it ends by itself
+        await background.drain(timeout_s=2 * WAIT_S)
+    assert board.get(1) is None
+    assert screen.shown == (call("waiting"),)
+    assert screen.did[-1] == "rests" or screen.did[-2:] == ["rests", "traced waiting"]
+    assert not [what for what in screen.did if what.startswith("posted")]
+
+
+async def test_a_turn_that_goes_on_after_a_wait_is_shown_once_the_attempt_before_it_has_ended() -> None:
+    screen, background = Screen(), Background("test")
+    board = ProgressBoard(lambda seen: open_turn(screen, seen), background)
+    board.show(view(calls=[call("asked")]))
+    await screen.until("traced asked")
+    board.show(view("waiting", calls=[call("waiting")]))
+    board.show(view(calls=[call("waiting")], attempt=1))  # too late: the attempt is at rest
+    board.show(view(calls=[call("running")], attempt=2))
+    await screen.until("traced running")
+    board.show(view("answered", calls=[call("ok")], attempt=2))
+    async with asyncio.timeout(WAIT_S):
+        await background.drain(timeout_s=2 * WAIT_S)
+    assert screen.shown == (call("ok"),) and board.get(1) is None
+    assert screen.did.count("rests") == screen.did.count("begun") == 2
+    assert screen.did.index("rests") < screen.did.index("adopted") < screen.did.index("traced running")
+
+
 async def test_nothing_is_posted_as_long_as_it_cannot_be_told_what_is_there_already() -> None:
     screen = Screen(refuses_adoption=AdapterError("Later."))
     turn = open_turn(screen, view(attempt=2))
@@ -203,7 +235,7 @@ async def test_nothing_is_posted_as_long_as_it_cannot_be_told_what_is_there_alre
 
 async def test_turns_that_have_not_ended_when_the_platform_is_closed_are_left_as_they_are_seen() -> None:
     screen, background = Screen(), Background("test")
-    turns = LiveTurns(lambda seen: open_turn(screen, seen), background)
+    turns = ProgressBoard(lambda seen: open_turn(screen, seen), background)
     turns.show(view(calls=[call()]))
     await screen.until("traced running")
     turns.close()
@@ -217,7 +249,7 @@ async def test_turns_that_have_not_ended_when_the_platform_is_closed_are_left_as
 
 async def test_a_turn_is_shown_from_its_first_view_on_until_it_has_ended_and_not_from_its_last() -> None:
     screen, background = Screen(), Background("test")
-    turns = LiveTurns(lambda seen: open_turn(screen, seen), background)
+    turns = ProgressBoard(lambda seen: open_turn(screen, seen), background)
     turns.show(view("answered"))
     assert turns.get(1) is None and screen.did == []
     turns.show(view(calls=[call()]))
@@ -233,10 +265,11 @@ async def test_a_turn_is_shown_from_its_first_view_on_until_it_has_ended_and_not
     [
         (call("running"), True, "… *look* · *shop* · running"),
         (call("running"), False, "? *look* · *shop* · unfinished"),
+        (call("waiting"), True, "⏸ *look* · *shop* · waiting"),
         (call("ok", seconds=1.25), True, "✓ *look* · *shop* · 1.2 s"),
         (call("timeout", seconds=1_000), False, "⏱ *look* · *shop* · timeout · 1,000.0 s"),
         (call("ok", server=""), True, "✓ *look* · 0.0 s"),
     ],
 )
-def test_a_call_is_told_on_one_line(line: TraceLine, is_running: bool, shown: str) -> None:
+def test_a_call_is_shown_on_one_line(line: TraceLine, is_running: bool, shown: str) -> None:
     assert call_line(line, is_running=is_running, visible=lambda name: f"*{name}*" if name else "") == shown

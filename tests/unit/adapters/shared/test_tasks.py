@@ -1,4 +1,4 @@
-"""Work beside receiving: tasks that end with their owner, one at a time for each key, and the newest entries alone."""
+"""Work beside receiving: tasks that end with their owner, one at a time for each key, and only the newest keys."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from adapters.shared.tasks import Background, Queues, Recent
-from bot.domain.errors import StoreError
+from adapters.shared.tasks import Background, KeyedLock, RecentKeys, run_together
+from bot.domain.errors import AdapterError, StoreError
 
 WAIT_S = 10.0
 
@@ -19,7 +19,7 @@ WAIT_S = 10.0
 # --- tasks ---
 
 
-async def test_a_task_that_fails_is_told_in_the_log_and_takes_no_other_with_it() -> None:
+async def test_a_task_that_fails_is_logged_and_ends_no_other() -> None:
     background, done = Background("test"), asyncio.Event()
 
     async def fail(error: Exception) -> None:
@@ -42,7 +42,7 @@ async def test_a_task_that_fails_is_told_in_the_log_and_takes_no_other_with_it()
     assert (bug["task"], bug["log_level"], bug["exc_info"]) == ("bug", "error", True)
 
 
-async def test_draining_lets_work_end_in_its_time_and_cancels_what_takes_longer() -> None:
+async def test_draining_waits_for_work_and_cancels_what_takes_longer() -> None:
     background, go_on, ended = Background("test"), asyncio.Event(), list[str]()
 
     async def work(name: str, until: asyncio.Event) -> None:
@@ -67,21 +67,21 @@ async def test_draining_where_nothing_is_under_way_returns_at_once() -> None:
         await Background("test").drain(timeout_s=3_600)
 
 
-# --- queues ---
+# --- one at a time ---
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=30))
-def test_of_one_key_one_at_a_time_gets_through_in_order_and_keys_do_not_wait_for_each_other(keys: list[str]) -> None:
+def test_holders_of_one_key_follow_each_other_in_order_and_keys_do_not_wait_for_each_other(keys: list[str]) -> None:
     asyncio.run(_enter_all(keys))
 
 
 async def _enter_all(keys: list[str]) -> None:
-    queues: Queues[str] = Queues()
+    locks: KeyedLock[str] = KeyedLock()
     inside, passed, most = dict.fromkeys("abc", 0), list[tuple[str, int]](), 0
 
     async def enter(key: str, number: int) -> None:
         nonlocal most
-        async with queues.turn(key):
+        async with locks.hold(key):
             inside[key] += 1
             assert inside[key] == 1
             most = max(most, sum(inside.values()))
@@ -95,21 +95,21 @@ async def _enter_all(keys: list[str]) -> None:
     for key in "abc":
         assert [number for at, number in passed if at == key] == [n for n, each in enumerate(keys) if each == key]
     assert most == len(set(keys))
-    assert not queues._locks  # pyright: ignore[reportPrivateUsage]  (a lock for each channel ever seen would stay)
+    assert not locks._locks  # pyright: ignore[reportPrivateUsage]  (a lock for each channel ever seen would stay)
 
 
-async def test_whoever_fails_or_is_cancelled_in_a_queue_lets_the_next_one_in() -> None:
-    queues: Queues[str] = Queues()
+async def test_a_holder_that_fails_or_is_cancelled_makes_room_for_the_next_one() -> None:
+    locks: KeyedLock[str] = KeyedLock()
     entered = asyncio.Event()
 
     async def hold() -> None:
-        async with queues.turn("a"):
+        async with locks.hold("a"):
             entered.set()
             await asyncio.Event().wait()
 
     async def wait_behind() -> None:
-        async with queues.turn("a"):
-            raise AssertionError("it was cancelled before its turn")
+        async with locks.hold("a"):
+            raise AssertionError("it was cancelled while it waited")
 
     async with asyncio.timeout(WAIT_S):
         holding = asyncio.create_task(hold())
@@ -119,29 +119,51 @@ async def test_whoever_fails_or_is_cancelled_in_a_queue_lets_the_next_one_in() -
         waiting.cancel()
         holding.cancel()
         with pytest.raises(ValueError, match="mine"):
-            async with queues.turn("a"):
+            async with locks.hold("a"):
                 raise ValueError("mine")
-        async with queues.turn("a"):
+        async with locks.hold("a"):
             pass
         await asyncio.gather(holding, waiting, return_exceptions=True)
 
 
-# --- recent entries ---
+# --- parts that run together ---
+
+
+async def test_the_first_part_that_fails_ends_the_others_and_is_raised_itself() -> None:
+    ended = list[str]()
+
+    async def receive() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("receive")
+
+    async def fail() -> None:
+        raise AdapterError("No.", is_permanent=True)
+
+    with pytest.raises(AdapterError, match="No"):
+        async with asyncio.timeout(WAIT_S):
+            await run_together("test", receive=receive(), fail=fail())
+    assert ended == ["receive"]
+
+
+# --- recent keys ---
 
 _KEYS = st.integers(min_value=0, max_value=8)
-_STEPS = st.lists(st.tuples(st.sampled_from(["put", "pop"]), _KEYS, st.integers()), max_size=40)
+_STEPS = st.lists(st.tuples(st.sampled_from(["add", "discard"]), _KEYS), max_size=40)
 
 
 @given(_STEPS, st.integers(min_value=1, max_value=5))
-def test_the_newest_entries_are_kept_and_the_oldest_forgotten(steps: list[tuple[str, int, int]], size: int) -> None:
-    recent: Recent[int, int] = Recent(size)
-    model: OrderedDict[int, int] = OrderedDict()
-    for step, key, value in steps:
-        if step == "put":
-            recent.put(key, value)
+def test_the_newest_keys_are_kept_and_the_oldest_forgotten(steps: list[tuple[str, int]], size: int) -> None:
+    recent: RecentKeys[int] = RecentKeys(size)
+    model: OrderedDict[int, None] = OrderedDict()
+    for step, key in steps:
+        if step == "add":
+            assert recent.add(key) == (key not in model)
             model.pop(key, None)
-            model[key] = value
+            model[key] = None
             model = OrderedDict(list(model.items())[-size:])
         else:
-            assert recent.pop(key) == model.pop(key, None)
-        assert {each: recent.get(each) for each in range(9) if each in recent} == dict(model)
+            recent.discard(key)
+            model.pop(key, None)
+        assert {each for each in range(9) if each in recent} == set(model)

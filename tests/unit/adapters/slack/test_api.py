@@ -16,10 +16,11 @@ import pytest
 import structlog
 from aiohttp import web as server
 
-from adapters.slack.api import Tokens, Web
+from adapters.slack.api import SlackApi, Tokens
 from adapters.slack.errors import SlackRefusedError, SlackUnreachableError
 from adapters.slack.installs import OneToken
 from adapters.slack.limits import Limits, Rate
+from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError, RateLimitError
 from tests.fakes.slack import FakeSlack
 
@@ -88,15 +89,15 @@ async def serving() -> AsyncGenerator[Loopback]:
 @asynccontextmanager
 async def opened(
     loopback: Loopback, *, tokens: Tokens | None = None, limits: Limits | None = None, request_timeout_s: float = 10.0
-) -> AsyncGenerator[Web]:
+) -> AsyncGenerator[SlackApi]:
     async with asyncio.timeout(30), aiohttp.ClientSession() as session:
-        yield Web(
+        yield SlackApi(
             tokens or OneToken(TOKEN),
             session,
             base_url=loopback.url,
             limits=limits,
             request_timeout_s=request_timeout_s,
-            back_off_s=0.01,
+            backoff=Backoff(first_s=0.01),
         )
 
 
@@ -139,9 +140,9 @@ class Gate:
 
 
 async def test_a_message_is_sent_as_json_and_returns_what_slack_answers() -> None:
-    async with serving() as slack, opened(slack) as web:
+    async with serving() as slack, opened(slack) as api:
         slack.script["chat.postMessage"] = [{"ok": True, "ts": "1.2"}]
-        answer = await web.call(
+        answer = await api.call(
             "chat.postMessage", team=TEAM, channel="C1", text="hi", blocks=[{"type": "x"}], mrkdwn=None
         )
     assert answer == {"ok": True, "ts": "1.2"}
@@ -151,9 +152,9 @@ async def test_a_message_is_sent_as_json_and_returns_what_slack_answers() -> Non
 
 
 async def test_a_question_is_sent_in_the_address_with_complex_values_as_json() -> None:
-    async with serving() as slack, opened(slack) as web:
-        await web.call("conversations.replies", team=TEAM, channel="C1", ts="1.2", include_all_metadata=True, limit=15)
-        await web.call("files.completeUploadExternal", team=TEAM, files=[{"id": "F1"}], channel_id=None)
+    async with serving() as slack, opened(slack) as api:
+        await api.call("conversations.replies", team=TEAM, channel="C1", ts="1.2", include_all_metadata=True, limit=15)
+        await api.call("files.completeUploadExternal", team=TEAM, files=[{"id": "F1"}], channel_id=None)
     asked, done = slack.seen
     assert asked.verb == "GET" and done.verb == "POST"
     assert asked.arguments == {"channel": "C1", "ts": "1.2", "include_all_metadata": "1", "limit": "15"}
@@ -162,89 +163,89 @@ async def test_a_question_is_sent_in_the_address_with_complex_values_as_json() -
 
 
 async def test_a_rate_limited_post_raises_and_is_not_made_again() -> None:
-    async with serving() as slack, opened(slack) as web:
+    async with serving() as slack, opened(slack) as api:
         slack.script["chat.postMessage"] = [pause("3"), OK]
         with pytest.raises(RateLimitError) as caught:
-            await web.call("chat.postMessage", team=TEAM, channel="C1", text="hi")
+            await api.call("chat.postMessage", team=TEAM, channel="C1", text="hi")
     assert caught.value.retry_after_s == 3
     assert len(slack.seen) == 1
 
 
 async def test_what_may_be_repeated_waits_out_the_pause_and_succeeds() -> None:
-    async with serving() as slack, opened(slack) as web:
+    async with serving() as slack, opened(slack) as api:
         slack.script["chat.update"] = [pause("0.2"), {"ok": True, "ts": "1.2"}]
         started = asyncio.get_running_loop().time()
-        answer = await web.call("chat.update", team=TEAM, may_repeat=True, channel="C1", ts="1.2", text="hi")
+        answer = await api.call("chat.update", team=TEAM, may_repeat=True, channel="C1", ts="1.2", text="hi")
         assert asyncio.get_running_loop().time() - started >= 0.2
     assert answer["ts"] == "1.2"
     assert len(slack.seen) == 2
 
 
 async def test_a_pause_longer_than_the_caller_waits_is_raised_at_once() -> None:
-    async with serving() as slack, opened(slack) as web:
+    async with serving() as slack, opened(slack) as api:
         slack.script["chat.update"] = [pause("600")]
         with pytest.raises(RateLimitError) as caught:
-            await web.call("chat.update", team=TEAM, may_repeat=True, wait_s=5, channel="C1", ts="1.2", text="hi")
+            await api.call("chat.update", team=TEAM, may_repeat=True, wait_s=5, channel="C1", ts="1.2", text="hi")
     assert 590 < caught.value.retry_after_s <= 600
     assert len(slack.seen) == 1
 
 
 async def test_a_pause_without_a_length_has_one_all_the_same() -> None:
-    async with serving() as slack, opened(slack) as web:
+    async with serving() as slack, opened(slack) as api:
         slack.script["chat.postMessage"] = [refusal("ratelimited")]  # HTTP 200, no header
         with pytest.raises(RateLimitError) as caught:
-            await web.call("chat.postMessage", team=TEAM, channel="C1", text="hi")
+            await api.call("chat.postMessage", team=TEAM, channel="C1", text="hi")
     assert caught.value.retry_after_s > 0
 
 
 async def test_a_closed_method_holds_other_callers_until_the_pause_is_over() -> None:
-    async with serving() as slack, opened(slack) as web:
+    async with serving() as slack, opened(slack) as api:
         slack.script["reactions.add"] = [pause("0.3"), OK]
         loop = asyncio.get_running_loop()
         started = loop.time()
         with pytest.raises(RateLimitError):
-            await web.call("reactions.add", team=TEAM, channel="C1", timestamp="1.2", name="eyes")
-        await web.call("reactions.add", team=TEAM, channel="C2", timestamp="1.3", name="eyes")
+            await api.call("reactions.add", team=TEAM, channel="C1", timestamp="1.2", name="eyes")
+        await api.call("reactions.add", team=TEAM, channel="C2", timestamp="1.3", name="eyes")
         assert loop.time() - started >= 0.3
     assert len(slack.seen) == 2
 
 
 async def test_a_method_closed_for_longer_than_a_post_waits_raises_without_asking_slack() -> None:
-    async with serving() as slack, opened(slack) as web:
+    async with serving() as slack, opened(slack) as api:
         slack.script["chat.startStream"] = [pause("30")]
         for wait_s in (60, 1):
             with pytest.raises(RateLimitError) as caught:
-                await web.call("chat.startStream", team=TEAM, wait_s=wait_s, channel="C1", thread_ts="1.2")
+                await api.call("chat.startStream", team=TEAM, wait_s=wait_s, channel="C1", thread_ts="1.2")
     assert 25 < caught.value.retry_after_s <= 30
     assert len(slack.seen) == 1
 
 
 async def test_a_pause_closes_neither_other_methods_nor_workspaces_nor_for_posts_other_channels() -> None:
-    async with serving() as slack, opened(slack) as web:
+    async with serving() as slack, opened(slack) as api:
         slack.script["chat.postMessage"] = [pause("600"), OK]
         slack.script["chat.update"] = [pause("600"), OK]
         for method in ("chat.postMessage", "chat.update"):
             with pytest.raises(RateLimitError):
-                await web.call(method, team=TEAM, channel="C1", text="hi")
-        await web.call("chat.postMessage", team=TEAM, channel="C2", text="hi")
-        await web.call("chat.update", team="T2", channel="C1", text="hi")
-        await web.call("chat.delete", team=TEAM, channel="C1", ts="1.2")
+                await api.call(method, team=TEAM, channel="C1", text="hi")
+        await api.call("chat.postMessage", team=TEAM, channel="C2", text="hi")
+        await api.call("chat.update", team="T2", channel="C1", text="hi")
+        await api.call("chat.delete", team=TEAM, channel="C1", ts="1.2")
         with pytest.raises(RateLimitError):  # an edit has no rate of its own in another channel
-            await web.call("chat.update", team=TEAM, wait_s=1, channel="C2", text="hi")
+            await api.call("chat.update", team=TEAM, wait_s=1, channel="C2", text="hi")
     assert len(slack.seen) == 5
 
 
 async def test_calls_beyond_a_burst_wait_for_their_turn_and_short_waits_are_raised() -> None:
     limits = Limits({"chat.postMessage": Rate(calls=2, period_s=0.4, is_per_channel=True)})
-    async with serving() as slack, opened(slack, limits=limits) as web:
+    async with serving() as slack, opened(slack, limits=limits) as api:
         loop = asyncio.get_running_loop()
         started = loop.time()
         async with asyncio.TaskGroup() as group:
             for _ in range(4):
-                group.create_task(web.call("chat.postMessage", team=TEAM, channel="C1", text="hi"))
+                group.create_task(api.call("chat.postMessage", team=TEAM, channel="C1", text="hi"))
         assert loop.time() - started >= 0.35  # two at once, then one each 0.2 s
         with pytest.raises(RateLimitError) as caught:
-            await web.call("chat.postMessage", team=TEAM, wait_s=0.01, channel="C1", text="hi")
+            await api.call("chat.postMessage", team=TEAM, wait_s=0.01, channel="C1", text="hi")
         assert caught.value.retry_after_s == pytest.approx(0.2)
     assert len(slack.seen) == 4
 
@@ -258,19 +259,19 @@ async def test_buckets_of_channels_that_fell_silent_are_dropped() -> None:
 
 
 async def test_a_post_whose_connection_breaks_after_it_was_made_raises_and_is_made_once() -> None:
-    async with serving() as slack, opened(slack) as web:
+    async with serving() as slack, opened(slack) as api:
         slack.script["chat.postMessage"] = [hang_up, OK]
         with pytest.raises(SlackUnreachableError, match="cannot be reached") as caught:
-            await web.call("chat.postMessage", team=TEAM, channel="C1", text="hi")
+            await api.call("chat.postMessage", team=TEAM, channel="C1", text="hi")
     assert not caught.value.is_permanent
     assert len(slack.seen) == 1
 
 
 @pytest.mark.parametrize("fault", [hang_up, status(503), status(502, text="bad gateway", content_type="text/plain")])
 async def test_faults_on_the_way_are_repeated_where_that_is_harmless(fault: Answer) -> None:
-    async with serving() as slack, opened(slack) as web:
+    async with serving() as slack, opened(slack) as api:
         slack.script["chat.update"] = [fault, fault, fault, {"ok": True, "ts": "1.2"}]
-        answer = await web.call("chat.update", team=TEAM, may_repeat=True, channel="C1", ts="1.2", text="hi")
+        answer = await api.call("chat.update", team=TEAM, may_repeat=True, channel="C1", ts="1.2", text="hi")
     assert answer["ts"] == "1.2"
     assert len(slack.seen) == 4
 
@@ -287,60 +288,60 @@ async def test_faults_on_the_way_are_repeated_where_that_is_harmless(fault: Answ
     ],
 )
 async def test_an_answer_that_is_not_slacks_fails_a_post_with_a_sentence_and_is_not_repeated(fault: Answer) -> None:
-    async with serving() as slack, opened(slack) as web:
+    async with serving() as slack, opened(slack) as api:
         slack.script["chat.postMessage"] = [fault]
         with pytest.raises(SlackUnreachableError, match=r"Slack failed to answer chat\.postMessage"):
-            await web.call("chat.postMessage", team=TEAM, channel="C1", text="hi")
+            await api.call("chat.postMessage", team=TEAM, channel="C1", text="hi")
     assert len(slack.seen) == 1
 
 
 async def test_repeats_end_after_three() -> None:
-    async with serving() as slack, opened(slack) as web:
+    async with serving() as slack, opened(slack) as api:
         slack.script["users.info"] = [status(503)]
         with pytest.raises(SlackUnreachableError):
-            await web.call("users.info", team=TEAM, may_repeat=True, user="U1")
+            await api.call("users.info", team=TEAM, may_repeat=True, user="U1")
     assert len(slack.seen) == 4
 
 
 async def test_slacks_own_passing_faults_are_repeated_where_that_is_harmless_and_never_permanent() -> None:
-    async with serving() as slack, opened(slack) as web:
+    async with serving() as slack, opened(slack) as api:
         slack.script["chat.update"] = [refusal("internal_error"), OK]
-        await web.call("chat.update", team=TEAM, may_repeat=True, channel="C1", ts="1.2", text="hi")
+        await api.call("chat.update", team=TEAM, may_repeat=True, channel="C1", ts="1.2", text="hi")
         slack.script["chat.postMessage"] = [refusal("fatal_error")]
         with pytest.raises(SlackRefusedError) as caught:
-            await web.call("chat.postMessage", team=TEAM, channel="C1", text="hi")
+            await api.call("chat.postMessage", team=TEAM, channel="C1", text="hi")
     assert not caught.value.is_permanent
     assert len(slack.calls("chat.update")) == 2 and len(slack.calls("chat.postMessage")) == 1
 
 
 async def test_an_answer_that_does_not_come_is_given_up() -> None:
     gate = Gate()
-    async with serving() as slack, opened(slack, request_timeout_s=0.2) as web:
+    async with serving() as slack, opened(slack, request_timeout_s=0.2) as api:
         slack.script["chat.postMessage"] = [gate]
         with pytest.raises(SlackUnreachableError, match="did not answer within"):
-            await web.call("chat.postMessage", team=TEAM, channel="C1", text="hi")
+            await api.call("chat.postMessage", team=TEAM, channel="C1", text="hi")
         gate.let_go.set()
     assert len(slack.seen) == 1
 
 
 async def test_a_cancelled_call_is_cancelled_and_leaves_the_next_alone() -> None:
     gate = Gate()
-    async with serving() as slack, opened(slack) as web:
+    async with serving() as slack, opened(slack) as api:
         slack.script["chat.update"] = [gate, OK]
-        call = asyncio.create_task(web.call("chat.update", team=TEAM, may_repeat=True, channel="C1", ts="1", text="a"))
+        call = asyncio.create_task(api.call("chat.update", team=TEAM, may_repeat=True, channel="C1", ts="1", text="a"))
         await gate.arrived.wait()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
         gate.let_go.set()
-        assert await web.call("chat.update", team=TEAM, may_repeat=True, channel="C1", ts="1", text="b") == OK
+        assert await api.call("chat.update", team=TEAM, may_repeat=True, channel="C1", ts="1", text="b") == OK
 
 
 async def test_no_server_at_all_is_a_sentence() -> None:
     nobody = Loopback(url="http://127.0.0.1:9/api/")
-    async with opened(nobody) as web:
+    async with opened(nobody) as api:
         with pytest.raises(SlackUnreachableError, match="cannot be reached"):
-            await web.call("chat.postMessage", team=TEAM, channel="C1", text="hi")
+            await api.call("chat.postMessage", team=TEAM, channel="C1", text="hi")
 
 
 @pytest.mark.parametrize(
@@ -362,10 +363,10 @@ async def test_no_server_at_all_is_a_sentence() -> None:
     ],
 )
 async def test_a_refusal_says_what_to_do_and_is_not_repeated(code: str, told: str) -> None:
-    async with serving() as slack, opened(slack) as web:
+    async with serving() as slack, opened(slack) as api:
         slack.script["chat.postMessage"] = [refusal(code)]
         with structlog.testing.capture_logs() as logged, pytest.raises(SlackRefusedError) as caught:
-            await web.call("chat.postMessage", team=TEAM, may_repeat=True, channel="C1", text="hi")
+            await api.call("chat.postMessage", team=TEAM, may_repeat=True, channel="C1", text="hi")
     assert told in str(caught.value) and str(caught.value).endswith(".")
     assert (caught.value.code, caught.value.method, caught.value.is_permanent) == (code, "chat.postMessage", True)
     assert len(slack.seen) == 1
@@ -374,10 +375,10 @@ async def test_a_refusal_says_what_to_do_and_is_not_repeated(code: str, told: st
 
 
 async def test_a_missing_scope_is_named_in_the_sentence_and_in_the_log() -> None:
-    async with serving() as slack, opened(slack) as web:
+    async with serving() as slack, opened(slack) as api:
         slack.script["reactions.add"] = [refusal("missing_scope", needed="reactions:write", provided="chat:write")]
         with structlog.testing.capture_logs() as logged, pytest.raises(SlackRefusedError) as caught:
-            await web.call("reactions.add", team=TEAM, may_repeat=True, channel="C1", timestamp="1.2", name="eyes")
+            await api.call("reactions.add", team=TEAM, may_repeat=True, channel="C1", timestamp="1.2", name="eyes")
     assert caught.value.needed == "reactions:write"
     assert "reactions:write" in str(caught.value) and "reinstalls" in str(caught.value)
     assert logged[0]["needed"] == "reactions:write"
@@ -401,19 +402,19 @@ class CountingTokens:
 
 async def test_each_workspace_is_called_with_its_token_and_a_refused_one_is_forgotten() -> None:
     tokens = CountingTokens()
-    async with serving() as slack, opened(slack, tokens=tokens) as web:
+    async with serving() as slack, opened(slack, tokens=tokens) as api:
         slack.script["chat.update"] = [OK, refusal("token_revoked")]
-        await web.call("chat.update", team="T1", channel="C1", ts="1.2", text="hi")
+        await api.call("chat.update", team="T1", channel="C1", ts="1.2", text="hi")
         with pytest.raises(SlackRefusedError):
-            await web.call("chat.update", team="T2", channel="C1", ts="1.2", text="hi")
+            await api.call("chat.update", team="T2", channel="C1", ts="1.2", text="hi")
     assert [request.authorization for request in slack.seen] == ["Bearer xoxb-test-T1", "Bearer xoxb-test-T2"]
     assert tokens.forgotten == ["T2"]
 
 
 async def test_where_the_bot_is_not_installed_slack_is_not_called() -> None:
-    async with serving() as slack, opened(slack, tokens=CountingTokens(is_installed=False)) as web:
+    async with serving() as slack, opened(slack, tokens=CountingTokens(is_installed=False)) as api:
         with pytest.raises(AdapterError, match="not installed"):
-            await web.call("chat.update", team=TEAM, may_repeat=True, channel="C1", ts="1.2", text="hi")
+            await api.call("chat.update", team=TEAM, may_repeat=True, channel="C1", ts="1.2", text="hi")
     assert slack.seen == []
 
 
@@ -432,33 +433,33 @@ async def test_neither_token_nor_message_is_in_any_log_line_or_error(
     answer: Answer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    async with serving() as slack, opened(slack, tokens=OneToken(SECRET)) as web:
+    async with serving() as slack, opened(slack, tokens=OneToken(SECRET)) as api:
         slack.script["chat.postMessage"] = [answer]
         with structlog.testing.capture_logs() as logged, pytest.raises(AdapterError) as caught:
-            await web.call("chat.postMessage", team=TEAM, channel="C1", text=PRIVATE)
+            await api.call("chat.postMessage", team=TEAM, channel="C1", text=PRIVATE)
         assert SECRET in slack.seen[0].authorization
-        written = "".join([*traceback.format_exception(caught.value), str(logged), caplog.text, repr(web.tokens)])
+        written = "".join([*traceback.format_exception(caught.value), str(logged), caplog.text, repr(api.tokens)])
     assert logged
     assert SECRET not in written and PRIVATE not in written
 
 
 @asynccontextmanager
-async def opened_fake() -> AsyncGenerator[tuple[FakeSlack, Web]]:
+async def opened_fake() -> AsyncGenerator[tuple[FakeSlack, SlackApi]]:
     async with asyncio.timeout(60), FakeSlack() as slack, aiohttp.ClientSession() as session:
         slack.add_user("U1", display_name="Ada")
         slack.add_channel("C1", members=["U1"])
-        yield slack, Web(OneToken(TOKEN), session, base_url=slack.api_url, back_off_s=0.01)
+        yield slack, SlackApi(OneToken(TOKEN), session, base_url=slack.api_url, backoff=Backoff(first_s=0.01))
 
 
 async def test_a_whole_slack_takes_what_is_sent_and_shows_a_post_once_that_broke_off() -> None:
-    async with opened_fake() as (slack, web):
-        posted = await web.call("chat.postMessage", team=TEAM, channel="C1", text="one", metadata=None)
-        await web.call("chat.update", team=TEAM, may_repeat=True, channel="C1", ts=posted["ts"], text="two")
-        await web.call("reactions.add", team=TEAM, channel="C1", timestamp=posted["ts"], name="eyes")
+    async with opened_fake() as (slack, api):
+        posted = await api.call("chat.postMessage", team=TEAM, channel="C1", text="one", metadata=None)
+        await api.call("chat.update", team=TEAM, may_repeat=True, channel="C1", ts=posted["ts"], text="two")
+        await api.call("reactions.add", team=TEAM, channel="C1", timestamp=posted["ts"], name="eyes")
         slack.fail_next("chat.postMessage", drop="after")
         with pytest.raises(SlackUnreachableError):
-            await web.call("chat.postMessage", team=TEAM, channel="C1", thread_ts=posted["ts"], text="three")
-        thread = await web.call(
+            await api.call("chat.postMessage", team=TEAM, channel="C1", thread_ts=posted["ts"], text="three")
+        thread = await api.call(
             "conversations.replies",
             team=TEAM,
             may_repeat=True,
@@ -466,23 +467,23 @@ async def test_a_whole_slack_takes_what_is_sent_and_shows_a_post_once_that_broke
             ts=posted["ts"],
             include_all_metadata=True,
         )
-        assert (await web.call("auth.test", team=TEAM))["user_id"] == "UBOT"
+        assert (await api.call("auth.test", team=TEAM))["user_id"] == "UBOT"
     assert [message["text"] for message in thread["messages"]] == ["two", "three"]
 
 
 async def test_a_post_into_a_channel_without_the_bot_says_how_to_invite_it() -> None:
-    async with opened_fake() as (slack, web):
+    async with opened_fake() as (slack, api):
         slack.add_channel("C2", members=["U1"], bot_is_member=False)
         with pytest.raises(SlackRefusedError, match="/invite"):
-            await web.call("chat.postMessage", team=TEAM, channel="C2", text="hi")
+            await api.call("chat.postMessage", team=TEAM, channel="C2", text="hi")
 
 
 async def test_sixty_edits_at_once_keep_to_the_documented_rate() -> None:
-    async with opened_fake() as (slack, web):
-        ts = (await web.call("chat.postMessage", team=TEAM, channel="C1", text="0"))["ts"]
+    async with opened_fake() as (slack, api):
+        ts = (await api.call("chat.postMessage", team=TEAM, channel="C1", text="0"))["ts"]
         slack.enforce_tiers = True
         edits = [
-            web.call("chat.update", team=TEAM, may_repeat=True, wait_s=0.5, channel="C1", ts=ts, text=str(number))
+            api.call("chat.update", team=TEAM, may_repeat=True, wait_s=0.5, channel="C1", ts=ts, text=str(number))
             for number in range(60)
         ]
         ended = await asyncio.gather(*edits, return_exceptions=True)

@@ -1,33 +1,20 @@
-"""Which threads are remembered, to be looked through for what was missed."""
+"""Which threads are remembered, to be searched for what was missed."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
-import aiohttp
-
-from adapters.slack.api import Web
-from adapters.slack.backfill import MAX_THREADS, Backfill
-from adapters.slack.identities import Identities
-from adapters.slack.installs import OneToken
+from adapters.slack.backfill import MAX_THREADS, Threads
 from adapters.slack.parse import conversation_key
 from tests.unit.adapters.slack.test_installs import MemoryNotes
 
 
-async def remembered(*threads: str) -> list[str]:
-    """Let the bot be asked something in these threads, one after the other; return those that it has noted."""
+async def remembered(*asked: str) -> list[str]:
+    """Ask the bot something in these threads, one after the other; return those that it has noted."""
     notes = MemoryNotes()
-
-    async def take(event: object) -> None:
-        raise AssertionError(f"nothing is fetched: {event}")
-
-    async with aiohttp.ClientSession() as session:
-        web = Web(OneToken("xoxb-test"), session)
-        details: dict[str, Any] = {"max_age_s": 900.0, "tick_s": 10.0, "take": take}
-        backfill = Backfill(web, identities=Identities(web), notes=notes, **details)
-        for thread in threads:
-            await backfill.note(conversation_key("T1", "C1", thread))
+    threads = Threads(notes)
+    for thread in asked:
+        await threads.note(conversation_key("T1", "C1", thread))
     return json.loads(notes.kept["slack/channel/T1/C1"])
 
 
@@ -43,3 +30,17 @@ async def test_a_thread_that_goes_on_for_long_is_not_forgotten_for_newer_ones() 
     assert first in noted
     assert len(noted) == MAX_THREADS
     assert not {*others[:2]} & {*noted}
+
+
+async def test_after_a_restart_the_channels_that_were_used_last_come_first() -> None:
+    notes = MemoryNotes()
+    before = Threads(notes)
+    for channel, thread in (("C1", "1700000001.000100"), ("C2", "1700000002.000100"), ("C1", "1700000003.000100")):
+        await before.note(conversation_key("T1", channel, thread))
+    threads = Threads(notes)
+    await threads.recall()
+    assert threads.newest_first() == [
+        ("T1", "C1", ["1700000001.000100", "1700000003.000100"]),
+        ("T1", "C2", ["1700000002.000100"]),
+    ]
+    assert [*threads.teams()] == ["T1"]

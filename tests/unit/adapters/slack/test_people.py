@@ -33,7 +33,7 @@ def user(**profile: Any) -> dict[str, Any]:
     ],
 )
 async def test_a_user_is_called_as_slack_shows_them(answer: dict[str, Any], name: str) -> None:
-    async with serving() as slack, opened(slack) as web, People(web) as people:
+    async with serving() as slack, opened(slack) as api, People(api) as people:
         slack.script["users.info"] = [answer]
         assert await people.name(TEAM, "U1") == name
         assert await people.name(TEAM, "U1") == name
@@ -41,7 +41,7 @@ async def test_a_user_is_called_as_slack_shows_them(answer: dict[str, Any], name
 
 
 async def test_a_name_is_asked_for_once_by_all_who_wait_for_it() -> None:
-    async with serving() as slack, opened(slack) as web, People(web) as people:
+    async with serving() as slack, opened(slack) as api, People(api) as people:
         slack.script["users.info"] = [user(display_name="Ada")]
         names = await asyncio.gather(*(people.name(TEAM, "U1") for _ in range(20)))
     assert set(names) == {"Ada"}
@@ -50,7 +50,7 @@ async def test_a_name_is_asked_for_once_by_all_who_wait_for_it() -> None:
 
 async def test_a_name_that_takes_long_is_the_id_until_it_comes() -> None:
     gate = Gate()
-    async with serving() as slack, opened(slack) as web, People(web, patience_s=0.05) as people:
+    async with serving() as slack, opened(slack) as api, People(api, patience_s=0.05) as people:
 
         async def late(request: server.Request) -> server.StreamResponse:
             await gate(request)
@@ -67,7 +67,7 @@ async def test_a_name_that_takes_long_is_the_id_until_it_comes() -> None:
 
 async def test_after_an_hour_the_name_is_asked_for_again_and_the_old_one_bridges_a_failure() -> None:
     clock = 0.0
-    async with serving() as slack, opened(slack) as web, People(web, now=lambda: clock) as people:
+    async with serving() as slack, opened(slack) as api, People(api, now=lambda: clock) as people:
         slack.script["users.info"] = [user(display_name="Ada"), refusal("user_not_found"), user(display_name="Ada L.")]
         assert await people.name(TEAM, "U1") == "Ada"
         clock = 3_599.0
@@ -81,7 +81,7 @@ async def test_after_an_hour_the_name_is_asked_for_again_and_the_old_one_bridges
 
 
 async def test_the_name_used_longest_ago_is_dropped_first() -> None:
-    async with serving() as slack, opened(slack) as web, People(web, max_names=2) as people:
+    async with serving() as slack, opened(slack) as api, People(api, max_names=2) as people:
         slack.script["users.info"] = [user(display_name="Ada")]
         for user_id in ("U1", "U2", "U1", "U3", "U1", "U2"):
             await people.name(TEAM, user_id)
@@ -89,16 +89,16 @@ async def test_the_name_used_longest_ago_is_dropped_first() -> None:
 
 
 async def test_one_person_in_two_workspaces_is_two_names() -> None:
-    async with serving() as slack, opened(slack) as web, People(web) as people:
+    async with serving() as slack, opened(slack) as api, People(api) as people:
         slack.script["users.info"] = [user(display_name="Ada"), user(display_name="Countess")]
         assert [await people.name(team, "U1") for team in ("T1", "T2")] == ["Ada", "Countess"]
 
 
 async def test_closing_ends_the_questions_under_way() -> None:
     gate = Gate()
-    async with serving() as slack, opened(slack) as web:
+    async with serving() as slack, opened(slack) as api:
         slack.script["users.info"] = [gate, OK]
-        async with People(web, patience_s=0.01) as people:
+        async with People(api, patience_s=0.01) as people:
             assert await people.name(TEAM, "U1") == "U1"
             await gate.arrived.wait()
         assert not [task for task in asyncio.all_tasks() if task.get_name() == "slack:user-name"]
@@ -106,7 +106,7 @@ async def test_closing_ends_the_questions_under_way() -> None:
 
 
 async def test_a_whole_slack_tells_the_names() -> None:
-    async with opened_fake() as (_, web), People(web) as people:
+    async with opened_fake() as (_, api), People(api) as people:
         assert [await people.name(TEAM, user_id) for user_id in ("U1", "U404")] == ["Ada", "U404"]
 
 

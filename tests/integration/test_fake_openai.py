@@ -1,4 +1,4 @@
-"""The rehearsal model's server, driven by the real openai SDK over loopback HTTP."""
+"""The loopback model endpoint, driven by the real openai SDK."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ from typing import Any, cast
 import httpx2
 import openai
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from openai import AsyncAzureOpenAI, AsyncOpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.chat.completion_create_params import (
+    CompletionCreateParamsNonStreaming,
+    CompletionCreateParamsStreaming,
+)
 from openai.types.responses import ResponseStreamEvent
+from openai.types.responses.response_create_params import (
+    ResponseCreateParamsNonStreaming,
+    ResponseCreateParamsStreaming,
+)
 
-from bot.models.rehearsal import server as rehearsal_server
-from bot.models.rehearsal.server import serve_rehearsal
+from tests.fakes.openai import chat_completions, responses, serve_openai
 
 PARAMETERS = {
     "type": "object",
@@ -40,7 +45,7 @@ BOTH = "2 + 3 and greet Ada"
 
 
 @dataclass(kw_only=True)
-class Rehearsal:
+class Fake:
     """A running server with its SDK client; the SDK does not retry, so that each fault is seen."""
 
     root: str
@@ -71,14 +76,14 @@ class Rehearsal:
 
 
 @asynccontextmanager
-async def rehearse(*, timeout_s: float = 10.0) -> AsyncGenerator[Rehearsal]:
+async def open_fake(*, timeout_s: float = 10.0) -> AsyncGenerator[Fake]:
     async with (
         asyncio.timeout(30),
-        serve_rehearsal(control=True) as url,
+        serve_openai(control=True) as url,
         AsyncOpenAI(base_url=url, api_key="none", max_retries=0, timeout=timeout_s) as client,
         httpx2.AsyncClient() as http,
     ):
-        yield Rehearsal(root=url.removesuffix("/v1"), client=client, http=http)
+        yield Fake(root=url.removesuffix("/v1"), client=client, http=http)
 
 
 def text_of(chunks: list[ChatCompletionChunk]) -> str:
@@ -89,9 +94,9 @@ def text_of(chunks: list[ChatCompletionChunk]) -> str:
 
 
 async def test_a_chat_completion_asks_for_tools_at_once_and_then_answers() -> None:
-    async with rehearse() as rehearsal:
+    async with open_fake() as fake:
         messages: list[Any] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": BOTH}]
-        first = await rehearsal.client.chat.completions.create(model="any", messages=messages, tools=CHAT_TOOLS)
+        first = await fake.client.chat.completions.create(model="any", messages=messages, tools=CHAT_TOOLS)
         choice = first.choices[0]
         assert (first.model, choice.finish_reason, choice.message.content) == ("rehearsal", "tool_calls", None)
         calls = [call for call in choice.message.tool_calls or () if call.type == "function"]
@@ -104,15 +109,15 @@ async def test_a_chat_completion_asks_for_tools_at_once_and_then_answers() -> No
             {"role": "tool", "tool_call_id": calls[1].id, "content": [{"type": "text", "text": "Hello, Ada!"}]},
             {"role": "tool", "tool_call_id": calls[0].id, "content": "Result: 2.0 add 3.0 = 5.0"},
         ]
-        second = await rehearsal.client.chat.completions.create(model="any", messages=messages, tools=CHAT_TOOLS)
+        second = await fake.client.chat.completions.create(model="any", messages=messages, tools=CHAT_TOOLS)
         assert second.choices[0].finish_reason == "stop"
         assert second.choices[0].message.content == "- 2 + 3 = **5**\n- Hello, Ada!"
 
 
 async def test_a_streamed_chat_completion_comes_in_pieces_with_usage_at_the_end() -> None:
-    async with rehearse() as rehearsal:
-        whole = await rehearsal.ask("what can you do?", tools=CHAT_TOOLS)
-        chunks = await rehearsal.stream("what can you do?", tools=CHAT_TOOLS, stream_options={"include_usage": True})
+    async with open_fake() as fake:
+        whole = await fake.ask("what can you do?", tools=CHAT_TOOLS)
+        chunks = await fake.stream("what can you do?", tools=CHAT_TOOLS, stream_options={"include_usage": True})
         assert text_of(chunks) == whole
         assert sum(bool(text_of([chunk])) for chunk in chunks) > 5
         assert [choice.finish_reason for chunk in chunks[-3:] for choice in chunk.choices] == [None, "stop"]
@@ -122,15 +127,15 @@ async def test_a_streamed_chat_completion_comes_in_pieces_with_usage_at_the_end(
 
 
 async def test_without_being_asked_for_usage_a_stream_has_none() -> None:
-    async with rehearse() as rehearsal:
-        assert all(chunk.usage is None and chunk.choices for chunk in await rehearsal.stream("hello"))
+    async with open_fake() as fake:
+        assert all(chunk.usage is None and chunk.choices for chunk in await fake.stream("hello"))
 
 
 async def test_parallel_tool_calls_are_streamed_by_index_with_split_arguments() -> None:
-    async with rehearse() as rehearsal:
+    async with open_fake() as fake:
         calls: dict[int, dict[str, str]] = {}
         pieces = 0
-        chunks = await rehearsal.stream(BOTH, tools=CHAT_TOOLS)
+        chunks = await fake.stream(BOTH, tools=CHAT_TOOLS)
         for delta in (call for chunk in chunks for call in chunk.choices[0].delta.tool_calls or ()):
             assert delta.function
             call = calls.setdefault(delta.index, {"id": delta.id or "", "name": delta.function.name or "", "json": ""})
@@ -143,9 +148,9 @@ async def test_parallel_tool_calls_are_streamed_by_index_with_split_arguments() 
 
 
 async def test_cached_tokens_are_those_of_the_common_beginning() -> None:
-    async with rehearse() as rehearsal:
+    async with open_fake() as fake:
         messages: list[Any] = [{"role": "system", "content": "x" * 4000}, {"role": "user", "content": "hello"}]
-        create = rehearsal.client.chat.completions.create
+        create = fake.client.chat.completions.create
         usages = [
             (await create(model="any", messages=messages)).usage,
             (await create(model="any", messages=[*messages, {"role": "user", "content": "thanks"}])).usage,
@@ -159,23 +164,18 @@ async def test_cached_tokens_are_those_of_the_common_beginning() -> None:
 
 
 async def test_tool_choice_none_gets_words() -> None:
-    async with rehearse() as rehearsal:
-        said = await rehearsal.ask("2 + 3", tools=CHAT_TOOLS, tool_choice="none")
+    async with open_fake() as fake:
+        said = await fake.ask("2 + 3", tools=CHAT_TOOLS, tool_choice="none")
         assert said and "no fitting `calculate` tool is offered" in said
-
-
-@given(st.text())
-def test_pieces_of_a_text_are_the_whole_text(text: str) -> None:
-    assert "".join(rehearsal_server.word_groups(text)) == text
 
 
 # --- Azure and the Responses API ---------------------------------------------------------------------------------
 
 
 async def test_azure_clients_of_both_kinds_get_answers() -> None:
-    async with rehearse() as rehearsal:
+    async with open_fake() as fake:
         async with AsyncAzureOpenAI(
-            azure_endpoint=rehearsal.root, api_version="2024-10-21", api_key="secret", max_retries=0
+            azure_endpoint=fake.root, api_version="2024-10-21", api_key="secret", max_retries=0
         ) as azure:
             messages: list[Any] = [{"role": "user", "content": "hello"}]
             stream = await azure.chat.completions.create(model="my-deployment", messages=messages, stream=True)
@@ -183,27 +183,27 @@ async def test_azure_clients_of_both_kinds_get_answers() -> None:
             assert chunks[0].choices == [] and text_of(chunks).startswith("Hello!")
             response = await azure.responses.create(model="my-deployment", input="hello")
             assert response.output_text.startswith("Hello!")
-        async with AsyncOpenAI(base_url=f"{rehearsal.root}/openai/v1/", api_key="secret", max_retries=0) as v1:
+        async with AsyncOpenAI(base_url=f"{fake.root}/openai/v1/", api_key="secret", max_retries=0) as v1:
             response = await v1.responses.create(model="my-deployment", input="hello")
             assert response.output_text.startswith("Hello!")
             assert [model.id async for model in v1.models.list()] == ["rehearsal"]
 
 
 async def test_azure_wants_a_key_and_an_api_version() -> None:
-    async with rehearse() as rehearsal:
+    async with open_fake() as fake:
         body = {"messages": [{"role": "user", "content": "hello"}]}
         path = "/openai/deployments/any/chat/completions"
-        assert (await rehearsal.post(f"{path}?api-version=2024-10-21", body)).status_code == 401
-        refused = await rehearsal.post(path, body, headers={"api-key": "secret"})
+        assert (await fake.post(f"{path}?api-version=2024-10-21", body)).status_code == 401
+        refused = await fake.post(path, body, headers={"api-key": "secret"})
         assert refused.status_code == 400 and "api-version" in refused.json()["error"]["message"]
-        answer = await rehearsal.post(f"{path}?api-version=1", body, headers={"Authorization": "Bearer x"})
+        answer = await fake.post(f"{path}?api-version=1", body, headers={"Authorization": "Bearer x"})
         assert answer.status_code == 200
 
 
 async def test_a_response_asks_for_tools_and_takes_their_outputs() -> None:
-    async with rehearse() as rehearsal:
+    async with open_fake() as fake:
         asked: list[Any] = [{"role": "user", "content": BOTH}]
-        create = rehearsal.client.responses.create
+        create = fake.client.responses.create
         first = await create(model="any", instructions="Be brief.", input=asked, tools=RESPONSE_TOOLS, store=False)
         assert (first.status, first.model) == ("completed", "rehearsal")
         calls = [item for item in first.output if item.type == "function_call"]
@@ -220,15 +220,15 @@ async def test_a_response_asks_for_tools_and_takes_their_outputs() -> None:
         assert second.usage.input_tokens_details.cached_tokens >= first.usage.input_tokens - 1
 
 
-async def stream_response(rehearsal: Rehearsal, text: str) -> list[ResponseStreamEvent]:
-    create = rehearsal.client.responses.create
+async def stream_response(fake: Fake, text: str) -> list[ResponseStreamEvent]:
+    create = fake.client.responses.create
     stream = await create(model="any", input=text, tools=RESPONSE_TOOLS, store=False, stream=True)
     return [event async for event in stream]
 
 
 async def test_a_streamed_response_of_words_sends_the_events_of_the_real_api() -> None:
-    async with rehearse() as rehearsal:
-        events = await stream_response(rehearsal, "what can you do?")
+    async with open_fake() as fake:
+        events = await stream_response(fake, "what can you do?")
     kinds = [event.type for event in events]
     assert kinds[:4] == [
         "response.created",
@@ -250,8 +250,8 @@ async def test_a_streamed_response_of_words_sends_the_events_of_the_real_api() -
 
 
 async def test_a_streamed_response_of_calls_sends_their_arguments_in_pieces() -> None:
-    async with rehearse() as rehearsal:
-        events = await stream_response(rehearsal, BOTH)
+    async with open_fake() as fake:
+        events = await stream_response(fake, BOTH)
     arguments = {0: "", 1: ""}
     for event in events:
         if event.type == "response.function_call_arguments.delta":
@@ -294,7 +294,8 @@ REFUSED_CHATS: dict[str, tuple[Any, str]] = {
         {"messages": [USER], "tools": [function("f", parameters={})]},
         'type: "object"',
     ),
-    "too many tools": ({"messages": [USER], "tools": [function("f")] * 129}, "got 129"),
+    "unknown parameter": ({"messages": [USER], "colour": "red"}, "Unrecognized request argument supplied: colour"),
+    "too many tools": ({"messages": [USER], "tools": [function("f")] * 129}, "length 129"),
     "empty tools": ({"messages": [USER], "tools": []}, "empty array"),
     "choice without tools": ({"messages": [USER], "tool_choice": "auto"}, "'tool_choice' is only allowed"),
     "stream options without stream": ({"messages": [USER], "stream_options": {}}, "'stream_options'"),
@@ -308,16 +309,76 @@ REFUSED_RESPONSES: dict[str, tuple[Any, str]] = {
     "output without call": ({"input": [MESSAGE, OUTPUT]}, "No tool call found"),
     "unknown item": ({"input": [{"type": "thought"}]}, "'thought'"),
     "unknown role": ({"input": [{"role": "tool", "content": "hi"}]}, "'tool'"),
+    "unknown parameter": ({"input": "hi", "colour": "red"}, "Unknown parameter: 'colour'."),
     "bad name": ({"input": [ITEM | {"name": "a b"}, OUTPUT]}, "pattern"),
-    "too many tools": ({"input": "hi", "tools": [{"type": "function", "name": "f"}] * 129}, "got 129"),
+    "too many tools": ({"input": "hi", "tools": [{"type": "function", "name": "f"}] * 129}, "length 129"),
 }
 
 
+OBJECT: dict[str, Any] = {"type": "object", "properties": {}}
+AT_THE_TOP = "not have 'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level"
+REFUSED_SCHEMAS: dict[str, tuple[dict[str, Any], str]] = {
+    "no properties": ({"type": "object"}, "In context=(), object schema missing properties."),
+    "no inner properties": (
+        OBJECT | {"properties": {"at": {"type": "object"}}},
+        "In context=('properties', 'at'), object schema missing properties.",
+    ),
+    "no items": (
+        OBJECT | {"properties": {"tags": {"type": "array"}}},
+        "In context=('properties', 'tags'), array schema missing items.",
+    ),
+    "no items in an alternative": (
+        OBJECT | {"properties": {"tags": {"anyOf": [{"type": "null"}, {"type": ["array", "null"]}]}}},
+        "In context=('properties', 'tags', 'anyOf', '1'), array schema missing items.",
+    ),
+    **{f"{keyword} at the top": (OBJECT | {keyword: [OBJECT]}, AT_THE_TOP) for keyword in ("anyOf", "allOf", "oneOf")},
+    "enum at the top": (OBJECT | {"enum": [{}]}, AT_THE_TOP),
+    "not at the top": (OBJECT | {"not": {}}, AT_THE_TOP),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED_SCHEMAS)
+async def test_a_schema_that_openai_refuses_is_refused_in_its_words(what: str) -> None:
+    schema, reason = REFUSED_SCHEMAS[what]
+    chat = {"model": "any", "messages": [USER], "tools": [*CHAT_TOOLS, function("bad", parameters=schema)]}
+    tools = [*RESPONSE_TOOLS, {"type": "function", "name": "bad", "parameters": schema}]
+    async with open_fake() as fake:
+        refused = await fake.post("/v1/chat/completions", chat)
+        error = refused.json()["error"]
+        assert refused.status_code == 400 and reason in error["message"]
+        assert error["message"].startswith("Invalid schema for function 'bad': ")
+        assert (error["param"], error["code"]) == ("tools[2].function.parameters", "invalid_function_parameters")
+        refused = await fake.post("/v1/responses", {"model": "any", "input": "hi", "tools": tools})
+        assert refused.json()["error"]["param"] == "tools[2].parameters"
+
+
+async def test_a_description_is_refused_beyond_1024_characters() -> None:
+    async with open_fake() as fake:
+        for length, status in ((1024, 200), (1025, 400)):
+            tool = function("f", description="x" * length)
+            answer = await fake.post("/v1/chat/completions", {"model": "any", "messages": [USER], "tools": [tool]})
+            assert answer.status_code == status
+        assert answer.json()["error"] == {
+            "message": "Invalid 'tools[0].function.description': string too long. Expected a string with maximum "
+            "length 1024, but got a string with length 1025 instead.",
+            "type": "invalid_request_error",
+            "param": "tools[0].function.description",
+            "code": "string_above_max_length",
+        }
+
+
+def test_the_parameters_that_it_knows_are_those_of_the_sdk() -> None:
+    chat = {*CompletionCreateParamsStreaming.__annotations__, *CompletionCreateParamsNonStreaming.__annotations__}
+    assert chat == chat_completions.PARAMETERS
+    response = {*ResponseCreateParamsStreaming.__annotations__, *ResponseCreateParamsNonStreaming.__annotations__}
+    assert response == responses.PARAMETERS
+
+
 async def test_what_openai_refuses_is_refused_with_its_kind_of_error() -> None:
-    async with rehearse() as rehearsal:
+    async with open_fake() as fake:
         for path, cases in (("/v1/chat/completions", REFUSED_CHATS), ("/v1/responses", REFUSED_RESPONSES)):
             for what, (body, reason) in cases.items():
-                answer = await rehearsal.post(path, {"model": "any", **body} if isinstance(body, dict) else body)
+                answer = await fake.post(path, {"model": "any", **body} if isinstance(body, dict) else body)
                 error = answer.json()["error"]
                 assert (answer.status_code, error["type"]) == (400, "invalid_request_error"), what
                 assert reason in error["message"], what
@@ -325,10 +386,10 @@ async def test_what_openai_refuses_is_refused_with_its_kind_of_error() -> None:
 
 
 async def test_the_longest_valid_request_is_taken() -> None:
-    async with rehearse() as rehearsal:
+    async with open_fake() as fake:
         tools = [function(f"{'x' * 60}_{at:03}") for at in range(128)]
         body = {"model": "any", "messages": [USER, CALLED, RESULT, USER, CALLED, RESULT], "tools": tools}
-        assert (await rehearsal.post("/v1/chat/completions", body)).status_code == 200
+        assert (await fake.post("/v1/chat/completions", body)).status_code == 200
 
 
 # --- faults ------------------------------------------------------------------------------------------------------
@@ -349,32 +410,32 @@ async def test_the_longest_valid_request_is_taken() -> None:
 async def test_a_refusal_is_the_sdks_error_as_often_as_it_was_asked_for(
     kind: str, error: type[openai.APIStatusError], code: str | None
 ) -> None:
-    async with rehearse() as rehearsal:
-        await rehearsal.fail(kind, times=2, retry_after_s=7)
+    async with open_fake() as fake:
+        await fake.fail(kind, times=2, retry_after_s=7)
         for stream in (True, False):
             with pytest.raises(error) as caught:
-                await rehearsal.ask("hello", stream=stream)
+                await fake.ask("hello", stream=stream)
             assert caught.value.code == code
         assert caught.value.response.headers.get("Retry-After") == ("7" if kind == "rate_limit" else None)
-        assert await rehearsal.ask("hello")
+        assert await fake.ask("hello")
 
 
 async def test_the_sdk_retries_after_the_wait_that_is_asked_for() -> None:
-    async with rehearse() as rehearsal:
-        await rehearsal.fail("rate_limit", retry_after_s=0.2)
+    async with open_fake() as fake:
+        await fake.fail("rate_limit", retry_after_s=0.2)
         started = time.monotonic()
-        patient = rehearsal.client.with_options(max_retries=1)
+        patient = fake.client.with_options(max_retries=1)
         await patient.chat.completions.create(model="any", messages=[{"role": "user", "content": "hello"}])
         assert time.monotonic() - started >= 0.2
 
 
 async def test_reasoning_with_tools_is_refused_unless_its_effort_is_none() -> None:
-    async with rehearse() as rehearsal:
-        await rehearsal.fail("reasoning_tools", times=2)
+    async with open_fake() as fake:
+        await fake.fail("reasoning_tools", times=2)
         with pytest.raises(openai.BadRequestError) as caught:
-            await rehearsal.ask("hello", tools=CHAT_TOOLS)
+            await fake.ask("hello", tools=CHAT_TOOLS)
         assert caught.value.param == "reasoning_effort"
-        assert await rehearsal.ask("hello", tools=CHAT_TOOLS, reasoning_effort="none")
+        assert await fake.ask("hello", tools=CHAT_TOOLS, reasoning_effort="none")
 
 
 IMAGE = "data:image/png;base64,iVBORw0KGgo="
@@ -397,73 +458,74 @@ ASK_WITH_IMAGE = [("/v1/chat/completions", chat_image), ("/v1/responses", respon
 async def test_an_image_is_told_by_its_size_and_type_and_does_not_keep_tools_from_being_called(
     path: str, body: Callable[..., dict[str, Any]]
 ) -> None:
-    async with rehearse() as rehearsal:
-        answer = await rehearsal.post(path, body(text="thanks"))
+    async with open_fake() as fake:
+        answer = await fake.post(path, body(text="thanks"))
         assert "You sent an image: 8 bytes of image/png." in answer.text and "You are welcome." in answer.text
         tools = CHAT_TOOLS if "chat" in path else RESPONSE_TOOLS
-        assert "toolbridge__calculate" in (await rehearsal.post(path, body() | {"tools": tools})).text
+        assert "toolbridge__calculate" in (await fake.post(path, body() | {"tools": tools})).text
 
 
 @pytest.mark.parametrize(("path", "body"), ASK_WITH_IMAGE)
 async def test_images_are_refused_by_a_model_that_takes_none_and_text_is_not(
     path: str, body: Callable[..., dict[str, Any]]
 ) -> None:
-    async with rehearse() as rehearsal:
-        await rehearsal.fail("no_images", times=2)
-        refused = await rehearsal.post(path, body())
+    async with open_fake() as fake:
+        await fake.fail("no_images", times=2)
+        refused = await fake.post(path, body())
         assert refused.status_code == 400
         assert refused.json()["error"]["message"].endswith("is only supported by certain models.")
         assert refused.json()["error"]["param"] == "messages.[0].content.[1].type"
-        assert await rehearsal.ask("hello")
+        assert await fake.ask("hello")
 
 
 @pytest.mark.parametrize(("path", "body"), ASK_WITH_IMAGE)
 @pytest.mark.parametrize("url", ["https://example.org/cat.png", "data:image/png;base64,abcde", "data:text/plain,x"])
 async def test_an_image_that_is_none_is_refused(path: str, body: Callable[..., dict[str, Any]], url: str) -> None:
-    async with rehearse() as rehearsal:
-        refused = await rehearsal.post(path, body(url))
+    async with open_fake() as fake:
+        refused = await fake.post(path, body(url))
         assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_image_url")
 
 
 @pytest.mark.parametrize(("path", "body"), [("/v1/chat/completions", response_image), ("/v1/responses", chat_image)])
 async def test_parts_of_the_other_protocol_are_refused(path: str, body: Callable[..., dict[str, Any]]) -> None:
-    async with rehearse() as rehearsal:
-        messages = next(iter([*body().values()][1:]))
-        refused = await rehearsal.post(path, {"model": "any", "messages": messages, "input": messages})
+    async with open_fake() as fake:
+        name = "messages" if "chat" in path else "input"
+        _, messages = body().values()
+        refused = await fake.post(path, {"model": "any", name: messages})
         assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_value")
 
 
 async def test_an_image_does_not_count_by_its_bytes() -> None:
-    async with rehearse() as rehearsal:
+    async with open_fake() as fake:
         large = f"data:image/png;base64,{'A' * 400_000}"
-        answer = await rehearsal.post("/v1/chat/completions", chat_image(large))
+        answer = await fake.post("/v1/chat/completions", chat_image(large))
         assert answer.json()["usage"]["prompt_tokens"] < 100
 
 
 async def test_what_the_bot_writes_around_files_is_no_request_but_their_text_is() -> None:
-    async with rehearse() as rehearsal:
+    async with open_fake() as fake:
         text = (
             "[Ann] [The file `a.txt` was sent with this message:]\n```txt\nthanks\n```\n\n"
             "[The images, in their order: `a.png`, `b.png`.]\n\n"
             "[The file `x.pdf` was not read: it cannot be taken.]\n\n"
             "[Of the file `b.txt` only the first 2 of 3 characters were read.]"
         )
-        assert await rehearsal.ask(text) == "You are welcome."
+        assert await fake.ask(text) == "You are welcome."
 
 
 async def test_a_cut_stream_breaks_the_connection_after_some_chunks() -> None:
-    async with rehearse() as rehearsal:
-        await rehearsal.fail("cut", after_chunks=3)
-        stream = await rehearsal.client.chat.completions.create(
+    async with open_fake() as fake:
+        await fake.fail("cut", after_chunks=3)
+        stream = await fake.client.chat.completions.create(
             model="any", messages=[{"role": "user", "content": "what can you do?"}], stream=True
         )
         chunks: list[ChatCompletionChunk] = []
         with pytest.raises(openai.APIConnectionError):
             await collect(stream, into=chunks)
         assert len(chunks) == 3 and text_of(chunks)
-        await rehearsal.fail("cut")
+        await fake.fail("cut")
         with pytest.raises(openai.APIConnectionError):
-            await rehearsal.ask("hello")
+            await fake.ask("hello")
 
 
 async def collect(stream: AsyncIterator[ChatCompletionChunk], *, into: list[ChatCompletionChunk]) -> None:
@@ -472,47 +534,47 @@ async def collect(stream: AsyncIterator[ChatCompletionChunk], *, into: list[Chat
 
 
 async def test_an_unfinished_stream_ends_without_its_last_event() -> None:
-    async with rehearse() as rehearsal:
-        await rehearsal.fail("unfinished", after_chunks=2)
-        chunks = await rehearsal.stream("what can you do?")
+    async with open_fake() as fake:
+        await fake.fail("unfinished", after_chunks=2)
+        chunks = await fake.stream("what can you do?")
         assert len(chunks) == 2 and all(chunk.choices[0].finish_reason is None for chunk in chunks)
-        await rehearsal.fail("unfinished", after_chunks=1000)
-        assert [event.type for event in await stream_response(rehearsal, "hello")][-1] == "response.output_item.done"
+        await fake.fail("unfinished", after_chunks=1000)
+        assert [event.type for event in await stream_response(fake, "hello")][-1] == "response.output_item.done"
 
 
 async def test_a_stalled_stream_sends_nothing_more() -> None:
-    async with rehearse(timeout_s=0.3) as rehearsal:
-        await rehearsal.fail("stall", after_chunks=2)
+    async with open_fake(timeout_s=0.3) as fake:
+        await fake.fail("stall", after_chunks=2)
         with pytest.raises(openai.APITimeoutError):
-            await rehearsal.stream("what can you do?")
-        assert await rehearsal.ask("hello")
+            await fake.stream("what can you do?")
+        assert await fake.ask("hello")
 
 
 async def test_a_malformed_chunk_is_no_json() -> None:
-    async with rehearse() as rehearsal:
-        await rehearsal.fail("malformed_chunk")
+    async with open_fake() as fake:
+        await fake.fail("malformed_chunk")
         with pytest.raises(json.JSONDecodeError):
-            await rehearsal.stream("hello")
+            await fake.stream("hello")
 
 
 async def test_a_content_filter_ends_a_stream_in_the_middle() -> None:
-    async with rehearse() as rehearsal:
-        await rehearsal.fail("content_filter", after_chunks=2, times=3)
-        chunks = await rehearsal.stream("what can you do?")
+    async with open_fake() as fake:
+        await fake.fail("content_filter", after_chunks=2, times=3)
+        chunks = await fake.stream("what can you do?")
         assert chunks[-1].choices[0].finish_reason == "content_filter"
         assert text_of(chunks).startswith("I am the rehearsal model")
-        last = (await stream_response(rehearsal, "what can you do?"))[-1]
+        last = (await stream_response(fake, "what can you do?"))[-1]
         assert last.type == "response.incomplete" and last.response.incomplete_details
         assert last.response.incomplete_details.reason == "content_filter"
-        assert await rehearsal.ask("what can you do?") == text_of(chunks)
+        assert await fake.ask("what can you do?") == text_of(chunks)
 
 
 async def test_calls_come_with_broken_arguments_or_of_an_unknown_tool() -> None:
-    async with rehearse() as rehearsal:
-        await rehearsal.fail("malformed_arguments")
-        await rehearsal.fail("unknown_tool")
+    async with open_fake() as fake:
+        await fake.fail("malformed_arguments")
+        await fake.fail("unknown_tool")
         broken, unknown = [
-            await rehearsal.client.chat.completions.create(
+            await fake.client.chat.completions.create(
                 model="any", messages=[{"role": "user", "content": "greet Ada"}], tools=CHAT_TOOLS
             )
             for _ in range(2)
@@ -529,46 +591,46 @@ async def test_calls_come_with_broken_arguments_or_of_an_unknown_tool() -> None:
 
 
 async def test_scripted_answers_come_before_the_models_own() -> None:
-    async with rehearse() as rehearsal:
-        await rehearsal.script({"text": "one two"}, {"tool_calls": [{"name": "f", "arguments": "{oops"}]})
-        assert await rehearsal.ask("hello") == "one two"
-        chunks = await rehearsal.stream("hello")
+    async with open_fake() as fake:
+        await fake.script({"text": "one two"}, {"tool_calls": [{"name": "f", "arguments": "{oops"}]})
+        assert await fake.ask("hello") == "one two"
+        chunks = await fake.stream("hello")
         calls = [call.function for chunk in chunks for call in chunk.choices[0].delta.tool_calls or ()]
         assert "".join(function.arguments or "" for function in calls if function) == "{oops"
-        assert text_of(await rehearsal.stream("hello")).startswith("Hello!")
+        assert text_of(await fake.stream("hello")).startswith("Hello!")
 
 
 async def test_received_bodies_can_be_read_and_faults_cleared() -> None:
-    async with rehearse() as rehearsal:
-        await rehearsal.fail("quota", times=5)
-        assert (await rehearsal.http.delete(f"{rehearsal.root}/control/faults")).status_code == 204
-        await rehearsal.ask("hello")
-        seen = (await rehearsal.http.get(f"{rehearsal.root}/control/requests")).json()
+    async with open_fake() as fake:
+        await fake.fail("quota", times=5)
+        assert (await fake.http.delete(f"{fake.root}/control/faults")).status_code == 204
+        await fake.ask("hello")
+        seen = (await fake.http.get(f"{fake.root}/control/requests")).json()
         assert seen == {"requests": [{"model": "any", "messages": [{"role": "user", "content": "hello"}]}], "total": 1}
-        wrong = await rehearsal.http.post(f"{rehearsal.root}/control/faults", json={"faults": [{"kind": "flood"}]})
+        wrong = await fake.http.post(f"{fake.root}/control/faults", json={"faults": [{"kind": "flood"}]})
         assert wrong.status_code == 400 and "rate_limit" in wrong.json()["error"]
 
 
 async def test_the_pace_can_be_slowed() -> None:
-    async with rehearse() as rehearsal:
-        await rehearsal.post("/control/pace", {"first_token_s": 0.2, "chunk_s": 0.05})
+    async with open_fake() as fake:
+        await fake.post("/control/pace", {"first_token_s": 0.2, "chunk_s": 0.05})
         started = time.monotonic()
-        chunks = await rehearsal.stream("hello")
+        chunks = await fake.stream("hello")
         assert time.monotonic() - started >= 0.2 + 0.05 * (len(chunks) - 1)
 
 
 async def test_small_pieces_are_not_held_back() -> None:
-    async with rehearse() as rehearsal:
+    async with open_fake() as fake:
         quickest_s = 1.0
         for _ in range(10):
             started = time.monotonic()
-            await rehearsal.stream("hello")
+            await fake.stream("hello")
             quickest_s = min(quickest_s, time.monotonic() - started)
         assert quickest_s < 0.035  # Nagle's algorithm with delayed acknowledgements costs 0.04 s
 
 
 async def test_without_control_there_is_no_control_address() -> None:
-    async with asyncio.timeout(10), serve_rehearsal() as url, httpx2.AsyncClient() as http:
+    async with asyncio.timeout(10), serve_openai() as url, httpx2.AsyncClient() as http:
         root = url.removesuffix("/v1")
         for path in ("faults", "requests", "pace", "script"):
             assert (await http.post(f"{root}/control/{path}", json={"faults": []})).status_code == 404
@@ -576,7 +638,7 @@ async def test_without_control_there_is_no_control_address() -> None:
 
 async def test_leaving_ends_within_a_second_even_with_open_streams() -> None:
     async with asyncio.timeout(10), AsyncOpenAI(base_url="http://unset", api_key="none", max_retries=0) as client:
-        async with serve_rehearsal(control=True) as url, httpx2.AsyncClient() as http:
+        async with serve_openai(control=True) as url, httpx2.AsyncClient() as http:
             faults = {"faults": [{"kind": "stall", "after_chunks": 1}]}
             await http.post(f"{url.removesuffix('/v1')}/control/faults", json=faults)
             stream = await client.with_options(base_url=url).chat.completions.create(
@@ -590,7 +652,7 @@ async def test_leaving_ends_within_a_second_even_with_open_streams() -> None:
 
 
 async def test_it_runs_as_a_process_of_its_own_until_sigterm() -> None:
-    arguments = (sys.executable, "-m", "bot.models.rehearsal.server", "--control")
+    arguments = (sys.executable, "-m", "tests.fakes.openai", "--control")
     pipe = asyncio.subprocess.PIPE
     async with asyncio.timeout(20):
         process = await asyncio.create_subprocess_exec(*arguments, stdout=pipe, stderr=pipe)

@@ -1,0 +1,241 @@
+"""The chat platforms: one row each, and the terminal. To add a platform, add its folder and a row to `PLATFORMS`.
+
+Nothing of a platform is imported before it is used, so that the command line starts fast.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, Namespace
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from bot.domain.errors import SettingsError
+from bot.domain.events import ConversationKey
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from adapters.console.adapter import ConsoleAdapter
+    from adapters.discord.adapter import DiscordOptions
+    from adapters.slack.adapter import SlackOptions
+    from bot.ports.platform import Adapter, Host, SetUp
+    from bot.settings import Settings
+
+_Options = TypeVar("_Options")
+
+
+def _no_arguments(_parser: ArgumentParser) -> None:
+    """Add nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformCommand:
+    """A command of `toolbridge` that only one platform needs."""
+
+    name: str
+    help: str
+    text: Callable[[Settings, Namespace], Awaitable[str]]  # what the command prints; raises BotError
+    add_arguments: Callable[[ArgumentParser], None] = _no_arguments
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform(Generic[_Options]):
+    """One chat platform, as the command line sees it."""
+
+    name: str
+    needs: str  # the settings that switch it on, and where they come from: what follows "Set"
+    options: Callable[[Settings], _Options | None]  # None: not set up; raises SettingsError where only half set up
+    open: Callable[[_Options, Host], AbstractAsyncContextManager[Adapter]]
+    diagnose: Callable[[_Options], Awaitable[SetUp]]  # raises BotError
+    commands: tuple[PlatformCommand, ...] = ()
+
+    def opener(self, settings: Settings) -> Callable[[Host], AbstractAsyncContextManager[Adapter]] | None:
+        """Return how to open the platform with these settings; None where it is not set up.
+
+        Raises:
+            SettingsError: It is only half set up.
+        """
+        if (options := self.options(settings)) is None:
+            return None
+        return lambda host: self.open(options, host)
+
+    async def check(self, settings: Settings) -> SetUp | None:
+        """Return how the platform is set up; None where it is not. Raises BotError."""
+        if (options := self.options(settings)) is None:
+            return None
+        return await self.diagnose(options)
+
+
+# --- Slack -----------------------------------------------------------------------------------------------------
+
+
+def _slack_options(settings: Settings) -> SlackOptions | None:
+    bot, app, signing = settings.slack_bot_token, settings.slack_app_token, settings.slack_signing_secret
+    client_id, client_secret = settings.slack_client_id, settings.slack_client_secret
+    if not any((bot, app, signing, client_id, client_secret)):
+        return None
+    if bool(client_id) != bool(client_secret):
+        raise SettingsError("Several Slack workspaces need both SLACK_CLIENT_ID and SLACK_CLIENT_SECRET. Set both.")
+    if bool(bot) == bool(client_id):
+        raise SettingsError(
+            "Slack needs SLACK_BOT_TOKEN for one workspace, or SLACK_CLIENT_ID and SLACK_CLIENT_SECRET for several. "
+            "Set one of the two."
+        )
+    if not app and not signing:
+        raise SettingsError(
+            "Slack needs SLACK_APP_TOKEN (Socket Mode, no public address) or SLACK_SIGNING_SECRET (HTTP). Set one."
+        )
+    from adapters.slack.adapter import SlackOptions
+
+    return SlackOptions(
+        bot_token=_secret(bot),
+        app_token=_secret(app),
+        signing_secret=_secret(signing),
+        client_id=client_id or "",
+        client_secret=_secret(client_secret),
+        api_url=settings.slack_api_url,
+        http_host=settings.http_host,
+        http_port=settings.http_port,
+        command_prefix=settings.slack_command_prefix,
+        backfill_minutes=settings.slack_backfill_minutes,
+        trace=settings.trace,
+    )
+
+
+def _open_slack(options: SlackOptions, host: Host) -> AbstractAsyncContextManager[Adapter]:
+    from adapters.slack.adapter import open_slack
+
+    return open_slack(options, host)
+
+
+async def _diagnose_slack(options: SlackOptions) -> SetUp:
+    from adapters.slack.diagnose import diagnose
+
+    return await diagnose(options)
+
+
+def _add_manifest_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--url", default="", help="the bot's public address, for HTTP instead of Socket Mode")
+
+
+async def _slack_manifest(settings: Settings, arguments: Namespace) -> str:
+    from adapters.slack.manifest import manifest
+    from bot.tools.config import load_servers
+    from bot.tools.toolset import Toolset
+
+    async with Toolset(load_servers(settings)) as tools:
+        await tools.offer(None)  # waits for the servers, whose prompts are the examples
+        examples = await tools.examples()
+    app = manifest(
+        examples=examples,
+        prefix=settings.slack_command_prefix,
+        uses_socket_mode=not arguments.url,
+        url=arguments.url.rstrip("/"),
+    )
+    return json.dumps(app, indent=2, ensure_ascii=False)
+
+
+# --- Discord ---------------------------------------------------------------------------------------------------
+
+
+def _discord_options(settings: Settings) -> DiscordOptions | None:
+    if settings.discord_bot_token is None:
+        return None
+    from adapters.discord.adapter import DiscordOptions
+
+    return DiscordOptions(
+        bot_token=_secret(settings.discord_bot_token),
+        api_url=settings.discord_api_url,
+        gateway_url=settings.discord_gateway_url,
+        allow_dms=settings.discord_allow_dms,
+        message_content=settings.discord_message_content,
+        dev_guild=str(settings.discord_dev_guild or ""),
+        backfill_minutes=settings.discord_backfill_minutes,
+        trace=settings.trace,
+    )
+
+
+def _open_discord(options: DiscordOptions, host: Host) -> AbstractAsyncContextManager[Adapter]:
+    from adapters.discord.adapter import open_discord
+
+    return open_discord(options, host)
+
+
+async def _diagnose_discord(options: DiscordOptions) -> SetUp:
+    from adapters.discord.diagnose import diagnose
+
+    return await diagnose(options)
+
+
+async def _discord_invite(settings: Settings, _arguments: Namespace) -> str:
+    from adapters.discord.invite import application_id_of, invite_url
+
+    if settings.discord_bot_token is None:
+        raise SettingsError(
+            "The invite link needs DISCORD_BOT_TOKEN: make a bot at https://discord.com/developers/applications and "
+            "set its token."
+        )
+    return invite_url(application_id_of(_secret(settings.discord_bot_token)))
+
+
+def _secret(value: SecretStr | None) -> str:
+    return value.get_secret_value() if value else ""
+
+
+# --- the rows --------------------------------------------------------------------------------------------------
+
+PLATFORMS = (
+    Platform(
+        name="slack",
+        needs="SLACK_BOT_TOKEN and SLACK_APP_TOKEN for Slack (`toolbridge slack-manifest` prints the app to make)",
+        options=_slack_options,
+        open=_open_slack,
+        diagnose=_diagnose_slack,
+        commands=(
+            PlatformCommand(
+                name="slack-manifest",
+                help="print the Slack app to paste at api.slack.com/apps",
+                text=_slack_manifest,
+                add_arguments=_add_manifest_arguments,
+            ),
+        ),
+    ),
+    Platform(
+        name="discord",
+        needs="DISCORD_BOT_TOKEN for Discord (`toolbridge discord-invite` prints the link)",
+        options=_discord_options,
+        open=_open_discord,
+        diagnose=_diagnose_discord,
+        commands=(
+            PlatformCommand(
+                name="discord-invite",
+                help="print the link that brings the bot into a Discord server",
+                text=_discord_invite,
+            ),
+        ),
+    ),
+)
+
+# --- the terminal ----------------------------------------------------------------------------------------------
+
+
+def terminal(conversation: str, *, host: Host, settings: Settings, banner: str) -> ConsoleAdapter:
+    """Return the platform of `toolbridge chat`: one conversation with one person."""
+    from adapters.console.adapter import ConsoleAdapter
+
+    return ConsoleAdapter(
+        conversation,
+        host=host,
+        banner=banner,
+        trace=settings.trace,
+        history_file=settings.toolbridge_home / "console-history",
+        attachments=settings.toolbridge_home / "attachments",
+    )
+
+
+def terminal_conversation(name: str) -> ConversationKey:
+    """Return the key of the terminal's conversation of that name."""
+    return ConversationKey(platform="console", space="local", channel=name)

@@ -1,0 +1,71 @@
+"""What Slack delivers, given to whoever handles it; a message is stored before its delivery is acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import assert_never
+
+from adapters.shared.tasks import Background
+from adapters.slack.arrivals import SlackArrivals
+from adapters.slack.commands import Commands
+from adapters.slack.home import Home
+from adapters.slack.interactions import Interactions
+from adapters.slack.parse import Arrived, HomeOpened, Payload, parse_event, parse_press, parse_slash
+from bot.domain.events import CommandInvoked, MessageDeleted, MessageEdited, MessageReceived
+
+# These presses are stored before they are acknowledged, as far as Slack waits: three seconds, transport included.
+STORED_PRESSES = ("tb:example:", "tb:feedback")
+PRESS_WAIT_S = 1.5
+
+
+class Deliveries:
+    """Takes every delivery of Slack's; `prefix` precedes the names of slash commands."""
+
+    def __init__(
+        self,
+        *,
+        arrivals: SlackArrivals,
+        commands: Commands,
+        interactions: Interactions,
+        home: Home,
+        background: Background,
+        prefix: str,
+    ) -> None:
+        self._arrivals = arrivals
+        self._commands = commands
+        self._interactions = interactions
+        self._home = home
+        self._background = background
+        self._prefix = prefix
+
+    async def take(self, body: Payload, bot_user: str) -> None:
+        """Take one delivery; when this returns, Slack may be told that it arrived.
+
+        Raises:
+            BotError: What was delivered could not be stored; Slack must deliver it again.
+        """
+        if "command" in body:
+            self._background.spawn(self._commands.slash(parse_slash(body, prefix=self._prefix)), name="slash")
+        elif body.get("type") == "event_callback":
+            await self._take_event(parse_event(body, bot_user=bot_user))
+        elif (pressed := parse_press(body)) is not None:
+            pressing = self._background.spawn(self._interactions.press(pressed), name="press")
+            if pressed.action.startswith(STORED_PRESSES):
+                await asyncio.wait([pressing], timeout=PRESS_WAIT_S)
+
+    async def _take_event(self, arrived: Arrived | None) -> None:
+        match arrived:
+            case None:
+                pass
+            case HomeOpened():
+                self._background.spawn(self._home.show(arrived), name="home")
+            case CommandInvoked():
+                self._background.spawn(self._take_command(arrived), name="command")
+            case MessageReceived() | MessageEdited() | MessageDeleted():
+                await self._arrivals.take(arrived)
+            case _:
+                assert_never(arrived)
+
+    async def _take_command(self, invoked: CommandInvoked) -> None:
+        await self._arrivals.settled(invoked.conversation)  # a `stop` may be meant for the question before it
+        await self._commands.spoken(invoked)

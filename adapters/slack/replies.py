@@ -1,0 +1,69 @@
+"""What only one person sees: answers to commands and buttons, and notices about their messages."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import aiohttp
+import structlog
+from slack_sdk.errors import SlackClientError
+from slack_sdk.webhook.async_client import AsyncWebhookClient
+
+from adapters.slack.api import SlackApi
+from adapters.slack.render import Blocks, notice_blocks
+from bot.domain.errors import BotError
+from bot.domain.events import ConversationKey
+
+log = structlog.stdlib.get_logger(__name__)
+
+RESPONSE_TIMEOUT_S = 30.0
+
+
+class Replies:
+    """Says things that only one person sees; never fails."""
+
+    def __init__(self, api: SlackApi) -> None:
+        self._api = api
+
+    async def tell(self, conversation: ConversationKey, user: str, text: str, *, blocks: Blocks | None = None) -> None:
+        """Say it to the person, in the thread."""
+        try:
+            await self._api.call(
+                "chat.postEphemeral",
+                team=conversation.space,
+                is_patient=True,
+                channel=conversation.channel,
+                user=user,
+                thread_ts=conversation.thread or None,
+                text=text,
+                blocks=blocks or notice_blocks(text),
+            )
+        except BotError as error:
+            log.warning("reply_not_shown", error=str(error))
+
+    async def respond(self, url: str, blocks: Blocks, text: str, *, replaces: bool, thread: str = "") -> bool:
+        """Answer at a response URL and return whether Slack took it: it does five times within half an hour.
+
+        https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
+        """
+        quiet = logging.getLogger(f"{__name__}.sdk")
+        quiet.setLevel(logging.WARNING)  # below that it logs what it sends
+        client = AsyncWebhookClient(url, session=self._api.session, retry_handlers=[], logger=quiet)
+        body: dict[str, Any] = {
+            "response_type": "ephemeral",
+            "replace_original": replaces,
+            "text": text,
+            "blocks": blocks,
+            **({"thread_ts": thread} if thread else {}),
+        }
+        try:
+            async with asyncio.timeout(RESPONSE_TIMEOUT_S):  # the session has no timeout of its own
+                response = await client.send_dict(body)
+        except (SlackClientError, aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            log.warning("not_responded", error=type(error).__name__)
+            return False
+        if response.status_code != 200:
+            log.warning("not_responded", status=response.status_code, answer=response.body[:100])
+        return response.status_code == 200

@@ -1,0 +1,178 @@
+"""`toolbridge chat`: a conversation in the terminal, or one question.
+
+Most imports are inside the functions: the prompt is shown while the parts behind it are still being imported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from argparse import Namespace
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from bot.domain.answers import Accepted, Answered, Decided, Example, Explained, Rated, Revised
+from bot.domain.events import (
+    CommandInvoked,
+    DecisionMade,
+    DetailsAsked,
+    FeedbackGiven,
+    MessageDeleted,
+    MessageEdited,
+    MessageReceived,
+)
+
+if TYPE_CHECKING:
+    from bot.domain.people import Actor
+    from bot.ports.platform import Adapter, Host
+    from bot.ports.tools import Offer, ServerStatus
+
+DRAIN_S = 0.2  # nobody who leaves a chat waits for its turn: the next start takes it up
+
+
+async def chat(arguments: Namespace) -> int:
+    """Converse until the user leaves; with `arguments.message`, ask that and return 1 where it was not answered.
+
+    Raises:
+        SettingsError: A setting is wrong.
+        StoreError: The database cannot be used.
+        AdapterError: The terminal is gone.
+    """
+    gc.disable()  # imports make objects that all stay: collecting meanwhile takes a fifth of the start
+    from adapters.registry import terminal
+    from bot.cli.start import start
+    from bot.models.factory import describe_model
+
+    settings = start(arguments, logs_to_file=True)
+    is_conversing = arguments.message is None
+    about = describe_model(settings)
+    banner = about if is_conversing or settings.provider == "rehearsal" else ""
+    if is_conversing:
+        banner += f"\nConversation {arguments.conversation}. /help shows what can be done here."
+    host = PendingHost(about=about)
+    adapter = terminal(arguments.conversation, host=host, settings=settings, banner=banner)
+
+    @asynccontextmanager
+    async def serving() -> AsyncGenerator[None]:
+        await asyncio.to_thread(import_module, "bot.app")  # takes long: meanwhile the user can type
+        from bot.app import open_app
+
+        async with open_app(settings, [_already_open(adapter)], drain_s=DRAIN_S) as app:
+            gc.freeze()  # collections leave out what the start has made
+            gc.enable()
+            host.resolve(app.host)
+            yield
+
+    if is_conversing:
+        await _converse(adapter, serving)
+        return 0
+    async with serving():
+        return await adapter.ask_once(arguments.message)
+
+
+async def _converse(adapter: Adapter, serving: Callable[[], AbstractAsyncContextManager[None]]) -> None:
+    """Show the prompt at once; what is behind it is opened while the user reads and types."""
+    has_left = asyncio.Event()
+
+    async def serve() -> None:
+        async with serving():
+            await has_left.wait()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(serve())
+            await adapter.run()
+            has_left.set()
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
+def _already_open(adapter: Adapter) -> Callable[[Host], AbstractAsyncContextManager[Adapter]]:
+    @asynccontextmanager
+    async def opened(_host: Host) -> AsyncGenerator[Adapter]:
+        yield adapter
+
+    return opened
+
+
+class PendingHost:
+    """A Host for an adapter that starts before the app is open; what needs the app waits for `resolve`."""
+
+    def __init__(self, *, about: str) -> None:
+        self._about = about
+        self._host: asyncio.Future[Host] = asyncio.get_running_loop().create_future()
+
+    def resolve(self, host: Host) -> None:
+        """Pass everything to this host from now on; called once."""
+        self._host.set_result(host)
+
+    async def opened(self) -> Host:
+        """Return the host as soon as there is one."""
+        return await asyncio.shield(self._host)
+
+    @property
+    def known(self) -> Host | None:
+        """The host, None as long as it is pending."""
+        return self._host.result() if self._host.done() else None
+
+    @property
+    def notes(self) -> _PendingNotes:
+        return _PendingNotes(self)
+
+    @property
+    def directory(self) -> _PendingDirectory:
+        return _PendingDirectory(self)
+
+    @property
+    def about(self) -> str:
+        return self._about if self.known is None else self.known.about
+
+    async def accept(self, event: MessageReceived) -> Accepted:
+        return await (await self.opened()).accept(event)
+
+    async def revise(self, event: MessageEdited | MessageDeleted) -> Revised:
+        return await (await self.opened()).revise(event)
+
+    async def command(self, event: CommandInvoked) -> Answered:
+        return await (await self.opened()).command(event)
+
+    async def details(self, event: DetailsAsked) -> Explained:
+        return await (await self.opened()).details(event)
+
+    async def rate(self, event: FeedbackGiven) -> Rated:
+        return await (await self.opened()).rate(event)
+
+    async def decide(self, event: DecisionMade) -> Decided:
+        return await (await self.opened()).decide(event)
+
+
+class _PendingNotes:
+    """The notes of a host that may be pending."""
+
+    def __init__(self, pending: PendingHost) -> None:
+        self._pending = pending
+
+    async def notes(self, prefix: str) -> Mapping[str, str]:
+        return await (await self._pending.opened()).notes.notes(prefix)
+
+    async def put_note(self, name: str, text: str | None) -> None:
+        await (await self._pending.opened()).notes.put_note(name, text)
+
+
+class _PendingDirectory:
+    """The tools of a host that may be pending; no server is known before it is there."""
+
+    def __init__(self, pending: PendingHost) -> None:
+        self._pending = pending
+
+    async def offer(self, actor: Actor | None) -> Offer:
+        return await (await self._pending.opened()).directory.offer(actor)
+
+    async def examples(self) -> Sequence[Example]:
+        return await (await self._pending.opened()).directory.examples()
+
+    def status(self) -> Sequence[ServerStatus]:
+        host = self._pending.known
+        return host.directory.status() if host is not None else ()

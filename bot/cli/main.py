@@ -1,0 +1,160 @@
+"""The command line: arguments, exit codes and signals. The module of a command is imported when the command runs."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+
+from adapters.registry import PLATFORMS, PlatformCommand
+from bot.domain.errors import BotError, SettingsError
+
+OK, FAILED, BAD_USAGE = 0, 1, 2
+ENDING_SIGNALS = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+INTERRUPTED = 128 + signal.SIGINT  # what a shell reports for Ctrl-C
+
+Run = Callable[[argparse.Namespace], Coroutine[object, object, int]]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 1 failed, 2 bad usage or settings."""
+    arguments = _parser().parse_args(argv)
+    run: Run = arguments.run
+    try:
+        if run is _chat and arguments.message is None and not sys.stdin.isatty():
+            arguments.message = sys.stdin.read()  # before there are signal handlers: this wait has no other end
+        return asyncio.run(until_terminated(run(arguments)))
+    except SettingsError as error:
+        _print_error(error)
+        return BAD_USAGE
+    except BotError as error:
+        _print_error(error)
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _print_error(error: BotError) -> None:
+    print(f"toolbridge: {error}", file=sys.stderr)
+
+
+async def until_terminated(work: Coroutine[object, object, int]) -> int:
+    """Return what the command returns; a signal to end cancels it, so that everything it opened is closed.
+
+    Those are SIGTERM, Ctrl-C, and the SIGHUP of a terminal that was closed, unless `nohup` made the process ignore it.
+    """
+    task = asyncio.create_task(work)
+    received = signal.SIGTERM
+
+    def end(number: signal.Signals) -> None:
+        nonlocal received
+        received = number
+        task.cancel()
+
+    for number in ENDING_SIGNALS:
+        with suppress(NotImplementedError):  # Windows has no signal handlers on its event loop
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                asyncio.get_running_loop().add_signal_handler(number, end, number)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:  # Ctrl-C: without this, the parts would be cancelled before what closes them
+        task.cancel()
+        await asyncio.wait([task])
+        raise
+    return 128 + received if task.cancelled() else task.result()
+
+
+# --- the commands ----------------------------------------------------------------------------------------------
+
+
+async def _chat(arguments: argparse.Namespace) -> int:
+    from bot.cli.chat import chat
+
+    return await chat(arguments)
+
+
+async def _run(arguments: argparse.Namespace) -> int:
+    from bot.cli.run import run
+
+    return await run(arguments)
+
+
+async def _doctor(arguments: argparse.Namespace) -> int:
+    from bot.cli.doctor import doctor
+
+    return await doctor(arguments)
+
+
+async def _tools(arguments: argparse.Namespace) -> int:
+    from bot.cli.tools import tools
+
+    return await tools(arguments)
+
+
+async def _history(arguments: argparse.Namespace) -> int:
+    from bot.cli.history import history
+
+    return await history(arguments)
+
+
+def _of_platform(command: PlatformCommand) -> Run:
+    async def run(arguments: argparse.Namespace) -> int:
+        from bot.cli.start import start
+
+        print(await command.text(start(arguments, logs_to_file=True), arguments))
+        return OK
+
+    return run
+
+
+# --- their arguments -------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="toolbridge",
+        description="Your team's own tools (any MCP server) in its own chat, on its own model.",
+        epilog="Settings come from the environment and .env; .env.example lists them all.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    chat = commands.add_parser("chat", help="chat in the terminal, or ask one question with -m")
+    chat.add_argument("-m", "--message", metavar="TEXT", help="ask this, print the answer and leave")
+    chat.add_argument("--conversation", metavar="NAME", default="main", help="which conversation to go on with (main)")
+    _add_model(chat)
+    chat.set_defaults(run=_chat)
+
+    run = commands.add_parser("run", help="serve every chat platform whose tokens are set")
+    _add_model(run)
+    run.set_defaults(run=_run)
+
+    doctor = commands.add_parser("doctor", help="check settings, database, model, tool servers and chat platforms")
+    doctor.add_argument("--json", action="store_true", help="print the checks as JSON")
+    _add_model(doctor)
+    doctor.set_defaults(run=_doctor)
+
+    for command in (command for platform in PLATFORMS for command in platform.commands):
+        of_platform = commands.add_parser(command.name, help=command.help)
+        command.add_arguments(of_platform)
+        of_platform.set_defaults(run=_of_platform(command))
+
+    tools = commands.add_parser("tools", help="list the tool servers and their tools")
+    tools.add_argument("word", nargs="?", default="", help="only tools that contain this word")
+    tools.set_defaults(run=_tools)
+
+    history = commands.add_parser("history", help="list the conversations, or print one of them")
+    history.add_argument("conversation", nargs="?", help="a key from the list, or the name of a terminal conversation")
+    history.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (50)")
+    history.set_defaults(run=_history)
+    return parser
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        choices=("azure", "openai", "rehearsal"),
+        help="which of the configured models answers; rehearsal is the built-in one, which is no AI",
+    )

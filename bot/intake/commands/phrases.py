@@ -1,0 +1,39 @@
+"""The words of command answers: counts, and untrusted text made harmless."""
+
+from __future__ import annotations
+
+import re
+
+from bot.ports.store import UsageTotals
+from bot.text.split import cut
+
+LINE_CHARS = 160
+
+
+def total_phrase(totals: UsageTotals) -> str:
+    """Return what was used, as a phrase."""
+    usage = totals.usage
+    cached = f" ({usage.cached_tokens / usage.input_tokens:.0%} from the prompt cache)" if usage.input_tokens else ""
+    return (
+        f"{count(totals.turns, 'turn')}, {usage.input_tokens:,} tokens in{cached}, {usage.output_tokens:,} tokens out"
+    )
+
+
+def count(number: int, noun: str) -> str:
+    """Return the number with its noun, in the plural where it is one."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def plain(text: str) -> str:
+    """Return untrusted text as one short line in which no character means anything in Markdown."""
+    return re.sub(r"([\\`*_~\[\]<>|#&])", r"\\\1", flat(text))
+
+
+def code(text: str) -> str:
+    """Return untrusted text as inline code on one short line."""
+    return f"`{flat(text).replace('`', chr(39)) or ' '}`"
+
+
+def flat(text: str) -> str:
+    """Return the text as one short line of printable characters."""
+    return cut("".join(char if char.isprintable() else " " for char in text), LINE_CHARS)

@@ -1,0 +1,101 @@
+"""One tool server: its replicas, and which of them gets the next call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from mcp import types
+
+from bot.domain.answers import Example
+from bot.ports.tools import ServerStatus
+from bot.tools.config import ServerConfig
+from bot.tools.servers.errors import CallUnsentError
+from bot.tools.servers.replica import Replica
+from bot.tools.servers.timing import StateChanges, Timing
+
+
+class Server:
+    """One tool server with all its replicas."""
+
+    def __init__(self, config: ServerConfig, *, timing: Timing, changes: StateChanges) -> None:
+        self.config = config
+        self.replicas = [Replica(config, endpoint, timing=timing, changes=changes) for endpoint in config.endpoints]
+        self._timing = timing
+        self._changes = changes
+        self._picks = 0
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the first try of each replica is over, or one is ready."""
+        return self._ready() != [] or all(replica.state == "down" for replica in self.replicas)
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether its tools can be called, now or as soon as it is reconnected."""
+        return any(replica.is_ready or replica.was_ready_lately for replica in self.replicas)
+
+    @property
+    def tools(self) -> tuple[types.Tool, ...]:
+        """The tools that it listed last, also while it is down."""
+        known = self._ready() or [replica for replica in self.replicas if replica.tools]
+        return known[0].tools if known else ()
+
+    @property
+    def reason(self) -> str:
+        """Why it cannot be called."""
+        return next((replica.reason for replica in self.replicas if replica.reason), "it is still starting")
+
+    def retry_soon(self) -> None:
+        """Try to reconnect soon, if no replica is ready."""
+        if not self._ready():
+            for replica in self.replicas:
+                replica.retry_soon()
+
+    def stop(self) -> None:
+        """Keep every replica from connecting again."""
+        for replica in self.replicas:
+            replica.stop()
+
+    async def call(self, tool: str, arguments: Mapping[str, Any], *, conversation_id: str) -> types.CallToolResult:
+        """Send the call to the next healthy replica; where that cannot be reached, to the others.
+
+        Raises:
+            CallError: There is no result; its class says whether the tool may have run.
+        """
+        deadline = asyncio.get_running_loop().time() + self._timing.reconnect_wait_s
+        while True:
+            replica = await self._pick(tool, deadline)
+            try:
+                return await replica.call(tool, arguments, conversation_id=conversation_id)
+            except CallUnsentError:  # that replica is not ready any more
+                continue
+
+    async def examples(self) -> tuple[Example, ...]:
+        """Return the prompts that need no arguments; none where the server cannot be asked."""
+        ready = self._ready()
+        return await ready[0].examples() if ready else ()
+
+    def status(self) -> list[ServerStatus]:
+        """Return the state of each replica."""
+        return [replica.status() for replica in self.replicas]
+
+    def _ready(self) -> list[Replica]:
+        return [replica for replica in self.replicas if replica.is_ready]
+
+    async def _pick(self, tool: str, deadline: float) -> Replica:
+        def is_reachable() -> bool:
+            self.retry_soon()
+            return self._ready() != []
+
+        left_s = deadline - asyncio.get_running_loop().time()
+        if left_s <= 0 or not await self._changes.wait_for(is_reachable, timeout_s=left_s):
+            raise CallUnsentError(
+                f"The tool server {self.config.name!r} cannot be reached ({self.reason}). "
+                f"The call was not sent. It is tried again in the background."
+            )
+        ready = self._ready()
+        able = [replica for replica in ready if replica.has(tool)] or ready
+        self._picks += 1
+        return able[self._picks % len(able)]

@@ -1,0 +1,277 @@
+"""One attempt to bring a turn to its end: prepare it, answer it, store the reply, have it delivered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from bot.domain.errors import AdapterError, BotError, LeaseLostError, ModelError, ModelStreamError
+from bot.domain.messages import UserMessage
+from bot.domain.turns import Paused, StateChanged, Step, TurnState, TurnView
+from bot.ports.model import Model
+from bot.ports.observer import TurnObserver
+from bot.ports.platform import Adapter
+from bot.ports.store import ClaimedTurn, Store
+from bot.ports.tools import Offer, Tools
+from bot.turns.attachments import read_files
+from bot.turns.context import TOKENS_A_MESSAGE, Window, count_tokens, load_history
+from bot.turns.delivery import deliver
+from bot.turns.journal import Journal
+from bot.turns.limits import Limits
+from bot.turns.loop import Parked, Turn, run_turn
+from bot.turns.reply import Reply, make_broken_off_reply, make_posts, make_reply
+from bot.turns.view import ViewObserver
+
+log = structlog.stdlib.get_logger(__name__)
+
+MAX_DELIVERIES = 50  # attempts to post an answer: about 45 minutes
+OUTPUT_SHARE = 0.2  # of the model's window, kept free for its answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What every attempt works with."""
+
+    store: Store
+    model: Model
+    tools: Tools
+    window: Window
+    system_prompt: str
+    limits: Limits = field(default_factory=Limits)
+    observers: Sequence[TurnObserver] = ()
+
+
+class Attempt:
+    """Works on one claimed turn; `stop` and `abort` end it early. `is_alive`: whether the process holds its lease."""
+
+    def __init__(
+        self, turn: ClaimedTurn, *, adapter: Adapter, resources: Resources, is_alive: Callable[[], bool]
+    ) -> None:
+        self.turn = turn
+        self.adapter = adapter
+        self._resources = resources
+        self._store = resources.store
+        self._limits = resources.limits
+        self._is_alive = is_alive
+        self._view = ViewObserver(turn, self._show)
+        self._journal = self._open_journal(())
+        self._is_stopped = turn.stop_requested
+        self._is_lost = False
+        self._is_replied = turn.state == "delivering"
+        self._scope: asyncio.Timeout | None = None  # while the model and its tools work
+
+    # --- from outside ---
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether the model and its tools work: only then can the attempt be ended early."""
+        return self._scope is not None
+
+    def stop(self) -> None:
+        """End the turn as stopped; without effect once its reply is being stored."""
+        self._is_stopped = True
+        self._end_early()
+
+    def abort(self) -> None:
+        """Leave the turn to the process that has taken it over."""
+        self._is_lost = True
+        self._end_early()
+
+    def _end_early(self) -> None:
+        if self._scope is not None:
+            self._scope.reschedule(asyncio.get_running_loop().time())
+
+    async def run(self) -> None:
+        """Bring the turn to its end, to a wait, or back to the store; whatever goes wrong stays with this turn."""
+        try:
+            await self._bring_to_end()
+        except LeaseLostError:
+            log.warning("turn_taken_over")
+            self._enter("taken_over")
+        except Exception as error:
+            log.exception("turn_failed", attempt=self.turn.lease.attempt)
+            await self._give_up(error)
+
+    # --- the walk ---
+
+    async def _bring_to_end(self) -> None:
+        attempt = self.turn.lease.attempt
+        is_readable = self._limits.may_read_journal(attempt)
+        steps = await self._store.steps(self.turn.lease.turn_id) if is_readable else ()
+        self._view.recall(steps)
+        if self.turn.state == "delivering":
+            self._enter("delivering")
+            await self._deliver()
+            self._enter("answered")
+            return
+        self._journal = self._open_journal(steps)
+        draft = self._draft()
+        if attempt > self._limits.max_attempts:
+            text = _SPENT.format(attempts=attempt - 1) + ("" if is_readable else _UNREAD)
+            reply = make_broken_off_reply(draft, self._journal, text, state="failed")
+        else:
+            outcome = await self._answer(draft)
+            if isinstance(outcome, Parked):
+                await self._journal.park(wakes_at=outcome.wakes_at)
+                return
+            reply = outcome
+        await self._store_reply(draft, reply)
+        await self._deliver()
+        self._enter(reply.state)
+
+    async def _answer(self, draft: Turn) -> Reply | Parked:
+        deadline = asyncio.get_running_loop().time() + self._limits.turn_timeout_s
+        self._enter("running")
+        try:
+            async with asyncio.timeout_at(deadline) as self._scope:
+                if self._is_stopped:
+                    self.stop()
+                await self._prepare(draft)
+                outcome = await run_turn(
+                    draft,
+                    model=self._resources.model,
+                    tools=self._resources.tools,
+                    journal=self._journal,
+                    deadline=deadline,
+                )
+            return outcome if isinstance(outcome, Parked) else make_reply(draft, outcome, state="answered")
+        except TimeoutError:
+            if self._is_lost:
+                raise LeaseLostError(f"Turn {draft.turn_id} was taken over while this process was paused.") from None
+            if self._is_stopped:
+                text = _after(self._view.unkept_text, "Stopped.")
+                return make_broken_off_reply(draft, self._journal, text, state="stopped")
+            text = _after(self._view.unkept_text, _TIMED_OUT.format(seconds=self._limits.turn_timeout_s))
+        except ModelStreamError as error:
+            text = _after(error.partial, str(error))
+        except ModelError as error:
+            log.warning("model_failed", error=type(error).__name__)
+            text = str(error)
+        finally:
+            self._scope = None  # what is stored from here on cannot be stopped any more
+        return make_broken_off_reply(draft, self._journal, text, state="failed")
+
+    # --- what the model is told ---
+
+    def _draft(self) -> Turn:
+        event = self.turn.event
+        return Turn(
+            turn_id=self.turn.lease.turn_id,
+            actor=event.actor,
+            conversation=event.conversation,
+            system=self._resources.system_prompt,
+            history=(),
+            question=UserMessage(text=event.text, speaker=event.author_name if event.is_shared else None),
+            offer=Offer(tools=()),
+            max_rounds=self._limits.max_tool_rounds,
+            max_result_chars=self._resources.window.max_result_chars,
+        )
+
+    async def _prepare(self, draft: Turn) -> None:
+        window, event = self._resources.window, self.turn.event
+        if event.files:
+            await self._add_files(draft)
+        draft.offer = await self._resources.tools.offer(draft.actor)
+        tools = sum(
+            TOKENS_A_MESSAGE + window.count(f"{tool.name} {tool.description} {json.dumps(tool.parameters)}")
+            for tool in draft.offer.tools
+        )
+        reserved = (
+            int(window.max_tokens * OUTPUT_SHARE)
+            + window.count(draft.system)
+            + tools
+            + count_tokens(draft.question, window.count)
+        )
+        draft.history = await load_history(self._store, event.conversation, window=window, reserved_tokens=reserved)
+
+    async def _add_files(self, draft: Turn) -> None:
+        content = await read_files(
+            self.turn.event.files,
+            source=self.adapter,
+            conversation=draft.conversation,
+            max_bytes=self._limits.max_file_bytes,
+            max_chars=self._resources.window.max_file_chars,
+        )
+        draft.question = content.added_to(draft.question)
+        draft.notes.extend(content.notes)
+
+    # --- what is left behind ---
+
+    async def _store_reply(self, draft: Turn, reply: Reply) -> None:
+        if draft.window_past is not None:
+            await self._store.move_window(draft.conversation, past_turn_id=draft.window_past)
+        posts = make_posts(reply, self.turn.event, turn_id=draft.turn_id, split=self.adapter.split)
+        await self._journal.reply(reply.state, messages=reply.messages, posts=posts)
+        self._is_replied = True
+
+    async def _deliver(self) -> None:
+        is_fresh = self.turn.state != "delivering"
+        await deliver(
+            self.turn.lease, store=self._store, adapter=self.adapter, is_fresh=is_fresh, is_alive=self._is_alive
+        )
+
+    async def _give_up(self, error: Exception) -> None:
+        """Leave the turn for a later attempt, or end it where its answer will never be posted."""
+        lease = self.turn.lease
+        is_hopeless = self._is_replied and self._is_hopeless(error)
+        let_go = self._store.abandon if is_hopeless else self._store.give_back
+        wait_s = self._limits.wait_after(lease.attempt)
+        if not is_hopeless:
+            reason = str(error) if isinstance(error, BotError) else "The bot itself failed at this."
+            self._journal.tell(Paused(reason=reason, wait_s=wait_s))
+            await asyncio.sleep(wait_s)
+        while not await tried("let the turn go", let_go(lease)):  # noqa: ASYNC110  (a store sets no event)
+            await asyncio.sleep(wait_s)
+        if is_hopeless:
+            self._enter("undelivered")
+
+    def _is_hopeless(self, error: Exception) -> bool:
+        attempt = self.turn.lease.attempt
+        if isinstance(error, AdapterError):
+            return error.is_permanent or attempt >= MAX_DELIVERIES
+        return not isinstance(error, BotError) and attempt > self._limits.max_attempts
+
+    # --- what is seen ---
+
+    def _open_journal(self, steps: Sequence[Step]) -> Journal:
+        return Journal(self._store, self.turn, steps, observers=(self._view, *self._resources.observers))
+
+    def _enter(self, state: TurnState) -> None:
+        self._journal.tell(StateChanged(state=state))
+
+    def _show(self, view: TurnView) -> None:
+        # The process that took the turn over shows it too. All later states are stored, so the turn was held then.
+        if view.state != "running" or self._is_alive():
+            self.adapter.show(view)
+
+
+async def tried(purpose: str, work: Awaitable[None]) -> bool:
+    """Do the work; return False where the store failed at it, which is logged. A lost lease needs no more tries."""
+    try:
+        await work
+    except LeaseLostError:
+        log.warning("turn_taken_over")
+    except BotError as error:
+        log.warning("store_failed", purpose=purpose, error=str(error))
+        return False
+    return True
+
+
+def _after(partial: str, sentence: str) -> str:
+    """Return how an answer ends that was broken off: what was seen of it stays, and the sentence says what happened."""
+    return f"{partial.rstrip()}\n\n_{sentence}_" if partial.strip() else sentence
+
+
+_SPENT = (
+    "This question was begun {attempts} times and the bot broke down each time, so it is not tried again. "
+    "Please ask in another way, and tell your operator."
+)
+_UNREAD = " Tools that it asked for may have run; what they said is not kept."
+_TIMED_OUT = (
+    "This took longer than the {seconds:.0f} s that one question may take (TURN_TIMEOUT_S), so it was ended. "
+    "Please ask again, perhaps for less at once."
+)

@@ -1,0 +1,55 @@
+"""The lease of this process: renewed while it lives, and known to have run out where it could not be renewed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from bot.domain.errors import BotError
+from bot.ports.store import WorkStore
+
+log = structlog.stdlib.get_logger(__name__)
+
+BEATS_A_LEASE = 4  # so often it is renewed: three renewals may fail
+
+
+class WorkerLease:
+    """Renews the lease of `worker`; `on_gap` is awaited after a time in which others may have taken its turns over."""
+
+    def __init__(self, store: WorkStore, worker: str, *, lease_s: float, on_gap: Callable[[], Awaitable[None]]) -> None:
+        self._store = store
+        self._worker = worker
+        self._lease_s = lease_s
+        self._on_gap = on_gap
+        self._until = 0.0  # in seconds of the running loop's clock
+
+    def is_held(self) -> bool:
+        """Return whether others must think that this process lives: one that was paused may have lost its turns."""
+        return asyncio.get_running_loop().time() < self._until
+
+    async def renew(self) -> None:
+        """Renew the lease. Raises StoreError."""
+        asked_at = asyncio.get_running_loop().time()
+        await self._store.heartbeat(self._worker, lease_s=self._lease_s)
+        if asked_at >= self._until:
+            await self._on_gap()
+        self._until = asked_at + self._lease_s
+
+    async def keep(self) -> None:
+        """Renew the lease until cancelled."""
+        while True:
+            await asyncio.sleep(self._lease_s / BEATS_A_LEASE)
+            try:
+                await self.renew()
+            except Exception as error:  # noqa: BLE001  (a loop that ends would leave a process that takes no turns)
+                log_failure("renewal_failed", error)
+
+
+def log_failure(event: str, error: Exception) -> None:
+    """Log what a loop outlives: on one line where we foresaw it, with its traceback where we did not."""
+    if isinstance(error, BotError):
+        log.warning(event, error=str(error))
+    else:
+        log.error(event, exc_info=error)

@@ -1,0 +1,33 @@
+"""What a turn, and a process that works on turns, may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bot.domain.backoff import Backoff
+
+LEASE_S = 15.0
+RETRY_S = 1.0  # before a failed attempt is repeated; doubled each time
+MAX_RETRY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a turn and a process may take."""
+
+    max_tool_rounds: int = 10
+    turn_timeout_s: float = 300.0
+    max_running: int = 200  # turns at once on each platform: one that is slow takes no room from the others
+    max_attempts: int = 3  # a turn that took its process down so often is not tried again
+    drain_s: float = 10.0  # what running turns are given when the process ends
+    lease_s: float = LEASE_S  # a process that is silent for so long is taken for dead; at most 60
+    retry_s: float = RETRY_S
+    max_file_bytes: int = 10_000_000  # of each file that comes with a question
+
+    def may_read_journal(self, attempt: int) -> bool:
+        """Return whether this attempt reads what the ones before did: it may be what breaks the bot."""
+        return attempt <= self.max_attempts + 1
+
+    def wait_after(self, attempt: int) -> float:
+        """Return the seconds before a turn is tried again whose attempt of this number failed."""
+        return Backoff(first_s=self.retry_s, max_s=MAX_RETRY_S).wait_s(attempt)

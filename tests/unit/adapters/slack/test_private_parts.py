@@ -1,0 +1,15 @@
+"""The undocumented parts of slack-bolt that are used: they exist and do what is relied on."""
+
+from __future__ import annotations
+
+from slack_bolt.request.async_request import AsyncBoltRequest
+
+from adapters.slack.private_parts import set_body
+
+
+def test_build_async_context_reads_the_workspace_and_the_user_from_a_body_that_was_set() -> None:
+    request = AsyncBoltRequest(body="text=payload", mode="http")
+    form = {"command": "/help", "team_id": "T1", "user_id": "U1", "channel_id": "C1", "text": "payload"}
+    set_body(request, form)
+    assert request.body == form
+    assert (request.context.team_id, request.context.user_id, request.context.channel_id) == ("T1", "U1", "C1")
