@@ -858,6 +858,15 @@ async def test_of_two_calls_that_wait_each_needs_its_own_decision(store: Store) 
     assert (await claim_one(store)).wakes == 2
 
 
+async def test_a_decision_that_comes_when_the_wait_has_expired_is_too_late(store: Store, clock: Clock) -> None:
+    lease = await parked(store, wakes_at=WAITS.expires_at)
+    clock.now = WAITS.expires_at
+    assert await store.decide(lease.turn_id, YES) == "decided_before"
+    assert await store.wake_expired() == 1
+    assert await store.decide(lease.turn_id, YES) == "decided_before"
+    assert await store.steps(lease.turn_id) == [WAITS]
+
+
 async def test_what_does_not_wait_cannot_be_decided(store: Store) -> None:
     lease = await begin(store)
     await store.record(lease, [STARTED])

@@ -123,7 +123,7 @@ class Life:
                 work.park(db, held.lease, [WAITS], wakes_at=NOW + self._choose.randrange(3))
                 self._held = None
             case "decide" if turns:
-                intake.decide(db, self._choose.choice(turns), YES)
+                intake.decide(db, self._choose.choice(turns), YES, now=NOW)
             case "expire":
                 work.wake_expired(db, now=NOW + 1)
             case "stop":
@@ -194,7 +194,7 @@ def test_no_statement_of_a_turns_life_reads_a_table_from_end_to_end(connection: 
     work.record(db, turn.lease, [CallStarted(round=0, call_id="c1")])
     work.park(db, turn.lease, [WAITS], wakes_at=NOW)
     assert work.has_expired(db, now=NOW) and work.wake_expired(db, now=NOW) == 1
-    assert intake.decide(db, turn.lease.turn_id, YES) == "made"
+    assert intake.decide(db, turn.lease.turn_id, YES, now=NOW) == "made"
     (passing,) = claim(db)
     intake.request_stop(db, ROOM, by="test:u1")
     assert work.has_signals(db, "us") and work.signals(db, "us")
