@@ -1,75 +1,67 @@
-"""What was written while the bot was away: fetched from Discord, and handed over as if it had been delivered."""
+"""Messages that were sent while the bot was offline: fetched from Discord and handed over as if just delivered."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any, cast
 
 import structlog
 
-from adapters.discord.api import Rest
-from adapters.discord.own_messages import PAGE, snowflake
-from adapters.discord.session import Session
+from adapters.discord.api import DiscordApi
+from adapters.discord.own_messages import messages_after
+from adapters.discord.session import Payload, Session
+from adapters.discord.snowflakes import first_snowflake
+from adapters.shared.tasks import RecentKeys
+from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError, BotError
-from bot.ports.store import Notes
+from bot.ports.store import NoteStore
 
 log = structlog.stdlib.get_logger(__name__)
 
 ALIVE, DIRECT = "discord/alive", "discord/direct/"
 TICK_S = 10.0
-# That a connection is dead is noticed after a heartbeat's interval and its timeout, about 100 s. Messages are known by
-# their key, so it does no harm to look further back.
+# It takes a heartbeat's interval and its timeout, about 100 s, to notice a dead connection. Messages are known by their
+# keys, so looking further back does no harm.
 OVERLAP_S = 120.0
-RETRY_S, MAX_RETRY_S = 1.0, 60.0  # before what could not be read is tried again; doubled each time
+RETRY = Backoff(first_s=1.0)  # of channels that could not be read
 MAX_CHANNELS = 200
 MAX_PAGES = 10
 
 # (message as Discord's API returns it, its channel, the server's id or "")
-Take = Callable[[Mapping[str, Any], str, str], Awaitable[None]]
+Take = Callable[[Payload, str, str], Awaitable[None]]
 
 
 class Backfill:
-    """Remembers until when the bot was there; catches up after it was not."""
+    """Notes regularly that the bot is online, and catches up after it was not."""
 
-    def __init__(
-        self,
-        rest: Rest,
-        *,
-        session: Session,
-        notes: Notes,
-        max_age_s: float,
-        take: Take,
-        is_behind: Callable[[], bool],
-    ) -> None:
-        self._rest = rest
+    def __init__(self, api: DiscordApi, *, session: Session, notes: NoteStore, max_age_s: float) -> None:
+        self._api = api
         self._session = session
         self._notes = notes
         self._max_age_s = max_age_s
-        self._take = take
-        self._is_behind = is_behind  # something that arrived is not stored yet
         self._direct: dict[str, float] = {}  # channel -> about when it was last written in, seconds since the epoch
-        self._written: set[str] = set()  # direct messages' channels, by this process
-        self._behind: dict[str, str] = {}  # channels in which something could not be taken -> their servers
-        self._missed_from = 0.0  # seconds since the epoch; 0: the bot was never there
+        self._noted: RecentKeys[str] = RecentKeys(10 * MAX_CHANNELS)  # direct messages' channels, by this process
+        self._behind: dict[str, str] = {}  # channels with a message that could not be taken -> their servers
+        self._missed_from = 0.0  # seconds since the epoch; 0: the bot was never online
 
     async def note_direct(self, channel: str) -> None:
-        """Remember a direct message's channel: the gateway does not tell of them."""
+        """Remember the channel of a direct message: the gateway does not list these."""
         self._direct[channel] = time.time()
-        if channel not in self._written:
-            self._written.add(channel)
+        if self._noted.add(channel):
             with suppress(BotError):
                 await self._notes.put_note(f"{DIRECT}{channel}", f"{time.time():.0f}")
 
     def look_in(self, channel: str, guild: str) -> None:
-        """Catch up in the channel soon: something that was delivered there could not be taken."""
+        """Catch up in the channel soon: a message that was delivered there could not be taken."""
         self._behind[channel] = guild
-        self._session.began_anew.set()
+        self._session.has_gap.set()
 
-    async def run(self) -> None:
-        """Catch up whenever a new gateway session has begun, and say from time to time that the bot is there.
+    async def run(self, take: Take, *, is_behind: Callable[[], bool]) -> None:
+        """Catch up whenever a new gateway session has begun, and note from time to time that the bot is online.
+
+        Missed messages go to `take`. While `is_behind`, something that arrived is not stored yet.
 
         Raises:
             StoreError: The notes cannot be read.
@@ -77,62 +69,66 @@ class Backfill:
         for name, noted_at in (await self._notes.notes(DIRECT)).items():
             self._direct.setdefault(name.removeprefix(DIRECT), float(noted_at or 0))
         alive = (await self._notes.notes(ALIVE)).get(ALIVE)
-        self._missed_from = self._missed_from or (float(alive) if alive else 0.0)
-        began_anew = self._session.began_anew
+        self._missed_from = self._missed_from or float(alive or 0)
+        has_gap = self._session.has_gap
         await self._session.opened.wait()
         while True:
-            if began_anew.is_set():
-                began_anew.clear()
-                await self._catch_up()
-            if self._session.is_connected and not (began_anew.is_set() or self._is_behind()):
+            if has_gap.is_set():
+                has_gap.clear()
+                await self._catch_up(take)
+            if self._session.is_connected and not (has_gap.is_set() or is_behind()):
                 self._missed_from = time.time()
                 with suppress(BotError):
                     await self._notes.put_note(ALIVE, f"{self._missed_from:.3f}")
-            await self._wait_for_news(TICK_S)
+            await self._wait_for_gap(TICK_S)
 
-    async def _wait_for_news(self, timeout_s: float) -> None:
+    async def _wait_for_gap(self, timeout_s: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self._session.began_anew.wait()
+                await self._session.has_gap.wait()
 
-    async def _catch_up(self) -> None:
-        """Hand over what was missed; what cannot be read is tried again until it would be too old.
+    async def _catch_up(self, take: Take) -> None:
+        """Hand over what was missed; a channel that cannot be read is tried again until its messages are too old.
 
-        It ends early where a further session has begun: then there is more to be looked for.
+        Returns early when another session has begun: then there is more to look for.
         """
         if not self._missed_from:
             return
-        began_at, wait_s = time.time(), RETRY_S
-        left = self._with_news(int(self._since))
+        began_at, failures = time.time(), 0
+        left = self._channels_with_news(int(self._since))
         while left and time.time() - began_at < self._max_age_s:
-            left = [place for place in left if not await self._try_in(*place)]
+            left = [place for place in left if not await self._try_in(*place, take)]
             if left:
-                await self._wait_for_news(wait_s)
-                if self._session.began_anew.is_set():
+                failures += 1
+                await self._wait_for_gap(RETRY.wait_s(failures))
+                if self._session.has_gap.is_set():
                     return
-                wait_s = min(2 * wait_s, MAX_RETRY_S)
 
     @property
     def _since(self) -> str:
-        return snowflake(max(self._missed_from - OVERLAP_S, time.time() - self._max_age_s))
+        return first_snowflake(max(self._missed_from - OVERLAP_S, time.time() - self._max_age_s))
 
-    async def _try_in(self, channel: str, guild: str) -> bool:
-        """Catch up in one channel; False where it has to be tried again."""
+    async def _try_in(self, channel: str, guild: str, take: Take) -> bool:
+        """Catch up in one channel; return False where it has to be tried again."""
         self._behind.pop(channel, None)
         try:
-            await self._catch_up_in(channel, guild, since=self._since)
+            messages = await messages_after(self._api, channel, since=self._since, max_pages=MAX_PAGES)
+            for message in messages:
+                await take(message, channel, guild)
         except BotError as error:
             log.warning("backfill_failed", channel=channel, error=str(error))
             if isinstance(error, AdapterError) and error.is_permanent:
                 return True
             self._behind[channel] = guild
             return False
+        if messages:
+            log.info("backfilled", channel=channel, messages=len(messages))
         return True
 
-    def _with_news(self, since: int) -> Sequence[tuple[str, str]]:
-        """Return the channels and threads, with their servers, in which something may be that was not taken.
+    def _channels_with_news(self, since: int) -> Sequence[tuple[str, str]]:
+        """Return the channels and threads, with their servers, that may have messages which were not taken.
 
-        The gateway tells what was last written in them when a session begins, and of direct messages nothing.
+        When a session begins, the gateway tells each channel's last message, but nothing about direct messages.
         """
         found = [
             (int(last), str(channel.id), str(channel.guild.id))
@@ -147,23 +143,3 @@ class Backfill:
             *((channel, "") for channel in direct[:MAX_CHANNELS]),
         ]
         return list(dict.fromkeys(places))
-
-    async def _catch_up_in(self, channel: str, guild: str, *, since: str) -> None:
-        messages: list[dict[str, Any]] = []
-        after = since
-        for _ in range(MAX_PAGES):
-            page = cast(
-                "list[dict[str, Any]]",
-                await self._rest.call(
-                    "GET", "/channels/{channel_id}/messages", params={"after": after, "limit": PAGE}, channel_id=channel
-                ),
-            )
-            page.sort(key=lambda message: int(message["id"]))
-            messages += page
-            if len(page) < PAGE:
-                break
-            after = str(page[-1]["id"])
-        for message in messages:
-            await self._take(message, channel, guild)
-        if messages:
-            log.info("backfilled", channel=channel, messages=len(messages))

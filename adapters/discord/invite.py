@@ -1,4 +1,4 @@
-"""The link with which an administrator adds the bot to a server: no scope and no permission that is not used."""
+"""The link with which an administrator adds the bot to a server; it asks for nothing that the bot does not use."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SCOPES: tuple[str, ...] = ("bot", "applications.commands")
 # Names as Discord's server settings show them. Bits: https://docs.discord.com/developers/topics/permissions
 ADMINISTRATOR = 1 << 3  # has all others
 PERMISSIONS: dict[str, int] = {
-    "Add Reactions": 1 << 6,  # the sign on messages that wait
+    "Add Reactions": 1 << 6,  # the hourglass on queued messages
     "View Channels": 1 << 10,
     "Send Messages": 1 << 11,
-    "Attach Files": 1 << 15,  # images and files of tools, long answers
-    "Read Message History": 1 << 16,  # replies, and messages missed while the bot was away
+    "Attach Files": 1 << 15,  # files that tools return, long answers
+    "Read Message History": 1 << 16,  # replies, and messages sent while the bot was offline
     "Create Public Threads": 1 << 35,  # for traces
     "Send Messages in Threads": 1 << 38,
 }
@@ -32,7 +32,7 @@ def invite_url(application_id: str) -> str:
 
 
 def missing(permissions: int) -> tuple[str, ...]:
-    """Return the names of the needed permissions that are not among these."""
+    """Return the names of the permissions that the bot needs and these lack."""
     if permissions & ADMINISTRATOR:
         return ()
     return tuple(name for name, bit in PERMISSIONS.items() if not permissions & bit)
@@ -41,11 +41,11 @@ def missing(permissions: int) -> tuple[str, ...]:
 def application_id_of(token: str) -> str:
     """Return the id of the application that a bot token belongs to.
 
-    The token's first part is the id of the bot user in base64; it is the application's id as well, but for a few bots
-    from before 2016.
+    The token's first part is the bot user's id in base64. It equals the application's id, except for a few bots made
+    before 2016.
 
     Raises:
-        SettingsError: It is no bot token.
+        SettingsError: This is not a bot token.
     """
     first, _, rest = token.strip().removeprefix("Bot ").partition(".")
     try:

@@ -1,4 +1,4 @@
-"""The application commands as Discord is told them, and when it has to be told again."""
+"""The application commands as Discord knows them, and when they have to be registered again."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any
 
 import structlog
 
-from adapters.discord.api import Rest
+from adapters.discord.api import DiscordApi
 from adapters.discord.errors import DiscordRefusedError
+from bot.domain.backoff import Backoff
 from bot.domain.commands import COMMANDS
 from bot.domain.errors import AdapterError, BotError, RateLimitError
-from bot.ports.store import Notes
+from bot.ports.store import NoteStore
 
 log = structlog.stdlib.get_logger(__name__)
 
 ASK_ABOUT = "Ask about this"
-NOTE = "discord/commands"  # what Discord was told, as a hash, and the server that it was told for
+NOTE = "discord/commands"  # a hash of what was registered, and the server that it was registered for
 OF_GUILD = "/applications/{application_id}/guilds/{guild_id}/commands"
 # https://discord.com/developers/docs/interactions/application-commands
 CHAT_INPUT, MESSAGE = 1, 3
 STRING = 3
 IN_SERVERS, IN_DIRECT_MESSAGES = 0, 1
 DESCRIPTION_CHARS = 100
-RETRY_S = 60.0  # after a failure, and twice as long after each other one
-LONGEST_RETRY_S = 3_600.0
+RETRY = Backoff(first_s=60.0, max_s=3_600.0)
 
 
 def commands(*, allow_dms: bool) -> list[dict[str, Any]]:
@@ -57,43 +57,46 @@ def _word() -> dict[str, Any]:
     }
 
 
-async def sync(rest: Rest, notes: Notes, *, application: str, allow_dms: bool, dev_guild: str = "") -> None:
-    """Tell Discord the commands where they have changed since it was told: 200 may be created a day and server.
+async def sync(api: DiscordApi, notes: NoteStore, *, allow_dms: bool, dev_guild: str = "") -> None:
+    """Register the commands if they have changed since the last time: Discord takes 200 creations a day and server.
 
-    A server that had them for development and is not to have them any more loses them.
+    A server that had them for development and is not `dev_guild` any more loses them.
 
     Raises:
-        AdapterError: Discord refused. StoreError: What was told could not be kept.
+        AdapterError: Discord refused.
+        StoreError: What was registered could not be noted.
     """
+    application = api.identity.application
     wanted = commands(allow_dms=allow_dms)
-    print_of = hashlib.sha256(json.dumps([wanted, application, dev_guild], sort_keys=True).encode()).hexdigest()
-    told, _, told_guild = (await notes.notes(NOTE)).get(NOTE, "").partition(" ")
-    if told == print_of:
+    fingerprint = hashlib.sha256(json.dumps([wanted, application, dev_guild], sort_keys=True).encode()).hexdigest()
+    registered, _, before = (await notes.notes(NOTE)).get(NOTE, "").partition(" ")
+    if registered == fingerprint:
         return
-    if told_guild and told_guild != dev_guild:
-        with suppress(DiscordRefusedError):  # the bot may have left it
-            await rest.call("PUT", OF_GUILD, json=[], application_id=application, guild_id=told_guild)
+    if before and before != dev_guild:
+        with suppress(DiscordRefusedError):  # the bot may have left that server
+            await api.call("PUT", OF_GUILD, json=[], application_id=application, guild_id=before)
     if dev_guild:  # there they appear at once
-        await rest.call("PUT", OF_GUILD, json=wanted, application_id=application, guild_id=dev_guild)
+        await api.call("PUT", OF_GUILD, json=wanted, application_id=application, guild_id=dev_guild)
     else:
-        await rest.call("PUT", "/applications/{application_id}/commands", json=wanted, application_id=application)
-    await notes.put_note(NOTE, f"{print_of} {dev_guild}")
-    log.info("discord_commands_told", commands=len(wanted), guild=dev_guild)
+        await api.call("PUT", "/applications/{application_id}/commands", json=wanted, application_id=application)
+    await notes.put_note(NOTE, f"{fingerprint} {dev_guild}")
+    log.info("discord_commands_registered", commands=len(wanted), guild=dev_guild)
 
 
 async def keep_synced(
-    rest: Rest, notes: Notes, *, application: str, allow_dms: bool, dev_guild: str = "", retry_s: float = RETRY_S
+    api: DiscordApi, notes: NoteStore, *, allow_dms: bool, dev_guild: str = "", retry: Backoff = RETRY
 ) -> None:
-    """Do the same beside what the bot does: where it fails it is logged, and tried again if that can help."""
+    """Call `sync` until it succeeds, or fails in a way that trying again cannot help; failures go to the log."""
+    failures = 0
     while True:
         try:
-            await sync(rest, notes, application=application, allow_dms=allow_dms, dev_guild=dev_guild)
+            await sync(api, notes, allow_dms=allow_dms, dev_guild=dev_guild)
         except BotError as error:
-            log.warning("discord_commands_not_told", error=str(error))
+            log.warning("discord_commands_not_registered", error=str(error))
             if isinstance(error, AdapterError) and error.is_permanent:
                 return
             pause_s = error.retry_after_s if isinstance(error, RateLimitError) else 0.0
         else:
             return
-        await asyncio.sleep(max(retry_s, pause_s))
-        retry_s = min(2 * retry_s, LONGEST_RETRY_S)
+        failures += 1
+        await asyncio.sleep(max(retry.wait_s(failures), pause_s))

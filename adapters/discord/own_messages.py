@@ -1,39 +1,47 @@
 """The bot's own messages in a channel: how they are sent and marked, and how they are found again after a crash.
 
-Discord has no metadata that is not seen: the mark is in the buttons' ids; where a message has none, its text tells it.
+Discord offers no hidden metadata. The mark is in the ids of the buttons; a message without buttons is recognised by its
+text.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
-from adapters.discord.api import Rest
+from adapters.discord.api import DiscordApi
 from adapters.discord.errors import NO_REPLIES, DiscordRefusedError
+from adapters.discord.parse import Mark, message_place, parse_mark
+from adapters.discord.render import Shown
+from bot.domain.events import ConversationKey
 from bot.domain.messages import Attachment
 
-NOBODY: dict[str, Any] = {"parse": [], "replied_user": False}
+NO_MENTIONS: dict[str, Any] = {"parse": [], "replied_user": False}
 SUPPRESS_EMBEDS = 1 << 2
+NONCE_CHARS = 25  # https://discord.com/developers/docs/resources/message#create-message
 PAGE = 100  # messages: https://discord.com/developers/docs/resources/message#get-channel-messages
 MAX_PAGES = 5
-EPOCH_MS = 1_420_070_400_000  # https://discord.com/developers/docs/reference#snowflakes
+MESSAGES = "/channels/{channel_id}/messages"
+MESSAGE = f"{MESSAGES}/{{message_id}}"
 
 
 class Place(NamedTuple):
-    """Where a conversation is written: a channel, or a thread of it, and the server (`@me` for direct messages)."""
+    """Where a conversation is held: a channel or one of its threads, and the server (`@me` for direct messages)."""
 
     space: str
     channel: str  # the thread's id where it is one
     is_thread: bool
 
 
-class Mark(NamedTuple):
-    """What a button of ours says of its message; see `marks_in`."""
-
-    kind: str
-    turn: int
-    number: int
+def place_of(conversation: ConversationKey) -> Place:
+    """Return where the conversation is held."""
+    return Place(
+        space=conversation.space,
+        channel=conversation.thread or conversation.channel,
+        is_thread=bool(conversation.thread),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +53,7 @@ class OwnMessage:
     marks: tuple[Mark, ...] = ()
 
     def has(self, kind: str, *, turn: int) -> bool:
-        """Tell whether a button of that kind and turn is on it."""
+        """Tell whether it has a button of that kind and turn."""
         return any(mark.kind == kind and mark.turn == turn for mark in self.marks)
 
     def number_of(self, turn: int) -> int | None:
@@ -54,39 +62,45 @@ class OwnMessage:
 
 
 async def send_message(
-    rest: Rest,
+    api: DiscordApi,
     channel: str,
     *,
     text: str,
     rows: Sequence[Mapping[str, Any]] = (),
     reply_to: str = "",
-    nonce: str = "",
+    key: str = "",
     files: Sequence[Attachment] = (),
 ) -> str:
-    """Post a message that calls nobody and shows no preview, and return its id.
+    """Post a message that pings nobody and shows no preview, and return its id.
 
-    `reply_to` is the message that it answers, if that is still there and the bot may reply. A `nonce` (at most 25
-    characters) that was used within the last few minutes, also by a process before this one, makes it the same message.
+    `reply_to` is the message that it answers, if that still exists and the bot may reply. Sent again with the same
+    `key` within a few minutes, also by another process, it is the same message.
 
     Raises:
-        AdapterError: Discord refused; or it cannot be known what it did.
+        AdapterError: Discord refused; or it is unknown whether the message was posted.
     """
     body: dict[str, Any] = _body(text, rows)
-    if nonce:
-        body |= {"nonce": nonce, "enforce_nonce": True}
-    path = "/channels/{channel_id}/messages"
+    if key:
+        body |= {"nonce": nonce_of(key), "enforce_nonce": True}
     if reply_to:
         reply = {**body, "message_reference": {"message_id": reply_to, "fail_if_not_exists": False}}
         try:
-            return _id_of(await rest.call("POST", path, json=reply, files=files, channel_id=channel))
+            return _id_of(await api.call("POST", MESSAGES, json=reply, files=files, channel_id=channel))
         except DiscordRefusedError as error:
             if error.code != NO_REPLIES:
                 raise
-    return _id_of(await rest.call("POST", path, json=body, files=files, channel_id=channel))
+    return _id_of(await api.call("POST", MESSAGES, json=body, files=files, channel_id=channel))
+
+
+async def send_reply(api: DiscordApi, key: str, shown: Shown) -> None:
+    """Post a reply to the message of that event key, if the key is a message's. Raises AdapterError."""
+    channel, message = message_place(key)
+    if channel:
+        await send_message(api, channel, text=shown.text, rows=shown.rows, reply_to=message)
 
 
 async def edit_message(
-    rest: Rest,
+    api: DiscordApi,
     channel: str,
     message: str,
     *,
@@ -94,51 +108,52 @@ async def edit_message(
     rows: Sequence[Mapping[str, Any]] = (),
     files: Sequence[Attachment] = (),
 ) -> None:
-    """Let a message of the bot read so from now on; `files`, if any, take the place of those that it has.
+    """Replace text and buttons of a message of the bot; `files`, if any, replace those that it has.
 
     Raises:
-        AdapterError: Discord refused; or it cannot be known what it did.
+        AdapterError: Discord refused; or it is unknown whether the message was changed.
     """
-    path = "/channels/{channel_id}/messages/{message_id}"
-    await rest.call("PATCH", path, json=_body(text, rows), files=files, channel_id=channel, message_id=message)
+    await api.call("PATCH", MESSAGE, json=_body(text, rows), files=files, channel_id=channel, message_id=message)
 
 
-async def find_own(rest: Rest, channel: str, *, bot_user: str, since: str) -> Sequence[OwnMessage]:
+async def find_own_messages(api: DiscordApi, channel: str, *, since: str) -> Sequence[OwnMessage]:
     """Return the bot's messages in the channel after the message `since`, oldest first.
 
     Raises:
         AdapterError: Discord does not show the channel.
     """
-    found: list[OwnMessage] = []
+    bot_user = api.identity.user
+    messages = await messages_after(api, channel, since=since, max_pages=MAX_PAGES)
+    return [_read(message) for message in messages if message["author"]["id"] == bot_user]
+
+
+async def messages_after(api: DiscordApi, channel: str, *, since: str, max_pages: int) -> list[dict[str, Any]]:
+    """Return the messages in the channel after the id `since`, oldest first, at most `max_pages` times `PAGE`.
+
+    Raises:
+        AdapterError: Discord does not show the channel.
+    """
+    messages: list[dict[str, Any]] = []
     after = since
-    for _ in range(MAX_PAGES):
-        page = cast(
-            "list[dict[str, Any]]",
-            await rest.call(
-                "GET", "/channels/{channel_id}/messages", params={"after": after, "limit": PAGE}, channel_id=channel
-            ),
-        )
+    for _ in range(max_pages):
+        params = {"after": after, "limit": PAGE}
+        page = cast("list[dict[str, Any]]", await api.call("GET", MESSAGES, params=params, channel_id=channel))
         page.sort(key=lambda message: int(message["id"]))
-        found += [_read(message) for message in page if message["author"]["id"] == bot_user]
+        messages += page
         if len(page) < PAGE:
             break
         after = str(page[-1]["id"])
-    return found
+    return messages
 
 
-def created_at(message_id: str) -> float:
-    """Return when a message was made, in seconds since the epoch: its id says so."""
-    return ((int(message_id) >> 22) + EPOCH_MS) / 1000
-
-
-def snowflake(at: float) -> str:
-    """Return the smallest id that something made at that time (seconds since the epoch) can have."""
-    return str(max(0, int(at * 1000) - EPOCH_MS) << 22)
+def nonce_of(key: str) -> str:
+    """Return a nonce that Discord accepts for a key of any length: always the same one for the same key."""
+    return key if len(key) <= NONCE_CHARS else hashlib.sha256(key.encode()).hexdigest()[:NONCE_CHARS]
 
 
 def _body(text: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    # Left out of an edit, Discord's defaults for mentions hold again.
-    return {"content": text, "components": list(rows), "allowed_mentions": NOBODY, "flags": SUPPRESS_EMBEDS}
+    # An edit without `allowed_mentions` would bring back Discord's default, which pings.
+    return {"content": text, "components": list(rows), "allowed_mentions": NO_MENTIONS, "flags": SUPPRESS_EMBEDS}
 
 
 def _id_of(answer: Any) -> str:
@@ -156,6 +171,5 @@ def _read(message: Mapping[str, Any]) -> OwnMessage:
 def _marks_in(rows: Sequence[Mapping[str, Any]]) -> Iterator[Mark]:
     for row in rows:
         for component in cast("list[dict[str, Any]]", row.get("components") or []):
-            kind, *numbers = str(component.get("custom_id", "")).removeprefix("tb:").split(":")
-            if len(numbers) >= 2 and numbers[0].isdecimal() and numbers[1].isdecimal():
-                yield Mark(kind, int(numbers[0]), int(numbers[1]))
+            if (mark := parse_mark(str(component.get("custom_id", "")))) is not None:
+                yield mark

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
+from adapters.discord.snowflakes import created_at
 from bot.domain.commands import spoken_command
 from bot.domain.events import (
     CommandInvoked,
@@ -24,16 +25,15 @@ from bot.domain.events import (
 from bot.text.split import ELLIPSIS, cut
 
 PLATFORM = "discord"
-DIRECT = "@me"  # stands for the guild of a direct message
+DIRECT = "@me"  # in place of the guild of a direct message
 MAX_NAME_CHARS = 80
 QUOTE_CHARS = 500
 
-_EPOCH_MS = 1_420_070_400_000  # https://docs.discord.com/developers/reference#snowflakes
-# Of all types these are written by people: https://docs.discord.com/developers/resources/message#message-object-message-types
+# The only types that people write: https://docs.discord.com/developers/resources/message#message-object-message-types
 _DEFAULT, _REPLY = 0, 19
-_FORWARD = 1  # of a message reference; 0 is a reply
+_FORWARD = 1  # type of a message reference; 0 is a reply
 # https://docs.discord.com/developers/resources/channel#channel-object-channel-types
-_THREAD_TYPES = frozenset({10, 11, 12})
+THREAD_TYPES = (10, 11, 12)  # a tuple: what a payload has for a type may not be hashable
 # https://docs.discord.com/developers/interactions/receiving-and-responding#interaction-object-interaction-type
 _APPLICATION_COMMAND, _MESSAGE_COMPONENT = 2, 3
 _CHAT_INPUT, _MESSAGE_MENU = 1, 3  # types of application commands
@@ -43,7 +43,7 @@ Payload = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectRefused:
-    """Somebody wrote directly to the bot where the operator does not allow it."""
+    """A direct message to the bot, which the operator does not allow."""
 
     channel: str
     author_id: str
@@ -52,11 +52,11 @@ class DirectRefused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pressed:
-    """Somebody pressed a button or chose options of ours; `action` is the custom id."""
+    """A button of the bot that someone pressed, or options that they chose; `action` is the custom id."""
 
     conversation: ConversationKey
-    event_key: str  # the same for each delivery of one press
-    message_id: str  # of the message with the button
+    event_key: str  # the same for each delivery of the press
+    message_id: str  # the message with the button
     user_id: str
     user_name: str
     action: str
@@ -64,13 +64,13 @@ class Pressed:
 
     @property
     def channel_conversation(self) -> ConversationKey:
-        """The conversation of the channel itself: what a trace's thread belongs to."""
+        """The conversation of the channel itself, to which a trace's thread belongs."""
         return replace(self.conversation, thread="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedAbout:
-    """Somebody chose "Ask about this" in the menu of a message; `quote` is that message, as lines of a quotation."""
+    """A choice of "Ask about this" in the menu of a message; `quote` is that message, as lines of a quotation."""
 
     conversation: ConversationKey
     event_key: str
@@ -82,7 +82,7 @@ class AskedAbout:
     asked_at: datetime
 
     def question(self, text: str, *, event_key: str) -> MessageReceived:
-        """Return the question that `text` asks about the message; `event_key` names what shows it in the channel."""
+        """Return the question `text` about the message; `event_key` is that of the post that shows the question."""
         return MessageReceived(
             conversation=self.conversation,
             event_key=event_key,
@@ -96,7 +96,7 @@ class AskedAbout:
 
 
 class Mark(NamedTuple):
-    """What the custom id of a message's button tells about the message: `number` is the answer's part or the call."""
+    """What a button's custom id says about its message; `number` is that of the answer's part or of the call."""
 
     kind: str
     turn: int
@@ -107,7 +107,7 @@ class Mark(NamedTuple):
 
 
 def event_key(channel: str, message: str) -> str:
-    """Return the key of a message, the same for each of its deliveries; `channel` is the thread where it is in one."""
+    """Return the key of a message, the same for each delivery; `channel` is the thread if the message is in one."""
     return f"{PLATFORM}:{channel}:{message}"
 
 
@@ -117,13 +117,13 @@ def interaction_key(interaction: str) -> str:
 
 
 def message_place(key: str) -> tuple[str, str]:
-    """Return channel (or thread) and id of the message in a key that `event_key` made, ("", "") of any other key."""
+    """Return channel (or thread) and id of the message in a key that `event_key` made, ("", "") for any other key."""
     found = re.fullmatch(rf"{PLATFORM}:(\d+):(\d+)", key)
     return (found[1], found[2]) if found else ("", "")
 
 
 def message_id(key: str) -> str:
-    """Return the id of the message in a key that `event_key` made, "" of any other key."""
+    """Return the id of the message in a key that `event_key` made, "" for any other key."""
     return message_place(key)[1]
 
 
@@ -138,15 +138,15 @@ def conversation_key(guild: str, channel: str, parent: str | None) -> Conversati
 
 
 def parse_mark(custom_id: str) -> Mark | None:
-    """Return the mark that a custom id of `adapters.discord.render` holds, None where it holds none."""
+    """Return the mark in a custom id that `adapters.discord.render` made; None for any other custom id."""
     found = re.fullmatch(r"tb:(good|bad|stop|details):(\d{1,18}):(\d{1,9})", custom_id, re.ASCII)
     return Mark(found[1], int(found[2]), int(found[3])) if found else None
 
 
 def sent_at(snowflake: str) -> datetime:
-    """Return when the message or interaction of that id was made."""
+    """Return when the message or interaction of that id was made; for an id that does not say it, now."""
     with suppress(ValueError, OverflowError, OSError):
-        return datetime.fromtimestamp(((int(snowflake) >> 22) + _EPOCH_MS) / 1_000, UTC)
+        return datetime.fromtimestamp(created_at(snowflake), UTC)
     return datetime.now(UTC)
 
 
@@ -164,27 +164,27 @@ def parse_message(
 ) -> MessageReceived | CommandInvoked | DirectRefused | None:
     """Return what a message says to the bot; None where it is not for the bot.
 
-    `parent` is the channel of the thread that the message is in, None outside of threads. `guild` is the guild's id for
-    a message that was fetched, because only delivered ones name it. `names` has the names of roles and channels by id.
+    `parent` is the channel of the thread that the message is in, None outside threads. `guild` is the guild's id of a
+    fetched message; only delivered ones name it. `names` has the names of roles and channels by id.
     """
     if not _is_written(payload, bot_user=bot_user):
         return None
-    heard = _Heard(payload, bot_user=bot_user, parent=parent, guild=guild)
-    if heard.is_direct and not allow_dms:
-        return DirectRefused(channel=heard.channel, author_id=heard.author_id, event_key=heard.event_key)
-    if not heard.is_addressed and (parent is None or _is_to_somebody_else(heard.content)):
+    incoming = _Incoming(payload, bot_user=bot_user, parent=parent, guild=guild)
+    if incoming.is_direct and not allow_dms:
+        return DirectRefused(channel=incoming.channel, author_id=incoming.author_id, event_key=incoming.event_key)
+    if not incoming.is_addressed and (parent is None or _is_to_someone_else(incoming.content)):
         return None
-    words = _without(heard.content, bot_user=bot_user).split()
-    if command := spoken_command(words, is_addressed=heard.is_addressed):
+    words = _without(incoming.content, bot_user=bot_user).split()
+    if command := spoken_command(words, is_addressed=incoming.is_addressed):
         return CommandInvoked(
-            conversation=heard.conversation,
-            event_key=heard.event_key,
-            author_id=heard.author_id,
+            conversation=incoming.conversation,
+            event_key=incoming.event_key,
+            author_id=incoming.author_id,
             name=command[0],
             argument=command[1],
-            is_addressed=heard.is_addressed,
+            is_addressed=incoming.is_addressed,
         )
-    return heard.message(names or {})
+    return incoming.message(names or {})
 
 
 def parse_edit(
@@ -196,23 +196,23 @@ def parse_edit(
     guild: str = "",
     names: Mapping[str, str] | None = None,
 ) -> MessageEdited | None:
-    """Return the change that MESSAGE_UPDATE tells of; None where nobody changed what the bot may have been asked.
+    """Return the change in a MESSAGE_UPDATE; None where nobody changed what the bot may have been asked.
 
-    A question that has lost its mention is still one: the core knows which messages it was asked by.
+    A question that has lost its mention still counts: the core knows which messages asked it something.
     """
     edited_at = _time(payload.get("edited_timestamp"))
     if edited_at is None or not _is_written(payload, bot_user=bot_user):
-        return None  # a link was unfolded, a thread was begun, a message was pinned
-    heard = _Heard(payload, bot_user=bot_user, parent=parent, guild=guild)
-    words = _without(heard.content, bot_user=bot_user).split()
-    if (heard.is_direct and not allow_dms) or spoken_command(words, is_addressed=True):
+        return None  # a link got its preview, a thread was opened, the message was pinned
+    incoming = _Incoming(payload, bot_user=bot_user, parent=parent, guild=guild)
+    words = _without(incoming.content, bot_user=bot_user).split()
+    if (incoming.is_direct and not allow_dms) or spoken_command(words, is_addressed=True):
         return None
-    message = heard.message(names or {})
+    message = incoming.message(names or {})
     return message and MessageEdited(message=replace(message, edited_at=edited_at, is_addressed=True))
 
 
 def parse_delete(payload: Payload, *, parent: str | None) -> tuple[MessageDeleted, ...]:
-    """Return the messages that are gone by a MESSAGE_DELETE or MESSAGE_DELETE_BULK."""
+    """Return the messages that a MESSAGE_DELETE or MESSAGE_DELETE_BULK removes."""
     channel = _text(payload, "channel_id")
     gone = [_text(payload, "id"), *map(_id, _list(payload.get("ids")))]
     conversation = conversation_key(_text(payload, "guild_id"), channel, parent)
@@ -221,8 +221,8 @@ def parse_delete(payload: Payload, *, parent: str | None) -> tuple[MessageDelete
     )
 
 
-class _Heard:
-    """A message that a person wrote, and whom it is for."""
+class _Incoming:
+    """A message that a person wrote, and whether it is addressed to the bot."""
 
     def __init__(self, payload: Payload, *, bot_user: str, parent: str | None, guild: str) -> None:
         self._payload = payload
@@ -242,7 +242,7 @@ class _Heard:
     def message(self, names: Mapping[str, str]) -> MessageReceived | None:
         """Return the message; None for a follow-up without text or files.
 
-        That is how Discord shows it to a bot that lacks the intent to read messages.
+        That is how a bot without the Message Content intent sees it.
         """
         text = readable(self._payload, bot_user=self._bot_user, names=names)
         files = files_of(self._payload)
@@ -277,13 +277,13 @@ def _is_written(payload: Payload, *, bot_user: str) -> bool:
 
 
 def _is_for(payload: Payload, bot_user: str) -> bool:
-    """Tell whether the message mentions the bot or replies to it; in a code block an id is no mention."""
+    """Tell whether the message mentions the bot or replies to it; an id in a code block is not a mention."""
     mentioned = any(_text(user, "id") == bot_user for user in _dicts(payload.get("mentions")))
     replied = _dict(_dict(payload.get("referenced_message")).get("author"))
     return bool(bot_user) and (mentioned or (_reference_type(payload) == 0 and _text(replied, "id") == bot_user))
 
 
-def _is_to_somebody_else(content: str) -> bool:
+def _is_to_someone_else(content: str) -> bool:
     return re.match(r"\s*<@[!&]?\d+>", content) is not None
 
 
@@ -293,7 +293,7 @@ def _reference_type(payload: Payload) -> int:
 
 
 def _quoted(payload: Payload, *, bot_user: str) -> Payload | None:
-    """Return the message of somebody else that this one replies to or forwards."""
+    """Return the message, not by the bot, that this one replies to or forwards."""
     if _reference_type(payload) == _FORWARD:
         snapshots = _dicts(payload.get("message_snapshots"))
         return _dict(snapshots[0].get("message")) if snapshots else None
@@ -301,7 +301,7 @@ def _quoted(payload: Payload, *, bot_user: str) -> Payload | None:
     return replied if replied and _text(_dict(replied.get("author")), "id") != bot_user else None
 
 
-# --- messages as people read them --------------------------------------------------------------------------------
+# --- messages as people read them ------------------------------------------------------------------------------
 
 # https://docs.discord.com/developers/reference#message-formatting-formats
 _MARKUP = re.compile(
@@ -315,7 +315,7 @@ _MARKUP = re.compile(
 
 
 def readable(payload: Payload, *, bot_user: str, names: Mapping[str, str]) -> str:
-    """Return a message's text as people read it: the bot's own mention goes, other markup becomes words."""
+    """Return a message's text as people read it: without the bot's mention, and with other markup as words."""
     people = {
         _text(user, "id"): display_name(user, _dict(user.get("member"))) for user in _dicts(payload.get("mentions"))
     }
@@ -327,7 +327,7 @@ def _word(found: re.Match[str], *, people: Mapping[str, str], names: Mapping[str
     value = found[found.lastgroup or 0]
     match found.lastgroup:
         case "user":
-            return f"@{people[value]}" if value in people else found[0]  # not mentioned: it stands in code
+            return f"@{people[value]}" if value in people else found[0]  # not a mention: it is in a code block
         case "role":
             return f"@{_flat(names.get(value, '')) or value}"
         case "channel":
@@ -347,7 +347,7 @@ def _iso(unix_s: int) -> str:
 
 
 def _without(content: str, *, bot_user: str) -> str:
-    """Return the text without the bot's mention and without the gap that it leaves."""
+    """Return the text without the bot's mention, closing the gap."""
     return re.sub(rf"([ \t]*)<@!?{re.escape(bot_user)}>([ \t]*)", _gap, content) if bot_user else content
 
 
@@ -359,7 +359,7 @@ def _gap(found: re.Match[str]) -> str:
 
 
 def quotation(payload: Payload, *, bot_user: str, names: Mapping[str, str]) -> str:
-    """Return the message as lines of a quotation that name its author, "" where there is nothing to quote."""
+    """Return the message as lines of a quotation that starts with its author; "" where there is nothing to quote."""
     author = _dict(payload.get("author"))
     name = display_name(author, _dict(payload.get("member"))) if author else "forwarded"
     text = readable(payload, bot_user=bot_user, names=names)
@@ -368,14 +368,14 @@ def quotation(payload: Payload, *, bot_user: str, names: Mapping[str, str]) -> s
         text = f"({_flat(files)})" if files else ""
     if len(text) > QUOTE_CHARS:
         text = f"{text[: QUOTE_CHARS - 1]}{ELLIPSIS}"
-    lines = text.splitlines()  # at whatever else ends a line, too: nothing of it may leave the quotation
+    lines = text.splitlines()  # also at rarer line ends: no part of it may leave the quotation
     return "\n".join(f"> {line}" for line in [f"{name}: {lines[0]}", *lines[1:]]) if lines else ""
 
 
 def display_name(user: Payload, member: Payload) -> str:
     """Return the name that the guild shows for a user, on one line."""
     names = (_text(member, "nick"), _text(user, "global_name"), _text(user, "username"), _text(user, "id"))
-    return next((flat for name in names if (flat := _flat(name))), "somebody")
+    return next((flat for name in names if (flat := _flat(name))), "someone")
 
 
 def files_of(payload: Payload) -> tuple[SharedFile, ...]:
@@ -481,23 +481,23 @@ def _refused(interaction: Payload, *, allow_dms: bool) -> DirectRefused | None:
 
 def _place(interaction: Payload) -> ConversationKey:
     channel = _dict(interaction.get("channel"))
-    parent = _text(channel, "parent_id") if channel.get("type") in _THREAD_TYPES else ""
+    parent = _text(channel, "parent_id") if channel.get("type") in THREAD_TYPES else ""
     channel_id = _text(interaction, "channel_id") or _text(channel, "id")
     return conversation_key(_text(interaction, "guild_id"), channel_id, parent or None)
 
 
 def _user(interaction: Payload) -> tuple[str, str]:
-    """Return id and name of who acts: a member in a guild, a user elsewhere."""
+    """Return id and name of the person who acts: a member in a guild, a user elsewhere."""
     member = _dict(interaction.get("member"))
     user = _dict(member.get("user")) or _dict(interaction.get("user"))
     return _text(user, "id"), display_name(user, member)
 
 
-# --- the payloads' shapes --------------------------------------------------------------------------------------
+# --- the shapes of payloads ------------------------------------------------------------------------------------
 
 
 def _flat(text: str) -> str:
-    """Return an untrusted name on one line, without anything that is not seen."""
+    """Return an untrusted name on one line, without invisible characters."""
     return cut("".join(char if char.isprintable() else " " for char in text), MAX_NAME_CHARS)
 
 
@@ -506,7 +506,7 @@ def _text(payload: Payload, name: str) -> str:
 
 
 def _id(value: object) -> str:
-    """Return a text, or a number that is an id: libraries turn ids into numbers."""
+    """Return a text, or an id that a library turned into a number, as text."""
     return value if isinstance(value, str) else str(value) if type(value) is int else ""
 
 

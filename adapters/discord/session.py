@@ -1,4 +1,4 @@
-"""The connection to Discord's gateway: discord.py, supervised, its events taken as they come off the wire."""
+"""The connection to Discord's gateway: discord.py, supervised, with its events taken before the library parses them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any, cast
 
 import discord
 import structlog
-import yarl
-from discord.gateway import DiscordWebSocket
 
-from adapters.discord.api import LOGIN_REFUSED, Rest
+from adapters.discord.api import LOGIN_REFUSED, DiscordApi
 from adapters.discord.errors import DiscordRefusedError
+from adapters.discord.private_parts import event_parsers, hide_voice_warnings, use_gateway
+from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError
 
 log = structlog.stdlib.get_logger(__name__)
 
 GATEWAY_URL = "wss://gateway.discord.gg/"
-# What people do, taken by ourselves: the library makes objects of it and keeps them, at ten times the cost.
+# The library would build objects from these and keep them, at ten times the cost.
 TAKEN = ("MESSAGE_CREATE", "MESSAGE_UPDATE", "MESSAGE_DELETE", "MESSAGE_DELETE_BULK", "INTERACTION_CREATE")
-MAX_BACK_OFF_S = 60.0
+MAX_BACKOFF_S = 60.0
 BAD_TOKEN = 4004  # https://discord.com/developers/docs/topics/opcodes-and-status-codes#gateway
 
 Payload = Mapping[str, Any]
@@ -36,55 +36,51 @@ class Watch:
     back_off_s: float = 1.0
     identify_pause_s: float = 5.0  # https://discord.com/developers/docs/events/gateway#rate-limiting
     guild_ready_s: float = 2.0
-    heartbeat_timeout_s: float = 60.0  # a connection on which nothing arrives for so long is dead
-    # The library takes ever longer pauses, up to 17 minutes, before it resumes a session; by then it is better to begin
-    # anew and to look for what was missed.
+    heartbeat_timeout_s: float = 60.0  # a connection on which nothing arrives for this long is dead
+    # Before it resumes a session the library pauses for up to 17 minutes; a new session and a look for what was missed
+    # are quicker.
     give_up_s: float = 60.0
+
+    @property
+    def backoff(self) -> Backoff:
+        """The wait before Discord is asked again after a failure."""
+        return Backoff(first_s=self.back_off_s, max_s=MAX_BACKOFF_S)
 
 
 class Session:
-    """Receives from the gateway until it is cancelled."""
+    """Receives from the gateway while it runs; knows the servers and channels that the gateway named last."""
 
-    def __init__(
-        self,
-        token: str,
-        *,
-        rest: Rest,
-        gateway_url: str,
-        wants_content: bool,
-        handle: Handle,
-        watch: Watch | None = None,
-    ) -> None:
+    def __init__(self, token: str, *, api: DiscordApi, gateway_url: str, wants_content: bool, watch: Watch) -> None:
         self._token = token
-        self._rest = rest
+        self._api = api
         self._gateway_url = gateway_url
-        self._handle = handle
-        self._watch = watch or Watch()
-        self._client: discord.Client | None = None
+        self._watch = watch
+        hide_voice_warnings()
+        self._client = discord.Client(intents=discord.Intents(guilds=True))  # knows no channel; `run` replaces it
         self._shards = 1
         self._connected: set[int] = set()  # shards
-        self._gone_since: float | None = None  # seconds of time.monotonic(): a shard that was connected is not
+        self._incomplete_since: float | None = None  # seconds of time.monotonic(); None while no shard was lost
         self.reads_content = wants_content
-        self.opened = asyncio.Event()  # it was connected once
-        self.began_anew = asyncio.Event()  # a new gateway session: what was sent since the last one is missing
+        self.opened = asyncio.Event()  # all shards were connected once
+        self.has_gap = asyncio.Event()  # a new gateway session began: what was sent since the last one is missing
 
     @property
     def is_connected(self) -> bool:
         """Whether everything that happens arrives now: all shards are connected."""
         return len(self._connected) == self._shards
 
-    async def run(self) -> None:
-        """Receive; reconnects by itself.
+    async def run(self, handle: Handle) -> None:
+        """Hand each dispatch in TAKEN to `handle` until cancelled; reconnects by itself.
 
         Raises:
             AdapterError: Discord does not let the bot in.
         """
-        DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(self._gateway_url)
+        use_gateway(self._gateway_url)
         loop, failures = asyncio.get_running_loop(), 0
         while True:
             began_at = loop.time()
             try:
-                await self._live()
+                await self._run_client(handle)
             except discord.PrivilegedIntentsRequired:
                 self.reads_content = False
                 log.warning(
@@ -93,96 +89,99 @@ class Session:
                     "Portal under Bot, or set DISCORD_MESSAGE_CONTENT=false to hide this line.",
                 )
                 continue
-            except Exception as error:  # noqa: BLE001  (a connect that fails at first raises AttributeError, and more)
+            except Exception as error:  # noqa: BLE001  (a first connect that fails raises AttributeError, and more)
                 if _is_refused(error):
                     raise AdapterError(LOGIN_REFUSED, is_permanent=True) from None
                 reason = str(error) if isinstance(error, AdapterError) else type(error).__name__
                 log.warning("discord_connection_lost", error=reason)
-            failures = 0 if loop.time() - began_at > MAX_BACK_OFF_S else failures + 1
-            await asyncio.sleep(min(self._watch.back_off_s * 2 ** min(max(failures - 1, 0), 10), MAX_BACK_OFF_S))
+            failures = 1 if loop.time() - began_at > MAX_BACKOFF_S else failures + 1
+            await asyncio.sleep(self._watch.backoff.wait_s(failures))
 
     def channel(self, channel_id: str) -> Any:
-        """Return what the gateway told of the channel or thread; None where it told nothing."""
-        return self._client.get_channel(int(channel_id)) if self._client is not None else None
+        """Return the channel or thread as the gateway described it; None where it did not."""
+        return self._client.get_channel(int(channel_id or 0))
 
     def channels(self) -> list[Any]:
-        """Return all channels and open threads that the gateway told of."""
-        if self._client is None:
-            return []
+        """Return all channels and open threads that the gateway named."""
         threads = [thread for guild in self._client.guilds for thread in guild.threads]
         return [*self._client.get_all_channels(), *threads]
 
-    async def _live(self) -> None:
-        """Live with one client from its login to its end."""
-        told = cast("dict[str, Any]", await self._rest.call("GET", "/gateway/bot"))
-        # One more session than Discord allows a day, and it takes the token away.
-        limit = cast("dict[str, Any]", told.get("session_start_limit") or {})
+    # --- one client, from its login to its end ---
+
+    async def _run_client(self, handle: Handle) -> None:
+        gateway = cast("dict[str, Any]", await self._api.call("GET", "/gateway/bot"))
+        # Discord revokes the token of a bot that begins more sessions than it may in a day.
+        limit = cast("dict[str, Any]", gateway.get("session_start_limit") or {})
         if limit.get("remaining", 1) <= 0:
-            raise AdapterError("Discord lets the bot begin no session more today. Nothing to do: it is tried again.")
-        self._shards = int(told.get("shards", 1))
-        client = self._client = _make_client(self, self._shards, self._watch, self.reads_content)
-        self._take_over(client)
+            raise AdapterError("The bot has used up Discord's session starts of today. It tries again by itself.")
+        self._shards = int(gateway.get("shards", 1))
+        client = self._client = _make_client(self, self._shards, self._watch)
+        _take_events(client, handle)
         try:
             await client.login(self._token)
             await self._connect(client)
         finally:
             self._connected.clear()
-            self._gone_since = None
+            self._incomplete_since = None
             await client.close()
 
     async def _connect(self, client: discord.Client) -> None:
-        """Be connected, until that cannot be had any more."""
+        """Stay connected as long as the library manages to, or until it takes too long to come back."""
         connecting = asyncio.create_task(client.connect(), name="discord:gateway")
         try:
             while not connecting.done():
                 await asyncio.wait([connecting], timeout=self._watch.give_up_s / 4)
-                if self._gone_since is not None and time.monotonic() - self._gone_since > self._watch.give_up_s:
-                    raise AdapterError("The gateway did not come back in time; a new session is begun.")
+                since = self._incomplete_since
+                if since is not None and time.monotonic() - since > self._watch.give_up_s:
+                    raise AdapterError("The gateway did not come back in time; a new session begins.")
             await connecting
         finally:
             connecting.cancel()
             await asyncio.gather(connecting, return_exceptions=True)
 
-    def _take_over(self, client: discord.Client) -> None:
-        """Take the events in TAKEN before the library does, and let no malformed one end the connection."""
-        parsers: dict[str, Callable[[Any], None]] = client._connection.parsers  # pyright: ignore[reportPrivateUsage]
-        for name, parse in list(parsers.items()):
-            parsers[name] = self._guarded(name, self._taking(name) if name in TAKEN else parse)
-
-    def _taking(self, name: str) -> Callable[[Any], None]:
-        def take(data: Any) -> None:
-            self._handle(name, data)
-
-        return take
-
-    def _guarded(self, name: str, parse: Callable[[Any], None]) -> Callable[[Any], None]:
-        def guarded(data: Any) -> None:
-            try:
-                parse(data)
-            except Exception:  # one event must not take the others with it
-                log.exception("discord_event_malformed", dispatch=name)
-
-        return guarded
-
     def note_connected(self, shard: int, *, is_new: bool) -> None:
-        """Take note that the gateway let the shard in; `is_new`: it did not go on where it was."""
+        """Note that the shard is connected, by a new session (`is_new`) or a resumed one."""
         self._connected.add(shard)
         if is_new:
-            self.began_anew.set()
+            self.has_gap.set()
         if self.is_connected:
-            self._gone_since = None
+            self._incomplete_since = None
             self.opened.set()
         log.info("discord_connected", shard=shard, resumed=not is_new)
 
     def note_disconnected(self, shard: int) -> None:
-        """Take note that the shard's connection is gone."""
+        """Note that the shard's connection is lost."""
         if shard in self._connected:
             self._connected.remove(shard)
-            self._gone_since = self._gone_since or time.monotonic()
+            self._incomplete_since = self._incomplete_since or time.monotonic()
+
+
+def _take_events(client: discord.Client, handle: Handle) -> None:
+    """Hand the dispatches in TAKEN to `handle` instead of the library; isolate the connection from malformed ones."""
+    parsers = event_parsers(client)
+    for name, parse in list(parsers.items()):
+        parsers[name] = _guarded(name, _taking(name, handle) if name in TAKEN else parse)
+
+
+def _taking(name: str, handle: Handle) -> Callable[[Any], None]:
+    def take(data: Any) -> None:
+        handle(name, data)
+
+    return take
+
+
+def _guarded(name: str, parse: Callable[[Any], None]) -> Callable[[Any], None]:
+    def guarded(data: Any) -> None:
+        try:
+            parse(data)
+        except Exception:  # isolates one event from the next: the library would end the connection
+            log.exception("discord_event_malformed", dispatch=name)
+
+    return guarded
 
 
 class _Base(discord.Client):
-    """What one shard and many have in common."""
+    """What a single shard and several have in common."""
 
     session: Session
     identify_pause_s: float
@@ -192,12 +191,12 @@ class _Base(discord.Client):
             await asyncio.sleep(self.identify_pause_s)
 
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
-        if not self.is_closed():  # what the library still waits for then has no loop to run on
+        if not self.is_closed():  # after that, no loop runs what the library still dispatches
             super().dispatch(event, *args, **kwargs)
 
 
 class _Client(_Base):
-    """One shard, and what the library tells of it."""
+    """One shard, which reports to its session."""
 
     async def on_ready(self) -> None:
         self.session.note_connected(0, is_new=True)
@@ -210,7 +209,7 @@ class _Client(_Base):
 
 
 class _ShardedClient(_Base, discord.AutoShardedClient):
-    """As many shards as Discord recommends, and what the library tells of each."""
+    """As many shards as Discord recommends, each of which reports to the session."""
 
     async def on_shard_ready(self, shard_id: int) -> None:
         self.session.note_connected(shard_id, is_new=True)
@@ -222,10 +221,10 @@ class _ShardedClient(_Base, discord.AutoShardedClient):
         self.session.note_disconnected(shard_id)
 
 
-def _make_client(session: Session, shards: int, watch: Watch, reads_content: bool) -> discord.Client:
-    discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # nobody misses voice here
+def _make_client(session: Session, shards: int, watch: Watch) -> discord.Client:
+    intents = discord.Intents(guilds=True, guild_messages=True, dm_messages=True, message_content=session.reads_content)
     options: dict[str, Any] = {
-        "intents": discord.Intents(guilds=True, guild_messages=True, dm_messages=True, message_content=reads_content),
+        "intents": intents,
         "max_messages": None,  # the bot keeps its own history
         "member_cache_flags": discord.MemberCacheFlags.none(),
         "chunk_guilds_at_startup": False,
@@ -233,7 +232,7 @@ def _make_client(session: Session, shards: int, watch: Watch, reads_content: boo
         "heartbeat_timeout": watch.heartbeat_timeout_s,
         "allowed_mentions": discord.AllowedMentions.none(),
     }
-    # With the number given, shards use the gateway's URL that is set, as a single one does.
+    # With an explicit count, shards use the gateway's URL that is set, as a single one does.
     client = _ShardedClient(shard_count=shards, **options) if shards > 1 else _Client(**options)
     client.session = session
     client.identify_pause_s = watch.identify_pause_s

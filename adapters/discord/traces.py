@@ -1,29 +1,21 @@
-"""The trace of a turn: which tools ran, in a thread on the question, or as a reply where there can be none."""
+"""The trace of a turn: which tools ran, in a thread on the question, or as a reply where no thread is possible."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import structlog
+from cachetools import TTLCache
 
-from adapters.discord.api import Rest
-from adapters.discord.errors import (
-    ARCHIVED_THREAD,
-    LOCKED_THREAD,
-    MISSING_ACCESS,
-    MISSING_PERMISSIONS,
-    THREAD_EXISTS,
-    UNKNOWN_CHANNEL,
-    UNKNOWN_MESSAGE,
-    DiscordRefusedError,
-)
+from adapters.discord.api import DiscordApi
+from adapters.discord.errors import CLOSED, THREAD_EXISTS, UNKNOWN_MESSAGE, DiscordRefusedError
 from adapters.discord.own_messages import OwnMessage, Place, edit_message, send_message
 from adapters.discord.parse import DIRECT
-from adapters.discord.render import Shown, call_message, thread_name, trace_message
+from adapters.discord.render import Shown, call_message, trace_message
+from adapters.shared.tasks import RecentKeys
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.turns import TraceLine
 
@@ -32,54 +24,30 @@ log = structlog.stdlib.get_logger(__name__)
 TraceLevel = Literal["summary", "full", "off"]
 ARCHIVE_MINUTES = 60
 THREADLESS_S = 600.0
-_CLOSED = frozenset({ARCHIVED_THREAD, LOCKED_THREAD, UNKNOWN_CHANNEL, MISSING_ACCESS, MISSING_PERMISSIONS})
-# Sees what the bot wrote in a channel since the question.
+MAX_CHANNELS = 5_000
+# Returns what the bot wrote in a channel since the question.
 Search = Callable[[str], Awaitable[Sequence[OwnMessage]]]
 
 
 class Threadless:
-    """Channels in which no thread can be begun for now: said once for each in the log."""
+    """Channels in which no thread can be opened for now; logs each once."""
 
     def __init__(self) -> None:
-        self._until: dict[str, float] = {}  # in seconds of time.monotonic()
+        self._channels = TTLCache[str, bool](MAX_CHANNELS, ttl=THREADLESS_S)
+        self._logged: RecentKeys[str] = RecentKeys(MAX_CHANNELS)
 
     def __contains__(self, channel: str) -> bool:
-        return time.monotonic() < self._until.get(channel, 0.0)
+        return channel in self._channels
 
     def add(self, channel: str, error: DiscordRefusedError) -> None:
-        """Do without threads there for a while: a permission may be given, and other threads may end."""
-        self.tell(channel, error)
-        self._until[channel] = time.monotonic() + THREADLESS_S
+        """Do without threads there for a while: a permission may be granted, and other threads may be archived."""
+        self.log(channel, error)
+        self._channels[channel] = True
 
-    def tell(self, channel: str, error: DiscordRefusedError) -> None:
-        """Say once that a trace stands in the channel instead of a thread."""
-        if channel not in self._until:
+    def log(self, channel: str, error: DiscordRefusedError) -> None:
+        """Log, once, that traces are in the channel instead of a thread."""
+        if self._logged.add(channel):
             log.warning("trace_without_thread", channel=channel, code=error.code)
-        self._until.setdefault(channel, 0.0)
-
-
-def open_trace(
-    level: TraceLevel,
-    *,
-    rest: Rest,
-    place: Place,
-    turn_id: int,
-    question: str,
-    question_text: str,
-    threadless: Threadless,
-    search: Search,
-) -> Trace:
-    """Return the writer for a level of detail."""
-    return Trace(
-        level=level,
-        rest=rest,
-        place=place,
-        turn_id=turn_id,
-        question=question,
-        title=thread_name(question_text),
-        threadless=threadless,
-        search=search,
-    )
 
 
 class _Placed(NamedTuple):
@@ -87,41 +55,49 @@ class _Placed(NamedTuple):
     message: str
 
 
+class _Content(NamedTuple):
+    """What one message of the trace shows."""
+
+    lines: tuple[TraceLine, ...]
+    waits_for: str = ""
+
+
 @dataclass(slots=True, kw_only=True)
 class Trace:
-    """A `TraceWriter`: one message for the turn (0), or one for each call (from 1 on)."""
+    """Satisfies `adapters.shared.progress.TraceWriter`: one message for the turn (0), or one for each call (from 1)."""
 
     level: TraceLevel
-    rest: Rest
+    api: DiscordApi
     place: Place
     turn_id: int
     question: str
     title: str
     threadless: Threadless
     search: Search
+    waits_for: Callable[[], str]  # what the turn waits for, in words; "" where it does not wait
     _messages: dict[int, _Placed] = field(default_factory=dict[int, _Placed], init=False)
-    _shown: dict[int, tuple[TraceLine, ...]] = field(default_factory=dict[int, tuple[TraceLine, ...]], init=False)
+    _shown: dict[int, _Content] = field(default_factory=dict[int, "_Content"], init=False)
     _channel: str = field(default="", init=False)  # where the trace is, once that is known
-    _is_unsure: bool = field(default=False, init=False)
+    _may_have_posted: bool = field(default=False, init=False)  # a message that is not known
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     @property
     def is_begun(self) -> bool:
-        """Whether a part of it can be seen."""
+        """Whether part of it is visible."""
         return self.level == "off" or bool(self._messages)
 
     def is_up_to_date(self, lines: Sequence[TraceLine]) -> bool:
-        """Tell whether just this is shown."""
+        """Return whether exactly this is shown."""
         return all(self._shown.get(number) == shown for number, shown in self._wanted(lines).items())
 
-    async def find_before(self) -> None:
-        """Take over what a process before this one has posted. Raises AdapterError."""
+    async def adopt(self) -> None:
+        """Take over what an earlier attempt posted of the turn. Raises AdapterError."""
         for channel in dict.fromkeys([self.question, self.place.channel]):
             try:
-                own = await self.search(channel)
+                own_messages = await self.search(channel)
             except DiscordRefusedError:
-                continue  # there is no such thread
-            for message in own:
+                continue  # no such thread
+            for message in own_messages:
                 if message.has("details", turn=self.turn_id):
                     self._channel = channel
                     number = message.number_of(self.turn_id) or 0
@@ -132,27 +108,32 @@ class Trace:
         async with self._lock:
             for number, wanted in self._wanted(lines).items():
                 if self._shown.get(number) != wanted:
-                    shown = (
-                        call_message(wanted[0], turn_id=self.turn_id, number=number)
-                        if number
-                        else trace_message(wanted, turn_id=self.turn_id)
-                    )
-                    await self._place_message(number, shown)
+                    await self._place_message(number, self._rendered(number, wanted))
                     self._shown[number] = wanted
 
-    def _wanted(self, lines: Sequence[TraceLine]) -> dict[int, tuple[TraceLine, ...]]:
+    def _wanted(self, lines: Sequence[TraceLine]) -> dict[int, _Content]:
+        reason = self.waits_for()
         match self.level:
             case "off":
                 return {}
             case "summary":
-                return {0: tuple(lines)} if lines else {}
+                return {0: _Content(tuple(lines), reason)} if lines else {}
             case "full":
-                return {number: (line,) for number, line in enumerate(lines, start=1)}
+                return {
+                    number: _Content((line,), reason if line.state == "waiting" else "")
+                    for number, line in enumerate(lines, start=1)
+                }
+
+    def _rendered(self, number: int, content: _Content) -> Shown:
+        if number:
+            (line,) = content.lines
+            return call_message(line, turn_id=self.turn_id, number=number, waits_for=content.waits_for)
+        return trace_message(content.lines, turn_id=self.turn_id, waits_for=content.waits_for)
 
     async def _place_message(self, number: int, shown: Shown) -> None:
-        if self._is_unsure:
-            await self.find_before()
-            self._is_unsure = False
+        if self._may_have_posted:
+            await self.adopt()
+            self._may_have_posted = False
         placed = self._messages.get(number)
         if placed is not None and await self._edit(placed, shown):
             return
@@ -166,43 +147,43 @@ class Trace:
             await self._post(number, shown, self.place.channel)
 
     async def _edit(self, placed: _Placed, shown: Shown) -> bool:
-        """Bring a message up to date; False: its thread is closed or gone, and the trace goes on outside of it."""
+        """Bring a message up to date; return False if its thread is closed or gone: the trace goes on outside it."""
         try:
-            await edit_message(self.rest, placed.channel, placed.message, text=shown.text, rows=shown.rows)
+            await edit_message(self.api, placed.channel, placed.message, text=shown.text, rows=shown.rows)
         except DiscordRefusedError as error:
             if error.code == UNKNOWN_MESSAGE:
-                return True  # somebody did not want to see it
-            if error.code not in _CLOSED or placed.channel == self.place.channel:
+                return True  # someone deleted it on purpose
+            if error.code not in CLOSED or placed.channel == self.place.channel:
                 raise
-            self.threadless.tell(self.place.channel, error)
+            self.threadless.log(self.place.channel, error)
             self._channel = self.place.channel
             return False
         return True
 
     async def _post(self, number: int, shown: Shown, channel: str) -> None:
         is_outside = channel == self.place.channel
-        # Another than in the thread: one that Discord knows gives the message there.
-        nonce = f"{self.question or self.turn_id}.{'r' if is_outside else 't'}{number}"
+        # Not the same key as in the thread: Discord would return the message there.
+        key = f"{self.question or self.turn_id}.{'r' if is_outside else 't'}{number}"
         reply_to = self.question if is_outside else ""
         try:
             message = await send_message(
-                self.rest, channel, text=shown.text, rows=shown.rows, reply_to=reply_to, nonce=nonce
+                self.api, channel, text=shown.text, rows=shown.rows, reply_to=reply_to, key=key
             )
         except (RateLimitError, DiscordRefusedError):
             raise
         except AdapterError:
-            self._is_unsure = True
+            self._may_have_posted = True
             raise
         self._channel = channel
         self._messages[number] = _Placed(channel, message)
 
     async def _open_thread(self) -> str:
-        """Return the channel to write to: a thread on the question, or where the question stands."""
+        """Return the channel to write to: a thread on the question, or the channel of the question."""
         place = self.place
         if place.is_thread or place.space == DIRECT or not self.question or place.channel in self.threadless:
             return place.channel
         try:
-            await self.rest.call(
+            await self.api.call(
                 "POST",
                 "/channels/{channel_id}/messages/{message_id}/threads",
                 json={"name": self.title, "auto_archive_duration": ARCHIVE_MINUTES},
@@ -211,7 +192,7 @@ class Trace:
             )
         except DiscordRefusedError as error:
             if error.code == THREAD_EXISTS:
-                return self.question  # a thread has the id of the message that it was begun on
+                return self.question  # a thread has the id of the message that it was opened on
             if error.code != UNKNOWN_MESSAGE:
                 self.threadless.add(place.channel, error)
             return place.channel

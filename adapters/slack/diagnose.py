@@ -1,4 +1,4 @@
-"""What is wrong with the set-up in Slack, and how to mend it."""
+"""What is wrong with the set-up in Slack, and how to fix it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bot.ports.platform import SetUp
 TIMEOUT_S = 15.0
 
 
-async def check_up(options: SlackOptions) -> SetUp:
+async def diagnose(options: SlackOptions) -> SetUp:
     """Ask Slack about the tokens and their scopes. Raises AdapterError where Slack does not answer or refuses."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session:
         client: Any = open_client(session, base_url=options.api_url)

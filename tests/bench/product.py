@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from time import perf_counter
 
 from bot.app import App, open_app
-from bot.domain.events import ConversationKey, MessageReceived
+from bot.domain.answers import Queued
+from bot.domain.errors import AdapterError
+from bot.domain.events import ConversationKey, MessageReceived, SharedFile
 from bot.domain.turns import CallState, Post, TurnView
 from bot.observe.logs import configure_logs
-from bot.ports.platform import Found, Receive
+from bot.ports.platform import Found
 from bot.settings import Settings, load_settings
 
 PLATFORM = "bench"
@@ -33,7 +35,7 @@ class Platform:
         self._asked_at: float | None = None
         self.tools_s = 0.0  # from the last turn's calls being asked for to the last of their results
 
-    async def run(self, receive: Receive) -> None:
+    async def run(self) -> None:
         await asyncio.Event().wait()
 
     def show(self, view: TurnView) -> None:
@@ -50,6 +52,9 @@ class Platform:
 
     async def find(self, post: Post) -> Found | None:
         return None
+
+    async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
+        raise AdapterError("no message of the benchmark has files")
 
     async def ended(self, turn_id: int) -> TurnView:
         """Return the last view of the turn, once it has ended."""
@@ -80,9 +85,9 @@ class Product:
     async def ask(self, text: str, *, conversation: str = "") -> TurnView:
         """Return the end of the turn that answers; without a name the conversation is a new one."""
         event = question(text, number=next(self._numbers), conversation=conversation)
-        receipt = await self.app.receive(event)
-        assert receipt.turn_id is not None, receipt.notice
-        view = await self.platform.ended(receipt.turn_id)
+        outcome = await self.app.host.accept(event)
+        assert isinstance(outcome, Queued), outcome
+        view = await self.platform.ended(outcome.turn_id)
         assert view.state == "answered", view
         return view
 
@@ -128,7 +133,7 @@ async def open_product(*, home: Path, model_url: str, tools_url: str) -> AsyncGe
     settings = settings_for(home=home, model_url=model_url, tools_url=tools_url)
     configure_logs(log_format="json", level="INFO", file=home / "logs" / "toolbridge.log")
     platform = Platform()
-    async with open_app(settings, [platform], drain_s=1) as app:
-        offer = await app.tools.offer()
+    async with open_app(settings, [lambda _host: nullcontext(platform)], drain_s=1) as app:
+        offer = await app.tools.offer(None)
         assert offer.tools, offer.notes
         yield Product(app, platform)

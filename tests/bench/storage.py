@@ -17,9 +17,11 @@ from bot.domain.messages import AssistantMessage, UserMessage
 from bot.domain.turns import CallStarted
 from bot.intake.inbox import MAX_WAITING
 from bot.observe.logs import configure_logs
+from bot.observe.turn_log import TurnLog
 from bot.ports.store import ClaimedTurn, Store
 from bot.stores import codec
 from bot.stores.sqlite.store import open_sqlite
+from bot.turns.attempt import Resources
 from bot.turns.context import Window
 from bot.turns.runner import Runner
 from bot.turns.tokens import estimate_tokens
@@ -121,12 +123,15 @@ async def _asking(path: Path) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
     async with open_sqlite(path) as store:
         runner = Runner(
             worker=new_worker_id(),
-            store=store,
-            model=model,
-            tools=ScriptedTools({"add": returns("42"), "clock": returns("noon")}),
+            resources=Resources(
+                store=store,
+                model=model,
+                tools=ScriptedTools({"add": returns("42"), "clock": returns("noon")}),
+                window=Window(max_messages=50, max_tokens=100_000, count=estimate_tokens),
+                system_prompt="Be brief.",
+                observers=(TurnLog(),),
+            ),
             adapters=[platform],
-            window=Window(max_messages=50, max_tokens=100_000, count=estimate_tokens),
-            system_prompt="Be brief.",
         )
 
         async def ask() -> None:
@@ -135,7 +140,7 @@ async def _asking(path: Path) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
             event = question("How much is it, and what time?", number=next(numbers), conversation=ASKED)
             accepted = await store.accept(event, worker=runner.worker, max_waiting=MAX_WAITING)
             assert isinstance(accepted, Queued)
-            runner.wake()
+            runner.bell.ring_for_work()
             assert (await platform.ended(accepted.turn_id)).state == "answered"
 
         async with runner.working():

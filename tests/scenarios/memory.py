@@ -9,7 +9,7 @@ from bot.domain.events import ConversationKey, MessageReceived
 from bot.domain.messages import AssistantMessage, Message, Usage, UserMessage
 from bot.domain.turns import Post
 from bot.ports.store import Store
-from bot.stores.sqlite.store import open_store
+from bot.stores.sqlite.store import open_sqlite
 
 
 async def stored_messages(store: Store, conversation: ConversationKey) -> list[Message]:
@@ -32,7 +32,7 @@ async def remember(home: Path, conversation: ConversationKey, *, questions: dict
     `questions` are the texts by their event keys.
     """
     platform = conversation.platform
-    async with open_store(home / "toolbridge.db") as store:
+    async with open_sqlite(home / "toolbridge.db") as store:
         await store.heartbeat("before", lease_s=60.0)
         for event_key, text in questions.items():
             event = MessageReceived(

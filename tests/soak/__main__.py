@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
@@ -74,8 +74,8 @@ async def _soak(
     settings: Settings, model_server: psutil.Process, *, seconds: float, think_s: Sequence[float], seed: int
 ) -> Soak:
     soak, crowd, loop = Soak(), Crowd(), asyncio.get_running_loop()
-    async with open_app(settings, [crowd], drain_s=10) as app:
-        await app.tools.offer()
+    async with open_app(settings, [lambda _host: nullcontext(crowd)], drain_s=10) as app:
+        await app.tools.offer(None)
         (tool_server,) = [child for child in psutil.Process().children() if child.pid != model_server.pid]
         parts = {"bot": psutil.Process(), "tool server": tool_server, "model server": model_server}
         ends_at = loop.time() + seconds

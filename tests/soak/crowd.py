@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from bot.app import App
+from bot.domain.answers import Queued
 from bot.domain.events import CommandInvoked, MessageReceived
 from tests.fakes.platforms import Crowd, room
 
@@ -42,14 +43,14 @@ async def talk(
             sent_at=datetime.now(UTC),
         )
         asked_at, answer = loop.time(), crowd.expect(event.event_key)
-        receipt = await app.receive(event)
-        if receipt.turn_id is None:
-            tally.mistakes.append(f"refused: {receipt.notice}")
+        outcome = await app.host.accept(event)
+        if not isinstance(outcome, Queued):
+            tally.mistakes.append(f"not queued: {outcome}")
             return
         try:
             text = await asyncio.wait_for(answer, ANSWER_WAIT_S)
         except TimeoutError:
-            tally.mistakes.append(f"{event.event_key}: no answer within {ANSWER_WAIT_S:.0f} s (turn {receipt.turn_id})")
+            tally.mistakes.append(f"{event.event_key}: no answer within {ANSWER_WAIT_S:.0f} s (turn {outcome.turn_id})")
             return
         tally.waits_s.append(loop.time() - asked_at)
         if expected not in text:
@@ -57,7 +58,7 @@ async def talk(
         if turn % 10 == 9:
             command = random.choice(("history", "usage", "tools"))
             key = f"command-{event.event_key}"
-            await app.receive(
+            await app.host.command(
                 CommandInvoked(conversation=conversation, event_key=key, author_id=event.author_id, name=command)
             )
 

@@ -89,18 +89,21 @@ async def serving(
         **(settings or {}),
     }
     async with (
-        open_discord(discord_options) as adapter,
-        open_app(load_settings(env_file=None, **given), [adapter], drain_s=0.5) as app,
+        open_app(
+            load_settings(env_file=None, **given), [lambda host: open_discord(discord_options, host)], drain_s=0.5
+        ) as app,
         asyncio.TaskGroup() as group,
     ):
-        running = group.create_task(adapter.run(app.receive))
+        (adapter,) = app.adapters
+        assert isinstance(adapter, DiscordAdapter)
+        running = group.create_task(adapter.run())
         try:
             async with asyncio.timeout(WAIT_S):
-                while adapter.session is None:
-                    if running.done():
-                        running.result()
-                    await asyncio.sleep(0.01)
-                await adapter.session.opened.wait()
+                opened = group.create_task(adapter.session.opened.wait())
+                await asyncio.wait([running, opened], return_when=asyncio.FIRST_COMPLETED)
+                opened.cancel()
+            if running.done():
+                running.result()
             yield Bot(app, adapter)
         finally:
             running.cancel()

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 import structlog
 
-from adapters.discord.api import Rest
-from adapters.discord.interactions import NO_DIRECT, NOT_YOURS, OLD_BUTTON, OLD_COMMAND, OLD_FORM, OLD_STOP
+from adapters.discord.api import DiscordApi
 from adapters.discord.manifest import ASK_ABOUT, NOTE, keep_synced
+from adapters.discord.phrases import NO_DIRECT, NOT_YOURS, OLD_BUTTON, OLD_COMMAND, OLD_FORM, OLD_STOP
+from bot.domain.backoff import Backoff
 from bot.domain.commands import COMMANDS
 from bot.domain.events import ConversationKey
-from bot.stores.sqlite.store import open_store
+from bot.stores.sqlite.store import open_sqlite
 from tests.fakes.discord import Channel, FakeDiscord, Interaction, Message, User
 from tests.scenarios import memory
 from tests.scenarios.discord.serving import Bot, World, open_world, serving
@@ -136,7 +137,7 @@ async def test_tools_shows_the_tools_to_the_asker_alone_all_of_them_or_those_tha
 
 async def test_while_a_word_is_typed_the_names_of_tools_are_offered_that_have_it(tmp_path: Path) -> None:
     async with open_bot(tmp_path, **BUNDLED) as here:
-        await here.bot.app.tools.offer()
+        await here.bot.app.tools.offer(None)
 
         async def offered(typed: str) -> list[str]:
             choices = await here.world.discord.autocomplete(
@@ -231,9 +232,9 @@ async def test_usage_tells_what_the_asker_and_everybody_used(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("options", "told", "not_told"),
     [
-        ({}, ["just write", "switched off here", "`stop` alone"], ["need no mention"]),
+        ({}, ["just write", "switched off here", "the word `stop` in a thread"], ["need no mention"]),
         ({"allow_dms": True}, ["just write", "need no mention"], ["switched off"]),
-        ({"message_content": False}, ["in a thread as well"], ["just write", "`stop` alone"]),
+        ({"message_content": False}, ["in a thread as well"], ["just write", "the word `stop` in a thread"]),
     ],
     ids=["as delivered", "direct messages", "without message content"],
 )
@@ -243,7 +244,7 @@ async def test_help_tells_the_commands_and_how_things_are_done_in_discord(
     async with open_bot(tmp_path, options=options) as here:
         shown = (await here.slash("help")).content
         assert [command.name for command in COMMANDS if f"`{command.name}" not in shown] == []
-        told = [*told, "**In Discord**", "`@toolbridge history`", ASK_ABOUT, "inside a thread about that thread"]
+        told = [*told, "**In Discord**", "`@toolbridge history`", ASK_ABOUT, "inside a thread only that thread"]
         assert [words for words in told if words not in shown] == []
         assert [words for words in not_told if words in shown] == []
 
@@ -715,17 +716,17 @@ async def test_commands_that_discord_does_not_take_do_not_keep_the_bot_from_answ
         with structlog.testing.capture_logs() as logged:
             async with serving(world, tmp_path, settings=without_tools(tmp_path)) as bot:
                 assert (await Here(world, bot).asks("hello")).content
-        assert [entry for entry in logged if entry["event"] == "discord_commands_not_told"]
+        assert [entry for entry in logged if entry["event"] == "discord_commands_not_registered"]
         async with serving_in(world, tmp_path):  # the next start makes up for it
             assert world.discord.global_commands
 
 
 async def test_commands_that_could_not_be_told_are_told_later(tmp_path: Path) -> None:
-    async with FakeDiscord() as discord, open_store(tmp_path / "toolbridge.db") as store:
-        async with Rest(discord.token, api_url=discord.api_url) as rest:
-            me = await rest.log_in()
+    async with FakeDiscord() as discord, open_sqlite(tmp_path / "toolbridge.db") as store:
+        async with DiscordApi(discord.token, api_url=discord.api_url) as api:
+            await api.log_in()
             discord.fail_next("put_commands", drop="before", times=6)
-            await keep_synced(rest, store, application=me.application, allow_dms=False, retry_s=0.05)
+            await keep_synced(api, store, allow_dms=False, retry=Backoff(first_s=0.05))
         assert discord.global_commands
         assert await store.notes(NOTE)
 

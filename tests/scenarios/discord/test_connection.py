@@ -14,11 +14,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from adapters.discord.adapter import DiscordOptions, open_discord
-from bot.domain.answers import Receipt
 from bot.domain.errors import AdapterError
-from bot.domain.events import Event
 from tests.fakes.discord import Channel, FakeDiscord, Message
 from tests.fakes.discord.world import ChannelId
+from tests.fakes.hosts import ScriptedHost
 from tests.scenarios.discord.rooms import Room, general, kinds
 from tests.scenarios.discord.serving import WAIT_S, WATCH, World, open_world, serving
 from tests.scenarios.tools import without_tools
@@ -111,34 +110,14 @@ async def _let_in_after(discord: FakeDiscord, *, questions: int) -> None:
 @asynccontextmanager
 async def _running(discord: FakeDiscord, **changes: Any) -> AsyncGenerator[asyncio.Task[None]]:
     """An adapter that runs without the rest of the bot: nothing is to arrive."""
-
-    async def receive(event: Event) -> Receipt:
-        raise AssertionError(f"nothing can arrive: {event}")
-
     options = DiscordOptions(
         bot_token=discord.token, api_url=discord.api_url, gateway_url=discord.gateway_url, watch=WATCH
     )
-    async with open_discord(replace(options, **changes)) as adapter:
-        adapter.remember_in(Notebook())
-        running = asyncio.create_task(adapter.run(receive))
+    async with open_discord(replace(options, **changes), ScriptedHost()) as adapter:
+        running = asyncio.create_task(adapter.run())
         yield running
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-
-
-class Notebook:
-    """Notes that are kept in memory."""
-
-    def __init__(self) -> None:
-        self._notes: dict[str, str] = {}
-
-    async def put_note(self, name: str, text: str | None) -> None:
-        self._notes.pop(name, None)
-        if text is not None:
-            self._notes[name] = text
-
-    async def notes(self, prefix: str) -> Mapping[str, str]:
-        return {name: text for name, text in self._notes.items() if name.startswith(prefix)}
 
 
 async def test_a_token_that_discord_does_not_know_ends_the_start_with_a_sentence() -> None:

@@ -334,7 +334,7 @@ async def test_somebody_else_cannot_stop_an_answer_by_its_button_and_is_told_so_
         await room.ask(world.ada, "tell me everything")
         await world.discord.until(lambda: room.growing)
         pressed = await room.press(room.growing[0], world.ben, "stop")
-        assert "Only the one who asked" in pressed.text
+        assert "Only the person who asked" in pressed.text
         assert pressed.original is not None and pressed.original.ephemeral_to == world.ben.id
         assert "".join(await room.answered()) == text
 

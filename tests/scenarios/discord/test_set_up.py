@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from adapters.discord.adapter import DiscordOptions
-from adapters.discord.diagnose import check_up
+from adapters.discord.diagnose import diagnose
 from adapters.discord.invite import NEEDED, invite_url
 from bot.ports.platform import SetUp
 from tests.fakes.discord import Channel, FakeDiscord, Message, User, permissions_of
@@ -162,7 +162,7 @@ async def test_the_doctor_says_what_is_wrong_and_what_to_do(place: Place, fault:
             discord.fail_next("*", status=503)
         case _:
             options = replace(options, api_url="http://127.0.0.1:9/api/v10")
-    found = await check_up(options)
+    found = await diagnose(options)
     assert found.cure
     said = f"{found.detail} {found.cure}"
     assert [words for words in told if words not in said] == []
@@ -171,19 +171,19 @@ async def test_the_doctor_says_what_is_wrong_and_what_to_do(place: Place, fault:
 async def test_the_doctor_is_content_without_the_intent_where_the_bot_does_without_it(place: Place) -> None:
     place.discord.has_message_content = False
     options = replace(options_for(place.discord), message_content=False)
-    assert await check_up(options) == SetUp(detail="@toolbridge in 1 server")
+    assert await diagnose(options) == SetUp(detail="@toolbridge in 1 server")
 
 
 async def test_a_servers_name_cannot_draw_on_the_operators_terminal(place: Place) -> None:
     place.discord.add_guild("Evil\x1b[2J\nok     everything").bot_permissions = 0
-    found = await check_up(options_for(place.discord))
+    found = await diagnose(options_for(place.discord))
     assert found.detail.isprintable()
 
 
 async def test_the_link_that_the_doctor_gives_invites_this_bot(place: Place) -> None:
     (guild,) = place.discord.guilds.values()
     place.discord.remove_bot(guild)
-    found = await check_up(options_for(place.discord))
+    found = await diagnose(options_for(place.discord))
     assert found.cure.endswith(invite_url(str(place.discord.application_id)))
 
 

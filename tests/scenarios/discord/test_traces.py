@@ -221,7 +221,7 @@ async def test_the_details_show_exact_arguments_and_result_to_anybody_even_after
             assert shown.count("\n```") == 4  # two blocks, which nothing in them ends
         async with serving(world, tmp_path, settings=settings) as bot:
             again = Room(world=world, bot=bot, channel=thread.channel)
-            await bot.app.tools.offer()  # the tools' own names are known once their server has started
+            await bot.app.tools.offer(None)  # the tools' own names are known once their server has started
             assert (await again.press(again.traces[0], world.ben, "details")).text == shown
             assert (await again.press(again.traces[0], world.cleo, "details")).text == shown
         assert [ping for ping in world.discord.pings if ping.message.author is world.discord.bot] == []

@@ -13,6 +13,7 @@ from adapters.slack.adapter import SlackAdapter, SlackOptions, open_slack
 from adapters.slack.progress import Pace
 from adapters.slack.session import Watch
 from bot.app import App, open_app
+from bot.domain.backoff import Backoff
 from bot.settings import load_settings
 from tests.fakes.openai import serve_openai
 from tests.fakes.slack import FakeSlack
@@ -83,16 +84,19 @@ async def serving(
         **(settings or {}),
     }
     async with (
-        open_slack(slack_options) as adapter,
-        open_app(load_settings(env_file=None, **given), [adapter], drain_s=0.5) as app,
+        open_app(
+            load_settings(env_file=None, **given), [lambda host: open_slack(slack_options, host)], drain_s=0.5
+        ) as app,
         asyncio.TaskGroup() as group,
     ):
-        running = group.create_task(adapter.run(app.receive))
+        (adapter,) = app.adapters
+        assert isinstance(adapter, SlackAdapter)
+        running = group.create_task(adapter.run())
         try:
             async with asyncio.timeout(WAIT_S):
                 await _opened(adapter, running)
             slack.mode = mode
-            if mode == "http" and adapter.session is not None:
+            if mode == "http":
                 slack.events_url = f"http://127.0.0.1:{adapter.session.port}/slack/events"
             yield Bot(slack, app, adapter, model)
         finally:
@@ -112,8 +116,8 @@ async def open_bot(
 
 
 async def _opened(adapter: SlackAdapter, running: asyncio.Task[None]) -> None:
-    while adapter.session is None:  # it is made once Slack has said who the bot is
-        if running.done():
-            running.result()
-        await asyncio.sleep(0.01)
-    await adapter.session.opened.wait()
+    opening = asyncio.ensure_future(adapter.session.opened.wait())
+    await asyncio.wait([opening, running], return_when=asyncio.FIRST_COMPLETED)
+    opening.cancel()
+    if running.done():
+        running.result()

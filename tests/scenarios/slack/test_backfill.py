@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bot.stores.sqlite.store import open_store
+from bot.stores.factory import open_store
 from tests.failures.seen import answers, until_answered
 from tests.fakes.slack import FakeSlack
 from tests.scenarios.model import Model
@@ -79,7 +79,7 @@ async def test_what_was_answered_before_is_not_answered_again_after_a_restart(tm
 async def test_notes_that_cannot_be_read_cost_what_was_missed_and_nothing_else(tmp_path: Path) -> None:
     async with open_world() as (slack, model):
         await until_noted(slack, model, tmp_path, "C1")
-        async with open_store(tmp_path / "toolbridge.db") as store:
+        async with open_store(f"sqlite:///{tmp_path / 'toolbridge.db'}") as store:
             await store.put_note("slack/alive/T1", "yesterday")
         async with bot(slack, model, tmp_path):
             await known_thread(slack)

@@ -13,7 +13,7 @@ from slack_sdk.oauth.installation_store import Installation
 
 from adapters.slack.installs import Installations
 from bot.domain.events import ConversationKey
-from bot.stores.sqlite.store import open_store
+from bot.stores.factory import open_store
 from tests.fakes.slack import View
 from tests.scenarios.slack.pressing import Person, labels, options, pressable, remember
 from tests.scenarios.slack.serving import Mode, open_bot, open_world, serving
@@ -158,7 +158,7 @@ async def test_in_a_direct_message_commands_are_about_it(tmp_path: Path) -> None
 async def test_in_each_of_several_workspaces_a_command_may_have_any_text(tmp_path: Path) -> None:
     options = {"bot_token": "", "client_id": "client-test", "client_secret": "client-secret-test"}
     installed = Installation(user_id="U7", team_id="T2", bot_token="xoxb-test-2", bot_id="B2", bot_user_id="UBOT2")
-    async with open_store(tmp_path / "toolbridge.db") as store:
+    async with open_store(f"sqlite:///{tmp_path / 'toolbridge.db'}") as store:
         await Installations(store).async_save(installed)
     async with open_world() as (slack, model):
         slack.add_team("T2", token="xoxb-test-2", bot_user="UBOT2", bot_id="B2")

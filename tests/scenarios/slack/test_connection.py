@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 
 from adapters.slack.adapter import SlackOptions, open_slack
-from bot.domain.answers import Receipt
 from bot.domain.errors import AdapterError
-from bot.domain.events import Event
 from tests.failures.seen import answers, until_answered
+from tests.fakes.hosts import ScriptedHost
 from tests.fakes.slack import FakeSlack
 from tests.fakes.slack.delivery import DisconnectReason
 from tests.scenarios.model import Model
@@ -165,15 +164,12 @@ async def test_slack_that_does_not_say_who_the_bot_is_is_asked_until_it_does(tmp
 async def test_a_token_that_slack_does_not_know_ends_the_start_with_a_sentence(
     options: Mapping[str, str], name: str
 ) -> None:
-    async def receive(event: Event) -> Receipt:
-        raise AssertionError(f"nothing can arrive: {event}")
-
     async with FakeSlack() as slack:
         given: dict[str, Any] = {"bot_token": "xoxb-test", "app_token": "xapp-test", **options}
-        async with open_slack(SlackOptions(**given, api_url=slack.api_url, watch=WATCH)) as adapter:
+        async with open_slack(SlackOptions(**given, api_url=slack.api_url, watch=WATCH), ScriptedHost()) as adapter:
             with pytest.raises(AdapterError, match=name) as caught:
                 async with asyncio.timeout(WAIT_S):
-                    await adapter.run(receive)
+                    await adapter.run()
     assert caught.value.is_permanent
     assert "invalid_auth" in str(caught.value)
     assert "wrong" not in str(caught.value)

@@ -13,14 +13,13 @@ from typing import Any
 import pytest
 
 from adapters.slack.adapter import SlackOptions, open_slack
-from adapters.slack.diagnose import check_up
+from adapters.slack.diagnose import diagnose
 from adapters.slack.manifest import BOT_SCOPES
-from bot.domain.answers import Receipt
 from bot.domain.commands import COMMANDS
 from bot.domain.errors import AdapterError
-from bot.domain.events import Event
 from bot.ports.platform import SetUp
 from mcp_server.examples import EXAMPLES
+from tests.fakes.hosts import ScriptedHost
 from tests.fakes.slack import FakeSlack
 from tests.scenarios.conftest import WAIT_S, Endpoint, Toolbridge
 
@@ -103,7 +102,7 @@ async def test_the_doctor_says_who_the_bot_is_and_how_slack_reaches_it(
 
 async def test_over_http_the_doctor_says_where_slack_has_to_reach_the_bot(slack: FakeSlack) -> None:
     options = SlackOptions(bot_token="xoxb-test", signing_secret="signing-test", api_url=slack.api_url, http_port=1234)
-    assert await check_up(options) == SetUp(detail="@toolbridge in t1, HTTP on 127.0.0.1:1234")
+    assert await diagnose(options) == SetUp(detail="@toolbridge in t1, HTTP on 127.0.0.1:1234")
 
 
 async def test_the_doctor_names_the_scopes_that_are_missing_with_the_cure(
@@ -156,7 +155,7 @@ async def test_the_doctor_tells_a_slack_that_fails_from_a_token_that_is_wrong(
 async def complaint(options: SlackOptions) -> str:
     """Return what a check-up finds wrong, in the one way or the other."""
     try:
-        found = await check_up(options)
+        found = await diagnose(options)
     except AdapterError as error:
         return str(error)
     assert found.cure
@@ -277,14 +276,10 @@ async def test_a_token_that_slack_does_not_accept_ends_the_bot_with_the_reason(
 async def test_a_token_that_was_revoked_ends_the_bot_at_its_start(slack: FakeSlack, code: str) -> None:
     slack.fail_next("auth.test", error=code)
     options = SlackOptions(bot_token="xoxb-test", app_token="xapp-test", api_url=slack.api_url)
-    async with open_slack(options) as adapter, asyncio.timeout(WAIT_S):
+    async with open_slack(options, ScriptedHost()) as adapter, asyncio.timeout(WAIT_S):
         with pytest.raises(AdapterError, match=rf"not valid any more \({code}\).*reinstall the app in Slack"):
-            await adapter.run(nobody)
+            await adapter.run()
     assert slack.open_sockets() == []
-
-
-async def nobody(event: Event) -> Receipt:
-    raise AssertionError(event)
 
 
 async def test_an_http_port_that_is_taken_ends_the_bot_with_the_cure(toolbridge: Toolbridge, slack: FakeSlack) -> None:

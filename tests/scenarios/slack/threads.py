@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.slack.own_messages import LIVE, POST, TRACE
+from adapters.slack.own_messages import GROWING, POST, TRACE
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Message as StoredMessage
 from tests.fakes.slack import Message
@@ -49,7 +49,7 @@ class Thread:
     @property
     def growing(self) -> list[Message]:
         """Its messages that are parts of answers which are not finished."""
-        return [message for message in self.messages if _kind(message) == LIVE or message.is_streaming]
+        return [message for message in self.messages if _kind(message) == GROWING or message.is_streaming]
 
     async def say(self, user: str, text: str, **details: Any) -> str:
         """Let somebody write into it; return the message's timestamp."""

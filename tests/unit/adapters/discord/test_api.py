@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adapters.discord.api import Rest
+from adapters.discord.api import DiscordApi
 from adapters.discord.errors import DiscordRefusedError, DiscordUnreachableError
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.messages import Attachment
@@ -21,72 +21,72 @@ MESSAGES = "/channels/{channel_id}/messages"
 
 
 @asynccontextmanager
-async def open_rest(**details: Any) -> AsyncGenerator[tuple[FakeDiscord, Rest, Channel]]:
-    async with FakeDiscord() as discord, Rest(discord.token, api_url=discord.api_url, **details) as rest:
+async def open_api(**details: Any) -> AsyncGenerator[tuple[FakeDiscord, DiscordApi, Channel]]:
+    async with FakeDiscord() as discord, DiscordApi(discord.token, api_url=discord.api_url, **details) as api:
         channel = discord.add_channel(discord.add_guild("Team"))
-        await rest.log_in()
+        await api.log_in()
         async with asyncio.timeout(WAIT_S):
-            yield discord, rest, channel
+            yield discord, api, channel
 
 
-async def post(rest: Rest, channel: Channel, text: str = "hello", **details: Any) -> Any:
-    return await rest.call("POST", MESSAGES, json={"content": text}, channel_id=str(channel.id), **details)
+async def post(api: DiscordApi, channel: Channel, text: str = "hello", **details: Any) -> Any:
+    return await api.call("POST", MESSAGES, json={"content": text}, channel_id=str(channel.id), **details)
 
 
 async def test_the_login_says_who_the_bot_is() -> None:
-    async with FakeDiscord() as discord, Rest(discord.token, api_url=f"{discord.api_url}/") as rest:
-        me = await rest.log_in()
+    async with FakeDiscord() as discord, DiscordApi(discord.token, api_url=f"{discord.api_url}/") as api:
+        me = await api.log_in()
         assert (me.user, me.name) == (str(discord.bot.id), "toolbridge")
         assert me.application == str(discord.application_id)
 
 
 @pytest.mark.parametrize("route", ["get_me", "get_application"])
 async def test_a_login_that_fails_can_be_repeated(route: str) -> None:
-    async with FakeDiscord() as discord, Rest(discord.token, api_url=discord.api_url) as rest:
+    async with FakeDiscord() as discord, DiscordApi(discord.token, api_url=discord.api_url) as api:
         discord.fail_next(route, status=503)
         with pytest.raises(DiscordUnreachableError, match="Try again"):
-            await rest.log_in()
-        assert (await rest.log_in()).name == "toolbridge"
+            await api.log_in()
+        assert (await api.log_in()).name == "toolbridge"
 
 
 async def test_nothing_can_be_called_before_the_login_or_after_the_end() -> None:
     async with FakeDiscord() as discord:
-        async with Rest(discord.token, api_url=discord.api_url) as rest:
+        async with DiscordApi(discord.token, api_url=discord.api_url) as api:
             with pytest.raises(DiscordUnreachableError):
-                await rest.call("GET", "/gateway/bot")
-            await rest.log_in()
+                await api.call("GET", "/gateway/bot")
+            await api.log_in()
         with pytest.raises(DiscordUnreachableError):
-            await rest.call("GET", "/gateway/bot")
+            await api.call("GET", "/gateway/bot")
         assert discord.calls_of("get_gateway_bot") == []
 
 
 async def test_a_short_pause_is_waited_out() -> None:
-    async with open_rest() as (discord, rest, channel):
+    async with open_api() as (discord, api, channel):
         discord.limit_next("create_message", retry_after=0.3)
-        assert (await post(rest, channel))["content"] == "hello"
+        assert (await post(api, channel))["content"] == "hello"
         first, second = discord.calls_of("create_message")
         assert second.at - first.at >= 0.3
         assert len(discord.own(channel)) == 1
 
 
 async def test_a_long_pause_is_told_and_nothing_was_done() -> None:
-    async with open_rest() as (discord, rest, channel):
+    async with open_api() as (discord, api, channel):
         discord.limit_next("create_message", retry_after=90)
         with pytest.raises(RateLimitError) as caught:
-            await post(rest, channel)
+            await post(api, channel)
         assert 89 < caught.value.retry_after_s <= 90
         assert discord.own(channel) == []
-        assert rest.blocked_for_s == 0
+        assert api.blocked_for_s == 0
 
 
 async def test_all_calls_together_keep_within_fifty_a_second_but_those_for_interactions() -> None:
-    async with open_rest() as (discord, rest, channel):
+    async with open_api() as (discord, api, channel):
         began_at, before = time.monotonic(), len(discord.calls)
         path = "/channels/{channel_id}"
-        calls = [asyncio.create_task(rest.call("GET", path, channel_id=str(channel.id))) for _ in range(100)]
+        calls = [asyncio.create_task(api.call("GET", path, channel_id=str(channel.id))) for _ in range(100)]
         await discord.until(lambda: len(discord.calls) > before)
         with pytest.raises(DiscordRefusedError):  # there is none of that id, which Discord says at once
-            await rest.call("POST", "/interactions/{number}/{code}/callback", json={"type": 5}, number="1", code="t")
+            await api.call("POST", "/interactions/{number}/{code}/callback", json={"type": 5}, number="1", code="t")
         assert not all(call.done() for call in calls)
         assert time.monotonic() - began_at < 0.9
         await asyncio.gather(*calls)
@@ -94,27 +94,27 @@ async def test_all_calls_together_keep_within_fifty_a_second_but_those_for_inter
 
 
 async def test_a_limit_that_does_not_end_is_told_and_holds_up_no_other_call() -> None:
-    async with open_rest() as (discord, rest, channel):
+    async with open_api() as (discord, api, channel):
         discord.limit_next("create_message", retry_after=0.05, times=5)
         with pytest.raises(RateLimitError) as caught:
-            await post(rest, channel)
+            await post(api, channel)
         assert caught.value.retry_after_s <= 1
-        assert await rest.call("GET", "/gateway/bot")
+        assert await api.call("GET", "/gateway/bot")
         assert len(discord.calls_of("create_message")) == 5
 
 
 async def test_after_a_ban_by_cloudflare_nothing_is_sent_for_a_while() -> None:
-    async with open_rest(breaker_s=0.5) as (discord, rest, channel):
+    async with open_api(breaker_s=0.5) as (discord, api, channel):
         discord.cloudflare_next()
         began_at = time.monotonic()
         for _ in range(3):
             with pytest.raises(RateLimitError) as caught:
-                await post(rest, channel)
+                await post(api, channel)
             assert 0 < caught.value.retry_after_s <= 0.5
         assert len(discord.calls_of("create_message")) == 1
-        assert 0 < rest.blocked_for_s <= 0.5
-        await asyncio.sleep(rest.blocked_for_s)
-        await post(rest, channel)
+        assert 0 < api.blocked_for_s <= 0.5
+        await asyncio.sleep(api.blocked_for_s)
+        await post(api, channel)
         assert time.monotonic() - began_at >= 0.5
         assert len(discord.own(channel)) == 1
 
@@ -122,11 +122,11 @@ async def test_after_a_ban_by_cloudflare_nothing_is_sent_for_a_while() -> None:
 async def test_a_call_that_is_cancelled_in_a_pause_for_all_leaves_none_waiting_for_ever(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with open_rest() as (discord, rest, channel):
+    async with open_api() as (discord, api, channel):
         discord.limit_next("create_message", retry_after=20, scope="global")
-        waiting = asyncio.create_task(post(rest, channel))
+        waiting = asyncio.create_task(post(api, channel))
         await discord.until(lambda: "Global rate limit" in caplog.text)  # the library has heard of it
-        other = asyncio.create_task(rest.call("GET", "/gateway/bot"))
+        other = asyncio.create_task(api.call("GET", "/gateway/bot"))
         await asyncio.wait([other], timeout=0.1)
         assert not other.done()
         waiting.cancel()
@@ -136,27 +136,27 @@ async def test_a_call_that_is_cancelled_in_a_pause_for_all_leaves_none_waiting_f
 
 @pytest.mark.parametrize(("drop", "posts"), [("before", 0), ("after", 1)])
 async def test_a_connection_that_is_cut_leaves_open_whether_it_was_done(drop: Any, posts: int) -> None:
-    async with open_rest() as (discord, rest, channel):
+    async with open_api() as (discord, api, channel):
         discord.fail_next("create_message", drop=drop)
         with pytest.raises(DiscordUnreachableError) as caught:
-            await post(rest, channel)
+            await post(api, channel)
         assert not caught.value.is_permanent
         assert len(discord.own(channel)) == posts
         assert len(discord.calls_of("create_message")) == 1  # not repeated: it may be there twice then
 
 
 async def test_a_refusal_carries_discords_code_and_a_sentence() -> None:
-    async with open_rest() as (discord, rest, channel):
+    async with open_api() as (discord, api, channel):
         discord.allow_bot(channel, "VIEW_CHANNEL")
         with pytest.raises(DiscordRefusedError, match="permission") as caught:
-            await post(rest, channel)
+            await post(api, channel)
         assert (caught.value.status, caught.value.code, caught.value.is_permanent) == (403, 50013, True)
 
 
 async def test_a_token_that_is_not_known_is_not_repeated_to_anybody() -> None:
-    async with FakeDiscord() as discord, Rest("secret-test", api_url=discord.api_url) as rest:
+    async with FakeDiscord() as discord, DiscordApi("secret-test", api_url=discord.api_url) as api:
         with pytest.raises(AdapterError, match="DISCORD_BOT_TOKEN") as caught:
-            await rest.log_in()
+            await api.log_in()
     assert caught.value.is_permanent
     assert "secret-test" not in str(caught.value)
 
@@ -165,10 +165,10 @@ async def test_a_token_that_is_not_known_is_not_repeated_to_anybody() -> None:
 async def test_no_token_of_an_interaction_stands_in_a_line_of_the_library(
     caplog: pytest.LogCaptureFixture, retry_after: float
 ) -> None:
-    async with open_rest() as (discord, rest, _):
+    async with open_api() as (discord, api, _):
         discord.limit_next("edit_followup", retry_after=retry_after)
         with pytest.raises(AdapterError):
-            await rest.call(
+            await api.call(
                 "PATCH",
                 "/webhooks/{webhook_id}/{webhook_token}/messages/@original",
                 json={"content": "hello"},
@@ -180,12 +180,12 @@ async def test_no_token_of_an_interaction_stands_in_a_line_of_the_library(
 
 
 async def test_files_go_with_a_message_and_keep_their_names_and_types() -> None:
-    async with open_rest() as (discord, rest, channel):
+    async with open_api() as (discord, api, channel):
         files = [
             Attachment(name="übersicht [1].txt", data=b"one", mime_type="text/plain"),
             Attachment(name="b.bin", data=b"\0", mime_type=""),
         ]
-        await post(rest, channel, files=files)
+        await post(api, channel, files=files)
         (message,) = discord.own(channel)
         sent = [(each.filename, each.content, each.content_type) for each in message.attachments]
         assert sent == [

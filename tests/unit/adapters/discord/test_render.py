@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from adapters.discord import render
+from adapters.discord.markdown import answer_text
 from adapters.discord.parse import parse_mark
-from adapters.discord.render import Shown, answer_text, part_message, split_answer
+from adapters.discord.render import Shown, part_message, split_answer
 from bot.domain.answers import CommandAnswer, Example
-from bot.domain.events import ConversationKey
 from bot.domain.messages import Attachment
-from bot.domain.turns import CallState, TraceLine, TurnView
+from bot.domain.turns import CallState, TraceLine
 
 # --- the limits, from https://docs.discord.com/developers/resources/message and .../components/reference ---
 
@@ -254,22 +254,8 @@ def test_a_mark_is_read_back_from_its_button(turn: int, part: int) -> None:
 # --- small texts ---
 
 
-def view(*trace: TraceLine, notice: str = "") -> TurnView:
-    key = ConversationKey(platform="discord", space="1", channel="2")
-    return TurnView(turn_id=1, conversation=key, state="running", trace=trace, notice=notice)
-
-
-def test_the_status_says_what_is_being_done() -> None:
-    assert render.status_text(view()) == "-# is thinking…"
-    assert render.status_text(view(line("ok"), line("running", tool="read_file"))) == "-# is using read\\_file…"
-    assert render.status_text(view(line("running"), notice="The model is busy.")) == "-# The model is busy."
-
-
-@given(tools=st.lists(hostile | long_texts, max_size=6), notice=hostile | long_texts, question=hostile | long_texts)
-def test_statuses_notices_and_names_of_threads_are_short(tools: list[str], notice: str, question: str) -> None:
-    for status in (view(*(line("running", tool=tool) for tool in tools)), view(notice=notice)):
-        text = render.status_text(status)
-        assert len(text) <= 2_000 and len(text.splitlines()) == 1
+@given(notice=hostile | long_texts, question=hostile | long_texts)
+def test_notices_and_names_of_threads_are_short(notice: str, question: str) -> None:
     check(Shown(text=render.notice_text(notice)))
     name = render.thread_name(question)
     assert 1 <= len(name) <= 100 and name.isprintable() and name.strip()
@@ -369,7 +355,7 @@ def test_details_that_fit_are_shown_whole() -> None:
 def test_details_that_do_not_fit_are_a_file_with_all_of_them() -> None:
     long, ticks = "x" * 5_000, "```" * 50
     shown = render.details_message([line(result=long), line(result=ticks, tool="weather")])
-    assert shown.text.endswith("\n1 tool call after this one\n-# The file details.txt has the whole.")
+    assert shown.text.endswith("\n1 tool call after this one\n-# The file details.txt has all of it.")
     assert shown.file is not None and shown.file.name == "details.txt"
     told = shown.file.data.decode()
     assert long in told and ticks in told and "=== 2. weather · toolbridge · ok · 0.2 s" in told
@@ -421,7 +407,7 @@ def test_a_long_answer_is_turned_page_by_page_and_each_button_says_where_to() ->
         if "Next" not in buttons:
             assert count == f"Page {turns + 1} of {turns + 1}"
             break
-        turned = render.parse_turned(buttons["Next"])
+        turned = render.parse_page_request(buttons["Next"])
         assert turned is not None and turned[1:] == ("tools", "tool")
         page, turns = turned.page, turns + 1
     assert seen == answer.text.splitlines()

@@ -1,0 +1,153 @@
+"""Questions that the bot posts in someone's name: an example that they chose, or what they ask about a message."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import structlog
+from cachetools import LRUCache
+
+from adapters.discord.api import DiscordApi, Identity
+from adapters.discord.commands import Commands
+from adapters.discord.manifest import ASK_ABOUT
+from adapters.discord.markdown import escape
+from adapters.discord.own_messages import MESSAGE, send_message
+from adapters.discord.parse import DIRECT, AskedAbout, Pressed, asked_about, event_key, sent_at
+from adapters.discord.phrases import ASKED_BELOW, OLD_EXAMPLE, OLD_FORM
+from adapters.discord.render import find_example, notice_text
+from adapters.discord.responses import Responses
+from adapters.discord.session import Payload
+from bot.domain.errors import BotError
+from bot.domain.events import CommandInvoked, ConversationKey, MessageReceived
+
+log = structlog.stdlib.get_logger(__name__)
+
+MAX_FORMS = 500
+QUESTION_CHARS = 2_000
+_TEXT_INPUT, _PARAGRAPH = 4, 2
+
+
+class Asking:
+    """Posts such questions, and gives them to `ask`."""
+
+    def __init__(
+        self,
+        api: DiscordApi,
+        *,
+        me: Identity,
+        responses: Responses,
+        commands: Commands,
+        ask: Callable[[MessageReceived], Awaitable[None]],
+        allow_dms: bool,
+    ) -> None:
+        self._api = api
+        self._me = me
+        self._responses = responses
+        self._commands = commands
+        self._ask = ask
+        self._allow_dms = allow_dms
+        self._forms: LRUCache[str, AskedAbout] = LRUCache(MAX_FORMS)  # by the form's id
+
+    async def start_example(self, interaction: Payload, pressed: Pressed) -> None:
+        """Ask the example that was chosen."""
+        await self._responses.say_later(interaction)
+        asked = CommandInvoked(
+            conversation=pressed.conversation,
+            event_key=pressed.event_key,
+            author_id=pressed.user_id,
+            name="examples",
+        )
+        answer = await self._commands.answer(asked)
+        example = find_example(pressed.values[0], answer.choices if answer else ())
+        if example is None:
+            await self._responses.fill_text(interaction, OLD_EXAMPLE)
+            return
+        question = await self._post(interaction, pressed.conversation, pressed.user_name, example.text)
+        if question is not None:
+            await self._ask(
+                MessageReceived(
+                    conversation=pressed.conversation,
+                    event_key=question,
+                    author_id=pressed.user_id,
+                    author_name=pressed.user_name,
+                    text=example.text,
+                    sent_at=sent_at(str(interaction["id"])),
+                    is_shared=pressed.conversation.space != DIRECT,
+                )
+            )
+
+    async def open_form(self, interaction: Payload, chosen: AskedAbout) -> None:
+        """Show a form for a question about the message that was chosen."""
+        form = f"tb:ask:{chosen.message_id}:{chosen.user_id}"  # enough to find the message after a restart
+        self._forms[form] = chosen
+        field = {
+            "type": _TEXT_INPUT,
+            "custom_id": "question",
+            "style": _PARAGRAPH,
+            "label": "What do you want to know?",
+            "max_length": QUESTION_CHARS,
+            "required": True,
+        }
+        rows = [{"type": 1, "components": [field]}]
+        await self._responses.open_form(interaction, {"custom_id": form, "title": ASK_ABOUT, "components": rows})
+
+    async def take_form(self, interaction: Payload) -> None:
+        """Ask what was typed into the form."""
+        await self._responses.say_later(interaction)
+        data: Payload = interaction.get("data") or {}
+        try:
+            chosen = await self._chosen_for(interaction, str(data.get("custom_id", "")))
+        except BotError as error:
+            await self._responses.fill_text(interaction, str(error))
+            return
+        if chosen is None:
+            log.warning("unknown_form")
+            await self._responses.fill_text(interaction, OLD_FORM)
+            return
+        text = _typed(data).strip()
+        question = await self._post(interaction, chosen.conversation, chosen.user_name, text, about=chosen.message_id)
+        if question is not None:
+            await self._ask(chosen.question(text, event_key=question))
+
+    async def _chosen_for(self, interaction: Payload, form: str) -> AskedAbout | None:
+        """Return what the form is about, fetched where it was opened before a restart; None where it is not known.
+
+        Raises:
+            AdapterError: The message cannot be fetched.
+        """
+        found = re.fullmatch(r"tb:ask:(\d{1,20}):(\d{1,20})", form, re.ASCII)
+        if found is None:
+            return None
+        sent = asked_about(interaction, {}, target=found[1], bot_user=self._me.user)
+        is_refused = sent.conversation.space == DIRECT and not self._allow_dms
+        if is_refused or sent.user_id != found[2]:  # only the person who opened a form can send it
+            return None
+        if (chosen := self._forms.get(form)) is not None:
+            return chosen
+        channel = sent.conversation.thread or sent.conversation.channel
+        message = await self._api.call("GET", MESSAGE, channel_id=channel, message_id=found[1])
+        chosen = asked_about(interaction, message, target=found[1], bot_user=self._me.user)
+        return chosen if chosen.quote or chosen.files else None  # without the intent, messages come without text
+
+    async def _post(
+        self, interaction: Payload, conversation: ConversationKey, name: str, text: str, *, about: str = ""
+    ) -> str | None:
+        """Show the question in the channel and return its event key; None where Discord refuses it."""
+        channel = conversation.thread or conversation.channel
+        shown = notice_text(f"**{escape(name)}** asks: {text}")
+        try:
+            posted = await send_message(self._api, channel, text=shown, reply_to=about, key=str(interaction["id"]))
+        except BotError as error:
+            await self._responses.fill_text(interaction, str(error))
+            return None
+        await self._responses.fill_text(interaction, ASKED_BELOW)
+        return event_key(channel, posted)
+
+
+def _typed(data: Payload) -> str:
+    """Return the text in the only field of a form."""
+    rows = cast("list[dict[str, Any]]", data.get("components") or [])
+    fields = [field for row in rows for field in cast("list[dict[str, Any]]", row.get("components") or [])]
+    return str(fields[0].get("value", "")) if fields else ""

@@ -1,0 +1,15 @@
+"""Sentences that people see in more than one place, or that older versions of the bot make necessary."""
+
+from __future__ import annotations
+
+NO_DIRECT = (
+    "Direct messages are switched off here. Ask me in a channel; the operator can allow them (DISCORD_ALLOW_DMS)."
+)
+OLD_COMMAND = "That command belongs to an older version of me. `/help` shows the current ones."
+OLD_BUTTON = "That button belongs to an older version of me and no longer works."
+OLD_FORM = "I no longer know which message that was about. Please choose it in the menu again."
+OLD_STOP = "That answer is not being worked on any more. `/stop` stops the one that is."
+OLD_EXAMPLE = "That example is not offered any more. `/examples` shows the others."
+NOT_YOURS = "Only the person who asked, or a moderator, can stop this answer."
+ASKED_BELOW = "Asked below."
+DONE = "Done."

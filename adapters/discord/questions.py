@@ -1,0 +1,34 @@
+"""What the bot was asked lately: the messages that became turns, and where."""
+
+from __future__ import annotations
+
+from cachetools import LRUCache
+
+from adapters.shared.arrivals import Written
+from adapters.shared.tasks import RecentKeys
+from bot.domain.events import ConversationKey, MessageReceived
+
+MAX_QUESTIONS = 5_000
+
+
+class Questions:
+    """The latest questions of this process; after a restart it knows none."""
+
+    def __init__(self) -> None:
+        self._texts: LRUCache[str, str] = LRUCache(MAX_QUESTIONS)  # by event key
+        self._conversations: RecentKeys[ConversationKey] = RecentKeys(MAX_QUESTIONS)
+
+    def note(self, message: MessageReceived) -> None:
+        """Remember a message that became a turn."""
+        self._texts[message.event_key] = message.text
+        self._conversations.add(message.conversation)
+
+    def text_of(self, event_key: str) -> str:
+        """Return the question's text, "" where it is not known."""
+        return self._texts.get(event_key, "")
+
+    def concerns_bot(self, event: Written) -> bool:
+        """Tell whether the message, or the changed one, is surely for the bot."""
+        if not isinstance(event, MessageReceived):
+            return event.event_key in self._texts
+        return event.is_addressed or event.conversation in self._conversations

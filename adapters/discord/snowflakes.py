@@ -1,0 +1,15 @@
+"""Discord's ids, which say when a thing was made: https://discord.com/developers/docs/reference#snowflakes"""
+
+from __future__ import annotations
+
+_EPOCH_MS = 1_420_070_400_000
+
+
+def created_at(snowflake: str) -> float:
+    """Return when the thing of that id was made, in seconds since the epoch. Raises ValueError for any other text."""
+    return ((int(snowflake) >> 22) + _EPOCH_MS) / 1_000
+
+
+def first_snowflake(at: float) -> str:
+    """Return the smallest id of a thing that was made at that time (seconds since the epoch)."""
+    return str(max(0, int(at * 1_000) - _EPOCH_MS) << 22)

@@ -1,0 +1,112 @@
+"""A conversation core by script: what adapters' own tests put behind the adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from bot.domain.answers import (
+    Accepted,
+    Answered,
+    CommandAnswer,
+    Decided,
+    Details,
+    Done,
+    Example,
+    Explained,
+    Ignored,
+    Known,
+    Queued,
+    Rated,
+    Refused,
+    Revised,
+)
+from bot.domain.events import (
+    CommandInvoked,
+    DecisionMade,
+    DetailsAsked,
+    FeedbackGiven,
+    MessageDeleted,
+    MessageEdited,
+    MessageReceived,
+)
+from bot.domain.people import Actor
+from bot.ports.tools import Offer, ServerStatus
+
+Event = MessageReceived | MessageEdited | MessageDeleted | CommandInvoked | FeedbackGiven | DetailsAsked | DecisionMade
+Outcome = Queued | Known | Refused | Ignored | Done | Details | CommandAnswer
+T = TypeVar("T", bound=Outcome)
+
+
+async def nobody(event: Event) -> Outcome:
+    """Fail: nothing may arrive."""
+    raise AssertionError(f"nothing may arrive: {event}")
+
+
+@dataclass
+class MemoryNotes:
+    """Notes that are gone with the process."""
+
+    kept: dict[str, str] = field(default_factory=dict[str, str])
+
+    async def notes(self, prefix: str) -> Mapping[str, str]:
+        return {name: text for name, text in self.kept.items() if name.startswith(prefix)}
+
+    async def put_note(self, name: str, text: str | None) -> None:
+        if text is None:
+            self.kept.pop(name, None)
+        else:
+            self.kept[name] = text
+
+
+@dataclass
+class FixedDirectory:
+    """Tools that are as they are given."""
+
+    offered: Offer = field(default_factory=lambda: Offer(tools=()))
+    prompts: Sequence[Example] = ()
+    statuses: Sequence[ServerStatus] = ()
+
+    async def offer(self, actor: Actor | None) -> Offer:
+        return self.offered
+
+    async def examples(self) -> Sequence[Example]:
+        return self.prompts
+
+    def status(self) -> Sequence[ServerStatus]:
+        return self.statuses
+
+
+class ScriptedHost:
+    """Satisfies `Host`: `receive` gets every event and returns, or raises, what becomes of it."""
+
+    about = "A bot by script."
+
+    def __init__(self, receive: Callable[[Event], Awaitable[Outcome]] = nobody) -> None:
+        self._receive = receive
+        self.notes = MemoryNotes()
+        self.directory = FixedDirectory()
+
+    async def accept(self, event: MessageReceived) -> Accepted:
+        return _one_of(await self._receive(event), Queued, Known, Refused, Ignored)
+
+    async def revise(self, event: MessageEdited | MessageDeleted) -> Revised:
+        return _one_of(await self._receive(event), Done, Refused, Ignored)
+
+    async def command(self, event: CommandInvoked) -> Answered:
+        return _one_of(await self._receive(event), CommandAnswer, Ignored)
+
+    async def details(self, event: DetailsAsked) -> Explained:
+        return _one_of(await self._receive(event), Details, Refused)
+
+    async def rate(self, event: FeedbackGiven) -> Rated:
+        return _one_of(await self._receive(event), Done, Refused)
+
+    async def decide(self, event: DecisionMade) -> Decided:
+        return _one_of(await self._receive(event), Done, Refused)
+
+
+def _one_of(outcome: Outcome, *kinds: type[T]) -> T:
+    assert isinstance(outcome, kinds), f"{type(outcome).__name__} is no outcome of this event"
+    return outcome
