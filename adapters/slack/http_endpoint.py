@@ -34,7 +34,7 @@ class HttpEndpoint:
     async def serve(self) -> None:
         """Serve until cancelled. Raises AdapterError where the port is not free."""
         application = http.Application(client_max_size=4 * 1024 * 1024)
-        if self._signing_secret:  # without it, Slack's deliveries cannot be told from forged ones
+        if self._signing_secret:  # without it, forged deliveries could not be recognised
             application.router.add_post(EVENTS_PATH, self._on_request)
         if (flow := self._bolt.app.oauth_flow) is not None:
             application.router.add_get("/slack/install", self._on_install)
