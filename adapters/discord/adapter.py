@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -67,7 +68,7 @@ class DiscordOptions:
 
 @asynccontextmanager
 async def open_discord(options: DiscordOptions, host: Host) -> AsyncGenerator[DiscordAdapter]:
-    """Open the adapter, without connecting yet; posts can be made from the login in `run` to the end of the context."""
+    """Open the adapter, without connecting yet; posts wait for the login in `run`, and fail after the context."""
     async with AsyncExitStack() as stack:
         downloads = await stack.enter_async_context(aiohttp.ClientSession())
         api = await stack.enter_async_context(
@@ -97,6 +98,7 @@ class DiscordAdapter:
         self._api = api
         self._downloads = downloads
         self._background = Background(PLATFORM)
+        self._is_ready = asyncio.Event()  # the bot is logged in, or never will be
         self.session = Session(
             options.bot_token,
             api=api,
@@ -144,6 +146,7 @@ class DiscordAdapter:
         """
         options, api, notes = self._options, self._api, self._host.notes
         me = await log_in(api.log_in, platform=PLATFORM, backoff=options.watch.backoff)
+        self._is_ready.set()
         log.info("discord_bot", user=me.user, application=me.application)
         backfill = Backfill(api, session=self.session, notes=notes, max_age_s=60 * options.backfill_minutes)
         commands = Commands(self._host, me=me, session=self.session, allow_dms=options.allow_dms)
@@ -225,6 +228,7 @@ class DiscordAdapter:
             RateLimitError: Discord asked for a pause; nothing was posted.
             AdapterError: Discord refused, the outcome is unknown, or the adapter is closed.
         """
+        await self._is_ready.wait()
         return (await self._posting.post(post)).reference
 
     async def find(self, post: Post) -> Found | None:
@@ -233,6 +237,7 @@ class DiscordAdapter:
         Raises:
             AdapterError: Discord does not show the channel.
         """
+        await self._is_ready.wait()
         return None if self._posting.is_shown(post) else await self._delivery.find(post)
 
     async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
@@ -242,4 +247,5 @@ class DiscordAdapter:
     async def drain(self) -> None:
         """Give what is still to be shown of ended turns a moment, then stop; nothing can be posted after that."""
         self._board.close()
+        self._is_ready.set()
         await self._background.drain(timeout_s=DRAIN_S)
