@@ -73,7 +73,7 @@ def imported(name: str, *, only_at_import_time: bool = False) -> Set[str]:
 
 
 def _run_at_import(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield what is executed when the module is imported: no function bodies, nothing that is only for the type checker."""
+    """Yield what is executed when the module is imported: no function bodies, nothing only for the type checker."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             continue
