@@ -208,7 +208,7 @@ async def test_settings_that_are_half_made_are_refused_with_what_to_set(
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"SLACK_BOT_TOKEN": "xoxb-wrong"}, "The bot's token is not valid any more (invalid_auth)."),
+        ({"SLACK_BOT_TOKEN": "xoxb-wrong"}, "The bot's token is no longer valid (invalid_auth)."),
         ({"SLACK_APP_TOKEN": "xapp-wrong"}, "Slack does not accept SLACK_APP_TOKEN (invalid_auth)."),
         ({"SLACK_APP_TOKEN": "xoxb-test"}, "Slack does not accept SLACK_APP_TOKEN (not_allowed_token_type)."),
     ],
@@ -229,7 +229,7 @@ async def test_a_token_that_was_revoked_ends_the_bot_at_its_start(slack: FakeSla
     slack.fail_next("auth.test", error=code)
     options = SlackOptions(bot_token="xoxb-test", app_token="xapp-test", api_url=slack.api_url)
     async with open_slack(options, ScriptedHost()) as adapter, asyncio.timeout(WAIT_S):
-        with pytest.raises(AdapterError, match=rf"not valid any more \({code}\).*reinstall the app in Slack"):
+        with pytest.raises(AdapterError, match=rf"no longer valid \({code}\).*reinstall the app in Slack"):
             await adapter.run()
     assert slack.open_sockets() == []
 
