@@ -60,7 +60,7 @@ async def _three_at_once(world: World) -> None:
 
 
 async def _crowd(world: World) -> None:
-    conversations = await world.driver.crowd(CROWD)
+    conversations = await world.driver.crowd(CROWD, channels=8)
     questions = [await conversation.ask(QUESTION) for conversation in conversations]
     for conversation in conversations:
         await world.driver.until(lambda conversation=conversation: conversation.answers)

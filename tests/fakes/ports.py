@@ -174,7 +174,7 @@ class RecordingAdapter:
             self.posts.append(post)
             self._changed.notify_all()
 
-    async def wait_for_posts(self, count: int, *, timeout_s: float = 10) -> list[str]:
+    async def wait_for_posts(self, count: int, *, timeout_s: float = 60.0) -> list[str]:
         """Return the texts of all posts once there are `count`."""
         async with asyncio.timeout(timeout_s), self._changed:
             await self._changed.wait_for(lambda: len(self.posts) >= count)

@@ -46,7 +46,7 @@ from bot.domain.turns import TurnView
 from bot.ports.store import NoteStore
 from bot.ports.tools import ToolDirectory
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 AT_ONCE = Backoff(first_s=0.0)
 CONVERSATION = ConversationKey(platform="fake", space="team", channel="general")
 MESSAGE = MessageReceived(

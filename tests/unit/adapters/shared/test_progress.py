@@ -15,7 +15,7 @@ from bot.domain.events import ConversationKey
 from bot.domain.turns import CallState, Post, TraceLine, TurnState, TurnView
 
 CONVERSATION = ConversationKey(platform="fake", space="team", channel="general")
-WAIT_S = 10.0
+WAIT_S = 30.0
 PACE = Pace(trace_delay_s=0.0, trace_gap_s=0.0, grow_from_chars=1, status_gap_s=0.0)
 
 
