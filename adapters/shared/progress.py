@@ -17,7 +17,7 @@ import structlog
 from adapters.shared.tasks import Background
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError
-from bot.domain.turns import AT_REST, ENDED, CallState, Post, TraceLine, TurnView
+from bot.domain.turns import AT_REST, ENDED, UNENDED_CALLS, CallState, Post, TraceLine, TurnView
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -25,7 +25,6 @@ BEGIN_S = 1.0  # what precedes the status, such as removing a reaction, may be l
 MAX_GAP_S = 60.0  # between tries of what the platform keeps refusing
 LAST_TRIES = 4  # to bring a trace to its last state
 LAST_BACKOFF = Backoff(first_s=2.0)  # between them
-UNENDED_CALLS: frozenset[CallState] = frozenset({"asked", "waiting", "running"})
 
 _SIGNS: dict[CallState, tuple[str, str]] = {
     "asked": ("◌", "asked"),

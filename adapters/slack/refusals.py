@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import structlog
 from cachetools import TTLCache
 
@@ -28,7 +30,7 @@ class Refusals:
     """Features that Slack refused, for each channel."""
 
     def __init__(self) -> None:
-        self._refused: TTLCache[tuple[str, str, str], None, float] = TTLCache(MAX_PLACES, REMEMBERED_S)
+        self._refused = TTLCache[tuple[str, str, str], None](MAX_PLACES, REMEMBERED_S, timer=time.monotonic)
 
     def are_known(self, place: Place, feature: str) -> bool:
         """Return whether the feature was refused in that channel within the last hour."""

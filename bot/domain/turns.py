@@ -149,6 +149,7 @@ class Post:
 
 
 CallState = Literal["asked", "waiting", "running", "ok", "error", "timeout", "unavailable", "interrupted", "stopped"]
+UNENDED_CALLS: frozenset[CallState] = frozenset({"asked", "waiting", "running"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

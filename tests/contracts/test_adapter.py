@@ -20,13 +20,14 @@ from adapters.discord.session import Watch as GatewayWatch
 from adapters.slack.adapter import SlackAdapter, SlackOptions, open_slack
 from adapters.slack.progress import Pace
 from adapters.slack.session import Watch
-from bot.domain.answers import CommandAnswer, Receipt
+from bot.domain.answers import CommandAnswer, Done, Ignored, Known, Queued, Refused
 from bot.domain.errors import AdapterError, StoreError
-from bot.domain.events import CommandInvoked, ConversationKey, Event, MessageReceived
+from bot.domain.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived
 from bot.domain.turns import Post, TraceLine, TurnView
-from bot.ports.platform import Adapter, Found, Receive
+from bot.ports.platform import Adapter, Found
 from tests.fakes.discord import Channel as Room
 from tests.fakes.discord import FakeDiscord, User
+from tests.fakes.hosts import Event, Outcome, ScriptedHost
 from tests.fakes.slack import FakeSlack
 from tests.fakes.terminal import CTRL_C, CTRL_D, ENTER, FakeTerminal, open_terminal
 
@@ -50,11 +51,16 @@ class Platform(Protocol):
         ...
 
     @property
+    def core(self) -> Core:
+        """What the adapter hands everything to."""
+        ...
+
+    @property
     def keeps_posts(self) -> bool:
         """Whether the platform can be asked later for what was posted."""
         ...
 
-    async def run(self, receive: Receive) -> None:
+    async def run(self) -> None:
         """Run the adapter until the platform is closed."""
         ...
 
@@ -88,26 +94,27 @@ class Platform(Protocol):
 
 
 class Core:
-    """Stands for the conversation core: keeps what it receives and returns the receipts it was given.
+    """Stands for the conversation core: keeps what it receives and returns the outcomes it was given.
 
     What is delivered again under its key is no new event, unless it could not be stored before.
     """
 
     def __init__(self) -> None:
+        self.host = ScriptedHost(self._receive)
         self.events: asyncio.Queue[Event] = asyncio.Queue()
         self.may_return = asyncio.Event()
         self.may_return.set()
-        self.outcomes: list[Receipt | Exception] = []
+        self.outcomes: list[Outcome | Exception] = []
         self._stored: dict[str, Event] = {}
 
-    async def receive(self, event: Event) -> Receipt:
+    async def _receive(self, event: Event) -> Outcome:
         if (known := self._stored.setdefault(event.event_key, event)) is not event:
             assert event == known
             await self.may_return.wait()
-            return Receipt(turn_id=None, is_new=False)
+            return Known(turn_id=0) if isinstance(event, MessageReceived) else Ignored()
         self.events.put_nowait(event)
         await self.may_return.wait()
-        outcome = self.outcomes.pop(0) if self.outcomes else Receipt(turn_id=None, notice="noted")
+        outcome = self.outcomes.pop(0) if self.outcomes else _noted(event)
         if isinstance(outcome, Exception):
             del self._stored[event.event_key]
             raise outcome
@@ -118,17 +125,30 @@ class Core:
             return await self.events.get()
 
 
+def _noted(event: Event) -> Outcome:
+    match event:
+        case MessageReceived():
+            return Refused(notice="noted")
+        case CommandInvoked():
+            return CommandAnswer(text="noted")
+        case MessageEdited() | MessageDeleted():
+            return Ignored()
+        case _:
+            return Done(notice="noted")
+
+
 class Console:
     """A person at a pseudo-terminal."""
 
     keeps_posts = False
 
-    def __init__(self, adapter: ConsoleAdapter, terminal: FakeTerminal) -> None:
+    def __init__(self, core: Core, adapter: ConsoleAdapter, terminal: FakeTerminal) -> None:
+        self.core = core
         self.adapter = adapter
         self._terminal = terminal
 
-    async def run(self, receive: Receive) -> None:
-        await self.adapter.run(receive)
+    async def run(self) -> None:
+        await self.adapter.run()
 
     async def write(self, text: str) -> None:
         await self._terminal.shows(">")
@@ -158,8 +178,9 @@ class Console:
 @asynccontextmanager
 async def open_console() -> AsyncGenerator[Platform]:
     async with open_terminal() as (terminal, stdin, stdout):
-        adapter = ConsoleAdapter("contract", stdin=stdin, stdout=stdout)
-        yield Console(adapter, terminal)
+        core = Core()
+        adapter = ConsoleAdapter("contract", host=core.host, stdin=stdin, stdout=stdout)
+        yield Console(core, adapter, terminal)
 
 
 class Slack:
@@ -167,16 +188,17 @@ class Slack:
 
     keeps_posts = True
 
-    def __init__(self, adapter: SlackAdapter, slack: FakeSlack, *, channel: str) -> None:
+    def __init__(self, core: Core, adapter: SlackAdapter, slack: FakeSlack, *, channel: str) -> None:
+        self.core = core
         self.adapter = adapter
         self._slack = slack
         self._channel = channel
         self._written = ""  # timestamp of the last message
         self._closed = asyncio.Event()
 
-    async def run(self, receive: Receive) -> None:
+    async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            serving = group.create_task(self.adapter.run(receive))
+            serving = group.create_task(self.adapter.run())
             await self._closed.wait()
             serving.cancel()
         await self.adapter.drain()
@@ -213,11 +235,9 @@ class Slack:
     async def _is_open(self) -> None:
         """Wait until deliveries reach the adapter, and point them at it."""
         async with asyncio.timeout(WAIT_S):
-            while (session := self.adapter.session) is None:  # noqa: ASYNC110  (it is made once Slack has answered)
-                await asyncio.sleep(0.01)
-            await session.opened.wait()
+            await self.adapter.session.opened.wait()
         if self._slack.mode == "http":
-            self._slack.events_url = f"http://127.0.0.1:{session.port}/slack/events"
+            self._slack.events_url = f"http://127.0.0.1:{self.adapter.session.port}/slack/events"
 
 
 @asynccontextmanager
@@ -237,8 +257,9 @@ async def open_slack_platform(
             pace=Pace(trace_delay_s=0.05, grow_from_s=0.1, status_gap_s=0.05),
             watch=Watch(look_s=0.02),
         )
-        async with open_slack(options) as adapter:
-            yield Slack(adapter, slack, channel=slack.dm("U1") if channel == "DM" else channel)
+        core = Core()
+        async with open_slack(options, core.host) as adapter:
+            yield Slack(core, adapter, slack, channel=slack.dm("U1") if channel == "DM" else channel)
 
 
 class Discord:
@@ -246,16 +267,17 @@ class Discord:
 
     keeps_posts = True
 
-    def __init__(self, adapter: DiscordAdapter, discord: FakeDiscord, *, room: Room, ada: User) -> None:
+    def __init__(self, core: Core, adapter: DiscordAdapter, discord: FakeDiscord, *, room: Room, ada: User) -> None:
+        self.core = core
         self.adapter = adapter
         self._discord = discord
         self._room = room
         self._ada = ada
         self._closed = asyncio.Event()
 
-    async def run(self, receive: Receive) -> None:
+    async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            serving = group.create_task(self.adapter.run(receive))
+            serving = group.create_task(self.adapter.run())
             await self._closed.wait()
             serving.cancel()
         await self.adapter.drain()
@@ -314,22 +336,9 @@ async def open_discord_platform(place: Literal["direct", "channel", "thread"]) -
             edit_gap_s=0.05,
             watch=GatewayWatch(back_off_s=0.1, identify_pause_s=0.05, guild_ready_s=0.05),
         )
-        async with open_discord(options) as adapter:
-            adapter.remember_in(Memory())
-            yield Discord(adapter, discord, room=room, ada=ada)
-
-
-class Memory:
-    """Notes that last as long as the adapter."""
-
-    def __init__(self) -> None:
-        self._notes: dict[str, str] = {}
-
-    async def notes(self, prefix: str) -> dict[str, str]:
-        return {name: text for name, text in self._notes.items() if name.startswith(prefix)}
-
-    async def put_note(self, name: str, text: str) -> None:
-        self._notes[name] = text
+        core = Core()
+        async with open_discord(options, core.host) as adapter:
+            yield Discord(core, adapter, discord, room=room, ada=ada)
 
 
 PLATFORMS: dict[str, Callable[[], AbstractAsyncContextManager[Platform]]] = {
@@ -350,11 +359,10 @@ async def platform(request: pytest.FixtureRequest) -> AsyncGenerator[Platform]:
 
 @asynccontextmanager
 async def running(platform: Platform) -> AsyncGenerator[Core]:
-    """Run the adapter against a core and close both at the end."""
-    core = Core()
+    """Run the adapter against its core and close both at the end."""
     async with asyncio.timeout(2 * WAIT_S), asyncio.TaskGroup() as group:
-        task = group.create_task(platform.run(core.receive))
-        yield core
+        task = group.create_task(platform.run())
+        yield platform.core
         await platform.close()
         async with asyncio.timeout(WAIT_S):
             await task
@@ -420,10 +428,10 @@ async def test_each_event_has_a_key_of_its_own(platform: Platform) -> None:
     assert first.event_key != second.event_key
 
 
-async def test_a_message_is_acknowledged_only_after_receive_has_returned(platform: Platform) -> None:
+async def test_a_message_is_acknowledged_only_after_the_host_has_returned(platform: Platform) -> None:
     async with running(platform) as core:
         core.may_return.clear()
-        core.outcomes = [Receipt(turn_id=None, notice="It is stored.")]
+        core.outcomes = [Refused(notice="It is stored.")]
         await platform.write("hello")
         await core.next_event()
         assert not platform.has_seen("It is stored.")
@@ -433,7 +441,7 @@ async def test_a_message_is_acknowledged_only_after_receive_has_returned(platfor
 
 async def test_a_command_arrives_with_its_argument_and_its_answer_is_shown(platform: Platform) -> None:
     async with running(platform) as core:
-        core.outcomes = [Receipt(turn_id=None, answer=CommandAnswer(text="Two **tools** match."))]
+        core.outcomes = [CommandAnswer(text="Two **tools** match.")]
         await platform.invoke("tools", "calc")
         event = await core.next_event()
         await platform.sees("Two tools match.")
@@ -443,7 +451,7 @@ async def test_a_command_arrives_with_its_argument_and_its_answer_is_shown(platf
 
 async def test_a_stop_reaches_the_core_while_a_turn_runs(platform: Platform) -> None:
     async with running(platform) as core:
-        core.outcomes = [Receipt(turn_id=1)]
+        core.outcomes = [Queued(turn_id=1)]
         await platform.write("count to a million")
         event = await core.next_event()
         platform.adapter.show(view_of(event, text="one, two, "))
@@ -458,7 +466,7 @@ async def test_a_stop_reaches_the_core_while_a_turn_runs(platform: Platform) -> 
 async def test_a_running_turn_shows_its_text_and_its_ended_calls(platform: Platform) -> None:
     line = TraceLine(call_id="c1", server="files", tool="save", state="ok", arguments='{"name": "a.txt"}', seconds=0.25)
     async with running(platform) as core:
-        core.outcomes = [Receipt(turn_id=1)]
+        core.outcomes = [Queued(turn_id=1)]
         await platform.write("save it")
         event = await core.next_event()
         platform.adapter.show(view_of(event, text="I am saving it", trace=(line,)))
@@ -467,9 +475,26 @@ async def test_a_running_turn_shows_its_text_and_its_ended_calls(platform: Platf
         platform.adapter.show(end_of(event))
 
 
+async def test_a_turn_that_waits_for_a_decision_rests_and_goes_on_where_it_was(platform: Platform) -> None:
+    line = TraceLine(call_id="c1", server="ops", tool="deploy", state="waiting", arguments="{}")
+    async with running(platform) as core:
+        core.outcomes = [Queued(turn_id=1)]
+        await platform.write("deploy it")
+        event = await core.next_event()
+        platform.adapter.show(view_of(event, trace=(replace(line, state="asked"),)))
+        waiting = replace(view_of(event, trace=(line,)), state="waiting", notice="The call is waiting for Ben.")
+        platform.adapter.show(waiting)
+        await platform.sees("waiting")
+        goes_on = replace(view_of(event, trace=(replace(line, state="ok", seconds=1.5),)), attempt=2)
+        platform.adapter.show(goes_on)
+        await platform.adapter.post(post_for(event, "It is deployed."))
+        await platform.sees("It is deployed.")
+        platform.adapter.show(replace(goes_on, state="answered"))
+
+
 async def test_a_post_can_be_seen_and_has_a_reference(platform: Platform) -> None:
     async with running(platform) as core:
-        core.outcomes = [Receipt(turn_id=1)]
+        core.outcomes = [Queued(turn_id=1)]
         await platform.write("hello")
         event = await core.next_event()
         first = await platform.adapter.post(post_for(event, "Hello to you!"))
@@ -480,7 +505,7 @@ async def test_a_post_can_be_seen_and_has_a_reference(platform: Platform) -> Non
 
 async def test_two_posts_have_two_references(platform: Platform) -> None:
     async with running(platform) as core:
-        core.outcomes = [Receipt(turn_id=1), Receipt(turn_id=2)]
+        core.outcomes = [Queued(turn_id=1), Queued(turn_id=2)]
         references: list[str] = []
         for turn_id in (1, 2):
             await platform.write("hello")
@@ -501,7 +526,7 @@ async def test_a_post_that_was_never_sent_is_not_found(platform: Platform) -> No
 
 async def test_a_post_that_was_sent_is_found_by_its_reference_where_the_platform_keeps_it(platform: Platform) -> None:
     async with running(platform) as core:
-        core.outcomes = [Receipt(turn_id=1)]
+        core.outcomes = [Queued(turn_id=1)]
         await platform.write("hello")
         event = await core.next_event()
         sent = post_for(event, "Hello to you!")
@@ -529,7 +554,7 @@ async def test_a_core_that_cannot_store_a_message_says_so_and_gets_the_next_one(
 
 async def test_show_returns_at_once_however_often_it_is_called(platform: Platform) -> None:
     async with running(platform) as core:
-        core.outcomes = [Receipt(turn_id=1)]
+        core.outcomes = [Queued(turn_id=1)]
         await platform.write("hello")
         event = await core.next_event()
         began = time.thread_time()  # what else the machine does meanwhile is not counted

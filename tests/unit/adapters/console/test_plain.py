@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from adapters.console.adapter import ConsoleAdapter
-from bot.domain.answers import CommandAnswer, Receipt
+from bot.domain.answers import CommandAnswer, Queued
 from bot.domain.errors import AdapterError, StoreError
-from bot.domain.events import CommandInvoked, Event
+from bot.domain.events import CommandInvoked, SharedFile
 from bot.domain.turns import Post, TraceLine, TurnState, TurnView
+from tests.fakes.hosts import Event, Outcome, ScriptedHost
 from tests.fakes.terminal import open_terminal
 
 WAIT_S = 20.0
@@ -34,23 +35,25 @@ class OneShot:
     def __init__(self, turn: Callable[[OneShot, Event], Awaitable[None]] | None = None, **options: Any) -> None:
         self.stdout = options.pop("stdout", None) or io.StringIO()
         self.stderr = io.StringIO()
-        self.adapter = ConsoleAdapter("test", stdout=self.stdout, stderr=self.stderr, **options)
+        self._group = asyncio.TaskGroup()
+        self.adapter = ConsoleAdapter(
+            "test", host=ScriptedHost(self._receive), stdout=self.stdout, stderr=self.stderr, **options
+        )
         self.commands: list[CommandInvoked] = []
         self._turn = turn
 
     async def ask(self, text: str = "hello") -> int:
-        async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(WAIT_S), self._group:
+            return await self.adapter.ask_once(text)
 
-            async def receive(event: Event) -> Receipt:
-                if isinstance(event, CommandInvoked):
-                    self.commands.append(event)
-                    self.show("stopped")
-                    return Receipt(turn_id=None, answer=CommandAnswer(text=f"**{event.name}**"))
-                if self._turn is not None:
-                    group.create_task(self._isolated(self._turn(self, event)))
-                return Receipt(turn_id=1)
-
-            return await self.adapter.ask_once(receive, text)
+    async def _receive(self, event: Event) -> Outcome:
+        if isinstance(event, CommandInvoked):
+            self.commands.append(event)
+            self.show("stopped")
+            return CommandAnswer(text=f"**{event.name}**")
+        if self._turn is not None:
+            self._group.create_task(self._isolated(self._turn(self, event)))
+        return Queued(turn_id=1)
 
     @staticmethod
     async def _isolated(turn: Awaitable[None]) -> None:
@@ -155,13 +158,37 @@ async def test_an_unknown_command_exits_with_one() -> None:
 
 
 async def test_a_store_that_fails_is_said_and_exits_with_one() -> None:
-    one = OneShot()
-
-    async def refuse(event: Event) -> Receipt:
+    async def refuse(event: Event) -> Outcome:
         raise StoreError("The disk is full.")
 
-    assert await one.adapter.ask_once(refuse, "hello") == 1
-    assert one.stderr.getvalue() == "The disk is full.\n"
+    err = io.StringIO()
+    adapter = ConsoleAdapter("test", host=ScriptedHost(refuse), stdout=io.StringIO(), stderr=err)
+    assert await adapter.ask_once("hello") == 1
+    assert err.getvalue() == "The disk is full.\n"
+
+
+@pytest.mark.parametrize(
+    ("notice", "said"),
+    [
+        ("Two people on call have to approve this.", "Two people on call have to approve this.\n"),
+        ("", "The question waits for a decision. The answer is shown once that is made.\n"),
+    ],
+)
+async def test_a_question_that_waits_for_a_decision_exits_with_one_and_says_why(notice: str, said: str) -> None:
+    async def wait(one: OneShot, event: Event) -> None:
+        one.show("waiting", notice=notice)
+
+    one = OneShot(wait)
+    assert await one.ask() == 1
+    assert (one.stdout.getvalue(), one.stderr.getvalue()) == ("", said)
+
+
+async def test_a_terminal_brings_no_files() -> None:
+    one = OneShot()
+    file = SharedFile(name="a.txt", mime_type="text/plain", size=1, reference="a.txt")
+    with pytest.raises(AdapterError, match="takes no files") as caught:
+        await one.adapter.fetch(file, one.adapter.conversation, max_bytes=10)
+    assert caught.value.is_permanent
 
 
 async def test_no_control_code_reaches_the_output() -> None:

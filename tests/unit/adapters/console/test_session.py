@@ -6,16 +6,17 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters.console.adapter import ConsoleAdapter
-from bot.domain.answers import CommandAnswer, Example, Receipt
-from bot.domain.events import CommandInvoked, Event, MessageReceived
+from bot.domain.answers import CommandAnswer, Example, Queued, Refused
+from bot.domain.events import CommandInvoked, MessageReceived
 from bot.domain.turns import Post, TraceLine, TurnState, TurnView
+from tests.fakes.hosts import Event, Outcome, ScriptedHost
 from tests.fakes.terminal import CTRL_C, CTRL_D, ENTER, TAB, UP, FakeTerminal, open_terminal, run_in_terminal
 
 WAIT_S = 20.0
@@ -41,23 +42,26 @@ def ordinary_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Core:
-    """Stands for the conversation core: the test answers each question by hand."""
+    """Stands for the conversation core: the test answers each question by hand. `options` are the adapter's."""
 
-    adapter: ConsoleAdapter
+    options: dict[str, Any]
     ends_at_once: bool = False
-    receipt: Receipt = field(default_factory=lambda: Receipt(turn_id=1))
+    outcome: Outcome = field(default_factory=lambda: Queued(turn_id=1))
     events: asyncio.Queue[Event] = field(default_factory=lambda: asyncio.Queue[Event]())
     commands: asyncio.Queue[CommandInvoked] = field(default_factory=lambda: asyncio.Queue[CommandInvoked]())
     command_answer: CommandAnswer = field(default_factory=lambda: CommandAnswer(text="done"))
 
-    async def receive(self, event: Event) -> Receipt:
+    def __post_init__(self) -> None:
+        self.adapter = ConsoleAdapter("test", host=ScriptedHost(self.receive), **self.options)
+
+    async def receive(self, event: Event) -> Outcome:
         if isinstance(event, CommandInvoked):
             self.commands.put_nowait(event)
-            return Receipt(turn_id=None, answer=self.command_answer)
+            return self.command_answer
         if self.ends_at_once:
             self.show("answered")
         self.events.put_nowait(event)
-        return self.receipt
+        return self.outcome
 
     async def question(self) -> MessageReceived:
         async with asyncio.timeout(WAIT_S):
@@ -110,8 +114,8 @@ class Chat:
 async def chatting(**options: Any) -> AsyncGenerator[Chat]:
     """Run a chat; the test's end leaves it unless the test did."""
     async with open_terminal() as (terminal, stdin, stdout), asyncio.TaskGroup() as group:
-        core = Core(ConsoleAdapter("test", banner="Welcome.", stdin=stdin, stdout=stdout, **options))
-        chat = Chat(core, terminal, group.create_task(core.adapter.run(core.receive)))
+        core = Core({"banner": "Welcome.", "stdin": stdin, "stdout": stdout, **options})
+        chat = Chat(core, terminal, group.create_task(core.adapter.run()))
         await terminal.shows("Welcome.")
         yield chat
         if not chat.ended.done():
@@ -263,14 +267,14 @@ async def test_without_a_trace_no_call_is_shown() -> None:
 
 async def test_a_turn_that_has_to_wait_says_behind_how_many() -> None:
     async with chatting() as chat:
-        chat.core.receipt = Receipt(turn_id=1, waits_behind=2)
+        chat.core.outcome = Queued(turn_id=1, waits_behind=2)
         await chat.ask("hello")
         await chat.terminal.shows("Waits behind 2 messages.")
 
 
 async def test_a_refused_message_shows_why() -> None:
     async with chatting() as chat:
-        chat.core.receipt = Receipt(turn_id=None, notice="Too many messages wait.", waits_behind=20)
+        chat.core.outcome = Refused(notice="Too many messages wait.")
         await chat.ask("hello")
         await chat.terminal.shows("Too many messages wait.")
         assert (await chat.ask("again")).text == "again"
@@ -284,7 +288,21 @@ async def test_a_stop_without_a_post_is_still_said() -> None:
         await chat.terminal.shows("Stopped.")
 
 
-async def test_an_end_that_comes_before_the_receipt_is_not_missed() -> None:
+async def test_a_turn_that_waits_for_a_decision_says_so_and_gives_the_prompt_back() -> None:
+    waits = replace(CALL, state="waiting")
+    async with chatting() as chat:
+        question = await chat.ask("deploy it")
+        chat.core.show(trace=(waits,))
+        chat.core.show("waiting", trace=(waits,), notice="Two people on call have to approve this.")
+        await chat.terminal.shows("Two people on call have to approve this.")
+        chat.core.show("running", trace=(CALL,), attempt=2)
+        await chat.core.answer(question, "It is deployed.")
+        await chat.terminal.shows("Answer to an earlier question:")
+        await chat.terminal.shows("It is deployed.")
+    assert "calculator.calculate  a=15" not in chat.terminal.text  # it has not ended
+
+
+async def test_an_end_that_comes_before_the_question_is_handed_over_is_not_missed() -> None:
     async with chatting() as chat:
         chat.core.ends_at_once = True
         await chat.ask("hello")
@@ -316,9 +334,9 @@ async def test_the_answer_to_an_earlier_question_is_shown_above_the_line_being_t
 
 async def test_an_answer_that_is_ready_before_the_chat_opens_is_shown_when_it_does() -> None:
     async with open_terminal() as (terminal, stdin, stdout), asyncio.TaskGroup() as group:
-        core = Core(ConsoleAdapter("test", stdin=stdin, stdout=stdout))
+        core = Core({"stdin": stdin, "stdout": stdout})
         posted = group.create_task(core.post("The old answer.", in_reply_to="console:earlier"))
-        ended = group.create_task(core.adapter.run(core.receive))
+        ended = group.create_task(core.adapter.run())
         await terminal.shows("The old answer.")
         await posted
         terminal.type(CTRL_D)
@@ -342,11 +360,11 @@ PROGRAM = """
 import asyncio
 from adapters.console.adapter import ConsoleAdapter
 from bot.domain.events import CommandInvoked
-from bot.domain.answers import CommandAnswer, Receipt
+from bot.domain.answers import CommandAnswer, Queued
 from bot.domain.turns import TurnView
+from tests.fakes.hosts import ScriptedHost
 
 async def main():
-    adapter = ConsoleAdapter("test", banner="Welcome.")
     def show(state):
         said = {"text": "naïve ✓ words", "notice": "The model is busy."}
         adapter.show(TurnView(turn_id=1, conversation=adapter.conversation, state=state, **said))
@@ -354,10 +372,11 @@ async def main():
         if isinstance(event, CommandInvoked):
             if STOPS:
                 show("stopped")
-            return Receipt(turn_id=None, answer=CommandAnswer(text="Stopping."))
+            return CommandAnswer(text="Stopping.")
         show("running")
-        return Receipt(turn_id=1, waits_behind=1)
-    await adapter.run(receive)
+        return Queued(turn_id=1, waits_behind=1)
+    adapter = ConsoleAdapter("test", host=ScriptedHost(receive), banner="Welcome.")
+    await adapter.run()
     print("left properly")
 
 asyncio.run(main())
