@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import psutil
@@ -25,6 +26,7 @@ from bot.ports.platform import Adapter
 from bot.ports.store import Store
 from bot.settings import Settings
 from bot.stores.sqlite.store import open_sqlite
+from bot.stores.store import EngineStore
 from bot.tools.toolset import Toolset
 from bot.turns.context import Window
 from bot.turns.limits import Limits
@@ -328,8 +330,8 @@ async def test_a_full_disk_loses_nothing_that_was_acknowledged_and_work_goes_on_
 
 async def limit_pages(store: Store, count: int) -> None:
     """Let the file have so many pages, or those it has; SQLite then answers as on a full disk."""
-    commits = store._commits  # pyright: ignore[reportPrivateUsage]  (no disk can be filled up everywhere)
-    await commits.run(lambda db: db.execute(f"PRAGMA max_page_count = {count}").fetchall(), is_urgent=True)
+    engine = cast("EngineStore", store).engine  # no disk can be filled up everywhere
+    await engine.write(lambda db: db.execute(f"PRAGMA max_page_count = {count}"), is_urgent=True)
 
 
 async def test_a_damaged_page_ends_the_conversation_it_belongs_to_with_a_sentence_and_no_other(tmp_path: Path) -> None:
