@@ -165,7 +165,7 @@ async def test_a_tool_server_that_never_answers_is_told_as_that_and_holds_up_no_
         Toolset(servers, timing=QUICK, offer_wait_s=WAIT_S) as tools,
         core(store, tool_user(), tools, platform) as bot,
     ):
-        await tools.offer()
+        await tools.offer(None)
         await say(bot, "dumb__hang", channel="hanging")
         for channel in "abc":
             await say(bot, "old__count", channel=channel)
@@ -193,7 +193,7 @@ async def test_a_tool_server_that_answers_garbage_harms_neither_the_bot_nor_its_
     servers = [process("odd", "babbler", timeout_s=2.0), process("old", "oldtimer")]
     kinds = ["noise", "bytes", "shape", "content", "stranger", "list", "flood", "nothing", "sense"]
     async with asyncio.timeout(WAIT_S), Toolset(servers, timing=QUICK, offer_wait_s=WAIT_S) as tools:
-        await tools.offer()
+        await tools.offer(None)
         results = dict(zip(kinds, await asyncio.gather(*(call(tools, f"odd__{kind}") for kind in kinds)), strict=True))
         other = await call(tools, "old__count")
         assert (other.outcome, other.text) == ("ok", "count")
