@@ -23,7 +23,7 @@ from bot.domain.messages import AssistantMessage, ModelAnswer, ToolCall, ToolRes
 from bot.domain.turns import Post
 from bot.ports.model import ModelRequest
 from bot.stores.sqlite.store import open_sqlite
-from bot.turns.runner import MAX_RETRY_S, Limits
+from bot.turns.limits import MAX_RETRY_S, Limits
 from tests.fakes import mcp_servers
 from tests.fakes.bots import Bot, Clock, at, ended, notice_of, open_bot, open_bot_on, turn_of
 from tests.fakes.mcp_servers.processes import lines, until
