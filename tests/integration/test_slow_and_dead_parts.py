@@ -8,7 +8,6 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import cast
 from urllib.parse import urlsplit
 
 import psutil
@@ -329,9 +328,9 @@ async def test_a_full_disk_loses_nothing_that_was_acknowledged_and_work_goes_on_
 
 
 async def limit_pages(store: Store, count: int) -> None:
-    """Let the file have so many pages, or those it has; SQLite then answers as on a full disk."""
-    engine = cast("EngineStore", store).engine  # no disk can be filled up everywhere
-    await engine.write(lambda db: db.execute(f"PRAGMA max_page_count = {count}"), is_urgent=True)
+    """Limit the file to so many pages, or to those it has; SQLite then answers as on a full disk."""
+    assert isinstance(store, EngineStore)
+    await store.engine.write(lambda db: db.execute(f"PRAGMA max_page_count = {count}"), is_urgent=True)
 
 
 async def test_a_damaged_page_ends_the_conversation_it_belongs_to_with_a_sentence_and_no_other(tmp_path: Path) -> None:
