@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,30 +12,30 @@ import structlog
 
 from adapters.discord.answer import EDIT_GAP_S
 from adapters.discord.api import API_URL, BREAKER_S, REQUESTS_PER_S, DiscordApi, Identity
+from adapters.discord.arrivals import DiscordArrivals
 from adapters.discord.asking import Asking
 from adapters.discord.backfill import Backfill
 from adapters.discord.channels import Channels
 from adapters.discord.commands import Commands
-from adapters.discord.delivery import Delivery, is_unpostable
+from adapters.discord.deliveries import Deliveries
 from adapters.discord.files import download
-from adapters.discord.inbound import Inbound
 from adapters.discord.interactions import Interactions
 from adapters.discord.manifest import keep_synced
 from adapters.discord.own_messages import send_reply
 from adapters.discord.parse import PLATFORM
+from adapters.discord.posts import Posts
 from adapters.discord.questions import Questions
 from adapters.discord.render import notice, split_answer
 from adapters.discord.responses import Responses
-from adapters.discord.session import GATEWAY_URL, Payload, Session, Watch
+from adapters.discord.session import GATEWAY_URL, Session, Watch
 from adapters.discord.status import TYPING_S, Hourglass
-from adapters.discord.traces import Threadless, TraceLevel
+from adapters.discord.traces import TraceLevel
 from adapters.shared.arrivals import Arrivals, Notices, WaitingSign, Written, keep_catching_up, log_in
-from adapters.shared.posting import Posting
-from adapters.shared.progress import Pace, ProgressBoard
+from adapters.shared.progress import Pace
 from adapters.shared.tasks import Background, run_together
 from bot.domain.backoff import Backoff
 from bot.domain.events import ConversationKey, SharedFile
-from bot.domain.turns import AT_REST, Post, TurnView
+from bot.domain.turns import Post, TurnView
 from bot.ports.platform import Found, Host
 
 log = structlog.stdlib.get_logger(__name__)
@@ -67,7 +68,7 @@ class DiscordOptions:
 
 @asynccontextmanager
 async def open_discord(options: DiscordOptions, host: Host) -> AsyncGenerator[DiscordAdapter]:
-    """Open the adapter, without connecting yet; posts can be made from the login in `run` to the end of the context."""
+    """Open the adapter, without connecting yet; posts wait for the login in `run`, and fail after the context."""
     async with AsyncExitStack() as stack:
         downloads = await stack.enter_async_context(aiohttp.ClientSession())
         api = await stack.enter_async_context(
@@ -97,6 +98,7 @@ class DiscordAdapter:
         self._api = api
         self._downloads = downloads
         self._background = Background(PLATFORM)
+        self._is_ready = asyncio.Event()  # the bot is logged in, or never will be
         self.session = Session(
             options.bot_token,
             api=api,
@@ -115,23 +117,15 @@ class DiscordAdapter:
             backoff=Backoff(first_s=options.store_pause_s),
             hears=self._questions.concerns_bot,
         )
-        self._delivery = Delivery(
-            api=api,
+        self._posts = Posts(
+            api,
             channels=self._channels,
             questions=self._questions,
-            sign=sign,
-            trace_level=options.trace,
+            background=self._background,
+            trace=options.trace,
             pace=options.pace,
             edit_gap_s=options.edit_gap_s,
-            threadless=Threadless(),
-        )
-        self._board = ProgressBoard(self._delivery.open_progress, self._background)
-        self._posting = Posting(
-            self._board,
-            platform="Discord",
-            finish=self._delivery.finish,
-            is_unpostable=is_unpostable,
-            post_privately=self._delivery.post_privately,
+            on_running=sign.remove,
         )
 
     # --- what arrives ---
@@ -144,11 +138,29 @@ class DiscordAdapter:
         """
         options, api, notes = self._options, self._api, self._host.notes
         me = await log_in(api.log_in, platform=PLATFORM, backoff=options.watch.backoff)
+        self._is_ready.set()
         log.info("discord_bot", user=me.user, application=me.application)
         backfill = Backfill(api, session=self.session, notes=notes, max_age_s=60 * options.backfill_minutes)
         commands = Commands(self._host, me=me, session=self.session, allow_dms=options.allow_dms)
-        inbound = Inbound(
-            api,
+        arrivals = self._open_arrivals(me, commands, backfill)
+        deliveries = Deliveries(arrivals, self._open_interactions(me, commands, arrivals), background=self._background)
+
+        async def catch_up() -> None:
+            await backfill.run(arrivals.take_missed, is_behind=lambda: self._arrivals.is_behind)
+
+        try:
+            await run_together(
+                PLATFORM,
+                commands=keep_synced(api, notes, allow_dms=options.allow_dms, dev_guild=options.dev_guild),
+                session=self.session.run(deliveries.take),
+                backfill=keep_catching_up(catch_up, pause_s=CATCH_UP_PAUSE_S),
+            )
+        finally:
+            await arrivals.drain(timeout_s=DRAIN_S)  # while the host can still store it
+
+    def _open_arrivals(self, me: Identity, commands: Commands, backfill: Backfill) -> DiscordArrivals:
+        return DiscordArrivals(
+            self._api,
             me=me,
             arrivals=self._arrivals,
             channels=self._channels,
@@ -156,39 +168,18 @@ class DiscordAdapter:
             commands=commands,
             questions=self._questions,
             background=self._background,
-            allow_dms=options.allow_dms,
+            allow_dms=self._options.allow_dms,
         )
-        interactions = self._open_interactions(me, commands, inbound)
 
-        def handle(dispatch: str, payload: Payload) -> None:
-            if dispatch == "INTERACTION_CREATE":
-                self._background.spawn(interactions.handle(payload), name="interaction")
-            else:
-                inbound.take(dispatch, payload)
-
-        async def catch_up() -> None:
-            await backfill.run(inbound.take_missed, is_behind=lambda: self._arrivals.is_behind)
-
-        try:
-            await run_together(
-                PLATFORM,
-                commands=keep_synced(api, notes, allow_dms=options.allow_dms, dev_guild=options.dev_guild),
-                session=self.session.run(handle),
-                backfill=keep_catching_up(catch_up, pause_s=CATCH_UP_PAUSE_S),
-            )
-        finally:
-            await inbound.drain(timeout_s=DRAIN_S)  # while the host can still store it
-
-    def _open_interactions(self, me: Identity, commands: Commands, inbound: Inbound) -> Interactions:
-        allow_dms = self._options.allow_dms
+    def _open_interactions(self, me: Identity, commands: Commands, arrivals: DiscordArrivals) -> Interactions:
         responses = Responses(self._api, application=me.application)
         asking = Asking(
             self._api,
             me=me,
             responses=responses,
             commands=commands,
-            ask=inbound.hand_over,
-            allow_dms=allow_dms,
+            ask=arrivals.hand_over,
+            allow_dms=self._options.allow_dms,
         )
         return Interactions(
             self._host,
@@ -196,14 +187,9 @@ class DiscordAdapter:
             responses=responses,
             commands=commands,
             asking=asking,
-            asker_of=self._asker_of,
-            allow_dms=allow_dms,
+            asker_of=self._posts.asker_of,
+            allow_dms=self._options.allow_dms,
         )
-
-    def _asker_of(self, turn_id: int) -> str | None:
-        progress = self._board.get(turn_id)
-        # A turn that has ended may be shown for a moment longer, while the next one runs already.
-        return None if progress is None or progress.view.state in AT_REST else progress.view.author_id
 
     async def _tell(self, event: Written, text: str) -> None:
         await send_reply(self._api, event.event_key, notice(text))
@@ -211,29 +197,22 @@ class DiscordAdapter:
     # --- what is shown ---
 
     def show(self, view: TurnView) -> None:
-        """Show progress; returns at once."""
-        self._board.show(view)
+        """Show progress; see `adapters.shared.progress`."""
+        self._posts.board.show(view)
 
     def split(self, text: str) -> Sequence[str]:
         """Cut an answer into messages of 2,000 characters; the rest of a very long one is one part, for a file."""
         return split_answer(text) or (text,)
 
     async def post(self, post: Post) -> str:
-        """Show the post in its final form, with its files, and return its id; in private where its channel is closed.
-
-        Raises:
-            RateLimitError: Discord asked for a pause; nothing was posted.
-            AdapterError: Discord refused, the outcome is unknown, or the adapter is closed.
-        """
-        return (await self._posting.post(post)).reference
+        """Show the post in its channel, once the bot is logged in, and return its id. Raises AdapterError."""
+        await self._is_ready.wait()
+        return await self._posts.post(post)
 
     async def find(self, post: Post) -> Found | None:
-        """Look for the post in its channel; None also where posting it again changes its message.
-
-        Raises:
-            AdapterError: Discord does not show the channel.
-        """
-        return None if self._posting.is_shown(post) else await self._delivery.find(post)
+        """Look for the post in its channel, once the bot is logged in. Raises AdapterError."""
+        await self._is_ready.wait()
+        return await self._posts.find(post)
 
     async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
         """Return the bytes of a file that came with a message. Raises AdapterError."""
@@ -241,5 +220,6 @@ class DiscordAdapter:
 
     async def drain(self) -> None:
         """Give what is still to be shown of ended turns a moment, then stop; nothing can be posted after that."""
-        self._board.close()
+        self._posts.board.close()
+        self._is_ready.set()
         await self._background.drain(timeout_s=DRAIN_S)

@@ -23,7 +23,7 @@ from bot.domain.events import CommandInvoked, MessageReceived
 MAX_KEYS = 5_000
 
 
-class Inbound:
+class DiscordArrivals:
     """Takes the messages of one run, from the gateway and from the backfill."""
 
     def __init__(

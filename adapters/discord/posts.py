@@ -1,0 +1,156 @@
+"""What the bot posts in turns: progress, answers, how they are found again, and where a refused answer goes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+
+from adapters.discord.answer import AnswerWriter
+from adapters.discord.api import DiscordApi
+from adapters.discord.channels import Channels
+from adapters.discord.errors import CLOSED, DiscordRefusedError
+from adapters.discord.own_messages import OwnMessage, Place, find_own_messages, place_of
+from adapters.discord.parse import DIRECT, message_id
+from adapters.discord.questions import Questions
+from adapters.discord.render import part_message, thread_name
+from adapters.discord.status import Typing
+from adapters.discord.traces import Threadless, Trace, TraceLevel
+from adapters.shared.posting import Posting
+from adapters.shared.progress import Pace, ProgressBoard, TurnProgress
+from adapters.shared.tasks import Background
+from bot.domain.errors import AdapterError
+from bot.domain.turns import AT_REST, Post, TurnView
+from bot.ports.platform import Found
+
+
+class Posts:
+    """Shows turns on `board`, in the channels where they were asked for, and posts their answers."""
+
+    def __init__(
+        self,
+        api: DiscordApi,
+        *,
+        channels: Channels,
+        questions: Questions,
+        background: Background,
+        trace: TraceLevel,
+        pace: Pace,
+        edit_gap_s: float,
+        on_running: Callable[[TurnView], Awaitable[None]],
+    ) -> None:
+        self._api = api
+        self._channels = channels
+        self._questions = questions
+        self._trace: TraceLevel = trace
+        self._pace = pace
+        self._edit_gap_s = edit_gap_s
+        self._on_running = on_running
+        self._threadless = Threadless()
+        self.board = ProgressBoard(self._open_progress, background)
+        self._posting = Posting(
+            self.board,
+            platform="Discord",
+            finish=self._finish,
+            is_unpostable=lambda error: isinstance(error, DiscordRefusedError) and error.code in CLOSED,
+            post_privately=self._post_privately,
+        )
+
+    def asker_of(self, turn_id: int) -> str | None:
+        """Return who asked the question of a turn that runs; None for any other turn."""
+        progress = self.board.get(turn_id)
+        # A turn that has ended may be shown for a moment longer, while the next one runs already.
+        return None if progress is None or progress.view.state in AT_REST else progress.view.author_id
+
+    async def post(self, post: Post) -> str:
+        """Show the post in its final form, with its files, and return its id; in private where its channel is closed.
+
+        Raises:
+            RateLimitError: Discord asked for a pause; nothing was posted.
+            AdapterError: Discord refused, the outcome is unknown, or the board is closed.
+        """
+        return (await self._posting.post(post)).reference
+
+    async def find(self, post: Post) -> Found | None:
+        """Look for the post in its channel; None also where posting it again changes its message.
+
+        Raises:
+            AdapterError: Discord does not show the channel.
+        """
+        if self._posting.is_shown(post):
+            return None
+        channel = place_of(post.conversation).channel
+        text = part_message(post.text).text
+        for message in await self._own_messages(channel, message_id(post.in_reply_to)):
+            is_it = message.has("good", turn=post.turn_id) if post.is_last else message.text == text
+            if is_it and not message.has("stop", turn=post.turn_id):
+                return Found(reference=message.id)
+        return None
+
+    def _open_progress(self, view: TurnView) -> TurnProgress:
+        """Return the turn, ready to be shown."""
+        place, question = place_of(view.conversation), message_id(view.in_reply_to)
+        answer = self._writer(view, place)
+        trace = Trace(
+            level=self._trace,
+            api=self._api,
+            place=place,
+            turn_id=view.turn_id,
+            question=question,
+            title=thread_name(self._questions.text_of(view.in_reply_to)),
+            threadless=self._threadless,
+            search=lambda channel: self._own_messages(channel, question),
+            waits_for=lambda: progress.view.notice if progress.view.state == "waiting" else "",
+        )
+
+        async def adopt() -> None:
+            answer.adopt(await self._own_messages(place.channel, question))
+            await trace.adopt()
+
+        progress = TurnProgress(
+            view=view,
+            status=Typing(api=self._api, place=place),
+            trace=trace,
+            answer=answer,
+            pace=self._pace,
+            on_running=self._on_running,
+            adopt=adopt,
+        )
+        return progress
+
+    async def _finish(self, post: Post) -> str:
+        """Post an answer of which nothing is shown here, and return its id. Raises AdapterError."""
+        return await self._writer(post, place_of(post.conversation)).finish(post)
+
+    async def _post_privately(self, post: Post, error: AdapterError) -> str:
+        """Send an answer to the person who asked, with the reason why it is not where they asked; return its id.
+
+        Raises:
+            AdapterError: Discord refuses that too.
+        """
+        opened = await self._api.call("POST", "/users/@me/channels", json={"recipient_id": post.author_id})
+        place = Place(space=DIRECT, channel=str(opened["id"]), is_thread=False)
+        lacking = ", ".join(self._channels.missing_permissions(place_of(post.conversation).channel))
+        reason = (
+            f"I lack {lacking} there; someone who manages the channel has to grant that to my role."
+            if lacking
+            else str(error)
+        )
+        why = f"-# My answer in <#{post.conversation.channel}> could not be posted there. {reason}"
+        text = f"{why}\n{post.text}" if post.part == 0 else post.text
+        # It gets no buttons: the turn belongs to the other channel, where nobody can rate it now.
+        private = replace(post, text=text, in_reply_to="", is_last=False)
+        return await self._writer(private, place).finish(private)
+
+    def _writer(self, of: Post | TurnView, place: Place) -> AnswerWriter:
+        question = message_id(of.in_reply_to)
+        return AnswerWriter(
+            api=self._api,
+            place=place,
+            turn_id=of.turn_id,
+            question=question,
+            search=lambda: self._own_messages(place.channel, question),
+            edit_gap_s=self._edit_gap_s,
+        )
+
+    async def _own_messages(self, channel: str, since: str) -> Sequence[OwnMessage]:
+        return await find_own_messages(self._api, channel, since=since or "0")
