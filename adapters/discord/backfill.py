@@ -11,7 +11,8 @@ import structlog
 
 from adapters.discord.api import DiscordApi
 from adapters.discord.own_messages import messages_after
-from adapters.discord.session import Payload, Session
+from adapters.discord.payloads import Payload
+from adapters.discord.session import Session
 from adapters.discord.snowflakes import first_snowflake
 from adapters.shared.tasks import RecentKeys
 from bot.domain.backoff import Backoff
