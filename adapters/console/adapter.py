@@ -122,7 +122,7 @@ class ConsoleAdapter:
             self._chat.result().show(view)
 
     def split(self, text: str) -> Sequence[str]:
-        """Return the text as it is: a terminal has no longest message."""
+        """Return the whole text: a terminal has no maximum message length."""
         return (text,)
 
     async def post(self, post: Post) -> str:

@@ -106,7 +106,7 @@ class Chat:
         self._choices: Sequence[Example] = ()  # can be chosen by number
         self._is_left = False
         self._changed = asyncio.Event()
-        self._failure: AdapterError | None = None  # why nothing can be shown any more
+        self._failure: AdapterError | None = None  # why nothing more can be shown
 
     @property
     def was_interrupted(self) -> bool:
@@ -153,7 +153,7 @@ class Chat:
         """Hand over what was typed and return what became of it.
 
         Raises:
-            AdapterError: Nothing can be shown any more.
+            AdapterError: Nothing more can be shown.
         """
         entry = parse_line(
             line, conversation=self._conversation, event_key=_new_key(), at=datetime.now(UTC), choices=self._choices

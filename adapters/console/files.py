@@ -1,4 +1,4 @@
-"""Files that tools return, put where the user of a terminal can open them."""
+"""Files that tools return, saved where the user of a terminal can open them."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def save_attachments(folder: Path, post_key: str, attachments: Sequence[Attachme
 
 
 def _safe(name: str) -> str:
-    # The server chose the name: only its letters are taken, and its end, where the file's kind stands.
+    # The server chose the name: unsafe characters go, and a long name keeps its end, with the extension.
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._")[-MAX_NAME_CHARS:] or "file"

@@ -1,4 +1,4 @@
-"""The keyboard while no line is being read: Ctrl-C as an event, all other keys kept without an echo."""
+"""The keyboard while no line is being read: Ctrl-C is an event, all other keys are kept without an echo."""
 
 from __future__ import annotations
 

@@ -11,11 +11,11 @@ from bot.domain.answers import Example
 from bot.domain.commands import COMMANDS, nearest_command
 from bot.domain.events import CommandInvoked, ConversationKey, MessageReceived
 
-AUTHOR_ID = "console"  # whoever sits at the terminal
+AUTHOR_ID = "console"  # the person at the terminal
 EXIT = "exit"
 NAMES = (*(command.name for command in COMMANDS), EXIT)
 
-_COMMAND = re.compile(r"/(\w+)(?:\s+(.*))?", re.DOTALL)  # /etc/hosts is no command
+_COMMAND = re.compile(r"/(\w+)(?:\s+(.*))?", re.DOTALL)  # /etc/hosts is not a command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class Leave:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownCommand:
-    """A slash and a word that is no command; `nearest` is the one that was probably meant."""
+    """A slash and an unknown word; `nearest` is the command that was probably meant."""
 
     name: str
     nearest: str | None
@@ -37,7 +37,7 @@ Entry = MessageReceived | CommandInvoked | UnknownCommand | Leave
 def parse_line(
     line: str, *, conversation: ConversationKey, event_key: str, at: datetime, choices: Sequence[Example] = ()
 ) -> Entry | None:
-    """Return what the line asks for, None for an empty one; the number of one of `choices` stands for its text."""
+    """Return what the line asks for, None for an empty one; a number selects one of `choices`."""
     text = line.strip()
     if not text:
         return None

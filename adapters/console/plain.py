@@ -15,7 +15,7 @@ from bot.domain.turns import TraceLine, TurnView
 
 
 class PlainOutput:
-    """Writes a turn as it can be piped: whole lines, no control codes, and Markdown drawn only on a terminal."""
+    """Writes a turn so that it can be piped: whole lines, no control codes, Markdown drawn only on a terminal."""
 
     def __init__(self, *, stdout: TextIO, stderr: TextIO, shows_details: bool) -> None:
         self._stdout = stdout
@@ -27,7 +27,7 @@ class PlainOutput:
 
     @contextmanager
     def following(self) -> Generator[None]:
-        """Nothing to prepare for a turn."""
+        """Do nothing: lines are written as they come."""
         yield
 
     def say(self, sentence: str) -> None:
@@ -50,14 +50,14 @@ class PlainOutput:
             _write(self._stderr, render.attachment_lines(line))
 
     async def answer(self, text: str, *, is_late: bool) -> None:
-        """Write the answer; one to an earlier question goes to stderr, where it is taken for no other answer."""
+        """Write the answer; one to an earlier question goes to stderr, so that it is not mistaken for this one."""
         if is_late:
             _write(self._stderr, f"Answer to an earlier question:\n{render.visible(text)}")
         else:
             self._print(text)
 
     def command_answer(self, answer: CommandAnswer) -> None:
-        """Write what a command answered."""
+        """Write the answer of a command."""
         self._print(answer.text)
         if answer.choices:
             _write(self._stdout, render.numbered(answer.choices))
@@ -72,15 +72,15 @@ class PlainOutput:
 
 
 def tolerate_any_text(stream: TextIO) -> None:
-    """Let characters that the stream's encoding lacks be replaced instead of raising."""
+    """Replace characters that the stream's encoding lacks, instead of raising."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="replace")
 
 
 def speaks_unicode(stream: TextIO) -> bool:
-    """Return whether the signs of the trace can be written."""
+    """Return whether the stream can show the symbols of the trace."""
     try:
-        "✓✗…".encode(stream.encoding or "utf-8")  # one in memory has none and takes all
+        "✓✗…".encode(stream.encoding or "utf-8")  # a stream in memory has no encoding and takes everything
     except (UnicodeEncodeError, LookupError):
         return False
     return True

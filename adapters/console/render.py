@@ -1,6 +1,6 @@
 """What the terminal shows: plain text, and Markdown as rich draws it. Pure.
 
-Text of models and tools is untrusted: all of it passes `visible` before it may reach a terminal.
+Text of models and tools is untrusted: all of it passes `visible` before it reaches a terminal.
 rich is imported only where it draws, so that a pipe does not wait for it.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.markdown import Markdown
 
-LIVE_CHARS = 2_000  # of a streamed answer that are drawn anew at each refresh (7 ms of CPU)
+GROWING_CHARS = 2_000  # of a growing answer, redrawn at each refresh (7 ms of CPU)
 
 # Whole escape sequences (CSI, strings such as OSC, two-character ones), so that no rest of them is left over.
 _ESCAPES = re.compile(
@@ -38,7 +38,7 @@ _ENDINGS = {
 
 
 def visible(text: str) -> str:
-    """Return the text without anything that a terminal would obey: only newline and tab stay of the controls."""
+    """Return the text without anything that a terminal would obey: of the controls, only newline and tab remain."""
     return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))
 
 
@@ -51,7 +51,7 @@ def flat(text: str) -> str:
 
 
 def call_line(line: TraceLine, *, width: int, is_ascii: bool = False) -> str:
-    """Return an ended call on one line of at most about `width` columns: the arguments are cut to what is left."""
+    """Return a call that has ended on one line of about `width` columns; the arguments are cut to fit."""
     good, bad, ellipsis = ("+", "x", "...") if is_ascii else ("✓", "✗", "…")
     sign = good if line.state == "ok" else bad
     start = f"  {sign} {_name(line)}"
@@ -69,7 +69,7 @@ def call_details(line: TraceLine) -> str:
 
 
 def attachment_lines(line: TraceLine) -> str:
-    """Return the names of the files that came with the result, one a line."""
+    """Return the names of the files that came with the result, one per line."""
     return "\n".join(f"      file: {flat(name)}" for name in line.attachments)
 
 
@@ -78,7 +78,7 @@ def _name(line: TraceLine) -> str:
 
 
 def _arguments(arguments: str) -> str:
-    """Return the JSON object as `name=value, ...`; text that is none is shown as it is."""
+    """Return a JSON object as `name=value, ...`, and any other text unchanged."""
     try:
         values: Any = json.loads(arguments)
     except ValueError:
@@ -114,13 +114,13 @@ def _doing(view: TurnView | None) -> str:
 
 
 def numbered(choices: Sequence[Example]) -> str:
-    """Return the choices as a numbered list, with what each would send."""
+    """Return the choices as a numbered list, with the text that each sends."""
     lines = (f"  {number}. {flat(choice.text)}" for number, choice in enumerate(choices, start=1))
     return "\n".join([*lines, "", "Type a number to run that example."])
 
 
 def unknown_command(name: str, nearest: str | None) -> str:
-    """Return the answer to a command that there is not."""
+    """Return the answer to an unknown command."""
     hint = f" Did you mean /{nearest}?" if nearest else ""
     return f"There is no command /{flat(name)}.{hint} /help shows them all."
 
@@ -146,15 +146,15 @@ def markdown(text: str) -> Markdown:
     return drawn
 
 
-def live_text(text: str, *, max_lines: int) -> RenderableType:
-    """Return the end of an answer that is still growing, at most `max_lines` high."""
+def growing_text(text: str, *, max_lines: int) -> RenderableType:
+    """Return the end of a growing answer, at most `max_lines` high."""
     return _Tail(markdown(_last_lines(text)), max_lines=max_lines)
 
 
 def _last_lines(text: str) -> str:
-    if len(text) <= LIVE_CHARS:
+    if len(text) <= GROWING_CHARS:
         return text
-    return text[-LIVE_CHARS:].partition("\n")[2] or text[-LIVE_CHARS:]
+    return text[-GROWING_CHARS:].partition("\n")[2] or text[-GROWING_CHARS:]
 
 
 class _Tail:

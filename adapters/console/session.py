@@ -31,7 +31,7 @@ from bot.domain.answers import CommandAnswer
 from bot.domain.commands import COMMANDS
 from bot.domain.turns import TraceLine, TurnView
 
-REFRESHES_PER_SECOND = 8  # of the live region; what changes in between is drawn once
+REFRESHES_PER_SECOND = 8  # of the region that is redrawn; changes in between are drawn once
 MENU_LINES = 5  # kept free below the prompt for completions
 RESERVED_LINES = 4  # of the terminal's height that streamed text leaves free
 
@@ -71,7 +71,7 @@ class Terminal:
 
     @contextmanager
     def following(self) -> Generator[None]:
-        """Draw the newest view of a turn until the block or the turn's answer ends it."""
+        """Draw the newest view of a turn until the block ends or the answer comes."""
         self._view, self._since, self._notice = None, time.monotonic(), ""
         with Live(
             console=self._console,
@@ -82,10 +82,10 @@ class Terminal:
             yield
 
     def progress(self, view: TurnView) -> None:
-        """Let the next refresh draw this view."""
+        """Draw this view at the next refresh."""
         self._view = view
         if view.notice and view.notice != self._notice and self._console.is_dumb_terminal:
-            self.say(view.notice)  # nothing can be drawn anew there
+            self.say(view.notice)  # nothing can be redrawn there
         self._notice = view.notice
 
     def say(self, sentence: str) -> None:
@@ -112,7 +112,7 @@ class Terminal:
                 self._print(render.markdown(text))
 
     def command_answer(self, answer: CommandAnswer) -> None:
-        """Print what a command answered."""
+        """Print the answer of a command."""
         self._print(render.markdown(answer.text))
         if answer.choices:
             self._console.print(Text(render.numbered(answer.choices)))
@@ -125,14 +125,14 @@ class Terminal:
         if self._view is None or not self._view.text.strip():
             return self._spinner
         max_lines = max(1, self._console.height - RESERVED_LINES)
-        return Group(render.live_text(self._view.text, max_lines=max_lines), self._spinner)
+        return Group(render.growing_text(self._view.text, max_lines=max_lines), self._spinner)
 
 
 @contextmanager
 def open_terminal(
     *, stdin: TextIO, stdout: TextIO, history_file: Path | None, shows_details: bool
 ) -> Generator[Terminal]:
-    """Hold the terminal of these streams; its modes are put back at the end."""
+    """Hold the terminal of these streams; its modes are restored at the end."""
     tolerate_any_text(stdout)
     with (
         quiet_keys(stdin),
@@ -161,7 +161,7 @@ class _Slashes(Completer):
 
 
 def _open_history(file: Path | None) -> History:
-    """Return the lines of earlier chats; they are kept in memory alone where the file cannot be written."""
+    """Return the lines of earlier chats; where the file cannot be written, they are kept only in memory."""
     if file is None:
         return InMemoryHistory()
     try:

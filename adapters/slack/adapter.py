@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import aiohttp
 import structlog
@@ -16,6 +17,7 @@ from adapters.slack.answer import PART_CHARS
 from adapters.slack.api import SlackApi, Tokens, open_client
 from adapters.slack.arrivals import SlackArrivals
 from adapters.slack.backfill import Backfill, Threads
+from adapters.slack.bolt import OAuth
 from adapters.slack.commands import Commands
 from adapters.slack.deliveries import Deliveries
 from adapters.slack.files import download
@@ -30,7 +32,7 @@ from adapters.slack.people import People
 from adapters.slack.posts import Posts
 from adapters.slack.render import neutralize
 from adapters.slack.replies import Replies
-from adapters.slack.session import Endpoints, OAuth, Session, Watch
+from adapters.slack.session import Endpoints, Session, Watch
 from adapters.slack.traces import TraceLevel
 from adapters.slack.windows import Windows
 from bot.domain.backoff import Backoff
@@ -80,7 +82,72 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
         tokens: Tokens = oauth.tokens if oauth else OneToken(options.bot_token)
         api = SlackApi(tokens, session, base_url=options.api_url, limits=Limits(options.rates))
         people = await stack.enter_async_context(People(api))
-        adapter = SlackAdapter(options, host, api=api, people=people, oauth=oauth)
+        background = Background(PLATFORM)
+        identities, replies = Identities(api), Replies(api)
+        sign = WaitingSign(partial(_react, api), background)
+        threads = Threads(host.notes)
+        arrivals = SlackArrivals(
+            Arrivals(host, notices=Notices(partial(_tell, replies), background), sign=sign),
+            identities=identities,
+            people=people,
+            note=threads.note,
+            background=background,
+        )
+        commands = Commands(host, replies=replies, identities=identities, prefix=options.command_prefix)
+        interactions = Interactions(
+            api,
+            host,
+            people=people,
+            replies=replies,
+            commands=commands,
+            windows=Windows(api, replies=replies, commands=commands),
+            take=arrivals.take,
+        )
+        deliveries = Deliveries(
+            arrivals=arrivals,
+            commands=commands,
+            interactions=interactions,
+            home=Home(api, host, commands=commands),
+            background=background,
+            prefix=options.command_prefix,
+        )
+        adapter = SlackAdapter(
+            api,
+            identities=identities,
+            session=Session(
+                Endpoints(
+                    app_token=options.app_token,
+                    signing_secret=options.signing_secret,
+                    host=options.http_host,
+                    port=options.http_port,
+                ),
+                api=api,
+                identities=identities,
+                handle=deliveries.take,
+                oauth=oauth,
+                watch=options.watch,
+            ),
+            backfill=Backfill(
+                api,
+                identities=identities,
+                notes=host.notes,
+                threads=threads,
+                max_age_s=60 * options.backfill_minutes,
+                tick_s=options.watch.note_s,
+                take=arrivals.take,
+            ),
+            posts=Posts(
+                api,
+                identities=identities,
+                background=background,
+                pace=options.pace,
+                trace=options.trace,
+                on_running=sign.remove,
+            ),
+            background=background,
+            has_one_workspace=oauth is None,
+            catch_up_pause_s=options.watch.note_s,
+        )
         stack.push_async_callback(adapter.drain)
         yield adapter
 
@@ -104,6 +171,24 @@ def _open_oauth(options: SlackOptions, session: aiohttp.ClientSession, notes: No
     )
 
 
+async def _tell(replies: Replies, event: Written, text: str) -> None:
+    """Say it to the author of the message; the author of a deleted message is unknown."""
+    if not isinstance(event, MessageDeleted):
+        message = event.message if isinstance(event, MessageEdited) else event
+        await replies.tell(message.conversation, message.author_id, text)
+
+
+async def _react(api: SlackApi, conversation: ConversationKey, event_key: str, *, is_waiting: bool) -> None:
+    await api.call(
+        "reactions.add" if is_waiting else "reactions.remove",
+        team=conversation.space,
+        may_repeat=True,
+        channel=conversation.channel,
+        timestamp=message_ts(event_key),
+        name=WAITING_SIGN,
+    )
+
+
 class SlackAdapter:
     """See `bot.ports.platform.Adapter`. Made by `open_slack`; `session` is the connection, open while `run` runs."""
 
@@ -111,74 +196,25 @@ class SlackAdapter:
     serves = f"{PLATFORM}/"
 
     def __init__(
-        self, options: SlackOptions, host: Host, *, api: SlackApi, people: People, oauth: OAuth | None
+        self,
+        api: SlackApi,
+        *,
+        identities: Identities,
+        session: Session,
+        backfill: Backfill,
+        posts: Posts,
+        background: Background,
+        has_one_workspace: bool,
+        catch_up_pause_s: float,
     ) -> None:
-        self._options = options
         self._api = api
-        self._has_one_workspace = oauth is None
-        self._background = Background(PLATFORM)
-        self._identities = Identities(api)
-        self._replies = Replies(api)
-        sign = WaitingSign(self._react, self._background)
-        self._posts = Posts(
-            api,
-            identities=self._identities,
-            background=self._background,
-            pace=options.pace,
-            trace=options.trace,
-            on_running=sign.remove,
-        )
-        threads = Threads(host.notes)
-        arrivals = SlackArrivals(
-            Arrivals(host, notices=Notices(self._tell, self._background), sign=sign),
-            identities=self._identities,
-            people=people,
-            note=threads.note,
-            background=self._background,
-        )
-        self._backfill = Backfill(
-            api,
-            identities=self._identities,
-            notes=host.notes,
-            threads=threads,
-            max_age_s=60 * options.backfill_minutes,
-            tick_s=options.watch.note_s,
-            take=arrivals.take,
-        )
-        self.session = Session(
-            Endpoints(
-                app_token=options.app_token,
-                signing_secret=options.signing_secret,
-                host=options.http_host,
-                port=options.http_port,
-            ),
-            api=api,
-            identities=self._identities,
-            handle=self._deliveries(host, arrivals, people).take,
-            oauth=oauth,
-            watch=options.watch,
-        )
-
-    def _deliveries(self, host: Host, arrivals: SlackArrivals, people: People) -> Deliveries:
-        prefix = self._options.command_prefix
-        commands = Commands(host, replies=self._replies, identities=self._identities, prefix=prefix)
-        interactions = Interactions(
-            self._api,
-            host,
-            people=people,
-            replies=self._replies,
-            commands=commands,
-            windows=Windows(self._api, replies=self._replies, commands=commands),
-            take=arrivals.take,
-        )
-        return Deliveries(
-            arrivals=arrivals,
-            commands=commands,
-            interactions=interactions,
-            home=Home(self._api, host, commands=commands),
-            background=self._background,
-            prefix=prefix,
-        )
+        self._identities = identities
+        self.session = session
+        self._backfill = backfill
+        self._posts = posts
+        self._background = background
+        self._has_one_workspace = has_one_workspace
+        self._catch_up_pause_s = catch_up_pause_s  # before backfill begins again, where it failed
 
     # --- what arrives ------------------------------------------------------------------------------------------
 
@@ -191,25 +227,8 @@ class SlackAdapter:
         if self._has_one_workspace:
             bot = await log_in(lambda: self._identities.of(""), platform=PLATFORM, backoff=LOG_IN_BACKOFF)
             log.info("slack_bot", team=bot.team, user=bot.user)
-        catching_up = keep_catching_up(lambda: self._backfill.run(self.session), pause_s=self._options.watch.note_s)
+        catching_up = keep_catching_up(lambda: self._backfill.run(self.session), pause_s=self._catch_up_pause_s)
         await run_together(PLATFORM, session=self.session.run(), backfill=catching_up)
-
-    async def _tell(self, event: Written, text: str) -> None:
-        """Say it to the author of the message; of a deleted message, the author is unknown."""
-        if isinstance(event, MessageDeleted):
-            return
-        message = event.message if isinstance(event, MessageEdited) else event
-        await self._replies.tell(message.conversation, message.author_id, text)
-
-    async def _react(self, conversation: ConversationKey, event_key: str, *, is_waiting: bool) -> None:
-        await self._api.call(
-            "reactions.add" if is_waiting else "reactions.remove",
-            team=conversation.space,
-            may_repeat=True,
-            channel=conversation.channel,
-            timestamp=message_ts(event_key),
-            name=WAITING_SIGN,
-        )
 
     # --- what is shown -----------------------------------------------------------------------------------------
 

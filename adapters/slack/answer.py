@@ -160,7 +160,7 @@ class AnswerWriter:
             message.is_streaming = False  # it expired, or someone stopped it: it is edited from now on
             raise
         except AdapterError:
-            message.shown = None  # it may be there or not
+            message.shown = None  # unknown
             raise
         message.shown = part
 

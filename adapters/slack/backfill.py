@@ -37,7 +37,10 @@ Take = Callable[[Written | CommandInvoked], Awaitable[None]]
 class Connection(Protocol):
     """How deliveries come in."""
 
-    opened: asyncio.Event  # set once they could come in
+    @property
+    def opened(self) -> asyncio.Event:
+        """Set once they could come in."""
+        ...
 
     @property
     def is_connected(self) -> bool:

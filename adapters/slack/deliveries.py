@@ -1,4 +1,4 @@
-"""What Slack delivers, given to whoever handles it; a message is stored before its delivery is acknowledged."""
+"""Dispatches what Slack delivers; a message is stored before its delivery is acknowledged."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from slack_sdk.errors import SlackApiError
 
 from bot.domain.errors import AdapterError
 
-# Slack's own faults, which pass. With the first two, part of the operation may have been done:
+# Slack's own temporary faults. With the first two, part of the operation may have been done:
 # https://docs.slack.dev/reference/methods/chat.postMessage#errors
 PASSING_CODES = frozenset(
     {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org"}
@@ -19,19 +19,18 @@ TOKEN_CODES = frozenset({"invalid_auth", "not_authed", "token_revoked", "token_e
 
 _NOT_HERE = "I am not in this channel. Invite me with /invite and my name, then ask again."
 _OUTDATED = (
-    "The bot's token is not valid any more ({code}). Its operator has to reinstall the app in Slack, or to set a new "
-    "SLACK_BOT_TOKEN, and to restart the bot."
+    "The bot's token is no longer valid ({code}). Its operator has to reinstall the app in Slack, or set a new "
+    "SLACK_BOT_TOKEN, and restart the bot."
 )
 _FORBIDDEN = (
-    "The settings of this workspace do not let me do that ({code}). Ask a workspace administrator, or try another "
-    "channel."
+    "The settings of this workspace do not allow that ({code}). Ask a workspace administrator, or try another channel."
 )
 _SENTENCES = {
     **dict.fromkeys(("not_in_channel", "channel_not_found"), _NOT_HERE),
     **dict.fromkeys(TOKEN_CODES, _OUTDATED),
     "not_allowed_token_type": (
-        "Slack takes another kind of token here ({code}). SLACK_BOT_TOKEN begins with xoxb-, SLACK_APP_TOKEN with "
-        "xapp-; the operator has to set them so, and to restart the bot."
+        "Slack expects another kind of token here ({code}). SLACK_BOT_TOKEN begins with xoxb-, SLACK_APP_TOKEN with "
+        "xapp-; the operator has to correct them and restart the bot."
     ),
     **dict.fromkeys(("restricted_action", "no_permission", "access_denied", "ekm_access_denied"), _FORBIDDEN),
     **dict.fromkeys(
@@ -41,32 +40,32 @@ _SENTENCES = {
     "restricted_action_thread_locked": "This thread is locked. Ask me in a new one.",
     "is_archived": "This channel is archived. Unarchive it, or ask me in another channel.",
     "user_not_in_channel": "You are not in this channel, so I cannot show it to you there. Join it, then ask again.",
-    "user_not_found": "Slack does not know that person, or does not let me see them.",
-    "message_not_found": "That message is not there any more. Ask again to get a new answer.",
-    "thread_not_found": "That thread is not there any more. Ask again in the channel.",
-    "cannot_reply_to_message": "Slack lets nobody reply to that message. Ask again in a message of your own.",
-    "edit_window_closed": "This workspace does not let messages be changed any more after a while.",
+    "user_not_found": "Slack does not know that person, or hides them from me.",
+    "message_not_found": "That message is gone. Ask again to get a new answer.",
+    "thread_not_found": "That thread is gone. Ask again in the channel.",
+    "cannot_reply_to_message": "Slack does not allow replies to that message. Ask again in a message of your own.",
+    "edit_window_closed": "This workspace does not allow messages to be edited after some time.",
     **dict.fromkeys(
         ("file_upload_size_restricted", "file_too_large", "storage_limit_reached", "file_uploads_disabled"),
-        "Slack does not take the file: it is too big for this workspace, or its storage is full or closed ({code}).",
+        "Slack does not accept the file: it is too big for this workspace, or the storage is full or closed ({code}).",
     ),
-    **dict.fromkeys(("file_deleted", "file_not_found"), "That file is not there any more. Send it again."),
+    **dict.fromkeys(("file_deleted", "file_not_found"), "That file is gone. Send it again."),
     **dict.fromkeys(
         ("msg_too_long", "msg_blocks_too_long", "markdown_text_too_long", "too_many_attachments"),
-        "The message is longer than Slack takes ({code}). Ask for a shorter answer, or for it in parts.",
+        "The message is longer than Slack takes ({code}). Ask for a shorter answer, or for several parts.",
     ),
     **dict.fromkeys(
         ("expired_trigger_id", "trigger_expired"),
-        "Slack waited too long for the window to open. Press the button again.",
+        "The window took too long to open. Press the button again.",
     ),
     "messages_tab_disabled": "The app's messages tab is switched off. Its operator can switch it on under App Home.",
 }
 
 
 class SlackRefusedError(AdapterError):
-    """Slack answered that it did not do it, except where `is_permanent` is false: then part of it may be done.
+    """Slack refused, and nothing was done; where `is_permanent` is false, part of it may have been done.
 
-    `code` is Slack's error code, `method` the Web API method, `needed` the scopes that are missing, if that is why.
+    `code` is Slack's error code, `method` the Web API method, `needed` the missing scopes, if that is the reason.
     """
 
     def __init__(self, *, method: str, code: str, needed: str = "") -> None:
@@ -77,7 +76,7 @@ class SlackRefusedError(AdapterError):
 
 
 class SlackUnreachableError(AdapterError):
-    """Slack could not be reached, answered too late or not in its own form: what was asked for may be done."""
+    """Slack could not be reached, answered too late or gave no proper answer: the call may have taken effect."""
 
 
 def error_body(error: SlackApiError) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Files to and from Slack: the token goes to Slack's hosts alone, and sizes are capped while bytes arrive."""
+"""Files to and from Slack: the token goes only to Slack's hosts, and sizes are capped while bytes arrive."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _LOGIN_PAGE = (
 
 
 async def download(api: SlackApi, url: str, *, team: str, max_bytes: int, mime_type: str = "") -> bytes:
-    """Return the bytes behind a file's `url_private_download`; `mime_type` is what the file says that it is.
+    """Return the bytes behind a file's `url_private_download`; `mime_type` is what Slack says it is.
 
     https://docs.slack.dev/reference/objects/file-object
 
     Raises:
-        AdapterError: The address is not Slack's, the file is too big or cannot be had; for the one who sent it.
+        AdapterError: The address is not Slack's, or the file is too big or unavailable; a sentence for its sender.
         RateLimitError: Slack asks for a pause.
     """
     token = await api.tokens.bot_token(team)
@@ -50,7 +50,7 @@ async def download(api: SlackApi, url: str, *, team: str, max_bytes: int, mime_t
 async def upload(api: SlackApi, *, team: str, channel: str, thread_ts: str, attachment: Attachment) -> str:
     """Post the file into the thread and return its id.
 
-    Until the last of the three calls nothing is visible; that one is made once.
+    Nothing is visible before the last of the three calls, which is made only once.
     https://docs.slack.dev/messaging/working-with-files#uploading_files
 
     Raises:
@@ -59,7 +59,7 @@ async def upload(api: SlackApi, *, team: str, channel: str, thread_ts: str, atta
     """
     name = file_name(attachment)
     if not attachment.data:
-        raise AdapterError(f"The file {name} is empty, and Slack takes no empty files.", is_permanent=True)
+        raise AdapterError(f"The file {name} is empty, and Slack accepts no empty files.", is_permanent=True)
     ticket = await api.call(
         "files.getUploadURLExternal", team=team, may_repeat=True, filename=name, length=len(attachment.data)
     )
@@ -76,7 +76,7 @@ async def upload(api: SlackApi, *, team: str, channel: str, thread_ts: str, atta
 
 
 def file_name(attachment: Attachment) -> str:
-    """Return a name that is one line without a folder, and has an ending: a tool server chose the name."""
+    """Return the file's name on one line, without a folder and with an extension: a tool server chose it."""
     name = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029/\\:*?\"<>|]+", "_", attachment.name).strip(" ._")
     name = "".join(char for char in name if char.isprintable())
     ending = PurePosixPath(name).suffix
@@ -96,7 +96,7 @@ async def _fetch(api: SlackApi, url: URL, token: str, *, max_bytes: int, mime_ty
                 continue
             _check(response, mime_type)
             return await _read(response, max_bytes)
-    raise AdapterError("Slack sends from one address to the next instead of the file. Send it again.")
+    raise AdapterError("Slack redirects again and again instead of sending the file. Send it again.")
 
 
 def _address(text: str) -> URL:
@@ -133,15 +133,15 @@ def _check(response: aiohttp.ClientResponse, mime_type: str) -> None:
         case 401 | 403:
             raise AdapterError(_LOGIN_PAGE, is_permanent=True)
         case 404 | 410:
-            raise AdapterError("That file is not there any more. Send it again.", is_permanent=True)
+            raise AdapterError("That file is gone. Send it again.", is_permanent=True)
         case 429:
             raise RateLimitError(retry_after_s=retry_after_s(response.headers))
         case status:
-            raise SlackUnreachableError(f"Slack did not give the file (HTTP {status}). Send it again in a minute.")
+            raise SlackUnreachableError(f"Slack did not return the file (HTTP {status}). Send it again in a minute.")
 
 
 async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    """Return the body; its announced length may be that of a compressed form, or missing."""
+    """Return the body; its announced length may be that of the compressed form, or missing."""
     data = bytearray()
     if (response.content_length or 0) <= max_bytes:
         async for chunk in response.content.iter_chunked(CHUNK_BYTES):
@@ -161,7 +161,7 @@ def _size(count: int) -> str:
 
 
 async def _hand_over(api: SlackApi, url: str, data: bytes) -> None:
-    """Send the bytes to the address that Slack gave for them; it needs no token and gets none."""
+    """Send the bytes to the upload address from Slack, which needs no token and gets none."""
     try:
         async with (
             asyncio.timeout(TRANSFER_TIMEOUT_S),
@@ -173,4 +173,4 @@ async def _hand_over(api: SlackApi, url: str, data: bytes) -> None:
         raise SlackUnreachableError("The file could not be sent to Slack. Try again in a minute.") from None
     if status != 200:
         log.warning("slack_upload_failed", status=status)
-        raise SlackUnreachableError(f"Slack did not take the file (HTTP {status}). Try again in a minute.")
+        raise SlackUnreachableError(f"Slack did not accept the file (HTTP {status}). Try again in a minute.")

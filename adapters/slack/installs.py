@@ -1,4 +1,4 @@
-"""Where the bot is installed: one token from the settings, or many workspaces in the core's notes."""
+"""Where the bot is installed: one token from the settings, or many workspaces in the notes."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ TEAMS = "slack/team/"
 STATES = "slack/state/"
 NONE = "-"
 STATE_LIVES_S = 600.0
-MAX_STATES = 1_000  # anybody may open the page that makes them
+MAX_STATES = 1_000  # anyone can open the page that creates them
 # Tokens that expire do so after 12 hours: https://docs.slack.dev/authentication/using-token-rotation
 ROTATE_BEFORE_MIN = 120
 ROTATION_TIMEOUT_S = 30.0
 ROTATION_PAUSE_S = 60.0  # after a failure
 
 NOT_INSTALLED = (
-    "I am not installed in this Slack workspace any more. An administrator installs me again at /slack/install of the "
+    "I am not installed in this Slack workspace any more. An administrator installs me again at /slack/install on the "
     "bot's own address."
 )
 
@@ -57,11 +57,11 @@ class OneToken:
 
 
 class Installations(AsyncInstallationStore):
-    """Installations as notes "slack/install/ENTERPRISE/TEAM"; "-" stands for none, as of an org-wide one's team.
+    """Installations as notes "slack/install/ENTERPRISE/TEAM"; "-" means none: an org-wide installation has no team.
 
-    One installation is kept for a workspace, the newest. With a `rotator`, what is found has a token that lives for two
-    more hours, renewed by one request at a time; where that fails, it is given as it is, for it may live still.
-    Belongs to one event loop.
+    Only the newest installation of a workspace is kept. With a `rotator`, a token that is found is valid for at least
+    two more hours: it is renewed by one request at a time, and returned unchanged where that fails, for it may still be
+    valid. Belongs to one event loop.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Installations(AsyncInstallationStore):
         await self._put(_name(enterprise_id, team_id), None)
 
     async def enterprise_of(self, team: str) -> str | None:
-        """Return the organisation of a workspace, as far as it was ever seen."""
+        """Return the organisation of a workspace, if it was ever seen."""
         return (await self._notes.notes(f"{TEAMS}{_quoted(team)}")).get(f"{TEAMS}{_quoted(team)}")
 
     async def put_enterprise(self, team: str, enterprise: str | None) -> None:
@@ -140,7 +140,7 @@ class Installations(AsyncInstallationStore):
         await self._notes.put_note(f"{TEAMS}{_quoted(team)}", enterprise)
 
     def reread(self) -> None:
-        """Take nothing from memory the next time: another process may have changed the notes."""
+        """Read the notes again the next time: another process may have changed them."""
         self._version += 1
         self._texts = None
 
@@ -153,11 +153,11 @@ class Installations(AsyncInstallationStore):
             task = asyncio.create_task(self._rotate(name, found, self._rotator), name="slack:token-rotation")
             self._renewing[name] = task
             task.add_done_callback(lambda _: self._renewing.pop(name, None))
-        # The first use of a refresh token ends it: whoever goes away meanwhile, the new one is kept.
+        # A refresh token can be used once: the new token is kept even if this caller is cancelled meanwhile.
         return await asyncio.shield(task)
 
     async def _rotate(self, name: str, stored: Installation, rotator: AsyncTokenRotator) -> Installation:
-        """Renew the bot's token alone: a user's token is not used here."""
+        """Renew only the bot's token: user tokens are not used here."""
         try:
             async with asyncio.timeout(ROTATION_TIMEOUT_S):
                 bot = await rotator.perform_bot_token_rotation(
@@ -183,7 +183,7 @@ class Installations(AsyncInstallationStore):
             return self._texts
         version = self._version
         texts = await self._notes.notes(INSTALLS)
-        if version == self._version:  # otherwise they were changed while they were read
+        if version == self._version:  # otherwise they changed while they were being read
             self._texts = texts
         return texts
 
@@ -200,7 +200,7 @@ class InstalledTokens:
         self._enterprises: dict[str, str | None] = {}
 
     async def remember(self, team: str, enterprise: str | None) -> None:
-        """Keep which organisation a workspace belongs to, as each delivery says: an org-wide token serves it then."""
+        """Note which organisation a workspace belongs to, as each delivery says: an org-wide token then serves it."""
         if await self._enterprise(team) != enterprise and enterprise:
             await self._installations.put_enterprise(team, enterprise)
             self._enterprises[team] = enterprise
@@ -213,7 +213,7 @@ class InstalledTokens:
         return bot.bot_token
 
     async def forget(self, team: str) -> None:
-        """Look into the notes again the next time; what was revoked there is gone, what was renewed is found."""
+        """Read the notes again the next time: the token may have been revoked or renewed there."""
         self._enterprises.pop(team, None)
         self._installations.reread()
 
@@ -224,7 +224,7 @@ class InstalledTokens:
 
 
 class NoteStates(AsyncOAuthStateStore):
-    """The states of installs under way as notes: each is good once, for ten minutes, over a restart as well."""
+    """The states of installs under way, as notes: each is valid once, for ten minutes, even across a restart."""
 
     def __init__(self, notes: NoteStore, *, now: Callable[[], float] = time.time) -> None:
         self._notes = notes
@@ -232,7 +232,7 @@ class NoteStates(AsyncOAuthStateStore):
         self._lock = asyncio.Lock()
 
     async def async_issue(self, *args: Any, **kwargs: Any) -> str:
-        """Return a new state, and drop those that have run out, the oldest too where there are very many."""
+        """Return a new state; drop expired ones, and the oldest where there are very many."""
         oldest_first = sorted((await self._notes.notes(STATES)).items(), key=lambda item: float(item[1]))
         kept = [name for name, until in oldest_first if float(until) > self._now()][-MAX_STATES + 1 :]
         for name in {name for name, _ in oldest_first}.difference(kept):
@@ -242,7 +242,7 @@ class NoteStates(AsyncOAuthStateStore):
         return state
 
     async def async_consume(self, state: str) -> bool:
-        """Tell whether it was issued, has not run out and was not used; it is used now."""
+        """Use the state up; return whether it was issued, unused and not expired."""
         name = f"{STATES}{_quoted(state)}"
         async with self._lock:
             until = (await self._notes.notes(name)).get(name)
@@ -253,7 +253,7 @@ class NoteStates(AsyncOAuthStateStore):
 
 
 def _candidates(enterprise: str | None, team: str | None, *, is_org: bool) -> list[str]:
-    """Return the names to look under: the workspace's, also as it was before it joined, then the organisation's."""
+    """Return the names to look under: the workspace's, also from before it joined an organisation, then that one's."""
     names: list[str] = []
     if team and not is_org:
         names += [_name(enterprise, team), _name(None, team)]
@@ -281,6 +281,6 @@ def _plain(value: object) -> str:
 
 
 def _cause(error: Exception) -> str:
-    """Return Slack's error code or the fault's name: the error's own text may hold the whole answer."""
+    """Return Slack's error code or the exception's name: its text may contain the whole answer."""
     code = error_code(error.api_error) if isinstance(error, SlackTokenRotationError) else ""
     return code or type(error).__name__

@@ -15,7 +15,7 @@ MAX_IDLE_BUCKETS = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """So many calls at once, and that many in every `period_s` from then on."""
+    """Burst and sustained rate: `calls` at once, and `calls` in every `period_s` after that."""
 
     calls: int
     period_s: float
@@ -51,7 +51,7 @@ OTHERS = TIER_3  # chat.update, chat.delete, reactions.add, conversations.histor
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """What a limit is for; `channel` is empty where all channels share one."""
+    """What one limit covers; `channel` is empty where all channels share it."""
 
     team: str
     method: str
@@ -59,7 +59,7 @@ class Slot:
 
 
 class Limits:
-    """Lets calls through at Slack's rates. Belongs to one event loop."""
+    """Admits calls at Slack's rates. Belongs to one event loop."""
 
     def __init__(self, rates: Mapping[str, Rate] = RATES) -> None:
         self._rates = rates
@@ -67,21 +67,21 @@ class Limits:
         self._closed_until: dict[Slot, float] = {}  # seconds of the loop's clock
 
     def slot(self, team: str, method: str, channel: str) -> Slot:
-        """Return what a call counts for."""
+        """Return the slot that a call uses."""
         return Slot(team, method, channel if self._rate(method).is_per_channel else "")
 
     async def admit(self, slot: Slot, *, deadline: float) -> None:
-        """Return when a call may be made; the call is counted.
+        """Wait until a call may be made, and count it.
 
         Raises:
             RateLimitError: It may not be made before `deadline` (seconds of the loop's clock).
         """
         await self._opened(slot, deadline)
         await self._counted(slot, deadline)
-        await self._opened(slot, deadline)  # it may have been closed meanwhile
+        await self._opened(slot, deadline)  # Slack may have asked for a pause meanwhile
 
     def close(self, slot: Slot, *, for_s: float) -> None:
-        """Let no call through for so many seconds: Slack said so."""
+        """Admit no call for `for_s` seconds, as Slack asked."""
         now = asyncio.get_running_loop().time()
         self._closed_until = {slot: until for slot, until in self._closed_until.items() if until > now}
         self._closed_until[slot] = max(now + for_s, self._closed_until.get(slot, 0.0))
@@ -108,7 +108,7 @@ class Limits:
         bucket = self._buckets.get(slot)
         if bucket is None:
             if len(self._buckets) >= MAX_IDLE_BUCKETS:
-                # One without a trace of use is as good as a new one.
+                # A full bucket is as good as a new one.
                 self._buckets = {
                     key: kept for key, kept in self._buckets.items() if not kept.has_capacity(kept.max_rate)
                 }

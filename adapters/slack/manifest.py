@@ -1,6 +1,6 @@
-"""The app manifest that a workspace's administrator pastes into Slack: https://docs.slack.dev/reference/app-manifest
+"""The app manifest, for a workspace's administrator to paste into Slack: https://docs.slack.dev/reference/app-manifest
 
-Numbers are those of Slack's own schema of a manifest: https://github.com/slackapi/manifest-schema
+The limits are those of Slack's own manifest schema: https://github.com/slackapi/manifest-schema
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bot.text.split import cut
 MAX_COMMAND_CHARS = 32  # with its `/`
 MAX_PROMPTS = 4
 MAX_DESCRIPTION_CHARS = 300  # of the agent
-# Slack states no maximum for these two; a title is a button's text and a message one that somebody sends.
+# Slack states no maximum for these two: the title is the text of a button, the message one that the user sends.
 MAX_PROMPT_TITLE_CHARS = 75
 MAX_PROMPT_CHARS = 2_000
 
@@ -61,17 +61,17 @@ _DESCRIPTION = (
 def manifest(
     *, examples: Sequence[Example], prefix: str = "", uses_socket_mode: bool = True, url: str = ""
 ) -> dict[str, Any]:
-    """Return the manifest, as it is to be written in JSON.
+    """Return the manifest, ready to be written as JSON.
 
-    `examples` become suggested prompts, the first few of them; `prefix` stands before the name of every slash command;
-    `url` is where Slack reaches the bot over HTTP, for events and for installing.
+    The first few `examples` become suggested prompts; `prefix` precedes the name of every slash command; `url` is where
+    Slack reaches the bot over HTTP, for events and for installing.
 
     Raises:
-        SettingsError: Slack takes no commands with that prefix, or HTTP mode has no URL.
+        SettingsError: Slack accepts no commands with that prefix, or HTTP mode has no URL.
     """
     url = url.rstrip("/")
     if not uses_socket_mode and not url:
-        raise SettingsError("Without Socket Mode Slack needs the URL under which it reaches the bot. Give the URL.")
+        raise SettingsError("Without Socket Mode, Slack needs the URL where it reaches the bot. Pass that URL.")
     return {
         "display_information": {
             "name": "Toolbridge",
@@ -113,7 +113,7 @@ def manifest(
 
 
 def _prompts(examples: Sequence[Example]) -> list[dict[str, str]]:
-    """Return the first examples; one too long to be sent as it is makes room for the next."""
+    """Return the first examples, without those that are too long to be sent unchanged."""
     usable = [example for example in examples if example.text.strip() and len(example.text) <= MAX_PROMPT_CHARS]
     return [
         {"title": cut(example.title.strip() or example.text, MAX_PROMPT_TITLE_CHARS), "message": example.text}
@@ -125,7 +125,7 @@ def _command(name: str, argument: str, description: str, prefix: str, url: str) 
     command = f"/{prefix}{name}"
     if not re.fullmatch(r"/[a-z0-9_-]+", command) or len(command) > MAX_COMMAND_CHARS:
         raise SettingsError(
-            f"Slack takes no command {command}. Choose a SLACK_COMMAND_PREFIX of a few lower-case letters, digits, "
+            f"Slack accepts no command {command}. Choose a SLACK_COMMAND_PREFIX of a few lower-case letters, digits, "
             f"- or _, so that a command has at most {MAX_COMMAND_CHARS - 1} of them."
         )
     return {

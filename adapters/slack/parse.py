@@ -30,7 +30,7 @@ Payload = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HomeOpened:
-    """Somebody looks at the app's Home tab."""
+    """A person opened the app's Home tab."""
 
     team: str
     user: str
@@ -38,7 +38,7 @@ class HomeOpened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlashInvoked:
-    """Somebody used a slash command; it is answered at `response_url`."""
+    """A person used a slash command; the answer goes to `response_url`."""
 
     command: CommandInvoked
     response_url: str
@@ -46,7 +46,7 @@ class SlashInvoked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pressed:
-    """Somebody pressed a button or chose an option of ours, or used a shortcut (`action` is its callback id)."""
+    """A person pressed a button, chose an option, or used a shortcut (`action` is its callback id)."""
 
     team: str
     channel: str  # empty in the Home tab
@@ -66,7 +66,7 @@ Arrived = MessageReceived | MessageEdited | MessageDeleted | CommandInvoked | Ho
 
 
 def parse_event(body: Payload, *, bot_user: str) -> Arrived | None:
-    """Return what an Events API delivery says; None where it is nothing to the bot."""
+    """Return what an Events API delivery says; None where it does not concern the bot."""
     event = _dict(body.get("event"))
     team = team_of(body)
     match event.get("type"):
@@ -81,7 +81,7 @@ def parse_event(body: Payload, *, bot_user: str) -> Arrived | None:
 
 
 def team_of(body: Payload) -> str:
-    """Return the workspace that a delivery is for: of a channel shared by several, the one that has the app."""
+    """Return the workspace that a delivery is for: in a shared channel, the one that has the app."""
     # https://docs.slack.dev/apis/events-api/#authorizations
     for authorization in _dicts(body.get("authorizations")):
         if team := _text(authorization, "team_id"):
@@ -100,7 +100,7 @@ def message_ts(key: str) -> str:
 
 
 def conversation_key(team: str, channel: str, thread: str) -> ConversationKey:
-    """Return the conversation of a thread; without a thread, what a channel's commands are about."""
+    """Return the conversation of a thread; without a thread, the channel as a whole."""
     return ConversationKey(platform=PLATFORM, space=team, channel=channel, thread=thread)
 
 
@@ -130,12 +130,12 @@ def _written(event: Payload, *, team: str, channel: str, bot_user: str) -> Messa
     root = _text(event, "thread_ts") or ts
     is_direct = channel.startswith("D")
     is_addressed = is_direct or event.get("type") == "app_mention" or _mentions(text, bot_user)
-    if not is_addressed and (root == ts or _is_to_somebody_else(text)):
+    if not is_addressed and (root == ts or _is_to_someone_else(text)):
         return None
     key = event_key(team, channel, ts)
     if command := _command(text, bot_user=bot_user, is_addressed=is_addressed):
         name, argument = command
-        # A command that opens a thread is about the channel: its own thread has nothing in it yet.
+        # A command that starts a thread covers the channel: its own thread is still empty.
         is_channel_wide = root == ts
         return CommandInvoked(
             conversation=conversation_key(team, channel, "" if is_channel_wide else root),
@@ -162,7 +162,7 @@ def _written(event: Payload, *, team: str, channel: str, bot_user: str) -> Messa
 def _changed(event: Payload, *, team: str, channel: str, bot_user: str) -> MessageEdited | MessageDeleted | None:
     message, before = _dict(event.get("message")), _dict(event.get("previous_message"))
     ts = _text(message, "ts")
-    if message.get("subtype") == "tombstone":  # what is left of a deleted message that has replies
+    if message.get("subtype") == "tombstone":  # what remains of a deleted message with replies
         return MessageDeleted(
             conversation=conversation_key(team, channel, _text(message, "thread_ts") or ts),
             event_key=event_key(team, channel, ts),
@@ -200,7 +200,7 @@ def _mentions(text: str, user: str) -> bool:
     return bool(user) and re.search(rf"<@{re.escape(user)}(?:\|[^>]*)?>", text) is not None
 
 
-def _is_to_somebody_else(text: str) -> bool:
+def _is_to_someone_else(text: str) -> bool:
     return re.match(r"\s*<@\w+(?:\|[^>]*)?>", text) is not None
 
 
@@ -235,7 +235,7 @@ def _file(file: Payload) -> SharedFile:
 
 
 def parse_slash(body: Payload, *, prefix: str) -> SlashInvoked:
-    """Return the slash command of a delivery. Slack runs none inside a thread, so it is about its channel."""
+    """Return the slash command of a delivery; it covers the channel, for Slack runs none inside a thread."""
     team, channel, user = _text(body, "team_id"), _text(body, "channel_id"), _text(body, "user_id")
     name = _text(body, "command").removeprefix("/").removeprefix(prefix)
     command = CommandInvoked(
@@ -262,7 +262,7 @@ def parse_press(body: Payload) -> Pressed | None:
     user = _text(_dict(body.get("user")), "id")
     name = _text(action, "action_id") or _text(body, "callback_id")
     return Pressed(
-        # A window may be open to somebody of another workspace, with which the channel is shared:
+        # A person of another workspace, which shares the channel, may have the window open:
         # https://docs.slack.dev/reference/interaction-payloads/view-interactions-payload
         team=_text(view, "app_installed_team_id")
         or _text(_dict(body.get("team")), "id")
@@ -282,7 +282,7 @@ def parse_press(body: Payload) -> Pressed | None:
 
 
 def json_value(text: str) -> dict[str, Any]:
-    """Return the JSON object that a button's value or a view's note holds; {} where it is none."""
+    """Return the JSON object in a button's value or a view's note; {} where there is none."""
     with suppress(ValueError):
         return _dict(json.loads(text))
     return {}

@@ -1,4 +1,4 @@
-"""Who is who: the names of Slack's users, and message text as people read it."""
+"""The names of Slack's users, and message text as people read it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ FRESH_S = 3_600.0
 RETRY_S = 60.0  # after a failure
 PATIENCE_S = 1.0
 
-# https://docs.slack.dev/messaging/formatting-message-text#retrieving-messages: what Slack puts in angle brackets, and
-# the three characters that it escapes.
+# https://docs.slack.dev/messaging/formatting-message-text#retrieving-messages: what Slack puts in angle
+# brackets, and the three characters that it escapes.
 _MARKUP = re.compile(r"<([^<>]+)>|&(amp|lt|gt);")
 _USER = re.compile(r"<@([A-Z0-9]+)(?:\|[^<>]*)?>")
 _ESCAPED = {"amp": "&", "lt": "<", "gt": ">"}

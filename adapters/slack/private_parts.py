@@ -1,4 +1,7 @@
-"""What is used of slack-bolt though it is not documented; each part has a test, and its version range is narrow."""
+"""The part of slack-bolt that it does not document and may change in any release; nothing else here uses such a part.
+
+`tests/unit/adapters/slack/test_private_parts.py` names it and fails when it is gone.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Answers, traces and commands as Slack's blocks, views and mrkdwn. Pure.
 
-Text of models, tools and people is untrusted: in a `markdown` block it passes `neutralize`, in mrkdwn `_flat` and an
-escape; a `rich_text` block takes any text as it is. Limits are those of https://docs.slack.dev/reference/block-kit
+Text of models, tools and people is untrusted: for a `markdown` block it passes `neutralize`, for mrkdwn `_flat` and an
+escape; a `rich_text` block shows any text literally. Limits are those of https://docs.slack.dev/reference/block-kit
 """
 
 from __future__ import annotations
@@ -37,22 +37,24 @@ MAX_CHOICES = 25
 CHOICES_IN_ROW = 5
 MAX_TRACE_LINES = 25
 MAX_VIEW_BLOCKS = 100
-MAX_SECTIONS = 20  # of a view's text, which is then far below the 250 kB that a view takes
-MAX_VIEW_CALLS = 24  # four blocks each: the name, the arguments, the result, what is left out of it
+MAX_SECTIONS = 20  # of a view's text, which stays far below the 250 kB that a view takes
+MAX_VIEW_CALLS = 24  # four blocks each: the name, the arguments, the result, what was left out of it
 VIEW_TEXT_BYTES = 150_000  # a view takes 250 kB: https://docs.slack.dev/reference/methods/views.open
-MAX_ARGUMENT_CHARS = 500  # of a command, to be kept in the value of a button
+MAX_ARGUMENT_CHARS = 500  # of a command; it is kept in the value of a button
 
 # What Slack turns into a mention, a link to a channel or a date: https://docs.slack.dev/messaging/formatting-message-text
 _PINGS = re.compile(r"<(?=!(?i:channel|here|everyone|group|subteam\^|date\^)|@[UW][A-Z0-9]|#[CG][A-Z0-9])")
 
-_ACTING = frozenset({"clear", "stop"})  # to turn a page is to ask again, which must not act; the picker has all of them
+_ACTING = frozenset(
+    {"clear", "stop"}
+)  # turning a page runs the command again, which must not act; the picker offers everything
 
 
 # --- answers ---------------------------------------------------------------------------------------------------
 
 
 def answer_blocks(text: str, *, turn_id: int, is_last: bool) -> Blocks:
-    """Return one part of an answer; under the last part people can say what they think of it."""
+    """Return one part of an answer; below the last part people can rate the answer."""
     shown = neutralize(text)
     if len(shown) > MARKDOWN_CHARS:
         shown = f"{shown[: MARKDOWN_CHARS - 1]}{ELLIPSIS}"
@@ -61,7 +63,7 @@ def answer_blocks(text: str, *, turn_id: int, is_last: bool) -> Blocks:
 
 
 def plain_blocks(text: str) -> Blocks:
-    """Return one part of an answer as it was written, for where Slack does not take it as Markdown."""
+    """Return one part of an answer as plain text, for when Slack does not accept it as Markdown."""
     pieces = _pieces(text, max_pieces=MAX_PLAIN_BLOCKS, max_bytes=VIEW_TEXT_BYTES)
     return [{"type": "section", "text": _plain(piece)} for piece in pieces if piece.strip()] or [_section("(no text)")]
 
@@ -91,7 +93,7 @@ def notification(text: str) -> str:
 
 
 def neutralize(text: str) -> str:
-    """Return the text so that nothing in it notifies anybody; what would is shown as it was written."""
+    """Return the text with mentions defused: they are shown literally and notify nobody."""
     return _PINGS.sub(f"<{WORD_JOINER}", text)
 
 
@@ -107,9 +109,9 @@ def status_text(view: TurnView) -> str:
 
 
 def trace_blocks(lines: Sequence[TraceLine], *, turn_id: int, is_running: bool = True) -> tuple[Blocks, str]:
-    """Return a line for each tool call, the first of very many summed up in one, and the fallback text.
+    """Return a line for each tool call, the first of very many summarised in one, and the fallback text.
 
-    Where the turn is not running any more, a call without an end is told to be unfinished.
+    Once the turn no longer runs, a call without a result is shown as unfinished.
     """
     first = max(0, len(lines) - MAX_TRACE_LINES)
     shown = [_call_line(line, is_running=is_running) for line in lines[first:]]
@@ -123,8 +125,8 @@ def trace_blocks(lines: Sequence[TraceLine], *, turn_id: int, is_running: bool =
 def call_blocks(line: TraceLine, *, turn_id: int, number: int) -> tuple[Blocks, str]:
     """Return one tool call with its arguments and its result, and the fallback text; `number` counts from 1."""
     heading = f"{number}. {_call_line(line)}"
-    told = [*_told("Arguments", line.arguments), *_told("Result", line.result)]
-    blocks: Blocks = [_section(heading), *([{"type": "rich_text", "elements": told}] if told else [])]
+    texts = [*_text_elements("Arguments", line.arguments), *_text_elements("Result", line.result)]
+    blocks: Blocks = [_section(heading), *([{"type": "rich_text", "elements": texts}] if texts else [])]
     if line.attachments:
         blocks.append(_context(_files(line)))
     return [*blocks, _actions(_details_button(turn_id))], heading
@@ -135,8 +137,8 @@ def _call_line(line: TraceLine, *, is_running: bool = True) -> str:
     return call_line(line, is_running=is_running, visible=_name)
 
 
-def _told(label: str, text: str) -> Blocks:
-    """Return the elements of a rich text that show as much of `text` as one block should hold."""
+def _text_elements(label: str, text: str) -> Blocks:
+    """Return rich-text elements that show the text, as far as one block should hold it."""
     if not text:
         return []
     shown = text[:TEXT_CHARS]
@@ -145,7 +147,7 @@ def _told(label: str, text: str) -> Blocks:
 
 
 def _packed(lines: Sequence[str]) -> list[str]:
-    """Return the lines in as few texts as hold them."""
+    """Return the lines, joined into as few texts as possible."""
     packed: list[str] = []
     for line in lines:
         if packed and len(packed[-1]) + 1 + len(line) <= TEXT_CHARS:
@@ -179,11 +181,11 @@ def _details_button(turn_id: int) -> dict[str, Any]:
 def details_view(lines: Sequence[TraceLine], *, turn_id: int, note: str = "") -> dict[str, Any]:
     """Return a modal with the exact arguments and result of each call, as far as a view can hold them.
 
-    Under a result that is cut a button asks for all of it as a file; `call` in its value counts from 1.
+    Below a result that is cut, a button requests all of it as a file; `call` in its value counts from 1.
     """
     shown = lines[:MAX_VIEW_CALLS]
-    told = fitting(unformatted(_flat(note)), TEXT_CHARS)
-    blocks: Blocks = [_context(told)] if told else []
+    notice = fitting(unformatted(_flat(note)), TEXT_CHARS)
+    blocks: Blocks = [_context(notice)] if notice else []
     for number, line in enumerate(shown, start=1):
         blocks += _details(
             line,
@@ -204,15 +206,15 @@ def _details(
     result = _pieces(line.result, max_pieces=max_blocks - 2 - max(1, len(arguments)), max_bytes=max_bytes * 3 // 4)
     files = f"\n{_files(line)}" if line.attachments else ""
     yield _section(f"*{number}.* {_call_line(line)}{files}")
-    yield from _told_whole("Arguments", arguments, total=len(line.arguments))
+    yield from _whole_text("Arguments", arguments, total=len(line.arguments))
     if line.state not in UNENDED_CALLS:
-        yield from _told_whole("Result", result, total=len(line.result))
+        yield from _whole_text("Result", result, total=len(line.result))
     if sum(map(len, result)) < len(line.result):
-        told = f"The first {sum(map(len, result)):,} of {len(line.result):,} characters of this result."
-        yield {**_section(told), "accessory": whole}
+        shown = f"The first {sum(map(len, result)):,} of {len(line.result):,} characters of this result."
+        yield {**_section(shown), "accessory": whole}
 
 
-def _told_whole(label: str, pieces: Sequence[str], *, total: int) -> Iterable[dict[str, Any]]:
+def _whole_text(label: str, pieces: Sequence[str], *, total: int) -> Iterable[dict[str, Any]]:
     length = sum(map(len, pieces))
     rest = f" (the first {length:,} of {total:,} characters)" if length < total else ""
     for number, piece in enumerate(pieces or ["(empty)"]):
@@ -221,7 +223,7 @@ def _told_whole(label: str, pieces: Sequence[str], *, total: int) -> Iterable[di
 
 
 def _pieces(text: str, *, max_pieces: int, max_bytes: int) -> list[str]:
-    """Return the beginning of the text in pieces of one block each, cut at line ends where there are some."""
+    """Return the beginning of the text in pieces of one block each, cut at line ends where possible."""
     pieces: list[str] = []
     at = 0
     while at < len(text) and len(pieces) < max_pieces:
@@ -249,7 +251,7 @@ def _whole_button(turn_id: int, number: int) -> dict[str, Any]:
 def command_blocks(answer: CommandAnswer, *, command: str, argument: str, page: int, place: str) -> tuple[Blocks, str]:
     """Return one page of a command's answer, and the fallback text.
 
-    `page` counts from 0, one past the end is the last; `place` is the thread the command belongs to, or empty.
+    `page` counts from 0 and is limited to the last page; `place` is the thread the command belongs to, or empty.
     """
     pages = split_markdown(answer.text if answer.text.strip() else "(nothing)", max_chars=PAGE_CHARS)
     number = min(max(0, page), len(pages) - 1)
@@ -272,7 +274,7 @@ def command_blocks(answer: CommandAnswer, *, command: str, argument: str, page: 
 
 
 def _choice_rows(choices: Sequence[Example], *, place: str) -> Blocks:
-    """Return rows of buttons; a choice whose text is too long for a button's value has none."""
+    """Return rows of buttons; a choice that is too long for a button's value has none."""
     buttons: Blocks = []
     left = ALL_VALUES_CHARS
     for number, choice in enumerate(choices, start=1):
@@ -332,7 +334,7 @@ def notice_view(title: str, text: str) -> dict[str, Any]:
 def shortcut_view(
     *, history: CommandAnswer, tools: CommandAnswer, answer: CommandAnswer | None = None
 ) -> dict[str, Any]:
-    """Return the modal of the message shortcut, with buttons for what else can be done to the conversation.
+    """Return the modal of the message shortcut, with buttons for the other commands.
 
     `answer` is that of the button pressed last.
     """
@@ -357,7 +359,7 @@ def shortcut_view(
 
 
 def _sections(markdown: str, *, max_blocks: int) -> Blocks:
-    """Return Markdown as mrkdwn, the only one of the two that views take."""
+    """Return Markdown as mrkdwn, the only one of the two that views accept."""
     parts = split_markdown(to_mrkdwn(markdown), max_chars=TEXT_CHARS) or ["(nothing)"]
     if len(parts) > max_blocks:
         parts = [*parts[: max_blocks - 1], "The rest does not fit here; the command of the same name shows all of it."]
@@ -368,7 +370,7 @@ def _sections(markdown: str, *, max_blocks: int) -> Blocks:
 
 
 def _flat(text: str) -> str:
-    """Return untrusted text on one line, without anything that is not seen."""
+    """Return untrusted text on one line, without invisible characters."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 

@@ -1,4 +1,4 @@
-"""The trace of a turn: which tools ran, in one reply that is edited, or in one reply for each call."""
+"""The trace of a turn: which tools ran, in one reply that is edited or in one reply per call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.turns import TraceLine
 
 TraceLevel = Literal["summary", "full", "off"]
-WAIT_S = 3.0  # a trace that cannot be shown by then is shown in its next state
+WAIT_S = 3.0  # after that, the trace is shown in its next state
 Search = Callable[[], Awaitable[Sequence[OwnMessage]]]
 
 
@@ -22,15 +22,15 @@ class TraceWriter(Protocol):
 
     @property
     def is_begun(self) -> bool:
-        """Whether a part of it stands in the thread."""
+        """Whether part of it is visible in the thread."""
         ...
 
     def is_up_to_date(self, lines: Sequence[TraceLine]) -> bool:
-        """Tell whether just this is shown."""
+        """Return whether exactly this is shown."""
         ...
 
     def adopt(self, own: Sequence[OwnMessage]) -> None:
-        """Take over what a process before this one has posted."""
+        """Adopt what an earlier attempt has posted."""
         ...
 
     async def write(self, lines: Sequence[TraceLine]) -> None:
@@ -78,7 +78,7 @@ class _Thread:
 
     async def place_message(self, number: int, blocks: list[dict[str, Any]], text: str) -> None:
         if self._is_unsure:
-            self.adopt(await self.search())  # where that fails there is no trace: better than two
+            self.adopt(await self.search())  # where that fails, no trace is shown: better than two
             self._is_unsure = False
         details: dict[str, Any] = {
             "blocks": blocks,

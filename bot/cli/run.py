@@ -32,7 +32,7 @@ async def run(arguments: Namespace) -> int:
     openers = [opener for platform in PLATFORMS if (opener := platform.opener(settings)) is not None]
     if not openers:
         ways = ", or ".join(platform.needs for platform in PLATFORMS)
-        raise SettingsError(f"No chat platform is configured. Set {ways}; `toolbridge chat` needs none.")
+        raise SettingsError(f"No chat platform is configured. Set {ways}; `toolbridge chat` needs neither.")
     async with open_app(settings, openers, drain_s=DRAIN_S) as app:
         await _serve(app.adapters)
     return 0

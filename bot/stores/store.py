@@ -66,7 +66,7 @@ class IntakeUnits(_Units):
         return await self.engine.write(lambda db: intake.request_stop(db, conversation, by=by))
 
     async def decide(self, turn_id: int, decision: CallDecided) -> DecisionOutcome:
-        return await self.engine.write(lambda db: intake.decide(db, turn_id, decision))
+        return await self.engine.write(lambda db: intake.decide(db, turn_id, decision, now=self._now()))
 
 
 class WorkUnits(_Units):

@@ -20,12 +20,12 @@ _JOINERS = re.compile("[\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-\U000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fence:
-    """An open code block; where it is cut, it is closed with `closing` and reopened with `opening`."""
+    """An open code block; where it is cut, it is closed with `close_with` and reopened with `reopen_with`."""
 
     marker: str
     quote: str  # before the marker: white space, quote marks
-    opening: str
-    closing: str
+    reopen_with: str
+    close_with: str
     indent: int = 0  # of a block within a list, dropped when the block is reopened outside of it
 
     def ends_with(self, line: str) -> bool:
@@ -38,11 +38,11 @@ class _Fence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Table:
-    """A table whose rows have begun or follow; where it is cut, the next part repeats `opening`: header and rule."""
+    """A table whose rows have begun or follow; if cut, `reopen_with` (header and rule) begins the next part."""
 
-    opening: str
+    reopen_with: str
     rows: int = 0  # so far, without header and rule
-    closing: str = ""
+    close_with: str = ""
 
 
 _Block = _Fence | _Table
@@ -89,15 +89,15 @@ def split_markdown(text: str, *, max_chars: int, max_parts: int | None = None) -
     parts: list[str] = []
     at, block = _begin(text, 0, None, max_chars=max_chars)
     while at < len(text):
-        opening = block.opening if block else ""
+        reopen_with = block.reopen_with if block else ""
         indent = block.indent if isinstance(block, _Fence) else 0
-        room = max_chars - len(opening)
+        room = max_chars - len(reopen_with)
         if len(text) - at <= room or len(parts) + 1 == max_parts:
-            parts.append(opening + _without_indent(text[at:], indent))
+            parts.append(reopen_with + _without_indent(text[at:], indent))
             break
         chosen = _choose_cut(text[at : at + room + 1], _reopened(block), max_chars=max_chars)
         body = _body(text[at : at + chosen.end], chosen)
-        parts.append(opening + _without_indent(body, indent) + (chosen.block.closing if chosen.block else ""))
+        parts.append(reopen_with + _without_indent(body, indent) + (chosen.block.close_with if chosen.block else ""))
         at, block = _begin(text, at + chosen.end, chosen.block, max_chars=max_chars, is_in_line=chosen.is_in_line)
     return parts or [text[:max_chars]]
 
@@ -109,7 +109,7 @@ def _begin(
     line, newline, _ = text[at : at + max_chars].partition("\n")
     is_whole = bool(newline) or at + len(line) == len(text)
     match block:
-        case _Fence() if is_whole and not is_in_line and block.closing and block.ends_with(line):
+        case _Fence() if is_whole and not is_in_line and block.close_with and block.ends_with(line):
             at, block = at + len(line) + 1, None  # the previous part already has its closing fence
         case _Table() if "|" not in line:
             block = None
@@ -127,7 +127,7 @@ def _begin(
 def _reopened(block: _Block | None) -> _Block | None:
     """Return the block in the form that it has in a part that begins with it."""
     if isinstance(block, _Fence) and block.indent:
-        return replace(block, quote="", closing=f"\n{block.marker}" if block.closing else "")
+        return replace(block, quote="", close_with=f"\n{block.marker}" if block.close_with else "")
     return block
 
 
@@ -161,7 +161,7 @@ def _choose_cut(window: str, block: _Block | None, *, max_chars: int) -> _Cut:
 
 
 def _fits(end: _LineEnd, room: int) -> bool:
-    return end.at - 1 + (len(end.block.closing) if end.block else 0) <= room
+    return end.at - 1 + (len(end.block.close_with) if end.block else 0) <= room
 
 
 def _rank(end: _LineEnd) -> int:
@@ -173,7 +173,7 @@ def _rank(end: _LineEnd) -> int:
 def _cut_line(window: str, block: _Block | None, *, lowest: int) -> _Cut:
     """Return a cut within the last line of the window, which is longer than half a part."""
     inner = block if isinstance(block, _Fence) else None  # a row that was cut is not a row any more
-    highest = max(lowest, len(window) - 1 - (len(inner.closing) if inner else 0))
+    highest = max(lowest, len(window) - 1 - (len(inner.close_with) if inner else 0))
     sentences = [found.end() for found in _SENTENCE_END.finditer(window, lowest - 1, highest + 1)]
     spaces = max(window.rfind(space, lowest, highest + 1) for space in " \t\n")
     fitting = [end for end in sentences if lowest <= end <= highest] if inner is None else []
@@ -261,7 +261,7 @@ def _after(
             opened = _opened_fence(line, max_chars=max_chars)
             if opened is None and following is not None and _is_header(line, following, is_whole=not is_last):
                 # The rule itself will be counted as a row.
-                return _Table(opening=_repeatable(f"{line}\n{following}\n", max_chars), rows=-1), False
+                return _Table(reopen_with=_repeatable(f"{line}\n{following}\n", max_chars), rows=-1), False
             return opened, opened is None
 
 
@@ -275,13 +275,13 @@ def _opened_fence(line: str, *, max_chars: int) -> _Fence | None:
     quote, marker, info = found[1], found[2], found[4].strip()
     indent = 0 if ">" in quote else len(quote)
     kept = quote if indent <= MAX_FENCE_INDENT and listed is None else ""
-    closing = _repeatable(f"\n{quote}{marker}", max_chars)
-    opening = _repeatable(f"{kept}{marker}{info}\n", max_chars) or _repeatable(f"{marker}\n", max_chars)
+    close_with = _repeatable(f"\n{quote}{marker}", max_chars)
+    reopen_with = _repeatable(f"{kept}{marker}{info}\n", max_chars) or _repeatable(f"{marker}\n", max_chars)
     return _Fence(
         marker=marker,
         quote=quote,
-        opening=opening if closing else "",
-        closing=closing if opening else "",
+        reopen_with=reopen_with if close_with else "",
+        close_with=close_with if reopen_with else "",
         indent=0 if kept else indent,
     )
 

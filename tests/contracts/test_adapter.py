@@ -475,6 +475,23 @@ async def test_a_running_turn_shows_its_text_and_its_ended_calls(platform: Platf
         platform.adapter.show(end_of(event))
 
 
+async def test_a_turn_that_waits_for_a_decision_rests_and_goes_on_where_it_was(platform: Platform) -> None:
+    line = TraceLine(call_id="c1", server="ops", tool="deploy", state="waiting", arguments="{}")
+    async with running(platform) as core:
+        core.outcomes = [Queued(turn_id=1)]
+        await platform.write("deploy it")
+        event = await core.next_event()
+        platform.adapter.show(view_of(event, trace=(replace(line, state="asked"),)))
+        waiting = replace(view_of(event, trace=(line,)), state="waiting", notice="The call is waiting for Ben.")
+        platform.adapter.show(waiting)
+        await platform.sees("waiting")
+        goes_on = replace(view_of(event, trace=(replace(line, state="ok", seconds=1.5),)), attempt=2)
+        platform.adapter.show(goes_on)
+        await platform.adapter.post(post_for(event, "It is deployed."))
+        await platform.sees("It is deployed.")
+        platform.adapter.show(replace(goes_on, state="answered"))
+
+
 async def test_a_post_can_be_seen_and_has_a_reference(platform: Platform) -> None:
     async with running(platform) as core:
         core.outcomes = [Queued(turn_id=1)]

@@ -35,6 +35,7 @@ from tests.fakes.openai import serve_openai
 
 KEY = "a-key-nobody-may-see"
 NUMBER = {"type": "number"}
+NAME = {"name": {"type": "string"}}
 CALCULATE = ToolSpec(
     name="bundled__calculate",
     server="bundled",
@@ -151,6 +152,62 @@ def kind(request: pytest.FixtureRequest) -> str:
 async def rig(kind: str, url: str) -> AsyncIterator[Rig]:
     async with open_rig(kind, url, Patience(backoff=Backoff(first_s=0.01))) as rig:
         yield rig
+
+
+# --- every model, the one in process too -------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[*KINDS, "rehearsal"])
+async def model(request: pytest.FixtureRequest, url: str) -> AsyncIterator[Model]:
+    """A model that answers by the rehearsal model's rules."""
+    if request.param == "rehearsal":
+        async with open_model(Settings(_env_file=None)) as model:  # pyright: ignore[reportCallIssue]  (pydantic-settings' own)
+            yield model
+    else:
+        async with open_rig(request.param, url, Patience()) as rig:
+            yield rig.model
+
+
+async def ask(model: Model, request: ModelRequest = QUESTION) -> tuple[ModelAnswer, list[ModelProgress]]:
+    progress: list[ModelProgress] = []
+    async with asyncio.timeout(20):
+        deadline = asyncio.get_running_loop().time() + 15
+        return await model.complete(request, deadline=deadline, progress=progress.append), progress
+
+
+def asking(text: str, **more: Any) -> ModelRequest:
+    return replace(QUESTION, messages=(UserMessage(text=text, **more),))
+
+
+async def test_text_is_reported_in_pieces_and_nothing_else_is(model: Model) -> None:
+    answer, progress = await ask(model, asking("what can you do?"))
+    pieces = [item.text for item in progress if isinstance(item, TextArrived)]
+    assert len(pieces) == len(progress) > 5
+    assert "".join(pieces) == answer.message.text
+    assert answer.message.tool_calls == () and not answer.is_cut and answer.notes == ()
+
+
+async def test_a_question_leads_to_calls_and_their_results_to_text(model: Model) -> None:
+    answer, progress = await ask(model)
+    [call] = answer.message.tool_calls
+    assert json.loads(call.arguments) == {"operation": "multiply", "a": 15, "b": 8} and progress == []
+    result = ToolMessage(call_id=call.id, text="Result: 15.0 multiply 8.0 = 120.0")
+    final, _ = await ask(model, replace(QUESTION, messages=(*QUESTION.messages, answer.message, result)))
+    assert final.message.text == "15 \N{MULTIPLICATION SIGN} 8 = **120**"
+    assert 0 < answer.usage.input_tokens < final.usage.input_tokens and final.usage.output_tokens > 0
+    assert final.usage.cached_tokens >= answer.usage.input_tokens - 1
+
+
+async def test_a_model_that_may_call_no_tools_answers_in_text(model: Model) -> None:
+    answer, _ = await ask(model, replace(QUESTION, may_call_tools=False))
+    assert answer.message.tool_calls == () and answer.message.text
+
+
+async def test_the_speaker_is_part_of_the_question(model: Model) -> None:
+    greet = replace(CALCULATE, name="bundled__greet", tool="greet", parameters={"type": "object", "properties": NAME})
+    answer, _ = await ask(model, replace(asking("greet me", speaker="Ann ]x"), tools=(greet,)))
+    [call] = answer.message.tool_calls
+    assert json.loads(call.arguments) == {"name": "Ann x"}
 
 
 # --- answers -----------------------------------------------------------------------------------------------------

@@ -814,7 +814,7 @@ async def test_a_turn_that_waits_outlives_the_process_and_is_woken_by_another(op
         assert (await claim_one(store, worker=THERE)).lease.turn_id == lease.turn_id
 
 
-async def test_a_call_is_decided_once_whoever_decides_first(store: Store, opened: OpenStore) -> None:
+async def test_a_call_is_decided_once_by_those_who_decide_at_the_same_moment(store: Store, opened: OpenStore) -> None:
     lease = await parked(store)
     async with opened() as other:
         outcomes = await asyncio.gather(
@@ -856,6 +856,15 @@ async def test_of_two_calls_that_wait_each_needs_its_own_decision(store: Store) 
     assert await store.decide(lease.turn_id, YES) == "decided_before"
     assert await store.decide(lease.turn_id, replace(YES, call_id="c2")) == "made"
     assert (await claim_one(store)).wakes == 2
+
+
+async def test_a_decision_that_comes_when_the_wait_has_expired_is_too_late(store: Store, clock: Clock) -> None:
+    lease = await parked(store, wakes_at=WAITS.expires_at)
+    clock.now = WAITS.expires_at
+    assert await store.decide(lease.turn_id, YES) == "decided_before"
+    assert await store.wake_expired() == 1
+    assert await store.decide(lease.turn_id, YES) == "decided_before"
+    assert await store.steps(lease.turn_id) == [WAITS]
 
 
 async def test_what_does_not_wait_cannot_be_decided(store: Store) -> None:
@@ -1197,8 +1206,7 @@ async def test_history_begins_at_the_window_and_the_window_never_moves_back(stor
 
 
 async def test_what_is_said_after_a_clear_is_in_the_history_wherever_the_window_was(store: Store) -> None:
-    for _ in range(3):
-        lease = await begin_and_finish(store, "a")
+    *_, lease = [await begin_and_finish(store, "a") for _ in range(3)]
     await store.move_window(room("room"), past_turn_id=lease.turn_id)
     await store.clear(room("room"))
     await begin_and_finish(store, "b")
@@ -1359,7 +1367,7 @@ async def test_usage_is_counted_by_the_person_who_asked_on_one_platform(store: S
     for event in events:
         await store.accept(replace(event, event_key=f"event-{next(numbers)}"), worker=HERE, max_waiting=20)
         await finish(store, (await claim_one(store)).lease, usage=Usage(input_tokens=10, output_tokens=1))
-    await ask(store, "a third")  # by somebody else
+    await ask(store, "a third")  # by another person
     name = author_key(room("any").person("ann"))
     assert await store.usage(author=name) == UsageTotals(turns=3, usage=Usage(input_tokens=30, output_tokens=3))
     assert (await store.usage(room("room"), author=name)).turns == 2

@@ -30,7 +30,7 @@ from tests.fakes.mcp_servers.processes import (
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WAYS = ["process modern", "process handshake", "http modern", "http handshake"]
-RICH_WAYS = [way for way in WAYS if way != "process handshake"]  # that program answers with text alone
+RICH_WAYS = [way for way in WAYS if way != "process handshake"]  # that program answers only with text
 
 
 @pytest.fixture(scope="module", params=WAYS)

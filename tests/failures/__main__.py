@@ -16,17 +16,17 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import tests.failures.cases as slack
-import tests.failures.discord.cases as discord
-from tests.failures.cases import Case, Outcome
+from tests.failures.discord import cases as discord
+from tests.failures.slack import cases as slack
+from tests.failures.table import Case, Outcome
 
 FILE = Path(__file__).parents[1] / "reports" / "FAILURES.md"
-CASE_S = 90.0
+CASE_S = 180.0
 INTRO = """# What goes wrong, and what its users see
 
 Written by `python -m tests.failures`. The bot is all there, with the platform's real library, a loopback platform that
 refuses what the real one refuses, a scripted model and a real tool server; in the rows with `kill -9` it is `python -m
-bot run`, started again after the kill. Each row is a test: it fails where people see anything else than the second
+bot run`, started again after the kill. Each row is a test: it fails where people see anything but what the second
 column says. "Calls" are those of the platform's web API, the start of the bot among them; "seconds" include the starts,
 and the pauses that the 429s ask for (Slack: one second, Discord: half a second). `tests/failures/test_failures.py`
 plays the quick rows with the other tests.
@@ -75,7 +75,7 @@ def printed() -> dict[str, list[str]]:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.failures", description=(__doc__ or "").partition(":")[0])
-    parser.add_argument("--platform", default="", choices=[name.lower() for name in TABLES], help="its table alone")
+    parser.add_argument("--platform", default="", choices=[name.lower() for name in TABLES], help="only its table")
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name has this in it")
     return parser.parse_args()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.failures.__main__ import TABLES, printed
-from tests.failures.cases import Case
+from tests.failures.table import Case
 
 QUICK = [
     pytest.param(case, id=f"{platform}: {case.happens}")

@@ -1,5 +1,5 @@
-"""The bot between a loopback Slack, a scripted model and a tool server that can be held: in the test's process, or as
-`python -m bot run`, a process of its own that can be killed.
+"""The bot between a loopback platform, a scripted model and a tool server that can be held: in the test's process, or
+as `python -m bot run`, a process of its own that can be killed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,19 +18,25 @@ from typing import Any
 
 from tests.failures import tools
 from tests.fakes.mcp_servers.processes import lines, until
-from tests.fakes.slack import FakeSlack
+from tests.scenarios.drivers import DRIVERS, Conversation, Driver
 from tests.scenarios.model import Model
-from tests.scenarios.slack.serving import Bot, open_world, serving
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """What is around the bot on every platform: a scripted model, tools that can be held, and its folder."""
+class World:
+    """What is around the bot: people on a platform, a scripted model, tools that can be held, and its folder."""
 
-    model: Model
-    home: Path
+    driver: Driver
+
+    @property
+    def model(self) -> Model:
+        return self.driver.model
+
+    @property
+    def home(self) -> Path:
+        return self.driver.home
 
     @property
     def calls(self) -> list[str]:
@@ -38,7 +44,7 @@ class Surroundings:
         return lines(self.home / "calls.txt")
 
     def hold_tools(self) -> None:
-        """Let no tool call end from now on."""
+        """Keep every tool call from ending from now on."""
         (self.home / "hold").touch()
 
     def release_tools(self) -> None:
@@ -50,7 +56,7 @@ class Surroundings:
 
     @contextmanager
     def database_that_refuses(self, change: str) -> Generator[None]:
-        """Let the bot's database refuse a change, such as "INSERT ON turn", as one does on a full disk."""
+        """Make the bot's database refuse a change, such as "INSERT ON turn", as one does on a full disk."""
         self._execute(f"CREATE TRIGGER full BEFORE {change} BEGIN SELECT RAISE(ABORT, 'disk full'); END")
         yield
         self._execute("DROP TRIGGER full")
@@ -83,7 +89,18 @@ class Surroundings:
         return file
 
     @asynccontextmanager
-    async def run_until(self, is_connected: Callable[[], Any], environment: Mapping[str, str]) -> AsyncGenerator[Life]:
+    async def serve(self, **options: Any) -> AsyncGenerator[Conversation]:
+        """Serve within this process, quickly; yields a first conversation."""
+        async with self.driver.serving(options=options, mcp_config=self.write_mcp_json()) as conversation:
+            yield conversation
+
+    async def kill(self, life: Life) -> None:
+        """Kill the process; the platform notices."""
+        await life.kill()
+        await self.driver.notice_death()
+
+    @asynccontextmanager
+    async def run(self, **environment: str) -> AsyncGenerator[Life]:
         """Start `python -m bot run` and wait until it is connected; at the end it is told to end, and does."""
         self.write_mcp_json()
         clean = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
@@ -93,6 +110,7 @@ class Surroundings:
             "TOOLBRIDGE_HOME": str(self.home),
             "OPENAI_BASE_URL": self.model.url,
             "OPENAI_MODEL": "rehearsal",
+            **self.driver.environment,
         }
         with (self.home / "bot.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
@@ -105,37 +123,11 @@ class Surroundings:
             )
         life = Life(process)
         try:
-            await until(lambda: is_connected() or life.has_ended, timeout_s=WAIT_S)
+            await until(lambda: self.driver.is_connected or life.has_ended, timeout_s=WAIT_S)
             assert not life.has_ended, (self.home / "bot.log").read_text(encoding="utf-8")
             yield life
         finally:
             await life.end()
-
-
-@dataclass(frozen=True, kw_only=True)
-class World(Surroundings):
-    """The bot's surroundings in Slack."""
-
-    slack: FakeSlack
-
-    @asynccontextmanager
-    async def serve(self, **options: Any) -> AsyncGenerator[Bot]:
-        """Serve within this process, quickly."""
-        settings = {"mcp_config": self.write_mcp_json()}
-        async with serving(self.slack, self.model, self.home, settings=settings, options=options) as bot:
-            yield bot
-
-    @asynccontextmanager
-    async def run(self, **environment: str) -> AsyncGenerator[Life]:
-        """Start the bot as a process of its own and wait until it is connected."""
-        given = {
-            "SLACK_API_URL": self.slack.api_url,
-            "SLACK_BOT_TOKEN": "xoxb-test",
-            "SLACK_APP_TOKEN": "xapp-test",
-            **environment,
-        }
-        async with self.run_until(lambda: len(self.slack.open_sockets()) == 2, given) as life:
-            yield life
 
 
 @dataclass(frozen=True)
@@ -167,11 +159,11 @@ class Life:
 
 
 @asynccontextmanager
-async def open_failing_world(home: Path) -> AsyncGenerator[World]:
-    """A loopback Slack with the channel C1 of three people, and a model; the bot is not there yet."""
-    async with open_world() as (slack, model):
-        slack.ack_timeout_s = 1.0
-        world = World(slack=slack, model=model, home=home)
+async def open_failing_world(home: Path, platform: str) -> AsyncGenerator[World]:
+    """A loopback platform with three people, and a model; the bot is not there yet."""
+    async with DRIVERS[platform](home) as driver:
+        driver.be_impatient()
+        world = World(driver=driver)
         try:
             yield world
         finally:

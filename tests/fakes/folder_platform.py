@@ -18,9 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bot.cli.main import INTERRUPTED, until_terminated
-
 from bot.app import open_app
+from bot.cli.main import INTERRUPTED, until_terminated
 from bot.domain.answers import Known, Queued, Refused
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.events import ConversationKey, MessageReceived, SharedFile

@@ -21,7 +21,7 @@ from bot.ports.model import Model
 from bot.ports.store import ClaimedTurn, Store
 from bot.settings import Settings
 from bot.stores.sqlite.store import open_sqlite
-from bot.turns.runner import Limits
+from bot.turns.limits import Limits
 from tests.fakes.bots import Bot, notice_of, open_bot, turn_of
 from tests.fakes.openai import serve_openai
 from tests.fakes.ports import (

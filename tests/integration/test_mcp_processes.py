@@ -73,7 +73,7 @@ async def test_a_crash_during_a_call_that_may_act_is_told_and_the_next_call_work
         ({"repeatable": ("crash_r*",)}, "ok", 2),
     ],
 )
-async def test_a_call_that_broke_off_is_repeated_only_on_the_word_of_somebody_trusted(
+async def test_a_call_that_broke_off_is_repeated_only_on_the_word_of_someone_trusted(
     calls: Path, options: dict[str, Any], outcome: str, times: int
 ) -> None:
     async with Toolset([oldtimer(calls, **options)], timing=QUICK, offer_wait_s=20) as tools:
@@ -152,7 +152,7 @@ async def test_an_offer_waits_a_bounded_time_for_servers_that_start(calls: Path)
         assert offer.tools == () and "still starting" in offer.notes[0]
 
 
-async def test_whoever_needs_a_server_hurries_its_next_try(calls: Path, tmp_path: Path) -> None:
+async def test_a_call_that_needs_a_server_makes_it_retry_soon(calls: Path, tmp_path: Path) -> None:
     (endpoint,) = oldtimer(calls).endpoints
     assert isinstance(endpoint, StdioEndpoint)
     later = replace(endpoint, cwd=tmp_path / "later")

@@ -22,11 +22,12 @@ from bot.models.endpoint import Patience
 from bot.models.factory import open_model
 from bot.ports.model import Model, ModelRequest
 from bot.ports.platform import Adapter
+from bot.ports.store import Store
 from bot.settings import Settings
-from bot.stores.sqlite.store import SqliteStore, open_sqlite
+from bot.stores.sqlite.store import open_sqlite
 from bot.tools.toolset import Toolset
 from bot.turns.context import Window
-from bot.turns.runner import Limits
+from bot.turns.limits import Limits
 from tests.fakes import mcp_servers
 from tests.fakes.bots import open_bot
 from tests.fakes.database import locked
@@ -44,7 +45,7 @@ OLDTIMER = Path(mcp_servers.__file__).parent / "oldtimer.py"
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
     async with open_sqlite(tmp_path / "a.db", busy_timeout_s=BUSY_TIMEOUT_S) as store:
         yield store
 
@@ -105,7 +106,7 @@ async def real_model(url: str) -> AsyncGenerator[Model]:
 
 
 async def test_a_model_that_stalls_holds_up_its_own_conversation_alone_and_only_until_the_turns_deadline(
-    store: SqliteStore,
+    store: Store,
 ) -> None:
     platform = Platform()
     async with (
@@ -127,7 +128,7 @@ async def test_a_model_that_stalls_holds_up_its_own_conversation_alone_and_only_
         assert await bot.ended(await say(bot, "What is 2 + 2?", channel="stalled"), platform) == "answered"
 
 
-async def test_a_model_that_is_down_for_two_turns_says_so_and_answers_the_third(store: SqliteStore) -> None:
+async def test_a_model_that_is_down_for_two_turns_says_so_and_answers_the_third(store: Store) -> None:
     platform = Platform()
     async with serve_openai() as url:
         port = urlsplit(url).port or 0
@@ -154,7 +155,7 @@ def tool_user() -> ScriptedModel:
 
 
 async def test_a_tool_server_that_never_answers_is_told_as_that_and_holds_up_no_other_conversation(
-    store: SqliteStore,
+    store: Store,
 ) -> None:
     platform = Platform()
     servers = [process("dumb", "oldtimer", timeout_s=2.0), process("old", "oldtimer")]
@@ -171,7 +172,7 @@ async def test_a_tool_server_that_never_answers_is_told_as_that_and_holds_up_no_
         assert "gave no answer within 2 s" in last and "may have run" in last
 
 
-async def test_a_server_that_never_begins_is_left_out_and_said(store: SqliteStore) -> None:
+async def test_a_server_that_never_begins_is_left_out_and_said(store: Store) -> None:
     platform = Platform()
     servers = [process("mute", "oldtimer", "mute"), process("old", "oldtimer")]
     async with (
@@ -207,9 +208,7 @@ def is_told(result: ToolResult) -> bool:
 
 
 @asynccontextmanager
-async def serving_platforms(
-    store: SqliteStore, model: Model, *adapters: Adapter, max_running: int
-) -> AsyncGenerator[Core]:
+async def serving_platforms(store: Store, model: Model, *adapters: Adapter, max_running: int) -> AsyncGenerator[Core]:
     first, *others = adapters
     async with open_bot(
         store,
@@ -225,7 +224,7 @@ async def serving_platforms(
 
 
 async def test_a_platform_that_answers_429_for_a_minute_gets_each_post_once_and_holds_up_no_other_platform(
-    store: SqliteStore,
+    store: Store,
 ) -> None:
     slow, quick = Platform("slow"), Platform("quick")
     slow.is_busy = True
@@ -244,7 +243,7 @@ async def test_a_platform_that_answers_429_for_a_minute_gets_each_post_once_and_
 
 
 async def test_a_platform_that_is_gone_keeps_its_answers_until_it_is_back_and_holds_up_no_other(
-    store: SqliteStore,
+    store: Store,
 ) -> None:
     gone, quick = Platform("gone"), Platform("quick")
     gone.is_gone = True
@@ -259,7 +258,7 @@ async def test_a_platform_that_is_gone_keeps_its_answers_until_it_is_back_and_ho
     assert len(model.requests) == 2
 
 
-async def test_an_adapter_that_cannot_show_progress_posts_the_answer_all_the_same(store: SqliteStore) -> None:
+async def test_an_adapter_that_cannot_show_progress_posts_the_answer_all_the_same(store: Store) -> None:
     platform, model = Platform(), echo()
     platform.is_blind = True
     async with core(store, model, adapter=platform) as bot:
@@ -274,7 +273,7 @@ async def test_an_adapter_that_cannot_show_progress_posts_the_answer_all_the_sam
 
 
 async def test_a_database_that_another_process_locks_in_the_middle_of_a_turn_is_said_and_waited_for(
-    store: SqliteStore, tmp_path: Path
+    store: Store, tmp_path: Path
 ) -> None:
     platform, asked, go_on = Platform(), asyncio.Event(), asyncio.Event()
 
@@ -298,7 +297,7 @@ async def test_a_database_that_another_process_locks_in_the_middle_of_a_turn_is_
 
 
 async def test_a_full_disk_loses_nothing_that_was_acknowledged_and_work_goes_on_when_there_is_room_again(
-    store: SqliteStore,
+    store: Store,
 ) -> None:
     platform, is_full, long = Platform(), False, "x" * 9_000
 
@@ -327,7 +326,7 @@ async def test_a_full_disk_loses_nothing_that_was_acknowledged_and_work_goes_on_
     assert answers_of(platform, "general") == [long]
 
 
-async def limit_pages(store: SqliteStore, count: int) -> None:
+async def limit_pages(store: Store, count: int) -> None:
     """Let the file have so many pages, or those it has; SQLite then answers as on a full disk."""
     commits = store._commits  # pyright: ignore[reportPrivateUsage]  (no disk can be filled up everywhere)
     await commits.run(lambda db: db.execute(f"PRAGMA max_page_count = {count}").fetchall(), is_urgent=True)

@@ -16,6 +16,7 @@ import httpx2
 import pytest
 
 from tests.fakes.openai import serve_openai
+from tests.scenarios.drivers import ALL_DRIVERS, DRIVERS, Driver
 
 WAIT_S = 60.0
 NOWHERE = "http://127.0.0.1:9/none"  # the discard port: nothing answers
@@ -132,3 +133,10 @@ async def endpoint(toolbridge: Toolbridge) -> AsyncIterator[Endpoint]:
     async with serving() as endpoint:
         toolbridge.settings |= {"OPENAI_BASE_URL": endpoint.url, "OPENAI_MODEL": "rehearsal"}
         yield endpoint
+
+
+@pytest.fixture(params=list(DRIVERS))
+async def driver(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Driver]:
+    """The people of a chat platform and a model, for each platform in turn; the bot is not there yet."""
+    async with ALL_DRIVERS[request.param](tmp_path) as driver:
+        yield driver

@@ -16,9 +16,9 @@ import termios
 from contextlib import closing
 
 from adapters.console.adapter import ConsoleAdapter
-from bot.domain.answers import Receipt
-from bot.domain.events import Event
+from bot.domain.answers import Queued
 from bot.domain.turns import TurnView
+from tests.fakes.hosts import Event, ScriptedHost
 from tests.fakes.mcp_servers.processes import until
 from tests.fakes.terminal import ENTER, run_in_terminal
 from tests.scenarios.conftest import WAIT_S, Endpoint, Toolbridge
@@ -177,11 +177,10 @@ async def test_an_answer_that_was_still_being_written_at_kill_9_is_shown_whole_a
 
 
 async def test_a_chat_whose_question_another_process_went_on_with_says_so_instead_of_waiting_for_ever() -> None:
-    adapter = ConsoleAdapter("main", stdin=sys.__stdin__)
-
-    async def receive(event: Event) -> Receipt:
+    async def receive(event: Event) -> Queued:
         adapter.show(TurnView(turn_id=1, conversation=adapter.conversation, state="taken_over"))
-        return Receipt(turn_id=1)
+        return Queued(turn_id=1)
 
-    async with asyncio.timeout(10):
-        assert await adapter.ask_once(receive, QUESTION) == 1
+    adapter = ConsoleAdapter("main", host=ScriptedHost(receive), stdin=sys.__stdin__)
+    async with asyncio.timeout(WAIT_S):
+        assert await adapter.ask_once(QUESTION) == 1

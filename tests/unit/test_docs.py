@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 ENV_EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
+FOLDERS = ("bot/", "adapters/", "mcp_server/", "tests/", "docs/")
 NAMES = [name.upper() for name in Settings.model_fields]
 
 
@@ -50,13 +51,32 @@ def test_the_readme_shows_every_command(command: str) -> None:
 
 @pytest.mark.parametrize("platform", ["slack", "discord"])
 def test_the_files_that_the_map_names_are_there(platform: str) -> None:
-    folder = ROOT
     for cell in re.findall(r"^\| (`[^|]+) \|", CONTRIBUTING.partition("## The life")[0], flags=re.MULTILINE):
+        folder = ROOT
         for name in re.findall(r"`([^`]+)`", cell):
-            if "/" in name:
-                folder = (ROOT / name.replace("adapters/X", f"adapters/{platform}")).parent
-            if name.endswith((".py", "/")):
-                assert (folder / Path(name).name).exists(), name
+            path = ROOT / name.replace("adapters/X", f"adapters/{platform}")
+            if name.startswith(FOLDERS):
+                folder = path.parent
+            else:
+                path = folder / name
+            assert path.exists(), name
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_the_paths_that_a_document_names_are_there(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    named = set(re.findall(rf"[`(]((?:{'|'.join(FOLDERS)})[\w./-]*)[`)]", text))
+    assert named
+    wrong = [name for name in named if not (name.startswith("adapters/X") or "NNNN" in name or (ROOT / name).exists())]
+    assert wrong == []
+
+
+def test_the_modules_that_the_documents_run_are_there() -> None:
+    modules = re.findall(r"python -m ((?:tests|docs|mcp_server)[\w.]*)", README + CONTRIBUTING)
+    assert "tests.fakes.openai" in modules
+    for module in modules:
+        path = ROOT.joinpath(*module.split("."))
+        assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module
 
 
 def test_every_dependency_has_an_exact_version_and_a_reason() -> None:

@@ -1,4 +1,4 @@
-"""Settings from the environment and `.env`: what is taken, what is refused, and that no secret is told."""
+"""Settings from the environment and `.env`: what is accepted, what is refused, and that no secret is shown."""
 
 from __future__ import annotations
 

@@ -39,30 +39,33 @@ class Connection(aiosqlite.Connection):
         try:
             await super().__aenter__()
         except BaseException:
-            self._thread.join()  # aiosqlite has told it to end
+            self._thread.join()  # aiosqlite has ended it
             raise
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await settled(asyncio.ensure_future(self.close()))
-        self._thread.join()
+        try:
+            await settled(asyncio.ensure_future(self.close()))
+        finally:
+            self._thread.join()  # at its end already
 
 
 class SqliteDb:
     """Statements on a connection, from within its thread; see `bot.stores.db.Db`."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_execute", "_executemany")
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+        self._execute = connection.execute
+        self._executemany = connection.executemany
 
     def execute(self, statement: str, parameters: Sequence[Any] = (), /) -> Sequence[sqlite3.Row]:
-        return self._connection.execute(statement, parameters).fetchall()
+        return self._execute(statement, parameters).fetchall()
 
     def executemany(self, statement: str, rows: Iterable[Sequence[Any]], /) -> None:
-        self._connection.executemany(statement, rows)
+        self._executemany(statement, rows)
 
 
 async def settled(result: asyncio.Future[T]) -> T:

@@ -1,4 +1,7 @@
-"""What was said, what it cost, and what people thought of it."""
+"""What was said, what it cost, and what people thought of it.
+
+Each function does what the method of its name does in `bot.ports.store.ConversationStore`.
+"""
 
 from __future__ import annotations
 

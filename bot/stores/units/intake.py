@@ -1,4 +1,7 @@
-"""What arrives: questions, changes to them, and what is asked of their turns."""
+"""What arrives: questions, changes to them, and what is asked of their turns.
+
+Each function does what the method of its name does in `bot.ports.store.IntakeStore`.
+"""
 
 from __future__ import annotations
 
@@ -119,7 +122,7 @@ def request_stop(db: Db, conversation: ConversationKey, *, by: str) -> int | Non
     return turn["id"]
 
 
-def decide(db: Db, turn_id: int, decision: CallDecided) -> DecisionOutcome:
+def decide(db: Db, turn_id: int, decision: CallDecided, *, now: float) -> DecisionOutcome:
     turn = first(db.execute("SELECT state FROM turn WHERE id = ?", (turn_id,)))
     if turn is None or turn["state"] not in {"waiting", "queued", "running"}:
         return "unknown"
@@ -130,6 +133,8 @@ def decide(db: Db, turn_id: int, decision: CallDecided) -> DecisionOutcome:
         return "decided_before"
     if waits[-1].is_finished:
         return "unknown"
+    if waits[-1].expires_at <= now:
+        return "decided_before"  # by time, though the turn may not have written it down yet
     journal.append(db, turn_id, [replace(decision, round=waits[-1].round)])
     wake_turn(db, turn_id)
     return "made"

@@ -16,6 +16,7 @@ class Wait:
 
     round: int
     call_id: str
+    expires_at: float
     is_decided: bool = False
     is_finished: bool = False
 
@@ -42,7 +43,7 @@ def waits(db: Db, turn_id: int) -> Sequence[Wait]:
     for step in steps(db, turn_id):
         match step:
             case CallWaiting(round=number, call_id=call_id):
-                found[number, call_id] = Wait(number, call_id)
+                found[number, call_id] = Wait(number, call_id, step.expires_at)
             case CallDecided(round=number, call_id=call_id) if (number, call_id) in found:
                 found[number, call_id].is_decided = True
             case CallFinished(round=number, result=result) if (number, result.call_id) in found:

@@ -1,4 +1,7 @@
-"""What adapters have to remember."""
+"""What adapters have to remember.
+
+Each function does what the method of its name does in `bot.ports.store.NoteStore`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Workers, the turns that they hold, and what they do in them."""
+"""Workers, the turns that they hold, and what they do in them.
+
+Each function does what the method of its name does in `bot.ports.store.WorkStore`.
+"""
 
 from __future__ import annotations
 
@@ -150,7 +153,7 @@ def has_expired(db: Db, *, now: float) -> bool:
 
 
 def wake_expired(db: Db, *, now: float) -> int:
-    return sum(wake_turn(db, row["id"]) for row in db.execute(f"{_EXPIRED} ORDER BY id", (now,)))
+    return sum(wake_turn(db, row["id"]) for row in db.execute(f"{_EXPIRED} ORDER BY wakes_at", (now,)))
 
 
 _EXPIRED = "SELECT id FROM turn WHERE wakes_at <= ?"

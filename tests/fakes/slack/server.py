@@ -280,6 +280,7 @@ class FakeSlack(People):
         """
         team, _, file = request.match_info["file"].partition("-")
         stored = self.files.get(file)
+        self.downloads.append(file)
         if fault := self._next_fault("download"):
             return _failed(request, fault)
         token = self.tokens.get(_bearer(request))

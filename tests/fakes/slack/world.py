@@ -234,6 +234,7 @@ class World:
         self.sessions: dict[tuple[str, str], str] = {}  # (channel, root ts) -> agent session status
         self.statuses: dict[tuple[str, str], str] = {}  # (channel, root ts) -> assistant status text
         self.calls: list[Call] = []
+        self.downloads: list[str] = []  # ids of the files that were asked for
         self.url = ""
         self.stream_life_s = STREAM_LIFE_S
         self._streams: list[Message] = []  # those that are open

@@ -11,6 +11,8 @@ from typing import Any
 from adapters.discord.parse import Mark, parse_mark
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Message as StoredMessage
+from bot.ports.store import Store
+from tests.fakes.discord import FakeDiscord
 from tests.fakes.discord.world import Channel, Interaction, Message, User
 from tests.scenarios.discord.serving import Bot, World, open_world, serving
 from tests.scenarios.memory import stored_answers, stored_messages
@@ -22,7 +24,7 @@ class Room:
     """One channel, thread or direct message with the bot."""
 
     world: World
-    bot: Bot
+    bot: Bot | None  # None where it is a process of its own
     channel: Channel
 
     @property
@@ -81,11 +83,36 @@ class Room:
 
     async def stored(self) -> list[StoredMessage]:
         """Return the conversation's messages in the store."""
-        return await stored_messages(self.bot.app.store, self.key)
+        return await stored_messages(self._store, self.key)
 
     async def stored_answers(self) -> list[str]:
         """Return the text of each stored answer: all that the model said in its turn."""
-        return await stored_answers(self.bot.app.store, self.key)
+        return await stored_answers(self._store, self.key)
+
+    @property
+    def _store(self) -> Store:
+        assert self.bot is not None
+        return self.bot.app.store
+
+
+async def check_exactly(room: Room, text: str) -> None:
+    """Check that the channel shows just this answer, once, and that it is the stored one."""
+    await room.answered()
+    assert await room.stored_answers() == [text]
+    assert room.bot is not None
+    assert room.texts == list(room.bot.adapter.split(text))
+    assert room.messages == room.answers
+    assert [kinds(message) for message in room.answers] == [set[str]()] * (len(room.answers) - 1) + [{"good", "bad"}]
+    assert {mark.number for mark in marks(room.answers[-1])} == {len(room.answers) - 1}
+
+
+def check_manners(discord: FakeDiscord) -> None:
+    """Check that whatever the bot sent or edited calls nobody and shows no preview."""
+    sent = [*discord.calls_of("create_message"), *discord.calls_of("edit_message")]
+    assert sent and all(call.body["allowed_mentions"]["parse"] == [] for call in sent)
+    assert all(message.suppresses_embeds for message in discord.messages.values() if message.author is discord.bot)
+    assert [ping for ping in discord.pings if ping.message.author is discord.bot] == []
+    assert discord.unknown_requests == []
 
 
 def marks(message: Message) -> list[Mark]:

@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.fakes.discord.world import ALL_BOT_PERMISSIONS, Message
-from tests.scenarios.discord.rooms import Room, general, kinds, marks
+from tests.scenarios.discord.rooms import Room, check_exactly, check_manners, general, kinds
 from tests.scenarios.discord.serving import open_world, serving
 from tests.scenarios.model import calls, words
 from tests.scenarios.tools import with_workshop, without_tools
@@ -37,26 +37,6 @@ async def ask_for(room: Room, text: str, *, chunk_s: float = 0.0) -> Message:
     await room.world.model.pace(chunk_s=chunk_s)
     await room.world.model.script({"text": text})
     return await room.ask(room.world.ada, "tell me")
-
-
-async def check_exactly(room: Room, text: str) -> None:
-    """Check that the channel shows just this answer, once, and that it is the stored one."""
-    await room.answered()
-    assert await room.stored_answers() == [text]
-    assert room.texts == list(room.bot.adapter.split(text))
-    assert room.messages == room.answers
-    assert [kinds(message) for message in room.answers] == [set[str]()] * (len(room.answers) - 1) + [{"good", "bad"}]
-    assert {mark.number for mark in marks(room.answers[-1])} == {len(room.answers) - 1}
-
-
-def check_manners(room: Room) -> None:
-    """Check that whatever the bot sent or edited calls nobody and shows no preview."""
-    discord = room.world.discord
-    sent = [*discord.calls_of(POST), *discord.calls_of(EDIT)]
-    assert sent and all(call.body["allowed_mentions"]["parse"] == [] for call in sent)
-    assert all(message.suppresses_embeds for message in discord.messages.values() if message.author is discord.bot)
-    assert [ping for ping in discord.pings if ping.message.author is discord.bot] == []
-    assert discord.unknown_requests == []
 
 
 # --- short and long ---
@@ -89,7 +69,7 @@ async def test_a_long_answer_grows_in_one_message_by_edits_with_pauses_between_t
         times = [call.at for call in (*discord.calls_of(POST), *discord.calls_of(EDIT))]
         gaps = [later - earlier for earlier, later in pairwise(times[:-1])]
         assert gaps and min(gaps) >= gap_s  # the last edit ends the answer at once
-        check_manners(room)
+        check_manners(discord)
 
 
 async def test_a_slow_discord_is_sent_fewer_edits(tmp_path: Path) -> None:
@@ -101,25 +81,6 @@ async def test_a_slow_discord_is_sent_fewer_edits(tmp_path: Path) -> None:
         times = [call.at for call in (*discord.calls_of(POST), *discord.calls_of(EDIT))]
         gaps = [later - earlier for earlier, later in pairwise(times[:-1])]
         assert gaps and min(gaps) >= 3 * discord.latency_s  # a pause of twice what a call takes, and the call
-
-
-async def test_a_very_long_answer_goes_on_in_further_messages_with_its_fences_and_tables_whole(tmp_path: Path) -> None:
-    async with open_room(tmp_path) as room:
-        code = "\n".join(f"print({number})  # line {number}" for number in range(90))
-        rows = "\n".join(f"| row {number} | {'x' * 20} |" for number in range(60))
-        text = f"{words(150)}\n\n```python\n{code}\n```\n\n| a | b |\n|---|---|\n{rows}\n\n{words(100, start=400)}"
-        question = await ask_for(room, text, chunk_s=0.001)
-        await check_exactly(room, text)
-        assert 4 <= len(room.texts) <= 6
-        for part in room.texts:
-            assert len(part) <= 2_000
-            assert part.count("```") % 2 == 0
-            assert "|---" not in part
-            if "row 1" in part or "row 59" in part:
-                assert "a      | b" in part  # each part of the table has its header
-        assert [message.reference for message in room.messages] == [question.id] + [None] * (len(room.messages) - 1)
-        assert room.messages == sorted(room.messages, key=lambda message: message.id)
-        check_manners(room)
 
 
 async def test_what_is_too_long_for_six_messages_goes_on_in_a_file(tmp_path: Path) -> None:
@@ -189,25 +150,6 @@ async def test_whatever_is_slowed_down_or_fails_on_the_way_the_whole_answers_arr
         assert await room.stored_answers() == [words(20), text] * 2
 
 
-@pytest.mark.parametrize("fault", ["429", "global", "500", "before", "after"])
-async def test_a_short_answer_whose_post_fails_is_there_exactly_once(tmp_path: Path, fault: str) -> None:
-    async with open_room(tmp_path) as room:
-        discord = room.world.discord
-        match fault:
-            case "429":
-                discord.limit_next(POST)
-            case "global":
-                discord.limit_next(POST, scope="global")
-            case "500":
-                discord.fail_next(POST, status=500)
-            case "before":
-                discord.fail_next(POST, drop="before")
-            case _:
-                discord.fail_next(POST, drop="after")
-        await ask_for(room, "A short answer.")
-        await check_exactly(room, "A short answer.")
-
-
 async def test_a_post_whose_answer_was_lost_is_found_or_known_by_its_nonce(tmp_path: Path) -> None:
     async with open_room(tmp_path) as room:
         discord, text = room.world.discord, words(100)
@@ -265,33 +207,6 @@ async def test_a_question_that_is_deleted_while_it_is_answered_is_still_answered
         assert any("`stop` ends that" in each for each in room.texts) and text in room.texts
 
 
-async def test_nobody_is_notified_by_what_a_model_writes(tmp_path: Path) -> None:
-    async with open_room(tmp_path) as room:
-        world, discord = room.world, room.world.discord
-        role = discord.add_role(world.guild, "helpers")
-        text = f"@everyone @here {world.ben.mention} <@&{role.id}> https://example.com/ {words(100)}"
-        question = await ask_for(room, text, chunk_s=0.01)
-        await room.answered()
-        assert room.messages[0].edits >= 2
-        assert room.texts == [text]
-        await discord.unfurl(room.channel, room.messages[0])
-        assert room.messages[0].embeds == []
-        assert question.author is world.ada
-        check_manners(room)
-
-
-@pytest.mark.parametrize("kind", ["quota", "content_filter", "cut"])
-async def test_a_model_that_fails_is_told_in_one_message(tmp_path: Path, kind: str) -> None:
-    async with open_room(tmp_path) as room:
-        await room.world.model.fail(kind, **({"after_chunks": 80} if kind == "cut" else {}))
-        await ask_for(room, words(150), chunk_s=0.005)
-        [text] = await room.answered()
-        assert text.rstrip("_").endswith(".")
-        assert [text] == await room.stored_answers()
-        if kind == "cut":
-            assert text.startswith("word0 word1 ")
-
-
 # --- where Discord keeps the bot from writing ---
 
 
@@ -311,7 +226,7 @@ async def test_an_answer_that_may_not_be_posted_goes_to_the_asker_directly_and_n
         assert told.content.endswith("\nDone.")
         assert told.custom_ids == []  # what can be rated is the answer in its channel
         assert room.messages == []
-        check_manners(room)
+        check_manners(discord)
 
 
 async def test_without_read_message_history_the_answer_stands_in_the_channel_without_being_a_reply(

@@ -73,32 +73,6 @@ def histories(discord: FakeDiscord) -> list[Call]:
     return discord.calls_of("list_messages")
 
 
-async def test_mentions_follow_ups_and_direct_messages_that_were_missed_are_answered_once_and_in_order(
-    tmp_path: Path,
-) -> None:
-    async with open_world() as world:
-        discord = world.discord
-        thread, direct = await known_thread(world), discord.dm_channel(world.ben)
-        await spoken_to(world, tmp_path, world.channel, thread, direct, options=DIRECT)
-        for channel, text, is_mention in (
-            (world.channel, "the second", True),
-            (thread, "the third", False),
-            (world.channel, "not for the bot", False),
-            (world.channel, "the fourth", True),
-            (direct, "the fifth", False),
-            (thread, "the sixth", False),
-            (direct, "the seventh", False),
-        ):
-            await discord.say(channel, asker(world, channel), text, mention=is_mention, deliver=False)
-        async with life(world, tmp_path, options=DIRECT) as room:
-            for channel in (world.channel, thread, direct):
-                await replace(room, channel=channel).answered(3)
-        assert said(discord, world.channel, "the second", "the fourth")[1:] == ["the second", "the fourth"]
-        assert said(discord, thread, "the third", "the sixth")[1:] == ["the third", "the sixth"]
-        assert said(discord, direct, "the fifth", "the seventh")[1:] == ["the fifth", "the seventh"]
-        assert len(await world.model.requests()) == 9
-
-
 async def test_a_thread_that_was_begun_while_the_bot_was_away_is_looked_at(tmp_path: Path) -> None:
     async with open_world() as world:
         await spoken_to(world, tmp_path, world.channel)
@@ -106,20 +80,6 @@ async def test_a_thread_that_was_begun_while_the_bot_was_away_is_looked_at(tmp_p
         await world.discord.say(thread, world.ada, "in the new thread", mention=True, deliver=False)
         async with life(world, tmp_path) as room:
             assert "in the new thread" in (await replace(room, channel=thread).answered())[0]
-
-
-async def test_what_was_answered_before_is_not_answered_again_after_a_restart(tmp_path: Path) -> None:
-    async with open_world() as world:
-        discord = world.discord
-        await spoken_to(world, tmp_path, world.channel)
-        for answered in (2, 3):
-            before = len(histories(discord))
-            async with life(world, tmp_path) as room:
-                await room.ask(world.ada, f"question {answered}")
-                await room.answered(answered)
-                await discord.until(lambda before=before: looked_at(discord, before))
-        assert len(discord.own(world.channel)) == 3
-        assert len(await world.model.requests()) == 3
 
 
 async def test_the_first_start_looks_at_nothing_that_was_written_before(tmp_path: Path) -> None:
@@ -131,20 +91,6 @@ async def test_the_first_start_looks_at_nothing_that_was_written_before(tmp_path
             await room.ask(world.ada, "the first words")
             assert "the first words" in (await room.answered())[0]
         assert len(world.discord.own(world.channel)) == 1
-
-
-async def test_messages_that_are_older_than_the_age_limit_stay_unanswered(tmp_path: Path) -> None:
-    async with open_world(began_s_ago=1_000) as world:
-        discord = world.discord
-        await spoken_to(world, tmp_path, world.channel, there_s_ago=2_000)
-        await discord.say(world.channel, world.ada, "too old", mention=True, deliver=False)
-        discord.advance(940)
-        await discord.say(world.channel, world.ada, "a minute ago", mention=True, deliver=False)
-        discord.advance(60)
-        async with life(world, tmp_path, options={"backfill_minutes": 15}) as room:
-            await room.answered(2)
-        assert said(discord, world.channel, "too old", "a minute ago")[1:] == ["a minute ago"]
-        assert len(await world.model.requests()) == 2
 
 
 async def test_more_messages_than_one_page_holds_are_all_looked_at(tmp_path: Path) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -121,20 +120,6 @@ def select_of(message: Message) -> dict[str, Any]:
 # --- slash commands ---
 
 
-async def test_tools_shows_the_tools_to_the_asker_alone_all_of_them_or_those_that_match_a_word(tmp_path: Path) -> None:
-    async with open_bot(tmp_path, **BUNDLED) as here:
-        discord = here.world.discord
-        everything = (await here.slash("tools")).content
-        assert "**toolbridge**: ready" in everything
-        assert "`calculate`" in everything and "`save_text_file`" in everything
-        some = (await here.slash("tools", "calc")).content
-        assert "`calculate`" in some and "`save_text_file`" not in some
-        assert "No tool matches `zzz`" in (await here.slash("tools", "zzz")).content
-        assert discord.visible(here.world.channel) == []
-        assert discord.ephemerals(here.world.ben) == []
-        assert discord.pings == [] and discord.unknown_requests == []
-
-
 async def test_while_a_word_is_typed_the_names_of_tools_are_offered_that_have_it(tmp_path: Path) -> None:
     async with open_bot(tmp_path, **BUNDLED) as here:
         await here.bot.app.tools.offer(None)
@@ -221,14 +206,6 @@ async def test_stop_stops_the_answer_of_its_channel_and_in_a_thread_that_of_the_
         assert "stopped" in (await here.next_answer(world.channel, after=0)).content.lower()
 
 
-async def test_usage_tells_what_the_asker_and_everybody_used(tmp_path: Path) -> None:
-    async with open_bot(tmp_path) as here:
-        await here.asks("hello", user=here.world.ben)
-        shown = (await here.slash("usage")).content
-        assert "**This conversation**: 1 turn," in shown
-        assert "**You**: 0 turns" in shown and "**All conversations**: 1 turn," in shown
-
-
 @pytest.mark.parametrize(
     ("options", "told", "not_told"),
     [
@@ -282,23 +259,6 @@ async def user_menu(here: Here, name: str) -> Interaction:
 
 
 # --- pages ---
-
-
-async def test_a_long_answer_has_pages_that_can_be_turned_also_after_the_bot_was_started_anew(tmp_path: Path) -> None:
-    async with open_world() as world:
-        await remember(world, tmp_path, texts=[f"First {number}? {'many _words_ ' * 20}" for number in range(12)])
-        async with serving_in(world, tmp_path) as here:
-            message = await here.slash("history")
-            assert "First 2?" in message.content and "First 11?" not in message.content  # the last 20 messages
-            assert "Page 1 of " in message.content and labels(message) == ["Next"]
-            while "Next" in labels(message):
-                shown = await here.turn(message, next_of(message))
-            assert "First 11?" in shown and labels(message) == ["Previous"]
-        async with serving_in(world, tmp_path) as here:
-            while "Previous" in labels(message):
-                shown = await here.turn(message, previous_of(message))
-            assert "First 2?" in shown and labels(message) == ["Next"]
-            assert len(world.discord.ephemerals(world.ada)) == 1
 
 
 def next_of(message: Message) -> str:
@@ -388,17 +348,6 @@ async def test_an_answer_that_was_forgotten_is_told_so_when_its_details_are_aske
         assert "looked" in await here.told(trace, "tb:details", user=world.ben)
         await here.slash("clear")
         assert "forgotten with" in await here.told(trace, "tb:details")
-
-
-async def test_an_answer_is_rated_once_by_each_person_and_may_be_rated_anew(tmp_path: Path) -> None:
-    async with open_bot(tmp_path) as here:
-        answer = await here.asks("hello")
-        assert "noted" in await here.told(answer, "tb:good")
-        assert "noted" in await here.told(answer, "tb:bad")
-        assert "noted" in await here.told(answer, "tb:bad", user=here.world.ben)
-        with closing(sqlite3.connect(tmp_path / "toolbridge.db")) as database:
-            rated = database.execute("SELECT author_id, rating FROM feedback ORDER BY author_id").fetchall()
-        assert rated == [(str(here.world.ada.id), "bad"), (str(here.world.ben.id), "bad")]
 
 
 # --- examples ---
@@ -631,18 +580,6 @@ async def test_where_direct_messages_are_not_allowed_commands_are_not_offered_in
 
 
 # --- when it does not work ---
-
-
-async def test_a_command_is_answered_with_the_reason_while_the_database_fails(tmp_path: Path) -> None:
-    async with open_bot(tmp_path) as here:
-        with closing(sqlite3.connect(tmp_path / "toolbridge.db")) as database, database:
-            database.execute("ALTER TABLE message RENAME TO hidden")
-        for command in ("history", "clear"):
-            assert "database" in (await here.slash(command)).content.lower()
-        assert "I answer questions" in (await here.slash("help")).content
-        with closing(sqlite3.connect(tmp_path / "toolbridge.db")) as database, database:
-            database.execute("ALTER TABLE hidden RENAME TO message")
-        assert "no messages yet" in (await here.slash("history")).content
 
 
 @pytest.mark.parametrize("route", ["respond", "edit_followup"])

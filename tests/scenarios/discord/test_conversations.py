@@ -9,11 +9,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from bot.domain.messages import AssistantMessage, ToolMessage, UserMessage
-from tests.fakes.discord.world import PERMISSIONS
 from tests.scenarios.discord.rooms import Room, general, marks, open_room
 from tests.scenarios.discord.serving import open_world, serving
-from tests.scenarios.model import calls, last_word
+from tests.scenarios.model import calls
 from tests.scenarios.tools import with_workshop, without_tools
 
 HOURGLASS = "⏳"
@@ -103,36 +101,6 @@ async def test_whoever_writes_directly_is_told_once_where_that_is_switched_off(t
         assert len(await world.model.requests()) == 1
 
 
-async def test_what_is_not_for_the_bot_is_left_alone(tmp_path: Path) -> None:
-    async with open_room(tmp_path) as room:
-        world, discord = room.world, room.world.discord
-        await world.model.script({"text": "Here I am."}, {"text": "Still here."})
-        thread = Room(
-            world=world, bot=room.bot, channel=await world.discord.start_thread(world.channel, world.ada, "Plans")
-        )
-        other = await discord.start_thread(world.channel, world.ben, "Lunch")
-        await thread.ask(world.ada, "are you there?")
-        await thread.answered()
-
-        role = discord.add_role(world.guild, "helpers")
-        for channel in (world.channel, thread.channel):
-            await discord.say_as_other_bot(channel, f"{discord.bot.mention} build 17 has failed")
-            await discord.say_as_webhook(channel, f"{discord.bot.mention} deployed")
-            await discord.join(channel, world.cleo)
-        await room.say(world.ben, "good morning everybody @everyone")
-        await room.say(world.ben, f"<@&{role.id}> is anybody there?")
-        said = await room.say(world.ada, "lunch?")
-        await room.say(world.ben, "gladly", reply_to=said)
-        await discord.say(other, world.ada, "soup?")  # a thread in which the bot does not take part
-        await thread.say(world.ada, f"{world.ben.mention} what do you think?")
-        await thread.say(world.ben, "stop it, I think")
-        assert (await thread.answered(2))[1:] == ["Still here."]
-
-        assert await asked(room) == ["[Ada] are you there?", "[Ben] stop it, I think"]
-        assert len(await world.model.requests()) == 2  # the question, and the only follow-up
-        assert room.messages == discord.own(other) == []
-
-
 @pytest.mark.parametrize("ping", [True, False])
 async def test_a_reply_to_the_bots_message_needs_no_mention(tmp_path: Path, ping: bool) -> None:
     async with open_room(tmp_path) as room:
@@ -213,41 +181,6 @@ async def busy_room(home: Path) -> AsyncGenerator[tuple[Room, Callable[[], None]
         yield room, released.touch
 
 
-async def test_three_quick_messages_are_answered_in_order_and_those_that_wait_show_an_hourglass(tmp_path: Path) -> None:
-    async with busy_room(tmp_path) as (room, release):
-        discord = room.world.discord
-        await room.world.model.script({"text": "Two."}, {"text": "Three."})
-        second, third = [await room.ask(room.world.ada, text) for text in ("second", "third")]
-        await discord.until(lambda: HOURGLASS in second.reactions and HOURGLASS in third.reactions)
-        first = next(message for message in discord.visible(room.channel) if message.content.endswith("first"))
-        assert first.reactions == {}
-        assert room.messages == []
-        release()
-        assert await room.answered(3) == ["One.", "Two.", "Three."]
-        assert [message.reference for message in room.answers] == [first.id, second.id, third.id]
-        await discord.until(lambda: not second.reactions and not third.reactions)
-        assert (await asked(room))[-2:] == ["[Ada] second", "[Ada] third"]
-
-
-async def test_what_waits_can_still_be_changed_or_deleted_and_what_runs_is_said_to_be_too_late(tmp_path: Path) -> None:
-    async with busy_room(tmp_path) as (room, release):
-        world, discord = room.world, room.world.discord
-        await world.model.script({"text": "Two."})
-        first = next(message for message in discord.visible(room.channel) if message.content.endswith("first"))
-        second, third = [await room.ask(world.ben, text) for text in ("secnod", "third")]
-        await discord.until(lambda: HOURGLASS in second.reactions and HOURGLASS in third.reactions)
-        await discord.edit(room.channel, second, "second")  # it lost its mention, and is a question all the same
-        await discord.delete(room.channel, third)
-        await discord.edit(room.channel, first, f"{discord.bot.mention} fisrt")
-        [told] = await discord.until(lambda: room.answers)
-        assert "Send the change as a new message" in told.content
-        assert told.reference == first.id
-        release()
-        assert await room.answered(2) == [told.content, "One.", "Two."]
-        assert await asked(room) == ["[Ada] first", "[Ben] second"]
-        assert len(await world.model.requests()) == 3  # two for the first
-
-
 async def test_that_a_change_comes_too_late_is_said_once_for_each_change(tmp_path: Path) -> None:
     async with busy_room(tmp_path) as (room, release):
         discord = room.world.discord
@@ -288,41 +221,6 @@ async def test_forty_channels_at_once_are_all_answered_within_discords_rates(tmp
 
 
 # --- stopping ---
-
-
-@pytest.mark.parametrize("way", ["button", "moderator", "word", "reply", "command"])
-async def test_stop_ends_the_answer_within_a_second_and_what_was_seen_of_it_stays(tmp_path: Path, way: str) -> None:
-    async with open_room(tmp_path) as room:
-        world, discord = room.world, room.world.discord
-        words = " ".join(f"word{number}" for number in range(2_000))
-        await world.model.pace(chunk_s=CHUNK_S)
-        await world.model.script({"text": words}, {"text": "Gladly."})
-        await room.ask(world.ada, "tell me everything")
-        await discord.until(lambda: any("word150 " in message.content for message in room.growing))
-        [growing] = room.growing
-        seen = growing.content
-        match way:
-            case "button":
-                stopped = await room.press(growing, world.ada, "stop")
-                assert stopped.original is not None and stopped.original.is_ephemeral
-            case "moderator":
-                world.guild.members[world.cleo.id].permissions |= PERMISSIONS["MANAGE_MESSAGES"]
-                await room.press(growing, world.cleo, "stop")
-            case "word":
-                await room.ask(world.ben, "stop")
-            case "reply":
-                await room.say(world.ada, "Stop", reply_to=growing)
-            case _:
-                await discord.slash(room.channel, world.ben, "stop")
-        await room.answered()
-        [text] = [message.content for message in room.answers if message is growing]
-        assert (last_word(text) - last_word(seen)) * CHUNK_S < 1.0  # so long did the model go on
-        assert text.startswith(seen) and text.endswith("\n\n_Stopped._")
-        assert [text] == await room.stored_answers()
-        assert room.growing == []
-
-        await room.ask(world.ada, "stop the server")  # a question
-        assert (await room.answered(2))[-1] == "Gladly."
 
 
 async def test_somebody_else_cannot_stop_an_answer_by_its_button_and_is_told_so_alone(tmp_path: Path) -> None:
@@ -374,27 +272,6 @@ async def test_the_stop_button_of_an_ended_answer_stops_no_other_while_its_trace
         assert "not being worked on any more" in pressed.text
         discord.release()
         assert (await room.answered(2))[-1] == text
-
-
-async def test_stop_while_a_tool_runs_leaves_a_history_that_the_model_accepts(tmp_path: Path) -> None:
-    released = tmp_path / "released"
-    async with open_room(tmp_path, **with_workshop(tmp_path, RELEASE_FILE=str(released))) as room:
-        world, discord = room.world, room.world.discord
-        thread = Room(world=world, bot=room.bot, channel=await discord.start_thread(world.channel, world.ada, "Plans"))
-        await world.model.script(calls("shop__act", "shop__refuse"), {"text": "Where were we?"})
-        await thread.ask(world.ada, "act")
-        await discord.until(lambda: thread.traces and "… act" in thread.traces[0].content)
-        await thread.say(world.ben, "stop")
-        await thread.answered()
-        assert "Stopped." in thread.texts
-        await discord.until(lambda: "■ act" in thread.traces[0].content)
-        released.touch()
-        await thread.say(world.ada, "go on")
-        assert (await thread.answered(2))[-1] == "Where were we?"
-        stored = await thread.stored()
-        wanted = [call.id for message in stored if isinstance(message, AssistantMessage) for call in message.tool_calls]
-        assert sorted(wanted) == sorted(message.call_id for message in stored if isinstance(message, ToolMessage))
-        assert len([message for message in stored if isinstance(message, UserMessage)]) == 2
 
 
 async def test_the_bot_is_seen_to_type_for_as_long_as_it_works(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from adapters.discord.adapter import DiscordOptions
 from adapters.discord.diagnose import diagnose
 from adapters.discord.invite import NEEDED, invite_url
 from bot.ports.platform import SetUp
-from tests.fakes.discord import Channel, FakeDiscord, Message, User, permissions_of
+from tests.fakes.discord import Channel, FakeDiscord, Message, User
 from tests.fakes.slack import FakeSlack
-from tests.scenarios.conftest import WAIT_S, Endpoint, Toolbridge
+from tests.scenarios.conftest import WAIT_S, Toolbridge
 
 TERMINATED = 128 + signal.SIGTERM
 TOKEN = "bot-test"
@@ -132,42 +132,6 @@ async def test_the_doctor_fails_with_the_cure_where_the_token_is_wrong(toolbridg
     assert "bot-wrong" not in ran.out + ran.err and "Traceback" not in ran.err
 
 
-@pytest.mark.parametrize(
-    ("fault", "told"),
-    [
-        ("no server", ["in 0 servers", "Invite it: https://discord.com/oauth2/authorize?"]),
-        ("no intent", ["in 1 server", "Message Content intent", "DISCORD_MESSAGE_CONTENT=false"]),
-        ("no permission", ["Team (Attach Files, Create Public Threads)", "oauth2/authorize"]),
-        ("cloudflare", ["lets nothing through", "too many requests", "stop whatever else uses this token"]),
-        ("long pause", ["lets nothing through for 900 s"]),
-        ("unavailable", ["cannot be reached", "network", "DISCORD_API_URL"]),
-        ("not there", ["cannot be reached", "network", "DISCORD_API_URL"]),
-    ],
-)
-async def test_the_doctor_says_what_is_wrong_and_what_to_do(place: Place, fault: str, told: list[str]) -> None:
-    discord, options = place.discord, options_for(place.discord)
-    (guild,) = discord.guilds.values()
-    match fault:
-        case "no server":
-            discord.remove_bot(guild)
-        case "no intent":
-            discord.has_message_content = False
-        case "no permission":
-            guild.bot_permissions &= ~permissions_of("ATTACH_FILES", "CREATE_PUBLIC_THREADS")
-        case "cloudflare":
-            discord.cloudflare_next()
-        case "long pause":
-            discord.limit_next("*", retry_after=900.0)
-        case "unavailable":
-            discord.fail_next("*", status=503)
-        case _:
-            options = replace(options, api_url="http://127.0.0.1:9/api/v10")
-    found = await diagnose(options)
-    assert found.cure
-    said = f"{found.detail} {found.cure}"
-    assert [words for words in told if words not in said] == []
-
-
 async def test_the_doctor_is_content_without_the_intent_where_the_bot_does_without_it(place: Place) -> None:
     place.discord.has_message_content = False
     options = replace(options_for(place.discord), message_content=False)
@@ -213,23 +177,6 @@ async def test_run_answers_a_mention_and_ends_cleanly_when_it_is_told_to(toolbri
     assert [answer.reference for answer in place.answers()] == [question.id]
     assert place.discord.connected() == []
     assert place.discord.unknown_requests == []
-
-
-async def test_a_turn_that_runs_when_the_bot_is_told_to_end_is_answered_once_by_the_next_start(
-    toolbridge: Toolbridge, place: Place, endpoint: Endpoint
-) -> None:
-    await endpoint.fail("stall")
-    async with toolbridge.serving() as process:
-        question = await place.asked()
-        async with asyncio.timeout(WAIT_S):
-            await endpoint.next_request()
-        assert (await terminate(process))[0] == TERMINATED
-    assert place.answers() == []
-    async with toolbridge.serving() as process:
-        await place.discord.until(place.answers, WAIT_S)
-        assert (await terminate(process))[0] == TERMINATED
-    assert [answer.reference for answer in place.answers()] == [question.id]
-    assert place.discord.own(place.channel) == place.answers()
 
 
 async def test_the_settings_for_discord_reach_the_bot(toolbridge: Toolbridge, place: Place) -> None:

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from adapters.slack.answer import PART_CHARS
 from adapters.slack.own_messages import POST
 from tests.scenarios.model import calls, words
 from tests.scenarios.slack.serving import QUICK, Bot, open_world, serving
-from tests.scenarios.slack.threads import Thread, start
+from tests.scenarios.slack.threads import Thread, check_exactly, start
 from tests.scenarios.tools import with_workshop, without_tools
 
 STREAM_METHODS = ("chat.startStream", "chat.appendStream", "chat.stopStream")
@@ -36,19 +35,6 @@ async def ask_for(bot: Bot, text: str, *, chunk_s: float = 0.0) -> Thread:
     await bot.model.pace(chunk_s=chunk_s)
     await bot.model.script({"text": text})
     return await start(bot, "U1", "tell me")
-
-
-async def check_exactly(thread: Thread, text: str) -> None:
-    """Check that the thread shows just this answer, once, and that it is the stored one."""
-    await thread.answered()
-    assert await thread.stored_answers() == [text]
-    assert thread.texts == list(thread.bot.adapter.split(text))
-    assert len(thread.messages) == len(thread.traces) + len(thread.answers)
-    assert not any(message.is_streaming for message in thread.messages)
-    feedback = [[block["type"] for block in message.blocks].count("context_actions") for message in thread.answers]
-    assert feedback == [0] * (len(feedback) - 1) + [1]
-    parts = [message.metadata["event_payload"]["part"] for message in thread.answers if message.metadata]
-    assert parts == list(range(len(parts)))
 
 
 def _marked_streams(bot: Bot) -> set[str]:
@@ -88,22 +74,6 @@ async def test_a_long_answer_streams_while_it_is_written_and_ends_with_buttons_a
         assert stopped.arguments["session_status"] == "active"
         assert bot.slack.calls_of("chat.update") == bot.slack.calls_of("chat.postMessage") == []
         assert thread.answers[0].edits == 0
-
-
-async def test_a_very_long_answer_goes_on_in_further_messages_with_its_fences_and_tables_whole(tmp_path: Path) -> None:
-    async with open_bot(tmp_path) as bot:
-        code = "\n".join(f"print({number})  # line {number}" for number in range(450))
-        rows = "\n".join(f"| row {number} | {'x' * 60} |" for number in range(150))
-        text = f"{words(400)}\n\n```python\n{code}\n```\n\n| a | b |\n|---|---|\n{rows}\n\n{words(300, start=400)}"
-        thread = await ask_for(bot, text, chunk_s=0.001)
-        await check_exactly(thread, text)
-        assert len(thread.texts) >= 3
-        for part in thread.texts:
-            assert len(part) <= PART_CHARS
-            assert part.count("```") % 2 == 0
-            if "| row" in part:
-                assert "| a | b |" in part
-        assert len(bot.slack.calls_of("chat.startStream")) == len(thread.texts)
 
 
 # --- streams that end early, or are not to be had ---
@@ -183,23 +153,6 @@ async def test_whatever_fails_on_the_way_the_whole_answer_arrives_exactly_once(t
     assert [thread.texts for thread in threads] == [[text]] * 4  # and nothing came after it
 
 
-@pytest.mark.parametrize("fault", ["429", "500", "before", "after"])
-async def test_a_short_answer_whose_post_fails_is_there_exactly_once(tmp_path: Path, fault: str) -> None:
-    async with open_bot(tmp_path) as bot:
-        faults: dict[str, dict[str, Any]] = {
-            "500": {"status": 500},
-            "before": {"drop": fault},
-            "after": {"drop": fault},
-        }
-        if fault == "429":
-            bot.slack.limit_next("chat.postMessage")
-        else:
-            bot.slack.fail_next("chat.postMessage", **faults[fault])
-        thread = await ask_for(bot, "A short answer.")
-        await check_exactly(thread, "A short answer.")
-        assert len(bot.slack.calls_of("chat.postMessage")) == (1 if fault == "after" else 2)
-
-
 @pytest.mark.parametrize("count", [20, 800])
 async def test_an_answer_whose_blocks_slack_refuses_is_there_in_plain_text_to_its_end(
     tmp_path: Path, count: int
@@ -214,33 +167,6 @@ async def test_an_answer_whose_blocks_slack_refuses_is_there_in_plain_text_to_it
         [message] = thread.messages
         assert message.shown.split() == text.split()
         assert {block["text"]["type"] for block in message.blocks} == {"plain_text"}
-
-
-async def test_nobody_is_notified_by_what_a_model_writes(tmp_path: Path) -> None:
-    async with open_bot(tmp_path) as bot:
-        text = "<!channel> <!here> <@U2> <!subteam^S1> " + words(150)
-        thread = await ask_for(bot, text, chunk_s=0.01)
-        await thread.answered()
-        short = await ask_for(bot, "<!everyone> come and see")
-        await short.answered()
-        sent = "".join(str(call.arguments) for call in bot.slack.calls if call.method.startswith("chat."))
-        for ping in ("<!channel", "<!here", "<@U2", "<!subteam", "<!everyone"):
-            assert ping not in sent
-        assert "!channel>" in thread.texts[0] and "!everyone>" in short.texts[0]
-        assert await thread.stored_answers() == [text]
-
-
-@pytest.mark.parametrize("kind", ["quota", "unauthorized", "content_filter", "context_too_long", "cut"])
-async def test_a_model_that_fails_is_told_in_one_message(tmp_path: Path, kind: str) -> None:
-    async with open_bot(tmp_path) as bot:
-        await bot.model.fail(kind, **({"after_chunks": 40} if kind == "cut" else {}))
-        thread = await ask_for(bot, words(300), chunk_s=0.002)
-        [text] = await thread.answered()
-        assert text.rstrip("_").endswith(".")
-        assert [text] == await thread.stored_answers()
-        assert len(thread.messages) == 1
-        if kind == "cut":
-            assert text.startswith("word0 word1 ")
 
 
 @pytest.mark.parametrize("refuses_streams", [False, True])

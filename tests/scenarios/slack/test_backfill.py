@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from bot.stores.factory import open_store
-from tests.failures.seen import answers, until_answered
 from tests.fakes.slack import FakeSlack
 from tests.scenarios.model import Model
+from tests.scenarios.slack.seen import answers, until_answered
 from tests.scenarios.slack.serving import open_world, serving
 from tests.scenarios.tools import without_tools
 
@@ -36,46 +36,6 @@ def texts(slack: FakeSlack, channel: str, root: str) -> str:
     return "\n".join(message.shown for message in answers(slack, channel, root))
 
 
-async def test_mentions_follow_ups_and_direct_messages_that_were_missed_are_answered_once_and_in_order(
-    tmp_path: Path,
-) -> None:
-    async with open_world() as (slack, model):
-        direct = slack.dm("U2")
-        thread, talk = await until_noted(slack, model, tmp_path, "C1", direct)
-        await slack.say("C1", "U2", "the second", thread, deliver=False)
-        mention = await slack.say("C1", "U3", "the third", mention=True, deliver=False)
-        await slack.say("C1", "U3", "the fourth", mention, deliver=False)
-        private = await slack.say(direct, "U2", "the fifth", deliver=False)
-        await slack.say(direct, "U2", "the sixth", talk, deliver=False)
-        await slack.say("C1", "U1", "not for the bot", deliver=False)
-        async with bot(slack, model, tmp_path):
-            await until_answered(slack, "C1", thread, count=2)
-            await until_answered(slack, "C1", mention, count=2)
-            await until_answered(slack, direct, private)
-            await until_answered(slack, direct, talk, count=2)
-        for channel, root, said in (
-            ("C1", thread, ["the opening", "the second"]),
-            ("C1", mention, ["the third", "the fourth"]),
-            (direct, private, ["the fifth"]),
-            (direct, talk, ["the opening", "the sixth"]),
-        ):
-            shown = [message.shown for message in answers(slack, channel, root)]
-            assert [next((text for text in said if text in answer), answer) for answer in shown] == said, shown
-        assert len(await model.requests()) == 7
-
-
-async def test_what_was_answered_before_is_not_answered_again_after_a_restart(tmp_path: Path) -> None:
-    async with open_world() as (slack, model):
-        (thread,) = await until_noted(slack, model, tmp_path, "C1")
-        for life in (1, 2):
-            async with bot(slack, model, tmp_path):
-                new = await known_thread(slack)
-                await slack.until(lambda life=life: len(slack.calls_of("conversations.history")) == life)
-                assert len(answers(slack, "C1", new)) == 1
-        assert len(answers(slack, "C1", thread)) == 1
-        assert len(await model.requests()) == 3
-
-
 async def test_notes_that_cannot_be_read_cost_what_was_missed_and_nothing_else(tmp_path: Path) -> None:
     async with open_world() as (slack, model):
         await until_noted(slack, model, tmp_path, "C1")
@@ -83,23 +43,6 @@ async def test_notes_that_cannot_be_read_cost_what_was_missed_and_nothing_else(t
             await store.put_note("slack/alive/T1", "yesterday")
         async with bot(slack, model, tmp_path):
             await known_thread(slack)
-
-
-async def test_messages_that_are_older_than_the_age_limit_stay_unanswered(tmp_path: Path) -> None:
-    async with open_world() as (slack, model):
-        slack.advance(-3_600)
-        (thread,) = await until_noted(slack, model, tmp_path, "C1")
-        slack.advance(1_000)
-        old = await slack.say("C1", "U1", "too old", mention=True, deliver=False)
-        await slack.say("C1", "U1", "too old as well", thread, deliver=False)
-        slack.advance(2_600 - 60)
-        recent = await slack.say("C1", "U1", "a minute ago", mention=True, deliver=False)
-        slack.advance(60)
-        async with bot(slack, model, tmp_path, options={"backfill_minutes": 15}):
-            await until_answered(slack, "C1", recent)
-        assert len(answers(slack, "C1", thread)) == 1
-        assert answers(slack, "C1", old) == []
-        assert len(await model.requests()) == 2
 
 
 async def test_a_missed_message_is_answered_as_it_reads_after_it_was_changed(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +24,6 @@ TOKYO = "What time is it in Tokyo?"
 
 
 # --- slash commands ---
-
-
-@WAYS
-async def test_tools_shows_the_tools_to_the_asker_alone_all_of_them_or_those_that_match_a_word(
-    tmp_path: Path, mode: Mode
-) -> None:
-    async with open_bot(tmp_path, mode=mode, **BUNDLED) as bot:
-        ada = Person(slack=bot.slack)
-        everything = await ada.slash("/tools")
-        assert "**toolbridge**: ready" in everything.shown
-        assert "`calculate`" in everything.shown and "`save_text_file`" in everything.shown
-        some = await ada.slash("/tools", "calc")
-        assert "`calculate`" in some.shown and "`save_text_file`" not in some.shown
-        assert "No tool matches `zzz`" in (await ada.slash("/tools", "zzz")).shown
-        assert "No tool matches `payload`" in (await ada.slash("/tools", "payload")).shown
-        assert "`zzz payload=`" in (await ada.slash("/tools", "zzz payload=")).shown
-        assert bot.slack.ephemerals("U2") == [] and bot.slack.visible("C1") == []
-        assert bot.slack.told == []
 
 
 async def test_history_lists_this_channels_conversations_with_a_picker_and_the_picked_one_is_shown(
@@ -110,13 +90,6 @@ async def test_stop_stops_the_only_answer_at_once_and_asks_which_where_several_a
         assert "stopped" in first.texts[-1].lower()
 
 
-async def test_usage_tells_what_the_asker_and_everybody_used(tmp_path: Path) -> None:
-    async with open_bot(tmp_path) as bot:
-        await (await start(bot, "U2", "hello")).answered()
-        shown = (await Person(slack=bot.slack).slash("/usage")).shown
-        assert "**You**: 0 turns" in shown and "**All conversations**: 1 turn," in shown
-
-
 async def test_help_tells_both_ways_to_use_commands_with_the_prefix_of_this_workspace(tmp_path: Path) -> None:
     async with open_bot(tmp_path, options={"command_prefix": "tb-"}) as bot:
         ada = Person(slack=bot.slack)
@@ -168,24 +141,6 @@ async def test_in_each_of_several_workspaces_a_command_may_have_any_text(tmp_pat
             gil = Person(slack=slack, user="U7")
             for text in ("calc", "payload", "my payload=1"):
                 assert f"No tool matches `{text}`" in (await gil.slash("/tools", text, channel="C7")).shown
-
-
-async def test_a_long_answer_has_pages_that_can_be_turned_also_after_the_bot_was_started_anew(tmp_path: Path) -> None:
-    await remember(tmp_path, thread="1.5", texts=[f"First {number}? {'many _words_ ' * 20}" for number in range(12)])
-    await remember(tmp_path, thread="2.5", texts=["Second?"])
-    async with open_world() as (slack, model):
-        ada, settings = Person(slack=slack), without_tools(tmp_path)
-        async with serving(slack, model, tmp_path, settings=settings):
-            message = await ada.slash("/history")
-            shown = await ada.pick(message, "First")
-            assert "First 2?" in shown and "First 1?" not in shown and "First 11?" not in shown  # the last 20 messages
-            assert "Page 1 of 2" in shown and labels(message.blocks) == ["Next"]
-            shown = await ada.turn(message, "tb:page:next")
-            assert "First 11?" in shown and "Page 2 of 2" in shown and labels(message.blocks) == ["Previous"]
-        async with serving(slack, model, tmp_path, settings=settings):
-            assert "First 2?" in await ada.turn(message, "tb:page:prev")
-            assert "First 11?" in await ada.turn(message, "tb:page:next")
-        assert len(ada.answers) == 1
 
 
 async def test_all_of_many_conversations_can_be_picked_and_turning_pages_never_clears_anything(tmp_path: Path) -> None:
@@ -399,19 +354,6 @@ async def test_the_shortcut_at_a_question_means_its_thread(tmp_path: Path) -> No
 
 
 # --- when it does not work ---
-
-
-async def test_a_command_is_answered_with_the_reason_while_the_database_fails(tmp_path: Path) -> None:
-    async with open_bot(tmp_path) as bot:
-        ada = Person(slack=bot.slack)
-        with closing(sqlite3.connect(tmp_path / "toolbridge.db")) as database, database:
-            database.execute("ALTER TABLE message RENAME TO hidden")
-        for command in ("/history", "/clear"):
-            assert "database" in (await ada.slash(command)).shown.lower()
-        assert "I answer questions" in (await ada.slash("/help")).shown
-        with closing(sqlite3.connect(tmp_path / "toolbridge.db")) as database, database:
-            database.execute("ALTER TABLE hidden RENAME TO message")
-        assert "no conversations in this channel yet" in (await ada.slash("/history")).shown
 
 
 async def test_a_window_that_slack_does_not_open_any_more_is_told(tmp_path: Path) -> None:

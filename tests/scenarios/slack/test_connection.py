@@ -14,11 +14,11 @@ import pytest
 
 from adapters.slack.adapter import SlackOptions, open_slack
 from bot.domain.errors import AdapterError
-from tests.failures.seen import answers, until_answered
 from tests.fakes.hosts import ScriptedHost
 from tests.fakes.slack import FakeSlack
 from tests.fakes.slack.delivery import DisconnectReason
 from tests.scenarios.model import Model
+from tests.scenarios.slack.seen import answers, until_answered
 from tests.scenarios.slack.serving import WAIT_S, WATCH, Bot, Mode, open_world, serving
 from tests.scenarios.tools import without_tools
 

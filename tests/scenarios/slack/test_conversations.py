@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain.messages import AssistantMessage, ToolMessage, UserMessage
-from tests.scenarios.model import calls, last_word
+from tests.scenarios.model import calls
 from tests.scenarios.slack.serving import Bot, Mode, open_bot
 from tests.scenarios.slack.threads import Thread, start
 from tests.scenarios.tools import with_workshop
@@ -54,31 +53,6 @@ async def test_a_direct_message_is_answered_in_a_thread_of_its_own(tmp_path: Pat
         assert await other.answered() == ["Something new."]
         last = (await bot.model.requests())[-1]["messages"]
         assert "hello" not in str(last)  # a conversation of its own
-
-
-async def test_what_is_not_for_the_bot_is_left_alone(tmp_path: Path) -> None:
-    async with open_bot(tmp_path) as bot:
-        await bot.model.script({"text": "Here I am."}, {"text": "Still here."})
-        thread = await start(bot, "U1", "are you there?")
-        await thread.answered()
-
-        await bot.slack.say("C1", "U2", "good morning everybody")
-        await thread.say("U1", "<@U2> what do you think?")
-        await bot.slack.join("C1", "U3")
-        await bot.slack.say_as_other_bot("C1", "<@UBOT> build 17 has failed")
-        await bot.slack.say_as_other_bot("C1", "build 17 has failed", thread.root)
-        other = await bot.slack.say("C1", "U2", "lunch?")
-        await bot.slack.say("C1", "U3", "gladly", other)  # a thread in which the bot does not take part
-        await thread.say("U2", "stop it, I think")
-        await bot.slack.settled()
-        assert (await thread.answered(2))[1:] == ["Still here."]
-
-        requests = await bot.model.requests()
-        assert len(requests) == 2  # the question, and the only follow-up
-        assert "stop it, I think" in str(requests[-1]["messages"][-1])
-        assert bot.slack.bot_messages("C1") == []
-        assert bot.slack.bot_messages("C1", other) == []
-        assert bot.slack.ephemeral_messages == []
 
 
 async def test_several_people_in_one_thread_are_told_apart_by_their_names(tmp_path: Path) -> None:
@@ -145,21 +119,6 @@ async def busy_bot(home: Path) -> AsyncGenerator[tuple[Bot, Thread, Callable[[],
         yield bot, thread, released.touch
 
 
-async def test_three_quick_messages_are_answered_in_order_and_those_that_wait_show_an_hourglass(tmp_path: Path) -> None:
-    async with busy_bot(tmp_path) as (bot, thread, release):
-        await bot.model.script({"text": "Two."}, {"text": "Three."})
-        second, third = [await thread.say("U1", text) for text in ("second", "third")]
-        await bot.slack.until(lambda: HOURGLASS in bot.slack.reactions("C1", second))
-        await bot.slack.until(lambda: HOURGLASS in bot.slack.reactions("C1", third))
-        assert HOURGLASS not in bot.slack.reactions("C1", thread.root)
-        assert thread.answers == []
-        release()
-        assert await thread.answered(3) == ["One.", "Two.", "Three."]
-        await bot.slack.until(lambda: not bot.slack.reactions("C1", second) and not bot.slack.reactions("C1", third))
-        asked = [request["messages"][-1]["content"] for request in await bot.model.requests()]
-        assert asked[-2:] == ["[Ada] second", "[Ada] third"]
-
-
 async def test_a_sign_that_slack_is_slow_to_take_away_keeps_no_status_back(tmp_path: Path) -> None:
     async with busy_bot(tmp_path) as (bot, thread, release):
         await bot.model.script({"text": "Two."})
@@ -187,26 +146,6 @@ async def test_of_a_crowd_that_one_message_mentions_only_some_are_asked_for_by_n
         assert asked.startswith("[Ada] hello ") and "@U159" in asked
 
 
-async def test_what_waits_can_still_be_changed_or_deleted_and_what_runs_is_said_to_be_too_late(tmp_path: Path) -> None:
-    async with busy_bot(tmp_path) as (bot, thread, release):
-        await bot.model.script({"text": "Two."})
-        second, third = [await thread.say("U2", text) for text in ("secnod", "third")]
-        await bot.slack.until(lambda: HOURGLASS in bot.slack.reactions("C1", second))
-        await bot.slack.until(lambda: HOURGLASS in bot.slack.reactions("C1", third))
-        await bot.slack.edit("C1", second, "second")
-        await bot.slack.delete("C1", third)
-        await bot.slack.settled()
-        await bot.slack.edit("C1", thread.root, "<@UBOT> fisrt")
-        told = await bot.slack.until(lambda: bot.slack.ephemerals("U1"))
-        assert "Send the change as a new message" in told[0].shown
-        assert told[0].thread_ts == thread.root
-        release()
-        assert await thread.answered(2) == ["One.", "Two."]
-        asked = [request["messages"][-1]["content"] for request in await bot.model.requests()]
-        assert asked[0] == "[Ada] first" and asked[2:] == ["[Ben] second"]
-        assert bot.slack.ephemerals("U2") == []
-
-
 async def test_a_message_that_is_too_long_is_refused_to_its_author_alone(tmp_path: Path) -> None:
     async with open_bot(tmp_path, max_input_chars=100) as bot:
         thread = await start(bot, "U1", "word " * 40)
@@ -232,33 +171,6 @@ async def test_forty_threads_at_once_are_all_answered_within_slacks_rates(tmp_pa
 # --- stopping ---
 
 
-@pytest.mark.parametrize("way", ["button", "word", "mention"])
-async def test_stop_ends_the_answer_within_a_second_and_what_was_seen_of_it_stays(tmp_path: Path, way: str) -> None:
-    async with open_bot(tmp_path) as bot:
-        words = " ".join(f"word{number}" for number in range(2_000))
-        await bot.model.pace(chunk_s=CHUNK_S)
-        await bot.model.script({"text": words}, {"text": "Gladly."})
-        thread = await start(bot, "U1", "tell me everything")
-        await bot.slack.until(lambda: any("word150 " in message.shown for message in thread.growing))
-        seen = thread.growing[-1].shown.rstrip()
-        match way:
-            case "button":
-                await bot.slack.press_stop("C1", thread.root, "U2")
-            case "word":
-                await thread.say("U1", "Stop")
-            case _:
-                await thread.say("U2", "stop", mention=True)
-        [text] = await thread.answered()
-        assert (last_word(text) - last_word(seen)) * CHUNK_S < 1.0  # so long did the model go on
-        assert text.startswith(seen) and text.endswith("\n\n_Stopped._")
-        assert [text] == await thread.stored_answers()
-        assert bot.slack.sessions["C1", thread.root] == "active"
-
-        await thread.say("U1", "stop the server")  # a question
-        assert (await thread.answered(2))[1:] == ["Gladly."]
-        assert len(thread.messages) == 2
-
-
 async def test_a_stop_that_comes_while_its_question_is_still_being_taken_stops_it(tmp_path: Path) -> None:
     async with open_bot(tmp_path) as bot:
         await bot.model.pace(first_token_s=30.0)
@@ -268,25 +180,6 @@ async def test_a_stop_that_comes_while_its_question_is_still_being_taken_stops_i
         await thread.say("U1", "stop")
         [text] = await thread.answered()
         assert "Stopped." in text
-
-
-async def test_stop_while_a_tool_runs_leaves_a_history_that_the_model_accepts(tmp_path: Path) -> None:
-    released = tmp_path / "released"
-    settings = with_workshop(tmp_path, RELEASE_FILE=str(released))
-    async with open_bot(tmp_path, **settings) as bot:
-        await bot.model.script(calls("shop__act", "shop__refuse"), {"text": "Where were we?"})
-        thread = await start(bot, "U1", "act")
-        await bot.slack.until(lambda: thread.traces and "… act" in thread.traces[0].shown)
-        await bot.slack.press_stop("C1", thread.root, "U1")
-        assert await thread.answered() == ["Stopped."]
-        await bot.slack.until(lambda: "■ act" in thread.traces[0].shown)
-        released.touch()
-        await thread.say("U1", "go on")
-        assert (await thread.answered(2))[1:] == ["Where were we?"]
-        stored = await thread.stored()
-        asked = [call.id for message in stored if isinstance(message, AssistantMessage) for call in message.tool_calls]
-        assert sorted(asked) == sorted(message.call_id for message in stored if isinstance(message, ToolMessage))
-        assert len([message for message in stored if isinstance(message, UserMessage)]) == 2
 
 
 async def test_stop_ends_the_running_answer_alone_and_the_next_question_is_answered(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 from tests.fakes.mcp_servers.workshop import PIXEL, SOUND
 from tests.fakes.slack import ALL_BOT_SCOPES
 from tests.scenarios.model import calls
-from tests.scenarios.slack.serving import Bot, Mode, open_bot
+from tests.scenarios.slack.serving import Bot, open_bot
 from tests.scenarios.slack.threads import Thread, start
 from tests.scenarios.tools import with_workshop
 
@@ -38,19 +37,6 @@ def files(thread: Thread) -> Mapping[str, bytes]:
 # --- from people ---
 
 
-@pytest.mark.parametrize("mode", ["socket", "http"])
-async def test_text_files_and_images_that_come_with_a_question_reach_the_model(tmp_path: Path, mode: Mode) -> None:
-    async with open_bot(tmp_path, mode=mode) as bot:
-        await bot.model.script({"text": "Nice."})
-        notes = bot.slack.add_file("notes.txt", b"Milk & tea\r\n")
-        picture = bot.slack.add_file("dot.png", PIXEL, mimetype="image/png")
-        thread = await start(bot, "U1", "what is this?", files=[notes, picture])
-        assert await thread.answered() == ["Nice."]
-        text, image = await question(bot)
-        assert "what is this?" in text["text"] and "notes.txt" in text["text"] and "Milk & tea" in text["text"]
-        assert image["image_url"]["url"] == f"data:image/png;base64,{base64.b64encode(PIXEL).decode()}"
-
-
 async def test_a_file_alone_in_a_direct_message_is_a_question(tmp_path: Path) -> None:
     async with open_bot(tmp_path) as bot:
         await bot.model.script({"text": "I have read it."})
@@ -58,26 +44,6 @@ async def test_a_file_alone_in_a_direct_message_is_a_question(tmp_path: Path) ->
         thread = await start(bot, "U1", "", channel=bot.slack.dm("U1"), files=[notes])
         assert await thread.answered() == ["I have read it."]
         assert "Milk" in await question(bot)
-
-
-async def test_files_that_cannot_be_taken_are_named_with_the_reason_below_the_answer(
-    tmp_path: Path,
-) -> None:
-    async with open_bot(tmp_path, max_file_mb=0.001) as bot:
-        await bot.model.script({"text": "As far as I can see."})
-        sent = [
-            bot.slack.add_file("plan.pdf", b"%PDF-1.7", mimetype="application/pdf"),
-            bot.slack.add_file("long.txt", b"x" * 1_001),
-            bot.slack.add_file("short.txt", b"this one is taken"),
-        ]
-        thread = await start(bot, "U1", "read these", files=sent)
-        [text] = await thread.answered()
-        assert text.startswith("As far as I can see.")
-        assert "`plan.pdf` was not read: only text files and images" in text
-        assert "`long.txt` was not read: it is larger than the 0.001 MB" in text
-        assert "short.txt" not in text
-        assert "this one is taken" in await question(bot)
-        assert [text] == await thread.stored_answers()
 
 
 async def test_a_file_that_is_not_on_slacks_servers_is_not_asked_for(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 import pytest
 
-from tests.failures.seen import answers, until_answered
 from tests.fakes.slack import FakeSlack
 from tests.scenarios.model import Model
+from tests.scenarios.slack.seen import answers, until_answered
 from tests.scenarios.slack.serving import Bot, Mode, open_world, serving
 from tests.scenarios.tools import without_tools
 

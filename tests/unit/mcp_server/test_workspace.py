@@ -166,7 +166,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def plant(root: Path) -> Path:
-    """The conversation's folder, as somebody else would make it."""
+    """The conversation's folder, as someone else would make it."""
     folder = root / folder_name(ONE)
     folder.mkdir(parents=True)
     return folder
@@ -251,7 +251,7 @@ def test_the_largest_file_fits_and_one_byte_more_is_refused(workspace: Workspace
     assert workspace.read(ONE, "big.txt").content == largest
 
 
-def test_a_file_that_somebody_else_made_too_large_is_not_read(workspace: Workspace, root: Path) -> None:
+def test_a_file_that_someone_else_made_too_large_is_not_read(workspace: Workspace, root: Path) -> None:
     with (plant(root) / "huge.txt").open("wb") as file:
         file.truncate(10 * MAX_FILE_BYTES)
     with pytest.raises(ToolError, match=r"huge\.txt is larger than 1,048,576 bytes"):

@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.messages import Attachment, ModelAnswer, ToolMessage, ToolSpec, UserMessage
-from bot.domain.turns import TextArrived
+from bot.domain.messages import Attachment, ModelAnswer, ToolSpec, UserMessage
 from bot.models.factory import open_model
 from bot.models.rehearsal.model import RehearsalModel, word_groups
 from bot.ports.model import Model, ModelProgress, ModelRequest
@@ -57,40 +56,11 @@ async def ask(model: Model, request: ModelRequest) -> tuple[ModelAnswer, list[Mo
         return await model.complete(request, deadline=deadline, progress=progress.append), progress
 
 
-async def test_text_is_reported_piece_by_piece_and_is_the_answer() -> None:
-    answer, progress = await ask(RehearsalModel(), asks("what can you do?"))
-    pieces = [item.text for item in progress if isinstance(item, TextArrived)]
-    assert len(pieces) == len(progress) > 5
-    assert "".join(pieces) == answer.message.text
-    assert "**not an AI**" in answer.message.text
-
-
-async def test_tools_are_asked_for_and_their_results_lead_to_text() -> None:
-    model = RehearsalModel()
-    answer, progress = await ask(model, asks("2 + 3 and greet Ada"))
-    assert [call.name for call in answer.message.tool_calls] == ["bundled__calculate", "bundled__greet"]
-    assert len({call.id for call in answer.message.tool_calls}) == 2 and progress == []
-    results = [
-        ToolMessage(call_id=call.id, text=text)
-        for call, text in zip(answer.message.tool_calls, ("Result: 2 add 3 = 5", "Hello, Ada!"), strict=True)
-    ]
-    request = asks("2 + 3 and greet Ada")
-    final, _ = await ask(model, replace(request, messages=(*request.messages, answer.message, *results)))
-    assert final.message.text == "- 2 + 3 = **5**\n- Hello, Ada!"
-    assert final.usage.cached_tokens >= answer.usage.input_tokens - 1
-
-
-async def test_an_answer_that_may_call_no_tools_is_text() -> None:
-    answer, _ = await ask(RehearsalModel(), replace(QUESTION, may_call_tools=False))
-    assert answer.message.tool_calls == () and "no fitting `calculate` tool" in answer.message.text
-
-
 async def test_a_stop_takes_effect_in_the_middle_of_an_answer() -> None:
     begun = asyncio.Event()
     deadline = asyncio.get_running_loop().time() + 15
-    asking = asyncio.create_task(
-        RehearsalModel().complete(asks("what can you do?"), deadline=deadline, progress=lambda _: begun.set())
-    )
+    request = asks("what can you do?")
+    asking = asyncio.create_task(RehearsalModel().complete(request, deadline=deadline, progress=lambda _: begun.set()))
     async with asyncio.timeout(10):
         await begun.wait()
         asking.cancel()

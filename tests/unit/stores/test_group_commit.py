@@ -1,4 +1,4 @@
-"""Group commit on a real SQLite file: what is shared, what stands alone, and what a caller can rely on."""
+"""Group commit on a real SQLite file: what units share, what they do not, and what a caller can rely on."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def test_units_that_arrive_together_share_a_transaction(rig: Rig) -> None:
     assert rig.count("COMMIT") <= 2
 
 
-async def test_units_that_arrive_one_after_the_other_are_each_committed_before_their_result_is_told(rig: Rig) -> None:
+async def test_units_that_arrive_one_after_the_other_are_each_committed_before_they_return(rig: Rig) -> None:
     for number in range(3):
         assert await rig.commits.run(insert(number)) == number
         assert rig.stored() == list(range(number + 1))

@@ -29,7 +29,7 @@ TOKENS = {
 
 
 @pytest.mark.parametrize("kind", TOKENS)
-def test_a_known_token_is_hidden_wherever_it_stands(kind: str) -> None:
+def test_a_known_token_is_hidden_wherever_it_is(kind: str) -> None:
     token = TOKENS[kind]
     secret = token.split()[-1] if kind == "bearer" else token
     for text in (token, f"before {token}\nafter", json.dumps({"note": f"use {token}"}), f"<{token}>"):

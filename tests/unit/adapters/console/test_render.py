@@ -180,7 +180,7 @@ def test_a_link_shows_where_it_leads() -> None:
 def test_streamed_text_is_never_higher_than_allowed_and_ends_with_the_newest(lines: int, max_lines: int) -> None:
     console = Console(width=40, file=io.StringIO())
     text = "\n".join(f"line {number}" for number in range(lines))
-    shown = console.render_lines(render.live_text(text, max_lines=max_lines), console.options)
+    shown = console.render_lines(render.growing_text(text, max_lines=max_lines), console.options)
     rows = ["".join(segment.text for segment in row).strip() for row in shown]
     rows = [row for row in rows if row]
     assert len(rows) == min(lines, max_lines)
@@ -189,6 +189,6 @@ def test_streamed_text_is_never_higher_than_allowed_and_ends_with_the_newest(lin
 
 def test_a_very_long_streamed_text_is_drawn_from_its_end_alone() -> None:
     console = Console(width=40, file=io.StringIO())
-    text = "x" * (10 * render.LIVE_CHARS) + " the end"
-    rows = console.render_lines(render.live_text(text, max_lines=2), console.options)
+    text = "x" * (10 * render.GROWING_CHARS) + " the end"
+    rows = console.render_lines(render.growing_text(text, max_lines=2), console.options)
     assert "the end" in "".join(segment.text for row in rows for segment in row)

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 
 from adapters.slack.manifest import SHORTCUT
-from tests.failures.kills import DRAW, LAST_WORDS, LONG, LOOK
-from tests.failures.seen import answers, files, traces, until_answered
-from tests.failures.world import WAIT_S, World, open_failing_world
+from tests.failures.slack.world import slack_of
+from tests.failures.table import DRAW, LAST_WORDS, LONG, LOOK
+from tests.failures.world import WAIT_S, World
 from tests.fakes.slack import FakeSlack
+from tests.scenarios.slack.seen import answers, files, traces, until_answered
 
 Scene = Callable[[World], Awaitable[None]]
 UNDER_WAY_S = 0.1
 PAUSE_S = 1  # Slack says whole seconds: https://docs.slack.dev/apis/web-api/rate-limits
 
 
-async def limited(method: str, home: Path) -> int:
-    """Play the scene of the method while Slack refuses a call of it; return how many calls there were in all."""
-    async with open_failing_world(home) as world:
-        world.slack.limit_next(method, retry_after_s=PAUSE_S)
+def limited(method: str) -> Scene:
+    """Return how to play the scene of the method while Slack refuses a call of it."""
+
+    async def play(world: World) -> None:
+        slack = slack_of(world)
+        slack.limit_next(method, retry_after_s=PAUSE_S)
         await SCENES[method](world)
-        calls = world.slack.calls
-        refused = [call for call in calls if call.method == method and call.status == 429]
+        refused = [call for call in slack.calls if call.method == method and call.status == 429]
         assert refused, f"{method} was not called"
-        after_s = [call.at - refused[0].at for call in calls if call.method == method and call.ok]
+        after_s = [call.at - refused[0].at for call in slack.calls if call.method == method and call.ok]
         # What was under way already is no breach of it.
         assert not any(UNDER_WAY_S < after < PAUSE_S - 0.05 for after in after_s), "the pause was not kept"
-        return len(calls)
+
+    return play
 
 
 async def _ask(slack: FakeSlack, text: str = "good morning") -> str:
@@ -35,38 +37,38 @@ async def _ask(slack: FakeSlack, text: str = "good morning") -> str:
 
 
 def _check_answer(world: World, root: str, text: str = "Hello!") -> None:
-    (answer,) = answers(world.slack, "C1", root)
+    (answer,) = answers(slack_of(world), "C1", root)
     assert text in answer.shown
 
 
 async def _answered(world: World) -> None:
     async with world.serve():
-        root = await _ask(world.slack)
-        await until_answered(world.slack, "C1", root)
-        await world.slack.until(lambda: world.slack.status("C1", root) == "active")
+        root = await _ask(slack_of(world))
+        await until_answered(slack_of(world), "C1", root)
+        await slack_of(world).until(lambda: slack_of(world).status("C1", root) == "active")
         _check_answer(world, root)
 
 
 async def _said_in_words(world: World) -> None:
-    world.slack.api.is_agent = False
+    slack_of(world).api.is_agent = False
     async with world.serve():
         world.hold_tools()
-        root = await _ask(world.slack, LOOK)
-        await world.slack.until(lambda: world.slack.status("C1", root))
+        root = await _ask(slack_of(world), LOOK)
+        await slack_of(world).until(lambda: slack_of(world).status("C1", root))
         world.release_tools()
-        await until_answered(world.slack, "C1", root)
+        await until_answered(slack_of(world), "C1", root)
         _check_answer(world, root, "did look")
 
 
 async def _traced(world: World) -> None:
     async with world.serve():
         world.hold_tools()
-        root = await _ask(world.slack, LOOK)
-        (trace,) = await world.slack.until(lambda: traces(world.slack, "C1", root))
+        root = await _ask(slack_of(world), LOOK)
+        (trace,) = await slack_of(world).until(lambda: traces(slack_of(world), "C1", root))
         world.release_tools()
-        await until_answered(world.slack, "C1", root)
-        await world.slack.until(lambda: "✓" in trace.shown)
-        assert len(traces(world.slack, "C1", root)) == 1
+        await until_answered(slack_of(world), "C1", root)
+        await slack_of(world).until(lambda: "✓" in trace.shown)
+        assert len(traces(slack_of(world), "C1", root)) == 1
         _check_answer(world, root, "did look")
 
 
@@ -74,8 +76,8 @@ async def _streamed(world: World) -> None:
     async with world.serve():
         await world.model.script({"text": LONG})
         await world.model.pace(chunk_s=0.01)
-        root = await _ask(world.slack)
-        await until_answered(world.slack, "C1", root)
+        root = await _ask(slack_of(world))
+        await until_answered(slack_of(world), "C1", root)
         _check_answer(world, root, LAST_WORDS)
 
 
@@ -85,94 +87,94 @@ async def _shortened(world: World) -> None:
         await world.model.script({"text": "\n\n".join([LONG] * 5)})
         await world.model.pace(chunk_s=0.002)
         await world.model.fail("content_filter", after_chunks=100_000)
-        root = await _ask(world.slack)
-        await until_answered(world.slack, "C1", root)
-        await world.slack.until(lambda: len(answers(world.slack, "C1", root)) == 1)
+        root = await _ask(slack_of(world))
+        await until_answered(slack_of(world), "C1", root)
+        await slack_of(world).until(lambda: len(answers(slack_of(world), "C1", root)) == 1)
         _check_answer(world, root, "filter")
 
 
 async def _in_turn(world: World) -> None:
     async with world.serve():
         world.hold_tools()
-        root = await _ask(world.slack, LOOK)
+        root = await _ask(slack_of(world), LOOK)
         await world.until_called("look")
-        second = await world.slack.say("C1", "U1", "good morning", root)
-        await world.slack.until(lambda: world.slack.reactions("C1", second))
+        second = await slack_of(world).say("C1", "U1", "good morning", root)
+        await slack_of(world).until(lambda: slack_of(world).reactions("C1", second))
         world.release_tools()
-        await until_answered(world.slack, "C1", root, count=2)
-        await world.slack.until(lambda: not world.slack.reactions("C1", second))
+        await until_answered(slack_of(world), "C1", root, count=2)
+        await slack_of(world).until(lambda: not slack_of(world).reactions("C1", second))
 
 
 async def _missed(world: World) -> None:
     async with world.serve():
-        root = await _ask(world.slack)
-        await until_answered(world.slack, "C1", root)
-    mention = await world.slack.say("C1", "U1", "good morning", mention=True, deliver=False)
-    await world.slack.say("C1", "U1", "good morning", root, deliver=False)
+        root = await _ask(slack_of(world))
+        await until_answered(slack_of(world), "C1", root)
+    mention = await slack_of(world).say("C1", "U1", "good morning", mention=True, deliver=False)
+    await slack_of(world).say("C1", "U1", "good morning", root, deliver=False)
     async with world.serve():
-        await until_answered(world.slack, "C1", mention)
-        await until_answered(world.slack, "C1", root, count=2)
+        await until_answered(slack_of(world), "C1", mention)
+        await until_answered(slack_of(world), "C1", root, count=2)
 
 
 async def _with_file(world: World) -> None:
     async with world.serve():
-        root = await _ask(world.slack, DRAW)
-        await world.slack.until(lambda: files(world.slack, "C1", root), WAIT_S)
-        await until_answered(world.slack, "C1", root)
-        assert len(files(world.slack, "C1", root)) == 1
+        root = await _ask(slack_of(world), DRAW)
+        await slack_of(world).until(lambda: files(slack_of(world), "C1", root), WAIT_S)
+        await until_answered(slack_of(world), "C1", root)
+        assert len(files(slack_of(world), "C1", root)) == 1
         _check_answer(world, root, "did draw")
 
 
 async def _refused(world: World) -> None:
     async with world.serve():
-        await _ask(world.slack, "too long " * 2_000)
-        (told,) = await world.slack.until(lambda: world.slack.ephemerals("U1"))
+        await _ask(slack_of(world), "too long " * 2_000)
+        (told,) = await slack_of(world).until(lambda: slack_of(world).ephemerals("U1"))
         assert "characters" in told.shown
-        await world.slack.settled()  # the mention comes in a second delivery
-        assert len(world.slack.ephemerals("U1")) == 1
+        await slack_of(world).settled()  # the mention comes in a second delivery
+        assert len(slack_of(world).ephemerals("U1")) == 1
 
 
 async def _at_home(world: World) -> None:
     async with world.serve():
-        await world.slack.open_home("U1")
-        await world.slack.until(lambda: world.slack.home("U1"))
+        await slack_of(world).open_home("U1")
+        await slack_of(world).until(lambda: slack_of(world).home("U1"))
 
 
 async def _in_detail(world: World) -> None:
     async with world.serve():
-        root = await _ask(world.slack, LOOK)
-        await until_answered(world.slack, "C1", root)
-        (trace,) = traces(world.slack, "C1", root)
-        await world.slack.press("C1", trace.ts, "U1", "tb:details")
-        (view,) = await world.slack.until(lambda: world.slack.views("U1"))
-        await world.slack.until(lambda: "did look" in world.slack.text_of(view))
+        root = await _ask(slack_of(world), LOOK)
+        await until_answered(slack_of(world), "C1", root)
+        (trace,) = traces(slack_of(world), "C1", root)
+        await slack_of(world).press("C1", trace.ts, "U1", "tb:details")
+        (view,) = await slack_of(world).until(lambda: slack_of(world).views("U1"))
+        await slack_of(world).until(lambda: "did look" in slack_of(world).text_of(view))
 
 
 async def _in_window(world: World) -> None:
     """A window that opens at once is filled by views.update."""
     async with world.serve():
-        root = await _ask(world.slack)
-        await until_answered(world.slack, "C1", root)
-        (answer,) = answers(world.slack, "C1", root)
-        await world.slack.shortcut("C1", answer.ts, "U1", SHORTCUT)
-        (view,) = await world.slack.until(lambda: world.slack.views("U1"))
-        await world.slack.until(lambda: "good morning" in world.slack.text_of(view))
+        root = await _ask(slack_of(world))
+        await until_answered(slack_of(world), "C1", root)
+        (answer,) = answers(slack_of(world), "C1", root)
+        await slack_of(world).shortcut("C1", answer.ts, "U1", SHORTCUT)
+        (view,) = await slack_of(world).until(lambda: slack_of(world).views("U1"))
+        await slack_of(world).until(lambda: "good morning" in slack_of(world).text_of(view))
 
 
 async def _from_another_workspace(world: World) -> None:
     """Of a file that another workspace shares, messages tell no address."""
-    file = world.slack.add_file("notes.txt", b"The code word is heliotrope.", user="U1")
+    file = slack_of(world).add_file("notes.txt", b"The code word is heliotrope.", user="U1")
     file.is_hidden = True
     async with world.serve():
-        root = await world.slack.say("C1", "U1", "what is the code word?", mention=True, files=[file])
-        await until_answered(world.slack, "C1", root)
+        root = await slack_of(world).say("C1", "U1", "what is the code word?", mention=True, files=[file])
+        await until_answered(slack_of(world), "C1", root)
         (asked, *_) = await world.model.requests()
         assert "heliotrope" in str(asked)
 
 
 async def _elsewhere(world: World) -> None:
     """The bot is removed from the channel while it works: the answer goes to the one who asked."""
-    slack = world.slack
+    slack = slack_of(world)
     async with world.serve():
         world.hold_tools()
         await _ask(slack, LOOK)

@@ -1,0 +1,52 @@
+"""Setting the bot up for a chat platform and running it, as its operator does."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import pytest
+
+from tests.scenarios.conftest import WAIT_S, Toolbridge
+from tests.scenarios.drivers import AILMENTS, Driver
+
+TERMINATED = 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(("driver", "ailment"), AILMENTS, indirect=["driver"])
+async def test_the_doctor_says_what_is_wrong_and_what_to_do(driver: Driver, ailment: str) -> None:
+    said = await driver.diagnose(ailment)
+    assert [words for words in driver.ailments[ailment] if words not in said] == []
+
+
+async def test_a_turn_that_runs_when_the_bot_is_told_to_end_is_answered_once_by_the_next_start(
+    driver: Driver, toolbridge: Toolbridge
+) -> None:
+    toolbridge.write_mcp_json({})
+    toolbridge.settings |= driver.environment
+    toolbridge.settings |= {"OPENAI_BASE_URL": driver.model.url, "OPENAI_MODEL": "rehearsal"}
+    conversation = await driver.open()
+    await driver.model.fail("stall")
+    async with toolbridge.serving() as process:
+        await driver.until(lambda: driver.is_connected, WAIT_S)
+        question = await conversation.ask("hello")
+        async with asyncio.timeout(WAIT_S):
+            while not await driver.model.requests():  # noqa: ASYNC110  (the model's server sets no event)
+                await asyncio.sleep(0.02)
+        assert await terminate(process) == TERMINATED
+    assert conversation.answers == []
+    async with toolbridge.serving() as process:
+        await conversation.answered()
+        assert await terminate(process) == TERMINATED
+    assert len(conversation.answers) == 1 and conversation.answers[0].shown
+    conversation.check_answered(question)
+    assert conversation.messages == conversation.answers
+
+
+async def terminate(process: asyncio.subprocess.Process) -> int:
+    """Send SIGTERM and return the exit code."""
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(WAIT_S):
+        await process.communicate()
+    assert process.returncode is not None
+    return process.returncode

@@ -1,0 +1,232 @@
+"""Units on a database in memory: the order of a conversation's turns in any history, and what each statement reads."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from bot.domain.answers import Queued
+from bot.domain.events import ConversationKey, MessageReceived
+from bot.domain.messages import AssistantMessage, ToolResult, Usage, UserMessage
+from bot.domain.turns import CallDecided, CallFinished, CallStarted, CallWaiting, Post
+from bot.ports.store import ClaimedTurn
+from bot.stores.db import Db, Row
+from bot.stores.sqlite.connection import SqliteDb
+from bot.stores.sqlite.migrate import migrate
+from bot.stores.units import conversations, intake, journal, notes, work
+
+NOW, NEVER = 1_000.0, 1e12
+ROOM = ConversationKey(platform="test", space="team", channel="room")
+WAITS = CallWaiting(round=0, call_id="c1", reason="Ann has to agree.", expires_at=NEVER)
+YES = CallDecided(round=0, call_id="c1", outcome="approved")
+DONE = CallFinished(round=0, result=ToolResult(call_id="c1", text="4"))
+STEPS = ("ask", "claim", "park", "decide", "expire", "stop", "withdraw", "give back", "finish", "abandon")
+
+
+class PlannedDb:
+    """Notes the plan by which SQLite runs each statement."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._db = SqliteDb(connection)
+        self.plans: list[tuple[str, str]] = []
+
+    def execute(self, statement: str, parameters: Sequence[Any] = (), /) -> Sequence[Row]:
+        plan = self._connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        self.plans += [(statement, detail) for *_, detail in plan]
+        return self._db.execute(statement, parameters)
+
+    def executemany(self, statement: str, rows: Iterable[Sequence[Any]], /) -> None:
+        for row in rows:
+            self.execute(statement, row)
+
+
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    with closing(database()) as connection:
+        yield connection
+
+
+def database() -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    migrate(connection)
+    return connection
+
+
+def question(key: str) -> MessageReceived:
+    return MessageReceived(
+        conversation=ROOM,
+        event_key=key,
+        author_id="u1",
+        author_name="Ann",
+        text="How much is 2 + 2?",
+        sent_at=datetime(2026, 11, 1, tzinfo=UTC),
+    )
+
+
+def claim(db: Db) -> Sequence[ClaimedTurn]:
+    return work.claim(db, "us", serves=["test/"], limit=10, cutoff=NOW)
+
+
+def reply(db: Db, turn: ClaimedTurn) -> None:
+    posts = [
+        Post(key=f"k{part}", conversation=ROOM, turn_id=turn.lease.turn_id, part=part, text="4") for part in range(2)
+    ]
+    messages = [UserMessage(text="How much is 2 + 2?"), AssistantMessage(text="4")]
+    work.reply(db, turn.lease, state="answered", messages=messages, posts=posts, usage=Usage(), steps=(DONE,), now=NOW)
+
+
+# --- order ---
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_happens_one_turn_at_a_time_runs_and_none_is_forgotten(
+    connection: sqlite3.Connection, seed: int
+) -> None:
+    choose = random.Random(seed)
+    life = Life(SqliteDb(connection), choose)
+    for step in choose.choices(STEPS, k=60):
+        life.take(step)
+        life.check()
+    life.end()
+
+
+class Life:
+    """One conversation's turns, as its workers and people move them."""
+
+    def __init__(self, db: Db, choose: random.Random) -> None:
+        self._db = db
+        self._choose = choose
+        self._asked = 0
+        self._held: ClaimedTurn | None = None
+
+    def take(self, step: str) -> None:
+        db, held = self._db, self._held
+        turns = [row["id"] for row in db.execute("SELECT id FROM turn ORDER BY id")]
+        match step:
+            case "ask":
+                self._asked += 1
+                assert isinstance(
+                    intake.accept(db, question(f"q{self._asked}"), worker="us", max_waiting=99, max_open=None, now=NOW),
+                    Queued,
+                )
+            case "claim":
+                self._claim()
+            case "park" if held is not None:
+                work.park(db, held.lease, [WAITS], wakes_at=NOW + self._choose.randrange(3))
+                self._held = None
+            case "decide" if turns:
+                intake.decide(db, self._choose.choice(turns), YES, now=NOW)
+            case "expire":
+                work.wake_expired(db, now=NOW + 1)
+            case "stop":
+                intake.request_stop(db, ROOM, by="test:u1")
+            case "withdraw" if self._asked:
+                intake.withdraw(db, f"q{self._choose.randint(1, self._asked)}", now=NOW)
+            case "give back" if held is not None:
+                work.give_back(db, held.lease)
+                self._held = None
+            case "finish" if held is not None:
+                self._finish(held)
+            case "abandon" if held is not None:
+                reply(db, held)
+                work.abandon(db, held.lease, now=NOW)
+                self._held = None
+            case _:
+                pass
+
+    def check(self) -> None:
+        rows = self._db.execute("SELECT is_first, state, worker, ended_at FROM turn")
+        open_turns = [row for row in rows if row["ended_at"] is None and row["state"] != "waiting"]
+        assert sum(row["is_first"] for row in open_turns) == (1 if open_turns else 0)
+        assert not any(row["is_first"] for row in rows if row not in open_turns)
+        if self._held is not None:
+            self._finish_nothing_else()
+
+    def end(self) -> None:
+        """Let all that is open come to its end."""
+        for _ in range(3 * (self._asked + 1)):
+            work.wake_expired(self._db, now=NEVER)
+            self._claim()
+            if self._held is not None:
+                self._finish(self._held)
+        assert not self._db.execute("SELECT 1 FROM turn WHERE ended_at IS NULL")
+
+    def _claim(self) -> None:
+        claimed = claim(self._db)
+        assert len(claimed) <= (0 if self._held else 1)
+        self._held = claimed[0] if claimed else self._held
+
+    def _finish(self, turn: ClaimedTurn) -> None:
+        reply(self._db, turn)
+        work.mark_posted(self._db, turn.lease, 0, reference="ref", ends_turn=False, now=NOW)
+        work.mark_posted(self._db, turn.lease, 1, reference="ref", ends_turn=True, now=NOW)
+        self._held = None
+
+    def _finish_nothing_else(self) -> None:
+        running = self._db.execute("SELECT id FROM turn WHERE state = 'running' AND worker = 'us'")
+        assert self._held is not None
+        assert [row["id"] for row in running] == [self._held.lease.turn_id]
+
+
+# --- plans ---
+
+
+def test_no_statement_of_a_turns_life_reads_a_table_from_end_to_end(connection: sqlite3.Connection) -> None:
+    """What is stored grows to millions of rows; the tables of workers and signals stay small."""
+    db = PlannedDb(connection)
+    expires = {"expires_at": NEVER, "latest_end": NEVER, "cutoff": NOW}
+    work.heartbeat(db, "us", **expires)
+    for key in ("a", "b", "c"):
+        intake.accept(db, question(key), worker="us", max_waiting=9, max_open=9, now=NOW)
+    intake.takes_part(db, ROOM)
+    intake.edit(db, question("b"))
+    intake.withdraw(db, "c", now=NOW)
+    (turn,) = claim(db)
+    conversations.history(db, ROOM)
+    work.record(db, turn.lease, [CallStarted(round=0, call_id="c1")])
+    work.park(db, turn.lease, [WAITS], wakes_at=NOW)
+    assert work.has_expired(db, now=NOW) and work.wake_expired(db, now=NOW) == 1
+    assert intake.decide(db, turn.lease.turn_id, YES, now=NOW) == "made"
+    (passing,) = claim(db)
+    intake.request_stop(db, ROOM, by="test:u1")
+    assert work.has_signals(db, "us") and work.signals(db, "us")
+    work.give_back(db, passing.lease)
+    (passing,) = claim(db)
+    reply(db, passing)
+    work.mark_posting(db, passing.lease, 0)
+    work.mark_posted(db, passing.lease, 0, reference="ref", ends_turn=False, now=NOW)
+    work.outbox(db, passing.lease.turn_id)
+    work.mark_posted(db, passing.lease, 1, reference="ref", ends_turn=True, now=NOW)
+    (turn,) = claim(db)
+    journal.steps(db, turn.lease.turn_id)
+    reply(db, turn)
+    work.abandon(db, turn.lease, now=NOW)
+    conversations.move_window(db, ROOM, past_turn_id=passing.lease.turn_id)
+    conversations.transcript(db, ROOM, limit=5)
+    conversations.conversations(db, limit=5, prefix="test/")
+    conversations.open_conversations(db, prefix="test/")
+    conversations.usage(db, ROOM, author="")
+    conversations.rate(db, turn.lease.turn_id, author_id="ann", rating="good", now=NOW)
+    notes.put_note(db, "a", "b")
+    notes.notes(db, "a")
+    large = ("turn", "message", "conversation", "journal", "outbox", "candidate", "pending", "other")
+    scans = {
+        (statement, plan) for statement, plan in db.plans if plan.split()[:2] in [["SCAN", name] for name in large]
+    }
+    assert scans == set()
+    assert len(db.plans) > 100
+
+
+def test_the_history_is_read_along_its_index_without_sorting(connection: sqlite3.Connection) -> None:
+    db = PlannedDb(connection)
+    conversations.history(db, ROOM)
+    conversations.transcript(db, ROOM, limit=20)
+    assert not [plan for _, plan in db.plans if "TEMP B-TREE" in plan]
