@@ -274,7 +274,7 @@ def _is_written(payload: Payload, *, bot_user: str) -> bool:
 
 
 def _is_for(payload: Payload, bot_user: str) -> bool:
-    """Tell whether the message mentions the bot or replies to it; an id in a code block is not a mention."""
+    """Return whether the message mentions the bot or replies to it; an id in a code block is not a mention."""
     mentioned = any(text_at(user, "id") == bot_user for user in dicts_of(payload.get("mentions")))
     replied = dict_of(dict_of(payload.get("referenced_message")).get("author"))
     return bool(bot_user) and (mentioned or (_reference_type(payload) == 0 and text_at(replied, "id") == bot_user))

@@ -240,7 +240,7 @@ def _make_client(session: Session, shards: int, watch: Watch) -> discord.Client:
 
 
 def _is_refused(error: Exception) -> bool:
-    """Tell whether Discord does not accept the token, at its API or its gateway."""
+    """Return whether Discord does not accept the token, at its API or its gateway."""
     match error:
         case discord.LoginFailure():
             return True
