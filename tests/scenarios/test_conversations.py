@@ -88,6 +88,17 @@ async def test_what_waits_can_still_be_changed_or_deleted_and_what_runs_is_said_
         assert [conversation.notices(each, to="ben") for each in (second, third)] == [[], []]
 
 
+async def test_forty_conversations_at_once_are_all_answered_within_the_platforms_rates(driver: Driver) -> None:
+    async with driver.serving():
+        conversations = await driver.crowd(40)
+        for number, conversation in enumerate(conversations):
+            await conversation.ask(f"question {number}")
+        for conversation in conversations:
+            await driver.until(lambda conversation=conversation: conversation.answers)
+        assert [len(conversation.messages) for conversation in conversations] == [1] * 40
+        assert driver.limited_posts == 0
+
+
 # --- stopping ---
 
 

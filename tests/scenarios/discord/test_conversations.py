@@ -204,22 +204,6 @@ async def test_a_message_that_is_too_long_is_refused_with_the_limit(tmp_path: Pa
         assert await room.world.model.requests() == []
 
 
-async def test_forty_channels_at_once_are_all_answered_within_discords_rates(tmp_path: Path) -> None:
-    async with open_room(tmp_path) as room:
-        world, discord = room.world, room.world.discord
-        discord.rates = {"*": (5, 5.0)}
-        rooms = [
-            Room(world=world, bot=room.bot, channel=discord.add_channel(world.guild, f"room-{number}"))
-            for number in range(40)
-        ]
-        for number, each in enumerate(rooms):
-            await each.ask(world.ada, f"question {number}")
-        for each in rooms:
-            await each.answered()
-        assert all(len(each.messages) == 1 for each in rooms)
-        assert not [call for call in discord.calls if call.status == 429]
-
-
 # --- stopping ---
 
 

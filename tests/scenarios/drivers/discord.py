@@ -423,6 +423,10 @@ class DiscordDriver:
         channels = [self.discord.add_channel(self.world.guild, f"room-{number}") for number in range(count)]
         return [DiscordConversation(self, channel) for channel in channels]
 
+    @property
+    def limited_posts(self) -> int:
+        return sum(call.status == 429 for call in self.discord.calls)
+
     def fail_post(self, fault: str) -> None:
         match fault:
             case "429":

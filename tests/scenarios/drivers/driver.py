@@ -343,6 +343,11 @@ class Driver(Protocol):
         """Hold the bot to the platform's rates from now on; return so many conversations in several channels."""
         ...
 
+    @property
+    def limited_posts(self) -> int:
+        """How many posts the platform has refused with 429."""
+        ...
+
     def fail_post(self, fault: str) -> None:
         """Spoil the next post of a message: "429", "global", "500", or lost "before" or "after" it was taken."""
         ...

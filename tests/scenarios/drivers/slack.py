@@ -389,6 +389,10 @@ class SlackDriver:
         channels = [CHANNEL, *(self.slack.add_channel(f"C{number}", members=["U1"]).id for number in range(2, 9))]
         return [SlackConversation(self, channels[number % len(channels)]) for number in range(count)]
 
+    @property
+    def limited_posts(self) -> int:
+        return sum(call.status == 429 for call in self.slack.calls_of("chat.postMessage"))
+
     def fail_post(self, fault: str) -> None:
         match fault:
             case "429":

@@ -157,17 +157,6 @@ async def test_a_message_that_is_too_long_is_refused_to_its_author_alone(tmp_pat
         assert await bot.model.requests() == []
 
 
-async def test_forty_threads_at_once_are_all_answered_within_slacks_rates(tmp_path: Path) -> None:
-    async with open_bot(tmp_path) as bot:
-        bot.slack.enforce_tiers = True
-        for number in range(40):
-            bot.slack.add_channel(f"C{number + 100}", members=["U1"])
-        threads = [await start(bot, "U1", f"question {number}", channel=f"C{number + 100}") for number in range(40)]
-        await bot.slack.until(lambda: all(thread.answers for thread in threads), timeout_s=40)
-        assert all(len(thread.answers) == 1 for thread in threads)
-        assert not [call for call in bot.slack.calls if call.status == 429 and call.method == "chat.postMessage"]
-
-
 # --- stopping ---
 
 
