@@ -10,10 +10,10 @@ from adapters.discord.channels import Channels
 from adapters.discord.commands import Commands
 from adapters.discord.own_messages import send_reply
 from adapters.discord.parse import DirectRefused, parse_delete, parse_edit, parse_message
+from adapters.discord.payloads import Payload
 from adapters.discord.phrases import NO_DIRECT
 from adapters.discord.questions import Questions
 from adapters.discord.render import command_message, notice
-from adapters.discord.session import Payload
 from adapters.shared.arrivals import Arrivals, Written
 from adapters.shared.tasks import Background, KeyedLock, RecentKeys
 from bot.domain.answers import Done, Ignored, Known, Queued, Refused

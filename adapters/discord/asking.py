@@ -15,10 +15,10 @@ from adapters.discord.manifest import ASK_ABOUT
 from adapters.discord.markdown import escape
 from adapters.discord.own_messages import MESSAGE, send_message
 from adapters.discord.parse import DIRECT, AskedAbout, Pressed, asked_about, event_key, sent_at
+from adapters.discord.payloads import Payload
 from adapters.discord.phrases import ASKED_BELOW, OLD_EXAMPLE, OLD_FORM
 from adapters.discord.render import find_example, notice_text
 from adapters.discord.responses import Responses
-from adapters.discord.session import Payload
 from bot.domain.errors import BotError
 from bot.domain.events import CommandInvoked, ConversationKey, MessageReceived
 

@@ -11,7 +11,8 @@ import structlog
 
 from adapters.discord.api import DiscordApi
 from adapters.discord.own_messages import messages_after
-from adapters.discord.session import Payload, Session
+from adapters.discord.payloads import Payload
+from adapters.discord.session import Session
 from adapters.discord.snowflakes import first_snowflake
 from adapters.shared.tasks import RecentKeys
 from bot.domain.backoff import Backoff
@@ -128,7 +129,7 @@ class Backfill:
     def _channels_with_news(self, since: int) -> Sequence[tuple[str, str]]:
         """Return the channels and threads, with their servers, that may have messages which were not taken.
 
-        When a session begins, the gateway tells each channel's last message, but nothing about direct messages.
+        When a session begins, the gateway names each channel's last message, but says nothing about direct messages.
         """
         found = [
             (int(last), str(channel.id), str(channel.guild.id))

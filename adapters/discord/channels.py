@@ -11,7 +11,8 @@ from cachetools import LRUCache
 from adapters.discord.api import DiscordApi
 from adapters.discord.invite import missing
 from adapters.discord.parse import THREAD_TYPES
-from adapters.discord.session import Payload, Session
+from adapters.discord.payloads import Payload
+from adapters.discord.session import Session
 
 MAX_PARENTS = 5_000
 

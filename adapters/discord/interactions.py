@@ -23,10 +23,10 @@ from adapters.discord.parse import (
     parse_mark,
     parse_slash,
 )
+from adapters.discord.payloads import Payload
 from adapters.discord.phrases import NO_DIRECT, NOT_YOURS, OLD_BUTTON, OLD_COMMAND, OLD_STOP
 from adapters.discord.render import command_message, details_message, parse_page_request
 from adapters.discord.responses import Responses
-from adapters.discord.session import Payload
 from adapters.shared.tasks import RecentKeys
 from bot.domain.answers import CommandAnswer, Details, Done, Explained, Refused
 from bot.domain.events import CommandInvoked, DetailsAsked, FeedbackGiven

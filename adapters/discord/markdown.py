@@ -87,7 +87,7 @@ def _converted(text: str, tokens: Sequence[Token], *, cap: int) -> str:
 
 
 def _has_all_words(drawn: Sequence[str], written: Sequence[str]) -> bool:
-    """Tell whether a drawn table has all the words: the parser drops cells beyond the head's last column."""
+    """Return whether a drawn table has all the words: the parser drops cells beyond the head's last column."""
     rest = iter("".join(drawn))
     return all(char in rest for line in written for char in line if char.isalnum())
 

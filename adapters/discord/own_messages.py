@@ -53,7 +53,7 @@ class OwnMessage:
     marks: tuple[Mark, ...] = ()
 
     def has(self, kind: str, *, turn: int) -> bool:
-        """Tell whether it has a button of that kind and turn."""
+        """Return whether it has a button of that kind and turn."""
         return any(mark.kind == kind and mark.turn == turn for mark in self.marks)
 
     def number_of(self, turn: int) -> int | None:

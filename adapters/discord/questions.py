@@ -28,7 +28,7 @@ class Questions:
         return self._texts.get(event_key, "")
 
     def concerns_bot(self, event: Written) -> bool:
-        """Tell whether the message, or the changed one, is surely for the bot."""
+        """Return whether the message, or the changed one, is surely for the bot."""
         if not isinstance(event, MessageReceived):
             return event.event_key in self._texts
         return event.is_addressed or event.conversation in self._conversations

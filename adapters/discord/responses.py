@@ -10,9 +10,9 @@ import structlog
 from adapters.discord.api import DiscordApi
 from adapters.discord.errors import ALREADY_ANSWERED, DiscordRefusedError, DiscordUnreachableError
 from adapters.discord.own_messages import NO_MENTIONS, SUPPRESS_EMBEDS
+from adapters.discord.payloads import Payload
 from adapters.discord.phrases import DONE
 from adapters.discord.render import Shown, notice_text
-from adapters.discord.session import Payload
 from bot.domain.errors import BotError
 
 log = structlog.stdlib.get_logger(__name__)

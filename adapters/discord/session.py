@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ import structlog
 
 from adapters.discord.api import LOGIN_REFUSED, DiscordApi
 from adapters.discord.errors import DiscordRefusedError
+from adapters.discord.payloads import Payload
 from adapters.discord.private_parts import event_parsers, hide_voice_warnings, use_gateway
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError
@@ -25,7 +26,6 @@ TAKEN = ("MESSAGE_CREATE", "MESSAGE_UPDATE", "MESSAGE_DELETE", "MESSAGE_DELETE_B
 MAX_BACKOFF_S = 60.0
 BAD_TOKEN = 4004  # https://discord.com/developers/docs/topics/opcodes-and-status-codes#gateway
 
-Payload = Mapping[str, Any]
 Handle = Callable[[str, Payload], None]  # (name of the dispatch, its data); returns at once
 
 
@@ -240,7 +240,7 @@ def _make_client(session: Session, shards: int, watch: Watch) -> discord.Client:
 
 
 def _is_refused(error: Exception) -> bool:
-    """Tell whether Discord does not accept the token, at its API or its gateway."""
+    """Return whether Discord does not accept the token, at its API or its gateway."""
     match error:
         case discord.LoginFailure():
             return True

@@ -167,7 +167,7 @@ class RecordingAdapter:
         return next((Found(reference=f"ref-{seen.key}") for seen in self.posts if seen.key == post.key), None)
 
     async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
-        raise AdapterError("the platform has no files")
+        raise AdapterError("the bot cannot take files here", is_permanent=True)
 
     async def _keep(self, post: Post) -> None:
         async with self._changed:

@@ -265,7 +265,7 @@ async def test_the_bot_ends_where_neither_platform_accepts_its_token(
     toolbridge.settings |= {"DISCORD_BOT_TOKEN": "bot-wrong", "SLACK_BOT_TOKEN": "xoxb-wrong"}
     ran = await toolbridge.run("run", "--model", "rehearsal")
     assert ran.code == 1
-    assert "DISCORD_BOT_TOKEN" in ran.err and "The bot's token is not valid any more" in ran.err
+    assert "DISCORD_BOT_TOKEN" in ran.err and "The bot's token is no longer valid" in ran.err
     assert "Traceback" not in ran.err and "-wrong" not in ran.err
 
 

@@ -1,0 +1,43 @@
+"""Discord's JSON: the gateway's own, in which anything may be missing or of another type than documented."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, cast
+
+Payload = Mapping[str, Any]
+
+
+def text_at(payload: Payload, name: str) -> str:
+    """Return the text or the id of that name; "" where there is none."""
+    return text_of(payload.get(name))
+
+
+def text_of(value: object) -> str:
+    """Return a text, or an id that a library turned into a number, as text; "" for anything else."""
+    return value if isinstance(value, str) else str(value) if type(value) is int else ""
+
+
+def dict_of(value: object) -> dict[str, Any]:
+    """Return the object, an empty one for anything else."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def list_of(value: object) -> Sequence[object]:
+    """Return the list, an empty one for anything else."""
+    return cast("list[object]", value) if isinstance(value, list) else []
+
+
+def dicts_of(value: object) -> Sequence[dict[str, Any]]:
+    """Return the objects in the list."""
+    return [cast("dict[str, Any]", item) for item in list_of(value) if isinstance(item, dict)]
+
+
+def time_of(timestamp: object) -> datetime | None:
+    """Return the time, in UTC; None for anything that is not a timestamp."""
+    with suppress(ValueError, TypeError):
+        at = datetime.fromisoformat(cast("str", timestamp))
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    return None
