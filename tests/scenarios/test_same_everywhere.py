@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.fakes.openai import serve_openai
 from tests.scenarios.drivers import DRIVERS, Place
-from tests.scenarios.drivers.console import open_terminal
+from tests.scenarios.drivers.console import Terminal
 from tests.scenarios.drivers.reading import Call, ended_calls, words
 from tests.scenarios.model import Model
 
@@ -55,8 +56,8 @@ ANSWERS: Sequence[Mapping[str, Any]] = (
 
 @asynccontextmanager
 async def on_the_terminal(home: Path) -> AsyncGenerator[tuple[Place, Model]]:
-    async with open_terminal(home) as terminal:
-        yield terminal, terminal.model
+    async with serve_openai(control=True) as url:
+        yield Terminal(home, Model(url)), Model(url)
 
 
 @asynccontextmanager

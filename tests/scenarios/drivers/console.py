@@ -12,7 +12,6 @@ from adapters.console.adapter import ConsoleAdapter
 from bot.app import open_app
 from bot.ports.platform import Host
 from bot.settings import load_settings
-from tests.fakes.openai import serve_openai
 from tests.scenarios.model import Model
 
 
@@ -21,7 +20,7 @@ class Terminal:
     """See `Place`."""
 
     home: Path
-    model: Model
+    model: Model | None = None  # None: the rehearsal model that comes with the bot
 
     async def converse(self, text: str, *, tools: int = 0) -> tuple[str, str]:
         return await self._run(text)
@@ -36,17 +35,10 @@ class Terminal:
         async def open_console(host: Host) -> AsyncGenerator[ConsoleAdapter]:
             yield ConsoleAdapter("main", host=host, stdout=out, stderr=err)
 
-        settings = load_settings(
-            env_file=None, openai_base_url=self.model.url, openai_model="rehearsal", toolbridge_home=self.home
-        )
+        model = {"openai_base_url": self.model.url, "openai_model": "rehearsal"} if self.model else {}
+        settings = load_settings(env_file=None, toolbridge_home=self.home, **model)
         async with open_app(settings, [open_console], drain_s=0.5) as app:
             [adapter] = app.adapters
             assert isinstance(adapter, ConsoleAdapter)
             assert await adapter.ask_once(text) == 0, err.getvalue()
         return out.getvalue(), err.getvalue()
-
-
-@asynccontextmanager
-async def open_terminal(home: Path) -> AsyncGenerator[Terminal]:
-    async with serve_openai(control=True) as url:
-        yield Terminal(home, Model(url))
