@@ -18,13 +18,10 @@ from adapters.slack.api import SlackApi, Tokens, open_client
 from adapters.slack.arrivals import SlackArrivals
 from adapters.slack.backfill import Backfill, Threads
 from adapters.slack.bolt import OAuth
-from adapters.slack.commands import Commands
-from adapters.slack.deliveries import Deliveries
+from adapters.slack.deliveries import make_deliveries
 from adapters.slack.files import download
-from adapters.slack.home import Home
 from adapters.slack.identities import Identities
 from adapters.slack.installs import Installations, InstalledTokens, NoteStates, OneToken
-from adapters.slack.interactions import Interactions
 from adapters.slack.limits import RATES, Limits, Rate
 from adapters.slack.pace import Pace
 from adapters.slack.parse import PLATFORM, message_ts
@@ -34,7 +31,6 @@ from adapters.slack.render import neutralize
 from adapters.slack.replies import Replies
 from adapters.slack.session import Endpoints, Session, Watch
 from adapters.slack.traces import TraceLevel
-from adapters.slack.windows import Windows
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey, MessageDeleted, MessageEdited, SharedFile
@@ -93,21 +89,13 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
             note=threads.note,
             background=background,
         )
-        commands = Commands(host, replies=replies, identities=identities, prefix=options.command_prefix)
-        interactions = Interactions(
+        deliveries = make_deliveries(
             api,
             host,
+            arrivals=arrivals,
+            identities=identities,
             people=people,
             replies=replies,
-            commands=commands,
-            windows=Windows(api, replies=replies, commands=commands),
-            take=arrivals.take,
-        )
-        deliveries = Deliveries(
-            arrivals=arrivals,
-            commands=commands,
-            interactions=interactions,
-            home=Home(api, host, commands=commands),
             background=background,
             prefix=options.command_prefix,
         )
@@ -115,12 +103,7 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
             api,
             identities=identities,
             session=Session(
-                Endpoints(
-                    app_token=options.app_token,
-                    signing_secret=options.signing_secret,
-                    host=options.http_host,
-                    port=options.http_port,
-                ),
+                _endpoints(options),
                 api=api,
                 identities=identities,
                 handle=deliveries.take,
@@ -150,6 +133,15 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
         )
         stack.push_async_callback(adapter.drain)
         yield adapter
+
+
+def _endpoints(options: SlackOptions) -> Endpoints:
+    return Endpoints(
+        app_token=options.app_token,
+        signing_secret=options.signing_secret,
+        host=options.http_host,
+        port=options.http_port,
+    )
 
 
 def _open_oauth(options: SlackOptions, session: aiohttp.ClientSession, notes: NoteStore) -> OAuth | None:

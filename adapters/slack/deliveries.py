@@ -6,20 +6,58 @@ import asyncio
 from typing import assert_never
 
 from adapters.shared.tasks import Background
+from adapters.slack.api import SlackApi
 from adapters.slack.arrivals import SlackArrivals
 from adapters.slack.commands import Commands
 from adapters.slack.home import Home
+from adapters.slack.identities import Identities
 from adapters.slack.interactions import Interactions
 from adapters.slack.parse import Arrived, HomeOpened, Payload, parse_event, parse_press, parse_slash
+from adapters.slack.people import People
+from adapters.slack.replies import Replies
+from adapters.slack.windows import Windows
 from bot.domain.events import CommandInvoked, MessageDeleted, MessageEdited, MessageReceived
+from bot.ports.platform import Host
 
 # These presses are stored before they are acknowledged, as far as Slack waits: three seconds, transport included.
 STORED_PRESSES = ("tb:example:", "tb:feedback")
 PRESS_WAIT_S = 1.5
 
 
+def make_deliveries(
+    api: SlackApi,
+    host: Host,
+    *,
+    arrivals: SlackArrivals,
+    identities: Identities,
+    people: People,
+    replies: Replies,
+    background: Background,
+    prefix: str,
+) -> Deliveries:
+    """Return what takes every delivery, with the parts that answer commands and presses."""
+    commands = Commands(host, replies=replies, identities=identities, prefix=prefix)
+    interactions = Interactions(
+        api,
+        host,
+        people=people,
+        replies=replies,
+        commands=commands,
+        windows=Windows(api, replies=replies, commands=commands),
+        take=arrivals.take,
+    )
+    return Deliveries(
+        arrivals=arrivals,
+        commands=commands,
+        interactions=interactions,
+        home=Home(api, host, commands=commands),
+        background=background,
+        prefix=prefix,
+    )
+
+
 class Deliveries:
-    """Takes every delivery of Slack's; `prefix` precedes the names of slash commands."""
+    """Takes every delivery; `prefix` precedes the names of slash commands."""
 
     def __init__(
         self,

@@ -45,9 +45,8 @@ MAX_ARGUMENT_CHARS = 500  # of a command; it is kept in the value of a button
 # What Slack turns into a mention, a link to a channel or a date: https://docs.slack.dev/messaging/formatting-message-text
 _PINGS = re.compile(r"<(?=!(?i:channel|here|everyone|group|subteam\^|date\^)|@[UW][A-Z0-9]|#[CG][A-Z0-9])")
 
-_ACTING = frozenset(
-    {"clear", "stop"}
-)  # turning a page runs the command again, which must not act; the picker offers everything
+# Turning a page runs the command again, which must not act; the picker offers everything.
+_ACTING = frozenset({"clear", "stop"})
 
 
 # --- answers ---------------------------------------------------------------------------------------------------

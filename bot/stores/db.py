@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class Engine(Protocol):
         """Return what the unit reads of all that was committed before. Raises StoreError."""
         ...
 
-    async def write(self, unit: Unit[T], *, is_urgent: bool = False) -> T:
+    def write(self, unit: Unit[T], *, is_urgent: bool = False) -> Awaitable[T]:
         """Return the unit's result once it is durable; an urgent unit goes before those that wait.
 
         A cancelled caller waits for the commit all the same, so it never has to guess what was stored.

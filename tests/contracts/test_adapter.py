@@ -84,8 +84,8 @@ class Platform(Protocol):
         """Say whether the text can be seen already."""
         ...
 
-    def is_told_by(self, parts: Sequence[str], text: str) -> bool:
-        """Say whether the parts of an answer tell all of it."""
+    def has_all_of(self, parts: Sequence[str], text: str) -> bool:
+        """Return whether the parts of an answer hold all of it."""
         ...
 
     async def close(self) -> None:
@@ -168,7 +168,7 @@ class Console:
     def has_seen(self, text: str) -> bool:
         return text in self._terminal.text
 
-    def is_told_by(self, parts: Sequence[str], text: str) -> bool:
+    def has_all_of(self, parts: Sequence[str], text: str) -> bool:
         return "".join(parts) == text
 
     async def close(self) -> None:
@@ -224,10 +224,10 @@ class Slack:
         messages = [*(message for thread in threads for message in thread), *self._slack.ephemerals("U1")]
         return any(text in message.shown.replace("**", "") for message in messages)
 
-    def is_told_by(self, parts: Sequence[str], text: str) -> bool:
-        """Say whether the text stands in the parts in its order; white space at a cut may go, marks may come."""
-        told = iter("".join("".join(parts).split()))
-        return all(sign in told for sign in "".join(text.split()))
+    def has_all_of(self, parts: Sequence[str], text: str) -> bool:
+        """Return whether the parts hold the text in order; white space at a cut may go, marks may be added."""
+        shown = iter("".join("".join(parts).split()))
+        return all(sign in shown for sign in "".join(text.split()))
 
     async def close(self) -> None:
         self._closed.set()
@@ -306,10 +306,10 @@ class Discord:
         shown = [each.shown.replace("**", "") for each in [*messages, *self._discord.ephemerals(self._ada)]]
         return any(text in each for each in shown)
 
-    def is_told_by(self, parts: Sequence[str], text: str) -> bool:
-        """Say whether the words stand in the parts in their order; tables are drawn, and white space may go."""
-        told = iter("".join(parts))
-        return all(sign in told for sign in text if sign.isalnum())
+    def has_all_of(self, parts: Sequence[str], text: str) -> bool:
+        """Return whether the parts hold the words in order; tables are drawn, and white space may go."""
+        shown = iter("".join(parts))
+        return all(sign in shown for sign in text if sign.isalnum())
 
     async def close(self) -> None:
         self._closed.set()
@@ -589,6 +589,6 @@ async def test_splitting_an_answer_loses_none_of_its_text(platform: Platform) ->
     def loses_nothing(text: str) -> None:
         parts = platform.adapter.split(text)
         assert parts
-        assert platform.is_told_by(parts, text)
+        assert platform.has_all_of(parts, text)
 
     loses_nothing()

@@ -30,6 +30,7 @@ class Step:
     traces: int = 0
     files: tuple[str, ...] = ()
     scripts: tuple[str, ...] = ()  # texts of the model's answers, in place of its rules
+    stalls_after: int | None = None  # pieces of the first of them
     chunk_s: float = 0.0
     arrange: Callable[[World], Awaitable[None]]
     reach: Callable[[World, Conversation], Awaitable[None]]
@@ -58,6 +59,8 @@ async def live_through(step: Step, world: World) -> None:
     """Ask, kill the process at the step, start it again, and see that everything is there once."""
     await world.model.script(*({"text": text} for text in step.scripts))
     await world.model.pace(chunk_s=step.chunk_s)
+    if step.stalls_after is not None:
+        await world.model.fail("stall", after_chunks=step.stalls_after)
     conversation = await world.driver.open()
     async with world.run() as life:
         await step.arrange(world)
@@ -85,7 +88,7 @@ def _check(step: Step, world: World, conversation: Conversation) -> None:
     assert len(traces) == step.traces, traces
     assert not any("…" in trace.split("\n")[0] for trace in traces), traces
     assert conversation.side_threads == (step.traces if world.driver.begins_threads else 0)
-    assert conversation.file_names == list(step.files)
+    assert tuple(conversation.files) == step.files
     assert world.calls == list(step.calls)
 
 
@@ -140,6 +143,7 @@ async def until_partly_shown(world: World, conversation: Conversation) -> None:
     await world.driver.until(lambda: any(len(one.shown) > 700 for one in conversation.growing), WAIT_S)
 
 
+HALF = 85  # pieces of the long answer, after which the model falls silent
 PARTLY_SHOWN = "while the answer is partly shown"
 POSTED = "between the answer's post and the platform's answer"
 STEPS = (
@@ -185,7 +189,7 @@ STEPS = (
         arrange=nothing,
         reach=until_partly_shown,
         scripts=(LONG, LONG),
-        chunk_s=0.02,
+        stalls_after=HALF,
         answer=LAST_WORDS,
     ),
     Step(name="between the stored answer and its post", arrange=held_post(is_done=False), reach=until_held),

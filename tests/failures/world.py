@@ -65,6 +65,12 @@ class World:
         """Wait until a turn is worked on for the second time."""
         await until(lambda: self._execute("SELECT 1 FROM turn WHERE attempts > 1"), timeout_s=WAIT_S)
 
+    async def until_noted(self) -> None:
+        """Wait until the bot has noted what makes its next life look for what it missed."""
+        note = self.driver.presence_note
+        statement = f"SELECT 1 FROM note WHERE name LIKE '{note}%'"
+        await until(lambda: self._execute(statement), timeout_s=WAIT_S)
+
     def _execute(self, statement: str) -> list[Any]:
         with closing(sqlite3.connect(self.home / "toolbridge.db")) as database, database:
             return database.execute(statement).fetchall()

@@ -167,14 +167,14 @@ class RecordingAdapter:
         return next((Found(reference=f"ref-{seen.key}") for seen in self.posts if seen.key == post.key), None)
 
     async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
-        raise AdapterError("the platform has no files")
+        raise AdapterError("the bot cannot take files here", is_permanent=True)
 
     async def _keep(self, post: Post) -> None:
         async with self._changed:
             self.posts.append(post)
             self._changed.notify_all()
 
-    async def wait_for_posts(self, count: int, *, timeout_s: float = 10) -> list[str]:
+    async def wait_for_posts(self, count: int, *, timeout_s: float = 60.0) -> list[str]:
         """Return the texts of all posts once there are `count`."""
         async with asyncio.timeout(timeout_s), self._changed:
             await self._changed.wait_for(lambda: len(self.posts) >= count)

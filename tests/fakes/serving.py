@@ -65,6 +65,7 @@ async def serving_folder(
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # its folder holds fakes with the names of libraries
             folder_platform.__file__,
             str(folder),
             *("--drain-s", str(drain_s), "--lease-s", str(lease_s)),

@@ -20,7 +20,7 @@ ENTER = "\r"
 UP = "\x1b[A"
 TAB = "\t"
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 _CONTROL_SEQUENCES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|\x1b[@-Z\\^_=>]")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bot.domain.answers import Accepted
+from bot.domain.answers import Accepted, Known, Queued
 from bot.domain.messages import ModelAnswer
 from bot.intake.admission import Admission
 from bot.intake.inbox import MAX_OPEN, MAX_WAITING, Inbox
@@ -99,7 +99,7 @@ async def test_messages_are_taken_again_as_soon_as_some_are_answered(tmp_path: P
         late = message("late", conversation=room("late", platform="crowd"))
         assert turn_of(await inbox.accept(late)) is None
         again = await inbox.accept(message(LONG, key="m7", conversation=room(7, platform="crowd")))
-        assert again.turn_id is not None and not again.is_new  # a redelivery is known, however full it is
+        assert isinstance(again, Known)  # a redelivery is known, however full it is
         gate.opened.set()
         async with asyncio.timeout(WAIT_S):
             await answers[0]
@@ -145,7 +145,7 @@ async def test_a_platform_that_is_full_takes_no_room_from_another(tmp_path: Path
 
 async def accepts(store: Store, worker: str, key: str, *, max_open: int, platform: str = "fake") -> bool:
     event = message("?", key=key, conversation=room(key, platform=platform))
-    return (await store.accept(event, worker=worker, max_waiting=20, max_open=max_open)).turn_id is not None
+    return isinstance(await store.accept(event, worker=worker, max_waiting=20, max_open=max_open), Queued)
 
 
 @pytest.mark.parametrize("holder", ["here", "dead"])

@@ -23,7 +23,7 @@ from bot.domain.messages import AssistantMessage, ModelAnswer, ToolCall, ToolRes
 from bot.domain.turns import Post
 from bot.ports.model import ModelRequest
 from bot.stores.sqlite.store import open_sqlite
-from bot.turns.runner import MAX_RETRY_S, Limits
+from bot.turns.limits import MAX_RETRY_S, Limits
 from tests.fakes import mcp_servers
 from tests.fakes.bots import Bot, Clock, at, ended, notice_of, open_bot, open_bot_on, turn_of
 from tests.fakes.mcp_servers.processes import lines, until
@@ -118,7 +118,7 @@ async def test_a_message_that_comes_again_after_a_crash_in_its_turn_is_answered_
             first = await bot.say(message("hello"))
             await held.is_asked("hello")
             bot.crash()
-        await store.bury("a")
+        await store.expire("a")
         async with open_bot(store, ScriptedModel([echo]), adapter, worker="b") as bot:
             assert await bot.say(message("hello")) == first
             await ended(bot, adapter, [first, await bot.say(message("next"))])
@@ -198,9 +198,9 @@ async def test_a_turn_that_was_stopped_as_its_process_died_is_not_answered_by_th
         async with open_bot(store, ScriptedModel([held]), adapter, worker="a") as bot:
             turn_id = await bot.say(message("stop me"))
             await held.is_asked("stop me")
-            assert await store.request_stop(CONVERSATION) == turn_id
+            assert await store.request_stop(CONVERSATION, by="fake:U1") == turn_id
             bot.crash()
-        await store.bury("a")
+        await store.expire("a")
         async with open_bot(store, ScriptedModel([echo]), adapter, worker="b") as bot:
             assert await ended(bot, adapter, [turn_id]) == ["stopped"]
     assert texts(adapter) == ["Stopped."]
@@ -405,7 +405,7 @@ async def test_clear_while_a_tool_runs_leaves_a_crash_as_harmless_as_before(tmp_
                 await started.wait()
             await bot.command("clear")
             bot.crash()
-        await store.bury("a")
+        await store.expire("a")
         async with open_bot(store, ScriptedModel([says("Hm.")]), adapter, tools, worker="b") as bot:
             assert await ended(bot, adapter, [turn_id]) == ["answered"]
     assert tools.ran == ["act"]

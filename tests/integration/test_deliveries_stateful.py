@@ -30,7 +30,7 @@ from bot.ports.model import ModelRequest
 from bot.ports.store import HistoryEntry, Store
 from bot.stores.leases import MAX_LEASE_S
 from bot.stores.sqlite.store import open_sqlite
-from bot.turns.runner import LEASE_S
+from bot.turns.limits import LEASE_S
 from tests.fakes.bots import Bot, Clock, at, notice_of, open_bot, turn_of
 from tests.fakes.ports import RecordingAdapter, ScriptedModel, ScriptedTools, calls, message, says
 

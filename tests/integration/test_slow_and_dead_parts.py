@@ -25,6 +25,7 @@ from bot.ports.platform import Adapter
 from bot.ports.store import Store
 from bot.settings import Settings
 from bot.stores.sqlite.store import open_sqlite
+from bot.stores.store import EngineStore
 from bot.tools.toolset import Toolset
 from bot.turns.context import Window
 from bot.turns.limits import Limits
@@ -163,7 +164,7 @@ async def test_a_tool_server_that_never_answers_is_told_as_that_and_holds_up_no_
         Toolset(servers, timing=QUICK, offer_wait_s=WAIT_S) as tools,
         core(store, tool_user(), tools, platform) as bot,
     ):
-        await tools.offer()
+        await tools.offer(None)
         await say(bot, "dumb__hang", channel="hanging")
         for channel in "abc":
             await say(bot, "old__count", channel=channel)
@@ -191,7 +192,7 @@ async def test_a_tool_server_that_answers_garbage_harms_neither_the_bot_nor_its_
     servers = [process("odd", "babbler", timeout_s=2.0), process("old", "oldtimer")]
     kinds = ["noise", "bytes", "shape", "content", "stranger", "list", "flood", "nothing", "sense"]
     async with asyncio.timeout(WAIT_S), Toolset(servers, timing=QUICK, offer_wait_s=WAIT_S) as tools:
-        await tools.offer()
+        await tools.offer(None)
         results = dict(zip(kinds, await asyncio.gather(*(call(tools, f"odd__{kind}") for kind in kinds)), strict=True))
         other = await call(tools, "old__count")
         assert (other.outcome, other.text) == ("ok", "count")
@@ -327,9 +328,9 @@ async def test_a_full_disk_loses_nothing_that_was_acknowledged_and_work_goes_on_
 
 
 async def limit_pages(store: Store, count: int) -> None:
-    """Let the file have so many pages, or those it has; SQLite then answers as on a full disk."""
-    commits = store._commits  # pyright: ignore[reportPrivateUsage]  (no disk can be filled up everywhere)
-    await commits.run(lambda db: db.execute(f"PRAGMA max_page_count = {count}").fetchall(), is_urgent=True)
+    """Limit the file to so many pages, or to those it has; SQLite then answers as on a full disk."""
+    assert isinstance(store, EngineStore)
+    await store.engine.write(lambda db: db.execute(f"PRAGMA max_page_count = {count}"), is_urgent=True)
 
 
 async def test_a_damaged_page_ends_the_conversation_it_belongs_to_with_a_sentence_and_no_other(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def samples(platform: str) -> Iterator[Sample]:
 
 
 def as_json(value: Any) -> Any:
-    """Return an event, or a part of one, as JSON: the name of its type, and the fields that differ from their default."""
+    """Return an event, or a part of one, as JSON: its type and the fields that differ from their default."""
     match value:
         case ConversationKey() | datetime():
             return str(value)

@@ -1,4 +1,4 @@
-"""What platforms really send is what the bot takes it for: every file of `slack/` and `discord/`, with its expectation."""
+"""What platforms really send is the event beside it, in every file of `slack/` and `discord/`."""
 
 from __future__ import annotations
 

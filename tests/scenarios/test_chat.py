@@ -60,6 +60,7 @@ async def test_conversations_keep_their_history_and_their_files_apart(toolbridge
 
 
 async def test_the_rehearsal_model_says_that_it_is_no_ai(toolbridge: Toolbridge) -> None:
+    toolbridge.write_mcp_json({})
     ran = await toolbridge.ask("hello")
     assert "not an AI" in ran.err
     assert "not an AI" in (await toolbridge.ask("/help")).out
@@ -94,12 +95,14 @@ async def test_bad_usage_ends_with_2(toolbridge: Toolbridge) -> None:
 
 
 async def test_an_empty_question_is_refused_with_1(toolbridge: Toolbridge) -> None:
+    toolbridge.write_mcp_json({})
     ran = await toolbridge.ask("  ")
     assert ran.code == 1
     assert "question" in ran.err
 
 
 async def test_an_over_long_question_is_refused_with_the_limit(toolbridge: Toolbridge) -> None:
+    toolbridge.write_mcp_json({})
     ran = await toolbridge.ask("x" * 10_001)
     assert ran.code == 1
     assert "10,000" in ran.err

@@ -88,6 +88,43 @@ async def test_what_waits_can_still_be_changed_or_deleted_and_what_runs_is_said_
         assert [conversation.notices(each, to="ben") for each in (second, third)] == [[], []]
 
 
+async def test_a_message_that_is_too_long_is_refused_with_the_limit(driver: Driver) -> None:
+    async with driver.serving(max_input_chars=100) as conversation:
+        question = await conversation.ask("word " * 40)
+        await driver.until(lambda: conversation.notices(question))
+        await driver.settled()
+        [told] = conversation.notices(question)
+        assert "at most 100" in told
+        assert [message.shown for message in conversation.messages] in ([], [told])  # seen by its author or by all
+        assert await driver.model.requests() == []
+
+
+async def test_a_message_that_is_delivered_more_than_once_is_answered_once(driver: Driver) -> None:
+    async with driver.serving() as conversation:
+        await driver.model.script({"text": "Once."}, {"text": "Twice."})
+        driver.deliver_next_again()
+        first = await conversation.ask("how often?")
+        await conversation.answered()
+        driver.deliver_next_again()
+        second = await conversation.ask("and now?")
+        assert await conversation.answered(2) == ["Once.", "Twice."]
+        await driver.settled()
+        assert conversation.texts == ["Once.", "Twice."]
+        conversation.check_answered(first, second)
+        assert len(await driver.model.requests()) == 2
+
+
+async def test_forty_conversations_at_once_are_all_answered_within_the_platforms_rates(driver: Driver) -> None:
+    async with driver.serving():
+        conversations = await driver.crowd(40, channels=40)
+        for number, conversation in enumerate(conversations):
+            await conversation.ask(f"question {number}")
+        for conversation in conversations:
+            await driver.until(lambda conversation=conversation: conversation.answers)
+        assert [len(conversation.messages) for conversation in conversations] == [1] * 40
+        assert driver.limited_posts == 0
+
+
 # --- stopping ---
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.failures.kills import HALF
 from tests.failures.table import ACT, LONG, LOOK
 from tests.failures.world import WAIT_S, World, open_failing_world
 from tests.scenarios.drivers import DRIVERS
@@ -44,13 +45,15 @@ async def test_questions_that_waited_behind_the_one_at_work_are_answered_in_orde
 async def test_a_turn_that_is_killed_twice_ends_with_one_answer_and_one_trace(world: World) -> None:
     conversation = await world.driver.open()
     await world.model.script(calls("shop__look"), {"text": LONG}, {"text": LONG})
-    await world.model.pace(chunk_s=0.02)
+    world.hold_tools()
     async with world.run() as life:
         await conversation.ask("tell me all")
+        await world.until_called("look")
+        await world.model.fail("stall", after_chunks=HALF)
+        world.release_tools()
         await world.driver.until(lambda: any(len(one.shown) > 700 for one in conversation.growing), WAIT_S)
         [growing] = conversation.written
         await world.kill(life)
-    await world.model.pace()
     async with world.run() as life:
         world.driver.hold_next(world.driver.edit_call)
         await world.driver.until_held()
@@ -89,6 +92,7 @@ async def test_a_process_that_is_told_to_end_finishes_what_it_is_at_and_leaves_n
         world.hold_tools()
         question = await conversation.ask(ACT)
         await world.until_called("act")
+        await world.until_noted()
         life.process.terminate()
         await world.driver.until(lambda: world.driver.is_gone, WAIT_S)
         world.release_tools()

@@ -1,14 +1,16 @@
-"""Files on a chat platform: those of people reach the model, or it is told why not."""
+"""Files on a chat platform: those of people reach the model, or it is told why not; those of tools are shown."""
 
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
-from tests.fakes.mcp_servers.workshop import PIXEL
+from tests.fakes.mcp_servers.workshop import PIXEL, SOUND
 from tests.scenarios.drivers import ALL_DRIVERS, Driver, File
+from tests.scenarios.model import calls
+from tests.scenarios.tools import with_workshop
 
 
 async def question(driver: Driver) -> Any:
@@ -46,3 +48,26 @@ async def test_files_that_cannot_be_taken_are_named_with_the_reason_below_the_an
         assert "this one is taken" in await question(driver)
         assert [text] == await conversation.stored_answers()
         assert driver.downloads == 1  # what is known to be refused is not fetched
+
+
+@pytest.mark.parametrize("fault", ["503", "drop"])
+async def test_a_file_that_the_platform_does_not_give_is_told_and_the_question_answered(
+    driver: Driver, fault: Literal["503", "drop"]
+) -> None:
+    async with driver.serving() as conversation:
+        driver.fail_downloads(fault)
+        await driver.model.script({"text": "Done."})
+        await conversation.ask("read it", files=[File(name="notes.txt", content=b"Milk")])
+        [text] = await conversation.answered()
+        assert text.startswith("Done.") and "`notes.txt` was not read" in text
+
+
+async def test_a_sound_that_a_tool_returns_comes_with_the_answer(driver: Driver) -> None:
+    async with driver.serving(**with_workshop(driver.home)) as conversation:
+        await driver.model.script(calls("shop__record"), {"text": "Listen."})
+        await conversation.ask("record it")
+        assert await conversation.answered() == ["Listen."]
+        await driver.until(lambda: conversation.files)
+    assert list(conversation.files.values()) == [SOUND]
+    assert all(name.endswith(".wav") for name in conversation.files)
+    assert len(conversation.answers) == 1

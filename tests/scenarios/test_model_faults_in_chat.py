@@ -25,6 +25,7 @@ from tests.scenarios.conftest import Endpoint, Toolbridge
 async def test_a_fault_that_ends_the_turn_is_said_with_what_to_do(
     toolbridge: Toolbridge, endpoint: Endpoint, fault: dict[str, object], said: str
 ) -> None:
+    toolbridge.write_mcp_json({})
     await endpoint.post("/control/faults", {"faults": [fault]})
     ran = await toolbridge.ask("What is 6 * 7?")
     assert ran.code == 1
@@ -59,6 +60,7 @@ async def test_a_call_that_cannot_be_run_goes_back_to_the_model(
 
 
 async def test_an_endpoint_that_is_not_there_is_said_with_what_to_do(toolbridge: Toolbridge) -> None:
+    toolbridge.write_mcp_json({})
     toolbridge.settings |= {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "OPENAI_MODEL": "any", "TURN_TIMEOUT_S": "20"}
     ran = await toolbridge.ask("hello")
     assert ran.code == 1
@@ -66,6 +68,7 @@ async def test_an_endpoint_that_is_not_there_is_said_with_what_to_do(toolbridge:
 
 
 async def test_the_key_is_in_no_output_and_no_log(toolbridge: Toolbridge, endpoint: Endpoint) -> None:
+    toolbridge.write_mcp_json({})
     toolbridge.settings |= {"OPENAI_API_KEY": "sk-not-a-real-key-0000"}
     await endpoint.fail("unauthorized")
     ran = await toolbridge.ask("hello")

@@ -19,6 +19,26 @@ async def test_the_doctor_says_what_is_wrong_and_what_to_do(driver: Driver, ailm
     assert [words for words in driver.ailments[ailment] if words not in said] == []
 
 
+async def test_run_answers_a_question_and_ends_cleanly_when_it_is_told_to(
+    driver: Driver, toolbridge: Toolbridge
+) -> None:
+    toolbridge.write_mcp_json({})
+    toolbridge.settings |= driver.environment
+    conversation = await driver.open()
+    async with toolbridge.serving("--model", "rehearsal") as process:
+        await driver.until(lambda: driver.is_connected, WAIT_S)
+        question = await conversation.ask("hello")
+        await conversation.answered()
+        code, err = await terminate(process)
+    assert code == TERMINATED
+    assert "Traceback" not in err and "Unclosed" not in err
+    assert [token for token in driver.environment.values() if "test" in token and token in err] == []
+    assert len(conversation.messages) == len(conversation.answers) == 1
+    conversation.check_answered(question)
+    assert driver.is_gone
+    driver.check_manners()
+
+
 async def test_a_turn_that_runs_when_the_bot_is_told_to_end_is_answered_once_by_the_next_start(
     driver: Driver, toolbridge: Toolbridge
 ) -> None:
@@ -33,20 +53,20 @@ async def test_a_turn_that_runs_when_the_bot_is_told_to_end_is_answered_once_by_
         async with asyncio.timeout(WAIT_S):
             while not await driver.model.requests():  # noqa: ASYNC110  (the model's server sets no event)
                 await asyncio.sleep(0.02)
-        assert await terminate(process) == TERMINATED
+        assert (await terminate(process))[0] == TERMINATED
     assert conversation.answers == []
     async with toolbridge.serving() as process:
         await conversation.answered()
-        assert await terminate(process) == TERMINATED
+        assert (await terminate(process))[0] == TERMINATED
     assert len(conversation.answers) == 1 and conversation.answers[0].shown
     conversation.check_answered(question)
     assert conversation.messages == conversation.answers
 
 
-async def terminate(process: asyncio.subprocess.Process) -> int:
-    """Send SIGTERM and return the exit code."""
+async def terminate(process: asyncio.subprocess.Process) -> tuple[int, str]:
+    """Send SIGTERM; return the exit code and what was written to stderr."""
     process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(WAIT_S):
-        await process.communicate()
+        _, err = await process.communicate()
     assert process.returncode is not None
-    return process.returncode
+    return process.returncode, err.decode()

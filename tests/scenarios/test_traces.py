@@ -20,6 +20,19 @@ async def test_without_a_trace_only_the_answer_is_seen(driver: Driver) -> None:
         assert conversation.side_threads == 0
 
 
+async def test_the_full_trace_is_a_message_for_each_call_with_its_arguments_and_result(driver: Driver) -> None:
+    async with driver.serving(options={"trace": "full"}, **with_workshop(driver.home)) as conversation:
+        await driver.model.script(calls("shop__look"), calls("shop__big", chars=12), {"text": "All done."})
+        await conversation.ask("look and be big")
+        assert await conversation.answered() == ["All done."]
+        await driver.until(lambda: len(conversation.traces) == 2 and "xxx" in conversation.traces[1].shown)
+        first, second = conversation.traces
+        assert "look · shop" in first.shown and "looked" in first.shown
+        assert "big · shop" in second.shown and '{"chars": 12}' in second.shown and "x" * 12 in second.shown
+        assert "x" * 12 in await conversation.details(trace=1)
+        assert len(conversation.messages) == len(conversation.answers) + (0 if driver.begins_threads else 2)
+
+
 async def test_no_secret_is_seen_in_a_trace_or_its_details(driver: Driver) -> None:
     secrets = {"api_key": "hunter2hunter2", "note": "xoxb-test-0123456789"}
     async with driver.serving(options={"trace": "full"}, **with_workshop(driver.home)) as conversation:

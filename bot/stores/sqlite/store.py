@@ -6,7 +6,7 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -70,8 +70,8 @@ class SqliteEngine:
         except sqlite3.Error as error:
             raise store_error(error) from error
 
-    async def write(self, unit: Unit[T], *, is_urgent: bool = False) -> T:
-        return await self._commits.run(unit, is_urgent=is_urgent)
+    def write(self, unit: Unit[T], *, is_urgent: bool = False) -> Awaitable[T]:
+        return self._commits.run(unit, is_urgent=is_urgent)
 
     async def check(self) -> None:
         (row,) = await self.read(lambda db: db.execute("PRAGMA quick_check(1)"))

@@ -51,14 +51,14 @@ async def call(tools: Tools, name: str, arguments: str = "{}") -> ToolResult:
     return result
 
 
-async def until(condition: Callable[[], object], *, timeout_s: float = 20.0) -> None:
+async def until(condition: Callable[[], object], *, timeout_s: float = 60.0) -> None:
     """Wait until the condition holds; fail after the time."""
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110  (other processes set no event)
             await asyncio.sleep(0.01)
 
 
-async def until_offered(tools: Tools, name: str, *, timeout_s: float = 20.0) -> None:
+async def until_offered(tools: Tools, name: str, *, timeout_s: float = 60.0) -> None:
     """Wait until the tool is offered; fail after the time."""
     async with asyncio.timeout(timeout_s):
         while (await tools.offer(None)).find(name) is None:  # noqa: ASYNC110  (a port has no event for it)

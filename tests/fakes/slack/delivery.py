@@ -148,7 +148,7 @@ class Deliveries(World):
             if delivery.event.get("type") == event_type and "bot_id" not in delivery.event
         ]
 
-    async def settled(self, timeout_s: float = 30.0) -> None:
+    async def settled(self, timeout_s: float = 60.0) -> None:
         """Wait until every delivery is acknowledged or given up."""
         await self.until(lambda: all(delivery.ended.is_set() for delivery in self.acks), timeout_s)
 

@@ -262,7 +262,7 @@ class World:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    async def until(self, condition: Callable[[], Any], timeout_s: float = 20.0) -> Any:
+    async def until(self, condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
         """Return the condition's first true value; it is asked again after each change.
 
         Raises:

@@ -39,6 +39,6 @@ def stops(discord: FakeDiscord, question: Message) -> list[Message]:
     return [message for message in discord.own(question.channel) if "stop" in kinds(message)]
 
 
-async def until_answered(discord: FakeDiscord, question: Message, *, timeout_s: float = 20.0) -> None:
+async def until_answered(discord: FakeDiscord, question: Message, *, timeout_s: float = 60.0) -> None:
     """Wait until the question has a finished answer."""
     await discord.until(lambda: any("good" in kinds(one) for one in answers(discord, question)), timeout_s)

@@ -19,7 +19,7 @@ from tests.fakes.discord.world import Channel, Guild, User
 from tests.fakes.openai import serve_openai
 from tests.scenarios.model import Model
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 # Faster than people need it, so that tests do not wait.
 QUICK = Pace(
     trace_delay_s=0.3,

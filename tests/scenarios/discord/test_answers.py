@@ -270,7 +270,7 @@ async def test_a_channel_that_refuses_everything_is_not_asked_again_and_again(tm
         discord = room.world.discord
         discord.allow_bot(room.channel, *without("SEND_MESSAGES"))
         await ask_for(room, words(200), chunk_s=0.01)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await discord.until(lambda: discord.own(discord.dm_channel(room.world.ada)))
         refused = [call for call in discord.calls_of(POST) if call.status == 403]
         assert len(refused) <= 8  # of about forty edits that it would have been

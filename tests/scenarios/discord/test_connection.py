@@ -259,16 +259,6 @@ async def test_events_and_frames_that_cannot_be_read_do_not_end_the_connection(t
         await until_answered_once(room, await ask(room, "What is 2 * 4?"), "2 * 4")
 
 
-async def test_a_message_that_is_delivered_twice_is_answered_once(tmp_path: Path) -> None:
-    async with one_bot(tmp_path) as room:
-        discord = room.world.discord
-        discord.duplicate_next(2)
-        first, second = await ask(room), await ask(room, "What is 2 * 4?")
-        await until_answered_once(room, first)
-        await until_answered_once(room, second, "2 * 4")
-        assert len(await room.world.model.requests()) == 2
-
-
 # --- several shards --------------------------------------------------------------------------------------------
 
 

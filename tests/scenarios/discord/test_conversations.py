@@ -154,19 +154,6 @@ async def test_without_the_intent_to_read_messages_mentions_are_answered_and_the
 # --- deliveries ---
 
 
-async def test_a_message_that_is_delivered_again_is_answered_once(tmp_path: Path) -> None:
-    async with open_room(tmp_path) as room:
-        world = room.world
-        await world.model.script({"text": "Once."}, {"text": "Twice."})
-        question = await room.ask(world.ada, "how often?")
-        world.discord.dispatch_message("MESSAGE_CREATE", question)
-        await room.answered()
-        world.discord.dispatch_message("MESSAGE_CREATE", question)
-        await room.ask(world.ada, "and now?")
-        assert await room.answered(2) == ["Once.", "Twice."]
-        assert len(await world.model.requests()) == 2
-
-
 # --- waiting its turn ---
 
 
@@ -193,31 +180,6 @@ async def test_that_a_change_comes_too_late_is_said_once_for_each_change(tmp_pat
         release()
         texts = await room.answered()
         assert ["Send the change" in text for text in texts] == [True, True, False]
-
-
-async def test_a_message_that_is_too_long_is_refused_with_the_limit(tmp_path: Path) -> None:
-    async with open_room(tmp_path, max_input_chars=100) as room:
-        question = await room.ask(room.world.ada, "word " * 40)
-        [told] = await room.world.discord.until(lambda: room.messages)
-        assert "at most 100" in told.content
-        assert told.reference == question.id
-        assert await room.world.model.requests() == []
-
-
-async def test_forty_channels_at_once_are_all_answered_within_discords_rates(tmp_path: Path) -> None:
-    async with open_room(tmp_path) as room:
-        world, discord = room.world, room.world.discord
-        discord.rates = {"*": (5, 5.0)}
-        rooms = [
-            Room(world=world, bot=room.bot, channel=discord.add_channel(world.guild, f"room-{number}"))
-            for number in range(40)
-        ]
-        for number, each in enumerate(rooms):
-            await each.ask(world.ada, f"question {number}")
-        for each in rooms:
-            await each.answered()
-        assert all(len(each.messages) == 1 for each in rooms)
-        assert not [call for call in discord.calls if call.status == 429]
 
 
 # --- stopping ---

@@ -13,7 +13,7 @@ from adapters.discord.api import API_URL
 from adapters.discord.files import download
 from bot.domain.errors import AdapterError
 from tests.fakes.discord.world import ALL_BOT_PERMISSIONS, Message, Upload
-from tests.fakes.mcp_servers.workshop import PIXEL, SOUND
+from tests.fakes.mcp_servers.workshop import PIXEL
 from tests.scenarios.discord.rooms import Room, open_room
 from tests.scenarios.model import calls
 from tests.scenarios.tools import with_workshop
@@ -82,19 +82,6 @@ async def test_what_is_no_address_is_not_asked_for_and_keeps_no_answer_back(addr
             await download(session, address, max_bytes=1_000, api_url=API_URL)
 
 
-@pytest.mark.parametrize("fault", ["503", "drop"])
-async def test_a_file_that_discord_does_not_give_is_told_and_the_question_answered(tmp_path: Path, fault: str) -> None:
-    async with open_room(tmp_path) as room:
-        if fault == "503":
-            room.world.discord.fail_next("attachment", status=503, times=10)
-        else:
-            room.world.discord.fail_next("attachment", drop="before", times=10)
-        await room.world.model.script({"text": "Done."})
-        await room.ask(room.world.ada, "read it", files=[Upload(filename="notes.txt", content=b"Milk")])
-        [text] = await room.answered()
-        assert text.startswith("Done.") and "`notes.txt` was not read" in text
-
-
 # --- from tools ---
 
 
@@ -120,14 +107,6 @@ async def test_what_a_tool_returns_as_files_comes_with_the_answer_once(tmp_path:
         assert list(files(room.messages).values()) == [PIXEL, PIXEL]
         assert any(name.endswith(".png") for name in files(room.messages))
         assert len(room.answers) == 1
-
-
-async def test_a_sound_that_a_tool_returns_comes_with_the_answer(tmp_path: Path) -> None:
-    async with open_room(tmp_path, **with_workshop(tmp_path)) as room:
-        await room.world.model.script(calls("shop__record"), {"text": "Listen."})
-        await room.ask(room.world.ada, "record it")
-        assert await room.answered() == ["Listen."]
-        assert list(files(room.answers).values()) == [SOUND]
 
 
 async def test_a_file_that_is_too_big_for_discord_is_said_below_the_answer(tmp_path: Path) -> None:

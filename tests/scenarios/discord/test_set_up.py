@@ -167,18 +167,6 @@ async def terminate(process: asyncio.subprocess.Process) -> tuple[int, str]:
     return process.returncode, err.decode()
 
 
-async def test_run_answers_a_mention_and_ends_cleanly_when_it_is_told_to(toolbridge: Toolbridge, place: Place) -> None:
-    async with toolbridge.serving("--model", "rehearsal") as process:
-        question = await place.asked()
-        await place.discord.until(place.answers, WAIT_S)
-        code, err = await terminate(process)
-    assert code == TERMINATED
-    assert "Traceback" not in err and "Unclosed" not in err and TOKEN not in err
-    assert [answer.reference for answer in place.answers()] == [question.id]
-    assert place.discord.connected() == []
-    assert place.discord.unknown_requests == []
-
-
 async def test_the_settings_for_discord_reach_the_bot(toolbridge: Toolbridge, place: Place) -> None:
     guild = place.channel.guild
     toolbridge.settings |= {

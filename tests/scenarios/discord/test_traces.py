@@ -73,19 +73,6 @@ async def test_the_trace_is_one_message_in_a_thread_on_the_question_that_follows
         assert room.messages == room.answers
 
 
-async def test_the_full_trace_is_a_message_for_each_call_with_its_arguments_and_result(tmp_path: Path) -> None:
-    async with open_room(tmp_path, options={"trace": "full"}) as room:
-        world = room.world
-        await world.model.script(calls("shop__look"), calls("shop__big", chars=12), {"text": "All done."})
-        thread = await trace_of(room, await room.ask(world.ada, "look and be big"))
-        await room.answered()
-        await world.discord.until(lambda: len(thread.messages) == 2 and "xxx" in thread.messages[1].content)
-        first, second = thread.messages
-        assert "look · shop" in first.content and "looked" in first.content
-        assert "big · shop" in second.content and '{"chars": 12}' in second.content and "x" * 12 in second.content
-        assert "x" * 12 in (await thread.press(second, world.ada, "details")).text
-
-
 # --- where there can be no thread ---
 
 

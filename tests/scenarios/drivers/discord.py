@@ -101,8 +101,10 @@ class DiscordConversation:
         return [message for message in self.messages if "details" not in kinds(message)]
 
     @property
-    def file_names(self) -> Sequence[str]:
-        return [file.filename for message in self.messages for file in message.attachments]
+    def files(self) -> Mapping[str, bytes]:
+        found = [file for message in self.messages for file in message.attachments]
+        assert len({file.filename for file in found}) == len(found), [file.filename for file in found]
+        return {file.filename: file.content for file in found}
 
     @property
     def side_threads(self) -> int:
@@ -247,6 +249,7 @@ class DiscordDriver:
     history_pages = 3
     no_history = "no messages yet"
     usage_there = ("**This conversation**: 1 turn,",)
+    presence_note = ALIVE
     post_call = POST
     edit_call = "edit_message"
     begins_threads = True
@@ -418,10 +421,18 @@ class DiscordDriver:
     async def until_held(self) -> None:
         await self.until(lambda: self.discord.hung)
 
-    async def crowd(self, count: int) -> Sequence[DiscordConversation]:
+    async def crowd(self, count: int, *, channels: int) -> Sequence[DiscordConversation]:
         self.discord.rates = {"*": (5, 5.0)}
-        channels = [self.discord.add_channel(self.world.guild, f"room-{number}") for number in range(count)]
-        return [DiscordConversation(self, channel) for channel in channels]
+        rooms = [self.discord.add_channel(self.world.guild, f"room-{number}") for number in range(count)]
+        return [DiscordConversation(self, room) for room in rooms]
+
+    def fail_downloads(self, fault: Literal["503", "drop"]) -> None:
+        details: dict[str, Any] = {"status": 503} if fault == "503" else {"drop": "before"}
+        self.discord.fail_next("attachment", times=10, **details)
+
+    @property
+    def limited_posts(self) -> int:
+        return sum(call.status == 429 for call in self.discord.calls)
 
     def fail_post(self, fault: str) -> None:
         match fault:

@@ -139,8 +139,8 @@ class Conversation(Place, Protocol):
         ...
 
     @property
-    def file_names(self) -> Sequence[str]:
-        """The names of the files that the bot put there."""
+    def files(self) -> Mapping[str, bytes]:
+        """The files that the bot put there; a name that came twice is an error."""
         ...
 
     @property
@@ -221,6 +221,7 @@ class Driver(Protocol):
     no_history: str  # what /history says where nothing was said
     usage_there: Sequence[str]  # what /usage adds about the conversation after one turn in it
     ways_to_stop: Sequence[str]
+    presence_note: str  # the beginning of the note that makes the next life look for what it missed
     post_call: str  # what the platform calls the posting of a message
     edit_call: str  # and the changing of one
     begins_threads: bool  # whether traces are in threads of their own
@@ -339,8 +340,20 @@ class Driver(Protocol):
         """Wait until a call is held."""
         ...
 
-    async def crowd(self, count: int) -> Sequence[Conversation]:
-        """Hold the bot to the platform's rates from now on; return so many conversations in several channels."""
+    async def crowd(self, count: int, *, channels: int) -> Sequence[Conversation]:
+        """Hold the bot to the platform's rates from now on; return so many conversations.
+
+        They share so many channels where a channel can have several.
+        """
+        ...
+
+    def fail_downloads(self, fault: Literal["503", "drop"]) -> None:
+        """Give the bot no file from now on."""
+        ...
+
+    @property
+    def limited_posts(self) -> int:
+        """How many posts the platform has refused with 429."""
         ...
 
     def fail_post(self, fault: str) -> None:

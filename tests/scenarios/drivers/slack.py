@@ -13,6 +13,7 @@ from typing import Any, Literal
 from adapters.slack.adapter import SlackOptions
 from adapters.slack.answer import PART_CHARS
 from adapters.slack.backfill import ALIVE
+from adapters.slack.backfill import CHANNEL as CHANNEL_NOTE
 from adapters.slack.diagnose import diagnose
 from bot.app import App
 from bot.domain.errors import AdapterError
@@ -114,8 +115,10 @@ class SlackConversation:
         return seen.answers(self._driver.slack, self._channel, self._root)
 
     @property
-    def file_names(self) -> Sequence[str]:
-        return [file.name for message in self.messages for file in message.files]
+    def files(self) -> Mapping[str, bytes]:
+        found = [file for message in self.messages for file in message.files]
+        assert len({file.name for file in found}) == len(found), [file.name for file in found]
+        return {file.name: file.content for file in found}
 
     @property
     def side_threads(self) -> int:
@@ -243,6 +246,7 @@ class SlackDriver:
     history_pages = 2
     no_history = "no conversations in this channel yet"
     usage_there: Sequence[str] = ()  # a slash command is about the channel, which is no conversation
+    presence_note = CHANNEL_NOTE
     post_call = "chat.postMessage"
     edit_call = "chat.update"
     begins_threads = False
@@ -384,10 +388,18 @@ class SlackDriver:
     async def until_held(self) -> None:
         await self.until(lambda: any(hang.reached.is_set() for hang in self._hangs))
 
-    async def crowd(self, count: int) -> Sequence[SlackConversation]:
+    async def crowd(self, count: int, *, channels: int) -> Sequence[SlackConversation]:
         self.slack.enforce_tiers = True
-        channels = [CHANNEL, *(self.slack.add_channel(f"C{number}", members=["U1"]).id for number in range(2, 9))]
-        return [SlackConversation(self, channels[number % len(channels)]) for number in range(count)]
+        rooms = [self.slack.add_channel(f"C{number + 100}", members=["U1"]).id for number in range(channels)]
+        return [SlackConversation(self, rooms[number % channels]) for number in range(count)]
+
+    def fail_downloads(self, fault: Literal["503", "drop"]) -> None:
+        details: dict[str, Any] = {"status": 503} if fault == "503" else {"drop": "before"}
+        self.slack.fail_next("download", times=10, **details)
+
+    @property
+    def limited_posts(self) -> int:
+        return sum(call.status == 429 for call in self.slack.calls_of("chat.postMessage"))
 
     def fail_post(self, fault: str) -> None:
         match fault:

@@ -23,7 +23,7 @@ def files(slack: FakeSlack, channel: str, root: str) -> list[str]:
     return [stored.name for message in slack.bot_messages(channel, root) for stored in message.files]
 
 
-async def until_answered(slack: FakeSlack, channel: str, root: str, *, count: int = 1, timeout_s: float = 20.0) -> None:
+async def until_answered(slack: FakeSlack, channel: str, root: str, *, count: int = 1, timeout_s: float = 60.0) -> None:
     """Wait until so many finished answers stand in the thread, each deliverable to its end."""
     await slack.until(lambda: _finished(slack, channel, root) >= count, timeout_s)
 

@@ -20,7 +20,7 @@ from tests.fakes.slack import FakeSlack
 from tests.scenarios.model import Model
 from tests.scenarios.tools import without_tools
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 Mode = Literal["socket", "http"]
 # Faster than people need it, so that tests do not wait.
 QUICK = Pace(

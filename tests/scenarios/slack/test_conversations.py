@@ -146,28 +146,6 @@ async def test_of_a_crowd_that_one_message_mentions_only_some_are_asked_for_by_n
         assert asked.startswith("[Ada] hello ") and "@U159" in asked
 
 
-async def test_a_message_that_is_too_long_is_refused_to_its_author_alone(tmp_path: Path) -> None:
-    async with open_bot(tmp_path, max_input_chars=100) as bot:
-        thread = await start(bot, "U1", "word " * 40)
-        told = await bot.slack.until(lambda: bot.slack.ephemerals("U1"))
-        assert "at most 100" in told[0].shown
-        await bot.slack.settled()
-        assert len(bot.slack.ephemerals("U1")) == 1  # the mention came in two deliveries
-        assert thread.messages == []
-        assert await bot.model.requests() == []
-
-
-async def test_forty_threads_at_once_are_all_answered_within_slacks_rates(tmp_path: Path) -> None:
-    async with open_bot(tmp_path) as bot:
-        bot.slack.enforce_tiers = True
-        for number in range(40):
-            bot.slack.add_channel(f"C{number + 100}", members=["U1"])
-        threads = [await start(bot, "U1", f"question {number}", channel=f"C{number + 100}") for number in range(40)]
-        await bot.slack.until(lambda: all(thread.answers for thread in threads), timeout_s=40)
-        assert all(len(thread.answers) == 1 for thread in threads)
-        assert not [call for call in bot.slack.calls if call.status == 429 and call.method == "chat.postMessage"]
-
-
 # --- stopping ---
 
 

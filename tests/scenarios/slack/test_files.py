@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.mcp_servers.workshop import PIXEL, SOUND
+from tests.fakes.mcp_servers.workshop import PIXEL
 from tests.fakes.slack import ALL_BOT_SCOPES
 from tests.scenarios.model import calls
 from tests.scenarios.slack.serving import Bot, open_bot
@@ -75,15 +75,6 @@ async def test_a_sign_in_page_in_place_of_a_file_is_told_as_a_missing_permission
         assert "Sign in" not in str(await question(bot))
 
 
-async def test_a_file_that_slack_does_not_give_is_told_and_the_question_answered(tmp_path: Path) -> None:
-    async with open_bot(tmp_path) as bot:
-        bot.slack.fail_next("download", status=503, times=10)
-        await bot.model.script({"text": "Done."})
-        thread = await start(bot, "U1", "read it", files=[bot.slack.add_file("notes.txt", b"Milk")])
-        [text] = await thread.answered()
-        assert text.startswith("Done.") and "`notes.txt` was not read" in text
-
-
 # --- from tools ---
 
 
@@ -109,16 +100,6 @@ async def test_what_a_tool_returns_as_files_is_in_the_thread_once_below_the_answ
     assert any(name.endswith(".png") for name in files(thread))
     assert len(thread.answers) == 1
     assert all(message.ts > thread.answers[0].ts for message in thread.messages if message.files)
-
-
-async def test_a_sound_that_a_tool_returns_is_in_the_thread(tmp_path: Path) -> None:
-    async with open_bot(tmp_path, **with_workshop(tmp_path)) as bot:
-        await bot.model.script(calls("shop__record"), {"text": "Listen."})
-        thread = await start(bot, "U1", "record it")
-        assert await thread.answered() == ["Listen."]
-        await bot.slack.until(lambda: files(thread))
-    assert list(files(thread).values()) == [SOUND]
-    assert all(name.endswith(".wav") for name in files(thread))
 
 
 async def test_files_that_the_app_may_not_upload_are_told_in_the_thread(tmp_path: Path) -> None:

@@ -152,20 +152,6 @@ async def logged(process: asyncio.subprocess.Process, event: str) -> None:
             assert line, "the process has ended"
 
 
-async def test_run_answers_over_sockets_and_ends_cleanly_when_it_is_told_to(
-    toolbridge: Toolbridge, slack: FakeSlack
-) -> None:
-    toolbridge.settings |= SOCKET
-    async with toolbridge.serving("--model", "rehearsal") as process:
-        await slack.until(slack.open_sockets, WAIT_S)
-        ts = await slack.say("C1", "U1", "hello", mention=True)
-        await slack.until(lambda: slack.bot_messages("C1", ts), WAIT_S)
-        await slack.until(lambda: slack.status("C1", ts) == "active")
-        assert await terminate(process) == TERMINATED
-    assert slack.open_sockets() == []
-    assert len(slack.bot_messages("C1", ts)) == 1
-
-
 async def test_run_answers_over_http(toolbridge: Toolbridge, slack: FakeSlack) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -56,18 +56,6 @@ async def test_the_trace_is_one_reply_above_the_answer_that_follows_a_slow_tool_
         assert trace.text == "3 tool calls, 1 without success"
 
 
-async def test_the_full_trace_is_a_reply_for_each_call_with_its_arguments_and_result(tmp_path: Path) -> None:
-    async with open_bot(tmp_path, options={"trace": "full"}) as bot:
-        await bot.model.script(calls("shop__look"), calls("shop__big", chars=12), {"text": "All done."})
-        thread = await start(bot, "U1", "look and be big")
-        assert await thread.answered() == ["All done."]
-        first, second = thread.traces
-        assert "look · shop" in first.shown and "looked" in first.shown
-        assert "big · shop" in second.shown and '{"chars": 12}' in second.shown and "x" * 12 in second.shown
-        assert thread.messages == [first, second, *thread.answers]
-        assert "x" * 12 in await open_details(thread, "U1", trace=1)
-
-
 @pytest.mark.parametrize("fault", ["refused", "dropped before", "dropped after"])
 async def test_a_trace_that_slack_does_not_take_at_once_keeps_no_answer_back(tmp_path: Path, fault: str) -> None:
     async with open_bot(tmp_path) as bot:

@@ -19,7 +19,7 @@ from tests.scenarios.slack.seen import answers, until_answered
 from tests.scenarios.slack.serving import Bot, Mode, open_world, serving
 from tests.scenarios.tools import without_tools
 
-PAGE_S = 10.0
+PAGE_S = 60.0
 
 
 @asynccontextmanager

@@ -106,7 +106,7 @@ async def running(bot: Bot | None = None) -> AsyncGenerator[Bot]:
     async with bot:
         task = asyncio.create_task(bot.start("bot-test"))
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await bot.wait_until_ready()
             yield bot
         finally:
@@ -159,7 +159,7 @@ async def test_an_edit_and_a_delete_by_people_arrive(fake: FakeDiscord, world: W
         said = await fake.say(world.general, world.ada, "helo")
         await fake.edit(world.general, said, "hello")
         await fake.delete(world.general, said)
-        await fake.until(lambda: len(bot.happened) == 2, 5)
+        await fake.until(lambda: len(bot.happened) == 2)
         assert bot.happened == ["edited hello", f"deleted {said.id}"]
         assert fake.visible(world.general) == []
 
@@ -244,9 +244,9 @@ async def test_a_thread_starts_from_a_message_once_and_is_heard_and_written_in(f
         await thread.send("working")
         assert thread.id == said.id and [each.shown for each in fake.visible(thread.id)] == ["working"]
         assert await code_of(question.create_thread(name="again")) == 160004
-        await fake.until(lambda: "thread trace" in bot.happened, 5)
+        await fake.until(lambda: "thread trace" in bot.happened)
         await fake.say(thread.id, world.bob, "and now?")
-        await fake.until(lambda: "and now?" in bot.texts, 5)
+        await fake.until(lambda: "and now?" in bot.texts)
         heard = bot.got[-1].channel
         assert isinstance(heard, discord.Thread) and heard.parent_id == world.general.id
 
@@ -290,7 +290,7 @@ async def test_files_go_both_ways(fake: FakeDiscord, world: World) -> None:
     async with running() as bot:
         upload = Upload(filename="data.csv", content=b"a,b", content_type="text/csv")
         await fake.say(world.general, world.ada, "look", files=[upload], mention=True)
-        await fake.until(lambda: bot.got, 5)
+        await fake.until(lambda: bot.got)
         (attachment,) = bot.got[0].attachments
         assert (await attachment.read(), attachment.content_type, attachment.size) == (b"a,b", "text/csv", 3)
         posted = await room(bot, world.general).send("here", file=discord.File(io.BytesIO(b"42"), "answer.md"))
@@ -344,7 +344,7 @@ async def test_reactions_come_and_go(fake: FakeDiscord, world: World) -> None:
 async def test_direct_messages_reach_the_bot_and_people(fake: FakeDiscord, world: World) -> None:
     async with running() as bot:
         await fake.dm(world.ada, "hello")
-        await fake.until(lambda: bot.texts == ["hello"], 5)
+        await fake.until(lambda: bot.texts == ["hello"])
         assert bot.got[0].guild is None
         await bot.got[0].channel.send("hi")
         assert [each.shown for each in fake.visible(fake.dm_channel(world.ada))] == ["hello", "hi"]
@@ -365,7 +365,7 @@ async def test_without_the_intent_only_mentions_and_direct_messages_can_be_read(
         await fake.say(world.general, world.ada, "reply", reply_to=own.id)
         await fake.say(world.general, world.ada, "asked", mention=True)
         await fake.dm(world.ada, "private")
-        await fake.until(lambda: len(bot.texts) == 5, 5)
+        await fake.until(lambda: len(bot.texts) == 5)
         assert bot.texts == ["", "", "reply", f"{fake.bot.mention} asked", "private"]
 
 
@@ -413,7 +413,7 @@ async def test_a_command_is_found_run_and_answered_where_only_its_user_sees(fake
 
     async with running(answering(answer)):
         done = await fake.slash(world.general, world.ada, "tools", {"word": "calc"})
-        await fake.until(lambda: len(fake.ephemerals(world.ada)) == 2, 5)
+        await fake.until(lambda: len(fake.ephemerals(world.ada)) == 2)
         assert (done.text, done.followups[0].shown) == ("ada: calc", "more")
         assert fake.ephemerals(world.bob) == [] and fake.visible(world.general) == []
         assert await fake.autocomplete(world.general, world.ada, "tools", {"word": "cl"}) == [
@@ -432,7 +432,7 @@ async def test_the_first_followup_takes_the_place_of_is_thinking(fake: FakeDisco
 
     async with running(answering(answer)):
         done = await fake.slash(world.general, world.ada, "tools")
-        await fake.until(lambda: done.text, 5)
+        await fake.until(lambda: done.text)
         (shown,) = fake.visible(world.general)
         assert (shown.shown, shown.is_loading, done.followups) == ("done", False, [])
 
@@ -454,9 +454,9 @@ async def test_answers_too_late_or_twice_are_refused(fake: FakeDiscord, world: W
 
     async with running(answering(answer)):
         await fake.slash(world.general, world.ada, "tools", {"word": "late"}, wait=False)
-        await fake.until(lambda: codes == [10062], 5)
+        await fake.until(lambda: codes == [10062])
         await fake.slash(world.general, world.ada, "tools", {"word": "twice"})
-        await fake.until(lambda: codes == [10062, 40060, 50027], 5)
+        await fake.until(lambda: codes == [10062, 40060, 50027])
 
 
 async def test_an_interaction_that_nobody_answers_fails_for_its_user(fake: FakeDiscord, world: World) -> None:
@@ -592,10 +592,10 @@ async def test_a_call_that_hangs_was_done_and_is_answered_when_released(fake: Fa
     async with running() as bot:
         fake.hang_next("create_message")
         task = asyncio.create_task(room(bot, world.general).send("made"))
-        await fake.until(lambda: fake.hung, 5)
+        await fake.until(lambda: fake.hung)
         assert [each.shown for each in fake.visible(world.general)] == ["made"] and not task.done()
         fake.release()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert (await task).content == "made"
 
 
@@ -605,10 +605,10 @@ async def test_a_call_that_hangs_was_done_and_is_answered_when_released(fake: Fa
 async def test_what_was_missed_is_replayed_after_a_cut(fake: FakeDiscord, world: World) -> None:
     async with running() as bot:
         await fake.say(world.general, world.ada, "one")
-        await fake.until(lambda: len(bot.got) == 1, 5)
+        await fake.until(lambda: len(bot.got) == 1)
         await fake.cut()
         await fake.say(world.general, world.ada, "two")
-        await fake.until(lambda: len(bot.got) == 2 and fake.connected(), 5)
+        await fake.until(lambda: len(bot.got) == 2 and fake.connected())
         assert bot.texts == ["one", "two"] and "resumed" in bot.happened
         assert fake.sessions[0].resumes == 1
 
@@ -618,31 +618,31 @@ async def test_reconnect_requests_are_resumed_and_invalid_sessions_lose_what_was
 ) -> None:
     async with running() as bot:
         await fake.ask_to_reconnect()
-        await fake.until(lambda: "resumed" in bot.happened, 5)
+        await fake.until(lambda: "resumed" in bot.happened)
         first = fake.connected()[0]
         await fake.close_sockets(4000, is_resumable=False)
         await fake.say(world.general, world.ada, "missed")
-        await fake.until(lambda: fake.connected() and fake.connected()[0] is not first, 5)
+        await fake.until(lambda: fake.connected() and fake.connected()[0] is not first)
         await fake.say(world.general, world.ada, "heard")
-        await fake.until(lambda: bot.got, 5)
+        await fake.until(lambda: bot.got)
         assert bot.texts == ["heard"]
         second = fake.connected()[0]
         await fake.invalidate()
-        await fake.until(lambda: fake.connected() and fake.connected()[0] is not second, 5)
+        await fake.until(lambda: fake.connected() and fake.connected()[0] is not second)
 
 
 async def test_heartbeats_are_acknowledged_unless_told_otherwise(fake: FakeDiscord, world: World) -> None:
     fake.heartbeat_interval_s = 0.02
     async with running() as bot:
-        await fake.until(lambda: fake.sockets[0].beats > 2, 5)
-        await fake.until(lambda: 0 < bot.latency < 5, 5)
+        await fake.until(lambda: fake.sockets[0].beats > 2)
+        await fake.until(lambda: 0 < bot.latency < 5)
 
 
 async def test_a_silent_gateway_is_left_and_resumed(fake: FakeDiscord, world: World) -> None:
     async with running(Bot(heartbeat_timeout=0.2)) as bot:
         fake.freeze()
         await fake.say(world.general, world.ada, "said into the void")
-        await fake.until(lambda: bot.got, 10)
+        await fake.until(lambda: bot.got)
         assert "resumed" in bot.happened
 
 
@@ -657,9 +657,9 @@ async def test_a_refused_first_connect_is_the_trap_that_was_measured(fake: FakeD
 async def test_a_malformed_event_can_be_sent(fake: FakeDiscord, world: World) -> None:
     async with Bot() as bot:
         task = asyncio.create_task(bot.start("bot-test"))
-        await fake.until(lambda: bot.is_ready(), 5)
+        await fake.until(lambda: bot.is_ready())
         await fake.send_raw({"t": "MESSAGE_CREATE", "d": {"id": "1"}})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             with pytest.raises(KeyError):
                 await task
 
@@ -668,7 +668,7 @@ async def test_a_delivery_can_come_twice(fake: FakeDiscord, world: World) -> Non
     async with running() as bot:
         fake.duplicate_next()
         said = await fake.say(world.general, world.ada, "once")
-        await fake.until(lambda: len(bot.got) == 2, 5)
+        await fake.until(lambda: len(bot.got) == 2)
         assert {message.id for message in bot.got} == {said.id}
 
 
@@ -683,9 +683,9 @@ async def test_shards_get_their_own_guilds(fake: FakeDiscord, world: World) -> N
     async with running(Sharded()) as bot:
         assert sorted(session.shard for session in fake.connected()) == [0, 1]
         await fake.say(world.general, world.ada, "here")
-        await fake.until(lambda: len(bot.got) == 1, 5)
+        await fake.until(lambda: len(bot.got) == 1)
         await fake.say(room_there, world.ada, "there")
-        await fake.until(lambda: len(bot.got) == 2, 5)
+        await fake.until(lambda: len(bot.got) == 2)
         assert [message.guild.shard_id for message in bot.got if message.guild] == [0, 1]
 
 
@@ -693,7 +693,7 @@ async def test_deleted_channels_and_lost_guilds_are_gone(fake: FakeDiscord, worl
     async with running() as bot:
         channel = room(bot, world.general)
         fake.delete_channel(world.general)
-        await fake.until(lambda: bot.get_channel(channel.id) is None, 5)
+        await fake.until(lambda: bot.get_channel(channel.id) is None)
         assert await code_of(channel.send("x")) == 10003
         elsewhere = fake.add_channel(world.guild, "elsewhere")
         fake.remove_bot(world.guild)
@@ -714,7 +714,7 @@ async def test_names_roles_and_rights_come_with_a_message_and_a_click(fake: Fake
 
     async with running(answering(answer)) as bot:
         await fake.say(world.general, world.ada, "hello")
-        await fake.until(lambda: bot.got, 5)
+        await fake.until(lambda: bot.got)
         author = bot.got[0].author
         assert isinstance(author, discord.Member)
         assert (author.display_name, [role.id for role in author.roles if role.name == "staff"]) == (
@@ -746,7 +746,7 @@ async def test_a_button_on_an_ephemeral_answer_is_pressed_by_its_reader_and_chan
         with pytest.raises(AssertionError):
             await fake.press(world.general, opened.original, world.bob, "next")
         await fake.press(world.general, opened.original, world.ada, "next")
-        await fake.until(lambda: opened.text == "page 2", 5)
+        await fake.until(lambda: opened.text == "page 2")
         (shown,) = fake.ephemerals(world.ada)
         assert [each.content for each in shown.attachments] == [b"all of it"]
         assert fake.visible(world.general) == []
@@ -773,7 +773,7 @@ async def test_a_link_preview_is_an_update_without_an_edit_unless_previews_are_s
     async with running() as bot:
         said = await fake.say(world.general, world.ada, "https://example.com/")
         await fake.unfurl(world.general, said)
-        await fake.until(lambda: bot.happened == ["edited https://example.com/"], 5)
+        await fake.until(lambda: bot.happened == ["edited https://example.com/"])
         assert said.edited_at is None
         await room(bot, world.general).send("https://example.com/", suppress_embeds=True)
         quiet = fake.own(world.general)[-1]
@@ -786,7 +786,7 @@ async def test_other_bots_webhooks_and_system_messages_can_be_told_apart(fake: F
         await fake.say_as_other_bot(world.general, "beep")
         await fake.say_as_webhook(world.general, "deployed")
         await fake.join(world.general, world.bob)
-        await fake.until(lambda: len(bot.got) == 3, 5)
+        await fake.until(lambda: len(bot.got) == 3)
         other, hook, joined = bot.got
         assert (other.author.bot, hook.webhook_id is not None, joined.is_system()) == (True, True, True)
 
@@ -798,9 +798,9 @@ async def test_a_session_that_is_forgotten_meanwhile_is_not_resumed(fake: FakeDi
         fake.forget_sessions()
         await fake.say(world.general, world.ada, "missed")
         fake.is_gateway_down = False
-        await fake.until(lambda: [each for each in fake.connected() if each.is_valid], 10)
+        await fake.until(lambda: [each for each in fake.connected() if each.is_valid])
         await fake.say(world.general, world.ada, "heard")
-        await fake.until(lambda: bot.got, 5)
+        await fake.until(lambda: bot.got)
         assert bot.texts == ["heard"]
         missed = [each.content async for each in room(bot, world.general).history(limit=5)]
         assert missed == ["heard", "missed"]
@@ -809,11 +809,11 @@ async def test_a_session_that_is_forgotten_meanwhile_is_not_resumed(fake: FakeDi
 async def test_a_guild_in_an_outage_is_unavailable_until_it_comes_back(fake: FakeDiscord, world: World) -> None:
     async with running() as bot:
         fake.lose_guild(world.guild)
-        await fake.until(lambda: bot.guilds[0].unavailable, 5)
+        await fake.until(lambda: bot.guilds[0].unavailable)
         fake.find_guild(world.guild)
-        await fake.until(lambda: not bot.guilds[0].unavailable, 5)
+        await fake.until(lambda: not bot.guilds[0].unavailable)
         fake.add_guild("New")
-        await fake.until(lambda: [guild.name for guild in bot.guilds] == ["Team", "New"], 5)
+        await fake.until(lambda: [guild.name for guild in bot.guilds] == ["Team", "New"])
 
 
 async def test_messages_of_components_have_their_own_limits(fake: FakeDiscord, world: World) -> None:

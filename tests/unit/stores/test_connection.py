@@ -12,7 +12,7 @@ import pytest
 
 from bot.stores.sqlite.connection import Connection
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 def opened(path: Path) -> Connection:

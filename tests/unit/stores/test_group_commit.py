@@ -19,7 +19,7 @@ from bot.stores.sqlite.connection import Connection
 from bot.stores.sqlite.group_commit import MAX_BATCH, GroupCommit
 
 BUSY_TIMEOUT_S = 0.2
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 @dataclass

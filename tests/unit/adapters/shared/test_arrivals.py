@@ -46,7 +46,7 @@ from bot.domain.turns import TurnView
 from bot.ports.store import NoteStore
 from bot.ports.tools import ToolDirectory
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 AT_ONCE = Backoff(first_s=0.0)
 CONVERSATION = ConversationKey(platform="fake", space="team", channel="general")
 MESSAGE = MessageReceived(
@@ -111,12 +111,12 @@ class Chat:
     """What the author of messages sees."""
 
     background: Background = field(default_factory=lambda: Background("test"))
-    told: list[str] = field(default_factory=list[str])
+    heard: list[str] = field(default_factory=list[str])
     signs: dict[str, bool] = field(default_factory=dict[str, bool])
     refuses_signs: bool = False
 
     async def tell(self, event: Written, text: str) -> None:
-        self.told.append(text)
+        self.heard.append(text)
 
     async def react(self, conversation: ConversationKey, event_key: str, *, is_waiting: bool) -> None:
         if self.refuses_signs:
@@ -146,7 +146,7 @@ async def test_a_message_that_is_refused_is_answered_with_the_reason_once_howeve
     for _ in range(2):
         assert await arrivals.hand_over(MESSAGE) == Refused(notice="Too long.")
     await chat.settle()
-    assert chat.told == ["Too long."]
+    assert chat.heard == ["Too long."]
 
 
 async def test_each_change_to_a_message_is_answered_for_itself() -> None:
@@ -157,7 +157,7 @@ async def test_each_change_to_a_message_is_answered_for_itself() -> None:
         await arrivals.hand_over(event)
     await chat.settle()
     assert host.handed == [EDITED, EDITED, later, DELETED]
-    assert chat.told == ["Too late."] * 3
+    assert chat.heard == ["Too late."] * 3
 
 
 @pytest.mark.parametrize("outcome", [Queued(turn_id=1), Known(turn_id=1), Ignored()])
@@ -165,16 +165,16 @@ async def test_what_needs_no_word_gets_none(outcome: Accepted) -> None:
     chat = Chat()
     assert await chat.arrivals(FakeHost(accepts=[outcome])).hand_over(MESSAGE) == outcome
     await chat.settle()
-    assert chat.told == [] and chat.signs == {}
+    assert chat.heard == [] and chat.signs == {}
 
 
-async def test_a_message_that_cannot_be_stored_is_tried_again_and_its_author_told_once() -> None:
+async def test_a_message_that_cannot_be_stored_is_tried_again_and_its_author_hears_of_it_once() -> None:
     chat = Chat()
     host = FakeHost(accepts=[StoreError("The database is full."), StoreError("It is locked."), Queued(turn_id=1)])
     arrivals = chat.arrivals(host, tries=3)
     assert await arrivals.hand_over(MESSAGE) == Queued(turn_id=1)
     await chat.settle()
-    assert chat.told == ["The database is full."]
+    assert chat.heard == ["The database is full."]
     assert not arrivals.is_behind
 
 
@@ -184,7 +184,7 @@ async def test_a_message_that_still_cannot_be_stored_is_not_acknowledged() -> No
     with pytest.raises(StoreError):
         await arrivals.hand_over(MESSAGE)
     await chat.settle()
-    assert len(host.handed) == 2 and chat.told == [] and not arrivals.is_behind
+    assert len(host.handed) == 2 and chat.heard == [] and not arrivals.is_behind
 
 
 # --- the hourglass ---

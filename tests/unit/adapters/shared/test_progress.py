@@ -15,7 +15,7 @@ from bot.domain.events import ConversationKey
 from bot.domain.turns import CallState, Post, TraceLine, TurnState, TurnView
 
 CONVERSATION = ConversationKey(platform="fake", space="team", channel="general")
-WAIT_S = 10.0
+WAIT_S = 30.0
 PACE = Pace(trace_delay_s=0.0, trace_gap_s=0.0, grow_from_chars=1, status_gap_s=0.0)
 
 
@@ -223,7 +223,7 @@ async def test_a_turn_that_goes_on_after_a_wait_is_shown_once_the_attempt_before
     assert screen.did.index("rests") < screen.did.index("adopted") < screen.did.index("traced running")
 
 
-async def test_nothing_is_posted_as_long_as_it_cannot_be_told_what_is_there_already() -> None:
+async def test_nothing_is_posted_while_it_is_unknown_what_is_visible_already() -> None:
     screen = Screen(refuses_adoption=AdapterError("Later."))
     turn = open_turn(screen, view(attempt=2))
     with pytest.raises(AdapterError, match="Later"):

@@ -345,7 +345,7 @@ async def test_no_server_at_all_is_a_sentence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "said"),
     [
         ("not_in_channel", "/invite"),
         ("channel_not_found", "/invite"),
@@ -362,12 +362,12 @@ async def test_no_server_at_all_is_a_sentence() -> None:
         ("something_new", "Slack refused chat.postMessage: something_new."),
     ],
 )
-async def test_a_refusal_says_what_to_do_and_is_not_repeated(code: str, told: str) -> None:
+async def test_a_refusal_says_what_to_do_and_is_not_repeated(code: str, said: str) -> None:
     async with serving() as slack, opened(slack) as api:
         slack.script["chat.postMessage"] = [refusal(code)]
         with structlog.testing.capture_logs() as logged, pytest.raises(SlackRefusedError) as caught:
             await api.call("chat.postMessage", team=TEAM, may_repeat=True, channel="C1", text="hi")
-    assert told in str(caught.value) and str(caught.value).endswith(".")
+    assert said in str(caught.value) and str(caught.value).endswith(".")
     assert (caught.value.code, caught.value.method, caught.value.is_permanent) == (code, "chat.postMessage", True)
     assert len(slack.seen) == 1
     [line] = logged

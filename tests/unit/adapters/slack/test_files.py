@@ -141,7 +141,7 @@ async def test_a_login_page_is_not_taken_for_the_file_but_a_page_that_was_shared
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "said"),
     [
         (status(404), "That file is gone"),
         (status(403), "files:read"),
@@ -149,10 +149,10 @@ async def test_a_login_page_is_not_taken_for_the_file_but_a_page_that_was_shared
         (hang_up, "could not be fetched"),
     ],
 )
-async def test_a_file_that_cannot_be_had_is_a_sentence(answer: Answer, told: str) -> None:
+async def test_a_file_that_cannot_be_had_is_a_sentence(answer: Answer, said: str) -> None:
     async with serving() as slack, files(slack) as (api, url):
         slack.script["/files/1"] = [answer]
-        with pytest.raises(AdapterError, match=told):
+        with pytest.raises(AdapterError, match=said):
             await download(api, f"{url}/files/1", team=TEAM, max_bytes=100)
 
 

@@ -263,7 +263,9 @@ async def test_those_who_ask_at_once_for_a_token_to_renew_share_one_request() ->
         tokens = InstalledTokens(store)
         asking = [asyncio.create_task(tokens.bot_token("T1")) for _ in range(10)]
         await gate.arrived.wait()
-        asking[0].cancel()  # whoever began it goes away: the refresh token is used up, the new one must be kept
+        asking[
+            0
+        ].cancel()  # the caller that began it goes away: the refresh token is used up, so the new token must be kept
         gate.let_go.set()
         assert set(await asyncio.gather(*asking[1:])) == {"xoxb-test-new"}
     assert len(slack.seen) == 1

@@ -51,7 +51,7 @@ def test_socket_mode_needs_no_url() -> None:
     }
 
 
-def test_over_http_slack_is_told_where_to_send_everything() -> None:
+def test_over_http_the_manifest_says_where_slack_sends_everything() -> None:
     made = manifest(examples=[], uses_socket_mode=False, url="https://bot.example.com/")
     events = "https://bot.example.com/slack/events"
     assert made["settings"]["event_subscriptions"]["request_url"] == events

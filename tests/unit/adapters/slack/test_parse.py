@@ -235,7 +235,7 @@ def test_a_pressed_button_knows_its_thread_and_each_press_has_a_key_of_its_own()
     assert later is not None and later.key != pressed.key
 
 
-def test_a_press_in_a_window_is_for_the_workspace_that_has_the_app_whoever_presses() -> None:
+def test_a_press_in_a_window_is_for_the_workspace_that_has_the_app_not_for_that_of_the_person() -> None:
     body = {
         "type": "block_actions",
         "team": {"id": "T2"},

@@ -108,7 +108,7 @@ def check_view(view: dict[str, Any]) -> None:
 
 
 def texts_of(value: object) -> Iterator[str]:
-    """Every text of a text object or a rich text, wherever it stands."""
+    """Every text of a text object or a rich text, at any depth."""
     if isinstance(value, dict):
         if value.get("type") in ("mrkdwn", "plain_text", "text"):
             yield str(value["text"])
