@@ -49,9 +49,8 @@ async def test_the_trace_is_one_reply_above_the_answer_that_follows_a_slow_tool_
         released.touch()
         assert await thread.answered() == ["All done."]
         assert thread.messages == [trace, *thread.answers]
-        assert re.fullmatch(
-            r"✓ act · shop · \d+\.\d s\n✗ refuse · shop · error · \d+\.\d s\n✓ look · shop · \d+\.\d s", trace.shown
-        )
+        ended = r"✓ act · shop · \d+\.\d s\n✗ refuse · shop · error · \d+\.\d s\n✓ look · shop · \d+\.\d s"
+        await bot.slack.until(lambda: re.fullmatch(ended, trace.shown))
         assert trace.edits >= 1
         assert trace.text == "3 tool calls, 1 without success"
 
