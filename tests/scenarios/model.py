@@ -22,7 +22,7 @@ class Model:
         await self._post("/control/faults", {"faults": [{"kind": kind, **details}]})
 
     async def pace(self, **seconds: float) -> None:
-        """Let it be so slow: `first_token_s` before the first piece of each answer, `chunk_s` before each other."""
+        """Wait from now on: `first_token_s` before the first piece of each answer, `chunk_s` before each other one."""
         await self._post("/control/pace", seconds)
 
     async def requests(self) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ LATE = "Answer to an earlier question:"
 
 
 async def script_answer(endpoint: Endpoint) -> None:
-    """Let the model answer the next question with more than a terminal or a pipe holds unread."""
+    """Make the model answer the next question with more than a terminal or a pipe holds unread."""
     await endpoint.script({"text": "\n".join(LINES)})
 
 
@@ -176,7 +176,7 @@ async def test_an_answer_that_was_still_being_written_at_kill_9_is_shown_whole_a
     assert "word" not in second.out + third.out + third.err
 
 
-async def test_a_chat_whose_question_another_process_went_on_with_says_so_instead_of_waiting_for_ever() -> None:
+async def test_a_chat_whose_question_another_process_took_over_says_so_instead_of_waiting_forever() -> None:
     async def receive(event: Event) -> Queued:
         adapter.show(TurnView(turn_id=1, conversation=adapter.conversation, state="taken_over"))
         return Queued(turn_id=1)

@@ -55,7 +55,7 @@ async def test_nobody_is_notified_by_what_a_model_writes(driver: Driver) -> None
 
 
 @pytest.mark.parametrize("kind", ["quota", "unauthorized", "content_filter", "context_too_long", "cut"])
-async def test_a_model_that_fails_is_told_in_one_message(driver: Driver, kind: str) -> None:
+async def test_a_failing_model_is_reported_in_one_message(driver: Driver, kind: str) -> None:
     async with driver.serving() as conversation:
         await driver.model.fail(kind, **({"after_chunks": 80} if kind == "cut" else {}))
         await ask_for(driver, conversation, words(150), chunk_s=0.002)

@@ -1,4 +1,4 @@
-"""Talking with the bot on a chat platform: what it leaves alone, what waits its turn, and how it is stopped."""
+"""Talking with the bot on a chat platform: what it ignores, what waits its turn, and how it is stopped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def answers_in(conversation: Conversation) -> list[str]:
     return [text for text in conversation.texts if text != STOPPING]
 
 
-async def test_what_is_not_for_the_bot_is_left_alone(driver: Driver) -> None:
+async def test_the_bot_ignores_what_is_not_for_it(driver: Driver) -> None:
     async with driver.serving():
         await driver.model.script({"text": "Here I am."}, {"text": "Still here."})
         thread = await driver.open("thread")

@@ -84,7 +84,7 @@ async def test_each_calls_own_trace_is_there_once_after_kill_9(world: World) -> 
     assert world.calls.count("act") <= 1
 
 
-async def test_a_process_that_is_told_to_end_finishes_what_it_is_at_and_leaves_nothing_to_the_next(
+async def test_a_process_that_is_terminated_finishes_its_work_and_leaves_nothing_to_the_next(
     world: World,
 ) -> None:
     conversation = await world.driver.open()

@@ -51,7 +51,7 @@ async def test_files_that_cannot_be_taken_are_named_with_the_reason_below_the_an
 
 
 @pytest.mark.parametrize("fault", ["503", "drop"])
-async def test_a_file_that_the_platform_does_not_give_is_told_and_the_question_answered(
+async def test_a_file_that_cannot_be_fetched_is_named_and_the_question_is_answered(
     driver: Driver, fault: Literal["503", "drop"]
 ) -> None:
     async with driver.serving() as conversation:

@@ -19,9 +19,7 @@ async def test_the_doctor_says_what_is_wrong_and_what_to_do(driver: Driver, ailm
     assert [words for words in driver.ailments[ailment] if words not in said] == []
 
 
-async def test_run_answers_a_question_and_ends_cleanly_when_it_is_told_to(
-    driver: Driver, toolbridge: Toolbridge
-) -> None:
+async def test_run_answers_a_question_and_ends_cleanly_on_sigterm(driver: Driver, toolbridge: Toolbridge) -> None:
     toolbridge.write_mcp_json({})
     toolbridge.settings |= driver.environment
     conversation = await driver.open()
@@ -39,7 +37,7 @@ async def test_run_answers_a_question_and_ends_cleanly_when_it_is_told_to(
     driver.check_manners()
 
 
-async def test_a_turn_that_runs_when_the_bot_is_told_to_end_is_answered_once_by_the_next_start(
+async def test_a_turn_that_runs_when_the_bot_is_terminated_is_answered_once_by_the_next_start(
     driver: Driver, toolbridge: Toolbridge
 ) -> None:
     toolbridge.write_mcp_json({})

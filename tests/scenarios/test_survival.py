@@ -61,7 +61,7 @@ async def killed_while(toolbridge: Toolbridge, question: str, *, condition: Call
         await process.wait()
 
 
-async def test_a_tool_that_may_have_acted_is_not_run_again_after_kill_9_and_the_user_is_told(
+async def test_a_tool_that_may_have_acted_is_not_run_again_after_kill_9_and_the_answer_says_so(
     toolbridge: Toolbridge, calls: Callable[[], list[str]]
 ) -> None:
     await killed_while(toolbridge, 'call old__slow with {"seconds": 30}', condition=calls)

@@ -18,7 +18,7 @@ async def answered_with(world: World, question: Message, text: str = "Hello!") -
 
 
 async def answered_with_all(world: World, question: Message) -> None:
-    """Wait until the long answer stands, all of it and nothing twice."""
+    """Wait until the long answer is there, all of it and nothing twice."""
     await until_answered(discord_of(world), question)
     shown = [message.content for message in answers(discord_of(world), question)]
     assert "\n".join(shown).split() == LONG.split(), shown

@@ -63,11 +63,11 @@ class Room:
         return [message.content for message in self.answers]
 
     async def say(self, user: User, text: str, **details: Any) -> Message:
-        """Let somebody write into it."""
+        """Have someone write into it."""
         return await self.world.discord.say(self.channel, user, text, **details)
 
     async def ask(self, user: User, text: str, **details: Any) -> Message:
-        """Let somebody mention the bot in it."""
+        """Have someone mention the bot in it."""
         return await self.say(user, text, mention=True, **details)
 
     async def answered(self, times: int = 1) -> list[str]:

@@ -33,7 +33,7 @@ async def open_room(
 
 
 async def ask_for(room: Room, text: str, *, chunk_s: float = 0.0) -> Message:
-    """Let somebody ask a question whose answer is this text."""
+    """Have someone ask a question whose answer is this text."""
     await room.world.model.pace(chunk_s=chunk_s)
     await room.world.model.script({"text": text})
     return await room.ask(room.world.ada, "tell me")

@@ -36,7 +36,7 @@ async def until_noted(room: Room) -> None:
 async def spoken_to(
     world: World, home: Path, *channels: Channel, options: Mapping[str, Any] | None = None, there_s_ago: float = 0.0
 ) -> None:
-    """Let the bot be asked in the channels, and go; it was there for the last time so many seconds ago."""
+    """Have the bot asked in the channels, and stop it; it was online for the last time so many seconds ago."""
     async with life(world, home, options=options) as room:
         for channel in channels:
             here = replace(room, channel=channel)
@@ -151,7 +151,7 @@ async def test_a_channel_that_the_bot_may_not_read_keeps_no_other_waiting(tmp_pa
         assert len(refused) <= 1  # what is refused for good is not asked for again
 
 
-async def test_what_was_refused_is_not_refused_again_when_a_session_begins_anew(tmp_path: Path) -> None:
+async def test_what_was_refused_is_not_refused_again_when_a_new_session_begins(tmp_path: Path) -> None:
     async with open_world() as world, life(world, tmp_path, max_input_chars=40) as room:
         discord = world.discord
         await until_noted(room)

@@ -38,13 +38,13 @@ class Here:
     async def slash(
         self, command: str, word: str | None = None, *, user: User | None = None, channel: Channel | None = None
     ) -> Message:
-        """Run a slash command; return what it answers the person alone, once it is there."""
+        """Run a slash command; return the answer that only that person sees, once it is there."""
         options = {} if word is None else {"word": word}
         asked = await self.world.discord.slash(channel or self.world.channel, user or self.world.ada, command, options)
         return await self.answer_to(asked)
 
     async def answer_to(self, interaction: Interaction) -> Message:
-        """Return the answer to an interaction, once it is there; it is for that person alone."""
+        """Return the answer to an interaction, once it is there; only that person sees it."""
         assert interaction.is_acked, self.world.discord.describe()
         await self.world.discord.until(lambda: interaction.original and not interaction.original.is_loading)
         assert interaction.original is not None
@@ -60,7 +60,7 @@ class Here:
         return shown.content
 
     async def told(self, shown: Message, custom_id: str, *, user: User | None = None) -> str:
-        """Press a button that is answered by a message for the person alone; return what it says."""
+        """Press a button that is answered by a message only that person sees; return what it says."""
         pressed = await self.world.discord.press(shown.channel, shown, user or self.world.ada, custom_id)
         return (await self.answer_to(pressed)).content
 
@@ -226,7 +226,7 @@ async def test_help_tells_the_commands_and_how_things_are_done_in_discord(
         assert [words for words in not_told if words in shown] == []
 
 
-async def test_a_command_that_an_older_version_told_discord_is_answered_with_the_nearest_one(tmp_path: Path) -> None:
+async def test_a_command_that_an_older_version_registered_is_answered_with_the_nearest_one(tmp_path: Path) -> None:
     async with open_bot(tmp_path) as here:
         commands = here.world.discord.global_commands
         old = next(each for each in commands if each["name"] == "history")
@@ -269,7 +269,7 @@ def previous_of(message: Message) -> str:
     return next(each["custom_id"] for each in message.elements if each.get("label") == "Previous")
 
 
-async def test_the_pages_of_an_answer_for_everybody_are_turned_by_anybody(tmp_path: Path) -> None:
+async def test_anyone_can_turn_the_pages_of_an_answer_that_everyone_sees(tmp_path: Path) -> None:
     async with open_world() as world:
         await remember(world, tmp_path, texts=[f"First {number}? {'many _words_ ' * 20}" for number in range(12)])
         async with serving_in(world, tmp_path):
@@ -337,7 +337,7 @@ async def test_only_the_asker_or_a_moderator_stops_an_answer_and_an_old_stop_but
         await here.next_answer(world.channel, after=1)
 
 
-async def test_an_answer_that_was_forgotten_is_told_so_when_its_details_are_asked_for(tmp_path: Path) -> None:
+async def test_the_details_of_a_forgotten_answer_say_that_it_was_forgotten(tmp_path: Path) -> None:
     async with open_bot(tmp_path, **with_workshop(tmp_path)) as here:
         world, discord = here.world, here.world.discord
         await world.model.script({"tool_calls": [{"name": "shop__look", "arguments": {}}]}, {"text": "I looked."})
@@ -374,7 +374,7 @@ async def test_an_example_is_started_in_the_channel_in_the_name_of_who_chose_it_
         assert discord.pings == []
 
 
-async def test_an_example_that_is_not_offered_any_more_is_told(tmp_path: Path) -> None:
+async def test_choosing_an_example_that_is_no_longer_offered_says_so(tmp_path: Path) -> None:
     async with open_world() as world:
         discord = world.discord
         async with serving_in(world, tmp_path, **BUNDLED) as here:
@@ -386,7 +386,9 @@ async def test_an_example_that_is_not_offered_any_more_is_told(tmp_path: Path) -
             assert discord.visible(world.channel) == []
 
 
-async def test_where_the_bot_may_not_write_commands_work_and_an_example_is_told_what_is_missing(tmp_path: Path) -> None:
+async def test_where_the_bot_may_not_write_commands_work_and_an_example_names_the_missing_permission(
+    tmp_path: Path,
+) -> None:
     async with open_bot(tmp_path, **BUNDLED) as here:
         world, discord = here.world, here.world.discord
         discord.allow_bot(world.channel, "VIEW_CHANNEL")
@@ -401,7 +403,7 @@ async def test_where_the_bot_may_not_write_commands_work_and_an_example_is_told_
 # --- written as a word ---
 
 
-async def test_a_mention_with_a_commands_word_is_the_command_answered_below_for_everybody(tmp_path: Path) -> None:
+async def test_a_mention_with_a_commands_word_is_the_command_and_everyone_sees_its_answer_below(tmp_path: Path) -> None:
     async with open_bot(tmp_path, **BUNDLED) as here:
         world, discord = here.world, here.world.discord
         await world.model.script({"text": "Hello, Ada."})
@@ -446,7 +448,7 @@ async def test_more_than_a_commands_word_is_a_question(tmp_path: Path) -> None:
         assert (await here.asks("history of Rome?")).content == "Rome was not built in a day."
 
 
-async def test_stop_alone_in_a_thread_stops_its_answer_without_a_mention(tmp_path: Path) -> None:
+async def test_the_single_word_stop_in_a_thread_stops_its_answer_without_a_mention(tmp_path: Path) -> None:
     async with open_bot(tmp_path) as here:
         world, discord = here.world, here.world.discord
         thread = await discord.start_thread(world.channel, world.ada, "Ours")
@@ -503,7 +505,7 @@ async def test_a_form_that_is_sent_after_a_restart_asks_about_the_message_that_i
             assert "[Ada]" in asked and "> Ben: The build fails." in asked and "Why?" in asked
 
 
-async def test_a_form_about_a_message_that_is_gone_or_cannot_be_read_any_more_is_told_so(tmp_path: Path) -> None:
+async def test_a_form_about_a_message_that_is_gone_or_no_longer_readable_gets_the_reason(tmp_path: Path) -> None:
     async with open_world() as world:
         discord = world.discord
         gone, unread = [await discord.say(world.channel, world.ben, text) for text in ("one", "two")]
@@ -560,7 +562,7 @@ async def test_in_direct_messages_commands_are_about_them_where_they_are_allowed
         assert "Loud." in (await here.slash("history")).content
 
 
-async def test_where_direct_messages_are_not_allowed_commands_are_not_offered_in_them_and_old_ones_are_told(
+async def test_where_direct_messages_are_off_commands_are_not_offered_in_them_and_old_ones_get_the_reason(
     tmp_path: Path,
 ) -> None:
     async with open_world() as world:
@@ -617,7 +619,7 @@ def told_commands(world: World) -> list[Any]:
     return world.discord.calls_of("put_commands")
 
 
-async def test_discord_is_told_the_commands_once_and_again_only_when_they_have_changed(tmp_path: Path) -> None:
+async def test_the_commands_are_registered_once_and_again_only_when_they_have_changed(tmp_path: Path) -> None:
     async with open_world() as world:
         for _ in range(2):
             async with serving_in(world, tmp_path):
@@ -629,7 +631,7 @@ async def test_discord_is_told_the_commands_once_and_again_only_when_they_have_c
         assert world.discord.global_commands[0]["contexts"] == [0, 1]
 
 
-async def test_for_development_the_commands_are_told_to_one_server(tmp_path: Path) -> None:
+async def test_for_development_the_commands_are_registered_in_one_server(tmp_path: Path) -> None:
     async with open_world() as world:
         guild = str(world.guild.id)
         for _ in range(2):
@@ -658,7 +660,7 @@ async def test_commands_that_discord_does_not_take_do_not_keep_the_bot_from_answ
             assert world.discord.global_commands
 
 
-async def test_commands_that_could_not_be_told_are_told_later(tmp_path: Path) -> None:
+async def test_commands_that_could_not_be_registered_are_registered_later(tmp_path: Path) -> None:
     async with FakeDiscord() as discord, open_sqlite(tmp_path / "toolbridge.db") as store:
         async with DiscordApi(discord.token, api_url=discord.api_url) as api:
             await api.log_in()

@@ -194,7 +194,7 @@ async def test_a_connection_that_breaks_while_a_question_is_answered_does_not_sh
         assert (len(identifies(discord)), resumes(discord)) == (1, 1)
 
 
-async def test_a_session_that_is_lost_is_begun_anew_and_what_was_missed_is_answered_once(tmp_path: Path) -> None:
+async def test_after_a_lost_session_a_new_one_begins_and_what_was_missed_is_answered_once(tmp_path: Path) -> None:
     async with one_bot(tmp_path) as room:
         discord = room.world.discord
         first = await ask(room)
@@ -307,7 +307,7 @@ def execute(home: Path, statement: str) -> None:
 FILL = "CREATE TRIGGER full BEFORE INSERT ON turn BEGIN SELECT RAISE(ABORT, 'disk full'); END"
 
 
-async def test_what_cannot_be_stored_is_told_once_and_answered_when_it_can(tmp_path: Path) -> None:
+async def test_a_question_that_cannot_be_stored_gets_one_notice_and_its_answer_later(tmp_path: Path) -> None:
     async with one_bot(tmp_path) as room:
         execute(tmp_path, FILL)
         question = await ask(room)
@@ -350,7 +350,7 @@ async def test_a_message_whose_thread_discord_does_not_tell_at_once_is_answered_
             assert [call.ok for call in world.discord.calls_of("get_channel")] == [False, True]
 
 
-async def test_whoever_asked_nothing_hears_nothing_of_a_store_that_fails(tmp_path: Path) -> None:
+async def test_people_who_asked_nothing_get_no_notice_of_a_failing_store(tmp_path: Path) -> None:
     async with one_bot(tmp_path, options={"store_pause_s": 0.001}) as room:
         discord, ben = room.world.discord, room.world.ben
         await until_answered_once(room, await ask(room))

@@ -1,4 +1,4 @@
-"""Talking with the bot in Discord: where it answers, whom it tells apart, what it leaves alone, how it is stopped."""
+"""Talking with the bot in Discord: where it answers, whom it tells apart, what waits, and how it is stopped."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def test_direct_messages_are_answered_where_the_operator_allows_them(tmp_p
         assert await asked(room) == ["hello", "what did you say?"]
 
 
-async def test_whoever_writes_directly_is_told_once_where_that_is_switched_off(tmp_path: Path) -> None:
+async def test_people_who_write_directly_get_one_notice_where_that_is_switched_off(tmp_path: Path) -> None:
     async with open_room(tmp_path) as room:
         world = room.world
         await world.model.script({"text": "Here I am."})
@@ -185,7 +185,7 @@ async def test_that_a_change_comes_too_late_is_said_once_for_each_change(tmp_pat
 # --- stopping ---
 
 
-async def test_somebody_else_cannot_stop_an_answer_by_its_button_and_is_told_so_alone(tmp_path: Path) -> None:
+async def test_someone_else_cannot_stop_an_answer_by_its_button_and_only_they_see_why(tmp_path: Path) -> None:
     async with open_room(tmp_path) as room:
         world = room.world
         await world.model.pace(chunk_s=0.01)
@@ -199,7 +199,7 @@ async def test_somebody_else_cannot_stop_an_answer_by_its_button_and_is_told_so_
         assert "".join(await room.answered()) == text
 
 
-async def test_an_old_stop_button_does_not_stop_the_answer_to_somebody_elses_question(tmp_path: Path) -> None:
+async def test_an_old_stop_button_does_not_stop_the_answer_to_someone_elses_question(tmp_path: Path) -> None:
     async with open_room(tmp_path) as room:
         world, discord = room.world, room.world.discord
         await world.model.pace(chunk_s=0.01)

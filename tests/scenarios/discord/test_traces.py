@@ -101,7 +101,7 @@ async def test_where_no_thread_can_be_had_the_trace_is_a_reply_which_is_said_onc
         assert len(discord.calls_of(START)) == 1
 
 
-async def test_a_thread_that_somebody_began_on_the_question_before_takes_the_trace(tmp_path: Path) -> None:
+async def test_a_thread_that_someone_began_on_the_question_before_gets_the_trace(tmp_path: Path) -> None:
     released = tmp_path / "released"
     async with open_room(tmp_path, RELEASE_FILE=str(released)) as room:
         world, discord = room.world, room.world.discord
@@ -136,7 +136,7 @@ async def test_a_trace_whose_thread_is_closed_meanwhile_goes_on_as_a_reply(tmp_p
         assert len([line for line in logs if line["event"] == "trace_without_thread"]) == 1
 
 
-async def test_a_trace_that_somebody_deletes_is_not_posted_again(tmp_path: Path) -> None:
+async def test_a_trace_that_someone_deletes_is_not_posted_again(tmp_path: Path) -> None:
     released = tmp_path / "released"
     async with open_room(tmp_path, RELEASE_FILE=str(released)) as room:
         world, discord = room.world, room.world.discord

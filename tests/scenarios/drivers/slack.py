@@ -210,7 +210,7 @@ class SlackConversation:
         return self.texts[-1], shown()
 
     async def command(self, name: str, argument: str = "") -> str:
-        """Write the command as words, to the bot alone."""
+        """Write the command as a word, with a mention; only its author sees the answer."""
         ada = pressing.Person(slack=self._driver.slack)
         before = len(ada.answers)
         await self.thread.say("U1", f"{name} {argument}", mention=True)

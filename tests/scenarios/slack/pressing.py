@@ -1,4 +1,4 @@
-"""What one person alone sees of the bot in the loopback Slack, and what there is to press in it."""
+"""What only one person sees of the bot in the loopback Slack, and what there is to press in it."""
 
 from __future__ import annotations
 

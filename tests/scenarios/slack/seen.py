@@ -9,7 +9,7 @@ from tests.fakes.slack.world import Message
 
 
 def answers(slack: FakeSlack, channel: str, root: str) -> list[Message]:
-    """Return all that stands in the thread as an answer or a piece of one, oldest first."""
+    """Return everything in the thread that is an answer or a piece of one, oldest first."""
     return [message for message in slack.bot_messages(channel, root) if _kind(message) in ("post", "live", "unmarked")]
 
 

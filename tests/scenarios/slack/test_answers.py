@@ -31,7 +31,7 @@ async def open_bot(
 
 
 async def ask_for(bot: Bot, text: str, *, chunk_s: float = 0.0) -> Thread:
-    """Let somebody ask a question whose answer is this text."""
+    """Have someone ask a question whose answer is this text."""
     await bot.model.pace(chunk_s=chunk_s)
     await bot.model.script({"text": text})
     return await start(bot, "U1", "tell me")
@@ -232,7 +232,7 @@ async def test_a_status_is_refreshed_before_it_vanishes(tmp_path: Path, is_agent
         await bot.slack.until(lambda: thread.texts == ["Done."])
 
 
-async def test_a_model_that_makes_the_bot_wait_is_told_in_the_status(tmp_path: Path) -> None:
+async def test_the_status_says_that_the_model_makes_the_bot_wait(tmp_path: Path) -> None:
     async with open_bot(tmp_path) as bot:
         await bot.model.fail("rate_limit", retry_after_s=1)
         await bot.model.script({"text": "Done."})

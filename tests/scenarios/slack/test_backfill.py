@@ -27,7 +27,7 @@ async def known_thread(slack: FakeSlack, channel: str = "C1") -> str:
 
 
 async def until_noted(slack: FakeSlack, model: Model, home: Path, *channels: str) -> list[str]:
-    """Let the bot be spoken to in the channels, and go; return the threads."""
+    """Have the bot asked in the channels, and stop it; return the threads."""
     async with bot(slack, model, home):
         return [await known_thread(slack, channel) for channel in channels]
 

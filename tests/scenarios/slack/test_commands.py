@@ -53,7 +53,7 @@ async def test_history_lists_this_channels_conversations_with_a_picker_and_the_p
         assert len(ada.answers) == 3  # it took the place of the list
 
 
-async def test_clear_asks_which_of_several_with_a_second_question_and_forgets_that_one_alone(tmp_path: Path) -> None:
+async def test_clear_asks_which_of_several_to_forget_asks_again_and_forgets_only_that_one(tmp_path: Path) -> None:
     async with open_bot(tmp_path) as bot:
         ada = Person(slack=bot.slack)
         assert "no conversation in this channel to forget" in (await ada.slash("/clear")).shown
@@ -207,7 +207,7 @@ async def test_an_example_in_a_direct_message_is_started_there(tmp_path: Path) -
         await bot.slack.until(lambda: "Tokyo" in bot.slack.visible(room, question.ts)[-1].shown)
 
 
-async def test_in_a_channel_without_the_bot_commands_work_and_an_example_is_told_how_to_invite_it(
+async def test_in_a_channel_without_the_bot_commands_work_and_an_example_says_how_to_invite_it(
     tmp_path: Path,
 ) -> None:
     async with open_bot(tmp_path, **BUNDLED) as bot:
@@ -356,7 +356,7 @@ async def test_the_shortcut_at_a_question_means_its_thread(tmp_path: Path) -> No
 # --- when it does not work ---
 
 
-async def test_a_window_that_slack_does_not_open_any_more_is_told(tmp_path: Path) -> None:
+async def test_a_window_that_slack_no_longer_opens_is_explained_in_private(tmp_path: Path) -> None:
     async with open_bot(tmp_path) as bot:
         ada = Person(slack=bot.slack)
         thread = await start(bot, "U1", "hello")

@@ -107,7 +107,7 @@ async def test_silent_connections_are_given_up_for_new_ones(tmp_path: Path) -> N
         await until_answered_once(slack, await ask(slack))
 
 
-async def test_addresses_whose_handshake_fails_are_not_tried_for_ever(
+async def test_addresses_whose_handshake_fails_are_not_tried_forever(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_world() as (slack, model):
@@ -179,7 +179,7 @@ async def test_a_token_that_slack_does_not_know_ends_the_start_with_a_sentence(
 
 
 def break_store(home: Path) -> None:
-    """Let the database refuse new turns, as when its disk is full."""
+    """Make the database refuse new turns, as when its disk is full."""
     with sqlite3.connect(home / "toolbridge.db") as db:
         db.execute("CREATE TRIGGER full BEFORE INSERT ON turn BEGIN SELECT RAISE(ABORT, 'disk full'); END")
     db.close()
@@ -192,7 +192,7 @@ def mend_store(home: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["socket", "http"])
-async def test_what_cannot_be_stored_is_not_acknowledged_told_once_and_answered_when_it_can(
+async def test_a_question_that_cannot_be_stored_is_not_acknowledged_gets_one_notice_and_its_answer_later(
     tmp_path: Path, mode: Mode
 ) -> None:
     async with one_bot(tmp_path, mode=mode) as bot:

@@ -1,4 +1,4 @@
-"""Talking with the bot in Slack: where it answers, whom it tells apart, what it leaves alone, and how it is stopped."""
+"""Talking with the bot in Slack: where it answers, whom it tells apart, what waits its turn, and how it is stopped."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ async def test_a_stop_that_comes_while_its_question_is_still_being_taken_stops_i
         assert "Stopped." in text
 
 
-async def test_stop_ends_the_running_answer_alone_and_the_next_question_is_answered(tmp_path: Path) -> None:
+async def test_stop_ends_only_the_running_answer_and_the_next_question_is_answered(tmp_path: Path) -> None:
     async with busy_bot(tmp_path) as (bot, thread, release):
         await thread.say("U1", "second")
         await bot.slack.until(lambda: len(bot.slack.calls_of("reactions.add")) == 1)

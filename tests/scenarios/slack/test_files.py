@@ -37,7 +37,7 @@ def files(thread: Thread) -> Mapping[str, bytes]:
 # --- from people ---
 
 
-async def test_a_file_alone_in_a_direct_message_is_a_question(tmp_path: Path) -> None:
+async def test_a_file_without_words_in_a_direct_message_is_a_question(tmp_path: Path) -> None:
     async with open_bot(tmp_path) as bot:
         await bot.model.script({"text": "I have read it."})
         notes = bot.slack.add_file("notes.txt", b"Milk")
@@ -64,7 +64,7 @@ async def test_a_file_that_is_not_on_slacks_servers_is_not_asked_for(tmp_path: P
     assert asked == []
 
 
-async def test_a_sign_in_page_in_place_of_a_file_is_told_as_a_missing_permission(tmp_path: Path) -> None:
+async def test_a_sign_in_page_in_place_of_a_file_is_reported_as_a_missing_permission(tmp_path: Path) -> None:
     async with open_bot(tmp_path) as bot:
         without_scope(bot, "files:read")
         await bot.model.script({"text": "Done."})
@@ -102,7 +102,7 @@ async def test_what_a_tool_returns_as_files_is_in_the_thread_once_below_the_answ
     assert all(message.ts > thread.answers[0].ts for message in thread.messages if message.files)
 
 
-async def test_files_that_the_app_may_not_upload_are_told_in_the_thread(tmp_path: Path) -> None:
+async def test_files_that_the_app_may_not_upload_are_named_in_the_thread(tmp_path: Path) -> None:
     async with open_bot(tmp_path, **with_workshop(tmp_path)) as bot:
         without_scope(bot, "files:write")
         await bot.model.script(calls("shop__everything"), {"text": "Here it is."}, {"text": "You are welcome."})

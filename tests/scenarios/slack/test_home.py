@@ -17,7 +17,7 @@ TOKYO = "What time is it in Tokyo?"
 
 
 async def opened(bot: Bot, user: str, *, showing: str) -> str:
-    """Open somebody's Home tab and return what it shows once that is in it."""
+    """Open someone's Home tab and return what it shows once that is in it."""
     before = len(bot.slack.calls_of("views.publish"))
     await bot.slack.open_home(user)
     await bot.slack.until(lambda: len(bot.slack.calls_of("views.publish")) > before and bot.slack.home(user))

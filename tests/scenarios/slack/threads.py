@@ -54,7 +54,7 @@ class Thread:
         return [message for message in self.messages if _kind(message) == GROWING or message.is_streaming]
 
     async def say(self, user: str, text: str, **details: Any) -> str:
-        """Let somebody write into it; return the message's timestamp."""
+        """Have someone write into it; return the message's timestamp."""
         return await self.slack.say(self.channel, user, text, self.root, **details)
 
     async def answered(self, times: int = 1) -> list[str]:
@@ -87,7 +87,7 @@ class Thread:
 
 
 async def start(bot: Bot, user: str, text: str, *, channel: str = "C1", **details: Any) -> Thread:
-    """Let somebody mention the bot in a channel (in a direct message: write to it), and return the thread."""
+    """Have someone mention the bot in a channel (in a direct message: write to it), and return the thread."""
     is_direct = channel.startswith("D")
     root = await bot.slack.say(channel, user, text, mention=not is_direct, **details)
     return Thread(slack=bot.slack, bot=bot, channel=channel, root=root)

@@ -631,7 +631,7 @@ async def test_reconnect_requests_are_resumed_and_invalid_sessions_lose_what_was
         await fake.until(lambda: fake.connected() and fake.connected()[0] is not second)
 
 
-async def test_heartbeats_are_acknowledged_unless_told_otherwise(fake: FakeDiscord, world: World) -> None:
+async def test_heartbeats_are_acknowledged(fake: FakeDiscord, world: World) -> None:
     fake.heartbeat_interval_s = 0.02
     async with running() as bot:
         await fake.until(lambda: fake.sockets[0].beats > 2)

@@ -498,7 +498,7 @@ async def test_http_deliveries_are_signed_and_say_that_they_are_repeats(slack: F
     assert seen == [(True, "", ""), (True, "1", "http_error")]
 
 
-async def test_a_command_by_http_is_a_form_and_its_answer_is_shown_to_the_asker_alone(slack: FakeSlack) -> None:
+async def test_a_command_by_http_is_a_form_and_only_the_asker_sees_its_answer(slack: FakeSlack) -> None:
     bodies: list[bytes] = []
 
     def answer(request: web.Request, body: bytes) -> web.Response:
@@ -757,7 +757,7 @@ async def test_a_modal_stays_open_with_errors_and_closes_when_it_is_accepted(
         assert slack.views("U1") == []
 
 
-async def test_a_command_that_nobody_answers_is_not_repeated_and_its_asker_is_told(slack: FakeSlack) -> None:
+async def test_a_command_that_nobody_answers_is_not_repeated_and_its_asker_gets_a_notice(slack: FakeSlack) -> None:
     delivery = await slack.slash("C1", "U1", "/tools")
     assert delivery.gave_up and len(delivery.faults) == 1
     assert [user for user, _ in slack.told] == ["U1"]
