@@ -62,52 +62,55 @@ async def open_app(
         tools.warm_up()  # server processes start while the model is being opened
         model = await stack.enter_async_context(open_model(settings))
         bell, worker = Bell(), new_worker_id()
-        commands = Commands(
-            store=store,
-            tools=tools,
-            model_name=model.name,
-            about=describe_model(settings),
-            bell=bell,
-            limits=describe_limits(settings),
-        )
-        host = Inbox(
-            worker=worker,
-            store=store,
-            admission=Admission(
-                max_input_chars=settings.max_input_chars, requests_per_minute=settings.requests_per_minute
-            ),
-            answer=commands.answer,
-            bell=bell,
-            directory=tools,
-            about=commands.introduction,
-        )
+        host = _make_host(settings, worker=worker, store=store, tools=tools, model=model, bell=bell)
         opened = [await stack.enter_async_context(open_adapter(host)) for open_adapter in adapters]
-        runner = Runner(
-            worker=worker,
-            resources=Resources(
-                store=store,
-                model=model,
-                tools=tools,
-                window=Window(
-                    max_messages=settings.max_conversation_length,
-                    max_tokens=settings.model_context_tokens,
-                    count=open_counter(model.name),
-                ),
-                system_prompt=system_prompt,
-                limits=Limits(
-                    max_tool_rounds=settings.max_tool_rounds,
-                    turn_timeout_s=settings.turn_timeout_s,
-                    max_file_bytes=int(settings.max_file_mb * 1_000_000),
-                    drain_s=drain_s,
-                    lease_s=lease_s,
-                ),
-                observers=(TurnLog(),),
+        resources = Resources(
+            store=store,
+            model=model,
+            tools=tools,
+            window=Window(
+                max_messages=settings.max_conversation_length,
+                max_tokens=settings.model_context_tokens,
+                count=open_counter(model.name),
             ),
-            adapters=opened,
-            bell=bell,
+            system_prompt=system_prompt,
+            limits=_limits(settings, drain_s=drain_s, lease_s=lease_s),
+            observers=(TurnLog(),),
         )
+        runner = Runner(worker=worker, resources=resources, adapters=opened, bell=bell)
         await stack.enter_async_context(runner.working())
         yield App(host=host, adapters=opened, store=store, model=model, tools=tools)
+
+
+def _make_host(settings: Settings, *, worker: str, store: Store, tools: Toolset, model: Model, bell: Bell) -> Inbox:
+    commands = Commands(
+        store=store,
+        tools=tools,
+        bell=bell,
+        model_name=model.name,
+        about=describe_model(settings),
+        limits=describe_limits(settings),
+    )
+    admission = Admission(max_input_chars=settings.max_input_chars, requests_per_minute=settings.requests_per_minute)
+    return Inbox(
+        worker=worker,
+        store=store,
+        admission=admission,
+        answer=commands.answer,
+        bell=bell,
+        directory=tools,
+        about=commands.introduction,
+    )
+
+
+def _limits(settings: Settings, *, drain_s: float, lease_s: float) -> Limits:
+    return Limits(
+        max_tool_rounds=settings.max_tool_rounds,
+        turn_timeout_s=settings.turn_timeout_s,
+        max_file_bytes=int(settings.max_file_mb * 1_000_000),
+        drain_s=drain_s,
+        lease_s=lease_s,
+    )
 
 
 def describe_limits(settings: Settings) -> Sequence[str]:

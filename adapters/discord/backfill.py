@@ -21,7 +21,7 @@ from bot.ports.store import NoteStore
 
 log = structlog.stdlib.get_logger(__name__)
 
-ALIVE, DIRECT = "discord/alive", "discord/direct/"
+ALIVE, BEGAN, DIRECT = "discord/alive", "discord/began", "discord/direct/"
 TICK_S = 10.0
 # It takes a heartbeat's interval and its timeout, about 100 s, to notice a dead connection. Messages are known by their
 # keys, so looking further back does no harm.
@@ -69,8 +69,7 @@ class Backfill:
         """
         for name, noted_at in (await self._notes.notes(DIRECT)).items():
             self._direct.setdefault(name.removeprefix(DIRECT), float(noted_at or 0))
-        alive = (await self._notes.notes(ALIVE)).get(ALIVE)
-        self._missed_from = self._missed_from or float(alive or 0)
+        self._missed_from = self._missed_from or await self._last_online()
         has_gap = self._session.has_gap
         await self._session.opened.wait()
         while True:
@@ -82,6 +81,17 @@ class Backfill:
                 with suppress(BotError):
                     await self._notes.put_note(ALIVE, f"{self._missed_from:.3f}")
             await self._wait_for_gap(TICK_S)
+
+    async def _last_online(self) -> float:
+        """Return until when the bot was online, in seconds since the epoch; 0 on its first start.
+
+        A first run that ended before it was connected may have left messages behind as well: its start is noted.
+        """
+        known = (await self._notes.notes(ALIVE)).get(ALIVE) or (await self._notes.notes(BEGAN)).get(BEGAN)
+        if known is None:
+            with suppress(BotError):
+                await self._notes.put_note(BEGAN, f"{time.time():.3f}")
+        return float(known or 0)
 
     async def _wait_for_gap(self, timeout_s: float) -> None:
         with suppress(TimeoutError):

@@ -110,29 +110,47 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
                 oauth=oauth,
                 watch=options.watch,
             ),
-            backfill=Backfill(
-                api,
-                identities=identities,
-                notes=host.notes,
-                threads=threads,
-                max_age_s=60 * options.backfill_minutes,
-                tick_s=options.watch.note_s,
-                take=arrivals.take,
-            ),
-            posts=Posts(
-                api,
-                identities=identities,
-                background=background,
-                pace=options.pace,
-                trace=options.trace,
-                on_running=sign.remove,
-            ),
+            backfill=_backfill(options, host, api=api, identities=identities, threads=threads, arrivals=arrivals),
+            posts=_posts(options, api=api, identities=identities, background=background, sign=sign),
             background=background,
             has_one_workspace=oauth is None,
             catch_up_pause_s=options.watch.note_s,
         )
         stack.push_async_callback(adapter.drain)
         yield adapter
+
+
+def _backfill(
+    options: SlackOptions,
+    host: Host,
+    *,
+    api: SlackApi,
+    identities: Identities,
+    threads: Threads,
+    arrivals: SlackArrivals,
+) -> Backfill:
+    return Backfill(
+        api,
+        identities=identities,
+        notes=host.notes,
+        threads=threads,
+        max_age_s=60 * options.backfill_minutes,
+        tick_s=options.watch.note_s,
+        take=arrivals.take,
+    )
+
+
+def _posts(
+    options: SlackOptions, *, api: SlackApi, identities: Identities, background: Background, sign: WaitingSign
+) -> Posts:
+    return Posts(
+        api,
+        identities=identities,
+        background=background,
+        pace=options.pace,
+        trace=options.trace,
+        on_running=sign.remove,
+    )
 
 
 def _endpoints(options: SlackOptions) -> Endpoints:

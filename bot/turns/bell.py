@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass, field
 
 
@@ -12,13 +13,15 @@ class Bell:
 
     work: asyncio.Event = field(default_factory=asyncio.Event)  # a turn may be claimed
     signals: asyncio.Event = field(default_factory=asyncio.Event)  # something was asked of a running turn
+    stops: deque[int] = field(default_factory=deque[int])  # turns to stop, which need not be read from the store
 
     def ring_for_work(self) -> None:
         """Have the runner look for turns."""
         self.work.set()
 
-    def ring_for_signals(self) -> None:
-        """Have the runner read its signals, and look for turns that were woken."""
+    def ring_for_stop(self, turn_id: int) -> None:
+        """Have the runner stop the turn, if it runs here, and look for turns that were woken to stop."""
+        self.stops.append(turn_id)
         self.signals.set()
         self.work.set()
 

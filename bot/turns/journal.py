@@ -80,6 +80,12 @@ class Journal:
         """Return the call's result, if it has one."""
         return self._results.get((round_number, call_id))
 
+    async def learn_decisions(self) -> None:
+        """Take up decisions that were stored after the steps were read."""
+        for step in await self._store.steps(self._turn.lease.turn_id):
+            if isinstance(step, CallDecided) and self.wait(step.round, step.call_id) is not None:
+                self._know(step)
+
     # --- what happens ---
 
     def tell(self, *events: TurnEvent) -> None:

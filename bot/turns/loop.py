@@ -190,7 +190,9 @@ async def _run_calls(
         if (wait := journal.wait(number, call.id)) is not None:
             if wait.expires_at > time.time():
                 continue
-            before.append(CallDecided(round=number, call_id=call.id, outcome=EXPIRED))
+            await journal.learn_decisions()  # from here on the store takes none
+            if journal.wait(number, call.id) is not None:
+                before.append(CallDecided(round=number, call_id=call.id, outcome=EXPIRED))
         to_run.append(call)
     await journal.record(*before, *(CallStarted(round=number, call_id=call.id) for call in to_run))
     try:

@@ -120,6 +120,9 @@ class Runner:
     async def _listen(self) -> None:
         while True:
             await heard(self.bell.signals, within_s=SIGNALS_S)
+            while self.bell.stops:
+                if (attempt := self._attempts.get(self.bell.stops.popleft())) is not None:
+                    attempt.stop()
             if not self._attempts:
                 continue
             try:

@@ -14,7 +14,7 @@ from bot.domain.messages import AssistantMessage, ToolCall, ToolMessage, ToolRes
 from bot.domain.people import Actor
 from bot.domain.turns import CallDecided, CallWaiting, TurnState
 from bot.ports.store import Store
-from bot.ports.tools import Wait
+from bot.ports.tools import Offer, Wait
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.limits import Limits
 from tests.fakes.bots import Bot, open_bot
@@ -212,6 +212,34 @@ async def test_a_wait_without_a_decision_expires(store: Store) -> None:
     waited, decided = [each for each in await store.steps(turn_id) if isinstance(each, CallWaiting | CallDecided)]
     assert isinstance(waited, CallWaiting) and isinstance(decided, CallDecided)
     assert (decided.outcome, decided.by) == ("expired", "")
+
+
+class HurriedDesk(Desk):
+    """Ben approves the first deployment at the last moment: while a woken turn begins, which has read its journal."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(expires_in_s=1.0)
+        self._store = store
+
+    async def offer(self, actor: Actor | None) -> Offer:
+        if self.deployed or self.decisions:
+            first = CallDecided(round=0, call_id="call_0", outcome="approved", by="fake:U2")
+            assert await self._store.decide(1, first) == "made"
+            await asyncio.sleep(1.0)  # by now it would have expired
+        return await super().offer(actor)
+
+
+async def test_a_decision_at_the_last_moment_counts_though_the_wait_expires_before_it_is_used(store: Store) -> None:
+    adapter, tools = RecordingAdapter(), HurriedDesk(store)
+    model = ScriptedModel([calls("deploy", "deploy"), says("Both.")])
+    async with open_bot(store, model, adapter, tools, worker="a") as bot:
+        turn_id = await ask(bot)
+        await reached(adapter, turn_id, "waiting")
+        await bot.inbox.decide(decision(turn_id, call_id="call_1"))
+        assert await adapter.wait_for_posts(1) == ["Both."]
+    assert sorted(tools.deployed) == ["call_0", "call_1"]
+    decided = [step for step in await store.steps(turn_id) if isinstance(step, CallDecided)]
+    assert sorted((step.call_id, step.outcome) for step in decided) == [("call_0", "approved"), ("call_1", "approved")]
 
 
 async def test_stop_ends_a_turn_that_waits_with_one_result_for_its_call(store: Store) -> None:

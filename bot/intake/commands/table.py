@@ -138,7 +138,7 @@ class Commands:
         turn_id = await self._store.request_stop(event.conversation, by=str(event.actor))
         if turn_id is None:
             return CommandAnswer(text="Nothing is running in this conversation.")
-        self._bell.ring_for_signals()
+        self._bell.ring_for_stop(turn_id)
         return CommandAnswer(text="Stopping.")
 
     # --- about the bot and its use ---

@@ -29,6 +29,7 @@ def conversation_id_of(db: Db, conversation: ConversationKey) -> int:
 
 
 def history(db: Db, conversation: ConversationKey) -> Sequence[tuple[int, Message]]:
+    """Return the messages after the window's start, in the order in which they were stored."""
     rows = db.execute(
         "SELECT message.turn_id, message.body FROM message"
         " JOIN conversation ON conversation.id = message.conversation_id"
@@ -40,6 +41,7 @@ def history(db: Db, conversation: ConversationKey) -> Sequence[tuple[int, Messag
 
 
 def move_window(db: Db, conversation: ConversationKey, *, past_turn_id: int) -> None:
+    """Start the window after the last message of the turn; a turn before the window changes nothing."""
     # Only messages after the window's start are looked at: they are few, and the window cannot go backwards.
     db.execute(
         "UPDATE conversation SET window_message_id = COALESCE("
@@ -50,6 +52,7 @@ def move_window(db: Db, conversation: ConversationKey, *, past_turn_id: int) -> 
 
 
 def transcript(db: Db, conversation: ConversationKey, *, limit: int) -> Sequence[HistoryEntry]:
+    """Return the last messages with their times."""
     rows = db.execute(
         "SELECT created_at, turn_id, body FROM message"
         " WHERE conversation_id = (SELECT id FROM conversation WHERE key = ?) ORDER BY id DESC LIMIT ?",
@@ -78,6 +81,7 @@ GROUP BY conversation.id, key, last_at
 
 
 def conversations(db: Db, *, limit: int, prefix: str) -> Sequence[ConversationSummary]:
+    """Return the conversations with messages, by their newest message."""
     # Without a prefix the newest are the last ones of an index; with one, all that have it are looked at.
     ranged, bounds = ("AND key >= ? AND key < ?", key_range(prefix)) if prefix else ("", ())
     listed = f"SELECT id, key, last_at FROM conversation WHERE last_at IS NOT NULL {ranged}"  # noqa: S608  (no outside text)
@@ -87,11 +91,13 @@ def conversations(db: Db, *, limit: int, prefix: str) -> Sequence[ConversationSu
 
 
 def open_conversations(db: Db, *, prefix: str) -> Sequence[ConversationSummary]:
+    """Return the conversations with open turns, by their oldest open turn."""
     rows = db.execute(_SUMMARY.format(listed=_OPEN, order="first_turn_id"), key_range(prefix))
     return [_summary(row) for row in rows]
 
 
 def clear(db: Db, conversation: ConversationKey) -> int:
+    """Delete the messages, and the texts of turns that have ended."""
     conversation_id = conversation_id_of(db, conversation)
     (gone,) = db.execute("SELECT count(*) AS messages FROM message WHERE conversation_id = ?", (conversation_id,))
     db.execute("DELETE FROM message WHERE conversation_id = ?", (conversation_id,))
@@ -111,6 +117,7 @@ def clear(db: Db, conversation: ConversationKey) -> int:
 
 
 def usage(db: Db, conversation: ConversationKey | None, *, author: str) -> UsageTotals:
+    """Return the sums over the turns that match."""
     wanted = {
         "conversation_id = (SELECT id FROM conversation WHERE key = ?)": str(conversation) if conversation else "",
         "author = ?": author,
@@ -127,6 +134,7 @@ def usage(db: Db, conversation: ConversationKey | None, *, author: str) -> Usage
 
 
 def is_turn_of(db: Db, turn_id: int, conversation: ConversationKey) -> bool:
+    """Return whether the turn is one of the conversation's."""
     return bool(
         db.execute(
             "SELECT 1 FROM turn JOIN conversation ON conversation.id = turn.conversation_id"
@@ -137,6 +145,7 @@ def is_turn_of(db: Db, turn_id: int, conversation: ConversationKey) -> bool:
 
 
 def rate(db: Db, turn_id: int, *, author_id: str, rating: Rating, now: float) -> None:
+    """Store the rating, in place of an earlier one by the same person."""
     db.execute(
         "INSERT INTO feedback (turn_id, author_id, rating, at) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (turn_id, author_id) DO UPDATE SET rating = excluded.rating, at = excluded.at",

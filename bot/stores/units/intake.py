@@ -21,6 +21,7 @@ from bot.stores.units.order import end_turn, wake_turn
 def accept(
     db: Db, event: MessageReceived, *, worker: str, max_waiting: int, max_open: int | None, now: float
 ) -> Queued | Known | Full:
+    """Store the event as a queued turn, the first of its conversation where no other is open."""
     known = find(db, event.event_key)
     if known is not None:
         return Known(turn_id=known)
@@ -54,11 +55,13 @@ def accept(
 
 
 def find(db: Db, event_key: str) -> int | None:
+    """Return the turn of that event key."""
     turn = first(db.execute("SELECT id FROM turn WHERE event_key = ?", (event_key,)))
     return None if turn is None else turn["id"]
 
 
 def takes_part(db: Db, conversation: ConversationKey) -> bool:
+    """Return whether the conversation has a turn that was not withdrawn."""
     return bool(
         db.execute(
             "SELECT 1 FROM turn WHERE conversation_id = (SELECT id FROM conversation WHERE key = ?)"
@@ -69,6 +72,7 @@ def takes_part(db: Db, conversation: ConversationKey) -> bool:
 
 
 def edit(db: Db, message: MessageReceived) -> Revision:
+    """Replace the text of a question whose turn was not begun, unless a later change is stored."""
     turn = first(
         db.execute("SELECT id, state, wakes, ended_at, event FROM turn WHERE event_key = ?", (message.event_key,))
     )
@@ -87,6 +91,7 @@ def edit(db: Db, message: MessageReceived) -> Revision:
 
 
 def withdraw(db: Db, event_key: str, *, now: float) -> Revision:
+    """End a turn that was not begun, and drop its text; the row stays, for a redelivery to find."""
     turn = first(
         db.execute("SELECT id, conversation_id, state, wakes, ended_at FROM turn WHERE event_key = ?", (event_key,))
     )
@@ -100,6 +105,7 @@ def withdraw(db: Db, event_key: str, *, now: float) -> Revision:
 
 
 def request_stop(db: Db, conversation: ConversationKey, *, by: str) -> int | None:
+    """Mark the turn to stop, and leave a signal for the process that runs it or wake it where it waits."""
     turn = first(
         db.execute(
             "SELECT turn.id, turn.state FROM turn JOIN conversation ON conversation.id = turn.conversation_id"
@@ -123,6 +129,7 @@ def request_stop(db: Db, conversation: ConversationKey, *, by: str) -> int | Non
 
 
 def decide(db: Db, turn_id: int, decision: CallDecided, *, now: float) -> DecisionOutcome:
+    """Append the decision to the journal of a turn whose call waits and has not expired, and wake the turn."""
     turn = first(db.execute("SELECT state FROM turn WHERE id = ?", (turn_id,)))
     if turn is None or turn["state"] not in {"waiting", "queued", "running"}:
         return "unknown"

@@ -11,11 +11,13 @@ from bot.stores.db import Db, key_range
 
 
 def notes(db: Db, prefix: str) -> Mapping[str, str]:
+    """Return the notes by name."""
     rows = db.execute("SELECT name, text FROM note WHERE name >= ? AND name < ? ORDER BY name", key_range(prefix))
     return {row["name"]: row["text"] for row in rows}
 
 
 def put_note(db: Db, name: str, text: str | None) -> None:
+    """Store, replace or delete a note."""
     if text is None:
         db.execute("DELETE FROM note WHERE name = ?", (name,))
     else:

@@ -32,10 +32,12 @@ def heartbeat(db: Db, worker: str, *, expires_at: float, latest_end: float, cuto
 
 
 def workers(db: Db, *, cutoff: float) -> Sequence[str]:
+    """Return the workers whose lease ends after `cutoff`."""
     return [row["id"] for row in db.execute("SELECT id FROM worker WHERE expires_at > ? ORDER BY id", (cutoff,))]
 
 
 def release(db: Db, worker: str) -> None:
+    """End the lease of `worker`, and give its open turns the attempt back that they spent."""
     db.execute(
         "UPDATE turn SET attempts = attempts - 1 WHERE worker = ? AND ended_at IS NULL AND attempts > 0", (worker,)
     )
@@ -43,6 +45,7 @@ def release(db: Db, worker: str) -> None:
 
 
 def expire(db: Db, worker: str) -> None:
+    """End the lease of `worker`."""
     db.execute("DELETE FROM worker WHERE id = ?", (worker,))
 
 
@@ -83,6 +86,7 @@ candidate.worker IN (
 
 
 def claim(db: Db, worker: str, *, serves: Sequence[str], limit: int, cutoff: float) -> Sequence[ClaimedTurn]:
+    """Take the turns that dead workers left, then those that were queued here."""
     served = " OR ".join("substr(conversation.key, 1, length(?)) = ?" for _ in serves)
     prefixes = [prefix for prefix in serves for _ in range(2)]
     left = db.execute(_CLAIM.format(free=_LEFT, served=served), (worker, *prefixes, worker, cutoff, limit))
@@ -97,6 +101,7 @@ def claim(db: Db, worker: str, *, serves: Sequence[str], limit: int, cutoff: flo
 
 
 def give_back(db: Db, lease: Lease) -> None:
+    """Free the turn for any worker, if it still belongs to the lease."""
     db.execute(
         "UPDATE turn SET worker = '' WHERE id = ? AND fence = ? AND ended_at IS NULL", (lease.turn_id, lease.fence)
     )
@@ -108,6 +113,7 @@ def has_signals(db: Db, worker: str) -> bool:
 
 
 def signals(db: Db, worker: str) -> Sequence[Signal]:
+    """Return the signals of the turns that `worker` runs, and delete them with those of turns that no longer run."""
     found: list[Signal] = []
     for row in db.execute(f"{_SIGNALS} ORDER BY signal.turn_id, signal.kind", (worker,)):
         db.execute("DELETE FROM signal WHERE turn_id = ? AND kind = ?", (row["turn_id"], row["kind"]))
@@ -126,11 +132,13 @@ WHERE turn.worker = ? OR turn.state <> 'running'"""
 
 
 def record(db: Db, lease: Lease, steps: Sequence[Step]) -> None:
+    """Append the steps."""
     _hold(db, lease, "running")
     journal.append(db, lease.turn_id, steps)
 
 
 def park(db: Db, lease: Lease, steps: Sequence[Step], *, wakes_at: float) -> TurnState:
+    """Append the steps and free the turn: it waits, or is queued at once where what it waits for has happened."""
     stop_requested = _hold(db, lease, "running")["stop_requested"]
     journal.append(db, lease.turn_id, steps)
     if stop_requested or any(wait.is_decided and not wait.is_finished for wait in journal.waits(db, lease.turn_id)):
@@ -153,6 +161,7 @@ def has_expired(db: Db, *, now: float) -> bool:
 
 
 def wake_expired(db: Db, *, now: float) -> int:
+    """Queue the waiting turns whose time has come."""
     return sum(wake_turn(db, row["id"]) for row in db.execute(f"{_EXPIRED} ORDER BY wakes_at", (now,)))
 
 
@@ -170,6 +179,7 @@ def reply(
     steps: Sequence[Step],
     now: float,
 ) -> None:
+    """Store the last steps, the outcome, the messages and the outbox; the turn is being delivered from here on."""
     _hold(db, lease, "running")
     journal.append(db, lease.turn_id, steps)
     db.execute(
@@ -200,16 +210,19 @@ def reply(
 
 
 def outbox(db: Db, turn_id: int) -> Sequence[OutboxPost]:
+    """Return the posts in order."""
     rows = db.execute("SELECT body, state FROM outbox WHERE turn_id = ? ORDER BY part", (turn_id,))
     return [OutboxPost(post=codec.posts.validate_json(row["body"]), state=row["state"]) for row in rows]
 
 
 def mark_posting(db: Db, lease: Lease, part: int) -> None:
+    """Mark a post as about to be sent."""
     _hold(db, lease, "delivering")
     db.execute("UPDATE outbox SET state = 'posting' WHERE turn_id = ? AND part = ?", (lease.turn_id, part))
 
 
 def mark_posted(db: Db, lease: Lease, part: int, *, reference: str, ends_turn: bool, now: float) -> None:
+    """Store the reference of a post; then end the turn, or mark the next post as about to be sent."""
     _hold(db, lease, "delivering")
     db.execute(
         "UPDATE outbox SET state = 'posted', reference = ? WHERE turn_id = ? AND part = ?",
@@ -226,6 +239,7 @@ def mark_posted(db: Db, lease: Lease, part: int, *, reference: str, ends_turn: b
 
 
 def abandon(db: Db, lease: Lease, *, now: float) -> None:
+    """End the turn as undelivered."""
     _hold(db, lease, "delivering")
     end_turn(db, lease.turn_id, lease.conversation_id, now=now, state="undelivered")
 

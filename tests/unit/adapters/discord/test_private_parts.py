@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
+from pathlib import Path
 from typing import Any
 
 import discord
@@ -21,6 +23,13 @@ NO_INTENTS = discord.Intents.none()
 
 def test_the_version_of_the_library_is_one_that_these_parts_were_read_in() -> None:
     assert discord.version_info[:2] == (2, 7)
+
+
+def test_no_other_file_of_the_adapter_uses_such_a_part() -> None:
+    here = Path(private_parts.__file__)
+    undocumented = re.compile(r"discord\.(http|gateway|state)\b.*import|import discord\.|reportPrivateUsage")
+    users = [file.name for file in here.parent.glob("*.py") if undocumented.search(file.read_text(encoding="utf-8"))]
+    assert users == [here.name]
 
 
 def test_route_base_is_where_requests_go() -> None:
