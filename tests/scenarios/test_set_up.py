@@ -51,6 +51,10 @@ async def test_a_turn_that_runs_when_the_bot_is_terminated_is_answered_once_by_t
         async with asyncio.timeout(WAIT_S):
             while not await driver.model.requests():  # noqa: ASYNC110  (the model's server sets no event)
                 await asyncio.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        await driver.until(lambda: driver.is_gone, WAIT_S)
+        await asyncio.sleep(0.5)  # it drains now, which shows nowhere; were this too short, the test would be slower
+        # A second signal cuts the drain short.
         assert (await terminate(process))[0] == TERMINATED
     assert conversation.answers == []
     async with toolbridge.serving() as process:
