@@ -217,7 +217,8 @@ class TurnProgress:
         for attempt in range(LAST_TRIES):
             if self.view.state == "taken_over" or self.trace.is_up_to_date(self._calls):
                 return
-            await asyncio.sleep(LAST_BACKOFF.wait_s(attempt))
+            if attempt:
+                await asyncio.sleep(LAST_BACKOFF.wait_s(attempt))
             if not await self._write_trace():
                 return
 

@@ -102,8 +102,8 @@ class Attempt:
         attempt = self.turn.lease.attempt
         is_readable = self._limits.may_read_journal(attempt)
         steps = await self._store.steps(self.turn.lease.turn_id) if is_readable else ()
-        self._view.recall(steps)
-        if self.turn.state == "delivering":
+        self._view.recall(steps, is_over=self._is_replied)
+        if self._is_replied:
             self._enter("delivering")
             await self._deliver()
             self._enter("answered")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from bot.domain.messages import ToolCall, ToolResult
 from bot.domain.turns import (
+    UNENDED_CALLS,
     CallAsked,
     CallDecided,
     CallFinished,
@@ -58,6 +59,12 @@ class CallLines:
             case _:
                 return False
 
+    def close(self) -> None:
+        """Mark the calls without a result as stopped: their turn is over."""
+        for key, line in self._lines.items():
+            if line.state in UNENDED_CALLS:
+                self._lines[key] = replace(line, state="stopped")
+
     def _asked(self, call: ToolCall) -> TraceLine:
         # The namespaced name tells server and tool until `CallAsked` names them as they name themselves.
         server, _, tool = call.name.partition("__")
@@ -97,8 +104,6 @@ def details_of(steps: Iterable[Step], *, is_over: bool = False) -> tuple[TraceLi
     calls = CallLines(max_chars=DETAILS_CHARS)
     for step in steps:
         calls.saw(step)
-    return tuple(_stopped(line) if is_over else line for line in calls.lines)
-
-
-def _stopped(line: TraceLine) -> TraceLine:
-    return replace(line, state="stopped") if line.state in ("asked", "waiting", "running") else line
+    if is_over:
+        calls.close()
+    return calls.lines

@@ -48,10 +48,13 @@ class ViewObserver:
         """What the model has said in an answer that is not finished: it was seen, and must not vanish."""
         return self._view.text[self._kept :].strip()
 
-    def recall(self, steps: Iterable[Step]) -> None:
-        """Take up what an earlier attempt did; it is shown with the next change."""
+    def recall(self, steps: Iterable[Step], *, is_over: bool) -> None:
+        """Take up what an earlier attempt did; it is shown with the next change. `is_over`: no call runs any more."""
         for step in steps:
             self._view = self._folded(step)
+        if is_over:
+            self._calls.close()
+            self._view = replace(self._view, trace=self._calls.lines)
 
     def saw(self, turn: ClaimedTurn, event: TurnEvent) -> None:
         """Show what the event changes."""
