@@ -16,7 +16,7 @@ from bot.domain.events import ConversationKey, SharedFile
 from bot.domain.turns import Post, TurnView
 from bot.ports.platform import Found, Host
 
-KEY_HELP = "In this terminal Ctrl-C stops an answer that is being worked on; Ctrl-D or /exit leaves."
+KEY_HELP = "In this terminal Ctrl-C stops the answer in progress; Ctrl-D or /exit leaves."
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 

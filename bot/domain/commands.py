@@ -22,7 +22,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(name="history", argument="", description="show the last messages of this conversation"),
     Command(name="clear", argument="", description="forget this conversation's messages; its files stay"),
     Command(name="examples", argument="", description="show examples to try"),
-    Command(name="stop", argument="", description="stop the answer that is being worked on"),
+    Command(name="stop", argument="", description="stop the answer I am working on"),
     Command(name="usage", argument="", description="show turns and tokens used"),
     Command(name="help", argument="", description="show what I am and what I can do"),
 )
@@ -34,7 +34,7 @@ _NAMES = frozenset(command.name for command in COMMANDS)
 def spoken_command(words: Sequence[str], *, is_addressed: bool) -> tuple[str, str] | None:
     """Return the command, and its argument, that a message without a slash says; `words` are without the bot's mention.
 
-    `stop the server` is a question: only a command alone is one, or `tools WORD`. Without a mention, `stop` is the only
+    `stop the server` is a question: only a bare command is one, or `tools WORD`. Without a mention, `stop` is the only
     one: people who talk to each other say the other words too.
     """
     if not words or len(words) > 2:

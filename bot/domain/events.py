@@ -71,7 +71,7 @@ class SharedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageReceived(_Acting):
-    """Somebody wrote to the bot; a redelivery carries the same `event_key`.
+    """Someone wrote to the bot; a redelivery carries the same `event_key`.
 
     One that is not addressed to the bot by itself is taken only where the bot takes part in the conversation already.
     """
@@ -82,7 +82,7 @@ class MessageReceived(_Acting):
     author_name: str
     text: str
     sent_at: datetime  # aware, UTC
-    is_shared: bool = False  # several people write here: the model is told who spoke
+    is_shared: bool = False  # several people write here: the model gets the names of the speakers
     edited_at: datetime | None = None  # aware, UTC: when its author last changed it
     is_addressed: bool = True  # a mention, a direct message; False: a follow-up without one
     files: tuple[SharedFile, ...] = ()
@@ -90,7 +90,7 @@ class MessageReceived(_Acting):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageEdited:
-    """Somebody changed a message; `message` is all of it as it reads now, under the `event_key` it had from the start.
+    """Someone changed a message; `message` is all of it as it reads now, under the `event_key` it had from the start.
 
     Of two changes the one with the later `edited_at` counts, in whichever order they arrive; one that does not say when
     it was made counts when it arrives.
@@ -119,7 +119,7 @@ class MessageDeleted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandInvoked(_Acting):
-    """Somebody asked for one of the bot's commands; `argument` is what followed its name.
+    """Someone invoked one of the bot's commands; `argument` is what followed its name.
 
     Where `is_channel_wide`, it was asked for in a channel rather than in one of its conversations (`thread` is empty).
     """
@@ -138,7 +138,7 @@ Rating = Literal["good", "bad"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedbackGiven(_Acting):
-    """Somebody rated an answer; a later rating by the same person replaces the one before."""
+    """Someone rated an answer; a later rating by the same person replaces the one before."""
 
     conversation: ConversationKey
     event_key: str
@@ -149,7 +149,7 @@ class FeedbackGiven(_Acting):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetailsAsked(_Acting):
-    """Somebody wants to see the exact arguments and results of a turn's tool calls."""
+    """Someone wants to see the exact arguments and results of a turn's tool calls."""
 
     conversation: ConversationKey
     event_key: str

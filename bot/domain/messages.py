@@ -73,7 +73,7 @@ class Usage:
 class UserMessage:
     """A question. `speaker` is set where several people share the conversation.
 
-    `images` are for the turn that asks alone: the history keeps a sentence in their place.
+    `images` are only for the turn that asks: the history keeps a sentence in their place.
     """
 
     text: str

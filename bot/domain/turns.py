@@ -9,7 +9,7 @@ from typing import Literal
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Attachment, ModelAnswer, ToolCall, ToolResult
 
-# "taken_over" is a state of the view alone: another process works on the turn and shows it.
+# "taken_over" is only a state of the view: another process works on the turn and shows it.
 TurnState = Literal[
     "queued",
     "running",

@@ -37,7 +37,7 @@ class Admission:
             return Refused(notice="The message is empty. Write what you would like to know or have done.")
         if len(text) > self._max_input_chars:
             return Refused(
-                notice=f"The message has {len(text):,} characters; at most {self._max_input_chars:,} are taken. "
+                notice=f"The message has {len(text):,} characters; at most {self._max_input_chars:,} are accepted. "
                 f"Please shorten it or split it up."
             )
         if (wait_s := self._wait_s(event)) > 0:

@@ -101,7 +101,7 @@ class Inbox:
         if isinstance(admitted, Refused):
             if await self.store.find(message.event_key) is None:
                 return Ignored()
-            return Refused(notice=f"The change is not taken, the message stays as it was. {admitted.notice}")
+            return Refused(notice=f"The change was not accepted; the message stays as it was. {admitted.notice}")
         revision = await self.store.edit(admitted)
         return _revised(revision, _EDITED.get(revision, ""))
 
@@ -159,21 +159,23 @@ class Inbox:
                 self.bell.ring_for_work()
                 return Done()
             case "decided_before":
-                return Refused(notice="That was decided before; the first decision counts.")
+                return Refused(notice="That has already been decided; the first decision counts.")
             case "unknown":
-                return Refused(notice="Nothing waits for this decision any more.")
+                return Refused(notice="Nothing is waiting for this decision any more.")
             case _:
                 assert_never(outcome)
 
 
-_NOT_KNOWN = "This answer is not known here any more."
+_NOT_KNOWN = "This answer is no longer known here."
 _NOTHING_KEPT = "No tool calls were kept for this answer: they were forgotten with `clear`, or it has not begun yet."
 _EDITED: dict[Revision, str] = {
-    "started": "The answer is being worked on already and is to what the message said before the change. "
+    "started": "I am already working on an answer to the message as it was before the change. "
     "Send the change as a new message.",
     "ended": "The message was answered before it was changed. Send it as a new message to have it answered again.",
 }
-_WITHDRAWN: dict[Revision, str] = {"started": "The answer to the deleted message is being worked on. `stop` ends that."}
+_WITHDRAWN: dict[Revision, str] = {
+    "started": "I am already working on an answer to the deleted message. `stop` ends that.",
+}
 
 
 def _revised(revision: Revision, notice: str) -> Revised:
@@ -184,8 +186,10 @@ def _revised(revision: Revision, notice: str) -> Revised:
 
 def _why_full(full: Full) -> str:
     if full.waits_behind >= MAX_WAITING:
-        return f"{full.waits_behind} messages wait here already. Please send this one again when they are answered."
+        return (
+            f"{full.waits_behind} messages are already waiting here. Please send this one again once they are answered."
+        )
     return (
-        f"More people ask than can be answered: {MAX_OPEN:,} messages wait in all conversations. "
+        f"Too much is going on: {MAX_OPEN:,} messages are waiting in all conversations. "
         f"Please send this one again in about two minutes."
     )

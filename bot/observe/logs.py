@@ -15,7 +15,7 @@ from bot.text.redaction import redact
 
 MAX_FILE_BYTES = 5 * 1024 * 1024
 KEPT_FILES = 3
-# Told from WARNING on.
+# Logged from WARNING on.
 QUIET = (
     "aiohttp",
     "aiosqlite",

@@ -1,4 +1,4 @@
-"""The port to whoever watches turns: views, logs, metrics, audit."""
+"""The port to what watches turns: views, logs, metrics, audit."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class IntakeStore(Protocol):
         ...
 
     async def takes_part(self, conversation: ConversationKey) -> bool:
-        """Tell whether the bot was ever asked something in this conversation that was not withdrawn."""
+        """Return whether the bot was ever asked something in this conversation that was not withdrawn."""
         ...
 
     async def edit(self, message: MessageReceived) -> Revision:
@@ -287,7 +287,7 @@ class ConversationStore(Protocol):
         ...
 
     async def is_turn_of(self, turn_id: int, conversation: ConversationKey) -> bool:
-        """Tell whether the turn belongs to that conversation."""
+        """Return whether the turn belongs to that conversation."""
         ...
 
     async def rate(self, turn_id: int, *, author_id: str, rating: Rating) -> None:

@@ -31,7 +31,7 @@ class FileSource(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedContent:
-    """What came of a question's files; `text` holds the notes too, since the model is told what the user is told."""
+    """What came of a question's files; `text` holds the notes too: the model reads what the user reads."""
 
     text: str = ""
     images: tuple[Attachment, ...] = ()
@@ -185,7 +185,7 @@ async def _fetch(
 
 
 def _recognize(file: SharedFile, data: bytes, *, max_chars: int) -> _Content:
-    """Tell by the bytes what the file is: names and types are what somebody claims."""
+    """Recognize the file by its bytes: its name and type are only claims."""
     if mime_type := image_type(data):
         return Attachment(name=clean_name(file.name), mime_type=mime_type, data=data)
     claimed = file.mime_type.lower()

@@ -155,7 +155,7 @@ class Attempt:
             self._scope = None  # what is stored from here on cannot be stopped any more
         return make_broken_off_reply(draft, self._journal, text, state="failed")
 
-    # --- what the model is told ---
+    # --- what the model gets ---
 
     def _draft(self) -> Turn:
         event = self.turn.event
@@ -267,10 +267,10 @@ def _after(partial: str, sentence: str) -> str:
 
 
 _SPENT = (
-    "This question was begun {attempts} times and the bot broke down each time, so it is not tried again. "
+    "This question was started {attempts} times and the bot failed each time, so it is not tried again. "
     "Please ask in another way, and tell your operator."
 )
-_UNREAD = " Tools that it asked for may have run; what they said is not kept."
+_UNREAD = " Tools that it asked for may have run; their results were not kept."
 _TIMED_OUT = (
     "This took longer than the {seconds:.0f} s that one question may take (TURN_TIMEOUT_S), so it was ended. "
     "Please ask again, perhaps for less at once."

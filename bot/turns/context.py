@@ -1,4 +1,4 @@
-"""What the model is told: the system prompt and the stored messages that fit its window, with a stable beginning."""
+"""What the model gets: the system prompt and the stored messages that fit its window, with a stable beginning."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ EXPIRED = "expired"  # the outcome of a wait that nobody ended
 
 @dataclass(slots=True, kw_only=True)
 class Turn:
-    """One question on its way to an answer: what the model is told, and what has been added so far."""
+    """One question on its way to an answer: what the model gets, and what has been added so far."""
 
     turn_id: int
     actor: Actor
@@ -230,7 +230,7 @@ def _is_repeatable(turn: Turn, call: ToolCall) -> bool:
 
 def _final_words(turn: Turn, answer: ModelAnswer, *, reached_limit: bool) -> str:
     if answer.is_cut:
-        turn.notes.append("The model reached its limit of output here; ask it to go on for the rest.")
+        turn.notes.append("The model reached its output limit here; ask it to continue for the rest.")
     if reached_limit:
         turn.notes.append(f"The limit of {turn.max_rounds} tool rounds (MAX_TOOL_ROUNDS) was reached.")
     return answer.message.text or "The model gave no answer in words. Please ask again, or in another way."

@@ -21,7 +21,7 @@ _log = structlog.get_logger()
 
 
 def estimate_tokens(text: str) -> int:
-    """Return about how many tokens a text has: rather too many than too few, and 0 for no text alone."""
+    """Return about how many tokens a text has: rather too many than too few; 0 only for an empty text."""
     ascii_bytes = len(text.encode("ascii", "ignore"))
     other_bytes = len(text.encode("utf-8", "surrogatepass")) - ascii_bytes
     return math.ceil(ascii_bytes / 4 + other_bytes / 2)

@@ -1,4 +1,4 @@
-"""Names of worker processes, made so that others on the same machine can tell whether one still lives."""
+"""Names of worker processes, from which others on the same machine can see whether one is still alive."""
 
 from __future__ import annotations
 

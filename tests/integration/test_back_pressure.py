@@ -80,7 +80,7 @@ async def test_of_ten_thousand_messages_each_is_stored_and_answered_or_told_when
         assert len(taken) == MAX_OPEN
         assert stored_keys(path) == {f"m{number}" for number in taken}
         assert {notice_of(outcome) for outcome in refused} == {
-            "More people ask than can be answered: 2,000 messages wait in all conversations. "
+            "Too much is going on: 2,000 messages are waiting in all conversations. "
             "Please send this one again in about two minutes."
         }
         assert grown < 25 * MIB
@@ -116,7 +116,7 @@ async def test_one_crowded_conversation_and_one_busy_author_are_refused_alone(tm
             await bot.inbox.accept(replace(message(f"c{number}", conversation=room("one")), author_id=f"U{number}"))
             for number in range(MAX_WAITING + 1)
         ]
-        assert "when they are answered" in crowded[-1].notice
+        assert "once they are answered" in crowded[-1].notice
         inbox = inbox_of(bot, requests_per_minute=5)
         busy = [await inbox.accept(message(f"b{number}", conversation=room(number))) for number in range(6)]
         assert "again in 60 s" in busy[-1].notice

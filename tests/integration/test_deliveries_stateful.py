@@ -48,7 +48,7 @@ DAY_S = 86_400.0
 TOLD_INTERRUPTED = "\n\n_`act` was running when the bot was restarted. It may have run; it was not run again._"
 TOLD_UNFINISHED = "\n\n_`{tool}` was running when this ended. It may have run; it was not run again._"
 TOLD_SPENT = (
-    "This question was begun 3 times and the bot broke down each time, so it is not tried again. "
+    "This question was started 3 times and the bot failed each time, so it is not tried again. "
     "Please ask in another way, and tell your operator."
 )
 
@@ -301,7 +301,7 @@ class Deliveries(RuleBasedStateMachine):
         if question.fate == "open" and question.stage is None:
             question.text, question.edited_at = text, edited_at
             return ""
-        return "being worked on already" if question.fate == "open" else "answered before it was changed"
+        return "already working on an answer" if question.fate == "open" else "answered before it was changed"
 
     @precondition(lambda self: self._questions)
     @rule(data=st.data())

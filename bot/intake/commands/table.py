@@ -48,11 +48,11 @@ _HISTORY = Choice(
     none="There are no conversations in this channel yet.",
 )
 _CLEAR = Choice(
-    which="**Which conversation is to be forgotten?** The newest comes first (times in UTC). Saved files are kept.",
+    which="**Which conversation should I forget?** The newest comes first (times in UTC). Saved files are kept.",
     none="There is no conversation in this channel to forget.",
 )
 _STOP = Choice(
-    which="**Which answer is to be stopped?** Several are being worked on (times in UTC).",
+    which="**Which answer should I stop?** I am working on several (times in UTC).",
     none="Nothing is running in this channel.",
     is_about_open=True,
 )
@@ -149,7 +149,7 @@ class Commands:
     async def _answer_examples(self, event: CommandInvoked) -> CommandAnswer:
         examples = tuple(await self._tools.examples())
         if not examples:
-            return CommandAnswer(text="No tool server that can be reached offers examples.")
+            return CommandAnswer(text="No reachable tool server offers examples.")
         return CommandAnswer(text="**Examples to try**", choices=examples)
 
     async def _answer_usage(self, event: CommandInvoked) -> CommandAnswer:

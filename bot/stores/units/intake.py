@@ -155,10 +155,10 @@ def _open_turns(db: Db, worker: str, platform: str) -> int:
 
 
 def _is_begun(turn: Row) -> bool:
-    """Tell whether the turn was started, or has ended; one that waited and is queued again was started."""
+    """Return whether the turn was started, or has ended; one that waited and is queued again was started."""
     return turn["state"] != "queued" or turn["wakes"] > 0
 
 
 def _is_outdated(message: MessageReceived, stored: MessageReceived) -> bool:
-    """Tell whether the stored text is from the same change as the message, or from a later one."""
+    """Return whether the stored text is from the same change as the message, or from a later one."""
     return bool(message.edited_at and stored.edited_at and message.edited_at <= stored.edited_at)

@@ -28,7 +28,7 @@ def free_next(db: Db, conversation_id: int) -> None:
 
 
 def wake_turn(db: Db, turn_id: int) -> bool:
-    """Queue the turn for any worker where it waits, behind the first one of its conversation; tell whether it did."""
+    """Queue the turn for any worker where it waits, behind the first one of its conversation; return whether it did."""
     woken = db.execute(
         "UPDATE turn SET state = 'queued', worker = '', wakes = wakes + 1, wakes_at = NULL"
         " WHERE id = ? AND state = 'waiting' RETURNING conversation_id",

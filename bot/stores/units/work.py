@@ -108,7 +108,7 @@ def give_back(db: Db, lease: Lease) -> None:
 
 
 def has_signals(db: Db, worker: str) -> bool:
-    """Tell whether `signals` would return or forget any: to look costs no commit."""
+    """Return whether `signals` would return or delete any; looking costs no commit."""
     return bool(db.execute(f"{_SIGNALS} LIMIT 1", (worker,)))
 
 
@@ -156,7 +156,7 @@ def park(db: Db, lease: Lease, steps: Sequence[Step], *, wakes_at: float) -> Tur
 
 
 def has_expired(db: Db, *, now: float) -> bool:
-    """Tell whether `wake_expired` would wake any: to look costs no commit."""
+    """Return whether `wake_expired` would wake any; looking costs no commit."""
     return bool(db.execute(f"{_EXPIRED} LIMIT 1", (now,)))
 
 

@@ -61,7 +61,7 @@ async def test_clear_asks_which_of_several_to_forget_asks_again_and_forgets_only
         for thread in threads:
             await thread.answered()
         asked = await ada.slash("/clear")
-        assert "Which conversation is to be forgotten?" in asked.shown
+        assert "Which conversation should I forget?" in asked.shown
         confirm = pressable(asked.blocks)["tb:pick"]["confirm"]
         assert confirm["title"]["text"] == "Forget this conversation?" and confirm["style"] == "danger"
         assert "2 messages of this conversation deleted" in await ada.pick(asked, "Forget me")
@@ -80,7 +80,7 @@ async def test_stop_stops_the_only_answer_at_once_and_asks_which_where_several_a
         for thread in (first, second):
             await bot.slack.until(lambda root=thread.root: bot.slack.status("C1", root) == "processing")
         asked = await ada.slash("/stop")
-        assert "Which answer is to be stopped?" in asked.shown
+        assert "Which answer should I stop?" in asked.shown
         assert "Stopping." in await ada.pick(asked, "Two")
         await second.answered()
         assert "stopped" in second.texts[-1].lower()

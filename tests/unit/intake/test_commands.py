@@ -277,7 +277,7 @@ async def test_examples_are_offered_as_choices(tmp_path: Path) -> None:
 
 async def test_examples_says_when_there_are_none(tmp_path: Path) -> None:
     async with bench(tmp_path) as at:
-        assert await at.run("examples") == "No tool server that can be reached offers examples."
+        assert await at.run("examples") == "No reachable tool server offers examples."
 
 
 async def test_stop_stops_this_conversation_and_says_so(tmp_path: Path) -> None:

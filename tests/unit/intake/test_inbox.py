@@ -181,8 +181,8 @@ async def test_a_rating_is_noted_and_a_later_one_takes_its_place(tmp_path: Path)
 async def test_an_answer_of_another_conversation_or_of_none_is_not_rated(tmp_path: Path) -> None:
     async with desk(tmp_path) as at:
         lease = await at.begin()
-        assert "not known here any more" in await at.rate(lease.turn_id, conversation=OTHER)
-        assert "not known here any more" in await at.rate(lease.turn_id + 1)
+        assert "no longer known here" in await at.rate(lease.turn_id, conversation=OTHER)
+        assert "no longer known here" in await at.rate(lease.turn_id + 1)
         assert at.ratings() == []
 
 
@@ -235,7 +235,7 @@ async def test_there_are_no_details_of_an_answer_of_another_conversation(tmp_pat
         await use_a_tool(at, lease)
         for event in (details_of(lease.turn_id, OTHER), details_of(lease.turn_id + 1)):
             refused = await at.inbox.details(event)
-            assert isinstance(refused, Refused) and "not known here any more" in refused.notice
+            assert isinstance(refused, Refused) and "no longer known here" in refused.notice
 
 
 async def test_details_that_were_cleared_or_never_were_are_answered_with_a_sentence(tmp_path: Path) -> None:
