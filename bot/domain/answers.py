@@ -26,7 +26,7 @@ class Pick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandAnswer:
-    """What a command answers, only to the person who asked; `choices` are texts to send as if that person typed them."""
+    """What a command answers, only to the person who asked; `choices` are texts to send as if typed by that person."""
 
     text: str  # Markdown
     choices: tuple[Example, ...] = ()
