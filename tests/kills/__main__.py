@@ -28,9 +28,9 @@ from tests.kills.matrix import (
     live_through,
     random_histories,
 )
-from tests.kills.script import ALONE, BLIND, LARGE, SMALL
+from tests.kills.script import ALONE, BLIND, LARGE, SMALL, WAITING
 
-SCRIPTS = {"small": SMALL, "blind": BLIND, "large": LARGE}
+SCRIPTS = {"small": SMALL, "waiting": WAITING, "blind": BLIND, "large": LARGE}
 AHEAD = 4  # histories that wait for each process
 NAME_CHARS = 34
 
@@ -84,6 +84,7 @@ def _points(folder: Path, *, is_short: bool) -> Iterator[History]:
         yield from enumerate_points("small", SMALL, folder / "census", without=("statement", "commit: in its middle"))
         return
     yield from enumerate_points("small", SMALL, folder / "census")
+    yield from enumerate_points("waiting", WAITING, folder / "census", without=("statement", "commit: in its middle"))
     yield from enumerate_points("blind", BLIND, folder / "census", without=("statement", "commit"))
     yield from enumerate_points("large", LARGE, folder / "census", without=("statement",))
 

@@ -22,7 +22,7 @@ from typing import Any, TypeVar, cast
 
 from bot.domain.answers import CommandAnswer, Example
 from bot.domain.errors import AdapterError
-from bot.domain.events import CommandInvoked, ConversationKey, SharedFile
+from bot.domain.events import CommandInvoked, ConversationKey, DecisionMade, SharedFile
 from bot.domain.messages import ToolCall, ToolResult
 from bot.domain.people import Actor
 from bot.domain.turns import CallDecided, Post, Step, TurnView
@@ -151,10 +151,13 @@ async def _live(world: World, script: Script, fate: Fate, *, lease_s: float) -> 
             directory=tools,
         )
         await stack.enter_async_context(runner.working())
+        deciding = asyncio.create_task(platform.approve_all(inbox))
         await platform.take_all(inbox)
         while world.open_turns():
             ended.clear()
             await ended.wait()
+        deciding.cancel()
+        await asyncio.gather(deciding, return_exceptions=True)
 
 
 async def _no_command(event: CommandInvoked) -> CommandAnswer:
@@ -198,6 +201,28 @@ class FilePlatform:
             for channel in self._script.channels:
                 questions = [question for question in self._script.of(channel) if question.key not in taken]
                 group.create_task(self._deliver(questions, inbox))
+
+    async def approve_all(self, inbox: Inbox) -> None:
+        """Press "approve" for each call that waits, whichever life began to wait, until cancelled."""
+        while any(question.waits for question in self._script.questions):
+            for key, calls in self._world.undecided().items():
+                for call_id in calls:
+                    await self._approve(inbox, key, call_id)
+            await asyncio.sleep(0.002)  # nothing tells a person that there is something to press
+
+    async def _approve(self, inbox: Inbox, key: str, call_id: str) -> None:
+        turn_id = await inbox.store.find(key)
+        assert turn_id is not None
+        await inbox.decide(
+            DecisionMade(
+                conversation=self._script.by_key[key].conversation,
+                event_key=f"approve {key} {call_id}",
+                author_id="U2",
+                turn_id=turn_id,
+                call_id=call_id,
+                outcome="approved",
+            )
+        )
 
     def show(self, view: TurnView) -> None:
         """Show nothing: progress is no answer."""
@@ -251,6 +276,8 @@ _WATCHED = {
     "accept": "accept",
     "claim": "claim",
     "reply": "answer stored",
+    "park": "turn parked",
+    "decide": "decision stored",
     "mark_posting": "about to post again",
     "mark_posted": "post recorded",
 }
@@ -258,6 +285,7 @@ _STEPS = {
     "answered": "model answer stored, with its calls and their starts",
     "started": "call start stored",
     "finished": "result stored",
+    "waiting": "wait stored",
 }
 
 
@@ -301,6 +329,9 @@ class WatchedTools:
     async def call(
         self, call: ToolCall, *, actor: Actor, conversation: ConversationKey, decision: CallDecided | None = None
     ) -> ToolResult | Wait:
+        if decision is None and json.loads(call.arguments).get("waits"):
+            self._fate.reach("call: before it waits")
+            return Wait(reason="It has to be approved.", expires_in_s=3600)
         self._fate.reach("call: before it is sent")
         calling = asyncio.ensure_future(
             self._tools.call(call, actor=actor, conversation=conversation, decision=decision)

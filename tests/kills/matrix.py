@@ -25,7 +25,7 @@ from bot.turns.delivery import MAYBE_TWICE
 from bot.turns.limits import LEASE_S, Limits
 from tests.kills import child
 from tests.kills.child import Death
-from tests.kills.script import ACTING, Question, Script, opening, random_script
+from tests.kills.script import ACTING, Question, Script, opening, random_script, runs_as
 from tests.kills.world import StoredTurn, Turns, Visible, World
 
 PAUSED_LEASE_S = 0.3  # of lives that are paused for longer than that
@@ -357,7 +357,7 @@ class Examination:
             yield self.fault("untold", f"{question.key}: the user read {text!r}")
 
     def of_order(self, channel: str) -> Iterator[Fault]:
-        keys = [question.key for question in self._script.of(channel)]
+        keys = [question.key for question in self._script.of(channel) if not question.waits]
         first = [next((n for n, v in enumerate(self._visible) if v.question == key), -1) for key in keys]
         last = [max((n for n, v in enumerate(self._visible) if v.question == key), default=-1) for key in keys]
         if any(after < before for before, after in zip(last, first[1:], strict=False)):
@@ -398,7 +398,7 @@ class Examination:
         for number, tools in enumerate(question.rounds):
             if not _is_answered(turn, number):
                 break  # given up before
-            for n, tool in enumerate(tools):
+            for n, tool in enumerate(map(runs_as, tools)):
                 place, line = (number, f"call_{n}"), f"{tool} {question.mark(number, n)}"
                 model_told = next(told, None)
                 if model_told is None:

@@ -15,7 +15,9 @@ from bot.domain.turns import TextArrived
 from bot.ports.model import ModelProgressSink, ModelRequest
 
 ACTING = frozenset({"act", "slow"})
-TOOLS = ("act", "count", "put", "slow")  # may act, read-only, idempotent, may act and takes its time
+# May act, read-only, idempotent, may act and takes its time, may act and waits for approval.
+TOOLS = ("act", "count", "put", "slow", "approve")
+APPROVE = "approve"  # reaches the server as `act`
 SERVER = "old"
 SLOW_S = 0.02
 PIECE_CHARS = 40  # of a streamed answer
@@ -34,6 +36,11 @@ class Question:
     @property
     def conversation(self) -> ConversationKey:
         return ConversationKey(platform="fake", space="team", channel=self.channel)
+
+    @property
+    def waits(self) -> bool:
+        """Whether its turn may let later ones pass."""
+        return any(APPROVE in tools for tools in self.rounds)
 
     def mark(self, round_number: int, number: int) -> str:
         """Return what tells this call from all others in the server's file."""
@@ -70,6 +77,13 @@ SMALL = Script(
         Question(key="a1", channel="a", rounds=(("act", "count", "put"),)),
         Question(key="a2", channel="a"),
         Question(key="b1", channel="b", rounds=(("slow",),), is_slow=True),
+    )
+)
+WAITING = Script(
+    (
+        Question(key="a1", channel="a", rounds=(("approve", "count"), ("approve", "approve"))),
+        Question(key="a2", channel="a", rounds=(("act",),)),
+        Question(key="b1", channel="b", rounds=(("approve",),)),
     )
 )
 LARGE = Script(
@@ -141,6 +155,11 @@ class ScriptedModel:
         return _answer(text)
 
 
+def runs_as(tool: str) -> str:
+    """Return the name under which the server knows the tool."""
+    return "act" if tool == APPROVE else tool
+
+
 def opening(question: Question) -> str:
     """Return how the model's answer to the question begins."""
     return f"This is the answer to {question.key}."
@@ -154,8 +173,8 @@ def final_words(question: Question, results: Sequence[ToolMessage]) -> str:
 
 def _call(question: Question, round_number: int, number: int, tool: str) -> ToolCall:
     mark = question.mark(round_number, number)
-    arguments = {"mark": mark, "text": mark, "seconds": SLOW_S}
-    return ToolCall(id=f"call_{number}", name=f"{SERVER}__{tool}", arguments=json.dumps(arguments))
+    arguments = {"mark": mark, "text": mark, "seconds": SLOW_S, **({"waits": True} if tool == APPROVE else {})}
+    return ToolCall(id=f"call_{number}", name=f"{SERVER}__{runs_as(tool)}", arguments=json.dumps(arguments))
 
 
 def _answer(text: str, calls: tuple[ToolCall, ...] = ()) -> ModelAnswer:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.domain.messages import Message
-from bot.domain.turns import Step
+from bot.domain.turns import CallDecided, CallWaiting, Step
 from bot.ports.store import OutboxPost
 from bot.stores import codec
 
@@ -104,6 +104,14 @@ class World:
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
             return db.execute("SELECT count(*) FROM turn WHERE ended_at IS NULL").fetchone()[0]
 
+    def undecided(self) -> Mapping[str, Sequence[str]]:
+        """Return the ids of the calls that wait for a decision, by the event key of their turn."""
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
+            db.row_factory = sqlite3.Row
+            if db.execute("SELECT 1 FROM turn WHERE state = 'waiting'").fetchone() is None:
+                return {}
+            return {key: calls for key, turn in _read_turns(db).items() if (calls := _undecided(turn))}
+
     def turns(self) -> Turns:
         """Return what is stored, read from a copy: reading the files themselves would tidy up what the kill left."""
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
@@ -114,6 +122,18 @@ class World:
                 db.row_factory = sqlite3.Row
                 is_made = db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'message'").fetchone()
                 return _read_turns(db) if is_made else {}
+
+
+def _undecided(turn: StoredTurn) -> Sequence[str]:
+    if turn.state != "waiting":
+        return ()
+    open_calls: dict[str, None] = {}
+    for step in turn.steps:
+        if isinstance(step, CallWaiting):
+            open_calls[step.call_id] = None
+        elif isinstance(step, CallDecided):
+            open_calls.pop(step.call_id, None)
+    return list(open_calls)
 
 
 def _append(path: Path, line: str) -> None:
