@@ -20,7 +20,7 @@ from typing import Literal
 import psutil
 
 from bot.domain.messages import AssistantMessage, ToolMessage
-from bot.domain.turns import CallFinished, CallStarted, ModelAnswered
+from bot.domain.turns import CallFinished, CallStarted, CallWaiting, ModelAnswered
 from bot.turns.delivery import MAYBE_TWICE
 from bot.turns.limits import LEASE_S, Limits
 from tests.kills import child
@@ -393,7 +393,7 @@ class Examination:
     def _of_acting(self, question: Question, turn: StoredTurn, text: str) -> Iterator[Fault]:
         """Yield the calls whose outcome is not what the model and the user were told."""
         results = {(s.round, s.result.call_id): s.result for s in turn.steps if isinstance(s, CallFinished)}
-        started = {(s.round, s.call_id) for s in turn.steps if isinstance(s, CallStarted)}
+        started = _sent(turn)
         told = iter(message for message in turn.messages if isinstance(message, ToolMessage))
         for number, tools in enumerate(question.rounds):
             if not _is_answered(turn, number):
@@ -414,6 +414,17 @@ class Examination:
                 may_have_run = tool in ACTING and (place in started or self._ran[line] > 0)
                 if may_have_run and (NOTE_OF_RESTART not in model_told.text or NOTE_OF_RESTART not in text):
                     yield self.fault("untold", f"{line}: the model read {model_told.text!r}, the user {text!r}")
+
+
+def _sent(turn: StoredTurn) -> set[tuple[int, str]]:
+    """Return the calls that may have reached their server: not those that have begun to wait since."""
+    sent: set[tuple[int, str]] = set()
+    for step in turn.steps:
+        if isinstance(step, CallStarted):
+            sent.add((step.round, step.call_id))
+        elif isinstance(step, CallWaiting):
+            sent.discard((step.round, step.call_id))
+    return sent
 
 
 def _is_answered(turn: StoredTurn, number: int) -> bool:
