@@ -342,7 +342,7 @@ class Deliveries(RuleBasedStateMachine):
     def crash(self, is_expired: bool) -> None:
         for room in self._rooms.values():
             room.lose_process(spends_attempt=True)
-        self._do("crash, buried" if is_expired else "crash, lease run out", self._crash(is_expired=is_expired))
+        self._do("crash, lease ended" if is_expired else "crash, lease run out", self._crash(is_expired=is_expired))
 
     async def _crash(self, *, is_expired: bool) -> None:
         dead = await self._world.crash()
