@@ -76,11 +76,14 @@ class Runner:
     # --- taking turns up ---
 
     async def _take(self) -> None:
+        clock, swept_at = asyncio.get_running_loop().time, -SWEEP_S
         while True:
             try:
                 if not self._lease.is_held():  # what is claimed without a lease is taken over at once
                     await self._lease.renew()
-                await self.resources.store.wake_expired()
+                if clock() - swept_at >= SWEEP_S:  # not at each ring of the bell
+                    swept_at = clock()
+                    await self.resources.store.wake_expired()
                 for adapter in self.adapters:
                     await self._claim(adapter)
             except Exception as error:  # noqa: BLE001  (a loop that ends would leave a process that takes no turns)
