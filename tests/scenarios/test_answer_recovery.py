@@ -118,6 +118,7 @@ async def test_an_answer_that_was_being_drawn_at_kill_9_is_shown_whole_at_the_ne
         await until(lambda: post_states(toolbridge) == ["posted"])
         terminal.type("What is 6 * 7?" + ENTER)
         await terminal.shows("42")
+        await until(lambda: post_states(toolbridge) == ["posted", "posted"])
         terminal.type("/exit" + ENTER)
     async with run_in_terminal(CHAT, environment=toolbridge.environment, folder=toolbridge.folder) as (terminal, _):
         await terminal.shows("\n>")
