@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bot.domain.errors import AdapterError
@@ -241,9 +241,11 @@ def test_a_long_name_keeps_its_end() -> None:
 
 
 @given(st.text().filter(str.strip))
+@example(".TS")
 async def test_whatever_a_file_is_called_its_note_stays_on_one_line_in_its_brackets(name: str) -> None:
     files = [shared(name, mime_type="application/pdf")]
-    content = await read_files(files, source=Source({}), conversation=CONVERSATION, max_bytes=100)
+    source = Source({files[0].reference: AdapterError("It is gone.")})  # asked for where it is called like TypeScript
+    content = await read_files(files, source=source, conversation=CONVERSATION, max_bytes=100)
     assert re.fullmatch(r"\[The file `[^`\[\]\n]+` was not read: [^\[\]\n]+\]", content.text)
 
 
