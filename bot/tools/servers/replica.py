@@ -149,6 +149,7 @@ class Replica:
                 reason = await self._stay_connected()
                 if self._is_stopping:
                     break
+                await self._link.read_stderr()
                 failures = 1 if self._was_stable() else failures + 1
                 pause_s = self._backoff.wait_s(failures)
                 self._retry_at = asyncio.get_running_loop().time() + pause_s

@@ -30,6 +30,7 @@ MAX_EVENT_BYTES = 32 * 1024 * 1024  # of one streamed answer; the SDK's own limi
 _CONNECT_TIMEOUT_S = 10.0
 _SESSION_END_TIMEOUT_S = 1.0  # for reporting to a server that its session ends
 _MAX_LINE_CHARS = 500  # of a server's standard error
+_STDERR_WAIT_S = 0.5
 _MARK = "toolbridge"  # in the data of an error that was made here: what became of the request
 
 Fault = Literal["unsent", "lost", "refused"]
@@ -85,6 +86,8 @@ class Link:
         self._on_suspect = on_suspect
         self.has_ended = False
         self.stderr_line = ""  # the last one that the process wrote to its standard error
+        self._has_read_stderr = asyncio.Event()
+        self._has_read_stderr.set()
 
     def mark_suspect(self) -> None:
         """Report that the connection may be broken."""
@@ -108,16 +111,26 @@ class Link:
         The reading thread ends when the process and all that inherited the file have closed it.
         """
         read_end, write_end = os.pipe()
-        threading.Thread(target=self._drain, args=(read_end,), name="tool-server-stderr", daemon=True).start()
+        self._has_read_stderr.clear()
+        drain = (read_end, asyncio.get_running_loop())
+        threading.Thread(target=self._drain, args=drain, name="tool-server-stderr", daemon=True).start()
         with os.fdopen(write_end, "w", encoding="utf-8") as file:
             yield file
 
-    def _drain(self, read_end: int) -> None:
+    async def read_stderr(self) -> None:
+        """Wait, for a moment at most, until all that a process wrote before it ended is read."""
+        with suppress(TimeoutError):  # a process that it started may hold the file open
+            async with asyncio.timeout(_STDERR_WAIT_S):
+                await self._has_read_stderr.wait()
+
+    def _drain(self, read_end: int, loop: asyncio.AbstractEventLoop) -> None:
         with os.fdopen(read_end, encoding="utf-8", errors="replace") as lines:
             while line := lines.readline(_MAX_LINE_CHARS):
                 if text := self.hide_secrets(line.strip()):
                     self.stderr_line = text
                     self._log.debug("tool_server_stderr", line=text)
+        with suppress(RuntimeError):  # the loop may be closed by now
+            loop.call_soon_threadsafe(self._has_read_stderr.set)
 
 
 @asynccontextmanager
