@@ -1,4 +1,4 @@
-"""The inbox: every event enters here; a message is stored before anyone is told that it arrived."""
+"""The inbox: every event enters here; a message is stored before it is acknowledged."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class UsageTotals:
 
 
 class IntakeStore(Protocol):
-    """What arrives, stored before anyone is told that it arrived."""
+    """What arrives, stored before it is acknowledged."""
 
     async def accept(
         self, event: MessageReceived, *, worker: str, max_waiting: int, max_open: int | None = None

@@ -45,6 +45,7 @@ class Journal:
         self._decisions: dict[tuple[int, str], CallDecided] = {}
         self._results: dict[tuple[int, str], ToolResult] = {}
         self._held: list[Step] = []
+        self._failed: list[TurnObserver] = []  # each is logged once: a turn may have thousands of events
         for step in steps:
             self._know(step)
 
@@ -89,13 +90,15 @@ class Journal:
     # --- what happens ---
 
     def tell(self, *events: TurnEvent) -> None:
-        """Hand events to the observers; what they make of them does not reach the turn."""
+        """Hand events to the observers; an observer that fails is logged once and does not reach the turn."""
         for event in events:
             for observer in self._observers:
                 try:
                     observer.saw(self._turn, event)
                 except Exception:
-                    log.exception("observer_failed", observer=type(observer).__name__)
+                    if observer not in self._failed:
+                        log.exception("observer_failed", observer=type(observer).__name__)
+                        self._failed.append(observer)
 
     async def record(self, *steps: Step) -> None:
         """Make the steps durable, in one commit with those that are held. Raises LeaseLostError."""

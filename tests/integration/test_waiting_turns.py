@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -218,27 +219,32 @@ class HurriedDesk(Desk):
     """Ben approves the first deployment at the last moment: while a woken turn begins, which has read its journal."""
 
     def __init__(self, store: Store) -> None:
-        super().__init__(expires_in_s=1.0)
+        super().__init__(expires_in_s=0.3)
         self._store = store
 
     async def offer(self, actor: Actor | None) -> Offer:
         if self.deployed or self.decisions:
             first = CallDecided(round=0, call_id="call_0", outcome="approved", by="fake:U2")
             assert await self._store.decide(1, first) == "made"
-            await asyncio.sleep(1.0)  # by now it would have expired
+            waits = [step for step in await self._store.steps(1) if isinstance(step, CallWaiting)]
+            while time.time() <= max(wait.expires_at for wait in waits):  # noqa: ASYNC110  (a clock sets no event)
+                await asyncio.sleep(0.01)
         return await super().offer(actor)
 
 
-async def test_a_decision_at_the_last_moment_counts_though_the_wait_expires_before_it_is_used(store: Store) -> None:
-    adapter, tools = RecordingAdapter(), HurriedDesk(store)
+async def test_a_decision_at_the_last_moment_counts_though_the_wait_expires_before_it_is_used(tmp_path: Path) -> None:
+    adapter = RecordingAdapter()
     model = ScriptedModel([calls("deploy", "deploy"), says("Both.")])
-    async with open_bot(store, model, adapter, tools, worker="a") as bot:
-        turn_id = await ask(bot)
-        await reached(adapter, turn_id, "waiting")
-        await bot.inbox.decide(decision(turn_id, call_id="call_1"))
-        assert await adapter.wait_for_posts(1) == ["Both."]
+    # The database's clock is behind, so that on the slowest machine it is the last moment for it.
+    async with open_sqlite(tmp_path / "behind.db", now=lambda: time.time() - HOUR_S) as store:
+        tools = HurriedDesk(store)
+        async with open_bot(store, model, adapter, tools, worker="a") as bot:
+            turn_id = await ask(bot)
+            await reached(adapter, turn_id, "waiting")
+            await bot.inbox.decide(decision(turn_id, call_id="call_1"))
+            assert await adapter.wait_for_posts(1) == ["Both."]
+        decided = [step for step in await store.steps(turn_id) if isinstance(step, CallDecided)]
     assert sorted(tools.deployed) == ["call_0", "call_1"]
-    decided = [step for step in await store.steps(turn_id) if isinstance(step, CallDecided)]
     assert sorted((step.call_id, step.outcome) for step in decided) == [("call_0", "approved"), ("call_1", "approved")]
 
 
