@@ -6,13 +6,14 @@ import asyncio
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
 from adapters.console.chat import Chat, Screen, TraceLevel, unwritable
 from adapters.console.plain import PlainOutput
 from bot.domain.errors import AdapterError
-from bot.domain.events import ConversationKey, SharedFile
+from bot.domain.events import ConversationKey, Earlier, MessageReceived, SharedFile
 from bot.domain.turns import Post, TurnView
 from bot.ports.platform import Found, Host
 
@@ -138,6 +139,10 @@ class ConsoleAdapter:
     async def find(self, post: Post) -> Found | None:
         """Return None: a terminal keeps nothing, so an answer that may have been cut off is shown again whole."""
         return None
+
+    async def read_earlier(self, message: MessageReceived, *, since: datetime | None, limit: int) -> Earlier:
+        """Return nothing: a terminal has no threads."""
+        return Earlier()
 
     async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
         """Raise AdapterError: a message typed into a terminal brings no files."""

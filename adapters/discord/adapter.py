@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import aiohttp
 import structlog
@@ -34,7 +35,7 @@ from adapters.shared.arrivals import Arrivals, Notices, WaitingSign, Written, ke
 from adapters.shared.progress import Pace
 from adapters.shared.tasks import Background, run_together
 from bot.domain.backoff import Backoff
-from bot.domain.events import ConversationKey, SharedFile
+from bot.domain.events import ConversationKey, Earlier, MessageReceived, SharedFile
 from bot.domain.turns import Post, TurnView
 from bot.ports.platform import Found, Host
 
@@ -213,6 +214,10 @@ class DiscordAdapter:
         """Look for the post in its channel, once the bot is logged in. Raises AdapterError."""
         await self._is_ready.wait()
         return await self._posts.find(post)
+
+    async def read_earlier(self, message: MessageReceived, *, since: datetime | None, limit: int) -> Earlier:
+        """Return nothing yet."""
+        return Earlier()
 
     async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
         """Return the bytes of a file that came with a message. Raises AdapterError."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, assert_never
 
 import structlog
@@ -25,6 +26,19 @@ MAX_NOTICES = 5_000
 MAX_SIGNS = 5_000
 
 Written = MessageReceived | MessageEdited | MessageDeleted  # a message, or a change to one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unanswered:
+    """A message that mentions the bot and gets no answer."""
+
+    event_key: str
+    reason: str  # in a few words, for the log
+
+
+def note_unanswered(message: Unanswered) -> None:
+    """Say in the log why a message that mentions the bot gets no answer."""
+    log.info("mention_not_answered", message=message.event_key, reason=message.reason)
 
 
 # --- logging in ------------------------------------------------------------------------------------------------
@@ -175,8 +189,8 @@ class Arrivals:
     def _show(self, event: Written, outcome: Accepted | Revised) -> None:
         match outcome:
             case Queued(waits_behind=waits_behind):
-                if waits_behind and isinstance(event, MessageReceived):
-                    self._sign.add(event)
+                if waits_behind and not isinstance(event, MessageDeleted):
+                    self._sign.add(event.message if isinstance(event, MessageEdited) else event)
             case Refused(notice=notice) | Done(notice=notice):
                 if notice:
                     self._notices.send(event, notice)

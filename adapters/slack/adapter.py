@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 
 import aiohttp
@@ -33,7 +34,7 @@ from adapters.slack.session import Endpoints, Session, Watch
 from adapters.slack.traces import TraceLevel
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError
-from bot.domain.events import ConversationKey, MessageDeleted, MessageEdited, SharedFile
+from bot.domain.events import ConversationKey, Earlier, MessageDeleted, MessageEdited, MessageReceived, SharedFile
 from bot.domain.turns import Post, TurnView
 from bot.ports.platform import Found, Host
 from bot.ports.store import NoteStore
@@ -257,6 +258,10 @@ class SlackAdapter:
     async def find(self, post: Post) -> Found | None:
         """Look for the post in its thread. Raises AdapterError where Slack does not show the thread."""
         return await self._posts.find(post)
+
+    async def read_earlier(self, message: MessageReceived, *, since: datetime | None, limit: int) -> Earlier:
+        """Return nothing yet."""
+        return Earlier()
 
     async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
         """Return the bytes of a file that came with a message. Raises AdapterError."""

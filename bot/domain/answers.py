@@ -82,7 +82,7 @@ class Details:
 
 
 Accepted = Queued | Known | Refused | Ignored
-Revised = Done | Refused | Ignored
+Revised = Queued | Known | Done | Refused | Ignored  # a message that has got its mention by an edit is queued
 Answered = CommandAnswer | Ignored
 Explained = Details | Refused
 Rated = Done | Refused

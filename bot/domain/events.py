@@ -69,11 +69,46 @@ class SharedFile:
     reference: str  # the adapter's own: where the bytes are
 
 
+# Who wrote a message: a person, another bot or app, or this bot.
+AuthorKind = Literal["person", "app", "self"]
+# What a message has to do with the question: it stands before it in its thread, began the thread, is replied to, was
+# forwarded, is shown below a link to it, or was chosen in its menu.
+Relation = Literal["earlier", "starter", "reply", "forward", "link", "chosen"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quoted:
+    """A message that belongs to a question without being it: all its words, as people read them.
+
+    `unread` names what it carries that cannot be read, each in a few words ("a video", "a poll's pictures").
+    """
+
+    relation: Relation
+    text: str
+    author: str = ""  # the name that people see; "" where the platform does not say it
+    author_kind: AuthorKind = "person"
+    sent_at: datetime | None = None  # aware, UTC
+    reference: str = ""  # the platform's reference, as `Adapter.post` returns it; "" where it is not known
+    files: tuple[SharedFile, ...] = ()
+    unread: tuple[str, ...] = ()
+    whole_chars: int = 0  # how long the text was before the core cut it; 0: it was not cut
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """What stands before a question in its thread, oldest first; `is_cut`: still earlier messages were left out."""
+
+    messages: tuple[Quoted, ...] = ()
+    is_cut: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageReceived(_Acting):
     """Someone wrote to the bot; a redelivery carries the same `event_key`.
 
     One that is not addressed to the bot by itself is taken only where the bot takes part in the conversation already.
+    One that `is_talk` is said to someone else: it is never answered, and makes the next question in the conversation
+    look at what was said before it.
     """
 
     conversation: ConversationKey
@@ -86,14 +121,21 @@ class MessageReceived(_Acting):
     edited_at: datetime | None = None  # aware, UTC: when its author last changed it
     is_addressed: bool = True  # a mention, a direct message; False: a follow-up without one
     files: tuple[SharedFile, ...] = ()
+    is_talk: bool = False  # said to someone else, or by a bot without a mention
+    author_kind: AuthorKind = "person"
+    author_aliases: tuple[str, ...] = ()  # other ids of an app, under which an operator may list it
+    has_earlier: bool = False  # other messages may stand before it in its thread
+    quoted: tuple[Quoted, ...] = ()  # what it points at by itself
+    unread: tuple[str, ...] = ()  # as of `Quoted`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageEdited:
     """Someone changed a message; `message` is all of it as it reads now, under the `event_key` it had from the start.
 
-    Of two changes the one with the later `edited_at` counts, in whichever order they arrive; one that does not say when
-    it was made counts when it arrives.
+    It `is_addressed` when it is so now. A question that has lost its mention is still one; a message that gets its
+    mention within two minutes is one from then on. Of two changes the one with the later `edited_at` counts, in
+    whichever order they arrive; one that does not say when it was made counts when it arrives.
     """
 
     message: MessageReceived

@@ -73,10 +73,12 @@ class Usage:
 class UserMessage:
     """A question. `speaker` is set where several people share the conversation.
 
-    `images` are only for the turn that asks: the history keeps a sentence in their place.
+    `context` is what the question points at, in front of it: other people's words, marked as such. `images` are only
+    for the turn that asks: the history keeps a sentence in their place.
     """
 
     text: str
+    context: str = ""
     speaker: str | None = None
     images: tuple[Attachment, ...] = ()
     kind: Literal["user"] = "user"

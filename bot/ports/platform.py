@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from bot.domain.answers import Accepted, Answered, Decided, Explained, Rated, Revised
@@ -12,6 +13,7 @@ from bot.domain.events import (
     ConversationKey,
     DecisionMade,
     DetailsAsked,
+    Earlier,
     FeedbackGiven,
     MessageDeleted,
     MessageEdited,
@@ -51,6 +53,8 @@ class Host(Protocol):
 
     async def revise(self, event: MessageEdited | MessageDeleted) -> Revised:
         """Change or drop a question whose turn has not begun, and return what became of the change.
+
+        A message that was none before, and has got its mention within two minutes, is queued.
 
         Raises:
             StoreError: The change could not be stored: the platform must deliver it again.
@@ -130,6 +134,17 @@ class Adapter(Protocol):
 
         Raises:
             AdapterError: The platform cannot tell.
+        """
+        ...
+
+    async def read_earlier(self, message: MessageReceived, *, since: datetime | None, limit: int) -> Earlier:
+        """Return the last `limit` messages before `message` in its thread, and always the one that began the thread.
+
+        `since` is when the last message was sent that is known already (None: none is); neither that nor an earlier one
+        is returned. Costs one call of the platform's API, and none where `message.has_earlier` is false.
+
+        Raises:
+            AdapterError: The platform does not show the thread.
         """
         ...
 

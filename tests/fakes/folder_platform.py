@@ -22,7 +22,7 @@ from bot.app import open_app
 from bot.cli.main import INTERRUPTED, until_terminated
 from bot.domain.answers import Known, Queued, Refused
 from bot.domain.errors import AdapterError, RateLimitError
-from bot.domain.events import ConversationKey, MessageReceived, SharedFile
+from bot.domain.events import ConversationKey, Earlier, MessageReceived, SharedFile
 from bot.domain.turns import Post, TurnView
 from bot.observe.logs import configure_logs
 from bot.ports.platform import Found, Host
@@ -81,6 +81,9 @@ class FolderPlatform:
         posts = self._folder / "posts.jsonl"
         lines = posts.read_text().splitlines() if posts.exists() else []
         return next((Found(reference=post.key) for line in lines if json.loads(line)["key"] == post.key), None)
+
+    async def read_earlier(self, message: MessageReceived, *, since: datetime | None, limit: int) -> Earlier:
+        return Earlier()
 
     async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
         raise AdapterError("the folder has no files of messages")

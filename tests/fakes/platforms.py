@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 
 from bot.domain.errors import AdapterError, RateLimitError
-from bot.domain.events import ConversationKey, SharedFile
+from bot.domain.events import ConversationKey, Earlier, MessageReceived, SharedFile
 from bot.domain.turns import Post, TurnView
 from bot.ports.platform import Found
 from tests.fakes.ports import RecordingAdapter
@@ -74,6 +75,9 @@ class Crowd:
 
     async def find(self, post: Post) -> Found | None:
         return None
+
+    async def read_earlier(self, message: MessageReceived, *, since: datetime | None, limit: int) -> Earlier:
+        return Earlier()
 
     async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
         raise AdapterError("the crowd sends no files")

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from bot.domain.answers import Example
 from bot.domain.errors import AdapterError
-from bot.domain.events import ConversationKey, MessageReceived, SharedFile
+from bot.domain.events import ConversationKey, Earlier, MessageReceived, SharedFile
 from bot.domain.messages import AssistantMessage, ModelAnswer, ToolCall, ToolResult, ToolSpec, Usage
 from bot.domain.people import Actor
 from bot.domain.turns import CallDecided, Post, TextArrived, TurnView
@@ -165,6 +165,9 @@ class RecordingAdapter:
         if not self.can_find:
             raise AdapterError("the platform cannot search")
         return next((Found(reference=f"ref-{seen.key}") for seen in self.posts if seen.key == post.key), None)
+
+    async def read_earlier(self, message: MessageReceived, *, since: datetime | None, limit: int) -> Earlier:
+        return Earlier()
 
     async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
         raise AdapterError("the bot cannot take files here", is_permanent=True)

@@ -17,12 +17,13 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 from importlib import import_module
 from typing import Any, TypeVar, cast
 
 from bot.domain.answers import CommandAnswer, Example
 from bot.domain.errors import AdapterError
-from bot.domain.events import CommandInvoked, ConversationKey, DecisionMade, SharedFile
+from bot.domain.events import CommandInvoked, ConversationKey, DecisionMade, Earlier, MessageReceived, SharedFile
 from bot.domain.messages import ToolCall, ToolResult
 from bot.domain.people import Actor
 from bot.domain.turns import CallDecided, Post, Step, TurnView
@@ -245,6 +246,9 @@ class FilePlatform:
             raise AdapterError("This platform cannot search.")
         is_there = any(visible.key == post.key for visible in self._world.visible())
         return Found(reference=f"reference of {post.key}") if is_there else None
+
+    async def read_earlier(self, message: MessageReceived, *, since: datetime | None, limit: int) -> Earlier:
+        return Earlier()
 
     async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
         raise AdapterError("No message has files here.")
