@@ -52,7 +52,7 @@ def with_plain_fences(lines: Sequence[str], *, is_tight: bool = False) -> list[L
         if block.fence is None:
             shown += [Line(line) for line in block.lines]
         elif not is_tight:
-            shown += [Line(line, is_code=True) for line in _drawn(block.fence, block.code)]
+            shown += [Line(line, is_code=True) for line in _drawn(block.fence, block)]
         elif block.is_closed and any(line.strip(" \t>") for line in block.code):
             shown += [Line(line, is_code=True) for line in _drawn_tight(block)]
         else:
@@ -109,11 +109,13 @@ def _blocks(lines: Sequence[str]) -> Iterator[_Block]:
 # --- fences ----------------------------------------------------------------------------------------------------
 
 
-def _drawn(fence: Fence, code: Sequence[str]) -> list[str]:
+def _drawn(fence: Fence, block: _Block) -> list[str]:
     first, following, inner = _prefixes(fence)
-    drawn = [f"{inner}{unfenced(_inside(line, fence))}" for line in code]
-    while drawn and not drawn[-1].strip(" \t>"):
-        drawn.pop()
+    code = [unfenced(_inside(line, fence)) for line in block.code]
+    end = len(code)
+    while end and not code[end - 1].strip():
+        end -= 1
+    drawn = [f"{inner}{line}" for line in (code if end and block.is_closed else code[:end])]
     # Without a character between them, the fences of an empty block would be read as something else.
     return [f"{first}```{_language(fence)}", *(drawn or [f"{following}{JOINER}"]), f"{following}```"]
 

@@ -133,7 +133,7 @@ def _nested(lines: Sequence[str], *, beginning: str, is_nested: bool) -> list[st
 def _bold_heading(line: str) -> str:
     found = re.fullmatch(r"(.*?)#{4,6}[ \t]+(.*?)[ \t]*(?:[ \t]#+[ \t]*)?", line)
     inner = found[2].replace("**", "") if found else ""
-    return f"{found[1]}**{inner}**" if found and inner else line
+    return f"{found[1]}**{inner}**" if found and inner.strip("*_- ") else line
 
 
 def _underlined_heading(node: SyntaxTreeNode, lines: Sequence[str]) -> list[str]:

@@ -32,7 +32,8 @@ def shown_line(line: str) -> str:
     found = _QUOTES_ALL.match(line)
     if found:
         return f"{found[1]}\\{line[found.end() :]}"
-    return _QUOTE_MARKS.sub(lambda marks: re.sub(r">[ \t]?", "> ", marks[0]), line, count=1)
+    marks = _QUOTE_MARKS.match(line)
+    return re.sub(r">[ \t]?", "> ", marks[0]) + line[marks.end() :] if marks else line
 
 
 def shown_inline(text: str, *, is_tight: bool = False) -> str:
