@@ -19,6 +19,7 @@ from adapters.discord.prose import shown_inline, shown_line
 from adapters.discord.tables import table_lines
 
 PART_CHARS = 1_900  # of a part of an answer as it is shown
+MAX_ROUNDS = 5  # of conversion; two are the rule
 
 _COLUMN_CAPS = (40, 20, 10, 0)  # a column is padded up to this many characters; the first cap that fits is taken
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -62,7 +63,17 @@ def visible(text: str) -> str:
 # --- answers ---------------------------------------------------------------------------------------------------
 
 
-def _converted(written: Sequence[str], *, cap: int) -> str:
+def _converted(lines: Sequence[str], *, cap: int) -> str:
+    """Return the lines converted until nothing changes any more: a line that was drawn may complete a heading."""
+    shown = _converted_once(lines, cap=cap)
+    for _ in range(MAX_ROUNDS):
+        if (again := _converted_once(shown.split("\n"), cap=cap)) == shown:
+            break
+        shown = again
+    return shown
+
+
+def _converted_once(written: Sequence[str], *, cap: int) -> str:
     lines = [line if line.is_code else Line(shown_line(line.text)) for line in with_plain_fences(written)]
     tokens = _MARKDOWN.parse("\n".join(line.text for line in lines))
     for node in reversed(list(SyntaxTreeNode(tokens).walk(include_self=False))):
