@@ -81,12 +81,23 @@ def parse_event(body: Payload, *, bot_user: str) -> Arrived | None:
 
 
 def team_of(body: Payload) -> str:
-    """Return the workspace that a delivery is for: in a shared channel, the one that has the app."""
-    # https://docs.slack.dev/apis/events-api/#authorizations
-    for authorization in _dicts(body.get("authorizations")):
-        if team := _text(authorization, "team_id"):
-            return team
-    return _text(body, "team_id") or _text(_dict(body.get("team")), "id") or _text(_dict(body.get("user")), "team_id")
+    """Return the workspace that a delivery is for: in a shared channel, the one that has the app.
+
+    Where the app is installed for a whole organization, the authorization names no workspace, or the organization in
+    its place: https://docs.slack.dev/enterprise/organization-ready-apps.
+    """
+    # A window that someone of another workspace has open, which shares the channel, names the app's:
+    # https://docs.slack.dev/reference/interaction-payloads/view-interactions-payload
+    candidates = [
+        _text(_dict(body.get("view")), "app_installed_team_id"),
+        # https://docs.slack.dev/apis/events-api/#authorizations
+        *(_text(authorization, "team_id") for authorization in _dicts(body.get("authorizations"))),
+        _text(body, "context_team_id"),
+        _text(body, "team_id"),
+        _text(_dict(body.get("team")), "id"),
+        _text(_dict(body.get("user")), "team_id"),
+    ]
+    return next((team for team in candidates if team and not team.startswith("E")), "")
 
 
 def event_key(team: str, channel: str, ts: str) -> str:
@@ -262,11 +273,7 @@ def parse_press(body: Payload) -> Pressed | None:
     user = _text(_dict(body.get("user")), "id")
     name = _text(action, "action_id") or _text(body, "callback_id")
     return Pressed(
-        # A person of another workspace, which shares the channel, may have the window open:
-        # https://docs.slack.dev/reference/interaction-payloads/view-interactions-payload
-        team=_text(view, "app_installed_team_id")
-        or _text(_dict(body.get("team")), "id")
-        or _text(_dict(body.get("user")), "team_id"),
+        team=team_of(body),
         channel=_text(_dict(body.get("channel")), "id") or _text(container, "channel_id"),
         thread=_text(message, "thread_ts") or _text(container, "thread_ts") or ts,
         message_ts=ts,

@@ -174,10 +174,11 @@ class Deliveries(World):
         workspace = self.teams[team]
         authorization = {
             "enterprise_id": workspace.enterprise,
-            "team_id": team,
+            # Of an installation for an organization: slackapi/bolt-python, tests/scenario_tests/test_events_org_apps.py
+            "team_id": None if workspace.is_org_wide else team,
             "user_id": workspace.bot_user,
             "is_bot": True,
-            "is_enterprise_install": False,
+            "is_enterprise_install": workspace.is_org_wide,
         }
         payload: Json = {
             "token": "verification-test",

@@ -147,7 +147,7 @@ class People(Deliveries):
             "command": command,
             "text": text,
             "api_app_id": self.app_id,
-            "is_enterprise_install": "false",
+            "is_enterprise_install": "true" if workspace.is_org_wide else "false",
             "response_url": self.new_response_url(channel, person.id),
             "trigger_id": self.new_trigger(person),
         }
@@ -327,9 +327,9 @@ class People(Deliveries):
             "api_app_id": self.app_id,
             "token": "verification-test",
             "trigger_id": self.new_trigger(person),
-            "team": {"id": person.team, "domain": person.team.lower()},
+            "team": None if workspace.is_org_wide else {"id": person.team, "domain": person.team.lower()},
             "enterprise": enterprise,
-            "is_enterprise_install": False,
+            "is_enterprise_install": workspace.is_org_wide,
         }
         if channel:
             room = self.channels[channel]

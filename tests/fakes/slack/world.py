@@ -71,6 +71,7 @@ class Team:
     bot_id: str
     token: str
     enterprise: str | None = None
+    is_org_wide: bool = False  # the app is installed for the whole enterprise
     is_installed: bool = True
 
 

@@ -29,17 +29,17 @@ class Code(NamedTuple):
 
 
 def read(text: str) -> tuple[list[Code], str]:
-    """Return the code blocks that a client shows, and the prose with a mark where each is; ´ is a harmless backtick."""
+    """Return the code blocks that a client shows, and the prose with a mark where each is; ° is a harmless backtick."""
     found: list[Code] = []
     at, prose = 0, ""
     while at < len(text):
         if escaped := ESCAPED.match(text, at):
-            prose, at = prose + escaped[0][1].replace("`", "´"), escaped.end()
+            prose, at = prose + escaped[0][1].replace("`", "°"), escaped.end()
         elif block := CODE_BLOCK.match(text, at):
             found.append(Code(block[1] or "", block[2]))
             prose, at = f"{prose}§", block.end()
         elif in_line := CODE_IN_LINE.match(text, at):
-            prose, at = prose + in_line[2].replace("`", "´"), in_line.end()
+            prose, at = prose + in_line[2].replace("`", "°"), in_line.end()
         elif text[at] in "\\`":
             prose, at = prose + text[at], at + 1
         else:
