@@ -20,6 +20,7 @@ JOINER = "\u200d"  # invisible, but interrupts what would otherwise end a code b
 LOOKALIKE = "\u02cb"  # of a backtick, where there is no room for joiners
 
 _INDENTED_MARKER = "~" * 7  # of a fence around code that may itself contain fences
+_MAY_BE_INDENTED = re.compile(r"^[ >*+\-.)\d]*(?: {4}|\t)", re.MULTILINE)
 _LANGUAGE = re.compile(r"\{?[ .]*([A-Za-z0-9_+\-.#]+)")
 _MARKDOWN = MarkdownIt("commonmark", {"html": False})
 _QUOTE = re.compile(r"([ \t]*)>")
@@ -54,7 +55,7 @@ def with_plain_fences(lines: Sequence[str], *, is_tight: bool = False) -> list[L
         elif not is_tight:
             shown += [Line(line, is_code=True) for line in _drawn(block.fence, block)]
         elif block.is_closed and any(line.strip(" \t>") for line in block.code):
-            shown += [Line(line, is_code=True) for line in _drawn_tight(block)]
+            shown += [Line(line, is_code=True) for line in _drawn_tight(block.fence, block)]
         else:
             shown += [Line(line) for line in block.lines]
     return shown
@@ -65,9 +66,9 @@ def with_fenced_indents(text: str) -> str:
 
     The fence of code at the end is left open, so that what is returned for a longer text begins the same.
     """
-    lines = re.sub(r"\r\n?", "\n", text).split("\n")
-    if not any(line.startswith(("    ", "\t")) or ">" in line or "     " in line for line in lines):
+    if not _MAY_BE_INDENTED.search(text):
         return text
+    lines = re.sub(r"\r\n?", "\n", text).split("\n")
     is_prose = [line.fence is None for line in _blocks(lines) for _ in line.lines]
     for node in reversed(list(SyntaxTreeNode(_MARKDOWN.parse("\n".join(lines))).walk(include_self=False))):
         if node.type == "code_block" and node.map is not None and all(is_prose[slice(*node.map)]):
@@ -120,11 +121,10 @@ def _drawn(fence: Fence, block: _Block) -> list[str]:
     return [f"{first}```{_language(fence)}", *(drawn or [f"{following}{JOINER}"]), f"{following}```"]
 
 
-def _drawn_tight(block: _Block) -> list[str]:
-    opening = block.fence.list_mark or block.fence.prefix if block.fence else ""
-    language = _language(block.fence) if block.fence else ""
+def _drawn_tight(fence: Fence, block: _Block) -> list[str]:
     code = [re.sub(r"`{3,}", lambda run: LOOKALIKE * len(run[0]), line) for line in block.code]
-    return [f"{opening}```{language}", *code, re.sub(r"[`~]{3,}", "```", block.lines[-1])]
+    opening = f"{fence.list_mark or fence.prefix}```{_language(fence)}"
+    return [opening, *code, re.sub(r"[`~]{3,}", "```", block.lines[-1])]
 
 
 def _prefixes(fence: Fence) -> tuple[str, str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_FENCE = re.compile(r"([ \t]*(?:>[ \t]*)*)((`{3,})(?=[^`]*$)|~{3,})(.*)")
+_FENCE = re.compile(r"([ \t]*(?:>[ \t]*)*)((`{3,})(?=[^`]*$)|~{3,}(?=[^~]*$))(.*)")
 _LIST_MARK = re.compile(r"([ \t]*(?:>[ \t]*)*)((?:(?:[-*+]|\d{1,9}[.)])[ \t]+)+)(?=```|~~~)")
 
 

@@ -19,7 +19,7 @@ from adapters.discord.render import split_answer
 CODE_BLOCK = re.compile(r"```(?:([a-z0-9_+\-.#]+?)\n+)?\n*([\s\S]+?)\n*```", re.IGNORECASE)
 CODE_IN_LINE = re.compile(r"(`+)([\s\S]*?[^`])\1(?!`)")
 ESCAPED = re.compile(r"\\[^0-9A-Za-z\s]")
-QUOTATION = re.compile(r"^ *> [^\n]*(?:\n *> [^\n]*)*\n?", re.MULTILINE)
+QUOTATION = re.compile(r" *> [^\n]*(?:\n *> [^\n]*)*\n?")
 ALL_QUOTED = re.compile(r"^ *>>> ", re.MULTILINE)
 
 
@@ -28,37 +28,28 @@ class Code(NamedTuple):
     text: str
 
 
-def read(text: str) -> tuple[list[Code], str]:
+def shown(text: str, *, is_quoted: bool = False) -> tuple[list[Code], str]:
     """Return the code blocks that a client shows, and the prose with a mark where each is; ° is a harmless backtick."""
     found: list[Code] = []
-    at, prose = 0, ""
+    prose, at = "", 0
     while at < len(text):
-        if escaped := ESCAPED.match(text, at):
+        is_begin = not is_quoted and (at == 0 or text[at - 1] == "\n")
+        if is_begin and (quotation := QUOTATION.match(text, at)):
+            blocks, words = shown(re.sub(r"(?m)^ *> ?", "", quotation[0]), is_quoted=True)
+            found, prose, at = found + blocks, prose + words, quotation.end()
+        elif escaped := ESCAPED.match(text, at):
             prose, at = prose + escaped[0][1].replace("`", "°"), escaped.end()
         elif block := CODE_BLOCK.match(text, at):
             found.append(Code(block[1] or "", block[2]))
             prose, at = f"{prose}§", block.end()
         elif in_line := CODE_IN_LINE.match(text, at):
             prose, at = prose + in_line[2].replace("`", "°"), in_line.end()
-        elif text[at] in "\\`":
-            prose, at = prose + text[at], at + 1
         else:
-            end = next((place for place in range(at, len(text)) if text[place] in "\\`"), len(text))
-            prose, at = prose + text[at:end], end
+            end = next(
+                (place for place in range(at + 1, len(text)) if text[place] in "\\`" or text[place - 1] == "\n"), None
+            )
+            prose, at = prose + text[at:end], len(text) if end is None else end
     return found, prose
-
-
-def shown(text: str) -> tuple[list[Code], str]:
-    """The same, with each quotation read on its own, as clients do."""
-    blocks: list[Code] = []
-    prose, at = "", 0
-    for quotation in QUOTATION.finditer(text):
-        for piece in (text[at : quotation.start()], re.sub(r"(?m)^ *> ?", "", quotation[0])):
-            found, words = read(piece)
-            blocks, prose = blocks + found, prose + words
-        at = quotation.end()
-    found, words = read(text[at:])
-    return blocks + found, prose + words
 
 
 def copied(code: Code) -> str:
@@ -199,6 +190,7 @@ def test_prose_is_shown_as_it_was_written(written: str, expected: str) -> None:
         "-# small\n#tag\n# Heading",
         "||hidden|| __under__ ~~gone~~ **bold**",
         "if a > b and b >= c: a >> 2",
+        "~~~gone~~~ stays",
     ],
 )
 def test_what_stays_readable_is_left_as_it_is(text: str) -> None:
