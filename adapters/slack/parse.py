@@ -84,7 +84,7 @@ def team_of(body: Payload) -> str:
     """Return the workspace that a delivery is for: in a shared channel, the one that has the app.
 
     Where the app is installed for a whole organization, the authorization names no workspace, or the organization in
-    its place: https://docs.slack.dev/enterprise/organization-ready-apps.
+    its place; that is returned where nothing else is named. https://docs.slack.dev/enterprise/organization-ready-apps
     """
     # A window that someone of another workspace has open, which shares the channel, names the app's:
     # https://docs.slack.dev/reference/interaction-payloads/view-interactions-payload
@@ -97,7 +97,8 @@ def team_of(body: Payload) -> str:
         _text(_dict(body.get("team")), "id"),
         _text(_dict(body.get("user")), "team_id"),
     ]
-    return next((team for team in candidates if team and not team.startswith("E")), "")
+    named = [team for team in candidates if team]
+    return next((team for team in named if not team.startswith("E")), named[0] if named else "")
 
 
 def event_key(team: str, channel: str, ts: str) -> str:

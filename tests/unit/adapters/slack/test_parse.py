@@ -291,3 +291,20 @@ def test_no_payload_makes_parsing_fail(body: dict[str, Any]) -> None:
 @given(text=st.text())
 def test_whatever_a_button_holds_reads_as_an_object(text: str) -> None:
     assert isinstance(json_value(text), dict)
+
+
+@pytest.mark.parametrize(
+    ("body", "team"),
+    [
+        ({"team_id": "T1", "authorizations": [{"enterprise_id": "E1", "team_id": None}]}, "T1"),
+        ({"team_id": "T9", "context_team_id": "T1", "authorizations": [{"team_id": None}]}, "T1"),
+        ({"team_id": "T9", "authorizations": [{"team_id": "T1"}]}, "T1"),
+        ({"team": None, "user": {"team_id": "T1"}, "view": {"app_installed_team_id": "E1"}}, "T1"),
+        ({"team": None, "view": {"app_installed_team_id": "T1"}, "user": {"team_id": "T9"}}, "T1"),
+        ({"team_id": "E1", "context_team_id": "E1", "authorizations": [{"team_id": None}]}, "E1"),
+        ({"team_id": None, "authorizations": [], "view": [], "team": "T1"}, ""),
+    ],
+)
+def test_the_workspace_of_a_delivery_is_the_one_that_has_the_app(body: dict[str, Any], team: str) -> None:
+    """For an installation in a whole organization the authorization has no `team_id`."""
+    assert team_of(body) == team
