@@ -44,7 +44,9 @@ def answer_text(text: str) -> str:
         shown = _converted(lines, cap=cap)
         if len(shown) <= PART_CHARS or len(text) > PART_CHARS:
             return shown
-    return _joined(with_plain_fences(lines, is_tight=True), is_tight=True)
+    tight = with_plain_fences(lines, is_tight=True)
+    tight = [line if line.is_code else Line(shown_line(line.text, is_tight=True)) for line in tight]
+    return _joined(tight, is_tight=True)
 
 
 # --- untrusted text --------------------------------------------------------------------------------------------
@@ -77,14 +79,10 @@ def _converted_once(written: Sequence[str], *, cap: int) -> str:
     lines = [line if line.is_code else Line(shown_line(line.text)) for line in with_plain_fences(written)]
     tokens = _MARKDOWN.parse("\n".join(line.text for line in lines))
     for node in reversed(list(SyntaxTreeNode(tokens).walk(include_self=False))):
-        if (
-            node.type not in ("table", "heading", "hr")
-            or node.map is None
-            or any(line.is_code for line in lines[slice(*node.map)])
-        ):
-            continue
-        first, last = node.map  # the last nodes come first, so that these numbers stay right
-        lines[first:last] = _shown_block(node, [line.text for line in lines[first:last]], cap=cap)
+        if node.type in ("table", "heading", "hr") and node.map is not None:
+            first, last = node.map  # the last nodes come first, so that these numbers stay right
+            if not any(line.is_code for line in lines[first:last]):
+                lines[first:last] = _shown_block(node, [line.text for line in lines[first:last]], cap=cap)
     return _joined(lines)
 
 

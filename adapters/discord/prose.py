@@ -15,6 +15,7 @@ from adapters.discord.code_blocks import JOINER, LOOKALIKE
 _NEST = r"(?:[ \t]|[-*+][ \t]|\d{1,9}[.)][ \t]|>{1,2}(?!>))*"
 _QUOTES_ALL = re.compile(rf"({_NEST})(?=>>>)")
 _QUOTE_MARKS = re.compile(r" {0,3}>(?:[ \t]?>)*(?=[^\s>\d=]|$)")
+_QUOTE_LOOKALIKES = "\u203a" * 3
 _SPECIAL = re.compile(
     r"""\\.
     | (?P<ticks>`+)
@@ -24,15 +25,17 @@ _SPECIAL = re.compile(
 )
 
 
-def shown_line(line: str) -> str:
+def shown_line(line: str, *, is_tight: bool = False) -> str:
     """Return a line of prose that begins as Discord reads it.
 
     `>>>` would quote all that follows, and a mark of a quotation without a space behind it ends the quotation.
+    `is_tight` makes nothing longer.
     """
     found = _QUOTES_ALL.match(line)
     if found:
-        return f"{found[1]}\\{line[found.end() :]}"
-    marks = _QUOTE_MARKS.match(line)
+        marks = _QUOTE_LOOKALIKES if is_tight else "\\>>>"
+        return f"{found[1]}{marks}{line[found.end() + 3 :]}"
+    marks = None if is_tight else _QUOTE_MARKS.match(line)
     return re.sub(r">[ \t]?", "> ", marks[0]) + line[marks.end() :] if marks else line
 
 

@@ -90,7 +90,10 @@ def stop_row(turn_id: int, part: int) -> dict[str, Any]:
 
 def notice_text(text: str) -> str:
     """Return Markdown as the text of one message, cut where it does not fit."""
-    return _cut_lines(answer_text(text[: 2 * CONTENT_CHARS]).strip(), PART_CHARS) or _NO_TEXT
+    shown = answer_text(text[: 2 * CONTENT_CHARS]).strip()
+    if len(shown) > PART_CHARS:  # code that is cut gets its closing fence, for which there must be room
+        shown = answer_text(_cut_lines(shown, PART_CHARS - 20))
+    return shown or _NO_TEXT
 
 
 def notice(text: str) -> Shown:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adapters.discord.code_blocks import JOINER, LOOKALIKE, with_fenced_indents
 from adapters.discord.markdown import PART_CHARS, answer_text
-from adapters.discord.render import split_answer
+from adapters.discord.render import notice_text, split_answer
 
 # --- a reader of Discord's rules for code ---
 # https://github.com/ItzDerock/discord-markdown-parser/blob/main/src/utils/regex.ts writes down what clients do.
@@ -258,7 +258,7 @@ anything = st.lists(st.sampled_from(PIECES) | st.text(max_size=6), max_size=30).
 @given(text=anything)
 @example(text="&amp;" * 5 + "lt;")
 @example(text="+ - -")
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_a_second_call_changes_nothing(text: str) -> None:
     once = answer_text(text)
     assert answer_text(once) == once
@@ -305,6 +305,16 @@ def test_where_there_is_no_room_code_is_still_one_block() -> None:
     assert len(text) <= PART_CHARS
     [block], _ = shown(text)
     assert block.text.count(LOOKALIKE) == 3 * 470
+
+
+def test_where_there_is_no_room_nothing_quotes_all_that_follows() -> None:
+    text = answer_text(">>> a\n" * 300)
+    assert len(text) <= PART_CHARS and not ALL_QUOTED.search(text) and text.count("a") == 300
+
+
+def test_code_in_a_notice_that_is_cut_has_its_closing_fence() -> None:
+    text = notice_text("```py\n" + "line\n" * 900)
+    assert text.startswith("```py\nline") and text.endswith("\n```") and len(text) <= PART_CHARS
 
 
 def test_code_at_the_end_is_left_open_for_what_follows() -> None:
