@@ -67,9 +67,9 @@ class SlackArrivals:
                 return
             named = await self._readable_form(event)
             outcome = await self._arrivals.hand_over(named)
+        if isinstance(outcome, Queued | Known):
+            self._background.spawn(self._note(event.conversation), name="note")
         if isinstance(event, MessageReceived):
-            if isinstance(outcome, Queued | Known):
-                self._background.spawn(self._note(event.conversation), name="note")
             self._keep_order(event, outcome)
 
     async def settled(self, conversation: ConversationKey) -> None:
