@@ -9,8 +9,10 @@ import pytest
 
 import adapters.discord.parse as discord
 import adapters.slack.parse as slack
+from adapters.slack.presses import parse_press
 from tests.payloads.reading import Sample, as_json, samples
 
+SLACK_PEOPLE = frozenset({"U3"})  # who posts through an app, and is known to be a person
 SLACK_BOT, DISCORD_BOT = "UBOT", "1290000000000000010"
 PARENTS: Mapping[str, str] = {"1533761342668800010": "1290000000000000031"}  # of Discord's threads
 SLACK = [pytest.param(sample, id=sample.name) for sample in samples("slack")]
@@ -21,9 +23,9 @@ def parse_slack(body: Any) -> Any:
     """Return what the body of a delivery is."""
     match body:
         case {"type": "event_callback"}:
-            return slack.parse_event(body, bot_user=SLACK_BOT)
+            return slack.parse_event(body, bot_user=SLACK_BOT, people=SLACK_PEOPLE)
         case {"type": "block_actions" | "message_action"}:
-            return slack.parse_press(body)
+            return parse_press(body)
         case {"command": _}:
             return slack.parse_slash(body, prefix="")
         case _:
