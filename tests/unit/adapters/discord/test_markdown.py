@@ -137,6 +137,17 @@ def test_code_that_is_cut_is_code_in_every_part(fence: str) -> None:
     assert "\n".join(copied(code) for part in parts for code in shown(part)[0]).split("\n") == lines
 
 
+@pytest.mark.parametrize(("first", "following"), [("- ", "  "), ("> ", "> "), ("> - ", ">   "), ("1. - ", "     ")])
+def test_code_in_a_list_or_quotation_that_is_cut_is_code_in_every_part(first: str, following: str) -> None:
+    lines = [f"line = {number}" for number in range(400)]
+    text = "\n".join([f"{first}````py x", *(f"{following}{line}" for line in lines), f"{following}````", "", "end"])
+    parts = split_answer(text)
+    assert len(parts) > 2
+    blocks = [code for part in parts for code in shown(part)[0]]
+    assert {code.language for code in blocks} == {"py"}
+    assert "\n".join(map(copied, blocks)).split("\n") == lines
+
+
 # --- prose ---
 
 
