@@ -481,7 +481,7 @@ async def test_a_post_into_a_channel_without_the_bot_says_how_to_invite_it() -> 
 async def test_sixty_edits_at_once_keep_to_the_documented_rate() -> None:
     async with opened_fake() as (slack, api):
         ts = (await api.call("chat.postMessage", team=TEAM, channel="C1", text="0"))["ts"]
-        slack.enforce_tiers = True
+        slack.rates.are_enforced = True
         edits = [
             api.call("chat.update", team=TEAM, may_repeat=True, wait_s=0.5, channel="C1", ts=ts, text=str(number))
             for number in range(60)
