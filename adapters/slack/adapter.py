@@ -19,11 +19,12 @@ from adapters.slack.api import SlackApi, Tokens, open_client
 from adapters.slack.arrivals import SlackArrivals
 from adapters.slack.backfill import Backfill, Threads
 from adapters.slack.bolt import OAuth
+from adapters.slack.buckets import Rate
 from adapters.slack.deliveries import make_deliveries
 from adapters.slack.files import download
 from adapters.slack.identities import Identities
 from adapters.slack.installs import Installations, InstalledTokens, NoteStates, OneToken
-from adapters.slack.limits import RATES, Limits, Rate
+from adapters.slack.limits import RATES, Limits
 from adapters.slack.pace import Pace
 from adapters.slack.parse import PLATFORM, message_ts
 from adapters.slack.people import People
