@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 AGING_S = 10.0  # progress that has waited this long takes its turn among the answers: it must not starve
-RESERVED = 0.8  # the share of a bucket that progress leaves to answers
+RESERVED = 0.8  # the share of a bucket that progress leaves to the answers that follow it ...
+RESERVED_S = 2.0  # ... while it has not waited for this long
 REGROW_S = 60.0  # without a refusal, until the ceiling rises by one
 # After a refusal, calls are this much slower than documented: one that arrives a millisecond early costs a second.
 CAUTION = 1.05
@@ -47,6 +48,11 @@ class Caller:
         is_aged = now - self.since >= AGING_S
         return (Priority.ANSWER if is_aged else self.priority), self.since
 
+    @property
+    def held_until(self) -> float:
+        """Return when what is reserved for answers is open to this caller."""
+        return float("-inf") if self.priority == Priority.ANSWER else self.since + RESERVED_S
+
 
 @dataclass(slots=True)
 class Bucket:
@@ -69,9 +75,10 @@ class Bucket:
         self._fill(now)
         return self.level >= self.rate.calls
 
-    def need(self, priority: Priority) -> float:
-        """Return the level at which a call of that priority may be made."""
-        return 1.0 if priority == Priority.ANSWER else max(1.0, RESERVED * self.ceiling)
+    @property
+    def reserve(self) -> float:
+        """Return the level from which on calls are open to all."""
+        return max(1.0, RESERVED * self.ceiling)
 
     def wait_s(self, now: float, level: float) -> float:
         """Return how long it takes until the level is reached, if no call is made meanwhile."""
@@ -136,18 +143,12 @@ class Queue:
     def wait_s(self, caller: Caller, now: float) -> float:
         """Return how long a caller who joined now would wait at least, unless others leave."""
         ahead = sum(other.rank(now) <= caller.rank(now) for other in self._callers)
-        until_answer_s = self.bucket.wait_s(now, ahead + 1.0)
-        priority, since = caller.rank(now)
-        if priority == Priority.ANSWER:
-            return until_answer_s
-        until_progress_s = self.bucket.wait_s(now, ahead + self.bucket.need(priority))
-        return min(until_progress_s, max(until_answer_s, since + AGING_S - now))
+        return self._wait_s(caller, now, ahead=ahead)
 
     def admit(self, now: float) -> list[Caller]:
         """Return those who can call now, in order; they wait no longer, and their calls are counted."""
         admitted: list[Caller] = []
-        while self._callers and self._head_wait_s(now) <= 0:
-            caller = self._head(now)
+        while self._callers and self._wait_s(caller := self._head(now), now) <= 0:
             self._callers.remove(caller)
             self.bucket.take()
             admitted.append(caller)
@@ -155,15 +156,12 @@ class Queue:
 
     def next_s(self, now: float) -> float | None:
         """Return in how many seconds to admit again; None: nobody waits."""
-        if not self._callers:
-            return None
-        priority, since = self._head(now).rank(now)
-        wait_s = self._head_wait_s(now)
-        return wait_s if priority == Priority.ANSWER else min(wait_s, since + AGING_S - now)
+        return self._wait_s(self._head(now), now) if self._callers else None
 
     def _head(self, now: float) -> Caller:
         return min(self._callers, key=lambda caller: caller.rank(now))
 
-    def _head_wait_s(self, now: float) -> float:
-        priority, _ = self._head(now).rank(now)
-        return self.bucket.wait_s(now, self.bucket.need(priority))
+    def _wait_s(self, caller: Caller, now: float, *, ahead: int = 0) -> float:
+        """Return how long it takes until the caller can call, after so many others."""
+        open_s = self.bucket.wait_s(now, ahead + self.bucket.reserve)
+        return min(open_s, max(self.bucket.wait_s(now, ahead + 1.0), caller.held_until - now))

@@ -14,7 +14,7 @@ from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.turns import TraceLine
 
 TraceLevel = Literal["summary", "full", "off"]
-NEW_WAIT_S = 1.0  # after that, the answer goes before its trace
+NEW_WAIT_S = 0.5  # after that, the answer goes before its trace
 WAIT_S = 3.0  # after that, the trace is shown in its next state
 LAST_WAIT_S = 60.0  # for the last state, which nothing follows
 Search = Callable[[], Awaitable[Sequence[OwnMessage]]]

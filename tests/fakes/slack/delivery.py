@@ -299,6 +299,7 @@ class Deliveries(World):
             return web.Response(status=403, text="this ticket is unknown or was used")
         tickets.remove(ticket)
         self.handshakes += 1
+        self.touch()
         if self._refusals > 0:
             self._refusals -= 1
             self.refused_handshakes += 1

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.slack.buckets import AGING_S, REGROW_S, Bucket, Caller, Priority, Queue, Rate
+from adapters.slack.buckets import AGING_S, REGROW_S, RESERVED_S, Bucket, Caller, Priority, Queue, Rate
 
 POSTS = Rate(calls=25, period_s=25)
 ANSWER, PROGRESS = Priority.ANSWER, Priority.PROGRESS
@@ -95,6 +95,13 @@ def test_progress_leaves_most_of_a_bucket_to_the_answers_that_follow_it() -> Non
     assert len(line.admit(0.0)) == 6
     join(line, *[ANSWER] * 20, now=0.1)
     assert [caller.priority for caller in line.admit(0.1)] == [ANSWER] * 19
+
+
+def test_what_no_answer_has_taken_for_a_while_is_open_to_progress() -> None:
+    line = queue()
+    join(line, *[PROGRESS] * 20)
+    times = [at for at, _ in drain(line, 0.0)]
+    assert times[5] == 0.0 and times[-1] <= RESERVED_S + 0.1
 
 
 def test_progress_that_has_waited_long_takes_its_turn_however_many_answers_come() -> None:
