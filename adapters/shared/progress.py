@@ -50,6 +50,7 @@ class Pace:
     # and are posted once.
     grow_from_chars: int = 600
     grow_from_s: float = 2.5
+    status_delay_s: float = 0.0  # before the first status; an answer that comes sooner needs none
     status_gap_s: float = 3.0
     status_refresh_s: float = 90.0
 
@@ -121,9 +122,9 @@ class Status(Protocol):
 class TurnProgress:
     """One turn on the screen: `show` takes what there is to see, `run` shows it, `post` finishes the answer.
 
-    `on_running` is awaited first, but delays the status by `BEGIN_S` at most. `adopt` makes the writers take over what
-    was posted of the turn before this attempt; it raises AdapterError where the platform does not show it. `after`
-    shows an earlier attempt of the same turn: nothing is written before it has ended.
+    `on_running` is awaited first, but the status begins after `BEGIN_S` at the latest. `adopt` makes the writers take
+    over what was posted of the turn before this attempt; it raises AdapterError where the platform does not show it.
+    `after` shows an earlier attempt of the same turn: nothing is written before it has ended.
     """
 
     view: TurnView
@@ -190,8 +191,9 @@ class TurnProgress:
 
     async def _show_status(self) -> None:
         changed = self._watch()
+        await self._pause(self.pace.status_delay_s)
         with suppress(TimeoutError):
-            async with asyncio.timeout(BEGIN_S):
+            async with asyncio.timeout(max(0.0, BEGIN_S - self.pace.status_delay_s)):
                 await self._begun.wait()
         while not self.is_at_rest:
             await self.status.work(self.view)

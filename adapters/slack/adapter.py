@@ -20,12 +20,13 @@ from adapters.slack.arrivals import SlackArrivals
 from adapters.slack.authors import Authors
 from adapters.slack.backfill import Backfill, Threads
 from adapters.slack.bolt import OAuth
+from adapters.slack.buckets import Rate
 from adapters.slack.deliveries import make_deliveries
 from adapters.slack.earlier import ThreadReader
 from adapters.slack.files import download, located
 from adapters.slack.identities import Identities
 from adapters.slack.installs import Installations, InstalledTokens, NoteStates, OneToken
-from adapters.slack.limits import RATES, Limits, Rate
+from adapters.slack.limits import RATES, Limits
 from adapters.slack.pace import Pace
 from adapters.slack.parse import PLATFORM, message_ts
 from adapters.slack.people import People

@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from adapters.slack.buckets import Priority
 from adapters.slack.errors import SlackRefusedError
 from adapters.slack.own_messages import OwnMessage, Place, Slack, growing_mark, post_mark
 from adapters.slack.pace import Pace
@@ -115,7 +116,8 @@ class AnswerWriter:
             if message.is_streaming and message.shown is not None and part.startswith(message.shown):
                 await self._append(message, part)
             else:
-                await self._replace(message, part, metadata=growing_mark(self.turn_id, number), wait_s=GROW_WAIT_S)
+                mark = growing_mark(self.turn_id, number)
+                await self._replace(message, part, metadata=mark, priority=Priority.PROGRESS, wait_s=GROW_WAIT_S)
 
     async def _begin(self, number: int, part: str) -> _Message:
         ts = await self._start_stream(part)
@@ -125,6 +127,8 @@ class AnswerWriter:
             part,
             blocks=answer_blocks(part, turn_id=self.turn_id, is_last=False),
             mark=growing_mark(self.turn_id, number),
+            priority=Priority.PROGRESS,
+            wait_s=GROW_WAIT_S,
         )
         return _Message(ts=ts, number=number, shown=part)
 
@@ -263,12 +267,15 @@ class AnswerWriter:
             log.warning("own_messages_not_found", error=str(error))
         self._is_unsure = False
 
-    async def _post_new(self, text: str, *, blocks: Sequence[dict[str, Any]], mark: dict[str, Any]) -> str:
+    async def _post_new(
+        self, text: str, *, blocks: Sequence[dict[str, Any]], mark: dict[str, Any], **patience: Any
+    ) -> str:
         details: dict[str, Any] = {
             "thread_ts": self.place.thread,
             "metadata": mark,
             "unfurl_links": False,
             "unfurl_media": False,
+            **patience,
         }
         try:
             answer = await self._write("chat.postMessage", text, blocks, limit_key=self.place.channel, **details)
@@ -286,12 +293,14 @@ class AnswerWriter:
         *,
         metadata: dict[str, Any],
         wait_s: float,
+        priority: Priority = Priority.ANSWER,
         blocks: Sequence[dict[str, Any]] | None = None,
     ) -> None:
         if message.is_streaming:
             await self._stop(message)
         blocks = blocks or answer_blocks(text, turn_id=self.turn_id, is_last=False)
-        details: dict[str, Any] = {"ts": message.ts, "metadata": metadata, "may_repeat": True, "wait_s": wait_s}
+        details: dict[str, Any] = {"ts": message.ts, "metadata": metadata, "may_repeat": True}
+        details |= {"priority": priority, "wait_s": wait_s}
         try:
             await self._write("chat.update", text, blocks, **details)
         except SlackRefusedError as error:

@@ -13,6 +13,7 @@ import structlog
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from adapters.slack.buckets import Priority
 from adapters.slack.errors import (
     RATE_LIMIT_CODES,
     TOKEN_CODES,
@@ -117,39 +118,38 @@ class SlackApi:
         team: str,
         limit_key: str = "",
         may_repeat: bool = False,
-        is_patient: bool = False,
+        priority: Priority = Priority.ANSWER,
         wait_s: float = 60.0,
         **arguments: Any,
     ) -> dict[str, Any]:
         """Return Slack's answer; arguments that are None are left out.
 
         `limit_key` is the channel, for methods with a rate per channel (without it, the argument `channel` counts).
-        With `may_repeat`, for idempotent methods, pauses that Slack asks for are waited out and failed calls repeated,
-        all within `wait_s`. Without it, only pauses known before the call are waited out, and the call is made at most
-        once. A call that `is_patient` also waits out a pause that it is itself refused with: then nothing was done.
+        A call that Slack refuses with a pause is made again after it, within `wait_s`: nothing was done. With
+        `may_repeat`, for idempotent methods, failed calls are repeated as well. `priority` decides what goes first
+        where a rate holds up several calls.
 
         Raises:
-            RateLimitError: Slack asks for a pause that is too long or not waited out here; nothing was done.
+            RateLimitError: The call would have to wait longer than that; nothing was done.
             SlackRefusedError: Slack refused; see there.
             SlackUnreachableError: Slack could not be reached or failed; the call may have taken effect.
             AdapterError: There is no token for this workspace.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + wait_s
+        since = loop.time()
+        deadline = since + wait_s
         slot = self._limits.slot(team, method, limit_key or str(arguments.get("channel", "")))
         failures = 0
         while True:
             token = await self.tokens.bot_token(team)
-            await self._limits.admit(slot, deadline=deadline)
-            timeout_s = self._request_timeout_s
+            await self._limits.admit(slot, deadline=deadline, since=since, priority=priority)
+            sent_at, timeout_s = loop.time(), self._request_timeout_s
             if may_repeat:  # a post is not cut short: it might take effect all the same
-                timeout_s = min(timeout_s, max(1.0, deadline - loop.time()))
+                timeout_s = min(timeout_s, max(1.0, deadline - sent_at))
             try:
                 return await self._ask(slot, token, arguments, timeout_s)
             except RateLimitError as error:
-                self._limits.close(slot, for_s=error.retry_after_s)
-                if not may_repeat and not is_patient:
-                    raise
+                self._limits.refuse(slot, sent_at=sent_at, retry_after_s=error.retry_after_s)
             except AdapterError as error:
                 failures += 1
                 pause_s = self._backoff.wait_s(failures)

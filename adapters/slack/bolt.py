@@ -62,8 +62,12 @@ class BoltApp:
     async def drain(self) -> None:
         """Take nothing new; wait until what is being handled is acknowledged."""
         self._is_closing = True
+        await self.settle(timeout_s=DRAIN_S)
+
+    async def settle(self, *, timeout_s: float) -> None:
+        """Wait until nothing is being handled and all that was is acknowledged, at most for so long."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_S):
+            async with asyncio.timeout(timeout_s):
                 await self._is_idle.wait()
                 await asyncio.sleep(0)  # the acknowledgement is sent right after
 

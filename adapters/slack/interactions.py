@@ -203,7 +203,6 @@ class Interactions:
         posted = await self._api.call(
             "chat.postMessage",
             team=pressed.team,
-            is_patient=True,
             channel=channel,
             thread_ts=thread or None,
             text=f"<@{pressed.user}> asks: {render.notification(render.neutralize(text))}",

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
+from adapters.slack.buckets import Priority
 from bot.domain.turns import Post
 
 MAX_PAGES = 5
@@ -36,6 +37,7 @@ class Slack(Protocol):
         team: str,
         limit_key: str = "",
         may_repeat: bool = False,
+        priority: Priority = Priority.ANSWER,
         wait_s: float = 60.0,
         **arguments: Any,
     ) -> dict[str, Any]:

@@ -50,8 +50,16 @@ def open_progress(
         search=search,
         pace=pace,
     )
-    trace = open_trace(trace_level, slack=slack, place=place, turn_id=view.turn_id, search=search)
+    trace = open_trace(
+        trace_level,
+        slack=slack,
+        place=place,
+        turn_id=view.turn_id,
+        search=search,
+        is_at_rest=lambda: progress.is_at_rest,
+    )
     status = Status(slack=slack, place=place, refusals=refusals, has_ended=lambda: answer.has_ended_session)
-    return TurnProgress(
+    progress = TurnProgress(
         view=view, status=status, trace=trace, answer=answer, pace=pace, on_running=on_running, adopt=adopt
     )
+    return progress

@@ -31,6 +31,7 @@ ALL_VALUES_CHARS = 6_000  # of all example buttons together
 OPTION_CHARS = 75
 OPTION_VALUE_CHARS = 150
 STATUS_CHARS = 100
+SESSION_TITLE_CHARS = 200
 TITLE_CHARS = 24  # of a modal: https://docs.slack.dev/reference/views/modal-views
 MAX_OPTIONS = 100
 MAX_CHOICES = 25
@@ -102,6 +103,14 @@ def status_text(view: TurnView) -> str:
         return cut(_flat(view.notice), STATUS_CHARS)
     tools = dict.fromkeys(_flat(line.tool) for line in view.trace if line.state in UNENDED_CALLS)
     return cut(f"is using {', '.join(tools)}…", STATUS_CHARS) if tools else "is thinking…"
+
+
+def session_title(view: TurnView) -> str:
+    """Return what a thread is called that begins with this turn; empty where the question has no words of its own.
+
+    Slack keeps the first title of a session: https://docs.slack.dev/reference/methods/agents.sessions.setStatus
+    """
+    return cut(_flat(view.question), SESSION_TITLE_CHARS)
 
 
 # --- the trace -------------------------------------------------------------------------------------------------

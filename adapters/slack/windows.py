@@ -40,7 +40,6 @@ class Windows:
             opened = await self._api.call(
                 "views.open",
                 team=pressed.team,
-                is_patient=True,
                 wait_s=TRIGGER_WAIT_S,
                 trigger_id=pressed.trigger_id,
                 view={**view, "private_metadata": _note(pressed)},

@@ -180,6 +180,7 @@ class TurnView:
     trace: tuple[TraceLine, ...] = ()
     notice: str = ""  # what it waits for, in words
     in_reply_to: str = ""  # event_key of the question
+    question: str = ""  # its author's own words
     author_id: str = ""  # who asked
     attempt: int = 1  # more: a process before this one may have shown a part of it, or this one before a wait
     has_waited: bool = False  # behind other questions, and was shown to

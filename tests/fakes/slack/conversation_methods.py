@@ -210,6 +210,9 @@ def agents_sessions_set_status(api: WebApi, arguments: Arguments, token: Token) 
     initiator = arguments.text("initiator_user_id")
     if initiator and initiator not in channel.members:
         raise SlackError("user_not_in_channel")
-    api.world.sessions[channel.id, root or ""] = status
+    place = channel.id, root or ""
+    if place not in api.world.sessions:  # later titles are ignored, says the method's page
+        api.world.session_titles[place] = arguments.text("title")
+    api.world.sessions[place] = status
     api.world.touch()
-    return {"status": status, "agent_status": status, "title": arguments.text("title")}
+    return {"status": status, "agent_status": status, "title": api.world.session_titles.get(place, "")}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import math
 import time
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
@@ -16,12 +15,11 @@ from aiohttp import web
 from tests.fakes.slack import app_methods, chat_methods, conversation_methods, view_methods
 from tests.fakes.slack.blocks import as_object
 from tests.fakes.slack.people import People
-from tests.fakes.slack.web_api import METHOD_TIERS, TIERS, Arguments, WebApi
+from tests.fakes.slack.rates import Rates
+from tests.fakes.slack.web_api import Arguments, WebApi
 from tests.fakes.slack.world import Call, Json, SlackError, Token
 
 MAX_UPLOAD_BYTES = 64 * 1024 * 1024
-POSTS_PER_CHANNEL_S = 1.0  # https://docs.slack.dev/reference/methods/chat.postMessage#rate_limiting: 1 a second ...
-POST_BURST = 5  # ... with short bursts above it
 LOGIN_PAGE = "<!DOCTYPE html><html><head><title>Sign in to Slack</title></head><body>Sign in</body></html>"
 
 
@@ -62,12 +60,11 @@ class FakeSlack(People):
             conversation_methods.METHODS,
             view_methods.METHODS,
         )
-        self.enforce_tiers = False  # answer 429 above the documented rates
+        self.rates = Rates()
         self.latency_s = 0.0  # how long each call takes
         self._port = port
         self._faults: dict[str, deque[Fault]] = defaultdict(deque)
         self._hangs: dict[str, deque[Hang]] = defaultdict(deque)
-        self._recent: dict[tuple[str, str], deque[float]] = defaultdict(deque)
         self._runner: web.AppRunner | None = None
 
     @property
@@ -194,7 +191,7 @@ class FakeSlack(People):
             return {"ok": False, "error": f"status {fault.status}"}, fault.status, {}
         try:
             token = self.api.accept_token(value)
-            wait_s = fault.retry_after_s if fault.retry_after_s is not None else self._over_tier(name, raw, token)
+            wait_s = fault.retry_after_s if fault.retry_after_s is not None else self._retry_after_s(name, raw, token)
             if wait_s is not None:
                 return {"ok": False, "error": "ratelimited"}, 429, {"Retry-After": str(wait_s)}
             if fault.error:
@@ -210,27 +207,11 @@ class FakeSlack(People):
         )
         self.touch()
 
-    def _over_tier(self, name: str, raw: Json, token: Token | None) -> int | None:
-        """Return the seconds to wait where a documented rate is exceeded and that is to be enforced."""
-        if not self.enforce_tiers or token is None:
+    def _retry_after_s(self, name: str, raw: Json, token: Token | None) -> int | None:
+        """Return the seconds to wait where the call is one too many."""
+        if token is None:
             return None
-        if name == "chat.postMessage":
-            key, most, window_s = (
-                (f"{name} {raw.get('channel')}", token.team),
-                POST_BURST,
-                POST_BURST * POSTS_PER_CHANNEL_S,
-            )
-        elif name in METHOD_TIERS:
-            key, most, window_s = (name, token.team), TIERS[METHOD_TIERS[name]], 60.0
-        else:
-            return None
-        recent, now = self._recent[key], self.now()
-        while recent and now - recent[0] >= window_s:
-            recent.popleft()
-        if len(recent) >= most:
-            return max(1, math.ceil(window_s - (now - recent[0])))
-        recent.append(now)
-        return None
+        return self.rates.retry_after_s(name, team=token.team, channel=str(raw.get("channel", "")), now=self.now())
 
     # --- the other endpoints
 

@@ -237,6 +237,7 @@ class World:
         self.response_urls: dict[str, ResponseUrl] = {}
         self.ephemeral_messages: list[Message] = []
         self.sessions: dict[tuple[str, str], str] = {}  # (channel, root ts) -> agent session status
+        self.session_titles: dict[tuple[str, str], str] = {}
         self.statuses: dict[tuple[str, str], str] = {}  # (channel, root ts) -> assistant status text
         self.calls: list[Call] = []
         self.downloads: list[str] = []  # ids of the files that were asked for

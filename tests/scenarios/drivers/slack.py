@@ -444,7 +444,7 @@ class SlackDriver:
         await self.until(lambda: any(hang.reached.is_set() for hang in self._hangs))
 
     async def crowd(self, count: int, *, channels: int) -> Sequence[SlackConversation]:
-        self.slack.enforce_tiers = True
+        self.slack.rates.are_enforced = True
         rooms = [self.slack.add_channel(f"C{number + 100}", members=["U1"]).id for number in range(channels)]
         return [SlackConversation(self, rooms[number % channels]) for number in range(count)]
 

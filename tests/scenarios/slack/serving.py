@@ -30,9 +30,18 @@ QUICK = Pace(
     edit_gap_s=0.05,
     grow_from_chars=400,
     grow_from_s=0.5,
+    status_delay_s=0.0,
     status_gap_s=0.05,
 )
-WATCH = Watch(ping_interval_s=1.0, look_s=0.05, stuck_s=0.5, dead_s=3.0, backoff=Backoff(first_s=0.1), note_s=0.2)
+WATCH = Watch(
+    ping_interval_s=1.0,
+    look_s=0.05,
+    stuck_s=2.0,
+    steady_s=0.0,
+    backoff=Backoff(first_s=0.1),
+    closed_backoff=Backoff(first_s=0.5),
+    note_s=0.2,
+)
 
 
 @dataclass
