@@ -218,11 +218,15 @@ class People(Gateway):
             announce_change(self, written)
         await asyncio.sleep(0)
 
+    @property
+    def other_bot(self) -> User:
+        """Another app's bot, which is there from when it is first looked at."""
+        other = next((user for user in self.users.values() if user.name == "other-bot"), None)
+        return other or self.add_user("other-bot", is_bot=True)
+
     async def say_as_other_bot(self, channel: ChannelId, text: str) -> Message:
         """Let another app's bot write."""
-        other = next((user for user in self.users.values() if user.name == "other-bot"), None)
-        room = self.channel(channel)
-        message = self._written(room, other or self.add_user("other-bot", is_bot=True), text)
+        message = self._written(self.channel(channel), self.other_bot, text)
         await self._store(message)
         return message
 

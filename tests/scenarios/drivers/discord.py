@@ -78,6 +78,14 @@ class DiscordConversation:
     async def say(self, text: str, *, by: Person = "ada", deliver: bool = True) -> DiscordQuestion:
         return await self._write(text, by=by, deliver=deliver)
 
+    async def mention(self, text: str, *, by: Person = "ada", deliver: bool = True) -> DiscordQuestion:
+        return await self._write(text, by=by, deliver=deliver, mention=True)
+
+    async def say_as_app(self, text: str, *, mention: bool = False) -> DiscordQuestion:
+        discord = self._driver.discord
+        content = f"{discord.bot.mention} {text}" if mention else text
+        return DiscordQuestion(discord, await discord.say_as_other_bot(self._channel, content))
+
     async def _write(
         self, text: str, *, by: Person, files: Sequence[File] = (), deliver: bool, mention: bool = False
     ) -> DiscordQuestion:
@@ -309,6 +317,15 @@ class DiscordDriver:
             case "thread":
                 channel = await self.discord.start_thread(self.world.channel, self.user(by), "Plans")
         return DiscordConversation(self, channel)
+
+    @property
+    def calls_to_others(self) -> Sequence[str]:
+        role = next(role for role in self.world.guild.roles.values() if role.name == "helpers")
+        return [self.world.ben.mention, f"<@&{role.id}>", "@everyone", "@here"]
+
+    @property
+    def app_ids(self) -> Sequence[str]:
+        return [str(self.discord.other_bot.id)]
 
     async def mutter(self, text: str, *, by: Person = "ada", deliver: bool = True) -> None:
         await self.discord.say(self.world.channel, self.user(by), text, deliver=deliver)
