@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bot.domain.errors import SettingsError
 from bot.intake.admission import Admission
+from bot.intake.apps import AppGate
 from bot.intake.commands.table import Commands
 from bot.intake.inbox import Inbox
 from bot.models.factory import describe_model, open_model
@@ -100,6 +101,8 @@ def _make_host(settings: Settings, *, worker: str, store: Store, tools: Toolset,
         bell=bell,
         directory=tools,
         about=commands.introduction,
+        apps=AppGate(settings.apps),
+        takes_follow_ups=settings.follow_ups == "always",
     )
 
 
@@ -108,6 +111,7 @@ def _limits(settings: Settings, *, drain_s: float, lease_s: float) -> Limits:
         max_tool_rounds=settings.max_tool_rounds,
         turn_timeout_s=settings.turn_timeout_s,
         max_file_bytes=int(settings.max_file_mb * 1_000_000),
+        max_thread_messages=settings.max_thread_messages,
         drain_s=drain_s,
         lease_s=lease_s,
     )

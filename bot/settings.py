@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -94,6 +95,10 @@ class Settings(BaseSettings):
     turn_timeout_s: float = Field(default=300.0, gt=0)
     requests_per_minute: int = Field(default=60, ge=1)
 
+    follow_ups: Literal["always", "mention"] = "always"  # whether they need a mention in threads
+    allowed_apps: str = ""  # bots, apps and workflows that may ask by a mention: slack:TEAM:ID, discord:ID
+    max_thread_messages: int = Field(default=50, ge=0, le=200)  # read with a question that stands in a thread
+
     trace: Literal["summary", "full", "off"] = "summary"
 
     http_host: str = "127.0.0.1"
@@ -106,10 +111,23 @@ class Settings(BaseSettings):
     def _accept_any_case(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
+    @field_validator("allowed_apps")
+    @classmethod
+    def _check_apps(cls, value: str) -> str:
+        for app in _listed(value):
+            if not _APP.fullmatch(app):
+                raise ValueError(f"{app} is no app: write slack:TEAM:ID or discord:ID, separated by commas")
+        return value
+
     @field_validator("system_prompt_file", "mcp_config", "toolbridge_home", "toolbridge_config")
     @classmethod
     def _expand_home(cls, value: Path | None) -> Path | None:
         return value.expanduser() if value is not None else None
+
+    @property
+    def apps(self) -> frozenset[str]:
+        """The apps of ALLOWED_APPS, in the notation of rules."""
+        return frozenset(_listed(self.allowed_apps))
 
     @property
     def store_url(self) -> str:
@@ -155,6 +173,13 @@ class Settings(BaseSettings):
                 f"The {provider} model is only half set up: set {' and '.join(missing)}, "
                 f"or unset the rest of its settings to use the built-in rehearsal model."
             )
+
+
+_APP = re.compile(r"slack:[A-Z][A-Z0-9]*:[A-Z][A-Z0-9]*|discord:\d+")
+
+
+def _listed(text: str) -> list[str]:
+    return [item for item in re.split(r"[\s,]+", text) if item]
 
 
 def load_settings(*, env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:

@@ -34,15 +34,23 @@ _NAMES = frozenset(command.name for command in COMMANDS)
 def spoken_command(words: Sequence[str], *, is_addressed: bool) -> tuple[str, str] | None:
     """Return the command, and its argument, that a message without a slash says; `words` are without the bot's mention.
 
-    `stop the server` is a question: only a bare command is one, or `tools WORD`. Without a mention, `stop` is the only
-    one: people who talk to each other say the other words too.
+    `stop the server` is a question: only a bare command is one, or `tools WORD`. To stop may be said politely or with
+    emphasis (`please stop`, `STOP!`). Without a mention, `stop` is the only one: people who talk to each other say the
+    other words too.
     """
+    if _asks_to_stop(words):
+        return "stop", ""
     if not words or len(words) > 2:
         return None
     name = words[0].lower().removeprefix("/")
     if name not in _NAMES or (len(words) == 2 and name != "tools") or not (is_addressed or name == "stop"):
         return None
     return name, "".join(words[1:])
+
+
+def _asks_to_stop(words: Sequence[str]) -> bool:
+    bare = [word for each in words if (word := each.lower().strip("!.,;…"))]
+    return bare in (["stop"], ["please", "stop"], ["stop", "please"])
 
 
 def nearest_command(name: str, *, among: Iterable[str]) -> str | None:

@@ -14,6 +14,7 @@ from bot.domain.answers import Refused
 from bot.domain.events import MessageReceived
 from bot.ports.store import author_key
 from bot.text.cleaning import clean
+from bot.turns.quoting import shorten
 
 WINDOW_S = 60.0
 MAX_AUTHORS = 10_000  # remembered at once; the one who was silent longest is forgotten first
@@ -33,7 +34,7 @@ class Admission:
     def admit(self, event: MessageReceived) -> MessageReceived | Refused:
         """Return the message as it is to be stored, or why it is not taken and what to do."""
         text = clean(event.text)
-        if not text and not event.files:
+        if not (text or event.files or event.quoted or event.has_earlier or event.unread):
             return Refused(notice="The message is empty. Write what you would like to know or have done.")
         if len(text) > self._max_input_chars:
             return Refused(
@@ -45,8 +46,13 @@ class Admission:
                 notice=f"That is more than {self._requests_per_minute} messages in a minute. "
                 f"Please send it again in {math.ceil(wait_s)} s."
             )
-        # the model and the history show the name on one line with the text
-        return replace(event, text=text, author_name=" ".join(clean(event.author_name).split()))
+        return replace(
+            event,
+            text=text,
+            # the model and the history show the name on one line with the text
+            author_name=" ".join(clean(event.author_name).split()),
+            quoted=tuple(shorten(one, max_chars=self._max_input_chars) for one in event.quoted),
+        )
 
     def _wait_s(self, event: MessageReceived) -> float:
         """Count the message; return the seconds until its author may send another, 0 where this one is taken."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import assert_never
+
+import structlog
 
 from bot.domain.answers import (
     Accepted,
@@ -33,15 +36,19 @@ from bot.domain.events import (
 )
 from bot.domain.turns import CallDecided
 from bot.intake.admission import Admission
+from bot.intake.apps import AppGate
 from bot.ports.store import Full, NoteStore, Revision, Store
 from bot.ports.tools import ToolDirectory
 from bot.turns.bell import Bell
 from bot.turns.details import details_of
 
+log = structlog.stdlib.get_logger(__name__)
+
 MAX_WAITING = 20  # open turns in one conversation
 # Open turns of this process on one platform: with 200 at once and 10 s for each, about two minutes of work. People who
 # would have to wait longer are refused at once.
 MAX_OPEN = 2_000
+LATE_MENTION = timedelta(minutes=2)  # how long a message can become a question by an edit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +62,8 @@ class Inbox:
     bell: Bell
     directory: ToolDirectory
     about: str = ""
+    apps: AppGate = field(default_factory=AppGate)
+    takes_follow_ups: bool = True  # also without a mention, where the bot takes part
 
     @property
     def notes(self) -> NoteStore:
@@ -66,7 +75,18 @@ class Inbox:
     async def accept(self, event: MessageReceived) -> Accepted:
         """See `Host`."""
         if not await self._is_for_bot(event):
+            await self._note_talk(event)
             return Ignored()
+        if event.author_kind == "person":
+            self.apps.note_person(event)
+            return await self._accept(event)
+        outcome = await self._accept(event)
+        if isinstance(outcome, Refused):  # what is said to another bot may be answered by it
+            _note_unanswered(event, outcome.notice)
+            return Ignored()
+        return outcome
+
+    async def _accept(self, event: MessageReceived) -> Accepted:
         admitted = self.admission.admit(event)
         if isinstance(admitted, Refused):
             known = await self.store.find(event.event_key)  # a late redelivery asks for nothing new
@@ -95,24 +115,36 @@ class Inbox:
                 assert_never(event)
 
     async def _edit(self, message: MessageReceived) -> Revised:
-        if not await self._is_for_bot(message):
-            return Ignored()
+        if await self.store.find(message.event_key) is None:
+            return await self.accept(message) if _is_addressed_in_time(message) else Ignored()
         admitted = self.admission.admit(message)
         if isinstance(admitted, Refused):
-            if await self.store.find(message.event_key) is None:
-                return Ignored()
             return Refused(notice=f"The change was not accepted; the message stays as it was. {admitted.notice}")
         revision = await self.store.edit(admitted)
         return _revised(revision, _EDITED.get(revision, ""))
 
-    async def _is_for_bot(self, event: MessageReceived | CommandInvoked) -> bool:
-        return event.is_addressed or await self.store.takes_part(event.conversation)
+    async def _is_for_bot(self, event: MessageReceived) -> bool:
+        if event.is_talk:
+            return False
+        if event.author_kind != "person":
+            reason = self.apps.why_not(event)
+            if reason and event.is_addressed:
+                _note_unanswered(event, reason)
+            return not reason
+        if event.is_addressed:
+            return True
+        return self.takes_follow_ups and await self.store.takes_part(event.conversation)
+
+    async def _note_talk(self, event: MessageReceived) -> None:
+        """Remember that there is something in the thread to be read before the next question."""
+        if event.has_earlier and await self.store.takes_part(event.conversation):
+            await self.store.note_talk(event.conversation, at=event.sent_at)
 
     # --- commands, and what people press ---
 
     async def command(self, event: CommandInvoked) -> Answered:
         """See `Host`."""
-        if not await self._is_for_bot(event):
+        if not event.is_addressed and not await self.store.takes_part(event.conversation):
             return Ignored()
         try:
             return await self.answer(event)
@@ -176,6 +208,16 @@ _EDITED: dict[Revision, str] = {
 _WITHDRAWN: dict[Revision, str] = {
     "started": "I am already working on an answer to the deleted message. `stop` ends that.",
 }
+
+
+def _is_addressed_in_time(message: MessageReceived) -> bool:
+    """Return whether a message that was no question has become one by an edit soon enough."""
+    edited_at = message.edited_at
+    return message.is_addressed and edited_at is not None and edited_at - message.sent_at <= LATE_MENTION
+
+
+def _note_unanswered(message: MessageReceived, reason: str) -> None:
+    log.info("mention_not_answered", message=message.event_key, reason=reason)
 
 
 def _revised(revision: Revision, notice: str) -> Revised:

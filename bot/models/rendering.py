@@ -16,11 +16,15 @@ _INVALID_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 def render_question(message: UserMessage) -> str:
-    """Return the question, preceded by its speaker's name where several people share the conversation."""
-    if message.speaker is None:
-        return strip_surrogates(message.text)
-    name = " ".join(message.speaker.translate({ord(char): " " for char in "[]"}).split())
-    return strip_surrogates(f"[{name[:_MAX_SPEAKER_CHARS] or 'someone'}] {message.text}")
+    """Return the question, preceded by its speaker's name where several people share the conversation.
+
+    What it points at comes first.
+    """
+    text = message.text
+    if message.speaker is not None:
+        name = " ".join(message.speaker.translate({ord(char): " " for char in "[]"}).split())
+        text = f"[{name[:_MAX_SPEAKER_CHARS] or 'someone'}] {text}"
+    return strip_surrogates(f"{message.context}\n\n{text}" if message.context else text)
 
 
 def data_url(image: Attachment) -> str:

@@ -73,6 +73,7 @@ class OutboxPost:
 
     post: Post
     state: Literal["pending", "posting", "posted"]
+    reference: str = ""  # the platform's, once it is posted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,15 @@ class ConversationSummary:
     message_count: int
     last_at: datetime
     title: str = ""  # how its newest question begins, on one line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """How much is known of what was said in a thread, in the platform's time."""
+
+    read_until: datetime | None = None  # the model knows what was said before, or was to forget it; None: nothing yet
+    heard_at: datetime | None = None  # when something was said last that was not for the bot
+    last_turn_id: int | None = None  # the newest in the history
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +133,15 @@ class IntakeStore(Protocol):
         """Return whether the bot was ever asked something in this conversation that was not withdrawn."""
         ...
 
+    async def note_talk(self, conversation: ConversationKey, *, at: datetime) -> None:
+        """Remember that something was said in the conversation at that time (the platform's) that was not for the bot.
+
+        A conversation in which the bot does not take part is left as it is.
+        """
+        ...
+
     async def edit(self, message: MessageReceived) -> Revision:
-        """Change the question of the same `event_key` to this text, unless its turn was started before."""
+        """Change the question of the same `event_key` to this message, unless its turn was started before."""
         ...
 
     async def withdraw(self, event_key: str) -> Revision:
@@ -223,10 +240,12 @@ class WorkStore(Protocol):
         posts: Sequence[Post],
         usage: Usage,
         steps: Sequence[Step] = (),
+        read_until: datetime | None = None,
     ) -> None:
         """Store the last steps, how the turn ended, its messages and the posts to deliver, in one commit.
 
-        The first post is stored as about to be sent: after a crash it may be visible. Raises LeaseLostError.
+        The first post is stored as about to be sent: after a crash it may be visible. With `read_until`, what was said
+        in the thread before that time is known from now on. Raises LeaseLostError.
         """
         ...
 
@@ -257,6 +276,10 @@ class ConversationStore(Protocol):
         """Return (turn id, message) from the window's start on, in the order in which turns ended, in at most a few
         thousand rows; the messages of one turn stand together.
         """
+        ...
+
+    async def knowledge(self, conversation: ConversationKey) -> Knowledge:
+        """Return how much is known of what was said in the conversation."""
         ...
 
     async def move_window(self, conversation: ConversationKey, *, past_turn_id: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Literal
 
 from bot.domain.answers import Known, Queued
@@ -15,6 +16,7 @@ from bot.ports.store import (
     DecisionOutcome,
     Full,
     HistoryEntry,
+    Knowledge,
     Lease,
     OutboxPost,
     Revision,
@@ -55,6 +57,9 @@ class IntakeUnits(_Units):
             return True
         # The question that this one follows may be among those that wait for the next commit: behind them it is known.
         return await self.engine.write(lambda db: intake.takes_part(db, conversation))
+
+    async def note_talk(self, conversation: ConversationKey, *, at: datetime) -> None:
+        await self.engine.write(lambda db: intake.note_talk(db, conversation, at=at))
 
     async def edit(self, message: MessageReceived) -> Revision:
         return await self.engine.write(lambda db: intake.edit(db, message))
@@ -131,10 +136,19 @@ class WorkUnits(_Units):
         posts: Sequence[Post],
         usage: Usage,
         steps: Sequence[Step] = (),
+        read_until: datetime | None = None,
     ) -> None:
         await self.engine.write(
             lambda db: work.reply(
-                db, lease, state=state, messages=messages, posts=posts, usage=usage, steps=steps, now=self._now()
+                db,
+                lease,
+                state=state,
+                messages=messages,
+                posts=posts,
+                usage=usage,
+                steps=steps,
+                read_until=read_until,
+                now=self._now(),
             )
         )
 
@@ -159,6 +173,9 @@ class ConversationUnits(_Units):
     async def history(self, conversation: ConversationKey) -> Sequence[tuple[int, Message]]:
         return await self.engine.read(lambda db: conversations.history(db, conversation))
 
+    async def knowledge(self, conversation: ConversationKey) -> Knowledge:
+        return await self.engine.read(lambda db: conversations.knowledge(db, conversation))
+
     async def move_window(self, conversation: ConversationKey, *, past_turn_id: int) -> None:
         await self.engine.write(lambda db: conversations.move_window(db, conversation, past_turn_id=past_turn_id))
 
@@ -172,7 +189,7 @@ class ConversationUnits(_Units):
         return await self.engine.read(lambda db: conversations.open_conversations(db, prefix=prefix))
 
     async def clear(self, conversation: ConversationKey) -> int:
-        return await self.engine.write(lambda db: conversations.clear(db, conversation))
+        return await self.engine.write(lambda db: conversations.clear(db, conversation, now=self._now()))
 
     async def usage(self, conversation: ConversationKey | None = None, *, author: str = "") -> UsageTotals:
         return await self.engine.read(lambda db: conversations.usage(db, conversation, author=author))

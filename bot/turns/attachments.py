@@ -46,6 +46,7 @@ class SharedContent:
 async def read_files(
     files: Sequence[SharedFile],
     *,
+    quoted: Sequence[SharedFile] = (),
     source: FileSource,
     conversation: ConversationKey,
     max_bytes: int,
@@ -53,10 +54,12 @@ async def read_files(
 ) -> SharedContent:
     """Return what the model can be given of the files, in their order, and a sentence for everything that it cannot.
 
-    They are fetched at once, a few at a time. No file makes it fail: one that cannot be had is a note. `max_bytes` is
-    for each file, `max_chars` for the text of each.
+    `quoted` are those of messages that the question points at; they come after its own. All are fetched at once, a few
+    at a time. No file makes it fail: one that cannot be had is a note. `max_bytes` is for each file, `max_chars` for
+    the text of each.
     """
     turnstile = asyncio.Semaphore(MAX_AT_ONCE)
+    wanted = [*files, *quoted]
 
     async def read(file: SharedFile) -> _Content:
         if reason := _why_not(file, max_bytes=max_bytes):
@@ -66,13 +69,14 @@ async def read_files(
 
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(read(file)) for file in files[:MAX_FILES]]
+            tasks = [group.create_task(read(file)) for file in wanted[:MAX_FILES]]
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
-    content = _put_together([task.result() for task in tasks], max_chars=max_chars * FILES_WITHOUT_CUT)
-    if len(files) <= MAX_FILES:
+    contents = [task.result() for task in tasks]
+    content = _put_together(contents, max_chars=max_chars * FILES_WITHOUT_CUT, own=len(files))
+    if len(wanted) <= MAX_FILES:
         return content
-    return _noted(content, f"Of the {len(files)} files only the first {MAX_FILES} were looked at.")
+    return _noted(content, f"Of the {len(wanted)} files only the first {MAX_FILES} were looked at.")
 
 
 def image_type(data: bytes) -> str | None:
@@ -214,18 +218,19 @@ def _is_like_western_text(data: bytes) -> bool:
 # --- all together ------------------------------------------------------------------------------------------------
 
 
-def _put_together(contents: Sequence[_Content], *, max_chars: int) -> SharedContent:
+def _put_together(contents: Sequence[_Content], *, max_chars: int, own: int) -> SharedContent:
+    """Return all that was read; the first `own` came with the question itself."""
     blocks: list[str] = []
     images: list[Attachment] = []
     notes: list[str] = []
     room, image_room = max_chars, MAX_IMAGES_BYTES
-    for content in contents:
+    for number, content in enumerate(contents):
         match content:
             case _Text():
                 text = content.text[:room]
                 room -= len(text)
                 if text:
-                    blocks.append(_quote(content.name, text))
+                    blocks.append(_quote(content.name, text, origin=_OWN if number < own else _QUOTED))
                 if len(text) < content.length:
                     notes.append(_cut_note(content, len(text)))
             case Attachment() if len(content.data) <= image_room:
@@ -253,11 +258,15 @@ def _cut_note(file: _Text, chars: int) -> str:
     return f"Of the file `{file.name}` only the first {chars:,} of {file.length:,} characters were read."
 
 
-def _quote(name: str, text: str) -> str:
+_OWN = "this message"
+_QUOTED = "a message quoted above"
+
+
+def _quote(name: str, text: str, *, origin: str) -> str:
     """Return the text in a fence that nothing in it can close."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     suffix = name.rpartition(".")[2].lower() if "." in name else ""
     language = suffix if re.fullmatch(r"[a-z0-9]{1,10}", suffix) else ""
-    heading = f"[The file `{name}` was sent with this message:]"
+    heading = f"[The file `{name}` was sent with {origin}:]"
     return "\n".join((heading, f"{fence}{language}", text.rstrip("\n"), fence))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import structlog
 
@@ -17,19 +17,18 @@ from bot.ports.observer import TurnObserver
 from bot.ports.platform import Adapter
 from bot.ports.store import ClaimedTurn, Store
 from bot.ports.tools import Offer, Tools
-from bot.turns.attachments import read_files
-from bot.turns.context import TOKENS_A_MESSAGE, Window, count_tokens, load_history
+from bot.turns.context import Window
 from bot.turns.delivery import deliver
 from bot.turns.journal import Journal
 from bot.turns.limits import Limits
 from bot.turns.loop import Parked, Turn, run_turn
+from bot.turns.question import Preparation
 from bot.turns.reply import Reply, make_broken_off_reply, make_posts, make_reply
 from bot.turns.view import ViewObserver
 
 log = structlog.stdlib.get_logger(__name__)
 
 MAX_DELIVERIES = 50  # attempts to post an answer: about 45 minutes
-OUTPUT_SHARE = 0.2  # of the model's window, kept free for its answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +42,7 @@ class Resources:
     system_prompt: str
     limits: Limits = field(default_factory=Limits)
     observers: Sequence[TurnObserver] = ()
+    began_at: datetime = field(default_factory=lambda: datetime.now(UTC))  # when the process began to listen
 
 
 class Attempt:
@@ -59,6 +59,14 @@ class Attempt:
         self._is_alive = is_alive
         self._view = ViewObserver(turn, self._show)
         self._journal = self._open_journal(())
+        self._preparation = Preparation(
+            store=resources.store,
+            tools=resources.tools,
+            adapter=adapter,
+            window=resources.window,
+            limits=resources.limits,
+            began_at=resources.began_at,
+        )
         self._is_stopped = turn.stop_requested
         self._is_lost = False
         self._is_replied = turn.state == "delivering"
@@ -130,7 +138,7 @@ class Attempt:
             async with asyncio.timeout_at(deadline) as self._scope:
                 if self._is_stopped:
                     self.stop()
-                await self._prepare(draft)
+                await self._preparation.prepare(draft, self.turn.event)
                 outcome = await run_turn(
                     draft,
                     model=self._resources.model,
@@ -171,41 +179,13 @@ class Attempt:
             max_result_chars=self._resources.window.max_result_chars,
         )
 
-    async def _prepare(self, draft: Turn) -> None:
-        window, event = self._resources.window, self.turn.event
-        if event.files:
-            await self._add_files(draft)
-        draft.offer = await self._resources.tools.offer(draft.actor)
-        tools = sum(
-            TOKENS_A_MESSAGE + window.count(f"{tool.name} {tool.description} {json.dumps(tool.parameters)}")
-            for tool in draft.offer.tools
-        )
-        reserved = (
-            int(window.max_tokens * OUTPUT_SHARE)
-            + window.count(draft.system)
-            + tools
-            + count_tokens(draft.question, window.count)
-        )
-        draft.history = await load_history(self._store, event.conversation, window=window, reserved_tokens=reserved)
-
-    async def _add_files(self, draft: Turn) -> None:
-        content = await read_files(
-            self.turn.event.files,
-            source=self.adapter,
-            conversation=draft.conversation,
-            max_bytes=self._limits.max_file_bytes,
-            max_chars=self._resources.window.max_file_chars,
-        )
-        draft.question = content.added_to(draft.question)
-        draft.notes.extend(content.notes)
-
     # --- what is left behind ---
 
     async def _store_reply(self, draft: Turn, reply: Reply) -> None:
         if draft.window_past is not None:
             await self._store.move_window(draft.conversation, past_turn_id=draft.window_past)
         posts = make_posts(reply, self.turn.event, turn_id=draft.turn_id, split=self.adapter.split)
-        await self._journal.reply(reply.state, messages=reply.messages, posts=posts)
+        await self._journal.reply(reply.state, messages=reply.messages, posts=posts, read_until=draft.read_until)
         self._is_replied = True
 
     async def _deliver(self) -> None:

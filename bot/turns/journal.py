@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Literal
 
 import structlog
@@ -125,11 +126,21 @@ class Journal:
         *,
         messages: Sequence[Message],
         posts: Sequence[Post],
+        read_until: datetime | None = None,
     ) -> None:
-        """Store how the turn ended, with what is held, and what is to be posted. Raises LeaseLostError."""
+        """Store how the turn ended, with what is held, and what is to be posted. Raises LeaseLostError.
+
+        With `read_until`, what was said in the thread before that time is known from now on.
+        """
         stored = self._take(())
         await self._store.reply(
-            self._turn.lease, state=state, messages=messages, posts=posts, usage=self.usage, steps=stored
+            self._turn.lease,
+            state=state,
+            messages=messages,
+            posts=posts,
+            usage=self.usage,
+            steps=stored,
+            read_until=read_until,
         )
         self.tell(*stored, StateChanged(state="delivering"))
 

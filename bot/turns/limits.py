@@ -23,6 +23,7 @@ class Limits:
     lease_s: float = LEASE_S  # a process that is silent for so long is taken for dead; at most 60
     retry_s: float = RETRY_S
     max_file_bytes: int = 10_000_000  # of each file that comes with a question
+    max_thread_messages: int = 50  # that stand before a question in its thread and are read with it
 
     def may_read_journal(self, attempt: int) -> bool:
         """Return whether this attempt reads what the ones before did: it may be what breaks the bot."""

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from bot.domain.errors import ModelContextError
 from bot.domain.events import ConversationKey
@@ -62,6 +63,7 @@ class Turn:
     attachments: list[Attachment] = field(default_factory=list[Attachment])
     notes: list[str] = field(default_factory=list[str])  # what the user reads beside the answer
     window_past: int | None = None  # the turn after which the history has to begin from now on
+    read_until: datetime | None = None  # what was said in the thread before that time is known, once the turn has ended
 
     @property
     def texts(self) -> list[str]:

@@ -340,11 +340,14 @@ _MAX_JOINED = 12  # parts of one clause
 _SPEAKER = re.compile(r"\s*\[(?P<speaker>[^\]\n]{1,80})\]\s+")
 # What the bot itself writes around the files of a question; the text of the files is part of the question.
 _QUOTED_FILE = re.compile(
-    r"(?:^|(?<=\] ))\[The file `[^`\n]+` was sent with this message:\]\n"
+    r"(?:^|(?<=\] ))\[The file `[^`\n]+` was sent with (?:this message|a message quoted above):\]\n"
     r"(?P<fence>`{3,})\w*\n(?P<text>.*?)\n(?P=fence)$",
     re.MULTILINE | re.DOTALL,
 )
-_AROUND_FILES = re.compile(r"(?:^|(?<=\] ))\[(?:The|Of the) (?:\d+ )?(?:file|image)s?\b[^\n]*\]$", re.MULTILINE)
+_AROUND_FILES = re.compile(
+    r"(?:^|(?<=\] ))\[(?:The|Of the|Not read of) (?:\d+ )?(?:file|image|this message|message)s?\b[^\n]*\]$",
+    re.MULTILINE,
+)
 _QUOTES = r"\"[^\"\n]*\"|“[^”\n]*”|`[^`\n]*`|(?<!\w)'[^'\n]*'(?!\w)"
 _BOUNDARY = re.compile(
     r"\n+|[.!?;]+(?=\s|$)\s*|,\s+(?:(?:and|then|but|also|so)\s+)*"

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 from bot.domain.events import ConversationKey, MessageReceived, Rating
 from bot.domain.messages import Message, Usage
-from bot.ports.store import ConversationSummary, HistoryEntry, UsageTotals
+from bot.ports.store import ConversationSummary, HistoryEntry, Knowledge, UsageTotals
 from bot.stores import codec
-from bot.stores.db import Db, Row, key_range
+from bot.stores.db import Db, Row, first, key_range
 from bot.text.split import cut
 
 HISTORY_ROWS = 5_000  # far above any window; bounds what one turn reads
@@ -38,6 +38,28 @@ def history(db: Db, conversation: ConversationKey) -> Sequence[tuple[int, Messag
         (str(conversation), HISTORY_ROWS),
     )
     return [(row["turn_id"], codec.messages.validate_json(row["body"])) for row in reversed(rows)]
+
+
+def knowledge(db: Db, conversation: ConversationKey) -> Knowledge:
+    """Return how much is known of what was said in the conversation."""
+    row = first(
+        db.execute(
+            "SELECT read_until, heard_at, (SELECT message.turn_id FROM message"
+            "  WHERE message.conversation_id = conversation.id AND message.id > conversation.window_message_id"
+            "  ORDER BY message.id DESC LIMIT 1) AS last_turn_id"
+            " FROM conversation WHERE key = ?",
+            (str(conversation),),
+        )
+    )
+    if row is None:
+        return Knowledge()
+    return Knowledge(
+        read_until=_time(row["read_until"]), heard_at=_time(row["heard_at"]), last_turn_id=row["last_turn_id"]
+    )
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def move_window(db: Db, conversation: ConversationKey, *, past_turn_id: int) -> None:
@@ -96,13 +118,16 @@ def open_conversations(db: Db, *, prefix: str) -> Sequence[ConversationSummary]:
     return [_summary(row) for row in rows]
 
 
-def clear(db: Db, conversation: ConversationKey) -> int:
-    """Delete the messages, and the texts of turns that have ended."""
+def clear(db: Db, conversation: ConversationKey, *, now: float) -> int:
+    """Delete the messages, and the texts of turns that have ended; what was said until now is not read again."""
     conversation_id = conversation_id_of(db, conversation)
     (gone,) = db.execute("SELECT count(*) AS messages FROM message WHERE conversation_id = ?", (conversation_id,))
     db.execute("DELETE FROM message WHERE conversation_id = ?", (conversation_id,))
     # An engine may give the ids of the messages that are gone to new ones: the window has to begin before them.
-    db.execute("UPDATE conversation SET last_at = NULL, window_message_id = 0 WHERE id = ?", (conversation_id,))
+    db.execute(
+        "UPDATE conversation SET last_at = NULL, window_message_id = 0, read_until = ? WHERE id = ?",
+        (now, conversation_id),
+    )
     ended = "(SELECT id FROM turn WHERE conversation_id = ? AND ended_at IS NOT NULL AND event <> '')"
     for table in ("journal", "outbox"):
         db.execute(

@@ -6,6 +6,7 @@ Each function does what the method of its name does in `bot.ports.store.IntakeSt
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from bot.domain.answers import Known, Queued
 from bot.domain.events import ConversationKey, MessageReceived
@@ -71,8 +72,17 @@ def takes_part(db: Db, conversation: ConversationKey) -> bool:
     )
 
 
+def note_talk(db: Db, conversation: ConversationKey, *, at: datetime) -> None:
+    """Remember when something was said last that was not for the bot."""
+    seconds = at.timestamp()
+    db.execute(
+        "UPDATE conversation SET heard_at = ? WHERE key = ? AND COALESCE(heard_at, 0) < ?",
+        (seconds, str(conversation), seconds),
+    )
+
+
 def edit(db: Db, message: MessageReceived) -> Revision:
-    """Replace the text of a question whose turn was not begun, unless a later change is stored."""
+    """Replace what a question whose turn was not begun says, unless a later change is stored."""
     turn = first(
         db.execute("SELECT id, state, wakes, ended_at, event FROM turn WHERE event_key = ?", (message.event_key,))
     )
@@ -82,10 +92,17 @@ def edit(db: Db, message: MessageReceived) -> Revision:
     if _is_outdated(message, stored):
         return "none"
     if not _is_begun(turn):
-        revised = replace(stored, text=message.text, edited_at=message.edited_at)
+        revised = replace(
+            stored,
+            text=message.text,
+            files=message.files,
+            quoted=message.quoted,
+            unread=message.unread,
+            edited_at=message.edited_at,
+        )
         db.execute("UPDATE turn SET event = ? WHERE id = ?", (codec.events.dump_json(revised).decode(), turn["id"]))
         return "made"
-    if message.text == stored.text:
+    if _said(message) == _said(stored):
         return "none"
     return "ended" if turn["ended_at"] else "started"
 
@@ -157,6 +174,11 @@ def _open_turns(db: Db, worker: str, platform: str) -> int:
 def _is_begun(turn: Row) -> bool:
     """Return whether the turn was started, or has ended; one that waited and is queued again was started."""
     return turn["state"] != "queued" or turn["wakes"] > 0
+
+
+def _said(message: MessageReceived) -> tuple[object, ...]:
+    """Return what a message says, by itself and by what it points at."""
+    return message.text, [file.name for file in message.files], [(one.author, one.text) for one in message.quoted]
 
 
 def _is_outdated(message: MessageReceived, stored: MessageReceived) -> bool:

@@ -6,6 +6,7 @@ Each function does what the method of its name does in `bot.ports.store.WorkStor
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Literal
 
 from bot.domain.errors import LeaseLostError
@@ -178,6 +179,7 @@ def reply(
     usage: Usage,
     steps: Sequence[Step],
     now: float,
+    read_until: datetime | None = None,
 ) -> None:
     """Store the last steps, the outcome, the messages and the outbox; the turn is being delivered from here on."""
     _hold(db, lease, "running")
@@ -194,6 +196,11 @@ def reply(
             [(lease.conversation_id, lease.turn_id, body, now) for body in bodies],
         )
         db.execute("UPDATE conversation SET last_at = ? WHERE id = ?", (now, lease.conversation_id))
+    if read_until is not None:
+        db.execute(
+            "UPDATE conversation SET read_until = ? WHERE id = ? AND COALESCE(read_until, 0) < ?",
+            (read_until.timestamp(), lease.conversation_id, read_until.timestamp()),
+        )
     first_part = min((post.part for post in posts), default=0)
     db.executemany(
         "INSERT INTO outbox (turn_id, part, body, state) VALUES (?, ?, ?, ?)",
@@ -211,8 +218,11 @@ def reply(
 
 def outbox(db: Db, turn_id: int) -> Sequence[OutboxPost]:
     """Return the posts in order."""
-    rows = db.execute("SELECT body, state FROM outbox WHERE turn_id = ? ORDER BY part", (turn_id,))
-    return [OutboxPost(post=codec.posts.validate_json(row["body"]), state=row["state"]) for row in rows]
+    rows = db.execute("SELECT body, state, reference FROM outbox WHERE turn_id = ? ORDER BY part", (turn_id,))
+    return [
+        OutboxPost(post=codec.posts.validate_json(row["body"]), state=row["state"], reference=row["reference"] or "")
+        for row in rows
+    ]
 
 
 def mark_posting(db: Db, lease: Lease, part: int) -> None:

@@ -1,0 +1,64 @@
+"""Other bots, apps and workflows: which of them may ask, and what ends a conversation between two bots."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from cachetools import LRUCache
+
+from bot.domain.events import ConversationKey, MessageReceived
+
+MAX_IN_A_ROW = 5  # questions by apps in one conversation without a word of a person between them
+# Questions by apps in all conversations of a channel: two bots may begin a new thread each time.
+MAX_IN_CHANNEL = 20
+CHANNEL_WINDOW_S = 600.0
+MAX_PLACES = 10_000  # remembered at once
+
+_Asked = tuple[float, str]  # when, in seconds of the clock, and the event key
+
+
+class AppGate:
+    """Decides which questions by apps are taken: those of listed apps, as long as no two bots talk to each other.
+
+    `listed` has apps in the notation of rules: `slack:TEAM:ID`, `discord:ID`. `clock` gives seconds.
+    """
+
+    def __init__(self, listed: Collection[str] = (), *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._listed = frozenset(listed)
+        self._clock = clock
+        self._asked: LRUCache[ConversationKey, deque[_Asked]] = LRUCache(MAX_PLACES)
+
+    def note_person(self, message: MessageReceived) -> None:
+        """Take note that a person asks: what apps asked before in that conversation does not count any more."""
+        self._asked.pop(message.conversation, None)
+
+    def why_not(self, message: MessageReceived) -> str:
+        """Return why the question of an app is not taken, in a few words; "" where it is, and is counted."""
+        if not message.is_addressed:
+            return "an app has to mention the bot"
+        if not self._is_listed(message):
+            return "the app is not listed in ALLOWED_APPS"
+        conversation, channel = message.conversation, replace(message.conversation, thread="")
+        in_conversation, in_channel = self._asked_in(conversation), self._asked_in(channel)
+        if any(key == message.event_key for _, key in (*in_conversation, *in_channel)):
+            return ""  # a redelivery asks for nothing new
+        now = self._clock()
+        recent = sum(at > now - CHANNEL_WINDOW_S for at, _ in in_channel)
+        if len(in_conversation) >= MAX_IN_A_ROW or recent >= MAX_IN_CHANNEL:
+            return "apps have asked too often without a word of a person between"
+        for place in {conversation, channel}:
+            self._asked_in(place).append((now, message.event_key))
+        return ""
+
+    def _is_listed(self, message: MessageReceived) -> bool:
+        ids = (message.author_id, *message.author_aliases)
+        return any(str(message.conversation.person(one)) in self._listed for one in ids)
+
+    def _asked_in(self, place: ConversationKey) -> deque[_Asked]:
+        asked = self._asked.get(place)
+        if asked is None:
+            asked = self._asked[place] = deque(maxlen=MAX_IN_CHANNEL)
+        return asked

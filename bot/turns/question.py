@@ -1,0 +1,134 @@
+"""Prepares a question for the model: its words, what it points at, its files, and the history that fits beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import structlog
+
+from bot.domain.errors import AdapterError
+from bot.domain.events import Earlier, MessageReceived, Quoted
+from bot.ports.platform import Adapter
+from bot.ports.store import Knowledge, Store
+from bot.ports.tools import Tools
+from bot.turns.attachments import read_files
+from bot.turns.context import TOKENS_A_MESSAGE, Window, count_tokens, load_history
+from bot.turns.limits import Limits
+from bot.turns.loop import Turn
+from bot.turns.quoting import MENTION_ONLY, Quotation, quote, unread_note
+
+log = structlog.stdlib.get_logger(__name__)
+
+OUTPUT_SHARE = 0.2  # of the model's window, kept free for its answer
+EARLIER_SHARE = 0.2  # of the window, at most, for the earlier messages of a thread
+READ_S = 15.0  # for the earlier messages of a thread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """Prepares the questions of one adapter. `began_at` is when the process began to listen: what was said before that
+    it may not have heard.
+    """
+
+    store: Store
+    tools: Tools
+    adapter: Adapter
+    window: Window
+    limits: Limits
+    began_at: datetime
+
+    async def prepare(self, turn: Turn, event: MessageReceived) -> None:
+        """Complete the turn with what the model gets; what cannot be had is a note."""
+        quotation = await self._quote(turn, event)
+        notes = [unread_note(event.unread)] if event.unread else []
+        text = event.text or (MENTION_ONLY if not event.files else "")
+        turn.question = replace(
+            turn.question,
+            text="\n\n".join(filter(None, [text, *(f"[{note}]" for note in notes)])),
+            context=quotation.text,
+        )
+        turn.notes.extend([*notes, *quotation.notes])
+        await self._add_files(turn, event, quotation)
+        turn.offer = await self.tools.offer(turn.actor)
+        turn.history = await load_history(
+            self.store, event.conversation, window=self.window, reserved_tokens=self._reserved_tokens(turn)
+        )
+
+    # --- what it points at ---
+
+    async def _quote(self, turn: Turn, event: MessageReceived) -> Quotation:
+        if not event.has_earlier and not event.quoted:
+            turn.read_until = event.sent_at
+            return Quotation()
+        knowledge = await self.store.knowledge(event.conversation)
+        quoted = await self._without_newest_answer(event.quoted, knowledge)
+        earlier, unknown = Earlier(), ""
+        if self._needs_earlier(event, knowledge):
+            try:
+                earlier = await self._read_earlier(event, knowledge)
+            except AdapterError as error:
+                unknown = str(error)
+                log.warning("thread_not_read", reason=unknown)
+        if not unknown:
+            turn.read_until = event.sent_at
+        if knowledge.last_turn_id is not None:  # the bot's own words are in the history
+            others = tuple(one for one in earlier.messages if one.author_kind != "self")
+            earlier = replace(earlier, messages=others)
+        max_chars = int(self.window.max_tokens * EARLIER_SHARE * 4)  # 4 characters a token, roughly
+        return quote(quoted, earlier, max_chars=max_chars, unknown=unknown)
+
+    def _needs_earlier(self, event: MessageReceived, knowledge: Knowledge) -> bool:
+        """Return whether something may have been said in the thread of which the model does not know."""
+        if not event.has_earlier or not self.limits.max_thread_messages:
+            return False
+        known, heard = knowledge.read_until, knowledge.heard_at
+        return known is None or known < self.began_at or (heard is not None and heard > known)
+
+    async def _read_earlier(self, event: MessageReceived, knowledge: Knowledge) -> Earlier:
+        try:
+            async with asyncio.timeout(READ_S):
+                return await self.adapter.read_earlier(
+                    event, since=knowledge.read_until, limit=self.limits.max_thread_messages
+                )
+        except TimeoutError:
+            raise AdapterError(f"they did not arrive within {READ_S:.0f} s.") from None
+
+    async def _without_newest_answer(self, quoted: Sequence[Quoted], knowledge: Knowledge) -> Sequence[Quoted]:
+        """Return the messages without those of the newest answer: the model has it right in front of the question."""
+        if knowledge.last_turn_id is None or not any(one.author_kind == "self" for one in quoted):
+            return quoted
+        newest = {item.reference for item in await self.store.outbox(knowledge.last_turn_id) if item.reference}
+        return [one for one in quoted if one.author_kind != "self" or one.reference not in newest]
+
+    # --- files ---
+
+    async def _add_files(self, turn: Turn, event: MessageReceived, quotation: Quotation) -> None:
+        if not event.files and not quotation.files:
+            return
+        content = await read_files(
+            event.files,
+            quoted=quotation.files,
+            source=self.adapter,
+            conversation=turn.conversation,
+            max_bytes=self.limits.max_file_bytes,
+            max_chars=self.window.max_file_chars,
+        )
+        turn.question = content.added_to(turn.question)
+        turn.notes.extend(content.notes)
+
+    # --- room ---
+
+    def _reserved_tokens(self, turn: Turn) -> int:
+        """Return how many tokens go with the history: the answer, the system prompt, the tools, the question."""
+        count = self.window.count
+        tools = sum(
+            TOKENS_A_MESSAGE + count(f"{tool.name} {tool.description} {json.dumps(tool.parameters)}")
+            for tool in turn.offer.tools
+        )
+        return (
+            int(self.window.max_tokens * OUTPUT_SHARE) + count(turn.system) + tools + count_tokens(turn.question, count)
+        )
