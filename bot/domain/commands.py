@@ -49,7 +49,7 @@ def spoken_command(words: Sequence[str], *, is_addressed: bool) -> tuple[str, st
 
 
 def _asks_to_stop(words: Sequence[str]) -> bool:
-    bare = [word for each in words if (word := each.lower().strip("!.,;…"))]
+    bare = [word for each in words if (word := each.lower().removeprefix("/").strip("!.,;…"))]
     return bare in (["stop"], ["please", "stop"], ["stop", "please"])
 
 

@@ -8,7 +8,7 @@ import string
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from bot.domain.answers import Known, Queued
 from bot.domain.errors import LeaseLostError, StoreError
-from bot.domain.events import ConversationKey, MessageReceived, SharedFile
+from bot.domain.events import ConversationKey, MessageReceived, Quoted, SharedFile
 from bot.domain.messages import (
     AssistantMessage,
     Attachment,
@@ -39,7 +39,17 @@ from bot.domain.turns import (
     Post,
     Step,
 )
-from bot.ports.store import ClaimedTurn, ConversationSummary, Full, Lease, Signal, Store, UsageTotals, author_key
+from bot.ports.store import (
+    ClaimedTurn,
+    ConversationSummary,
+    Full,
+    Knowledge,
+    Lease,
+    Signal,
+    Store,
+    UsageTotals,
+    author_key,
+)
 from bot.stores.sqlite.store import open_sqlite
 from bot.text.cleaning import clean
 
@@ -416,6 +426,68 @@ async def test_a_follow_up_that_arrives_with_its_question_finds_the_bot_taking_p
         store.takes_part(room("new")),
     )
     assert takes_part is True
+
+
+# --- what is known of a thread -----------------------------------------------------------------------------------
+
+EARLY, LATER = datetime(2026, 11, 1, 12, tzinfo=UTC), datetime(2026, 11, 1, 12, 0, 0, 1, tzinfo=UTC)
+
+
+async def test_nothing_is_known_of_a_thread_before_the_first_answer(store: Store) -> None:
+    assert await store.knowledge(room("room")) == Knowledge()
+    await ask(store)
+    assert await store.knowledge(room("room")) == Knowledge()
+
+
+async def test_an_answer_says_how_far_the_thread_is_known_to_the_microsecond_and_never_back(store: Store) -> None:
+    for read_until in (LATER, EARLY, None):
+        lease = await begin(store)
+        await store.reply(
+            lease,
+            state="answered",
+            messages=said("x"),
+            posts=[post(lease)],
+            usage=Usage(),
+            read_until=read_until,
+        )
+        await store.mark_posted(lease, 0, reference="ref", ends_turn=True)
+        assert await store.knowledge(room("room")) == Knowledge(read_until=LATER, last_turn_id=lease.turn_id)
+
+
+async def test_talk_is_noted_where_the_bot_takes_part_and_the_latest_counts(store: Store) -> None:
+    await store.note_talk(room("room"), at=EARLY)
+    assert await store.knowledge(room("room")) == Knowledge()
+    await ask(store)
+    for at in (LATER, EARLY):
+        await store.note_talk(room("room"), at=at)
+        assert (await store.knowledge(room("room"))).heard_at == LATER
+    assert (await store.knowledge(room("other"))).heard_at is None
+
+
+async def test_what_was_said_before_the_conversation_was_cleared_counts_as_known(store: Store) -> None:
+    await begin_and_finish(store, "a")
+    await store.clear(room("room"))
+    known = await store.knowledge(room("room"))
+    assert known.read_until is not None and known.last_turn_id is None
+
+
+async def test_a_change_replaces_all_that_a_question_says(store: Store) -> None:
+    event = replace(question(), files=(SharedFile(name="a.txt", mime_type="", size=1, reference="F1"),))
+    await store.accept(event, worker=HERE, max_waiting=20)
+    changed = replace(
+        event, quoted=(Quoted(relation="forward", text="980"),), unread=("a video",), files=(), edited_at=LATER
+    )
+    assert await store.edit(changed) == "made"
+    assert (await claim_one(store)).event == changed
+    assert await store.edit(replace(changed, edited_at=LATER + timedelta(seconds=1))) == "none"
+    table = (Quoted(relation="forward", text="890"),)
+    assert await store.edit(replace(changed, quoted=table, edited_at=LATER + timedelta(seconds=2))) == "started"
+
+
+async def test_a_posted_message_is_kept_with_its_reference(store: Store) -> None:
+    lease = await begin(store)
+    await finish(store, lease)
+    assert [item.reference for item in await store.outbox(lease.turn_id)] == ["ref"]
 
 
 async def test_files_that_came_with_a_question_are_named_when_it_is_claimed(store: Store) -> None:

@@ -26,6 +26,7 @@ from bot.domain.events import (
 from bot.domain.messages import ToolResult, Usage
 from bot.domain.turns import CallAsked, CallFinished, CallStarted, ModelAnswered, Post
 from bot.intake.admission import Admission
+from bot.intake.apps import AppGate
 from bot.intake.inbox import Inbox
 from bot.ports.store import Lease, Store
 from bot.stores.sqlite.store import open_sqlite
@@ -74,7 +75,9 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(tmp_path: Path, *, requests_per_minute: int = 100) -> AsyncGenerator[Desk]:
+async def desk(
+    tmp_path: Path, *, requests_per_minute: int = 100, takes_follow_ups: bool = True
+) -> AsyncGenerator[Desk]:
     commands: list[CommandInvoked] = []
     bell = Bell()
 
@@ -91,6 +94,8 @@ async def desk(tmp_path: Path, *, requests_per_minute: int = 100) -> AsyncGenera
             answer=command,
             bell=bell,
             directory=ScriptedTools({}),
+            apps=AppGate({"fake:A1"}),
+            takes_follow_ups=takes_follow_ups,
         )
         yield Desk(inbox=inbox, store=store, path=path, commands=commands, bell=bell)
 
@@ -164,6 +169,51 @@ async def test_a_message_of_which_it_cannot_be_told_whether_it_is_for_the_bot_is
     async with desk(tmp_path) as at:
         with locked(at.path), pytest.raises(StoreError):
             await at.inbox.accept(follow_up("second"))
+
+
+async def test_where_follow_ups_need_a_mention_only_those_with_one_are_taken_and_stop_is_still_heard(
+    tmp_path: Path,
+) -> None:
+    async with desk(tmp_path, takes_follow_ups=False) as at:
+        await at.inbox.accept(message("first"))
+        assert await at.inbox.accept(follow_up("second")) == Ignored()
+        assert isinstance(await at.inbox.accept(message("third")), Queued)
+        stop = CommandInvoked(conversation=CONVERSATION, event_key="s", author_id="U1", name="stop", is_addressed=False)
+        assert await at.inbox.command(stop) == CommandAnswer(text="answered")
+
+
+async def test_talk_is_never_answered_and_noted_only_in_a_thread_of_the_bot(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        talk = replace(follow_up("when can you?"), is_talk=True, has_earlier=True)
+        assert await at.inbox.accept(talk) == Ignored()
+        assert (await at.store.knowledge(CONVERSATION)).heard_at is None
+        await at.inbox.accept(message("first"))
+        assert await at.inbox.accept(talk) == Ignored()
+        assert (await at.store.knowledge(CONVERSATION)).heard_at == talk.sent_at
+
+
+def by_app(text: str, app: str, **facts: object) -> MessageReceived:
+    event = replace(message(text), author_id=app, author_kind="app")
+    return replace(event, **facts)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def test_an_app_is_answered_where_it_is_listed_and_otherwise_logged_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with desk(tmp_path) as at:
+        assert isinstance(await at.inbox.accept(by_app("listed", "A1")), Queued)
+        capsys.readouterr()
+        assert await at.inbox.accept(by_app("stranger", "A2")) == Ignored()
+        log = capsys.readouterr().out
+        assert log.count("mention_not_answered") == 1 and "not listed in ALLOWED_APPS" in log
+
+
+async def test_an_app_hears_no_refusal_because_it_might_answer_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with desk(tmp_path) as at:
+        assert await at.inbox.accept(by_app("x" * 101, "A1")) == Ignored()
+        assert "at most 100 are accepted" in capsys.readouterr().out
 
 
 # --- ratings ---------------------------------------------------------------------------------------------------
