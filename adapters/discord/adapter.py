@@ -19,6 +19,7 @@ from adapters.discord.backfill import Backfill
 from adapters.discord.channels import Channels
 from adapters.discord.commands import Commands
 from adapters.discord.deliveries import Deliveries
+from adapters.discord.earlier import read_earlier
 from adapters.discord.files import download
 from adapters.discord.interactions import Interactions
 from adapters.discord.manifest import keep_synced
@@ -35,7 +36,7 @@ from adapters.shared.arrivals import Arrivals, Notices, WaitingSign, Written, ke
 from adapters.shared.progress import Pace
 from adapters.shared.tasks import Background, run_together
 from bot.domain.backoff import Backoff
-from bot.domain.events import ConversationKey, Earlier, MessageReceived, SharedFile
+from bot.domain.events import ConversationKey, Earlier, MessageDeleted, MessageReceived, SharedFile
 from bot.domain.turns import Post, TurnView
 from bot.ports.platform import Found, Host
 
@@ -162,6 +163,7 @@ class DiscordAdapter:
     def _open_arrivals(self, me: Identity, commands: Commands, backfill: Backfill) -> DiscordArrivals:
         return DiscordArrivals(
             self._api,
+            host=self._host,
             me=me,
             arrivals=self._arrivals,
             channels=self._channels,
@@ -176,7 +178,7 @@ class DiscordAdapter:
         responses = Responses(self._api, application=me.application)
         asking = Asking(
             self._api,
-            me=me,
+            channels=self._channels,
             responses=responses,
             commands=commands,
             ask=arrivals.hand_over,
@@ -184,7 +186,7 @@ class DiscordAdapter:
         )
         return Interactions(
             self._host,
-            bot_user=me.user,
+            channels=self._channels,
             responses=responses,
             commands=commands,
             asking=asking,
@@ -193,6 +195,8 @@ class DiscordAdapter:
         )
 
     async def _tell(self, event: Written, text: str) -> None:
+        if isinstance(event, MessageDeleted):
+            return  # nothing is there to reply to, and bots delete as well what they replace by a copy
         await send_reply(self._api, event.event_key, notice(text))
 
     # --- what is shown ---
@@ -216,8 +220,9 @@ class DiscordAdapter:
         return await self._posts.find(post)
 
     async def read_earlier(self, message: MessageReceived, *, since: datetime | None, limit: int) -> Earlier:
-        """Return nothing yet."""
-        return Earlier()
+        """Return what was said in the thread before the message, once the bot is logged in. Raises AdapterError."""
+        await self._is_ready.wait()
+        return await read_earlier(self._api, self._channels, message, since=since, limit=limit)
 
     async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
         """Return the bytes of a file that came with a message. Raises AdapterError."""

@@ -5,7 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import UTC, datetime
 
+MAX_DIGITS = 20  # of 64 bits
 _EPOCH_MS = 1_420_070_400_000
+
+
+def as_number(snowflake: str) -> int:
+    """Return an id as a number, 0 for what is none."""
+    return int(snowflake) if len(snowflake) <= MAX_DIGITS and snowflake.isascii() and snowflake.isdigit() else 0
 
 
 def created_at(snowflake: str) -> float:

@@ -325,7 +325,7 @@ class DiscordDriver:
 
     @property
     def app_ids(self) -> Sequence[str]:
-        return [str(self.discord.other_bot.id)]
+        return [f"discord:{self.discord.other_bot.id}"]
 
     async def mutter(self, text: str, *, by: Person = "ada", deliver: bool = True) -> None:
         await self.discord.say(self.world.channel, self.user(by), text, deliver=deliver)

@@ -258,7 +258,7 @@ class Driver(Protocol):
 
     @property
     def app_ids(self) -> Sequence[str]:
-        """All ids under which an operator may list the other app in ALLOWED_APPS."""
+        """The ways in which an operator may list the other app in ALLOWED_APPS."""
         ...
 
     async def mutter(self, text: str, *, by: Person = "ada", deliver: bool = True) -> None:
