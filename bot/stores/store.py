@@ -50,12 +50,16 @@ class IntakeUnits(_Units):
         )
 
     async def find(self, event_key: str) -> int | None:
-        return await self.engine.read(lambda db: intake.find(db, event_key))
+        known = await self.engine.read(lambda db: intake.find(db, event_key))
+        if known is not None:
+            return known
+        # It may be among those that wait for the next commit: behind them it is known.
+        return await self.engine.write(lambda db: intake.find(db, event_key))
 
     async def takes_part(self, conversation: ConversationKey) -> bool:
         if await self.engine.read(lambda db: intake.takes_part(db, conversation)):
             return True
-        # The question that this one follows may be among those that wait for the next commit: behind them it is known.
+        # The question that this one follows may wait for the next commit as well.
         return await self.engine.write(lambda db: intake.takes_part(db, conversation))
 
     async def note_talk(self, conversation: ConversationKey, *, at: datetime) -> None:

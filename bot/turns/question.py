@@ -26,6 +26,7 @@ log = structlog.stdlib.get_logger(__name__)
 OUTPUT_SHARE = 0.2  # of the model's window, kept free for its answer
 EARLIER_SHARE = 0.2  # of the window, at most, for the earlier messages of a thread
 READ_S = 15.0  # for the earlier messages of a thread
+_NOT_READ = "The earlier messages of this thread could not be read: {reason}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +72,12 @@ class Preparation:
             try:
                 earlier = await self._read_earlier(event, knowledge)
             except AdapterError as error:
-                unknown = str(error)
-                log.warning("thread_not_read", reason=unknown)
+                log.warning("thread_not_read", reason=str(error))
+                unknown = _NOT_READ.format(reason=str(error).rstrip("."))
         if not unknown:
             turn.read_until = event.sent_at
+        elif knowledge.last_turn_id is None:  # people need not read it with every answer
+            turn.notes.append(unknown)
         if knowledge.last_turn_id is not None:  # the bot's own words are in the history
             others = tuple(one for one in earlier.messages if one.author_kind != "self")
             earlier = replace(earlier, messages=others)

@@ -51,7 +51,7 @@ def quote(quoted: Sequence[Quoted], earlier: Earlier, *, max_chars: int, unknown
     """Return the quotation of all that a question points at; empty where it points at nothing.
 
     `max_chars` bounds the earlier messages: the oldest leave first, the one that began the thread stays. `unknown` is
-    why they could not be read.
+    the sentence that says why they could not be read.
     """
     fitting, left_out = _fitting(earlier.messages, max_chars=max_chars)
     is_cut = earlier.is_cut or left_out
@@ -60,8 +60,7 @@ def quote(quoted: Sequence[Quoted], earlier: Earlier, *, max_chars: int, unknown
     if is_cut:
         notes.append(f"Of the earlier messages in this thread only the last {len(fitting)} were read.")
     if unknown:
-        notes.append(f"The earlier messages of this thread could not be read: {unknown.rstrip('.')}.")
-        blocks.insert(0, f"[{_flat(notes[-1])}]")
+        blocks.insert(0, f"[{_flat(unknown)}]")
     notes += [note for one in quoted for note in _notes(one)]
     if not blocks:
         return Quotation()

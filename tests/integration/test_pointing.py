@@ -179,6 +179,8 @@ async def test_a_thread_that_cannot_be_read_is_said_and_the_question_answered(st
         )
         assert sentence in question.context
         assert at.platform.posts[-1].text == f"noted\n\n_{sentence}_"
+        assert sentence in (await at.ask(1.5, "are you sure?")).context
+        assert at.platform.posts[-1].text == "noted"  # said once
         at.platform.refusal = None
         at.platform.say(0, "E4711")
         assert "E4711" in words(await at.ask(2, "again"))
