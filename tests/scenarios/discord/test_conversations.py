@@ -19,9 +19,10 @@ CHUNK_S = 0.005  # of an answer that is slow enough to be stopped
 
 
 async def asked(room: Room) -> list[str]:
-    """Return the questions that the model read in its last request."""
+    """Return the questions that the model read in its last request, without what they point at."""
     messages = (await room.world.model.requests())[-1]["messages"]
-    return [message["content"] for message in messages if message["role"] == "user"]
+    questions = [message["content"] for message in messages if message["role"] == "user"]
+    return [question.rpartition("[The message itself:]\n\n")[2] for question in questions]
 
 
 # --- where it answers ---

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.scenarios.drivers import discord, slack
-from tests.scenarios.drivers.driver import Conversation, Driver, File, Message, Person, Place, Question
+from tests.scenarios.drivers.driver import Alert, Conversation, Driver, File, Message, Person, Place, Question
 
 DRIVERS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[Driver]]] = {
     "slack": slack.open_driver,
@@ -28,6 +28,7 @@ __all__ = [
     "ALL_DRIVERS",
     "DRIVERS",
     "WAYS_TO_STOP",
+    "Alert",
     "Conversation",
     "Driver",
     "File",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -44,6 +44,19 @@ class File:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Alert:
+    """What another app posts by itself, as alerts are posted: the words are in its attachment or embed alone."""
+
+    title: str
+    text: str
+    fields: Mapping[str, str] = field(default_factory=dict[str, str])
+    footer: str = ""
+
+
+Rows = Sequence[Sequence[str]]  # of a table; an empty text is an empty cell
+
+
+@dataclass(frozen=True, kw_only=True)
 class LongAnswer:
     """The size of an answer that needs several messages: words, a fence of so many lines, a table, words."""
 
@@ -69,6 +82,10 @@ class Question(Protocol):
 
     async def edit(self, text: str, *, mention: bool = False) -> None:
         """Change it; `mention` puts the bot's mention in front."""
+        ...
+
+    async def edit_table(self, rows: Rows) -> None:
+        """Change only its table, as far as the platform has tables; the words stay as they are."""
         ...
 
     async def delete(self) -> None: ...
@@ -119,12 +136,30 @@ class Conversation(Place, Protocol):
         """
         ...
 
-    async def say(self, text: str, *, by: Person = "ada", deliver: bool = True) -> Question:
-        """Write into it without a mention."""
+    async def say(self, text: str, *, by: Person = "ada", to: Person | None = None, deliver: bool = True) -> Question:
+        """Write into it without a mention of the bot; where it is said `to` a person, it begins with theirs."""
         ...
 
-    async def mention(self, text: str, *, by: Person = "ada", deliver: bool = True) -> Question:
-        """Write into it with a mention, also where none is needed."""
+    async def mention(
+        self, text: str = "", *, by: Person = "ada", files: Sequence[File] = (), table: Rows = ()
+    ) -> Question:
+        """Write into it with the bot's mention in front; without a text it is the mention alone.
+
+        A `table` is pasted below the text as the platform lets people do it: where it has no tables, as text.
+        """
+        ...
+
+    async def forward(
+        self, words: str, text: str, *, of: Person, by: Person = "ada", files: Sequence[File] = ()
+    ) -> Question:
+        """Forward into it a message of a person from elsewhere, `words` with files, and ask `text` about it.
+
+        The question is a comment to the forward or a reply to it, with a mention where the platform needs one.
+        """
+        ...
+
+    async def alert(self, alert: Alert) -> None:
+        """Have another app post an alert into it."""
         ...
 
     async def say_as_app(self, text: str, *, mention: bool = False) -> Question:
@@ -259,6 +294,17 @@ class Driver(Protocol):
     @property
     def app_ids(self) -> Sequence[str]:
         """The ways in which an operator may list the other app in ALLOWED_APPS."""
+        ...
+
+    async def begin(self, said: str | Alert, *, by: Person = "ada") -> Conversation:
+        """Return a thread among people that begins with a person's words, or with an alert of another app.
+
+        It is in the channel, and the bot is not asked in it yet.
+        """
+        ...
+
+    def hide_threads(self) -> None:
+        """Show the bot no messages from now on: what it asks the platform for is refused."""
         ...
 
     async def mutter(self, text: str, *, by: Person = "ada", deliver: bool = True) -> None:

@@ -19,9 +19,9 @@ from bot.app import App
 from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Message as StoredMessage
-from tests.fakes.slack import FakeSlack, Message
+from tests.fakes.slack import FakeSlack, Message, StoredFile, typed
 from tests.fakes.slack.server import Hang
-from tests.scenarios.drivers.driver import Conversation, File, Kind, LongAnswer, Person, Rating
+from tests.scenarios.drivers.driver import Alert, Conversation, File, Kind, LongAnswer, Person, Rating, Rows
 from tests.scenarios.drivers.reading import ended_calls
 from tests.scenarios.model import Model
 from tests.scenarios.slack import pressing, seen
@@ -54,18 +54,22 @@ class SlackQuestion:
         await self.slack.edit(self.channel, self.ts, f"<@UBOT> {text}" if mention else text)
         await self.slack.settled()
 
+    async def edit_table(self, rows: Rows) -> None:
+        await self.slack.edit(self.channel, self.ts, attachments=[typed.pasted_table(rows, self.slack.next_id("t"))])
+        await self.slack.settled()
+
     async def delete(self) -> None:
         await self.slack.delete(self.channel, self.ts)
         await self.slack.settled()
 
 
 class SlackConversation:
-    """A thread, which begins with the first question."""
+    """A thread, which begins with the first question, or with `root`."""
 
-    def __init__(self, driver: SlackDriver, channel: str) -> None:
+    def __init__(self, driver: SlackDriver, channel: str, root: str = "") -> None:
         self._driver = driver
         self._channel = channel
-        self._root = ""
+        self._root = root
 
     @property
     def thread(self) -> Thread:
@@ -81,21 +85,55 @@ class SlackConversation:
     ) -> SlackQuestion:
         return await self._write(text, by=by, files=files, deliver=deliver, mention=not self._root)
 
-    async def say(self, text: str, *, by: Person = "ada", deliver: bool = True) -> SlackQuestion:
-        return await self._write(text, by=by, deliver=deliver)
+    async def say(
+        self, text: str, *, by: Person = "ada", to: Person | None = None, deliver: bool = True
+    ) -> SlackQuestion:
+        return await self._write(f"<@{USERS[to]}> {text}" if to else text, by=by, deliver=deliver)
 
-    async def _write(
-        self, text: str, *, by: Person, files: Sequence[File] = (), deliver: bool, mention: bool = False
+    async def mention(
+        self, text: str = "", *, by: Person = "ada", files: Sequence[File] = (), table: Rows = ()
+    ) -> SlackQuestion:
+        tables = [typed.pasted_table(table, self._driver.slack.next_id("t"))] if table else []
+        return await self._write(text, by=by, files=files, attachments=tables, mention=True)
+
+    async def forward(
+        self, words: str, text: str, *, of: Person, by: Person = "ada", files: Sequence[File] = ()
     ) -> SlackQuestion:
         slack = self._driver.slack
-        sent = [slack.add_file(file.name, file.content, mimetype=file.content_type) for file in files]
+        if "C2" not in slack.channels:
+            slack.add_channel("C2", members=list(USERS.values()), bot_is_member=False, name="elsewhere")
+        ts = await slack.say("C2", USERS[of], words, files=self._sent(files))
+        original: dict[str, Any] = slack.message_json(slack.message("C2", ts)) | {"channel": "C2"}
+        name = slack.users[USERS[of]].display_name
+        shared = typed.forward(original, name=name, channel_name="elsewhere", files=original.get("files", []))
+        return await self._write(text, by=by, attachments=[shared], mention=True)
+
+    async def alert(self, alert: Alert) -> None:
+        await self._driver.post_alert(alert, self._channel, self._root or None)
+
+    def _sent(self, files: Sequence[File]) -> list[StoredFile]:
+        slack = self._driver.slack
+        return [slack.add_file(file.name, file.content, mimetype=file.content_type) for file in files]
+
+    async def _write(
+        self,
+        text: str,
+        *,
+        by: Person,
+        files: Sequence[File] = (),
+        attachments: Sequence[Mapping[str, Any]] = (),
+        deliver: bool = True,
+        mention: bool = False,
+    ) -> SlackQuestion:
+        slack = self._driver.slack
         is_direct = self._channel.startswith("D")
         ts = await slack.say(
             self._channel,
             USERS[by],
             text,
             self._root or None,
-            files=sent,
+            files=self._sent(files),
+            attachments=[dict(each) for each in attachments],
             mention=mention and not is_direct,
             deliver=deliver,
         )
@@ -296,6 +334,23 @@ class SlackDriver:
 
     async def open(self, kind: Kind = "channel", *, by: Person = "ada") -> SlackConversation:
         return SlackConversation(self, self.slack.dm(USERS[by]) if kind == "direct" else CHANNEL)
+
+    async def begin(self, said: str | Alert, *, by: Person = "ada") -> SlackConversation:
+        if isinstance(said, Alert):
+            root = await self.post_alert(said, CHANNEL)
+        else:
+            root = await self.slack.say(CHANNEL, USERS[by], said)
+        return SlackConversation(self, CHANNEL, root)
+
+    async def post_alert(self, alert: Alert, channel: str, thread: str | None = None) -> str:
+        """Have the app Uptime post it as a webhook does; return its timestamp."""
+        attachment = typed.alert(alert.title, alert.text, fields=alert.fields, footer=alert.footer)
+        return await self.slack.say_as_other_bot(
+            channel, thread_ts=thread, app="Uptime", attachments=[attachment], is_integration=True
+        )
+
+    def hide_threads(self) -> None:
+        self.slack.fail_next("conversations.replies", times=1_000, error="missing_scope")
 
     async def mutter(self, text: str, *, by: Person = "ada", deliver: bool = True) -> None:
         await self.slack.say(CHANNEL, USERS[by], text, deliver=deliver)
