@@ -163,8 +163,9 @@ class People(Gateway):
     ) -> Message:
         """Write a message in a channel, thread or direct message.
 
-        `with_reference=False` leaves out the message that it replies to, as Discord may. `mention` puts the bot's mention in front; `ping=False` is a reply with its mention switched off.
-        `deliver=False` stores it only, as when the app was not connected. An archived thread comes back by it.
+        `with_reference=False` leaves out the message that it replies to, as Discord may. `mention` puts the bot's
+        mention in front; `ping=False` is a reply with its mention switched off. `deliver=False` stores it only, as when
+        the app was not connected. An archived thread comes back by it.
         """
         room, person = self.channel(channel), self.user(user)
         self._check_member(room, person)
@@ -292,7 +293,7 @@ class People(Gateway):
         components: Sequence[Json] = (),
         application: int | None = None,
     ) -> Message:
-        """Let a webhook write; `components` are those of Components V2, `application` is the app whose webhook it is."""
+        """Let a webhook write; `components` are those of Components V2, `application` is the app that has it."""
         room = self.channel(channel)
         flags = COMPONENTS_V2 if components else 0
         check_fields({"content": text, "embeds": list(embeds), "components": list(components)}, flags=flags)
