@@ -26,6 +26,7 @@ from adapters.discord.manifest import keep_synced
 from adapters.discord.own_messages import send_reply
 from adapters.discord.parse import PLATFORM
 from adapters.discord.posts import Posts
+from adapters.discord.proxies import Proxies
 from adapters.discord.questions import Questions
 from adapters.discord.render import notice, split_answer
 from adapters.discord.responses import Responses
@@ -110,6 +111,7 @@ class DiscordAdapter:
         )
         self._channels = Channels(api, self.session)
         self._questions = Questions()
+        self._proxies = Proxies()
         sign = WaitingSign(Hourglass(api), self._background)
         self._arrivals = Arrivals(
             host,
@@ -170,6 +172,7 @@ class DiscordAdapter:
             backfill=backfill,
             commands=commands,
             questions=self._questions,
+            proxies=self._proxies,
             background=self._background,
             allow_dms=self._options.allow_dms,
         )
@@ -195,8 +198,8 @@ class DiscordAdapter:
         )
 
     async def _tell(self, event: Written, text: str) -> None:
-        if isinstance(event, MessageDeleted):
-            return  # nothing is there to reply to, and bots delete as well what they replace by a copy
+        if isinstance(event, MessageDeleted) and await self._proxies.is_replaced_soon(event.event_key):
+            return
         await send_reply(self._api, event.event_key, notice(text))
 
     # --- what is shown ---

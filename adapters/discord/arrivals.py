@@ -56,6 +56,7 @@ class DiscordArrivals:
         backfill: Backfill,
         commands: Commands,
         questions: Questions,
+        proxies: Proxies,
         background: Background,
         allow_dms: bool,
     ) -> None:
@@ -76,7 +77,7 @@ class DiscordArrivals:
         self._changes: RecentKeys[str] = RecentKeys(MAX_KEYS)  # to messages, that the host knows
         self._turned_away: RecentKeys[str] = RecentKeys(MAX_KEYS)  # authors of direct messages that are not allowed
         self._told_unreadable: RecentKeys[ConversationKey] = RecentKeys(MAX_KEYS)
-        self._proxies = Proxies()
+        self._proxies = proxies
 
     def take(self, dispatch: str, payload: Payload) -> None:
         """Take a message, an edit or a deletion from the gateway; returns at once."""

@@ -142,9 +142,10 @@ def parse_message(
     if not _has_author(payload, reader):
         return None
     incoming = _Incoming(payload, reader=reader, thread=thread, guild=guild)
-    if (why := incoming.why_not_written()) or incoming.author_kind == "app":
-        is_heard = incoming.is_addressed or (thread is not None and not why)
-        return (incoming.unanswered(why) if why else incoming.message()) if is_heard else None
+    if why := incoming.why_not_written():
+        return incoming.unanswered(why) if reader.is_mentioned_in(payload) else None
+    if incoming.author_kind == "app":
+        return incoming.message() if incoming.is_addressed or thread is not None else None
     if incoming.is_direct and not allow_dms:
         return DirectRefused(channel=incoming.channel, author_id=incoming.author_id, event_key=incoming.event_key)
     if not incoming.is_addressed and thread is None:

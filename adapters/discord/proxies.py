@@ -5,6 +5,7 @@ PluralKit and Tupperbox do so: https://pluralkit.me/guide/#message-proxying
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from adapters.discord.payloads import Payload, text_at
 
 MAX_CHANNELS = 2_000
 MAX_MESSAGES = 20  # of one channel
+GRACE_S = 2.0
 COPIED_WITHIN_S = 15.0  # such bots take a second or two
 
 
@@ -34,15 +36,16 @@ class _Written:
 class Proxies:
     """Knows which of the latest messages were replaced by a copy. `clock` gives seconds."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, grace_s: float = GRACE_S) -> None:
         self._clock = clock
+        self._grace_s = grace_s
         self._written: LRUCache[str, deque[_Written]] = LRUCache(MAX_CHANNELS)  # by channel
 
     def note(self, message: Payload) -> None:
         """Remember a message of a person that may be a question."""
         channel = text_at(message, "channel_id")
-        if text_at(message, "content").strip():
-            key = event_key(channel, text_at(message, "id"))
+        key = event_key(channel, text_at(message, "id"))
+        if text_at(message, "content").strip() and self._find(key) is None:
             self._written.setdefault(channel, deque(maxlen=MAX_MESSAGES)).append(_Written(key, message, self._clock()))
 
     def note_withdrawn(self, key: str) -> None:
@@ -54,6 +57,12 @@ class Proxies:
         """Return whether there is a copy of the message: then its deletion takes nothing back."""
         written = self._find(key)
         return written is not None and written.has_copy
+
+    async def is_replaced_soon(self, key: str) -> bool:
+        """Return whether there is a copy of a message that was just deleted; it may come a moment later."""
+        if not self.is_replaced(key):
+            await asyncio.sleep(self._grace_s)
+        return self.is_replaced(key)
 
     def claim(self, message: Payload) -> Payload | None:
         """Return what a copy of a message by a webhook counts as; None where the message is no copy.

@@ -146,7 +146,8 @@ async def test_without_the_intent_to_read_messages_mentions_are_answered_and_the
                 await thread.answered()
                 await thread.say(world.ada, "a follow-up that the bot cannot read")
                 await thread.ask(world.ada, "once more")
-                assert await thread.answered(2) == ["Here too.", "And again."]
+                first, told, second = await thread.answered(2)
+                assert [first, second] == ["Here too.", "And again."] and "I cannot read this; mention me" in told
                 assert await asked(room) == ["[Ada] and here?", "[Ada] once more"]
     [said] = [line for line in logs if line["event"] == "discord_without_message_content"]
     assert "Message Content Intent" in said["hint"]

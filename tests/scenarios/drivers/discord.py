@@ -118,7 +118,7 @@ class DiscordConversation:
         return DiscordQuestion(discord, await discord.say_as_other_bot(self._channel, content))
 
     async def _write(
-        self, text: str, *, by: Person, files: Sequence[File] = (), deliver: bool, mention: bool = False
+        self, text: str, *, by: Person, files: Sequence[File] = (), deliver: bool = True, mention: bool = False
     ) -> DiscordQuestion:
         discord = self._driver.discord
         user = self._driver.user(by)
