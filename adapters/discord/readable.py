@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from adapters.discord.payloads import Payload, dict_of, dicts_of, text_at
+from adapters.discord.payloads import Payload, dict_of, dicts_of, list_of, text_at, text_of
 from bot.text.split import cut
 
 MAX_NAME_CHARS = 80
@@ -45,8 +45,7 @@ class Reader:
 
     def is_role_mentioned_in(self, message: Payload) -> bool:
         """Return whether the message mentions the bot's role."""
-        roles = message.get("mention_roles")
-        return isinstance(roles, list) and any(role in self.bot_roles for role in map(str, roles))  # pyright: ignore
+        return any(text_of(role) in self.bot_roles for role in list_of(message.get("mention_roles")))
 
     def without_mention(self, content: str) -> str:
         """Return the text without the bot's mention, closing the gap."""

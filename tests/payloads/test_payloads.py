@@ -49,7 +49,7 @@ def parse_slack(body: Any) -> Any:
 def parse_discord(frame: Any) -> Any:
     """Return what a frame of the gateway is."""
     if isinstance(frame, list):
-        return [parse_discord(step) for step in cast("list[Any]", frame) if step["t"] in PARSED]
+        return [parse_discord(step) for step in cast("list[Any]", frame) if step.get("t") in PARSED]
     data = frame["d"]
     thread = THREADS.get(data.get("channel_id"))
     match frame["t"]:
