@@ -53,6 +53,7 @@ class AnswerWriter:
     place: Place
     turn_id: int
     author: str
+    author_team: str  # in channels that organisations share it may be another workspace than that of the place
     refusals: Refusals
     search: Search
     pace: Pace
@@ -137,7 +138,7 @@ class AnswerWriter:
                 wait_s=GROW_WAIT_S,
                 thread_ts=self.place.thread,
                 markdown_text=part,
-                recipient_team_id=self.place.team,
+                recipient_team_id=self.author_team,
                 recipient_user_id=self.author,
             )
         except RateLimitError:

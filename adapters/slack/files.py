@@ -13,7 +13,10 @@ from yarl import URL
 
 from adapters.slack.api import SlackApi, retry_after_s
 from adapters.slack.errors import SlackUnreachableError
+from adapters.slack.payloads import dict_of
+from adapters.slack.words import shared_file
 from bot.domain.errors import AdapterError, RateLimitError
+from bot.domain.events import SharedFile
 from bot.domain.messages import Attachment
 
 log = structlog.stdlib.get_logger(__name__)
@@ -45,6 +48,26 @@ async def download(api: SlackApi, url: str, *, team: str, max_bytes: int, mime_t
     except (aiohttp.ClientError, OSError) as error:  # TimeoutError is one
         log.warning("slack_download_failed", error=type(error).__name__)
         raise SlackUnreachableError("The file could not be fetched from Slack. Send it again in a minute.") from None
+
+
+async def located(api: SlackApi, file: SharedFile, *, team: str, wait_s: float = 60.0) -> SharedFile:
+    """Return the file with its address; Slack is asked for it where the message names only the file's id.
+
+    https://docs.slack.dev/reference/objects/file-object#slack_connect_files
+
+    Raises:
+        AdapterError: Slack does not show the file; the sentence names its id.
+    """
+    file_id, _, url = file.reference.partition(" ")
+    if url or not file_id:
+        return file
+    try:
+        answer = await api.call("files.info", team=team, may_repeat=True, wait_s=wait_s, file=file_id)
+    except AdapterError as error:
+        reason = f"Slack does not show the file {file_id}. {error}"
+        raise AdapterError(reason, is_permanent=error.is_permanent) from None
+    found = shared_file(dict_of(answer.get("file")))
+    return found if found.reference.partition(" ")[2] else file
 
 
 async def upload(api: SlackApi, *, team: str, channel: str, thread_ts: str, attachment: Attachment) -> str:

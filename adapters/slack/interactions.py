@@ -15,8 +15,9 @@ from adapters.slack.commands import Commands
 from adapters.slack.files import upload
 from adapters.slack.manifest import SHORTCUT
 from adapters.slack.own_messages import notice_mark
-from adapters.slack.parse import Pressed, conversation_key, event_key, json_value
+from adapters.slack.parse import conversation_key, event_key
 from adapters.slack.people import People
+from adapters.slack.presses import Pressed, json_value
 from adapters.slack.replies import Replies
 from adapters.slack.windows import Windows, conversation_of, noted_conversation
 from bot.domain.answers import Details, Explained, Refused

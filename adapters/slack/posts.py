@@ -31,13 +31,17 @@ _UNPOSTABLE = frozenset({"not_in_channel", "channel_not_found", "is_archived", "
 
 
 class Posts:
-    """Shows turns on `board` and posts their answers; `on_running` is awaited when a turn begins to run."""
+    """Shows turns on `board` and posts their answers; `on_running` is awaited when a turn begins to run.
+
+    `home` returns the workspace that a user belongs to, by the workspace that has the app and the user's id.
+    """
 
     def __init__(
         self,
         api: SlackApi,
         *,
         identities: Identities,
+        home: Callable[[str, str], str],
         background: Background,
         pace: Pace,
         trace: TraceLevel,
@@ -45,6 +49,7 @@ class Posts:
     ) -> None:
         self._api = api
         self._identities = identities
+        self._home = home
         self._pace = pace
         self._trace: TraceLevel = trace
         self._on_running = on_running
@@ -87,6 +92,7 @@ class Posts:
             view,
             slack=self._api,
             place=place_of(view.conversation),
+            home=self._home(view.conversation.space, view.author_id),
             find_own=self._find_own,
             refusals=self._refusals,
             pace=self._pace,
@@ -102,6 +108,7 @@ class Posts:
             place=place,
             turn_id=post.turn_id,
             author=post.author_id,
+            author_team=self._home(place.team, post.author_id),
             refusals=self._refusals,
             search=lambda: self._find_own(place, message_ts(post.in_reply_to)),
             pace=self._pace,

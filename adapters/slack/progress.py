@@ -20,13 +20,17 @@ def open_progress(
     *,
     slack: Slack,
     place: Place,
+    home: str,
     find_own: FindOwn,
     refusals: Refusals,
     pace: Pace,
     trace_level: TraceLevel,
     on_running: Callable[[TurnView], Awaitable[None]],
 ) -> TurnProgress:
-    """Return the turn, ready to run; `find_own` finds the bot's messages in a place from a timestamp on."""
+    """Return the turn, ready to run; `find_own` finds the bot's messages in a place from a timestamp on.
+
+    `home` is the workspace that the asker belongs to.
+    """
 
     async def search() -> Sequence[OwnMessage]:
         return await find_own(place, message_ts(view.in_reply_to))
@@ -41,6 +45,7 @@ def open_progress(
         place=place,
         turn_id=view.turn_id,
         author=view.author_id,
+        author_team=home,
         refusals=refusals,
         search=search,
         pace=pace,

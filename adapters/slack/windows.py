@@ -13,7 +13,8 @@ from adapters.slack import render
 from adapters.slack.api import SlackApi
 from adapters.slack.commands import Commands
 from adapters.slack.errors import SlackRefusedError
-from adapters.slack.parse import Pressed, conversation_key, json_value
+from adapters.slack.parse import conversation_key
+from adapters.slack.presses import Pressed, json_value
 from adapters.slack.replies import Replies
 from bot.domain.answers import CommandAnswer
 from bot.domain.errors import BotError

@@ -7,13 +7,15 @@ from typing import Any, cast
 
 import pytest
 
-import adapters.discord.invoked as discord_invoked
 import adapters.discord.parse as discord
+import adapters.discord.presses as discord_presses
 import adapters.slack.parse as slack
 from adapters.discord.parse import Thread
 from adapters.discord.readable import Reader
+from adapters.slack.presses import parse_press
 from tests.payloads.reading import Sample, as_json, samples
 
+SLACK_PEOPLE = frozenset({"U3"})  # who posts through an app, and is known to be a person
 SLACK_BOT, DISCORD_BOT = "UBOT", "1290000000000000010"
 GENERAL = "1290000000000000031"
 THREADS: Mapping[str, Thread] = {  # of Discord
@@ -37,9 +39,9 @@ def parse_slack(body: Any) -> Any:
     """Return what the body of a delivery is."""
     match body:
         case {"type": "event_callback"}:
-            return slack.parse_event(body, bot_user=SLACK_BOT)
+            return slack.parse_event(body, bot_user=SLACK_BOT, people=SLACK_PEOPLE)
         case {"type": "block_actions" | "message_action"}:
-            return slack.parse_press(body)
+            return parse_press(body)
         case {"command": _}:
             return slack.parse_slash(body, prefix="")
         case _:
@@ -61,9 +63,9 @@ def parse_discord(frame: Any) -> Any:
             return discord.parse_delete(data, reader=READER, thread=thread)
         case "INTERACTION_CREATE":
             taken = [
-                discord_invoked.parse_slash(data, reader=READER, allow_dms=True),
-                discord_invoked.parse_component(data, reader=READER, allow_dms=True),
-                discord_invoked.parse_context_menu(data, reader=READER, allow_dms=True),
+                discord_presses.parse_slash(data, reader=READER, allow_dms=True),
+                discord_presses.parse_component(data, reader=READER, allow_dms=True),
+                discord_presses.parse_context_menu(data, reader=READER, allow_dms=True),
             ]
             [event] = [each for each in taken if each is not None]  # only one of the parsers takes it
             return event

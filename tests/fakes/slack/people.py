@@ -77,7 +77,7 @@ class People(Deliveries):
         room = self.channels[message.channel]
         bot = self.teams[room.team].bot_user
         if delivery is not None and room.kind != "im" and f"<@{bot}>" in message.text:
-            # A workflow's mention keeps its subtype (hubot-friends/hubot-slack#35); of people's messages it is left out.
+            # A workflow's mention keeps its subtype: hubot-friends/hubot-slack#35.
             keeps = shape.get("subtype") == "bot_message"
             mention = {name: value for name, value in shape.items() if keeps or name != "subtype"}
             mention |= {"type": "app_mention", "channel": message.channel, "event_ts": message.ts}

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.discord.invoked import AskedAbout, Pressed, parse_component, parse_context_menu, parse_slash
 from adapters.discord.parse import (
     DirectRefused,
     Mark,
@@ -25,6 +24,7 @@ from adapters.discord.parse import (
     parse_mark,
     parse_message,
 )
+from adapters.discord.presses import AskedAbout, Pressed, parse_component, parse_context_menu, parse_slash
 from adapters.discord.readable import Reader
 from adapters.discord.words import DELETED, NO_INTENT, NOT_FETCHED
 from adapters.shared.arrivals import Unanswered
