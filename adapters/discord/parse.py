@@ -106,7 +106,7 @@ def conversation_in(channel: str, thread: Thread | None, *, guild: str, bot_user
 
     A thread that the bot began, for a trace, belongs to the conversation of its channel.
     """
-    is_own = thread is not None and thread.owner == bot_user
+    is_own = thread is not None and thread.owner == bot_user != ""
     return ConversationKey(
         platform=PLATFORM,
         space=guild or DIRECT,
@@ -308,6 +308,8 @@ class _Incoming:
         if self.author_kind == "app":
             return True
         content = text_at(self._payload, "content")
+        if not content and not self._reader.reads_content and self._mentions_others:
+            return True  # where the mention stands is not to be seen
         begins_so = re.match(r"\s*(?:<@[!&]?\d+>|@everyone\b|@here\b)", content, re.ASCII)
         return begins_so is not None or self._is_reply_to_someone_else()
 
@@ -316,7 +318,10 @@ class _Incoming:
             return False
         if self._replied_to:
             return self._replied_to not in (self._reader.bot_user, self.author_id)
-        # Where the message is not known that it answers, those who are notified of it tell.
+        return self._mentions_others  # it is not known what it answers, but whom it notifies
+
+    @property
+    def _mentions_others(self) -> bool:
         return any(text_at(user, "id") != self.author_id for user in dicts_of(self._payload.get("mentions")))
 
 

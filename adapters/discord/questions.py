@@ -31,6 +31,8 @@ class Questions:
         """Return whether the message, or the changed one, is surely for the bot."""
         if not isinstance(event, MessageReceived):
             return event.event_key in self._titles
+        if event.is_talk or event.author_kind != "person":
+            return False
         return event.is_addressed or event.conversation in self._conversations
 
 

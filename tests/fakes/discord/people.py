@@ -204,6 +204,10 @@ class People(Gateway):
             type=kind,
         )
 
+    def add_file(self, channel: ChannelId, upload: Upload) -> Attachment:
+        """Store a file that a test puts under a message."""
+        return self._upload(self.channel(channel), upload)
+
     def _upload(self, room: Channel, upload: Upload) -> Attachment:
         stored = Attachment(
             id=self.next_id(),

@@ -210,6 +210,7 @@ def test_without_the_intent_only_what_names_the_bot_can_be_read() -> None:
     assert parsed(in_thread("", sticker_items=[{"name": "tea"}]), reader=BLIND).text == "[sticker: tea]"
     to_ben = {"id": "7", "author": BEN, "content": ""}
     assert parsed(reply("", to_ben, channel_id=THREAD), reader=BLIND).is_talk
+    assert parsed(in_thread("", mentions=[BEN]), reader=BLIND).is_talk
     [quoted] = parsed(reply(f"<@{BOT}> hm?", to_ben), reader=BLIND).quoted
     assert (quoted.text, quoted.unread) == ("", (NO_INTENT,))
 
