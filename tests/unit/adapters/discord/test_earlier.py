@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -35,8 +36,8 @@ def asked(thread: Channel, message: Message, *, has_earlier: bool = True) -> Mes
 
 
 def own(
-    place: Place, thread: Channel, text: str, rows: Sequence[object] = (), *, reply: Message | None = None
-) -> Message:
+    place: Place, thread: Channel, text: str, rows: Sequence[dict[str, Any]] = (), *, reply: Message | None = None
+) -> None:
     """Put a message of the bot into the thread."""
     message = Message(
         id=place.discord.next_id(),
@@ -44,12 +45,11 @@ def own(
         author=place.discord.bot,
         created_at=place.discord.now(),
         content=text,
-        components=[*rows],  # pyright: ignore
+        components=[*rows],
         type=0 if reply is None else REPLY,
         reference=None if reply is None else reply.id,
     )
     place.discord.messages[message.id] = thread.messages[message.id] = message
-    return message
 
 
 async def read(place: Place, question: MessageReceived, *, since: datetime | None = None, limit: int = 50) -> Earlier:
