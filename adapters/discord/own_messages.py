@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, cast
 from adapters.discord.api import DiscordApi
 from adapters.discord.errors import NO_REPLIES, DiscordRefusedError
 from adapters.discord.parse import Mark, message_place, parse_mark
+from adapters.discord.payloads import dicts_of
 from adapters.discord.render import Shown
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Attachment
@@ -35,13 +36,13 @@ class Place(NamedTuple):
     is_thread: bool
 
 
-def place_of(conversation: ConversationKey) -> Place:
-    """Return where the conversation is held."""
-    return Place(
-        space=conversation.space,
-        channel=conversation.thread or conversation.channel,
-        is_thread=bool(conversation.thread),
-    )
+def place_of(conversation: ConversationKey, in_reply_to: str) -> Place:
+    """Return where a question of the conversation is answered: where it was asked.
+
+    That may be a thread which the bot began for a trace; it belongs to the conversation of its channel.
+    """
+    channel = message_place(in_reply_to)[0] or conversation.thread or conversation.channel
+    return Place(space=conversation.space, channel=channel, is_thread=channel != conversation.channel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,12 +165,13 @@ def _read(message: Mapping[str, Any]) -> OwnMessage:
     return OwnMessage(
         id=str(message["id"]),
         text=str(message.get("content", "")),
-        marks=tuple(_marks_in(cast("list[dict[str, Any]]", message.get("components") or []))),
+        marks=tuple(marks_of(message)),
     )
 
 
-def _marks_in(rows: Sequence[Mapping[str, Any]]) -> Iterator[Mark]:
-    for row in rows:
-        for component in cast("list[dict[str, Any]]", row.get("components") or []):
+def marks_of(message: Mapping[str, Any]) -> Iterator[Mark]:
+    """Yield the marks of the bot in the buttons of a message."""
+    for row in dicts_of(message.get("components")):
+        for component in dicts_of(row.get("components")):
             if (mark := parse_mark(str(component.get("custom_id", "")))) is not None:
                 yield mark

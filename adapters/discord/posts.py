@@ -78,7 +78,7 @@ class Posts:
         """
         if self._posting.is_shown(post):
             return None
-        channel = place_of(post.conversation).channel
+        channel = place_of(post.conversation, post.in_reply_to).channel
         text = part_message(post.text).text
         for message in await self._own_messages(channel, message_id(post.in_reply_to)):
             is_it = message.has("good", turn=post.turn_id) if post.is_last else message.text == text
@@ -88,7 +88,7 @@ class Posts:
 
     def _open_progress(self, view: TurnView) -> TurnProgress:
         """Return the turn, ready to be shown."""
-        place, question = place_of(view.conversation), message_id(view.in_reply_to)
+        place, question = place_of(view.conversation, view.in_reply_to), message_id(view.in_reply_to)
         answer = self._writer(view, place)
         trace = Trace(
             level=self._trace,
@@ -96,7 +96,7 @@ class Posts:
             place=place,
             turn_id=view.turn_id,
             question=question,
-            title=thread_name(self._questions.text_of(view.in_reply_to)),
+            title=thread_name(self._questions.title_of(view.in_reply_to)),
             threadless=self._threadless,
             search=lambda channel: self._own_messages(channel, question),
             waits_for=lambda: progress.view.notice if progress.view.state == "waiting" else "",
@@ -119,7 +119,7 @@ class Posts:
 
     async def _finish(self, post: Post) -> str:
         """Post an answer of which nothing is shown here, and return its id. Raises AdapterError."""
-        return await self._writer(post, place_of(post.conversation)).finish(post)
+        return await self._writer(post, place_of(post.conversation, post.in_reply_to)).finish(post)
 
     async def _post_privately(self, post: Post, error: AdapterError) -> str:
         """Send an answer to the person who asked, with the reason why it is not where they asked; return its id.
@@ -129,7 +129,7 @@ class Posts:
         """
         opened = await self._api.call("POST", "/users/@me/channels", json={"recipient_id": post.author_id})
         place = Place(space=DIRECT, channel=str(opened["id"]), is_thread=False)
-        lacking = ", ".join(self._channels.missing_permissions(place_of(post.conversation).channel))
+        lacking = ", ".join(self._channels.missing_permissions(place_of(post.conversation, post.in_reply_to).channel))
         reason = (
             f"I lack {lacking} there; someone who manages the channel has to grant that to my role."
             if lacking

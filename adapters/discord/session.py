@@ -15,6 +15,7 @@ from adapters.discord.api import LOGIN_REFUSED, DiscordApi
 from adapters.discord.errors import DiscordRefusedError
 from adapters.discord.payloads import Payload
 from adapters.discord.private_parts import event_parsers, hide_voice_warnings, use_gateway
+from adapters.discord.snowflakes import as_number
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError
 
@@ -99,7 +100,11 @@ class Session:
 
     def channel(self, channel_id: str) -> Any:
         """Return the channel or thread as the gateway described it; None where it did not."""
-        return self._client.get_channel(int(channel_id or 0))
+        return self._client.get_channel(as_number(channel_id))
+
+    def guild(self, guild_id: str) -> discord.Guild | None:
+        """Return the server as the gateway described it; None where it did not."""
+        return self._client.get_guild(as_number(guild_id))
 
     def channels(self) -> list[Any]:
         """Return all channels and open threads that the gateway named."""

@@ -27,6 +27,7 @@ from bot.domain.answers import (
 from bot.domain.errors import StoreError
 from bot.domain.events import (
     CommandInvoked,
+    ConversationKey,
     DecisionMade,
     DetailsAsked,
     FeedbackGiven,
@@ -133,7 +134,11 @@ class Inbox:
             return not reason
         if event.is_addressed:
             return True
-        return self.takes_follow_ups and await self.store.takes_part(event.conversation)
+        return await self.expects_follow_ups(event.conversation)
+
+    async def expects_follow_ups(self, conversation: ConversationKey) -> bool:
+        """See `Host`."""
+        return self.takes_follow_ups and await self.store.takes_part(conversation)
 
     async def _note_talk(self, event: MessageReceived) -> None:
         """Remember that there is something in the thread to be read before the next question."""

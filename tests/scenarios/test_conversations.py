@@ -17,9 +17,10 @@ STOPPING = "Stopping."  # what the one who stopped it is told, on some platforms
 
 
 async def asked(driver: Driver) -> list[str]:
-    """Return the questions that the model read in its last request."""
+    """Return the questions that the model read in its last request, without what they point at."""
     messages = (await driver.model.requests())[-1]["messages"]
-    return [message["content"] for message in messages if message["role"] == "user"]
+    questions = [message["content"] for message in messages if message["role"] == "user"]
+    return [question.rpartition("[The message itself:]\n\n")[2] for question in questions]
 
 
 def answers_in(conversation: Conversation) -> list[str]:

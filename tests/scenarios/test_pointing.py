@@ -164,7 +164,7 @@ async def test_a_forwarded_message_is_read_with_its_file_as_someone_elses(driver
 
 
 async def test_a_long_quotation_is_read_whole(driver: Driver) -> None:
-    words = " ".join(f"item{number}" for number in range(300))
+    words = " ".join(f"item{number}" for number in range(200))
     async with driver.serving() as conversation:
         await driver.model.script({"text": "Thus."})
         await conversation.forward(words, "how many items?", of="ben")

@@ -148,7 +148,7 @@ def delete_message(discord: Gateway, request: Request) -> None:
 def get_message(discord: Gateway, request: Request) -> Json:
     room, message = _found(discord, request)
     discord.require(room, "READ_MESSAGE_HISTORY")
-    return _read(discord, room, message)
+    return _read(discord, message)
 
 
 def list_messages(discord: Gateway, request: Request) -> list[Json]:
@@ -174,13 +174,12 @@ def list_messages(discord: Gateway, request: Request) -> list[Json]:
     else:
         before = as_snowflake("before", query.get("before", str(1 << 63)))
         chosen = [each for each in ids if each < before][-int(limit) :]
-    return [_read(discord, room, room.messages[each]) for each in reversed(chosen)]
+    return [_read(discord, room.messages[each]) for each in reversed(chosen)]
 
 
-def _read(discord: Gateway, room: Channel, message: Message) -> Json:
+def _read(discord: Gateway, message: Message) -> Json:
     """The portal's switch decides over REST; a session's intents do not matter there."""
-    is_open = discord.has_message_content or discord.reads_without_intent(message, room)
-    return discord.message_json(message, with_content=is_open)
+    return discord.message_json(message, has_intent=discord.has_message_content)
 
 
 def _found(discord: Gateway, request: Request) -> tuple[Channel, Message]:

@@ -41,7 +41,7 @@ async def test_the_file_of_the_message_that_a_question_replies_to_is_read_too(tm
         await room.ask(room.world.ada, "what does he want?", reply_to=notes)
         await room.answered()
         asked = await question(room)
-        assert "[Ada] " in asked and "> Ben: (notes.txt)" in asked and "Milk" in asked
+        assert "[Ada] " in asked and "> Ben at " in asked and ": (file: notes.txt)" in asked and "Milk" in asked
 
 
 async def test_a_file_that_is_bigger_than_its_message_says_is_named_with_the_reason(tmp_path: Path) -> None:

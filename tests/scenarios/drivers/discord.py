@@ -22,7 +22,7 @@ from tests.fakes.discord.world import PERMISSIONS, Upload
 from tests.scenarios import memory
 from tests.scenarios.discord.rooms import Room, check_exactly, check_manners, kinds
 from tests.scenarios.discord.serving import Bot, World, open_world, serving
-from tests.scenarios.drivers.driver import Conversation, File, Kind, LongAnswer, Person, Rating
+from tests.scenarios.drivers.driver import Alert, Conversation, File, Kind, LongAnswer, Person, Rating, Rows
 from tests.scenarios.drivers.reading import ended_calls
 from tests.scenarios.tools import without_tools
 
@@ -32,10 +32,11 @@ POST = "create_message"
 
 @dataclass
 class DiscordQuestion:
-    """A message of a person."""
+    """A message of a person; `table` is the text of the table in it."""
 
     discord: FakeDiscord
     message: Message
+    table: str = ""
 
     @property
     def is_waiting(self) -> bool:
@@ -49,8 +50,17 @@ class DiscordQuestion:
         content = f"{self.discord.bot.mention} {text}" if mention else text
         await self.discord.edit(self.message.channel, self.message, content)
 
+    async def edit_table(self, rows: Rows) -> None:
+        changed = self.message.content.replace(self.table, as_text(rows))
+        await self.discord.edit(self.message.channel, self.message, changed)
+
     async def delete(self) -> None:
         await self.discord.delete(self.message.channel, self.message)
+
+
+def as_text(rows: Rows) -> str:
+    """Return a table as people have to write it in Discord."""
+    return "\n".join(" | ".join(row) for row in rows)
 
 
 class DiscordConversation:
@@ -75,15 +85,44 @@ class DiscordConversation:
         needs_mention = not self._channel.is_dm and not (self._channel.is_thread and self._questions)
         return await self._write(text, by=by, files=files, deliver=deliver, mention=needs_mention)
 
-    async def say(self, text: str, *, by: Person = "ada", deliver: bool = True) -> DiscordQuestion:
-        return await self._write(text, by=by, deliver=deliver)
+    async def say(
+        self, text: str, *, by: Person = "ada", to: Person | None = None, deliver: bool = True
+    ) -> DiscordQuestion:
+        call = f"{self._driver.user(to).mention} " if to else ""
+        return await self._write(f"{call}{text}", by=by, deliver=deliver)
 
-    async def _write(
-        self, text: str, *, by: Person, files: Sequence[File] = (), deliver: bool, mention: bool = False
+    async def mention(
+        self, text: str = "", *, by: Person = "ada", files: Sequence[File] = (), table: Rows = ()
+    ) -> DiscordQuestion:
+        shown = as_text(table)
+        question = await self._write("\n".join(filter(None, (text, shown))), by=by, files=files, mention=True)
+        return replace(question, table=shown)
+
+    async def forward(
+        self, words: str, text: str, *, of: Person, by: Person = "ada", files: Sequence[File] = ()
     ) -> DiscordQuestion:
         discord = self._driver.discord
-        sent = [Upload(filename=file.name, content=file.content, content_type=file.content_type) for file in files]
+        elsewhere = self._driver.elsewhere
+        original = await discord.say(elsewhere, self._driver.user(of), words, files=_uploads(files))
+        forwarded = await discord.forward(self._channel, self._driver.user(by), original)
         user = self._driver.user(by)
+        message = await discord.say(self._channel, user, text, mention=True, reply_to=forwarded)
+        return DiscordQuestion(discord, message)
+
+    async def alert(self, alert: Alert) -> None:
+        await self._driver.post_alert(alert, self._channel)
+
+    async def say_as_app(self, text: str, *, mention: bool = False) -> DiscordQuestion:
+        discord = self._driver.discord
+        content = f"{discord.bot.mention} {text}" if mention else text
+        return DiscordQuestion(discord, await discord.say_as_other_bot(self._channel, content))
+
+    async def _write(
+        self, text: str, *, by: Person, files: Sequence[File] = (), deliver: bool = True, mention: bool = False
+    ) -> DiscordQuestion:
+        discord = self._driver.discord
+        user = self._driver.user(by)
+        sent = _uploads(files)
         message = await discord.say(self._channel, user, text, mention=mention, files=sent, deliver=deliver)
         self._questions.append(message)
         return DiscordQuestion(discord, message)
@@ -216,6 +255,10 @@ class DiscordConversation:
         return (await self._driver.slash(name, argument, channel=self._channel)).content
 
 
+def _uploads(files: Sequence[File]) -> list[Upload]:
+    return [Upload(filename=file.name, content=file.content, content_type=file.content_type) for file in files]
+
+
 @dataclass
 class DiscordPages:
     """An ephemeral message with pages."""
@@ -309,6 +352,40 @@ class DiscordDriver:
             case "thread":
                 channel = await self.discord.start_thread(self.world.channel, self.user(by), "Plans")
         return DiscordConversation(self, channel)
+
+    async def begin(self, said: str | Alert, *, by: Person = "ada") -> DiscordConversation:
+        if isinstance(said, Alert):
+            starter = await self.post_alert(said, self.world.channel)
+        else:
+            starter = await self.discord.say(self.world.channel, self.user(by), said)
+        thread = await self.discord.start_thread(self.world.channel, self.user(by), "About this", message=starter)
+        return DiscordConversation(self, thread)
+
+    async def post_alert(self, alert: Alert, channel: Channel) -> Message:
+        fields = [{"name": name, "value": value, "inline": True} for name, value in alert.fields.items()]
+        embed: dict[str, Any] = {"title": alert.title, "description": alert.text, "fields": fields}
+        if alert.footer:
+            embed["footer"] = {"text": alert.footer}
+        return await self.discord.say_as_webhook(channel, name="Uptime", embeds=[embed])
+
+    def hide_threads(self) -> None:
+        self.discord.fail_next("list_messages", code=50001, times=1_000)
+
+    @property
+    def elsewhere(self) -> Channel:
+        """Another channel of the same server."""
+        guild = self.world.guild
+        known = (each for each in self.discord.channels.values() if each.name == "elsewhere")
+        return next(known, None) or self.discord.add_channel(guild, "elsewhere")
+
+    @property
+    def calls_to_others(self) -> Sequence[str]:
+        role = next(role for role in self.world.guild.roles.values() if role.name == "helpers")
+        return [self.world.ben.mention, f"<@&{role.id}>", "@everyone", "@here"]
+
+    @property
+    def app_ids(self) -> Sequence[str]:
+        return [f"discord:{self.discord.other_bot.id}"]
 
     async def mutter(self, text: str, *, by: Person = "ada", deliver: bool = True) -> None:
         await self.discord.say(self.world.channel, self.user(by), text, deliver=deliver)

@@ -162,6 +162,10 @@ class Conversation(Place, Protocol):
         """Have another app post an alert into it."""
         ...
 
+    async def say_as_app(self, text: str, *, mention: bool = False) -> Question:
+        """Have another app write into it; always the same one."""
+        ...
+
     @property
     def messages(self) -> Sequence[Message]:
         """What the bot posted there for everyone, oldest first; traces only where they are beside the answers."""
@@ -280,6 +284,16 @@ class Driver(Protocol):
 
     async def open(self, kind: Kind = "channel", *, by: Person = "ada") -> Conversation:
         """Return a conversation where people meet, in a thread of its own, or in someone's direct messages."""
+        ...
+
+    @property
+    def calls_to_others(self) -> Sequence[str]:
+        """How a message begins that is said to someone else: to Ben, to a group, to everyone."""
+        ...
+
+    @property
+    def app_ids(self) -> Sequence[str]:
+        """The ways in which an operator may list the other app in ALLOWED_APPS."""
         ...
 
     async def begin(self, said: str | Alert, *, by: Person = "ada") -> Conversation:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from adapters.discord.adapter import DiscordAdapter, DiscordOptions, open_discord
-from adapters.discord.parse import conversation_key, event_key
+from adapters.discord.parse import conversation_in, event_key
 from adapters.shared.progress import Pace
 from bot.domain.errors import AdapterError
 from bot.domain.turns import Post, TraceLine, TurnView
@@ -45,7 +45,7 @@ class Place:
     def view(self) -> TurnView:
         return TurnView(
             turn_id=1,
-            conversation=conversation_key(str(self.channel.guild), str(self.channel.id), None),
+            conversation=conversation_in(str(self.channel.id), None, guild=str(self.channel.guild), bot_user=""),
             state="running",
             in_reply_to=event_key(str(self.channel.id), str(self.question.id)),
             author_id=str(self.question.author.id),
