@@ -23,6 +23,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 BEGIN_S = 1.0  # what precedes the status, such as removing a reaction, may be limited to a few calls a minute
 MAX_GAP_S = 60.0  # between tries of what the platform keeps refusing
+NOT_POSTED = "The rest of this answer could not be posted here."
 LAST_TRIES = 4  # to bring a trace to its last state
 LAST_BACKOFF = Backoff(first_s=2.0)  # between them
 
@@ -81,6 +82,14 @@ class AnswerWriter(Protocol):
 
         Raises:
             AdapterError: The platform refused, or the outcome is unknown.
+        """
+        ...
+
+    async def abandon(self, note: str) -> None:
+        """Bring what is shown of parts that were not finished to an end: nothing grows any more, nothing has a button.
+
+        The last of them ends with the note; where the platform refuses that too, it goes. Never raises AdapterError,
+        and does nothing where nothing is shown.
         """
         ...
 
@@ -252,6 +261,10 @@ class TurnProgress:
                 with suppress(TimeoutError):  # by then it may have been growing for long enough
                     async with asyncio.timeout(self.pace.grow_from_s):
                         await _next(changed)
+        while not self.is_at_rest:
+            await _next(changed)
+        if self.view.state == "undelivered":
+            await self.answer.abandon(NOT_POSTED)
 
     async def _grow(self) -> bool:
         """Show the answer as far as it is written; return whether the platform took it."""

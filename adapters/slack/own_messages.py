@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
 from adapters.slack.buckets import Priority
+from bot.domain.events import ConversationKey
 from bot.domain.turns import Post
 
 MAX_PAGES = 5
@@ -25,6 +26,11 @@ class Place(NamedTuple):
     team: str
     channel: str
     thread: str
+
+
+def place_of(conversation: ConversationKey) -> Place:
+    """Return the conversation's thread."""
+    return Place(team=conversation.space, channel=conversation.channel, thread=conversation.thread)
 
 
 class Slack(Protocol):
@@ -63,6 +69,11 @@ FindOwn = Callable[[Place, str], Awaitable[Sequence[OwnMessage]]]  # (place, fro
 def post_mark(post: Post) -> dict[str, Any]:
     """Return the metadata of a finished post."""
     return {"event_type": POST, "event_payload": {"key": post.key, "turn": post.turn_id, "part": post.part}}
+
+
+def mark_of(own: OwnMessage) -> dict[str, Any]:
+    """Return the metadata of a finished post that was found."""
+    return {"event_type": POST, "event_payload": {"key": own.key, "turn": own.turn, "part": own.number}}
 
 
 def growing_mark(turn_id: int, part: int) -> dict[str, Any]:
@@ -107,6 +118,27 @@ async def find_own_messages(slack: Slack, place: Place, *, bot_user: str, since:
         if not cursor:
             break
     return found
+
+
+async def find_own_in_channel(
+    slack: Slack, team: str, channel: str, *, bot_user: str, since: str
+) -> Sequence[OwnMessage]:
+    """Return the bot's messages outside of threads from the timestamp `since` on, as many as one call shows.
+
+    Raises:
+        AdapterError: Slack does not show the channel.
+    """
+    answer = await slack.call(
+        "conversations.history",
+        team=team,
+        may_repeat=True,
+        channel=channel,
+        oldest=since,
+        include_all_metadata=True,
+        limit=PAGE,
+    )
+    messages = cast("list[dict[str, Any]]", answer.get("messages") or [])
+    return [_read(message) for message in messages if message.get("user") == bot_user]
 
 
 def next_cursor(answer: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import time
 from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 from urllib.parse import urlencode
@@ -35,10 +36,20 @@ class Fault:
 
 
 @dataclass(kw_only=True)
+class Rule:
+    """What happens to every call of some methods that has certain arguments."""
+
+    methods: frozenset[str]
+    fault: Fault
+    covers: Callable[[Json], bool]
+
+
+@dataclass(kw_only=True)
 class Hang:
     """A call that gets no answer until it is released, or its caller is gone."""
 
     is_done: bool  # it has taken effect
+    covers: Callable[[Json], bool]
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     released: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -64,6 +75,7 @@ class FakeSlack(People):
         self.latency_s = 0.0  # how long each call takes
         self._port = port
         self._faults: dict[str, deque[Fault]] = defaultdict(deque)
+        self._rules: list[Rule] = []
         self._hangs: dict[str, deque[Hang]] = defaultdict(deque)
         self._runner: web.AppRunner | None = None
 
@@ -126,14 +138,24 @@ class FakeSlack(People):
         """
         self._faults[method].append(Fault(times=times, error=error, status=status, drop=drop))
 
-    def hang_next(self, method: str, *, is_done: bool = True) -> Hang:
+    def refuse(
+        self, *methods: str, error: str = "", status: int = 0, where: Callable[[Json], bool] = lambda arguments: True
+    ) -> None:
+        """Let all calls of these methods with such arguments fail from now on, as `fail_next` does."""
+        fault = Fault(times=0, error=error, status=status)
+        self._rules.append(Rule(methods=frozenset(methods), fault=fault, covers=where))
+
+    def hang_next(
+        self, method: str, *, is_done: bool = True, where: Callable[[Json], bool] = lambda arguments: True
+    ) -> Hang:
         """Hold the answer of the next call of the method: `is_done` after it took effect, otherwise before that."""
-        hang = Hang(is_done=is_done)
+        hang = Hang(is_done=is_done, covers=where)
         self._hangs[method].append(hang)
         return hang
 
     def clear_faults(self) -> None:
         self._faults.clear()
+        self._rules.clear()
 
     def calls_of(self, method: str) -> list[Call]:
         """Return the calls of one method, oldest first."""
@@ -146,9 +168,13 @@ class FakeSlack(People):
                 return faults.popleft() if faults[0].times <= 0 else faults[0]
         return None
 
-    def _next_hang(self, method: str) -> Hang | None:
+    def _ruled(self, method: str, arguments: Json) -> Fault | None:
+        return next((rule.fault for rule in self._rules if method in rule.methods and rule.covers(arguments)), None)
+
+    def _next_hang(self, method: str, arguments: Json) -> Hang | None:
         """Return what holds this call; it stays known, so that the end of the fake releases it."""
-        return next((hang for hang in self._hangs[method] if not hang.reached.is_set()), None)
+        hangs = self._hangs[method]
+        return next((hang for hang in hangs if not hang.reached.is_set() and hang.covers(arguments)), None)
 
     async def _wait_for(self, hang: Hang) -> None:
         hang.reached.set()
@@ -162,14 +188,14 @@ class FakeSlack(People):
         raw, value = await _read(request)
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
-        hang = self._next_hang(name)
+        hang = self._next_hang(name, raw)
         if hang is not None and not hang.is_done:
             await self._wait_for(hang)
             if request.transport is None or request.transport.is_closing():  # the caller died meanwhile
                 return web.Response()
         known = self.tokens.get(value)
         team = known.team if known else ""
-        fault = self._next_fault(name) or Fault(times=0)
+        fault = self._next_fault(name) or self._ruled(name, raw) or Fault(times=0)
         if fault.drop == "before":
             self._record(name, raw, team, {"error": "dropped"}, status=0)
             return _cut(request)
@@ -239,7 +265,7 @@ class FakeSlack(People):
     async def _upload(self, request: web.Request) -> web.StreamResponse:
         """Take the bytes, raw or as multipart: https://docs.slack.dev/messaging/working-with-files."""
         stored = self.files.get(request.match_info["file"])
-        if fault := self._next_fault("upload"):
+        if fault := self._next_fault("upload") or self._ruled("upload", {}):
             return _failed(request, fault)
         if stored is None or stored.is_uploaded:
             return web.Response(status=404, text="no such upload")
