@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from adapters.discord.api import DiscordApi
-from adapters.discord.errors import ARCHIVED_THREAD, OLD_EDITS, TOO_LARGE, UNKNOWN_MESSAGE, DiscordRefusedError
+from adapters.discord.errors import ARCHIVED_THREAD, OLD_EDITS, UNKNOWN_MESSAGE, DiscordRefusedError
 from adapters.discord.own_messages import MESSAGE, OwnMessage, Place, edit_message, send_message
 from adapters.discord.render import CONTENT_CHARS, Rows, feedback_row, part_message, split_answer, stop_row
 from adapters.discord.snowflakes import created_at
@@ -122,8 +122,8 @@ class AnswerWriter:
             text, files = _with_files(shown.text, [*rest_of_text, *post.attachments])
             try:
                 message = await self._finish_message(post, text, files=files)
-            except DiscordRefusedError as error:
-                if error.code != TOO_LARGE or not post.attachments:
+            except DiscordRefusedError:
+                if not post.attachments:
                     raise
                 text = _without_files(shown.text, len(post.attachments))
                 message = await self._finish_message(post, text, files=rest_of_text)

@@ -39,6 +39,7 @@ class Fault:
     status: int = 0
     code: int = 0
     drop: Literal["", "before", "after"] = ""
+    answer: Any = None  # JSON, in place of a page
 
 
 @dataclass(kw_only=True)
@@ -127,15 +128,18 @@ class FakeDiscord(People):
         status: int = 0,
         code: int = 0,
         drop: Literal["", "before", "after"] = "",
+        answer: Any = None,
         times: int = 1,
     ) -> None:
         """Let the next calls of the route (`*`: of any) fail, in one of three ways.
 
-        `status`: an HTTP error without JSON. `code`: refused with that JSON error code. `drop`: the connection is cut
-        without an answer, "before" the call is done or "after" it; then it took effect.
+        `status`: an HTTP status with a page, or with `answer` as JSON, such as a relay on the way gives it. `code`:
+        refused with that JSON error code. `drop`: the connection is cut without an answer, "before" the call is done or
+        "after" it; then it took effect.
         """
         kind = "drop" if drop else "code" if code else "status"
-        self._add(route, Fault(kind=kind, times=times, status=status or 500, code=code, drop=drop))
+        fault = Fault(kind=kind, times=times, status=status or 500, code=code, drop=drop, answer=answer)
+        self._add(route, fault)
 
     def hang_next(self, route: str, *, times: int = 1, is_done: bool = True) -> None:
         """Do what the next calls of the route ask and never answer them, until `release`.
@@ -264,7 +268,9 @@ class FakeDiscord(People):
             self._record(route, request, body, answer, status=429)
             return _json(answer, status=429, headers=_limit_headers(fault))
         status = 429 if fault.kind == "cloudflare" else fault.status
-        self._record(route, request, body, None, status=status)
+        self._record(route, request, body, fault.answer, status=status)
+        if fault.answer is not None:
+            return _json(fault.answer, status=status)
         text = "error code: 1015" if fault.kind == "cloudflare" else "upstream error"
         return web.Response(status=status, text=text, content_type="text/html")
 
