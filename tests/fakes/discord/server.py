@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -17,7 +18,7 @@ from tests.fakes.discord.errors import DiscordError, Json
 from tests.fakes.discord.people import People
 from tests.fakes.discord.replies import Body, SentFile
 from tests.fakes.discord.routes import Request, Route
-from tests.fakes.discord.world import Call
+from tests.fakes.discord.world import Call, ChannelId
 
 ROUTES = (*app_routes.ROUTES, *channel_routes.ROUTES, *interaction_routes.ROUTES)
 ATTACHMENT = Route("attachment", "GET", "/attachments", app_routes.get_gateway, needs_token=False)
@@ -40,6 +41,20 @@ class Fault:
     code: int = 0
     drop: Literal["", "before", "after"] = ""
     answer: Any = None  # JSON, in place of a page
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """What Discord refuses until it is lifted: calls of a route, in one channel or in all, with or without files."""
+
+    route: str
+    code: int
+    channel: int | None
+    only_files: bool
+
+    def covers(self, route: Route, parameters: dict[str, str], body: Body) -> bool:
+        is_here = self.channel is None or parameters.get("channel") == str(self.channel)
+        return route.name == self.route and is_here and (bool(body.files) or not self.only_files)
 
 
 @dataclass(kw_only=True)
@@ -67,6 +82,7 @@ class FakeDiscord(People):
         self.unknown_requests: list[str] = []  # requests of the API that the fake does not know
         self._port = port
         self._faults: dict[str, deque[Fault]] = defaultdict(deque)
+        self._standing: list[Refusal] = []
         self._buckets: dict[tuple[str, str], Bucket] = {}
         self._release = asyncio.Event()
         self._runner: web.AppRunner | None = None
@@ -141,6 +157,16 @@ class FakeDiscord(People):
         fault = Fault(kind=kind, times=times, status=status or 500, code=code, drop=drop, answer=answer)
         self._add(route, fault)
 
+    def refuse(
+        self, route: str, code: int, *, channel: ChannelId | None = None, only_files: bool = False
+    ) -> Callable[[], None]:
+        """Refuse each call of the route with that code, in one channel or in all; returns how to lift it."""
+        _check_name(route)
+        where = None if channel is None else self.channel(channel).id
+        refusal = Refusal(route=route, code=code, channel=where, only_files=only_files)
+        self._standing.append(refusal)
+        return lambda: self._standing.remove(refusal)
+
     def hang_next(self, route: str, *, times: int = 1, is_done: bool = True) -> None:
         """Do what the next calls of the route ask and never answer them, until `release`.
 
@@ -206,7 +232,9 @@ class FakeDiscord(People):
         if headers["X-RateLimit-Remaining"] == "-1":
             wait_s = float(headers["X-RateLimit-Reset-After"])
             return self._fail(route, request, body, Fault(kind="limit", times=1, retry_after_s=wait_s))
-        answer, status = self._answer(route, request, body, parameters, code=fault.code if fault else 0)
+        code = fault.code if fault else 0
+        code = code or next((each.code for each in self._standing if each.covers(route, parameters, body)), 0)
+        answer, status = self._answer(route, request, body, parameters, code=code)
         call = self._record(route, request, body, answer, status=status)
         if fault is not None and fault.drop == "after":
             return _cut(request)
