@@ -131,6 +131,10 @@ class AnswerWriter:
                 await self._drop_after(post.part)
             return message.id
 
+    async def abandon(self, note: str) -> None:
+        """Bring what is shown of parts that were not finished to an end. Never raises AdapterError."""
+        self.is_final = True
+
     async def _finish_message(self, post: Post, text: str, *, files: Sequence[Attachment]) -> _Message:
         """Show the post in its final form, by an edit of the message that has grown or by a new message."""
         rows = [feedback_row(self.turn_id, post.part)] if post.is_last else []

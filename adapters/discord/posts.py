@@ -8,14 +8,14 @@ from dataclasses import replace
 from adapters.discord.answer import AnswerWriter
 from adapters.discord.api import DiscordApi
 from adapters.discord.channels import Channels
-from adapters.discord.errors import CLOSED, DiscordRefusedError
+from adapters.discord.errors import TOO_LARGE, DiscordRefusedError
 from adapters.discord.own_messages import OwnMessage, Place, find_own_messages, place_of
 from adapters.discord.parse import DIRECT, message_id
 from adapters.discord.questions import Questions
 from adapters.discord.render import part_message, thread_name
 from adapters.discord.status import Typing
 from adapters.discord.traces import Threadless, Trace, TraceLevel
-from adapters.shared.posting import Posting
+from adapters.shared.posting import Posted, Posting, Ways, without_files
 from adapters.shared.progress import Pace, ProgressBoard, TurnProgress
 from adapters.shared.tasks import Background
 from bot.domain.errors import AdapterError
@@ -47,13 +47,16 @@ class Posts:
         self._on_running = on_running
         self._threadless = Threadless()
         self.board = ProgressBoard(self._open_progress, background)
-        self._posting = Posting(
-            self.board,
-            platform="Discord",
+        ways = Ways(
             finish=self._finish,
-            is_unpostable=lambda error: isinstance(error, DiscordRefusedError) and error.code in CLOSED,
-            post_privately=self._post_privately,
+            find=self._find,
+            is_about_files=lambda error: isinstance(error, DiscordRefusedError) and error.code == TOO_LARGE,
+            without_files=without_files,
+            directly=self._directly,
+            find_elsewhere=self._find_elsewhere,
+            say=(),
         )
+        self._posting = Posting(board=self.board, platform="Discord", ways=ways)
 
     def asker_of(self, turn_id: int) -> str | None:
         """Return who asked the question of a turn that runs; None for any other turn."""
@@ -76,8 +79,9 @@ class Posts:
         Raises:
             AdapterError: Discord does not show the channel.
         """
-        if self._posting.is_shown(post):
-            return None
+        return await self._posting.find(post)
+
+    async def _find(self, post: Post) -> Found | None:
         channel = place_of(post.conversation).channel
         text = part_message(post.text).text
         for message in await self._own_messages(channel, message_id(post.in_reply_to)):
@@ -121,7 +125,11 @@ class Posts:
         """Post an answer of which nothing is shown here, and return its id. Raises AdapterError."""
         return await self._writer(post, place_of(post.conversation)).finish(post)
 
-    async def _post_privately(self, post: Post, error: AdapterError) -> str:
+    async def _find_elsewhere(self, post: Post) -> Posted | None:
+        """Return nothing: a direct message that is sent again within a few minutes is the same one."""
+        return None
+
+    async def _directly(self, post: Post, error: AdapterError | None) -> str:
         """Send an answer to the person who asked, with the reason why it is not where they asked; return its id.
 
         Raises:
@@ -136,7 +144,7 @@ class Posts:
             else str(error)
         )
         why = f"-# My answer in <#{post.conversation.channel}> could not be posted there. {reason}"
-        text = f"{why}\n{post.text}" if post.part == 0 else post.text
+        text = f"{why}\n{post.text}" if error is not None else post.text
         # It gets no buttons: the turn belongs to the other channel, where nobody can rate it now.
         private = replace(post, text=text, in_reply_to="", is_last=False)
         return await self._writer(private, place).finish(private)

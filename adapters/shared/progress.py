@@ -83,6 +83,14 @@ class AnswerWriter(Protocol):
         """
         ...
 
+    async def abandon(self, note: str) -> None:
+        """Bring what is shown of parts that were not finished to an end: nothing grows any more, nothing has a button.
+
+        The last of them ends with the note; where the platform refuses that too, it goes. Never raises AdapterError,
+        and does nothing where nothing is shown.
+        """
+        ...
+
 
 class TraceWriter(Protocol):
     """Shows the tool calls of one turn."""

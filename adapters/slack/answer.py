@@ -11,10 +11,11 @@ from typing import Any
 import structlog
 
 from adapters.slack.errors import SlackRefusedError
+from adapters.slack.messages import write
 from adapters.slack.own_messages import OwnMessage, Place, Slack, growing_mark, post_mark
 from adapters.slack.pace import Pace
 from adapters.slack.refusals import Refusals
-from adapters.slack.render import answer_blocks, feedback_blocks, neutralize, notification, plain_blocks
+from adapters.slack.render import answer_blocks, feedback_blocks, neutralize
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.turns import Post
 from bot.text.split import split_markdown
@@ -26,8 +27,6 @@ log = structlog.stdlib.get_logger(__name__)
 PART_CHARS = 9_000
 GROW_WAIT_S = 1.0  # how long a glimpse of progress waits for its slot; the answer itself waits as long as it takes
 STREAMS = "streams"
-_GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
-_BAD_BLOCKS = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "markdown_text_conflict"})
 _STILL_STREAMING = frozenset({"streaming_state_conflict", "message_is_streaming"})
 
 Search = Callable[[], Awaitable[Sequence[OwnMessage]]]
@@ -42,6 +41,7 @@ class _Message:
     shown: str | None = None
     is_streaming: bool = False
     is_whole: bool = False  # the growing answer adds nothing to it any more
+    is_final: bool = False  # it is a finished post
     began_at: float = field(default_factory=time.monotonic)
 
 
@@ -195,7 +195,7 @@ class AnswerWriter:
         async with self._lock:
             await self._make_sure()
             text = neutralize(post.text)
-            message = self._messages.get(post.part)
+            message = before = self._messages.get(post.part)
             if message is None or not await self._end(message, post, text):
                 ts = await self._post_new(
                     text,
@@ -203,9 +203,23 @@ class AnswerWriter:
                     mark=post_mark(post),
                 )
                 message = self._messages[post.part] = _Message(ts=ts, number=post.part, shown=text, is_whole=True)
+                if before is not None:
+                    await self._remove(before, note="")
+            message.is_final = True
             if post.is_last:
                 await self._drop_after(post.part)
             return message.ts
+
+    async def abandon(self, note: str) -> None:
+        """Bring the messages that are no finished posts to an end; the last of them ends with the note.
+
+        A message that Slack does not let the bot change is deleted. Never raises AdapterError.
+        """
+        self.is_final = True
+        async with self._lock:
+            live = sorted(number for number, message in self._messages.items() if not message.is_final)
+            for number in live:
+                await self._remove(self._messages.pop(number), note=note if number == live[-1] else "")
 
     async def _end(self, message: _Message, post: Post, text: str) -> bool:
         """Give a message the text of the post; return False where it is gone or can no longer be changed."""
@@ -220,8 +234,9 @@ class AnswerWriter:
             blocks = answer_blocks(text, turn_id=self.turn_id, is_last=post.is_last)
             await self._replace(message, text, metadata=post_mark(post), wait_s=60.0, blocks=blocks)
         except SlackRefusedError as error:
-            if error.code not in _GONE:
+            if not error.is_permanent:
                 raise
+            # The message is gone or too old, or Slack does not take this change: a new one may still be allowed.
             log.warning("answer_posted_again", code=error.code)
             return False
         return True
@@ -240,13 +255,36 @@ class AnswerWriter:
         """Delete messages of a growing answer that turned out longer than the final one."""
         for number in [number for number in self._messages if number > part]:
             message = self._messages[number]
-            if message.is_streaming:  # until it is stopped, Slack refuses to delete it
-                await self._stop(message)
-            try:
-                await self._call("chat.delete", may_repeat=True, ts=message.ts)
-            except SlackRefusedError as error:
-                log.warning("message_not_deleted", code=error.code)
+            await self._stop_and_delete(message)
             del self._messages[number]
+
+    async def _remove(self, message: _Message, *, note: str) -> None:
+        """End a message that grew: with the note, where it has one, otherwise by deleting it; if need be the other way.
+
+        Never raises AdapterError.
+        """
+        ends = [self._end_with_note, self._stop_and_delete]
+        for end in ends if note else reversed(ends):
+            try:
+                if await end(message, note):
+                    return
+            except AdapterError as error:
+                log.warning("live_message_not_ended", error=str(error))
+
+    async def _stop_and_delete(self, message: _Message, note: str = "") -> bool:
+        if message.is_streaming:  # until it is stopped, Slack refuses to delete it
+            await self._stop(message)
+        try:
+            await self._call("chat.delete", may_repeat=True, ts=message.ts)
+        except SlackRefusedError as error:
+            log.warning("message_not_deleted", code=error.code)
+            return error.code == "message_not_found"
+        return True
+
+    async def _end_with_note(self, message: _Message, note: str) -> bool:
+        text = "\n\n".join(filter(None, (message.shown, note and f"_{note}_")))
+        await self._replace(message, text, metadata=growing_mark(self.turn_id, message.number), wait_s=10.0)
+        return True
 
     # --- messages ---
 
@@ -270,7 +308,7 @@ class AnswerWriter:
             "unfurl_media": False,
         }
         try:
-            answer = await self._write("chat.postMessage", text, blocks, limit_key=self.place.channel, **details)
+            answer = await write(self._call, "chat.postMessage", text, blocks, limit_key=self.place.channel, **details)
         except RateLimitError:
             raise
         except AdapterError as error:
@@ -292,23 +330,13 @@ class AnswerWriter:
         blocks = blocks or answer_blocks(text, turn_id=self.turn_id, is_last=False)
         details: dict[str, Any] = {"ts": message.ts, "metadata": metadata, "may_repeat": True, "wait_s": wait_s}
         try:
-            await self._write("chat.update", text, blocks, **details)
+            await write(self._call, "chat.update", text, blocks, **details)
         except SlackRefusedError as error:
             if error.code not in _STILL_STREAMING:
                 raise
             await self._stop(message)
-            await self._write("chat.update", text, blocks, **details)
+            await write(self._call, "chat.update", text, blocks, **details)
         message.shown = text
-
-    async def _write(self, method: str, text: str, blocks: Sequence[dict[str, Any]], **details: Any) -> dict[str, Any]:
-        try:
-            return await self._call(method, text=notification(text), blocks=list(blocks), **details)
-        except SlackRefusedError as error:
-            if error.code not in _BAD_BLOCKS:
-                raise
-            log.warning("blocks_refused", code=error.code, method=method)
-        # Ugly is better than lost: the plain text.
-        return await self._call(method, text=notification(text), blocks=plain_blocks(text), **details)
 
     async def _call(self, method: str, **arguments: Any) -> dict[str, Any]:
         return await self.slack.call(method, team=self.place.team, channel=self.place.channel, **arguments)

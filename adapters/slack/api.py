@@ -14,12 +14,14 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from adapters.slack.errors import (
+    HTTP,
     RATE_LIMIT_CODES,
     TOKEN_CODES,
     SlackRefusedError,
     SlackUnreachableError,
     error_body,
     error_code,
+    error_reasons,
 )
 from adapters.slack.limits import Limits, Slot
 from bot.domain.backoff import Backoff
@@ -197,8 +199,10 @@ class SlackApi:
         match refusal:
             case RateLimitError(retry_after_s=pause_s):
                 log.info("slack_rate_limited", method=slot.method, team=slot.team, retry_after_s=pause_s)
-            case SlackRefusedError(code=code, needed=needed):
-                log.warning("slack_refused", method=slot.method, team=slot.team, code=code, needed=needed)
+            case SlackRefusedError(code=code, needed=needed, reasons=reasons):
+                log.warning(
+                    "slack_refused", method=slot.method, team=slot.team, code=code, needed=needed, reasons=reasons
+                )
                 if code in TOKEN_CODES:
                     await self.tokens.forget(slot.team)
             case _:
@@ -215,9 +219,19 @@ def _refusal(method: str, error: SlackApiError) -> AdapterError:
     code = error_code(error)
     if status == 429 or code in RATE_LIMIT_CODES:
         return RateLimitError(retry_after_s=retry_after_s(response.headers))
-    if status >= 500 or not code:
+    if status >= 500 or (not code and not is_refusal(status)):
         return _not_slack(method, status)
-    return SlackRefusedError(method=method, code=code, needed=str(error_body(error).get("needed", "")))
+    return SlackRefusedError(
+        method=method,
+        code=code or f"{HTTP}{status}",
+        needed=str(error_body(error).get("needed", "")),
+        reasons=error_reasons(error),
+    )
+
+
+def is_refusal(status: int) -> bool:
+    """Return whether a relay or a proxy refuses with this HTTP status, instead of failing: it will again."""
+    return 400 <= status < 500 and status not in (408, 425, 429)
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from slack_sdk.errors import SlackApiError
 
 from bot.domain.errors import AdapterError
+from bot.text.split import cut
+
+MAX_REASONS = 3
+REASON_CHARS = 160
+MAX_MESSAGE_CHARS = 1_000
+HTTP = "http_"  # before the status of a refusal that is not in Slack's form
 
 # Slack's own temporary faults. With the first two, part of the operation may have been done:
 # https://docs.slack.dev/reference/methods/chat.postMessage#errors
@@ -65,11 +72,13 @@ _SENTENCES = {
 class SlackRefusedError(AdapterError):
     """Slack refused, and nothing was done; where `is_permanent` is false, part of it may have been done.
 
-    `code` is Slack's error code, `method` the Web API method, `needed` the missing scopes, if that is the reason.
+    `code` is Slack's error code (`http_STATUS` where something that is not Slack refused), `method` the Web API
+    method, `needed` the missing scopes, if that is the reason, `reasons` what Slack says of single fields.
     """
 
-    def __init__(self, *, method: str, code: str, needed: str = "") -> None:
-        super().__init__(_sentence(method, code, needed), is_permanent=code not in PASSING_CODES)
+    def __init__(self, *, method: str, code: str, needed: str = "", reasons: Sequence[str] = ()) -> None:
+        super().__init__(_sentence(method, code, needed, reasons), is_permanent=code not in PASSING_CODES)
+        self.reasons = tuple(reasons)
         self.method = method
         self.code = code
         self.needed = needed
@@ -91,7 +100,31 @@ def error_code(error: SlackApiError) -> str:
     return str(error_body(error).get("error", ""))
 
 
-def _sentence(method: str, code: str, needed: str) -> str:
+def error_reasons(error: SlackApiError) -> Sequence[str]:
+    """Return what Slack says of single fields, such as "must be a string at blocks/0/text", without their values.
+
+    https://docs.slack.dev/apis/web-api/#responses: `response_metadata.messages`, and `errors` for blocks and views.
+    """
+    body = error_body(error)
+    metadata: Any = body.get("response_metadata")
+    messages = cast("Mapping[str, Any]", metadata).get("messages") if isinstance(metadata, dict) else None
+    told = (_without_values(message) for message in (*_strings(messages), *_strings(body.get("errors"))))
+    return tuple(dict.fromkeys(filter(None, told)))[:MAX_REASONS]
+
+
+def _strings(given: object) -> Sequence[str]:
+    return [item for item in cast("list[Any]", given) if isinstance(item, str)] if isinstance(given, list) else []
+
+
+def _without_values(message: str) -> str:
+    """Return a message of Slack on one line, its field as a path; what it quotes may be people's words."""
+    message = re.sub(r"\[json-pointer:/?([^\]\s]*)\]", r"at \1", message[:MAX_MESSAGE_CHARS])
+    message = re.sub(r"^\s*\[(?:ERROR|WARN)\]\s*", "", message)
+    message = re.sub(r"""\"[^"]*\"|'[^']*'|`[^`]*`|“[^”]*”|https?://\S+""", "…", message)
+    return cut(" ".join(message.split()), REASON_CHARS)
+
+
+def _sentence(method: str, code: str, needed: str, reasons: Sequence[str]) -> str:
     if code == "missing_scope":
         return (
             f"The app lacks the permission {needed or '(Slack does not say which)'} for {method}. Its operator adds it "
@@ -101,4 +134,10 @@ def _sentence(method: str, code: str, needed: str) -> str:
         return f"Slack has trouble at the moment ({method}: {code}). Try again in a minute."
     if sentence := _SENTENCES.get(code):
         return sentence.format(code=code)
-    return f"Slack refused {method}: {code}."
+    if code.startswith(HTTP):
+        return (
+            f"Something between me and Slack refused {method} (HTTP {code.removeprefix(HTTP)}). The operator of the "
+            f"bot has to look at its network, its proxy and SLACK_API_URL."
+        )
+    told = f" ({'; '.join(reasons)})" if reasons else ""
+    return f"Slack refused {method}: {code}{told}."

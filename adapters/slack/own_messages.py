@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
+from bot.domain.events import ConversationKey
 from bot.domain.turns import Post
 
 MAX_PAGES = 5
@@ -24,6 +25,11 @@ class Place(NamedTuple):
     team: str
     channel: str
     thread: str
+
+
+def place_of(conversation: ConversationKey) -> Place:
+    """Return the conversation's thread."""
+    return Place(team=conversation.space, channel=conversation.channel, thread=conversation.thread)
 
 
 class Slack(Protocol):
@@ -105,6 +111,27 @@ async def find_own_messages(slack: Slack, place: Place, *, bot_user: str, since:
         if not cursor:
             break
     return found
+
+
+async def find_own_in_channel(
+    slack: Slack, team: str, channel: str, *, bot_user: str, since: str
+) -> Sequence[OwnMessage]:
+    """Return the bot's messages outside of threads from the timestamp `since` on, as many as one call shows.
+
+    Raises:
+        AdapterError: Slack does not show the channel.
+    """
+    answer = await slack.call(
+        "conversations.history",
+        team=team,
+        may_repeat=True,
+        channel=channel,
+        oldest=since,
+        include_all_metadata=True,
+        limit=PAGE,
+    )
+    messages = cast("list[dict[str, Any]]", answer.get("messages") or [])
+    return [_read(message) for message in messages if message.get("user") == bot_user]
 
 
 def next_cursor(answer: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from adapters.shared.progress import call_line
 from adapters.slack.mrkdwn import WORD_JOINER, fitting, to_mrkdwn, unformatted
 from bot.domain.answers import CommandAnswer, Example, Pick
+from bot.domain.events import ConversationKey
 from bot.domain.turns import UNENDED_CALLS, TraceLine, TurnView
 from bot.text.split import ELLIPSIS, cut, split_markdown
 
@@ -323,6 +324,13 @@ def home_view(answer: CommandAnswer) -> dict[str, Any]:
 def notice_blocks(markdown: str) -> Blocks:
     """Return one sentence or two for one person."""
     return [{"type": "section", "text": {"type": "mrkdwn", "text": to_mrkdwn(markdown)}}]
+
+
+def refused_blocks(conversation: ConversationKey, link: str, reason: str) -> Blocks:
+    """Return why an answer is not where it was asked for; `link` leads to the question, where it is known."""
+    question = f"<{link}|your message>" if link else "your message"
+    text = f"My answer to {question} in <#{conversation.channel}> could not be posted there. {to_mrkdwn(reason)}"
+    return [{"type": "section", "text": {"type": "mrkdwn", "text": cut(text, TEXT_CHARS)}}]
 
 
 def notice_view(title: str, text: str) -> dict[str, Any]:

@@ -133,6 +133,10 @@ TurnEvent = StateChanged | ModelAsked | TextArrived | Paused | Step
 # --- what is posted, and what is seen --------------------------------------------------------------------------
 
 
+# How a post is tried: as it is; once it has failed for a while, without its files; then anywhere but in its place.
+PostWay = Literal["whole", "without_files", "elsewhere"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
     """One message the bot is to post; `key` is the same each time the same post is tried."""
@@ -146,6 +150,8 @@ class Post:
     attachments: tuple[Attachment, ...] = ()  # files to go with it
     author_id: str = ""  # who asked
     is_last: bool = True  # of the answer's posts
+    way: PostWay = "whole"  # always that in the store
+    trouble: str = ""  # a sentence: why it is not tried as it is
 
 
 CallState = Literal["asked", "waiting", "running", "ok", "error", "timeout", "unavailable", "interrupted", "stopped"]
