@@ -24,8 +24,18 @@ UNCHANGEABLE = frozenset(
     {OLD_EDITS, ANNOUNCEMENT_EDITS, NOT_EDITABLE, SYSTEM_MESSAGE, ARCHIVED_THREAD, UNKNOWN_MESSAGE}
 )
 # Discord takes other words in the same place; these, sent again, are refused again.
-EXPLICIT, EMPTY, BLOCKED_BY_RULE, HARMFUL_LINK = 20009, 50006, 200000, 240000
-ABOUT_WORDS = frozenset({EXPLICIT, EMPTY, INVALID_FORM, BLOCKED_BY_RULE, HARMFUL_LINK})
+EMPTY, BLOCKED_BY_RULE, HARMFUL_LINK = 50006, 200000, 240000
+ABOUT_WORDS = frozenset({EMPTY, INVALID_FORM, BLOCKED_BY_RULE, HARMFUL_LINK})
+TITLE_BLOCKED = 200001
+# A message that is refused so is refused without its files too.
+UNKNOWN_GUILD, UNSHARED, BAD_TOKEN, BLOCKED_BY_CLOUDFLARE = 10004, 50278, 50014, 40333
+NOT_WRITABLE = (40058, 50008, 50024)
+ABOUT_PLACE = frozenset(
+    {
+        *(UNKNOWN_CHANNEL, UNKNOWN_GUILD, MISSING_ACCESS, ARCHIVED_THREAD, LOCKED_THREAD, UNKNOWN_MESSAGE),
+        *(NO_DIRECT_MESSAGES, UNSHARED, BAD_TOKEN, BLOCKED_BY_CLOUDFLARE, *NOT_WRITABLE),
+    }
+)
 # These pass: the same request may be accepted a little later.
 RATES = frozenset({20016, 20028, 20029, 40003, 40062})
 OUT_OF_ORDER = frozenset({40004, 40006, 110001, 130000})
@@ -40,36 +50,34 @@ _OUT_OF_ORDER = "Discord has switched this off for a while. Ask again later."
 _GONE = "This channel or thread is not there any more. Ask me in another one."
 _SENTENCES: Mapping[int, str] = {
     UNKNOWN_CHANNEL: _GONE,
-    10004: _GONE,
+    UNKNOWN_GUILD: _GONE,
     UNKNOWN_MESSAGE: "That message is not there any more. Ask again.",
     UNKNOWN_INTERACTION: "My answer came too late for Discord. Try again.",
-    EXPLICIT: "Discord's filter for explicit content refuses it.",
+    20009: "Discord's filter for explicit content refuses it.",
     30015: "It has more files than Discord accepts in one message.",
     40005: _TOO_LARGE,
     40007: "You are banned from this server, so I cannot write to you.",
-    40058: _NOT_WRITABLE,
-    40333: "Cloudflare, in front of Discord, refuses it. Tell your operator.",
+    BLOCKED_BY_CLOUDFLARE: "Cloudflare, in front of Discord, refuses it. Tell your operator.",
     MISSING_ACCESS: "I cannot see this channel. Someone who manages it has to give my role the View Channel "
     "permission.",
     EMPTY: "Discord takes it for an empty message.",
     NO_DIRECT_MESSAGES: _NO_DIRECT_MESSAGES,
-    50008: _NOT_WRITABLE,
     50009: "This server asks for a higher verification level than I have. Ask me elsewhere.",
     MISSING_PERMISSIONS: "I lack a permission in this channel. Someone who manages it has to give my role these: "
     "Send Messages, Send Messages in Threads, Read Message History, Attach Files and Add Reactions.",
-    50024: _NOT_WRITABLE,
     50033: _NO_DIRECT_MESSAGES,
     50045: _TOO_LARGE,
     50046: _BAD_FILE,
     ARCHIVED_THREAD: "This thread is archived. Reopen it, then ask again.",
     50110: _BAD_FILE,
     50123: _BAD_FILE,
-    50278: "I cannot send you direct messages: we share no server.",
+    UNSHARED: "I cannot send you direct messages: we share no server.",
     LOCKED_THREAD: "This thread is locked. Ask me in another one.",
     BLOCKED_BY_RULE: "An AutoMod rule of this server refuses its words. Someone who manages the server can change "
     "the rule, or exempt my role from it.",
     HARMFUL_LINK: "Discord's filter for harmful links refuses it.",
     400001: "Discord accepts no files in this server at the moment.",
+    **dict.fromkeys(NOT_WRITABLE, _NOT_WRITABLE),
     **dict.fromkeys(RATES, _BUSY),
     **dict.fromkeys(OUT_OF_ORDER, _OUT_OF_ORDER),
 }
@@ -104,7 +112,27 @@ class DiscordRefusedError(AdapterError):
     @property
     def is_about_words(self) -> bool:
         """Whether Discord takes other words in the same place."""
-        return self.code in ABOUT_WORDS
+        return self.code in ABOUT_WORDS and (self.code != INVALID_FORM or self._names("content"))
+
+    @property
+    def is_about_reply(self) -> bool:
+        """Whether Discord may take the message where it is no reply."""
+        return self.code == NO_REPLIES or (self.code == INVALID_FORM and self._names("message_reference"))
+
+    @property
+    def may_be_about_files(self) -> bool:
+        """Whether Discord may take the message without its files; most refusals do not say so."""
+        if self.code == INVALID_FORM and self.form_errors:
+            return self._names("attachments", "files")
+        return not self.is_about_words and not self.is_about_reply and self.code not in ABOUT_PLACE
+
+    @property
+    def may_be_posted_afresh(self) -> bool:
+        """Whether what was refused as a change may be taken as a new message; a relay may know no changes."""
+        return self.code in UNCHANGEABLE or (not self.code and self.status in (404, 405))
+
+    def _names(self, *fields: str) -> bool:
+        return any(error.field.split(".")[0] in fields for error in self.form_errors)
 
 
 class DiscordUnreachableError(AdapterError):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from adapters.discord.api import DiscordApi
-from adapters.discord.errors import NO_REPLIES, DiscordRefusedError
+from adapters.discord.errors import DiscordRefusedError, DiscordUnreachableError
 from adapters.discord.parse import Mark, message_place, parse_mark
 from adapters.discord.render import Shown
 from bot.domain.events import ConversationKey
@@ -70,11 +70,13 @@ async def send_message(
     reply_to: str = "",
     key: str = "",
     files: Sequence[Attachment] = (),
+    is_repeatable: bool = False,
 ) -> str:
     """Post a message that pings nobody and shows no preview, and return its id.
 
-    `reply_to` is the message that it answers, if that still exists and the bot may reply. Sent again with the same
-    `key` within a few minutes, also by another process, it is the same message.
+    `reply_to` is the message that it answers, if that still exists and takes replies from the bot. Sent again with the
+    same `key` within a few minutes, also by another process, it is the same message. For `is_repeatable` see
+    `DiscordApi.call`.
 
     Raises:
         AdapterError: Discord refused; or it is unknown whether the message was posted.
@@ -82,21 +84,26 @@ async def send_message(
     body: dict[str, Any] = _body(text, rows)
     if key:
         body |= {"nonce": nonce_of(key), "enforce_nonce": True}
+
+    async def send(body: dict[str, Any]) -> str:
+        return _id_of(
+            await api.call("POST", MESSAGES, json=body, files=files, is_repeatable=is_repeatable, channel_id=channel)
+        )
+
     if reply_to:
-        reply = {**body, "message_reference": {"message_id": reply_to, "fail_if_not_exists": False}}
         try:
-            return _id_of(await api.call("POST", MESSAGES, json=reply, files=files, channel_id=channel))
+            return await send({**body, "message_reference": {"message_id": reply_to, "fail_if_not_exists": False}})
         except DiscordRefusedError as error:
-            if error.code != NO_REPLIES:
+            if not error.is_about_reply:
                 raise
-    return _id_of(await api.call("POST", MESSAGES, json=body, files=files, channel_id=channel))
+    return await send(body)
 
 
 async def send_reply(api: DiscordApi, key: str, shown: Shown) -> None:
     """Post a reply to the message of that event key, if the key is a message's. Raises AdapterError."""
     channel, message = message_place(key)
     if channel:
-        await send_message(api, channel, text=shown.text, rows=shown.rows, reply_to=message)
+        await send_message(api, channel, text=shown.text, rows=shown.rows, reply_to=message, is_repeatable=True)
 
 
 async def edit_message(
@@ -113,7 +120,15 @@ async def edit_message(
     Raises:
         AdapterError: Discord refused; or it is unknown whether the message was changed.
     """
-    await api.call("PATCH", MESSAGE, json=_body(text, rows), files=files, channel_id=channel, message_id=message)
+    await api.call(
+        "PATCH",
+        MESSAGE,
+        json=_body(text, rows),
+        files=files,
+        is_repeatable=False,
+        channel_id=channel,
+        message_id=message,
+    )
 
 
 async def find_own_messages(api: DiscordApi, channel: str, *, since: str) -> Sequence[OwnMessage]:
@@ -157,7 +172,9 @@ def _body(text: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _id_of(answer: Any) -> str:
-    return str(answer["id"])
+    if not isinstance(answer, dict) or "id" not in answer:
+        raise DiscordUnreachableError("Something between here and Discord does not answer as Discord does.")
+    return str(cast("dict[str, Any]", answer)["id"])
 
 
 def _read(message: Mapping[str, Any]) -> OwnMessage:
