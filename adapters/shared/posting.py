@@ -69,6 +69,7 @@ class Posting:
     # By turn. A crash forgets these; then the later parts of an answer are tried in their place once more.
     _moved: LRUCache[int, AdapterError] = field(default_factory=lambda: LRUCache(MAX_REMEMBERED), init=False)
     _said: LRUCache[int, str] = field(default_factory=lambda: LRUCache(MAX_REMEMBERED), init=False)
+    _sent: LRUCache[str, Posted] = field(default_factory=lambda: LRUCache(MAX_REMEMBERED), init=False)  # by post
     _unsure: RecentKeys[str] = field(default_factory=lambda: RecentKeys(MAX_REMEMBERED), init=False)
 
     async def post(self, post: Post) -> Posted:
@@ -99,14 +100,14 @@ class Posting:
         return await self._elsewhere(post, refusal)
 
     async def find(self, post: Post) -> Found | None:
-        """Look for the post in its place; None also where posting it again changes its message.
+        """Look for the post in its place; None also where posting it again does no harm.
 
         Raises:
             AdapterError: The platform does not show the place.
         """
         self._unsure.add(post.key)
         shown = self.board.get(post.turn_id)
-        if shown is not None and shown.answer.has(post.part):
+        if post.turn_id in self._moved or (shown is not None and shown.answer.has(post.part)):
             return None
         return await self.ways.find(post)
 
@@ -138,11 +139,15 @@ class Posting:
     async def _elsewhere(self, post: Post, refusal: AdapterError) -> Posted:
         if (reference := self._said.get(post.turn_id)) is not None:
             return Posted(reference, "said")
+        if (sent := self._sent.get(post.key)) is not None:
+            return sent
         log.warning("answer_refused", part=post.part, error=str(refusal))
         posted = await self._found_elsewhere(post)
         posted = posted or await self._directly(post, refusal) or await self._say(post, refusal)
-        if posted is not None and posted.where == "said":
-            self._said[post.turn_id] = posted.reference
+        if posted is not None:
+            self._sent[post.key] = posted
+            if posted.where == "said":
+                self._said[post.turn_id] = posted.reference
         self._moved[post.turn_id] = refusal
         await self._end_live_parts(post, IN_DIRECT if posted and posted.where == "direct" else NOWHERE)
         if posted is None:

@@ -53,6 +53,16 @@ def conversations_open(api: WebApi, arguments: Arguments, token: Token) -> Json:
     return {"channel": {"id": api.world.dm(users[0]), "is_im": True, "user": users[0]}}
 
 
+@METHODS.add("chat.getPermalink")
+def chat_get_permalink(api: WebApi, arguments: Arguments, token: Token) -> Json:
+    """Needs no scope; a channel that the bot is not in does not exist for it, unless it is public."""
+    channel = api.find_channel(arguments.required("channel"), token, must_be_member=False)
+    ts = arguments.required("message_ts")
+    if ts not in channel.messages:
+        raise SlackError("message_not_found")
+    return {"channel": channel.id, "permalink": f"https://team.slack.com/archives/{channel.id}/p{ts.replace('.', '')}"}
+
+
 @METHODS.add("conversations.info")
 def conversations_info(api: WebApi, arguments: Arguments, token: Token) -> Json:
     channel = api.find_channel(arguments.required("channel"), token, must_be_member=False)

@@ -294,7 +294,13 @@ async def test_an_answer_is_sent_directly_with_its_reason_and_files_when_the_bot
         await thread.at_rest()  # with the status and its Stop button, as before
         assert bot.slack.bot_messages(direct) == [told]
         assert "could not be posted there" in told.shown and told.shown.endswith("Done.")
-        assert {block["type"] for block in told.blocks} == {"markdown"}  # no button that would not work there
+        assert (
+            f"<https://team.slack.com/archives/C1/p{thread.root.replace('.', '')}|your message> in <#C1>" in told.shown
+        )
+        assert [block["type"] for block in told.blocks] == [
+            "section",
+            "markdown",
+        ]  # no button that would not work there
         assert [len(message.files) for message in bot.slack.bot_messages(direct, told.ts)[1:]] == [1, 1]
 
 

@@ -1,4 +1,4 @@
-"""Where an answer goes: to the place of its question, otherwise to its asker, otherwise one sentence where it can be."""
+"""Where an answer goes: to the place of its question, otherwise to its asker, otherwise one sentence is shown."""
 
 from __future__ import annotations
 
@@ -266,6 +266,13 @@ async def test_a_direct_message_whose_outcome_is_unknown_is_looked_for_before_it
         await posting.post(POST)
     assert await posting.find(POST) is None  # as the core does before it posts again
     assert await posting.post(POST) == Posted("direct", "direct")
+    assert len(room.posted) == 1
+
+
+async def test_a_post_that_is_repeated_is_sent_once() -> None:
+    room = Room(here=refusing(REFUSED))
+    posting = room.posting()
+    assert [await posting.post(POST) for _ in range(2)] == [Posted("direct", "direct")] * 2
     assert len(room.posted) == 1
 
 

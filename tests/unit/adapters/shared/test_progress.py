@@ -54,6 +54,9 @@ class Screen:
         self.see(f"posted {post.text}")
         return "ref"
 
+    async def abandon(self, note: str) -> None:
+        self.see(f"abandoned {note}")
+
 
 @dataclass
 class Trace:
