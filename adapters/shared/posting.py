@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import structlog
 from cachetools import LRUCache
 
-from adapters.shared.progress import ProgressBoard
+from adapters.shared.progress import NOT_POSTED, ProgressBoard
 from adapters.shared.tasks import RecentKeys
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.turns import Post
@@ -24,7 +24,6 @@ log = structlog.stdlib.get_logger(__name__)
 
 MAX_REMEMBERED = 1_000
 IN_DIRECT = "The rest of this answer could not be posted here. The person who asked got it in a direct message."
-NOWHERE = "The rest of this answer could not be posted here."
 
 Where = Literal["there", "direct", "said"]
 
@@ -75,8 +74,8 @@ class Posting:
     async def post(self, post: Post) -> Posted:
         """Show the post in its final form, in its place or elsewhere; repeating it changes nothing.
 
-        A post whose `way` is "elsewhere" is no longer tried in its place, and any failure, not only a refusal, makes it
-        go on to the next way.
+        A post whose `way` is "elsewhere" is not tried in its place, and any failure, not only a refusal, makes it go on
+        to the next step.
 
         Raises:
             RateLimitError: The platform asked for a pause; nothing was posted.
@@ -148,8 +147,10 @@ class Posting:
             self._sent[post.key] = posted
             if posted.where == "said":
                 self._said[post.turn_id] = posted.reference
+        if posted is None and post.way == "elsewhere":
+            raise AdapterError(str(refusal))  # its place may take it yet
         self._moved[post.turn_id] = refusal
-        await self._end_live_parts(post, IN_DIRECT if posted and posted.where == "direct" else NOWHERE)
+        await self._end_live_parts(post, IN_DIRECT if posted and posted.where == "direct" else NOT_POSTED)
         if posted is None:
             log.error("answer_refused_everywhere", part=post.part, error=str(refusal))
             raise AdapterError(str(refusal), is_permanent=True)

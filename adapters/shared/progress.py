@@ -23,6 +23,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 BEGIN_S = 1.0  # what precedes the status, such as removing a reaction, may be limited to a few calls a minute
 MAX_GAP_S = 60.0  # between tries of what the platform keeps refusing
+NOT_POSTED = "The rest of this answer could not be posted here."
 LAST_TRIES = 4  # to bring a trace to its last state
 LAST_BACKOFF = Backoff(first_s=2.0)  # between them
 
@@ -258,6 +259,10 @@ class TurnProgress:
                 with suppress(TimeoutError):  # by then it may have been growing for long enough
                     async with asyncio.timeout(self.pace.grow_from_s):
                         await _next(changed)
+        while not self.is_at_rest:
+            await _next(changed)
+        if self.view.state == "undelivered":
+            await self.answer.abandon(NOT_POSTED)
 
     async def _grow(self) -> bool:
         """Show the answer as far as it is written; return whether the platform took it."""

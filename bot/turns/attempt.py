@@ -23,12 +23,12 @@ from bot.turns.delivery import deliver
 from bot.turns.journal import Journal
 from bot.turns.limits import Limits
 from bot.turns.loop import Parked, Turn, run_turn
+from bot.turns.pulse import Pulse
 from bot.turns.reply import Reply, make_broken_off_reply, make_posts, make_reply
 from bot.turns.view import ViewObserver
 
 log = structlog.stdlib.get_logger(__name__)
 
-MAX_DELIVERIES = 50  # attempts to post an answer: about 45 minutes
 OUTPUT_SHARE = 0.2  # of the model's window, kept free for its answer
 
 
@@ -43,6 +43,7 @@ class Resources:
     system_prompt: str
     limits: Limits = field(default_factory=Limits)
     observers: Sequence[TurnObserver] = ()
+    pulse: Pulse = field(default_factory=Pulse)
 
 
 class Attempt:
@@ -92,6 +93,9 @@ class Attempt:
         except LeaseLostError:
             log.warning("turn_taken_over")
             self._enter("taken_over")
+        except AdapterError as error:  # the platform's fault: no stack of ours says more than its sentence
+            log.error("answer_not_delivered", attempt=self.turn.lease.attempt, error=str(error))  # noqa: TRY400
+            await self._give_up(error)
         except Exception as error:
             log.exception("turn_failed", attempt=self.turn.lease.attempt)
             await self._give_up(error)
@@ -211,7 +215,14 @@ class Attempt:
     async def _deliver(self) -> None:
         is_fresh = self.turn.state != "delivering"
         await deliver(
-            self.turn.lease, store=self._store, adapter=self.adapter, is_fresh=is_fresh, is_alive=self._is_alive
+            self.turn.lease,
+            store=self._store,
+            adapter=self.adapter,
+            is_fresh=is_fresh,
+            is_alive=self._is_alive,
+            limits=self._limits,
+            pulse=self._resources.pulse,
+            tell=lambda error, wait_s: self._journal.tell(Paused(reason=str(error), wait_s=wait_s)),
         )
 
     async def _give_up(self, error: Exception) -> None:
@@ -230,10 +241,9 @@ class Attempt:
             self._enter("undelivered")
 
     def _is_hopeless(self, error: Exception) -> bool:
-        attempt = self.turn.lease.attempt
-        if isinstance(error, AdapterError):
-            return error.is_permanent or attempt >= MAX_DELIVERIES
-        return not isinstance(error, BotError) and attempt > self._limits.max_attempts
+        if isinstance(error, AdapterError):  # it was delivered for as long as that makes sense
+            return True
+        return not isinstance(error, BotError) and self.turn.lease.attempt > self._limits.max_attempts
 
     # --- what is seen ---
 

@@ -22,6 +22,12 @@ class Limits:
     drain_s: float = 10.0  # what running turns are given when the process ends
     lease_s: float = LEASE_S  # a process that is silent for so long is taken for dead; at most 60
     retry_s: float = RETRY_S
+    # A post that fails again and again, counted in time from its first failure, in one process: when each try goes on
+    # without its files; when it goes on elsewhere, and the post is given up if others are taken meanwhile; when it is
+    # given up in an outage.
+    post_without_files_s: float = 60.0
+    post_elsewhere_s: float = 300.0
+    outage_s: float = 2_700.0
     max_file_bytes: int = 10_000_000  # of each file that comes with a question
 
     def may_read_journal(self, attempt: int) -> bool:

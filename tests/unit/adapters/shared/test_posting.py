@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.shared.posting import IN_DIRECT, NOWHERE, Posted, Posting, Ways, without_files
-from adapters.shared.progress import Pace, ProgressBoard, TurnProgress
+from adapters.shared.posting import IN_DIRECT, Posted, Posting, Ways, without_files
+from adapters.shared.progress import NOT_POSTED, Pace, ProgressBoard, TurnProgress
 from adapters.shared.tasks import Background
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.events import ConversationKey
@@ -205,7 +205,7 @@ async def test_where_nothing_can_be_shown_the_refusal_is_raised_for_good() -> No
     assert room.posted == []
 
 
-@pytest.mark.parametrize(("direct", "note"), [(None, IN_DIRECT), (REFUSED, NOWHERE)])
+@pytest.mark.parametrize(("direct", "note"), [(None, IN_DIRECT), (REFUSED, NOT_POSTED)])
 async def test_what_was_shown_of_the_answer_is_brought_to_an_end(direct: AdapterError | None, note: str) -> None:
     room = Room(here=refusing(REFUSED), direct=refusing(direct))
     room.board.show(TurnView(turn_id=1, conversation=CONVERSATION, state="running"))
@@ -247,6 +247,18 @@ async def test_a_post_that_failed_for_longer_goes_wherever_it_can(error: Adapter
     room = Room(direct=refusing(error), sayings=[refusing(error), refusing(None)])
     assert (await room.posting().post(late)).where == "said"
     assert room.posted == ["said 1: My answer could not be posted, neither here nor in a direct message. It failed."]
+
+
+@pytest.mark.parametrize("error", [REFUSED, BROKEN])
+async def test_a_post_that_goes_nowhere_after_a_long_failure_may_still_be_tried_in_its_place(
+    error: AdapterError,
+) -> None:
+    room = Room(direct=refusing(error), sayings=[refusing(error)])
+    posting = room.posting()
+    with pytest.raises(AdapterError, match="It failed") as caught:
+        await posting.post(replace(POST, way="elsewhere", trouble="It failed."))
+    assert not caught.value.is_permanent
+    assert (await posting.post(POST)).where == "there"
 
 
 async def test_nothing_is_posted_once_the_platform_is_closed() -> None:
