@@ -152,7 +152,7 @@ class AnswerWriter:
 
     async def _end(self, message: _Message, text: str) -> None:
         try:
-            await self._edit(message, text, rows=())
+            await self._edit(message, text, rows=(), is_repeatable=True)  # nobody tries it again
         except AdapterError as error:
             log.warning("live_part_deleted", error=str(error))
             await self._delete(message)
@@ -196,9 +196,7 @@ class AnswerWriter:
 
     async def _delete(self, message: _Message) -> None:
         try:
-            await self.api.call(
-                "DELETE", MESSAGE, is_repeatable=False, channel_id=self.place.channel, message_id=message.id
-            )
+            await self.api.call("DELETE", MESSAGE, channel_id=self.place.channel, message_id=message.id)
         except AdapterError as error:
             log.warning("message_not_deleted", error=str(error))
 
@@ -235,10 +233,19 @@ class AnswerWriter:
         *,
         rows: Sequence[Mapping[str, Any]],
         files: Sequence[Attachment] = (),
+        is_repeatable: bool = False,
     ) -> None:
         with self._sending(text):
             message.shown = None
-            await edit_message(self.api, self.place.channel, message.id, text=text, rows=rows, files=files)
+            await edit_message(
+                self.api,
+                self.place.channel,
+                message.id,
+                text=text,
+                rows=rows,
+                files=files,
+                is_repeatable=is_repeatable,
+            )
         message.text = message.shown = text
 
     @contextmanager

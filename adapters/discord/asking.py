@@ -138,7 +138,9 @@ class Asking:
         channel = conversation.thread or conversation.channel
         shown = notice_text(f"**{escape(name)}** asks: {text}")
         try:
-            posted = await send_message(self._api, channel, text=shown, reply_to=about, key=str(interaction["id"]))
+            posted = await send_message(
+                self._api, channel, text=shown, reply_to=about, key=str(interaction["id"]), is_repeatable=True
+            )
         except BotError as error:
             await self._responses.fill_text(interaction, str(error))
             return None

@@ -18,7 +18,6 @@ from bot.domain.turns import Post
 
 log = structlog.stdlib.get_logger(__name__)
 
-LINK = "https://discord.com/channels/{space}/{channel}/{message}"
 SIGN = "⚠️"
 
 
@@ -49,7 +48,8 @@ class Elsewhere:
         """Look for what was sent of the post by `directly`; a sentence is recognised by its key for a few minutes."""
         channel, text = await self._direct_channel(post), postable(post).text
         for message in await find_own_messages(self._api, channel, since=message_id(post.in_reply_to) or "0"):
-            if message.text.endswith(text):
+            is_headed = message.text.endswith(f"\n{text}") and _link(post) in message.text
+            if message.text == text or is_headed:
                 return Posted(message.id, "direct")
         return None
 
@@ -61,10 +61,9 @@ class Elsewhere:
 
     def _heading(self, post: Post, refusal: AdapterError) -> str:
         channel = place_of(post.conversation).channel
-        question = message_id(post.in_reply_to)
-        link = LINK.format(space=post.conversation.space, channel=channel, message=question)
-        place = f"<#{channel}> ({link})" if question else f"<#{channel}>"
-        return f"-# My answer in {place} could not be posted there. {self._reason(channel, refusal)}"
+        return (
+            f"-# My answer in <#{channel}> ({_link(post)}) could not be posted there. {self._reason(channel, refusal)}"
+        )
 
     def _reason(self, channel: str, refusal: AdapterError) -> str:
         is_about_permission = isinstance(refusal, DiscordRefusedError) and refusal.code in CLOSED
@@ -98,3 +97,9 @@ class Elsewhere:
     async def _say(self, post: Post, channel: str, sentence: str, *, way: str, reply_to: str = "") -> str:
         text = notice_text(sentence)
         return await send_message(self._api, channel, text=text, reply_to=reply_to, key=f"{post.key}.{way}")
+
+
+def _link(post: Post) -> str:
+    """Return the address of the question."""
+    place = place_of(post.conversation)
+    return f"https://discord.com/channels/{place.space}/{place.channel}/{message_id(post.in_reply_to)}"

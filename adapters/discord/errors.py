@@ -53,14 +53,14 @@ _SENTENCES: Mapping[int, str] = {
     UNKNOWN_GUILD: _GONE,
     UNKNOWN_MESSAGE: "That message is not there any more. Ask again.",
     UNKNOWN_INTERACTION: "My answer came too late for Discord. Try again.",
-    20009: "Discord's filter for explicit content refuses it.",
-    30015: "It has more files than Discord accepts in one message.",
+    20009: "Discord's filter for explicit content blocked the message.",
+    30015: "The message has more files than Discord accepts.",
     40005: _TOO_LARGE,
     40007: "You are banned from this server, so I cannot write to you.",
-    BLOCKED_BY_CLOUDFLARE: "Cloudflare, in front of Discord, refuses it. Tell your operator.",
+    BLOCKED_BY_CLOUDFLARE: "Cloudflare, in front of Discord, blocked the message. Tell your operator.",
     MISSING_ACCESS: "I cannot see this channel. Someone who manages it has to give my role the View Channel "
     "permission.",
-    EMPTY: "Discord takes it for an empty message.",
+    EMPTY: "Discord took the message for an empty one.",
     NO_DIRECT_MESSAGES: _NO_DIRECT_MESSAGES,
     50009: "This server asks for a higher verification level than I have. Ask me elsewhere.",
     MISSING_PERMISSIONS: "I lack a permission in this channel. Someone who manages it has to give my role these: "
@@ -73,9 +73,9 @@ _SENTENCES: Mapping[int, str] = {
     50123: _BAD_FILE,
     UNSHARED: "I cannot send you direct messages: we share no server.",
     LOCKED_THREAD: "This thread is locked. Ask me in another one.",
-    BLOCKED_BY_RULE: "An AutoMod rule of this server refuses its words. Someone who manages the server can change "
+    BLOCKED_BY_RULE: "An AutoMod rule of this server blocked the message. Someone who manages the server can change "
     "the rule, or exempt my role from it.",
-    HARMFUL_LINK: "Discord's filter for harmful links refuses it.",
+    HARMFUL_LINK: "Discord's filter for harmful links blocked the message.",
     400001: "Discord accepts no files in this server at the moment.",
     **dict.fromkeys(NOT_WRITABLE, _NOT_WRITABLE),
     **dict.fromkeys(RATES, _BUSY),
@@ -141,11 +141,11 @@ class DiscordUnreachableError(AdapterError):
 
 def _sentence(status: int, code: int, form_errors: tuple[FormError, ...]) -> str:
     if code == INVALID_FORM and form_errors:
-        return f"Discord does not accept its form ({'; '.join(map(str, form_errors))})."
+        return f"Discord does not accept the form of the message ({'; '.join(map(str, form_errors))})."
     if not code and status == _TOO_LARGE_STATUS:
         return _TOO_LARGE
     number = f", code {code}" if code else ""
-    return _SENTENCES.get(code, f"Discord refused it (status {status}{number}).")
+    return _SENTENCES.get(code, f"Discord refused the request (HTTP {status}{number}).")
 
 
 MAX_FORM_ERRORS, MAX_FORM_DEPTH = 3, 12

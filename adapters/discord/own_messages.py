@@ -114,8 +114,11 @@ async def edit_message(
     text: str,
     rows: Sequence[Mapping[str, Any]] = (),
     files: Sequence[Attachment] = (),
+    is_repeatable: bool = False,
 ) -> None:
     """Replace text and buttons of a message of the bot; `files`, if any, replace those that it has.
+
+    For `is_repeatable` see `DiscordApi.call`.
 
     Raises:
         AdapterError: Discord refused; or it is unknown whether the message was changed.
@@ -125,7 +128,7 @@ async def edit_message(
         MESSAGE,
         json=_body(text, rows),
         files=files,
-        is_repeatable=False,
+        is_repeatable=is_repeatable,
         channel_id=channel,
         message_id=message,
     )
@@ -138,11 +141,13 @@ async def find_own_messages(api: DiscordApi, channel: str, *, since: str) -> Seq
         AdapterError: Discord does not show the channel.
     """
     bot_user = api.identity.user
-    messages = await messages_after(api, channel, since=since, max_pages=MAX_PAGES)
+    messages = await messages_after(api, channel, since=since, max_pages=MAX_PAGES, is_repeatable=False)
     return [_read(message) for message in messages if message["author"]["id"] == bot_user]
 
 
-async def messages_after(api: DiscordApi, channel: str, *, since: str, max_pages: int) -> list[dict[str, Any]]:
+async def messages_after(
+    api: DiscordApi, channel: str, *, since: str, max_pages: int, is_repeatable: bool = True
+) -> list[dict[str, Any]]:
     """Return the messages in the channel after the id `since`, oldest first, at most `max_pages` times `PAGE`.
 
     Raises:
@@ -152,7 +157,8 @@ async def messages_after(api: DiscordApi, channel: str, *, since: str, max_pages
     after = since
     for _ in range(max_pages):
         params = {"after": after, "limit": PAGE}
-        page = cast("list[dict[str, Any]]", await api.call("GET", MESSAGES, params=params, channel_id=channel))
+        answer = await api.call("GET", MESSAGES, params=params, is_repeatable=is_repeatable, channel_id=channel)
+        page = cast("list[dict[str, Any]]", answer)
         page.sort(key=lambda message: int(message["id"]))
         messages += page
         if len(page) < PAGE:

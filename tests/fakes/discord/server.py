@@ -18,7 +18,7 @@ from tests.fakes.discord.errors import DiscordError, Json
 from tests.fakes.discord.people import People
 from tests.fakes.discord.replies import Body, SentFile
 from tests.fakes.discord.routes import Request, Route
-from tests.fakes.discord.world import Call, ChannelId
+from tests.fakes.discord.world import Call
 
 ROUTES = (*app_routes.ROUTES, *channel_routes.ROUTES, *interaction_routes.ROUTES)
 ATTACHMENT = Route("attachment", "GET", "/attachments", app_routes.get_gateway, needs_token=False)
@@ -44,17 +44,21 @@ class Fault:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A call as a refusal looks at it."""
+
+    channel: int
+    text: str
+    has_files: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """What Discord refuses until it is lifted: calls of a route, in one channel or in all, with or without files."""
+    """What Discord refuses until that is lifted."""
 
-    route: str
-    code: int
-    channel: int | None
-    only_files: bool
-
-    def covers(self, route: Route, parameters: dict[str, str], body: Body) -> bool:
-        is_here = self.channel is None or parameters.get("channel") == str(self.channel)
-        return route.name == self.route and is_here and (bool(body.files) or not self.only_files)
+    routes: tuple[str, ...]
+    fault: Fault
+    where: Callable[[Asked], bool]
 
 
 @dataclass(kw_only=True)
@@ -158,14 +162,27 @@ class FakeDiscord(People):
         self._add(route, fault)
 
     def refuse(
-        self, route: str, code: int, *, channel: ChannelId | None = None, only_files: bool = False
+        self, *routes: str, code: int = 0, status: int = 0, where: Callable[[Asked], bool] = lambda _: True
     ) -> Callable[[], None]:
-        """Refuse each call of the route with that code, in one channel or in all; returns how to lift it."""
-        _check_name(route)
-        where = None if channel is None else self.channel(channel).id
-        refusal = Refusal(route=route, code=code, channel=where, only_files=only_files)
+        """Refuse the calls of these routes, by code or with a page of that status; returns how to lift it.
+
+        `clear_faults` lifts all.
+        """
+        for route in routes:
+            _check_name(route)
+        kind = "code" if code else "status"
+        refusal = Refusal(routes=routes, fault=Fault(times=0, kind=kind, status=status, code=code), where=where)
         self._standing.append(refusal)
         return lambda: self._standing.remove(refusal)
+
+    def _refusal_of(self, route: Route, request: web.Request, body: Body) -> Fault | None:
+        channel = request.match_info.get("channel", "")
+        asked = Asked(
+            channel=int(channel) if channel.isdigit() else 0,
+            text=str(body.json.get("content", "")) if isinstance(body.json, dict) else "",
+            has_files=bool(body.files),
+        )
+        return next((each.fault for each in self._standing if route.name in each.routes and each.where(asked)), None)
 
     def hang_next(self, route: str, *, times: int = 1, is_done: bool = True) -> None:
         """Do what the next calls of the route ask and never answer them, until `release`.
@@ -181,6 +198,7 @@ class FakeDiscord(People):
 
     def clear_faults(self) -> None:
         self._faults.clear()
+        self._standing.clear()
 
     def calls_of(self, route: str) -> list[Call]:
         """Return the calls of one route, oldest first."""
@@ -222,7 +240,7 @@ class FakeDiscord(People):
             return _json({"message": "The request body contains invalid JSON.", "code": 50109}, status=400)
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
-        fault = self._next_fault(route.name)
+        fault = self._next_fault(route.name) or self._refusal_of(route, request, body)
         if fault is not None and fault.kind == "hang" and fault.drop:
             await self._hold(self._record(route, request, body, None, status=0))
             return _cut(request)
@@ -232,9 +250,7 @@ class FakeDiscord(People):
         if headers["X-RateLimit-Remaining"] == "-1":
             wait_s = float(headers["X-RateLimit-Reset-After"])
             return self._fail(route, request, body, Fault(kind="limit", times=1, retry_after_s=wait_s))
-        code = fault.code if fault else 0
-        code = code or next((each.code for each in self._standing if each.covers(route, parameters, body)), 0)
-        answer, status = self._answer(route, request, body, parameters, code=code)
+        answer, status = self._answer(route, request, body, parameters, code=fault.code if fault else 0)
         call = self._record(route, request, body, answer, status=status)
         if fault is not None and fault.drop == "after":
             return _cut(request)

@@ -55,6 +55,11 @@ async def ask_in_many(room: Room, codes: Sequence[int], text: str) -> dict[int, 
     }
 
 
+def refuse_in(room: Room, route: str, code: int) -> None:
+    """Refuse each call of the route in that room."""
+    room.world.discord.refuse(route, code=code, where=lambda asked: asked.channel == room.channel.id)
+
+
 # --- every code of the documentation ---
 
 
@@ -64,7 +69,7 @@ async def test_whatever_a_post_is_refused_with_the_answer_is_seen(tmp_path: Path
         rooms = await ask_in_many(room, FINAL, "All done.")
         with capture_logs() as logs:
             for code, each in rooms.items():
-                discord.refuse(POST, code, channel=each.channel)
+                refuse_in(each, POST, code)
                 await each.ask(room.world.ada, "tell me")
             await discord.until(lambda: len(direct(room)) == len(FINAL))
         for each, told in zip(rooms.values(), sorted(direct(room), key=lambda one: one.content), strict=True):
@@ -86,7 +91,7 @@ async def test_whatever_the_last_edit_is_refused_with_the_answer_is_seen_and_no_
         await room.world.model.pace(chunk_s=0.02)
         with capture_logs() as logs:
             for code, each in rooms.items():
-                discord.refuse(EDIT, code, channel=each.channel)
+                refuse_in(each, EDIT, code)
                 await each.ask(room.world.ada, "tell me")
 
             def seen(each: Room) -> bool:
@@ -109,7 +114,7 @@ async def test_whatever_a_file_is_refused_with_it_costs_only_the_file(tmp_path: 
         about_files = (20009, 30015, 40005, 50013, 50045, 50046, 50110, 50123, 50138, 50146, 400001)
         await world.model.script(*[calls("shop__record"), {"text": "Listen."}] * len(about_files))
         for number, code in enumerate(about_files, start=1):
-            lift = discord.refuse(POST, code, channel=room.channel, only_files=True)
+            lift = discord.refuse(POST, code=code, where=lambda asked: asked.has_files)
             await room.ask(world.ada, "draw")
             texts = await room.answered(number)
             assert texts[-1].startswith("Listen.\n-# 1 file could not be posted. ")
@@ -134,7 +139,7 @@ async def test_whatever_everything_is_refused_with_the_turn_ends_with_a_sign_and
         rooms = await ask_in_many(room, FINAL, "All done.")
         with capture_logs() as logs:
             for code, each in rooms.items():
-                discord.refuse(POST, code, channel=each.channel)
+                refuse_in(each, POST, code)
             room.world.ada.has_closed_dms = True
             asked = [await each.ask(room.world.ada, "tell me") for each in rooms.values()]
             await discord.until(lambda: all(SIGN in question.reactions for question in asked))

@@ -234,7 +234,7 @@ async def test_a_form_that_discord_does_not_accept_is_reported_by_field_and_reas
     async with open_api() as (_, api, channel):
         with capture_logs() as logs, pytest.raises(DiscordRefusedError) as caught:
             await post(api, channel, "secret" * 1_000)
-        assert str(caught.value) == "Discord does not accept its form (content: BASE_TYPE_MAX_LENGTH)."
+        assert str(caught.value) == "Discord does not accept the form of the message (content: BASE_TYPE_MAX_LENGTH)."
         assert [line["fields"] for line in logs] == [["content: BASE_TYPE_MAX_LENGTH"]]
         assert "secret" not in str(logs)
 
