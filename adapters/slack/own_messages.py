@@ -69,6 +69,11 @@ def post_mark(post: Post) -> dict[str, Any]:
     return {"event_type": POST, "event_payload": {"key": post.key, "turn": post.turn_id, "part": post.part}}
 
 
+def mark_of(own: OwnMessage) -> dict[str, Any]:
+    """Return the metadata of a finished post that was found."""
+    return {"event_type": POST, "event_payload": {"key": own.key, "turn": own.turn, "part": own.number}}
+
+
 def growing_mark(turn_id: int, part: int) -> dict[str, Any]:
     """Return the metadata of a message that is still growing."""
     return {"event_type": GROWING, "event_payload": {"turn": turn_id, "part": part}}

@@ -220,7 +220,7 @@ class Attempt:
             adapter=self.adapter,
             is_fresh=is_fresh,
             is_alive=self._is_alive,
-            limits=self._limits,
+            patience=self._limits.patience,
             pulse=self._resources.pulse,
             tell=lambda error, wait_s: self._journal.tell(Paused(reason=str(error), wait_s=wait_s)),
         )

@@ -13,7 +13,7 @@ from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.turns import Post, PostWay
 from bot.ports.platform import Adapter
 from bot.ports.store import Lease, WorkStore
-from bot.turns.limits import Limits
+from bot.turns.limits import Patience
 from bot.turns.pulse import Pulse
 
 log = structlog.stdlib.get_logger(__name__)
@@ -29,7 +29,7 @@ async def deliver(
     adapter: Adapter,
     is_fresh: bool,
     is_alive: Callable[[], bool],
-    limits: Limits,
+    patience: Patience,
     pulse: Pulse,
     tell: Callable[[AdapterError, float], None],
 ) -> None:
@@ -41,7 +41,7 @@ async def deliver(
     anything is posted. `tell` gets each failure, and the seconds until the next try.
 
     Raises:
-        AdapterError: The platform refused for good, or failed for as long as `limits` allow; what was posted is marked.
+        AdapterError: The platform refused for good, or failed for as long as `patience` lasts.
         LeaseLostError: Another worker delivers the turn now.
     """
     posts = await store.outbox(lease.turn_id)
@@ -58,7 +58,7 @@ async def deliver(
             adapter=adapter,
             is_alive=is_alive,
             tell=tell,
-            patience=_Patience(limits, pulse, adapter.name),
+            tries=_Tries(patience, pulse, adapter.name),
             post=item.post,
             may_be_visible=item.state == "posting" and not is_fresh,
         )
@@ -67,7 +67,7 @@ async def deliver(
         is_marked = True
 
 
-class _Patience:
+class _Tries:
     """How long one post has been failing, and what follows from that. Time is all that counts, not the number of tries.
 
     Whether the platform is out of order or only this post, nobody can tell for sure. So each try begins with the whole
@@ -75,8 +75,8 @@ class _Patience:
     whole post, and nothing is given up that could have been shown.
     """
 
-    def __init__(self, limits: Limits, pulse: Pulse, platform: str) -> None:
-        self._limits = limits
+    def __init__(self, patience: Patience, pulse: Pulse, platform: str) -> None:
+        self._patience = patience
         self._pulse = pulse
         self._platform = platform
         self._first_failed_at: float | None = None
@@ -88,9 +88,9 @@ class _Patience:
         if self._first_failed_at is None:
             return ("whole",)
         self._failing_for_s = asyncio.get_running_loop().time() - self._first_failed_at
-        if self._failing_for_s >= self._limits.post_elsewhere_s:
+        if self._failing_for_s >= self._patience.elsewhere_s:
             return ("whole", "without_files", "elsewhere")
-        return ("whole", "without_files") if self._failing_for_s >= self._limits.post_without_files_s else ("whole",)
+        return ("whole", "without_files") if self._failing_for_s >= self._patience.without_files_s else ("whole",)
 
     def succeeded(self) -> None:
         """Take note that the platform took the post."""
@@ -105,9 +105,9 @@ class _Patience:
         if self._first_failed_at is None:
             self._first_failed_at = asyncio.get_running_loop().time()
         is_own_fault = self._pulse.has_posted_since(self._platform, self._first_failed_at)
-        if self._failing_for_s >= (self._limits.post_elsewhere_s if is_own_fault else self._limits.outage_s):
+        if self._failing_for_s >= (self._patience.elsewhere_s if is_own_fault else self._patience.outage_s):
             return None
-        return min(RETRY.wait_s(self._failures), self._limits.post_without_files_s)
+        return min(RETRY.wait_s(self._failures), self._patience.without_files_s)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -119,7 +119,7 @@ class _Placing:
     adapter: Adapter
     is_alive: Callable[[], bool]
     tell: Callable[[AdapterError, float], None]
-    patience: _Patience
+    tries: _Tries
     post: Post
     may_be_visible: bool
 
@@ -131,7 +131,7 @@ class _Placing:
             except RateLimitError as error:  # nothing was posted: waiting is all there is to do
                 await asyncio.sleep(error.retry_after_s)
             except AdapterError as error:
-                if error.is_permanent or (wait_s := self.patience.failed()) is None:
+                if error.is_permanent or (wait_s := self.tries.failed()) is None:
                     raise
                 log.warning("post_failed", part=self.post.part, error=str(error), wait_s=wait_s)
                 self.tell(error, wait_s)
@@ -139,7 +139,7 @@ class _Placing:
             await self.store.mark_posting(self.lease, self.post.part)  # meanwhile another worker may have got the turn
 
     async def _try_ways(self) -> str:
-        ways = [way for way in self.patience.begin() if way != "without_files" or self.post.attachments]
+        ways = [way for way in self.tries.begin() if way != "without_files" or self.post.attachments]
         trouble = ""
         for way in ways:
             try:
@@ -167,7 +167,7 @@ class _Placing:
         except AdapterError:
             self.may_be_visible = True
             raise
-        self.patience.succeeded()
+        self.tries.succeeded()
         return reference
 
 

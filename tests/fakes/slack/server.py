@@ -7,6 +7,7 @@ import base64
 import math
 import time
 from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 from urllib.parse import urlencode
@@ -34,6 +35,15 @@ class Fault:
     status: int = 0
     retry_after_s: int | None = None
     drop: Literal["", "before", "after"] = ""
+
+
+@dataclass(kw_only=True)
+class Rule:
+    """What happens to every call of some methods that has certain arguments."""
+
+    methods: frozenset[str]
+    fault: Fault
+    covers: Callable[[Json], bool]
 
 
 @dataclass(kw_only=True)
@@ -66,6 +76,7 @@ class FakeSlack(People):
         self.latency_s = 0.0  # how long each call takes
         self._port = port
         self._faults: dict[str, deque[Fault]] = defaultdict(deque)
+        self._rules: list[Rule] = []
         self._hangs: dict[str, deque[Hang]] = defaultdict(deque)
         self._recent: dict[tuple[str, str], deque[float]] = defaultdict(deque)
         self._runner: web.AppRunner | None = None
@@ -129,6 +140,13 @@ class FakeSlack(People):
         """
         self._faults[method].append(Fault(times=times, error=error, status=status, drop=drop))
 
+    def refuse(
+        self, *methods: str, error: str = "", status: int = 0, where: Callable[[Json], bool] = lambda arguments: True
+    ) -> None:
+        """Let all calls of these methods with such arguments fail from now on, as `fail_next` does."""
+        fault = Fault(times=0, error=error, status=status)
+        self._rules.append(Rule(methods=frozenset(methods), fault=fault, covers=where))
+
     def hang_next(self, method: str, *, is_done: bool = True) -> Hang:
         """Hold the answer of the next call of the method: `is_done` after it took effect, otherwise before that."""
         hang = Hang(is_done=is_done)
@@ -137,6 +155,7 @@ class FakeSlack(People):
 
     def clear_faults(self) -> None:
         self._faults.clear()
+        self._rules.clear()
 
     def calls_of(self, method: str) -> list[Call]:
         """Return the calls of one method, oldest first."""
@@ -148,6 +167,9 @@ class FakeSlack(People):
                 faults[0].times -= 1
                 return faults.popleft() if faults[0].times <= 0 else faults[0]
         return None
+
+    def _ruled(self, method: str, arguments: Json) -> Fault | None:
+        return next((rule.fault for rule in self._rules if method in rule.methods and rule.covers(arguments)), None)
 
     def _next_hang(self, method: str) -> Hang | None:
         """Return what holds this call; it stays known, so that the end of the fake releases it."""
@@ -172,7 +194,7 @@ class FakeSlack(People):
                 return web.Response()
         known = self.tokens.get(value)
         team = known.team if known else ""
-        fault = self._next_fault(name) or Fault(times=0)
+        fault = self._next_fault(name) or self._ruled(name, raw) or Fault(times=0)
         if fault.drop == "before":
             self._record(name, raw, team, {"error": "dropped"}, status=0)
             return _cut(request)
@@ -258,7 +280,7 @@ class FakeSlack(People):
     async def _upload(self, request: web.Request) -> web.StreamResponse:
         """Take the bytes, raw or as multipart: https://docs.slack.dev/messaging/working-with-files."""
         stored = self.files.get(request.match_info["file"])
-        if fault := self._next_fault("upload"):
+        if fault := self._next_fault("upload") or self._ruled("upload", {}):
             return _failed(request, fault)
         if stored is None or stored.is_uploaded:
             return web.Response(status=404, text="no such upload")

@@ -22,11 +22,13 @@ ALL_DRIVERS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[Driver]]]
 _CLASSES = {"slack": slack.SlackDriver, "discord": discord.DiscordDriver}
 WAYS_TO_STOP = [(platform, way) for platform, each in _CLASSES.items() for way in each.ways_to_stop]
 AILMENTS = [(platform, ailment) for platform, each in _CLASSES.items() for ailment in each.ailments]
+REFUSALS = [(platform, refusal) for platform, each in _CLASSES.items() for refusal in each.refusals]
 
 __all__ = [
     "AILMENTS",
     "ALL_DRIVERS",
     "DRIVERS",
+    "REFUSALS",
     "WAYS_TO_STOP",
     "Conversation",
     "Driver",

@@ -17,6 +17,7 @@ from adapters.discord.diagnose import diagnose
 from bot.app import App
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Message as StoredMessage
+from bot.turns.limits import Patience
 from tests.fakes.discord import Channel, FakeDiscord, Interaction, Message, User, permissions_of
 from tests.fakes.discord.world import PERMISSIONS, Upload
 from tests.scenarios import memory
@@ -254,6 +255,7 @@ class DiscordDriver:
     edit_call = "edit_message"
     begins_threads = True
     ways_to_stop = ("button", "moderator", "word", "reply", "command")
+    refusals: Mapping[str, str] = {}  # still to be played
     ailments: Mapping[str, Sequence[str]] = {
         "no server": ["in 0 servers", "Invite it: https://discord.com/oauth2/authorize?"],
         "no intent": ["in 1 server", "Message Content intent", "DISCORD_MESSAGE_CONTENT=false"],
@@ -281,10 +283,10 @@ class DiscordDriver:
 
     @asynccontextmanager
     async def serving(
-        self, *, options: Mapping[str, Any] | None = None, **settings: Any
+        self, *, options: Mapping[str, Any] | None = None, patience: Patience | None = None, **settings: Any
     ) -> AsyncGenerator[Conversation]:
         given = {**without_tools(self.home), **settings}
-        async with serving(self.world, self.home, options=options, settings=given) as self.served:
+        async with serving(self.world, self.home, options=options, settings=given, patience=patience) as self.served:
             yield await self.open()
 
     @property

@@ -16,11 +16,13 @@ from typing import Any, Literal, Protocol
 from bot.app import App
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Message as StoredMessage
+from bot.turns.limits import Patience
 from tests.scenarios.model import Model
 
 Person = Literal["ada", "ben", "cleo"]
 Kind = Literal["channel", "thread", "direct"]
 Rating = Literal["good", "bad"]
+Door = Literal["place", "channel", "direct"]  # a conversation's own place, the rest of its channel, direct messages
 
 
 class Message(Protocol):
@@ -225,11 +227,12 @@ class Driver(Protocol):
     post_call: str  # what the platform calls the posting of a message
     edit_call: str  # and the changing of one
     begins_threads: bool  # whether traces are in threads of their own
+    refusals: Mapping[str, str]  # codes with which an answer can be refused for good, each with a word of the reason
     ailments: Mapping[str, Sequence[str]]  # of a set-up, each with words of what the doctor says of it
     environment: Mapping[str, str]  # settings that point the real command at this platform
 
     def serving(
-        self, *, options: Mapping[str, Any] | None = None, **settings: Any
+        self, *, options: Mapping[str, Any] | None = None, patience: Patience | None = None, **settings: Any
     ) -> AbstractAsyncContextManager[Conversation]:
         """One life of the bot within the test's process, by default without tools; yields a first conversation."""
         ...
@@ -358,6 +361,50 @@ class Driver(Protocol):
 
     def fail_post(self, fault: str) -> None:
         """Spoil the next post of a message: "429", "global", "500", or lost "before" or "after" it was taken."""
+        ...
+
+    def close(self, refusal: str, *doors: Door) -> None:
+        """Refuse from now on whatever is posted or changed behind these doors, with one of the `refusals`.
+
+        What is already there can still be deleted. A platform on which only the content of an answer is refused refuses
+        only that: a sentence of the bot's own passes.
+        """
+        ...
+
+    def close_for_posts(self, refusal: str) -> None:
+        """Refuse new messages in the conversation's place, and no change of those that are there without one."""
+        ...
+
+    def refuse_files(self) -> str:
+        """Refuse from now on each file that the bot posts, for good; return a word of the reason."""
+        ...
+
+    def fail_with(self, status: int, what: Literal["posts", "files"]) -> None:
+        """Answer from now on with an HTTP error, in no form of the platform's, to each post, or to those with files."""
+        ...
+
+    def fail_place(self, status: int) -> None:
+        """Answer so to whatever is posted or changed in the conversation's place."""
+        ...
+
+    def heal(self) -> None:
+        """Take everything again."""
+        ...
+
+    def direct_messages(self, person: Person) -> Sequence[str]:
+        """Return what the bot sent this person directly, oldest first, as it is read."""
+        ...
+
+    def sentences(self, person: Person) -> Sequence[str]:
+        """Return all that this person sees of the bot outside of direct messages, in the channel and its threads."""
+        ...
+
+    async def check_nothing_lives(self) -> None:
+        """Check that soon no message of the bot grows any more, or can be stopped."""
+        ...
+
+    def check_led_back(self, message: str) -> None:
+        """Check that a direct message leads back to the place of the question."""
         ...
 
     @property

@@ -15,13 +15,15 @@ from adapters.slack.answer import PART_CHARS
 from adapters.slack.backfill import ALIVE
 from adapters.slack.backfill import CHANNEL as CHANNEL_NOTE
 from adapters.slack.diagnose import diagnose
+from adapters.slack.own_messages import GROWING
 from bot.app import App
 from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Message as StoredMessage
+from bot.turns.limits import Patience
 from tests.fakes.slack import FakeSlack, Message
 from tests.fakes.slack.server import Hang
-from tests.scenarios.drivers.driver import Conversation, File, Kind, LongAnswer, Person, Rating
+from tests.scenarios.drivers.driver import Conversation, Door, File, Kind, LongAnswer, Person, Rating
 from tests.scenarios.drivers.reading import ended_calls
 from tests.scenarios.model import Model
 from tests.scenarios.slack import pressing, seen
@@ -32,6 +34,14 @@ from tests.scenarios.tools import without_tools
 USERS: Mapping[Person, str] = {"ada": "U1", "ben": "U2", "cleo": "U3"}
 HOURGLASS = "hourglass_flowing_sand"
 CHANNEL = "C1"
+POSTING = (
+    "chat.postMessage",
+    "chat.update",
+    "chat.startStream",
+    "chat.appendStream",
+    "chat.stopStream",
+    "files.completeUploadExternal",
+)
 
 
 @dataclass
@@ -251,6 +261,16 @@ class SlackDriver:
     edit_call = "chat.update"
     begins_threads = False
     ways_to_stop = ("button", "word", "mention")
+    refusals: Mapping[str, str] = {
+        "restricted_action_read_only_channel": "I may not write in this channel",
+        "restricted_action_thread_locked": "This thread is locked",
+        "cannot_reply_to_message": "does not allow replies to that message",
+        "no_permission": "settings of this workspace",
+        "ekm_access_denied": "settings of this workspace",
+        "msg_too_long": "longer than Slack takes",
+        "not_in_channel": "I am not in this channel",
+        "some_new_code": "some_new_code",
+    }
     ailments: Mapping[str, Sequence[str]] = {
         "bot token": ["invalid_auth", "SLACK_BOT_TOKEN", "reinstall"],
         "app token": ["invalid_auth", "SLACK_APP_TOKEN", "connections:write"],
@@ -276,11 +296,11 @@ class SlackDriver:
 
     @asynccontextmanager
     async def serving(
-        self, *, options: Mapping[str, Any] | None = None, **settings: Any
+        self, *, options: Mapping[str, Any] | None = None, patience: Patience | None = None, **settings: Any
     ) -> AsyncGenerator[Conversation]:
         given = {**without_tools(self.home), **settings}
         async with serving(
-            self.slack, self.model, self.home, mode=self._mode, options=options, settings=given
+            self.slack, self.model, self.home, mode=self._mode, options=options, settings=given, patience=patience
         ) as self.served:
             yield await self.open()
 
@@ -412,6 +432,51 @@ class SlackDriver:
             case _:
                 raise ValueError(fault)
 
+    def close(self, refusal: str, *doors: Door) -> None:
+        self.slack.refuse(*POSTING, error=refusal, where=lambda arguments: _door(arguments) in doors)
+
+    def close_for_posts(self, refusal: str) -> None:
+        self.slack.refuse(
+            "chat.postMessage", "chat.startStream", error=refusal, where=lambda arguments: _door(arguments) == "place"
+        )
+
+    def refuse_files(self) -> str:
+        self.slack.refuse("files.getUploadURLExternal", error="file_uploads_disabled")
+        return "file_uploads_disabled"
+
+    def fail_with(self, status: int, what: Literal["posts", "files"]) -> None:
+        self.slack.refuse(*(POSTING if what == "posts" else ("files.completeUploadExternal",)), status=status)
+
+    def fail_place(self, status: int) -> None:
+        self.slack.refuse(*POSTING, status=status, where=lambda arguments: _door(arguments) == "place")
+
+    def heal(self) -> None:
+        self.slack.clear_faults()
+
+    def direct_messages(self, person: Person) -> Sequence[str]:
+        return [message.shown for message in self.slack.bot_messages(self.slack.dm(USERS[person]))]
+
+    def sentences(self, person: Person) -> Sequence[str]:
+        shown = [message for message in self._own_messages() if not message.channel.startswith("D")]
+        return [message.shown for message in (*shown, *self.slack.ephemerals(USERS[person]))]
+
+    async def check_nothing_lives(self) -> None:
+        await self.until(lambda: all(status == "active" for status in self.slack.sessions.values()))
+        await self.until(lambda: all(self._is_at_rest(message) for message in self._own_messages()))
+
+    def _own_messages(self) -> Sequence[Message]:
+        rooms = self.slack.channels.values()
+        return [message for room in rooms for message in room.messages.values() if self.slack.is_own(message)]
+
+    def _is_at_rest(self, message: Message) -> bool:
+        """Whether the message is no part of a growing answer; a stream that Slack lets nobody stop expires."""
+        if message.is_streaming:
+            return any(call.arguments["ts"] == message.ts for call in self.slack.calls_of("chat.stopStream"))
+        return (message.metadata or {}).get("event_type") != GROWING
+
+    def check_led_back(self, message: str) -> None:
+        assert "/archives/C1/p" in message and "|your message> in <#C1>" in message
+
     @property
     def posts(self) -> int:
         return len(self.slack.calls_of("chat.postMessage"))
@@ -474,3 +539,10 @@ async def complaint(options: SlackOptions) -> str:
 async def open_driver(home: Path, *, mode: Mode = "socket") -> AsyncGenerator[SlackDriver]:
     async with open_world() as (slack, model):
         yield SlackDriver(slack, model, home, mode=mode)
+
+
+def _door(arguments: Mapping[str, Any]) -> Door:
+    """Return behind which door a call acts."""
+    if str(arguments.get("channel") or arguments.get("channel_id")).startswith("D"):
+        return "direct"
+    return "place" if "thread_ts" in arguments or "ts" in arguments else "channel"

@@ -15,6 +15,7 @@ from adapters.slack.session import Watch
 from bot.app import App, open_app
 from bot.domain.backoff import Backoff
 from bot.settings import load_settings
+from bot.turns.limits import Patience
 from tests.fakes.openai import serve_openai
 from tests.fakes.slack import FakeSlack
 from tests.scenarios.model import Model
@@ -64,6 +65,7 @@ async def serving(
     mode: Mode = "socket",
     options: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
+    patience: Patience | None = None,
 ) -> AsyncGenerator[Bot]:
     """One life of the bot in `home`; a second one in the same home goes on where the first ended."""
     slack_options = SlackOptions(
@@ -85,7 +87,10 @@ async def serving(
     }
     async with (
         open_app(
-            load_settings(env_file=None, **given), [lambda host: open_slack(slack_options, host)], drain_s=0.5
+            load_settings(env_file=None, **given),
+            [lambda host: open_slack(slack_options, host)],
+            drain_s=0.5,
+            patience=patience,
         ) as app,
         asyncio.TaskGroup() as group,
     ):
