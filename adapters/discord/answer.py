@@ -62,6 +62,7 @@ class AnswerWriter:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _may_have_posted: bool = field(default=False, init=False)  # a message that is not known
     _is_refused: bool = field(default=False, init=False)  # the growing answer: only its final form is tried
+    _is_abandoned: bool = field(default=False, init=False)
     _refused_words: dict[str, DiscordRefusedError] = field(default_factory=dict[str, DiscordRefusedError], init=False)
     _last_call_s: float = field(default=0.0, init=False)  # how long Discord took, its pauses included
 
@@ -135,27 +136,33 @@ class AnswerWriter:
             return message.id
 
     async def abandon(self, note: str) -> None:
-        """Bring what is shown of parts that were not finished to an end. Never raises AdapterError.
+        """Bring what is shown of the answer to an end, once. Never raises AdapterError.
 
-        They lose their Stop button, the last one gets the note; what cannot be changed is deleted.
+        The last part gets the note, those that were not finished lose their Stop button; such a part is deleted where
+        Discord refuses the change.
         """
         self.is_final = True
         async with self._lock:
+            if self._is_abandoned:
+                return
+            self._is_abandoned = True
             try:
                 await self._find_unknown()
             except AdapterError as error:
                 log.warning("live_parts_not_found", error=str(error))
-            live = [number for number, message in self._messages.items() if not message.is_finished]
-            for number in sorted(live):
-                message = self._messages.pop(number)
-                await self._end(message, with_note(message.text, note) if number == max(live) else message.text)
+            for number, message in sorted(self._messages.items()):
+                await self._end(message, note if number == max(self._messages) else "")
 
-    async def _end(self, message: _Message, text: str) -> None:
+    async def _end(self, message: _Message, note: str) -> None:
+        text = with_note(message.text, note) if note else message.text
+        if message.is_finished and (not note or not text.startswith(message.text)):
+            return  # it has its form, and no room for the note
         try:
             await self._edit(message, text, rows=(), is_repeatable=True)  # nobody tries it again
         except AdapterError as error:
-            log.warning("live_part_deleted", error=str(error))
-            await self._delete(message)
+            log.warning("answer_not_ended", error=str(error))
+            if not message.is_finished:
+                await self._delete(message)
 
     async def _finish_message(self, post: Post, text: str, *, files: Sequence[Attachment]) -> _Message:
         """Show the post in its final form, by an edit of the message that has grown or by a new message."""

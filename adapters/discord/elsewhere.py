@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import structlog
 
 from adapters.discord.api import DiscordApi
 from adapters.discord.channels import Channels
 from adapters.discord.errors import CLOSED, DiscordRefusedError
-from adapters.discord.own_messages import find_own_messages, place_of, send_message
+from adapters.discord.own_messages import MESSAGE, find_own_messages, place_of, send_message
 from adapters.discord.parse import DIRECT, message_id
 from adapters.discord.postable import postable
 from adapters.discord.render import CONTENT_CHARS, notice_text
@@ -36,13 +38,24 @@ class Elsewhere:
         """
         channel = await self._direct_channel(post)
         text, files = postable(post)
-        if refusal is not None:
-            heading = self._heading(post, refusal)
-            if len(heading) + 1 + len(text) <= CONTENT_CHARS:
-                text = f"{heading}\n{text}"
-            else:
-                await send_message(self._api, channel, text=heading, key=f"{post.key}.h")
-        return await send_message(self._api, channel, text=text, files=files, key=f"{post.key}.d")
+        heading = self._heading(post, refusal) if refusal is not None else ""
+        above = ""
+        if heading and len(heading) + 1 + len(text) > CONTENT_CHARS:
+            above = await send_message(self._api, channel, text=heading, key=f"{post.key}.h")
+        elif heading:
+            text = f"{heading}\n{text}"
+        try:
+            return await send_message(self._api, channel, text=text, files=files, key=f"{post.key}.d")
+        except DiscordRefusedError:
+            if above:
+                await self._delete(channel, above)
+            raise
+
+    async def _delete(self, channel: str, message: str) -> None:
+        try:
+            await self._api.call("DELETE", MESSAGE, channel_id=channel, message_id=message)
+        except AdapterError as error:
+            log.warning("message_not_deleted", error=str(error))
 
     async def find(self, post: Post) -> Posted | None:
         """Look for what was sent of the post by `directly`; a sentence is recognised by its key for a few minutes."""
@@ -67,10 +80,8 @@ class Elsewhere:
 
     def _reason(self, channel: str, refusal: AdapterError) -> str:
         is_about_permission = isinstance(refusal, DiscordRefusedError) and refusal.code in CLOSED
-        lacking = ", ".join(self._channels.missing_permissions(channel)) if is_about_permission else ""
-        if not lacking:
-            return str(refusal)
-        return f"I lack {lacking} there; someone who manages the channel has to grant that to my role."
+        lacking = self._channels.missing_permissions(channel) if is_about_permission else ()
+        return lacking_permissions(lacking) if lacking else str(refusal)
 
     # --- one sentence ---
 
@@ -97,6 +108,11 @@ class Elsewhere:
     async def _say(self, post: Post, channel: str, sentence: str, *, way: str, reply_to: str = "") -> str:
         text = notice_text(sentence)
         return await send_message(self._api, channel, text=text, reply_to=reply_to, key=f"{post.key}.{way}")
+
+
+def lacking_permissions(names: Sequence[str]) -> str:
+    """Return what is said of a place where the bot lacks permissions."""
+    return f"I lack {', '.join(names)} there; someone who manages the channel has to grant that to my role."
 
 
 def _link(post: Post) -> str:

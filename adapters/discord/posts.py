@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from adapters.discord.answer import AnswerWriter
 from adapters.discord.api import DiscordApi
 from adapters.discord.channels import Channels
-from adapters.discord.elsewhere import Elsewhere
+from adapters.discord.elsewhere import Elsewhere, lacking_permissions
 from adapters.discord.errors import DiscordRefusedError
 from adapters.discord.own_messages import OwnMessage, Place, find_own_messages, place_of
 from adapters.discord.parse import message_id
@@ -46,12 +46,13 @@ class Posts:
         self._on_running = on_running
         self._threadless = Threadless()
         self.board = ProgressBoard(self._open_progress, background)
+        self._channels = channels
         elsewhere = Elsewhere(api, channels)
         ways = Ways(
             finish=self._finish,
             find=self._find,
             is_about_files=lambda error: isinstance(error, DiscordRefusedError) and error.may_be_about_files,
-            without_files=without_files,
+            without_files=self._without_files,
             directly=elsewhere.directly,
             find_elsewhere=elsewhere.find,
             say=elsewhere.say,
@@ -124,6 +125,10 @@ class Posts:
     async def _finish(self, post: Post) -> str:
         """Post an answer of which nothing is shown here, and return its id. Raises AdapterError."""
         return await self._writer(post, place_of(post.conversation)).finish(post)
+
+    def _without_files(self, post: Post, reason: str) -> Post:
+        lacking = self._channels.missing_permissions(place_of(post.conversation).channel)
+        return without_files(post, lacking_permissions(("Attach Files",)) if "Attach Files" in lacking else reason)
 
     def _writer(self, of: Post | TurnView, place: Place) -> AnswerWriter:
         question = message_id(of.in_reply_to)
