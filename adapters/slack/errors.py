@@ -19,7 +19,16 @@ HTTP = "http_"  # before the status of a refusal that is not in Slack's form
 # Slack's own temporary faults. With the first two, part of the operation may have been done:
 # https://docs.slack.dev/reference/methods/chat.postMessage#errors
 PASSING_CODES = frozenset(
-    {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org"}
+    {
+        "internal_error",
+        "fatal_error",
+        "service_unavailable",
+        "request_timeout",
+        "team_added_to_org",
+        "update_failed",
+        "file_update_failed",
+        "messaging_processing_failed",
+    }
 )
 RATE_LIMIT_CODES = frozenset({"ratelimited", "rate_limited"})
 TOKEN_CODES = frozenset({"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"})

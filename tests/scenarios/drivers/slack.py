@@ -445,7 +445,8 @@ class SlackDriver:
         return "file_uploads_disabled"
 
     def fail_with(self, status: int, what: Literal["posts", "files"]) -> None:
-        self.slack.refuse(*(POSTING if what == "posts" else ("files.completeUploadExternal",)), status=status)
+        posts = (*POSTING, "chat.postEphemeral")
+        self.slack.refuse(*(posts if what == "posts" else ("files.completeUploadExternal",)), status=status)
 
     def fail_place(self, status: int) -> None:
         self.slack.refuse(*POSTING, status=status, where=lambda arguments: _door(arguments) == "place")

@@ -110,12 +110,25 @@ async def serving(
 
 @asynccontextmanager
 async def open_bot(
-    home: Path, *, mode: Mode = "socket", options: Mapping[str, Any] | None = None, **settings: Any
+    home: Path,
+    *,
+    mode: Mode = "socket",
+    options: Mapping[str, Any] | None = None,
+    patience: Patience | None = None,
+    **settings: Any,
 ) -> AsyncGenerator[Bot]:
     """The bot in a new world; by default without tools, which most conversations need none of."""
     async with (
         open_world() as (slack, model),
-        serving(slack, model, home, mode=mode, options=options, settings={**without_tools(home), **settings}) as bot,
+        serving(
+            slack,
+            model,
+            home,
+            mode=mode,
+            options=options,
+            patience=patience,
+            settings={**without_tools(home), **settings},
+        ) as bot,
     ):
         yield bot
 
