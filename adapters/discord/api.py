@@ -144,8 +144,11 @@ class DiscordApi:
             # Only a refused token is final: a login that is refused for another reason is tried again.
             raise (self._unreachable(error) if isinstance(failure, DiscordRefusedError) else failure) from None
         route = Route("GET", "/oauth2/applications/@me")
-        application = cast("dict[str, Any]", await self._send(http, route, {}, Exchange()))
-        return Identity(user=str(user["id"]), name=str(user["username"]), application=str(application["id"]))
+        application = await self._send(http, route, {}, Exchange())
+        try:
+            return Identity(user=str(user["id"]), name=str(user["username"]), application=str(application["id"]))
+        except (KeyError, TypeError):
+            raise self._foreign_answer() from None
 
     async def call(
         self,
@@ -203,7 +206,7 @@ class DiscordApi:
                 end_global_pause(http)
             raise self._translated(error, what=f"{route.method} {route.path}", exchange=exchange) from None
         if isinstance(answer, str) and answer:  # no JSON: a relay's own page
-            raise DiscordUnreachableError(_UNREACHABLE.format(reason=f"{self._host} does not answer as Discord does"))
+            raise self._foreign_answer()
         return answer
 
     def _check_not_blocked(self) -> None:
@@ -247,6 +250,9 @@ class DiscordApi:
         elif self._host not in reason:
             reason = f"{self._host}: {reason}"
         return DiscordUnreachableError(_UNREACHABLE.format(reason=reason))
+
+    def _foreign_answer(self) -> DiscordUnreachableError:
+        return DiscordUnreachableError(_UNREACHABLE.format(reason=f"{self._host} does not answer as Discord does"))
 
     @property
     def _host(self) -> str:

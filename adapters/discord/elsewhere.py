@@ -9,7 +9,7 @@ import structlog
 from adapters.discord.api import DiscordApi
 from adapters.discord.channels import Channels
 from adapters.discord.errors import CLOSED, DiscordRefusedError
-from adapters.discord.own_messages import MESSAGE, find_own_messages, place_of, send_message
+from adapters.discord.own_messages import MESSAGE, find_own_messages, id_of, place_of, send_message
 from adapters.discord.parse import DIRECT, message_id
 from adapters.discord.postable import postable
 from adapters.discord.render import CONTENT_CHARS, notice_text
@@ -70,7 +70,7 @@ class Elsewhere:
         if post.conversation.space == DIRECT:
             raise AdapterError("It was asked for in a direct message.", is_permanent=True)
         body = {"recipient_id": post.author_id}
-        return str((await self._api.call("POST", "/users/@me/channels", json=body, is_repeatable=False))["id"])
+        return id_of(await self._api.call("POST", "/users/@me/channels", json=body, is_repeatable=False))
 
     def _heading(self, post: Post, refusal: AdapterError) -> str:
         channel = place_of(post.conversation).channel

@@ -86,7 +86,7 @@ async def send_message(
         body |= {"nonce": nonce_of(key), "enforce_nonce": True}
 
     async def send(body: dict[str, Any]) -> str:
-        return _id_of(
+        return id_of(
             await api.call("POST", MESSAGES, json=body, files=files, is_repeatable=is_repeatable, channel_id=channel)
         )
 
@@ -177,7 +177,8 @@ def _body(text: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"content": text, "components": list(rows), "allowed_mentions": NO_MENTIONS, "flags": SUPPRESS_EMBEDS}
 
 
-def _id_of(answer: Any) -> str:
+def id_of(answer: Any) -> str:
+    """Return the id of what Discord answers. Raises DiscordUnreachableError where that has none."""
     if not isinstance(answer, dict) or "id" not in answer:
         raise DiscordUnreachableError("Something between here and Discord does not answer as Discord does.")
     return str(cast("dict[str, Any]", answer)["id"])

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import discord
@@ -36,6 +36,7 @@ __all__ = [
 LOGGER, HTTP_LOGGER = "discord", "discord.http"
 CONNECTION_LOGGERS = ("discord.client", "discord.shard")
 REPEATED = frozenset({500, 502, 504, 524})  # statuses that the library asks again for, five times in 25 s
+TOO_MANY_REQUESTS = 429
 
 
 def use_api(url: str) -> None:
@@ -69,10 +70,24 @@ async def _note_answer(
     exchange: Exchange | None = context.trace_request_ctx
     if exchange is None:
         return
-    exchange.status = parameters.response.status
+    response = parameters.response
+    exchange.status = response.status
     if exchange.status in REPEATED and not exchange.is_repeatable:
-        parameters.response.close()
-        raise discord.DiscordServerError(parameters.response, None)
+        response.close()
+        raise discord.DiscordServerError(response, None)
+    if exchange.status == TOO_MANY_REQUESTS:
+        # The library takes each of them for a rate limit, and fails where it does not find how long to wait.
+        answer = await _json_of(response)
+        if isinstance(answer, dict) and "retry_after" not in answer:
+            raise discord.HTTPException(response, cast("dict[str, Any]", answer))
+
+
+async def _json_of(response: aiohttp.ClientResponse) -> Any:
+    """Return the answer, None where it is no JSON; the library can read it again."""
+    try:
+        return await response.json(content_type=None)
+    except ValueError:
+        return None
 
 
 def form_errors(error: discord.HTTPException) -> Any:

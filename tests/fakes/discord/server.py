@@ -314,7 +314,7 @@ class FakeDiscord(People):
         status = 429 if fault.kind == "cloudflare" else fault.status
         self._record(route, request, body, fault.answer, status=status)
         if fault.answer is not None:
-            return _json(fault.answer, status=status)
+            return _json(fault.answer, status=status, headers=VIA)
         text = "error code: 1015" if fault.kind == "cloudflare" else "upstream error"
         return web.Response(status=status, text=text, content_type="text/html")
 

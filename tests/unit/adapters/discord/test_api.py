@@ -267,3 +267,20 @@ async def test_an_address_that_cannot_be_reached_is_named_with_the_reason(url: s
     async with DiscordApi("bot-test", api_url=url) as api:
         with pytest.raises(DiscordUnreachableError, match=r"(127\.0\.0\.1:9: Connection|discord\.invalid:80: \w+ )"):
             await api.log_in()
+
+
+@pytest.mark.parametrize("answer", [{}, [], {"id": "1"}])
+async def test_a_login_that_is_answered_in_a_foreign_form_can_be_repeated(answer: Any) -> None:
+    async with FakeDiscord() as discord, DiscordApi(discord.token, api_url=discord.api_url) as api:
+        discord.fail_next("get_me", status=200, answer=answer)
+        with pytest.raises(DiscordUnreachableError, match="does not answer as Discord does"):
+            await api.log_in()
+        assert (await api.log_in()).name == "toolbridge"
+
+
+async def test_a_refusal_of_status_429_that_names_no_pause_keeps_its_code() -> None:
+    async with open_api() as (discord, api, channel):
+        discord.fail_next("create_message", status=429, answer={"message": "old", "code": 30046})
+        with pytest.raises(DiscordRefusedError) as caught:
+            await post(api, channel)
+        assert caught.value.code == 30046 and api.blocked_for_s == 0
