@@ -13,6 +13,7 @@ import structlog
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from adapters.shared.reaching import unreached
 from adapters.slack.errors import (
     HTTP,
     RATE_LIMIT_CODES,
@@ -177,7 +178,8 @@ class SlackApi:
         except TimeoutError:
             refusal = SlackUnreachableError(f"Slack did not answer within {timeout_s:.0f} s. Try again in a minute.")
         except (aiohttp.ClientError, SlackClientError, OSError) as error:
-            refusal = SlackUnreachableError(f"Slack cannot be reached ({type(error).__name__}). Try again in a minute.")
+            why = unreached(error, self.client.base_url)
+            refusal = SlackUnreachableError(f"Slack cannot be reached ({why}). Try again in a minute.")
         except (AttributeError, ValueError):  # the SDK trips over a body that is no JSON object
             refusal = _not_slack(slot.method)
         # Raised out here, without a cause: libraries write addresses and whole answers into their errors.

@@ -11,8 +11,9 @@ import aiohttp
 import structlog
 from yarl import URL
 
-from adapters.slack.api import SlackApi, retry_after_s
-from adapters.slack.errors import SlackUnreachableError
+from adapters.shared.reaching import unreached
+from adapters.slack.api import SlackApi, is_refusal, retry_after_s
+from adapters.slack.errors import HTTP, SlackRefusedError, SlackUnreachableError
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.messages import Attachment
 
@@ -43,7 +44,7 @@ async def download(api: SlackApi, url: str, *, team: str, max_bytes: int, mime_t
         async with asyncio.timeout(TRANSFER_TIMEOUT_S):
             return await _fetch(api, _address(url), token, max_bytes=max_bytes, mime_type=mime_type)
     except (aiohttp.ClientError, OSError) as error:  # TimeoutError is one
-        log.warning("slack_download_failed", error=type(error).__name__)
+        log.warning("slack_download_failed", error=unreached(error, url))
         raise SlackUnreachableError("The file could not be fetched from Slack. Send it again in a minute.") from None
 
 
@@ -169,8 +170,10 @@ async def _hand_over(api: SlackApi, url: str, data: bytes) -> None:
         ):
             status = response.status
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        log.warning("slack_upload_failed", error=type(error).__name__)
+        log.warning("slack_upload_failed", error=unreached(error, url))
         raise SlackUnreachableError("The file could not be sent to Slack. Try again in a minute.") from None
     if status != 200:
         log.warning("slack_upload_failed", status=status)
+        if is_refusal(status):
+            raise SlackRefusedError(method="the upload of the file", code=f"{HTTP}{status}")
         raise SlackUnreachableError(f"Slack did not accept the file (HTTP {status}). Try again in a minute.")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tests.failures.cases import CROWD, cases
 from tests.failures.kills import PARTLY_SHOWN, POSTED, kills
+from tests.failures.refusals import refusals
 from tests.failures.slack.kills import OWN_STEPS
 from tests.failures.slack.limits import SCENES, SEEN, limited
 from tests.failures.slack.world import slack_of
@@ -20,6 +21,7 @@ _LIMITS_IN_SUITE = ("chat.postMessage", "chat.startStream", "chat.update", "file
 def all_cases() -> Iterator[Case]:
     """Yield the rows of the table, in its order."""
     yield from cases("slack", only_in_table=(f"{CROWD} conversations at once",))  # which a scenario plays
+    yield from refusals("slack")
     yield from _OWN
     for method, scene in SCENES.items():
         yield Case(

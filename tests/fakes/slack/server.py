@@ -51,6 +51,7 @@ class Hang:
     """A call that gets no answer until it is released, or its caller is gone."""
 
     is_done: bool  # it has taken effect
+    covers: Callable[[Json], bool]
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     released: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -147,9 +148,11 @@ class FakeSlack(People):
         fault = Fault(times=0, error=error, status=status)
         self._rules.append(Rule(methods=frozenset(methods), fault=fault, covers=where))
 
-    def hang_next(self, method: str, *, is_done: bool = True) -> Hang:
+    def hang_next(
+        self, method: str, *, is_done: bool = True, where: Callable[[Json], bool] = lambda arguments: True
+    ) -> Hang:
         """Hold the answer of the next call of the method: `is_done` after it took effect, otherwise before that."""
-        hang = Hang(is_done=is_done)
+        hang = Hang(is_done=is_done, covers=where)
         self._hangs[method].append(hang)
         return hang
 
@@ -171,9 +174,10 @@ class FakeSlack(People):
     def _ruled(self, method: str, arguments: Json) -> Fault | None:
         return next((rule.fault for rule in self._rules if method in rule.methods and rule.covers(arguments)), None)
 
-    def _next_hang(self, method: str) -> Hang | None:
+    def _next_hang(self, method: str, arguments: Json) -> Hang | None:
         """Return what holds this call; it stays known, so that the end of the fake releases it."""
-        return next((hang for hang in self._hangs[method] if not hang.reached.is_set()), None)
+        hangs = self._hangs[method]
+        return next((hang for hang in hangs if not hang.reached.is_set() and hang.covers(arguments)), None)
 
     async def _wait_for(self, hang: Hang) -> None:
         hang.reached.set()
@@ -187,7 +191,7 @@ class FakeSlack(People):
         raw, value = await _read(request)
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
-        hang = self._next_hang(name)
+        hang = self._next_hang(name, raw)
         if hang is not None and not hang.is_done:
             await self._wait_for(hang)
             if request.transport is None or request.transport.is_closing():  # the caller died meanwhile

@@ -335,8 +335,11 @@ class Driver(Protocol):
         """Notice that the bot's process is dead: its connections are gone, and no call of it is answered any more."""
         ...
 
-    def hold_next(self, call: str, *, is_done: bool = True) -> None:
-        """Leave the next call of this kind without an answer, whether it is done or not, until the bot is dead."""
+    def hold_next(self, call: str, *, is_done: bool = True, behind: Door | None = None) -> None:
+        """Leave the next call of this kind without an answer, whether it is done or not, until the bot is dead.
+
+        With `behind`, the next one behind this door.
+        """
         ...
 
     async def until_held(self) -> None:

@@ -402,8 +402,11 @@ class SlackDriver:
             hang.released.set()
         await self.slack.cut_sockets()
 
-    def hold_next(self, call: str, *, is_done: bool = True) -> None:
-        self._hangs.append(self.slack.hang_next(call, is_done=is_done))
+    def hold_next(self, call: str, *, is_done: bool = True, behind: Door | None = None) -> None:
+        def is_covered(arguments: Mapping[str, Any]) -> bool:
+            return behind is None or _door(arguments) == behind
+
+        self._hangs.append(self.slack.hang_next(call, is_done=is_done, where=is_covered))
 
     async def until_held(self) -> None:
         await self.until(lambda: any(hang.reached.is_set() for hang in self._hangs))

@@ -284,7 +284,7 @@ async def test_faults_on_the_way_are_repeated_where_that_is_harmless(fault: Answ
         status(200, text="{broken", content_type="application/json"),
         status(200, text="[1]", content_type="application/json"),
         status(200),
-        status(404),
+        status(408),
     ],
 )
 async def test_an_answer_that_is_not_slacks_fails_a_post_with_a_sentence_and_is_not_repeated(fault: Answer) -> None:
@@ -293,6 +293,46 @@ async def test_an_answer_that_is_not_slacks_fails_a_post_with_a_sentence_and_is_
         with pytest.raises(SlackUnreachableError, match=r"Slack failed to answer chat\.postMessage"):
             await api.call("chat.postMessage", team=TEAM, channel="C1", text="hi")
     assert len(slack.seen) == 1
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 405, 407, 413])
+@pytest.mark.parametrize("text", ["<html>nginx</html>", '{"message": "Not Found"}', ""])
+async def test_a_refusal_in_a_form_that_is_not_slacks_is_a_refusal_and_is_not_repeated(code: int, text: str) -> None:
+    kind = "application/json" if text.startswith("{") else "text/html"
+    async with serving() as slack, opened(slack) as api:
+        slack.script["chat.update"] = [status(code, text=text, content_type=kind)]
+        with pytest.raises(SlackRefusedError, match=rf"refused chat\.update \(HTTP {code}\)") as caught:
+            await api.call("chat.update", team=TEAM, may_repeat=True, channel="C1", ts="1.2", text="hi")
+    assert caught.value.is_permanent
+    assert len(slack.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "reasons"),
+    [
+        (
+            {"response_metadata": {"messages": ["[ERROR] must be a string [json-pointer:/blocks/0/text]"]}},
+            ("must be a string at blocks/0/text",),
+        ),
+        (
+            {"errors": ['invalid value "my secret" for https://a.example/t [json-pointer:/blocks/1]', "too long"]},
+            ("invalid value … for … at blocks/1", "too long"),
+        ),
+        ({"response_metadata": ["?"], "errors": {"no": "list"}}, ()),
+        ({"response_metadata": {"messages": [None, 7, ["x"]]}, "errors": None}, ()),
+    ],
+)
+async def test_what_slack_says_of_fields_is_in_the_log_and_the_sentence_without_values(
+    more: Mapping[str, Any], reasons: tuple[str, ...]
+) -> None:
+    with structlog.testing.capture_logs() as logged:
+        async with serving() as slack, opened(slack) as api:
+            slack.script["chat.postMessage"] = [refusal("invalid_arguments", **more)]
+            with pytest.raises(SlackRefusedError) as caught:
+                await api.call("chat.postMessage", team=TEAM, channel="C1", text="hi")
+    assert caught.value.reasons == logged[0]["reasons"] == reasons
+    assert all(reason in str(caught.value) for reason in reasons)
+    assert "secret" not in str(caught.value) and "example" not in str(caught.value)
 
 
 async def test_repeats_end_after_three() -> None:
@@ -340,7 +380,7 @@ async def test_a_cancelled_call_is_cancelled_and_leaves_the_next_alone() -> None
 async def test_no_server_at_all_is_a_sentence() -> None:
     nobody = Loopback(url="http://127.0.0.1:9/api/")
     async with opened(nobody) as api:
-        with pytest.raises(SlackUnreachableError, match="cannot be reached"):
+        with pytest.raises(SlackUnreachableError, match=r"cannot be reached \(127\.0\.0\.1:\d+: "):
             await api.call("chat.postMessage", team=TEAM, channel="C1", text="hi")
 
 
