@@ -23,7 +23,6 @@ from adapters.discord.errors import (
     DiscordRefusedError,
     DiscordUnreachableError,
     read_form_errors,
-    reason_of,
 )
 from adapters.discord.private_parts import (
     HTTP_LOGGER,
@@ -36,6 +35,7 @@ from adapters.discord.private_parts import (
     make_http,
     use_api,
 )
+from adapters.shared.reaching import unreached
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.messages import Attachment
 
@@ -244,12 +244,9 @@ class DiscordApi:
         return DiscordRefusedError(what=what, status=error.status, code=code, form_errors=wrong)
 
     def _unreachable(self, error: Exception) -> DiscordUnreachableError:
-        reason = reason_of(error)
         if isinstance(error, discord.HTTPException):
-            reason = f"{self._host} answers {error.status}"
-        elif self._host not in reason:
-            reason = f"{self._host}: {reason}"
-        return DiscordUnreachableError(_UNREACHABLE.format(reason=reason))
+            return DiscordUnreachableError(_UNREACHABLE.format(reason=f"{self._host} answers {error.status}"))
+        return DiscordUnreachableError(_UNREACHABLE.format(reason=unreached(error, self._api_url)))
 
     def _foreign_answer(self) -> DiscordUnreachableError:
         return DiscordUnreachableError(_UNREACHABLE.format(reason=f"{self._host} does not answer as Discord does"))

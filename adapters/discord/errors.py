@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, cast
-
-import aiohttp
 
 from bot.domain.errors import AdapterError
 
@@ -176,25 +173,3 @@ def _walk(errors: Any, path: tuple[str, ...]) -> Iterator[FormError]:
 
 def _matching(pattern: re.Pattern[str], word: Any) -> str:
     return word if isinstance(word, str) and pattern.fullmatch(word) else "?"
-
-
-def reason_of(error: BaseException) -> str:
-    """Return in a few words why an address could not be reached, with the address where the error knows it."""
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            return f"{error.host}:{error.port}: its certificate is not trusted"
-        case aiohttp.ClientConnectorError():
-            return f"{error.host}:{error.port}: {_system_reason(error.os_error)}"
-        case aiohttp.WSServerHandshakeError():
-            url = error.request_info.real_url
-            return f"{url.host}:{url.port}: answered {error.status} to the WebSocket handshake"
-        case aiohttp.ClientResponseError():
-            return f"answered {error.status}"
-        case _:
-            return type(error).__name__
-
-
-def _system_reason(error: OSError) -> str:
-    if error.errno is not None and error.errno > 0:  # numbers of the resolver are below 0
-        return os.strerror(error.errno)
-    return error.strerror or type(error).__name__

@@ -14,9 +14,10 @@ import discord
 import structlog
 
 from adapters.discord.api import LOGIN_REFUSED, DiscordApi
-from adapters.discord.errors import DiscordRefusedError, reason_of
+from adapters.discord.errors import DiscordRefusedError
 from adapters.discord.payloads import Payload
 from adapters.discord.private_parts import CONNECTION_LOGGERS, event_parsers, hide_voice_warnings, use_gateway
+from adapters.shared.reaching import unreached
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError
 
@@ -167,7 +168,7 @@ def _without_traceback(record: logging.LogRecord) -> bool:
     """Give the library's line about a lost connection the address and the reason in place of a traceback."""
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, _LOSSES):
-        record.msg = f"{record.getMessage().rstrip('.')} ({reason_of(error)})"
+        record.msg = f"{record.getMessage().rstrip('.')} ({_reason(error)})"
         record.args = record.exc_info = record.exc_text = None
         record.levelno, record.levelname = logging.WARNING, "WARNING"
     return True
@@ -176,7 +177,17 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 def _log_loss(error: Exception) -> None:
     if isinstance(error.__context__, _LOSSES) and not isinstance(error, AdapterError):
         return  # a first connect that failed: the library has logged why, then meant to resume what never began
-    log.warning("discord_connection_lost", error=str(error) if isinstance(error, AdapterError) else reason_of(error))
+    log.warning("discord_connection_lost", error=str(error) if isinstance(error, AdapterError) else _reason(error))
+
+
+def _reason(error: BaseException) -> str:
+    match error:
+        case aiohttp.ClientConnectorError():
+            return unreached(error, f"wss://{error.host}:{error.port}")
+        case aiohttp.WSServerHandshakeError():
+            return unreached(error, str(error.request_info.real_url))
+        case _:
+            return type(error).__name__
 
 
 def _take_events(client: discord.Client, handle: Handle) -> None:

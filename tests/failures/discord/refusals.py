@@ -75,15 +75,6 @@ async def _refused_files(world: World) -> None:
     await answered_with(world, await ask(world, DRAW), "1 file could not be posted. Discord accepts no files")
 
 
-async def _foreign_refusal(world: World) -> None:
-    lift = discord_of(world).refuse(POST, status=405, where=lambda asked: _is_in_channel(world, asked))
-    await ask(world)
-    [told] = await discord_of(world).until(lambda: _direct(world))
-    assert "HTTP 405" in told.content and "Hello!" in told.content
-    lift()
-    await _goes_on(world)
-
-
 async def _goes_on(world: World) -> None:
     await answered_with(world, await ask(world, "What is 20 + 1?"), "20 + 1")
 
@@ -128,10 +119,4 @@ _SCENES = (
         False,
     ),
     ("Discord takes no files in this server", "the answer with a note in place of its file", _refused_files, True),
-    (
-        "a relay answers 405 to a post",
-        "the answer in a direct message with the reason; the next answer in its place",
-        _foreign_refusal,
-        False,
-    ),
 )

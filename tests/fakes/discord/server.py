@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -28,6 +28,15 @@ VIA = {"Via": "1.1 google"}  # Discord's own answers come through its proxy; Clo
 MAJOR = ("channel", "guild", "application", "interaction")  # https://discord.com/developers/docs/topics/rate-limits
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A call as a refusal looks at it."""
+
+    channel: int
+    text: str
+    has_files: bool
+
+
 @dataclass(kw_only=True)
 class Fault:
     """What is to happen to the next calls of a route."""
@@ -41,15 +50,7 @@ class Fault:
     code: int = 0
     drop: Literal["", "before", "after"] = ""
     answer: Any = None  # JSON, in place of a page
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A call as a refusal looks at it."""
-
-    channel: int
-    text: str
-    has_files: bool
+    where: Callable[[Asked], bool] = lambda _: True  # other calls pass it by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,22 +176,15 @@ class FakeDiscord(People):
         self._standing.append(refusal)
         return lambda: self._standing.remove(refusal)
 
-    def _refusal_of(self, route: Route, request: web.Request, body: Body) -> Fault | None:
-        channel = request.match_info.get("channel", "")
-        asked = Asked(
-            channel=int(channel) if channel.isdigit() else 0,
-            text=str(body.json.get("content", "")) if isinstance(body.json, dict) else "",
-            has_files=bool(body.files),
-        )
-        return next((each.fault for each in self._standing if route.name in each.routes and each.where(asked)), None)
-
-    def hang_next(self, route: str, *, times: int = 1, is_done: bool = True) -> None:
+    def hang_next(
+        self, route: str, *, times: int = 1, is_done: bool = True, where: Callable[[Asked], bool] = lambda _: True
+    ) -> None:
         """Do what the next calls of the route ask and never answer them, until `release`.
 
         Unless `is_done` they are not done either, and their connection is cut in the end.
         """
         self._release.clear()
-        self._add(route, Fault(kind="hang", times=times, drop="" if is_done else "before"))
+        self._add(route, Fault(kind="hang", times=times, drop="" if is_done else "before", where=where))
 
     def release(self) -> None:
         """Answer the calls that hang."""
@@ -217,12 +211,13 @@ class FakeDiscord(People):
         _check_name(route)
         self._faults[route].append(fault)
 
-    def _next_fault(self, route: str) -> Fault | None:
+    def _next_fault(self, route: str, asked: Asked) -> Fault | None:
+        """Return the fault that lies in wait for the call, otherwise the refusal that covers it."""
         for name in (route, "*"):
-            if faults := self._faults.get(name):
+            if (faults := self._faults.get(name)) and faults[0].where(asked):
                 faults[0].times -= 1
                 return faults.popleft() if faults[0].times <= 0 else faults[0]
-        return None
+        return next((each.fault for each in self._standing if route in each.routes and each.where(asked)), None)
 
     # --- a call
 
@@ -240,7 +235,7 @@ class FakeDiscord(People):
             return _json({"message": "The request body contains invalid JSON.", "code": 50109}, status=400)
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
-        fault = self._next_fault(route.name) or self._refusal_of(route, request, body)
+        fault = self._next_fault(route.name, _asked(parameters, body))
         if fault is not None and fault.kind == "hang" and fault.drop:
             await self._hold(self._record(route, request, body, None, status=0))
             return _cut(request)
@@ -349,7 +344,7 @@ class FakeDiscord(People):
     async def _attachment(self, request: web.Request) -> web.StreamResponse:
         """Send an attachment's bytes, to everybody who has the signed URL."""
         route = ATTACHMENT
-        if fault := self._next_fault("attachment"):
+        if fault := self._next_fault("attachment", _asked({}, Body(json=None))):
             return self._fail(route, request, Body(json=None), fault)
         number = request.match_info["attachment"]
         stored = self.attachments.get(int(number)) if number.isdigit() else None
@@ -358,6 +353,15 @@ class FakeDiscord(People):
         if stored is None or not is_found:
             return web.Response(status=404, text="This content is no longer available.")
         return web.Response(body=stored.content, headers={"Content-Type": stored.content_type})
+
+
+def _asked(parameters: Mapping[str, str], body: Body) -> Asked:
+    channel = parameters.get("channel", "")
+    return Asked(
+        channel=int(channel) if channel.isdigit() else 0,
+        text=str(body.fields.get("content", "")) if isinstance(body.json, dict) else "",
+        has_files=bool(body.files),
+    )
 
 
 def _check_name(route: str) -> None:

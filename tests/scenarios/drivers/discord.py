@@ -424,8 +424,8 @@ class DiscordDriver:
         self.discord.forget_sessions()
         self.discord.release()
 
-    def hold_next(self, call: str, *, is_done: bool = True) -> None:
-        self.discord.hang_next(call, is_done=is_done)
+    def hold_next(self, call: str, *, is_done: bool = True, behind: Door | None = None) -> None:
+        self.discord.hang_next(call, is_done=is_done, where=lambda asked: behind is None or self._door(asked) == behind)
 
     async def until_held(self) -> None:
         await self.until(lambda: self.discord.hung)

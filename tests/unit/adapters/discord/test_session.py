@@ -14,8 +14,8 @@ from tests.fakes.discord import FakeDiscord
 
 NOWHERE = {
     "closed port": ("ws://127.0.0.1:9/gateway", "127.0.0.1:9: Connection refused"),
-    "no such host": ("ws://gateway.invalid/gateway", "gateway.invalid:80: "),
-    "no WebSocket": ("{url}/nothing", "answered 404 to the WebSocket handshake"),
+    "no such host": ("ws://gateway.invalid/gateway", "gateway.invalid:80: its name cannot be resolved"),
+    "no WebSocket": ("{url}/nothing", ": it answered HTTP 404"),
 }
 
 
