@@ -138,7 +138,9 @@ class Asking:
         """Show the question in the channel and return its event key; None where Discord refuses it."""
         shown = notice_text(f"**{escape(name)}** asks: {text}")
         try:
-            posted = await send_message(self._api, channel, text=shown, reply_to=about, key=text_at(interaction, "id"))
+            posted = await send_message(
+                self._api, channel, text=shown, reply_to=about, key=text_at(interaction, "id"), is_repeatable=True
+            )
         except BotError as error:
             await self._responses.fill_text(interaction, str(error))
             return None

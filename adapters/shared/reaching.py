@@ -30,4 +30,6 @@ def _reason(error: BaseException) -> str:
         return "its certificate is not accepted"
     if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
         return os.strerror(cause.errno)
+    if isinstance(status := getattr(error, "status", None), int):
+        return f"it answered HTTP {status}"
     return "it did not answer in time" if isinstance(cause, TimeoutError) else type(error).__name__

@@ -21,6 +21,7 @@ from tests.fakes.discord.world import (
     REPLY,
     TEXT,
     Attachment,
+    AutoModRule,
     Channel,
     ChannelId,
     Guild,
@@ -135,6 +136,12 @@ class People(Gateway):
         room = self.channel(channel)
         room.bot_permissions = permissions_of(*names)
         self.dispatch("CHANNEL_UPDATE", self.channel_json(room), guild=room.guild, intents=GUILDS)
+
+    def add_automod_rule(self, guild: GuildId, *keywords: str, exempt: Sequence[ChannelId] = ()) -> None:
+        """Have AutoMod block what is written with one of the keywords; `*` at an end of one means more letters."""
+        channels = frozenset(self.channel(each).id for each in exempt)
+        rule = AutoModRule(guild=self.guild(guild).id, keywords=keywords, exempt_channels=channels)
+        self.automod_rules.append(rule)
 
     def delete_channel(self, channel: ChannelId) -> None:
         """Delete a channel or a thread."""

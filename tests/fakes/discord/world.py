@@ -296,6 +296,15 @@ class Call:
         return refusal.get("code")
 
 
+@dataclass(frozen=True, kw_only=True)
+class AutoModRule:
+    """A keyword rule that blocks messages; see `tests.fakes.discord.moderation`."""
+
+    guild: int
+    keywords: tuple[str, ...]
+    exempt_channels: frozenset[int] = frozenset()
+
+
 ChannelId = Channel | int | str
 UserId = User | int | str
 MessageId = Message | int | str
@@ -320,6 +329,8 @@ class World:
         self.global_commands: list[Json] = []
         self.guild_commands: dict[int, list[Json]] = {}
         self.pings: list[Ping] = []
+        self.automod_rules: list[AutoModRule] = []
+        self.harmful_links: set[str] = set()  # parts of addresses
         self.typings: list[tuple[int, float]] = []  # (channel id, time of the fake's clock)
         self.calls: list[Call] = []
         self.nonce_life_s = 180.0  # the documentation says "the past few minutes"

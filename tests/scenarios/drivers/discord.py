@@ -19,16 +19,17 @@ from bot.domain.events import ConversationKey
 from bot.domain.messages import Message as StoredMessage
 from bot.turns.limits import Patience
 from tests.fakes.discord import Channel, FakeDiscord, Interaction, Message, User, permissions_of
+from tests.fakes.discord.server import Asked
 from tests.fakes.discord.world import PERMISSIONS, Upload
 from tests.scenarios import memory
 from tests.scenarios.discord.rooms import Room, check_exactly, check_manners, kinds
 from tests.scenarios.discord.serving import Bot, World, open_world, serving
-from tests.scenarios.drivers.driver import Alert, Conversation, File, Kind, LongAnswer, Person, Rating, Rows
+from tests.scenarios.drivers.driver import Alert, Conversation, Door, File, Kind, LongAnswer, Person, Rating, Rows
 from tests.scenarios.drivers.reading import ended_calls
 from tests.scenarios.tools import without_tools
 
 HOURGLASS = "⏳"
-POST = "create_message"
+POST, EDIT = "create_message", "edit_message"
 
 
 @dataclass
@@ -295,10 +296,16 @@ class DiscordDriver:
     usage_there = ("**This conversation**: 1 turn,",)
     presence_note = ALIVE
     post_call = POST
-    edit_call = "edit_message"
+    edit_call = EDIT
     begins_threads = True
     ways_to_stop = ("button", "moderator", "word", "reply", "command")
-    refusals: Mapping[str, str] = {}  # still to be played
+    refusals: Mapping[str, str] = {
+        "200000": "An AutoMod rule of this server",
+        "240000": "filter for harmful links",
+        "20009": "filter for explicit content",
+        "50035": "Discord refused the request (HTTP 400, code 50035)",
+        "30033": "code 30033",  # one that has no sentence of its own
+    }
     ailments: Mapping[str, Sequence[str]] = {
         "no server": ["in 0 servers", "Invite it: https://discord.com/oauth2/authorize?"],
         "no intent": ["in 1 server", "Message Content intent", "DISCORD_MESSAGE_CONTENT=false"],
@@ -494,8 +501,8 @@ class DiscordDriver:
         self.discord.forget_sessions()
         self.discord.release()
 
-    def hold_next(self, call: str, *, is_done: bool = True) -> None:
-        self.discord.hang_next(call, is_done=is_done)
+    def hold_next(self, call: str, *, is_done: bool = True, behind: Door | None = None) -> None:
+        self.discord.hang_next(call, is_done=is_done, where=lambda asked: behind is None or self._door(asked) == behind)
 
     async def until_held(self) -> None:
         await self.until(lambda: self.discord.hung)
@@ -525,6 +532,50 @@ class DiscordDriver:
                 self.discord.fail_next(POST, drop=fault)
             case _:
                 raise ValueError(fault)
+
+    def close(self, refusal: str, *doors: Door) -> None:
+        self.discord.refuse(
+            POST, EDIT, code=int(refusal), where=lambda asked: self._door(asked) in doors and _is_answer(asked.text)
+        )
+
+    def close_for_posts(self, refusal: str) -> None:
+        self.discord.refuse(POST, code=int(refusal), where=lambda asked: self._door(asked) == "place")
+
+    def refuse_files(self) -> str:
+        self.discord.refuse(POST, EDIT, code=400001, where=lambda asked: asked.has_files)
+        return "Discord accepts no files in this server"
+
+    def fail_with(self, status: int, what: Literal["posts", "files"]) -> None:
+        self.discord.refuse(POST, EDIT, status=status, where=lambda asked: what == "posts" or asked.has_files)
+
+    def fail_place(self, status: int) -> None:
+        self.discord.refuse(POST, EDIT, status=status, where=lambda asked: self._door(asked) == "place")
+
+    def _door(self, asked: Asked) -> Door:
+        """Return behind which door a call acts; the place of a conversation is its channel."""
+        return "direct" if self.discord.channel(asked.channel).is_dm else "place"
+
+    def heal(self) -> None:
+        self.discord.clear_faults()
+
+    def direct_messages(self, person: Person) -> Sequence[str]:
+        own = self.discord.own(self.discord.dm_channel(self.user(person)))
+        rests = [[file.content.decode() for file in one.attachments if file.filename == "answer.md"] for one in own]
+        return ["\n".join([one.shown, *rest]) for one, rest in zip(own, rests, strict=True)]
+
+    def sentences(self, person: Person) -> Sequence[str]:
+        return [message.shown for message in self._own_messages() if not message.is_ephemeral]
+
+    async def check_nothing_lives(self) -> None:
+        await self.until(lambda: not any("stop" in kinds(message) for message in self._own_messages()))
+
+    def _own_messages(self) -> Sequence[Message]:
+        places = [self.world.channel, *self.discord.threads(self.world.channel)]
+        return [message for place in places for message in self.discord.own(place)]
+
+    def check_led_back(self, message: str) -> None:
+        guild, channel = self.world.guild.id, self.world.channel.id
+        assert f"<#{channel}> (https://discord.com/channels/{guild}/{channel}/" in message
 
     @property
     def posts(self) -> int:
@@ -581,6 +632,12 @@ class DiscordDriver:
     def check_manners(self) -> None:
         assert [ping for ping in self.discord.pings if ping.message.author is self.discord.bot] == []
         assert self.discord.unknown_requests == []
+
+
+def _is_answer(text: str) -> bool:
+    """Whether the bot sends more than a sentence of its own about an answer."""
+    own = ("-# My answer in ", "My answer could not be posted")
+    return not all(line.startswith(own) for line in text.splitlines())
 
 
 @asynccontextmanager

@@ -904,3 +904,49 @@ async def test_a_post_in_a_forum_is_a_thread_with_its_first_message(fake: FakeDi
         assert (message.id, message.channel.id, message.content) == (post.id, post.id, "It asks twice.")
         assert isinstance(message.channel, discord.Thread) and message.channel.name == "VPN"
         assert isinstance(message.channel.parent, discord.ForumChannel)
+
+
+# --- words that are refused ---
+
+
+async def test_an_automod_rule_blocks_what_the_bot_sends_or_edits_in_its_server(
+    fake: FakeDiscord, world: World
+) -> None:
+    other = fake.add_channel(world.guild, "other")
+    fake.add_automod_rule(world.guild, "secret*", exempt=[other])
+    async with running(Bot()) as bot:
+        general = room(bot, world.general)
+        assert await code_of(general.send("these are SECRETS")) == 200000
+        said = await general.send("the rest")
+        assert await code_of(said.edit(content="a secret")) == 200000
+        assert (await general.fetch_message(said.id)).content == "the rest"
+        await general.send("nosecret")  # a keyword begins a word
+        await room(bot, other).send("a secret")
+        opened = await bot.create_dm(discord.Object(world.bob.id))  # pyright: ignore[reportArgumentType]
+        await opened.send("a secret")
+        assert await code_of(said.create_thread(name="Secrets")) == 200001
+
+
+async def test_a_harmful_link_is_refused_in_direct_messages_too(fake: FakeDiscord, world: World) -> None:
+    fake.harmful_links.add("evil.example")
+    async with running(Bot()) as bot:
+        opened = await bot.create_dm(discord.Object(world.bob.id))  # pyright: ignore[reportArgumentType]
+        for place in (room(bot, world.general), opened):
+            assert await code_of(place.send("see https://Evil.example/x")) == 240000
+
+
+async def test_someone_who_shares_no_server_with_the_bot_gets_no_direct_message(fake: FakeDiscord) -> None:
+    stranger = fake.add_user("Stranger")
+    async with running(Bot()) as bot:
+        opened = await bot.create_dm(discord.Object(stranger.id))  # pyright: ignore[reportArgumentType]
+        assert await code_of(opened.send("hello")) == 50278
+
+
+async def test_a_refusal_lasts_until_it_is_lifted(fake: FakeDiscord, world: World) -> None:
+    async with running(Bot()) as bot:
+        lift = fake.refuse("create_message", code=400001, where=lambda asked: asked.has_files)
+        for _ in range(2):
+            assert await code_of(room(bot, world.general).send(file=discord.File(io.BytesIO(b"x"), "x"))) == 400001
+        await room(bot, world.general).send("words")
+        lift()
+        await room(bot, world.general).send(file=discord.File(io.BytesIO(b"x"), "x"))
