@@ -38,8 +38,8 @@ class SlackArrivals:
         self._readable = readable
         self._note = note
         self._background = background
-        self._unanswered: RecentKeys[str] = RecentKeys(MAX_UNANSWERED)  # a mention is delivered twice
-        self._changes: RecentKeys[str] = RecentKeys(MAX_CHANGES)  # that of a mention is delivered twice, too
+        self._unanswered: RecentKeys[str] = RecentKeys(MAX_UNANSWERED)  # mentions: each is delivered twice
+        self._changes: RecentKeys[str] = RecentKeys(MAX_CHANGES)  # edits: that of a mention is delivered twice, too
         self._order: KeyedLock[ConversationKey] = KeyedLock()
         self._gone: RecentKeys[str] = RecentKeys(MAX_GONE)  # deleted messages, whose own deliveries may come later
         self._early: deque[tuple[float, MessageReceived]] = deque(maxlen=MAX_EARLY)  # in seconds of the loop's clock
@@ -86,7 +86,7 @@ class SlackArrivals:
     def _keep_order(self, event: MessageReceived, outcome: Accepted | Revised) -> None:
         """Keep a follow-up that does not seem to be for the bot; hand it over after the mention that it followed."""
         now = asyncio.get_running_loop().time()
-        if isinstance(outcome, Ignored) and event.is_addressed:
+        if isinstance(outcome, Ignored) and event.author_kind == "app" and event.is_addressed:
             self._unanswered.add(event.event_key)
         elif isinstance(outcome, Ignored) and not event.is_talk:
             self._early.append((now, event))

@@ -144,7 +144,7 @@ def author_of(message: Payload, *, bot_user: str, people: Set[str] = frozenset()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """Where a message stands, and who is who there."""
+    """Where a message was written, and who is who there."""
 
     team: str
     channel: str
@@ -163,9 +163,8 @@ def _written(event: Payload, place: _Place) -> Told | None:
     message = _message(event, place, author) if author is not None and author.id != _SLACKBOT else None
     if message is None:
         return _not_written(event, place)
-    is_in_thread = message.has_earlier
-    if not message.is_addressed and not is_in_thread:
-        return None
+    if not message.is_addressed and not message.has_earlier:
+        return None  # said in the channel, to nobody in particular
     edited_at = text_at(dict_of(event.get("edited")), "ts")
     if edited_at and event.get("type") == "app_mention":  # Slack sends a mention again when it is edited
         return _edited(message, edited_at, place)

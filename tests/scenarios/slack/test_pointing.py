@@ -153,7 +153,7 @@ async def test_a_preview_that_slack_adds_is_no_edit(tmp_path: Path) -> None:
         assert len(await bot.model.requests()) == 1
 
 
-async def test_words_that_stand_in_the_blocks_alone_are_read_in_order(tmp_path: Path) -> None:
+async def test_words_that_are_only_in_the_blocks_are_read_in_order(tmp_path: Path) -> None:
     async with open_bot(tmp_path) as bot:
         await bot.model.script({"text": "Done."})
         slack, dm = bot.slack, bot.slack.dm("U1")
