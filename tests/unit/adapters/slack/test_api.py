@@ -165,12 +165,22 @@ async def test_a_question_is_sent_in_the_address_with_complex_values_as_json() -
 
 async def test_a_rate_limited_post_is_made_again_after_the_pause_because_nothing_was_done() -> None:
     async with serving() as slack, opened(slack) as api:
-        slack.script["chat.postMessage"] = [pause("0.2"), pause("0.1"), {"ok": True, "ts": "1.2"}]
+        slack.script["chat.postMessage"] = [pause("1"), {"ok": True, "ts": "1.2"}]
         started = asyncio.get_running_loop().time()
         answer = await api.call("chat.postMessage", team=TEAM, channel="C1", text="hi")
-        assert asyncio.get_running_loop().time() - started >= 0.3
+        assert asyncio.get_running_loop().time() - started >= 1
     assert answer["ts"] == "1.2"
-    assert len(slack.seen) == 3
+    assert len(slack.seen) == 2
+
+
+@pytest.mark.parametrize("retry_after", ["0", "-1", "0.001", "nan"])
+async def test_a_call_that_is_refused_without_a_pause_is_not_repeated_at_once(retry_after: str) -> None:
+    async with serving() as slack, opened(slack) as api:
+        slack.script["chat.postMessage"] = [pause(retry_after)]
+        with pytest.raises(RateLimitError) as caught:
+            await api.call("chat.postMessage", team=TEAM, wait_s=0.9, channel="C1", text="hi")
+    assert 0.5 < caught.value.retry_after_s <= 5
+    assert len(slack.seen) == 1
 
 
 async def test_a_rate_limited_post_raises_where_the_pause_is_longer_than_its_caller_waits() -> None:
@@ -184,10 +194,10 @@ async def test_a_rate_limited_post_raises_where_the_pause_is_longer_than_its_cal
 
 async def test_what_may_be_repeated_waits_out_the_pause_and_succeeds() -> None:
     async with serving() as slack, opened(slack) as api:
-        slack.script["chat.update"] = [pause("0.2"), {"ok": True, "ts": "1.2"}]
+        slack.script["chat.update"] = [pause("1"), {"ok": True, "ts": "1.2"}]
         started = asyncio.get_running_loop().time()
         answer = await api.call("chat.update", team=TEAM, may_repeat=True, channel="C1", ts="1.2", text="hi")
-        assert asyncio.get_running_loop().time() - started >= 0.2
+        assert asyncio.get_running_loop().time() - started >= 1
     assert answer["ts"] == "1.2"
     assert len(slack.seen) == 2
 
@@ -211,13 +221,13 @@ async def test_a_pause_without_a_length_has_one_all_the_same() -> None:
 
 async def test_a_closed_method_holds_other_callers_until_the_pause_is_over() -> None:
     async with serving() as slack, opened(slack) as api:
-        slack.script["reactions.add"] = [pause("0.3"), OK]
+        slack.script["reactions.add"] = [pause("1"), OK]
         loop = asyncio.get_running_loop()
         started = loop.time()
         with pytest.raises(RateLimitError):
             await api.call("reactions.add", team=TEAM, wait_s=0.1, channel="C1", timestamp="1.2", name="eyes")
         await api.call("reactions.add", team=TEAM, channel="C2", timestamp="1.3", name="eyes")
-        assert loop.time() - started >= 0.3
+        assert loop.time() - started >= 1
     assert len(slack.seen) == 2
 
 
