@@ -17,7 +17,6 @@ from adapters.discord.parse import (
     DirectRefused,
     Parsed,
     Unreadable,
-    lacks_what_it_answers,
     parse_delete,
     parse_edit,
     parse_message,
@@ -29,6 +28,7 @@ from adapters.discord.questions import Questions
 from adapters.discord.readable import Reader
 from adapters.discord.render import command_message, notice
 from adapters.discord.snowflakes import as_number
+from adapters.discord.words import lacks_what_it_answers
 from adapters.shared.arrivals import Arrivals, Unanswered, Written, note_unanswered
 from adapters.shared.tasks import Background, KeyedLock, RecentKeys
 from bot.domain.answers import Done, Ignored, Known, Queued, Refused
@@ -205,7 +205,7 @@ class DiscordArrivals:
         reference = dict_of(payload.get("message_reference"))
         channel = text_at(reference, "channel_id") or text_at(payload, "channel_id")
         message = text_at(reference, "message_id")
-        if not lacks_what_it_answers(payload, reader=reader) or not as_number(channel) or not as_number(message):
+        if not lacks_what_it_answers(payload, reader) or not as_number(channel) or not as_number(message):
             return payload
         try:
             async with asyncio.timeout(FETCH_S):
