@@ -17,6 +17,7 @@ from adapters.discord.parse import (
     DirectRefused,
     Parsed,
     Unreadable,
+    event_key,
     parse_delete,
     parse_edit,
     parse_message,
@@ -116,7 +117,7 @@ class DiscordArrivals:
     # --- from the gateway ---
 
     async def _take_in_order(self, dispatch: str, payload: Payload) -> None:
-        channel = str(payload.get("channel_id", ""))
+        channel = text_at(payload, "channel_id")
         async with self._order.hold(channel):
             match dispatch:
                 case "MESSAGE_CREATE":
@@ -127,7 +128,7 @@ class DiscordArrivals:
                     await self._take_deletion(payload, channel)
 
     async def _take_delivered(self, payload: Payload, channel: str) -> None:
-        guild = str(payload.get("guild_id") or "")
+        guild = text_at(payload, "guild_id")
         try:
             await self._take_message(payload, guild=guild)
         except BotError as error:
@@ -140,7 +141,8 @@ class DiscordArrivals:
         guild = text_at(payload, "guild_id")
         reader = self._channels.reader(payload, guild)
         thread = await self._channels.thread(channel, is_direct=not guild)
-        payload = await self._with_what_it_answers(payload, reader=reader)
+        if reader.is_mentioned_in(payload) or self._questions.knows(event_key(channel, text_at(payload, "id"))):
+            payload = await self._with_what_it_answers(payload, reader=reader)
         edited = parse_edit(payload, reader=reader, thread=thread, allow_dms=self._allow_dms)
         if edited is None:
             return
@@ -168,9 +170,11 @@ class DiscordArrivals:
         if text_at(dict_of(payload.get("author")), "id") == self._me.user:
             return
         copied = self._proxies.claim(payload)
-        if copied is not None:
-            log.info("message_replaced", message=text_at(payload, "id"))
-        payload = payload if copied is None else copied
+        if copied is not None and not copied:
+            key = event_key(text_at(payload, "channel_id"), text_at(payload, "id"))
+            note_unanswered(Unanswered(event_key=key, reason="it is the copy of a message that is taken already"))
+            return
+        payload = copied or payload
         reader = self._channels.reader(payload, guild)
         thread = await self._channels.thread(text_at(payload, "channel_id"), is_direct=not guild)
         if guild or self._allow_dms:
