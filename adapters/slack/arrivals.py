@@ -37,7 +37,7 @@ class SlackArrivals:
         self._readable = readable
         self._note = note
         self._background = background
-        self._unanswered: RecentKeys[str] = RecentKeys(MAX_UNANSWERED)  # those that the log names
+        self._unanswered: RecentKeys[str] = RecentKeys(MAX_UNANSWERED)  # a mention is delivered twice
         self._order: KeyedLock[ConversationKey] = KeyedLock()
         self._gone: RecentKeys[str] = RecentKeys(MAX_GONE)  # deleted messages, whose own deliveries may come later
         self._early: deque[tuple[float, MessageReceived]] = deque(maxlen=MAX_EARLY)  # in seconds of the loop's clock
@@ -55,7 +55,7 @@ class SlackArrivals:
         if isinstance(event, CommandInvoked):
             return  # backfill found it: its author has long invoked it again
         if isinstance(event, Unanswered):
-            if self._unanswered.add(event.event_key):  # a mention is delivered twice
+            if self._unanswered.add(event.event_key):
                 note_unanswered(event)
             return
         if isinstance(event, MessageDeleted):
@@ -63,11 +63,13 @@ class SlackArrivals:
         elif event.event_key in self._gone:
             return
         async with self._order.hold(event.conversation):
+            if isinstance(event, MessageReceived) and event.event_key in self._unanswered:
+                return
             named = await self._readable_form(event)
             outcome = await self._arrivals.hand_over(named)
+        if isinstance(outcome, Queued | Known):
+            self._background.spawn(self._note(event.conversation), name="note")
         if isinstance(event, MessageReceived):
-            if isinstance(outcome, Queued | Known):
-                self._background.spawn(self._note(event.conversation), name="note")
             self._keep_order(event, outcome)
 
     async def settled(self, conversation: ConversationKey) -> None:
@@ -78,9 +80,9 @@ class SlackArrivals:
     def _keep_order(self, event: MessageReceived, outcome: Accepted | Revised) -> None:
         """Keep a follow-up that does not seem to be for the bot; hand it over after the mention that it followed."""
         now = asyncio.get_running_loop().time()
-        if isinstance(outcome, Ignored):
-            if event.is_talk:
-                return
+        if isinstance(outcome, Ignored) and event.is_addressed:
+            self._unanswered.add(event.event_key)
+        elif isinstance(outcome, Ignored) and not event.is_talk:
             self._early.append((now, event))
         elif event.is_addressed and isinstance(outcome, Queued):
             for at, early in list(self._early):

@@ -248,7 +248,7 @@ def shared_file(file: Payload) -> SharedFile:
     return SharedFile(
         name=_name(file),
         mime_type=text_at(file, "mimetype"),
-        size=size if isinstance(size, int) else 0,
+        size=size if isinstance(size, int) and 0 <= size < 2**53 else 0,
         reference=f"{text_at(file, 'id')} {_address(file)}",
     )
 

@@ -30,7 +30,10 @@ def conversations_history(api: WebApi, arguments: Arguments, token: Token) -> Js
 
 @METHODS.add("conversations.replies")
 def conversations_replies(api: WebApi, arguments: Arguments, token: Token) -> Json:
-    """A thread, oldest first; the parent leads every page."""
+    """A thread, oldest first, whatever the bounds: its end comes along only with all of it (Tracer-Cloud/opensre#4026).
+
+    The parent leads every page; `limit` counts the replies beside it.
+    """
     channel = _readable(api, arguments, token)
     parent = channel.messages.get(arguments.required("ts"))
     if parent is None:
@@ -136,8 +139,10 @@ def _messages(api: WebApi, arguments: Arguments, page: list[Message], rest: list
 @METHODS.add("users.info", "users:read")
 def users_info(api: WebApi, arguments: Arguments, token: Token) -> Json:
     user = api.world.users.get(arguments.required("user"))
-    if user is None or user.team != token.team:
+    if user is None or (user.team != token.team and not user.is_stranger):
         raise SlackError("user_not_found")
+    if user.is_stranger:
+        raise SlackError("user_not_visible")
     profile = {"display_name": user.display_name, "real_name": user.real_name, "team": user.team}
     return {
         "user": {

@@ -32,6 +32,7 @@ class People(Deliveries):
         *,
         files: Sequence[StoredFile] = (),
         attachments: Sequence[Json] = (),
+        blocks: Sequence[Json] | None = None,
         mention: bool = False,
         deliver: bool = True,
         broadcast: bool = False,
@@ -58,7 +59,7 @@ class People(Deliveries):
             attachments=list(attachments),
             thread_ts=thread_ts,
             is_broadcast=broadcast,
-            blocks=[rich_text(text, self.next_id("b"))] if text else [],
+            blocks=list(blocks) if blocks is not None else [rich_text(text, self.next_id("b"))] if text else [],
             bot_id=through or None,
         )
         for stored in files:

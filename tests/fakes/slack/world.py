@@ -417,7 +417,7 @@ class World:
 
     def is_own(self, message: Message) -> bool:
         """Tell whether the app's bot posted it."""
-        return message.bot_id == self.teams[message.team].bot_id
+        return message.bot_id == self.teams[self.channels[message.channel].team].bot_id
 
     def message(self, channel: str, ts: str) -> Message:
         """Return a message, ephemeral ones included."""
