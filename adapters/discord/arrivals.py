@@ -105,8 +105,7 @@ class DiscordArrivals:
                 if isinstance(event, MessageDeleted):
                     self._proxies.note_withdrawn(event.event_key)
             case Ignored():
-                if isinstance(event, MessageEdited) and _is_late(event.message):
-                    note_unanswered(Unanswered(event_key=event.event_key, reason="an edit added the mention too late"))
+                pass
             case _:
                 assert_never(outcome)
 
@@ -244,8 +243,3 @@ class DiscordArrivals:
         if answer is not None:
             shown = command_message(answer, command=command.name, argument=command.argument)
             await send_reply(self._api, command.event_key, shown)
-
-
-def _is_late(message: MessageReceived) -> bool:
-    """Whether a message of a person has got its mention by an edit that came too late."""
-    return message.is_addressed and message.author_kind == "person"
