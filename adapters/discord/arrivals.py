@@ -6,6 +6,7 @@ import asyncio
 from typing import assert_never
 
 import structlog
+from cachetools import TTLCache
 
 from adapters.discord.api import DiscordApi, Identity
 from adapters.discord.backfill import Backfill
@@ -40,6 +41,8 @@ from bot.ports.platform import Host
 log = structlog.stdlib.get_logger(__name__)
 
 MAX_KEYS = 5_000
+MAX_FETCHED = 500
+FETCHED_S = 60.0
 FETCH_S = 5.0  # for the message that another one answers; the channel's later messages wait meanwhile
 
 
@@ -79,6 +82,8 @@ class DiscordArrivals:
         self._turned_away: RecentKeys[str] = RecentKeys(MAX_KEYS)  # authors of direct messages that are not allowed
         self._told_unreadable: RecentKeys[ConversationKey] = RecentKeys(MAX_KEYS)
         self._proxies = proxies
+        # What replies answer that came without it, for a moment: Discord may deliver them again.
+        self._fetched = TTLCache[str, Payload](MAX_FETCHED, ttl=FETCHED_S)  # by the reply
 
     def take(self, dispatch: str, payload: Payload) -> None:
         """Take a message, an edit or a deletion from the gateway; returns at once."""
@@ -210,17 +215,22 @@ class DiscordArrivals:
         message = text_at(reference, "message_id")
         if not lacks_what_it_answers(payload, reader) or not as_number(channel) or not as_number(message):
             return payload
+        reply = text_at(payload, "id")
+        found = self._fetched.get(reply)
+        if found is None:
+            found = self._fetched[reply] = await self._fetch(channel, message)
+        return {**payload, **found}
+
+    async def _fetch(self, channel: str, message: str) -> Payload:
+        """Return what is to be added to a reply to the message; nothing where Discord does not show it."""
         try:
             async with asyncio.timeout(FETCH_S):
                 found = await self._api.call("GET", MESSAGE, channel_id=channel, message_id=message)
-        except TimeoutError:
-            log.info("replied_message_not_fetched", error="timeout")
-            return payload
-        except AdapterError as error:
-            log.info("replied_message_not_fetched", error=str(error))
+        except (TimeoutError, AdapterError) as error:
+            log.info("replied_message_not_fetched", error=str(error) or type(error).__name__)
             is_gone = isinstance(error, DiscordRefusedError) and error.code == UNKNOWN_MESSAGE
-            return {**payload, "referenced_message": None} if is_gone else payload
-        return {**payload, "referenced_message": found}
+            return {"referenced_message": None} if is_gone else {}
+        return {"referenced_message": found}
 
     async def _take_unreadable(self, message: Unreadable) -> None:
         """Say once in a conversation that its messages cannot be read, where they may be for the bot."""

@@ -309,6 +309,7 @@ async def test_a_reply_that_comes_without_its_message_is_completed_by_one_call(t
         world, discord = room.world, room.world.discord
         await world.model.script({"text": "At the shop."}, {"text": "I do not know."}, {"text": "Gone."})
         said = await room.say(world.cleo, "The printer needs toner, model LX-40.")
+        discord.duplicate_next()
         await room.ask(world.ada, "where can I order it?", reply_to=said, with_reference=False)
         assert await room.answered() == ["At the shop."]
         assert "LX-40" in await read(world)
