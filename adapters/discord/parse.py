@@ -304,7 +304,7 @@ class _Incoming:
             return True
         content = text_at(self._payload, "content")
         if not content and not self._reader.reads_content and self._mentions_others:
-            return True  # where the mention stands is not to be seen
+            return True  # where in it they are mentioned cannot be seen
         begins_so = re.match(r"\s*(?:<@[!&]?\d+>|@everyone\b|@here\b)", content, re.ASCII)
         return begins_so is not None or self._is_reply_to_someone_else()
 

@@ -229,7 +229,7 @@ def test_no_message_makes_the_reading_fail(message: Payload, reads: bool) -> Non
     assert isinstance(quoted(message, "chosen", reader).text, str)
 
 
-def test_numbers_and_ids_of_any_length_are_borne() -> None:
+def test_numbers_and_ids_of_any_length_are_read() -> None:
     long, huge = "9" * 5_000, 10**5_000
     message = by_ben(f"<@&{long}> <#{long}> <@{long}>", id=long, flags=huge, mention_roles=[long, huge])
     message |= {"poll": {"answers": [{"answer_id": huge}]}, "attachments": [{"size": huge, "duration_secs": huge}]}
