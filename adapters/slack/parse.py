@@ -155,7 +155,7 @@ class _Place:
         return event_key(self.team, self.channel, ts)
 
 
-def _written(event: Payload, place: _Place) -> MessageReceived | CommandInvoked | Unanswered | None:
+def _written(event: Payload, place: _Place) -> Told | None:
     ts = text_at(event, "ts")
     author = author_of(event, bot_user=place.bot_user, people=place.people)
     if not ts or (author is not None and author.kind == "self"):
@@ -166,7 +166,17 @@ def _written(event: Payload, place: _Place) -> MessageReceived | CommandInvoked 
     is_in_thread = message.has_earlier
     if not message.is_addressed and not is_in_thread:
         return None
+    edited_at = text_at(dict_of(event.get("edited")), "ts")
+    if edited_at and event.get("type") == "app_mention":  # Slack sends a mention again when it is edited
+        return _edited(message, edited_at, place)
     return _command(message, place) or message
+
+
+def _edited(message: MessageReceived, edited_at: str, place: _Place) -> MessageEdited | None:
+    """Return the change; None where the message has become a command, which its author would send again."""
+    if _command(message, place):
+        return None
+    return MessageEdited(message=replace(message, edited_at=time_of(edited_at) or datetime.now(UTC)))
 
 
 def _not_written(event: Payload, place: _Place) -> Unanswered | None:
@@ -245,9 +255,9 @@ def _changed(event: Payload, place: _Place) -> MessageEdited | MessageDeleted | 
     if not edited_at or words_of(message).written == words_of(before).written:
         return None  # a link was unfolded, a reply was counted
     changed = _message(message, place, author)
-    if _command(changed, place) or (author.kind == "app" and not changed.is_addressed):
+    if author.kind == "app" and not changed.is_addressed:
         return None  # other apps change their messages all the time
-    return MessageEdited(message=replace(changed, edited_at=time_of(edited_at) or datetime.now(UTC)))
+    return _edited(changed, edited_at, place)
 
 
 def _deleted(event: Payload, *, team: str, channel: str) -> MessageDeleted | None:
