@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from adapters.slack.buckets import Rate
 from adapters.slack.errors import SlackRefusedError
-from adapters.slack.limits import Rate
 from adapters.slack.own_messages import GROWING, POST
 from bot.turns.limits import Patience
 from tests.fakes.slack.error_codes import METHODS as POSTING
