@@ -265,9 +265,7 @@ NOWHERE = {"closed port": "http://127.0.0.1:9/api/v10", "no such host": "http://
 @pytest.mark.parametrize("url", NOWHERE.values(), ids=NOWHERE)
 async def test_an_address_that_cannot_be_reached_is_named_with_the_reason(url: str) -> None:
     async with DiscordApi("bot-test", api_url=url) as api:
-        with pytest.raises(
-            DiscordUnreachableError, match=r"(127\.0\.0\.1:9: Conn|discord\.invalid:80: its name)"
-        ):
+        with pytest.raises(DiscordUnreachableError, match=r"(127\.0\.0\.1:9: Conn|discord\.invalid:80: its name)"):
             await api.log_in()
 
 
