@@ -15,9 +15,11 @@ import aiohttp
 import pytest
 import structlog
 from aiohttp import web as server
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adapters.slack.api import SlackApi, Tokens
-from adapters.slack.errors import SlackRefusedError, SlackUnreachableError
+from adapters.slack.errors import SlackRefusedError, SlackUnreachableError, without_values
 from adapters.slack.installs import OneToken
 from adapters.slack.limits import Limits, Rate
 from bot.domain.backoff import Backoff
@@ -318,11 +320,16 @@ async def test_a_refusal_in_a_form_that_is_not_slacks_is_a_refusal_and_is_not_re
             {"errors": ['invalid value "my secret" for https://a.example/t [json-pointer:/blocks/1]', "too long"]},
             ("invalid value … for … at blocks/1", "too long"),
         ),
+        (
+            {"errors": ["missing required field: elements [json-pointer:/blocks/1]", "not taken: a secret word"]},
+            ("missing required field: elements at blocks/1", "not taken: …"),
+        ),
+        ({"errors": ['unexpected "a secret without an end']}, ("unexpected …",)),
         ({"response_metadata": ["?"], "errors": {"no": "list"}}, ()),
         ({"response_metadata": {"messages": [None, 7, ["x"]]}, "errors": None}, ()),
     ],
 )
-async def test_what_slack_says_of_fields_is_in_the_log_and_the_sentence_without_values(
+async def test_what_slack_says_of_fields_is_in_the_log_and_the_sentencewithout_values(
     more: Mapping[str, Any], reasons: tuple[str, ...]
 ) -> None:
     with structlog.testing.capture_logs() as logged:
@@ -333,6 +340,12 @@ async def test_what_slack_says_of_fields_is_in_the_log_and_the_sentence_without_
     assert caught.value.reasons == logged[0]["reasons"] == reasons
     assert all(reason in str(caught.value) for reason in reasons)
     assert "secret" not in str(caught.value) and "example" not in str(caught.value)
+
+
+@given(message=st.text(max_size=50).map(lambda text: text.replace('"', "")))
+def test_what_slack_quotes_is_left_out_whatever_it_is(message: str) -> None:
+    secret = f"S{message}S"
+    assert "S" not in without_values(f'must be [json-pointer:/blocks/0] other than "{secret}"').replace("…", "")
 
 
 async def test_repeats_end_after_three() -> None:
