@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.domain.errors import SettingsError
@@ -111,6 +112,43 @@ class Settings(BaseSettings):
     def _accept_any_case(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
+    @field_validator(
+        "azure_openai_api_key",
+        "openai_api_key",
+        "slack_bot_token",
+        "slack_app_token",
+        "slack_signing_secret",
+        "slack_client_secret",
+        "discord_bot_token",
+    )
+    @classmethod
+    def _check_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        """Refuse what no HTTP header can carry, without showing it."""
+        if value is None:
+            return None
+        secret = value.get_secret_value().strip()
+        if wrong := next((char for char in secret if not "!" <= char <= "~"), None):
+            raise ValueError(
+                f"it contains {_called(wrong)}, which no key or token has. Copy it again, without quotation marks "
+                f"around it"
+            )
+        return SecretStr(secret)
+
+    @field_validator("slack_bot_token", "slack_app_token")
+    @classmethod
+    def _check_kind_of_token(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """Refuse a token of another kind: https://docs.slack.dev/authentication/tokens"""
+        if value is None:
+            return None
+        wanted = "xoxb-" if info.field_name == "slack_bot_token" else "xapp-"
+        given = next((kind for kind in _SLACK_TOKENS if value.get_secret_value().startswith(kind)), wanted)
+        if given != wanted:
+            raise ValueError(
+                f"it is {_SLACK_TOKENS[given]}, which begins with {given}; wanted is {_SLACK_TOKENS[wanted]}, which "
+                f"begins with {wanted}. SLACK_BOT_TOKEN and SLACK_APP_TOKEN may be swapped"
+            )
+        return value
+
     @field_validator("allowed_apps")
     @classmethod
     def _check_apps(cls, value: str) -> str:
@@ -178,6 +216,19 @@ class Settings(BaseSettings):
 _APP = re.compile(r"slack:[A-Z][A-Z0-9]*:[A-Z][A-Z0-9]*|discord:\d+")
 
 
+_SLACK_TOKENS = {
+    "xoxb-": "a bot token",
+    "xapp-": "an app-level token",
+    "xoxp-": "a user's token",
+    "xoxe-": "a refresh token",
+}
+
+
+def _called(char: str) -> str:
+    """Return what a character is called that is not to be shown with what surrounds it."""
+    return f"the character {unicodedata.name(char, f'U+{ord(char):04X}')}"
+
+
 def _listed(text: str) -> list[str]:
     return [item for item in re.split(r"[\s,]+", text) if item]
 
@@ -195,6 +246,20 @@ def load_settings(*, env_file: Path | None = Path(".env"), **overrides: Any) -> 
         return Settings(_env_file=env_file, **given)  # pyright: ignore[reportCallIssue]  (pydantic-settings' own)
     except ValidationError as error:
         raise SettingsError(_describe(error)) from None  # the original holds the input values
+
+
+def export_env_file(env_file: Path = Path(".env")) -> None:
+    """Make what `.env` says beside our settings part of the environment: libraries and programs read it there.
+
+    Proxies, certificates and Azure's identity are among it. The environment wins; secrets among our settings stay out
+    of it, so that no program that the bot starts gets them.
+    """
+    if not env_file.is_file():
+        return
+    ours = {name.upper() for name in Settings.model_fields}
+    for name, value in dotenv_values(env_file, encoding="utf-8").items():
+        if value and name not in ours:
+            os.environ.setdefault(name, value)
 
 
 def _names_in(env_file: Path | None) -> Iterable[str]:
@@ -220,5 +285,8 @@ def _refuse_misspelt(names: Iterable[str], *, where: str, spared: frozenset[str]
 
 
 def _describe(error: ValidationError) -> str:
-    lines = [f"{'.'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()]
+    lines = [
+        f"{'.'.join(str(part) for part in item['loc']).upper()}: {item['msg'].removeprefix('Value error, ')}"
+        for item in error.errors()
+    ]
     return "Settings are not valid. " + "; ".join(lines) + ". See .env.example."

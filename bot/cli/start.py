@@ -6,7 +6,7 @@ from argparse import Namespace
 
 from bot.domain.errors import SettingsError
 from bot.observe.logs import configure_logs
-from bot.settings import Settings, load_settings
+from bot.settings import Settings, export_env_file, load_settings
 
 
 def start(arguments: Namespace, *, logs_to_file: bool = False) -> Settings:
@@ -16,6 +16,7 @@ def start(arguments: Namespace, *, logs_to_file: bool = False) -> Settings:
         SettingsError: A setting is wrong, or a model is only half set up.
     """
     settings = load_settings(model_provider=getattr(arguments, "model", None))
+    export_env_file()
     _ = settings.provider  # raises where a model is only half set up, before anything starts
     if settings.toolbridge_config is not None:
         raise SettingsError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
@@ -81,6 +83,10 @@ async def test_the_rehearsal_model_says_that_it_is_no_ai(toolbridge: Toolbridge)
         ({"DATABASE_URL": "mysql://x"}, "sqlite:///"),
         ({"MCP_CONFIG": "absent.json"}, "absent.json"),
         ({"TOOLBRIDGE_CONFIG": "toolbridge.toml"}, "no rule in it would hold"),
+        ({"OPENAI_API_KEY": "\u201csk-not-a-real-key\u201d"}, "OPENAI_API_KEY: it contains the character LEFT DOUBLE"),
+        ({"DISCORD_BOT_TOKEN": "sk-not-a-real-key two"}, "the character SPACE"),
+        ({"SLACK_BOT_TOKEN": "xapp-sk-not-a-real-key"}, "may be swapped"),
+        ({"SLACK_APP_TOKEN": "xoxb-sk-not-a-real-key"}, "wanted is an app-level token"),
     ],
 )
 async def test_wrong_settings_end_with_2_and_the_cure(
@@ -149,3 +155,38 @@ async def test_a_signal_ends_the_command_with_every_process_it_started(
     assert process.returncode == code
     assert children
     assert not [child for child in children if child.is_running()]
+
+
+@asynccontextmanager
+async def listener() -> AsyncGenerator[tuple[str, list[str]]]:
+    """A server that knows nothing; yields its address and the heads of the requests that it got."""
+    heads: list[str] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", heads
+
+
+@pytest.mark.parametrize("is_proxy", [False, True])
+async def test_what_env_says_beside_our_settings_reaches_the_libraries_that_read_it(
+    toolbridge: Toolbridge, is_proxy: bool
+) -> None:
+    async with listener() as (url, heads):
+        lines = [
+            "OPENAI_CUSTOM_HEADERS='X-Team: payments'",
+            f"OPENAI_BASE_URL={'http://model.invalid' if is_proxy else url}/v1",
+            "OPENAI_MODEL=m",
+            "OPENAI_API_KEY=k",
+            *([f"HTTP_PROXY={url}"] if is_proxy else []),
+        ]
+        (toolbridge.folder / ".env").write_text("\n".join(lines), encoding="utf-8")
+        toolbridge.write_mcp_json({})
+        await toolbridge.run("doctor")
+        assert any("x-team: payments" in head.lower() for head in heads)
+        assert is_proxy == any("model.invalid" in head for head in heads)
