@@ -26,7 +26,7 @@ from bot.domain.errors import (
     ModelUnavailableError,
 )
 from bot.domain.messages import AssistantMessage, Attachment, ModelAnswer, ToolMessage, ToolSpec, UserMessage
-from bot.domain.turns import Paused, TextArrived
+from bot.domain.turns import Paused, TextArrived, TextTakenBack
 from bot.models.endpoint import Patience
 from bot.models.factory import open_model
 from bot.ports.model import Model, ModelProgress, ModelRequest
@@ -71,6 +71,14 @@ class Rig:
     @property
     def told(self) -> list[str]:
         return [item.text for item in self.progress if isinstance(item, TextArrived)]
+
+    @property
+    def text(self) -> str:
+        """What is left of the told text after what was taken back."""
+        text = ""
+        for item in self.progress:
+            text = text + item.text if isinstance(item, TextArrived) else "" if item == TextTakenBack() else text
+        return text
 
     @property
     def waits(self) -> list[Paused]:
@@ -135,6 +143,7 @@ async def open_rig(kind: str, url: str, patience: Patience) -> AsyncGenerator[Ri
         httpx2.AsyncClient(base_url=url.removesuffix("/v1"), trust_env=False, verify=False) as control,
     ):
         await control.delete("/control/faults")
+        await control.delete("/control/script")
         await control.post("/control/pace", json={})
         before = (await control.get("/control/requests")).json()["total"]
         yield Rig(model, control, before)
@@ -362,7 +371,7 @@ async def test_a_pause_that_the_endpoint_asks_for_is_told_and_kept(rig: Rig) -> 
     started = asyncio.get_running_loop().time()
     answer = await rig.ask()
     assert answer.message.tool_calls
-    assert [wait.reason for wait in rig.waits] == ["the model is busy"] * 2
+    assert [wait.reason for wait in rig.waits] == ["The model is busy."] * 2
     assert all(wait.wait_s >= 0.2 for wait in rig.waits)
     assert asyncio.get_running_loop().time() - started >= 0.4
 
@@ -379,7 +388,7 @@ async def test_an_endpoint_that_is_always_busy_is_not_asked_for_ever(rig: Rig) -
     await rig.fail("rate_limit", times=100, retry_after_s=0)
     with pytest.raises(ModelRateLimitError):
         await rig.ask()
-    assert len(rig.waits) == 5
+    assert len(rig.waits) == 7
 
 
 @pytest.mark.parametrize(
@@ -403,7 +412,7 @@ async def test_a_refusal_that_stays_is_told_at_once(rig: Rig, fault: str, error:
 async def test_a_server_error_is_repeated_twice(rig: Rig) -> None:
     await rig.fail("server_error", times=2)
     assert (await rig.ask()).message.tool_calls
-    assert [wait.reason for wait in rig.waits] == ["the model's server failed (500)"] * 2
+    assert [wait.reason for wait in rig.waits] == ["The model's server failed (500)."] * 2
 
 
 async def test_a_server_that_keeps_failing_is_said_to_be_unavailable(rig: Rig) -> None:
@@ -434,14 +443,60 @@ async def test_an_answer_that_always_breaks_off_is_an_error(rig: Rig, fault: str
 
 
 @pytest.mark.parametrize("fault", BREAKS)
-async def test_an_answer_that_breaks_off_after_words_gives_them_with_the_error(rig: Rig, fault: str) -> None:
-    await rig.script({"text": WORDS})
+async def test_an_answer_that_breaks_off_after_words_is_asked_for_again_and_replaced(rig: Rig, fault: str) -> None:
+    await rig.script({"text": WORDS}, {"text": "second"})
     await rig.fail(fault, after_chunks=12)
-    with pytest.raises(ModelStreamError) as caught:
+    answer = await rig.ask()
+    assert answer.message.text == rig.text == "second"
+    assert rig.progress.count(TextTakenBack()) == len(rig.waits) == 1
+    assert [wait.reason for wait in rig.waits] == ["The model's answer broke off."]
+
+
+@pytest.mark.parametrize("fault", BREAKS)
+async def test_an_answer_that_always_breaks_off_gives_the_longest_of_its_texts(rig: Rig, fault: str) -> None:
+    await rig.script(*({"text": WORDS} for _ in range(3)))
+    for after_chunks in (10, 14, 12):
+        await rig.fail(fault, after_chunks=after_chunks)
+    with pytest.raises(ModelStreamError, match="broke off") as caught:
         await rig.ask()
-    assert caught.value.partial == "".join(rig.told)
-    assert WORDS.startswith(caught.value.partial) and 0 < len(caught.value.partial) < len(WORDS)
-    assert rig.waits == []
+    assert WORDS.startswith(caught.value.partial) and len(rig.text) < len(caught.value.partial) < len(WORDS)
+    assert len(await rig.bodies()) == 3
+
+
+async def test_a_try_that_fails_in_another_way_leaves_the_text_of_the_one_before(rig: Rig) -> None:
+    await rig.script({"text": WORDS})
+    await rig.fail("cut", after_chunks=12)
+    await rig.fail("unauthorized")
+    with pytest.raises(ModelStreamError, match="credentials") as caught:
+        await rig.ask()
+    assert caught.value.partial != "" and WORDS.startswith(caught.value.partial)
+
+
+async def test_an_answer_that_a_filter_ended_is_not_asked_for_again(rig: Rig) -> None:
+    await rig.script({"text": WORDS})
+    await rig.fail("content_filter", after_chunks=5)
+    with pytest.raises(ModelContentFilterError):
+        await rig.ask()
+    assert len(await rig.bodies()) == 1
+
+
+async def test_an_empty_answer_is_asked_for_once_more(rig: Rig) -> None:
+    await rig.script({"text": ""}, {"text": "now"})
+    assert (await rig.ask()).message.text == "now"
+    assert [wait.reason for wait in rig.waits] == ["The model's answer was empty."]
+
+
+async def test_an_answer_that_stays_empty_is_empty(rig: Rig) -> None:
+    await rig.script({"text": ""}, {"text": ""}, {"text": "never asked for"})
+    assert (await rig.ask()).message.text == ""
+    assert len(await rig.bodies()) == 2
+
+
+async def test_thoughts_in_the_text_are_no_part_of_the_answer(rig: Rig) -> None:
+    await rig.script({"text": "<think>\nOne at 22:51, one on Fridays.\n</think>\n\nTake the 22:51."})
+    answer = await rig.ask()
+    assert answer.message.text == rig.text == "Take the 22:51."
+    assert answer.thoughts == "One at 22:51, one on Fridays."
 
 
 @pytest.mark.parametrize("fault", ["cut", "unfinished"])
@@ -468,13 +523,14 @@ async def test_a_stall_is_noticed_and_the_answer_asked_for_again(kind: str, url:
         assert len(rig.waits) == 1
 
 
-async def test_a_stall_after_words_gives_them_with_the_error(kind: str, url: str) -> None:
-    async with open_rig(kind, url, Patience(stall_s=0.5, backoff=Backoff(first_s=0.01))) as rig:
-        await rig.script({"text": WORDS})
-        await rig.fail("stall", after_chunks=12)
+async def test_stalls_after_words_give_them_with_the_error(kind: str, url: str) -> None:
+    patience = Patience(stall_s=0.5, backoff=Backoff(first_s=0.01), fault_retries=1)
+    async with open_rig(kind, url, patience) as rig:
+        await rig.script({"text": WORDS}, {"text": WORDS})
+        await rig.fail("stall", after_chunks=12, times=2)
         with pytest.raises(ModelStreamError, match="nothing arrived") as caught:
             await rig.ask()
-        assert caught.value.partial == "".join(rig.told) != ""
+        assert caught.value.partial == rig.text != ""
 
 
 async def test_the_deadline_ends_an_answer_that_takes_too_long(rig: Rig) -> None:
@@ -531,7 +587,8 @@ async def test_what_the_model_said_is_sent_back_as_it_said_it(rig: Rig) -> None:
         assert body["messages"][2] == {"role": "assistant", "content": "first"}
     else:
         assert body["store"] is False and body["include"] == ["reasoning.encrypted_content"]
-        assert body["input"][1:-1] == list(first.message.replay) != []
+        [kept] = first.message.replay
+        assert body["input"][1:-1] == [{name: kept[name] for name in ("type", "role", "content")}]
 
 
 async def test_an_assistant_message_of_another_api_is_sent_as_text_and_calls(rig: Rig) -> None:

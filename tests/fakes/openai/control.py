@@ -91,10 +91,15 @@ def control_routes(state: State) -> list[Route]:
         state.script.extend((await request.json())["answers"])
         return Response(status_code=204)
 
+    async def clear_script(request: Request) -> Response:
+        state.script.clear()
+        return Response(status_code=204)
+
     return [
         Route("/control/faults", set_faults, methods=["POST"]),
         Route("/control/faults", clear_faults, methods=["DELETE"]),
         Route("/control/requests", get_requests),
         Route("/control/pace", set_pace, methods=["POST"]),
         Route("/control/script", set_script, methods=["POST"]),
+        Route("/control/script", clear_script, methods=["DELETE"]),
     ]

@@ -1,11 +1,11 @@
-"""What a request says of its tools."""
+"""Which schema of a tool is sent."""
 
 from __future__ import annotations
 
 from copy import deepcopy
 from typing import Any
 
-from bot.models.rendering import render_schema
+from bot.models.schemas import fit_schema
 
 NAMED_LIKE_KEYWORDS: dict[str, Any] = {"type": "object", "properties": {"type": {"type": "string"}, "items": {}}}
 
@@ -22,7 +22,7 @@ def test_objects_get_properties_and_arrays_get_items_at_every_depth() -> None:
         "$defs": {"Any": {"type": "object", "additionalProperties": {"type": "array"}}},
     }
     before = deepcopy(schema)
-    assert render_schema(schema) == {
+    assert fit_schema(schema) == {
         "type": "object",
         "properties": {
             "tags": {"type": "array", "items": {}},
@@ -39,8 +39,8 @@ def test_objects_get_properties_and_arrays_get_items_at_every_depth() -> None:
 
 def test_values_that_only_look_like_schemas_stay_as_they_are() -> None:
     schema = {**NAMED_LIKE_KEYWORDS, "default": {"type": "object"}, "examples": [{"type": "array"}]}
-    assert render_schema(schema) == schema
+    assert fit_schema(schema) == schema
 
 
 def test_a_tool_without_parameters_has_empty_properties() -> None:
-    assert render_schema({"type": "object"}) == {"type": "object", "properties": {}}
+    assert fit_schema({"type": "object"}) == {"type": "object", "properties": {}}
