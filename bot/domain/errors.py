@@ -37,7 +37,11 @@ class ModelAccessError(ModelError):
 
 
 class ModelContentFilterError(ModelError):
-    """The endpoint's content filter stopped the request or the answer."""
+    """The endpoint's content filter stopped the request, or the answer to it (`is_of_answer`)."""
+
+    def __init__(self, message: str, *, is_of_answer: bool = False) -> None:
+        super().__init__(message)
+        self.is_of_answer = is_of_answer
 
 
 class ModelContextError(ModelError):

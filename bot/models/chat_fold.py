@@ -116,7 +116,7 @@ class ChatFold:
     def _finish(self, reason: str, choice: Mapping[str, Any]) -> None:
         self._finish_reason = reason.lower()
         if self._finish_reason.startswith(_FILTERED):
-            raise content_filter_error()
+            raise content_filter_error(is_of_answer=True)
         if self._finish_reason.startswith(_FAILED):
             said = {"message": f"it ended the answer with `{reason}`", "type": self._finish_reason}
             raise StreamRefusalError(choice.get("error") or said)

@@ -166,9 +166,12 @@ def image_refusal(refusal: Refusal) -> Literal["all", "these"] | None:
     return "these" if mentions_images or refusal.status == 413 else None
 
 
-def content_filter_error() -> ModelContentFilterError:
-    """Return the error for an endpoint whose filter stopped the question or the answer."""
+def content_filter_error(*, is_of_answer: bool = False) -> ModelContentFilterError:
+    """Return the error for an endpoint whose filter stopped the question, or the answer to it."""
     return ModelContentFilterError(
-        "The model's content filter stopped this. Please rephrase it; if a tool's result triggered the filter, "
-        "use /clear to start a new conversation."
+        "The model's content filter stopped the answer. Please ask in another way."
+        if is_of_answer
+        else "The model's content filter refused this. Please rephrase it: what was refused stays readable here, and "
+        "is not given to the model again.",
+        is_of_answer=is_of_answer,
     )

@@ -197,7 +197,7 @@ class ResponsesFold:
         details: dict[str, Any] = response.get("incomplete_details") or {}
         reason = details.get("reason")
         if reason == "content_filter":
-            raise content_filter_error()
+            raise content_filter_error(is_of_answer=True)
         self._items = response.get("output") or self._items
         self._calls = give_unique_ids([_read_call(item) for item in self._items if _is_call(item)])
         self._is_cut = reason is not None or any(item.get("status") == "incomplete" for item in self._items)

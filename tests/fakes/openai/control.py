@@ -50,6 +50,7 @@ class State:
     script: deque[dict[str, Any]] = field(default_factory=deque[dict[str, Any]])
     first_token_s: float = 0.0
     chunk_s: float = 0.0
+    is_lenient: bool = False
 
     def next_fault(self) -> Fault | None:
         """Return the fault that this request meets, and count it."""
@@ -95,7 +96,12 @@ def control_routes(state: State) -> list[Route]:
         state.script.clear()
         return Response(status_code=204)
 
+    async def set_strictness(request: Request) -> Response:
+        state.is_lenient = bool((await request.json())["lenient"])
+        return Response(status_code=204)
+
     return [
+        Route("/control/strictness", set_strictness, methods=["POST"]),
         Route("/control/faults", set_faults, methods=["POST"]),
         Route("/control/faults", clear_faults, methods=["DELETE"]),
         Route("/control/requests", get_requests),
