@@ -114,12 +114,13 @@ class ChatFold:
         return said
 
     def _finish(self, reason: str, choice: Mapping[str, Any]) -> None:
-        self._finish_reason = reason.lower()
-        if self._finish_reason.startswith(_FILTERED):
+        read = reason.lower()
+        if read.startswith(_FILTERED):
             raise content_filter_error(is_of_answer=True)
-        if self._finish_reason.startswith(_FAILED):
-            said = {"message": f"it ended the answer with `{reason}`", "type": self._finish_reason}
+        if read.startswith(_FAILED):
+            said = {"message": f"it ended the answer with `{reason}`", "type": read}
             raise StreamRefusalError(choice.get("error") or said)
+        self._finish_reason = read
 
     def _add_call(self, delta: dict[str, Any]) -> None:
         function: dict[str, Any] = delta.get("function") or {}

@@ -2,7 +2,7 @@
 
 OpenAI and Azure refuse the whole request for one schema with an object without `properties`, an array without `items`,
 a null where a schema belongs, or a combinator at the top: https://github.com/ogx-ai/ogx/issues/3602,
-https://community.openai.com/t/object-schema-missing-properties/502332.
+https://github.com/mark3labs/mcphost/issues/35.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import hypothesis
@@ -42,6 +42,7 @@ from bot.models.responses import ResponsesFold
 from bot.models.thoughts import Said
 from bot.ports.model import Model, ModelProgress, ModelRequest
 from bot.settings import Settings
+from tests.fakes.openai.raw import Answer, Endpoint, serve_answers
 
 KEY = "hunter2.Winter"
 TOOL = ToolSpec(name="s__t", server="s", tool="t", description="", parameters={"type": "object", "properties": {}})
@@ -49,17 +50,6 @@ QUESTION = ModelRequest(system="s", messages=(UserMessage(text="q"),), tools=(TO
 PATIENCE = Patience(backoff=Backoff(first_s=0.01))
 AZURE = {"azure_openai_deployment": "d", "azure_openai_api_key": KEY}
 CLASSIC = {"azure_openai_api_version": "2024-10-21"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """One HTTP answer; the body ends when the connection closes, so that leaving early is a cut."""
-
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=lambda: {"content-type": "text/event-stream"})
-    pieces: tuple[bytes, ...] = ()
-    stays_open: bool = False
-    is_cut: bool = False  # says that more bytes follow, and closes
 
 
 def events(*data: Any, done: bool = True, **more: Any) -> Answer:
@@ -83,44 +73,10 @@ def calls(*calls: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
 FINE = events(delta(content="fine"), delta("stop"))
 
 
-@dataclass
-class Endpoint:
-    """A loopback server that answers each request with its next answer, and the last one for ever."""
-
-    url: str = ""
-    answers: list[Answer] = field(default_factory=list[Answer])
-    paths: list[str] = field(default_factory=list[str])
-    headers: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
-    bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-
-    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
-        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
-        body = await reader.readexactly(int(headers.get("content-length", "0")))
-        self.paths.append(head[0].split()[1])
-        self.headers.append(headers)
-        self.bodies.append(json.loads(body or b"{}"))
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        lines = [f"HTTP/1.1 {answer.status} X", "connection: close"]
-        lines += [f"{name}: {value}" for name, value in answer.headers.items()]
-        lines += ["content-length: 999999"] if answer.is_cut else []
-        writer.write("\r\n".join([*lines, "", ""]).encode())
-        for piece in answer.pieces:
-            writer.write(piece)
-            await writer.drain()
-            await asyncio.sleep(0)
-        if answer.stays_open:
-            await reader.read()
-        writer.close()
-
-
 @pytest.fixture
 async def endpoint() -> AsyncIterator[Endpoint]:
-    endpoint = Endpoint()
-    server = await asyncio.start_server(endpoint.handle, "127.0.0.1", 0)
-    endpoint.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    yield endpoint
-    server.close()
+    async with serve_answers() as endpoint:
+        yield endpoint
 
 
 def settings(**values: Any) -> Settings:
