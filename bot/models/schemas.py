@@ -23,7 +23,18 @@ _BIGGEST_INT = 2**63
 _OF_SCHEMA = frozenset({"items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else"})
 _OF_SCHEMAS = frozenset({"prefixItems", "anyOf", "oneOf", "allOf"})
 _OF_NAMED_SCHEMAS = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
-_MAY_BE_NULL = frozenset({"default", "const", "examples"})
+_MAY_BE_NULL = frozenset({"default", "const"})
+_TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
+# What the values of plain keywords have to be; another value (draft 4 has booleans for limits) is left out.
+_TEXTS = frozenset({"title", "description", "format", "pattern", "$schema", "$ref", "$comment", "contentEncoding"})
+_NUMBERS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
+_COUNTED = ("Length", "Items", "Properties", "Contains")
+_COUNTS = frozenset({f"{end}{what}" for end in ("min", "max") for what in _COUNTED})
+_SWITCHES = frozenset({"uniqueItems", "deprecated", "readOnly", "writeOnly"})
+# Of whole documents, and beyond what endpoints check
+_LEFT_OUT = frozenset(
+    {"$id", "$anchor", "$dynamicAnchor", "$dynamicRef", "$vocabulary", "dependentRequired", "dependencies"}
+)
 _COMBINATORS = ("allOf", "anyOf", "oneOf")
 _NOT_AT_THE_TOP = frozenset({*_COMBINATORS, "enum", "not", "const", "if", "then", "else"})
 
@@ -71,7 +82,34 @@ def _fit_keyword(keyword: str, value: object, *, depth: int) -> dict[str, Any]:
         return {keyword: {strip_surrogates(str(name)): _fit(one, depth=depth) for name, one in named.items()}}
     if keyword == "required":
         return _fit_required(value)
-    return {keyword: _clean(value, depth=depth)}
+    if keyword == "type":
+        return _fit_type(value)
+    return {keyword: _clean(value, depth=depth)} if _may_be(keyword, value) else {}
+
+
+def _may_be(keyword: str, value: object) -> bool:
+    """Return whether the value is of the kind that a plain keyword needs; any value is right for an unknown one."""
+    if keyword in _LEFT_OUT:
+        return False
+    if keyword in _TEXTS:
+        return isinstance(value, str)
+    if keyword in _SWITCHES:
+        return isinstance(value, bool)
+    if keyword in ("enum", "examples"):
+        return isinstance(value, list)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _BIGGEST_INT
+    if keyword in _COUNTS:
+        return is_number and value == int(cast("float", value)) and cast("float", value) >= 0
+    if keyword in _NUMBERS:
+        return is_number and (keyword != "multipleOf" or cast("float", value) > 0)
+    return True
+
+
+def _fit_type(value: object) -> dict[str, Any]:
+    if isinstance(value, str):
+        return {"type": value} if value in _TYPES else {}
+    types = [one for one in _as_list(value) if isinstance(one, str) and one in _TYPES]
+    return {"type": list(dict.fromkeys(types))} if types else {}
 
 
 def _fit_required(value: object) -> dict[str, Any]:

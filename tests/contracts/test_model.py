@@ -116,6 +116,10 @@ def sent_messages(body: dict[str, Any]) -> list[dict[str, Any]]:
     return body["messages"] if "messages" in body else body["input"]
 
 
+def tool_parts(body: dict[str, Any]) -> list[dict[str, Any]]:
+    return [tool.get("function", tool) for tool in body["tools"]]
+
+
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """One endpoint for all tests here, in a thread of its own: starting one takes longer than a test."""
@@ -312,6 +316,77 @@ async def test_each_speaker_is_named_and_no_name_can_pose_as_another(rig: Rig) -
 async def test_halves_of_characters_do_not_break_a_request(rig: Rig) -> None:
     answer = await rig.ask(replace(QUESTION, messages=(UserMessage(text="hello \ud83d"),)))
     assert answer.message.text
+
+
+# --- tools -------------------------------------------------------------------------------------------------------
+
+ID, NAMED = {"properties": {"id": {"type": "string"}}, "required": ["id"]}, {"properties": NAME, "required": ["name"]}
+WILD_SCHEMAS: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "no properties": {"type": "object"},
+    "nulls": {"type": "object", "properties": None, "required": None, "description": None, "$defs": None},
+    "no items": {"type": "object", "properties": {"tags": {"type": "array"}, "rows": {"type": ["array", "null"]}}},
+    "tuples": {"type": "object", "properties": {"at": {"type": "array", "items": [NUMBER, NUMBER]}}},
+    "ways": {"type": "object", "anyOf": [ID, NAMED]},
+    "ways without a type": {"oneOf": [ID, NAMED]},
+    "parts": {"allOf": [{"type": "object", **ID}, {"$ref": "#/$defs/Named"}], "$defs": {"Named": NAMED}},
+    "a reference": {"$ref": "#/$defs/Named", "$defs": {"Named": {"type": "object", **NAMED}}},
+    "conditions": {"type": "object", "if": ID, "then": NAMED, "not": NAMED, "enum": [{}]},
+    "booleans": {"type": "object", "properties": {"any": True, "none": False}, "required": True},
+    "halves of characters": {"type": "object", "properties": {"a": {"type": "string", "description": "\ud83d"}}},
+}
+
+
+@pytest.mark.parametrize("what", WILD_SCHEMAS)
+async def test_a_tool_with_any_schema_is_offered_in_a_form_that_strict_endpoints_take(rig: Rig, what: str) -> None:
+    wild = replace(CALCULATE, name="wild__t", server="wild", tool="t", parameters=WILD_SCHEMAS[what])
+    answer = await rig.ask(replace(QUESTION, tools=(wild, CALCULATE)))
+    assert answer.message.tool_calls[0].name == CALCULATE.name and answer.notes == ()
+    assert len(await rig.bodies()) == 1 and rig.model.refused_tools == {}
+
+
+async def test_a_long_description_is_cut_with_a_mark(rig: Rig) -> None:
+    await rig.ask(replace(QUESTION, tools=(replace(CALCULATE, description="word " * 500),)))
+    [body] = await rig.bodies()
+    description = tool_parts(body)[0]["description"]
+    assert len(description) <= 1024 and description.endswith("word [cut]")
+
+
+async def test_a_description_of_exactly_1024_characters_stays(rig: Rig) -> None:
+    await rig.ask(replace(QUESTION, tools=(replace(CALCULATE, description="x" * 1024),)))
+    assert tool_parts((await rig.bodies())[0])[0]["description"] == "x" * 1024
+
+
+async def test_at_most_128_tools_are_sent_the_first_ones(rig: Rig) -> None:
+    many = tuple(replace(CALCULATE, name=f"many__t{number}", tool=f"t{number}") for number in range(235))
+    await rig.ask(replace(QUESTION, tools=(CALCULATE, *many)))
+    [body] = await rig.bodies()
+    assert [tool["name"] for tool in tool_parts(body)] == [CALCULATE.name, *(tool.name for tool in many[:127])]
+
+
+BAD = replace(CALCULATE, name="shop__buy", server="shop", tool="buy")
+
+
+async def test_a_tool_that_the_endpoint_refuses_is_left_out_named_and_remembered(rig: Rig) -> None:
+    await rig.fail("tool", tool=BAD.name, times=9)
+    request = replace(QUESTION, tools=(BAD, CALCULATE))
+    first, second = await rig.ask(request), await rig.ask(request)
+    assert first.message.tool_calls and second.message.tool_calls
+    assert [[tool["name"] for tool in tool_parts(body)] for body in await rig.bodies()] == [
+        [BAD.name, CALCULATE.name],
+        [CALCULATE.name],
+        [CALCULATE.name],
+    ]
+    [note] = first.notes
+    assert "`shop/buy`" in note and "Invalid schema for function" in note and second.notes == ()
+    assert list(rig.model.refused_tools) == [BAD.name]
+
+
+async def test_a_tool_that_was_refused_is_offered_again_once_it_has_changed(rig: Rig) -> None:
+    await rig.fail("tool", tool=BAD.name)
+    await rig.ask(replace(QUESTION, tools=(BAD, CALCULATE)))
+    await rig.ask(replace(QUESTION, tools=(replace(BAD, description="mended"), CALCULATE)))
+    assert [len(tool_parts(body)) for body in await rig.bodies()] == [2, 1, 2]
 
 
 # --- images ------------------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from bot.domain.errors import (
 )
 from bot.domain.messages import AssistantMessage, Attachment, ModelAnswer, ToolCall, ToolMessage, ToolSpec, UserMessage
 from bot.domain.turns import Paused, TextArrived
+from bot.models.azure import Cloud, cloud_of, is_azure
 from bot.models.chat_fold import ChatFold
 from bot.models.endpoint import Patience
 from bot.models.factory import open_model
@@ -718,6 +719,145 @@ async def test_azure_is_found_whichever_part_of_its_url_was_copied(endpoint: End
         "/openai/responses?api-version=2024-10-21",
     ]
     assert endpoint.headers[0]["authorization"] == f"Bearer {KEY}" and endpoint.headers[1]["api-key"] == KEY
+
+
+AZURE_FORMS = {
+    "/openai/deployments/d/chat/completions?api-version=2024-10-21": (
+        "/openai/deployments/d/chat/completions?api-version=2024-10-21"
+    ),
+    "/?api-version=2024-10-21": "/openai/deployments/d/chat/completions?api-version=2024-10-21",
+    "/openai/responses?api-version=2025-04-01-preview": (
+        "/openai/deployments/d/chat/completions?api-version=2025-04-01-preview"
+    ),
+    "/openai/v1/chat/completions": "/openai/v1/chat/completions",
+    "/openai/v1/chat/completions?api-version=preview": "/openai/v1/chat/completions?api-version=preview",
+    "/api/projects/p": "/openai/v1/chat/completions",
+    "/api/projects/p/openai/v1": "/openai/v1/chat/completions",
+    "/models": "/models/chat/completions?api-version=2024-05-01-preview",
+    "/models/chat/completions?api-version=2025-01-01": "/models/chat/completions?api-version=2025-01-01",
+    "/team-a/openai": "/team-a/openai/v1/chat/completions",
+}
+
+
+@pytest.mark.parametrize("pasted", AZURE_FORMS)
+async def test_azure_is_asked_at_the_right_address_whatever_was_pasted(endpoint: Endpoint, pasted: str) -> None:
+    await answer_to(endpoint, FINE, **AZURE, azure_openai_endpoint=endpoint.url + pasted)
+    assert endpoint.paths == [AZURE_FORMS[pasted]]
+    assert endpoint.headers[0]["api-key"] == KEY
+
+
+@pytest.mark.parametrize("version", ["preview", "latest"])
+async def test_a_version_of_the_v1_endpoint_goes_into_its_query(endpoint: Endpoint, version: str) -> None:
+    place = AZURE | {"azure_openai_endpoint": endpoint.url, "azure_openai_api_version": version}
+    await answer_to(endpoint, FINE, **place)
+    assert endpoint.paths == [f"/openai/v1/chat/completions?api-version={version}"]
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/", "/v1/responses", "/v1"])
+async def test_a_whole_url_is_taken_for_the_endpoint(endpoint: Endpoint, path: str) -> None:
+    await answer_to(endpoint, FINE, openai_base_url=endpoint.url + path)
+    assert endpoint.paths == ["/v1/chat/completions"]
+
+
+async def test_a_gateway_in_front_of_azure_gets_the_key_in_its_own_header_too(endpoint: Endpoint) -> None:
+    await answer_to(endpoint, FINE, openai_base_url=f"{endpoint.url}/gateway/openai/v1")
+    assert endpoint.headers[0]["api-key"] == KEY and endpoint.headers[0]["authorization"] == f"Bearer {KEY}"
+    await answer_to(endpoint, FINE)
+    assert "api-key" not in endpoint.headers[1]
+
+
+@pytest.mark.parametrize(
+    ("host", "scope", "authority"),
+    [
+        ("x.openai.azure.com", "https://cognitiveservices.azure.com/.default", ""),
+        ("x.services.ai.azure.com", "https://cognitiveservices.azure.com/.default", ""),
+        ("x.openai.azure.us", "https://cognitiveservices.azure.us/.default", "login.microsoftonline.us"),
+        ("x.cognitiveservices.azure.cn", "https://cognitiveservices.azure.cn/.default", "login.chinacloudapi.cn"),
+        ("gateway.example.com", "https://cognitiveservices.azure.com/.default", ""),
+    ],
+)
+def test_identities_sign_in_to_the_cloud_of_the_host(host: str, scope: str, authority: str) -> None:
+    assert cloud_of(host) == Cloud(scope=scope, authority=authority)
+    assert is_azure(host) == (host != "gateway.example.com")
+
+
+# --- what the operator adds --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", [{}, AZURE, AZURE | CLASSIC], ids=["openai", "azure", "classic"])
+async def test_parameters_and_headers_of_the_operator_go_with_every_request(
+    endpoint: Endpoint, more: dict[str, str]
+) -> None:
+    extra = {"model_extra_body": '{"top_k": 5, "stream_options": null}', "model_headers": '{"X-Team": "red team"}'}
+    place = {"azure_openai_endpoint": endpoint.url} if more else {}
+    await answer_to(endpoint, FINE, **more, **place, **extra)
+    [body] = endpoint.bodies
+    assert body["top_k"] == 5 and "stream_options" not in body
+    assert endpoint.headers[0]["x-team"] == "red team"
+
+
+async def test_a_header_of_the_operator_wins_and_is_never_quoted(endpoint: Endpoint) -> None:
+    refused = refusal(400, message="who is Fernwood.Hill?")
+    with pytest.raises(ModelRequestError) as caught:
+        await answer_to(endpoint, refused, model_headers='{"Authorization": "Fernwood.Hill"}')
+    assert endpoint.headers[0]["authorization"] == "Fernwood.Hill" and "Fernwood" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({}, "max_tokens"),
+        (AZURE, "max_completion_tokens"),
+        ({"model_api": "responses"}, "max_output_tokens"),
+    ],
+)
+async def test_the_output_limit_is_sent_under_the_name_that_the_endpoint_knows(
+    endpoint: Endpoint, values: dict[str, str], name: str
+) -> None:
+    place = {"azure_openai_endpoint": endpoint.url} if values is AZURE else {}
+    answer = events(finished(text_item("on"))) if "model_api" in values else FINE
+    await answer_to(endpoint, answer, **values, **place, model_max_output_tokens=900)
+    assert {key: value for key, value in endpoint.bodies[0].items() if key.startswith("max_")} == {name: 900}
+
+
+async def test_a_name_of_the_output_limit_that_is_refused_is_replaced_by_the_other(endpoint: Endpoint) -> None:
+    message = (
+        "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+    )
+    await answer_to(endpoint, refusal(400, message=message, param="max_tokens"), FINE, model_max_output_tokens=900)
+    assert [body.get("max_completion_tokens") for body in endpoint.bodies] == [None, 900]
+    assert "max_tokens" not in endpoint.bodies[1]
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "named"),
+    [
+        (
+            {"model_extra_body": '{"top_k": 5}'},
+            {"message": "Unknown parameter: 'top_k'."},
+            "`top_k` in MODEL_EXTRA_BODY",
+        ),
+        ({"model_max_output_tokens": 9}, {"message": "too large", "param": "max_tokens"}, "MODEL_MAX_OUTPUT_TOKENS"),
+        ({"model_reasoning_effort": "odd"}, {"message": "bad", "param": "reasoning_effort"}, "MODEL_REASONING_EFFORT"),
+        ({}, {"message": "something else"}, "OPENAI_MODEL and OPENAI_BASE_URL"),
+    ],
+)
+async def test_the_setting_at_fault_is_the_one_that_is_named(
+    endpoint: Endpoint, values: dict[str, Any], error: dict[str, str], named: str
+) -> None:
+    with pytest.raises(ModelRequestError) as caught:
+        await answer_to(endpoint, refusal(400, **error), **values)
+    assert named in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["k", "ollama", "m"])
+async def test_a_short_placeholder_key_is_not_cut_out_of_ordinary_words(endpoint: Endpoint, key: str) -> None:
+    said = "ollama makes no milk"
+    with pytest.raises(ModelRequestError, match=said):
+        await answer_to(endpoint, refusal(400, message=said), openai_api_key=key)
+
+
+# --- addresses that cannot work ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -213,6 +213,18 @@ def test_in_our_own_file_they_are_slips_too(slip: str, meant: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("MODEL_MAX_OUTPUT_TOKENS", "0"),
+        ("MODEL_REQUESTS_PER_MINUTE", "0"),
+        ("MODEL_TOKENS_PER_MINUTE", "-1"),
+        ("MODEL_EXTRA_BODY", "secret"),
+        ("MODEL_EXTRA_BODY", "[]"),
+        ("MODEL_EXTRA_BODY", '{"tools": []}'),
+        ("MODEL_EXTRA_BODY", "{\u201ctop_k\u201d: 5}"),
+        ("MODEL_HEADERS", "X-Key: secret"),
+        ("MODEL_HEADERS", '{"x key": "secret"}'),
+        ("MODEL_HEADERS", '{"x-key": 5}'),
+        ("MODEL_HEADERS", '{"x-key": "secr\u00e9t"}'),
+        ("MODEL_HEADERS", '{"x-key": "a\\nsecret"}'),
         ("MAX_TOOL_ROUNDS", "0"),
         ("MAX_TOOL_ROUNDS", "many-secrets"),
         ("MAX_CONVERSATION_LENGTH", "1"),

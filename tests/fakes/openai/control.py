@@ -22,6 +22,7 @@ REFUSALS = {
     "content_filter": (400, "invalid_request_error", "content_filter", "The prompt triggered the content filter."),
     "context_too_long": (400, "invalid_request_error", "context_length_exceeded", "The input is too long."),
     "no_images": (400, "invalid_request_error", None, "Invalid content type. {} is only supported by certain models."),
+    "tool": (400, "invalid_request_error", "invalid_function_parameters", "Invalid schema for function '{}': bad."),
     "reasoning_tools": (400, "invalid_request_error", None, "Function tools with reasoning_effort are not supported."),
 }
 STREAM_FAULTS = frozenset({"cut", "unfinished", "stall", "malformed_chunk"})
@@ -30,12 +31,16 @@ FAULT_KINDS = frozenset(REFUSALS) | STREAM_FAULTS | {"malformed_arguments", "unk
 
 @dataclass(slots=True, kw_only=True)
 class Fault:
-    """A fault that the next `times` requests meet; `after_chunks` pieces of the answer come before it."""
+    """A fault that the next `times` requests meet; `after_chunks` pieces of the answer come before it.
+
+    `tool` names the one that a refusal of the kind "tool" is about.
+    """
 
     kind: str
     times: int = 1
     after_chunks: int | None = None
     retry_after_s: float = 1.0
+    tool: str = ""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -102,12 +102,12 @@ def _check_tool(tool: Mapping[str, Any], path: str) -> None:
         raise RequestRefusedError(text, param=f"{path}.description", code="string_above_max_length")
     if "parameters" not in tool:
         return
-    if fault := _fault_of_schema(as_dict(tool["parameters"])):
+    if fault := fault_of_schema(as_dict(tool["parameters"])):
         text = f"Invalid schema for function '{tool['name']}': {fault}."
         raise RequestRefusedError(text, param=f"{path}.parameters", code="invalid_function_parameters")
 
 
-def _fault_of_schema(schema: Mapping[str, Any]) -> str | None:
+def fault_of_schema(schema: Mapping[str, Any]) -> str | None:
     if schema.get("type") != "object":
         got = f'"{schema["type"]}"' if isinstance(schema.get("type"), str) else "None"
         return f"schema must be a JSON Schema of 'type: \"object\"', got 'type: {got}'"
