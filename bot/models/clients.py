@@ -19,6 +19,7 @@ from bot.models.azure import AzurePlace, Cloud, cloud_of, is_azure, read_place
 from bot.models.chat_completions import ChatCompletions, Options
 from bot.models.endpoint import EndpointModel, Patience
 from bot.models.errors import Labels
+from bot.models.pacing import Pacer
 from bot.models.responses import Responses
 from bot.settings import Settings
 
@@ -48,7 +49,10 @@ async def open_endpoint(settings: Settings, *, patience: Patience) -> AsyncGener
             max_output_tokens=settings.model_max_output_tokens,
         )
         dialect = (Responses if settings.model_api == "responses" else ChatCompletions)(client, options)
-        yield EndpointModel(dialect, labels=labels, patience=patience, extra_body=settings.extra_body)
+        pacer = Pacer(
+            requests_per_minute=settings.model_requests_per_minute, tokens_per_minute=settings.model_tokens_per_minute
+        )
+        yield EndpointModel(dialect, labels=labels, patience=patience, pacer=pacer, extra_body=settings.extra_body)
 
 
 async def _open_azure(stack: AsyncExitStack, settings: Settings) -> tuple[AsyncOpenAI, Labels]:

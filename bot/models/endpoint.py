@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections import Counter
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import structlog
-from openai import AsyncAPIResponse
+from openai import APIStatusError, AsyncAPIResponse
 
 from bot.domain.backoff import Backoff
 from bot.domain.errors import (
@@ -25,10 +26,13 @@ from bot.domain.messages import ModelAnswer
 from bot.domain.turns import Paused, TextArrived, TextTakenBack
 from bot.models.concessions import Fitting, Learnt
 from bot.models.errors import FAULTS, BrokenStreamError, Fault, Labels, fault_of, refusal_of
+from bot.models.pacing import Pacer
 from bot.models.stream import Fold, receive
 from bot.models.thoughts import Said
 from bot.ports.model import ModelProgressSink, ModelRequest
 
+_CHARS_A_TOKEN = 4  # roughly
+_PACED = "The model's own limit is reached, so questions take turns."
 _CLOSE_S = 1.0  # how long the connection may take to close after the last event
 _log = structlog.get_logger()
 
@@ -138,14 +142,21 @@ class _Tries:
 
 
 class EndpointModel:
-    """The Model port on an endpoint that streams. `extra_body` is sent as it is, before all else."""
+    """The Model port on an endpoint that streams. `extra_body` is sent as it is, whatever else the request says."""
 
     def __init__(
-        self, dialect: Dialect, *, labels: Labels, patience: Patience, extra_body: Mapping[str, Any] | None = None
+        self,
+        dialect: Dialect,
+        *,
+        labels: Labels,
+        patience: Patience,
+        pacer: Pacer,
+        extra_body: Mapping[str, Any] | None = None,
     ) -> None:
         self._dialect = dialect
         self._labels = labels
         self._patience = patience
+        self._pacer = pacer
         self._extra_body = extra_body or {}
         self._learnt = Learnt(labels=labels, concessions=dialect.concessions)
 
@@ -169,12 +180,17 @@ class EndpointModel:
         tries = _Tries(self._patience, deadline=deadline)
         while True:
             body = self._body(fitting)
+            tokens = len(json.dumps(body)) // _CHARS_A_TOKEN if self._pacer.counts_tokens else 0
             try:
+                await self._wait_for_turn(request, telling, tokens=tokens, deadline=deadline)
                 answer = await self._read(body, deadline=deadline, telling=telling)
+                self._pacer.settle(estimated=tokens, used=answer.usage.input_tokens + answer.usage.output_tokens)
                 if (fault := self._fault_of_answer(answer, tries)) is None:
                     return _usable(answer, notes=fitting.notes)
             except FAULTS as error:
                 refusal = refusal_of(error)
+                if isinstance(error, APIStatusError):
+                    self._pacer.learn(error.response.headers)
                 if refusal is not None and not telling.has_told and fitting.adapt(refusal, body):
                     continue
                 fault = self._judge(error, tries, deadline=deadline)
@@ -189,6 +205,21 @@ class EndpointModel:
         body = self._learnt.concede(self._dialect.body(fitting.request()))
         return {name: value for name, value in {**body, **self._extra_body}.items() if value is not None}
 
+    async def _wait_for_turn(self, request: ModelRequest, telling: _Telling, *, tokens: int, deadline: float) -> None:
+        """Return when the endpoint's own limits allow the request. Raises ModelRateLimitError at the deadline."""
+        waits: list[float] = []
+
+        def on_wait(wait_s: float) -> None:
+            waits.append(wait_s)
+            _log.info("model_paced", model=self.name, wait_s=round(wait_s, 3))
+            telling.pause(Fault(error=ModelRateLimitError(retry_after_s=wait_s), reason=_PACED, wait_s=wait_s))
+
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._pacer.admit(request.asker, tokens=tokens, on_wait=on_wait)
+        except TimeoutError:
+            raise ModelRateLimitError(retry_after_s=max(waits, default=0.0)) from None
+
     async def _read(self, body: Mapping[str, Any], *, deadline: float, telling: _Telling) -> ModelAnswer:
         loop = asyncio.get_running_loop()
         fold = self._dialect.fold()
@@ -199,7 +230,7 @@ class EndpointModel:
                     watch.reschedule(min(deadline, loop.time() + self._gap_s(fold)))
                     telling.say(said)
 
-                await receive(self._dialect.send(body), fold, on_headers=lambda _: None, on_said=on_said)
+                await receive(self._dialect.send(body), fold, on_headers=self._pacer.learn, on_said=on_said)
         except FAULTS:
             if not fold.is_finished:
                 raise

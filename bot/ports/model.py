@@ -19,6 +19,7 @@ class ModelRequest:
     tools: tuple[ToolSpec, ...] = ()
     may_call_tools: bool = True  # False: the tools stay listed (stable prefix), but the answer must be text
     cache_key: str = ""  # opaque, the same for all requests of one conversation
+    asker: str = ""  # who asks; where the endpoint's limits make requests wait, askers take turns
 
 
 ModelProgress = TextArrived | TextTakenBack | Paused

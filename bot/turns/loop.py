@@ -85,6 +85,7 @@ class Turn:
             tools=self.offer.tools,
             may_call_tools=may_call_tools,
             cache_key=self.conversation.opaque_id,
+            asker=str(self.actor),
         )
 
 

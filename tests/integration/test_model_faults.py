@@ -26,6 +26,7 @@ from bot.domain.errors import (
     ModelContentFilterError,
     ModelContextError,
     ModelQuotaError,
+    ModelRateLimitError,
     ModelRequestError,
     ModelStreamError,
     ModelUnavailableError,
@@ -855,6 +856,49 @@ async def test_a_short_placeholder_key_is_not_cut_out_of_ordinary_words(endpoint
     said = "ollama makes no milk"
     with pytest.raises(ModelRequestError, match=said):
         await answer_to(endpoint, refusal(400, message=said), openai_api_key=key)
+
+
+# --- the endpoint's own limits -------------------------------------------------------------------------------------
+
+
+def spent(reset: str) -> Answer:
+    limits = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": reset}
+    return replace(FINE, headers={"content-type": "text/event-stream", **limits})
+
+
+async def test_a_limit_that_is_used_up_is_waited_for_and_said(endpoint: Endpoint) -> None:
+    endpoint.answers = [spent("300ms"), FINE]
+    told: list[ModelProgress] = []
+    async with opened(endpoint) as model:
+        await ask(model, progress=told)
+        assert told == [TextArrived(text="fine")]
+        await ask(model, progress=told)
+    [wait] = [one for one in told if isinstance(one, Paused)]
+    assert wait.reason == "The model's own limit is reached, so questions take turns." and 0 < wait.wait_s <= 0.3
+
+
+async def test_a_limit_that_is_used_up_for_longer_than_the_turn_is_an_error(endpoint: Endpoint) -> None:
+    endpoint.answers = [spent("40s"), FINE]
+    async with opened(endpoint) as model, asyncio.timeout(10):
+        await ask(model)
+        deadline = asyncio.get_running_loop().time() + 0.2
+        with pytest.raises(ModelRateLimitError, match="asks to wait 40 s"):
+            await model.complete(QUESTION, deadline=deadline, progress=lambda _: None)
+    assert len(endpoint.bodies) == 1
+
+
+async def test_the_operators_limits_make_questions_take_turns_between_people(endpoint: Endpoint) -> None:
+    endpoint.answers = [FINE]
+    order: list[str] = []
+
+    async def one(asker: str) -> None:
+        await ask(model, replace(QUESTION, asker=asker))
+        order.append(asker)
+
+    async with opened(endpoint, model_requests_per_minute=300) as model:  # a burst of 50, then five a second
+        await asyncio.gather(*(ask(model) for _ in range(50)))
+        await asyncio.gather(*(one(asker) for asker in ["ada"] * 5 + ["ben"]))
+    assert order.index("ben") <= 2
 
 
 # --- addresses that cannot work ------------------------------------------------------------------------------------
