@@ -96,6 +96,7 @@ def _make_host(settings: Settings, *, worker: str, store: Store, tools: Toolset,
         model_name=model.name,
         about=describe_model(settings),
         limits=describe_limits(settings),
+        refused_tools=lambda: model.refused_tools,
     )
     admission = Admission(max_input_chars=settings.max_input_chars, requests_per_minute=settings.requests_per_minute)
     return Inbox(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import platformdirs
 from dotenv import dotenv_values
@@ -60,6 +61,11 @@ class Settings(BaseSettings):
     model_api: Literal["chat", "responses"] = "chat"
     model_context_tokens: int = Field(default=128_000, ge=2_000)
     model_reasoning_effort: str | None = None
+    model_max_output_tokens: int | None = Field(default=None, ge=1)  # unset: the endpoint's own limit
+    model_extra_body: str | None = Field(default=None, repr=False)  # a JSON object, sent with every request
+    model_headers: SecretStr | None = None  # likewise
+    model_requests_per_minute: int | None = Field(default=None, ge=1)  # unset: learnt from the endpoint's headers
+    model_tokens_per_minute: int | None = Field(default=None, ge=1)  # likewise
     system_prompt_file: Path | None = None
 
     slack_bot_token: SecretStr | None = None
@@ -157,6 +163,23 @@ class Settings(BaseSettings):
                 raise ValueError(f"{app} is no app: write slack:TEAM:ID or discord:ID, separated by commas")
         return value
 
+    @field_validator("model_extra_body")
+    @classmethod
+    def _check_extra_body(cls, value: str | None) -> str | None:
+        if taken := sorted(_OWN_PARAMETERS.intersection(_json_object(value or "{}"))):
+            raise ValueError(f"the bot sets {', '.join(taken)} itself: leave it out")
+        return value
+
+    @field_validator("model_headers")
+    @classmethod
+    def _check_headers(cls, value: SecretStr | None) -> SecretStr | None:
+        for name, text in _json_object(value.get_secret_value() if value else "{}").items():
+            if not _HEADER_NAME.fullmatch(name):
+                raise ValueError("a name is no header: write letters, digits and hyphens")
+            if not isinstance(text, str) or not _HEADER_VALUE.fullmatch(text):
+                raise ValueError(f"the value of {name} is no text of printable ASCII characters in quotes")
+        return value
+
     @field_validator("system_prompt_file", "mcp_config", "toolbridge_home", "toolbridge_config")
     @classmethod
     def _expand_home(cls, value: Path | None) -> Path | None:
@@ -166,6 +189,16 @@ class Settings(BaseSettings):
     def apps(self) -> frozenset[str]:
         """The apps of ALLOWED_APPS, in the notation of rules."""
         return frozenset(_listed(self.allowed_apps))
+
+    @property
+    def extra_body(self) -> dict[str, Any]:
+        """The parameters of MODEL_EXTRA_BODY; one that is null is left out of every request."""
+        return _json_object(self.model_extra_body or "{}")
+
+    @property
+    def extra_headers(self) -> dict[str, str]:
+        """The headers of MODEL_HEADERS."""
+        return _json_object(self.model_headers.get_secret_value() if self.model_headers else "{}")
 
     @property
     def store_url(self) -> str:
@@ -227,6 +260,23 @@ _SLACK_TOKENS = {
 def _called(char: str) -> str:
     """Return what a character is called that is not to be shown with what surrounds it."""
     return f"the character {unicodedata.name(char, f'U+{ord(char):04X}')}"
+
+
+_OWN_PARAMETERS = frozenset({"messages", "input", "instructions", "tools", "stream", "model", "store"})
+_HEADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value: object = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise ValueError(  # noqa: TRY004  (pydantic reports only a ValueError)
+            'it is no JSON object: write {"name": "value"}, in straight quotes'
+        )
+    return cast("dict[str, Any]", value)
 
 
 def _listed(text: str) -> list[str]:

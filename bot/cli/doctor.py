@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import json
 from argparse import Namespace
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from adapters.registry import PLATFORMS, Platform
 from bot.app import read_system_prompt
 from bot.cli.start import start
 from bot.domain.errors import BotError
-from bot.domain.messages import UserMessage
+from bot.domain.messages import ToolSpec, UserMessage
 from bot.models.factory import describe_model, open_model
 from bot.ports.model import ModelRequest
 from bot.ports.tools import ServerStatus
@@ -25,6 +25,7 @@ from bot.tools.config import load_servers
 from bot.tools.toolset import Toolset
 
 MODEL_WAIT_S = 30.0
+_CURE_OF_TOOLS = "Leave these tools out with deny patterns in mcp.json, or have their server's schemas corrected."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +60,8 @@ async def _checks(arguments: Namespace) -> AsyncIterator[Check]:
         yield _failed("settings", error)
         return
     yield await _check_store(settings)
-    yield await _check_model(settings)
-    for check in await _check_tools(settings):
+    tools, offered = await _check_tools(settings)
+    for check in (*await _check_model(settings, offered), *tools):
         yield check
     for platform in PLATFORMS:
         yield await _check_platform(platform, settings)
@@ -77,31 +78,40 @@ async def _check_store(settings: Settings) -> Check:
     return Check(part="store", state="ok", detail=f"{where}, {totals.turns} turns")
 
 
-async def _check_model(settings: Settings) -> Check:
+async def _check_model(settings: Settings, tools: Sequence[ToolSpec]) -> list[Check]:
+    """Ask the model as the bot would, with the same tools: one that its endpoint refuses is a line of its own."""
     request = ModelRequest(
-        system=read_system_prompt(settings), messages=(UserMessage(text="Please answer with the word OK."),)
+        system=read_system_prompt(settings),
+        messages=(UserMessage(text="Please answer with the word OK."),),
+        tools=tuple(tools),
     )
     started = asyncio.get_running_loop().time()
     try:
         async with open_model(settings) as model:
-            await model.complete(request, deadline=started + MODEL_WAIT_S, progress=lambda _: None)
+            answer = await model.complete(request, deadline=started + MODEL_WAIT_S, progress=lambda _: None)
             seconds = asyncio.get_running_loop().time() - started
-            return Check(part="model", state="ok", detail=f"{model.name} answered after {seconds:.1f} s")
+            answered = f"{model.name} answered after {seconds:.1f} s"
     except BotError as error:
-        return _failed("model", error)
+        return [_failed("model", error)]
+    if not answer.notes:
+        return [Check(part="model", state="ok", detail=answered)]
+    detail = f"{answered}. {clean(' '.join(answer.notes))}"
+    return [Check(part="model", state="failed", detail=detail, cure=_CURE_OF_TOOLS if model.refused_tools else "")]
 
 
-async def _check_tools(settings: Settings) -> list[Check]:
+async def _check_tools(settings: Settings) -> tuple[list[Check], Sequence[ToolSpec]]:
+    """Return the checks of the servers, and the tools that the bot would offer."""
     try:
         servers = load_servers(settings)
     except BotError as error:
-        return [_failed("tools", error)]
+        return [_failed("tools", error)], ()
     async with Toolset(servers) as tools:
         offer = await tools.offer(None)
         checks = [_check_server(status) for status in tools.status()]
-    return checks + [
+    checks += [
         Check(part="tools", state="failed", detail=note) for note in offer.notes if not _is_reported(note, checks)
     ]
+    return checks, offer.tools
 
 
 def _is_reported(note: str, checks: list[Check]) -> bool:

@@ -16,11 +16,13 @@ class ModelError(BotError):
 
 
 class ModelRateLimitError(ModelError):
-    """The endpoint asked for a pause that does not fit the turn's deadline."""
+    """The endpoint is busy for longer than the turn may take, or than it is worth asking again (`tries` times)."""
 
-    def __init__(self, *, retry_after_s: float) -> None:
+    def __init__(self, *, retry_after_s: float, tries: int = 0) -> None:
         super().__init__(
-            f"The model is busy and asks to wait {retry_after_s:.0f} s, longer than this turn may take. "
+            f"The model is busy: it was asked {tries} times and refused each time. Please ask again in a minute."
+            if tries
+            else f"The model is busy and asks to wait {retry_after_s:.0f} s, longer than this turn may take. "
             f"Please ask again after that."
         )
         self.retry_after_s = retry_after_s
@@ -35,7 +37,11 @@ class ModelAccessError(ModelError):
 
 
 class ModelContentFilterError(ModelError):
-    """The endpoint's content filter stopped the request or the answer."""
+    """The endpoint's content filter stopped the request, or the answer to it (`is_of_answer`)."""
+
+    def __init__(self, message: str, *, is_of_answer: bool = False) -> None:
+        super().__init__(message)
+        self.is_of_answer = is_of_answer
 
 
 class ModelContextError(ModelError):
@@ -51,7 +57,7 @@ class ModelUnavailableError(ModelError):
 
 
 class ModelStreamError(ModelError):
-    """The answer broke off after part of it had been shown; `partial` is what arrived."""
+    """The answer broke off after part of it had been shown; `partial` is the most that arrived of it."""
 
     def __init__(self, message: str, *, partial: str) -> None:
         super().__init__(message)

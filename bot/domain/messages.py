@@ -81,6 +81,7 @@ class UserMessage:
     context: str = ""
     speaker: str | None = None
     images: tuple[Attachment, ...] = ()
+    is_withheld: bool = False  # a content filter refused it: people can read its turn, the model gets none of it
     kind: Literal["user"] = "user"
 
 
@@ -90,7 +91,8 @@ class AssistantMessage:
 
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
-    # Items the Responses API wants back verbatim (encrypted reasoning among them); other endpoints ignore them.
+    # What its endpoint wants back with it, opaque to us: items of the Responses API (they have a `type`), or fields of
+    # Chat Completions (they have none). The other API ignores it.
     replay: tuple[dict[str, Any], ...] = ()
     kind: Literal["assistant"] = "assistant"
 
@@ -115,3 +117,4 @@ class ModelAnswer:
     usage: Usage = field(default_factory=Usage)
     is_cut: bool = False  # the endpoint ended it at its output limit
     notes: tuple[str, ...] = ()  # sentences for the user: what the model could not be given
+    thoughts: str = ""  # what it thought before it answered, where the endpoint shows it; no part of the answer

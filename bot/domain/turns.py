@@ -58,6 +58,11 @@ class TextArrived:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TextTakenBack:
+    """The text of the running answer is void: it broke off and is asked for again, or was no answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Paused:
     """Nothing goes on for `wait_s` seconds, then it is tried again; `reason` is a phrase or sentence for the chat."""
 
@@ -128,7 +133,7 @@ class CallFinished:
 
 # A step is stored before anyone sees it; after a crash the turn goes on from its last one.
 Step = ModelAnswered | CallAsked | CallStarted | CallWaiting | CallDecided | CallFinished
-TurnEvent = StateChanged | ModelAsked | TextArrived | Paused | Step
+TurnEvent = StateChanged | ModelAsked | TextArrived | TextTakenBack | Paused | Step
 
 # --- what is posted, and what is seen --------------------------------------------------------------------------
 

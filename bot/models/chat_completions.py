@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from bot.domain.messages import (
     AssistantMessage,
     Message,
-    ModelAnswer,
     ToolCall,
     ToolMessage,
     ToolSpec,
-    Usage,
     UserMessage,
 )
-from bot.models.refusals import StreamRefusalError, content_filter_error
-from bot.models.rendering import data_url, render_question, render_schema, valid_name
+from bot.models import opaque
+from bot.models.chat_fold import ChatFold
+from bot.models.rendering import data_url, render_question, valid_name
 from bot.ports.model import ModelRequest
 from bot.text.cleaning import strip_surrogates
 
@@ -28,28 +26,46 @@ if TYPE_CHECKING:  # the rehearsal model counts tokens with this module and does
     from openai import AsyncAPIResponse, AsyncOpenAI
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What every request of a dialect says beside the conversation."""
+
+    model: str
+    is_openai: bool  # OpenAI itself or Azure: they know prompt cache keys, and the newer name of the output limit
+    reasoning_effort: str | None = None
+    max_output_tokens: int | None = None
+
+
 class ChatCompletions:
     """The dialect of `/chat/completions`."""
 
-    def __init__(self, client: AsyncOpenAI, *, model: str, takes_cache_key: bool, reasoning_effort: str | None) -> None:
+    def __init__(self, client: AsyncOpenAI, options: Options) -> None:
         self._client = client
-        self._model = model
-        self._takes_cache_key = takes_cache_key
-        self._reasoning_effort = reasoning_effort
+        self._options = options
+        self._limit_name = "max_completion_tokens" if options.is_openai else "max_tokens"
 
     @property
-    def concessions(self) -> Mapping[str, Any]:
+    def concessions(self) -> Mapping[str, Mapping[str, Any]]:
         """Parameters to drop or replace: see `Dialect`.
 
         Azure refuses the first two for some models and API versions; gpt-5.4 and later refuse reasoning with tools.
+        Endpoints know the output limit by one of two names.
         """
-        concessions: dict[str, Any] = {"prompt_cache_key": None, "stream_options": None}
-        return concessions if self._reasoning_effort else concessions | {"reasoning_effort": "none"}
+        concessions: dict[str, Mapping[str, Any]] = {
+            "prompt_cache_key": {"prompt_cache_key": None},
+            "stream_options": {"stream_options": None},
+        }
+        if not self._options.reasoning_effort:
+            concessions["reasoning_effort"] = {"reasoning_effort": "none"}
+        if limit := self._options.max_output_tokens:
+            other = "max_tokens" if self._options.is_openai else "max_completion_tokens"
+            concessions[self._limit_name] = {self._limit_name: None, other: limit}
+        return concessions
 
     def body(self, request: ModelRequest) -> dict[str, Any]:
         """Return the request's JSON body."""
         body: dict[str, Any] = {
-            "model": self._model,
+            "model": self._options.model,
             "messages": render_messages(request),
             "stream_options": {"include_usage": True},
         }
@@ -57,9 +73,11 @@ class ChatCompletions:
             body["tools"] = [render_tool(tool) for tool in request.tools]
             if not request.may_call_tools:
                 body["tool_choice"] = "none"
-        if self._reasoning_effort:
-            body["reasoning_effort"] = self._reasoning_effort
-        if self._takes_cache_key and request.cache_key:
+        if self._options.max_output_tokens:
+            body[self._limit_name] = self._options.max_output_tokens
+        if self._options.reasoning_effort:
+            body["reasoning_effort"] = self._options.reasoning_effort
+        if self._options.is_openai and request.cache_key:
             body["prompt_cache_key"] = request.cache_key
         return body
 
@@ -67,7 +85,7 @@ class ChatCompletions:
         """Send the body through the SDK."""
         # The SDK sends extra_body as it is; arguments it would walk in full (20 ms for a long conversation).
         return self._client.chat.completions.with_streaming_response.create(
-            model=self._model, messages=(), stream=True, extra_body=body
+            model=self._options.model, messages=(), stream=True, extra_body=body
         )
 
     def fold(self) -> ChatFold:
@@ -99,8 +117,16 @@ def _render(message: Message) -> dict[str, Any]:
         case AssistantMessage(tool_calls=()):
             return {"role": "assistant", "content": strip_surrogates(message.text)}
         case AssistantMessage():
-            calls = [_render_call(call) for call in message.tool_calls]
-            return {"role": "assistant", "content": strip_surrogates(message.text) or None, "tool_calls": calls}
+            return _render_with_calls(message)
+
+
+def _render_with_calls(message: AssistantMessage) -> dict[str, Any]:
+    """Return the message with its calls, and with the opaque fields that came with them."""
+    kept = next((item for item in message.replay if "type" not in item), dict[str, Any]())
+    of_calls: dict[str, Any] = kept.get("calls", {})
+    calls = [opaque.merge(_render_call(call), of_calls.get(call.id, {})) for call in message.tool_calls]
+    own = {"role": "assistant", "content": strip_surrogates(message.text) or None, "tool_calls": calls}
+    return {**kept.get("message", {}), **own}
 
 
 def _render_call(call: ToolCall) -> dict[str, Any]:
@@ -120,127 +146,6 @@ def _valid_arguments(arguments: str) -> str:
 
 
 def render_tool(tool: ToolSpec) -> dict[str, Any]:
-    """Return the tool in the shape of Chat Completions."""
-    function = {"name": tool.name, "description": tool.description, "parameters": render_schema(tool.parameters)}
+    """Return the fitted tool in the shape of Chat Completions."""
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
     return {"type": "function", "function": function}
-
-
-# --- the answer --------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True, kw_only=True)
-class _CallDraft:
-    """The part of a tool call that has arrived."""
-
-    id: str
-    name: str = ""
-    arguments: str = ""
-
-    @property
-    def is_complete(self) -> bool:
-        try:
-            json.loads(self.arguments)
-        except (ValueError, RecursionError):
-            return False
-        return True
-
-
-class ChatFold:
-    """One answer, put together from its chunks."""
-
-    def __init__(self) -> None:
-        self._text: list[str] = []
-        self._calls: list[_CallDraft] = []
-        self._at_index: dict[int, _CallDraft] = {}
-        self._usage = Usage()
-        self._finish_reason = ""
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether text or a tool call has arrived."""
-        return bool(self._text or self._calls)
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether a finish reason has arrived; without one the answer was cut, even if the stream ended cleanly."""
-        return bool(self._finish_reason)
-
-    def add(self, event: dict[str, Any]) -> str:
-        """Add a chunk and return its text. A chunk may have no choices: Azure sends one first."""
-        if error := event.get("error"):
-            raise StreamRefusalError(error)
-        if usage := event.get("usage"):
-            self._usage = read_usage(usage, names=("prompt_tokens", "completion_tokens"))
-        return "".join([self._add_choice(choice) for choice in event.get("choices") or ()])
-
-    def answer(self) -> ModelAnswer:
-        """Return the complete answer."""
-        calls = give_unique_ids(
-            [ToolCall(id=c.id, name=c.name, arguments=strip_surrogates(c.arguments)) for c in self._calls]
-        )
-        message = AssistantMessage(text="".join(self._text), tool_calls=tuple(calls))
-        return ModelAnswer(message=message, usage=self._usage, is_cut=self._finish_reason == "length")
-
-    def _add_choice(self, choice: dict[str, Any]) -> str:
-        delta: dict[str, Any] = choice.get("delta") or {}
-        for call in delta.get("tool_calls") or ():
-            self._add_call(call)
-        text = "".join(
-            [strip_surrogates(part) for part in (delta.get("content"), delta.get("refusal")) if isinstance(part, str)]
-        )
-        if text:
-            self._text.append(text)
-        self._finish_reason = choice.get("finish_reason") or self._finish_reason
-        if self._finish_reason == "content_filter":
-            raise content_filter_error()
-        return text
-
-    def _add_call(self, delta: dict[str, Any]) -> None:
-        function: dict[str, Any] = delta.get("function") or {}
-        call_id, name = str(delta.get("id") or ""), str(function.get("name") or "")
-        draft = self._draft_of(delta.get("index"), call_id=call_id, name=name)
-        draft.id = draft.id or call_id
-        draft.name = draft.name or name
-        arguments = function.get("arguments") or ""
-        draft.arguments += arguments if isinstance(arguments, str) else json.dumps(arguments)
-
-    def _draft_of(self, index: int | None, *, call_id: str, name: str) -> _CallDraft:
-        """Return the call that a delta continues, or a new one.
-
-        Some servers give all calls the same index, or none; some give each delta a new id. So a delta at a known index
-        begins a new call only if it has a name, and either another id or, without ids, follows complete arguments.
-        """
-        last = self._calls[-1] if self._calls else None
-        draft = last if index is None else self._at_index.get(index)
-        if draft is None or (name and _is_another(draft, call_id)):
-            draft = _CallDraft(id=call_id)
-            self._calls.append(draft)
-        if index is not None:
-            self._at_index[index] = draft
-        return draft
-
-
-def _is_another(draft: _CallDraft, call_id: str) -> bool:
-    return call_id != draft.id if call_id and draft.id else draft.is_complete
-
-
-def give_unique_ids(calls: Sequence[ToolCall]) -> list[ToolCall]:
-    """Return the calls with a new id for each one that has none, or repeats the id of an earlier call."""
-    seen: set[str] = set()
-    unique: list[ToolCall] = []
-    for call in calls:
-        call_id = call.id if call.id and call.id not in seen else f"call_{uuid.uuid4().hex[:24]}"
-        seen.add(call_id)
-        unique.append(ToolCall(id=call_id, name=call.name, arguments=call.arguments))
-    return unique
-
-
-def read_usage(usage: Mapping[str, Any], *, names: tuple[str, str]) -> Usage:
-    """Return the token counts; `names` are the API's field names for input and output."""
-    input_name, output_name = names
-    details = cast("Mapping[str, Any]", usage.get(f"{input_name}_details") or {})
-    return Usage(
-        input_tokens=usage.get(input_name) or 0,
-        cached_tokens=details.get("cached_tokens") or 0,
-        output_tokens=usage.get(output_name) or 0,
-    )

@@ -1,20 +1,18 @@
-"""A model behind an HTTP endpoint: ask, read the stream, and ask again while that can help and no text was reported."""
+"""A model behind an HTTP endpoint: ask, read the stream, and ask again while that can help."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import random
-import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
-import httpx2
 import structlog
-from openai import AsyncAPIResponse
+from openai import APIStatusError, AsyncAPIResponse
 
 from bot.domain.backoff import Backoff
 from bot.domain.errors import (
@@ -24,16 +22,18 @@ from bot.domain.errors import (
     ModelStreamError,
     ModelUnavailableError,
 )
-from bot.domain.messages import AssistantMessage, ModelAnswer, UserMessage
-from bot.domain.turns import Paused, TextArrived
+from bot.domain.messages import ModelAnswer
+from bot.domain.turns import Paused, TextArrived, TextTakenBack
+from bot.models.concessions import Fitting, Learnt
 from bot.models.errors import FAULTS, BrokenStreamError, Fault, Labels, fault_of, refusal_of
-from bot.models.refusals import Refusal, image_refusal
+from bot.models.pacing import Pacer
+from bot.models.stream import Fold, receive
+from bot.models.thoughts import Said
 from bot.ports.model import ModelProgressSink, ModelRequest
-from bot.text.cleaning import clean_name
-from bot.text.images import leave_images_out
 
+_CHARS_A_TOKEN = 4  # roughly
+_PACED = "The model's own limit is reached, so questions take turns."
 _CLOSE_S = 1.0  # how long the connection may take to close after the last event
-_MAX_EVENT_BYTES = 32 * 1024 * 1024  # the last event of a Responses stream repeats the whole answer
 _log = structlog.get_logger()
 
 
@@ -45,43 +45,16 @@ class Patience:
     # Before the first word: reasoning models think, local servers load the model and read a long prompt.
     first_word_s: float = 180.0
     backoff: Backoff = field(default_factory=lambda: Backoff(first_s=1.0, jitter=0.2))
-    rate_limit_retries: int = 5
+    rate_limit_retries: int = 7  # without a named pause these take two minutes: Azure counts by the minute
     fault_retries: int = 2
-
-
-class Fold(Protocol):
-    """One answer, put together from its events."""
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether a part of the answer has arrived."""
-        ...
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether the endpoint reported the answer as complete."""
-        ...
-
-    def add(self, event: dict[str, Any]) -> str:
-        """Add an event and return the text that it adds to the answer.
-
-        Raises:
-            StreamRefusalError: The event is a refusal.
-            ModelContentFilterError: The endpoint's filter ended the answer.
-        """
-        ...
-
-    def answer(self) -> ModelAnswer:
-        """Return the complete answer."""
-        ...
 
 
 class Dialect(Protocol):
     """Requests and answers of one API."""
 
     @property
-    def concessions(self) -> Mapping[str, Any]:
-        """Parameters that some endpoints refuse, with the value to send to those instead (None: leave it out)."""
+    def concessions(self) -> Mapping[str, Mapping[str, Any]]:
+        """Parameters that some endpoints refuse, each with what to send to those instead (None: leave it out)."""
         ...
 
     def body(self, request: ModelRequest) -> dict[str, Any]:
@@ -97,92 +70,179 @@ class Dialect(Protocol):
         ...
 
 
-class EndpointModel:
-    """The Model port on an endpoint that streams."""
+class _Telling:
+    """What was told of one answer while it was asked for, perhaps several times."""
 
-    def __init__(self, dialect: Dialect, *, labels: Labels, patience: Patience) -> None:
+    def __init__(self, progress: ModelProgressSink) -> None:
+        self._progress = progress
+        self._pieces: list[str] = []
+        self._longest = ""
+
+    @property
+    def has_told(self) -> bool:
+        """Whether text of the running try was told."""
+        return bool(self._pieces)
+
+    @property
+    def longest(self) -> str:
+        """The longest text that was told in one try."""
+        return max(self._longest, "".join(self._pieces), key=len)
+
+    def say(self, said: Said) -> None:
+        if said.takes_back and self._pieces:
+            self._void()
+        if said.text:
+            self._pieces.append(said.text)
+            self._progress(TextArrived(text=said.text))
+
+    def begin_again(self) -> None:
+        """The running try failed: its text is void."""
+        self._longest = self.longest
+        if self._pieces:
+            self._void()
+
+    def pause(self, fault: Fault) -> None:
+        self._progress(Paused(reason=fault.reason, wait_s=fault.wait_s))
+
+    def _void(self) -> None:
+        self._pieces.clear()
+        self._progress(TextTakenBack())
+
+
+class _Tries:
+    """Counts the failures of one question, and decides whether it is asked again."""
+
+    def __init__(self, patience: Patience, *, deadline: float) -> None:
+        self._patience = patience
+        self._deadline = deadline
+        self._failures: Counter[type[ModelError]] = Counter()
+        self.may_repeat = True  # an answer that is whole and of no use is asked for once more
+
+    @property
+    def backoff_s(self) -> float:
+        """How long to wait after the next failure, unless the endpoint says so."""
+        return self._patience.backoff.wait_s(self._failures.total() + 1)
+
+    def are_left(self, fault: Fault) -> bool:
+        """Count the failure and return whether another try is worth the wait."""
+        kind = type(fault.error)
+        self._failures[kind] += 1
+        ends_at = asyncio.get_running_loop().time() + fault.wait_s
+        return bool(fault.reason) and self._failures[kind] <= self._limit(kind) and ends_at < self._deadline
+
+    def last_error(self, fault: Fault) -> ModelError:
+        """Return the error to raise: one that says what really happened."""
+        kind = type(fault.error)
+        if kind is ModelRateLimitError and self._failures[kind] > self._limit(kind):
+            return ModelRateLimitError(retry_after_s=fault.wait_s, tries=self._failures[kind])
+        return fault.error
+
+    def _limit(self, kind: type[ModelError]) -> int:
+        return self._patience.rate_limit_retries if kind is ModelRateLimitError else self._patience.fault_retries
+
+
+class EndpointModel:
+    """The Model port on an endpoint that streams. `extra_body` is sent as it is, whatever else the request says."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        *,
+        labels: Labels,
+        patience: Patience,
+        pacer: Pacer,
+        extra_body: Mapping[str, Any] | None = None,
+    ) -> None:
         self._dialect = dialect
         self._labels = labels
         self._patience = patience
-        self._conceded: dict[str, Any] = {}  # parameters that this endpoint refused; learnt once per process
-        self._takes_no_images = False  # likewise
+        self._pacer = pacer
+        self._extra_body = extra_body or {}
+        self._learnt = Learnt(labels=labels, concessions=dialect.concessions)
 
     @property
     def name(self) -> str:
         """The model or deployment name."""
         return self._labels.model
 
+    @property
+    def refused_tools(self) -> Mapping[str, str]:
+        """The names of the tools that the endpoint refused, each with its reason."""
+        return self._learnt.offering.refused
+
     async def complete(self, request: ModelRequest, *, deadline: float, progress: ModelProgressSink) -> ModelAnswer:
         """Return the whole answer; see the Model port. A content filter's stop is reported as one even after text.
 
-        If the endpoint refuses images, the model answers without them, and the answer's notes say so.
+        What the endpoint refuses of the request (images, tools, parameters) is left out, and the answer's notes say so.
+        An answer that is empty, or was cut within a tool call, is asked for once more.
         """
-        images = _image_names(request)
-        if self._takes_no_images:
-            request = _without_images(request)
-        reported: list[str] = []
-        failures: Counter[type[ModelError]] = Counter()
-
-        def report(text: str) -> None:
-            reported.append(text)
-            progress(TextArrived(text=text))
-
+        fitting, telling = Fitting(request, self._learnt), _Telling(progress)
+        tries = _Tries(self._patience, deadline=deadline)
         while True:
-            body = self._concede(self._dialect.body(request))
+            body = self._body(fitting)
+            tokens = len(json.dumps(body)) // _CHARS_A_TOKEN if self._pacer.counts_tokens else 0
             try:
-                answer = await self._read(body, deadline=deadline, report=report)
-                return answer if _image_names(request) == images else replace(answer, notes=self._notes(images))
+                await self._wait_for_turn(request, telling, tokens=tokens, deadline=deadline)
+                answer = await self._read(body, deadline=deadline, telling=telling)
+                self._pacer.settle(estimated=tokens, used=answer.usage.input_tokens + answer.usage.output_tokens)
+                if (fault := self._fault_of_answer(answer, tries)) is None:
+                    return _usable(answer, notes=fitting.notes)
             except FAULTS as error:
-                adapted = None if reported else self._adapt(request, body, refusal_of(error))
-                if adapted is not None:
-                    request = adapted
+                refusal = refusal_of(error)
+                if isinstance(error, APIStatusError):
+                    self._pacer.learn(error.response.headers)
+                if refusal is not None and not telling.has_told and fitting.adapt(refusal, body):
                     continue
-                fault = self._judge(error, failures=failures.total() + 1, deadline=deadline)
-                if reported and not isinstance(fault.error, ModelContentFilterError):
-                    raise ModelStreamError(str(fault.error), partial="".join(reported)) from error
-                failures[type(fault.error)] += 1
-                if not self._is_worth_waiting(fault, failures, deadline=deadline):
-                    raise fault.error from error
+                fault = self._judge(error, tries, deadline=deadline)
+                if not tries.are_left(fault):
+                    raise _with_text(tries.last_error(fault), telling.longest) from error
+            telling.begin_again()
             _log.info("model_waiting", model=self.name, reason=fault.reason, wait_s=round(fault.wait_s, 3))
-            progress(Paused(reason=fault.reason, wait_s=fault.wait_s))
+            telling.pause(fault)
             await asyncio.sleep(fault.wait_s)
 
-    async def _read(self, body: Mapping[str, Any], *, deadline: float, report: Callable[[str], None]) -> ModelAnswer:
+    def _body(self, fitting: Fitting) -> dict[str, Any]:
+        body = self._learnt.concede(self._dialect.body(fitting.request()))
+        return {name: value for name, value in {**body, **self._extra_body}.items() if value is not None}
+
+    async def _wait_for_turn(self, request: ModelRequest, telling: _Telling, *, tokens: int, deadline: float) -> None:
+        """Return when the endpoint's own limits allow the request. Raises ModelRateLimitError at the deadline."""
+        waits: list[float] = []
+
+        def on_wait(wait_s: float) -> None:
+            waits.append(wait_s)
+            _log.info("model_paced", model=self.name, wait_s=round(wait_s, 3))
+            telling.pause(Fault(error=ModelRateLimitError(retry_after_s=wait_s), reason=_PACED, wait_s=wait_s))
+
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._pacer.admit(request.asker, tokens=tokens, on_wait=on_wait)
+        except TimeoutError:
+            raise ModelRateLimitError(retry_after_s=max(waits, default=0.0)) from None
+
+    async def _read(self, body: Mapping[str, Any], *, deadline: float, telling: _Telling) -> ModelAnswer:
         loop = asyncio.get_running_loop()
         fold = self._dialect.fold()
         try:
             async with asyncio.timeout_at(min(deadline, loop.time() + self._patience.first_word_s)) as watch:
 
-                def on_event(text: str) -> None:
+                def on_said(said: Said) -> None:
                     watch.reschedule(min(deadline, loop.time() + self._gap_s(fold)))
-                    if text:
-                        report(text)
+                    telling.say(said)
 
-                await self._receive(body, fold, on_event)
+                await receive(self._dialect.send(body), fold, on_headers=self._pacer.learn, on_said=on_said)
         except FAULTS:
             if not fold.is_finished:
                 raise
+            telling.say(fold.end(was_announced=False))
         return fold.answer()
-
-    async def _receive(self, body: Mapping[str, Any], fold: Fold, on_event: Callable[[str], None]) -> None:
-        """Send the body and fill the fold; `on_event` gets the text of each event, empty if it adds none."""
-        async with self._dialect.send(body) as response:
-            content_type = response.headers.get("content-type", "")
-            try:
-                async for event in _events(response.http_response):
-                    if event.data not in ("", "[DONE]"):  # empty: a keep-alive, or a retry time
-                        on_event(_add(fold, event.data))
-            except httpx2.SSEError as error:
-                raise BrokenStreamError("an event is too long") from error
-            if not fold.is_finished:
-                raise BrokenStreamError(_unfinished(content_type))
 
     def _gap_s(self, fold: Fold) -> float:
         if fold.is_finished:
             return _CLOSE_S
         return self._patience.stall_s if fold.has_begun else self._patience.first_word_s
 
-    def _judge(self, error: Exception, *, failures: int, deadline: float) -> Fault:
+    def _judge(self, error: Exception, tries: _Tries, *, deadline: float) -> Fault:
         if asyncio.get_running_loop().time() >= deadline:
             return Fault(
                 error=ModelUnavailableError(
@@ -190,104 +250,45 @@ class EndpointModel:
                     "have the operator raise TURN_TIMEOUT_S."
                 )
             )
-        fault = fault_of(error, self._labels, backoff_s=self._patience.backoff.wait_s(failures))
+        fault = fault_of(error, self._labels, backoff_s=tries.backoff_s)
         refusal = refusal_of(error)
         if refusal is None or refusal.retry_after_s is None:
             return fault
         # Jitter, so that clients do not all return at once; never sooner than the endpoint asked for.
         return replace(fault, wait_s=fault.wait_s * random.uniform(1.0, 1.1))  # noqa: S311  (spreads load)
 
-    def _is_worth_waiting(self, fault: Fault, failures: Counter[type[ModelError]], *, deadline: float) -> bool:
-        is_rate_limit = isinstance(fault.error, ModelRateLimitError)
-        retries = self._patience.rate_limit_retries if is_rate_limit else self._patience.fault_retries
-        ends_at = asyncio.get_running_loop().time() + fault.wait_s
-        return bool(fault.reason) and failures[type(fault.error)] <= retries and ends_at < deadline
-
-    def _concede(self, body: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in (body | self._conceded).items() if value is not None}
-
-    def _notes(self, images: Sequence[str]) -> tuple[str, ...]:
-        names = ", ".join(f"`{name}`" for name in images)
-        it = "it" if len(images) == 1 else "them"
-        return (f"The model `{self.name}` did not take {names}, so it answered without seeing {it}.",)
-
-    def _adapt(self, request: ModelRequest, body: Mapping[str, Any], refusal: Refusal | None) -> ModelRequest | None:
-        """Return the request, changed to what the endpoint accepts, to send again at once; None: nothing to change."""
-        if refusal is None:
+    def _fault_of_answer(self, answer: ModelAnswer, tries: _Tries) -> Fault | None:
+        """Return why an answer that ended as it should is asked for once more; None if it is not."""
+        if not tries.may_repeat:
             return None
-        if _image_names(request) and (refused := image_refusal(refusal)):
-            self._takes_no_images |= refused == "all"
-            _log.warning("model_images_refused", model=self.name, refused=refused)
-            return _without_images(request)
-        if refusal.status not in (400, 422):
+        if answer.is_cut and answer.message.tool_calls:
+            reason = "The model's answer was cut within a tool call."
+        elif not answer.message.text.strip() and not answer.message.tool_calls:
+            reason = "The model's answer was empty."
+        else:
             return None
-        if refusal.code == "invalid_encrypted_content" and _has_replay(request):
-            return _without_replay(request)  # another model or account encrypted it: continue without it
-        for name, instead in self._dialect.concessions.items():
-            if _names(refusal, name) and body.get(name) != instead:
-                self._conceded[name] = instead
-                _log.warning("model_parameter_refused", model=self.name, parameter=name, sent_instead=instead)
-                return request
-        return None
+        tries.may_repeat = False
+        fault = fault_of(BrokenStreamError(reason), self._labels, backoff_s=tries.backoff_s)
+        fault = replace(fault, reason=reason)
+        return fault if tries.are_left(fault) else None
 
 
-def _events(response: httpx2.Response) -> httpx2.EventSource:
-    # Some gateways label the stream as another type, or not at all: what counts is that an answer is in it.
-    response.headers["content-type"] = "text/event-stream"
-    response.encoding = "utf-8-sig"  # the standard's only encoding; a byte order mark may precede it
-    return httpx2.EventSource(response, max_event_size=_MAX_EVENT_BYTES)
-
-
-def _add(fold: Fold, data: str) -> str:
-    try:
-        event = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise BrokenStreamError("an event could not be read") from error
-    if not isinstance(event, dict):
-        raise BrokenStreamError("an event is not a JSON object")
-    try:
-        return fold.add(cast("dict[str, Any]", event))
-    except (AttributeError, KeyError, TypeError) as error:
-        raise BrokenStreamError("an event has an unknown shape") from error
-
-
-def _unfinished(content_type: str) -> str:
-    if content_type and "event-stream" not in content_type:
-        return (
-            f"it is {content_type.partition(';')[0]}, not an event stream; the operator should check the endpoint's URL"
+def _usable(answer: ModelAnswer, *, notes: tuple[str, ...]) -> ModelAnswer:
+    """Return the answer with the notes; the calls of an answer that was cut are left out, for they may be half."""
+    message = answer.message
+    if answer.is_cut and message.tool_calls:
+        names = ", ".join(f"`{name}`" for name in dict.fromkeys(call.name for call in message.tool_calls))
+        notes = (
+            *notes,
+            f"The model reached its output limit while it asked for {names}, so nothing was run. Please ask for less "
+            f"at once; the operator can raise MODEL_MAX_OUTPUT_TOKENS.",
         )
-    return "it ended in the middle"
+        answer = replace(answer, message=replace(message, tool_calls=(), replay=()), is_cut=False)
+    return replace(answer, notes=notes)
 
 
-def _names(refusal: Refusal, parameter: str) -> bool:
-    if refusal.param:
-        return refusal.param.replace("[", ".").partition(".")[0] == parameter
-    return re.search(rf"\b(?:argument|parameter|extra).*\b{parameter}\b", refusal.message, re.IGNORECASE) is not None
-
-
-def _image_names(request: ModelRequest) -> Sequence[str]:
-    questions = (message for message in request.messages if isinstance(message, UserMessage))
-    return [clean_name(image.name) for question in questions for image in question.images]
-
-
-def _without_images(request: ModelRequest) -> ModelRequest:
-    messages = tuple(
-        leave_images_out(message, _NOT_SHOWN) if isinstance(message, UserMessage) else message
-        for message in request.messages
-    )
-    return replace(request, messages=messages)
-
-
-_NOT_SHOWN = "The image {name} was sent with this message, but it could not be shown to you. Say so."
-
-
-def _has_replay(request: ModelRequest) -> bool:
-    return any(isinstance(message, AssistantMessage) and message.replay for message in request.messages)
-
-
-def _without_replay(request: ModelRequest) -> ModelRequest:
-    messages = tuple(
-        replace(message, replay=()) if isinstance(message, AssistantMessage) else message
-        for message in request.messages
-    )
-    return replace(request, messages=messages)
+def _with_text(error: ModelError, longest: str) -> ModelError:
+    """Return the error together with the text that was told, unless a filter stopped it."""
+    if not longest or isinstance(error, ModelContentFilterError):
+        return error
+    return ModelStreamError(str(error), partial=longest)

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from bot.domain.errors import ModelContentFilterError
+from bot.models import wordings
+from bot.models.pauses import pause_s
 
-# How endpoints whose model takes no images put it: OpenAI and Azure; vLLM; llama.cpp, LM Studio and most others;
-# OpenRouter; Mistral; DeepSeek and others that accept only text content.
-_NO_IMAGES = re.compile(
-    r"(?:image_url|input_image) is only supported by certain models"
-    r"|not a multi-?modal model|at most 0 image"
-    r"|\b(?:images?|vision|multi-?modal)\b[^.]{0,40}\b(?:not|isn't|aren't) (?:supported|enabled|available|allowed)"
-    r"|\b(?:not|doesn't|cannot|can't) (?:support|accept|take|handle|process)\b[^.]{0,20}"
-    r"\b(?:images?|vision|multi-?modal)\b"
-    r"|no endpoints found that support image|missing data required for image input"
-    r"|unknown variant .?(?:image_url|input_image)|invalid value: .(?:image_url|input_image)",
-    re.IGNORECASE,
-)
-# Some endpoints only say that the content has to be a string; without images it always is.
-_IMAGE_WORDS = re.compile(
-    r"image(?:_url|s)?\b|\bcontent\b.{0,60}\b(?:must|should) be a (?:valid )?string", re.IGNORECASE | re.DOTALL
-)
-_CONTEXT_WORDS = re.compile(r"context (?:length|size|window)|^request too large", re.IGNORECASE)
+_MAX_DEPTH = 4
+_MAX_MESSAGE_CHARS = 5_000
+_REQUEST_FAULTS = (0, 400, 413, 422, 429, 500)  # statuses under which gateways say what is wrong with a request
+_BIGGEST_CODE = 10**9
+_NOT_A_CODE = frozenset({"none", "null", "error"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +30,9 @@ class Refusal:
     @property
     def is_filtered(self) -> bool:
         """Whether the content filter refused the request."""
-        return self.code.startswith(("content_filter", "content_policy"))
+        if self.code.startswith(("content_filter", "content_policy", "data_inspection", "ResponsibleAI")):
+            return True
+        return self.status in _REQUEST_FAULTS and not self.is_busy and bool(wordings.FILTERED.search(self.message))
 
     @property
     def is_too_long(self) -> bool:
@@ -52,7 +40,35 @@ class Refusal:
         if self.code in ("context_length_exceeded", "exceed_context_size_error"):
             return True
         # Local servers have no code for it; OpenAI answers 429 if one request exceeds a whole minute's tokens.
-        return self.status in (0, 400, 413, 429) and bool(_CONTEXT_WORDS.search(self.message))
+        return self.status in _REQUEST_FAULTS and bool(wordings.TOO_LONG.search(self.message))
+
+    @property
+    def is_out_of_quota(self) -> bool:
+        """Whether the account cannot pay; Gemini words its limits per minute alike, but asks for a pause."""
+        if self.code == "insufficient_quota" or self.status == 402:
+            return True
+        is_named = wordings.NO_QUOTA.search(f"{self.code} {self.message}") is not None
+        return is_named and self.retry_after_s is None and self.status in (0, 400, 403, 429)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the endpoint limits how often, or how much, it is asked."""
+        if self.status == 429 or self.code.startswith("rate_limit"):
+            return True
+        return self.status in (0, 400, 500, 503, 529) and bool(wordings.BUSY.search(f"{self.code} {self.message}"))
+
+    @property
+    def knows_no_tools(self) -> bool:
+        """Whether the model, or its server as it was started, takes no tools at all."""
+        return self.status in (0, 400, 404, 422, 500, 501) and bool(wordings.NO_TOOLS.search(self.message))
+
+    @property
+    def is_about_replay(self) -> bool:
+        """Whether what an earlier answer left to be sent back is refused."""
+        if self.code == "invalid_encrypted_content":
+            return True
+        named = f"{self.param} {self.message}"
+        return self.status in (0, 400, 404, 422) and bool(wordings.REPLAY.search(named))
 
 
 class StreamRefusalError(Exception):
@@ -63,22 +79,73 @@ class StreamRefusalError(Exception):
         super().__init__(self.refusal.code or self.refusal.message)
 
 
-def read_refusal(body: object, *, status: int = 0, retry_after_s: float | None = None) -> Refusal:
-    """Return what the error object of a response or of a stream event says."""
-    if not isinstance(body, Mapping):
-        text = body if isinstance(body, str) and not body.lstrip().startswith("<") else ""  # not a proxy's HTML page
-        return Refusal(status=status, message=text, retry_after_s=retry_after_s)
-    fields = cast("Mapping[str, Any]", body)
-    code = str(fields.get("code") or "")
-    if code.isdecimal():  # Azure, vLLM and llama.cpp repeat the HTTP status in `code`
-        status, code = status or int(code), ""
+class _Said(NamedTuple):
+    status: int = 0
+    code: str = ""
+    param: str = ""
+    message: str = ""
+
+
+def read_refusal(body: object, *, status: int = 0, headers: Mapping[str, str] | None = None) -> Refusal:
+    """Return what the error object of a response or of a stream event says, whatever its shape."""
+    said = _read(body, depth=0)
+    message = said.message[:_MAX_MESSAGE_CHARS]
     return Refusal(
-        status=status,
-        code=code or str(fields.get("type") or ""),
-        param=str(fields.get("param") or ""),
-        message=str(fields.get("message") or fields.get("detail") or ""),  # FastAPI uses `detail`
-        retry_after_s=retry_after_s,
+        status=status or said.status,
+        code="" if said.code.lower() in _NOT_A_CODE else said.code,
+        param=said.param,
+        message=message,
+        retry_after_s=pause_s(headers or {}, body, message),
     )
+
+
+def _read(body: object, *, depth: int) -> _Said:
+    """Return what an error says itself, and where it says nothing, what the errors within it say."""
+    if isinstance(body, str):
+        return _Said(message="" if body.lstrip().startswith("<") else body)  # not a proxy's HTML page
+    if depth > _MAX_DEPTH:
+        return _Said()
+    if isinstance(body, list):  # Gemini wraps its error in a list, FastAPI has one for each fault
+        items = [_read(one, depth=depth + 1) for one in cast("list[object]", body)[:5]]
+        first = _first_of(items)
+        return first._replace(message="; ".join(item.message for item in items if item.message))
+    if not isinstance(body, Mapping):
+        return _Said()
+    fields = cast("Mapping[str, Any]", body)
+    codes = [str(fields[name]) for name in ("code", "__type", "type", "status") if _is_plain(fields.get(name))]
+    own = _Said(
+        # Azure, vLLM, llama.cpp and LiteLLM repeat the HTTP status in `code`
+        status=next((int(code) for code in codes if code.isdecimal() and len(code) == 3), 0),
+        code=next((code for code in codes if code and not code.isdecimal()), ""),
+        param=_first_text(fields, "param") or _place(fields.get("loc")),
+        message=_first_text(fields, "message", "Message", "msg", "title"),
+    )
+    return _first_of([own, *(_read(fields.get(name), depth=depth + 1) for name in ("error", "detail", "errors"))])
+
+
+def _first_of(said: Sequence[_Said]) -> _Said:
+    """Return for each field the first value that is one."""
+    return _Said(
+        status=next((one.status for one in said if one.status), 0),
+        code=next((one.code for one in said if one.code), ""),
+        param=next((one.param for one in said if one.param), ""),
+        message=next((one.message for one in said if one.message), ""),
+    )
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, int) and abs(value) < _BIGGEST_CODE)
+
+
+def _first_text(fields: Mapping[str, Any], *names: str) -> str:
+    texts = (fields.get(name) for name in names)
+    return next((text for text in texts if isinstance(text, str) and text), "")
+
+
+def _place(loc: object) -> str:
+    """Return FastAPI's place of a fault, as `tools.3.function`; it begins with `body`."""
+    steps = [str(step) for step in cast("list[object]", loc) if _is_plain(step)] if isinstance(loc, list) else []
+    return ".".join(steps[1:] if steps[:1] == ["body"] else steps)
 
 
 def image_refusal(refusal: Refusal) -> Literal["all", "these"] | None:
@@ -92,39 +159,19 @@ def image_refusal(refusal: Refusal) -> Literal["all", "these"] | None:
     if "image" in refusal.code:
         return "these"
     # llama.cpp answers 500 (https://github.com/ggml-org/llama.cpp/issues/13566), OpenRouter 404
-    if refusal.status in (0, 400, 404, 415, 422, 500, 501) and _NO_IMAGES.search(refusal.message):
+    if refusal.status in (0, 400, 404, 415, 422, 500, 501) and wordings.NO_IMAGES.search(refusal.message):
         return "all"
-    mentions_images = refusal.status in (0, 400, 415, 422) and _IMAGE_WORDS.search(refusal.message)
+    mentions_images = refusal.status in (0, 400, 415, 422) and wordings.IMAGE_WORDS.search(refusal.message)
     # If a proxy finds a request too large, its images are the likeliest cause.
     return "these" if mentions_images or refusal.status == 413 else None
 
 
-def content_filter_error() -> ModelContentFilterError:
-    """Return the error for an endpoint whose filter stopped the question or the answer."""
+def content_filter_error(*, is_of_answer: bool = False) -> ModelContentFilterError:
+    """Return the error for an endpoint whose filter stopped the question, or the answer to it."""
     return ModelContentFilterError(
-        "The model's content filter stopped this. Please rephrase it; if a tool's result triggered the filter, "
-        "use /clear to start a new conversation."
+        "The model's content filter stopped the answer. Please ask in another way."
+        if is_of_answer
+        else "The model's content filter refused this. Please rephrase it: what was refused stays readable here, and "
+        "is not given to the model again.",
+        is_of_answer=is_of_answer,
     )
-
-
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the pause that the headers ask for, in seconds; None if they ask for none, or not in a valid form."""
-    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name)
-        if value is None:
-            continue
-        try:
-            seconds = float(value) * scale
-        except ValueError:
-            seconds = _seconds_until(value)
-        if math.isfinite(seconds) and seconds >= 0:
-            return seconds
-    return None
-
-
-def _seconds_until(http_date: str) -> float:
-    try:
-        at = parsedate_to_datetime(http_date)
-    except ValueError:
-        return math.nan
-    return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
 
 from bot.domain.messages import Attachment, UserMessage
 from bot.text.cleaning import strip_surrogates
@@ -37,35 +35,9 @@ def valid_name(name: str) -> str:
     return _INVALID_IN_NAMES.sub("_", name)[:_MAX_NAME_CHARS] or "unnamed"
 
 
-def render_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema with `properties` in every object and `items` in every array.
-
-    OpenAI and Azure refuse the whole request for one schema without them. Empty ones do not change its meaning.
-    """
-    return {name: _complete(name, value) for name, value in _with_defaults(schema).items()}
-
-
-# Keywords whose value is a schema or a list of schemas, and keywords whose value holds a schema under each name.
-_OF_SCHEMAS = frozenset({"items", "prefixItems", "additionalProperties", "anyOf", "oneOf", "allOf", "not"})
-_OF_NAMED_SCHEMAS = frozenset({"properties", "patternProperties", "$defs", "definitions"})
-
-
-def _complete(keyword: str, value: object) -> object:
-    if keyword in _OF_NAMED_SCHEMAS and isinstance(value, Mapping):
-        return {name: _complete("items", one) for name, one in cast("Mapping[str, object]", value).items()}
-    if keyword in _OF_SCHEMAS and isinstance(value, list):
-        return [_complete("items", one) for one in cast("list[object]", value)]
-    if keyword in _OF_SCHEMAS and isinstance(value, Mapping):
-        return render_schema(cast("Mapping[str, Any]", value))
-    return value
-
-
-def _with_defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
-    named: object = schema.get("type")
-    types: Sequence[object] = cast("list[object]", named) if isinstance(named, list) else (named,)
-    defaults: dict[str, Any] = {}
-    if "object" in types:
-        defaults["properties"] = {}
-    if "array" in types:
-        defaults["items"] = {}
-    return {**schema, **{name: value for name, value in defaults.items() if name not in schema}}
+def clip_words(text: str, *, max_chars: int, mark: str) -> str:
+    """Return the text, cut to `max_chars` characters between two words where it is longer; then the mark ends it."""
+    if len(text) <= max_chars:
+        return text
+    kept = text[: max_chars - len(mark)]
+    return (kept.rpartition(" ")[0] or kept).rstrip() + mark

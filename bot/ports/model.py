@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from bot.domain.messages import Message, ModelAnswer, ToolSpec
-from bot.domain.turns import Paused, TextArrived
+from bot.domain.turns import Paused, TextArrived, TextTakenBack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,9 +19,10 @@ class ModelRequest:
     tools: tuple[ToolSpec, ...] = ()
     may_call_tools: bool = True  # False: the tools stay listed (stable prefix), but the answer must be text
     cache_key: str = ""  # opaque, the same for all requests of one conversation
+    asker: str = ""  # who asks; where the endpoint's limits make requests wait, askers take turns
 
 
-ModelProgress = TextArrived | Paused
+ModelProgress = TextArrived | TextTakenBack | Paused
 ModelProgressSink = Callable[[ModelProgress], None]
 
 
@@ -33,14 +34,20 @@ class Model(Protocol):
         """What people call it: a model or deployment name."""
         ...
 
+    @property
+    def refused_tools(self) -> Mapping[str, str]:
+        """The names of the tools that it was offered and does not take, each with the reason in a few words."""
+        ...
+
     async def complete(self, request: ModelRequest, *, deadline: float, progress: ModelProgressSink) -> ModelAnswer:
         """Return the whole answer, and report each piece of its text to `progress` as it arrives.
 
-        Pauses that the endpoint asks for, and retries after faults before the first text, happen inside and end before
-        `deadline` (seconds of the running loop's clock).
+        Pauses that the endpoint asks for, and retries after faults, happen inside and end before `deadline` (seconds of
+        the running loop's clock). Text of an answer that broke off is reported as taken back before the answer is asked
+        for again.
 
         Raises:
-            ModelStreamError: The answer broke off after some of its text was reported.
+            ModelStreamError: Every try failed, at least one of them after some text; it has the longest of these texts.
             ModelContentFilterError: The endpoint's filter stopped it; text reported before is not to be kept.
             ModelError: Any other failure; no text was reported.
         """

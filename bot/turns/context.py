@@ -61,12 +61,18 @@ async def load_history(
 
     `reserved_tokens` are taken by what is sent with them: system prompt, tools, the question.
     """
-    turns = await store.history(conversation)
+    turns = without_withheld(await store.history(conversation))
     past = last_turn_that_leaves(turns, window=window, max_tokens=window.max_tokens - reserved_tokens)
     if past is not None:
         await store.move_window(conversation, past_turn_id=past)
         turns = after_turn(turns, past)
     return turns
+
+
+def without_withheld(turns: Turns) -> Turns:
+    """Return the messages without the turns that a content filter refused: one of them would spoil every request."""
+    withheld = {turn_id for turn_id, message in turns if isinstance(message, UserMessage) and message.is_withheld}
+    return [item for item in turns if item[0] not in withheld] if withheld else turns
 
 
 def after_turn(turns: Turns, turn_id: int) -> Turns:

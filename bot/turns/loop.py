@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from bot.domain.errors import ModelContextError
+from bot.domain.errors import ModelContentFilterError, ModelContextError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import (
     AssistantMessage,
@@ -42,6 +42,10 @@ LAST_ROUND = (
 RESTARTED = (
     "Interrupted: the bot was restarted while this tool was running. It may have run, its outcome is unknown, and it "
     "was not run again. Tell the user, and do not call it again without being asked to."
+)
+FILTERED_HISTORY = (
+    "The model's content filter refused the conversation before this question, so the question was asked without it. "
+    "The earlier messages stay readable here, and are not given to the model again."
 )
 EXPIRED = "expired"  # the outcome of a wait that nobody ended
 
@@ -81,6 +85,7 @@ class Turn:
             tools=self.offer.tools,
             may_call_tools=may_call_tools,
             cache_key=self.conversation.opaque_id,
+            asker=str(self.actor),
         )
 
 
@@ -149,7 +154,33 @@ async def _ask(turn: Turn, number: int, model: Model, journal: Journal, *, deadl
         if not turn.history and not turn.added:
             raise
         _shrink(turn)
+    except ModelContentFilterError as refusal:
+        if refusal.is_of_answer:
+            raise
+        return await _ask_without_history(turn, number, model, journal, refusal, deadline=deadline)
     return await _complete(turn, number, model, journal, deadline=deadline)
+
+
+async def _ask_without_history(
+    turn: Turn, number: int, model: Model, journal: Journal, refusal: ModelContentFilterError, *, deadline: float
+) -> ModelAnswer:
+    """Return the answer to the question alone, and forget for good what came before it: a filter refused one of them.
+
+    Raises:
+        ModelContentFilterError: It is the question (or a result of its tools): the model gets none of this turn again.
+    """
+    history, turn.history = turn.history, ()
+    try:
+        if not history:
+            raise refusal
+        answer = await _complete(turn, number, model, journal, deadline=deadline)
+    except ModelContentFilterError as error:
+        turn.history = history
+        turn.question = replace(turn.question, is_withheld=not error.is_of_answer)
+        raise
+    turn.window_past = history[-1][0]
+    turn.notes.append(FILTERED_HISTORY)
+    return answer
 
 
 async def _complete(turn: Turn, number: int, model: Model, journal: Journal, *, deadline: float) -> ModelAnswer:

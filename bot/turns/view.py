@@ -17,6 +17,7 @@ from bot.domain.turns import (
     StateChanged,
     Step,
     TextArrived,
+    TextTakenBack,
     TurnEvent,
     TurnView,
 )
@@ -42,6 +43,7 @@ class ViewObserver:
             has_waited=turn.has_waited,
         )
         self._calls = CallLines(max_chars=VIEW_CHARS)
+        self._is_void = False  # the text after those broke off, and goes when the next one begins
         self._kept = 0  # characters of the text that belong to answers that are stored
 
     @property
@@ -71,15 +73,21 @@ class ViewObserver:
             case StateChanged(state=state):
                 return replace(view, state=state, notice=view.notice if state == "waiting" else "")
             case ModelAsked():
+                self._is_void = False
                 return replace(view, text=self._kept_text(), notice="")
+            case TextTakenBack():
+                self._is_void = True
+                return view
             case TextArrived(text=text):
-                return replace(view, text=view.text + text, notice="")
+                before = self._kept_text() if self._is_void else view.text
+                self._is_void = False
+                return replace(view, text=before + text, notice="")
             case Paused(reason=reason, wait_s=wait_s):
                 return replace(view, notice=f"{reason} Trying again in {wait_s:.0f} s.")
             case ModelAnswered(answer=answer):
                 # What was heard of the answer is replaced by what is stored of it: the two must not differ.
                 text = self._kept_text() + answer.message.text if answer.message.text else view.text[: self._kept]
-                self._kept = len(text)
+                self._kept, self._is_void = len(text), False
                 self._calls.saw(event)
                 return replace(view, text=text, trace=self._calls.lines, notice="")
             case CallWaiting(reason=reason):

@@ -26,7 +26,7 @@ from bot.domain.errors import (
     ModelUnavailableError,
 )
 from bot.domain.messages import AssistantMessage, Attachment, ModelAnswer, ToolMessage, ToolSpec, UserMessage
-from bot.domain.turns import Paused, TextArrived
+from bot.domain.turns import Paused, TextArrived, TextTakenBack
 from bot.models.endpoint import Patience
 from bot.models.factory import open_model
 from bot.ports.model import Model, ModelProgress, ModelRequest
@@ -73,6 +73,14 @@ class Rig:
         return [item.text for item in self.progress if isinstance(item, TextArrived)]
 
     @property
+    def text(self) -> str:
+        """What is left of the told text after what was taken back."""
+        text = ""
+        for item in self.progress:
+            text = text + item.text if isinstance(item, TextArrived) else "" if item == TextTakenBack() else text
+        return text
+
+    @property
     def waits(self) -> list[Paused]:
         return [item for item in self.progress if isinstance(item, Paused)]
 
@@ -108,6 +116,10 @@ def sent_messages(body: dict[str, Any]) -> list[dict[str, Any]]:
     return body["messages"] if "messages" in body else body["input"]
 
 
+def tool_parts(body: dict[str, Any]) -> list[dict[str, Any]]:
+    return [tool.get("function", tool) for tool in body["tools"]]
+
+
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """One endpoint for all tests here, in a thread of its own: starting one takes longer than a test."""
@@ -135,6 +147,7 @@ async def open_rig(kind: str, url: str, patience: Patience) -> AsyncGenerator[Ri
         httpx2.AsyncClient(base_url=url.removesuffix("/v1"), trust_env=False, verify=False) as control,
     ):
         await control.delete("/control/faults")
+        await control.delete("/control/script")
         await control.post("/control/pace", json={})
         before = (await control.get("/control/requests")).json()["total"]
         yield Rig(model, control, before)
@@ -305,6 +318,77 @@ async def test_halves_of_characters_do_not_break_a_request(rig: Rig) -> None:
     assert answer.message.text
 
 
+# --- tools -------------------------------------------------------------------------------------------------------
+
+ID, NAMED = {"properties": {"id": {"type": "string"}}, "required": ["id"]}, {"properties": NAME, "required": ["name"]}
+WILD_SCHEMAS: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "no properties": {"type": "object"},
+    "nulls": {"type": "object", "properties": None, "required": None, "description": None, "$defs": None},
+    "no items": {"type": "object", "properties": {"tags": {"type": "array"}, "rows": {"type": ["array", "null"]}}},
+    "tuples": {"type": "object", "properties": {"at": {"type": "array", "items": [NUMBER, NUMBER]}}},
+    "ways": {"type": "object", "anyOf": [ID, NAMED]},
+    "ways without a type": {"oneOf": [ID, NAMED]},
+    "parts": {"allOf": [{"type": "object", **ID}, {"$ref": "#/$defs/Named"}], "$defs": {"Named": NAMED}},
+    "a reference": {"$ref": "#/$defs/Named", "$defs": {"Named": {"type": "object", **NAMED}}},
+    "conditions": {"type": "object", "if": ID, "then": NAMED, "not": NAMED, "enum": [{}]},
+    "booleans": {"type": "object", "properties": {"any": True, "none": False}, "required": True},
+    "halves of characters": {"type": "object", "properties": {"a": {"type": "string", "description": "\ud83d"}}},
+}
+
+
+@pytest.mark.parametrize("what", WILD_SCHEMAS)
+async def test_a_tool_with_any_schema_is_offered_in_a_form_that_strict_endpoints_take(rig: Rig, what: str) -> None:
+    wild = replace(CALCULATE, name="wild__t", server="wild", tool="t", parameters=WILD_SCHEMAS[what])
+    answer = await rig.ask(replace(QUESTION, tools=(wild, CALCULATE)))
+    assert answer.message.tool_calls[0].name == CALCULATE.name and answer.notes == ()
+    assert len(await rig.bodies()) == 1 and rig.model.refused_tools == {}
+
+
+async def test_a_long_description_is_cut_with_a_mark(rig: Rig) -> None:
+    await rig.ask(replace(QUESTION, tools=(replace(CALCULATE, description="word " * 500),)))
+    [body] = await rig.bodies()
+    description = tool_parts(body)[0]["description"]
+    assert len(description) <= 1024 and description.endswith("word [cut]")
+
+
+async def test_a_description_of_exactly_1024_characters_stays(rig: Rig) -> None:
+    await rig.ask(replace(QUESTION, tools=(replace(CALCULATE, description="x" * 1024),)))
+    assert tool_parts((await rig.bodies())[0])[0]["description"] == "x" * 1024
+
+
+async def test_at_most_128_tools_are_sent_the_first_ones(rig: Rig) -> None:
+    many = tuple(replace(CALCULATE, name=f"many__t{number}", tool=f"t{number}") for number in range(235))
+    await rig.ask(replace(QUESTION, tools=(CALCULATE, *many)))
+    [body] = await rig.bodies()
+    assert [tool["name"] for tool in tool_parts(body)] == [CALCULATE.name, *(tool.name for tool in many[:127])]
+
+
+BAD = replace(CALCULATE, name="shop__buy", server="shop", tool="buy")
+
+
+async def test_a_tool_that_the_endpoint_refuses_is_left_out_named_and_remembered(rig: Rig) -> None:
+    await rig.fail("tool", tool=BAD.name, times=9)
+    request = replace(QUESTION, tools=(BAD, CALCULATE))
+    first, second = await rig.ask(request), await rig.ask(request)
+    assert first.message.tool_calls and second.message.tool_calls
+    assert [[tool["name"] for tool in tool_parts(body)] for body in await rig.bodies()] == [
+        [BAD.name, CALCULATE.name],
+        [CALCULATE.name],
+        [CALCULATE.name],
+    ]
+    [note] = first.notes
+    assert "`shop/buy`" in note and "Invalid schema for function" in note and second.notes == ()
+    assert list(rig.model.refused_tools) == [BAD.name]
+
+
+async def test_a_tool_that_was_refused_is_offered_again_once_it_has_changed(rig: Rig) -> None:
+    await rig.fail("tool", tool=BAD.name)
+    await rig.ask(replace(QUESTION, tools=(BAD, CALCULATE)))
+    await rig.ask(replace(QUESTION, tools=(replace(BAD, description="mended"), CALCULATE)))
+    assert [len(tool_parts(body)) for body in await rig.bodies()] == [2, 1, 2]
+
+
 # --- images ------------------------------------------------------------------------------------------------------
 
 CAT = Attachment(name="cat.png", mime_type="image/png", data=b"\x89PNG" + bytes(2341))
@@ -362,7 +446,7 @@ async def test_a_pause_that_the_endpoint_asks_for_is_told_and_kept(rig: Rig) -> 
     started = asyncio.get_running_loop().time()
     answer = await rig.ask()
     assert answer.message.tool_calls
-    assert [wait.reason for wait in rig.waits] == ["the model is busy"] * 2
+    assert [wait.reason for wait in rig.waits] == ["The model is busy."] * 2
     assert all(wait.wait_s >= 0.2 for wait in rig.waits)
     assert asyncio.get_running_loop().time() - started >= 0.4
 
@@ -379,7 +463,7 @@ async def test_an_endpoint_that_is_always_busy_is_not_asked_for_ever(rig: Rig) -
     await rig.fail("rate_limit", times=100, retry_after_s=0)
     with pytest.raises(ModelRateLimitError):
         await rig.ask()
-    assert len(rig.waits) == 5
+    assert len(rig.waits) == 7
 
 
 @pytest.mark.parametrize(
@@ -403,7 +487,7 @@ async def test_a_refusal_that_stays_is_told_at_once(rig: Rig, fault: str, error:
 async def test_a_server_error_is_repeated_twice(rig: Rig) -> None:
     await rig.fail("server_error", times=2)
     assert (await rig.ask()).message.tool_calls
-    assert [wait.reason for wait in rig.waits] == ["the model's server failed (500)"] * 2
+    assert [wait.reason for wait in rig.waits] == ["The model's server failed (500)."] * 2
 
 
 async def test_a_server_that_keeps_failing_is_said_to_be_unavailable(rig: Rig) -> None:
@@ -434,14 +518,60 @@ async def test_an_answer_that_always_breaks_off_is_an_error(rig: Rig, fault: str
 
 
 @pytest.mark.parametrize("fault", BREAKS)
-async def test_an_answer_that_breaks_off_after_words_gives_them_with_the_error(rig: Rig, fault: str) -> None:
-    await rig.script({"text": WORDS})
+async def test_an_answer_that_breaks_off_after_words_is_asked_for_again_and_replaced(rig: Rig, fault: str) -> None:
+    await rig.script({"text": WORDS}, {"text": "second"})
     await rig.fail(fault, after_chunks=12)
-    with pytest.raises(ModelStreamError) as caught:
+    answer = await rig.ask()
+    assert answer.message.text == rig.text == "second"
+    assert rig.progress.count(TextTakenBack()) == len(rig.waits) == 1
+    assert [wait.reason for wait in rig.waits] == ["The model's answer broke off."]
+
+
+@pytest.mark.parametrize("fault", BREAKS)
+async def test_an_answer_that_always_breaks_off_gives_the_longest_of_its_texts(rig: Rig, fault: str) -> None:
+    await rig.script(*({"text": WORDS} for _ in range(3)))
+    for after_chunks in (10, 14, 12):
+        await rig.fail(fault, after_chunks=after_chunks)
+    with pytest.raises(ModelStreamError, match="broke off") as caught:
         await rig.ask()
-    assert caught.value.partial == "".join(rig.told)
-    assert WORDS.startswith(caught.value.partial) and 0 < len(caught.value.partial) < len(WORDS)
-    assert rig.waits == []
+    assert WORDS.startswith(caught.value.partial) and len(rig.text) < len(caught.value.partial) < len(WORDS)
+    assert len(await rig.bodies()) == 3
+
+
+async def test_a_try_that_fails_in_another_way_leaves_the_text_of_the_one_before(rig: Rig) -> None:
+    await rig.script({"text": WORDS})
+    await rig.fail("cut", after_chunks=12)
+    await rig.fail("unauthorized")
+    with pytest.raises(ModelStreamError, match="credentials") as caught:
+        await rig.ask()
+    assert caught.value.partial != "" and WORDS.startswith(caught.value.partial)
+
+
+async def test_an_answer_that_a_filter_ended_is_not_asked_for_again(rig: Rig) -> None:
+    await rig.script({"text": WORDS})
+    await rig.fail("content_filter", after_chunks=5)
+    with pytest.raises(ModelContentFilterError):
+        await rig.ask()
+    assert len(await rig.bodies()) == 1
+
+
+async def test_an_empty_answer_is_asked_for_once_more(rig: Rig) -> None:
+    await rig.script({"text": ""}, {"text": "now"})
+    assert (await rig.ask()).message.text == "now"
+    assert [wait.reason for wait in rig.waits] == ["The model's answer was empty."]
+
+
+async def test_an_answer_that_stays_empty_is_empty(rig: Rig) -> None:
+    await rig.script({"text": ""}, {"text": ""}, {"text": "never asked for"})
+    assert (await rig.ask()).message.text == ""
+    assert len(await rig.bodies()) == 2
+
+
+async def test_thoughts_in_the_text_are_no_part_of_the_answer(rig: Rig) -> None:
+    await rig.script({"text": "<think>\nOne at 22:51, one on Fridays.\n</think>\n\nTake the 22:51."})
+    answer = await rig.ask()
+    assert answer.message.text == rig.text == "Take the 22:51."
+    assert answer.thoughts == "One at 22:51, one on Fridays."
 
 
 @pytest.mark.parametrize("fault", ["cut", "unfinished"])
@@ -468,13 +598,14 @@ async def test_a_stall_is_noticed_and_the_answer_asked_for_again(kind: str, url:
         assert len(rig.waits) == 1
 
 
-async def test_a_stall_after_words_gives_them_with_the_error(kind: str, url: str) -> None:
-    async with open_rig(kind, url, Patience(stall_s=0.5, backoff=Backoff(first_s=0.01))) as rig:
-        await rig.script({"text": WORDS})
-        await rig.fail("stall", after_chunks=12)
+async def test_stalls_after_words_give_them_with_the_error(kind: str, url: str) -> None:
+    patience = Patience(stall_s=0.5, backoff=Backoff(first_s=0.01), fault_retries=1)
+    async with open_rig(kind, url, patience) as rig:
+        await rig.script({"text": WORDS}, {"text": WORDS})
+        await rig.fail("stall", after_chunks=12, times=2)
         with pytest.raises(ModelStreamError, match="nothing arrived") as caught:
             await rig.ask()
-        assert caught.value.partial == "".join(rig.told) != ""
+        assert caught.value.partial == rig.text != ""
 
 
 async def test_the_deadline_ends_an_answer_that_takes_too_long(rig: Rig) -> None:
@@ -531,7 +662,8 @@ async def test_what_the_model_said_is_sent_back_as_it_said_it(rig: Rig) -> None:
         assert body["messages"][2] == {"role": "assistant", "content": "first"}
     else:
         assert body["store"] is False and body["include"] == ["reasoning.encrypted_content"]
-        assert body["input"][1:-1] == list(first.message.replay) != []
+        [kept] = first.message.replay
+        assert body["input"][1:-1] == [{name: kept[name] for name in ("type", "role", "content")}]
 
 
 async def test_an_assistant_message_of_another_api_is_sent_as_text_and_calls(rig: Rig) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -55,6 +55,7 @@ class ScriptedModel:
     answers: Sequence[Answer]
     name: str = "scripted"
     requests: list[ModelRequest] = field(default_factory=list)
+    refused_tools: Mapping[str, str] = field(default_factory=dict)
 
     async def complete(self, request: ModelRequest, *, deadline: float, progress: ModelProgressSink) -> ModelAnswer:
         answer = self.answers[min(len(self.requests), len(self.answers) - 1)]

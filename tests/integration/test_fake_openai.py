@@ -28,6 +28,7 @@ from openai.types.responses.response_create_params import (
 )
 
 from tests.fakes.openai import chat_completions, responses, serve_openai
+from tests.fakes.openai.strictness import FLAGGED
 
 PARAMETERS = {
     "type": "object",
@@ -334,6 +335,11 @@ REFUSED_SCHEMAS: dict[str, tuple[dict[str, Any], str]] = {
     **{f"{keyword} at the top": (OBJECT | {keyword: [OBJECT]}, AT_THE_TOP) for keyword in ("anyOf", "allOf", "oneOf")},
     "enum at the top": (OBJECT | {"enum": [{}]}, AT_THE_TOP),
     "not at the top": (OBJECT | {"not": {}}, AT_THE_TOP),
+    "null for properties": ({"type": "object", "properties": None}, "None is not of type 'object'"),
+    "null for a schema": (OBJECT | {"properties": {"a": None}}, "None is not of type 'object', 'boolean'"),
+    "null for required": (OBJECT | {"required": None}, "None is not of type 'array'"),
+    "a name required twice": (OBJECT | {"required": ["a", "a"]}, "non-unique"),
+    "a list of items": (OBJECT | {"properties": {"a": {"type": "array", "items": [{}]}}}, "is not of type 'object'"),
 }
 
 
@@ -350,6 +356,29 @@ async def test_a_schema_that_openai_refuses_is_refused_in_its_words(what: str) -
         assert (error["param"], error["code"]) == ("tools[2].function.parameters", "invalid_function_parameters")
         refused = await fake.post("/v1/responses", {"model": "any", "input": "hi", "tools": tools})
         assert refused.json()["error"]["param"] == "tools[2].parameters"
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+async def test_a_prompt_with_flagged_words_anywhere_is_refused_as_azure_does(at: int) -> None:
+    texts = ["hi", "hello", "again"]
+    texts[at] = f"some {FLAGGED}"
+    roles = ("user", "assistant", "user")
+    messages = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]
+    async with open_fake() as fake:
+        for path, name in (("/v1/chat/completions", "messages"), ("/v1/responses", "input")):
+            refused = await fake.post(path, {"model": "any", name: messages})
+            error = refused.json()["error"]
+            assert (refused.status_code, error["code"], error["param"]) == (400, "content_filter", "prompt")
+            assert error["innererror"]["code"] == "ResponsibleAIPolicyViolation"
+
+
+async def test_a_lenient_endpoint_takes_any_tool_and_ignores_what_it_does_not_know() -> None:
+    tool = function("a b", description="x" * 2000, parameters={"anyOf": [{}], "properties": None})
+    body = {"model": "any", "messages": [USER | {"content": FLAGGED}], "tools": [tool] * 200, "colour": "red"}
+    async with open_fake() as fake:
+        assert (await fake.post("/v1/chat/completions", body)).status_code == 400
+        await fake.post("/control/strictness", {"lenient": True})
+        assert (await fake.post("/v1/chat/completions", body)).status_code == 200
 
 
 async def test_a_description_is_refused_beyond_1024_characters() -> None:

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import hypothesis
@@ -26,6 +26,7 @@ from bot.domain.errors import (
     ModelContentFilterError,
     ModelContextError,
     ModelQuotaError,
+    ModelRateLimitError,
     ModelRequestError,
     ModelStreamError,
     ModelUnavailableError,
@@ -33,13 +34,17 @@ from bot.domain.errors import (
 )
 from bot.domain.messages import AssistantMessage, Attachment, ModelAnswer, ToolCall, ToolMessage, ToolSpec, UserMessage
 from bot.domain.turns import Paused, TextArrived
-from bot.models.chat_completions import ChatFold
+from bot.models.azure import Cloud, cloud_of, is_azure
+from bot.models.chat_fold import ChatFold
 from bot.models.endpoint import Patience
 from bot.models.factory import open_model
-from bot.models.refusals import StreamRefusalError, retry_after_s
+from bot.models.pauses import retry_after_s
+from bot.models.refusals import StreamRefusalError
 from bot.models.responses import ResponsesFold
+from bot.models.thoughts import Said
 from bot.ports.model import Model, ModelProgress, ModelRequest
 from bot.settings import Settings
+from tests.fakes.openai.raw import Answer, Endpoint, serve_answers
 
 KEY = "hunter2.Winter"
 TOOL = ToolSpec(name="s__t", server="s", tool="t", description="", parameters={"type": "object", "properties": {}})
@@ -47,17 +52,6 @@ QUESTION = ModelRequest(system="s", messages=(UserMessage(text="q"),), tools=(TO
 PATIENCE = Patience(backoff=Backoff(first_s=0.01))
 AZURE = {"azure_openai_deployment": "d", "azure_openai_api_key": KEY}
 CLASSIC = {"azure_openai_api_version": "2024-10-21"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """One HTTP answer; the body ends when the connection closes, so that leaving early is a cut."""
-
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=lambda: {"content-type": "text/event-stream"})
-    pieces: tuple[bytes, ...] = ()
-    stays_open: bool = False
-    is_cut: bool = False  # says that more bytes follow, and closes
 
 
 def events(*data: Any, done: bool = True, **more: Any) -> Answer:
@@ -81,44 +75,10 @@ def calls(*calls: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
 FINE = events(delta(content="fine"), delta("stop"))
 
 
-@dataclass
-class Endpoint:
-    """A loopback server that answers each request with its next answer, and the last one for ever."""
-
-    url: str = ""
-    answers: list[Answer] = field(default_factory=list[Answer])
-    paths: list[str] = field(default_factory=list[str])
-    headers: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
-    bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-
-    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
-        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
-        body = await reader.readexactly(int(headers.get("content-length", "0")))
-        self.paths.append(head[0].split()[1])
-        self.headers.append(headers)
-        self.bodies.append(json.loads(body or b"{}"))
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        lines = [f"HTTP/1.1 {answer.status} X", "connection: close"]
-        lines += [f"{name}: {value}" for name, value in answer.headers.items()]
-        lines += ["content-length: 999999"] if answer.is_cut else []
-        writer.write("\r\n".join([*lines, "", ""]).encode())
-        for piece in answer.pieces:
-            writer.write(piece)
-            await writer.drain()
-            await asyncio.sleep(0)
-        if answer.stays_open:
-            await reader.read()
-        writer.close()
-
-
 @pytest.fixture
 async def endpoint() -> AsyncIterator[Endpoint]:
-    endpoint = Endpoint()
-    server = await asyncio.start_server(endpoint.handle, "127.0.0.1", 0)
-    endpoint.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    yield endpoint
-    server.close()
+    async with serve_answers() as endpoint:
+        yield endpoint
 
 
 def settings(**values: Any) -> Settings:
@@ -199,10 +159,24 @@ async def test_arguments_that_come_as_an_object_become_their_text(endpoint: Endp
     assert json.loads(call.arguments) == {"a": 1}
 
 
-async def test_an_answer_at_the_output_limit_says_so_and_keeps_its_half_made_call(endpoint: Endpoint) -> None:
-    chunk = calls({"index": 0, "id": "i", "function": {"name": "s__t", "arguments": '{"a'}})
+@pytest.mark.parametrize("arguments", ["", '{"a', "{}"])
+async def test_the_calls_of_an_answer_at_the_output_limit_are_not_run(endpoint: Endpoint, arguments: str) -> None:
+    chunk = calls({"index": 0, "id": "i", "function": {"name": "s__t", "arguments": arguments}})
     answer = await answer_to(endpoint, events(chunk, delta("length")))
-    assert answer.is_cut and answer.message.tool_calls[0].arguments == '{"a'
+    assert len(endpoint.bodies) == 2 and answer.message.tool_calls == ()
+    [note] = answer.notes
+    assert "output limit while it asked for `s__t`, so nothing was run" in note and "MODEL_MAX_OUTPUT_TOKENS" in note
+
+
+async def test_an_answer_whose_call_was_cut_is_asked_for_once_more(endpoint: Endpoint) -> None:
+    chunk = calls({"index": 0, "id": "i", "function": {"name": "s__t", "arguments": '{"a'}})
+    answer = await answer_to(endpoint, events(delta(content="So: "), chunk, delta("length")), FINE)
+    assert answer.message.text == "fine" and answer.notes == ()
+
+
+async def test_an_answer_in_words_at_the_output_limit_says_so(endpoint: Endpoint) -> None:
+    answer = await answer_to(endpoint, events(delta(content="half"), delta("length")))
+    assert answer.is_cut and answer.message.text == "half" and len(endpoint.bodies) == 1
 
 
 async def test_comments_empty_choices_and_line_ends_of_every_kind_are_read(endpoint: Endpoint) -> None:
@@ -389,7 +363,7 @@ def test_no_event_breaks_a_fold_in_an_unforeseen_way(
     fold = fold_type()
     for event in data.draw(st.lists(st.dictionaries(NAMES, JSON), max_size=4)):
         with contextlib.suppress(AttributeError, KeyError, TypeError, StreamRefusalError, ModelContentFilterError):
-            assert isinstance(fold.add(event), str)
+            assert isinstance(fold.add(event), Said)
     if fold.is_finished:
         assert fold.answer().message.kind == "assistant"
 
@@ -407,8 +381,8 @@ async def test_an_error_in_the_stream_before_any_word_is_asked_for_again(endpoin
 
 
 async def test_an_error_in_the_stream_after_words_gives_them(endpoint: Endpoint) -> None:
-    broken = events(delta(content="half "), {"error": {"message": "overloaded"}}, done=False)
-    with pytest.raises(ModelStreamError, match="overloaded") as caught:
+    broken = events(delta(content="half "), {"error": {"message": "engine dead"}}, done=False)
+    with pytest.raises(ModelStreamError, match="engine dead") as caught:
         await answer_to(endpoint, broken)
     assert caught.value.partial == "half "
 
@@ -434,7 +408,7 @@ async def test_an_endpoint_that_nobody_serves_is_tried_three_times(endpoint: End
         async with opened(endpoint, **values) as model:
             with pytest.raises(ModelUnavailableError, match=r"cannot be reached.*OPENAI_BASE_URL"):
                 await ask(model, progress=told)
-    assert [one.reason for one in told if isinstance(one, Paused)] == ["the model cannot be reached"] * 2
+    assert [one.reason for one in told if isinstance(one, Paused)] == ["The model cannot be reached."] * 2
 
 
 async def test_the_pause_in_milliseconds_comes_before_the_one_in_seconds(endpoint: Endpoint) -> None:
@@ -651,9 +625,11 @@ async def test_reasoning_comes_back_verbatim_when_it_is_encrypted_and_not_otherw
         first = await ask(model)
         result = ToolMessage(call_id="a", text="done")
         await ask(model, replace(QUESTION, messages=(*QUESTION.messages, first.message, result)))
-    assert first.message.replay == (sealed, call_item("a"))
+    assert [item["type"] for item in first.message.replay] == ["reasoning", "function_call"]
     output = {"type": "function_call_output", "call_id": "a", "output": "done"}
-    assert endpoint.bodies[1]["input"] == [{"role": "user", "content": "q"}, sealed, call_item("a"), output]
+    asked = {name: value for name, value in call_item("a").items() if name != "id"}
+    sealed.pop("id")  # what is not stored is not known by its id
+    assert endpoint.bodies[1]["input"] == [{"role": "user", "content": "q"}, sealed, asked, output]
     assert endpoint.bodies[0]["reasoning"] == {"effort": "low"}
     assert endpoint.bodies[0]["tools"][0]["strict"] is False
 
@@ -694,10 +670,10 @@ async def test_two_messages_of_one_response_are_two_paragraphs(endpoint: Endpoin
     assert answer.message.text == "one\n\ntwo"
 
 
-async def test_a_response_at_its_output_limit_says_so(endpoint: Endpoint) -> None:
+async def test_the_calls_of_a_response_at_its_output_limit_are_not_run(endpoint: Endpoint) -> None:
     end = finished(call_item("a", '{"x'), kind="incomplete", incomplete_details={"reason": "max_output_tokens"})
     answer = await answer_to(endpoint, events(end), model_api="responses")
-    assert answer.is_cut and answer.message.tool_calls[0].arguments == '{"x'
+    assert answer.message.tool_calls == answer.message.replay == () and "nothing was run" in answer.notes[0]
 
 
 async def test_a_response_that_a_filter_ended_is_told_as_such(endpoint: Endpoint) -> None:
@@ -722,7 +698,7 @@ async def test_a_response_that_fails_is_asked_for_again(endpoint: Endpoint, even
     told: list[ModelProgress] = []
     async with opened(endpoint, model_api="responses") as model:
         await ask(model, progress=told)
-    assert isinstance(told[0], Paused) and told[0].reason == "the model is busy"
+    assert isinstance(told[0], Paused) and told[0].reason == "The model is busy."
     assert told[1:] == [TextArrived(text="fine")]
 
 
@@ -746,11 +722,192 @@ async def test_azure_is_found_whichever_part_of_its_url_was_copied(endpoint: End
     assert endpoint.headers[0]["authorization"] == f"Bearer {KEY}" and endpoint.headers[1]["api-key"] == KEY
 
 
+AZURE_FORMS = {
+    "/openai/deployments/d/chat/completions?api-version=2024-10-21": (
+        "/openai/deployments/d/chat/completions?api-version=2024-10-21"
+    ),
+    "/?api-version=2024-10-21": "/openai/deployments/d/chat/completions?api-version=2024-10-21",
+    "/openai/responses?api-version=2025-04-01-preview": (
+        "/openai/deployments/d/chat/completions?api-version=2025-04-01-preview"
+    ),
+    "/openai/v1/chat/completions": "/openai/v1/chat/completions",
+    "/openai/v1/chat/completions?api-version=preview": "/openai/v1/chat/completions?api-version=preview",
+    "/api/projects/p": "/openai/v1/chat/completions",
+    "/api/projects/p/openai/v1": "/openai/v1/chat/completions",
+    "/models": "/models/chat/completions?api-version=2024-05-01-preview",
+    "/models/chat/completions?api-version=2025-01-01": "/models/chat/completions?api-version=2025-01-01",
+    "/team-a/openai": "/team-a/openai/v1/chat/completions",
+}
+
+
+@pytest.mark.parametrize("pasted", AZURE_FORMS)
+async def test_azure_is_asked_at_the_right_address_whatever_was_pasted(endpoint: Endpoint, pasted: str) -> None:
+    await answer_to(endpoint, FINE, **AZURE, azure_openai_endpoint=endpoint.url + pasted)
+    assert endpoint.paths == [AZURE_FORMS[pasted]]
+    assert endpoint.headers[0]["api-key"] == KEY
+
+
+@pytest.mark.parametrize("version", ["preview", "latest"])
+async def test_a_version_of_the_v1_endpoint_goes_into_its_query(endpoint: Endpoint, version: str) -> None:
+    place = AZURE | {"azure_openai_endpoint": endpoint.url, "azure_openai_api_version": version}
+    await answer_to(endpoint, FINE, **place)
+    assert endpoint.paths == [f"/openai/v1/chat/completions?api-version={version}"]
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/", "/v1/responses", "/v1"])
+async def test_a_whole_url_is_taken_for_the_endpoint(endpoint: Endpoint, path: str) -> None:
+    await answer_to(endpoint, FINE, openai_base_url=endpoint.url + path)
+    assert endpoint.paths == ["/v1/chat/completions"]
+
+
+async def test_a_gateway_in_front_of_azure_gets_the_key_in_its_own_header_too(endpoint: Endpoint) -> None:
+    await answer_to(endpoint, FINE, openai_base_url=f"{endpoint.url}/gateway/openai/v1")
+    assert endpoint.headers[0]["api-key"] == KEY and endpoint.headers[0]["authorization"] == f"Bearer {KEY}"
+    await answer_to(endpoint, FINE)
+    assert "api-key" not in endpoint.headers[1]
+
+
+@pytest.mark.parametrize(
+    ("host", "scope", "authority"),
+    [
+        ("x.openai.azure.com", "https://cognitiveservices.azure.com/.default", ""),
+        ("x.services.ai.azure.com", "https://cognitiveservices.azure.com/.default", ""),
+        ("x.openai.azure.us", "https://cognitiveservices.azure.us/.default", "login.microsoftonline.us"),
+        ("x.cognitiveservices.azure.cn", "https://cognitiveservices.azure.cn/.default", "login.chinacloudapi.cn"),
+        ("gateway.example.com", "https://cognitiveservices.azure.com/.default", ""),
+    ],
+)
+def test_identities_sign_in_to_the_cloud_of_the_host(host: str, scope: str, authority: str) -> None:
+    assert cloud_of(host) == Cloud(scope=scope, authority=authority)
+    assert is_azure(host) == (host != "gateway.example.com")
+
+
+# --- what the operator adds --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", [{}, AZURE, AZURE | CLASSIC], ids=["openai", "azure", "classic"])
+async def test_parameters_and_headers_of_the_operator_go_with_every_request(
+    endpoint: Endpoint, more: dict[str, str]
+) -> None:
+    extra = {"model_extra_body": '{"top_k": 5, "stream_options": null}', "model_headers": '{"X-Team": "red team"}'}
+    place = {"azure_openai_endpoint": endpoint.url} if more else {}
+    await answer_to(endpoint, FINE, **more, **place, **extra)
+    [body] = endpoint.bodies
+    assert body["top_k"] == 5 and "stream_options" not in body
+    assert endpoint.headers[0]["x-team"] == "red team"
+
+
+async def test_a_header_of_the_operator_wins_and_is_never_quoted(endpoint: Endpoint) -> None:
+    refused = refusal(400, message="who is Fernwood.Hill?")
+    with pytest.raises(ModelRequestError) as caught:
+        await answer_to(endpoint, refused, model_headers='{"Authorization": "Fernwood.Hill"}')
+    assert endpoint.headers[0]["authorization"] == "Fernwood.Hill" and "Fernwood" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({}, "max_tokens"),
+        (AZURE, "max_completion_tokens"),
+        ({"model_api": "responses"}, "max_output_tokens"),
+    ],
+)
+async def test_the_output_limit_is_sent_under_the_name_that_the_endpoint_knows(
+    endpoint: Endpoint, values: dict[str, str], name: str
+) -> None:
+    place = {"azure_openai_endpoint": endpoint.url} if values is AZURE else {}
+    answer = events(finished(text_item("on"))) if "model_api" in values else FINE
+    await answer_to(endpoint, answer, **values, **place, model_max_output_tokens=900)
+    assert {key: value for key, value in endpoint.bodies[0].items() if key.startswith("max_")} == {name: 900}
+
+
+async def test_a_name_of_the_output_limit_that_is_refused_is_replaced_by_the_other(endpoint: Endpoint) -> None:
+    message = (
+        "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+    )
+    await answer_to(endpoint, refusal(400, message=message, param="max_tokens"), FINE, model_max_output_tokens=900)
+    assert [body.get("max_completion_tokens") for body in endpoint.bodies] == [None, 900]
+    assert "max_tokens" not in endpoint.bodies[1]
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "named"),
+    [
+        (
+            {"model_extra_body": '{"top_k": 5}'},
+            {"message": "Unknown parameter: 'top_k'."},
+            "`top_k` in MODEL_EXTRA_BODY",
+        ),
+        ({"model_max_output_tokens": 9}, {"message": "too large", "param": "max_tokens"}, "MODEL_MAX_OUTPUT_TOKENS"),
+        ({"model_reasoning_effort": "odd"}, {"message": "bad", "param": "reasoning_effort"}, "MODEL_REASONING_EFFORT"),
+        ({}, {"message": "something else"}, "OPENAI_MODEL and OPENAI_BASE_URL"),
+    ],
+)
+async def test_the_setting_at_fault_is_the_one_that_is_named(
+    endpoint: Endpoint, values: dict[str, Any], error: dict[str, str], named: str
+) -> None:
+    with pytest.raises(ModelRequestError) as caught:
+        await answer_to(endpoint, refusal(400, **error), **values)
+    assert named in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["k", "ollama", "m"])
+async def test_a_short_placeholder_key_is_not_cut_out_of_ordinary_words(endpoint: Endpoint, key: str) -> None:
+    said = "ollama makes no milk"
+    with pytest.raises(ModelRequestError, match=said):
+        await answer_to(endpoint, refusal(400, message=said), openai_api_key=key)
+
+
+# --- the endpoint's own limits -------------------------------------------------------------------------------------
+
+
+def spent(reset: str) -> Answer:
+    limits = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": reset}
+    return replace(FINE, headers={"content-type": "text/event-stream", **limits})
+
+
+async def test_a_limit_that_is_used_up_is_waited_for_and_said(endpoint: Endpoint) -> None:
+    endpoint.answers = [spent("300ms"), FINE]
+    told: list[ModelProgress] = []
+    async with opened(endpoint) as model:
+        await ask(model, progress=told)
+        assert told == [TextArrived(text="fine")]
+        await ask(model, progress=told)
+    [wait] = [one for one in told if isinstance(one, Paused)]
+    assert wait.reason == "The model's own limit is reached, so questions take turns." and 0 < wait.wait_s <= 0.3
+
+
+async def test_a_limit_that_is_used_up_for_longer_than_the_turn_is_an_error(endpoint: Endpoint) -> None:
+    endpoint.answers = [spent("40s"), FINE]
+    async with opened(endpoint) as model, asyncio.timeout(10):
+        await ask(model)
+        deadline = asyncio.get_running_loop().time() + 0.2
+        with pytest.raises(ModelRateLimitError, match="asks to wait 40 s"):
+            await model.complete(QUESTION, deadline=deadline, progress=lambda _: None)
+    assert len(endpoint.bodies) == 1
+
+
+async def test_the_operators_limits_make_questions_take_turns_between_people(endpoint: Endpoint) -> None:
+    endpoint.answers = [FINE]
+    order: list[str] = []
+
+    async def one(asker: str) -> None:
+        await ask(model, replace(QUESTION, asker=asker))
+        order.append(asker)
+
+    async with opened(endpoint, model_requests_per_minute=300) as model:  # a burst of 50, then five a second
+        await asyncio.gather(*(ask(model) for _ in range(50)))
+        await asyncio.gather(*(one(asker) for asker in ["ada"] * 5 + ["ben"]))
+    assert order.index("ben") <= 2
+
+
+# --- addresses that cannot work ------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     "values",
     [
-        AZURE | {"azure_openai_endpoint": "https://x.openai.azure.com/openai/deployments/d/chat/completions"},
-        AZURE | {"azure_openai_endpoint": "https://x.openai.azure.com/?api-version=2024-10-21"},
+        AZURE | {"azure_openai_endpoint": "https://x.openai.azure.com/openai/deployments/e/chat/completions"},
         AZURE | {"azure_openai_endpoint": "x.openai.azure.com"},
         {"openai_base_url": "localhost:11434/v1", "openai_model": "m"},
         {"openai_base_url": "http://[broken", "openai_model": "m"},

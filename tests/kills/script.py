@@ -135,6 +135,10 @@ class ScriptedModel:
     seen: Callable[[frozenset[str]], Awaitable[None]]  # returns when the answers to all these questions are visible
     name: str = "scripted"
 
+    @property
+    def refused_tools(self) -> Mapping[str, str]:
+        return {}
+
     async def complete(self, request: ModelRequest, *, deadline: float, progress: ModelProgressSink) -> ModelAnswer:
         place = max(n for n, message in enumerate(request.messages) if isinstance(message, UserMessage))
         question = self.script.by_key[request.messages[place].text]

@@ -41,6 +41,17 @@ async def test_a_model_that_refuses_the_key_is_named_with_the_cure_and_the_rest_
     assert "sk-not-a-real-key" not in ran.out + ran.err
 
 
+async def test_a_tool_that_the_models_endpoint_refuses_is_named_with_the_cure(
+    toolbridge: Toolbridge, endpoint: Endpoint
+) -> None:
+    toolbridge.settings |= {"OPENAI_BASE_URL": endpoint.url, "OPENAI_MODEL": "m"}
+    await endpoint.fail("tool", tool="toolbridge__calculate", times=9)
+    ran = await toolbridge.run("doctor")
+    assert ran.code == 1
+    (line,) = [line for line in ran.out.splitlines() if line.startswith("failed")]
+    assert "model" in line and "`toolbridge/calculate`" in line and "deny patterns in mcp.json" in line
+
+
 async def test_settings_that_cannot_be_used_are_the_only_line(toolbridge: Toolbridge) -> None:
     toolbridge.settings |= {"OPENAI_API_KEY": "sk-not-a-real-key-0000"}
     ran = await toolbridge.run("doctor")

@@ -62,6 +62,7 @@ class Commands:
     """Answers every command of every platform.
 
     `about` says which model answers, `limits` are sentences on what a conversation may hold; both are shown by `help`.
+    `refused_tools` returns the tools that the model does not take now, with the reasons.
     """
 
     def __init__(
@@ -73,11 +74,13 @@ class Commands:
         model_name: str,
         about: str,
         limits: Sequence[str] = (),
+        refused_tools: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._store = store
         self._tools = tools
         self._bell = bell
         self._limits = limits
+        self._refused_tools = refused_tools
         what = f"I answer questions with the tools of your team's MCP servers. Model: {code(model_name)}."
         self.introduction = "\n\n".join(filter(None, [what, about]))  # what the bot is, for people
         self._rows: Mapping[str, Row] = {
@@ -144,7 +147,9 @@ class Commands:
     # --- about the bot and its use ---
 
     async def _answer_tools(self, event: CommandInvoked) -> CommandAnswer:
-        return CommandAnswer(text=await describe_tools(self._tools, actor=event.actor, word=event.argument))
+        refused = self._refused_tools()
+        text = await describe_tools(self._tools, actor=event.actor, word=event.argument, refused=refused)
+        return CommandAnswer(text=text)
 
     async def _answer_examples(self, event: CommandInvoked) -> CommandAnswer:
         examples = tuple(await self._tools.examples())

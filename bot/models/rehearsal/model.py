@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 
 from bot.domain.messages import AssistantMessage, Message, ModelAnswer, ToolCall, UserMessage
@@ -31,6 +32,11 @@ class RehearsalModel:
     def name(self) -> str:
         """The name that people see."""
         return NAME
+
+    @property
+    def refused_tools(self) -> Mapping[str, str]:
+        """It takes every tool."""
+        return {}
 
     async def complete(self, request: ModelRequest, *, deadline: float, progress: ModelProgressSink) -> ModelAnswer:
         """Return the answer at once; its text is reported in groups of words, as an endpoint streams it."""

@@ -22,6 +22,7 @@ REFUSALS = {
     "content_filter": (400, "invalid_request_error", "content_filter", "The prompt triggered the content filter."),
     "context_too_long": (400, "invalid_request_error", "context_length_exceeded", "The input is too long."),
     "no_images": (400, "invalid_request_error", None, "Invalid content type. {} is only supported by certain models."),
+    "tool": (400, "invalid_request_error", "invalid_function_parameters", "Invalid schema for function '{}': bad."),
     "reasoning_tools": (400, "invalid_request_error", None, "Function tools with reasoning_effort are not supported."),
 }
 STREAM_FAULTS = frozenset({"cut", "unfinished", "stall", "malformed_chunk"})
@@ -30,12 +31,16 @@ FAULT_KINDS = frozenset(REFUSALS) | STREAM_FAULTS | {"malformed_arguments", "unk
 
 @dataclass(slots=True, kw_only=True)
 class Fault:
-    """A fault that the next `times` requests meet; `after_chunks` pieces of the answer come before it."""
+    """A fault that the next `times` requests meet; `after_chunks` pieces of the answer come before it.
+
+    `tool` names the one that a refusal of the kind "tool" is about.
+    """
 
     kind: str
     times: int = 1
     after_chunks: int | None = None
     retry_after_s: float = 1.0
+    tool: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,6 +55,7 @@ class State:
     script: deque[dict[str, Any]] = field(default_factory=deque[dict[str, Any]])
     first_token_s: float = 0.0
     chunk_s: float = 0.0
+    is_lenient: bool = False
 
     def next_fault(self) -> Fault | None:
         """Return the fault that this request meets, and count it."""
@@ -91,10 +97,20 @@ def control_routes(state: State) -> list[Route]:
         state.script.extend((await request.json())["answers"])
         return Response(status_code=204)
 
+    async def clear_script(request: Request) -> Response:
+        state.script.clear()
+        return Response(status_code=204)
+
+    async def set_strictness(request: Request) -> Response:
+        state.is_lenient = bool((await request.json())["lenient"])
+        return Response(status_code=204)
+
     return [
+        Route("/control/strictness", set_strictness, methods=["POST"]),
         Route("/control/faults", set_faults, methods=["POST"]),
         Route("/control/faults", clear_faults, methods=["DELETE"]),
         Route("/control/requests", get_requests),
         Route("/control/pace", set_pace, methods=["POST"]),
         Route("/control/script", set_script, methods=["POST"]),
+        Route("/control/script", clear_script, methods=["DELETE"]),
     ]

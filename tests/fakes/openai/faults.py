@@ -9,7 +9,7 @@ from typing import Any
 from bot.domain.messages import UserMessage
 from tests.fakes.openai.control import REFUSALS, STREAM_FAULTS, Fault, State
 from tests.fakes.openai.strictness import RequestRefusedError
-from tests.fakes.openai.wire import Wire
+from tests.fakes.openai.wire import Wire, as_dict, as_list
 
 
 class _CutError(Exception):
@@ -26,7 +26,8 @@ def refuse(fault: Fault | None, body: dict[str, Any], wire: Wire) -> None:
         "context_too_long": "messages",
         "no_images": "messages.[0].content.[1].type",
     }.get(fault.kind)
-    refused = RequestRefusedError(message.format(wire.image_part), status=status, kind=kind, code=code, param=param)
+    about = fault.tool if fault.kind == "tool" else wire.image_part
+    refused = RequestRefusedError(message.format(about), status=status, kind=kind, code=code, param=param)
     if fault.kind == "rate_limit":
         refused.headers["Retry-After"] = f"{fault.retry_after_s:g}"
     raise refused
@@ -40,6 +41,8 @@ def _applies(fault: Fault, body: dict[str, Any], wire: Wire) -> bool:
             return "messages" in body and bool(body.get("tools")) and body.get("reasoning_effort") != "none"
         case "no_images":
             return any(message.images for message in wire.messages(body) if isinstance(message, UserMessage))
+        case "tool":
+            return any(wire.tool(as_dict(tool)).get("name") == fault.tool for tool in as_list(body.get("tools")))
         case kind:
             return kind in REFUSALS
 

@@ -93,7 +93,7 @@ class _Endpoint:
     async def answer(self, request: Request) -> Response:
         try:
             body = await self._read(request)
-            check_request(body, self._wire)
+            check_request(body, self._wire, is_lenient=self._state.is_lenient)
             fault = self._state.next_fault()
             refuse(fault, body, self._wire)
             reply = make_reply(body, self._wire, self._state, fault)

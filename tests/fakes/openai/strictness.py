@@ -6,9 +6,13 @@ https://learn.microsoft.com/azure/ai-foundry/openai/reference.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
 
 from tests.fakes.openai.wire import Wire, as_dict, as_list, read_image
 
@@ -16,7 +20,15 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 MAX_TOOLS = 128
 MAX_DESCRIPTION_CHARS = 1024
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+FLAGGED = "words-that-a-filter-flags"  # anywhere in the prompt
 _NOT_AT_THE_TOP = ("oneOf", "anyOf", "allOf", "enum", "not")
+
+
+_FILTER_MESSAGE = (
+    "The response was filtered due to the prompt triggering Azure OpenAI's content management policy. Please modify "
+    "your prompt and retry. To learn more about our content filtering policies please read our documentation: "
+    "https://go.microsoft.com/fwlink/?linkid=2198766"
+)
 
 
 class RequestRefusedError(Exception):
@@ -33,12 +45,25 @@ class RequestRefusedError(Exception):
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+        self.body: dict[str, dict[str, Any]] = {
+            "error": {"message": message, "type": kind, "param": param, "code": code}
+        }
         self.headers: dict[str, str] = {}
 
 
-def check_request(body: dict[str, Any], wire: Wire) -> None:
-    """Raise RequestRefusedError for a request that the real endpoint refuses."""
+def check_request(body: dict[str, Any], wire: Wire, *, is_lenient: bool) -> None:
+    """Raise RequestRefusedError for a request that the real endpoint refuses.
+
+    `is_lenient`: as llama.cpp, Ollama and most local servers, which take any tool and ignore parameters that they do
+    not know; what their templates cannot render they refuse too.
+    """
+    if not is_lenient:
+        _check_as_openai(body, wire)
+        check_prompt(body, wire)
+    wire.check(body)
+
+
+def _check_as_openai(body: dict[str, Any], wire: Wire) -> None:
     if unknown := [name for name in body if name not in wire.parameters]:
         raise wire.unknown_parameters(unknown)
     tools = as_list(body.get("tools"))
@@ -50,7 +75,20 @@ def check_request(body: dict[str, Any], wire: Wire) -> None:
         raise RequestRefusedError(text, param="tools", code="array_above_max_length")
     for at, tool in enumerate(tools):
         _check_tool(wire.tool(as_dict(tool)), f"tools[{at}]{wire.tool_path}")
-    wire.check(body)
+
+
+def check_prompt(body: dict[str, Any], wire: Wire) -> None:
+    """Refuse a prompt with flagged words anywhere in it, as Azure's filter does: it reads the whole history each time.
+
+    https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter
+    """
+    if not any(FLAGGED in json.dumps(body.get(name)) for name in wire.prompt_fields):
+        return
+    refused = RequestRefusedError(_FILTER_MESSAGE, code="content_filter", param="prompt")
+    found = {"jailbreak": {"filtered": True, "detected": True}, "hate": {"filtered": False, "severity": "safe"}}
+    inner = {"code": "ResponsibleAIPolicyViolation", "content_filter_result": found}
+    refused.body["error"] |= {"type": None, "status": 400, "innererror": inner}
+    raise refused
 
 
 def _check_tool(tool: Mapping[str, Any], path: str) -> None:
@@ -64,15 +102,18 @@ def _check_tool(tool: Mapping[str, Any], path: str) -> None:
         raise RequestRefusedError(text, param=f"{path}.description", code="string_above_max_length")
     if "parameters" not in tool:
         return
-    if fault := _fault_of_schema(as_dict(tool["parameters"])):
+    if fault := fault_of_schema(as_dict(tool["parameters"])):
         text = f"Invalid schema for function '{tool['name']}': {fault}."
         raise RequestRefusedError(text, param=f"{path}.parameters", code="invalid_function_parameters")
 
 
-def _fault_of_schema(schema: Mapping[str, Any]) -> str | None:
+def fault_of_schema(schema: Mapping[str, Any]) -> str | None:
     if schema.get("type") != "object":
         got = f'"{schema["type"]}"' if isinstance(schema.get("type"), str) else "None"
         return f"schema must be a JSON Schema of 'type: \"object\"', got 'type: {got}'"
+    # The endpoints word these faults as the jsonschema library does: "None is not of type 'object', 'boolean'".
+    if fault := best_match(Draft202012Validator(Draft202012Validator.META_SCHEMA).iter_errors(schema)):
+        return fault.message
     if any(keyword in schema for keyword in _NOT_AT_THE_TOP):
         forbidden = "/".join(f"'{keyword}'" for keyword in _NOT_AT_THE_TOP)
         return f"schema must have type 'object' and not have {forbidden} at the top level"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -30,6 +30,7 @@ from bot.domain.messages import (
 from bot.domain.people import Actor
 from bot.domain.turns import Post
 from bot.intake.commands.table import Commands
+from bot.intake.commands.tools import describe_tools
 from bot.ports.store import ConversationSummary, Store
 from bot.ports.tools import Offer, ServerStatus
 from bot.stores.sqlite.store import open_sqlite
@@ -110,6 +111,15 @@ async def bench(tmp_path: Path, tools: ScriptedTools | None = None) -> AsyncGene
             limits=["A message holds at most 10,000 characters."],
         )
         yield Bench(commands=made, store=store, bell=bell)
+
+
+async def test_tools_names_those_that_the_models_endpoint_does_not_take() -> None:
+    spec = ToolSpec(name="shop__buy", server="shop", tool="buy", description="Buy it.", parameters={})
+    other = replace(spec, name="shop__look", tool="look", description="Look at it.")
+    tools = ScriptedTools(specs=(spec, other))
+    text = await describe_tools(tools, actor=None, refused={"shop__buy": "array schema missing items"})
+    assert "- `buy`: left out, because the model's endpoint does not take it (array schema missing items)" in text
+    assert "- `look`: Look at it." in text
 
 
 def thread(name: str, channel: str = "general") -> ConversationKey:

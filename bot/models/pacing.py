@@ -1,0 +1,155 @@
+"""Keeps to the endpoint's own limits, and shares them fairly: people take turns, whoever asked most."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from bot.models.wordings import duration_s
+
+_MINUTE_S = 60.0
+_BURST_SHARE = 1 / 6  # of a minute's requests: endpoints count in windows of 1 to 10 s
+_MAX_HOLD_S = 60.0  # of what an endpoint's headers say; later it is asked, and says itself how long to wait
+_ROUNDING_S = 0.01
+_PLENTY = 200_000  # tokens; more than most requests have
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """A rate that a minute refills; it may be overdrawn by one request."""
+
+    per_minute: float
+    capacity: float
+    level: float
+    at: float
+
+    def wait_s(self, amount: float, now: float) -> float:
+        """Return the seconds until so much is there; of more than the capacity, until it is full."""
+        self.level = min(self.capacity, self.level + (now - self.at) * self.per_minute / _MINUTE_S)
+        self.at = now
+        missing = min(amount, self.capacity) - self.level
+        return max(0.0, missing * _MINUTE_S / self.per_minute)
+
+    def take(self, amount: float) -> None:
+        self.level -= amount
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the endpoint said is left of a limit until it is reset."""
+
+    left: float
+    resets_at: float
+
+    def wait_s(self, amount: float, now: float) -> float:
+        return max(0.0, self.resets_at - now) if self.left < amount else 0.0
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    tokens: int
+    admitted: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Pacer:
+    """Admits requests as the limits allow: those that are set, and those that the endpoint's headers tell."""
+
+    def __init__(self, *, requests_per_minute: int | None, tokens_per_minute: int | None) -> None:
+        self._limits = {"requests": requests_per_minute, "tokens": tokens_per_minute}
+        self._buckets: dict[str, _Bucket] = {}
+        self._told: dict[str, _Told] = {}
+        self._waiting: OrderedDict[str, deque[_Waiter]] = OrderedDict()  # by asker, who is next first
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether a request's size matters: counting a long conversation takes time."""
+        told = self._told.get("tokens")
+        return self._limits["tokens"] is not None or (told is not None and told.left < _PLENTY)
+
+    async def admit(self, asker: str, *, tokens: int, on_wait: Callable[[float], None]) -> None:
+        """Return when the request may be sent; `on_wait` is called with the seconds that it will at least take."""
+        if not self._waiting:
+            wait_s = self._wait_s(tokens)
+            if wait_s <= _ROUNDING_S:
+                self._take(tokens)
+                return
+        waiter = _Waiter(tokens)
+        self._waiting.setdefault(asker, deque()).append(waiter)
+        on_wait(self._serve())
+        try:
+            await waiter.admitted
+        except asyncio.CancelledError:
+            self._forget(asker, waiter)
+            raise
+
+    def learn(self, headers: Mapping[str, str]) -> None:
+        """Take note of `x-ratelimit-remaining-*` and `x-ratelimit-reset-*`, where the endpoint sends both."""
+        for what in ("requests", "tokens"):
+            left, reset = headers.get(f"x-ratelimit-remaining-{what}"), headers.get(f"x-ratelimit-reset-{what}")
+            reset_s = duration_s(reset) if reset else None
+            if left is not None and left.isdecimal() and len(left) < 12 and reset_s is not None and reset_s >= 0:
+                resets_at = asyncio.get_running_loop().time() + min(reset_s, _MAX_HOLD_S)
+                self._told[what] = _Told(left=float(left), resets_at=resets_at)
+
+    def settle(self, *, estimated: int, used: int) -> None:
+        """Correct the tokens of a request by those that the endpoint counted."""
+        if (bucket := self._buckets.get("tokens")) is not None and used:
+            bucket.take(used - estimated)
+
+    # --- who is next ---
+
+    def _serve(self) -> float:
+        """Admit all who can be, one of each asker in turn; return the seconds until the next one can."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._waiting:
+            asker, waiters = next(iter(self._waiting.items()))
+            wait_s = self._wait_s(waiters[0].tokens)
+            if wait_s > _ROUNDING_S:
+                self._timer = asyncio.get_running_loop().call_later(wait_s, self._serve)
+                return wait_s
+            waiter = waiters.popleft()
+            if waiters:
+                self._waiting.move_to_end(asker)
+            else:
+                del self._waiting[asker]
+            self._take(waiter.tokens)
+            waiter.admitted.set_result(None)
+        return 0.0
+
+    def _forget(self, asker: str, waiter: _Waiter) -> None:
+        waiters = self._waiting.get(asker)
+        if waiters is not None and waiter in waiters:
+            waiters.remove(waiter)
+            if not waiters:
+                del self._waiting[asker]
+        self._serve()
+
+    # --- what is left ---
+
+    def _wait_s(self, tokens: int) -> float:
+        now = asyncio.get_running_loop().time()
+        amounts = {"requests": 1, "tokens": tokens}
+        waits = [told.wait_s(amounts[what], now) for what, told in self._told.items()]
+        waits += [bucket.wait_s(amounts[what], now) for what, bucket in self._open_buckets(now).items()]
+        return max(waits, default=0.0)
+
+    def _open_buckets(self, now: float) -> Mapping[str, _Bucket]:
+        for what, limit in self._limits.items():
+            if limit is not None and what not in self._buckets:
+                capacity = max(1.0, limit * _BURST_SHARE) if what == "requests" else float(limit)
+                self._buckets[what] = _Bucket(per_minute=limit, capacity=capacity, level=capacity, at=now)
+        return self._buckets
+
+    def _take(self, tokens: int) -> None:
+        for what, amount in (("requests", 1), ("tokens", tokens)):
+            if what in self._buckets:
+                self._buckets[what].take(amount)
+            if what in self._told:
+                self._told[what].left -= amount
+                if self._told[what].resets_at <= asyncio.get_running_loop().time():
+                    del self._told[what]  # out of date: the next answer tells more
