@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import takewhile
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -52,11 +52,12 @@ class StdioEndpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpEndpoint:
-    """A server that is reached over streamable HTTP."""
+    """A server that is reached over HTTP."""
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     label: str
+    transport: Literal["any", "http", "sse"] = "any"  # "sse" is the legacy one; with "any" both are tried
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -80,7 +81,11 @@ class ServerConfig:
     deny: tuple[str, ...] = ()
     trusted: bool = False  # only a trusted server's annotations decide anything
     repeatable: tuple[str, ...] = ()  # the operator's word that these tools are read-only or idempotent
-    timeout_s: float = 60.0
+    timeout_s: float = 60.0  # for a call; each report of progress grants it again
+    max_timeout_s: float = 600.0  # for a call that reports progress
+    connect_timeout_s: float | None = None  # None: 60 s for a process, 15 s for HTTP
+    warnings: tuple[str, ...] = ()  # phrases: what of its entry has no effect here
+    problem: str = ""  # why it cannot be set up, with the cure; it has no endpoints then
 
     def offers(self, tool: str) -> bool:
         """Return whether the operator allows this tool to be offered."""

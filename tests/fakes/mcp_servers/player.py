@@ -1,0 +1,60 @@
+"""An MCP server over stdio, without any SDK, that answers with what a file says, as it stands there.
+
+The file is a JSON object: `tools` is the whole result of tools/list (left out: a tool for each reply), `replies` maps
+the name of a tool to the line that answers its call; `@ID@` in a line is the request's id. Other keys are methods
+with the line that answers them. A line that is null is never sent. With the argument `rust`, it exits where the first
+message is not `initialize`, as servers of the Rust SDK before version 3 do (modelcontextprotocol/go-sdk#1177).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+INFO = {"name": "player", "version": "1"}
+
+
+def main() -> None:
+    script: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    is_first = True
+    for line in sys.stdin:
+        request = json.loads(line)
+        if is_first and "rust" in sys.argv and request["method"] != "initialize":
+            sys.exit("expect initialized request")
+        is_first = False
+        if "id" in request:
+            play(script, request)
+
+
+def play(script: dict[str, Any], request: dict[str, Any]) -> None:
+    replies: dict[str, str | None] = script.get("replies", {})
+    match request["method"]:
+        case method if method in script:
+            say(script[method], request)
+        case "initialize":
+            greeting = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": INFO}
+            say(result(greeting), request)
+        case "tools/list":
+            named = {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in replies]}
+            say(result(script.get("tools", named)), request)
+        case "tools/call":
+            say(replies.get(request["params"]["name"]), request)
+        case method:
+            error = {"code": -32601, "message": f"Method not found: {method}"}
+            say('{"jsonrpc": "2.0", "id": @ID@, "error": ' + json.dumps(error) + "}", request)
+
+
+def result(value: Any) -> str:
+    return '{"jsonrpc": "2.0", "id": @ID@, "result": ' + json.dumps(value) + "}"
+
+
+def say(line: str | None, request: dict[str, Any]) -> None:
+    if line is not None:
+        sys.stdout.write(line.replace("@ID@", json.dumps(request["id"])) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
