@@ -1,4 +1,4 @@
-"""What MCP servers really answer is the result or the list of tools beside it, over each transport: every file of `mcp/`."""
+"""What MCP servers really answer is the result or the list beside it, over each transport: every file of `mcp/`."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ LISTS = [pytest.param(sample, id=sample.name) for sample in SAMPLES if "tools" i
 
 def on_the_wire(payload: Any) -> str:
     """Return the message as a server writes it, with a place for the request's id."""
-    for part in payload if isinstance(payload, list) else [payload]:
-        part["id"] = "@ID@"
+    parts: list[dict[str, Any]] = payload if isinstance(payload, list) else [payload]
+    for part in parts:
+        part["id"] = part["id"] and "@ID@"
     return json.dumps(payload).replace('"@ID@"', "@ID@")
 
 

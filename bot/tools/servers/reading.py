@@ -63,9 +63,14 @@ def unreadable(head: bytes, tail: bytes, *, waiting: Waiting, why: str) -> list[
     found = _ID_FIRST.search(head) or _ID_LAST.search(tail)
     request = _waiting_id(json.loads(found.group(1)), waiting) if found else None
     if request is None and head.lstrip().startswith(b"{") and b'"method"' not in head and _looks_like_reply(head):
-        called = [each for each, method in waiting.items() if method != LISTEN]
-        request = called[0] if len(called) == 1 else None
+        request = only_waiting(waiting)
     return [] if request is None else [error_to(request, why)]
+
+
+def only_waiting(waiting: Waiting) -> RequestId | None:
+    """Return the request that an answer without an id must belong to; None where there are several."""
+    called = [each for each, method in waiting.items() if method != LISTEN]
+    return called[0] if len(called) == 1 else None
 
 
 def error_to(request: RequestId, why: str) -> JSONRPCError:

@@ -12,7 +12,7 @@ from mcp.types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPC
 
 from bot.tools.servers.link import Link
 from bot.tools.servers.mending import mend_result
-from bot.tools.servers.reading import NOT_VALID, error_to
+from bot.tools.servers.reading import NOT_VALID, error_to, only_waiting
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +82,8 @@ class Answers:
 
     def _mended(self, incoming: Incoming) -> Incoming:
         message = incoming.message if isinstance(incoming, SessionMessage) else None
+        if isinstance(message, JSONRPCError) and message.id is None:  # a request that was not understood
+            message.id = only_waiting(self._link.waiting)
         if not isinstance(message, JSONRPCResponse | JSONRPCError) or message.id is None:
             return incoming
         method = self._link.waiting.pop(coerce_request_id(message.id), "")

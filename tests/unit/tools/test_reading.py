@@ -12,9 +12,9 @@ from mcp.types import JSONRPCError, JSONRPCResponse
 
 from bot.tools.servers.lines import LineSplitter, LongLine
 from bot.tools.servers.mending import mend_result
-from bot.tools.servers.reading import read_messages, unreadable
+from bot.tools.servers.reading import Waiting, read_messages, unreadable
 
-CALL = {5: "tools/call"}
+CALL: Waiting = {5: "tools/call"}
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=4)
     | st.dictionaries(st.sampled_from(["content", "type", "text", "tools", "name", "inputSchema", "x"]), inner),
@@ -92,10 +92,9 @@ def test_numbers_of_any_length_are_read() -> None:
 
 
 def test_both_ends_of_an_answer_that_is_too_large_are_looked_at_for_its_id() -> None:
-    for head, tail in (
-        (b'{"jsonrpc":"2.0","id":5,"result":{', b'"}}'),
-        (b'{"result":{', b'"},"jsonrpc":"2.0","id":5}'),
-    ):
+    id_first = (b'{"jsonrpc":"2.0","id":5,"result":{', b'"}}')
+    id_last = (b'{"result":{', b'"},"jsonrpc":"2.0","id":5}')
+    for head, tail in (id_first, id_last):
         (answer,) = unreadable(head, tail, waiting={5: "tools/call", 6: "tools/call"}, why="too large")
         assert isinstance(answer, JSONRPCError)
         assert (answer.id, answer.error.message) == (5, "too large")
