@@ -17,7 +17,7 @@ from bot.domain.messages import ToolCall
 from bot.tools.config import ServerConfig
 from bot.tools.servers.process import MAX_MESSAGE_BYTES
 from bot.tools.toolset import Toolset
-from tests.fakes.mcp_servers.http_player import HttpPlayer, answer
+from tests.fakes.mcp_servers.http_player import GREETING, HttpPlayer, answer
 from tests.fakes.mcp_servers.processes import (
     ACTOR,
     CONVERSATION,
@@ -72,8 +72,7 @@ async def test_the_older_way_is_remembered(tmp_path: Path) -> None:
 
 
 async def test_a_server_that_takes_long_to_start_is_said_to_be_starting_and_is_not_killed(tmp_path: Path) -> None:
-    greeting = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "x"}}
-    script = {"initialize": [1.5, message(id="@ID@", result=greeting)], "replies": {"act": text_result("acted")}}
+    script = {"initialize": [1.5, message(id="@ID@", result=GREETING)], "replies": {"act": text_result("acted")}}
     config = player(tmp_path, script, connect_timeout_s=30)
     timing = replace(QUICK, connect_process_s=0.5)  # the entry's own value counts
     async with Toolset([config], timing=timing, offer_wait_s=0.1) as tools:
@@ -87,8 +86,7 @@ async def test_a_server_that_takes_long_to_start_is_said_to_be_starting_and_is_n
 
 
 async def test_a_connection_that_took_too_long_gets_more_time_at_the_next_try(tmp_path: Path) -> None:
-    greeting = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "x"}}
-    script = {"initialize": [1.2, message(id="@ID@", result=greeting)], "replies": {"act": text_result("acted")}}
+    script = {"initialize": [1.2, message(id="@ID@", result=GREETING)], "replies": {"act": text_result("acted")}}
     async with Toolset([player(tmp_path, script, connect_timeout_s=0.7)], timing=QUICK, offer_wait_s=0.1) as tools:
         await tools.offer(None)
         await until(lambda: tools.status()[0].state == "down")
@@ -106,7 +104,7 @@ async def test_a_list_without_an_end_is_read_in_part_and_that_is_said(tmp_path: 
     page = {"tools": [{"name": "act", "inputSchema": {"type": "object"}}], "nextCursor": "again"}
     line = message(id="@ID@", result=page)
     line = line.replace('"again"', '"@ID@"') if cursors == "always another" else line
-    script = {"tools/list": line, "tools/call": text_result("acted"), "replies": {}}
+    script = {"tools/list": line, "tools/list more": line, "replies": {"act": text_result("acted")}}
     async with Toolset([player(tmp_path, script)], timing=QUICK, offer_wait_s=20) as tools:
         offer = await tools.offer(None)
         assert [spec.tool for spec in offer.tools] == ["act"]

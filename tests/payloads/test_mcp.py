@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -26,7 +26,7 @@ LISTS = [pytest.param(sample, id=sample.name) for sample in SAMPLES if "tools" i
 
 def on_the_wire(payload: Any) -> str:
     """Return the message as a server writes it, with a place for the request's id."""
-    parts: list[dict[str, Any]] = payload if isinstance(payload, list) else [payload]
+    parts = cast("list[dict[str, Any]]", payload if isinstance(payload, list) else [payload])
     for part in parts:
         part["id"] = part["id"] and "@ID@"
     return json.dumps(payload).replace('"@ID@"', "@ID@")

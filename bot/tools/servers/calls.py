@@ -25,6 +25,7 @@ from bot.tools.servers.faults import fault_of
 
 CONVERSATION_KEY = "toolbridge/conversation"  # in the _meta of each call: the conversation's opaque id
 _MAX_PROGRESS_CHARS = 120
+_PROGRESS_GAP_S = 0.2  # between two reports of one call: some servers send thousands a second
 _NO_ELICITATION = "Elicitation not supported"  # the SDK's own answer, where no callback is set
 _NEEDS_USER = (types.MISSING_REQUIRED_CLIENT_CAPABILITY, types.URL_ELICITATION_REQUIRED)
 _REFUSALS = (types.METHOD_NOT_FOUND, types.INVALID_PARAMS, types.INVALID_REQUEST, types.PARSE_ERROR)
@@ -49,14 +50,18 @@ async def call_tool(
     """
     started_at = asyncio.get_running_loop().time()
     has_progressed = False
+    reported_at = 0.0
 
     async def progressed(progress: float, total: float | None, message: str | None) -> None:
-        nonlocal has_progressed
+        nonlocal has_progressed, reported_at
         has_progressed = True
-        soonest = asyncio.get_running_loop().time() + server.timeout_s
+        now = asyncio.get_running_loop().time()
+        soonest = now + server.timeout_s
         with suppress(RuntimeError):  # the call has ended meanwhile
             deadline.reschedule(max(deadline.when() or 0.0, min(soonest, started_at + server.max_timeout_s)))
-        report(describe_progress(progress, total, message))
+        if now - reported_at >= _PROGRESS_GAP_S:
+            reported_at = now
+            report(describe_progress(progress, total, message))
 
     try:
         async with asyncio.timeout(server.timeout_s) as deadline:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 TOOLS = {"tools": [{"name": "act", "inputSchema": {"type": "object"}}]}
-GREETING = {
+GREETING: Mapping[str, Any] = {
     "protocolVersion": "2025-06-18",
     "capabilities": {"tools": {}},
     "serverInfo": {"name": "player", "version": "1"},

@@ -19,6 +19,7 @@ from typing import Any
 
 Reply = str | None | list[str | float]
 INFO = {"name": "player", "version": "1"}
+GREETING: dict[str, Any] = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": INFO}
 
 
 def main() -> None:
@@ -41,8 +42,7 @@ def play(script: dict[str, Any], request: dict[str, Any]) -> None:
         case method if method in script:
             say(script[method], request)
         case "initialize":
-            greeting = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": INFO}
-            say(result(greeting), request)
+            say(result(GREETING), request)
         case "tools/list":
             named = {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in replies]}
             say(result(script.get("tools", named)), request)
