@@ -123,7 +123,7 @@ def _add_manifest_arguments(parser: ArgumentParser) -> None:
 
 async def _slack_manifest(settings: Settings, arguments: Namespace) -> str:
     from adapters.slack.manifest import manifest
-    from bot.tools.config import load_servers
+    from bot.tools.configured import load_servers
     from bot.tools.toolset import Toolset
 
     async with Toolset(load_servers(settings)) as tools:

@@ -18,7 +18,7 @@ from bot.ports.platform import Adapter, Host
 from bot.ports.store import Store
 from bot.settings import Settings
 from bot.stores.factory import open_store
-from bot.tools.config import load_servers
+from bot.tools.configured import load_servers
 from bot.tools.toolset import Toolset
 from bot.turns.attempt import Resources
 from bot.turns.bell import Bell

@@ -21,7 +21,7 @@ from bot.ports.tools import ServerStatus
 from bot.settings import Settings
 from bot.stores.factory import describe_store, open_store
 from bot.text.cleaning import clean
-from bot.tools.config import load_servers
+from bot.tools.configured import load_servers
 from bot.tools.toolset import Toolset
 
 MODEL_WAIT_S = 30.0

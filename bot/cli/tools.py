@@ -6,7 +6,7 @@ from argparse import Namespace
 
 from bot.cli.start import start
 from bot.intake.commands.tools import describe_tools
-from bot.tools.config import load_servers
+from bot.tools.configured import load_servers
 from bot.tools.toolset import Toolset
 
 
