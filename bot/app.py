@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -44,19 +44,24 @@ class App:
 
 @asynccontextmanager
 async def open_app(
-    settings: Settings, adapters: Sequence[OpenAdapter], *, drain_s: float, lease_s: float = LEASE_S
+    settings: Settings,
+    adapters: Sequence[OpenAdapter],
+    *,
+    drain_s: float,
+    lease_s: float = LEASE_S,
+    inputs: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[App]:
     """Open everything and work on turns while the context is open; at its end running turns get `drain_s` seconds.
 
     Each adapter is opened with the host, and has to be run by the caller. `lease_s` is how long the process may be
-    silent before others on the same database take its turns over.
+    silent before others on the same database take its turns over. `inputs` are the answers to what mcp.json asks for.
 
     Raises:
         SettingsError: A setting is wrong; nothing was started.
         StoreError: The database cannot be used.
     """
     system_prompt = read_system_prompt(settings)
-    servers = load_servers(settings)
+    servers = load_servers(settings, answers=inputs)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.store_url))
         tools = await stack.enter_async_context(Toolset(servers))

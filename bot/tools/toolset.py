@@ -73,6 +73,21 @@ class Toolset:
                 context = self._context.copy()
                 self._tasks.append(self._owners.create_task(replica.run(), name="tool-server", context=context))
 
+    async def settle(
+        self, *, timeout_s: float, tell: Callable[[Sequence[ServerStatus]], None], every_s: float = 5.0
+    ) -> None:
+        """Start all servers and wait, up to the time, until each is ready or has failed.
+
+        `tell` gets those that are still starting, every few seconds.
+        """
+        self.warm_up()
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + timeout_s
+        while (left_s := give_up_at - loop.time()) > 0:
+            if await self._changes.wait_for(self._is_settled, timeout_s=min(every_s, left_s)):
+                return
+            tell([status for status in self.status() if status.state in ("idle", "starting")])
+
     async def offer(self, actor: Actor | None) -> Offer:
         """Return what can be called now, the same for every actor; waits a few seconds for servers that start."""
         await self._reach()
@@ -118,10 +133,12 @@ class Toolset:
 
     async def _reach(self) -> None:
         self.warm_up()
-        servers = self._servers.values()
-        for server in servers:
+        for server in self._servers.values():
             server.retry_soon()
-        await self._changes.wait_for(lambda: all(server.is_settled for server in servers), timeout_s=self._offer_wait_s)
+        await self._changes.wait_for(self._is_settled, timeout_s=self._offer_wait_s)
+
+    def _is_settled(self) -> bool:
+        return all(server.is_settled for server in self._servers.values())
 
     def _known(self) -> Catalog:
         listings = [Listing(server=server.config, tools=server.listed.tools) for server in self._servers.values()]
