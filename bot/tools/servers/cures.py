@@ -76,8 +76,9 @@ def trouble_of(error: BaseException, *, endpoint: Endpoint) -> Trouble:
     """Return why a connection failed."""
     match root_cause(error):
         case TimeoutError():
-            key = "connect_timeout_s" if isinstance(endpoint, StdioEndpoint) else "its URL"
-            return Trouble(reason="it did not answer in time", cure=f"Raise or check {key} of its entry in mcp.json.")
+            where = "its error output" if isinstance(endpoint, StdioEndpoint) else "its URL"
+            cure = f"Check {where}; if it only needs more time, raise connect_timeout_s of its entry in mcp.json."
+            return Trouble(reason="it did not answer in time", cure=cure)
         case OSError() as cause:
             return Trouble(
                 reason=f"its command cannot be started ({cause.strerror}): correct command or cwd, or install it",

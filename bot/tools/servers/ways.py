@@ -9,6 +9,7 @@ from mcp import MCPError
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from bot.tools.config import Endpoint, ServerConfig, StdioEndpoint
+from bot.tools.servers.errors import root_cause
 from bot.tools.servers.faults import fault_of
 from bot.tools.servers.timing import Timing
 
@@ -50,7 +51,8 @@ class Ways:
             # Servers of the Rust SDK before version 3 exit where the first message is not `initialize`:
             # https://github.com/modelcontextprotocol/go-sdk/issues/1177
             return self._other() if has_ended else None
-        is_turned_away = isinstance(error, MCPError) and fault_of(error) == "turned_away"
+        cause = None if error is None else root_cause(error)
+        is_turned_away = isinstance(cause, MCPError) and fault_of(cause) == "turned_away"
         return self._other() if is_turned_away or has_ended else None
 
     def remember(self, way: Way, *, protocol_version: str, took_s: float) -> None:

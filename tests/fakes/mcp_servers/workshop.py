@@ -1,7 +1,8 @@
 """An MCP server on the real SDK: results of every kind, prompts, a list of tools that grows; stdio or HTTP.
 
-`--era handshake` answers HTTP clients as servers before 2026-07-28 do, `--era sse` by the transport of 2024-11-05. Calls of `act` and `look` are appended to the
-file that CALLS_FILE names; `act` waits until the file RELEASE_FILE exists, if that is set.
+`--era handshake` answers HTTP clients as servers before 2026-07-28 do, `--era sse` by the transport of 2024-11-05.
+Calls of `act` and `look` are appended to the file that CALLS_FILE names; `act` waits until the file RELEASE_FILE
+exists, if that is set.
 """
 
 from __future__ import annotations
