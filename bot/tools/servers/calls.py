@@ -23,6 +23,7 @@ from bot.tools.servers.errors import (
 )
 from bot.tools.servers.faults import fault_of
 
+RESOURCE = "resources/read"  # instead of a tool's name: the argument `uri` is to be read
 CONVERSATION_KEY = "toolbridge/conversation"  # in the _meta of each call: the conversation's opaque id
 _MAX_PROGRESS_CHARS = 120
 _PROGRESS_GAP_S = 0.2  # between two reports of one call: some servers send thousands a second
@@ -65,6 +66,8 @@ async def call_tool(
 
     try:
         async with asyncio.timeout(server.timeout_s) as deadline:
+            if tool == RESOURCE:
+                return await _read_resource(client, arguments["uri"])
             return await client.call_tool(
                 tool, dict(arguments), meta={CONVERSATION_KEY: conversation_id}, progress_callback=progressed
             )
@@ -75,6 +78,11 @@ async def call_tool(
         raise CallRefusedError(
             f"The tool {tool!r} of server {server.name!r} ran, but its answer is not valid: it breaks the protocol."
         ) from error
+
+
+async def _read_resource(client: Client, uri: str) -> types.CallToolResult:
+    read = await client.read_resource(uri)
+    return types.CallToolResult(content=[types.EmbeddedResource(resource=part) for part in read.contents])
 
 
 def describe_progress(done: float, total: float | None, message: str | None) -> str:

@@ -25,7 +25,7 @@ from bot.tools.servers.cures import Trouble, ended, trouble_of
 from bot.tools.servers.errors import CallLostError, CallTimedOutError, CallUnsentError, root_cause
 from bot.tools.servers.faults import fault_of
 from bot.tools.servers.link import Link
-from bot.tools.servers.lists import Listed, fetch_examples, fetch_tools
+from bot.tools.servers.lists import Listed, fetch_examples, fetch_tools, has_resources
 from bot.tools.servers.timing import StateChanges, Timing
 from bot.tools.servers.transport import open_transport
 from bot.tools.servers.ways import SSE_IS_LEGACY, Way, Ways, connect_s
@@ -43,6 +43,7 @@ class Replica:
         self.reason = ""  # why it is not ready; everyone may see it
         self.listed = Listed()
         self.instructions = ""  # the server's own words on how to use it
+        self.has_resources = False
         self._server = server
         self._endpoint = endpoint
         self._timing = timing
@@ -200,6 +201,7 @@ class Replica:
                 client = await stack.enter_async_context(self._new_client(way))
                 took_s = asyncio.get_running_loop().time() - self._began_at
                 self._learn(await fetch_tools(client, self._link, page_s=self._timing.page_s))
+                self.has_resources = await has_resources(client, page_s=self._timing.page_s)
             self._ways.remember(way, protocol_version=client.protocol_version, took_s=took_s)
             self._timeouts = 0
             self.instructions = client.instructions or ""
