@@ -120,7 +120,8 @@ async def test_progress_is_reported_while_a_call_runs(tools: Tools) -> None:
     result = await tools.call(asked, actor=ACTOR, conversation=CONVERSATION, progress=heard.append)
     assert not isinstance(result, Wait)
     assert (result.outcome, result.text) == ("ok", "arrived")
-    assert heard == ["1 of 3: step 1", "2 of 3: step 2", "3 of 3: step 3"]
+    assert heard[0] == "1 of 3: step 1"  # later ones may be left out where they come fast
+    assert set(heard) <= {"1 of 3: step 1", "2 of 3: step 2", "3 of 3: step 3"}
 
 
 @pytest.mark.parametrize("server", RICH_WAYS, indirect=True, scope="module")

@@ -113,8 +113,9 @@ class FaultBarrier(httpx2.AsyncClient):
         status = f"HTTP {response.status_code} {response.reason_phrase}"
         fault = fault_of_status(response.status_code)
         is_call = "tools/call" in waiting.values()
-        if error is not None and (fault == "refused" or response.status_code == 400 or not is_call):
-            return _answer(request, error)
+        wants_sign_in = response.status_code in (401, 403)
+        if error is not None and not wants_sign_in and (response.status_code == 400 or not is_call):
+            return _answer(request, error)  # the server's own words; its code may tell which era it is of
         if response.status_code != 429:  # its next request would be one too many as well
             self._link.mark_suspect()
         said = f"{status}: {error.message}" if error is not None and error.message else status
