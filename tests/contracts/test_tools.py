@@ -29,7 +29,7 @@ from tests.fakes.mcp_servers.processes import (
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-WAYS = ["process modern", "process handshake", "http modern", "http handshake"]
+WAYS = ["process modern", "process handshake", "http modern", "http handshake", "http sse"]
 RICH_WAYS = [way for way in WAYS if way != "process handshake"]  # that program answers only with text
 
 
@@ -41,7 +41,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield process("shop", "workshop" if era == "modern" else "oldtimer", env=env)
         return
     with Workshop(era, env=env) as workshop:
-        yield web("shop", workshop.url)
+        yield web("shop", workshop.url, transport="sse" if era == "sse" else "http")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -111,6 +111,17 @@ async def test_results_of_every_kind_can_be_read_and_shown(tools: Tools) -> None
     assert len((await call(tools, "shop__big", '{"chars": 2000000}')).text) == 2_000_000
     refused = await call(tools, "shop__refuse")
     assert refused.outcome == "error" and "the reason to read" in refused.text
+
+
+@pytest.mark.parametrize("server", RICH_WAYS, indirect=True, scope="module")
+async def test_progress_is_reported_while_a_call_runs(tools: Tools) -> None:
+    heard: list[str] = []
+    asked = ToolCall(id="1", name="shop__march", arguments='{"steps": 3}')
+    result = await tools.call(asked, actor=ACTOR, conversation=CONVERSATION, progress=heard.append)
+    assert not isinstance(result, Wait)
+    assert (result.outcome, result.text) == ("ok", "arrived")
+    assert heard[0] == "1 of 3: step 1"  # later ones may be left out where they come fast
+    assert set(heard) <= {"1 of 3: step 1", "2 of 3: step 2", "3 of 3: step 3"}
 
 
 @pytest.mark.parametrize("server", RICH_WAYS, indirect=True, scope="module")
