@@ -23,7 +23,7 @@ def read_resource_spec(servers: Sequence[str]) -> ToolSpec:
             "type": "object",
             "properties": {
                 "server": {"type": "string", "enum": list(servers), "description": "The server that gave the link"},
-                "uri": {"type": "string", "description": "The URI of the link, as it stands there"},
+                "uri": {"type": "string", "description": "The URI of the link, unchanged"},
             },
             "required": ["server", "uri"],
         },

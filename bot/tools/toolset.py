@@ -211,7 +211,7 @@ def parse_arguments(text: str) -> dict[str, Any]:
 
 
 async def _sent(send: Callable[[], Awaitable[types.CallToolResult]], *, is_repeatable: bool) -> types.CallToolResult:
-    """Send a call; where nobody knows whether it ran, send it once more if that does no harm."""
+    """Send a call; where it is unknown whether it ran, send it once more if that does no harm."""
     try:
         return await send()
     except CallLostError as error:

@@ -17,11 +17,10 @@ from mcp.types import (
 )
 
 from bot.text.cleaning import strip_surrogates
-from bot.tools.servers.faults import made_here
+from bot.tools.servers.faults import NOT_VALID, made_here
 
 Waiting = Mapping[RequestId, str]  # the requests without an answer yet, with their methods
 LISTEN = "subscriptions/listen"  # is never answered while all is well
-NOT_VALID = "its answer is not valid JSON-RPC"
 
 _ENDS_BYTES = 300  # of a line or body, in which the id is looked for
 _MAX_DIGITS = 300  # of a number; Python refuses to read more than 4,300
@@ -74,7 +73,7 @@ def only_waiting(waiting: Waiting) -> RequestId | None:
 
 
 def error_to(request: RequestId, why: str) -> JSONRPCError:
-    """Return the error that stands for an answer that came and could not be read."""
+    """Return the error that replaces an answer that came and could not be read."""
     return JSONRPCError(jsonrpc="2.0", id=request, error=made_here(why, fault="unclear"))
 
 
