@@ -119,6 +119,7 @@ async def _diagnose_slack(options: SlackOptions) -> SetUp:
 
 def _add_manifest_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--url", default="", help="the bot's public address, for HTTP instead of Socket Mode")
+    parser.add_argument("--org", action="store_true", help="for installing once in all workspaces of an organization")
 
 
 async def _slack_manifest(settings: Settings, arguments: Namespace) -> str:
@@ -134,6 +135,7 @@ async def _slack_manifest(settings: Settings, arguments: Namespace) -> str:
         prefix=settings.slack_command_prefix,
         uses_socket_mode=not arguments.url,
         url=arguments.url.rstrip("/"),
+        is_org_wide=arguments.org,
     )
     return json.dumps(app, indent=2, ensure_ascii=False)
 

@@ -23,7 +23,7 @@ from bot.tools.toolset import Toolset
 from bot.turns.attempt import Resources
 from bot.turns.bell import Bell
 from bot.turns.context import SYSTEM_PROMPT, Window
-from bot.turns.limits import LEASE_S, Limits
+from bot.turns.limits import LEASE_S, Limits, Patience
 from bot.turns.runner import Runner
 from bot.turns.tokens import open_counter
 from bot.turns.worker import new_worker_id
@@ -44,12 +44,17 @@ class App:
 
 @asynccontextmanager
 async def open_app(
-    settings: Settings, adapters: Sequence[OpenAdapter], *, drain_s: float, lease_s: float = LEASE_S
+    settings: Settings,
+    adapters: Sequence[OpenAdapter],
+    *,
+    drain_s: float,
+    lease_s: float = LEASE_S,
+    patience: Patience | None = None,
 ) -> AsyncGenerator[App]:
     """Open everything and work on turns while the context is open; at its end running turns get `drain_s` seconds.
 
     Each adapter is opened with the host, and has to be run by the caller. `lease_s` is how long the process may be
-    silent before others on the same database take its turns over.
+    silent before others on the same database take its turns over; `patience`, how long a post may fail.
 
     Raises:
         SettingsError: A setting is wrong; nothing was started.
@@ -75,7 +80,7 @@ async def open_app(
                 count=open_counter(model.name),
             ),
             system_prompt=system_prompt,
-            limits=_limits(settings, drain_s=drain_s, lease_s=lease_s),
+            limits=_limits(settings, drain_s=drain_s, lease_s=lease_s, patience=patience or Patience()),
             observers=(TurnLog(),),
         )
         runner = Runner(worker=worker, resources=resources, adapters=opened, bell=bell)
@@ -108,12 +113,13 @@ def _make_host(settings: Settings, *, worker: str, store: Store, tools: Toolset,
     )
 
 
-def _limits(settings: Settings, *, drain_s: float, lease_s: float) -> Limits:
+def _limits(settings: Settings, *, drain_s: float, lease_s: float, patience: Patience) -> Limits:
     return Limits(
         max_tool_rounds=settings.max_tool_rounds,
         turn_timeout_s=settings.turn_timeout_s,
         max_file_bytes=int(settings.max_file_mb * 1_000_000),
         max_thread_messages=settings.max_thread_messages,
+        patience=patience,
         drain_s=drain_s,
         lease_s=lease_s,
     )

@@ -19,12 +19,14 @@ from adapters.discord.backfill import Backfill
 from adapters.discord.channels import Channels
 from adapters.discord.commands import Commands
 from adapters.discord.deliveries import Deliveries
+from adapters.discord.earlier import read_earlier
 from adapters.discord.files import download
 from adapters.discord.interactions import Interactions
 from adapters.discord.manifest import keep_synced
 from adapters.discord.own_messages import send_reply
 from adapters.discord.parse import PLATFORM
 from adapters.discord.posts import Posts
+from adapters.discord.proxies import Proxies
 from adapters.discord.questions import Questions
 from adapters.discord.render import notice, split_answer
 from adapters.discord.responses import Responses
@@ -35,7 +37,7 @@ from adapters.shared.arrivals import Arrivals, Notices, WaitingSign, Written, ke
 from adapters.shared.progress import Pace
 from adapters.shared.tasks import Background, run_together
 from bot.domain.backoff import Backoff
-from bot.domain.events import ConversationKey, Earlier, MessageReceived, SharedFile
+from bot.domain.events import ConversationKey, Earlier, MessageDeleted, MessageReceived, SharedFile
 from bot.domain.turns import Post, TurnView
 from bot.ports.platform import Found, Host
 
@@ -109,6 +111,7 @@ class DiscordAdapter:
         )
         self._channels = Channels(api, self.session)
         self._questions = Questions()
+        self._proxies = Proxies()
         sign = WaitingSign(Hourglass(api), self._background)
         self._arrivals = Arrivals(
             host,
@@ -162,12 +165,14 @@ class DiscordAdapter:
     def _open_arrivals(self, me: Identity, commands: Commands, backfill: Backfill) -> DiscordArrivals:
         return DiscordArrivals(
             self._api,
+            host=self._host,
             me=me,
             arrivals=self._arrivals,
             channels=self._channels,
             backfill=backfill,
             commands=commands,
             questions=self._questions,
+            proxies=self._proxies,
             background=self._background,
             allow_dms=self._options.allow_dms,
         )
@@ -176,7 +181,7 @@ class DiscordAdapter:
         responses = Responses(self._api, application=me.application)
         asking = Asking(
             self._api,
-            me=me,
+            channels=self._channels,
             responses=responses,
             commands=commands,
             ask=arrivals.hand_over,
@@ -184,7 +189,7 @@ class DiscordAdapter:
         )
         return Interactions(
             self._host,
-            bot_user=me.user,
+            channels=self._channels,
             responses=responses,
             commands=commands,
             asking=asking,
@@ -193,6 +198,8 @@ class DiscordAdapter:
         )
 
     async def _tell(self, event: Written, text: str) -> None:
+        if isinstance(event, MessageDeleted) and await self._proxies.is_replaced_soon(event.event_key):
+            return
         await send_reply(self._api, event.event_key, notice(text))
 
     # --- what is shown ---
@@ -216,8 +223,9 @@ class DiscordAdapter:
         return await self._posts.find(post)
 
     async def read_earlier(self, message: MessageReceived, *, since: datetime | None, limit: int) -> Earlier:
-        """Return nothing yet."""
-        return Earlier()
+        """Return what was said in the thread before the message, once the bot is logged in. Raises AdapterError."""
+        await self._is_ready.wait()
+        return await read_earlier(self._api, self._channels, message, since=since, limit=limit)
 
     async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
         """Return the bytes of a file that came with a message. Raises AdapterError."""

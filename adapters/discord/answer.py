@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
 from adapters.discord.api import DiscordApi
-from adapters.discord.errors import ARCHIVED_THREAD, OLD_EDITS, TOO_LARGE, UNKNOWN_MESSAGE, DiscordRefusedError
+from adapters.discord.errors import ARCHIVED_THREAD, UNKNOWN_MESSAGE, DiscordRefusedError
 from adapters.discord.own_messages import MESSAGE, OwnMessage, Place, edit_message, send_message
-from adapters.discord.render import CONTENT_CHARS, Rows, feedback_row, part_message, split_answer, stop_row
+from adapters.discord.postable import postable, with_note
+from adapters.discord.render import Rows, feedback_row, part_message, split_answer, stop_row
 from adapters.discord.snowflakes import created_at
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.messages import Attachment
@@ -24,20 +26,19 @@ log = structlog.stdlib.get_logger(__name__)
 EDIT_GAP_S = 1.2  # Discord takes about five requests in five seconds for each channel
 # Once messages are an hour old, Discord allows only a few more edits.
 FRESH_S = 3_300.0
-MAX_FILES = 10
-MAX_FILE_BYTES = 10 * 1024 * 1024  # https://discord.com/developers/docs/reference#uploading-files
-MAX_FILES_BYTES = 24 * 1024 * 1024  # of a request's 25 MiB
 
 Search = Callable[[], Awaitable[Sequence[OwnMessage]]]
 
 
 @dataclass(slots=True, kw_only=True)
 class _Message:
-    """One message of the answer; `shown` is None where its text is not known."""
+    """One message of the answer; `shown` is None where it is not known whether Discord took the last change."""
 
     id: str
+    text: str  # as Discord took it last
     shown: str | None = None
     is_whole: bool = False  # the growing answer does not change it any more
+    is_finished: bool = False  # it has its final form
     is_locked: bool = False  # its thread is archived: it cannot be changed until someone writes there
 
     @property
@@ -60,6 +61,9 @@ class AnswerWriter:
     _messages: dict[int, _Message] = field(default_factory=dict[int, _Message], init=False)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _may_have_posted: bool = field(default=False, init=False)  # a message that is not known
+    _is_refused: bool = field(default=False, init=False)  # the growing answer: only its final form is tried
+    _is_abandoned: bool = field(default=False, init=False)
+    _refused_words: dict[str, DiscordRefusedError] = field(default_factory=dict[str, DiscordRefusedError], init=False)
     _last_call_s: float = field(default=0.0, init=False)  # how long Discord took, its pauses included
 
     @property
@@ -80,30 +84,38 @@ class AnswerWriter:
             is_of_answer = any(message.has(kind, turn=self.turn_id) for kind in ("stop", "good"))
             number = message.number_of(self.turn_id)
             if is_of_answer and number is not None:
-                self._messages.setdefault(number, _Message(id=message.id, is_whole=is_whole))
+                self._messages.setdefault(number, _Message(id=message.id, text=message.text, is_whole=is_whole))
 
     # --- growing ---
 
     async def grow(self, text: str) -> None:
-        """Show the beginning of an answer. Raises AdapterError; the next call makes up for it."""
+        """Show the beginning of an answer; does nothing once Discord has refused it for good.
+
+        Raises AdapterError; the next call makes up for it.
+        """
         async with self._lock:
-            if self.is_final:
+            if self.is_final or self._is_refused:
                 return
             await self._find_unknown()
             parts = split_answer(text)
-            for number, part in enumerate(parts):
-                is_last = number == len(parts) - 1
-                message = self._messages.get(number)
-                if message is not None and (message.is_whole or message.is_old):
-                    continue
-                shown = part_message(part).text
-                rows = [stop_row(self.turn_id, number)]
-                if message is None:
-                    key = f"{self.question or self.turn_id}.l{number}"
-                    message = self._messages[number] = await self._post(shown, rows=rows, key=key, part=number)
-                elif message.shown != shown:
-                    await self._edit(message, shown, rows=rows)
-                message.is_whole = not is_last
+            try:
+                for number, part in enumerate(parts):
+                    await self._grow_part(number, part_message(part).text, is_last=number == len(parts) - 1)
+            except DiscordRefusedError as error:
+                self._is_refused = error.is_permanent
+                raise
+
+    async def _grow_part(self, number: int, text: str, *, is_last: bool) -> None:
+        message = self._messages.get(number)
+        if message is not None and (message.is_whole or message.is_old):
+            return
+        rows = [stop_row(self.turn_id, number)]
+        if message is None:
+            key = f"{self.question or self.turn_id}.l{number}"
+            message = self._messages[number] = await self._post(text, rows=rows, key=key, part=number)
+        elif message.shown != text:
+            await self._edit(message, text, rows=rows)
+        message.is_whole = not is_last
 
     # --- finishing ---
 
@@ -117,19 +129,40 @@ class AnswerWriter:
         self.is_final = True
         async with self._lock:
             await self._find_unknown()
-            shown = part_message(post.text)
-            rest_of_text = [shown.file] if shown.file else []
-            text, files = _with_files(shown.text, [*rest_of_text, *post.attachments])
-            try:
-                message = await self._finish_message(post, text, files=files)
-            except DiscordRefusedError as error:
-                if error.code != TOO_LARGE or not post.attachments:
-                    raise
-                text = _without_files(shown.text, len(post.attachments))
-                message = await self._finish_message(post, text, files=rest_of_text)
+            text, files = postable(post)
+            message = await self._finish_message(post, text, files=files)
             if post.is_last:
                 await self._drop_after(post.part)
             return message.id
+
+    async def abandon(self, note: str) -> None:
+        """Bring what is shown of the answer to an end, once. Never raises AdapterError.
+
+        The last part gets the note, those that were not finished lose their Stop button; such a part is deleted where
+        Discord refuses the change.
+        """
+        self.is_final = True
+        async with self._lock:
+            if self._is_abandoned:
+                return
+            self._is_abandoned = True
+            try:
+                await self._find_unknown()
+            except AdapterError as error:
+                log.warning("live_parts_not_found", error=str(error))
+            for number, message in sorted(self._messages.items()):
+                await self._end(message, note if number == max(self._messages) else "")
+
+    async def _end(self, message: _Message, note: str) -> None:
+        text = with_note(message.text, note) if note else message.text
+        if message.is_finished and (not note or not text.startswith(message.text)):
+            return  # it has its form, and no room for the note
+        try:
+            await self._edit(message, text, rows=(), is_repeatable=True)  # nobody tries it again
+        except AdapterError as error:
+            log.warning("answer_not_ended", error=str(error))
+            if not message.is_finished:
+                await self._delete(message)
 
     async def _finish_message(self, post: Post, text: str, *, files: Sequence[Attachment]) -> _Message:
         """Show the post in its final form, by an edit of the message that has grown or by a new message."""
@@ -141,7 +174,7 @@ class AnswerWriter:
             if before is not None and before.is_locked:
                 await self._delete(before)  # the new one has reopened the thread
             await self._drop_after(post.part)  # they would be above it
-        message.is_whole = True
+        message.is_whole = message.is_finished = True
         return message
 
     async def _edit_last(self, message: _Message, text: str, *, rows: Rows, files: Sequence[Attachment]) -> bool:
@@ -152,12 +185,12 @@ class AnswerWriter:
         try:
             await self._edit(message, text, rows=rows, files=files)
         except DiscordRefusedError as error:
-            if error.code == OLD_EDITS:
-                await self._delete(message)
-            elif error.code == ARCHIVED_THREAD:
+            if not error.may_be_posted_afresh:
+                raise
+            if error.code == ARCHIVED_THREAD:
                 message.is_locked = True
             elif error.code != UNKNOWN_MESSAGE:
-                raise
+                await self._delete(message)
             log.warning("answer_posted_again", code=error.code)
             return False
         return True
@@ -171,8 +204,8 @@ class AnswerWriter:
     async def _delete(self, message: _Message) -> None:
         try:
             await self.api.call("DELETE", MESSAGE, channel_id=self.place.channel, message_id=message.id)
-        except DiscordRefusedError as error:
-            log.warning("message_not_deleted", code=error.code)
+        except AdapterError as error:
+            log.warning("message_not_deleted", error=str(error))
 
     # --- messages ---
 
@@ -183,7 +216,7 @@ class AnswerWriter:
 
     async def _post(self, text: str, *, rows: Rows, key: str, part: int, files: Sequence[Attachment] = ()) -> _Message:
         try:
-            with self._timed():
+            with self._sending(text):
                 posted = await send_message(
                     self.api,
                     self.place.channel,
@@ -198,36 +231,41 @@ class AnswerWriter:
         except AdapterError:
             self._may_have_posted = True
             raise
-        return _Message(id=posted, shown=text)
+        return _Message(id=posted, text=text, shown=text)
 
-    async def _edit(self, message: _Message, text: str, *, rows: Rows, files: Sequence[Attachment] = ()) -> None:
-        message.shown = None
-        with self._timed():
-            await edit_message(self.api, self.place.channel, message.id, text=text, rows=rows, files=files)
-        message.shown = text
+    async def _edit(
+        self,
+        message: _Message,
+        text: str,
+        *,
+        rows: Sequence[Mapping[str, Any]],
+        files: Sequence[Attachment] = (),
+        is_repeatable: bool = False,
+    ) -> None:
+        with self._sending(text):
+            message.shown = None
+            await edit_message(
+                self.api,
+                self.place.channel,
+                message.id,
+                text=text,
+                rows=rows,
+                files=files,
+                is_repeatable=is_repeatable,
+            )
+        message.text = message.shown = text
 
     @contextmanager
-    def _timed(self) -> Generator[None]:
+    def _sending(self, text: str) -> Generator[None]:
+        """Measure a call, and do not make it where Discord has refused these words before."""
+        if (refusal := self._refused_words.get(text)) is not None:
+            raise refusal
         began_at = time.monotonic()
         try:
             yield
+        except DiscordRefusedError as error:
+            if error.is_about_words:
+                self._refused_words[text] = error
+            raise
         finally:
             self._last_call_s = time.monotonic() - began_at
-
-
-def _with_files(text: str, files: Sequence[Attachment]) -> tuple[str, Sequence[Attachment]]:
-    """Return the text and the files that Discord takes; the text says how many others there were."""
-    taken: list[Attachment] = []
-    room = MAX_FILES_BYTES
-    for file in files:
-        size = len(file.data)
-        if 0 < size <= min(room, MAX_FILE_BYTES) and len(taken) < MAX_FILES:
-            taken.append(file)
-            room -= size
-    left = len(files) - len(taken)
-    return (_without_files(text, left) if left else text), taken
-
-
-def _without_files(text: str, left: int) -> str:
-    note = f"-# {left} file{'s' if left > 1 else ''} could not be posted: too big or too many."
-    return f"{text[: CONTENT_CHARS - len(note) - 1]}\n{note}"

@@ -15,18 +15,27 @@ from typing import Any, NamedTuple, Self, cast
 import aiohttp
 import discord
 import structlog
+import yarl
 from aiolimiter import AsyncLimiter
 
-from adapters.discord.errors import DiscordRefusedError, DiscordUnreachableError
+from adapters.discord.errors import (
+    RATES,
+    DiscordRefusedError,
+    DiscordUnreachableError,
+    read_form_errors,
+)
 from adapters.discord.private_parts import (
     HTTP_LOGGER,
     LOGGER,
+    Exchange,
     HTTPClient,
     Route,
     end_global_pause,
+    form_errors,
     make_http,
     use_api,
 )
+from adapters.shared.reaching import unreached
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.messages import Attachment
 
@@ -41,6 +50,7 @@ LONGEST_PAUSE_S = 30.0  # a longer one is raised instead of slept through; disco
 # Cloudflare's refusals name no time; a ban for too many bad requests lasts longer the more is sent meanwhile:
 # https://discord.com/developers/docs/topics/rate-limits#invalid-request-limit-aka-cloudflare-bans
 BREAKER_S = 300.0
+MAX_RETRY_AFTER_S = 3_600.0  # of what a header asks for
 LOGIN_REFUSED = (
     "Discord does not accept DISCORD_BOT_TOKEN. Make a new one in the Developer Portal under Bot, and restart."
 )
@@ -130,11 +140,15 @@ class DiscordApi:
         except discord.LoginFailure:
             raise AdapterError(LOGIN_REFUSED, is_permanent=True) from None
         except _FAILURES as error:
-            failure = self._translated(error, what="the login")
+            failure = self._translated(error, what="the login", exchange=Exchange())
             # Only a refused token is final: a login that is refused for another reason is tried again.
-            raise (_unreachable(error) if isinstance(failure, DiscordRefusedError) else failure) from None
-        application = cast("dict[str, Any]", await self._send(http, Route("GET", "/oauth2/applications/@me"), {}))
-        return Identity(user=str(user["id"]), name=str(user["username"]), application=str(application["id"]))
+            raise (self._unreachable(error) if isinstance(failure, DiscordRefusedError) else failure) from None
+        route = Route("GET", "/oauth2/applications/@me")
+        application = await self._send(http, route, {}, Exchange())
+        try:
+            return Identity(user=str(user["id"]), name=str(user["username"]), application=str(application["id"]))
+        except (KeyError, TypeError):
+            raise self._foreign_answer() from None
 
     async def call(
         self,
@@ -144,13 +158,17 @@ class DiscordApi:
         json: Any = None,
         params: Mapping[str, Any] | None = None,
         files: Sequence[Attachment] = (),
+        is_repeatable: bool = True,
         **parameters: str,
     ) -> Any:
         """Return what Discord answers; `parameters` fill in the path. Pauses of up to 30 s are waited out.
 
+        Where Discord fails, the library asks again for up to 25 s, unless the caller has a patience of its own: then
+        `is_repeatable` is false.
+
         Raises:
             RateLimitError: Discord asks for a longer pause, or Cloudflare refuses all requests; nothing was done.
-            DiscordRefusedError: Discord refused.
+            DiscordRefusedError: Discord refused, or a relay did by an HTTP status.
             DiscordUnreachableError: Discord could not be reached or failed; it may have been done.
         """
         self._check_not_blocked()
@@ -160,7 +178,12 @@ class DiscordApi:
             request["form"] = _form(json, files)
         elif json is not None:
             request["json"] = json
-        return await self._send(http, Route(method, path, **parameters), request)
+        route = Route(method, path, **parameters)
+        try:
+            return await self._send(http, route, request, Exchange(is_repeatable=is_repeatable))
+        except DiscordUnreachableError as error:
+            log.info("discord_failed", what=f"{method} {path}", error=str(error))
+            raise
 
     @property
     def _logged_in(self) -> _Login:
@@ -168,20 +191,23 @@ class DiscordApi:
             raise DiscordUnreachableError(NOT_OPEN)
         return self._login
 
-    async def _send(self, http: HTTPClient, route: Route, request: Mapping[str, Any]) -> Any:
+    async def _send(self, http: HTTPClient, route: Route, request: Mapping[str, Any], exchange: Exchange) -> Any:
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 if not route.path.startswith(_OF_INTERACTIONS):
                     await self._limiter.acquire()
                     self._check_not_blocked()
-                return await http.request(route, **request)
+                answer = await http.request(route, **request, trace_request_ctx=exchange)
         except asyncio.CancelledError:
             end_global_pause(http)
             raise
         except _FAILURES as error:
             if isinstance(error, TimeoutError):
                 end_global_pause(http)
-            raise self._translated(error, what=f"{route.method} {route.path}") from None
+            raise self._translated(error, what=f"{route.method} {route.path}", exchange=exchange) from None
+        if isinstance(answer, str) and answer:  # no JSON: a relay's own page
+            raise self._foreign_answer()
+        return answer
 
     def _check_not_blocked(self) -> None:
         if (pause_s := self.blocked_for_s) > 0:
@@ -189,31 +215,52 @@ class DiscordApi:
 
     # --- failures ---
 
-    def _translated(self, error: Exception, *, what: str) -> AdapterError:
+    def _translated(self, error: Exception, *, what: str, exchange: Exchange) -> AdapterError:
         """Return what a failure of the library means."""
         match error:
             case discord.RateLimited():
                 return RateLimitError(retry_after_s=error.retry_after)
             case discord.HTTPException() if error.status < 500:
                 return self._refusal(what, error)
+            case _ if isinstance(error, _FOREIGN) and 400 <= exchange.status < 500 and exchange.status != 429:
+                log.warning("discord_refused", what=what, status=exchange.status, code=0)
+                return DiscordRefusedError(what=what, status=exchange.status, code=0)
             case _:
-                return _unreachable(error)
+                return self._unreachable(error)
 
     def _refusal(self, what: str, error: discord.HTTPException) -> AdapterError:
-        is_rate_limit = error.status == 429 and not error.code  # Discord's other refusals of this status have a code
-        if is_rate_limit and "Via" in error.response.headers:
+        code = error.code if isinstance(cast("Any", error.code), int) else 0  # a relay may mean something else by it
+        # Discord's other refusals of this status have a code.
+        is_rate_limit = error.status == 429 and (not code or code in RATES)
+        if is_rate_limit and (code or "Via" in error.response.headers):
             # Discord's own, after the library has waited it out several times; other calls may go on.
-            return RateLimitError(retry_after_s=float(error.response.headers.get("Retry-After", 1.0)))
+            return RateLimitError(retry_after_s=_retry_after_s(error))
         if is_rate_limit:
             self._blocked_until = time.monotonic() + self._breaker_s
             log.error("discord_blocked", what=what, for_s=self._breaker_s)
             return RateLimitError(retry_after_s=self._breaker_s)
-        log.warning("discord_refused", what=what, status=error.status, code=error.code)
-        return DiscordRefusedError(what=what, status=error.status, code=error.code)
+        wrong = read_form_errors(form_errors(error))
+        log.warning("discord_refused", what=what, status=error.status, code=code, fields=[str(each) for each in wrong])
+        return DiscordRefusedError(what=what, status=error.status, code=code, form_errors=wrong)
+
+    def _unreachable(self, error: Exception) -> DiscordUnreachableError:
+        if isinstance(error, discord.HTTPException):
+            return DiscordUnreachableError(_UNREACHABLE.format(reason=f"{self._host} answers {error.status}"))
+        return DiscordUnreachableError(_UNREACHABLE.format(reason=unreached(error, self._api_url)))
+
+    def _foreign_answer(self) -> DiscordUnreachableError:
+        return DiscordUnreachableError(_UNREACHABLE.format(reason=f"{self._host} does not answer as Discord does"))
+
+    @property
+    def _host(self) -> str:
+        return yarl.URL(self._api_url).host or self._api_url
 
 
-# RuntimeError: the session was closed. KeyError: a response lacks its headers.
-_FAILURES = (discord.DiscordException, aiohttp.ClientError, OSError, RuntimeError, KeyError)
+_UNREACHABLE = "Discord cannot be reached ({reason}). Try again in a minute."
+# KeyError: a response lacks its headers. All of them: the library reads an answer that has not Discord's form.
+_FOREIGN = (AttributeError, KeyError, TypeError, ValueError)
+# RuntimeError: the session was closed.
+_FAILURES = (discord.DiscordException, aiohttp.ClientError, OSError, RuntimeError, *_FOREIGN)
 _OF_INTERACTIONS = ("/interactions/", "/webhooks/")  # Discord does not count them
 _TOKEN = re.compile(r"(/(?:webhooks|interactions)/\d+/)[^/?\s]+")
 
@@ -223,6 +270,14 @@ def _hide_tokens(record: logging.LogRecord) -> bool:
     if isinstance(record.args, tuple):
         record.args = tuple(_TOKEN.sub(r"\1[hidden]", arg) if isinstance(arg, str) else arg for arg in record.args)
     return True
+
+
+def _retry_after_s(error: discord.HTTPException) -> float:
+    """Return the pause that a rate limit asks for; a relay may send a date, which is not worth reading."""
+    try:
+        return min(max(0.0, float(error.response.headers.get("Retry-After", 1.0))), MAX_RETRY_AFTER_S)
+    except ValueError:
+        return 1.0
 
 
 def _form(payload: Any, files: Sequence[Attachment]) -> list[dict[str, Any]]:
@@ -241,8 +296,3 @@ def _form(payload: Any, files: Sequence[Attachment]) -> list[dict[str, Any]]:
             for number, file in enumerate(files)
         ),
     ]
-
-
-def _unreachable(error: Exception) -> DiscordUnreachableError:
-    log.warning("discord_failed", error=type(error).__name__)
-    return DiscordUnreachableError(f"Discord cannot be reached ({type(error).__name__}). Try again in a minute.")

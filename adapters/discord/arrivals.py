@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import assert_never
+
+import structlog
+from cachetools import TTLCache
 
 from adapters.discord.api import DiscordApi, Identity
 from adapters.discord.backfill import Backfill
 from adapters.discord.channels import Channels
 from adapters.discord.commands import Commands
-from adapters.discord.own_messages import send_reply
-from adapters.discord.parse import DirectRefused, parse_delete, parse_edit, parse_message
-from adapters.discord.payloads import Payload
-from adapters.discord.phrases import NO_DIRECT
+from adapters.discord.errors import UNKNOWN_MESSAGE, DiscordRefusedError
+from adapters.discord.own_messages import MESSAGE, send_reply
+from adapters.discord.parse import (
+    DirectRefused,
+    Parsed,
+    Unreadable,
+    event_key,
+    parse_delete,
+    parse_edit,
+    parse_message,
+)
+from adapters.discord.payloads import Payload, dict_of, text_at
+from adapters.discord.phrases import NO_DIRECT, UNREADABLE
+from adapters.discord.proxies import Proxies
 from adapters.discord.questions import Questions
+from adapters.discord.readable import Reader
 from adapters.discord.render import command_message, notice
-from adapters.shared.arrivals import Arrivals, Written
+from adapters.discord.snowflakes import as_number
+from adapters.discord.words import lacks_what_it_answers
+from adapters.shared.arrivals import Arrivals, Unanswered, Written, note_unanswered
 from adapters.shared.tasks import Background, KeyedLock, RecentKeys
 from bot.domain.answers import Done, Ignored, Known, Queued, Refused
 from bot.domain.errors import AdapterError, BotError
-from bot.domain.events import CommandInvoked, MessageReceived
+from bot.domain.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived
+from bot.ports.platform import Host
+
+log = structlog.stdlib.get_logger(__name__)
 
 MAX_KEYS = 5_000
+MAX_FETCHED = 500
+FETCHED_S = 60.0
+FETCH_S = 5.0  # for the message that another one answers; the channel's later messages wait meanwhile
 
 
 class DiscordArrivals:
@@ -30,16 +53,19 @@ class DiscordArrivals:
         self,
         api: DiscordApi,
         *,
+        host: Host,
         me: Identity,
         arrivals: Arrivals,
         channels: Channels,
         backfill: Backfill,
         commands: Commands,
         questions: Questions,
+        proxies: Proxies,
         background: Background,
         allow_dms: bool,
     ) -> None:
         self._api = api
+        self._host = host
         self._me = me
         self._arrivals = arrivals
         self._channels = channels
@@ -54,6 +80,10 @@ class DiscordArrivals:
         self._refused: RecentKeys[str] = RecentKeys(MAX_KEYS)  # messages; delivered again, they are not taken either
         self._changes: RecentKeys[str] = RecentKeys(MAX_KEYS)  # to messages, that the host knows
         self._turned_away: RecentKeys[str] = RecentKeys(MAX_KEYS)  # authors of direct messages that are not allowed
+        self._told_unreadable: RecentKeys[ConversationKey] = RecentKeys(MAX_KEYS)
+        self._proxies = proxies
+        # What replies answer that came without it, for a moment: Discord may deliver them again.
+        self._fetched = TTLCache[str, Payload](MAX_FETCHED, ttl=FETCHED_S)  # by the reply
 
     def take(self, dispatch: str, payload: Payload) -> None:
         """Take a message, an edit or a deletion from the gateway; returns at once."""
@@ -69,14 +99,17 @@ class DiscordArrivals:
         if isinstance(event, MessageReceived) and event.event_key in self._refused:
             return
         outcome = await self._arrivals.hand_over(event)
-        if not isinstance(event, MessageReceived):
-            return
         match outcome:
             case Queued() | Known():
-                self._questions.note(event)
+                if not isinstance(event, MessageDeleted):
+                    self._questions.note(event.message if isinstance(event, MessageEdited) else event)
             case Refused():
-                self._refused.add(event.event_key)
-            case Done() | Ignored():
+                if isinstance(event, MessageReceived):
+                    self._refused.add(event.event_key)
+            case Done():
+                if isinstance(event, MessageDeleted):
+                    self._proxies.note_withdrawn(event.event_key)
+            case Ignored():
                 pass
             case _:
                 assert_never(outcome)
@@ -88,7 +121,7 @@ class DiscordArrivals:
     # --- from the gateway ---
 
     async def _take_in_order(self, dispatch: str, payload: Payload) -> None:
-        channel = str(payload.get("channel_id", ""))
+        channel = text_at(payload, "channel_id")
         async with self._order.hold(channel):
             match dispatch:
                 case "MESSAGE_CREATE":
@@ -96,12 +129,10 @@ class DiscordArrivals:
                 case "MESSAGE_UPDATE":
                     await self._take_edit(payload, channel)
                 case _:
-                    parent = await self._channels.parent_of(channel, is_direct=not payload.get("guild_id"))
-                    for deleted in parse_delete(payload, parent=parent):
-                        await self.hand_over(deleted)
+                    await self._take_deletion(payload, channel)
 
     async def _take_delivered(self, payload: Payload, channel: str) -> None:
-        guild = str(payload.get("guild_id") or "")
+        guild = text_at(payload, "guild_id")
         try:
             await self._take_message(payload, guild=guild)
         except BotError as error:
@@ -111,14 +142,16 @@ class DiscordArrivals:
             raise
 
     async def _take_edit(self, payload: Payload, channel: str) -> None:
-        edited = parse_edit(
-            payload,
-            bot_user=self._me.user,
-            parent=await self._channels.parent_of(channel, is_direct=not payload.get("guild_id")),
-            allow_dms=self._allow_dms,
-            names=self._channels.names_in(payload),
-        )
+        guild = text_at(payload, "guild_id")
+        reader = self._channels.reader(payload, guild)
+        thread = await self._channels.thread(channel, is_direct=not guild)
+        if reader.is_mentioned_in(payload) or self._questions.knows(event_key(channel, text_at(payload, "id"))):
+            payload = await self._with_what_it_answers(payload, reader=reader)
+        edited = parse_edit(payload, reader=reader, thread=thread, allow_dms=self._allow_dms)
         if edited is None:
+            return
+        if isinstance(edited, Unanswered):
+            note_unanswered(edited)
             return
         # A thread on the message, a pin or a link's preview brings the same change again.
         change = f"{edited.event_key} {edited.message.edited_at}"
@@ -126,41 +159,93 @@ class DiscordArrivals:
             await self.hand_over(edited)
             self._changes.add(change)
 
+    async def _take_deletion(self, payload: Payload, channel: str) -> None:
+        guild = text_at(payload, "guild_id")
+        thread = await self._channels.thread(channel, is_direct=not guild)
+        for deleted in parse_delete(payload, reader=self._channels.reader(payload, guild), thread=thread):
+            if self._proxies.is_replaced(deleted.event_key):
+                log.info("replaced_message_deleted", message=deleted.event_key)
+            else:
+                await self.hand_over(deleted)
+
     # --- messages ---
 
     async def _take_message(self, payload: Payload, *, guild: str, is_missed: bool = False) -> None:
-        if self._is_by_bot(payload):
+        if text_at(dict_of(payload.get("author")), "id") == self._me.user:
             return
-        channel = str(payload.get("channel_id", ""))
-        arrived = parse_message(
-            payload,
-            bot_user=self._me.user,
-            parent=await self._channels.parent_of(channel, is_direct=not guild),
-            allow_dms=self._allow_dms,
-            guild=guild,
-            names=self._channels.names_in(payload),
-        )
+        copied = self._proxies.claim(payload)
+        if copied is not None and not copied:
+            key = event_key(text_at(payload, "channel_id"), text_at(payload, "id"))
+            note_unanswered(Unanswered(event_key=key, reason="it is the copy of a message that is taken already"))
+            return
+        payload = copied or payload
+        reader = self._channels.reader(payload, guild)
+        thread = await self._channels.thread(text_at(payload, "channel_id"), is_direct=not guild)
+        if guild or self._allow_dms:
+            payload = await self._with_what_it_answers(payload, reader=reader)
+        arrived = parse_message(payload, reader=reader, thread=thread, allow_dms=self._allow_dms, guild=guild)
+        if isinstance(arrived, MessageReceived) and arrived.author_kind == "person":
+            self._proxies.note(payload)
+        await self._take_parsed(arrived, payload, guild=guild, is_missed=is_missed)
+
+    async def _take_parsed(self, arrived: Parsed | None, payload: Payload, *, guild: str, is_missed: bool) -> None:
         match arrived:
             case None:
                 pass
             case DirectRefused():
                 if self._turned_away.add(arrived.author_id):
                     await send_reply(self._api, arrived.event_key, notice(NO_DIRECT))
+            case Unanswered():
+                note_unanswered(arrived)
+            case Unreadable():
+                await self._take_unreadable(arrived)
             case CommandInvoked():
-                # Nobody still waits for the answer to a missed command.
-                if not is_missed and self._answered.add(arrived.event_key):
-                    self._background.spawn(self._answer(arrived), name="command")
+                self._take_command(arrived, is_missed=is_missed)
             case MessageReceived():
                 if not guild:
-                    await self._backfill.note_direct(channel)
+                    await self._backfill.note_direct(text_at(payload, "channel_id"))
                 await self.hand_over(arrived)
             case _:
                 assert_never(arrived)
 
-    def _is_by_bot(self, payload: Payload) -> bool:
-        """Sort out, before any other work, most messages that are not for the bot: its own, and other bots'."""
-        author: Payload = payload.get("author") or {}
-        return bool(author.get("bot")) or author.get("id") == self._me.user
+    async def _with_what_it_answers(self, payload: Payload, *, reader: Reader) -> Payload:
+        """Return a reply together with the message that it answers, which Discord sometimes leaves out."""
+        reference = dict_of(payload.get("message_reference"))
+        channel = text_at(reference, "channel_id") or text_at(payload, "channel_id")
+        message = text_at(reference, "message_id")
+        if not lacks_what_it_answers(payload, reader) or not as_number(channel) or not as_number(message):
+            return payload
+        reply = text_at(payload, "id")
+        found = self._fetched.get(reply)
+        if found is None:
+            found = self._fetched[reply] = await self._fetch(channel, message)
+        return {**payload, **found}
+
+    async def _fetch(self, channel: str, message: str) -> Payload:
+        """Return what is to be added to a reply to the message; nothing where Discord does not show it."""
+        try:
+            async with asyncio.timeout(FETCH_S):
+                found = await self._api.call("GET", MESSAGE, channel_id=channel, message_id=message)
+        except (TimeoutError, AdapterError) as error:
+            log.info("replied_message_not_fetched", error=str(error) or type(error).__name__)
+            is_gone = isinstance(error, DiscordRefusedError) and error.code == UNKNOWN_MESSAGE
+            return {"referenced_message": None} if is_gone else {}
+        return {"referenced_message": found}
+
+    async def _take_unreadable(self, message: Unreadable) -> None:
+        """Say once in a conversation that its messages cannot be read, where they may be for the bot."""
+        if message.conversation in self._told_unreadable:
+            return
+        if message.is_addressed or await self._host.expects_follow_ups(message.conversation):
+            self._told_unreadable.add(message.conversation)
+            await send_reply(self._api, message.event_key, notice(UNREADABLE))
+
+    def _take_command(self, command: CommandInvoked, *, is_missed: bool) -> None:
+        if not is_missed:
+            if self._answered.add(command.event_key):
+                self._background.spawn(self._answer(command), name="command")
+        elif command.is_addressed:  # nobody still waits for the answer
+            note_unanswered(Unanswered(event_key=command.event_key, reason="the command was missed while I was away"))
 
     async def _answer(self, command: CommandInvoked) -> None:
         """Answer a command that was written as a message; a reply is the only place for it."""

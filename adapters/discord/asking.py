@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
 
 import structlog
 from cachetools import LRUCache
 
-from adapters.discord.api import DiscordApi, Identity
+from adapters.discord.api import DiscordApi
+from adapters.discord.channels import Channels
 from adapters.discord.commands import Commands
 from adapters.discord.manifest import ASK_ABOUT
 from adapters.discord.markdown import escape
 from adapters.discord.own_messages import MESSAGE, send_message
-from adapters.discord.parse import DIRECT, AskedAbout, Pressed, asked_about, event_key, sent_at
-from adapters.discord.payloads import Payload
+from adapters.discord.parse import DIRECT, event_key, sent_at
+from adapters.discord.payloads import Payload, dict_of, dicts_of, text_at
 from adapters.discord.phrases import ASKED_BELOW, OLD_EXAMPLE, OLD_FORM
+from adapters.discord.presses import AskedAbout, Pressed, asked_about
 from adapters.discord.render import find_example, notice_text
 from adapters.discord.responses import Responses
+from adapters.discord.words import NO_INTENT
 from bot.domain.errors import BotError
-from bot.domain.events import CommandInvoked, ConversationKey, MessageReceived
+from bot.domain.events import CommandInvoked, MessageReceived
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -36,14 +38,14 @@ class Asking:
         self,
         api: DiscordApi,
         *,
-        me: Identity,
+        channels: Channels,
         responses: Responses,
         commands: Commands,
         ask: Callable[[MessageReceived], Awaitable[None]],
         allow_dms: bool,
     ) -> None:
         self._api = api
-        self._me = me
+        self._channels = channels
         self._responses = responses
         self._commands = commands
         self._ask = ask
@@ -64,7 +66,7 @@ class Asking:
         if example is None:
             await self._responses.fill_text(interaction, OLD_EXAMPLE)
             return
-        question = await self._post(interaction, pressed.conversation, pressed.user_name, example.text)
+        question = await self._post(interaction, pressed.channel, pressed.user_name, example.text)
         if question is not None:
             await self._ask(
                 MessageReceived(
@@ -73,8 +75,9 @@ class Asking:
                     author_id=pressed.user_id,
                     author_name=pressed.user_name,
                     text=example.text,
-                    sent_at=sent_at(str(interaction["id"])),
+                    sent_at=sent_at(text_at(interaction, "id")),
                     is_shared=pressed.conversation.space != DIRECT,
+                    has_earlier=pressed.channel != pressed.conversation.channel,
                 )
             )
 
@@ -96,9 +99,9 @@ class Asking:
     async def take_form(self, interaction: Payload) -> None:
         """Ask what was typed into the form."""
         await self._responses.say_later(interaction)
-        data: Payload = interaction.get("data") or {}
+        data = dict_of(interaction.get("data"))
         try:
-            chosen = await self._chosen_for(interaction, str(data.get("custom_id", "")))
+            chosen = await self._chosen_for(interaction, text_at(data, "custom_id"))
         except BotError as error:
             await self._responses.fill_text(interaction, str(error))
             return
@@ -107,7 +110,7 @@ class Asking:
             await self._responses.fill_text(interaction, OLD_FORM)
             return
         text = _typed(data).strip()
-        question = await self._post(interaction, chosen.conversation, chosen.user_name, text, about=chosen.message_id)
+        question = await self._post(interaction, chosen.channel, chosen.user_name, text, about=chosen.message_id)
         if question is not None:
             await self._ask(chosen.question(text, event_key=question))
 
@@ -120,25 +123,24 @@ class Asking:
         found = re.fullmatch(r"tb:ask:(\d{1,20}):(\d{1,20})", form, re.ASCII)
         if found is None:
             return None
-        sent = asked_about(interaction, {}, target=found[1], bot_user=self._me.user)
+        reader = self._channels.reader({}, text_at(interaction, "guild_id"))
+        sent = asked_about(interaction, {}, target=found[1], reader=reader)
         is_refused = sent.conversation.space == DIRECT and not self._allow_dms
         if is_refused or sent.user_id != found[2]:  # only the person who opened a form can send it
             return None
         if (chosen := self._forms.get(form)) is not None:
             return chosen
-        channel = sent.conversation.thread or sent.conversation.channel
-        message = await self._api.call("GET", MESSAGE, channel_id=channel, message_id=found[1])
-        chosen = asked_about(interaction, message, target=found[1], bot_user=self._me.user)
-        return chosen if chosen.quote or chosen.files else None  # without the intent, messages come without text
+        message = await self._api.call("GET", MESSAGE, channel_id=sent.channel, message_id=found[1])
+        chosen = asked_about(interaction, message, target=found[1], reader=reader)
+        return None if chosen.chosen.unread == (NO_INTENT,) else chosen
 
-    async def _post(
-        self, interaction: Payload, conversation: ConversationKey, name: str, text: str, *, about: str = ""
-    ) -> str | None:
+    async def _post(self, interaction: Payload, channel: str, name: str, text: str, *, about: str = "") -> str | None:
         """Show the question in the channel and return its event key; None where Discord refuses it."""
-        channel = conversation.thread or conversation.channel
         shown = notice_text(f"**{escape(name)}** asks: {text}")
         try:
-            posted = await send_message(self._api, channel, text=shown, reply_to=about, key=str(interaction["id"]))
+            posted = await send_message(
+                self._api, channel, text=shown, reply_to=about, key=text_at(interaction, "id"), is_repeatable=True
+            )
         except BotError as error:
             await self._responses.fill_text(interaction, str(error))
             return None
@@ -148,6 +150,5 @@ class Asking:
 
 def _typed(data: Payload) -> str:
     """Return the text in the only field of a form."""
-    rows = cast("list[dict[str, Any]]", data.get("components") or [])
-    fields = [field for row in rows for field in cast("list[dict[str, Any]]", row.get("components") or [])]
-    return str(fields[0].get("value", "")) if fields else ""
+    fields = [field for row in dicts_of(data.get("components")) for field in dicts_of(row.get("components"))]
+    return text_at(fields[0], "value") if fields else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import discord
@@ -10,11 +9,13 @@ from cachetools import LRUCache
 
 from adapters.discord.api import DiscordApi
 from adapters.discord.invite import missing
-from adapters.discord.parse import THREAD_TYPES
-from adapters.discord.payloads import Payload
+from adapters.discord.parse import FORUM_TYPES, THREAD_TYPES, Thread
+from adapters.discord.payloads import Payload, dict_of, list_of, text_at, text_of
+from adapters.discord.readable import Reader
 from adapters.discord.session import Session
+from adapters.discord.snowflakes import as_number
 
-MAX_PARENTS = 5_000
+MAX_THREADS = 5_000
 
 
 class Channels:
@@ -23,32 +24,76 @@ class Channels:
     def __init__(self, api: DiscordApi, session: Session) -> None:
         self._api = api
         self._session = session
-        self._parents: LRUCache[str, str] = LRUCache(MAX_PARENTS)  # by the id of a thread; "" for any other channel
+        self._threads: LRUCache[str, Thread | None] = LRUCache(MAX_THREADS)  # None: another kind of channel
 
-    async def parent_of(self, channel: str, *, is_direct: bool) -> str | None:
-        """Return the channel that a thread belongs to, None for a channel that is not a thread. Raises AdapterError."""
+    async def thread(self, channel: str, *, is_direct: bool) -> Thread | None:
+        """Return what is known of a thread, None for a channel that is not a thread. Raises AdapterError."""
         if is_direct:
             return None
         known = self._session.channel(channel)
         if known is not None:
-            return str(known.parent_id) if isinstance(known, discord.Thread) else None
-        parent = self._parents.get(channel)
-        if parent is None:
+            return self._known_thread(known)
+        if channel not in self._threads:
             described = await self._api.call("GET", "/channels/{channel_id}", channel_id=channel)
-            is_thread = described.get("type") in THREAD_TYPES
-            parent = self._parents[channel] = str(described.get("parent_id") or "") if is_thread else ""
-        return parent or None
+            self._threads[channel] = self._described_thread(described)
+        return self._threads[channel]
 
-    def names_in(self, message: Payload) -> Mapping[str, str]:
-        """Return the names of the roles and channels that a message mentions, by their ids."""
-        content = str(message.get("content", ""))
-        guild: Any = getattr(self._session.channel(str(message.get("channel_id", ""))), "guild", None)
-        if guild is None or not ("<#" in content or "<@&" in content):
-            return {}
-        return {str(thing.id): thing.name for thing in (*guild.roles, *guild.channels, *guild.threads)}
+    def _known_thread(self, known: Any) -> Thread | None:
+        if not isinstance(known, discord.Thread):
+            return None
+        return self._thread(str(known.parent_id), str(known.owner_id or ""), known.name)
+
+    def _described_thread(self, described: Payload) -> Thread | None:
+        parent = text_at(described, "parent_id")
+        if described.get("type") not in THREAD_TYPES or not parent:
+            return None
+        return self._thread(parent, text_at(described, "owner_id"), text_at(described, "name"))
+
+    def _thread(self, parent: str, owner: str, name: str) -> Thread:
+        kind = getattr(self._session.channel(parent), "type", None)
+        is_post = getattr(kind, "value", None) in FORUM_TYPES
+        return Thread(parent=parent, owner=owner, title=name if is_post else "")
+
+    def with_owner(self, interaction: Payload) -> Payload:
+        """Return the interaction with the owner of its thread, which Discord may leave out."""
+        channel = dict_of(interaction.get("channel"))
+        known = self._known_thread(self._session.channel(text_at(interaction, "channel_id")))
+        if known is None or "owner_id" in channel:
+            return interaction
+        return {**interaction, "channel": {**channel, "owner_id": known.owner}}
+
+    def reader(self, message: Payload, guild: str) -> Reader:
+        """Return the bot as a reader of a message in that server ("": a direct message)."""
+        bot_user = self._api.identity.user
+        home = self._session.guild(guild)
+        mentioned = map(text_of, list_of(message.get("mention_roles")))
+        return Reader(
+            bot_user=bot_user,
+            bot_roles=frozenset(role for role in mentioned if _is_role_of(home, role, bot_user)),
+            name_of=lambda number: _name_in(home, number),
+            reads_content=self._session.reads_content,
+        )
 
     def missing_permissions(self, channel: str) -> tuple[str, ...]:
         """Return the names of the permissions that the bot lacks in a channel; none where that is not known."""
         known = self._session.channel(channel)
         me: Any = getattr(getattr(known, "guild", None), "me", None)
         return missing(known.permissions_for(me).value) if me is not None else ()
+
+
+def _is_role_of(guild: discord.Guild | None, role: str, bot_user: str) -> bool:
+    """Return whether Discord made the role for the bot, when it was invited.
+
+    https://docs.discord.com/developers/topics/permissions#role-object-role-tags-structure
+    """
+    known = guild.get_role(as_number(role)) if guild is not None else None
+    tags = known.tags if known is not None else None
+    return tags is not None and str(tags.bot_id) == bot_user
+
+
+def _name_in(guild: discord.Guild | None, number: str) -> str:
+    """Return the name of a role or channel of the server; other servers' are not for the people of this one."""
+    if guild is None:
+        return ""
+    known = guild.get_role(as_number(number)) or guild.get_channel_or_thread(as_number(number))
+    return known.name if known is not None else ""

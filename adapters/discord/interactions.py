@@ -12,21 +12,16 @@ from typing import assert_never
 import structlog
 
 from adapters.discord.asking import Asking
+from adapters.discord.channels import Channels
 from adapters.discord.commands import Commands
-from adapters.discord.parse import (
-    AskedAbout,
-    DirectRefused,
-    Mark,
-    Pressed,
-    parse_component,
-    parse_context_menu,
-    parse_mark,
-    parse_slash,
-)
-from adapters.discord.payloads import Payload
+from adapters.discord.parse import DirectRefused, Mark, parse_mark
+from adapters.discord.payloads import Payload, dict_of, text_at
 from adapters.discord.phrases import NO_DIRECT, NOT_YOURS, OLD_BUTTON, OLD_COMMAND, OLD_STOP
+from adapters.discord.presses import AskedAbout, Pressed, parse_component, parse_context_menu, parse_slash
+from adapters.discord.readable import Reader
 from adapters.discord.render import command_message, details_message, parse_page_request
 from adapters.discord.responses import Responses
+from adapters.discord.snowflakes import as_number
 from adapters.shared.tasks import RecentKeys
 from bot.domain.answers import CommandAnswer, Details, Done, Explained, Refused
 from bot.domain.events import CommandInvoked, DetailsAsked, FeedbackGiven
@@ -54,7 +49,7 @@ class Interactions:
         self,
         host: Host,
         *,
-        bot_user: str,
+        channels: Channels,
         responses: Responses,
         commands: Commands,
         asking: Asking,
@@ -62,7 +57,7 @@ class Interactions:
         allow_dms: bool,
     ) -> None:
         self._host = host
-        self._bot_user = bot_user
+        self._channels = channels
         self._responses = responses
         self._commands = commands
         self._asking = asking
@@ -72,8 +67,9 @@ class Interactions:
 
     async def handle(self, interaction: Payload) -> None:
         """Answer the interaction; Discord gets a response within its three seconds, however long the answer takes."""
-        if not self._handled.add(str(interaction.get("id", ""))):
+        if not self._handled.add(text_at(interaction, "id")):
             return
+        interaction = self._channels.with_owner(interaction)
         match interaction.get("type"):
             case Kind.COMMAND:
                 await self._take_command(interaction)
@@ -86,11 +82,15 @@ class Interactions:
             case kind:
                 log.warning("unknown_interaction", type=kind)
 
+    def _reader(self, interaction: Payload) -> Reader:
+        return self._channels.reader({}, text_at(interaction, "guild_id"))
+
     # --- commands ---
 
     async def _take_command(self, interaction: Payload) -> None:
-        chosen = parse_context_menu(interaction, bot_user=self._bot_user, allow_dms=self._allow_dms)
-        command = parse_slash(interaction, allow_dms=self._allow_dms)
+        reader = self._reader(interaction)
+        chosen = parse_context_menu(interaction, reader=reader, allow_dms=self._allow_dms)
+        command = parse_slash(interaction, reader=reader, allow_dms=self._allow_dms)
         asked = chosen or command
         match asked:
             case AskedAbout():
@@ -112,14 +112,15 @@ class Interactions:
         await self._responses.fill(interaction, shown)
 
     async def _suggest(self, interaction: Payload) -> None:
-        typed = parse_slash({**interaction, "type": Kind.COMMAND}, allow_dms=self._allow_dms)
+        command = {**interaction, "type": Kind.COMMAND}
+        typed = parse_slash(command, reader=self._reader(interaction), allow_dms=self._allow_dms)
         names = await self._commands.suggest(typed) if isinstance(typed, CommandInvoked) else []
         await self._responses.offer(interaction, names)
 
     # --- buttons and selects ---
 
     async def _take_component(self, interaction: Payload) -> None:
-        pressed = parse_component(interaction, allow_dms=self._allow_dms)
+        pressed = parse_component(interaction, reader=self._reader(interaction), allow_dms=self._allow_dms)
         if not isinstance(pressed, Pressed):
             await self._responses.say(interaction, NO_DIRECT)
         elif (mark := parse_mark(pressed.action)) is not None:
@@ -146,8 +147,7 @@ class Interactions:
     async def _stop(self, interaction: Payload, pressed: Pressed, turn: int) -> None:
         """Stop the answer for the person who asked, or for a moderator."""
         asker = self._asker_of(turn)
-        member: Payload = interaction.get("member") or {}
-        permissions = int(str(member.get("permissions") or 0))
+        permissions = as_number(text_at(dict_of(interaction.get("member")), "permissions"))
         if asker is None:  # `stop` might end another turn of the conversation
             await self._responses.say(interaction, OLD_STOP)
         elif asker != pressed.user_id and not permissions & MANAGE_MESSAGES:
@@ -192,7 +192,7 @@ class Interactions:
         The thread of a trace belongs to the channel's conversation; where a thread is a conversation, its traces are
         replies.
         """
-        message: Payload = interaction.get("message") or {}
+        message = dict_of(interaction.get("message"))
         likely = pressed.conversation if message.get("message_reference") else pressed.channel_conversation
         outcomes: list[Explained] = []
         for conversation in dict.fromkeys([likely, pressed.channel_conversation, pressed.conversation]):

@@ -1,41 +1,52 @@
-"""Answers as Discord's Markdown, which has no tables, and untrusted text that contains no Markdown.
+"""Answers as Discord's Markdown shows them best, and untrusted text that contains no Markdown.
 
 Pure. Nothing here keeps a text from pinging: everything is sent with `allowed_mentions` that allow none.
+
+What Discord shows differently and is left as it is, because all words stay readable: reference links, footnotes, boxes
+of task lists, `+` and `1)` as marks of lists, quotations within quotations, `-#` (whose author means Discord).
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from markdown_it import MarkdownIt
-from markdown_it.token import Token
 from markdown_it.tree import SyntaxTreeNode
 
-PART_CHARS = 1_900  # of a part of an answer as it is shown
+from adapters.discord.code_blocks import Line, unfenced, with_plain_fences
+from adapters.discord.prose import shown_inline, shown_line
+from adapters.discord.tables import table_lines
 
-_JOINER = "\u200d"  # invisible, but interrupts what would otherwise end a code block
+PART_CHARS = 1_900  # of a part of an answer as it is shown
+MAX_ROUNDS = 5  # of conversion; two are the rule
+
 _COLUMN_CAPS = (40, 20, 10, 0)  # a column is padded up to this many characters; the first cap that fits is taken
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 _NESTING = re.compile(r"(?:[ \t>]|[-*+][ \t]|\d{1,9}[.)][ \t])*")
+_PLAIN = re.compile(r"(?:(?!#{4}|[-*_][ \t]*[-*_])[^`~|&>!=])*")  # nothing in it is shown otherwise than written
+_RULE = re.compile(r"([ \t>]*)([-*_])(?:[ \t]*\2){2,}[ \t]*")
+_DRAWN_RULE = "\u2500" * 10
 
 
 def answer_text(text: str) -> str:
-    """Return Markdown as Discord shows it best: tables as code blocks, deep headings in bold.
+    """Return Markdown as Discord shows it best.
 
-    A text of at most PART_CHARS characters stays within that length. A second call changes nothing more.
+    Code blocks have fences of three backticks, also one that is still growing; tables become code blocks; headings
+    that Discord does not know, rules, images and entities become what comes near. Code by indentation stays as it is:
+    see `with_fenced_indents`. A text of at most PART_CHARS characters stays within that length. A second call changes
+    nothing more.
     """
-    if "|" not in text and "####" not in text:
+    if _PLAIN.fullmatch(text):
         return text
-    text = re.sub(r"\r\n?", "\n", text)  # the line ends that the parser counts
-    tokens = _MARKDOWN.parse(text)
+    lines = re.sub(r"\r\n?", "\n", text).split("\n")  # the line ends that the parser counts
     for cap in _COLUMN_CAPS:
-        shown = _converted(text, tokens, cap=cap)
+        shown = _converted(lines, cap=cap)
         if len(shown) <= PART_CHARS or len(text) > PART_CHARS:
             return shown
-    return text
+    tight = with_plain_fences(lines, is_tight=True)
+    tight = [line if line.is_code else Line(shown_line(line.text, is_tight=True)) for line in tight]
+    return _joined(tight, is_tight=True)
 
 
 # --- untrusted text --------------------------------------------------------------------------------------------
@@ -51,39 +62,59 @@ def visible(text: str) -> str:
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
-def fenced(text: str) -> str:
-    """Return the text as a code block that it cannot end early."""
-    return f"```\n{unfenced(text) if text.strip() else '(empty)'}\n```"
+# --- answers ---------------------------------------------------------------------------------------------------
 
 
-def unfenced(text: str) -> str:
-    """Return the text without anything that ends a code block."""
-    return re.sub(r"`(?=``)", f"`{_JOINER}", text)
+def _converted(lines: Sequence[str], *, cap: int) -> str:
+    """Return the lines converted until nothing changes any more: a line that was drawn may complete a heading."""
+    shown = _converted_once(lines, cap=cap)
+    for _ in range(MAX_ROUNDS):
+        if (again := _converted_once(shown.split("\n"), cap=cap)) == shown:
+            break
+        shown = again
+    return shown
 
 
-# --- tables and headings ---------------------------------------------------------------------------------------
+def _converted_once(written: Sequence[str], *, cap: int) -> str:
+    lines = [line if line.is_code else Line(shown_line(line.text)) for line in with_plain_fences(written)]
+    tokens = _MARKDOWN.parse("\n".join(line.text for line in lines))
+    for node in reversed(list(SyntaxTreeNode(tokens).walk(include_self=False))):
+        if node.type in ("table", "heading", "hr") and node.map is not None:
+            first, last = node.map  # the last nodes come first, so that these numbers stay right
+            if not any(line.is_code for line in lines[first:last]):
+                lines[first:last] = _shown_block(node, [line.text for line in lines[first:last]], cap=cap)
+    return _joined(lines)
 
 
-class _Cell(NamedTuple):
-    text: str
-    is_right: bool  # aligned to the right
+def _joined(lines: Sequence[Line], *, is_tight: bool = False) -> str:
+    """Return the lines as a text, with the paragraphs of its prose as Discord reads them."""
+    shown: list[str] = []
+    paragraph: list[str] = []
+    for line in [*lines, Line("", is_code=True)]:
+        is_end = line.is_code or not line.text.strip(" \t>")
+        if is_end and paragraph:
+            shown.append(shown_inline("\n".join(paragraph), is_tight=is_tight))
+            paragraph = []
+        (shown if is_end else paragraph).append(line.text)
+    return "\n".join(shown[:-1])
 
 
-def _converted(text: str, tokens: Sequence[Token], *, cap: int) -> str:
-    lines = text.split("\n")
-    nodes = list(SyntaxTreeNode(tokens).walk(include_self=False))
-    for node in reversed(nodes):  # from the end, so that earlier line numbers stay right
-        if node.map is None:
-            continue
-        first, last = node.map
-        if node.type == "table":
-            drawn = _table_lines(node, cap=cap)
-            if not _has_all_words(drawn, lines[first:last]):
-                drawn = ["```", *(unfenced(_inner(line)) for line in lines[first:last]), "```"]
-            lines[first:last] = _nested(drawn, beginning=lines[first], is_nested=node.level > 0)
-        elif node.type == "heading" and node.tag in ("h4", "h5", "h6") and node.markup.startswith("#"):
-            lines[first:last] = [_bold_heading(lines[first])]
-    return "\n".join(lines)
+def _shown_block(node: SyntaxTreeNode, lines: Sequence[str], *, cap: int) -> list[Line]:
+    match node.type:
+        case "table":
+            drawn = table_lines(node, cap=cap)
+            if not _has_all_words(drawn, lines):
+                drawn = ["```", *(unfenced(_inner(line)) for line in lines), "```"]
+            nested = _nested(drawn, beginning=lines[0], is_nested=node.level > 0)
+            return [Line(line, is_code=True) for line in nested]
+        case "heading" if node.markup in ("=", "-"):
+            return [Line(line) for line in _underlined_heading(node, lines)]
+        case "heading" if node.tag in ("h4", "h5", "h6"):
+            return [Line(_bold_heading(lines[0]))]
+        case "hr" if found := _RULE.fullmatch(lines[0]):
+            return [Line(f"{found[1]}{_DRAWN_RULE}")]
+        case _:
+            return [Line(line) for line in lines]
 
 
 def _has_all_words(drawn: Sequence[str], written: Sequence[str]) -> bool:
@@ -102,6 +133,8 @@ def _nested(lines: Sequence[str], *, beginning: str, is_nested: bool) -> list[st
     """Return the lines nested in the same list or quotation as the line `beginning`."""
     found = _NESTING.match(beginning) if is_nested else re.match(r"[ \t]*", beginning)
     prefix = found[0] if found else ""
+    if prefix.count(">") > 1:  # Discord has no quotation within another: the inner mark would be part of the code
+        prefix = f"{prefix.partition('>')[0]}> "
     following = re.sub(r"[^>\t]", " ", prefix)
     return [f"{following if number else prefix}{line}" for number, line in enumerate(lines)]
 
@@ -109,56 +142,15 @@ def _nested(lines: Sequence[str], *, beginning: str, is_nested: bool) -> list[st
 def _bold_heading(line: str) -> str:
     found = re.fullmatch(r"(.*?)#{4,6}[ \t]+(.*?)[ \t]*(?:[ \t]#+[ \t]*)?", line)
     inner = found[2].replace("**", "") if found else ""
-    return f"{found[1]}**{inner}**" if found and inner else line
+    return f"{found[1]}**{inner}**" if found and inner.strip("*_- ") else line
 
 
-def _table_lines(table: SyntaxTreeNode, *, cap: int) -> list[str]:
-    rows = [
-        [_cell(cell) for cell in row.children] for part in table.children for row in part.children if row.type == "tr"
-    ]
-    widths = [min(cap, max(_width(cell.text) for cell in column)) for column in zip(*rows, strict=True)]
-    head, *body = [_table_row(row, widths) for row in rows]
-    rule = "-+-".join("-" * max(1, width) for width in widths)
-    return ["```", head, rule, *body, "```"]
-
-
-def _cell(cell: SyntaxTreeNode) -> _Cell:
-    text = " ".join("".join(map(_plain_inline, cell.children)).split())
-    return _Cell(text=unfenced(text), is_right="right" in str(cell.attrs.get("style", "")))
-
-
-def _plain_inline(node: SyntaxTreeNode) -> str:
-    """Return the visible text of inline Markdown: a code block would show the markup too."""
-    match node.type:
-        case "text" | "code_inline" | "image" | "html_inline":
-            return node.content
-        case "softbreak" | "hardbreak":
-            return " "
-        case "link":
-            text, url = "".join(map(_plain_inline, node.children)), str(node.attrs.get("href", ""))
-            return f"{text} ({url})" if url and text != url else text
-        case _:
-            return "".join(map(_plain_inline, node.children))
-
-
-def _table_row(cells: Sequence[_Cell], widths: Sequence[int]) -> str:
-    padded = [
-        f"{' ' * (width - _width(cell.text))}{cell.text}"
-        if cell.is_right
-        else f"{cell.text}{' ' * (width - _width(cell.text))}"
-        for cell, width in zip(cells, widths, strict=True)
-    ]
-    return " | ".join(padded).rstrip()
-
-
-def _width(text: str) -> int:
-    """Return how many columns the text takes up in a monospaced font."""
-    if text.isascii():
-        return len(text)
-    return sum(map(_char_width, text))
-
-
-def _char_width(char: str) -> int:
-    if unicodedata.category(char) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+def _underlined_heading(node: SyntaxTreeNode, lines: Sequence[str]) -> list[str]:
+    """Return a heading that the line below it makes one; a longer paragraph is more likely followed by a rule."""
+    *text, underline = lines
+    if len(underline.strip(" \t>")) < 3 or "|" in text[0]:  # may become a list or a table
+        return list(lines)
+    if len(text) > 1:
+        return [*text, underline.rstrip(" \t=-") + _DRAWN_RULE]
+    prefix = text[0][: len(text[0]) - len(_inner(text[0]))]
+    return [f"{prefix}{'#' if node.tag == 'h1' else '##'} {text[0][len(prefix) :].strip()}"]

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from adapters.discord.api import DiscordApi
-from adapters.discord.errors import NO_REPLIES, DiscordRefusedError
+from adapters.discord.errors import DiscordRefusedError, DiscordUnreachableError
 from adapters.discord.parse import Mark, message_place, parse_mark
+from adapters.discord.payloads import dicts_of
 from adapters.discord.render import Shown
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Attachment
@@ -35,13 +36,13 @@ class Place(NamedTuple):
     is_thread: bool
 
 
-def place_of(conversation: ConversationKey) -> Place:
-    """Return where the conversation is held."""
-    return Place(
-        space=conversation.space,
-        channel=conversation.thread or conversation.channel,
-        is_thread=bool(conversation.thread),
-    )
+def place_of(conversation: ConversationKey, in_reply_to: str) -> Place:
+    """Return where a question of the conversation is answered: where it was asked.
+
+    That may be a thread which the bot began for a trace; it belongs to the conversation of its channel.
+    """
+    channel = message_place(in_reply_to)[0] or conversation.thread or conversation.channel
+    return Place(space=conversation.space, channel=channel, is_thread=channel != conversation.channel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +71,13 @@ async def send_message(
     reply_to: str = "",
     key: str = "",
     files: Sequence[Attachment] = (),
+    is_repeatable: bool = False,
 ) -> str:
     """Post a message that pings nobody and shows no preview, and return its id.
 
-    `reply_to` is the message that it answers, if that still exists and the bot may reply. Sent again with the same
-    `key` within a few minutes, also by another process, it is the same message.
+    `reply_to` is the message that it answers, if that still exists and takes replies from the bot. Sent again with the
+    same `key` within a few minutes, also by another process, it is the same message. For `is_repeatable` see
+    `DiscordApi.call`.
 
     Raises:
         AdapterError: Discord refused; or it is unknown whether the message was posted.
@@ -82,21 +85,26 @@ async def send_message(
     body: dict[str, Any] = _body(text, rows)
     if key:
         body |= {"nonce": nonce_of(key), "enforce_nonce": True}
+
+    async def send(body: dict[str, Any]) -> str:
+        return id_of(
+            await api.call("POST", MESSAGES, json=body, files=files, is_repeatable=is_repeatable, channel_id=channel)
+        )
+
     if reply_to:
-        reply = {**body, "message_reference": {"message_id": reply_to, "fail_if_not_exists": False}}
         try:
-            return _id_of(await api.call("POST", MESSAGES, json=reply, files=files, channel_id=channel))
+            return await send({**body, "message_reference": {"message_id": reply_to, "fail_if_not_exists": False}})
         except DiscordRefusedError as error:
-            if error.code != NO_REPLIES:
+            if not error.is_about_reply:
                 raise
-    return _id_of(await api.call("POST", MESSAGES, json=body, files=files, channel_id=channel))
+    return await send(body)
 
 
 async def send_reply(api: DiscordApi, key: str, shown: Shown) -> None:
     """Post a reply to the message of that event key, if the key is a message's. Raises AdapterError."""
     channel, message = message_place(key)
     if channel:
-        await send_message(api, channel, text=shown.text, rows=shown.rows, reply_to=message)
+        await send_message(api, channel, text=shown.text, rows=shown.rows, reply_to=message, is_repeatable=True)
 
 
 async def edit_message(
@@ -107,13 +115,24 @@ async def edit_message(
     text: str,
     rows: Sequence[Mapping[str, Any]] = (),
     files: Sequence[Attachment] = (),
+    is_repeatable: bool = False,
 ) -> None:
     """Replace text and buttons of a message of the bot; `files`, if any, replace those that it has.
+
+    For `is_repeatable` see `DiscordApi.call`.
 
     Raises:
         AdapterError: Discord refused; or it is unknown whether the message was changed.
     """
-    await api.call("PATCH", MESSAGE, json=_body(text, rows), files=files, channel_id=channel, message_id=message)
+    await api.call(
+        "PATCH",
+        MESSAGE,
+        json=_body(text, rows),
+        files=files,
+        is_repeatable=is_repeatable,
+        channel_id=channel,
+        message_id=message,
+    )
 
 
 async def find_own_messages(api: DiscordApi, channel: str, *, since: str) -> Sequence[OwnMessage]:
@@ -123,11 +142,13 @@ async def find_own_messages(api: DiscordApi, channel: str, *, since: str) -> Seq
         AdapterError: Discord does not show the channel.
     """
     bot_user = api.identity.user
-    messages = await messages_after(api, channel, since=since, max_pages=MAX_PAGES)
+    messages = await messages_after(api, channel, since=since, max_pages=MAX_PAGES, is_repeatable=False)
     return [_read(message) for message in messages if message["author"]["id"] == bot_user]
 
 
-async def messages_after(api: DiscordApi, channel: str, *, since: str, max_pages: int) -> list[dict[str, Any]]:
+async def messages_after(
+    api: DiscordApi, channel: str, *, since: str, max_pages: int, is_repeatable: bool = True
+) -> list[dict[str, Any]]:
     """Return the messages in the channel after the id `since`, oldest first, at most `max_pages` times `PAGE`.
 
     Raises:
@@ -137,7 +158,8 @@ async def messages_after(api: DiscordApi, channel: str, *, since: str, max_pages
     after = since
     for _ in range(max_pages):
         params = {"after": after, "limit": PAGE}
-        page = cast("list[dict[str, Any]]", await api.call("GET", MESSAGES, params=params, channel_id=channel))
+        answer = await api.call("GET", MESSAGES, params=params, is_repeatable=is_repeatable, channel_id=channel)
+        page = cast("list[dict[str, Any]]", answer)
         page.sort(key=lambda message: int(message["id"]))
         messages += page
         if len(page) < PAGE:
@@ -156,20 +178,24 @@ def _body(text: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"content": text, "components": list(rows), "allowed_mentions": NO_MENTIONS, "flags": SUPPRESS_EMBEDS}
 
 
-def _id_of(answer: Any) -> str:
-    return str(answer["id"])
+def id_of(answer: Any) -> str:
+    """Return the id of what Discord answers. Raises DiscordUnreachableError where that has none."""
+    if not isinstance(answer, dict) or "id" not in answer:
+        raise DiscordUnreachableError("Something between here and Discord does not answer as Discord does.")
+    return str(cast("dict[str, Any]", answer)["id"])
 
 
 def _read(message: Mapping[str, Any]) -> OwnMessage:
     return OwnMessage(
         id=str(message["id"]),
         text=str(message.get("content", "")),
-        marks=tuple(_marks_in(cast("list[dict[str, Any]]", message.get("components") or []))),
+        marks=tuple(marks_of(message)),
     )
 
 
-def _marks_in(rows: Sequence[Mapping[str, Any]]) -> Iterator[Mark]:
-    for row in rows:
-        for component in cast("list[dict[str, Any]]", row.get("components") or []):
+def marks_of(message: Mapping[str, Any]) -> Iterator[Mark]:
+    """Yield the marks of the bot in the buttons of a message."""
+    for row in dicts_of(message.get("components")):
+        for component in dicts_of(row.get("components")):
             if (mark := parse_mark(str(component.get("custom_id", "")))) is not None:
                 yield mark

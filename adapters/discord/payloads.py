@@ -17,7 +17,9 @@ def text_at(payload: Payload, name: str) -> str:
 
 def text_of(value: object) -> str:
     """Return a text, or an id that a library turned into a number, as text; "" for anything else."""
-    return value if isinstance(value, str) else str(value) if type(value) is int else ""
+    with suppress(ValueError):  # Python writes out no number of more than 4,300 digits
+        return value if isinstance(value, str) else str(value) if type(value) is int else ""
+    return ""
 
 
 def dict_of(value: object) -> dict[str, Any]:

@@ -5,6 +5,10 @@ from __future__ import annotations
 NO_DIRECT = (
     "Direct messages are switched off here. Ask me in a channel; the operator can allow them (DISCORD_ALLOW_DMS)."
 )
+UNREADABLE = (
+    "I cannot read this; mention me. Without Discord's Message Content intent I only get messages that mention me by "
+    "name; an operator can switch it on."
+)
 OLD_COMMAND = "That command belongs to an older version of me. `/help` shows the current ones."
 OLD_BUTTON = "That button belongs to an older version of me and no longer works."
 OLD_FORM = "I no longer know which message that was about. Please choose it in the menu again."

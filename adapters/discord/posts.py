@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 
 from adapters.discord.answer import AnswerWriter
 from adapters.discord.api import DiscordApi
 from adapters.discord.channels import Channels
-from adapters.discord.errors import CLOSED, DiscordRefusedError
+from adapters.discord.elsewhere import Elsewhere, lacking_permissions
+from adapters.discord.errors import DiscordRefusedError
 from adapters.discord.own_messages import OwnMessage, Place, find_own_messages, place_of
-from adapters.discord.parse import DIRECT, message_id
+from adapters.discord.parse import message_id
+from adapters.discord.postable import without_files
 from adapters.discord.questions import Questions
 from adapters.discord.render import part_message, thread_name
 from adapters.discord.status import Typing
 from adapters.discord.traces import Threadless, Trace, TraceLevel
-from adapters.shared.posting import Posting
+from adapters.shared.posting import Posting, Ways
 from adapters.shared.progress import Pace, ProgressBoard, TurnProgress
 from adapters.shared.tasks import Background
-from bot.domain.errors import AdapterError
 from bot.domain.turns import AT_REST, Post, TurnView
 from bot.ports.platform import Found
 
@@ -39,7 +39,6 @@ class Posts:
         on_running: Callable[[TurnView], Awaitable[None]],
     ) -> None:
         self._api = api
-        self._channels = channels
         self._questions = questions
         self._trace: TraceLevel = trace
         self._pace = pace
@@ -47,13 +46,18 @@ class Posts:
         self._on_running = on_running
         self._threadless = Threadless()
         self.board = ProgressBoard(self._open_progress, background)
-        self._posting = Posting(
-            self.board,
-            platform="Discord",
+        self._channels = channels
+        elsewhere = Elsewhere(api, channels)
+        ways = Ways(
             finish=self._finish,
-            is_unpostable=lambda error: isinstance(error, DiscordRefusedError) and error.code in CLOSED,
-            post_privately=self._post_privately,
+            find=self._find,
+            is_about_files=lambda error: isinstance(error, DiscordRefusedError) and error.may_be_about_files,
+            without_files=self._without_files,
+            directly=elsewhere.directly,
+            find_elsewhere=elsewhere.find,
+            say=elsewhere.say,
         )
+        self._posting = Posting(board=self.board, platform="Discord", ways=ways)
 
     def asker_of(self, turn_id: int) -> str | None:
         """Return who asked the question of a turn that runs; None for any other turn."""
@@ -76,9 +80,10 @@ class Posts:
         Raises:
             AdapterError: Discord does not show the channel.
         """
-        if self._posting.is_shown(post):
-            return None
-        channel = place_of(post.conversation).channel
+        return await self._posting.find(post)
+
+    async def _find(self, post: Post) -> Found | None:
+        channel = place_of(post.conversation, post.in_reply_to).channel
         text = part_message(post.text).text
         for message in await self._own_messages(channel, message_id(post.in_reply_to)):
             is_it = message.has("good", turn=post.turn_id) if post.is_last else message.text == text
@@ -88,7 +93,7 @@ class Posts:
 
     def _open_progress(self, view: TurnView) -> TurnProgress:
         """Return the turn, ready to be shown."""
-        place, question = place_of(view.conversation), message_id(view.in_reply_to)
+        place, question = place_of(view.conversation, view.in_reply_to), message_id(view.in_reply_to)
         answer = self._writer(view, place)
         trace = Trace(
             level=self._trace,
@@ -96,7 +101,7 @@ class Posts:
             place=place,
             turn_id=view.turn_id,
             question=question,
-            title=thread_name(self._questions.text_of(view.in_reply_to)),
+            title=thread_name(self._questions.title_of(view.in_reply_to)),
             threadless=self._threadless,
             search=lambda channel: self._own_messages(channel, question),
             waits_for=lambda: progress.view.notice if progress.view.state == "waiting" else "",
@@ -119,27 +124,11 @@ class Posts:
 
     async def _finish(self, post: Post) -> str:
         """Post an answer of which nothing is shown here, and return its id. Raises AdapterError."""
-        return await self._writer(post, place_of(post.conversation)).finish(post)
+        return await self._writer(post, place_of(post.conversation, post.in_reply_to)).finish(post)
 
-    async def _post_privately(self, post: Post, error: AdapterError) -> str:
-        """Send an answer to the person who asked, with the reason why it is not where they asked; return its id.
-
-        Raises:
-            AdapterError: Discord refuses that too.
-        """
-        opened = await self._api.call("POST", "/users/@me/channels", json={"recipient_id": post.author_id})
-        place = Place(space=DIRECT, channel=str(opened["id"]), is_thread=False)
-        lacking = ", ".join(self._channels.missing_permissions(place_of(post.conversation).channel))
-        reason = (
-            f"I lack {lacking} there; someone who manages the channel has to grant that to my role."
-            if lacking
-            else str(error)
-        )
-        why = f"-# My answer in <#{post.conversation.channel}> could not be posted there. {reason}"
-        text = f"{why}\n{post.text}" if post.part == 0 else post.text
-        # It gets no buttons: the turn belongs to the other channel, where nobody can rate it now.
-        private = replace(post, text=text, in_reply_to="", is_last=False)
-        return await self._writer(private, place).finish(private)
+    def _without_files(self, post: Post, reason: str) -> Post:
+        lacking = self._channels.missing_permissions(place_of(post.conversation, post.in_reply_to).channel)
+        return without_files(post, lacking_permissions(("Attach Files",)) if "Attach Files" in lacking else reason)
 
     def _writer(self, of: Post | TurnView, place: Place) -> AnswerWriter:
         question = message_id(of.in_reply_to)

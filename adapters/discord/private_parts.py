@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, cast
 
+import aiohttp
 import discord
 import yarl
 from discord.gateway import DiscordWebSocket
 from discord.http import HTTPClient, Route
 
 __all__ = [
+    "CONNECTION_LOGGERS",
     "HTTP_LOGGER",
     "LOGGER",
+    "Exchange",
     "HTTPClient",
     "Route",
     "end_global_pause",
     "event_parsers",
+    "form_errors",
     "hide_voice_warnings",
     "make_http",
     "use_api",
@@ -28,6 +34,9 @@ __all__ = [
 ]
 
 LOGGER, HTTP_LOGGER = "discord", "discord.http"
+CONNECTION_LOGGERS = ("discord.client", "discord.shard")
+REPEATED = frozenset({500, 502, 504, 524})  # statuses that the library asks again for, five times in 25 s
+TOO_MANY_REQUESTS = 429
 
 
 def use_api(url: str) -> None:
@@ -40,9 +49,50 @@ def use_gateway(url: str) -> None:
     DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(url)
 
 
+@dataclass(slots=True, kw_only=True)
+class Exchange:
+    """One request and its answer; given to the client as `trace_request_ctx`."""
+
+    is_repeatable: bool = True  # the library may ask again where Discord fails
+    status: int = 0  # of the last answer; 0: there was none
+
+
 def make_http(*, longest_pause_s: float) -> HTTPClient:
     """Return a client that raises `discord.RateLimited` for a longer pause; `static_login` opens it."""
-    return HTTPClient(asyncio.get_running_loop(), max_ratelimit_timeout=longest_pause_s)
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(_note_answer)
+    return HTTPClient(asyncio.get_running_loop(), http_trace=trace, max_ratelimit_timeout=longest_pause_s)
+
+
+async def _note_answer(
+    _: aiohttp.ClientSession, context: SimpleNamespace, parameters: aiohttp.TraceRequestEndParams
+) -> None:
+    exchange: Exchange | None = context.trace_request_ctx
+    if exchange is None:
+        return
+    response = parameters.response
+    exchange.status = response.status
+    if exchange.status in REPEATED and not exchange.is_repeatable:
+        response.close()
+        raise discord.DiscordServerError(response, None)
+    if exchange.status == TOO_MANY_REQUESTS:
+        # The library takes each of them for a rate limit, and fails where it does not find how long to wait.
+        answer = await _json_of(response)
+        if isinstance(answer, dict) and "retry_after" not in answer:
+            raise discord.HTTPException(response, cast("dict[str, Any]", answer))
+
+
+async def _json_of(response: aiohttp.ClientResponse) -> Any:
+    """Return the answer, None where it is no JSON; the library can read it again."""
+    try:
+        return await response.json(content_type=None)
+    except ValueError:
+        return None
+
+
+def form_errors(error: discord.HTTPException) -> Any:
+    """Return what a refusal says of the fields of its request, as Discord nests it; None where it says nothing."""
+    return getattr(error, "_errors", None)
 
 
 def end_global_pause(http: HTTPClient) -> None:

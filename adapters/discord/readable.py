@@ -1,66 +1,86 @@
-"""Messages as people read them: names in place of ids, words in place of markup; and messages as quotations. Pure."""
+"""Texts as people read them: names in place of ids, words in place of markup, and without the bot's mention. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from adapters.discord.payloads import Payload, dict_of, dicts_of, text_at
-from bot.domain.events import SharedFile
-from bot.text.split import ELLIPSIS, cut
+from adapters.discord.payloads import Payload, dict_of, dicts_of, list_of, text_at, text_of
+from bot.text.split import cut
 
 MAX_NAME_CHARS = 80
-QUOTE_CHARS = 500
 
 # https://docs.discord.com/developers/reference#message-formatting-formats
 _MARKUP = re.compile(
-    r"<@!?(?P<user>\d+)>"
-    r"|<@&(?P<role>\d+)>"
-    r"|<#(?P<channel>\d+)>"
+    r"<@!?(?P<user>\d{1,20})>"
+    r"|<@&(?P<role>\d{1,20})>"
+    r"|<#(?P<channel>\d{1,20})>"
     r"|<a?:(?P<emoji>\w+):\d+>"
     r"|</(?P<command>[^:<>\n]+):\d+>"
-    r"|<t:(?P<time>-?\d{1,13})(?::[tTdDfFsSR])?>"
+    r"|<t:(?P<time>-?\d{1,13})(?::[tTdDfFsSR])?>",
+    re.ASCII,
 )
 
 
-def readable(payload: Payload, *, bot_user: str, names: Mapping[str, str]) -> str:
-    """Return a message's text as people read it: without the bot's mention, and with other markup as words."""
-    people = {
-        text_at(user, "id"): display_name(user, dict_of(user.get("member")))
-        for user in dicts_of(payload.get("mentions"))
-    }
-    content = without_mention(text_at(payload, "content"), bot_user=bot_user)
-    return _MARKUP.sub(lambda found: _word(found, people=people, names=names), content).strip()
+def _no_name(_: str) -> str:
+    return ""
 
 
-def _word(found: re.Match[str], *, people: Mapping[str, str], names: Mapping[str, str]) -> str:
-    value = found[found.lastgroup or 0]
-    match found.lastgroup:
-        case "user":
-            return f"@{people[value]}" if value in people else found[0]  # not a mention: it is in a code block
-        case "role":
-            return f"@{_flat(names.get(value, '')) or value}"
-        case "channel":
-            return f"#{_flat(names.get(value, '')) or value}"
-        case "emoji":
-            return f":{value}:"
-        case "command":
-            return f"/{value}"
-        case _:
-            return _iso(int(value)) or found[0]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """The bot as a reader of one place: who it is there, what the ids there are called, and what it may read."""
+
+    bot_user: str
+    bot_roles: frozenset[str] = frozenset()  # Discord's own for the bot: a mention of one looks the same as the bot's
+    name_of: Callable[[str], str] = _no_name  # of a role or channel by its id; "" where it is not known
+    reads_content: bool = True  # with the Message Content intent
+
+    def is_mentioned_in(self, message: Payload) -> bool:
+        """Return whether the message mentions the bot, or its role; an id in a code block is not a mention."""
+        users = {text_at(user, "id") for user in dicts_of(message.get("mentions"))}
+        return bool(self.bot_user) and (self.bot_user in users or self.is_role_mentioned_in(message))
+
+    def is_role_mentioned_in(self, message: Payload) -> bool:
+        """Return whether the message mentions the bot's role."""
+        return any(text_of(role) in self.bot_roles for role in list_of(message.get("mention_roles")))
+
+    def without_mention(self, content: str) -> str:
+        """Return the text without the bot's mention, closing the gap."""
+        return self._mention.sub(_gap, content) if self.bot_user else content
+
+    @property
+    def _mention(self) -> re.Pattern[str]:
+        roles = "".join(rf"|&{re.escape(role)}" for role in sorted(self.bot_roles))
+        return re.compile(rf"([ \t]*)<@(?:!?{re.escape(self.bot_user)}{roles})>([ \t]*)")
+
+    def plain(self, text: str, people: Mapping[str, str]) -> str:
+        """Return a text with names in place of ids, which stay where no name is known, and words in place of markup."""
+        return _MARKUP.sub(lambda found: self._word(found, people), text).strip()
+
+    def _word(self, found: re.Match[str], people: Mapping[str, str]) -> str:
+        value = found[found.lastgroup or 0]
+        match found.lastgroup:
+            case "user":
+                return f"@{people[value]}" if value in people else found[0]  # not a mention: it is in a code block
+            case "role":
+                return f"@{flat(self.name_of(value)) or value}"
+            case "channel":
+                return f"#{flat(self.name_of(value)) or value}"
+            case "emoji":
+                return f":{value}:"
+            case "command":
+                return f"/{value}"
+            case _:
+                return _iso(int(value)) or found[0]
 
 
 def _iso(unix_s: int) -> str:
     with suppress(ValueError, OverflowError, OSError):
         return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return ""
-
-
-def without_mention(content: str, *, bot_user: str) -> str:
-    """Return the text without the bot's mention, closing the gap."""
-    return re.sub(rf"([ \t]*)<@!?{re.escape(bot_user)}>([ \t]*)", _gap, content) if bot_user else content
 
 
 def _gap(found: re.Match[str]) -> str:
@@ -70,41 +90,18 @@ def _gap(found: re.Match[str]) -> str:
     return " " if found[2] or (found[1] and text[end].isalnum()) else ""
 
 
-def quotation(payload: Payload, *, bot_user: str, names: Mapping[str, str]) -> str:
-    """Return the message as lines of a quotation that starts with its author; "" where there is nothing to quote."""
-    author = dict_of(payload.get("author"))
-    name = display_name(author, dict_of(payload.get("member"))) if author else "forwarded"
-    text = readable(payload, bot_user=bot_user, names=names)
-    if not text:
-        files = ", ".join(file.name for file in files_of(payload))
-        text = f"({_flat(files)})" if files else ""
-    if len(text) > QUOTE_CHARS:
-        text = f"{text[: QUOTE_CHARS - 1]}{ELLIPSIS}"
-    lines = text.splitlines()  # also at rarer line ends: no part of it may leave the quotation
-    return "\n".join(f"> {line}" for line in [f"{name}: {lines[0]}", *lines[1:]]) if lines else ""
+def people_in(message: Payload) -> Mapping[str, str]:
+    """Return the names of the people that a message mentions, by their ids."""
+    mentioned = dicts_of(message.get("mentions"))
+    return {text_at(user, "id"): display_name(user, dict_of(user.get("member"))) for user in mentioned}
 
 
 def display_name(user: Payload, member: Payload) -> str:
     """Return the name that the guild shows for a user, on one line."""
     names = (text_at(member, "nick"), text_at(user, "global_name"), text_at(user, "username"), text_at(user, "id"))
-    return next((name for name in map(_flat, names) if name), "someone")
+    return next((name for name in map(flat, names) if name), "someone")
 
 
-def files_of(payload: Payload) -> tuple[SharedFile, ...]:
-    """Return the attachments of a message. https://docs.discord.com/developers/resources/message#attachment-object"""
-    return tuple(map(_file, dicts_of(payload.get("attachments"))))
-
-
-def _file(attachment: Payload) -> SharedFile:
-    size = attachment.get("size")
-    return SharedFile(
-        name=text_at(attachment, "filename") or "file",
-        mime_type=text_at(attachment, "content_type").partition(";")[0].strip(),
-        size=size if isinstance(size, int) else 0,
-        reference=text_at(attachment, "url"),
-    )
-
-
-def _flat(text: str) -> str:
+def flat(text: str) -> str:
     """Return an untrusted name on one line, without invisible characters."""
     return cut("".join(char if char.isprintable() else " " for char in text), MAX_NAME_CHARS)

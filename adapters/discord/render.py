@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from adapters.discord.markdown import PART_CHARS, answer_text, escape, fenced, unfenced, visible
+from adapters.discord.code_blocks import fenced, unfenced, with_fenced_indents
+from adapters.discord.markdown import PART_CHARS, answer_text, escape, visible
 from adapters.shared.progress import UNENDED_CALLS, call_line
 from bot.domain.answers import CommandAnswer, Example
 from bot.domain.messages import Attachment
@@ -52,7 +53,7 @@ def split_answer(text: str) -> list[str]:
 
     All parts but the last stay the same when text is added.
     """
-    *whole, last = split_markdown(text, max_chars=RAW_CHARS, max_parts=MAX_PARTS) or [""]
+    *whole, last = split_markdown(with_fenced_indents(text), max_chars=RAW_CHARS, max_parts=MAX_PARTS) or [""]
     return [part for part in [*map(answer_text, whole), _last_part(last)] if part]
 
 
@@ -89,7 +90,10 @@ def stop_row(turn_id: int, part: int) -> dict[str, Any]:
 
 def notice_text(text: str) -> str:
     """Return Markdown as the text of one message, cut where it does not fit."""
-    return _cut_lines(answer_text(text[: 2 * CONTENT_CHARS]).strip(), PART_CHARS) or _NO_TEXT
+    shown = answer_text(text[: 2 * CONTENT_CHARS]).strip()
+    if len(shown) > PART_CHARS:  # code that is cut gets its closing fence, for which there must be room
+        shown = answer_text(_cut_lines(shown, PART_CHARS - 20))
+    return shown or _NO_TEXT
 
 
 def notice(text: str) -> Shown:

@@ -10,7 +10,7 @@ import structlog
 from adapters.discord.api import DiscordApi
 from adapters.discord.errors import ALREADY_ANSWERED, DiscordRefusedError, DiscordUnreachableError
 from adapters.discord.own_messages import NO_MENTIONS, SUPPRESS_EMBEDS
-from adapters.discord.payloads import Payload
+from adapters.discord.payloads import Payload, text_at
 from adapters.discord.phrases import DONE
 from adapters.discord.render import Shown, notice_text
 from bot.domain.errors import BotError
@@ -72,7 +72,7 @@ class Responses:
             json=body,
             files=[shown.file] if shown.file else (),
             webhook_id=self._application,
-            webhook_token=str(interaction["token"]),
+            webhook_token=text_at(interaction, "token"),
         )
 
     async def _respond(self, interaction: Payload, kind: int, data: Mapping[str, Any] | None) -> None:
@@ -80,8 +80,8 @@ class Responses:
             "POST",
             "/interactions/{interaction_id}/{interaction_token}/callback",
             json={"type": kind, **({"data": data} if data is not None else {})},
-            interaction_id=str(interaction["id"]),
-            interaction_token=str(interaction["token"]),
+            interaction_id=text_at(interaction, "id"),
+            interaction_token=text_at(interaction, "token"),
         )
 
     async def _call(self, method: str, path: str, **arguments: Any) -> None:

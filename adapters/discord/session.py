@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
+import aiohttp
 import discord
 import structlog
 
 from adapters.discord.api import LOGIN_REFUSED, DiscordApi
 from adapters.discord.errors import DiscordRefusedError
 from adapters.discord.payloads import Payload
-from adapters.discord.private_parts import event_parsers, hide_voice_warnings, use_gateway
+from adapters.discord.private_parts import CONNECTION_LOGGERS, event_parsers, hide_voice_warnings, use_gateway
+from adapters.discord.snowflakes import as_number
+from adapters.shared.reaching import unreached
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError
 
@@ -56,6 +60,8 @@ class Session:
         self._gateway_url = gateway_url
         self._watch = watch
         hide_voice_warnings()
+        for name in CONNECTION_LOGGERS:
+            logging.getLogger(name).addFilter(_without_traceback)
         self._client = discord.Client(intents=discord.Intents(guilds=True))  # knows no channel; `run` replaces it
         self._shards = 1
         self._connected: set[int] = set()  # shards
@@ -92,14 +98,17 @@ class Session:
             except Exception as error:  # noqa: BLE001  (a first connect that fails raises AttributeError, and more)
                 if _is_refused(error):
                     raise AdapterError(LOGIN_REFUSED, is_permanent=True) from None
-                reason = str(error) if isinstance(error, AdapterError) else type(error).__name__
-                log.warning("discord_connection_lost", error=reason)
+                _log_loss(error)
             failures = 1 if loop.time() - began_at > MAX_BACKOFF_S else failures + 1
             await asyncio.sleep(self._watch.backoff.wait_s(failures))
 
     def channel(self, channel_id: str) -> Any:
         """Return the channel or thread as the gateway described it; None where it did not."""
-        return self._client.get_channel(int(channel_id or 0))
+        return self._client.get_channel(as_number(channel_id))
+
+    def guild(self, guild_id: str) -> discord.Guild | None:
+        """Return the server as the gateway described it; None where it did not."""
+        return self._client.get_guild(as_number(guild_id))
 
     def channels(self) -> list[Any]:
         """Return all channels and open threads that the gateway named."""
@@ -154,6 +163,36 @@ class Session:
         if shard in self._connected:
             self._connected.remove(shard)
             self._incomplete_since = self._incomplete_since or time.monotonic()
+
+
+# What the library takes for a lost connection.
+_LOSSES = (OSError, aiohttp.ClientError, discord.HTTPException, discord.ConnectionClosed)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Give the library's line about a lost connection the address and the reason in place of a traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, _LOSSES):
+        record.msg = f"{record.getMessage().rstrip('.')} ({_reason(error)})"
+        record.args = record.exc_info = record.exc_text = None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
+
+
+def _log_loss(error: Exception) -> None:
+    if isinstance(error, AttributeError) and isinstance(error.__context__, _LOSSES):
+        return  # a first connect that failed: the library has logged why, then meant to resume what never began
+    log.warning("discord_connection_lost", error=str(error) if isinstance(error, AdapterError) else _reason(error))
+
+
+def _reason(error: BaseException) -> str:
+    match error:
+        case aiohttp.ClientConnectorError():
+            return unreached(error, f"wss://{error.host}:{error.port}")
+        case aiohttp.WSServerHandshakeError():
+            return unreached(error, str(error.request_info.real_url))
+        case _:
+            return type(error).__name__
 
 
 def _take_events(client: discord.Client, handle: Handle) -> None:

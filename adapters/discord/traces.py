@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import structlog
 from cachetools import TTLCache
 
 from adapters.discord.api import DiscordApi
-from adapters.discord.errors import CLOSED, THREAD_EXISTS, UNKNOWN_MESSAGE, DiscordRefusedError
+from adapters.discord.errors import CLOSED, THREAD_EXISTS, TITLE_BLOCKED, UNKNOWN_MESSAGE, DiscordRefusedError
 from adapters.discord.own_messages import OwnMessage, Place, edit_message, send_message
 from adapters.discord.parse import DIRECT
-from adapters.discord.render import Shown, call_message, trace_message
+from adapters.discord.render import Shown, call_message, thread_name, trace_message
 from adapters.shared.tasks import RecentKeys
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.turns import TraceLine
@@ -108,8 +108,7 @@ class Trace:
         async with self._lock:
             for number, wanted in self._wanted(lines).items():
                 if self._shown.get(number) != wanted:
-                    await self._place_message(number, self._rendered(number, wanted))
-                    self._shown[number] = wanted
+                    await self._show(number, wanted)
 
     def _wanted(self, lines: Sequence[TraceLine]) -> dict[int, _Content]:
         reason = self.waits_for()
@@ -130,6 +129,19 @@ class Trace:
             return call_message(line, turn_id=self.turn_id, number=number, waits_for=content.waits_for)
         return trace_message(content.lines, turn_id=self.turn_id, waits_for=content.waits_for)
 
+    async def _show(self, number: int, content: _Content) -> None:
+        whole = self._rendered(number, content)
+        names_only = trace_message(content.lines, turn_id=self.turn_id).text
+        for text in dict.fromkeys([whole.text, names_only]):
+            try:
+                await self._place_message(number, replace(whole, text=text))
+                break
+            except DiscordRefusedError as error:
+                if not error.is_about_words:
+                    raise
+                log.warning("trace_refused", number=number, error=str(error))  # the same words are not sent again
+        self._shown[number] = content
+
     async def _place_message(self, number: int, shown: Shown) -> None:
         if self._may_have_posted:
             await self.adopt()
@@ -141,7 +153,7 @@ class Trace:
         try:
             await self._post(number, shown, channel)
         except DiscordRefusedError as error:
-            if channel == self.place.channel:
+            if channel == self.place.channel or error.is_about_words:
                 raise
             self.threadless.add(self.place.channel, error)
             await self._post(number, shown, self.place.channel)
@@ -183,13 +195,7 @@ class Trace:
         if place.is_thread or place.space == DIRECT or not self.question or place.channel in self.threadless:
             return place.channel
         try:
-            await self.api.call(
-                "POST",
-                "/channels/{channel_id}/messages/{message_id}/threads",
-                json={"name": self.title, "auto_archive_duration": ARCHIVE_MINUTES},
-                channel_id=place.channel,
-                message_id=self.question,
-            )
+            await self._begin_thread(self.title)
         except DiscordRefusedError as error:
             if error.code == THREAD_EXISTS:
                 return self.question  # a thread has the id of the message that it was opened on
@@ -197,3 +203,18 @@ class Trace:
                 self.threadless.add(place.channel, error)
             return place.channel
         return self.question
+
+    async def _begin_thread(self, name: str) -> None:
+        try:
+            await self.api.call(
+                "POST",
+                "/channels/{channel_id}/messages/{message_id}/threads",
+                json={"name": name, "auto_archive_duration": ARCHIVE_MINUTES},
+                is_repeatable=False,
+                channel_id=self.place.channel,
+                message_id=self.question,
+            )
+        except DiscordRefusedError as error:
+            if error.code != TITLE_BLOCKED or name == thread_name(""):
+                raise
+            await self._begin_thread(thread_name(""))

@@ -23,8 +23,9 @@ log = structlog.stdlib.get_logger(__name__)
 
 BEGIN_S = 1.0  # what precedes the status, such as removing a reaction, may be limited to a few calls a minute
 MAX_GAP_S = 60.0  # between tries of what the platform keeps refusing
-LAST_TRIES = 4  # to bring a trace to its last state
-LAST_BACKOFF = Backoff(first_s=2.0)  # between them
+NOT_POSTED = "The rest of this answer could not be posted here."
+LAST_S = 20.0  # for bringing a trace to its last state; a platform's own repetitions count in it
+LAST_BACKOFF = Backoff(first_s=2.0)  # between tries
 
 _SIGNS: dict[CallState, tuple[str, str]] = {
     "asked": ("◌", "asked"),
@@ -50,6 +51,7 @@ class Pace:
     # and are posted once.
     grow_from_chars: int = 600
     grow_from_s: float = 2.5
+    status_delay_s: float = 0.0  # before the first status; an answer that comes sooner needs none
     status_gap_s: float = 3.0
     status_refresh_s: float = 90.0
 
@@ -80,6 +82,14 @@ class AnswerWriter(Protocol):
 
         Raises:
             AdapterError: The platform refused, or the outcome is unknown.
+        """
+        ...
+
+    async def abandon(self, note: str) -> None:
+        """Bring what is shown of parts that were not finished to an end: nothing grows any more, nothing has a button.
+
+        The last of them ends with the note; where the platform refuses that too, it goes. Never raises AdapterError,
+        and does nothing where nothing is shown.
         """
         ...
 
@@ -121,9 +131,9 @@ class Status(Protocol):
 class TurnProgress:
     """One turn on the screen: `show` takes what there is to see, `run` shows it, `post` finishes the answer.
 
-    `on_running` is awaited first, but delays the status by `BEGIN_S` at most. `adopt` makes the writers take over what
-    was posted of the turn before this attempt; it raises AdapterError where the platform does not show it. `after`
-    shows an earlier attempt of the same turn: nothing is written before it has ended.
+    `on_running` is awaited first, but the status begins after `BEGIN_S` at the latest. `adopt` makes the writers take
+    over what was posted of the turn before this attempt; it raises AdapterError where the platform does not show it.
+    `after` shows an earlier attempt of the same turn: nothing is written before it has ended.
     """
 
     view: TurnView
@@ -190,8 +200,9 @@ class TurnProgress:
 
     async def _show_status(self) -> None:
         changed = self._watch()
+        await self._pause(self.pace.status_delay_s)
         with suppress(TimeoutError):
-            async with asyncio.timeout(BEGIN_S):
+            async with asyncio.timeout(max(0.0, BEGIN_S - self.pace.status_delay_s)):
                 await self._begun.wait()
         while not self.is_at_rest:
             await self.status.work(self.view)
@@ -214,13 +225,14 @@ class TurnProgress:
             while self.trace.is_up_to_date(self._calls) and not self.is_at_rest:
                 await _next(changed)
         # This is the last chance: nothing will update it later.
-        for attempt in range(LAST_TRIES):
-            if self.view.state == "taken_over" or self.trace.is_up_to_date(self._calls):
+        loop = asyncio.get_running_loop()
+        failures, deadline = 0, loop.time() + LAST_S
+        while not (self.view.state == "taken_over" or self.trace.is_up_to_date(self._calls)):
+            if not await self._write_trace() or loop.time() >= deadline:
                 return
-            if attempt:
-                await asyncio.sleep(LAST_BACKOFF.wait_s(attempt))
-            if not await self._write_trace():
-                return
+            if not self.trace.is_up_to_date(self._calls):
+                failures += 1
+                await asyncio.sleep(LAST_BACKOFF.wait_s(failures))
 
     async def _trace_first(self) -> None:
         """Put the trace above the answer; where the platform refuses the trace, the answer comes without it."""
@@ -250,6 +262,10 @@ class TurnProgress:
                 with suppress(TimeoutError):  # by then it may have been growing for long enough
                     async with asyncio.timeout(self.pace.grow_from_s):
                         await _next(changed)
+        while not self.is_at_rest:
+            await _next(changed)
+        if self.view.state == "undelivered":
+            await self.answer.abandon(NOT_POSTED)
 
     async def _grow(self) -> bool:
         """Show the answer as far as it is written; return whether the platform took it."""

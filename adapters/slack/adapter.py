@@ -17,17 +17,21 @@ from adapters.shared.tasks import Background, run_together
 from adapters.slack.answer import PART_CHARS
 from adapters.slack.api import SlackApi, Tokens, open_client
 from adapters.slack.arrivals import SlackArrivals
+from adapters.slack.authors import Authors
 from adapters.slack.backfill import Backfill, Threads
 from adapters.slack.bolt import OAuth
+from adapters.slack.buckets import Rate
 from adapters.slack.deliveries import make_deliveries
-from adapters.slack.files import download
+from adapters.slack.earlier import ThreadReader
+from adapters.slack.files import download, located
 from adapters.slack.identities import Identities
 from adapters.slack.installs import Installations, InstalledTokens, NoteStates, OneToken
-from adapters.slack.limits import RATES, Limits, Rate
+from adapters.slack.limits import RATES, Limits
 from adapters.slack.pace import Pace
 from adapters.slack.parse import PLATFORM, message_ts
 from adapters.slack.people import People
 from adapters.slack.posts import Posts
+from adapters.slack.readable import Readable
 from adapters.slack.render import neutralize
 from adapters.slack.replies import Replies
 from adapters.slack.session import Endpoints, Session, Watch
@@ -83,10 +87,10 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
         identities, replies = Identities(api), Replies(api)
         sign = WaitingSign(partial(_react, api), background)
         threads = Threads(host.notes)
+        authors, readable = Authors(people), Readable(api, identities=identities, people=people)
         arrivals = SlackArrivals(
             Arrivals(host, notices=Notices(partial(_tell, replies), background), sign=sign),
-            identities=identities,
-            people=people,
+            readable=readable,
             note=threads.note,
             background=background,
         )
@@ -94,6 +98,7 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
             api,
             host,
             arrivals=arrivals,
+            authors=authors,
             identities=identities,
             people=people,
             replies=replies,
@@ -111,8 +116,11 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
                 oauth=oauth,
                 watch=options.watch,
             ),
-            backfill=_backfill(options, host, api=api, identities=identities, threads=threads, arrivals=arrivals),
-            posts=_posts(options, api=api, identities=identities, background=background, sign=sign),
+            backfill=_backfill(
+                options, host, api=api, identities=identities, authors=authors, threads=threads, arrivals=arrivals
+            ),
+            posts=_posts(options, api=api, identities=identities, people=people, background=background, sign=sign),
+            reader=ThreadReader(api, identities=identities, people=people, readable=readable),
             background=background,
             has_one_workspace=oauth is None,
             catch_up_pause_s=options.watch.note_s,
@@ -127,12 +135,14 @@ def _backfill(
     *,
     api: SlackApi,
     identities: Identities,
+    authors: Authors,
     threads: Threads,
     arrivals: SlackArrivals,
 ) -> Backfill:
     return Backfill(
         api,
         identities=identities,
+        authors=authors,
         notes=host.notes,
         threads=threads,
         max_age_s=60 * options.backfill_minutes,
@@ -142,11 +152,18 @@ def _backfill(
 
 
 def _posts(
-    options: SlackOptions, *, api: SlackApi, identities: Identities, background: Background, sign: WaitingSign
+    options: SlackOptions,
+    *,
+    api: SlackApi,
+    identities: Identities,
+    people: People,
+    background: Background,
+    sign: WaitingSign,
 ) -> Posts:
     return Posts(
         api,
         identities=identities,
+        home=people.home,
         background=background,
         pace=options.pace,
         trace=options.trace,
@@ -186,6 +203,8 @@ async def _tell(replies: Replies, event: Written, text: str) -> None:
     """Say it to the author of the message; the author of a deleted message is unknown."""
     if not isinstance(event, MessageDeleted):
         message = event.message if isinstance(event, MessageEdited) else event
+        if message.author_kind != "person":
+            return  # nobody sees what only an app is shown
         await replies.tell(message.conversation, message.author_id, text)
 
 
@@ -214,6 +233,7 @@ class SlackAdapter:
         session: Session,
         backfill: Backfill,
         posts: Posts,
+        reader: ThreadReader,
         background: Background,
         has_one_workspace: bool,
         catch_up_pause_s: float,
@@ -223,6 +243,7 @@ class SlackAdapter:
         self.session = session
         self._backfill = backfill
         self._posts = posts
+        self._reader = reader
         self._background = background
         self._has_one_workspace = has_one_workspace
         self._catch_up_pause_s = catch_up_pause_s  # before backfill begins again, where it failed
@@ -260,15 +281,13 @@ class SlackAdapter:
         return await self._posts.find(post)
 
     async def read_earlier(self, message: MessageReceived, *, since: datetime | None, limit: int) -> Earlier:
-        """Return nothing yet."""
-        return Earlier()
+        """Return the thread before the message, as people read it. Raises AdapterError where Slack does not show it."""
+        return await self._reader.before(message, since=since, limit=limit)
 
     async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
         """Return the bytes of a file that came with a message. Raises AdapterError."""
-        file_id, _, url = file.reference.partition(" ")
-        if not url and file_id:  # of another workspace: https://docs.slack.dev/apis/slack-connect/
-            answer = await self._api.call("files.info", team=conversation.space, may_repeat=True, file=file_id)
-            url = str(answer["file"].get("url_private_download") or answer["file"].get("url_private") or "")
+        file = await located(self._api, file, team=conversation.space)
+        _, _, url = file.reference.partition(" ")
         if not url:
             raise AdapterError("Slack does not say where the file is. Send it again.", is_permanent=True)
         return await download(self._api, url, team=conversation.space, max_bytes=max_bytes, mime_type=file.mime_type)

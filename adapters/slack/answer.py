@@ -10,11 +10,14 @@ from typing import Any
 
 import structlog
 
+from adapters.slack.buckets import Priority
 from adapters.slack.errors import SlackRefusedError
-from adapters.slack.own_messages import OwnMessage, Place, Slack, growing_mark, post_mark
+from adapters.slack.live import GROW_WAIT_S, LiveMessage, LiveMessages
+from adapters.slack.messages import write
+from adapters.slack.own_messages import OwnMessage, Place, Slack, growing_mark, mark_of, post_mark
 from adapters.slack.pace import Pace
 from adapters.slack.refusals import Refusals
-from adapters.slack.render import answer_blocks, feedback_blocks, neutralize, notification, plain_blocks
+from adapters.slack.render import answer_blocks, feedback_blocks, neutralize
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.turns import Post
 from bot.text.split import split_markdown
@@ -24,25 +27,9 @@ log = structlog.stdlib.get_logger(__name__)
 # A markdown block takes 12,000 characters, all blocks of a message somewhat more; streams are reported to break from
 # 12,000 on: https://docs.slack.dev/reference/block-kit/blocks/markdown-block
 PART_CHARS = 9_000
-GROW_WAIT_S = 1.0  # how long a glimpse of progress waits for its slot; the answer itself waits as long as it takes
 STREAMS = "streams"
-_GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
-_BAD_BLOCKS = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "markdown_text_conflict"})
-_STILL_STREAMING = frozenset({"streaming_state_conflict", "message_is_streaming"})
 
 Search = Callable[[], Awaitable[Sequence[OwnMessage]]]
-
-
-@dataclass(slots=True, kw_only=True)
-class _Message:
-    """One message of the answer, as far as it is known; `shown` is None where its text is unknown."""
-
-    ts: str
-    number: int  # of the part of the answer that it holds
-    shown: str | None = None
-    is_streaming: bool = False
-    is_whole: bool = False  # the growing answer adds nothing to it any more
-    began_at: float = field(default_factory=time.monotonic)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,14 +40,19 @@ class AnswerWriter:
     place: Place
     turn_id: int
     author: str
+    author_team: str  # in channels that organisations share it may be another workspace than that of the place
     refusals: Refusals
     search: Search
     pace: Pace
     is_final: bool = False
     has_ended_session: bool = False  # the end of a stream has told Slack that the work is over
-    _messages: dict[int, _Message] = field(default_factory=dict[int, _Message], init=False)
+    _messages: dict[int, LiveMessage] = field(default_factory=dict[int, LiveMessage], init=False)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _is_unsure: bool = field(default=False, init=False)
+    _live: LiveMessages = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._live = LiveMessages(slack=self.slack, place=self.place, turn_id=self.turn_id)
 
     @property
     def gap_s(self) -> float:
@@ -83,10 +75,15 @@ class AnswerWriter:
             if message.ts in known or (message.kind in ("growing", "post") and message.turn != self.turn_id):
                 continue
             if message.kind in ("growing", "post"):
-                self._messages[message.number] = _Message(ts=message.ts, number=message.number, is_whole=True)
+                mark = mark_of(message) if message.kind == "post" else None
+                self._messages[message.number] = LiveMessage(
+                    ts=message.ts, number=message.number, is_whole=True, mark=mark
+                )
             elif message.kind == "unmarked":
                 number = len(self._messages)
-                self._messages[number] = _Message(ts=message.ts, number=number, is_streaming=True, is_whole=True)
+                self._messages[number] = LiveMessage(
+                    ts=message.ts, number=number, is_streaming=True, is_open=True, is_whole=True
+                )
 
     # --- growing ---
 
@@ -110,34 +107,38 @@ class AnswerWriter:
             self._messages[number] = await self._begin(number, part)
         elif message.shown != part:
             if message.is_streaming and time.monotonic() - message.began_at > self.pace.stream_life_s:
-                await self._stop(message)
+                await self._live.stop(message)
             if message.is_streaming and message.shown is not None and part.startswith(message.shown):
-                await self._append(message, part)
+                await self._live.append(message, part)
             else:
-                await self._replace(message, part, metadata=growing_mark(self.turn_id, number), wait_s=GROW_WAIT_S)
+                mark = growing_mark(self.turn_id, number)
+                await self._live.replace(message, part, metadata=mark, priority=Priority.PROGRESS, wait_s=GROW_WAIT_S)
 
-    async def _begin(self, number: int, part: str) -> _Message:
+    async def _begin(self, number: int, part: str) -> LiveMessage:
         ts = await self._start_stream(part)
         if ts:
-            return _Message(ts=ts, number=number, shown=part, is_streaming=True)
+            return LiveMessage(ts=ts, number=number, shown=part, is_streaming=True, is_open=True)
         ts = await self._post_new(
             part,
             blocks=answer_blocks(part, turn_id=self.turn_id, is_last=False),
             mark=growing_mark(self.turn_id, number),
+            priority=Priority.PROGRESS,
+            wait_s=GROW_WAIT_S,
+            may_cut=False,
         )
-        return _Message(ts=ts, number=number, shown=part)
+        return LiveMessage(ts=ts, number=number, shown=part)
 
     async def _start_stream(self, part: str) -> str:
         """Return the timestamp of a new stream; empty where it has to be an ordinary message."""
         if self.refusals.are_known(self.place, STREAMS):
             return ""
         try:
-            answer = await self._call(
+            answer = await self._live.call(
                 "chat.startStream",
                 wait_s=GROW_WAIT_S,
                 thread_ts=self.place.thread,
                 markdown_text=part,
-                recipient_team_id=self.place.team,
+                recipient_team_id=self.author_team,
                 recipient_user_id=self.author,
             )
         except RateLimitError:
@@ -150,37 +151,11 @@ class AnswerWriter:
             raise
         return str(answer["ts"])
 
-    async def _append(self, message: _Message, part: str) -> None:
-        rest = part[len(message.shown or "") :]
-        try:
-            await self._call("chat.appendStream", wait_s=GROW_WAIT_S, ts=message.ts, markdown_text=rest)
-        except RateLimitError:
-            return  # what gathers meanwhile goes with the next one
-        except SlackRefusedError:
-            message.is_streaming = False  # it expired, or someone stopped it: it is edited from now on
-            raise
-        except AdapterError:
-            message.shown = None  # unknown
-            raise
-        message.shown = part
-
     async def _close(self, number: int) -> None:
         message = self._messages[number]
         if message.is_streaming:
-            await self._stop(message)
+            await self._live.stop(message)
         message.is_whole = True
-
-    async def _stop(self, message: _Message, **details: Any) -> bool:
-        """End the stream; return whether it was one. Raises AdapterError where that cannot be known."""
-        details.setdefault("metadata", growing_mark(self.turn_id, message.number))
-        try:
-            await self._call("chat.stopStream", ts=message.ts, **details)
-        except SlackRefusedError as error:
-            log.info("stream_was_over", code=error.code)
-            message.is_streaming = False
-            return False
-        message.is_streaming = False
-        return True
 
     # --- ending ---
 
@@ -196,43 +171,67 @@ class AnswerWriter:
             await self._make_sure()
             text = neutralize(post.text)
             message = self._messages.get(post.part)
-            if message is None or not await self._end(message, post, text):
-                ts = await self._post_new(
-                    text,
-                    blocks=answer_blocks(text, turn_id=self.turn_id, is_last=post.is_last),
-                    mark=post_mark(post),
-                )
-                message = self._messages[post.part] = _Message(ts=ts, number=post.part, shown=text, is_whole=True)
+            if message is None or (message.mark, message.shown) != (post_mark(post), text):
+                message = self._messages[post.part] = await self._show_whole(post, text, before=message)
             if post.is_last:
                 await self._drop_after(post.part)
             return message.ts
 
-    async def _end(self, message: _Message, post: Post, text: str) -> bool:
+    async def _show_whole(self, post: Post, text: str, *, before: LiveMessage | None) -> LiveMessage:
+        """Return the message that is the post: the one that has grown, or a new one in its place."""
+        if before is not None and await self._end(before, post, text):
+            before.mark = post_mark(post)
+            return before
+        ts = await self._post_new(
+            text,
+            blocks=answer_blocks(text, turn_id=self.turn_id, is_last=post.is_last),
+            mark=post_mark(post),
+            may_cut=True,
+        )
+        if before is not None:
+            await self._live.remove(before, note="")
+        return LiveMessage(ts=ts, number=post.part, shown=text, is_whole=True, mark=post_mark(post))
+
+    async def abandon(self, note: str) -> None:
+        """Bring the messages that are no finished posts to an end. The last that is seen of the answer has the note.
+
+        A message that Slack does not let the bot change is deleted. Never raises AdapterError.
+        """
+        self.is_final = True
+        async with self._lock:
+            live = sorted(number for number, message in self._messages.items() if message.mark is None)
+            for number in live:
+                await self._live.remove(self._messages.pop(number), note=note if number == live[-1] else "")
+            if not live and self._messages:
+                await self._live.add_note(self._messages[max(self._messages)], note)
+
+    async def _end(self, message: LiveMessage, post: Post, text: str) -> bool:
         """Give a message the text of the post; return False where it is gone or can no longer be changed."""
         if message.is_streaming:
             if message.shown is None or not text.startswith(message.shown):
                 # It must not be marked as the post before its text is right: after a crash it would count as posted.
-                await self._stop(message)
+                await self._live.stop(message)
             elif await self._end_stream(message, post, rest=text[len(message.shown) :]):
                 message.shown = text
                 return True
         try:
             blocks = answer_blocks(text, turn_id=self.turn_id, is_last=post.is_last)
-            await self._replace(message, text, metadata=post_mark(post), wait_s=60.0, blocks=blocks)
+            await self._live.replace(message, text, metadata=post_mark(post), wait_s=60.0, blocks=blocks)
         except SlackRefusedError as error:
-            if error.code not in _GONE:
+            if not error.is_permanent:
                 raise
+            # The message is gone or too old, or Slack does not take this change: a new one may still be allowed.
             log.warning("answer_posted_again", code=error.code)
             return False
         return True
 
-    async def _end_stream(self, message: _Message, post: Post, *, rest: str) -> bool:
+    async def _end_stream(self, message: LiveMessage, post: Post, *, rest: str) -> bool:
         details: dict[str, Any] = {"metadata": post_mark(post)}
         if rest:
             details["markdown_text"] = rest
         if post.is_last:
             details |= {"blocks": feedback_blocks(self.turn_id), "session_status": "active"}
-        is_ended = await self._stop(message, **details)
+        is_ended = await self._live.stop(message, **details)
         self.has_ended_session = self.has_ended_session or (is_ended and post.is_last)
         return is_ended
 
@@ -240,12 +239,7 @@ class AnswerWriter:
         """Delete messages of a growing answer that turned out longer than the final one."""
         for number in [number for number in self._messages if number > part]:
             message = self._messages[number]
-            if message.is_streaming:  # until it is stopped, Slack refuses to delete it
-                await self._stop(message)
-            try:
-                await self._call("chat.delete", may_repeat=True, ts=message.ts)
-            except SlackRefusedError as error:
-                log.warning("message_not_deleted", code=error.code)
+            await self._live.stop_and_delete(message)
             del self._messages[number]
 
     # --- messages ---
@@ -262,53 +256,24 @@ class AnswerWriter:
             log.warning("own_messages_not_found", error=str(error))
         self._is_unsure = False
 
-    async def _post_new(self, text: str, *, blocks: Sequence[dict[str, Any]], mark: dict[str, Any]) -> str:
+    async def _post_new(
+        self, text: str, *, blocks: Sequence[dict[str, Any]], mark: dict[str, Any], may_cut: bool, **patience: Any
+    ) -> str:
         details: dict[str, Any] = {
             "thread_ts": self.place.thread,
             "metadata": mark,
+            "may_cut": may_cut,
             "unfurl_links": False,
             "unfurl_media": False,
+            **patience,
         }
         try:
-            answer = await self._write("chat.postMessage", text, blocks, limit_key=self.place.channel, **details)
+            answer = await write(
+                self._live.call, "chat.postMessage", text, blocks, limit_key=self.place.channel, **details
+            )
         except RateLimitError:
             raise
         except AdapterError as error:
             self._is_unsure = not error.is_permanent
             raise
         return str(answer["ts"])
-
-    async def _replace(
-        self,
-        message: _Message,
-        text: str,
-        *,
-        metadata: dict[str, Any],
-        wait_s: float,
-        blocks: Sequence[dict[str, Any]] | None = None,
-    ) -> None:
-        if message.is_streaming:
-            await self._stop(message)
-        blocks = blocks or answer_blocks(text, turn_id=self.turn_id, is_last=False)
-        details: dict[str, Any] = {"ts": message.ts, "metadata": metadata, "may_repeat": True, "wait_s": wait_s}
-        try:
-            await self._write("chat.update", text, blocks, **details)
-        except SlackRefusedError as error:
-            if error.code not in _STILL_STREAMING:
-                raise
-            await self._stop(message)
-            await self._write("chat.update", text, blocks, **details)
-        message.shown = text
-
-    async def _write(self, method: str, text: str, blocks: Sequence[dict[str, Any]], **details: Any) -> dict[str, Any]:
-        try:
-            return await self._call(method, text=notification(text), blocks=list(blocks), **details)
-        except SlackRefusedError as error:
-            if error.code not in _BAD_BLOCKS:
-                raise
-            log.warning("blocks_refused", code=error.code, method=method)
-        # Ugly is better than lost: the plain text.
-        return await self._call(method, text=notification(text), blocks=plain_blocks(text), **details)
-
-    async def _call(self, method: str, **arguments: Any) -> dict[str, Any]:
-        return await self.slack.call(method, team=self.place.team, channel=self.place.channel, **arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
@@ -13,13 +14,17 @@ import structlog
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from adapters.shared.reaching import unreached
+from adapters.slack.buckets import Priority
 from adapters.slack.errors import (
+    HTTP,
     RATE_LIMIT_CODES,
     TOKEN_CODES,
     SlackRefusedError,
     SlackUnreachableError,
     error_body,
     error_code,
+    error_reasons,
 )
 from adapters.slack.limits import Limits, Slot
 from bot.domain.backoff import Backoff
@@ -32,6 +37,7 @@ REQUEST_TIMEOUT_S = 30.0
 MAX_REPEATS = 3
 BACKOFF = Backoff(first_s=0.5)
 DEFAULT_RETRY_AFTER_S = 5.0  # where Slack asks for a pause and does not say how long
+MIN_RETRY_AFTER_S = 1.0  # Slack says whole seconds; repeating at once, for a 0, would be a tight loop
 
 # How the SDK's own methods send them; everything else goes as a form by POST.
 _BY_GET = frozenset(
@@ -117,39 +123,38 @@ class SlackApi:
         team: str,
         limit_key: str = "",
         may_repeat: bool = False,
-        is_patient: bool = False,
+        priority: Priority = Priority.ANSWER,
         wait_s: float = 60.0,
         **arguments: Any,
     ) -> dict[str, Any]:
         """Return Slack's answer; arguments that are None are left out.
 
         `limit_key` is the channel, for methods with a rate per channel (without it, the argument `channel` counts).
-        With `may_repeat`, for idempotent methods, pauses that Slack asks for are waited out and failed calls repeated,
-        all within `wait_s`. Without it, only pauses known before the call are waited out, and the call is made at most
-        once. A call that `is_patient` also waits out a pause that it is itself refused with: then nothing was done.
+        A call that Slack refuses with a pause is made again after it, within `wait_s`: nothing was done. With
+        `may_repeat`, for idempotent methods, failed calls are repeated as well. `priority` decides what goes first
+        where a rate holds up several calls.
 
         Raises:
-            RateLimitError: Slack asks for a pause that is too long or not waited out here; nothing was done.
+            RateLimitError: The call would have to wait longer than that; nothing was done.
             SlackRefusedError: Slack refused; see there.
             SlackUnreachableError: Slack could not be reached or failed; the call may have taken effect.
             AdapterError: There is no token for this workspace.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + wait_s
+        since = loop.time()
+        deadline = since + wait_s
         slot = self._limits.slot(team, method, limit_key or str(arguments.get("channel", "")))
         failures = 0
         while True:
             token = await self.tokens.bot_token(team)
-            await self._limits.admit(slot, deadline=deadline)
-            timeout_s = self._request_timeout_s
+            await self._limits.admit(slot, deadline=deadline, since=since, priority=priority)
+            sent_at, timeout_s = loop.time(), self._request_timeout_s
             if may_repeat:  # a post is not cut short: it might take effect all the same
-                timeout_s = min(timeout_s, max(1.0, deadline - loop.time()))
+                timeout_s = min(timeout_s, max(1.0, deadline - sent_at))
             try:
                 return await self._ask(slot, token, arguments, timeout_s)
             except RateLimitError as error:
-                self._limits.close(slot, for_s=error.retry_after_s)
-                if not may_repeat and not is_patient:
-                    raise
+                self._limits.refuse(slot, sent_at=sent_at, retry_after_s=error.retry_after_s)
             except AdapterError as error:
                 failures += 1
                 pause_s = self._backoff.wait_s(failures)
@@ -175,7 +180,8 @@ class SlackApi:
         except TimeoutError:
             refusal = SlackUnreachableError(f"Slack did not answer within {timeout_s:.0f} s. Try again in a minute.")
         except (aiohttp.ClientError, SlackClientError, OSError) as error:
-            refusal = SlackUnreachableError(f"Slack cannot be reached ({type(error).__name__}). Try again in a minute.")
+            why = unreached(error, self.client.base_url)
+            refusal = SlackUnreachableError(f"Slack cannot be reached ({why}). Try again in a minute.")
         except (AttributeError, ValueError):  # the SDK trips over a body that is no JSON object
             refusal = _not_slack(slot.method)
         # Raised out here, without a cause: libraries write addresses and whole answers into their errors.
@@ -197,8 +203,10 @@ class SlackApi:
         match refusal:
             case RateLimitError(retry_after_s=pause_s):
                 log.info("slack_rate_limited", method=slot.method, team=slot.team, retry_after_s=pause_s)
-            case SlackRefusedError(code=code, needed=needed):
-                log.warning("slack_refused", method=slot.method, team=slot.team, code=code, needed=needed)
+            case SlackRefusedError(code=code, needed=needed, reasons=reasons):
+                log.warning(
+                    "slack_refused", method=slot.method, team=slot.team, code=code, needed=needed, reasons=reasons
+                )
                 if code in TOKEN_CODES:
                     await self.tokens.forget(slot.team)
             case _:
@@ -215,17 +223,28 @@ def _refusal(method: str, error: SlackApiError) -> AdapterError:
     code = error_code(error)
     if status == 429 or code in RATE_LIMIT_CODES:
         return RateLimitError(retry_after_s=retry_after_s(response.headers))
-    if status >= 500 or not code:
+    if status >= 500 or (not code and not is_refusal(status)):
         return _not_slack(method, status)
-    return SlackRefusedError(method=method, code=code, needed=str(error_body(error).get("needed", "")))
+    return SlackRefusedError(
+        method=method,
+        code=code or f"{HTTP}{status}",
+        needed=str(error_body(error).get("needed", "")),
+        reasons=error_reasons(error),
+    )
+
+
+def is_refusal(status: int) -> bool:
+    """Return whether a relay or a proxy refuses with this HTTP status, instead of failing: it will again."""
+    return 400 <= status < 500 and status not in (408, 425, 429)
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float:
     """Return the pause that an answer asks for, in seconds."""
     try:
-        return max(0.0, float(headers.get("Retry-After", "")))
+        asked_s = float(headers.get("Retry-After", ""))
     except ValueError:
         return DEFAULT_RETRY_AFTER_S
+    return max(MIN_RETRY_AFTER_S, asked_s) if math.isfinite(asked_s) else DEFAULT_RETRY_AFTER_S
 
 
 def _not_slack(method: str, status: int = 200) -> SlackUnreachableError:

@@ -12,12 +12,12 @@ from typing import Any, Protocol, cast
 
 import structlog
 
-from adapters.shared.arrivals import Written
+from adapters.slack.authors import Authors
 from adapters.slack.identities import Identities
 from adapters.slack.own_messages import Slack, next_cursor
-from adapters.slack.parse import parse_message
+from adapters.slack.parse import Told
 from bot.domain.errors import AdapterError, BotError
-from bot.domain.events import CommandInvoked, ConversationKey
+from bot.domain.events import ConversationKey
 from bot.ports.store import NoteStore
 
 log = structlog.stdlib.get_logger(__name__)
@@ -31,7 +31,7 @@ MAX_PAGES = 10
 # Apps outside the Marketplace may ask once a minute: https://docs.slack.dev/apis/web-api/rate-limits
 PATIENCE_S = 300.0
 
-Take = Callable[[Written | CommandInvoked], Awaitable[None]]
+Take = Callable[[Told], Awaitable[None]]
 
 
 class Connection(Protocol):
@@ -102,6 +102,7 @@ class Backfill:
         slack: Slack,
         *,
         identities: Identities,
+        authors: Authors,
         notes: NoteStore,
         threads: Threads,
         max_age_s: float,
@@ -110,6 +111,7 @@ class Backfill:
     ) -> None:
         self._slack = slack
         self._identities = identities
+        self._authors = authors
         self._notes = notes
         self._threads = threads
         self._max_age_s = max_age_s
@@ -192,8 +194,8 @@ class Backfill:
     async def _hand_over(self, messages: Iterable[Mapping[str, Any]], team: str, channel: str) -> None:
         bot_user = (await self._identities.of(team)).user
         oldest_first = sorted(messages, key=lambda message: str(message["ts"]))
-        written = [parse_message(one, team=team, bot_user=bot_user, channel=channel) for one in oldest_first]
-        for event in written:
+        for message in oldest_first:
+            event = await self._authors.read(message, team=team, bot_user=bot_user, channel=channel)
             if event is not None:
                 await self._take(event)
 

@@ -21,6 +21,7 @@ from adapters.slack.api import SlackApi
 from adapters.slack.identities import Identities
 from adapters.slack.installs import Installations, InstalledTokens, NoteStates
 from adapters.slack.manifest import BOT_SCOPES
+from adapters.slack.parse import team_of
 from bot.domain.errors import AdapterError, BotError
 
 log = structlog.stdlib.get_logger(__name__)
@@ -61,8 +62,12 @@ class BoltApp:
     async def drain(self) -> None:
         """Take nothing new; wait until what is being handled is acknowledged."""
         self._is_closing = True
+        await self.settle(timeout_s=DRAIN_S)
+
+    async def settle(self, *, timeout_s: float) -> None:
+        """Wait until nothing is being handled and all that was is acknowledged, at most for so long."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_S):
+            async with asyncio.timeout(timeout_s):
                 await self._is_idle.wait()
                 await asyncio.sleep(0)  # the acknowledgement is sent right after
 
@@ -97,10 +102,11 @@ class BoltApp:
         return app
 
     async def _refuse_strangers(
-        self, context: AsyncBoltContext, next_: Callable[[], Awaitable[object]]
+        self, body: dict[str, Any], context: AsyncBoltContext, next_: Callable[[], Awaitable[object]]
     ) -> BoltResponse | None:
         """Acknowledge deliveries from workspaces that have removed the bot: nobody can be answered there."""
-        team = context.team_id or ""
+        team = team_of(body)
+        context["team_id"] = team or None  # Bolt knows none where the app is installed for a whole organization
         if self._oauth is not None and team:
             try:
                 await self._oauth.tokens.remember(team, context.enterprise_id)
@@ -130,8 +136,10 @@ class BoltApp:
                 self._is_idle.set()
         event: Mapping[str, Any] = body.get("event") or {}
         if self._oauth and event.get("type") in ("tokens_revoked", "app_uninstalled"):
-            await next_()
             self._identities.forget(context.team_id or "")
+            if context.is_enterprise_install:
+                context["team_id"] = None  # the organization's installation ends, and is stored under no workspace
+            await next_()
             return None
         return BoltResponse(status=200, body="")
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from typing import assert_never
 
+from adapters.shared.arrivals import Unanswered
 from adapters.shared.tasks import Background
 from adapters.slack.api import SlackApi
 from adapters.slack.arrivals import SlackArrivals
+from adapters.slack.authors import Authors
 from adapters.slack.commands import Commands
 from adapters.slack.home import Home
 from adapters.slack.identities import Identities
 from adapters.slack.interactions import Interactions
-from adapters.slack.parse import Arrived, HomeOpened, Payload, parse_event, parse_press, parse_slash
+from adapters.slack.parse import MESSAGES, Arrived, HomeOpened, parse_event, parse_slash, team_of
+from adapters.slack.payloads import Payload, dict_of
 from adapters.slack.people import People
+from adapters.slack.presses import parse_press
 from adapters.slack.replies import Replies
 from adapters.slack.windows import Windows
 from bot.domain.events import CommandInvoked, MessageDeleted, MessageEdited, MessageReceived
@@ -29,6 +33,7 @@ def make_deliveries(
     host: Host,
     *,
     arrivals: SlackArrivals,
+    authors: Authors,
     identities: Identities,
     people: People,
     replies: Replies,
@@ -48,6 +53,7 @@ def make_deliveries(
     )
     return Deliveries(
         arrivals=arrivals,
+        authors=authors,
         commands=commands,
         interactions=interactions,
         home=Home(api, host, commands=commands),
@@ -63,6 +69,7 @@ class Deliveries:
         self,
         *,
         arrivals: SlackArrivals,
+        authors: Authors,
         commands: Commands,
         interactions: Interactions,
         home: Home,
@@ -70,6 +77,7 @@ class Deliveries:
         prefix: str,
     ) -> None:
         self._arrivals = arrivals
+        self._authors = authors
         self._commands = commands
         self._interactions = interactions
         self._home = home
@@ -85,11 +93,17 @@ class Deliveries:
         if "command" in body:
             self._background.spawn(self._commands.slash(parse_slash(body, prefix=self._prefix)), name="slash")
         elif body.get("type") == "event_callback":
-            await self._take_event(parse_event(body, bot_user=bot_user))
+            await self._take_event(await self._read(body, bot_user))
         elif (pressed := parse_press(body)) is not None:
             pressing = self._background.spawn(self._interactions.press(pressed), name="press")
             if pressed.action.startswith(STORED_PRESSES):
                 await asyncio.wait([pressing], timeout=PRESS_WAIT_S)
+
+    async def _read(self, body: Payload, bot_user: str) -> Arrived | None:
+        event = dict_of(body.get("event"))
+        if event.get("type") in MESSAGES:
+            return await self._authors.read(event, team=team_of(body), bot_user=bot_user)
+        return parse_event(body, bot_user=bot_user)
 
     async def _take_event(self, arrived: Arrived | None) -> None:
         match arrived:
@@ -99,7 +113,7 @@ class Deliveries:
                 self._background.spawn(self._home.show(arrived), name="home")
             case CommandInvoked():
                 self._background.spawn(self._take_command(arrived), name="command")
-            case MessageReceived() | MessageEdited() | MessageDeleted():
+            case MessageReceived() | MessageEdited() | MessageDeleted() | Unanswered():
                 await self._arrivals.take(arrived)
             case _:
                 assert_never(arrived)

@@ -44,7 +44,7 @@ async def _check_app_token(client: Any, token: str) -> SetUp | None:
 async def _check_bot_token(client: Any, token: str, *, way: str) -> SetUp:
     # https://docs.slack.dev/reference/methods/auth.test
     answer = await _asked(lambda: client.auth_test(token=token), method="auth.test")
-    who = f"@{answer.get('user')} in {answer.get('team')}, {way}"
+    who = f"@{answer.get('user')} in {answer.get('team') or 'the organization'}, {way}"
     if not answer.get("bot_id"):
         return SetUp(
             detail=f"{who}; SLACK_BOT_TOKEN is a person's token",

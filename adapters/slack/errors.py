@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from slack_sdk.errors import SlackApiError
 
 from bot.domain.errors import AdapterError
+from bot.text.split import cut
+
+MAX_REASONS = 3
+REASON_CHARS = 160
+MAX_MESSAGE_CHARS = 1_000
+HTTP = "http_"  # before the status of a refusal that is not in Slack's form
 
 # Slack's own temporary faults. With the first two, part of the operation may have been done:
 # https://docs.slack.dev/reference/methods/chat.postMessage#errors
 PASSING_CODES = frozenset(
-    {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org"}
+    {
+        "internal_error",
+        "fatal_error",
+        "service_unavailable",
+        "request_timeout",
+        "team_added_to_org",
+        "update_failed",
+        "file_update_failed",
+        "messaging_processing_failed",
+    }
 )
 RATE_LIMIT_CODES = frozenset({"ratelimited", "rate_limited"})
 TOKEN_CODES = frozenset({"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"})
@@ -37,6 +53,10 @@ _SENTENCES = {
         ("restricted_action_read_only_channel", "restricted_action_thread_only_channel"),
         "I may not write in this channel ({code}). Ask me in another channel, or in a direct message.",
     ),
+    "restricted_action_non_threadable_channel": (
+        "This channel allows no replies in threads. Ask me in another channel, or in a direct message."
+    ),
+    "message_limit_exceeded": "This workspace has used up its messages. Ask a workspace administrator.",
     "restricted_action_thread_locked": "This thread is locked. Ask me in a new one.",
     "is_archived": "This channel is archived. Unarchive it, or ask me in another channel.",
     "user_not_in_channel": "You are not in this channel, so I cannot show it to you there. Join it, then ask again.",
@@ -65,11 +85,13 @@ _SENTENCES = {
 class SlackRefusedError(AdapterError):
     """Slack refused, and nothing was done; where `is_permanent` is false, part of it may have been done.
 
-    `code` is Slack's error code, `method` the Web API method, `needed` the missing scopes, if that is the reason.
+    `code` is Slack's error code (`http_STATUS` where something that is not Slack refused), `method` the Web API
+    method, `needed` the missing scopes, if that is the reason, `reasons` what Slack says of single fields.
     """
 
-    def __init__(self, *, method: str, code: str, needed: str = "") -> None:
-        super().__init__(_sentence(method, code, needed), is_permanent=code not in PASSING_CODES)
+    def __init__(self, *, method: str, code: str, needed: str = "", reasons: Sequence[str] = ()) -> None:
+        super().__init__(_sentence(method, code, needed, reasons), is_permanent=code not in PASSING_CODES)
+        self.reasons = tuple(reasons)
         self.method = method
         self.code = code
         self.needed = needed
@@ -91,7 +113,33 @@ def error_code(error: SlackApiError) -> str:
     return str(error_body(error).get("error", ""))
 
 
-def _sentence(method: str, code: str, needed: str) -> str:
+def error_reasons(error: SlackApiError) -> Sequence[str]:
+    """Return what Slack says of single fields, such as "must be a string at blocks/0/text", without their values.
+
+    https://docs.slack.dev/apis/web-api/#responses: `response_metadata.messages`, and `errors` for blocks and views.
+    """
+    body = error_body(error)
+    metadata: Any = body.get("response_metadata")
+    messages = cast("Mapping[str, Any]", metadata).get("messages") if isinstance(metadata, dict) else None
+    told = (without_values(message) for message in (*_strings(messages), *_strings(body.get("errors"))))
+    return tuple(dict.fromkeys(filter(None, told)))[:MAX_REASONS]
+
+
+def _strings(given: object) -> Sequence[str]:
+    return [item for item in cast("list[Any]", given) if isinstance(item, str)] if isinstance(given, list) else []
+
+
+def without_values(message: str) -> str:
+    """Return what a message of Slack says of a field, and of which, on one line: values may be people's words."""
+    message = message[:MAX_MESSAGE_CHARS]
+    field = re.search(r"\[json-pointer:/?([\w/-]{0,100})\]", message)
+    words = re.sub(r"\[[^\]]*\]", " ", message)
+    words = re.sub(r"""\"[^"]*\"?|'[^']*'?|`[^`]*`?|“[^”]*”?|\S+://\S+""", "…", words)
+    words = re.sub(r":\s*(?![\w./-]{1,40}\s*$)[^\s].*", ": …", " ".join(words.split()))
+    return cut(words, REASON_CHARS) + (f" at {field[1]}" if field and words else "")
+
+
+def _sentence(method: str, code: str, needed: str, reasons: Sequence[str]) -> str:
     if code == "missing_scope":
         return (
             f"The app lacks the permission {needed or '(Slack does not say which)'} for {method}. Its operator adds it "
@@ -101,4 +149,10 @@ def _sentence(method: str, code: str, needed: str) -> str:
         return f"Slack has trouble at the moment ({method}: {code}). Try again in a minute."
     if sentence := _SENTENCES.get(code):
         return sentence.format(code=code)
-    return f"Slack refused {method}: {code}."
+    if code.startswith(HTTP):
+        return (
+            f"Something between me and Slack refused {method} (HTTP {code.removeprefix(HTTP)}). The operator of the "
+            f"bot has to look at its network, its proxy and SLACK_API_URL."
+        )
+    told = f" ({'; '.join(reasons)})" if reasons else ""
+    return f"Slack refused {method}: {code}{told}."

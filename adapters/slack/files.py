@@ -11,9 +11,13 @@ import aiohttp
 import structlog
 from yarl import URL
 
-from adapters.slack.api import SlackApi, retry_after_s
-from adapters.slack.errors import SlackUnreachableError
+from adapters.shared.reaching import unreached
+from adapters.slack.api import SlackApi, is_refusal, retry_after_s
+from adapters.slack.errors import HTTP, SlackRefusedError, SlackUnreachableError
+from adapters.slack.payloads import dict_of
+from adapters.slack.words import shared_file
 from bot.domain.errors import AdapterError, RateLimitError
+from bot.domain.events import SharedFile
 from bot.domain.messages import Attachment
 
 log = structlog.stdlib.get_logger(__name__)
@@ -43,8 +47,28 @@ async def download(api: SlackApi, url: str, *, team: str, max_bytes: int, mime_t
         async with asyncio.timeout(TRANSFER_TIMEOUT_S):
             return await _fetch(api, _address(url), token, max_bytes=max_bytes, mime_type=mime_type)
     except (aiohttp.ClientError, OSError) as error:  # TimeoutError is one
-        log.warning("slack_download_failed", error=type(error).__name__)
+        log.warning("slack_download_failed", error=unreached(error, url))
         raise SlackUnreachableError("The file could not be fetched from Slack. Send it again in a minute.") from None
+
+
+async def located(api: SlackApi, file: SharedFile, *, team: str, wait_s: float = 60.0) -> SharedFile:
+    """Return the file with its address; Slack is asked for it where the message names only the file's id.
+
+    https://docs.slack.dev/reference/objects/file-object#slack_connect_files
+
+    Raises:
+        AdapterError: Slack does not show the file; the sentence names its id.
+    """
+    file_id, _, url = file.reference.partition(" ")
+    if url or not file_id:
+        return file
+    try:
+        answer = await api.call("files.info", team=team, may_repeat=True, wait_s=wait_s, file=file_id)
+    except AdapterError as error:
+        reason = f"Slack does not show the file {file_id}. {error}"
+        raise AdapterError(reason, is_permanent=error.is_permanent) from None
+    found = shared_file(dict_of(answer.get("file")))
+    return found if found.reference.partition(" ")[2] else file
 
 
 async def upload(api: SlackApi, *, team: str, channel: str, thread_ts: str, attachment: Attachment) -> str:
@@ -169,8 +193,10 @@ async def _hand_over(api: SlackApi, url: str, data: bytes) -> None:
         ):
             status = response.status
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        log.warning("slack_upload_failed", error=type(error).__name__)
+        log.warning("slack_upload_failed", error=unreached(error, url))
         raise SlackUnreachableError("The file could not be sent to Slack. Try again in a minute.") from None
     if status != 200:
         log.warning("slack_upload_failed", status=status)
+        if is_refusal(status):
+            raise SlackRefusedError(method="the upload of the file", code=f"{HTTP}{status}")
         raise SlackUnreachableError(f"Slack did not accept the file (HTTP {status}). Try again in a minute.")

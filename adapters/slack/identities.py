@@ -38,14 +38,14 @@ class Identities:
     async def _ask(self, team: str) -> Identity:
         answer = await self._api.call("auth.test", team=team, may_repeat=True, wait_s=30.0)
         identity = Identity(
-            team=str(answer.get("team_id", "")),
+            team=str(answer.get("team_id") or ""),  # none, where the app is installed for a whole organization
             team_name=str(answer.get("team", "")),
             user=str(answer.get("user_id", "")),
             user_name=str(answer.get("user", "")),
             bot=str(answer.get("bot_id", "")),
             enterprise=str(answer.get("enterprise_id") or ""),
         )
-        self._known[team] = self._known[identity.team] = identity
+        self._known[team] = self._known[identity.team or team] = identity
         return identity
 
     def forget(self, team: str) -> None:

@@ -15,8 +15,9 @@ from adapters.slack.commands import Commands
 from adapters.slack.files import upload
 from adapters.slack.manifest import SHORTCUT
 from adapters.slack.own_messages import notice_mark
-from adapters.slack.parse import Pressed, conversation_key, event_key, json_value
+from adapters.slack.parse import conversation_key, event_key
 from adapters.slack.people import People
+from adapters.slack.presses import Pressed, json_value
 from adapters.slack.replies import Replies
 from adapters.slack.windows import Windows, conversation_of, noted_conversation
 from bot.domain.answers import Details, Explained, Refused
@@ -76,7 +77,7 @@ class Interactions:
                     str(value.get("command", "")),
                     thread=str(value.get("thread", "")),
                     argument=str(value.get("argument", "")),
-                    page=int(value.get("page", 0)),
+                    page=_number(value.get("page")),
                 )
             case ["run", name]:
                 await self._windows.run_command(pressed, name)
@@ -142,7 +143,7 @@ class Interactions:
     async def _post_whole(self, pressed: Pressed) -> None:
         """Post one whole result into the thread, where a window has no room for it."""
         value, conversation = json_value(pressed.value), noted_conversation(pressed)
-        turn, call = int(value.get("turn", 0)), int(value.get("call", 0))
+        turn, call = _number(value.get("turn")), _number(value.get("call"))
         explained = await self._details(pressed, turn, conversation)
         match explained:
             case Details(lines=lines) if 0 < call <= len(lines):
@@ -202,7 +203,6 @@ class Interactions:
         posted = await self._api.call(
             "chat.postMessage",
             team=pressed.team,
-            is_patient=True,
             channel=channel,
             thread_ts=thread or None,
             text=f"<@{pressed.user}> asks: {render.notification(render.neutralize(text))}",
@@ -211,6 +211,11 @@ class Interactions:
             unfurl_media=False,
         )
         return str(posted["ts"])
+
+
+def _number(value: object) -> int:
+    """Return the number in a button's value; 0 for anything else: buttons of other versions may be pressed."""
+    return value if isinstance(value, int) else 0
 
 
 def _result_file(line: TraceLine) -> Attachment:

@@ -6,29 +6,22 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aiolimiter import AsyncLimiter
-
+from adapters.slack.buckets import Bucket, Caller, Priority, Queue, Rate
 from bot.domain.errors import RateLimitError
 
 MAX_IDLE_BUCKETS = 1_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """Burst and sustained rate: `calls` at once, and `calls` in every `period_s` after that."""
-
-    calls: int
-    period_s: float
-    is_per_channel: bool = False
-
 
 # https://docs.slack.dev/apis/web-api/rate-limits, and each method's own page. Rates are per workspace and method; a
 # burst of a whole minute's calls is tolerated, sustained calls are not.
 TIER_2 = Rate(calls=20, period_s=60)
 TIER_3 = Rate(calls=50, period_s=60)
 TIER_4 = Rate(calls=100, period_s=60)
+# One message a second and channel, "short bursts" above that, and "several hundred messages per minute" in a workspace:
+# https://docs.slack.dev/reference/methods/chat.postMessage#rate_limiting. A channel's burst was seen to be 25:
+# https://github.com/RamblingCookieMonster/PSSlack/issues/52. Where it is smaller, the refusals show that.
+POSTS = Rate(calls=300, period_s=60, per_channel=Rate(calls=25, period_s=25))
 RATES: Mapping[str, Rate] = {
-    "chat.postMessage": Rate(calls=5, period_s=5, is_per_channel=True),  # one a second, "short bursts" allowed
+    "chat.postMessage": POSTS,
     "chat.startStream": TIER_2,
     "chat.stopStream": TIER_2,
     "reactions.remove": TIER_2,
@@ -63,58 +56,90 @@ class Limits:
 
     def __init__(self, rates: Mapping[str, Rate] = RATES) -> None:
         self._rates = rates
-        self._buckets: dict[Slot, AsyncLimiter] = {}
-        self._closed_until: dict[Slot, float] = {}  # seconds of the loop's clock
+        self._gates: dict[Slot, _Gate] = {}
 
     def slot(self, team: str, method: str, channel: str) -> Slot:
         """Return the slot that a call uses."""
-        return Slot(team, method, channel if self._rate(method).is_per_channel else "")
+        return Slot(team, method, channel if self._rate(method).per_channel else "")
 
-    async def admit(self, slot: Slot, *, deadline: float) -> None:
+    async def admit(
+        self, slot: Slot, *, deadline: float, since: float | None = None, priority: Priority = Priority.ANSWER
+    ) -> None:
         """Wait until a call may be made, and count it.
 
+        Calls of one slot go by priority, then by `since`: when the caller began to wait (default: now). This and
+        `deadline` are seconds of the loop's clock.
+
         Raises:
-            RateLimitError: It may not be made before `deadline` (seconds of the loop's clock).
+            RateLimitError: It may not be made before `deadline`.
         """
-        await self._opened(slot, deadline)
-        await self._counted(slot, deadline)
-        await self._opened(slot, deadline)  # Slack may have asked for a pause meanwhile
+        caller = Caller(priority, asyncio.get_running_loop().time() if since is None else since)
+        if slot.channel:
+            await self._gate(slot).passed(caller, deadline)
+        await self._gate(Slot(slot.team, slot.method)).passed(caller, deadline)
 
-    def close(self, slot: Slot, *, for_s: float) -> None:
-        """Admit no call for `for_s` seconds, as Slack asked."""
-        now = asyncio.get_running_loop().time()
-        self._closed_until = {slot: until for slot, until in self._closed_until.items() if until > now}
-        self._closed_until[slot] = max(now + for_s, self._closed_until.get(slot, 0.0))
+    def refuse(self, slot: Slot, *, sent_at: float, retry_after_s: float) -> None:
+        """Admit no call for `retry_after_s` seconds, as Slack asked, and fewer at once from then on.
 
-    async def _opened(self, slot: Slot, deadline: float) -> None:
-        loop = asyncio.get_running_loop()
-        while (until := self._closed_until.get(slot, 0.0)) > (now := loop.time()):
-            if until > deadline:
-                raise RateLimitError(retry_after_s=until - now)
-            await asyncio.sleep(until - now)
+        `sent_at` is when the refused call was made. Slack does not say which of its limits was reached; where a slot
+        has a channel, the channel's is taken for it.
+        """
+        self._gate(slot).refuse(sent_at=sent_at, retry_after_s=retry_after_s)
 
-    async def _counted(self, slot: Slot, deadline: float) -> None:
-        bucket = self._bucket(slot)
-        if bucket.has_capacity():
-            await bucket.acquire()
-            return
-        try:
-            async with asyncio.timeout_at(deadline):
-                await bucket.acquire()
-        except TimeoutError:
-            raise RateLimitError(retry_after_s=bucket.time_period / bucket.max_rate) from None
-
-    def _bucket(self, slot: Slot) -> AsyncLimiter:
-        bucket = self._buckets.get(slot)
-        if bucket is None:
-            if len(self._buckets) >= MAX_IDLE_BUCKETS:
-                # A full bucket is as good as a new one.
-                self._buckets = {
-                    key: kept for key, kept in self._buckets.items() if not kept.has_capacity(kept.max_rate)
-                }
+    def _gate(self, slot: Slot) -> _Gate:
+        gate = self._gates.get(slot)
+        if gate is None:
+            if len(self._gates) >= MAX_IDLE_BUCKETS:
+                self._gates = {key: kept for key, kept in self._gates.items() if not kept.is_spare}
             rate = self._rate(slot.method)
-            bucket = self._buckets[slot] = AsyncLimiter(rate.calls, rate.period_s)
-        return bucket
+            gate = self._gates[slot] = _Gate(rate.per_channel if slot.channel and rate.per_channel else rate)
+        return gate
 
     def _rate(self, method: str) -> Rate:
         return self._rates.get(method, OTHERS)
+
+
+class _Gate:
+    """One bucket, with those who wait for it."""
+
+    def __init__(self, rate: Rate) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._queue = Queue(Bucket(rate, self._loop.time()))
+        self._admitted: dict[Caller, asyncio.Future[None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_spare(self) -> bool:
+        """Whether a new one would be as good."""
+        return self._queue.is_idle and self._queue.bucket.is_full(self._loop.time())
+
+    async def passed(self, caller: Caller, deadline: float) -> None:
+        now = self._loop.time()
+        if now + (wait_s := self._queue.wait_s(caller, now)) > deadline:
+            raise RateLimitError(retry_after_s=wait_s)
+        admitted = self._admitted[caller] = self._loop.create_future()
+        self._queue.join(caller)
+        self._advance()
+        try:
+            if not admitted.done():
+                await asyncio.wait([admitted], timeout=deadline - now)
+        finally:
+            del self._admitted[caller]
+            if not admitted.done():
+                self._queue.leave(caller)
+        if not admitted.done():
+            raise RateLimitError(retry_after_s=self._queue.wait_s(caller, self._loop.time()))
+
+    def refuse(self, *, sent_at: float, retry_after_s: float) -> None:
+        self._queue.bucket.refuse(self._loop.time(), sent_at=sent_at, retry_after_s=retry_after_s)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Admit those whose turn it is, and come back when it is the next one's."""
+        if self._timer is not None:
+            self._timer.cancel()
+        now = self._loop.time()
+        for caller in self._queue.admit(now):
+            self._admitted[caller].set_result(None)
+        next_s = self._queue.next_s(now)
+        self._timer = None if next_s is None else self._loop.call_later(next_s, self._advance)

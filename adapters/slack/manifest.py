@@ -59,12 +59,18 @@ _DESCRIPTION = (
 
 
 def manifest(
-    *, examples: Sequence[Example], prefix: str = "", uses_socket_mode: bool = True, url: str = ""
+    *,
+    examples: Sequence[Example],
+    prefix: str = "",
+    uses_socket_mode: bool = True,
+    url: str = "",
+    is_org_wide: bool = False,
 ) -> dict[str, Any]:
     """Return the manifest, ready to be written as JSON.
 
     The first few `examples` become suggested prompts; `prefix` precedes the name of every slash command; `url` is where
-    Slack reaches the bot over HTTP, for events and for installing.
+    Slack reaches the bot over HTTP, for events and for installing; `is_org_wide` lets an organization's administrator
+    install the app once for all of its workspaces: https://docs.slack.dev/enterprise/organization-ready-apps.
 
     Raises:
         SettingsError: Slack accepts no commands with that prefix, or HTTP mode has no URL.
@@ -105,7 +111,7 @@ def manifest(
         "settings": {
             "event_subscriptions": {**_request_url(url), "bot_events": list(BOT_EVENTS)},
             "interactivity": {"is_enabled": True, **_request_url(url)},
-            "org_deploy_enabled": False,
+            "org_deploy_enabled": is_org_wide,
             "socket_mode_enabled": uses_socket_mode,
             "token_rotation_enabled": False,
         },

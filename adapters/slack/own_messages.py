@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
+from adapters.slack.buckets import Priority
+from bot.domain.events import ConversationKey
 from bot.domain.turns import Post
 
 MAX_PAGES = 5
@@ -26,6 +28,11 @@ class Place(NamedTuple):
     thread: str
 
 
+def place_of(conversation: ConversationKey) -> Place:
+    """Return the conversation's thread."""
+    return Place(team=conversation.space, channel=conversation.channel, thread=conversation.thread)
+
+
 class Slack(Protocol):
     """Calls a method of Slack's Web API; see `adapters.slack.api.SlackApi`."""
 
@@ -36,6 +43,7 @@ class Slack(Protocol):
         team: str,
         limit_key: str = "",
         may_repeat: bool = False,
+        priority: Priority = Priority.ANSWER,
         wait_s: float = 60.0,
         **arguments: Any,
     ) -> dict[str, Any]:
@@ -61,6 +69,11 @@ FindOwn = Callable[[Place, str], Awaitable[Sequence[OwnMessage]]]  # (place, fro
 def post_mark(post: Post) -> dict[str, Any]:
     """Return the metadata of a finished post."""
     return {"event_type": POST, "event_payload": {"key": post.key, "turn": post.turn_id, "part": post.part}}
+
+
+def mark_of(own: OwnMessage) -> dict[str, Any]:
+    """Return the metadata of a finished post that was found."""
+    return {"event_type": POST, "event_payload": {"key": own.key, "turn": own.turn, "part": own.number}}
 
 
 def growing_mark(turn_id: int, part: int) -> dict[str, Any]:
@@ -105,6 +118,27 @@ async def find_own_messages(slack: Slack, place: Place, *, bot_user: str, since:
         if not cursor:
             break
     return found
+
+
+async def find_own_in_channel(
+    slack: Slack, team: str, channel: str, *, bot_user: str, since: str
+) -> Sequence[OwnMessage]:
+    """Return the bot's messages outside of threads from the timestamp `since` on, as many as one call shows.
+
+    Raises:
+        AdapterError: Slack does not show the channel.
+    """
+    answer = await slack.call(
+        "conversations.history",
+        team=team,
+        may_repeat=True,
+        channel=channel,
+        oldest=since,
+        include_all_metadata=True,
+        limit=PAGE,
+    )
+    messages = cast("list[dict[str, Any]]", answer.get("messages") or [])
+    return [_read(message) for message in messages if message.get("user") == bot_user]
 
 
 def next_cursor(answer: Mapping[str, Any]) -> str:

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Set
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, cast
 
+from adapters.shared.arrivals import Unanswered
+from adapters.slack.payloads import Payload, dict_of, dicts_of, first_text, text_at, time_of
+from adapters.slack.words import words_of
 from bot.domain.commands import spoken_command
 from bot.domain.events import (
+    AuthorKind,
     CommandInvoked,
     ConversationKey,
     MessageDeleted,
     MessageEdited,
     MessageReceived,
-    SharedFile,
 )
 
 PLATFORM = "slack"
-# Of all subtypes these are written by people: https://docs.slack.dev/reference/events/message#subtypes
-_WRITTEN = (None, "", "file_share", "thread_broadcast", "me_message")
+MESSAGES = ("app_mention", "message")  # the types of events that are messages, or changes to them
+# Of all subtypes these are written by people and apps: https://docs.slack.dev/reference/events/message#subtypes
+WRITTEN = (None, "", "file_share", "thread_broadcast", "me_message", "bot_message")
+_COMINGS = ("channel_join", "channel_leave", "group_join", "group_leave", "bot_add", "bot_remove")
 _SLACKBOT = "USLACKBOT"
-
-Payload = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,36 +44,19 @@ class SlashInvoked:
     response_url: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pressed:
-    """A person pressed a button, chose an option, or used a shortcut (`action` is its callback id)."""
-
-    team: str
-    channel: str  # empty in the Home tab
-    thread: str  # root of the thread that the message with the button belongs to
-    message_ts: str
-    user: str
-    action: str
-    value: str
-    trigger_id: str
-    response_url: str  # empty in views
-    view_id: str
-    view_note: str  # private_metadata of the view
-    key: str  # the same for each delivery of one press
+Told = MessageReceived | MessageEdited | MessageDeleted | CommandInvoked | Unanswered
+Arrived = Told | HomeOpened
 
 
-Arrived = MessageReceived | MessageEdited | MessageDeleted | CommandInvoked | HomeOpened
-
-
-def parse_event(body: Payload, *, bot_user: str) -> Arrived | None:
-    """Return what an Events API delivery says; None where it does not concern the bot."""
-    event = _dict(body.get("event"))
+def parse_event(body: Payload, *, bot_user: str, people: Set[str] = frozenset()) -> Arrived | None:
+    """Return what an Events API delivery says; None where it does not concern the bot. See `parse_message`."""
+    event = dict_of(body.get("event"))
     team = team_of(body)
     match event.get("type"):
-        case "app_mention" | "message":
-            return parse_message(event, team=team, bot_user=bot_user)
+        case kind if kind in MESSAGES:
+            return parse_message(event, team=team, bot_user=bot_user, people=people)
         case "app_home_opened" if event.get("tab") == "home":
-            return HomeOpened(team=team, user=_text(event, "user"))
+            return HomeOpened(team=team, user=text_at(event, "user"))
         case "agent_session_stopped":
             return _stop(event, team)
         case _:
@@ -81,12 +64,24 @@ def parse_event(body: Payload, *, bot_user: str) -> Arrived | None:
 
 
 def team_of(body: Payload) -> str:
-    """Return the workspace that a delivery is for: in a shared channel, the one that has the app."""
-    # https://docs.slack.dev/apis/events-api/#authorizations
-    for authorization in _dicts(body.get("authorizations")):
-        if team := _text(authorization, "team_id"):
-            return team
-    return _text(body, "team_id") or _text(_dict(body.get("team")), "id") or _text(_dict(body.get("user")), "team_id")
+    """Return the workspace that a delivery is for: in a shared channel, the one that has the app.
+
+    Where the app is installed for a whole organization, the authorization names no workspace, or the organization in
+    its place; that is returned where nothing else is named. https://docs.slack.dev/enterprise/organization-ready-apps
+    """
+    # A window that someone of another workspace has open, which shares the channel, names the app's:
+    # https://docs.slack.dev/reference/interaction-payloads/view-interactions-payload
+    candidates = [
+        text_at(dict_of(body.get("view")), "app_installed_team_id"),
+        # https://docs.slack.dev/apis/events-api/#authorizations
+        *(text_at(authorization, "team_id") for authorization in dicts_of(body.get("authorizations"))),
+        text_at(body, "context_team_id"),
+        text_at(body, "team_id"),
+        text_at(dict_of(body.get("team")), "id"),
+        text_at(dict_of(body.get("user")), "team_id"),
+    ]
+    named = [team for team in candidates if team]
+    return next((team for team in named if not team.startswith("E")), named[0] if named else "")
 
 
 def event_key(team: str, channel: str, ts: str) -> str:
@@ -108,91 +103,175 @@ def conversation_key(team: str, channel: str, thread: str) -> ConversationKey:
 
 
 def parse_message(
-    event: Payload, *, team: str, bot_user: str, channel: str = ""
-) -> MessageReceived | MessageEdited | MessageDeleted | CommandInvoked | None:
-    """Return what a message event, or a message of a channel's history (then `channel` is given), says to the bot."""
-    channel = channel or _text(event, "channel")
+    event: Payload, *, team: str, bot_user: str, channel: str = "", people: Set[str] = frozenset()
+) -> Told | None:
+    """Return what a message event, or a message of a channel's history (then `channel` is given), says to the bot.
+
+    A post through an app is the app's, unless its `user` is one of the `people`.
+    """
+    channel = channel or text_at(event, "channel")
+    place = _Place(team=team, channel=channel, bot_user=bot_user, people=people)
     match event.get("subtype"):
         case "message_deleted":
             return _deleted(event, team=team, channel=channel)
         case "message_changed":
-            return _changed(event, team=team, channel=channel, bot_user=bot_user)
-        case subtype if subtype in _WRITTEN:
-            return _written(event, team=team, channel=channel, bot_user=bot_user)
+            return _changed(event, place)
+        case subtype if subtype in WRITTEN:
+            return _written(event, place)
         case _:
-            return None
+            return _not_written(event, place)
 
 
-def _written(event: Payload, *, team: str, channel: str, bot_user: str) -> MessageReceived | CommandInvoked | None:
-    user, ts, text = _text(event, "user"), _text(event, "ts"), _text(event, "text")
-    if not user or not ts or user in (bot_user, _SLACKBOT) or event.get("bot_id"):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Author:
+    """Who wrote a message; an app may be listed under each of its ids."""
+
+    id: str
+    kind: AuthorKind
+    name: str = ""  # "" where the message does not say it
+    aliases: tuple[str, ...] = ()
+
+
+def author_of(message: Payload, *, bot_user: str, people: Set[str] = frozenset()) -> Author | None:
+    """Return who wrote the message; None where it does not say so.
+
+    Both a bot's post and one that a person makes through an app carry `user`, `bot_id` and `app_id`, and nothing in
+    the message tells them apart (NousResearch/hermes-agent#101283): `people` are the users who are known to be people.
+    """
+    user, bot = text_at(message, "user"), text_at(message, "bot_id")
+    is_by_app = bool(bot) or message.get("subtype") == "bot_message"
+    if user and user == bot_user:
+        return Author(id=user, kind="self")
+    if is_by_app and user not in people:
+        ids = tuple(each for each in (text_at(message, "app_id"), bot, user) if each)
+        name = text_at(message, "username") or text_at(dict_of(message.get("bot_profile")), "name")
+        return Author(id=ids[0], kind="app", name=name, aliases=ids[1:]) if ids else None
+    name = first_text(dict_of(message.get("user_profile")), "display_name", "real_name", "name")
+    return Author(id=user, kind="person", name=name) if user else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where a message was written, and who is who there."""
+
+    team: str
+    channel: str
+    bot_user: str
+    people: Set[str]
+
+    def key(self, ts: str) -> str:
+        return event_key(self.team, self.channel, ts)
+
+
+def _written(event: Payload, place: _Place) -> Told | None:
+    ts = text_at(event, "ts")
+    author = author_of(event, bot_user=place.bot_user, people=place.people)
+    if not ts or (author is not None and author.kind == "self"):
         return None
-    root = _text(event, "thread_ts") or ts
-    is_direct = channel.startswith("D")
-    is_addressed = is_direct or event.get("type") == "app_mention" or _mentions(text, bot_user)
-    if not is_addressed and (root == ts or _is_to_someone_else(text)):
+    message = _message(event, place, author) if author is not None and author.id != _SLACKBOT else None
+    if message is None:
+        return _not_written(event, place)
+    if not message.is_addressed and not message.has_earlier:
+        return None  # said in the channel, to nobody in particular
+    edited_at = text_at(dict_of(event.get("edited")), "ts")
+    if edited_at and event.get("type") == "app_mention":  # Slack sends a mention again when it is edited
+        return _edited(message, edited_at, place)
+    return _command(message, place) or message
+
+
+def _edited(message: MessageReceived, edited_at: str, place: _Place) -> MessageEdited | None:
+    """Return the change; None where the message has become a command, which its author would send again."""
+    if _command(message, place):
         return None
-    key = event_key(team, channel, ts)
-    if command := _command(text, bot_user=bot_user, is_addressed=is_addressed):
-        name, argument = command
-        # A command that starts a thread covers the channel: its own thread is still empty.
-        is_channel_wide = root == ts
-        return CommandInvoked(
-            conversation=conversation_key(team, channel, "" if is_channel_wide else root),
-            event_key=key,
-            author_id=user,
-            name=name,
-            argument=argument,
-            is_channel_wide=is_channel_wide,
-            is_addressed=is_addressed,
-        )
+    return MessageEdited(message=replace(message, edited_at=time_of(edited_at) or datetime.now(UTC)))
+
+
+def _not_written(event: Payload, place: _Place) -> Unanswered | None:
+    ts = text_at(event, "ts")
+    if not ts or event.get("subtype") in _COMINGS or not _mentions(text_at(event, "text"), place.bot_user):
+        return None
+    author = author_of(event, bot_user=place.bot_user)
+    if author is not None and author.kind == "self":
+        return None
+    if author is not None and author.id == _SLACKBOT:
+        reason = "Slackbot wrote it"
+    elif event.get("subtype") not in WRITTEN:
+        reason = f"a system message ({event.get('subtype')})"
+    else:
+        reason = "it names no author"
+    return Unanswered(event_key=place.key(ts), reason=reason)
+
+
+def _message(event: Payload, place: _Place, author: Author) -> MessageReceived:
+    """Return the message of an author other than the bot, whether it is for the bot or not."""
+    ts = text_at(event, "ts")
+    root = text_at(event, "thread_ts") or ts
+    is_direct = place.channel.startswith("D")
+    words = words_of(event, bot_user=place.bot_user)
+    is_mention = event.get("type") == "app_mention" or _mentions(words.text, place.bot_user)
+    is_addressed = is_mention or (is_direct and author.kind == "person")
     return MessageReceived(
-        conversation=conversation_key(team, channel, root),
-        event_key=key,
-        author_id=user,
-        author_name=user,
-        text=text,
-        sent_at=_time(ts),
+        conversation=conversation_key(place.team, place.channel, root),
+        event_key=place.key(ts),
+        author_id=author.id,
+        author_name=author.name or author.id,
+        text=words.text,
+        sent_at=time_of(ts) or datetime.now(UTC),
         is_shared=not is_direct,
         is_addressed=is_addressed,
-        files=tuple(map(_file, _dicts(event.get("files")))),
+        is_talk=not is_addressed and (author.kind == "app" or _is_to_someone_else(words.text)),
+        author_kind=author.kind,
+        author_aliases=author.aliases,
+        has_earlier=root != ts,
+        files=words.files,
+        quoted=words.quoted,
+        unread=words.unread,
     )
 
 
-def _changed(event: Payload, *, team: str, channel: str, bot_user: str) -> MessageEdited | MessageDeleted | None:
-    message, before = _dict(event.get("message")), _dict(event.get("previous_message"))
-    ts = _text(message, "ts")
-    if message.get("subtype") == "tombstone":  # what remains of a deleted message with replies
-        return MessageDeleted(
-            conversation=conversation_key(team, channel, _text(message, "thread_ts") or ts),
-            event_key=event_key(team, channel, ts),
-        )
-    edited_at = _text(_dict(message.get("edited")), "ts")
-    if not edited_at or message.get("text") == before.get("text"):
-        return None  # a link was unfolded, a reply was counted
-    written = _written({**message, "type": "app_mention"}, team=team, channel=channel, bot_user=bot_user)
-    if not isinstance(written, MessageReceived):
+def _command(message: MessageReceived, place: _Place) -> CommandInvoked | None:
+    """Return the command that a person's message is."""
+    words = re.sub(rf"<@{re.escape(place.bot_user)}(?:\|[^>]*)?>", " ", message.text).split()
+    command = spoken_command(words, is_addressed=message.is_addressed)
+    if command is None or message.author_kind != "person":
         return None
-    return MessageEdited(
-        message=MessageReceived(
-            conversation=written.conversation,
-            event_key=written.event_key,
-            author_id=written.author_id,
-            author_name=written.author_name,
-            text=written.text,
-            sent_at=written.sent_at,
-            is_shared=written.is_shared,
-            edited_at=_time(edited_at),
-            files=written.files,
-        )
+    # A command that starts a thread covers the channel: its own thread is still empty.
+    is_channel_wide = not message.has_earlier
+    thread = "" if is_channel_wide else message.conversation.thread
+    return CommandInvoked(
+        conversation=conversation_key(place.team, place.channel, thread),
+        event_key=message.event_key,
+        author_id=message.author_id,
+        name=command[0],
+        argument=command[1],
+        is_channel_wide=is_channel_wide,
+        is_addressed=message.is_addressed,
     )
+
+
+def _changed(event: Payload, place: _Place) -> MessageEdited | MessageDeleted | None:
+    message, before = dict_of(event.get("message")), dict_of(event.get("previous_message"))
+    ts = text_at(message, "ts")
+    if message.get("subtype") == "tombstone":  # what remains of a deleted message with replies
+        thread = text_at(message, "thread_ts") or ts
+        return MessageDeleted(conversation=conversation_key(place.team, place.channel, thread), event_key=place.key(ts))
+    author = author_of(message, bot_user=place.bot_user, people=place.people)
+    if not ts or author is None or author.kind == "self" or message.get("subtype") not in WRITTEN:
+        return None
+    edited_at = text_at(dict_of(message.get("edited")), "ts")
+    if not edited_at or words_of(message).written == words_of(before).written:
+        return None  # a link was unfolded, a reply was counted
+    changed = _message(message, place, author)
+    if author.kind == "app" and not changed.is_addressed:
+        return None  # other apps change their messages all the time
+    return _edited(changed, edited_at, place)
 
 
 def _deleted(event: Payload, *, team: str, channel: str) -> MessageDeleted | None:
-    ts = _text(event, "deleted_ts")
+    ts = text_at(event, "deleted_ts")
     if not ts:
         return None
-    root = _text(_dict(event.get("previous_message")), "thread_ts") or ts
+    root = text_at(dict_of(event.get("previous_message")), "thread_ts") or ts
     return MessageDeleted(conversation=conversation_key(team, channel, root), event_key=event_key(team, channel, ts))
 
 
@@ -201,112 +280,34 @@ def _mentions(text: str, user: str) -> bool:
 
 
 def _is_to_someone_else(text: str) -> bool:
-    return re.match(r"\s*<@\w+(?:\|[^>]*)?>", text) is not None
-
-
-def _command(text: str, *, bot_user: str, is_addressed: bool) -> tuple[str, str] | None:
-    words = re.sub(rf"<@{re.escape(bot_user)}(?:\|[^>]*)?>", " ", text).split()
-    return spoken_command(words, is_addressed=is_addressed)
+    """Whether it begins with people: one, a group, or everyone there."""
+    return re.match(r"\s*<(?:@\w+|!subteam\^\w+|!here|!channel|!everyone)(?:\|[^>]*)?>", text) is not None
 
 
 def _stop(event: Payload, team: str) -> CommandInvoked:
     # https://docs.slack.dev/reference/events/agent_session_stopped/
-    channel, at = _text(event, "channel"), _text(event, "event_ts")
+    channel, at = text_at(event, "channel"), text_at(event, "event_ts")
     return CommandInvoked(
-        conversation=conversation_key(team, channel, _text(event, "thread_ts")),
+        conversation=conversation_key(team, channel, text_at(event, "thread_ts")),
         event_key=f"{event_key(team, channel, at)}:stop",
-        author_id=_text(event, "user"),
+        author_id=text_at(event, "user"),
         name="stop",
     )
 
 
-def _file(file: Payload) -> SharedFile:
-    size = file.get("size")
-    url = _text(file, "url_private_download") or _text(file, "url_private")
-    return SharedFile(
-        name=_text(file, "name") or _text(file, "title") or "file",
-        mime_type=_text(file, "mimetype"),
-        size=size if isinstance(size, int) else 0,
-        reference=f"{_text(file, 'id')} {url}",
-    )
-
-
-# --- slash commands, buttons, shortcuts ----------------------------------------------------------------------------
+# --- slash commands ----------------------------------------------------------------------------------------------
 
 
 def parse_slash(body: Payload, *, prefix: str) -> SlashInvoked:
     """Return the slash command of a delivery; it covers the channel, for Slack runs none inside a thread."""
-    team, channel, user = _text(body, "team_id"), _text(body, "channel_id"), _text(body, "user_id")
-    name = _text(body, "command").removeprefix("/").removeprefix(prefix)
+    team, channel, user = text_at(body, "team_id"), text_at(body, "channel_id"), text_at(body, "user_id")
+    name = text_at(body, "command").removeprefix("/").removeprefix(prefix)
     command = CommandInvoked(
         conversation=conversation_key(team, channel, ""),
-        event_key=f"{PLATFORM}:{team}:{channel}:{_text(body, 'trigger_id')}",
+        event_key=f"{PLATFORM}:{team}:{channel}:{text_at(body, 'trigger_id')}",
         author_id=user,
         name=name,
-        argument=_text(body, "text").strip(),
+        argument=text_at(body, "text").strip(),
         is_channel_wide=True,
     )
-    return SlashInvoked(command=command, response_url=_text(body, "response_url"))
-
-
-def parse_press(body: Payload) -> Pressed | None:
-    """Return the pressed button, chosen option or used shortcut of an interaction; None for any other interaction."""
-    action: Payload = {}
-    if body.get("type") == "block_actions":
-        actions = _dicts(body.get("actions"))
-        action = actions[0] if actions else {}
-    elif body.get("type") != "message_action":
-        return None
-    message, container, view = _dict(body.get("message")), _dict(body.get("container")), _dict(body.get("view"))
-    ts = _text(message, "ts") or _text(container, "message_ts")
-    user = _text(_dict(body.get("user")), "id")
-    name = _text(action, "action_id") or _text(body, "callback_id")
-    return Pressed(
-        # A person of another workspace, which shares the channel, may have the window open:
-        # https://docs.slack.dev/reference/interaction-payloads/view-interactions-payload
-        team=_text(view, "app_installed_team_id")
-        or _text(_dict(body.get("team")), "id")
-        or _text(_dict(body.get("user")), "team_id"),
-        channel=_text(_dict(body.get("channel")), "id") or _text(container, "channel_id"),
-        thread=_text(message, "thread_ts") or _text(container, "thread_ts") or ts,
-        message_ts=ts,
-        user=user,
-        action=name,
-        value=_text(action, "value") or _text(_dict(action.get("selected_option")), "value"),
-        trigger_id=_text(body, "trigger_id"),
-        response_url=_text(body, "response_url"),
-        view_id=_text(view, "id"),
-        view_note=_text(view, "private_metadata"),
-        key=f"{user}:{name}:{_text(action, 'action_ts') or _text(body, 'action_ts') or _text(body, 'trigger_id')}",
-    )
-
-
-def json_value(text: str) -> dict[str, Any]:
-    """Return the JSON object in a button's value or a view's note; {} where there is none."""
-    with suppress(ValueError):
-        return _dict(json.loads(text))
-    return {}
-
-
-# --- the payloads' shapes --------------------------------------------------------------------------------------
-
-
-def _text(payload: Payload, name: str) -> str:
-    value = payload.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def _dict(value: object) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-
-
-def _dicts(value: object) -> Sequence[dict[str, Any]]:
-    items = cast("list[object]", value) if isinstance(value, list) else []
-    return [cast("dict[str, Any]", item) for item in items if isinstance(item, dict)]
-
-
-def _time(ts: str) -> datetime:
-    try:
-        return datetime.fromtimestamp(float(ts), UTC)
-    except (ValueError, OverflowError, OSError):
-        return datetime.now(UTC)
+    return SlashInvoked(command=command, response_url=text_at(body, "response_url"))

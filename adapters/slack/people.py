@@ -6,13 +6,14 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from cachetools import LRUCache
 
 from adapters.slack.api import SlackApi
+from adapters.slack.payloads import Payload, dict_of, first_text, text_at
 from bot.domain.errors import AdapterError
 
 MAX_NAMES = 10_000
@@ -90,6 +91,11 @@ def _unescaped(text: str) -> str:
 class _Known:
     name: str
     until: float  # seconds of the clock
+    home: str = ""  # the workspace that the user belongs to
+    is_bot: bool | None = None  # None: Slack has not said it
+
+
+_Key = tuple[str, str]  # (workspace that has the app, user)
 
 
 class People:
@@ -108,8 +114,9 @@ class People:
         self._fresh_s = fresh_s
         self._patience_s = patience_s
         self._now = now
-        self._known: LRUCache[tuple[str, str], _Known] = LRUCache(max_names)
-        self._asking: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._known: LRUCache[_Key, _Known] = LRUCache(max_names)
+        self._met: LRUCache[_Key, _Known] = LRUCache(max_names)  # people whose messages bring their profile
+        self._asking: dict[_Key, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -122,42 +129,71 @@ class People:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
 
+    def learn(self, team: str, message: Payload) -> None:
+        """Take note of what a message says of its author: people of other organisations bring name and workspace.
+
+        Slack may refuse to look them up: https://docs.slack.dev/apis/slack-connect
+        """
+        user, profile = text_at(message, "user"), dict_of(message.get("user_profile"))
+        home = first_text(message, "user_team", "source_team") or text_at(profile, "team")
+        name = _name_of({"profile": profile, "name": profile.get("name")})
+        if user and (name or home):
+            self._met[team, user] = _Known(name, self._now() + self._fresh_s, home)
+
     async def name(self, team: str, user_id: str) -> str:
         """Return what the user is called; where Slack takes more than a second, the last known name or the id.
 
         Never raises an AdapterError; a name that arrives later is used the next time.
         """
-        key = (team, user_id)
+        met = self._met.get((team, user_id))
+        if met is not None and met.name:
+            return met.name
+        known = await self._look_up((team, user_id))
+        return known.name if known else user_id
+
+    async def is_person(self, team: str, user_id: str) -> bool:
+        """Return whether Slack says within a second that the user is no bot; never raises an AdapterError."""
+        known = await self._look_up((team, user_id))
+        return known is not None and known.is_bot is False
+
+    def home(self, team: str, user_id: str) -> str:
+        """Return the workspace that the user belongs to, as far as it is known; otherwise the one that has the app."""
+        met, known = self._met.get((team, user_id)), self._known.get((team, user_id))
+        return (met and met.home) or (known and known.home) or team
+
+    async def _look_up(self, key: _Key) -> _Known | None:
         known = self._known.get(key)
         if known is None or known.until <= self._now():
             await asyncio.wait({self._ask(key)}, timeout=self._patience_s)
-            known = self._known.get(key)
-        return known.name if known else user_id
+        return self._known.get(key)
 
-    def _ask(self, key: tuple[str, str]) -> asyncio.Task[None]:
+    def _ask(self, key: _Key) -> asyncio.Task[None]:
         task = self._asking.get(key)
         if task is None:
             task = self._asking[key] = asyncio.create_task(self._fetch(key), name="slack:user-name")
             task.add_done_callback(lambda _: self._asking.pop(key, None))
         return task
 
-    async def _fetch(self, key: tuple[str, str]) -> None:
+    async def _fetch(self, key: _Key) -> None:
         team, user_id = key
+        before = self._known.get(key) or _Known(user_id, 0.0)
         try:
             answer = await self._api.call("users.info", team=team, may_repeat=True, user=user_id)
         except AdapterError:
-            known = self._known.get(key)
-            self._remember(key, known.name if known else user_id, for_s=RETRY_S)
-        else:
-            self._remember(key, _name_of(answer["user"]) or user_id, for_s=self._fresh_s)
+            self._known[key] = replace(before, until=self._now() + RETRY_S)
+            return
+        user = dict_of(answer.get("user"))
+        self._known[key] = _Known(
+            _name_of(user) or user_id,
+            self._now() + self._fresh_s,
+            home=text_at(user, "team_id"),
+            is_bot=user.get("is_bot") is not False,
+        )
 
-    def _remember(self, key: tuple[str, str], name: str, *, for_s: float) -> None:
-        self._known[key] = _Known(name, self._now() + for_s)
 
-
-def _name_of(user: Mapping[str, Any]) -> str:
+def _name_of(user: Payload) -> str:
     """Return the name that Slack shows: https://docs.slack.dev/reference/objects/user-object."""
-    profile: Mapping[str, Any] = user.get("profile") or {}
+    profile = dict_of(user.get("profile"))
     candidates = (profile.get("display_name"), profile.get("real_name"), user.get("real_name"), user.get("name"))
     return next((one_line for name in candidates if (one_line := " ".join(str(name or "").split()))), "")[
         :MAX_NAME_CHARS

@@ -20,13 +20,17 @@ def open_progress(
     *,
     slack: Slack,
     place: Place,
+    home: str,
     find_own: FindOwn,
     refusals: Refusals,
     pace: Pace,
     trace_level: TraceLevel,
     on_running: Callable[[TurnView], Awaitable[None]],
 ) -> TurnProgress:
-    """Return the turn, ready to run; `find_own` finds the bot's messages in a place from a timestamp on."""
+    """Return the turn, ready to run; `find_own` finds the bot's messages in a place from a timestamp on.
+
+    `home` is the workspace that the asker belongs to.
+    """
 
     async def search() -> Sequence[OwnMessage]:
         return await find_own(place, message_ts(view.in_reply_to))
@@ -41,12 +45,21 @@ def open_progress(
         place=place,
         turn_id=view.turn_id,
         author=view.author_id,
+        author_team=home,
         refusals=refusals,
         search=search,
         pace=pace,
     )
-    trace = open_trace(trace_level, slack=slack, place=place, turn_id=view.turn_id, search=search)
+    trace = open_trace(
+        trace_level,
+        slack=slack,
+        place=place,
+        turn_id=view.turn_id,
+        search=search,
+        is_at_rest=lambda: progress.is_at_rest,
+    )
     status = Status(slack=slack, place=place, refusals=refusals, has_ended=lambda: answer.has_ended_session)
-    return TurnProgress(
+    progress = TurnProgress(
         view=view, status=status, trace=trace, answer=answer, pace=pace, on_running=on_running, adopt=adopt
     )
+    return progress

@@ -23,6 +23,9 @@ _PASSING = TOKEN_CODES | {
     "not_in_channel",
     "channel_not_found",
     "is_archived",
+    "restricted_action_thread_locked",
+    "cannot_reply_to_message",
+    "msg_too_long",
 }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from adapters.shared.progress import call_line
 from adapters.slack.mrkdwn import WORD_JOINER, fitting, to_mrkdwn, unformatted
 from bot.domain.answers import CommandAnswer, Example, Pick
+from bot.domain.events import ConversationKey
 from bot.domain.turns import UNENDED_CALLS, TraceLine, TurnView
 from bot.text.split import ELLIPSIS, cut, split_markdown
 
@@ -31,6 +32,7 @@ ALL_VALUES_CHARS = 6_000  # of all example buttons together
 OPTION_CHARS = 75
 OPTION_VALUE_CHARS = 150
 STATUS_CHARS = 100
+SESSION_TITLE_CHARS = 200
 TITLE_CHARS = 24  # of a modal: https://docs.slack.dev/reference/views/modal-views
 MAX_OPTIONS = 100
 MAX_CHOICES = 25
@@ -102,6 +104,14 @@ def status_text(view: TurnView) -> str:
         return cut(_flat(view.notice), STATUS_CHARS)
     tools = dict.fromkeys(_flat(line.tool) for line in view.trace if line.state in UNENDED_CALLS)
     return cut(f"is using {', '.join(tools)}…", STATUS_CHARS) if tools else "is thinking…"
+
+
+def session_title(view: TurnView) -> str:
+    """Return what a thread is called that begins with this turn; empty where the question has no words of its own.
+
+    Slack keeps the first title of a session: https://docs.slack.dev/reference/methods/agents.sessions.setStatus
+    """
+    return cut(_flat(view.question), SESSION_TITLE_CHARS)
 
 
 # --- the trace -------------------------------------------------------------------------------------------------
@@ -323,6 +333,13 @@ def home_view(answer: CommandAnswer) -> dict[str, Any]:
 def notice_blocks(markdown: str) -> Blocks:
     """Return one sentence or two for one person."""
     return [{"type": "section", "text": {"type": "mrkdwn", "text": to_mrkdwn(markdown)}}]
+
+
+def refused_blocks(conversation: ConversationKey, link: str, reason: str) -> Blocks:
+    """Return why an answer is not where it was asked for; `link` leads to the question, where it is known."""
+    question = f"<{link}|your message>" if link else "your message"
+    text = f"My answer to {question} in <#{conversation.channel}> could not be posted there. {to_mrkdwn(reason)}"
+    return [{"type": "section", "text": {"type": "mrkdwn", "text": cut(text, TEXT_CHARS)}}]
 
 
 def notice_view(title: str, text: str) -> dict[str, Any]:

@@ -33,7 +33,6 @@ class Replies:
             await self._api.call(
                 "chat.postEphemeral",
                 team=conversation.space,
-                is_patient=True,
                 channel=conversation.channel,
                 user=user,
                 thread_ts=conversation.thread or None,

@@ -11,7 +11,7 @@ import structlog
 from adapters.slack.errors import SlackRefusedError
 from adapters.slack.own_messages import Place, Slack
 from adapters.slack.refusals import Refusals
-from adapters.slack.render import status_text
+from adapters.slack.render import session_title, status_text
 from bot.domain.errors import AdapterError
 from bot.domain.turns import TurnView
 
@@ -46,7 +46,11 @@ class Status:
         """Show that the turn is being worked on, and what it waits for; never fails."""
         if not self.refusals.are_known(self.place, SESSIONS):
             self._is_in_session = await self._try(
-                "agents.sessions.setStatus", SESSIONS, channel_id=self.place.channel, status="processing"
+                "agents.sessions.setStatus",
+                SESSIONS,
+                channel_id=self.place.channel,
+                status="processing",
+                title=session_title(view) or None,
             )
         words = status_text(view) if view.notice or not self._is_in_session else ""
         if (words or self._words) and not self.refusals.are_known(self.place, WORDS):
@@ -55,7 +59,9 @@ class Status:
 
     async def rest(self, view: TurnView) -> None:
         """Show that the work is over, or waits for a decision."""
-        if self._is_in_session and not self.has_ended():
+        # An attempt in a process that died may have begun a session, and this one been too short for it.
+        may_be_in_session = view.attempt > 1 and not self.refusals.are_known(self.place, SESSIONS)
+        if (self._is_in_session or may_be_in_session) and not self.has_ended():
             await self._try(
                 "agents.sessions.setStatus",
                 SESSIONS,

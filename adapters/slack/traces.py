@@ -7,13 +7,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from adapters.slack.buckets import Priority
 from adapters.slack.own_messages import OwnMessage, Place, Slack, trace_mark
 from adapters.slack.render import call_blocks, trace_blocks
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.turns import TraceLine
 
 TraceLevel = Literal["summary", "full", "off"]
+NEW_WAIT_S = 0.5  # after that, the answer goes before its trace
 WAIT_S = 3.0  # after that, the trace is shown in its next state
+LAST_WAIT_S = 60.0  # for the last state, which nothing follows
 Search = Callable[[], Awaitable[Sequence[OwnMessage]]]
 
 
@@ -38,11 +41,13 @@ class TraceWriter(Protocol):
         ...
 
 
-def open_trace(level: TraceLevel, *, slack: Slack, place: Place, turn_id: int, search: Search) -> TraceWriter:
-    """Return the writer for a level of detail."""
+def open_trace(
+    level: TraceLevel, *, slack: Slack, place: Place, turn_id: int, search: Search, is_at_rest: Callable[[], bool]
+) -> TraceWriter:
+    """Return the writer for a level of detail; once `is_at_rest`, nothing waits for the trace."""
     if level == "off":
         return _NoTrace()
-    thread = _Thread(slack=slack, place=place, turn_id=turn_id, search=search)
+    thread = _Thread(slack=slack, place=place, turn_id=turn_id, search=search, is_at_rest=is_at_rest)
     return _Summary(thread) if level == "summary" else _EachCall(thread)
 
 
@@ -67,6 +72,7 @@ class _Thread:
     place: Place
     turn_id: int
     search: Search
+    is_at_rest: Callable[[], bool]
     messages: dict[int, str] = field(default_factory=dict[int, str])
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _is_unsure: bool = False
@@ -80,14 +86,17 @@ class _Thread:
         if self._is_unsure:
             self.adopt(await self.search())  # where that fails, no trace is shown: better than two
             self._is_unsure = False
+        ts = self.messages.get(number)
+        wait_s = WAIT_S if ts is not None else NEW_WAIT_S
         details: dict[str, Any] = {
             "blocks": blocks,
             "text": text,
             "metadata": trace_mark(self.turn_id, number),
-            "wait_s": WAIT_S,
+            "priority": Priority.PROGRESS,
+            "wait_s": LAST_WAIT_S if self.is_at_rest() else wait_s,
         }
         call = self.slack.call
-        if (ts := self.messages.get(number)) is not None:
+        if ts is not None:
             await call(
                 "chat.update", team=self.place.team, may_repeat=True, channel=self.place.channel, ts=ts, **details
             )

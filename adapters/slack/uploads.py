@@ -13,7 +13,7 @@ from adapters.slack.files import file_name, upload
 from adapters.slack.own_messages import FindOwn, OwnMessage, Place, notice_mark
 from adapters.slack.parse import message_ts
 from adapters.slack.render import notification
-from bot.domain.errors import AdapterError
+from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.messages import Attachment
 from bot.domain.turns import Post
 
@@ -47,20 +47,19 @@ class Uploads:
             if (post.key, number) in self._uploaded or file_name(attachment) in there:
                 continue
             try:
-                await upload(
-                    self._api,
-                    team=place.team,
-                    channel=place.channel,
-                    thread_ts=place.thread,
-                    attachment=attachment,
-                )
+                await self._upload(post, attachment, place)
             except AdapterError as error:
-                if not error.is_permanent:
+                if isinstance(error, RateLimitError) or not (error.is_permanent or post.way != "whole"):
                     self._unsure.add(post.key)
                     raise
-                await self._say_not_uploaded(place, attachment, error)
+                await self._say_not_uploaded(post, place, attachment, error)
             self._uploaded.add((post.key, number))
         self._unsure.discard(post.key)
+
+    async def _upload(self, post: Post, attachment: Attachment, place: Place) -> None:
+        if post.way == "without_files":
+            raise AdapterError(post.trouble, is_permanent=True)
+        await upload(self._api, team=place.team, channel=place.channel, thread_ts=place.thread, attachment=attachment)
 
     async def _own_if_shown(self, place: Place, *, since: str) -> Sequence[OwnMessage]:
         try:
@@ -71,7 +70,7 @@ class Uploads:
             log.warning("own_messages_not_found", error=str(error))
             return ()
 
-    async def _say_not_uploaded(self, place: Place, attachment: Attachment, error: AdapterError) -> None:
+    async def _say_not_uploaded(self, post: Post, place: Place, attachment: Attachment, error: AdapterError) -> None:
         try:
             await self._api.call(
                 "chat.postMessage",
@@ -82,7 +81,7 @@ class Uploads:
                 metadata=notice_mark("file"),
             )
         except AdapterError as failure:
-            if not failure.is_permanent:
+            if post.way == "whole" and not failure.is_permanent:
                 raise
             log.warning("file_neither_posted_nor_explained", error=str(failure))
 

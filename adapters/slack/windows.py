@@ -13,7 +13,8 @@ from adapters.slack import render
 from adapters.slack.api import SlackApi
 from adapters.slack.commands import Commands
 from adapters.slack.errors import SlackRefusedError
-from adapters.slack.parse import Pressed, conversation_key, json_value
+from adapters.slack.parse import conversation_key
+from adapters.slack.presses import Pressed, json_value
 from adapters.slack.replies import Replies
 from bot.domain.answers import CommandAnswer
 from bot.domain.errors import BotError
@@ -39,7 +40,6 @@ class Windows:
             opened = await self._api.call(
                 "views.open",
                 team=pressed.team,
-                is_patient=True,
                 wait_s=TRIGGER_WAIT_S,
                 trigger_id=pressed.trigger_id,
                 view={**view, "private_metadata": _note(pressed)},

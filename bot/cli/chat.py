@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from bot.domain.answers import Accepted, Answered, Decided, Example, Explained, Rated, Revised
 from bot.domain.events import (
     CommandInvoked,
+    ConversationKey,
     DecisionMade,
     DetailsAsked,
     FeedbackGiven,
@@ -137,6 +138,9 @@ class PendingHost:
 
     async def command(self, event: CommandInvoked) -> Answered:
         return await (await self.opened()).command(event)
+
+    async def expects_follow_ups(self, conversation: ConversationKey) -> bool:
+        return await (await self.opened()).expects_follow_ups(conversation)
 
     async def details(self, event: DetailsAsked) -> Explained:
         return await (await self.opened()).details(event)

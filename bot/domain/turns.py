@@ -138,6 +138,10 @@ TurnEvent = StateChanged | ModelAsked | TextArrived | TextTakenBack | Paused | S
 # --- what is posted, and what is seen --------------------------------------------------------------------------
 
 
+# How a post is tried: as it is; once it has failed for a while, without its files; then anywhere but in its place.
+PostWay = Literal["whole", "without_files", "elsewhere"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
     """One message the bot is to post; `key` is the same each time the same post is tried."""
@@ -151,6 +155,8 @@ class Post:
     attachments: tuple[Attachment, ...] = ()  # files to go with it
     author_id: str = ""  # who asked
     is_last: bool = True  # of the answer's posts
+    way: PostWay = "whole"  # always that in the store
+    trouble: str = ""  # a sentence: why it is not tried as it is
 
 
 CallState = Literal["asked", "waiting", "running", "ok", "error", "timeout", "unavailable", "interrupted", "stopped"]
@@ -185,6 +191,7 @@ class TurnView:
     trace: tuple[TraceLine, ...] = ()
     notice: str = ""  # what it waits for, in words
     in_reply_to: str = ""  # event_key of the question
+    question: str = ""  # its author's own words
     author_id: str = ""  # who asked
     attempt: int = 1  # more: a process before this one may have shown a part of it, or this one before a wait
     has_waited: bool = False  # behind other questions, and was shown to

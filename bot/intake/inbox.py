@@ -27,6 +27,7 @@ from bot.domain.answers import (
 from bot.domain.errors import StoreError
 from bot.domain.events import (
     CommandInvoked,
+    ConversationKey,
     DecisionMade,
     DetailsAsked,
     FeedbackGiven,
@@ -117,7 +118,11 @@ class Inbox:
 
     async def _edit(self, message: MessageReceived) -> Revised:
         if await self.store.find(message.event_key) is None:
-            return await self.accept(message) if _is_addressed_in_time(message) else Ignored()
+            if _is_addressed_in_time(message):
+                return await self.accept(message)
+            if message.is_addressed and message.author_kind == "person":
+                _note_unanswered(message, "an edit added the mention too late")
+            return Ignored()
         admitted = self.admission.admit(message)
         if isinstance(admitted, Refused):
             return Refused(notice=f"The change was not accepted; the message stays as it was. {admitted.notice}")
@@ -134,7 +139,11 @@ class Inbox:
             return not reason
         if event.is_addressed:
             return True
-        return self.takes_follow_ups and await self.store.takes_part(event.conversation)
+        return await self.expects_follow_ups(event.conversation)
+
+    async def expects_follow_ups(self, conversation: ConversationKey) -> bool:
+        """See `Host`."""
+        return self.takes_follow_ups and await self.store.takes_part(conversation)
 
     async def _note_talk(self, event: MessageReceived) -> None:
         """Remember that there is something in the thread to be read before the next question."""

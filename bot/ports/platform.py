@@ -69,6 +69,14 @@ class Host(Protocol):
         """
         ...
 
+    async def expects_follow_ups(self, conversation: ConversationKey) -> bool:
+        """Return whether what is said there is answered without a mention.
+
+        Raises:
+            StoreError: It could not be found out.
+        """
+        ...
+
     async def details(self, event: DetailsAsked) -> Explained:
         """Return the tool calls of a turn, in order; never raises a BotError."""
         ...

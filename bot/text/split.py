@@ -7,11 +7,11 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from bot.text.fences import Fence, opened_fence
+
 ELLIPSIS = "…"
 MAX_FENCE_INDENT = 3  # a fence that is indented more, outside a list, is an indented code block in CommonMark
 
-_FENCE = re.compile(r"([ \t]*(?:>[ \t]*)*)((`{3,})(?=[^`]*$)|~{3,})(.*)")
-_LIST_MARK = re.compile(r"([ \t]*)((?:[-*+]|\d{1,9}[.)])[ \t]+)(?=```|~~~)")
 _BLANKS = re.compile(r"\s*")
 _SENTENCE_END = re.compile("[.!?…][\"')\\]]?(?=\\s)|[\u3002\uff01\uff1f]")  # the last three: full-width . ! ?
 _TABLE_RULE = " \t\r|:-"  # the characters of the row between a table's header and its other rows
@@ -19,21 +19,13 @@ _JOINERS = re.compile("[\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-\U000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Fence:
+class _Code:
     """An open code block; where it is cut, it is closed with `close_with` and reopened with `reopen_with`."""
 
-    marker: str
-    quote: str  # before the marker: white space, quote marks
+    fence: Fence
     reopen_with: str
     close_with: str
     indent: int = 0  # of a block within a list, dropped when the block is reopened outside of it
-
-    def ends_with(self, line: str) -> bool:
-        """Return whether the line closes the block."""
-        stripped = line.strip()
-        if ">" in self.quote:
-            stripped = stripped.lstrip("> \t")
-        return len(stripped) >= len(self.marker) and not stripped.strip(self.marker[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +37,7 @@ class _Table:
     close_with: str = ""
 
 
-_Block = _Fence | _Table
+_Block = _Code | _Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +82,7 @@ def split_markdown(text: str, *, max_chars: int, max_parts: int | None = None) -
     at, block = _begin(text, 0, None, max_chars=max_chars)
     while at < len(text):
         reopen_with = block.reopen_with if block else ""
-        indent = block.indent if isinstance(block, _Fence) else 0
+        indent = block.indent if isinstance(block, _Code) else 0
         room = max_chars - len(reopen_with)
         if len(text) - at <= room or len(parts) + 1 == max_parts:
             parts.append(reopen_with + _without_indent(text[at:], indent))
@@ -109,7 +101,7 @@ def _begin(
     line, newline, _ = text[at : at + max_chars].partition("\n")
     is_whole = bool(newline) or at + len(line) == len(text)
     match block:
-        case _Fence() if is_whole and not is_in_line and block.close_with and block.ends_with(line):
+        case _Code() if is_whole and not is_in_line and block.close_with and block.fence.ends_with(line):
             at, block = at + len(line) + 1, None  # the previous part already has its closing fence
         case _Table() if "|" not in line:
             block = None
@@ -126,8 +118,9 @@ def _begin(
 
 def _reopened(block: _Block | None) -> _Block | None:
     """Return the block in the form that it has in a part that begins with it."""
-    if isinstance(block, _Fence) and block.indent:
-        return replace(block, quote="", close_with=f"\n{block.marker}" if block.close_with else "")
+    if isinstance(block, _Code) and block.indent:
+        close_with = f"\n{block.fence.marker}" if block.close_with else ""
+        return replace(block, fence=replace(block.fence, prefix=""), close_with=close_with)
     return block
 
 
@@ -136,7 +129,7 @@ def _without_indent(body: str, indent: int) -> str:
 
 
 def _body(text: str, chosen: _Cut) -> str:
-    if isinstance(chosen.block, _Fence):
+    if isinstance(chosen.block, _Code):
         return text if chosen.is_in_line else text[:-1]  # blank lines belong to the code
     return text.rstrip()
 
@@ -172,7 +165,7 @@ def _rank(end: _LineEnd) -> int:
 
 def _cut_line(window: str, block: _Block | None, *, lowest: int) -> _Cut:
     """Return a cut within the last line of the window, which is longer than half a part."""
-    inner = block if isinstance(block, _Fence) else None  # a row that was cut is not a row any more
+    inner = block if isinstance(block, _Code) else None  # a row that was cut is not a row any more
     highest = max(lowest, len(window) - 1 - (len(inner.close_with) if inner else 0))
     sentences = [found.end() for found in _SENTENCE_END.finditer(window, lowest - 1, highest + 1)]
     spaces = max(window.rfind(space, lowest, highest + 1) for space in " \t\n")
@@ -242,7 +235,7 @@ def _before(line: str, block: _Block | None, *, is_whole: bool) -> _Block | None
     """Return the block that continues with this line; an incomplete row of a table may still get its `|`."""
     if isinstance(block, _Table) and is_whole and "|" not in line:
         return None
-    if isinstance(block, _Fence) and ">" in block.quote and is_whole and not line.lstrip().startswith(">"):
+    if isinstance(block, _Code) and is_whole and block.fence.ends_before(line):
         return None
     return block
 
@@ -252,34 +245,30 @@ def _after(
 ) -> tuple[_Block | None, bool]:
     """Return the block that is open after the line, and whether a part may end there."""
     match block:
-        case _Fence():
-            return (None if block.ends_with(line) else block), True
+        case _Code():
+            return (None if block.fence.ends_with(line) else block), True
         case _Table():
             rows = block.rows + 1
             return replace(block, rows=rows), rows > 0
         case None:
-            opened = _opened_fence(line, max_chars=max_chars)
+            opened = _opened_code(line, max_chars=max_chars)
             if opened is None and following is not None and _is_header(line, following, is_whole=not is_last):
                 # The rule itself will be counted as a row.
                 return _Table(reopen_with=_repeatable(f"{line}\n{following}\n", max_chars), rows=-1), False
             return opened, opened is None
 
 
-def _opened_fence(line: str, *, max_chars: int) -> _Fence | None:
-    listed = _LIST_MARK.match(line)
-    if listed:
-        line = f"{listed[1]}{' ' * len(listed[2])}{line[listed.end() :]}"
-    found = _FENCE.match(line)
-    if found is None:
+def _opened_code(line: str, *, max_chars: int) -> _Code | None:
+    fence = opened_fence(line)
+    if fence is None:
         return None
-    quote, marker, info = found[1], found[2], found[4].strip()
-    indent = 0 if ">" in quote else len(quote)
-    kept = quote if indent <= MAX_FENCE_INDENT and listed is None else ""
-    close_with = _repeatable(f"\n{quote}{marker}", max_chars)
-    reopen_with = _repeatable(f"{kept}{marker}{info}\n", max_chars) or _repeatable(f"{marker}\n", max_chars)
-    return _Fence(
-        marker=marker,
-        quote=quote,
+    indent = 0 if fence.is_quoted else len(fence.prefix)
+    kept = fence.prefix if fence.is_quoted or (indent <= MAX_FENCE_INDENT and not fence.list_mark) else ""
+    close_with = _repeatable(f"\n{fence.prefix}{fence.marker}", max_chars)
+    reopen_with = _repeatable(f"{kept}{fence.marker}{fence.info}\n", max_chars)
+    reopen_with = reopen_with or _repeatable(f"{fence.marker}\n", max_chars)
+    return _Code(
+        fence=fence,
         reopen_with=reopen_with if close_with else "",
         close_with=close_with if reopen_with else "",
         indent=0 if kept else indent,

@@ -12,6 +12,7 @@ from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey, SharedFile
 from bot.domain.messages import Attachment, UserMessage
 from bot.text.cleaning import clean_name
+from bot.text.decoding import decode_text, is_like_text
 
 MAX_FILES = 10  # of one message
 MAX_FILE_CHARS = 50_000  # of one text file
@@ -95,25 +96,6 @@ def image_type(data: bytes) -> str | None:
     return None
 
 
-def decode_text(data: bytes) -> str | None:
-    """Return the text that the bytes are, with plain line ends and no control characters; None where they are none."""
-    if data.startswith(_PDF):
-        return None
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
-            text = _decode(data[len(mark) :], encoding)
-            break
-    else:
-        text = _decode(data, "utf-8")
-        if text is None and _is_like_western_text(data):
-            text = _decode(data, "cp1252")
-    if text is None or "\0" in text:
-        return None
-    lines = text.replace("\r\n", "\n").replace("\r", "\n")
-    clean = _CONTROLS.sub("", lines)
-    return clean if len(lines) - len(clean) <= len(lines) * _MAX_CONTROLS else None
-
-
 # --- one file ----------------------------------------------------------------------------------------------------
 
 
@@ -122,6 +104,7 @@ class _Text:
     name: str
     text: str  # its beginning, where it is too long
     length: int  # characters of all of it
+    guess: str = ""  # how it was read, where its encoding is not certain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +115,7 @@ class _Unread:
 _Content = _Text | Attachment | _Unread
 
 _NOT_TAKEN = "only text files and images (PNG, JPEG, GIF, WebP) can be taken"
+_UNKNOWN_ENCODING = "its encoding is not known; please save it as UTF-8 and send it again"
 _NEVER_TEXT = (
     "audio/",
     "video/",
@@ -144,13 +128,6 @@ _NEVER_TEXT = (
     "application/msword",
 )
 _TYPESCRIPT = (".ts", ".mts", ".cts")  # which many take for video
-_PDF = b"%PDF-"
-_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_MAX_CONTROLS = 0.05  # the share up to which it is text with some colours, form feeds or backspaces
-_NEVER_IN_WESTERN_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
-_ASCII = bytes(range(0x80))
-_MAX_ACCENTS = 0.3
 
 
 def _why_not(file: SharedFile, *, max_bytes: int) -> str:
@@ -194,25 +171,13 @@ def _recognize(file: SharedFile, data: bytes, *, max_chars: int) -> _Content:
         return Attachment(name=clean_name(file.name), mime_type=mime_type, data=data)
     claimed = file.mime_type.lower()
     is_other_image = claimed.startswith("image/") and not claimed.startswith("image/svg")
-    text = None if is_other_image else decode_text(data)
-    if text is None:
-        return _unread(file, _NOT_TAKEN)
-    if not text.strip():
+    found = None if is_other_image else decode_text(data)
+    if found is None:
+        return _unread(file, _NOT_TAKEN if is_other_image or not is_like_text(data) else _UNKNOWN_ENCODING)
+    if not found.text.strip():
         return _unread(file, "it is empty")
-    return _Text(name=clean_name(file.name), text=text[:max_chars], length=len(text))
-
-
-def _decode(data: bytes, encoding: str) -> str | None:
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError:
-        return None
-
-
-def _is_like_western_text(data: bytes) -> bool:
-    """Whether single bytes with some accents among them make sense: nearly any bytes can be decoded so."""
-    accents = len(data.translate(None, delete=_ASCII))
-    return not _NEVER_IN_WESTERN_TEXT.search(data) and accents <= len(data) * _MAX_ACCENTS
+    text = found.text[:max_chars]
+    return _Text(name=clean_name(file.name), text=text, length=len(found.text), guess=found.guess)
 
 
 # --- all together ------------------------------------------------------------------------------------------------
@@ -231,6 +196,8 @@ def _put_together(contents: Sequence[_Content], *, max_chars: int, own: int) -> 
                 room -= len(text)
                 if text:
                     blocks.append(_quote(content.name, text, origin=_OWN if number < own else _QUOTED))
+                if text and content.guess:
+                    notes.append(f"The file `{content.name}` was {content.guess}.")
                 if len(text) < content.length:
                     notes.append(_cut_note(content, len(text)))
             case Attachment() if len(content.data) <= image_room:

@@ -22,13 +22,12 @@ from bot.turns.delivery import deliver
 from bot.turns.journal import Journal
 from bot.turns.limits import Limits
 from bot.turns.loop import Parked, Turn, run_turn
+from bot.turns.pulse import Pulse
 from bot.turns.question import Preparation
 from bot.turns.reply import Reply, make_broken_off_reply, make_posts, make_reply
 from bot.turns.view import ViewObserver
 
 log = structlog.stdlib.get_logger(__name__)
-
-MAX_DELIVERIES = 50  # attempts to post an answer: about 45 minutes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +42,7 @@ class Resources:
     limits: Limits = field(default_factory=Limits)
     observers: Sequence[TurnObserver] = ()
     began_at: datetime = field(default_factory=lambda: datetime.now(UTC))  # when the process began to listen
+    pulse: Pulse = field(default_factory=Pulse)
 
 
 class Attempt:
@@ -100,6 +100,9 @@ class Attempt:
         except LeaseLostError:
             log.warning("turn_taken_over")
             self._enter("taken_over")
+        except AdapterError as error:  # the platform's fault: no stack of ours says more than its sentence
+            log.error("answer_not_delivered", attempt=self.turn.lease.attempt, error=str(error))  # noqa: TRY400
+            await self._give_up(error)
         except Exception as error:
             log.exception("turn_failed", attempt=self.turn.lease.attempt)
             await self._give_up(error)
@@ -138,7 +141,7 @@ class Attempt:
             async with asyncio.timeout_at(deadline) as self._scope:
                 if self._is_stopped:
                     self.stop()
-                await self._preparation.prepare(draft, self.turn.event)
+                await self._preparation.prepare(draft, self.turn.event, has_waited=self.turn.wakes > 0)
                 outcome = await run_turn(
                     draft,
                     model=self._resources.model,
@@ -191,7 +194,14 @@ class Attempt:
     async def _deliver(self) -> None:
         is_fresh = self.turn.state != "delivering"
         await deliver(
-            self.turn.lease, store=self._store, adapter=self.adapter, is_fresh=is_fresh, is_alive=self._is_alive
+            self.turn.lease,
+            store=self._store,
+            adapter=self.adapter,
+            is_fresh=is_fresh,
+            is_alive=self._is_alive,
+            patience=self._limits.patience,
+            pulse=self._resources.pulse,
+            tell=lambda error, wait_s: self._journal.tell(Paused(reason=str(error), wait_s=wait_s)),
         )
 
     async def _give_up(self, error: Exception) -> None:
@@ -210,10 +220,9 @@ class Attempt:
             self._enter("undelivered")
 
     def _is_hopeless(self, error: Exception) -> bool:
-        attempt = self.turn.lease.attempt
-        if isinstance(error, AdapterError):
-            return error.is_permanent or attempt >= MAX_DELIVERIES
-        return not isinstance(error, BotError) and attempt > self._limits.max_attempts
+        if isinstance(error, AdapterError):  # it was delivered for as long as that makes sense
+            return True
+        return not isinstance(error, BotError) and self.turn.lease.attempt > self._limits.max_attempts
 
     # --- what is seen ---
 

@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
 
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError, RateLimitError
-from bot.domain.turns import Post
+from bot.domain.turns import Post, PostWay
 from bot.ports.platform import Adapter
 from bot.ports.store import Lease, WorkStore
+from bot.turns.limits import Patience
+from bot.turns.pulse import Pulse
 
 log = structlog.stdlib.get_logger(__name__)
 
-MAX_FAILURES = 4
-RETRY = Backoff(first_s=1.0, max_s=8.0)
+RETRY = Backoff(first_s=1.0, max_s=60.0)
 MAYBE_TWICE = "\n\n_The bot was restarted while it was posting this; you may see it twice._"
 
 
 async def deliver(
-    lease: Lease, *, store: WorkStore, adapter: Adapter, is_fresh: bool, is_alive: Callable[[], bool]
+    lease: Lease,
+    *,
+    store: WorkStore,
+    adapter: Adapter,
+    is_fresh: bool,
+    is_alive: Callable[[], bool],
+    patience: Patience,
+    pulse: Pulse,
+    tell: Callable[[AdapterError, float], None],
 ) -> None:
     """Post what the turn's outbox holds, in order; the last post ends the turn.
 
     `is_fresh`: this process has just stored the outbox, so that nothing of it can be visible yet. The store marks the
     first post as about to be sent together with the reply, and each next one together with the end of the one before.
     `is_alive` returns whether the process holds its lease; after a pause in which it ran out, the store is asked before
-    anything is posted.
+    anything is posted. `tell` gets each failure, and the seconds until the next try.
 
     Raises:
-        AdapterError: The platform refused for good, or again and again; what was posted is marked so.
+        AdapterError: The platform refused for good, or failed for as long as `patience` lasts.
         LeaseLostError: Another worker delivers the turn now.
     """
     posts = await store.outbox(lease.turn_id)
@@ -43,42 +52,123 @@ async def deliver(
             continue
         if item.state == "pending" and not is_marked:
             await store.mark_posting(lease, item.post.part)
-        may_be_visible = item.state == "posting" and not is_fresh
-        reference = await _Placing(lease, store, adapter, is_alive).place(item.post, may_be_visible=may_be_visible)
+        placing = _Placing(
+            lease=lease,
+            store=store,
+            adapter=adapter,
+            is_alive=is_alive,
+            tell=tell,
+            tries=_Tries(patience, pulse, adapter.name),
+            post=item.post,
+            may_be_visible=item.state == "posting" and not is_fresh,
+        )
+        reference = await placing.place()
         await store.mark_posted(lease, item.post.part, reference=reference, ends_turn=item.post.part == last)
         is_marked = True
 
 
-@dataclass(frozen=True, slots=True)
+class _Tries:
+    """How long one post has been failing, and what follows from that. Time is all that counts, not the number of tries.
+
+    Whether the platform is out of order or only this post, nobody can tell for sure. So each try begins with the whole
+    post, and goes on with less only when that has failed again: what helps at once after the end of an outage is the
+    whole post, and nothing is given up that could have been shown.
+    """
+
+    def __init__(self, patience: Patience, pulse: Pulse, platform: str) -> None:
+        self._patience = patience
+        self._pulse = pulse
+        self._platform = platform
+        self._first_failed_at: float | None = None
+        self._failing_for_s = 0.0  # at the beginning of this try
+        self._failures = 0
+
+    def begin(self) -> Sequence[PostWay]:
+        """Begin a try; return the ways in which it is made, one after the other, until one succeeds."""
+        if self._first_failed_at is None:
+            return ("whole",)
+        self._failing_for_s = asyncio.get_running_loop().time() - self._first_failed_at
+        if self._failing_for_s >= self._patience.elsewhere_s:
+            return ("whole", "without_files", "elsewhere")
+        return ("whole", "without_files") if self._failing_for_s >= self._patience.without_files_s else ("whole",)
+
+    def succeeded(self) -> None:
+        """Take note that the platform took the post."""
+        self._pulse.posted(self._platform)
+
+    def failed(self) -> float | None:
+        """Take note of a try that failed in every way; return the seconds before the next one, None: there is none.
+
+        A post is given up that fails while others are taken; in an outage it is kept for longer.
+        """
+        self._failures += 1
+        if self._first_failed_at is None:
+            self._first_failed_at = asyncio.get_running_loop().time()
+        is_own_fault = self._pulse.has_posted_since(self._platform, self._first_failed_at)
+        if self._failing_for_s >= (self._patience.elsewhere_s if is_own_fault else self._patience.outage_s):
+            return None
+        return min(RETRY.wait_s(self._failures), self._patience.without_files_s)
+
+
+@dataclass(slots=True, kw_only=True)
 class _Placing:
+    """The way of one post to its platform."""
+
     lease: Lease
     store: WorkStore
     adapter: Adapter
     is_alive: Callable[[], bool]
+    tell: Callable[[AdapterError, float], None]
+    tries: _Tries
+    post: Post
+    may_be_visible: bool
 
-    async def place(self, post: Post, *, may_be_visible: bool) -> str:
-        failures = 0
+    async def place(self) -> str:
+        """Try until the post is visible, or its time is over; return its reference."""
         while True:
             try:
-                if may_be_visible:
-                    found = await _look_for(post, self.adapter)
-                    if isinstance(found, str):
-                        return found
-                    post = found
-                if not self.is_alive():
-                    await self.store.mark_posting(self.lease, post.part)
-                return await self.adapter.post(post)
+                return await self._try_ways()
             except RateLimitError as error:  # nothing was posted: waiting is all there is to do
-                may_be_visible = False
                 await asyncio.sleep(error.retry_after_s)
             except AdapterError as error:
-                failures += 1
-                if error.is_permanent or failures == MAX_FAILURES:
+                if error.is_permanent or (wait_s := self.tries.failed()) is None:
                     raise
-                log.warning("post_failed", part=post.part, failures=failures, error=str(error))
-                may_be_visible = True
-                await asyncio.sleep(RETRY.wait_s(failures))
-            await self.store.mark_posting(self.lease, post.part)  # after the wait another worker may have the turn
+                log.warning("post_failed", part=self.post.part, error=str(error), wait_s=wait_s)
+                self.tell(error, wait_s)
+                await asyncio.sleep(wait_s)
+            await self.store.mark_posting(self.lease, self.post.part)  # meanwhile another worker may have got the turn
+
+    async def _try_ways(self) -> str:
+        ways = [way for way in self.tries.begin() if way != "without_files" or self.post.attachments]
+        trouble = ""
+        for way in ways:
+            try:
+                return await self._try(replace(self.post, way=way, trouble=trouble))
+            except AdapterError as error:
+                if isinstance(error, RateLimitError) or error.is_permanent or way == ways[-1]:
+                    raise
+                log.warning("post_failed", part=self.post.part, way=way, error=str(error))
+                trouble = str(error)
+        raise AssertionError("there is always one way")
+
+    async def _try(self, post: Post) -> str:
+        if self.may_be_visible:
+            found = await _look_for(post, self.adapter)
+            if isinstance(found, str):
+                return found
+            post = found
+        if not self.is_alive():
+            await self.store.mark_posting(self.lease, post.part)
+        try:
+            reference = await self.adapter.post(post)
+        except RateLimitError:
+            self.may_be_visible = False
+            raise
+        except AdapterError:
+            self.may_be_visible = True
+            raise
+        self.tries.succeeded()
+        return reference
 
 
 async def _look_for(post: Post, adapter: Adapter) -> str | Post:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bot.domain.backoff import Backoff
 
 LEASE_S = 15.0
 RETRY_S = 1.0  # before a failed attempt is repeated; doubled each time
 MAX_RETRY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a post may fail, in seconds from its first failure in this process.
+
+    After `without_files_s` each try goes on without its files, after `elsewhere_s` it goes on elsewhere. Then a post is
+    given up while others are taken; where none is, that is an outage, which it may outlast for `outage_s`.
+    """
+
+    without_files_s: float = 60.0
+    elsewhere_s: float = 300.0
+    outage_s: float = 2_700.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +35,7 @@ class Limits:
     drain_s: float = 10.0  # what running turns are given when the process ends
     lease_s: float = LEASE_S  # a process that is silent for so long is taken for dead; at most 60
     retry_s: float = RETRY_S
+    patience: Patience = field(default_factory=Patience)
     max_file_bytes: int = 10_000_000  # of each file that comes with a question
     max_thread_messages: int = 50  # that stand before a question in its thread and are read with it
 

@@ -37,6 +37,7 @@ class ViewObserver:
             conversation=turn.event.conversation,
             state="running",
             in_reply_to=turn.event.event_key,
+            question=turn.event.text,
             author_id=turn.event.author_id,
             attempt=turn.lease.attempt + turn.wakes,
             has_waited=turn.has_waited,

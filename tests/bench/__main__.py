@@ -13,7 +13,7 @@ from typing import Protocol
 from tests.bench.discord import discord_cost
 from tests.bench.measure import Row, table
 from tests.bench.prompts import prompt_prefix
-from tests.bench.slack import slack_cost
+from tests.bench.slack import bursts, slack_cost
 from tests.bench.startup import memory, start_times
 from tests.bench.storage import group_commit, stored_messages
 from tests.bench.turn import turn_cost
@@ -37,6 +37,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "start": start_times,
     "memory": memory,
     "slack": slack_cost,
+    "bursts": bursts,
     "discord": discord_cost,
 }
 

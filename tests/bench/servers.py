@@ -82,9 +82,15 @@ class ChatServer:
 
     async def ask(self, text: str, *, questions: int, at_once: bool) -> dict[str, Any]:
         """Return what was seen of the answers: lists of seconds, and how many calls there were."""
-        body = {"text": text, "questions": questions, "at_once": at_once}
+        return await self._ask({"text": text, "questions": questions, "at_once": at_once})
+
+    async def burst(self, text: str, *, questions: int, posts_at_once: int | None) -> dict[str, Any]:
+        """Return what was seen of questions at once in one channel, which takes so many messages at once."""
+        return await self._ask({"text": text, "questions": questions, "is_burst": True, "posts_at_once": posts_at_once})
+
+    async def _ask(self, body: Mapping[str, Any]) -> dict[str, Any]:
         async with httpx2.AsyncClient(trust_env=False, timeout=CHAT_WAIT_S) as client:
-            answer = await client.post(f"{self.control_url}/control/ask", json=body)
+            answer = await client.post(f"{self.control_url}/control/ask", json=dict(body))
             return answer.raise_for_status().json()
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
 from adapters.slack.adapter import SlackAdapter, SlackOptions, open_slack
+from adapters.slack.buckets import Rate
 from adapters.slack.limits import RATES
 from bot.app import open_app
 from tests.bench.measure import Row, compare, p99
@@ -19,8 +20,12 @@ from tests.bench.turn import QUESTION
 
 MAX_CALLS = 4.0
 AT_ONCE = 200
+BURST = 20
+MAX_BURST_S = 2.0
+GREETING = "good morning"
+TOLERANCES = {"all at once": None, "25 at once": 25, "5 at once": 5, "one a second and no more": 1}
 # Slack's own rates would make a benchmark a test of patience: what the work costs does not depend on them.
-UNBOUNDED = {method: replace(rate, calls=100_000) for method, rate in RATES.items()} | {
+UNBOUNDED = {method: replace(rate, calls=100_000, per_channel=None) for method, rate in RATES.items()} | {
     method: replace(RATES["users.info"], calls=100_000)
     for method in ("agents.sessions.setStatus", "chat.update", "reactions.add")
 }
@@ -77,9 +82,36 @@ async def slack_cost(folder: Path, *, quick: bool) -> Sequence[Row]:
     ]
 
 
+async def bursts(folder: Path, *, quick: bool) -> Sequence[Row]:
+    """Time many mentions at once in one channel, for all that Slack may take of them."""
+    questions = 2 if quick else BURST
+    async with (
+        serve_model() as endpoint,
+        serve_tools(folder / "workspaces") as tools_url,
+        serve_slack() as slack,
+        _serving(slack, home=folder / "slack", endpoint=endpoint, tools_url=tools_url, rates=RATES),
+    ):
+        seen = {
+            tolerance: await slack.burst(GREETING, questions=questions, posts_at_once=at_once)
+            for tolerance, at_once in TOLERANCES.items()
+        }
+    return [
+        Row(
+            figure=f"{questions} mentions at once in one channel, until the last answer, where Slack takes {tolerance}",
+            value=each["last_answer_s"],
+            unit="s",
+            goal=MAX_BURST_S if TOLERANCES[tolerance] is None else None,
+            beside=f"{each['refused']} posts refused",
+        )
+        for tolerance, each in seen.items()
+    ]
+
+
 @asynccontextmanager
-async def _serving(slack: ChatServer, *, home: Path, endpoint: Endpoint, tools_url: str) -> AsyncGenerator[None]:
-    options = SlackOptions(bot_token="xoxb-test", app_token="xapp-test", api_url=slack.api_url, rates=UNBOUNDED)
+async def _serving(
+    slack: ChatServer, *, home: Path, endpoint: Endpoint, tools_url: str, rates: Mapping[str, Rate] = UNBOUNDED
+) -> AsyncGenerator[None]:
+    options = SlackOptions(bot_token="xoxb-test", app_token="xapp-test", api_url=slack.api_url, rates=rates)
     settings = settings_for(home=home, model_url=endpoint.url, tools_url=tools_url)
     async with open_app(settings, [lambda host: open_slack(options, host)], drain_s=1) as app:
         (adapter,) = app.adapters

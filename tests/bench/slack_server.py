@@ -1,12 +1,14 @@
 """The loopback Slack in a process of its own, so that its work is not counted: it asks, and says how long it took.
 
 `python -m tests.bench.slack_server` prints its address. `POST /control/ask` with `{"questions": N, "text": TEXT,
-"at_once": BOOL}` asks each question in a channel of its own and answers with what was seen, in seconds.
+"at_once": BOOL}` asks each question in a channel of its own and answers with what was seen, in seconds. With
+`"is_burst": true` all of them are mentions in one new channel, which takes `"posts_at_once"` messages at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from itertools import count
 from typing import Any
@@ -33,6 +35,9 @@ class Asker:
         wanted = await request.json()
         self._slack.calls.clear()
         self._slack.acks.clear()
+        self._slack.rates.posts_at_once = wanted.get("posts_at_once")
+        if wanted.get("is_burst"):
+            return web.json_response(await self._burst(wanted["text"], wanted["questions"]))
         if wanted["at_once"]:
             threads = await asyncio.gather(*(self._say(wanted["text"]) for _ in range(wanted["questions"])))
             await asyncio.gather(*(self._answered(thread) for thread in threads))
@@ -43,20 +48,37 @@ class Asker:
                 await self._answered(threads[-1])
         return web.json_response(self._seen(threads))
 
-    async def _say(self, text: str) -> tuple[str, str]:
+    async def _burst(self, text: str, questions: int) -> dict[str, Any]:
+        channel, began_at = self._new_channel(), time.monotonic()
+        says = (self._slack.say(channel, "U1", text, mention=True) for _ in range(questions))
+        roots = await asyncio.gather(*says)
+        await self._slack.until(lambda: all(self._has_answer(channel, root) for root in roots), timeout_s=WAIT_S)
+        posts = self._slack.calls_of("chat.postMessage")
+        return {
+            "last_answer_s": max(call.at for call in posts if call.ok) - began_at,
+            "refused": sum(call.status == 429 for call in posts),
+        }
+
+    def _new_channel(self) -> str:
         channel = f"C{next(self._numbers)}"
         self._slack.add_channel(channel, members=["U1"])
+        return channel
+
+    async def _say(self, text: str) -> tuple[str, str]:
+        channel = self._new_channel()
         return channel, await self._slack.say(channel, "U1", text, mention=True)
 
     async def _answered(self, thread: tuple[str, str]) -> None:
-        def is_answered() -> bool:
-            marks = (message.metadata or {} for message in self._slack.visible(*thread))
-            return any(mark.get("event_type") == "toolbridge_post" for mark in marks) and self._rests(thread)
+        await self._slack.until(lambda: self._has_answer(*thread) and self._rests(thread), timeout_s=WAIT_S)
 
-        await self._slack.until(is_answered, timeout_s=WAIT_S)
+    def _has_answer(self, channel: str, root: str) -> bool:
+        marks = (message.metadata or {} for message in self._slack.visible(channel, root))
+        return any(mark.get("event_type") == "toolbridge_post" for mark in marks)
 
     def _rests(self, thread: tuple[str, str]) -> bool:
-        return any(call.arguments.get("status") == "active" for call in self._calls_in(thread))
+        """Return whether the work is over; the session of a quick answer never began."""
+        statuses = [call.arguments["status"] for call in self._calls_in(thread) if "status" in call.arguments]
+        return not statuses or statuses[-1] == "active"
 
     def _calls_in(self, thread: tuple[str, str]) -> Sequence[Call]:
         return [

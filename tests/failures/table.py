@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.turns.limits import Patience
 from tests.failures.world import World, open_failing_world
 
 QUESTION = "good morning"
@@ -42,11 +43,13 @@ class Case:
         return Outcome(calls=calls, seconds=time.monotonic() - started)
 
 
-def served(scene: Callable[[World], Awaitable[None]], **options: object) -> Callable[[World], Awaitable[None]]:
+def served(
+    scene: Callable[[World], Awaitable[None]], *, patience: Patience | None = None, **options: object
+) -> Callable[[World], Awaitable[None]]:
     """Return how to play a scene with the bot served in this process."""
 
     async def play(world: World) -> None:
-        async with world.serve(**options):
+        async with world.serve(patience=patience, **options):
             await scene(world)
 
     return play

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bot.turns.limits import Patience
 from tests.failures import tools
 from tests.fakes.mcp_servers.processes import lines, until
 from tests.scenarios.drivers import DRIVERS, Conversation, Driver
@@ -65,6 +66,10 @@ class World:
         """Wait until a turn is worked on for the second time."""
         await until(lambda: self._execute("SELECT 1 FROM turn WHERE attempts > 1"), timeout_s=WAIT_S)
 
+    async def until_ended(self) -> None:
+        """Wait until a turn has ended."""
+        await until(lambda: self._execute("SELECT 1 FROM turn WHERE state = 'answered'"), timeout_s=WAIT_S)
+
     async def until_noted(self) -> None:
         """Wait until the bot has noted what makes its next life look for what it missed."""
         note = self.driver.presence_note
@@ -95,9 +100,11 @@ class World:
         return file
 
     @asynccontextmanager
-    async def serve(self, **options: Any) -> AsyncGenerator[Conversation]:
+    async def serve(self, *, patience: Patience | None = None, **options: Any) -> AsyncGenerator[Conversation]:
         """Serve within this process, quickly; yields a first conversation."""
-        async with self.driver.serving(options=options, mcp_config=self.write_mcp_json()) as conversation:
+        async with self.driver.serving(
+            options=options, patience=patience, mcp_config=self.write_mcp_json()
+        ) as conversation:
             yield conversation
 
     async def kill(self, life: Life) -> None:

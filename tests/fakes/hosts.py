@@ -24,6 +24,7 @@ from bot.domain.answers import (
 )
 from bot.domain.events import (
     CommandInvoked,
+    ConversationKey,
     DecisionMade,
     DetailsAsked,
     FeedbackGiven,
@@ -92,10 +93,13 @@ class ScriptedHost:
         return _one_of(await self._receive(event), Queued, Known, Refused, Ignored)
 
     async def revise(self, event: MessageEdited | MessageDeleted) -> Revised:
-        return _one_of(await self._receive(event), Done, Refused, Ignored)
+        return _one_of(await self._receive(event), Queued, Known, Done, Refused, Ignored)
 
     async def command(self, event: CommandInvoked) -> Answered:
         return _one_of(await self._receive(event), CommandAnswer, Ignored)
+
+    async def expects_follow_ups(self, conversation: ConversationKey) -> bool:
+        return True
 
     async def details(self, event: DetailsAsked) -> Explained:
         return _one_of(await self._receive(event), Details, Refused)

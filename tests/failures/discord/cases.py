@@ -8,8 +8,10 @@ from tests.failures.cases import CROWD, cases
 from tests.failures.discord.answered import answered_with, answered_with_all, ask_for_all
 from tests.failures.discord.kills import OWN_STEPS, POSTED_WITH_FILE, THREAD_BEGUN
 from tests.failures.discord.limits import LIMITS, PAUSE_S, WHOLE, limited
+from tests.failures.discord.refusals import rows
 from tests.failures.discord.world import ask, discord_of
 from tests.failures.kills import PARTLY_SHOWN, POSTED, kills
+from tests.failures.refusals import refusals
 from tests.failures.table import DRAW, LOOK, Case, served
 from tests.failures.world import World
 from tests.scenarios.discord.seen import answers, files, traces, until_answered
@@ -25,7 +27,9 @@ _ONLY_IN_TABLE = (  # scenarios play them
 def all_cases() -> Iterator[Case]:
     """Yield the rows of the table, in its order."""
     yield from cases("discord", only_in_table=_ONLY_IN_TABLE)
+    yield from refusals("discord")
     yield from _OWN
+    yield from rows()
     for route, (seen, _) in LIMITS.items():
         yield Case(
             platform="discord",

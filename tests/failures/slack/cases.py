@@ -6,21 +6,32 @@ from collections.abc import Iterator
 
 from tests.failures.cases import CROWD, cases
 from tests.failures.kills import PARTLY_SHOWN, POSTED, kills
+from tests.failures.refusals import refusals
 from tests.failures.slack.kills import OWN_STEPS
 from tests.failures.slack.limits import SCENES, SEEN, limited
 from tests.failures.slack.world import slack_of
 from tests.failures.table import DRAW, LAST_WORDS, LONG, Case, served
 from tests.failures.world import World
 from tests.fakes.slack import FakeSlack
+from tests.fakes.slack.delivery import MAX_SOCKETS
 from tests.scenarios.slack.seen import answers, files, until_answered
 
+BURST = 20
 _LIMITS_IN_SUITE = ("chat.postMessage", "chat.startStream", "chat.update", "files.completeUploadExternal")
 
 
 def all_cases() -> Iterator[Case]:
     """Yield the rows of the table, in its order."""
     yield from cases("slack", only_in_table=(f"{CROWD} conversations at once",))  # which a scenario plays
+    yield from refusals("slack")
     yield from _OWN
+    yield Case(
+        platform="slack",
+        happens=f"{BURST} mentions at once in one channel, where Slack takes one message a second",
+        seen="one answer to each, one a second",
+        play=served(_burst),
+        is_in_suite=False,  # a scenario plays it with fewer
+    )
     for method, scene in SCENES.items():
         yield Case(
             platform="slack",
@@ -57,6 +68,30 @@ async def _reordered(world: World) -> None:
     for delivery in await slack.release(list(reversed(range(len(slack.held))))):
         await slack.ended(delivery)
     await _settled_with(world, root, "Hello!", "20 + 1")
+
+
+# --- what Slack takes ------------------------------------------------------------------------------------------
+
+
+async def _burst(world: World) -> None:
+    slack = slack_of(world)
+    slack.rates.posts_at_once = 1
+    roots = [await _ask(slack) for _ in range(BURST)]
+    for root in roots:
+        await until_answered(slack, "C1", root)
+    await slack.settled()
+    assert [len(answers(slack, "C1", root)) for root in roots] == [1] * BURST
+
+
+async def _no_room(world: World) -> None:
+    slack = slack_of(world)
+    slack.foreign_sockets = MAX_SOCKETS
+    await slack.cut_sockets()
+    before = slack.handshakes
+    await slack.until(lambda: slack.handshakes >= before + 2)
+    root = await _ask(slack)
+    slack.foreign_sockets = 0
+    await _settled_with(world, root, "Hello!")
 
 
 # --- Slack's answers are lost ----------------------------------------------------------------------------------
@@ -134,6 +169,11 @@ _OWN = tuple(
         ("the connection is lost after a stream was begun", "the whole answer, once", _lost_after_start),
         ("the connection is lost after a stream was ended", "the whole answer, once", _lost_after_stream),
         ("the connection is lost after a file was posted", "one answer and its file, once", _lost_after_upload),
+        (
+            "Slack opens no connection, because the app has ten elsewhere",
+            "one answer, once there is room",
+            _no_room,
+        ),
         (
             "the database takes no new question for a while",
             "a sentence to the one who asked, once; later one answer",

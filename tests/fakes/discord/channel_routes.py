@@ -5,11 +5,13 @@ https://discord.com/developers/docs/resources/channel and https://discord.com/de
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tests.fakes.discord.bodies import check_nonce
 from tests.fakes.discord.errors import DiscordError, Json, check_length, form_error
 from tests.fakes.discord.gateway import DIRECT_REACTIONS, GUILD_REACTIONS, GUILDS, Gateway
+from tests.fakes.discord.moderation import check_title, check_words
 from tests.fakes.discord.replies import announce_change, change, fill, remove, store
 from tests.fakes.discord.routes import Request, Route, as_snowflake
 from tests.fakes.discord.shapes import emoji_json
@@ -26,6 +28,7 @@ from tests.fakes.discord.world import (
     WRITTEN,
     Channel,
     Message,
+    User,
 )
 
 ARCHIVE_MINUTES = {60, 1440, 4320, 10080}
@@ -40,8 +43,8 @@ def create_message(discord: Gateway, request: Request) -> Json:
     room = discord.accessible(request.snowflake("channel"))
     discord.require(room, "SEND_MESSAGES_IN_THREADS" if room.is_thread else "SEND_MESSAGES")
     fields = request.body.fields
-    if room.is_dm and discord.users[room.recipient].has_closed_dms:
-        raise DiscordError(50007)
+    if room.is_dm:
+        _require_reachable(discord, discord.users[room.recipient])
     if request.body.files:
         discord.require(room, "ATTACH_FILES")
     if fields.get("embeds"):
@@ -57,11 +60,20 @@ def create_message(discord: Gateway, request: Request) -> Json:
         nonce=fields.get("nonce"),
     )
     fill(discord, message, request.body)
+    check_words(discord, room, message)
     _refer(discord, message, fields.get("message_reference"))
     _reopen(discord, room)
     store(discord, message)
     answer = discord.message_json(message)
     return answer if message.nonce is None else answer | {"nonce": message.nonce}
+
+
+def _require_reachable(discord: Gateway, person: User) -> None:
+    """A person may take no direct messages, and takes none from a bot with whom they share no server."""
+    if person.has_closed_dms:
+        raise DiscordError(50007)
+    if not any(guild.has_bot and person.id in guild.members for guild in discord.guilds.values()):
+        raise DiscordError(50278)
 
 
 def _earlier(discord: Gateway, fields: Json) -> Message | None:
@@ -120,6 +132,9 @@ def edit_message(discord: Gateway, request: Request) -> Json:
     if request.body.files:
         discord.require(room, "ATTACH_FILES")
     _count_old_edit(discord, message)
+    changed = replace(message)
+    change(discord, changed, request.body)
+    check_words(discord, room, changed)
     change(discord, message, request.body)
     discord.pings += discord.pings_of(message, is_edit=True)
     announce_change(discord, message)
@@ -148,7 +163,7 @@ def delete_message(discord: Gateway, request: Request) -> None:
 def get_message(discord: Gateway, request: Request) -> Json:
     room, message = _found(discord, request)
     discord.require(room, "READ_MESSAGE_HISTORY")
-    return _read(discord, room, message)
+    return _read(discord, message)
 
 
 def list_messages(discord: Gateway, request: Request) -> list[Json]:
@@ -174,13 +189,12 @@ def list_messages(discord: Gateway, request: Request) -> list[Json]:
     else:
         before = as_snowflake("before", query.get("before", str(1 << 63)))
         chosen = [each for each in ids if each < before][-int(limit) :]
-    return [_read(discord, room, room.messages[each]) for each in reversed(chosen)]
+    return [_read(discord, room.messages[each]) for each in reversed(chosen)]
 
 
-def _read(discord: Gateway, room: Channel, message: Message) -> Json:
+def _read(discord: Gateway, message: Message) -> Json:
     """The portal's switch decides over REST; a session's intents do not matter there."""
-    is_open = discord.has_message_content or discord.reads_without_intent(message, room)
-    return discord.message_json(message, with_content=is_open)
+    return discord.message_json(message, has_intent=discord.has_message_content)
 
 
 def _found(discord: Gateway, request: Request) -> tuple[Channel, Message]:
@@ -274,6 +288,7 @@ def start_thread_from_message(discord: Gateway, request: Request) -> Json:
     discord.require(room, "CREATE_PUBLIC_THREADS")
     if discord.thread_of(message) is not None:
         raise DiscordError(160004)
+    check_title(discord, room, str(request.body.fields.get("name")))
     thread = _new_thread(discord, room, request.body.fields, number=message.id, kind=PUBLIC_THREAD)
     return discord.channel_json(open_thread(discord, thread, starter=message))
 

@@ -17,7 +17,7 @@ from aiohttp import WSMsgType, web
 
 from tests.fakes.discord.errors import Json
 from tests.fakes.discord.shapes import Shapes
-from tests.fakes.discord.world import DM, Channel, Guild, GuildId, Message
+from tests.fakes.discord.world import Guild, GuildId, Message
 
 DISPATCH, HEARTBEAT, IDENTIFY, PRESENCE, VOICE, RESUME, RECONNECT, MEMBERS = 0, 1, 2, 3, 4, 6, 7, 8
 INVALID_SESSION, HELLO, ACK = 9, 10, 11
@@ -195,23 +195,13 @@ class Gateway(Shapes):
         for session in self._sessions_of(room.guild):
             if not session.intents & (DIRECT_MESSAGES if room.is_dm else GUILD_MESSAGES):
                 continue
-            is_open = bool(session.intents & MESSAGE_CONTENT) or self.reads_without_intent(message, room)
-            data = self.message_json(message, with_content=is_open) | (extra or {})
+            data = self.message_json(message, has_intent=bool(session.intents & MESSAGE_CONTENT)) | (extra or {})
             if room.guild is not None:
                 guild = self.guilds[room.guild]
                 data["guild_id"] = str(guild.id)
                 if message.webhook is None:
                     data["member"] = self.member_json(guild, message.author, with_user=False)
             self._dispatch_to(session, event, data)
-
-    def reads_without_intent(self, message: Message, room: Channel) -> bool:
-        """Whether the app gets the content without the message_content intent.
-
-        https://discord.com/developers/docs/events/gateway#message-content-intent: its own messages, direct messages
-        and those that mention it.
-        """
-        people, _, _ = self.mentions_of(message)
-        return room.type == DM or message.author is self.bot or self.bot in people
 
     def _sessions_of(self, guild: GuildId | None) -> list[Session]:
         number = 0 if guild is None else self.guild(guild).id

@@ -6,17 +6,22 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from tests.fakes.discord.channel_routes import dm_with, drop_channel, open_thread, set_archived
+from tests.fakes.discord.bodies import check_fields
+from tests.fakes.discord.channel_routes import announce_thread, dm_with, drop_channel, open_thread, set_archived
 from tests.fakes.discord.errors import Json
 from tests.fakes.discord.gateway import GUILDS, Gateway
 from tests.fakes.discord.replies import announce_change, remove, store
 from tests.fakes.discord.world import (
+    COMPONENTS_V2,
     DEFAULT,
+    FORUM,
+    HAS_SNAPSHOT,
     JOINED,
     PUBLIC_THREAD,
     REPLY,
     TEXT,
     Attachment,
+    AutoModRule,
     Channel,
     ChannelId,
     Guild,
@@ -46,6 +51,9 @@ class People(Gateway):
         guild = Guild(id=(FIRST_GUILD_MS + len(self.guilds)) << 22, name=name, has_bot=has_bot)
         self.guilds[guild.id] = guild
         if has_bot:
+            # https://discord.com/developers/docs/topics/permissions#role-object-role-tags-structure
+            role = self.add_role(guild, self.bot.name)
+            role.bot = self.bot.id
             self._announce_guild(guild)
         return guild
 
@@ -98,11 +106,42 @@ class People(Gateway):
         self.dispatch("CHANNEL_CREATE", self.channel_json(room), guild=home, intents=GUILDS)
         return room
 
+    def add_forum(self, guild: GuildId, name: str = "questions") -> Channel:
+        """Add a forum, in which every thread is a post."""
+        home = self.guild(guild)
+        room = Channel(id=self.next_id(), type=FORUM, name=name, guild=home.id)
+        self.channels[room.id] = room
+        self.dispatch("CHANNEL_CREATE", self.channel_json(room), guild=home, intents=GUILDS)
+        return room
+
+    async def post(self, forum: ChannelId, user: UserId, title: str, text: str, *, mention: bool = False) -> Channel:
+        """Begin a post in a forum; its first message has the id of the thread.
+
+        https://discord.com/developers/docs/topics/threads#forums
+        """
+        room, person = self.channel(forum), self.user(user)
+        self._check_member(room, person)
+        post = Channel(
+            id=self.next_id(), type=PUBLIC_THREAD, name=title, guild=room.guild, parent=room.id, owner=person.id
+        )
+        self.channels[post.id] = post
+        announce_thread(self, post, "THREAD_CREATE")
+        message = self._written(post, person, f"{self.bot.mention} {text}" if mention else text)
+        message.id = post.id
+        await self._store(message)
+        return post
+
     def allow_bot(self, channel: ChannelId, *names: str) -> None:
         """Let the bot have exactly those permissions in the channel from now on."""
         room = self.channel(channel)
         room.bot_permissions = permissions_of(*names)
         self.dispatch("CHANNEL_UPDATE", self.channel_json(room), guild=room.guild, intents=GUILDS)
+
+    def add_automod_rule(self, guild: GuildId, *keywords: str, exempt: Sequence[ChannelId] = ()) -> None:
+        """Have AutoMod block what is written with one of the keywords; `*` at an end of one means more letters."""
+        channels = frozenset(self.channel(each).id for each in exempt)
+        rule = AutoModRule(guild=self.guild(guild).id, keywords=keywords, exempt_channels=channels)
+        self.automod_rules.append(rule)
 
     def delete_channel(self, channel: ChannelId) -> None:
         """Delete a channel or a thread."""
@@ -124,26 +163,32 @@ class People(Gateway):
         ping: bool = True,
         mention: bool = False,
         files: Sequence[Upload] = (),
+        stickers: Sequence[str] = (),
+        poll: Json | None = None,
+        with_reference: bool = True,
         deliver: bool = True,
     ) -> Message:
         """Write a message in a channel, thread or direct message.
 
-        `mention` puts the bot's mention in front; `ping=False` is a reply with its mention switched off.
-        `deliver=False` stores it only, as when the app was not connected. An archived thread comes back by it.
+        `with_reference=False` leaves out the message that it replies to, as Discord may. `mention` puts the bot's
+        mention in front; `ping=False` is a reply with its mention switched off. `deliver=False` stores it only, as when
+        the app was not connected. An archived thread comes back by it.
         """
         room, person = self.channel(channel), self.user(user)
         self._check_member(room, person)
         assert not room.is_locked, "the thread is locked"
         content = f"{self.bot.mention} {text}" if mention else text
         assert len(content) <= 2000, "people cannot write more than 2,000 characters"
-        assert content.strip() or files, "people cannot write nothing"
+        assert content.strip() or files or stickers or poll, "people cannot write nothing"
         if room.is_archived:
             set_archived(self, room, archived=False, locked=None)
         message = self._written(room, person, content)
         if reply_to is not None:
             target = self.message(reply_to)
             message.type, message.reference, message.reference_channel = REPLY, target.id, target.channel
-            message.pings_author = ping
+            message.pings_author, message.omits_reference = ping, not with_reference
+        message.stickers = [{"id": str(self.next_id()), "name": name, "format_type": 1} for name in stickers]
+        message.poll = poll
         message.attachments = [self._upload(room, each) for each in files]
         await self._store(message, deliver=deliver)
         return message
@@ -166,6 +211,10 @@ class People(Gateway):
             type=kind,
         )
 
+    def add_file(self, channel: ChannelId, upload: Upload) -> Attachment:
+        """Store a file that a test puts under a message."""
+        return self._upload(self.channel(channel), upload)
+
     def _upload(self, room: Channel, upload: Upload) -> Attachment:
         stored = Attachment(
             id=self.next_id(),
@@ -186,6 +235,21 @@ class People(Gateway):
             self.channels[message.channel].messages[message.id] = message
             self.touch()
         await asyncio.sleep(0)  # what was said goes out in the order in which it was said
+
+    async def forward(self, channel: ChannelId, user: UserId, message: MessageId, *, deliver: bool = True) -> Message:
+        """Forward a message into a channel; Discord takes no words with it.
+
+        https://discord.com/developers/docs/resources/message#message-reference-types
+        """
+        room, person, original = self.channel(channel), self.user(user), self.message(message)
+        self._check_member(room, person)
+        forwarded = self._written(room, person, "")
+        forwarded.flags |= HAS_SNAPSHOT
+        forwarded.reference, forwarded.reference_channel = original.id, original.channel
+        forwarded.reference_type = 1
+        forwarded.snapshots = [self.snapshot_json(original)]
+        await self._store(forwarded, deliver=deliver)
+        return forwarded
 
     async def dm(self, user: UserId, text: str, *, files: Sequence[Upload] = (), deliver: bool = True) -> Message:
         """Write to the bot in direct messages."""
@@ -218,21 +282,38 @@ class People(Gateway):
             announce_change(self, written)
         await asyncio.sleep(0)
 
+    @property
+    def other_bot(self) -> User:
+        """Another app's bot, which is there from when it is first looked at."""
+        other = next((user for user in self.users.values() if user.name == "other-bot"), None)
+        return other or self.add_user("other-bot", is_bot=True)
+
     async def say_as_other_bot(self, channel: ChannelId, text: str) -> Message:
         """Let another app's bot write."""
-        other = next((user for user in self.users.values() if user.name == "other-bot"), None)
-        room = self.channel(channel)
-        message = self._written(room, other or self.add_user("other-bot", is_bot=True), text)
+        message = self._written(self.channel(channel), self.other_bot, text)
         await self._store(message)
         return message
 
-    async def say_as_webhook(self, channel: ChannelId, text: str) -> Message:
-        """Let a webhook write."""
+    async def say_as_webhook(
+        self,
+        channel: ChannelId,
+        text: str = "",
+        *,
+        name: str = "hook",
+        embeds: Sequence[Json] = (),
+        components: Sequence[Json] = (),
+        application: int | None = None,
+    ) -> Message:
+        """Have a webhook write; `components` are those of Components V2, `application` is the app that has it."""
         room = self.channel(channel)
-        hook = User(id=self.next_id(), name="hook", is_bot=True)
+        flags = COMPONENTS_V2 if components else 0
+        check_fields({"content": text, "embeds": list(embeds), "components": list(components)}, flags=flags)
+        hook = User(id=self.next_id(), name=name, is_bot=True)
         self.users[hook.id] = hook
         message = self._written(room, hook, text)
-        message.webhook = hook.id
+        message.webhook, message.application, message.flags = hook.id, application, flags
+        message.embeds = [{"type": "rich", **embed} for embed in embeds]
+        message.components = list(components)
         await self._store(message)
         return message
 

@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -27,6 +28,15 @@ VIA = {"Via": "1.1 google"}  # Discord's own answers come through its proxy; Clo
 MAJOR = ("channel", "guild", "application", "interaction")  # https://discord.com/developers/docs/topics/rate-limits
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A call as a refusal looks at it."""
+
+    channel: int
+    text: str
+    has_files: bool
+
+
 @dataclass(kw_only=True)
 class Fault:
     """What is to happen to the next calls of a route."""
@@ -39,6 +49,17 @@ class Fault:
     status: int = 0
     code: int = 0
     drop: Literal["", "before", "after"] = ""
+    answer: Any = None  # JSON, in place of a page
+    where: Callable[[Asked], bool] = lambda _: True  # other calls pass it by
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """What Discord refuses until that is lifted."""
+
+    routes: tuple[str, ...]
+    fault: Fault
+    where: Callable[[Asked], bool]
 
 
 @dataclass(kw_only=True)
@@ -66,6 +87,7 @@ class FakeDiscord(People):
         self.unknown_requests: list[str] = []  # requests of the API that the fake does not know
         self._port = port
         self._faults: dict[str, deque[Fault]] = defaultdict(deque)
+        self._standing: list[Refusal] = []
         self._buckets: dict[tuple[str, str], Bucket] = {}
         self._release = asyncio.Event()
         self._runner: web.AppRunner | None = None
@@ -127,23 +149,42 @@ class FakeDiscord(People):
         status: int = 0,
         code: int = 0,
         drop: Literal["", "before", "after"] = "",
+        answer: Any = None,
         times: int = 1,
     ) -> None:
         """Let the next calls of the route (`*`: of any) fail, in one of three ways.
 
-        `status`: an HTTP error without JSON. `code`: refused with that JSON error code. `drop`: the connection is cut
-        without an answer, "before" the call is done or "after" it; then it took effect.
+        `status`: an HTTP status with a page, or with `answer` as JSON, such as a relay on the way gives it. `code`:
+        refused with that JSON error code. `drop`: the connection is cut without an answer, "before" the call is done or
+        "after" it; then it took effect.
         """
         kind = "drop" if drop else "code" if code else "status"
-        self._add(route, Fault(kind=kind, times=times, status=status or 500, code=code, drop=drop))
+        fault = Fault(kind=kind, times=times, status=status or 500, code=code, drop=drop, answer=answer)
+        self._add(route, fault)
 
-    def hang_next(self, route: str, *, times: int = 1, is_done: bool = True) -> None:
+    def refuse(
+        self, *routes: str, code: int = 0, status: int = 0, where: Callable[[Asked], bool] = lambda _: True
+    ) -> Callable[[], None]:
+        """Refuse the calls of these routes, by code or with a page of that status; returns how to lift it.
+
+        `clear_faults` lifts all.
+        """
+        for route in routes:
+            _check_name(route)
+        kind = "code" if code else "status"
+        refusal = Refusal(routes=routes, fault=Fault(times=0, kind=kind, status=status, code=code), where=where)
+        self._standing.append(refusal)
+        return lambda: self._standing.remove(refusal)
+
+    def hang_next(
+        self, route: str, *, times: int = 1, is_done: bool = True, where: Callable[[Asked], bool] = lambda _: True
+    ) -> None:
         """Do what the next calls of the route ask and never answer them, until `release`.
 
         Unless `is_done` they are not done either, and their connection is cut in the end.
         """
         self._release.clear()
-        self._add(route, Fault(kind="hang", times=times, drop="" if is_done else "before"))
+        self._add(route, Fault(kind="hang", times=times, drop="" if is_done else "before", where=where))
 
     def release(self) -> None:
         """Answer the calls that hang."""
@@ -151,6 +192,7 @@ class FakeDiscord(People):
 
     def clear_faults(self) -> None:
         self._faults.clear()
+        self._standing.clear()
 
     def calls_of(self, route: str) -> list[Call]:
         """Return the calls of one route, oldest first."""
@@ -169,12 +211,13 @@ class FakeDiscord(People):
         _check_name(route)
         self._faults[route].append(fault)
 
-    def _next_fault(self, route: str) -> Fault | None:
+    def _next_fault(self, route: str, asked: Asked) -> Fault | None:
+        """Return the fault that lies in wait for the call, otherwise the refusal that covers it."""
         for name in (route, "*"):
-            if faults := self._faults.get(name):
+            if (faults := self._faults.get(name)) and faults[0].where(asked):
                 faults[0].times -= 1
                 return faults.popleft() if faults[0].times <= 0 else faults[0]
-        return None
+        return next((each.fault for each in self._standing if route in each.routes and each.where(asked)), None)
 
     # --- a call
 
@@ -192,7 +235,7 @@ class FakeDiscord(People):
             return _json({"message": "The request body contains invalid JSON.", "code": 50109}, status=400)
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
-        fault = self._next_fault(route.name)
+        fault = self._next_fault(route.name, _asked(parameters, body))
         if fault is not None and fault.kind == "hang" and fault.drop:
             await self._hold(self._record(route, request, body, None, status=0))
             return _cut(request)
@@ -264,7 +307,9 @@ class FakeDiscord(People):
             self._record(route, request, body, answer, status=429)
             return _json(answer, status=429, headers=_limit_headers(fault))
         status = 429 if fault.kind == "cloudflare" else fault.status
-        self._record(route, request, body, None, status=status)
+        self._record(route, request, body, fault.answer, status=status)
+        if fault.answer is not None:
+            return _json(fault.answer, status=status, headers=VIA)
         text = "error code: 1015" if fault.kind == "cloudflare" else "upstream error"
         return web.Response(status=status, text=text, content_type="text/html")
 
@@ -299,7 +344,7 @@ class FakeDiscord(People):
     async def _attachment(self, request: web.Request) -> web.StreamResponse:
         """Send an attachment's bytes, to everybody who has the signed URL."""
         route = ATTACHMENT
-        if fault := self._next_fault("attachment"):
+        if fault := self._next_fault("attachment", _asked({}, Body(json=None))):
             return self._fail(route, request, Body(json=None), fault)
         number = request.match_info["attachment"]
         stored = self.attachments.get(int(number)) if number.isdigit() else None
@@ -308,6 +353,15 @@ class FakeDiscord(People):
         if stored is None or not is_found:
             return web.Response(status=404, text="This content is no longer available.")
         return web.Response(body=stored.content, headers={"Content-Type": stored.content_type})
+
+
+def _asked(parameters: Mapping[str, str], body: Body) -> Asked:
+    channel = parameters.get("channel", "")
+    return Asked(
+        channel=int(channel) if channel.isdigit() else 0,
+        text=str(body.fields.get("content", "")) if isinstance(body.json, dict) else "",
+        has_files=bool(body.files),
+    )
 
 
 def _check_name(route: str) -> None:

@@ -11,6 +11,7 @@ from tests.fakes.discord.world import (
     EVERY_PERMISSION,
     LOADING,
     PEOPLE_PERMISSIONS,
+    REFERRING,
     Attachment,
     Channel,
     Guild,
@@ -47,7 +48,7 @@ class Shapes(World):
     def member_json(self, guild: Guild, user: User, *, with_user: bool = True) -> Json:
         member = guild.members.get(user.id)
         shape: Json = {
-            "roles": [str(role) for role in member.roles] if member else [],
+            "roles": [str(role) for role in member.roles] if member else self._managed_roles(guild, user),
             "nick": member.nick if member else None,
             "avatar": None,
             "joined_at": JOINED_AT,
@@ -57,6 +58,9 @@ class Shapes(World):
             "pending": False,
         }
         return shape | {"user": self.user_json(user)} if with_user else shape
+
+    def _managed_roles(self, guild: Guild, user: User) -> list[str]:
+        return [str(role.id) for role in guild.roles.values() if role.bot == user.id]
 
     def guild_json(self, guild: Guild, *, with_channels: bool = True) -> Json:
         """Return the guild; `with_channels` as in GUILD_CREATE, without as GET /guilds answers."""
@@ -106,10 +110,11 @@ class Shapes(World):
     def _roles_json(self, guild: Guild) -> list[Json]:
         """The role of everybody has the bot's usual permissions; overwrites of channels say the rest."""
         everyone = self.role_json(guild.id, "@everyone", permissions=guild.bot_permissions)
-        return [everyone, *(self.role_json(role.id, role.name) for role in guild.roles.values())]
+        return [everyone, *(self.role_json(role.id, role.name, bot=role.bot) for role in guild.roles.values())]
 
-    def role_json(self, role: int, name: str, *, permissions: int = 0) -> Json:
-        return {
+    def role_json(self, role: int, name: str, *, permissions: int = 0, bot: int | None = None) -> Json:
+        """https://discord.com/developers/docs/topics/permissions#role-object"""
+        shape: Json = {
             "id": str(role),
             "name": name,
             "permissions": str(permissions),
@@ -117,10 +122,11 @@ class Shapes(World):
             "color": 0,
             "colors": {"primary_color": 0, "secondary_color": None, "tertiary_color": None},
             "hoist": False,
-            "managed": False,
+            "managed": bot is not None,
             "mentionable": False,
             "flags": 0,
         }
+        return shape if bot is None else shape | {"tags": {"bot_id": str(bot)}}
 
     def channel_json(self, room: Channel) -> Json:
         shape: Json = {"id": str(room.id), "type": room.type, "flags": 0}
@@ -177,9 +183,19 @@ class Shapes(World):
         }
         return shape | {"description": stored.description} if stored.description else shape
 
-    def message_json(self, message: Message, *, with_content: bool = True, with_reference: bool = True) -> Json:
-        """Return the message; without content as an app gets it that lacks the message_content intent."""
+    def reads_without_intent(self, message: Message, room: Channel) -> bool:
+        """Whether the app gets the content without the message_content intent.
+
+        https://discord.com/developers/docs/events/gateway#message-content-intent: its own messages, direct messages
+        and those that mention it, by itself and not by its role.
+        """
+        people, _, _ = self.mentions_of(message)
+        return room.type == DM or message.author is self.bot or self.bot in people
+
+    def message_json(self, message: Message, *, has_intent: bool = True, with_reference: bool = True) -> Json:
+        """Return the message; the content may be left out for an app that lacks the message_content intent."""
         room = self.channels.get(message.channel) or Channel(id=message.channel, type=DM)
+        with_content = has_intent or self.reads_without_intent(message, room)
         people, roles, calls_everyone = self.mentions_of(message)
         guild = self.guilds.get(room.guild or 0)
         shape: Json = {
@@ -200,18 +216,44 @@ class Shapes(World):
             "tts": False,
             "flags": message.flags,
         }
+        if room.is_thread:  # https://discord.com/developers/docs/resources/message#message-object
+            shape["position"] = sum(each < message.id for each in room.messages)
+        shape |= self._carriers_json(message, with_content=with_content)
         if message.reactions:
             shape["reactions"] = [self._reaction_json(emoji, who) for emoji, who in message.reactions.items()]
         if message.webhook is not None:
             shape["webhook_id"] = str(message.webhook)
+            if message.application is not None:
+                shape["application_id"] = str(message.application)
         if message.interaction is not None:
             shape |= {"application_id": str(self.application_id), **self._metadata_json(message.interaction)}
         if message.reference is not None:
-            shape |= self._reference_json(message, room, with_reference=with_reference)
+            shape |= self._reference_json(message, room, has_intent=has_intent, with_reference=with_reference)
         thread = self.channels.get(message.id)
         if thread is not None and thread.is_thread:
             shape["thread"] = self.channel_json(thread)
         return shape
+
+    def _carriers_json(self, message: Message, *, with_content: bool) -> Json:
+        """https://discord.com/developers/docs/resources/message#message-object: what needs the intent is left out."""
+        shape: Json = {}
+        if message.stickers:
+            shape["sticker_items"] = message.stickers
+        if message.poll is not None and with_content:
+            shape["poll"] = message.poll
+        if message.snapshots:
+            hidden: Json = {"content": "", "attachments": [], "embeds": [], "components": []}
+            kept = message.snapshots if with_content else [snapshot | hidden for snapshot in message.snapshots]
+            shape["message_snapshots"] = [{"message": snapshot} for snapshot in kept]
+        return shape
+
+    def snapshot_json(self, message: Message) -> Json:
+        """Return a forwarded message: https://discord.com/developers/docs/resources/message#message-snapshot-object."""
+        names = ("type", "content", "embeds", "attachments", "timestamp", "edited_timestamp", "flags", "mentions")
+        shape = self.message_json(message, with_reference=False)
+        return {name: shape[name] for name in (*names, "mention_roles", "components")} | {
+            name: shape[name] for name in ("sticker_items",) if name in shape
+        }
 
     def _mentioned_json(self, user: User, guild: Guild | None) -> Json:
         shape = self.user_json(user)
@@ -238,21 +280,21 @@ class Shapes(World):
             }
         }
 
-    def _reference_json(self, message: Message, room: Channel, *, with_reference: bool) -> Json:
+    def _reference_json(self, message: Message, room: Channel, *, has_intent: bool, with_reference: bool) -> Json:
         reference: Json = {
-            "type": 0,
+            "type": message.reference_type,
             "message_id": str(message.reference),
             "channel_id": str(message.reference_channel or message.channel),
         }
         if room.guild is not None:
             reference["guild_id"] = str(room.guild)
         shape: Json = {"message_reference": reference}
-        if not with_reference:
+        if not with_reference or message.omits_reference or message.type not in REFERRING:
             return shape
         target = self.messages.get(message.reference or 0)
         if target is None or target.is_deleted:
             return shape | {"referenced_message": None}
-        return shape | {"referenced_message": self.message_json(target, with_reference=False)}
+        return shape | {"referenced_message": self.message_json(target, has_intent=has_intent, with_reference=False)}
 
     def mentions_of(self, message: Message) -> tuple[list[User], list[int], bool]:
         """Return the people, the roles and whether everybody is mentioned, allowed_mentions applied.

@@ -54,12 +54,19 @@ EVERY_PERMISSION = sum(PERMISSIONS.values())
 
 PingKind = Literal["user", "role", "everyone", "reply"]
 
-TEXT, DM, PUBLIC_THREAD, PRIVATE_THREAD = 0, 1, 11, 12  # https://discord.com/developers/docs/resources/channel
+TEXT, DM, PUBLIC_THREAD, PRIVATE_THREAD, FORUM = (
+    0,
+    1,
+    11,
+    12,
+    15,
+)  # https://discord.com/developers/docs/resources/channel
 DEFAULT, JOINED, THREAD_CREATED, REPLY, COMMAND, THREAD_STARTER, CONTEXT_COMMAND = 0, 7, 18, 19, 20, 21, 23
+REFERRING = {REPLY, THREAD_STARTER, CONTEXT_COMMAND}  # only these come with the message that they refer to
 WRITTEN = {DEFAULT, REPLY, COMMAND, CONTEXT_COMMAND}  # the message types that somebody wrote
 
 SUPPRESS_EMBEDS, HAS_THREAD, EPHEMERAL, LOADING = 1 << 2, 1 << 5, 1 << 6, 1 << 7
-SUPPRESS_NOTIFICATIONS, COMPONENTS_V2 = 1 << 12, 1 << 15
+SUPPRESS_NOTIFICATIONS, VOICE_MESSAGE, HAS_SNAPSHOT, COMPONENTS_V2 = 1 << 12, 1 << 13, 1 << 14, 1 << 15
 
 
 def permissions_of(*names: str) -> int:
@@ -84,6 +91,7 @@ class User:
 class Role:
     id: int
     name: str
+    bot: int | None = None  # whose role it is, where Discord made it for a bot that was invited
 
 
 @dataclass(kw_only=True)
@@ -144,6 +152,11 @@ class Message:
     nonce: str | int | None = None
     reference: int | None = None  # the message that it replies to
     reference_channel: int | None = None
+    reference_type: int = 0  # 1: it is forwarded
+    omits_reference: bool = False  # Discord did not look for the message that it replies to
+    snapshots: list[Json] = field(default_factory=list[Json])  # of forwarded messages
+    poll: Json | None = None
+    stickers: list[Json] = field(default_factory=list[Json])
     pings_author: bool = False  # a reply that mentions the author of what it replies to
     allowed_mentions: Json | None = None  # as last sent; None: left out, Discord's defaults hold
     edits: int = 0
@@ -151,6 +164,7 @@ class Message:
     reactions: dict[str, list[int]] = field(default_factory=dict[str, list[int]])  # emoji -> user ids
     ephemeral_to: int | None = None
     webhook: int | None = None
+    application: int | None = None  # of the webhook
     interaction: Interaction | None = None  # the interaction that it answers
     is_deleted: bool = False
 
@@ -282,6 +296,15 @@ class Call:
         return refusal.get("code")
 
 
+@dataclass(frozen=True, kw_only=True)
+class AutoModRule:
+    """A keyword rule that blocks messages; see `tests.fakes.discord.moderation`."""
+
+    guild: int
+    keywords: tuple[str, ...]
+    exempt_channels: frozenset[int] = frozenset()
+
+
 ChannelId = Channel | int | str
 UserId = User | int | str
 MessageId = Message | int | str
@@ -306,6 +329,8 @@ class World:
         self.global_commands: list[Json] = []
         self.guild_commands: dict[int, list[Json]] = {}
         self.pings: list[Ping] = []
+        self.automod_rules: list[AutoModRule] = []
+        self.harmful_links: set[str] = set()  # parts of addresses
         self.typings: list[tuple[int, float]] = []  # (channel id, time of the fake's clock)
         self.calls: list[Call] = []
         self.nonce_life_s = 180.0  # the documentation says "the past few minutes"

@@ -22,11 +22,11 @@ def auth_test(api: WebApi, arguments: Arguments, token: Token) -> Json:
         "url": f"{api.world.url}/",
         "team": team.id.lower(),
         "user": api.world.users[team.bot_user].name,
-        "team_id": team.id,
+        "team_id": None if team.is_org_wide else team.id,
         "user_id": team.bot_user,
         "bot_id": team.bot_id,
         "enterprise_id": team.enterprise,
-        "is_enterprise_install": False,
+        "is_enterprise_install": team.is_org_wide,
     }
 
 
@@ -59,6 +59,9 @@ def oauth_v2_access(api: WebApi, arguments: Arguments, token: Token) -> Json:
     else:
         raise SlackError("invalid_code")
     team = api.world.teams[team_id]
+    for each in api.world.teams.values():
+        if api.installs_org_wide and each.enterprise == team.enterprise:
+            each.is_org_wide = True
     return _installation(api, team_id) | {
         "ok": True,
         "app_id": api.world.app_id,

@@ -126,10 +126,11 @@ def chat_start_stream(api: WebApi, arguments: Arguments, token: Token) -> Json:
         for name in ("recipient_team_id", "recipient_user_id"):
             if not arguments.text(name):
                 raise SlackError(f"missing_{name}")
-        if arguments.text("recipient_team_id") not in api.world.teams:
-            raise SlackError("team_not_found")  # https://github.com/vercel/chat/issues/313
-        if arguments.text("recipient_user_id") not in api.world.users:
+        recipient = api.world.users.get(arguments.text("recipient_user_id"))
+        if recipient is None:
             raise SlackError("user_not_found")
+        if arguments.text("recipient_team_id") != recipient.team:  # the team of the user who receives the stream
+            raise SlackError("team_not_found")  # https://github.com/vercel/chat/issues/313
     if arguments.text("task_display_mode", "timeline") not in {"timeline", "plan"}:
         raise SlackError("invalid_arguments")
     message = api.bot_message(channel, token, thread_ts=root, streamed="", stream_started_at=api.world.now())

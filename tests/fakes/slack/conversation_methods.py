@@ -30,7 +30,10 @@ def conversations_history(api: WebApi, arguments: Arguments, token: Token) -> Js
 
 @METHODS.add("conversations.replies")
 def conversations_replies(api: WebApi, arguments: Arguments, token: Token) -> Json:
-    """A thread, oldest first; the parent leads every page."""
+    """A thread, oldest first, whatever the bounds: its end comes along only with all of it (Tracer-Cloud/opensre#4026).
+
+    The parent leads every page; `limit` counts the replies beside it.
+    """
     channel = _readable(api, arguments, token)
     parent = channel.messages.get(arguments.required("ts"))
     if parent is None:
@@ -51,6 +54,16 @@ def conversations_open(api: WebApi, arguments: Arguments, token: Token) -> Json:
     if len(users) > 1:
         raise SlackError("method_not_supported_for_channel_type")
     return {"channel": {"id": api.world.dm(users[0]), "is_im": True, "user": users[0]}}
+
+
+@METHODS.add("chat.getPermalink")
+def chat_get_permalink(api: WebApi, arguments: Arguments, token: Token) -> Json:
+    """Needs no scope; a channel that the bot is not in does not exist for it, unless it is public."""
+    channel = api.find_channel(arguments.required("channel"), token, must_be_member=False)
+    ts = arguments.required("message_ts")
+    if ts not in channel.messages:
+        raise SlackError("message_not_found")
+    return {"channel": channel.id, "permalink": f"https://team.slack.com/archives/{channel.id}/p{ts.replace('.', '')}"}
 
 
 @METHODS.add("conversations.info")
@@ -136,8 +149,10 @@ def _messages(api: WebApi, arguments: Arguments, page: list[Message], rest: list
 @METHODS.add("users.info", "users:read")
 def users_info(api: WebApi, arguments: Arguments, token: Token) -> Json:
     user = api.world.users.get(arguments.required("user"))
-    if user is None or user.team != token.team:
+    if user is None or (user.team != token.team and not user.is_stranger):
         raise SlackError("user_not_found")
+    if user.is_stranger:
+        raise SlackError("user_not_visible")
     profile = {"display_name": user.display_name, "real_name": user.real_name, "team": user.team}
     return {
         "user": {
@@ -205,6 +220,9 @@ def agents_sessions_set_status(api: WebApi, arguments: Arguments, token: Token) 
     initiator = arguments.text("initiator_user_id")
     if initiator and initiator not in channel.members:
         raise SlackError("user_not_in_channel")
-    api.world.sessions[channel.id, root or ""] = status
+    place = channel.id, root or ""
+    if place not in api.world.sessions:  # later titles are ignored, says the method's page
+        api.world.session_titles[place] = arguments.text("title")
+    api.world.sessions[place] = status
     api.world.touch()
-    return {"status": status, "agent_status": status, "title": arguments.text("title")}
+    return {"status": status, "agent_status": status, "title": api.world.session_titles.get(place, "")}

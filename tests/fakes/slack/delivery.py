@@ -22,7 +22,9 @@ from tests.fakes.slack.world import Json, World
 
 Kind = Literal["events_api", "slash_commands", "interactive"]
 DisconnectReason = Literal["warning", "refresh_requested", "link_disabled"]
-MAX_SOCKETS = 10  # https://docs.slack.dev/apis/events-api/using-socket-mode: up to 10 open connections
+# https://docs.slack.dev/apis/events-api/using-socket-mode: up to 10 open connections. The eleventh is opened, and its
+# first frame sends it away: https://github.com/slackapi/bolt-js/issues/2238
+MAX_SOCKETS = 10
 MAX_REPEATS = 3  # https://docs.slack.dev/apis/events-api: at once, after 1 minute, after 5 minutes
 
 
@@ -78,6 +80,9 @@ class Deliveries(World):
         self.acks: list[Delivery] = []
         self.sockets: list[Socket] = []
         self.refused_handshakes = 0
+        self.handshakes = 0  # all, whatever became of them
+        self.foreign_sockets = 0  # connections of the app's other processes: they count among the ten
+        self.sends_away: DisconnectReason | None = None  # why each new connection has to go right after its hello
         self._refusals = 0
         self._turns = count()
         self._envelopes: dict[str, Delivery] = {}
@@ -118,11 +123,13 @@ class Deliveries(World):
     async def disconnect(self, reason: DisconnectReason = "refresh_requested", *, sockets: int | None = None) -> None:
         """Send the disconnect message to all open sockets, or to the oldest few."""
         for socket in self.open_sockets()[:sockets]:
-            socket.is_retired = reason != "warning"
-            body = {"type": "disconnect", "reason": reason, "debug_info": {"host": "wss-test"}}
-            await socket.ws.send_json(body)
-            if socket.is_retired:
-                self.run(self._close_later(socket))
+            await self._retire(socket, reason)
+
+    async def _retire(self, socket: Socket, reason: DisconnectReason) -> None:
+        socket.is_retired = reason != "warning"
+        await socket.ws.send_json(_disconnect(reason))
+        if socket.is_retired:
+            self.run(self._close_later(socket))
 
     async def cut_sockets(self, sockets: int | None = None) -> None:
         """Drop the TCP connections without a close frame."""
@@ -174,10 +181,11 @@ class Deliveries(World):
         workspace = self.teams[team]
         authorization = {
             "enterprise_id": workspace.enterprise,
-            "team_id": team,
+            # Of an installation for an organization: slackapi/bolt-python, tests/scenario_tests/test_events_org_apps.py
+            "team_id": None if workspace.is_org_wide else team,
             "user_id": workspace.bot_user,
             "is_bot": True,
-            "is_enterprise_install": False,
+            "is_enterprise_install": workspace.is_org_wide,
         }
         payload: Json = {
             "token": "verification-test",
@@ -291,6 +299,8 @@ class Deliveries(World):
         if ticket not in tickets:
             return web.Response(status=403, text="this ticket is unknown or was used")
         tickets.remove(ticket)
+        self.handshakes += 1
+        self.touch()
         if self._refusals > 0:
             self._refusals -= 1
             self.refused_handshakes += 1
@@ -298,12 +308,17 @@ class Deliveries(World):
             return web.Response(status=503, text="try again later")
         ws = web.WebSocketResponse(autoping=False)
         await ws.prepare(request)
-        if len(self.open_sockets()) >= MAX_SOCKETS:
-            await ws.send_json({"type": "disconnect", "reason": "too_many_websockets"})
+        if self.sockets_left <= 0:
+            await ws.send_json(_disconnect("too_many_websockets"))
             await ws.close()
             return ws
         await self._serve(Socket(ws, request))
         return ws
+
+    @property
+    def sockets_left(self) -> int:
+        """How many connections the app can still open."""
+        return MAX_SOCKETS - self.foreign_sockets - len(self.open_sockets())
 
     async def _serve(self, socket: Socket) -> None:
         self.sockets.append(socket)
@@ -316,6 +331,8 @@ class Deliveries(World):
         try:
             await socket.ws.send_json(hello)
             self.touch()
+            if self.sends_away:
+                await self._retire(socket, self.sends_away)
             await self._read(socket)
         except ConnectionError:
             pass
@@ -437,6 +454,10 @@ def _answer(content_type: str, body: str) -> Json | None:
     if not body:
         return None
     return json.loads(body) if content_type == "application/json" else {"text": body}
+
+
+def _disconnect(reason: str) -> Json:
+    return {"type": "disconnect", "reason": reason, "debug_info": {"host": "wss-test"}}
 
 
 async def _within(event: asyncio.Event, timeout_s: float) -> bool:

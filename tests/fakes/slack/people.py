@@ -9,6 +9,7 @@ from typing import Any
 from tests.fakes.slack.blocks import BlockError, check_blocks, check_view, elements_of, readable_text, with_ids
 from tests.fakes.slack.chat_methods import changed_event, deleted_event
 from tests.fakes.slack.delivery import Deliveries, Delivery
+from tests.fakes.slack.typed import rich_text
 from tests.fakes.slack.view_methods import add_view, view_json
 from tests.fakes.slack.world import Json, Message, StoredFile, User, View
 
@@ -30,29 +31,36 @@ class People(Deliveries):
         thread_ts: str | None = None,
         *,
         files: Sequence[StoredFile] = (),
+        attachments: Sequence[Json] = (),
+        blocks: Sequence[Json] | None = None,
         mention: bool = False,
         deliver: bool = True,
         broadcast: bool = False,
+        through: str = "",
     ) -> str:
         """Write a message and return its ts; the app gets `message` and, where it is mentioned, `app_mention` as well.
 
         `mention` puts the bot's mention in front. `deliver=False` stores it only, as when the app was not connected.
         In direct messages there is no app_mention: https://docs.slack.dev/reference/events/app_mention.
+        `through` is the bot id of an app that posts it with the person's token: anneschuth/claude-threads#526.
         """
         person, room = self.user(user), self.channels[channel]
         assert person.id in room.members, f"{person.id} is not in {channel}"
         assert thread_ts is None or thread_ts in room.messages, f"there is no thread {thread_ts} in {channel}"
         mark = f"<@{self.teams[room.team].bot_user}>"
+        text = f"{mark} {text}".rstrip() if mention else text
         message = Message(
             channel=channel,
             ts=self.next_ts(),
             user=person.id,
             team=person.team,
-            text=f"{mark} {text}" if mention else text,
+            text=text,
             files=list(files),
+            attachments=list(attachments),
             thread_ts=thread_ts,
             is_broadcast=broadcast,
-            blocks=[_rich_text(f"{mark} {text}" if mention else text, self.next_id("b"))],
+            blocks=list(blocks) if blocks is not None else [rich_text(text, self.next_id("b"))] if text else [],
+            bot_id=through or None,
         )
         for stored in files:
             stored.user = stored.user or person.id
@@ -70,19 +78,45 @@ class People(Deliveries):
         room = self.channels[message.channel]
         bot = self.teams[room.team].bot_user
         if delivery is not None and room.kind != "im" and f"<@{bot}>" in message.text:
-            mention = {name: value for name, value in shape.items() if name != "subtype"}
-            mention |= {"type": "app_mention", "channel": message.channel, "event_ts": message.ts}
-            self.deliver_event(mention, team=room.team)
+            self._announce_mention(message, shape)
 
-    async def edit(self, channel: str, ts: str, text: str) -> None:
-        """Edit a message; the app gets message_changed with the previous one. Slack sends no app_mention then."""
+    def _announce_mention(self, message: Message, shape: Json) -> None:
+        # A workflow's mention keeps its subtype: hubot-friends/hubot-slack#35.
+        keeps = shape.get("subtype") == "bot_message"
+        mention = {name: value for name, value in shape.items() if keeps or name != "subtype"}
+        mention |= {"type": "app_mention", "channel": message.channel, "event_ts": message.ts}
+        self.deliver_event(mention, team=self.channels[message.channel].team)
+
+    async def edit(
+        self, channel: str, ts: str, text: str | None = None, *, attachments: Sequence[Json] | None = None
+    ) -> None:
+        """Edit a message; the app gets message_changed with the previous one, and a mention again as app_mention.
+
+        What is None stays as it is. An edited mention: soxtoby/SlackNet#69, slackapi/bolt-python#925.
+        """
         message = self.message(channel, ts)
         previous = self.message_json(message)
-        message.text, message.blocks = text, [_rich_text(text, self.next_id("b"))]
+        if text is not None:
+            message.text, message.blocks = text, [rich_text(text, self.next_id("b"))]
+        if attachments is not None:
+            message.attachments = list(attachments)
         message.edits += 1
         message.edited = {"user": message.user, "ts": self.next_ts()}
+        await self._announce_change(message, previous)
+        room = self.channels[channel]
+        if room.kind != "im" and f"<@{self.teams[room.team].bot_user}>" in message.text:
+            self._announce_mention(message, self.message_json(message))
+
+    async def unfurl(self, channel: str, ts: str, *attachments: Json) -> None:
+        """Show a preview below a message, as Slack does by itself: it is no edit, and is not marked as one."""
+        message = self.message(channel, ts)
+        previous = self.message_json(message)
+        message.attachments = [*message.attachments, *attachments]
+        await self._announce_change(message, previous)
+
+    async def _announce_change(self, message: Message, previous: Json) -> None:
         self.touch()
-        self.announce(channel, changed_event(self, message, previous))
+        self.announce(message.channel, changed_event(self, message, previous))
         await asyncio.sleep(0)
 
     async def delete(self, channel: str, ts: str) -> None:
@@ -109,20 +143,35 @@ class People(Deliveries):
         await asyncio.sleep(0)
         return message.ts
 
-    async def say_as_other_bot(self, channel: str, text: str, thread_ts: str | None = None) -> str:
-        """Let another app's bot write a message and return its ts."""
+    async def say_as_other_bot(
+        self,
+        channel: str,
+        text: str = "",
+        thread_ts: str | None = None,
+        *,
+        app: str = "Other",
+        attachments: Sequence[Json] = (),
+        blocks: Sequence[Json] = (),
+        is_integration: bool = False,
+    ) -> str:
+        """Have another app post a message and return its ts: as its bot user, or as a webhook under a name."""
+        if "UOTHERBOT" not in self.users:
+            self.add_user("UOTHERBOT", name="other", is_bot=True)
         message = Message(
             channel=channel,
             ts=self.next_ts(),
             user="UOTHERBOT",
             bot_id="BOTHER",
+            app=app,
+            is_integration=is_integration,
             team=self.channels[channel].team,
             text=text,
+            attachments=list(attachments),
+            blocks=list(blocks),
             thread_ts=thread_ts,
         )
         self.store(message)
-        shape = self.message_json(message) | {"subtype": "bot_message"}
-        self.announce(channel, shape)
+        self._announce_new(message)
         await asyncio.sleep(0)
         return message.ts
 
@@ -147,7 +196,7 @@ class People(Deliveries):
             "command": command,
             "text": text,
             "api_app_id": self.app_id,
-            "is_enterprise_install": "false",
+            "is_enterprise_install": "true" if workspace.is_org_wide else "false",
             "response_url": self.new_response_url(channel, person.id),
             "trigger_id": self.new_trigger(person),
         }
@@ -327,9 +376,9 @@ class People(Deliveries):
             "api_app_id": self.app_id,
             "token": "verification-test",
             "trigger_id": self.new_trigger(person),
-            "team": {"id": person.team, "domain": person.team.lower()},
+            "team": None if workspace.is_org_wide else {"id": person.team, "domain": person.team.lower()},
             "enterprise": enterprise,
-            "is_enterprise_install": False,
+            "is_enterprise_install": workspace.is_org_wide,
         }
         if channel:
             room = self.channels[channel]
@@ -436,9 +485,3 @@ def _pressed(element: Json, value: str | None) -> Json | None:
     if value is not None and element.get("value") != value:
         return None
     return {name: element[name] for name in ("text", "value", "style", "url") if name in element}
-
-
-def _rich_text(text: str, block_id: str) -> Json:
-    """https://docs.slack.dev/reference/block-kit/blocks/rich-text-block, as Slack makes it of what people write."""
-    section = {"type": "rich_text_section", "elements": [{"type": "text", "text": text}]}
-    return {"type": "rich_text", "block_id": block_id, "elements": [section]}

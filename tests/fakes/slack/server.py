@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import math
 import time
 from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 from urllib.parse import urlencode
@@ -16,12 +16,11 @@ from aiohttp import web
 from tests.fakes.slack import app_methods, chat_methods, conversation_methods, view_methods
 from tests.fakes.slack.blocks import as_object
 from tests.fakes.slack.people import People
-from tests.fakes.slack.web_api import METHOD_TIERS, TIERS, Arguments, WebApi
+from tests.fakes.slack.rates import Rates
+from tests.fakes.slack.web_api import Arguments, WebApi
 from tests.fakes.slack.world import Call, Json, SlackError, Token
 
 MAX_UPLOAD_BYTES = 64 * 1024 * 1024
-POSTS_PER_CHANNEL_S = 1.0  # https://docs.slack.dev/reference/methods/chat.postMessage#rate_limiting: 1 a second ...
-POST_BURST = 5  # ... with short bursts above it
 LOGIN_PAGE = "<!DOCTYPE html><html><head><title>Sign in to Slack</title></head><body>Sign in</body></html>"
 
 
@@ -37,10 +36,20 @@ class Fault:
 
 
 @dataclass(kw_only=True)
+class Rule:
+    """What happens to every call of some methods that has certain arguments."""
+
+    methods: frozenset[str]
+    fault: Fault
+    covers: Callable[[Json], bool]
+
+
+@dataclass(kw_only=True)
 class Hang:
     """A call that gets no answer until it is released, or its caller is gone."""
 
     is_done: bool  # it has taken effect
+    covers: Callable[[Json], bool]
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     released: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -62,12 +71,12 @@ class FakeSlack(People):
             conversation_methods.METHODS,
             view_methods.METHODS,
         )
-        self.enforce_tiers = False  # answer 429 above the documented rates
+        self.rates = Rates()
         self.latency_s = 0.0  # how long each call takes
         self._port = port
         self._faults: dict[str, deque[Fault]] = defaultdict(deque)
+        self._rules: list[Rule] = []
         self._hangs: dict[str, deque[Hang]] = defaultdict(deque)
-        self._recent: dict[tuple[str, str], deque[float]] = defaultdict(deque)
         self._runner: web.AppRunner | None = None
 
     @property
@@ -129,14 +138,24 @@ class FakeSlack(People):
         """
         self._faults[method].append(Fault(times=times, error=error, status=status, drop=drop))
 
-    def hang_next(self, method: str, *, is_done: bool = True) -> Hang:
+    def refuse(
+        self, *methods: str, error: str = "", status: int = 0, where: Callable[[Json], bool] = lambda arguments: True
+    ) -> None:
+        """Let all calls of these methods with such arguments fail from now on, as `fail_next` does."""
+        fault = Fault(times=0, error=error, status=status)
+        self._rules.append(Rule(methods=frozenset(methods), fault=fault, covers=where))
+
+    def hang_next(
+        self, method: str, *, is_done: bool = True, where: Callable[[Json], bool] = lambda arguments: True
+    ) -> Hang:
         """Hold the answer of the next call of the method: `is_done` after it took effect, otherwise before that."""
-        hang = Hang(is_done=is_done)
+        hang = Hang(is_done=is_done, covers=where)
         self._hangs[method].append(hang)
         return hang
 
     def clear_faults(self) -> None:
         self._faults.clear()
+        self._rules.clear()
 
     def calls_of(self, method: str) -> list[Call]:
         """Return the calls of one method, oldest first."""
@@ -149,9 +168,13 @@ class FakeSlack(People):
                 return faults.popleft() if faults[0].times <= 0 else faults[0]
         return None
 
-    def _next_hang(self, method: str) -> Hang | None:
+    def _ruled(self, method: str, arguments: Json) -> Fault | None:
+        return next((rule.fault for rule in self._rules if method in rule.methods and rule.covers(arguments)), None)
+
+    def _next_hang(self, method: str, arguments: Json) -> Hang | None:
         """Return what holds this call; it stays known, so that the end of the fake releases it."""
-        return next((hang for hang in self._hangs[method] if not hang.reached.is_set()), None)
+        hangs = self._hangs[method]
+        return next((hang for hang in hangs if not hang.reached.is_set() and hang.covers(arguments)), None)
 
     async def _wait_for(self, hang: Hang) -> None:
         hang.reached.set()
@@ -165,14 +188,14 @@ class FakeSlack(People):
         raw, value = await _read(request)
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
-        hang = self._next_hang(name)
+        hang = self._next_hang(name, raw)
         if hang is not None and not hang.is_done:
             await self._wait_for(hang)
             if request.transport is None or request.transport.is_closing():  # the caller died meanwhile
                 return web.Response()
         known = self.tokens.get(value)
         team = known.team if known else ""
-        fault = self._next_fault(name) or Fault(times=0)
+        fault = self._next_fault(name) or self._ruled(name, raw) or Fault(times=0)
         if fault.drop == "before":
             self._record(name, raw, team, {"error": "dropped"}, status=0)
             return _cut(request)
@@ -194,7 +217,7 @@ class FakeSlack(People):
             return {"ok": False, "error": f"status {fault.status}"}, fault.status, {}
         try:
             token = self.api.accept_token(value)
-            wait_s = fault.retry_after_s if fault.retry_after_s is not None else self._over_tier(name, raw, token)
+            wait_s = fault.retry_after_s if fault.retry_after_s is not None else self._retry_after_s(name, raw, token)
             if wait_s is not None:
                 return {"ok": False, "error": "ratelimited"}, 429, {"Retry-After": str(wait_s)}
             if fault.error:
@@ -210,27 +233,11 @@ class FakeSlack(People):
         )
         self.touch()
 
-    def _over_tier(self, name: str, raw: Json, token: Token | None) -> int | None:
-        """Return the seconds to wait where a documented rate is exceeded and that is to be enforced."""
-        if not self.enforce_tiers or token is None:
+    def _retry_after_s(self, name: str, raw: Json, token: Token | None) -> int | None:
+        """Return the seconds to wait where the call is one too many."""
+        if token is None:
             return None
-        if name == "chat.postMessage":
-            key, most, window_s = (
-                (f"{name} {raw.get('channel')}", token.team),
-                POST_BURST,
-                POST_BURST * POSTS_PER_CHANNEL_S,
-            )
-        elif name in METHOD_TIERS:
-            key, most, window_s = (name, token.team), TIERS[METHOD_TIERS[name]], 60.0
-        else:
-            return None
-        recent, now = self._recent[key], self.now()
-        while recent and now - recent[0] >= window_s:
-            recent.popleft()
-        if len(recent) >= most:
-            return max(1, math.ceil(window_s - (now - recent[0])))
-        recent.append(now)
-        return None
+        return self.rates.retry_after_s(name, team=token.team, channel=str(raw.get("channel", "")), now=self.now())
 
     # --- the other endpoints
 
@@ -258,7 +265,7 @@ class FakeSlack(People):
     async def _upload(self, request: web.Request) -> web.StreamResponse:
         """Take the bytes, raw or as multipart: https://docs.slack.dev/messaging/working-with-files."""
         stored = self.files.get(request.match_info["file"])
-        if fault := self._next_fault("upload"):
+        if fault := self._next_fault("upload") or self._ruled("upload", {}):
             return _failed(request, fault)
         if stored is None or stored.is_uploaded:
             return web.Response(status=404, text="no such upload")

@@ -71,6 +71,7 @@ class Team:
     bot_id: str
     token: str
     enterprise: str | None = None
+    is_org_wide: bool = False  # the app is installed for the whole enterprise
     is_installed: bool = True
 
 
@@ -82,6 +83,7 @@ class User:
     real_name: str
     team: str
     is_bot: bool = False
+    is_stranger: bool = False  # of another organisation, whom the app may not look up
 
 
 @dataclass(kw_only=True)
@@ -122,10 +124,13 @@ class Message:
     team: str
     text: str = ""
     blocks: list[Json] = field(default_factory=list[Json])
+    attachments: list[Json] = field(default_factory=list[Json])
     metadata: Json | None = None
     files: list[StoredFile] = field(default_factory=list[StoredFile])
     thread_ts: str | None = None
     bot_id: str | None = None
+    app: str = ""  # what another app that posted it is called
+    is_integration: bool = False  # a webhook or a workflow: posted under a name, by no user
     is_broadcast: bool = False
     edits: int = 0
     edited: Json | None = None
@@ -232,6 +237,7 @@ class World:
         self.response_urls: dict[str, ResponseUrl] = {}
         self.ephemeral_messages: list[Message] = []
         self.sessions: dict[tuple[str, str], str] = {}  # (channel, root ts) -> agent session status
+        self.session_titles: dict[tuple[str, str], str] = {}
         self.statuses: dict[tuple[str, str], str] = {}  # (channel, root ts) -> assistant status text
         self.calls: list[Call] = []
         self.downloads: list[str] = []  # ids of the files that were asked for
@@ -325,11 +331,26 @@ class World:
         return self.tokens[value]
 
     def add_user(
-        self, user: str, *, name: str = "", display_name: str = "", real_name: str = "", team: str = "T1"
+        self,
+        user: str,
+        *,
+        name: str = "",
+        display_name: str = "",
+        real_name: str = "",
+        team: str = "T1",
+        is_bot: bool = False,
+        is_stranger: bool = False,
     ) -> User:
+        """Add a person, or another app's bot; a stranger comes by Slack Connect and cannot be looked up."""
         name = name or user.lower()
         self.users[user] = User(
-            id=user, name=name, display_name=display_name, real_name=real_name or name.title(), team=team
+            id=user,
+            name=name,
+            display_name=display_name,
+            real_name=real_name or name.title(),
+            team=team,
+            is_bot=is_bot,
+            is_stranger=is_stranger,
         )
         return self.users[user]
 
@@ -398,7 +419,7 @@ class World:
 
     def is_own(self, message: Message) -> bool:
         """Tell whether the app's bot posted it."""
-        return message.bot_id == self.teams[message.team].bot_id
+        return message.bot_id == self.teams[self.channels[message.channel].team].bot_id
 
     def message(self, channel: str, ts: str) -> Message:
         """Return a message, ephemeral ones included."""
@@ -496,21 +517,15 @@ class World:
 
     def message_json(self, message: Message, *, with_metadata: bool = False) -> Json:
         """Return a message as conversations.history and events show it."""
-        shape: Json = {"type": "message", "user": message.user, "ts": message.ts, "team": message.team}
+        shape: Json = {"type": "message", "ts": message.ts, "team": message.team}
         shape["text"] = message.text if message.bot_id else escaped(message.text)
         if message.streamed is not None:
             shape["text"] = message.streamed
-        if message.bot_id:
-            app, name = (self.app_id, "Toolbridge") if self.is_own(message) else ("AOTHER", "Other")
-            shape |= {
-                "bot_id": message.bot_id,
-                "app_id": app,
-                "bot_profile": {"id": message.bot_id, "app_id": app, "name": name},
-            }
-        else:
-            shape["client_msg_id"] = f"client-{message.ts}"
+        shape |= self._author_json(message)
         if message.blocks:
             shape["blocks"] = message.blocks
+        if message.attachments:
+            shape["attachments"] = message.attachments
         if message.files:
             shape["files"] = [
                 {"id": stored.id, "mode": "file_access", "file_access": "check_file_info"}
@@ -533,6 +548,22 @@ class World:
         if with_metadata and message.metadata:
             shape["metadata"] = message.metadata
         return shape | self._thread_json(message)
+
+    def _author_json(self, message: Message) -> Json:
+        """https://docs.slack.dev/reference/events/message/bot_message; people of Slack Connect bring their profile."""
+        if message.bot_id:
+            app, name = (self.app_id, "Toolbridge") if self.is_own(message) else ("AOTHER", message.app or "Other")
+            profile = {"id": message.bot_id, "app_id": app, "name": name, "user_id": message.user}
+            shape: Json = {"bot_id": message.bot_id, "app_id": app}
+            if message.is_integration:
+                return shape | {"subtype": "bot_message", "username": name}
+            return shape | {"user": message.user, "bot_profile": profile}
+        shape = {"user": message.user, "client_msg_id": f"client-{message.ts}"}
+        person = self.users[message.user]
+        if person.is_stranger:
+            profile = {"display_name": person.display_name, "real_name": person.real_name, "name": person.name}
+            shape |= {"user_team": person.team, "source_team": person.team, "user_profile": profile}
+        return shape
 
     def _thread_json(self, message: Message) -> Json:
         room = self.channels[message.channel]

@@ -14,6 +14,7 @@ from adapters.discord.session import Watch
 from adapters.shared.progress import Pace
 from bot.app import App, open_app
 from bot.settings import load_settings
+from bot.turns.limits import Patience
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.discord.world import Channel, Guild, User
 from tests.fakes.openai import serve_openai
@@ -70,6 +71,7 @@ async def serving(
     *,
     options: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
+    patience: Patience | None = None,
 ) -> AsyncGenerator[Bot]:
     """One life of the bot in `home`; a second one in the same home goes on where the first ended."""
     discord_options = DiscordOptions(
@@ -90,7 +92,10 @@ async def serving(
     }
     async with (
         open_app(
-            load_settings(env_file=None, **given), [lambda host: open_discord(discord_options, host)], drain_s=0.5
+            load_settings(env_file=None, **given),
+            [lambda host: open_discord(discord_options, host)],
+            drain_s=0.5,
+            patience=patience,
         ) as app,
         asyncio.TaskGroup() as group,
     ):

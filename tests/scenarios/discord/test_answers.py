@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -70,6 +71,21 @@ async def test_a_long_answer_grows_in_one_message_by_edits_with_pauses_between_t
         gaps = [later - earlier for earlier, later in pairwise(times[:-1])]
         assert gaps and min(gaps) >= gap_s  # the last edit ends the answer at once
         check_manners(discord)
+
+
+async def test_code_is_a_whole_block_in_every_message_also_while_it_grows(tmp_path: Path) -> None:
+    code = [f"line = {number}" for number in range(300)]
+    written = "\n".join(["Look:", "", '````python title="x.py"', *code, "````", "", "Done."])
+    async with open_room(tmp_path, options={"edit_gap_s": 0.2}) as room:
+        discord = room.world.discord
+        await ask_for(room, written, chunk_s=0.01)
+        await room.answered()
+        assert len(room.texts) > 1
+        blocks = [found for text in room.texts for found in re.findall(r"```python\n(.*?)\n```", text, re.DOTALL)]
+        assert "\n".join(blocks).split("\n") == code
+        sent = [call.body["content"] for call in (*discord.calls_of(POST), *discord.calls_of(EDIT)) if call.body]
+        assert len(sent) > len(room.texts)  # it was seen growing
+        assert {text.count("```") % 2 for text in sent} == {0} and not [text for text in sent if "````" in text]
 
 
 async def test_a_slow_discord_is_sent_fewer_edits(tmp_path: Path) -> None:

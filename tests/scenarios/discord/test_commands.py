@@ -480,7 +480,7 @@ async def test_ask_about_this_asks_the_question_of_the_form_about_the_chosen_mes
         assert answer.reference == question.id
         (request,) = await world.model.requests()
         asked = request["messages"][-1]["content"]
-        assert "> Ben: The build fails since *noon*." in asked and "Why?" in asked
+        assert "> Ben at " in asked and ": The build fails since *noon*." in asked and "Why?" in asked
         assert discord.pings == []
 
         again = await discord.submit(form, {"question": "Since when?"})  # the form may be sent once more
@@ -502,7 +502,7 @@ async def test_a_form_that_is_sent_after_a_restart_asks_about_the_message_that_i
             assert answer.reference == question.id
             (request,) = await world.model.requests()
             asked = request["messages"][-1]["content"]
-            assert "[Ada]" in asked and "> Ben: The build fails." in asked and "Why?" in asked
+            assert "> Ben at " in asked and ": The build fails." in asked and "[Ada] Why?" in asked
 
 
 async def test_a_form_about_a_message_that_is_gone_or_no_longer_readable_gets_the_reason(tmp_path: Path) -> None:

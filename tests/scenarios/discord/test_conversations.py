@@ -19,9 +19,10 @@ CHUNK_S = 0.005  # of an answer that is slow enough to be stopped
 
 
 async def asked(room: Room) -> list[str]:
-    """Return the questions that the model read in its last request."""
+    """Return the questions that the model read in its last request, without what they point at."""
     messages = (await room.world.model.requests())[-1]["messages"]
-    return [message["content"] for message in messages if message["role"] == "user"]
+    questions = [message["content"] for message in messages if message["role"] == "user"]
+    return [question.rpartition("[The message itself:]\n\n")[2] for question in questions]
 
 
 # --- where it answers ---
@@ -145,7 +146,8 @@ async def test_without_the_intent_to_read_messages_mentions_are_answered_and_the
                 await thread.answered()
                 await thread.say(world.ada, "a follow-up that the bot cannot read")
                 await thread.ask(world.ada, "once more")
-                assert await thread.answered(2) == ["Here too.", "And again."]
+                first, told, second = await thread.answered(2)
+                assert [first, second] == ["Here too.", "And again."] and "I cannot read this; mention me" in told
                 assert await asked(room) == ["[Ada] and here?", "[Ada] once more"]
     [said] = [line for line in logs if line["event"] == "discord_without_message_content"]
     assert "Message Content Intent" in said["hint"]

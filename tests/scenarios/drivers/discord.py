@@ -17,25 +17,28 @@ from adapters.discord.diagnose import diagnose
 from bot.app import App
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Message as StoredMessage
+from bot.turns.limits import Patience
 from tests.fakes.discord import Channel, FakeDiscord, Interaction, Message, User, permissions_of
+from tests.fakes.discord.server import Asked
 from tests.fakes.discord.world import PERMISSIONS, Upload
 from tests.scenarios import memory
 from tests.scenarios.discord.rooms import Room, check_exactly, check_manners, kinds
 from tests.scenarios.discord.serving import Bot, World, open_world, serving
-from tests.scenarios.drivers.driver import Conversation, File, Kind, LongAnswer, Person, Rating
+from tests.scenarios.drivers.driver import Alert, Conversation, Door, File, Kind, LongAnswer, Person, Rating, Rows
 from tests.scenarios.drivers.reading import ended_calls
 from tests.scenarios.tools import without_tools
 
 HOURGLASS = "⏳"
-POST = "create_message"
+POST, EDIT = "create_message", "edit_message"
 
 
 @dataclass
 class DiscordQuestion:
-    """A message of a person."""
+    """A message of a person; `table` is the text of the table in it."""
 
     discord: FakeDiscord
     message: Message
+    table: str = ""
 
     @property
     def is_waiting(self) -> bool:
@@ -49,8 +52,17 @@ class DiscordQuestion:
         content = f"{self.discord.bot.mention} {text}" if mention else text
         await self.discord.edit(self.message.channel, self.message, content)
 
+    async def edit_table(self, rows: Rows) -> None:
+        changed = self.message.content.replace(self.table, as_text(rows))
+        await self.discord.edit(self.message.channel, self.message, changed)
+
     async def delete(self) -> None:
         await self.discord.delete(self.message.channel, self.message)
+
+
+def as_text(rows: Rows) -> str:
+    """Return a table as people have to write it in Discord."""
+    return "\n".join(" | ".join(row) for row in rows)
 
 
 class DiscordConversation:
@@ -75,15 +87,44 @@ class DiscordConversation:
         needs_mention = not self._channel.is_dm and not (self._channel.is_thread and self._questions)
         return await self._write(text, by=by, files=files, deliver=deliver, mention=needs_mention)
 
-    async def say(self, text: str, *, by: Person = "ada", deliver: bool = True) -> DiscordQuestion:
-        return await self._write(text, by=by, deliver=deliver)
+    async def say(
+        self, text: str, *, by: Person = "ada", to: Person | None = None, deliver: bool = True
+    ) -> DiscordQuestion:
+        call = f"{self._driver.user(to).mention} " if to else ""
+        return await self._write(f"{call}{text}", by=by, deliver=deliver)
 
-    async def _write(
-        self, text: str, *, by: Person, files: Sequence[File] = (), deliver: bool, mention: bool = False
+    async def mention(
+        self, text: str = "", *, by: Person = "ada", files: Sequence[File] = (), table: Rows = ()
+    ) -> DiscordQuestion:
+        shown = as_text(table)
+        question = await self._write("\n".join(filter(None, (text, shown))), by=by, files=files, mention=True)
+        return replace(question, table=shown)
+
+    async def forward(
+        self, words: str, text: str, *, of: Person, by: Person = "ada", files: Sequence[File] = ()
     ) -> DiscordQuestion:
         discord = self._driver.discord
-        sent = [Upload(filename=file.name, content=file.content, content_type=file.content_type) for file in files]
+        elsewhere = self._driver.elsewhere
+        original = await discord.say(elsewhere, self._driver.user(of), words, files=_uploads(files))
+        forwarded = await discord.forward(self._channel, self._driver.user(by), original)
         user = self._driver.user(by)
+        message = await discord.say(self._channel, user, text, mention=True, reply_to=forwarded)
+        return DiscordQuestion(discord, message)
+
+    async def alert(self, alert: Alert) -> None:
+        await self._driver.post_alert(alert, self._channel)
+
+    async def say_as_app(self, text: str, *, mention: bool = False) -> DiscordQuestion:
+        discord = self._driver.discord
+        content = f"{discord.bot.mention} {text}" if mention else text
+        return DiscordQuestion(discord, await discord.say_as_other_bot(self._channel, content))
+
+    async def _write(
+        self, text: str, *, by: Person, files: Sequence[File] = (), deliver: bool = True, mention: bool = False
+    ) -> DiscordQuestion:
+        discord = self._driver.discord
+        user = self._driver.user(by)
+        sent = _uploads(files)
         message = await discord.say(self._channel, user, text, mention=mention, files=sent, deliver=deliver)
         self._questions.append(message)
         return DiscordQuestion(discord, message)
@@ -216,6 +257,10 @@ class DiscordConversation:
         return (await self._driver.slash(name, argument, channel=self._channel)).content
 
 
+def _uploads(files: Sequence[File]) -> list[Upload]:
+    return [Upload(filename=file.name, content=file.content, content_type=file.content_type) for file in files]
+
+
 @dataclass
 class DiscordPages:
     """An ephemeral message with pages."""
@@ -251,9 +296,16 @@ class DiscordDriver:
     usage_there = ("**This conversation**: 1 turn,",)
     presence_note = ALIVE
     post_call = POST
-    edit_call = "edit_message"
+    edit_call = EDIT
     begins_threads = True
     ways_to_stop = ("button", "moderator", "word", "reply", "command")
+    refusals: Mapping[str, str] = {
+        "200000": "An AutoMod rule of this server",
+        "240000": "filter for harmful links",
+        "20009": "filter for explicit content",
+        "50035": "Discord refused the request (HTTP 400, code 50035)",
+        "30033": "code 30033",  # one that has no sentence of its own
+    }
     ailments: Mapping[str, Sequence[str]] = {
         "no server": ["in 0 servers", "Invite it: https://discord.com/oauth2/authorize?"],
         "no intent": ["in 1 server", "Message Content intent", "DISCORD_MESSAGE_CONTENT=false"],
@@ -281,10 +333,10 @@ class DiscordDriver:
 
     @asynccontextmanager
     async def serving(
-        self, *, options: Mapping[str, Any] | None = None, **settings: Any
+        self, *, options: Mapping[str, Any] | None = None, patience: Patience | None = None, **settings: Any
     ) -> AsyncGenerator[Conversation]:
         given = {**without_tools(self.home), **settings}
-        async with serving(self.world, self.home, options=options, settings=given) as self.served:
+        async with serving(self.world, self.home, options=options, settings=given, patience=patience) as self.served:
             yield await self.open()
 
     @property
@@ -309,6 +361,40 @@ class DiscordDriver:
             case "thread":
                 channel = await self.discord.start_thread(self.world.channel, self.user(by), "Plans")
         return DiscordConversation(self, channel)
+
+    async def begin(self, said: str | Alert, *, by: Person = "ada") -> DiscordConversation:
+        if isinstance(said, Alert):
+            starter = await self.post_alert(said, self.world.channel)
+        else:
+            starter = await self.discord.say(self.world.channel, self.user(by), said)
+        thread = await self.discord.start_thread(self.world.channel, self.user(by), "About this", message=starter)
+        return DiscordConversation(self, thread)
+
+    async def post_alert(self, alert: Alert, channel: Channel) -> Message:
+        fields = [{"name": name, "value": value, "inline": True} for name, value in alert.fields.items()]
+        embed: dict[str, Any] = {"title": alert.title, "description": alert.text, "fields": fields}
+        if alert.footer:
+            embed["footer"] = {"text": alert.footer}
+        return await self.discord.say_as_webhook(channel, name="Uptime", embeds=[embed])
+
+    def hide_threads(self) -> None:
+        self.discord.fail_next("list_messages", code=50001, times=1_000)
+
+    @property
+    def elsewhere(self) -> Channel:
+        """Another channel of the same server."""
+        guild = self.world.guild
+        known = (each for each in self.discord.channels.values() if each.name == "elsewhere")
+        return next(known, None) or self.discord.add_channel(guild, "elsewhere")
+
+    @property
+    def calls_to_others(self) -> Sequence[str]:
+        role = next(role for role in self.world.guild.roles.values() if role.name == "helpers")
+        return [self.world.ben.mention, f"<@&{role.id}>", "@everyone", "@here"]
+
+    @property
+    def app_ids(self) -> Sequence[str]:
+        return [f"discord:{self.discord.other_bot.id}"]
 
     async def mutter(self, text: str, *, by: Person = "ada", deliver: bool = True) -> None:
         await self.discord.say(self.world.channel, self.user(by), text, deliver=deliver)
@@ -415,8 +501,8 @@ class DiscordDriver:
         self.discord.forget_sessions()
         self.discord.release()
 
-    def hold_next(self, call: str, *, is_done: bool = True) -> None:
-        self.discord.hang_next(call, is_done=is_done)
+    def hold_next(self, call: str, *, is_done: bool = True, behind: Door | None = None) -> None:
+        self.discord.hang_next(call, is_done=is_done, where=lambda asked: behind is None or self._door(asked) == behind)
 
     async def until_held(self) -> None:
         await self.until(lambda: self.discord.hung)
@@ -446,6 +532,50 @@ class DiscordDriver:
                 self.discord.fail_next(POST, drop=fault)
             case _:
                 raise ValueError(fault)
+
+    def close(self, refusal: str, *doors: Door) -> None:
+        self.discord.refuse(
+            POST, EDIT, code=int(refusal), where=lambda asked: self._door(asked) in doors and _is_answer(asked.text)
+        )
+
+    def close_for_posts(self, refusal: str) -> None:
+        self.discord.refuse(POST, code=int(refusal), where=lambda asked: self._door(asked) == "place")
+
+    def refuse_files(self) -> str:
+        self.discord.refuse(POST, EDIT, code=400001, where=lambda asked: asked.has_files)
+        return "Discord accepts no files in this server"
+
+    def fail_with(self, status: int, what: Literal["posts", "files"]) -> None:
+        self.discord.refuse(POST, EDIT, status=status, where=lambda asked: what == "posts" or asked.has_files)
+
+    def fail_place(self, status: int) -> None:
+        self.discord.refuse(POST, EDIT, status=status, where=lambda asked: self._door(asked) == "place")
+
+    def _door(self, asked: Asked) -> Door:
+        """Return behind which door a call acts; the place of a conversation is its channel."""
+        return "direct" if self.discord.channel(asked.channel).is_dm else "place"
+
+    def heal(self) -> None:
+        self.discord.clear_faults()
+
+    def direct_messages(self, person: Person) -> Sequence[str]:
+        own = self.discord.own(self.discord.dm_channel(self.user(person)))
+        rests = [[file.content.decode() for file in one.attachments if file.filename == "answer.md"] for one in own]
+        return ["\n".join([one.shown, *rest]) for one, rest in zip(own, rests, strict=True)]
+
+    def sentences(self, person: Person) -> Sequence[str]:
+        return [message.shown for message in self._own_messages() if not message.is_ephemeral]
+
+    async def check_nothing_lives(self) -> None:
+        await self.until(lambda: not any("stop" in kinds(message) for message in self._own_messages()))
+
+    def _own_messages(self) -> Sequence[Message]:
+        places = [self.world.channel, *self.discord.threads(self.world.channel)]
+        return [message for place in places for message in self.discord.own(place)]
+
+    def check_led_back(self, message: str) -> None:
+        guild, channel = self.world.guild.id, self.world.channel.id
+        assert f"<#{channel}> (https://discord.com/channels/{guild}/{channel}/" in message
 
     @property
     def posts(self) -> int:
@@ -502,6 +632,12 @@ class DiscordDriver:
     def check_manners(self) -> None:
         assert [ping for ping in self.discord.pings if ping.message.author is self.discord.bot] == []
         assert self.discord.unknown_requests == []
+
+
+def _is_answer(text: str) -> bool:
+    """Whether the bot sends more than a sentence of its own about an answer."""
+    own = ("-# My answer in ", "My answer could not be posted")
+    return not all(line.startswith(own) for line in text.splitlines())
 
 
 @asynccontextmanager

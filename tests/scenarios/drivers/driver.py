@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from bot.app import App
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Message as StoredMessage
+from bot.turns.limits import Patience
 from tests.scenarios.model import Model
 
 Person = Literal["ada", "ben", "cleo"]
 Kind = Literal["channel", "thread", "direct"]
 Rating = Literal["good", "bad"]
+Door = Literal["place", "channel", "direct"]  # a conversation's own place, the rest of its channel, direct messages
 
 
 class Message(Protocol):
@@ -41,6 +43,19 @@ class File:
     name: str
     content: bytes
     content_type: str = "text/plain"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alert:
+    """What another app posts by itself, as alerts are posted: the words are only in its attachment or embed."""
+
+    title: str
+    text: str
+    fields: Mapping[str, str] = field(default_factory=dict[str, str])
+    footer: str = ""
+
+
+Rows = Sequence[Sequence[str]]  # of a table; an empty text is an empty cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +84,10 @@ class Question(Protocol):
 
     async def edit(self, text: str, *, mention: bool = False) -> None:
         """Change it; `mention` puts the bot's mention in front."""
+        ...
+
+    async def edit_table(self, rows: Rows) -> None:
+        """Change only its table, as far as the platform has tables; the words stay as they are."""
         ...
 
     async def delete(self) -> None: ...
@@ -119,8 +138,34 @@ class Conversation(Place, Protocol):
         """
         ...
 
-    async def say(self, text: str, *, by: Person = "ada", deliver: bool = True) -> Question:
-        """Write into it without a mention."""
+    async def say(self, text: str, *, by: Person = "ada", to: Person | None = None, deliver: bool = True) -> Question:
+        """Write into it without a mention of the bot; where it is said `to` a person, it begins with theirs."""
+        ...
+
+    async def mention(
+        self, text: str = "", *, by: Person = "ada", files: Sequence[File] = (), table: Rows = ()
+    ) -> Question:
+        """Write into it with the bot's mention in front; without a text it is only the mention.
+
+        A `table` is pasted below the text as the platform lets people do it: where it has no tables, as text.
+        """
+        ...
+
+    async def forward(
+        self, words: str, text: str, *, of: Person, by: Person = "ada", files: Sequence[File] = ()
+    ) -> Question:
+        """Forward into it a message of a person from elsewhere, `words` with files, and ask `text` about it.
+
+        The question is a comment to the forward or a reply to it, with a mention where the platform needs one.
+        """
+        ...
+
+    async def alert(self, alert: Alert) -> None:
+        """Have another app post an alert into it."""
+        ...
+
+    async def say_as_app(self, text: str, *, mention: bool = False) -> Question:
+        """Have another app write into it; always the same one."""
         ...
 
     @property
@@ -225,11 +270,12 @@ class Driver(Protocol):
     post_call: str  # what the platform calls the posting of a message
     edit_call: str  # and the changing of one
     begins_threads: bool  # whether traces are in threads of their own
+    refusals: Mapping[str, str]  # codes with which an answer can be refused for good, each with a word of the reason
     ailments: Mapping[str, Sequence[str]]  # of a set-up, each with words of what the doctor says of it
     environment: Mapping[str, str]  # settings that point the real command at this platform
 
     def serving(
-        self, *, options: Mapping[str, Any] | None = None, **settings: Any
+        self, *, options: Mapping[str, Any] | None = None, patience: Patience | None = None, **settings: Any
     ) -> AbstractAsyncContextManager[Conversation]:
         """One life of the bot within the test's process, by default without tools; yields a first conversation."""
         ...
@@ -241,6 +287,27 @@ class Driver(Protocol):
 
     async def open(self, kind: Kind = "channel", *, by: Person = "ada") -> Conversation:
         """Return a conversation where people meet, in a thread of its own, or in someone's direct messages."""
+        ...
+
+    @property
+    def calls_to_others(self) -> Sequence[str]:
+        """How a message begins that is said to someone else: to Ben, to a group, to everyone."""
+        ...
+
+    @property
+    def app_ids(self) -> Sequence[str]:
+        """The ways in which an operator may list the other app in ALLOWED_APPS."""
+        ...
+
+    async def begin(self, said: str | Alert, *, by: Person = "ada") -> Conversation:
+        """Return a thread among people that begins with a person's words, or with an alert of another app.
+
+        It is in the channel, and the bot is not asked in it yet.
+        """
+        ...
+
+    def hide_threads(self) -> None:
+        """Show the bot no messages from now on: what it asks the platform for is refused."""
         ...
 
     async def mutter(self, text: str, *, by: Person = "ada", deliver: bool = True) -> None:
@@ -332,8 +399,11 @@ class Driver(Protocol):
         """Notice that the bot's process is dead: its connections are gone, and no call of it is answered any more."""
         ...
 
-    def hold_next(self, call: str, *, is_done: bool = True) -> None:
-        """Leave the next call of this kind without an answer, whether it is done or not, until the bot is dead."""
+    def hold_next(self, call: str, *, is_done: bool = True, behind: Door | None = None) -> None:
+        """Leave the next call of this kind without an answer, whether it is done or not, until the bot is dead.
+
+        With `behind`, the next one behind this door.
+        """
         ...
 
     async def until_held(self) -> None:
@@ -358,6 +428,50 @@ class Driver(Protocol):
 
     def fail_post(self, fault: str) -> None:
         """Spoil the next post of a message: "429", "global", "500", or lost "before" or "after" it was taken."""
+        ...
+
+    def close(self, refusal: str, *doors: Door) -> None:
+        """Refuse from now on whatever is posted or changed behind these doors, with one of the `refusals`.
+
+        What is already there can still be deleted. A platform on which only the content of an answer is refused refuses
+        only that: a sentence of the bot's own passes.
+        """
+        ...
+
+    def close_for_posts(self, refusal: str) -> None:
+        """Refuse new messages in the conversation's place, and no change of those that are there without one."""
+        ...
+
+    def refuse_files(self) -> str:
+        """Refuse from now on each file that the bot posts, for good; return a word of the reason."""
+        ...
+
+    def fail_with(self, status: int, what: Literal["posts", "files"]) -> None:
+        """Answer from now on with an HTTP error, in no form of the platform's, to each post, or to those with files."""
+        ...
+
+    def fail_place(self, status: int) -> None:
+        """Answer so to whatever is posted or changed in the conversation's place."""
+        ...
+
+    def heal(self) -> None:
+        """Take everything again."""
+        ...
+
+    def direct_messages(self, person: Person) -> Sequence[str]:
+        """Return what the bot sent this person directly, oldest first, as it is read."""
+        ...
+
+    def sentences(self, person: Person) -> Sequence[str]:
+        """Return all that this person sees of the bot outside of direct messages, in the channel and its threads."""
+        ...
+
+    async def check_nothing_lives(self) -> None:
+        """Check that soon no message of the bot grows any more, or can be stopped."""
+        ...
+
+    def check_led_back(self, message: str) -> None:
+        """Check that a direct message leads back to the place of the question."""
         ...
 
     @property

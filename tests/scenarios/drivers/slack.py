@@ -15,13 +15,15 @@ from adapters.slack.answer import PART_CHARS
 from adapters.slack.backfill import ALIVE
 from adapters.slack.backfill import CHANNEL as CHANNEL_NOTE
 from adapters.slack.diagnose import diagnose
+from adapters.slack.own_messages import GROWING
 from bot.app import App
 from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Message as StoredMessage
-from tests.fakes.slack import FakeSlack, Message
+from bot.turns.limits import Patience
+from tests.fakes.slack import FakeSlack, Message, StoredFile, typed
 from tests.fakes.slack.server import Hang
-from tests.scenarios.drivers.driver import Conversation, File, Kind, LongAnswer, Person, Rating
+from tests.scenarios.drivers.driver import Alert, Conversation, Door, File, Kind, LongAnswer, Person, Rating, Rows
 from tests.scenarios.drivers.reading import ended_calls
 from tests.scenarios.model import Model
 from tests.scenarios.slack import pressing, seen
@@ -32,6 +34,14 @@ from tests.scenarios.tools import without_tools
 USERS: Mapping[Person, str] = {"ada": "U1", "ben": "U2", "cleo": "U3"}
 HOURGLASS = "hourglass_flowing_sand"
 CHANNEL = "C1"
+POSTING = (
+    "chat.postMessage",
+    "chat.update",
+    "chat.startStream",
+    "chat.appendStream",
+    "chat.stopStream",
+    "files.completeUploadExternal",
+)
 
 
 @dataclass
@@ -54,18 +64,22 @@ class SlackQuestion:
         await self.slack.edit(self.channel, self.ts, f"<@UBOT> {text}" if mention else text)
         await self.slack.settled()
 
+    async def edit_table(self, rows: Rows) -> None:
+        await self.slack.edit(self.channel, self.ts, attachments=[typed.pasted_table(rows, self.slack.next_id("t"))])
+        await self.slack.settled()
+
     async def delete(self) -> None:
         await self.slack.delete(self.channel, self.ts)
         await self.slack.settled()
 
 
 class SlackConversation:
-    """A thread, which begins with the first question."""
+    """A thread, which begins with the first question, or with `root`."""
 
-    def __init__(self, driver: SlackDriver, channel: str) -> None:
+    def __init__(self, driver: SlackDriver, channel: str, root: str = "") -> None:
         self._driver = driver
         self._channel = channel
-        self._root = ""
+        self._root = root
 
     @property
     def thread(self) -> Thread:
@@ -81,21 +95,61 @@ class SlackConversation:
     ) -> SlackQuestion:
         return await self._write(text, by=by, files=files, deliver=deliver, mention=not self._root)
 
-    async def say(self, text: str, *, by: Person = "ada", deliver: bool = True) -> SlackQuestion:
-        return await self._write(text, by=by, deliver=deliver)
+    async def say(
+        self, text: str, *, by: Person = "ada", to: Person | None = None, deliver: bool = True
+    ) -> SlackQuestion:
+        return await self._write(f"<@{USERS[to]}> {text}" if to else text, by=by, deliver=deliver)
 
-    async def _write(
-        self, text: str, *, by: Person, files: Sequence[File] = (), deliver: bool, mention: bool = False
+    async def mention(
+        self, text: str = "", *, by: Person = "ada", files: Sequence[File] = (), table: Rows = ()
+    ) -> SlackQuestion:
+        tables = [typed.pasted_table(table, self._driver.slack.next_id("t"))] if table else []
+        return await self._write(text, by=by, files=files, attachments=tables, mention=True)
+
+    async def forward(
+        self, words: str, text: str, *, of: Person, by: Person = "ada", files: Sequence[File] = ()
     ) -> SlackQuestion:
         slack = self._driver.slack
-        sent = [slack.add_file(file.name, file.content, mimetype=file.content_type) for file in files]
+        if "C2" not in slack.channels:
+            slack.add_channel("C2", members=list(USERS.values()), bot_is_member=False, name="elsewhere")
+        ts = await slack.say("C2", USERS[of], words, files=self._sent(files))
+        original: dict[str, Any] = slack.message_json(slack.message("C2", ts)) | {"channel": "C2"}
+        name = slack.users[USERS[of]].display_name
+        shared = typed.forward(original, name=name, channel_name="elsewhere", files=original.get("files", []))
+        return await self._write(text, by=by, attachments=[shared], mention=True)
+
+    async def say_as_app(self, text: str, *, mention: bool = False) -> SlackQuestion:
+        slack = self._driver.slack
+        ts = await slack.say_as_other_bot(self._channel, f"<@UBOT> {text}" if mention else text, self._root or None)
+        await slack.settled()
+        return SlackQuestion(slack, self._channel, ts)
+
+    async def alert(self, alert: Alert) -> None:
+        await self._driver.post_alert(alert, self._channel, self._root or None)
+
+    def _sent(self, files: Sequence[File]) -> list[StoredFile]:
+        slack = self._driver.slack
+        return [slack.add_file(file.name, file.content, mimetype=file.content_type) for file in files]
+
+    async def _write(
+        self,
+        text: str,
+        *,
+        by: Person,
+        files: Sequence[File] = (),
+        attachments: Sequence[Mapping[str, Any]] = (),
+        deliver: bool = True,
+        mention: bool = False,
+    ) -> SlackQuestion:
+        slack = self._driver.slack
         is_direct = self._channel.startswith("D")
         ts = await slack.say(
             self._channel,
             USERS[by],
             text,
             self._root or None,
-            files=sent,
+            files=self._sent(files),
+            attachments=[dict(each) for each in attachments],
             mention=mention and not is_direct,
             deliver=deliver,
         )
@@ -251,6 +305,16 @@ class SlackDriver:
     edit_call = "chat.update"
     begins_threads = False
     ways_to_stop = ("button", "word", "mention")
+    refusals: Mapping[str, str] = {
+        "restricted_action_read_only_channel": "I may not write in this channel",
+        "restricted_action_thread_locked": "This thread is locked",
+        "cannot_reply_to_message": "does not allow replies to that message",
+        "no_permission": "settings of this workspace",
+        "ekm_access_denied": "settings of this workspace",
+        "msg_too_long": "longer than Slack takes",
+        "not_in_channel": "I am not in this channel",
+        "some_new_code": "some_new_code",
+    }
     ailments: Mapping[str, Sequence[str]] = {
         "bot token": ["invalid_auth", "SLACK_BOT_TOKEN", "reinstall"],
         "app token": ["invalid_auth", "SLACK_APP_TOKEN", "connections:write"],
@@ -276,11 +340,11 @@ class SlackDriver:
 
     @asynccontextmanager
     async def serving(
-        self, *, options: Mapping[str, Any] | None = None, **settings: Any
+        self, *, options: Mapping[str, Any] | None = None, patience: Patience | None = None, **settings: Any
     ) -> AsyncGenerator[Conversation]:
         given = {**without_tools(self.home), **settings}
         async with serving(
-            self.slack, self.model, self.home, mode=self._mode, options=options, settings=given
+            self.slack, self.model, self.home, mode=self._mode, options=options, settings=given, patience=patience
         ) as self.served:
             yield await self.open()
 
@@ -296,6 +360,31 @@ class SlackDriver:
 
     async def open(self, kind: Kind = "channel", *, by: Person = "ada") -> SlackConversation:
         return SlackConversation(self, self.slack.dm(USERS[by]) if kind == "direct" else CHANNEL)
+
+    async def begin(self, said: str | Alert, *, by: Person = "ada") -> SlackConversation:
+        if isinstance(said, Alert):
+            root = await self.post_alert(said, CHANNEL)
+        else:
+            root = await self.slack.say(CHANNEL, USERS[by], said)
+        return SlackConversation(self, CHANNEL, root)
+
+    async def post_alert(self, alert: Alert, channel: str, thread: str | None = None) -> str:
+        """Have the app Uptime post it as a webhook does; return its timestamp."""
+        attachment = typed.alert(alert.title, alert.text, fields=alert.fields, footer=alert.footer)
+        return await self.slack.say_as_other_bot(
+            channel, thread_ts=thread, app="Uptime", attachments=[attachment], is_integration=True
+        )
+
+    def hide_threads(self) -> None:
+        self.slack.fail_next("conversations.replies", times=1_000, error="missing_scope")
+
+    @property
+    def calls_to_others(self) -> Sequence[str]:
+        return ["<@U2>", "<!subteam^S1>", "<!here>", "<!channel>", "<!everyone>"]
+
+    @property
+    def app_ids(self) -> Sequence[str]:
+        return ["slack:T1:BOTHER", "slack:T1:UOTHERBOT"]
 
     async def mutter(self, text: str, *, by: Person = "ada", deliver: bool = True) -> None:
         await self.slack.say(CHANNEL, USERS[by], text, deliver=deliver)
@@ -382,14 +471,17 @@ class SlackDriver:
             hang.released.set()
         await self.slack.cut_sockets()
 
-    def hold_next(self, call: str, *, is_done: bool = True) -> None:
-        self._hangs.append(self.slack.hang_next(call, is_done=is_done))
+    def hold_next(self, call: str, *, is_done: bool = True, behind: Door | None = None) -> None:
+        def is_covered(arguments: Mapping[str, Any]) -> bool:
+            return behind is None or _door(arguments) == behind
+
+        self._hangs.append(self.slack.hang_next(call, is_done=is_done, where=is_covered))
 
     async def until_held(self) -> None:
         await self.until(lambda: any(hang.reached.is_set() for hang in self._hangs))
 
     async def crowd(self, count: int, *, channels: int) -> Sequence[SlackConversation]:
-        self.slack.enforce_tiers = True
+        self.slack.rates.are_enforced = True
         rooms = [self.slack.add_channel(f"C{number + 100}", members=["U1"]).id for number in range(channels)]
         return [SlackConversation(self, rooms[number % channels]) for number in range(count)]
 
@@ -411,6 +503,52 @@ class SlackDriver:
                 self.slack.fail_next("chat.postMessage", drop=fault)
             case _:
                 raise ValueError(fault)
+
+    def close(self, refusal: str, *doors: Door) -> None:
+        self.slack.refuse(*POSTING, error=refusal, where=lambda arguments: _door(arguments) in doors)
+
+    def close_for_posts(self, refusal: str) -> None:
+        self.slack.refuse(
+            "chat.postMessage", "chat.startStream", error=refusal, where=lambda arguments: _door(arguments) == "place"
+        )
+
+    def refuse_files(self) -> str:
+        self.slack.refuse("files.getUploadURLExternal", error="file_uploads_disabled")
+        return "file_uploads_disabled"
+
+    def fail_with(self, status: int, what: Literal["posts", "files"]) -> None:
+        posts = (*POSTING, "chat.postEphemeral")
+        self.slack.refuse(*(posts if what == "posts" else ("files.completeUploadExternal",)), status=status)
+
+    def fail_place(self, status: int) -> None:
+        self.slack.refuse(*POSTING, status=status, where=lambda arguments: _door(arguments) == "place")
+
+    def heal(self) -> None:
+        self.slack.clear_faults()
+
+    def direct_messages(self, person: Person) -> Sequence[str]:
+        return [message.shown for message in self.slack.bot_messages(self.slack.dm(USERS[person]))]
+
+    def sentences(self, person: Person) -> Sequence[str]:
+        shown = [message for message in self._own_messages() if not message.channel.startswith("D")]
+        return [message.shown for message in (*shown, *self.slack.ephemerals(USERS[person]))]
+
+    async def check_nothing_lives(self) -> None:
+        await self.until(lambda: all(status == "active" for status in self.slack.sessions.values()))
+        await self.until(lambda: all(self._is_at_rest(message) for message in self._own_messages()))
+
+    def _own_messages(self) -> Sequence[Message]:
+        rooms = self.slack.channels.values()
+        return [message for room in rooms for message in room.messages.values() if self.slack.is_own(message)]
+
+    def _is_at_rest(self, message: Message) -> bool:
+        """Whether the message is no part of a growing answer; a stream that Slack lets nobody stop expires."""
+        if message.is_streaming:
+            return any(call.arguments["ts"] == message.ts for call in self.slack.calls_of("chat.stopStream"))
+        return (message.metadata or {}).get("event_type") != GROWING
+
+    def check_led_back(self, message: str) -> None:
+        assert "/archives/C1/p" in message and "|your message> in <#C1>" in message
 
     @property
     def posts(self) -> int:
@@ -474,3 +612,10 @@ async def complaint(options: SlackOptions) -> str:
 async def open_driver(home: Path, *, mode: Mode = "socket") -> AsyncGenerator[SlackDriver]:
     async with open_world() as (slack, model):
         yield SlackDriver(slack, model, home, mode=mode)
+
+
+def _door(arguments: Mapping[str, Any]) -> Door:
+    """Return behind which door a call acts."""
+    if str(arguments.get("channel") or arguments.get("channel_id")).startswith("D"):
+        return "direct"
+    return "place" if "thread_ts" in arguments or "ts" in arguments else "channel"

@@ -15,6 +15,7 @@ from adapters.slack.session import Watch
 from bot.app import App, open_app
 from bot.domain.backoff import Backoff
 from bot.settings import load_settings
+from bot.turns.limits import Patience
 from tests.fakes.openai import serve_openai
 from tests.fakes.slack import FakeSlack
 from tests.scenarios.model import Model
@@ -30,9 +31,18 @@ QUICK = Pace(
     edit_gap_s=0.05,
     grow_from_chars=400,
     grow_from_s=0.5,
+    status_delay_s=0.0,
     status_gap_s=0.05,
 )
-WATCH = Watch(ping_interval_s=1.0, look_s=0.05, stuck_s=0.5, dead_s=3.0, backoff=Backoff(first_s=0.1), note_s=0.2)
+WATCH = Watch(
+    ping_interval_s=1.0,
+    look_s=0.05,
+    stuck_s=2.0,
+    steady_s=0.0,
+    backoff=Backoff(first_s=0.1),
+    closed_backoff=Backoff(first_s=0.5),
+    note_s=0.2,
+)
 
 
 @dataclass
@@ -64,6 +74,7 @@ async def serving(
     mode: Mode = "socket",
     options: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
+    patience: Patience | None = None,
 ) -> AsyncGenerator[Bot]:
     """One life of the bot in `home`; a second one in the same home goes on where the first ended."""
     slack_options = SlackOptions(
@@ -85,7 +96,10 @@ async def serving(
     }
     async with (
         open_app(
-            load_settings(env_file=None, **given), [lambda host: open_slack(slack_options, host)], drain_s=0.5
+            load_settings(env_file=None, **given),
+            [lambda host: open_slack(slack_options, host)],
+            drain_s=0.5,
+            patience=patience,
         ) as app,
         asyncio.TaskGroup() as group,
     ):
@@ -105,12 +119,25 @@ async def serving(
 
 @asynccontextmanager
 async def open_bot(
-    home: Path, *, mode: Mode = "socket", options: Mapping[str, Any] | None = None, **settings: Any
+    home: Path,
+    *,
+    mode: Mode = "socket",
+    options: Mapping[str, Any] | None = None,
+    patience: Patience | None = None,
+    **settings: Any,
 ) -> AsyncGenerator[Bot]:
     """The bot in a new world; by default without tools, which most conversations need none of."""
     async with (
         open_world() as (slack, model),
-        serving(slack, model, home, mode=mode, options=options, settings={**without_tools(home), **settings}) as bot,
+        serving(
+            slack,
+            model,
+            home,
+            mode=mode,
+            options=options,
+            patience=patience,
+            settings={**without_tools(home), **settings},
+        ) as bot,
     ):
         yield bot
 

@@ -7,16 +7,20 @@ import sqlite3
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from adapters.slack.adapter import SlackOptions, open_slack
+from adapters.slack.sockets import Watch
+from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError
 from tests.fakes.hosts import ScriptedHost
 from tests.fakes.slack import FakeSlack
-from tests.fakes.slack.delivery import DisconnectReason
+from tests.fakes.slack.delivery import MAX_SOCKETS, DisconnectReason
 from tests.scenarios.model import Model
 from tests.scenarios.slack.seen import answers, until_answered
 from tests.scenarios.slack.serving import WAIT_S, WATCH, Bot, Mode, open_world, serving
@@ -145,6 +149,89 @@ async def test_a_pause_that_slack_asks_for_before_it_gives_an_address_is_kept(tm
         refused = [call for call in calls if not call.ok]
         assert all(call.at - refused[0].at >= 0.95 for call in calls if call.ok)
         assert len(calls) == 4
+
+
+# --- how often it is connected again ---------------------------------------------------------------------------
+
+
+MOMENT_S = 2.0  # the SDK's client opened hundreds of connections in it
+
+
+async def test_where_slack_opens_no_further_connection_it_is_left_alone_for_minutes_and_the_log_says_what_to_do(
+    tmp_path: Path,
+) -> None:
+    watch = replace(WATCH, closed_backoff=Watch().closed_backoff)
+    with structlog.testing.capture_logs() as logs:
+        async with one_bot(tmp_path, options={"watch": watch}) as bot:
+            slack = bot.slack
+            await until_connected(slack)
+            slack.foreign_sockets = MAX_SOCKETS - 1
+            await slack.cut_sockets(1)
+            await slack.until(lambda: slack.handshakes == 3)
+            await until_answered_once(slack, await ask(slack))  # the other connection holds
+            await asyncio.sleep(MOMENT_S)
+            assert slack.handshakes == len(slack.calls_of("apps.connections.open")) == 3
+            assert len(slack.open_sockets()) == 1
+            await slack.cut_sockets()
+            await slack.until(lambda: slack.handshakes == 4)
+    [refused] = [entry for entry in logs if entry["event"] == "slack_connection_refused"]
+    assert refused["log_level"] == "warning"
+    assert "ten" in refused["error"] and "fewer processes" in refused["error"] and "HTTP" in refused["error"]
+    pauses_s = [
+        entry["pause_s"] for entry in logs if entry.get("reason") == "too_many_websockets" and "pause_s" in entry
+    ]
+    assert pauses_s and all(60 <= pause_s <= 120 for pause_s in pauses_s)
+
+
+async def test_connections_are_opened_again_once_slack_has_room_for_them(tmp_path: Path) -> None:
+    async with one_bot(tmp_path) as bot:
+        slack = bot.slack
+        await until_connected(slack)
+        slack.foreign_sockets = MAX_SOCKETS
+        await slack.cut_sockets()
+        await slack.until(lambda: slack.handshakes >= 4)
+        root = await ask(slack)
+        slack.foreign_sockets = 0
+        await until_connected(slack)
+        await until_answered_once(slack, root)
+
+
+@pytest.mark.parametrize("reason", ["warning", "refresh_requested", "link_disabled"])
+async def test_connections_that_slack_sends_away_at_once_are_not_opened_again_at_once(
+    tmp_path: Path, reason: DisconnectReason
+) -> None:
+    watch = replace(WATCH, steady_s=60.0, backoff=Backoff(first_s=0.4), closed_backoff=Backoff(first_s=0.4))
+    with structlog.testing.capture_logs() as logs:
+        async with one_bot(tmp_path, options={"watch": watch}) as bot:
+            slack = bot.slack
+            await until_connected(slack)
+            slack.retired_life_s = 0.0
+            slack.sends_away = reason
+            before = slack.handshakes
+            await slack.disconnect(reason)
+            await slack.until(lambda: slack.handshakes >= before + 2)
+            await asyncio.sleep(MOMENT_S)
+            assert slack.handshakes <= before + 2 * 3  # 0.4, 0.8 and 1.6 s
+            slack.sends_away = None
+            await until_connected(slack)
+            await until_answered_once(slack, await ask(slack))
+    told = [entry["error"] for entry in logs if entry["event"] == "slack_connection_refused"]
+    assert len(told) == (1 if reason == "link_disabled" else 0)
+    assert all("Socket Mode is switched off" in error and "HTTP" in error for error in told)
+
+
+@pytest.mark.parametrize("reason", ["warning", "refresh_requested"])
+async def test_two_connections_that_slack_renews_together_are_renewed_one_after_the_other(
+    tmp_path: Path, reason: DisconnectReason
+) -> None:
+    async with one_bot(tmp_path) as bot:
+        slack = bot.slack
+        await until_connected(slack)
+        before = slack.open_sockets()
+        await slack.disconnect(reason)
+        await slack.until(lambda: len([one for one in slack.open_sockets() if one not in before]) == 2)
+        assert bot.adapter.session.gaps == 0
+        assert slack.handshakes == 4
 
 
 # --- who the bot is --------------------------------------------------------------------------------------------

@@ -69,6 +69,12 @@ async def test_the_manifest_has_the_commands_prefix_and_for_http_the_bots_addres
     assert {command["url"] for command in app["features"]["slash_commands"]} == {address}
 
 
+async def test_the_manifest_can_be_for_all_workspaces_of_an_organization(toolbridge: Toolbridge) -> None:
+    toolbridge.write_mcp_json({})
+    plain, org = [json.loads((await toolbridge.run("slack-manifest", *flags)).out) for flags in ([], ["--org"])]
+    assert org == {**plain, "settings": {**plain["settings"], "org_deploy_enabled": True}}
+
+
 async def test_a_prefix_that_slack_takes_in_no_command_is_refused(toolbridge: Toolbridge) -> None:
     toolbridge.settings |= {"SLACK_COMMAND_PREFIX": "Team "}
     ran = await toolbridge.run("slack-manifest")

@@ -213,7 +213,29 @@ async def test_an_installation_for_a_whole_organisation_serves_its_workspaces(tm
             await until_answered(slack, "C9", root)
             await ask(slack)  # a workspace outside of it
             await slack.settled()
+            await slack.ended(await slack.slash("C9", "U9", "/history"))
+            await slack.until(lambda: slack.ephemerals("U9"))
         missed = await slack.say("C9", "U9", "good evening", mention=True, deliver=False)
         async with many(slack, model, tmp_path):  # it has not heard of the workspace's organisation yet
             await until_answered(slack, "C9", missed)
         assert {call.team for call in slack.calls_of("chat.postMessage")} == {"T2"}
+
+
+async def test_an_organisation_that_removes_the_app_leaves_no_installation(tmp_path: Path) -> None:
+    async with two_workspaces() as (slack, model):
+        slack.teams["T2"].enterprise = "E1"
+        slack.api.installs_org_wide = True
+        async with many(slack, model, tmp_path) as bot:
+            await Browser(bot).install("T2")
+            await until_answered(slack, "C9", await ask(slack, "C9", "U9"))
+            for delivery in await slack.uninstall("T2"):
+                await slack.ended(delivery)
+            assert list(await bot.app.store.notes("slack/install/")) == []
+
+
+async def test_one_token_for_an_organisation_serves_its_workspace(tmp_path: Path) -> None:
+    """An organisation's own app is installed in the app's settings: its token goes into SLACK_BOT_TOKEN."""
+    async with open_world() as (slack, model):
+        slack.teams["T1"].enterprise, slack.teams["T1"].is_org_wide = "E1", True
+        async with serving(slack, model, tmp_path, settings=without_tools(tmp_path)):
+            await until_answered(slack, "C1", await ask(slack))

@@ -21,6 +21,7 @@ from tests.fakes.discord import ALL_BOT_PERMISSIONS, Channel, FakeDiscord, Guild
 
 INTENTS = discord.Intents(guilds=True, guild_messages=True, dm_messages=True, message_content=True)
 NONE = discord.AllowedMentions.none()
+POLL: dict[str, Any] = {"question": {"text": "Tea?"}, "answers": [{"answer_id": 1, "poll_media": {"text": "yes"}}]}
 
 
 class Bot(discord.Client):
@@ -844,3 +845,108 @@ async def test_a_file_that_is_gone_or_unsigned_is_not_found(fake: FakeDiscord, w
         attachment.url = attachment.url.partition("?")[0]
         with pytest.raises(discord.NotFound):
             await attachment.read()
+
+
+async def test_the_bot_has_a_role_of_its_own_that_can_be_mentioned(fake: FakeDiscord, world: World) -> None:
+    async with running(Bot()) as bot:
+        role = bot.guilds[0].self_role
+        assert role is not None and role.managed and role.tags is not None and role.tags.bot_id == fake.bot.id
+        await fake.say(world.general, world.ada, f"<@&{role.id}> hello")
+        await fake.until(lambda: bot.got)
+        assert (bot.got[0].role_mentions, bot.got[0].mentions) == ([role], [])
+
+
+async def test_a_forward_has_a_snapshot_without_an_author(fake: FakeDiscord, world: World) -> None:
+    said = await fake.say(
+        world.general, world.ada, "news", stickers=["tea"], files=[Upload(filename="a", content=b"x")]
+    )
+    async with running(Bot()) as bot:
+        await fake.forward(world.general, world.ada, said)
+        await fake.until(lambda: bot.got)
+        [snapshot] = bot.got[0].message_snapshots
+        assert (bot.got[0].content, snapshot.content) == ("", "news")
+        assert [each.filename for each in snapshot.attachments] == ["a"]
+        shape = fake.message_json(fake.message(bot.got[0].id))
+        assert "author" not in shape["message_snapshots"][0]["message"] and "referenced_message" not in shape
+
+
+async def test_a_reply_may_come_without_the_message_that_it_answers(fake: FakeDiscord, world: World) -> None:
+    said = await fake.say(world.general, world.ada, "news")
+    async with running(Bot()) as bot:
+        for with_reference in (True, False):
+            await fake.say(world.general, world.ada, "old", reply_to=said, with_reference=with_reference)
+        await fake.until(lambda: len(bot.got) == 2)
+        resolved = [message.reference.resolved for message in bot.got if message.reference]
+        assert [isinstance(each, discord.Message) for each in resolved] == [True, False]
+
+
+async def test_without_the_intent_what_is_quoted_is_hidden_by_its_own_rule(fake: FakeDiscord, world: World) -> None:
+    said = await fake.say(world.general, world.ada, "secret", poll=POLL)
+    fake.has_message_content = False
+    reply = await fake.say(world.general, world.ada, "what?", mention=True, reply_to=said)
+    forwarded = await fake.forward(world.general, world.ada, said)
+    [role] = world.guild.roles.values()
+    to_role = await fake.say(world.general, world.ada, f"<@&{role.id}> hello", stickers=["tea"])
+    shapes = [fake.message_json(each, has_intent=False) for each in (reply, forwarded, to_role, said)]
+    assert [shape["content"] for shape in shapes] == [f"{fake.bot.mention} what?", "", "", ""]
+    assert shapes[0]["referenced_message"]["content"] == ""
+    assert shapes[1]["message_snapshots"][0]["message"]["content"] == ""
+    assert [each["name"] for each in shapes[2]["sticker_items"]] == ["tea"]
+    assert "poll" not in shapes[3] and "poll" in fake.message_json(said)
+
+
+async def test_a_post_in_a_forum_is_a_thread_with_its_first_message(fake: FakeDiscord, world: World) -> None:
+    forum = fake.add_forum(world.guild)
+    async with running(Bot()) as bot:
+        post = await fake.post(forum, world.ada, "VPN", "It asks twice.")
+        await fake.until(lambda: bot.got)
+        [message] = bot.got
+        assert (message.id, message.channel.id, message.content) == (post.id, post.id, "It asks twice.")
+        assert isinstance(message.channel, discord.Thread) and message.channel.name == "VPN"
+        assert isinstance(message.channel.parent, discord.ForumChannel)
+
+
+# --- words that are refused ---
+
+
+async def test_an_automod_rule_blocks_what_the_bot_sends_or_edits_in_its_server(
+    fake: FakeDiscord, world: World
+) -> None:
+    other = fake.add_channel(world.guild, "other")
+    fake.add_automod_rule(world.guild, "secret*", exempt=[other])
+    async with running(Bot()) as bot:
+        general = room(bot, world.general)
+        assert await code_of(general.send("these are SECRETS")) == 200000
+        said = await general.send("the rest")
+        assert await code_of(said.edit(content="a secret")) == 200000
+        assert (await general.fetch_message(said.id)).content == "the rest"
+        await general.send("nosecret")  # a keyword begins a word
+        await room(bot, other).send("a secret")
+        opened = await bot.create_dm(discord.Object(world.bob.id))  # pyright: ignore[reportArgumentType]
+        await opened.send("a secret")
+        assert await code_of(said.create_thread(name="Secrets")) == 200001
+
+
+async def test_a_harmful_link_is_refused_in_direct_messages_too(fake: FakeDiscord, world: World) -> None:
+    fake.harmful_links.add("evil.example")
+    async with running(Bot()) as bot:
+        opened = await bot.create_dm(discord.Object(world.bob.id))  # pyright: ignore[reportArgumentType]
+        for place in (room(bot, world.general), opened):
+            assert await code_of(place.send("see https://Evil.example/x")) == 240000
+
+
+async def test_someone_who_shares_no_server_with_the_bot_gets_no_direct_message(fake: FakeDiscord) -> None:
+    stranger = fake.add_user("Stranger")
+    async with running(Bot()) as bot:
+        opened = await bot.create_dm(discord.Object(stranger.id))  # pyright: ignore[reportArgumentType]
+        assert await code_of(opened.send("hello")) == 50278
+
+
+async def test_a_refusal_lasts_until_it_is_lifted(fake: FakeDiscord, world: World) -> None:
+    async with running(Bot()) as bot:
+        lift = fake.refuse("create_message", code=400001, where=lambda asked: asked.has_files)
+        for _ in range(2):
+            assert await code_of(room(bot, world.general).send(file=discord.File(io.BytesIO(b"x"), "x"))) == 400001
+        await room(bot, world.general).send("words")
+        lift()
+        await room(bot, world.general).send(file=discord.File(io.BytesIO(b"x"), "x"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -254,7 +254,7 @@ async def test_a_limited_call_says_how_long_to_wait_and_does_nothing(slack: Fake
 
 
 async def test_the_documented_rates_hold_when_they_are_enforced(slack: FakeSlack, client: AsyncWebClient) -> None:
-    slack.enforce_tiers = True
+    slack.rates.are_enforced = True
     root = await slack.say("C1", "U1", "hello", deliver=False)
 
     async def start() -> Any:
@@ -267,6 +267,26 @@ async def test_the_documented_rates_hold_when_they_are_enforced(slack: FakeSlack
     assert await refused(start()) == "ratelimited"
     slack.advance(60)
     assert (await start())["ok"]
+
+
+@pytest.mark.parametrize(("at_once", "taken"), [(None, 30), (25, 25), (5, 5), (1, 1)])
+async def test_a_channel_takes_as_many_posts_at_once_as_was_asked_for_and_then_one_a_second(
+    slack: FakeSlack, client: AsyncWebClient, at_once: int | None, taken: int
+) -> None:
+    slack.rates.posts_at_once = at_once
+    slack.add_channel("C2", members=["U1"])
+    for _ in range(30):
+        with suppress(SlackApiError):
+            await client.chat_postMessage(channel="C1", text="x")
+    calls = slack.calls_of("chat.postMessage")
+    assert [call.ok for call in calls] == [True] * taken + [False] * (30 - taken)
+    assert (await client.chat_postMessage(channel="C2", text="x"))["ok"]  # another channel has its own count
+    slack.advance(1)
+    assert (await client.chat_postMessage(channel="C1", text="x"))["ok"]
+    if at_once == 1:
+        with pytest.raises(SlackApiError) as caught:
+            await client.chat_postMessage(channel="C1", text="x")
+        assert caught.value.response.headers["Retry-After"] == "1"
 
 
 @pytest.mark.parametrize(("drop", "count"), [("before", 0), ("after", 1)])

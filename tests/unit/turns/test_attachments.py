@@ -20,7 +20,6 @@ from bot.turns.attachments import (
     MAX_FILES,
     MAX_IMAGES_BYTES,
     SharedContent,
-    decode_text,
     image_type,
     read_files,
 )
@@ -137,6 +136,28 @@ async def test_other_bytes_are_not_taken_for_text_whatever_is_claimed(data: byte
     assert content.notes == (f"The file `x.txt` was not read: {ONLY}.",)
 
 
+@pytest.mark.parametrize(
+    ("data", "note"),
+    [
+        ("Müller;Grüße\n".encode("cp1252"), "was read as Windows-1252, because it is not UTF-8"),
+        ("Müller;Grüße\n".encode("utf-16-le"), "was read as UTF-16"),
+        ("Müller, Grüße".encode() + b"\xc3", "was read as UTF-8; what is not UTF-8 in it became \ufffd"),
+    ],
+)
+async def test_a_guessed_encoding_is_told_to_the_model_and_the_user(data: bytes, note: str) -> None:
+    content = await read({"list.csv": data})
+    assert content.notes == (f"The file `list.csv` {note}.",)
+    assert "Müller" in content.text and f"[{content.notes[0]}]" in content.text
+
+
+@pytest.mark.parametrize("encoding", ["shift_jis", "gbk", "cp1251"])
+async def test_an_encoding_that_cannot_be_guessed_is_said_with_the_cure(encoding: str) -> None:
+    text = "\u043f\u0440\u0438\u0432\u0435\u0442" if encoding == "cp1251" else "\u6771\u4eac\u306e\u30c6\u30b9\u30c8"
+    notes = (await read({"x.txt": f"# {text}\n".encode(encoding)})).notes
+    reason = "its encoding is not known; please save it as UTF-8 and send it again"
+    assert notes == (f"The file `x.txt` was not read: {reason}.",)
+
+
 async def test_an_empty_file_is_said_to_be_empty() -> None:
     assert (await read({"x.txt": b"\n"})).notes == ("The file `x.txt` was not read: it is empty.",)
 
@@ -247,36 +268,6 @@ async def test_whatever_a_file_is_called_its_note_stays_on_one_line_in_its_brack
     source = Source({files[0].reference: AdapterError("It is gone.")})  # asked for where it is called like TypeScript
     content = await read_files(files, source=source, conversation=CONVERSATION, max_bytes=100)
     assert re.fullmatch(r"\[The file `[^`\[\]\n]+` was not read: [^\[\]\n]+\]", content.text)
-
-
-PRINTED = st.text(st.characters(exclude_categories=["C"], include_characters="\n\t"), min_size=1)
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-@given(text=PRINTED)
-def test_unicode_text_is_read_whole(encoding: str, text: str) -> None:
-    assert decode_text(text.encode(encoding)) == text.removeprefix("\ufeff")
-
-
-@given(st.binary())
-def test_any_bytes_are_text_without_control_characters_or_no_text(data: bytes) -> None:
-    text = decode_text(data)
-    assert text is None or not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", text)
-
-
-@given(st.binary(min_size=64).filter(lambda data: 0 in data and not data.startswith((b"\xff\xfe", b"\xfe\xff"))))
-def test_zero_bytes_are_no_text(data: bytes) -> None:
-    assert decode_text(data) is None
-
-
-def test_old_western_text_is_read_with_its_accents() -> None:
-    assert decode_text("Grüße, 5 € für Käse, très bien".encode("cp1252")) == "Grüße, 5 € für Käse, très bien"
-    assert decode_text("Καλημέρα κόσμε".encode("cp1253")) is None  # it would be read wrongly
-
-
-def test_colours_of_a_log_and_foreign_line_ends_are_taken_out() -> None:
-    log = b"2026-01-01 00:00:00 \x1b[31mERROR\x1b[0m it did not work\r\nbecause of this\rand that\n"
-    assert decode_text(log) == "2026-01-01 00:00:00 [31mERROR[0m it did not work\nbecause of this\nand that\n"
 
 
 @given(st.binary(max_size=40))

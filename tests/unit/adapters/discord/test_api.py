@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from adapters.discord.api import DiscordApi
 from adapters.discord.errors import DiscordRefusedError, DiscordUnreachableError
@@ -193,3 +194,93 @@ async def test_files_go_with_a_message_and_keep_their_names_and_types() -> None:
             ("b.bin", b"\0", "application/octet-stream"),
         ]
         assert message.content == "hello"
+
+
+# --- refusals, and what is none ---
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 413])
+@pytest.mark.parametrize(
+    "answer",
+    [None, {}, {"code": ["x"]}, {"code": "404"}, {"errors": []}, {"errors": {"a": "b"}}, ["no"], 404, "no"],
+    ids=repr,
+)
+async def test_a_refusal_in_a_foreign_form_is_a_refusal_all_the_same(status: int, answer: Any) -> None:
+    async with open_api() as (discord, api, channel):
+        discord.fail_next("create_message", status=status, answer=answer)
+        with pytest.raises(DiscordRefusedError) as caught:
+            await post(api, channel)
+        assert (caught.value.status, caught.value.code, caught.value.is_permanent) == (status, 0, True)
+        assert len(discord.calls_of("create_message")) == 1
+
+
+@pytest.mark.parametrize("status", [408, 425])
+async def test_a_status_that_passes_is_not_permanent(status: int) -> None:
+    async with open_api() as (discord, api, channel):
+        discord.fail_next("create_message", status=status)
+        with pytest.raises(DiscordRefusedError) as caught:
+            await post(api, channel)
+        assert not caught.value.is_permanent
+
+
+async def test_a_page_in_place_of_an_answer_is_an_outage() -> None:
+    async with open_api() as (discord, api, channel):
+        discord.fail_next("create_message", status=200)
+        with pytest.raises(DiscordUnreachableError, match=r"127\.0\.0\.1 does not answer as Discord does"):
+            await post(api, channel)
+
+
+async def test_a_form_that_discord_does_not_accept_is_reported_by_field_and_reason_without_what_it_said() -> None:
+    async with open_api() as (_, api, channel):
+        with capture_logs() as logs, pytest.raises(DiscordRefusedError) as caught:
+            await post(api, channel, "secret" * 1_000)
+        assert str(caught.value) == "Discord does not accept the form of the message (content: BASE_TYPE_MAX_LENGTH)."
+        assert [line["fields"] for line in logs] == [["content: BASE_TYPE_MAX_LENGTH"]]
+        assert "secret" not in str(logs)
+
+
+@pytest.mark.parametrize(("code", "status"), [(20028, 429), (20016, 429), (40062, 429)])
+async def test_a_rate_limit_with_a_code_of_its_own_asks_for_a_pause_and_blocks_nothing(code: int, status: int) -> None:
+    async with open_api() as (discord, api, channel):
+        discord.fail_next("create_message", status=status, answer={"message": "later", "code": code})
+        with pytest.raises(RateLimitError):
+            await post(api, channel)
+        assert api.blocked_for_s == 0
+        await post(api, channel)
+
+
+async def test_what_has_a_patience_of_its_own_is_not_repeated_by_the_library() -> None:
+    async with open_api() as (discord, api, channel):
+        discord.fail_next("create_message", status=500, times=2)
+        with pytest.raises(DiscordUnreachableError, match=r"127\.0\.0\.1 answers 500"):
+            await post(api, channel, is_repeatable=False)
+        assert len(discord.calls_of("create_message")) == 1
+        await post(api, channel)
+        assert [call.status for call in discord.calls_of("create_message")] == [500, 500, 200]
+
+
+NOWHERE = {"closed port": "http://127.0.0.1:9/api/v10", "no such host": "http://discord.invalid/api/v10"}
+
+
+@pytest.mark.parametrize("url", NOWHERE.values(), ids=NOWHERE)
+async def test_an_address_that_cannot_be_reached_is_named_with_the_reason(url: str) -> None:
+    async with DiscordApi("bot-test", api_url=url) as api:
+        with pytest.raises(DiscordUnreachableError, match=r"(127\.0\.0\.1:9: Conn|discord\.invalid:80: its name)"):
+            await api.log_in()
+
+
+@pytest.mark.parametrize("answer", [{}, [], {"id": "1"}])
+async def test_a_login_that_is_answered_in_a_foreign_form_can_be_repeated(answer: Any) -> None:
+    async with FakeDiscord() as discord, DiscordApi(discord.token, api_url=discord.api_url) as api:
+        discord.fail_next("get_me", status=200, answer=answer)
+        with pytest.raises(DiscordUnreachableError, match="does not answer as Discord does"):
+            await api.log_in()
+        assert (await api.log_in()).name == "toolbridge"
+
+
+async def test_a_refusal_of_status_429_that_names_no_pause_keeps_its_code() -> None:
+    async with open_api() as (discord, api, channel):
+        discord.fail_next("create_message", status=429, answer={"message": "old", "code": 30046})
+        with pytest.raises(DiscordRefusedError) as caught:
+            await post(api, channel)
+        assert caught.value.code == 30046 and api.blocked_for_s == 0

@@ -90,3 +90,24 @@ def test_the_library_has_warnings_about_voice_that_can_be_switched_off() -> None
 def test_the_loggers_are_named_after_the_library_and_its_http_module() -> None:
     assert HTTPClient.__module__ == private_parts.HTTP_LOGGER
     assert private_parts.HTTP_LOGGER.startswith(f"{private_parts.LOGGER}.")
+
+
+async def test_a_request_takes_a_context_for_its_trace_and_the_statuses_it_repeats_are_known() -> None:
+    source = inspect.getsource(HTTPClient.request)
+    assert "self.__session.request(method, url, **kwargs)" in source
+    assert f"response.status in {{{', '.join(map(str, sorted(private_parts.REPEATED)))}}}" in source
+
+
+def test_a_refusal_keeps_what_it_says_of_the_fields() -> None:
+    class Response:
+        status, reason = 400, "Bad Request"
+
+    response: Any = Response()
+    error = discord.HTTPException(response, {"code": 50035, "errors": {"content": {"_errors": []}}})
+    assert private_parts.form_errors(error) == {"content": {"_errors": []}}
+    assert private_parts.form_errors(discord.HTTPException(response, "page")) is None
+
+
+def test_the_loggers_of_lost_connections_are_those_of_the_modules_that_connect() -> None:
+    modules = (discord.Client.__module__, discord.AutoShardedClient.__module__)
+    assert modules == private_parts.CONNECTION_LOGGERS

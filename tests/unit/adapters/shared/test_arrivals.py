@@ -96,6 +96,9 @@ class FakeHost:
             raise self.answers
         return self.answers
 
+    async def expects_follow_ups(self, conversation: ConversationKey) -> bool:
+        raise AssertionError("nothing asks for it")
+
     async def details(self, event: DetailsAsked) -> Details | Refused:
         raise AssertionError("nothing arrives there")
 

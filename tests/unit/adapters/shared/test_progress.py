@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -54,6 +54,9 @@ class Screen:
         self.see(f"posted {post.text}")
         return "ref"
 
+    async def abandon(self, note: str) -> None:
+        self.see(f"abandoned {note}")
+
 
 @dataclass
 class Trace:
@@ -91,7 +94,7 @@ class Status:
         self.screen.see("rests")
 
 
-def open_turn(screen: Screen, view: TurnView) -> TurnProgress:
+def open_turn(screen: Screen, view: TurnView, *, pace: Pace = PACE) -> TurnProgress:
     async def on_running(_: TurnView) -> None:
         screen.see("begun")
 
@@ -105,7 +108,7 @@ def open_turn(screen: Screen, view: TurnView) -> TurnProgress:
         status=Status(screen),
         trace=Trace(screen),
         answer=screen,
-        pace=PACE,
+        pace=pace,
         on_running=on_running,
         adopt=adopt,
     )
@@ -123,6 +126,18 @@ def view(
 
 def post(text: str = "Done.") -> Post:
     return Post(key="p", conversation=CONVERSATION, turn_id=1, part=0, text=text)
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 60.0])
+async def test_a_status_that_begins_late_is_not_shown_where_the_answer_comes_first(delay_s: float) -> None:
+    screen = Screen()
+    turn = open_turn(screen, view(text="So"), pace=replace(PACE, status_delay_s=delay_s))
+    async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as group:
+        group.create_task(turn.run())
+        await screen.until("grew to So" if delay_s else "works")
+        await turn.post(post())
+        turn.show(view("answered", text="So"))
+    assert ("works" in screen.did) == (delay_s == 0)
 
 
 async def test_the_trace_is_above_the_answer_and_both_are_brought_to_their_end() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import adapters.slack.manifest as slack
 from adapters.slack.manifest import BOT_EVENTS, BOT_SCOPES, manifest
 from bot.domain.answers import Example
 from bot.domain.commands import COMMANDS
@@ -61,6 +64,16 @@ def test_over_http_the_manifest_says_where_slack_sends_everything() -> None:
     assert made["settings"]["socket_mode_enabled"] is False
 
 
+@pytest.mark.parametrize("url", ["", "https://bot.example.com"])
+def test_for_an_organization_only_the_way_of_installing_differs(url: str) -> None:
+    """https://docs.slack.dev/reference/app-manifest: `org_deploy_enabled`; the app needs a bot user with a scope."""
+    plain, made = (manifest(examples=[], uses_socket_mode=not url, url=url, is_org_wide=org) for org in (False, True))
+    assert made["settings"].pop("org_deploy_enabled") is True
+    assert plain["settings"].pop("org_deploy_enabled") is False
+    assert made == plain
+    assert made["features"]["bot_user"] and made["oauth_config"]["scopes"]["bot"]
+
+
 def test_http_without_a_url_is_refused() -> None:
     with pytest.raises(SettingsError, match="URL"):
         manifest(examples=[], uses_socket_mode=False)
@@ -91,6 +104,51 @@ def test_every_event_that_is_asked_for_has_the_scope_it_needs() -> None:
     without = {"app_home_opened", "app_uninstalled", "tokens_revoked"}
     assert set(BOT_EVENTS) == needed.keys() | without
     assert set(needed.values()) <= set(BOT_SCOPES)
+
+
+# https://docs.slack.dev/reference/methods: the page of each method names its scopes. Of those for the kinds of channel
+# (history), a method needs the one of the channel that it is called for.
+HISTORY = ("channels:history", "groups:history", "im:history", "mpim:history")
+SCOPES_OF = {
+    "agents.sessions.setStatus": ("chat:write",),
+    "assistant.threads.setStatus": ("assistant:write",),
+    "chat.appendStream": ("chat:write",),
+    "chat.delete": ("chat:write",),
+    "chat.getPermalink": (),
+    "chat.postEphemeral": ("chat:write",),
+    "chat.postMessage": ("chat:write",),
+    "chat.startStream": ("chat:write",),
+    "chat.stopStream": ("chat:write",),
+    "chat.update": ("chat:write",),
+    "conversations.history": HISTORY,
+    "conversations.info": ("channels:read", "groups:read", "im:read", "mpim:read"),
+    "conversations.open": ("im:write",),
+    "conversations.replies": HISTORY,
+    "files.completeUploadExternal": ("files:write",),
+    "files.getUploadURLExternal": ("files:write",),
+    "files.info": ("files:read",),
+    "reactions.add": ("reactions:write",),
+    "reactions.remove": ("reactions:write",),
+    "team.info": ("team:read",),
+    "usergroups.list": ("usergroups:read",),
+    "users.info": ("users:read",),
+    "views.open": (),
+    "views.publish": (),
+    "views.push": (),
+    "views.update": (),
+}
+WITHOUT_METHOD = {"app_mentions:read", "commands"}  # of an event and of slash commands
+LISTS = ("api.py", "limits.py")  # they name methods that are not called, too
+
+
+def test_every_scope_that_is_asked_for_is_needed_by_a_method_that_is_called() -> None:
+    code = [file.read_text() for file in Path(slack.__file__).parent.glob("*.py") if file.name not in LISTS]
+    families = "|".join({method.partition(".")[0] for method in SCOPES_OF})
+    called = {method for text in code for method in re.findall(rf'"((?:{families})\.[A-Za-z.]+)"', text)}
+    assert called <= set(SCOPES_OF)
+    needed = {scope for method in called for scope in SCOPES_OF[method]}
+    assert set(BOT_SCOPES) - WITHOUT_METHOD <= needed
+    assert all(set(SCOPES_OF[method]) & set(BOT_SCOPES) for method in called if SCOPES_OF[method])
 
 
 @given(examples=examples, prefix=st.sampled_from(["", "tb-"]))

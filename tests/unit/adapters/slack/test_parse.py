@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.slack.parse import HomeOpened, json_value, message_ts, parse_event, parse_press, parse_slash, team_of
+from adapters.shared.arrivals import Unanswered
+from adapters.slack.parse import HomeOpened, message_ts, parse_event, parse_slash, team_of
+from adapters.slack.presses import json_value, parse_press
 from bot.domain.events import CommandInvoked, MessageDeleted, MessageEdited, MessageReceived
 
 BOT = "UBOT"
@@ -61,20 +63,68 @@ def test_a_reply_in_a_thread_without_a_mention_is_a_follow_up() -> None:
     "fields",
     [
         {"text": "good morning"},
-        {"text": "<@U2> what do you think?", "thread_ts": "1600000000.000100"},
-        {"text": " <@U2|ben> what do you think?", "thread_ts": "1600000000.000100"},
+        {"text": "<@U2> what do you think?"},
+        {"text": "build 17 has failed", "bot_id": "B7"},
         {"text": "<@UBOTTOM> hello"},
-        {"text": "<@UBOT> hello", "bot_id": "B7"},
         {"text": "<@UBOT> hello", "user": BOT},
-        {"text": "<@UBOT> hello", "user": "USLACKBOT"},
-        {"text": "<@UBOT> hello", "user": None},
+        {"text": "<@UBOT> hello", "user": BOT, "bot_id": "B1", "thread_ts": "1600000000.000100"},
         {"text": "<@UBOT> has joined the channel", "subtype": "channel_join"},
-        {"text": "<@UBOT> hello", "subtype": "bot_message"},
         {"text": "<@UBOT> hello", "ts": ""},
     ],
 )
 def test_what_is_not_for_the_bot_is_nothing(fields: dict[str, Any]) -> None:
     assert parse(written("", **fields)) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"user": "USLACKBOT"}, "Slackbot wrote it"),
+        ({"user": None}, "it names no author"),
+        ({"subtype": "channel_topic"}, "a system message (channel_topic)"),
+        ({"subtype": "bot_message", "user": None}, "it names no author"),
+    ],
+)
+def test_a_mention_that_gets_no_answer_says_why(fields: dict[str, Any], reason: str) -> None:
+    told = parse(written("<@UBOT> hello", **fields))
+    assert told == Unanswered(event_key="slack:T1:C1:1700000000.000100", reason=reason)
+
+
+IN_THREAD = {"thread_ts": "1600000000.000100"}
+
+
+@pytest.mark.parametrize(
+    "to",
+    ["<@U2>", " <@U2|ben>", "<!subteam^S1>", "<!subteam^S1|@oncall>", "<!here>", "<!channel|channel>", "<!everyone>"],
+)
+def test_what_begins_with_other_people_is_talk_in_a_thread_unless_it_mentions_the_bot(to: str) -> None:
+    talk = parse(written(f"{to} what do you think?", **IN_THREAD))
+    assert talk.is_talk and not talk.is_addressed and talk.has_earlier
+    asked = parse(written(f"{to} ask <@UBOT>", **IN_THREAD))
+    assert asked.is_addressed and not asked.is_talk
+    assert not parse(written(f"so, {to}", **IN_THREAD)).is_talk
+
+
+def test_what_begins_with_people_in_the_blocks_alone_is_talk_too() -> None:
+    section = {"type": "rich_text_section", "elements": [{"type": "user", "user_id": "U2"}]}
+    assert parse(written("", blocks=[{"type": "rich_text", "elements": [section]}], **IN_THREAD)).is_talk
+
+
+def test_another_bots_post_in_a_thread_is_talk_and_its_mention_is_a_message_of_the_app() -> None:
+    post = {"user": "U9", "bot_id": "B9", "app_id": "A9", "bot_profile": {"name": "Builds"}}
+    assert parse(written("build 17 has failed", **post, **IN_THREAD)).is_talk
+    asked = parse(written("<@UBOT> stop", **post))
+    assert (asked.author_kind, asked.author_id, asked.author_aliases) == ("app", "A9", ("B9", "U9"))
+    assert (asked.author_name, asked.is_addressed, asked.is_talk) == ("Builds", True, False)
+
+
+def test_a_person_who_posts_through_an_app_is_a_person_where_that_is_known() -> None:
+    body = written("and then?", user="U3", bot_id="B5", app_id="A5", **IN_THREAD)
+    person = parse_event(body, bot_user=BOT, people={"U3"})
+    assert isinstance(person, MessageReceived)
+    assert (person.author_kind, person.author_id, person.author_aliases) == ("person", "U3", ())
+    assert not person.is_talk
+    assert parse(body).is_talk
 
 
 @pytest.mark.parametrize("text", ["<@U2> and <@UBOT>, hello", "hello <@UBOT|toolbridge>"])
@@ -141,6 +191,41 @@ def test_an_edit_has_the_key_of_its_message_and_when_it_was_made() -> None:
 )
 def test_a_change_that_no_person_made_is_nothing(body: dict[str, Any]) -> None:
     assert parse(body) is None
+
+
+TABLE = {"type": "table", "rows": [[{"type": "raw_text", "text": "980"}]]}
+FORWARD = {"is_share": True, "is_msg_unfurl": True, "author_id": "U2", "text": "the bill"}
+PREVIEW = {"from_url": "https://example.com", "title": "A page"}
+PERMALINK = {"is_msg_unfurl": True, "author_id": "U2", "text": "the bill"}
+
+
+@pytest.mark.parametrize(
+    ("attachment", "is_edit"),
+    [({"blocks": [TABLE]}, True), (FORWARD, True), (PREVIEW, False), (PERMALINK, False)],
+)
+def test_an_edit_changes_what_its_author_wrote_not_what_slack_shows_below(attachment: Any, is_edit: bool) -> None:
+    body = change("<@UBOT> same", "<@UBOT> same", attachments=[attachment])
+    edited = parse(body)
+    assert isinstance(edited, MessageEdited) is is_edit
+
+
+def test_an_edit_says_whether_the_message_is_for_the_bot_now() -> None:
+    gained = parse(change("<@UBOT> hello", "hello"))
+    lost = parse(change("hello", "<@UBOT> hello"))
+    assert (gained.message.is_addressed, lost.message.is_addressed) == (True, False)
+
+
+def test_a_mention_that_slack_sends_again_because_it_was_edited_is_an_edit() -> None:
+    edited = {"user": "U1", "ts": "1700000009.000000"}
+    again = parse(written("<@UBOT> new", type="app_mention", edited=edited))
+    assert again == parse(change("<@UBOT> new", "<@UBOT> old"))
+    missed = parse(written("<@UBOT> new", edited=edited))  # as the channel's history has it
+    assert isinstance(missed, MessageReceived)
+
+
+def test_other_apps_change_their_messages_all_the_time() -> None:
+    assert parse(change("90 %", "80 %", bot_id="B9")) is None
+    assert parse(change("<@UBOT> done", "80 %", bot_id="B9")).message.author_kind == "app"
 
 
 def test_a_deleted_message_is_known_by_its_key_whether_or_not_it_has_replies() -> None:
@@ -256,7 +341,8 @@ def test_the_value_of_a_button_that_is_no_object_is_empty() -> None:
 
 FIELDS = """
 type event user text ts channel subtype files thread_ts message previous_message edited deleted_ts actions action_id
-value selected_option view container team id authorizations team_id tab command trigger_id size bot_id
+blocks attachments elements rows is_share value selected_option view container team id authorizations team_id tab
+command trigger_id size bot_id
 """
 KINDS = """
 message app_mention app_home_opened agent_session_stopped event_callback block_actions message_action message_changed
@@ -291,3 +377,20 @@ def test_no_payload_makes_parsing_fail(body: dict[str, Any]) -> None:
 @given(text=st.text())
 def test_whatever_a_button_holds_reads_as_an_object(text: str) -> None:
     assert isinstance(json_value(text), dict)
+
+
+@pytest.mark.parametrize(
+    ("body", "team"),
+    [
+        ({"team_id": "T1", "authorizations": [{"enterprise_id": "E1", "team_id": None}]}, "T1"),
+        ({"team_id": "T9", "context_team_id": "T1", "authorizations": [{"team_id": None}]}, "T1"),
+        ({"team_id": "T9", "authorizations": [{"team_id": "T1"}]}, "T1"),
+        ({"team": None, "user": {"team_id": "T1"}, "view": {"app_installed_team_id": "E1"}}, "T1"),
+        ({"team": None, "view": {"app_installed_team_id": "T1"}, "user": {"team_id": "T9"}}, "T1"),
+        ({"team_id": "E1", "context_team_id": "E1", "authorizations": [{"team_id": None}]}, "E1"),
+        ({"team_id": None, "authorizations": [], "view": [], "team": "T1"}, ""),
+    ],
+)
+def test_the_workspace_of_a_delivery_is_the_one_that_has_the_app(body: dict[str, Any], team: str) -> None:
+    """For an installation in a whole organization the authorization has no `team_id`."""
+    assert team_of(body) == team

@@ -162,3 +162,56 @@ def test_text_without_markup_comes_back_unchanged(text: str) -> None:
 def test_any_text_is_read_without_an_error(text: str) -> None:
     with_names(text, NAMES, BOT)
     mentions(text)
+
+
+# --- people of other organisations, and bots ---
+
+STRANGER = {
+    "user": "U21",
+    "user_team": "T2",
+    "user_profile": {"display_name": "carla", "real_name": "Carla Example", "team": "T2"},
+}
+
+
+async def test_what_a_message_says_of_its_author_needs_no_question() -> None:
+    async with serving() as slack, opened(slack) as api, People(api) as people:
+        people.learn(TEAM, STRANGER)
+        assert (await people.name(TEAM, "U21"), people.home(TEAM, "U21")) == ("carla", "T2")
+    assert slack.seen == []
+
+
+async def test_without_a_profile_the_workspace_is_that_of_the_message_then_of_the_user_then_the_apps() -> None:
+    async with serving() as slack, opened(slack) as api, People(api) as people:
+        slack.script["users.info"] = [{"ok": True, "user": {"id": "U1", "name": "ada", "team_id": "T3"}}]
+        assert people.home(TEAM, "U1") == TEAM
+        assert await people.name(TEAM, "U1") == "ada"
+        assert people.home(TEAM, "U1") == "T3"
+        people.learn(TEAM, {"user": "U1", "source_team": "T4", "user_profile": "none"})
+        assert (await people.name(TEAM, "U1"), people.home(TEAM, "U1")) == ("ada", "T4")
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_person"),
+    [
+        ({"ok": True, "user": {"id": "U1", "is_bot": False}}, True),
+        ({"ok": True, "user": {"id": "U1", "is_bot": True}}, False),
+        ({"ok": True, "user": {"id": "U1"}}, False),
+        ({"ok": True}, False),
+        (refusal("user_not_visible"), False),
+    ],
+)
+async def test_only_who_is_known_to_be_no_bot_is_a_person(answer: dict[str, Any], is_person: bool) -> None:
+    async with serving() as slack, opened(slack) as api, People(api) as people:
+        slack.script["users.info"] = [answer]
+        assert await people.is_person(TEAM, "U1") is is_person
+        assert await people.name(TEAM, "U1") == "U1"
+    assert len(slack.seen) == 1  # for both
+
+
+@pytest.mark.parametrize(
+    "message", [{}, {"user": 7}, {"user": "U1", "user_profile": []}, {"user": "U1", "user_team": 1}]
+)
+async def test_a_message_that_says_nothing_of_its_author_teaches_nothing(message: dict[str, Any]) -> None:
+    async with serving() as slack, opened(slack) as api, People(api) as people:
+        people.learn(TEAM, message)
+        assert people.home(TEAM, "U1") == TEAM

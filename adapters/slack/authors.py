@@ -1,0 +1,36 @@
+"""Messages with their authors told apart: people, and the apps through which they may post."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+from adapters.slack.parse import Told, parse_message
+from adapters.slack.payloads import Payload, dict_of, text_at
+from adapters.slack.people import People
+from bot.domain.events import MessageEdited, MessageReceived
+
+
+class Authors:
+    """Reads messages as `parse_message` does, and asks Slack who wrote them where they do not say it."""
+
+    def __init__(self, people: People) -> None:
+        self._people = people
+
+    async def read(self, event: Payload, *, team: str, bot_user: str, channel: str = "") -> Told | None:
+        """Return what a message event, or a message of a channel's history (then with `channel`), says to the bot."""
+
+        def parse(people: Set[str]) -> Told | None:
+            return parse_message(event, team=team, bot_user=bot_user, channel=channel, people=people)
+
+        message = dict_of(event.get("message")) or event
+        self._people.learn(team, message)
+        told = parse(frozenset())
+        user = text_at(message, "user")
+        if user and _is_by_app(told) and await self._people.is_person(team, user):
+            return parse({user})
+        return told
+
+
+def _is_by_app(told: Told | None) -> bool:
+    message = told.message if isinstance(told, MessageEdited) else told
+    return isinstance(message, MessageReceived) and message.author_kind == "app"

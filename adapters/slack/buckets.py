@@ -1,0 +1,167 @@
+"""A bucket of calls: how many may be made at once, whose turn it is, and what a refusal changes.
+
+Pure: `now` is given, in seconds of any clock that does not go back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+AGING_S = 10.0  # progress that has waited this long takes its turn among the answers: it must not starve
+RESERVED = 0.8  # the share of a bucket that progress leaves to the answers that follow it ...
+RESERVED_S = 2.0  # ... while it has not waited for this long
+REGROW_S = 60.0  # without a refusal, until the ceiling rises by one
+# After a refusal, calls are this much slower than documented: one that arrives a millisecond early costs a second.
+CAUTION = 1.05
+_ALMOST = 1e-9  # rounding
+
+
+class Priority(IntEnum):
+    """What goes first where not all can go at once."""
+
+    ANSWER = 0
+    PROGRESS = 1  # traces, notices, answers that are still growing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """Burst and sustained rate: `calls` at once, and `calls` in every `period_s` after that.
+
+    It holds for a workspace; `per_channel` is the rate in each of its channels, where there is one.
+    """
+
+    calls: int
+    period_s: float
+    per_channel: Rate | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Caller:
+    """A caller that has waited since `since`."""
+
+    priority: Priority
+    since: float
+
+    def rank(self, now: float) -> tuple[Priority, float]:
+        """Return what callers are sorted by."""
+        is_aged = now - self.since >= AGING_S
+        return (Priority.ANSWER if is_aged else self.priority), self.since
+
+    @property
+    def held_until(self) -> float:
+        """Return when what is reserved for answers is open to this caller."""
+        return float("-inf") if self.priority == Priority.ANSWER else self.since + RESERVED_S
+
+
+@dataclass(slots=True)
+class Bucket:
+    """Calls that can be made now, up to a ceiling that refusals lower. Full at the beginning."""
+
+    rate: Rate
+    now: float
+    ceiling: int = field(init=False)
+    level: float = field(init=False)
+    _filled_at: float = field(init=False)  # after a refusal in the future: the end of the pause
+    _lowered_at: float = field(default=float("-inf"), init=False)
+    _grown_at: float = field(default=float("-inf"), init=False)
+
+    def __post_init__(self) -> None:
+        self.ceiling, self.level = self.rate.calls, float(self.rate.calls)
+        self._filled_at = self.now
+
+    def is_full(self, now: float) -> bool:
+        """Return whether it is as good as a new one."""
+        self._fill(now)
+        return self.level >= self.rate.calls
+
+    @property
+    def reserve(self) -> float:
+        """Return the level from which on calls are open to all."""
+        return max(1.0, RESERVED * self.ceiling)
+
+    def wait_s(self, now: float, level: float) -> float:
+        """Return how long it takes until the level is reached, if no call is made meanwhile."""
+        self._fill(now)
+        missing = level - self.level
+        refill_s = missing * self._refill_s if missing > _ALMOST else 0.0
+        return max(0.0, self._filled_at - now) + refill_s
+
+    def take(self) -> None:
+        """Count a call."""
+        self.level -= 1
+
+    def refuse(self, now: float, *, sent_at: float, retry_after_s: float) -> None:
+        """Take note that the platform refused a call, which was sent at `sent_at`, and asked for a pause.
+
+        The bucket is empty until then. The ceiling is halved, once for all calls that were under way together.
+        """
+        self._fill(now)
+        if sent_at >= self._lowered_at:
+            self.ceiling = max(1, self.ceiling // 2)
+            self._lowered_at = now
+        self._grown_at = now
+        self._filled_at = max(now + retry_after_s, self._filled_at)
+        self.level = 1.0  # then: the platform says that one call can be made
+
+    @property
+    def _refill_s(self) -> float:
+        caution = CAUTION if self.ceiling < self.rate.calls else 1.0
+        return caution * self.rate.period_s / self.rate.calls
+
+    def _fill(self, now: float) -> None:
+        if now > self._filled_at:
+            self.level += (now - self._filled_at) / self._refill_s
+            self._filled_at = now
+        if self.ceiling < self.rate.calls:
+            grown = int((now - self._grown_at) // REGROW_S)
+            self._grown_at += grown * REGROW_S
+            self.ceiling = min(self.ceiling + grown, self.rate.calls)
+        self.level = min(self.level, self.ceiling)
+
+
+class Queue:
+    """The callers that wait for one bucket: answers first, then in the order in which they began to wait."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket = bucket
+        self._callers: list[Caller] = []
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits."""
+        return not self._callers
+
+    def join(self, caller: Caller) -> None:
+        """Begin to wait."""
+        self._callers.append(caller)
+
+    def leave(self, caller: Caller) -> None:
+        """Wait no longer."""
+        self._callers.remove(caller)
+
+    def wait_s(self, caller: Caller, now: float) -> float:
+        """Return how long a caller that joined now would wait at least, unless others leave."""
+        ahead = sum(other.rank(now) <= caller.rank(now) for other in self._callers)
+        return self._wait_s(caller, now, ahead=ahead)
+
+    def admit(self, now: float) -> list[Caller]:
+        """Return the callers that can go now, in order; they wait no longer, and their calls are counted."""
+        admitted: list[Caller] = []
+        while self._callers and self._wait_s(caller := self._head(now), now) <= 0:
+            self._callers.remove(caller)
+            self.bucket.take()
+            admitted.append(caller)
+        return admitted
+
+    def next_s(self, now: float) -> float | None:
+        """Return in how many seconds to admit again; None: nobody waits."""
+        return self._wait_s(self._head(now), now) if self._callers else None
+
+    def _head(self, now: float) -> Caller:
+        return min(self._callers, key=lambda caller: caller.rank(now))
+
+    def _wait_s(self, caller: Caller, now: float, *, ahead: int = 0) -> float:
+        """Return how long it takes until the caller can call, after so many others."""
+        open_s = self.bucket.wait_s(now, ahead + self.bucket.reserve)
+        return min(open_s, max(self.bucket.wait_s(now, ahead + 1.0), caller.held_until - now))

@@ -1,0 +1,20 @@
+"""Whether platforms take posts: what tells a post that fails by itself from an outage."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class Pulse:
+    """When each platform has last taken a post of this process. Belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._posted_at: dict[str, float] = {}  # seconds of the loop's clock, by the platform's name
+
+    def posted(self, platform: str) -> None:
+        """Take note that the platform has taken a post."""
+        self._posted_at[platform] = asyncio.get_running_loop().time()
+
+    def has_posted_since(self, platform: str, since: float) -> bool:
+        """Return whether it has taken one after that moment of the loop's clock."""
+        return self._posted_at.get(platform, 0.0) > since

@@ -1,0 +1,52 @@
+"""Messages with a mark of an app: whose they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from adapters.slack.authors import Authors
+from adapters.slack.people import People
+from bot.domain.events import MessageEdited, MessageReceived
+from tests.unit.adapters.slack.test_api import TEAM, Loopback, opened, serving
+
+THROUGH_AN_APP = {"type": "message", "user": "U3", "bot_id": "B5", "app_id": "A5", "ts": "1785747607.000100"}
+
+
+async def read(event: dict[str, Any], *, is_bot: bool) -> tuple[Any, Loopback]:
+    async with serving() as slack, opened(slack) as api, People(api) as people:
+        slack.script["users.info"] = [{"ok": True, "user": {"id": "U3", "is_bot": is_bot}}]
+        told = await Authors(people).read(event, team=TEAM, bot_user="UBOT", channel="C1")
+        return told, slack
+
+
+@pytest.mark.parametrize("is_bot", [False, True])
+async def test_slack_is_asked_whether_a_user_with_the_mark_of_an_app_is_a_person(is_bot: bool) -> None:
+    told, slack = await read(THROUGH_AN_APP | {"text": "<@UBOT> hello"}, is_bot=is_bot)
+    assert isinstance(told, MessageReceived)
+    assert (told.author_kind, told.author_id) == (("app", "A5") if is_bot else ("person", "U3"))
+    assert len(slack.seen) == 1
+
+
+@pytest.mark.parametrize("is_bot", [False, True])
+async def test_an_edit_is_its_authors_too(is_bot: bool) -> None:
+    message = THROUGH_AN_APP | {"text": "<@UBOT> new", "edited": {"ts": "1785747609.000000"}}
+    change = {"type": "message", "subtype": "message_changed", "message": message, "previous_message": THROUGH_AN_APP}
+    told, _ = await read(change, is_bot=is_bot)
+    assert isinstance(told, MessageEdited)
+    assert told.message.author_kind == ("app" if is_bot else "person")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        THROUGH_AN_APP | {"text": "nobody is asked"},
+        THROUGH_AN_APP | {"text": "<@UBOT> by a webhook", "subtype": "bot_message", "user": ""},
+        {"type": "message", "user": "U3", "ts": "1785747607.000100", "text": "<@UBOT> a person's"},
+        {},
+    ],
+)
+async def test_where_it_makes_no_difference_slack_is_not_asked(event: dict[str, Any]) -> None:
+    _, slack = await read(event, is_bot=False)
+    assert slack.seen == []
