@@ -111,6 +111,7 @@ def _make_host(settings: Settings, *, worker: str, store: Store, tools: Toolset,
         about=commands.introduction,
         apps=AppGate(settings.apps),
         takes_follow_ups=settings.follow_ups == "always",
+        shows_thoughts=settings.trace == "full",
     )
 
 

@@ -84,7 +84,7 @@ async def _check_store(settings: Settings) -> Check:
 
 
 async def _check_model(settings: Settings, tools: Sequence[ToolSpec]) -> list[Check]:
-    """Ask the model as the bot would, with the same tools: one that its endpoint refuses is a line of its own."""
+    """Ask the model as the bot would, with the same tools; what its endpoint does not take of them is a failure."""
     request = ModelRequest(
         system=read_system_prompt(settings),
         messages=(UserMessage(text="Please answer with the word OK."),),

@@ -19,8 +19,9 @@ class ModelRateLimitError(ModelError):
     """The endpoint is busy for longer than the turn may take, or than it is worth asking again (`tries` times)."""
 
     def __init__(self, *, retry_after_s: float, tries: int = 0) -> None:
+        count = "once" if tries == 1 else f"{tries} times"
         super().__init__(
-            f"The model is busy: it was asked {tries} times and refused each time. Please ask again in a minute."
+            f"The model is busy: it refused the question {count}. Please ask again in a minute."
             if tries
             else f"The model is busy and asks to wait {retry_after_s:.0f} s, longer than this turn may take. "
             f"Please ask again after that."

@@ -65,6 +65,7 @@ class Inbox:
     about: str = ""
     apps: AppGate = field(default_factory=AppGate)
     takes_follow_ups: bool = True  # also without a mention, where the bot takes part
+    shows_thoughts: bool = False  # in Details, after the calls
 
     @property
     def notes(self) -> NoteStore:
@@ -171,7 +172,7 @@ class Inbox:
             return Refused(notice=str(error))
         if not steps:
             return Details(lines=(), notice=_NOTHING_KEPT)
-        lines = details_of(steps, is_over=is_over)
+        lines = details_of(steps, is_over=is_over, shows_thoughts=self.shows_thoughts)
         return Details(lines=lines, notice="" if lines else "No tool was used for this answer.")
 
     async def rate(self, event: FeedbackGiven) -> Rated:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any, cast
 
-_FENCE = re.compile(r"\s*```[a-zA-Z]*\s*(.*?)\s*```\s*", re.DOTALL)
+_FENCE = "```"
+_MAX_REPEATS = 10
 _MAX_WRAPS = 3  # strings around the object
 
 
@@ -19,9 +19,12 @@ def read_arguments(text: str) -> str:
     if not text.strip():
         return "{}"
     meant = _read(text, wraps=0)
-    if meant is None:
+    if meant is None or meant == _load(text):
         return text
-    return text if meant == _load(text) else json.dumps(meant, ensure_ascii=False)
+    try:
+        return json.dumps(meant, ensure_ascii=False)
+    except RecursionError:
+        return text
 
 
 def is_whole_object(text: str) -> bool:
@@ -30,8 +33,7 @@ def is_whole_object(text: str) -> bool:
 
 
 def _read(text: str, *, wraps: int) -> dict[str, Any] | None:
-    fenced = _FENCE.fullmatch(text)
-    text = fenced[1] if fenced else text
+    text = _without_fence(text.strip())
     try:
         value: object = json.loads(text)
     except RecursionError:
@@ -45,10 +47,17 @@ def _read(text: str, *, wraps: int) -> dict[str, Any] | None:
     return _read(value, wraps=wraps + 1) if isinstance(value, str) and wraps < _MAX_WRAPS else None
 
 
+def _without_fence(text: str) -> str:
+    if not (text.startswith(_FENCE) and text.endswith(_FENCE) and len(text) > 2 * len(_FENCE)):
+        return text
+    first_line, _, rest = text.removesuffix(_FENCE).partition("\n")
+    return rest.strip() if first_line.removeprefix(_FENCE).isalpha() or first_line == _FENCE else text.strip("`")
+
+
 def _read_repeated(text: str) -> dict[str, Any] | None:
     """Return the object that follows itself, or an empty one; None if the text is anything else."""
     decoder, at, meant = json.JSONDecoder(), 0, cast("dict[str, Any]", {})
-    while at < len(text):
+    for _ in range(_MAX_REPEATS):
         try:
             value, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
@@ -56,8 +65,11 @@ def _read_repeated(text: str) -> dict[str, Any] | None:
         if not isinstance(value, dict) or (meant and value and value != meant):
             return None
         meant = cast("dict[str, Any]", value) or meant
-        at += len(text[at:]) - len(text[at:].lstrip())
-    return meant
+        while at < len(text) and text[at].isspace():
+            at += 1
+        if at == len(text):
+            return meant
+    return None
 
 
 def _load(text: str) -> object:

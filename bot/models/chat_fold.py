@@ -96,15 +96,22 @@ class ChatFold:
 
     def _add_choice(self, choice: dict[str, Any]) -> Said:
         delta: dict[str, Any] = choice.get("delta") or choice.get("message") or {}
+        content = delta.get("content")
+        if len(delta) == 1 and isinstance(content, str):  # nearly all pieces: there are thousands
+            said = self._say(self._filter.add(strip_surrogates(content)))
+        else:
+            said = self._add_delta(delta)
+        if reason := choice.get("finish_reason"):
+            self._finish(str(reason), choice)
+        return said
+
+    def _add_delta(self, delta: dict[str, Any]) -> Said:
         self._opaque = opaque.merge(self._opaque, opaque.of_message(delta))
         for call in delta.get("tool_calls") or ():
             self._add_call(call)
         self._thoughts.extend(_thoughts(delta))
         parts = [strip_surrogates(part) for part in (*_texts(delta.get("content")), *_texts(delta.get("refusal")))]
-        said = self._say(self._filter.add("".join(parts)))
-        if reason := choice.get("finish_reason"):
-            self._finish(str(reason), choice)
-        return said
+        return self._say(self._filter.add("".join(parts)))
 
     def _say(self, said: Said) -> Said:
         if said.takes_back:

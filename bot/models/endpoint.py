@@ -133,7 +133,8 @@ class _Tries:
     def last_error(self, fault: Fault) -> ModelError:
         """Return the error to raise: one that says what really happened."""
         kind = type(fault.error)
-        if kind is ModelRateLimitError and self._failures[kind] > self._limit(kind):
+        is_used_up = self._failures[kind] > self._limit(kind) or not fault.is_pause_named
+        if kind is ModelRateLimitError and is_used_up:
             return ModelRateLimitError(retry_after_s=fault.wait_s, tries=self._failures[kind])
         return fault.error
 
@@ -218,7 +219,8 @@ class EndpointModel:
             async with asyncio.timeout_at(deadline):
                 await self._pacer.admit(request.asker, tokens=tokens, on_wait=on_wait)
         except TimeoutError:
-            raise ModelRateLimitError(retry_after_s=max(waits, default=0.0)) from None
+            error = ModelRateLimitError(retry_after_s=max(waits, default=0.0))
+            raise _with_text(error, telling.longest) from None
 
     async def _read(self, body: Mapping[str, Any], *, deadline: float, telling: _Telling) -> ModelAnswer:
         loop = asyncio.get_running_loop()

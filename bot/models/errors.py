@@ -72,6 +72,7 @@ class Fault:
     error: ModelError
     reason: str = ""  # a sentence for the chat; empty: trying again does not help
     wait_s: float = 0.0
+    is_pause_named: bool = False  # by the endpoint
 
 
 def refusal_of(error: Exception) -> Refusal | None:
@@ -106,7 +107,12 @@ def _refused(refusal: Refusal, labels: Labels, *, backoff_s: float) -> Fault:
         return Fault(error=final)
     wait_s = backoff_s if refusal.retry_after_s is None else refusal.retry_after_s
     if refusal.is_busy:
-        return Fault(error=ModelRateLimitError(retry_after_s=wait_s), reason="The model is busy.", wait_s=wait_s)
+        return Fault(
+            error=ModelRateLimitError(retry_after_s=wait_s),
+            reason="The model is busy.",
+            wait_s=wait_s,
+            is_pause_named=refusal.retry_after_s is not None,
+        )
     number = f" ({refusal.status})" if refusal.status else ""
     error = ModelUnavailableError(
         f"The model's server failed{number}{quote(refusal.message, labels)}. Please ask again in a moment."

@@ -106,6 +106,8 @@ def named_tool(refusal: Refusal, tools: Sequence[ToolSpec]) -> ToolSpec | None:
     """Return the tool that a refusal names, by `tools[N]` or by its name."""
     if refusal.status not in (0, 400, 404, 422, 500) or refusal.is_filtered or refusal.is_too_long:
         return None
+    if refusal.param.startswith(("messages", "input")):  # about a call in the history
+        return None
     for index in _INDICES:
         found = index.search(refusal.param) or index.search(refusal.message)
         if found and int(found[1]) < len(tools):

@@ -78,7 +78,9 @@ class Pacer:
                 return
         waiter = _Waiter(tokens)
         self._waiting.setdefault(asker, deque()).append(waiter)
-        on_wait(self._serve())
+        wait_s = self._serve()
+        if not waiter.admitted.done():
+            on_wait(wait_s)
         try:
             await waiter.admitted
         except asyncio.CancelledError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # DeepSeek, Qwen and most others write `<think>`; Gemini's compatible endpoint writes `<thought>`.
 _NAMES = ("think", "thinking", "thought")
@@ -13,8 +13,7 @@ _TAGS = tuple(f"{bracket}{name}>" for name in _NAMES for bracket in ("<", "</"))
 _FENCE = "```"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Said(NamedTuple):
     """What a piece of the answer adds; `takes_back`: all that was said before was a thought after all."""
 
     text: str = ""
@@ -40,6 +39,8 @@ class ThoughtFilter:
 
     def add(self, piece: str) -> Said:
         """Add the next piece and return what it says."""
+        if "<" not in piece and not self._held and not self._is_thinking:  # nearly all pieces: there are thousands
+            return Said(self._say(piece))
         text, self._held = self._held + piece, ""
         said, takes_back = "", False
         while text:
@@ -76,6 +77,8 @@ class ThoughtFilter:
         return text
 
     def _read_lines(self, text: str) -> None:
+        if len(self._line) == len(_FENCE) and "\n" not in text:
+            return
         *ended, last = text.split("\n")
         for line in ended:
             self._is_in_code ^= (self._line + line).lstrip().startswith(_FENCE)

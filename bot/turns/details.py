@@ -97,17 +97,30 @@ class CallLines:
         return line is not None
 
     def _shown(self, text: str) -> str:
-        shown = redact(text[: self._max_chars + _BEYOND_CHARS])
-        if len(shown) <= self._max_chars and len(text) <= self._max_chars + _BEYOND_CHARS:
-            return shown
-        return f"{shown[: self._max_chars]}\n[cut: the beginning of {len(text):,} characters]"
+        return shown_text(text, max_chars=self._max_chars)
 
 
-def details_of(steps: Iterable[Step], *, is_over: bool = False) -> tuple[TraceLine, ...]:
-    """Return the calls that a journal tells of; where the turn `is_over`, a call without a result was stopped."""
+def details_of(steps: Iterable[Step], *, is_over: bool = False, shows_thoughts: bool = False) -> tuple[TraceLine, ...]:
+    """Return the calls that a journal tells of; where the turn `is_over`, a call without a result was stopped.
+
+    `shows_thoughts`: what the model thought follows the calls, whose numbers stay the same.
+    """
     calls = CallLines(max_chars=DETAILS_CHARS)
+    thoughts: list[TraceLine] = []
     for step in steps:
         calls.saw(step)
+        if shows_thoughts and isinstance(step, ModelAnswered) and step.answer.thoughts:
+            text = shown_text(step.answer.thoughts, max_chars=DETAILS_CHARS)
+            name = f"thoughts {step.round + 1}"
+            thoughts.append(TraceLine(call_id=name, server="", tool=name, state="ok", arguments="", result=text))
     if is_over:
         calls.close()
-    return calls.lines
+    return (*calls.lines, *thoughts)
+
+
+def shown_text(text: str, *, max_chars: int) -> str:
+    """Return the text as people may read it: redacted, and cut at `max_chars`."""
+    shown = redact(text[: max_chars + _BEYOND_CHARS])
+    if len(shown) <= max_chars and len(text) <= max_chars + _BEYOND_CHARS:
+        return shown
+    return f"{shown[:max_chars]}\n[cut: the beginning of {len(text):,} characters]"

@@ -459,9 +459,15 @@ async def test_a_pause_longer_than_the_turn_is_an_error_at_once(rig: Rig) -> Non
     assert rig.progress == []
 
 
+def test_without_a_named_pause_the_waits_go_beyond_azures_minute() -> None:
+    patience = Patience()
+    waits = [patience.backoff.wait_s(failures) for failures in range(1, patience.rate_limit_retries + 1)]
+    assert 60 < sum(waits) < 300
+
+
 async def test_an_endpoint_that_is_always_busy_is_not_asked_for_ever(rig: Rig) -> None:
     await rig.fail("rate_limit", times=100, retry_after_s=0)
-    with pytest.raises(ModelRateLimitError):
+    with pytest.raises(ModelRateLimitError, match="it refused the question 8 times"):
         await rig.ask()
     assert len(rig.waits) == 7
 

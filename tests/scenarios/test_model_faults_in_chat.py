@@ -40,6 +40,29 @@ async def test_a_fault_before_any_text_is_got_over(toolbridge: Toolbridge, endpo
     assert (ran.code, "42" in ran.out) == (0, True)
 
 
+@pytest.mark.parametrize("kind", ["cut", "unfinished"])
+async def test_an_answer_that_breaks_off_is_asked_for_again_and_nobody_reads_its_half(
+    toolbridge: Toolbridge, endpoint: Endpoint, kind: str
+) -> None:
+    toolbridge.write_mcp_json({})
+    await endpoint.post("/control/script", {"answers": [{"text": "one two three " * 30}, {"text": "Whole."}]})
+    await endpoint.fail(kind, after_chunks=12)
+    ran = await toolbridge.ask("hello")
+    assert (ran.code, ran.out.strip()) == (0, "Whole.")
+    assert "broke off. Trying again" in ran.err
+
+
+async def test_an_answer_that_always_breaks_off_keeps_the_most_of_it_with_a_true_sentence(
+    toolbridge: Toolbridge, endpoint: Endpoint
+) -> None:
+    toolbridge.write_mcp_json({})
+    await endpoint.post("/control/script", {"answers": [{"text": "one two three " * 30}] * 3})
+    await endpoint.fail("cut", after_chunks=12, times=3)
+    ran = await toolbridge.ask("hello")
+    assert ran.code == 1 and ran.out.startswith("one two three")
+    assert "The model's answer broke off (the connection was cut)" in ran.out
+
+
 async def test_a_short_rate_limit_is_waited_for_and_shown(toolbridge: Toolbridge, endpoint: Endpoint) -> None:
     await endpoint.fail("rate_limit", retry_after_s=1)
     ran = await toolbridge.ask("What is 6 * 7?")

@@ -113,3 +113,12 @@ def test_a_secret_that_reaches_over_the_bound_is_hidden_all_the_same() -> None:
 
 def test_a_turn_that_used_no_tool_has_no_lines() -> None:
     assert details_of([]) == details_of([asked(0)]) == ()
+
+
+def test_thoughts_follow_the_calls_where_the_operator_wants_them() -> None:
+    message = AssistantMessage(text="", tool_calls=(ToolCall(id="a", name="shop__buy", arguments="{}"),))
+    thoughtful = ModelAnswered(round=0, answer=ModelAnswer(message=message, thoughts="I need api_key=hunter2-winter."))
+    assert [line.tool for line in details_of([thoughtful])] == ["buy"]
+    buying, thoughts = details_of([thoughtful], shows_thoughts=True)
+    assert buying.tool == "buy" and thoughts.tool == "thoughts 1"
+    assert thoughts.result.startswith("I need") and "hunter2" not in thoughts.result

@@ -22,6 +22,7 @@ from bot.domain.turns import (
     StateChanged,
     Step,
     TextArrived,
+    TextTakenBack,
     TurnEvent,
     TurnView,
 )
@@ -52,6 +53,16 @@ class Screen:
 def answered(number: int, text: str, *calls: str) -> ModelAnswered:
     asked = tuple(ToolCall(id=call, name=f"shop__{call}", arguments="{}") for call in calls)
     return ModelAnswered(round=number, answer=ModelAnswer(message=AssistantMessage(text=text, tool_calls=asked)))
+
+
+def test_text_that_is_taken_back_stays_until_the_next_one_replaces_it() -> None:
+    screen = Screen()
+    screen.see(answered(0, "Let me look.", "a"), ModelAsked(round=1), TextArrived(text="The night trai"))
+    waiting = screen.see(TextTakenBack(), Paused(reason="The model's answer broke off.", wait_s=1))
+    assert waiting.text == "Let me look.\n\nThe night trai"
+    assert waiting.notice == "The model's answer broke off. Trying again in 1 s."
+    assert screen.see(TextArrived(text="The ")).text == "Let me look.\n\nThe "
+    assert screen.see(TextArrived(text="22:51.")).text == "Let me look.\n\nThe 22:51."
 
 
 def named(number: int, call: str) -> CallAsked:
