@@ -48,10 +48,13 @@ async def open_app(
     adapters: Sequence[OpenAdapter],
     *,
     drain_s: float,
+    summary_s: float = 0.0,
     lease_s: float = LEASE_S,
     patience: Patience | None = None,
 ) -> AsyncGenerator[App]:
     """Open everything and work on turns while the context is open; at its end running turns get `drain_s` seconds.
+
+    Summaries that are being written then get `summary_s` more.
 
     Each adapter is opened with the host, and has to be run by the caller. `lease_s` is how long the process may be
     silent before others on the same database take its turns over; `patience`, how long a post may fail.
@@ -80,7 +83,9 @@ async def open_app(
                 count=open_counter(model.name),
             ),
             system_prompt=system_prompt,
-            limits=_limits(settings, drain_s=drain_s, lease_s=lease_s, patience=patience or Patience()),
+            limits=_limits(
+                settings, drain_s=drain_s, summary_s=summary_s, lease_s=lease_s, patience=patience or Patience()
+            ),
             observers=(TurnLog(),),
         )
         runner = Runner(worker=worker, resources=resources, adapters=opened, bell=bell)
@@ -111,7 +116,7 @@ def _make_host(settings: Settings, *, worker: str, store: Store, tools: Toolset,
     )
 
 
-def _limits(settings: Settings, *, drain_s: float, lease_s: float, patience: Patience) -> Limits:
+def _limits(settings: Settings, *, drain_s: float, summary_s: float, lease_s: float, patience: Patience) -> Limits:
     return Limits(
         max_tool_rounds=settings.max_tool_rounds,
         turn_timeout_s=settings.turn_timeout_s,
@@ -119,6 +124,7 @@ def _limits(settings: Settings, *, drain_s: float, lease_s: float, patience: Pat
         max_thread_messages=settings.max_thread_messages,
         patience=patience,
         drain_s=drain_s,
+        summary_s=summary_s,
         lease_s=lease_s,
     )
 
@@ -128,7 +134,8 @@ def describe_limits(settings: Settings) -> Sequence[str]:
     return (
         f"A message may have {settings.max_input_chars:,} characters, a file {settings.max_file_mb:g} MB.",
         f"One person may send {settings.requests_per_minute} messages a minute.",
-        f"The model reads the last {settings.max_conversation_length} messages, tool calls and results among them.",
+        f"The model reads the last {settings.max_conversation_length} messages, tool calls and results among them; "
+        f"older ones it knows by a summary.",
         f"A question may take {settings.max_tool_rounds} rounds of tools and {settings.turn_timeout_s:.0f} s.",
     )
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bot.ports.platform import Adapter, Host
     from bot.ports.tools import Offer, ServerStatus
 
+SUMMARY_S = 30.0  # for the summary of a long conversation, which is made when the answer of `-m` is there already
 DRAIN_S = 0.2  # nobody who leaves a chat waits for its turn: the next start takes it up
 
 
@@ -60,7 +61,8 @@ async def chat(arguments: Namespace) -> int:
         await asyncio.to_thread(import_module, "bot.app")  # takes long: meanwhile the user can type
         from bot.app import open_app
 
-        async with open_app(settings, [_already_open(adapter)], drain_s=DRAIN_S) as app:
+        summary_s = 0.0 if is_conversing else SUMMARY_S
+        async with open_app(settings, [_already_open(adapter)], drain_s=DRAIN_S, summary_s=summary_s) as app:
             gc.freeze()  # collections leave out what the start has made
             gc.enable()
             host.resolve(app.host)
