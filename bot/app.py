@@ -25,7 +25,7 @@ from bot.turns.bell import Bell
 from bot.turns.context import SYSTEM_PROMPT, Window
 from bot.turns.limits import LEASE_S, Limits, Patience
 from bot.turns.runner import Runner
-from bot.turns.tokens import open_counter
+from bot.turns.tokens import estimate_tokens, open_counter
 from bot.turns.worker import new_worker_id
 
 OpenAdapter = Callable[[Host], AbstractAsyncContextManager[Adapter]]
@@ -69,7 +69,13 @@ async def open_app(
         store = await stack.enter_async_context(open_store(settings.store_url))
         tools = await stack.enter_async_context(Toolset(servers))
         tools.warm_up()  # server processes start while the model is being opened
-        model = await stack.enter_async_context(open_model(settings))
+        window = Window(
+            max_messages=settings.max_conversation_length,
+            max_tokens=settings.model_context_tokens,
+            count=estimate_tokens,
+        )
+        model = await stack.enter_async_context(open_model(settings, learn=window.learn))
+        window.count = open_counter(model.name)
         bell, worker = Bell(), new_worker_id()
         host = _make_host(settings, worker=worker, store=store, tools=tools, model=model, bell=bell)
         opened = [await stack.enter_async_context(open_adapter(host)) for open_adapter in adapters]
@@ -77,11 +83,7 @@ async def open_app(
             store=store,
             model=model,
             tools=tools,
-            window=Window(
-                max_messages=settings.max_conversation_length,
-                max_tokens=settings.model_context_tokens,
-                count=open_counter(model.name),
-            ),
+            window=window,
             system_prompt=system_prompt,
             limits=_limits(
                 settings, drain_s=drain_s, summary_s=summary_s, lease_s=lease_s, patience=patience or Patience()
