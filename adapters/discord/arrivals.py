@@ -6,6 +6,7 @@ import asyncio
 from typing import assert_never
 
 import structlog
+from cachetools import TTLCache
 
 from adapters.discord.api import DiscordApi, Identity
 from adapters.discord.backfill import Backfill
@@ -17,7 +18,7 @@ from adapters.discord.parse import (
     DirectRefused,
     Parsed,
     Unreadable,
-    lacks_what_it_answers,
+    event_key,
     parse_delete,
     parse_edit,
     parse_message,
@@ -29,6 +30,7 @@ from adapters.discord.questions import Questions
 from adapters.discord.readable import Reader
 from adapters.discord.render import command_message, notice
 from adapters.discord.snowflakes import as_number
+from adapters.discord.words import lacks_what_it_answers
 from adapters.shared.arrivals import Arrivals, Unanswered, Written, note_unanswered
 from adapters.shared.tasks import Background, KeyedLock, RecentKeys
 from bot.domain.answers import Done, Ignored, Known, Queued, Refused
@@ -39,6 +41,8 @@ from bot.ports.platform import Host
 log = structlog.stdlib.get_logger(__name__)
 
 MAX_KEYS = 5_000
+MAX_FETCHED = 500
+FETCHED_S = 60.0
 FETCH_S = 5.0  # for the message that another one answers; the channel's later messages wait meanwhile
 
 
@@ -78,6 +82,8 @@ class DiscordArrivals:
         self._turned_away: RecentKeys[str] = RecentKeys(MAX_KEYS)  # authors of direct messages that are not allowed
         self._told_unreadable: RecentKeys[ConversationKey] = RecentKeys(MAX_KEYS)
         self._proxies = proxies
+        # What replies answer that came without it, for a moment: Discord may deliver them again.
+        self._fetched = TTLCache[str, Payload](MAX_FETCHED, ttl=FETCHED_S)  # by the reply
 
     def take(self, dispatch: str, payload: Payload) -> None:
         """Take a message, an edit or a deletion from the gateway; returns at once."""
@@ -104,8 +110,7 @@ class DiscordArrivals:
                 if isinstance(event, MessageDeleted):
                     self._proxies.note_withdrawn(event.event_key)
             case Ignored():
-                if isinstance(event, MessageEdited) and _is_late(event.message):
-                    note_unanswered(Unanswered(event_key=event.event_key, reason="an edit added the mention too late"))
+                pass
             case _:
                 assert_never(outcome)
 
@@ -116,7 +121,7 @@ class DiscordArrivals:
     # --- from the gateway ---
 
     async def _take_in_order(self, dispatch: str, payload: Payload) -> None:
-        channel = str(payload.get("channel_id", ""))
+        channel = text_at(payload, "channel_id")
         async with self._order.hold(channel):
             match dispatch:
                 case "MESSAGE_CREATE":
@@ -127,7 +132,7 @@ class DiscordArrivals:
                     await self._take_deletion(payload, channel)
 
     async def _take_delivered(self, payload: Payload, channel: str) -> None:
-        guild = str(payload.get("guild_id") or "")
+        guild = text_at(payload, "guild_id")
         try:
             await self._take_message(payload, guild=guild)
         except BotError as error:
@@ -140,7 +145,8 @@ class DiscordArrivals:
         guild = text_at(payload, "guild_id")
         reader = self._channels.reader(payload, guild)
         thread = await self._channels.thread(channel, is_direct=not guild)
-        payload = await self._with_what_it_answers(payload, reader=reader)
+        if reader.is_mentioned_in(payload) or self._questions.knows(event_key(channel, text_at(payload, "id"))):
+            payload = await self._with_what_it_answers(payload, reader=reader)
         edited = parse_edit(payload, reader=reader, thread=thread, allow_dms=self._allow_dms)
         if edited is None:
             return
@@ -168,9 +174,11 @@ class DiscordArrivals:
         if text_at(dict_of(payload.get("author")), "id") == self._me.user:
             return
         copied = self._proxies.claim(payload)
-        if copied is not None:
-            log.info("message_replaced", message=text_at(payload, "id"))
-        payload = payload if copied is None else copied
+        if copied is not None and not copied:
+            key = event_key(text_at(payload, "channel_id"), text_at(payload, "id"))
+            note_unanswered(Unanswered(event_key=key, reason="it is the copy of a message that is taken already"))
+            return
+        payload = copied or payload
         reader = self._channels.reader(payload, guild)
         thread = await self._channels.thread(text_at(payload, "channel_id"), is_direct=not guild)
         if guild or self._allow_dms:
@@ -205,19 +213,24 @@ class DiscordArrivals:
         reference = dict_of(payload.get("message_reference"))
         channel = text_at(reference, "channel_id") or text_at(payload, "channel_id")
         message = text_at(reference, "message_id")
-        if not lacks_what_it_answers(payload, reader=reader) or not as_number(channel) or not as_number(message):
+        if not lacks_what_it_answers(payload, reader) or not as_number(channel) or not as_number(message):
             return payload
+        reply = text_at(payload, "id")
+        found = self._fetched.get(reply)
+        if found is None:
+            found = self._fetched[reply] = await self._fetch(channel, message)
+        return {**payload, **found}
+
+    async def _fetch(self, channel: str, message: str) -> Payload:
+        """Return what is to be added to a reply to the message; nothing where Discord does not show it."""
         try:
             async with asyncio.timeout(FETCH_S):
                 found = await self._api.call("GET", MESSAGE, channel_id=channel, message_id=message)
-        except TimeoutError:
-            log.info("replied_message_not_fetched", error="timeout")
-            return payload
-        except AdapterError as error:
-            log.info("replied_message_not_fetched", error=str(error))
+        except (TimeoutError, AdapterError) as error:
+            log.info("replied_message_not_fetched", error=str(error) or type(error).__name__)
             is_gone = isinstance(error, DiscordRefusedError) and error.code == UNKNOWN_MESSAGE
-            return {**payload, "referenced_message": None} if is_gone else payload
-        return {**payload, "referenced_message": found}
+            return {"referenced_message": None} if is_gone else {}
+        return {"referenced_message": found}
 
     async def _take_unreadable(self, message: Unreadable) -> None:
         """Say once in a conversation that its messages cannot be read, where they may be for the bot."""
@@ -240,8 +253,3 @@ class DiscordArrivals:
         if answer is not None:
             shown = command_message(answer, command=command.name, argument=command.argument)
             await send_reply(self._api, command.event_key, shown)
-
-
-def _is_late(message: MessageReceived) -> bool:
-    """Whether a message of a person has got its mention by an edit that came too late."""
-    return message.is_addressed and message.author_kind == "person"

@@ -20,6 +20,7 @@ from adapters.discord.phrases import ASKED_BELOW, OLD_EXAMPLE, OLD_FORM
 from adapters.discord.presses import AskedAbout, Pressed, asked_about
 from adapters.discord.render import find_example, notice_text
 from adapters.discord.responses import Responses
+from adapters.discord.words import NO_INTENT
 from bot.domain.errors import BotError
 from bot.domain.events import CommandInvoked, MessageReceived
 
@@ -131,8 +132,7 @@ class Asking:
             return chosen
         message = await self._api.call("GET", MESSAGE, channel_id=sent.channel, message_id=found[1])
         chosen = asked_about(interaction, message, target=found[1], reader=reader)
-        # Without the intent, messages come without text.
-        return chosen if chosen.chosen.text or chosen.chosen.files else None
+        return None if chosen.chosen.unread == (NO_INTENT,) else chosen
 
     async def _post(self, interaction: Payload, channel: str, name: str, text: str, *, about: str = "") -> str | None:
         """Show the question in the channel and return its event key; None where Discord refuses it."""

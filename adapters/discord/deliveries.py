@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from adapters.discord.arrivals import DiscordArrivals
 from adapters.discord.interactions import Interactions
-from adapters.discord.payloads import Payload
+from adapters.discord.payloads import Payload, dict_of
 from adapters.shared.tasks import Background
 
 
@@ -18,6 +18,7 @@ class Deliveries:
 
     def take(self, dispatch: str, payload: Payload) -> None:
         """Take one delivery; returns at once."""
+        payload = dict_of(payload)
         if dispatch == "INTERACTION_CREATE":
             self._background.spawn(self._interactions.handle(payload), name="interaction")
         else:

@@ -25,7 +25,7 @@ log = structlog.stdlib.get_logger(__name__)
 READ_HISTORY = "Read Message History"
 NO_HISTORY = f"I lack the {READ_HISTORY} permission here."
 NO_CONTENT = "I lack the Message Content intent, which an operator can switch on in Discord's Developer Portal."
-GONE = "all of it: it was deleted"
+GONE = "everything, as it was deleted"
 
 
 async def read_earlier(
@@ -68,7 +68,8 @@ class _Page:
     @property
     def is_cut(self) -> bool:
         """Whether messages before these were left out, of which nothing is known."""
-        return len(self._messages) >= PAGE and self._is_news(self._messages[0])
+        has_beginning = self._system is not None or self._first is not None
+        return len(self._messages) >= PAGE and not has_beginning and self._is_news(self._messages[0])
 
     @property
     def others(self) -> Sequence[Quoted]:

@@ -8,7 +8,7 @@ import structlog
 
 from adapters.discord.api import DiscordApi
 from adapters.discord.channels import Channels
-from adapters.discord.errors import CLOSED, DiscordRefusedError
+from adapters.discord.errors import MISSING_ACCESS, MISSING_PERMISSIONS, DiscordRefusedError
 from adapters.discord.own_messages import MESSAGE, find_own_messages, id_of, place_of, send_message
 from adapters.discord.parse import DIRECT, message_id
 from adapters.discord.postable import postable
@@ -60,9 +60,11 @@ class Elsewhere:
     async def find(self, post: Post) -> Posted | None:
         """Look for what was sent of the post by `directly`; a sentence is recognised by its key for a few minutes."""
         channel, text = await self._direct_channel(post), postable(post).text
+        # Other short ones are headed; a text of a few words may be that of another answer.
+        may_be_bare = post.part > 0 or len(text) > CONTENT_CHARS // 2
         for message in await find_own_messages(self._api, channel, since=message_id(post.in_reply_to) or "0"):
             is_headed = message.text.endswith(f"\n{text}") and _link(post) in message.text
-            if message.text == text or is_headed:
+            if is_headed or (may_be_bare and message.text == text):
                 return Posted(message.id, "direct")
         return None
 
@@ -79,8 +81,8 @@ class Elsewhere:
         )
 
     def _reason(self, channel: str, refusal: AdapterError) -> str:
-        is_about_permission = isinstance(refusal, DiscordRefusedError) and refusal.code in CLOSED
-        lacking = self._channels.missing_permissions(channel) if is_about_permission else ()
+        is_lacking = isinstance(refusal, DiscordRefusedError) and refusal.code in (MISSING_ACCESS, MISSING_PERMISSIONS)
+        lacking = self._channels.missing_permissions(channel) if is_lacking else ()
         return lacking_permissions(lacking) if lacking else str(refusal)
 
     # --- one sentence ---

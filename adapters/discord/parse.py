@@ -185,16 +185,6 @@ def parse_delete(payload: Payload, *, reader: Reader, thread: Thread | None) -> 
     )
 
 
-def lacks_what_it_answers(payload: Payload, *, reader: Reader) -> bool:
-    """Return whether a message is a person's reply that came without the message that it answers."""
-    return (
-        payload.get("type") == REPLY
-        and "referenced_message" not in payload
-        and _has_author(payload, reader)
-        and author_kind(payload, reader) == "person"
-    )
-
-
 class _Incoming:
     """A message that someone else wrote, and whether it is addressed to the bot."""
 
@@ -267,9 +257,8 @@ class _Incoming:
         quoted = quoted_by(self._payload, self._reader)
         if words.is_empty and not quoted and not self.is_addressed and not self._is_talk:
             return None
-        # The title of a post in a forum belongs to its first message, which has the thread's id.
-        is_first = self._id == self.channel
-        title = self._thread.title if self._thread is not None and is_first else ""
+        # The first message of a post in a forum has the thread's id, and the title belongs to it.
+        title = self._thread.title if self._thread is not None and self._id == self.channel else ""
         return MessageReceived(
             conversation=self.conversation,
             event_key=self.event_key,
@@ -282,11 +271,17 @@ class _Incoming:
             is_shared=not self.is_direct,
             is_addressed=self.is_addressed,
             is_talk=self._is_talk,
-            has_earlier=self._thread is not None and not is_first,
+            has_earlier=self._has_earlier,
             files=words.files,
             quoted=quoted,
             unread=(*words.unread, *unread_of_reply(self._payload)),
         )
+
+    @property
+    def _has_earlier(self) -> bool:
+        """Whether it is in a thread, and not the message that the thread began with."""
+        # https://docs.discord.com/developers/resources/message#message-object: "approximate position in a thread"
+        return self._thread is not None and self._id != self.channel and self._payload.get("position") != 0
 
     @property
     def _aliases(self) -> tuple[str, ...]:
@@ -309,7 +304,7 @@ class _Incoming:
             return True
         content = text_at(self._payload, "content")
         if not content and not self._reader.reads_content and self._mentions_others:
-            return True  # where the mention stands is not to be seen
+            return True  # where in it they are mentioned cannot be seen
         begins_so = re.match(r"\s*(?:<@[!&]?\d+>|@everyone\b|@here\b)", content, re.ASCII)
         return begins_so is not None or self._is_reply_to_someone_else()
 

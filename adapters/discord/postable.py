@@ -35,9 +35,9 @@ def postable(post: Post) -> Postable:
 def without_files(post: Post, reason: str) -> Post:
     """Return the post with a note in place of its files: with the reason where there is room for it."""
     note = _files(len(post.attachments))
-    room = PART_CHARS - len(post.text) - len("\n-# ")
-    if room < 0:  # the end of it is in a file, where nobody would look for the note
+    if len(post.text) > PART_CHARS:  # the end of it is in a file, where nobody would look for the note
         return replace(post, text=f"-# {note}.\n{post.text}", attachments=())
+    room = PART_CHARS - len(post.text) - len("\n-# ")
     whole = f"{note}. {reason}"
     text = with_note(post.text, whole if len(whole) <= room else f"{note}.", max_chars=PART_CHARS)
     return replace(post, text=text, attachments=())

@@ -27,10 +27,14 @@ class Questions:
         """Return what the question is about, in its own words where it has any; "" where it is not known."""
         return self._titles.get(event_key, "")
 
+    def knows(self, event_key: str) -> bool:
+        """Return whether the message became a turn."""
+        return event_key in self._titles
+
     def concerns_bot(self, event: Written) -> bool:
         """Return whether the message, or the changed one, is surely for the bot."""
         if not isinstance(event, MessageReceived):
-            return event.event_key in self._titles
+            return self.knows(event.event_key)
         if event.is_talk or event.author_kind != "person":
             return False
         return event.is_addressed or event.conversation in self._conversations

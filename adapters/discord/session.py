@@ -180,7 +180,7 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 
 
 def _log_loss(error: Exception) -> None:
-    if isinstance(error.__context__, _LOSSES) and not isinstance(error, AdapterError):
+    if isinstance(error, AttributeError) and isinstance(error.__context__, _LOSSES):
         return  # a first connect that failed: the library has logged why, then meant to resume what never began
     log.warning("discord_connection_lost", error=str(error) if isinstance(error, AdapterError) else _reason(error))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import structlog
@@ -130,12 +130,16 @@ class Trace:
         return trace_message(content.lines, turn_id=self.turn_id, waits_for=content.waits_for)
 
     async def _show(self, number: int, content: _Content) -> None:
-        try:
-            await self._place_message(number, self._rendered(number, content))
-        except DiscordRefusedError as error:
-            if not error.is_about_words:
-                raise
-            log.warning("trace_refused", number=number, error=str(error))  # the same words are not sent again
+        whole = self._rendered(number, content)
+        names_only = trace_message(content.lines, turn_id=self.turn_id).text
+        for text in dict.fromkeys([whole.text, names_only]):
+            try:
+                await self._place_message(number, replace(whole, text=text))
+                break
+            except DiscordRefusedError as error:
+                if not error.is_about_words:
+                    raise
+                log.warning("trace_refused", number=number, error=str(error))  # the same words are not sent again
         self._shown[number] = content
 
     async def _place_message(self, number: int, shown: Shown) -> None:

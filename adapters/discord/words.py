@@ -26,12 +26,10 @@ from bot.domain.events import AuthorKind, Quoted, Relation, SharedFile
 # https://docs.discord.com/developers/resources/message#message-object-message-types
 DEFAULT, REPLY, COMMAND, THREAD_STARTER, MENU_COMMAND = 0, 19, 20, 21, 23
 WRITTEN = (DEFAULT, REPLY, COMMAND, MENU_COMMAND)  # a tuple: what a payload has for a type may not be hashable
-FORWARD = 1  # type of a message reference; 0 is a reply
 
 NO_INTENT = "its words, for lack of the Message Content intent"
 DELETED = "the message that it replies to, which was deleted"
 NOT_FETCHED = "the message that it replies to, which Discord did not show"
-NO_WORDS = "a message without words"
 NOTICE = "a notice of Discord's own"
 
 
@@ -64,7 +62,7 @@ def quoted_by(message: Payload, reader: Reader) -> tuple[Quoted, ...]:
     return (
         *([quoted(replied, "reply", reader, people=people)] if replied else []),
         *(_snapshot(each, reader, people) for each in _snapshots(message)),
-        *(_preview(embed, reader) for embed in _previews(message) if any(of_preview(embed))),
+        *(_preview(embed, reader) for embed in _embeds(message, are_previews=True) if any(of_preview(embed))),
     )
 
 
@@ -82,7 +80,7 @@ def quoted(
         sent_at=time_of(message.get("timestamp")) or made_at(text_at(message, "id")),
         reference=text_at(message, "id"),
         files=words.files,
-        unread=words.unread or (() if words.text or words.files else (_why_empty(message, reader),)),
+        unread=_why_empty(message, reader) if words.is_empty else words.unread,
     )
 
 
@@ -91,6 +89,12 @@ def unread_of_reply(message: Payload) -> tuple[str, ...]:
     if message.get("type") != REPLY or dict_of(message.get("referenced_message")):
         return ()
     return (DELETED if "referenced_message" in message else NOT_FETCHED,)
+
+
+def lacks_what_it_answers(message: Payload, reader: Reader) -> bool:
+    """Return whether a message is a person's reply that came without the message that it answers."""
+    is_reply = message.get("type") == REPLY and "referenced_message" not in message
+    return is_reply and author_kind(message, reader) == "person"
 
 
 def author_kind(message: Payload, reader: Reader) -> AuthorKind:
@@ -141,10 +145,8 @@ class _Collected:
 
 def _carried(message: Payload) -> Iterator[Carried]:
     """Yield what a message carries besides its text, without previews and forwarded messages."""
-    previews = _previews(message)
-    for embed in dicts_of(message.get("embeds")):
-        if embed not in previews:
-            yield from of_embed(embed)
+    for embed in _embeds(message, are_previews=False):
+        yield from of_embed(embed)
     yield from of_components(dicts_of(message.get("components")))
     yield Carried(of_poll(dict_of(message.get("poll"))))
     for sticker in of_stickers(message):
@@ -153,11 +155,11 @@ def _carried(message: Payload) -> Iterator[Carried]:
     yield of_activity(message)
 
 
-def _previews(message: Payload) -> list[dict[str, object]]:
+def _embeds(message: Payload, *, are_previews: bool) -> list[dict[str, object]]:
     content, author = text_at(message, "content"), dict_of(message.get("author"))
     by_person = bool(author) and not (author.get("bot") or message.get("webhook_id"))
     embeds = dicts_of(message.get("embeds"))
-    return [embed for embed in embeds if is_preview(embed, content=content, by_person=by_person)]
+    return [each for each in embeds if is_preview(each, content=content, by_person=by_person) == are_previews]
 
 
 def _all_words(message: Payload, reader: Reader, people: Mapping[str, str], *, title: str = "") -> Words:
@@ -172,7 +174,7 @@ def _all_words(message: Payload, reader: Reader, people: Mapping[str, str], *, t
 
 def _add(found: _Collected, message: Payload) -> None:
     found.add_text(text_at(message, "content"))
-    for embed in _previews(message):
+    for embed in _embeds(message, are_previews=True):
         found.add_text("\n".join(filter(None, of_preview(embed))))
     found.add_all(_carried(message))
 
@@ -193,8 +195,8 @@ def _preview(embed: Payload, reader: Reader) -> Quoted:
     return Quoted(relation="link", text=reader.plain(text, {}), author=site_of(embed), author_kind="app")
 
 
-def _why_empty(message: Payload, reader: Reader) -> str:
+def _why_empty(message: Payload, reader: Reader) -> tuple[str, ...]:
     if message.get("type", DEFAULT) not in WRITTEN:
-        return NOTICE
+        return (NOTICE,)
     is_hidden = not reader.reads_content and author_kind(message, reader) != "self"
-    return NO_INTENT if is_hidden else NO_WORDS
+    return (NO_INTENT,) if is_hidden else ()

@@ -24,8 +24,8 @@ log = structlog.stdlib.get_logger(__name__)
 BEGIN_S = 1.0  # what precedes the status, such as removing a reaction, may be limited to a few calls a minute
 MAX_GAP_S = 60.0  # between tries of what the platform keeps refusing
 NOT_POSTED = "The rest of this answer could not be posted here."
-LAST_TRIES = 4  # to bring a trace to its last state
-LAST_BACKOFF = Backoff(first_s=2.0)  # between them
+LAST_S = 20.0  # for bringing a trace to its last state; a platform's own repetitions count in it
+LAST_BACKOFF = Backoff(first_s=2.0)  # between tries
 
 _SIGNS: dict[CallState, tuple[str, str]] = {
     "asked": ("◌", "asked"),
@@ -225,13 +225,14 @@ class TurnProgress:
             while self.trace.is_up_to_date(self._calls) and not self.is_at_rest:
                 await _next(changed)
         # This is the last chance: nothing will update it later.
-        for attempt in range(LAST_TRIES):
-            if self.view.state == "taken_over" or self.trace.is_up_to_date(self._calls):
+        loop = asyncio.get_running_loop()
+        failures, deadline = 0, loop.time() + LAST_S
+        while not (self.view.state == "taken_over" or self.trace.is_up_to_date(self._calls)):
+            if not await self._write_trace() or loop.time() >= deadline:
                 return
-            if attempt:
-                await asyncio.sleep(LAST_BACKOFF.wait_s(attempt))
-            if not await self._write_trace():
-                return
+            if not self.trace.is_up_to_date(self._calls):
+                failures += 1
+                await asyncio.sleep(LAST_BACKOFF.wait_s(failures))
 
     async def _trace_first(self) -> None:
         """Put the trace above the answer; where the platform refuses the trace, the answer comes without it."""

@@ -124,6 +124,7 @@ class AnswerWriter:
             mark=growing_mark(self.turn_id, number),
             priority=Priority.PROGRESS,
             wait_s=GROW_WAIT_S,
+            may_cut=False,
         )
         return LiveMessage(ts=ts, number=number, shown=part)
 
@@ -169,20 +170,27 @@ class AnswerWriter:
         async with self._lock:
             await self._make_sure()
             text = neutralize(post.text)
-            message = before = self._messages.get(post.part)
-            if message is None or not await self._end(message, post, text):
-                ts = await self._post_new(
-                    text,
-                    blocks=answer_blocks(text, turn_id=self.turn_id, is_last=post.is_last),
-                    mark=post_mark(post),
-                )
-                message = self._messages[post.part] = LiveMessage(ts=ts, number=post.part, shown=text, is_whole=True)
-                if before is not None:
-                    await self._live.remove(before, note="")
-            message.mark = post_mark(post)
+            message = self._messages.get(post.part)
+            if message is None or (message.mark, message.shown) != (post_mark(post), text):
+                message = self._messages[post.part] = await self._show_whole(post, text, before=message)
             if post.is_last:
                 await self._drop_after(post.part)
             return message.ts
+
+    async def _show_whole(self, post: Post, text: str, *, before: LiveMessage | None) -> LiveMessage:
+        """Return the message that is the post: the one that has grown, or a new one in its place."""
+        if before is not None and await self._end(before, post, text):
+            before.mark = post_mark(post)
+            return before
+        ts = await self._post_new(
+            text,
+            blocks=answer_blocks(text, turn_id=self.turn_id, is_last=post.is_last),
+            mark=post_mark(post),
+            may_cut=True,
+        )
+        if before is not None:
+            await self._live.remove(before, note="")
+        return LiveMessage(ts=ts, number=post.part, shown=text, is_whole=True, mark=post_mark(post))
 
     async def abandon(self, note: str) -> None:
         """Bring the messages that are no finished posts to an end. The last that is seen of the answer has the note.
@@ -249,11 +257,12 @@ class AnswerWriter:
         self._is_unsure = False
 
     async def _post_new(
-        self, text: str, *, blocks: Sequence[dict[str, Any]], mark: dict[str, Any], **patience: Any
+        self, text: str, *, blocks: Sequence[dict[str, Any]], mark: dict[str, Any], may_cut: bool, **patience: Any
     ) -> str:
         details: dict[str, Any] = {
             "thread_ts": self.place.thread,
             "metadata": mark,
+            "may_cut": may_cut,
             "unfurl_links": False,
             "unfurl_media": False,
             **patience,

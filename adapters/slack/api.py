@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
@@ -36,6 +37,7 @@ REQUEST_TIMEOUT_S = 30.0
 MAX_REPEATS = 3
 BACKOFF = Backoff(first_s=0.5)
 DEFAULT_RETRY_AFTER_S = 5.0  # where Slack asks for a pause and does not say how long
+MIN_RETRY_AFTER_S = 1.0  # Slack says whole seconds; repeating at once, for a 0, would be a tight loop
 
 # How the SDK's own methods send them; everything else goes as a form by POST.
 _BY_GET = frozenset(
@@ -239,9 +241,10 @@ def is_refusal(status: int) -> bool:
 def retry_after_s(headers: Mapping[str, str]) -> float:
     """Return the pause that an answer asks for, in seconds."""
     try:
-        return max(0.0, float(headers.get("Retry-After", "")))
+        asked_s = float(headers.get("Retry-After", ""))
     except ValueError:
         return DEFAULT_RETRY_AFTER_S
+    return max(MIN_RETRY_AFTER_S, asked_s) if math.isfinite(asked_s) else DEFAULT_RETRY_AFTER_S
 
 
 def _not_slack(method: str, status: int = 200) -> SlackUnreachableError:

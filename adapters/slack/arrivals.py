@@ -17,6 +17,7 @@ from bot.domain.events import CommandInvoked, ConversationKey, MessageDeleted, M
 
 MAX_GONE = 1_000
 MAX_UNANSWERED = 1_000
+MAX_CHANGES = 1_000
 # Deliveries may overtake each other: a follow-up is kept this long, in case the message that it follows comes later.
 EARLY_S = 10.0
 MAX_EARLY = 200
@@ -37,7 +38,8 @@ class SlackArrivals:
         self._readable = readable
         self._note = note
         self._background = background
-        self._unanswered: RecentKeys[str] = RecentKeys(MAX_UNANSWERED)  # a mention is delivered twice
+        self._unanswered: RecentKeys[str] = RecentKeys(MAX_UNANSWERED)  # mentions: each is delivered twice
+        self._changes: RecentKeys[str] = RecentKeys(MAX_CHANGES)  # edits: that of a mention is delivered twice, too
         self._order: KeyedLock[ConversationKey] = KeyedLock()
         self._gone: RecentKeys[str] = RecentKeys(MAX_GONE)  # deleted messages, whose own deliveries may come later
         self._early: deque[tuple[float, MessageReceived]] = deque(maxlen=MAX_EARLY)  # in seconds of the loop's clock
@@ -65,8 +67,12 @@ class SlackArrivals:
         async with self._order.hold(event.conversation):
             if isinstance(event, MessageReceived) and event.event_key in self._unanswered:
                 return
+            if isinstance(event, MessageEdited) and _change(event) in self._changes:
+                return
             named = await self._readable_form(event)
             outcome = await self._arrivals.hand_over(named)
+            if isinstance(event, MessageEdited):
+                self._changes.add(_change(event))
         if isinstance(outcome, Queued | Known):
             self._background.spawn(self._note(event.conversation), name="note")
         if isinstance(event, MessageReceived):
@@ -80,7 +86,7 @@ class SlackArrivals:
     def _keep_order(self, event: MessageReceived, outcome: Accepted | Revised) -> None:
         """Keep a follow-up that does not seem to be for the bot; hand it over after the mention that it followed."""
         now = asyncio.get_running_loop().time()
-        if isinstance(outcome, Ignored) and event.is_addressed:
+        if isinstance(outcome, Ignored) and event.author_kind == "app" and event.is_addressed:
             self._unanswered.add(event.event_key)
         elif isinstance(outcome, Ignored) and not event.is_talk:
             self._early.append((now, event))
@@ -98,3 +104,7 @@ class SlackArrivals:
                 return await self._readable.message(event)
             case MessageEdited():
                 return replace(event, message=await self._readable.message(event.message))
+
+
+def _change(event: MessageEdited) -> str:
+    return f"{event.event_key} {event.message.edited_at}"

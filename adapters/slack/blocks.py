@@ -44,7 +44,7 @@ def escaped(text: str) -> str:
 
 
 def link(url: str, label: str = "") -> str:
-    """Return a link in Slack's markup; its label alone where there is no address."""
+    """Return a link in Slack's markup; only its label where there is no address."""
     safe = url.replace("|", "%7C").replace(">", "%3E").replace("<", "%3C")
     if not safe:
         return label

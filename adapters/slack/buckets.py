@@ -38,7 +38,7 @@ class Rate:
 
 @dataclass(slots=True, eq=False)
 class Caller:
-    """Someone who waits for a call since `since`."""
+    """A caller that has waited since `since`."""
 
     priority: Priority
     since: float
@@ -121,7 +121,7 @@ class Bucket:
 
 
 class Queue:
-    """Those who wait for calls of one bucket: answers first, each kind in the order of its asking."""
+    """The callers that wait for one bucket: answers first, then in the order in which they began to wait."""
 
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
@@ -141,12 +141,12 @@ class Queue:
         self._callers.remove(caller)
 
     def wait_s(self, caller: Caller, now: float) -> float:
-        """Return how long a caller who joined now would wait at least, unless others leave."""
+        """Return how long a caller that joined now would wait at least, unless others leave."""
         ahead = sum(other.rank(now) <= caller.rank(now) for other in self._callers)
         return self._wait_s(caller, now, ahead=ahead)
 
     def admit(self, now: float) -> list[Caller]:
-        """Return those who can call now, in order; they wait no longer, and their calls are counted."""
+        """Return the callers that can go now, in order; they wait no longer, and their calls are counted."""
         admitted: list[Caller] = []
         while self._callers and self._wait_s(caller := self._head(now), now) <= 0:
             self._callers.remove(caller)

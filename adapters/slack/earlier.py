@@ -1,4 +1,4 @@
-"""What was said in a thread before a question: one call, whatever stands there."""
+"""What was said in a thread before a question, read in one call."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ThreadReader:
         self._readable = readable
 
     async def before(self, message: MessageReceived, *, since: datetime | None, limit: int) -> Earlier:
-        """Return what stands before the message; see `bot.ports.platform.Adapter.read_earlier`. Raises AdapterError."""
+        """Return the messages before this one; see `bot.ports.platform.Adapter.read_earlier`. Raises AdapterError."""
         if not message.has_earlier:
             return Earlier()
         team, question = message.conversation.space, message_ts(message.event_key)
@@ -72,7 +72,7 @@ class ThreadReader:
 
 
 def _is_between(message: Mapping[str, Any], since: datetime | None, question: datetime) -> bool:
-    """Whether it stands between them; Slack always adds the message that began the thread."""
+    """Whether it was sent between them; Slack always adds the message that began the thread."""
     at = time_of(text_at(message, "ts"))
     return at is not None and at < question and (since is None or at > since)
 

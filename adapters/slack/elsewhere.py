@@ -47,7 +47,9 @@ class Elsewhere:
         async def call(method: str, **arguments: Any) -> dict[str, Any]:
             return await self._post(post, channel, method=method, **arguments)
 
-        answer = await write(call, "chat.postMessage", text, blocks, before=before, metadata=post_mark(post))
+        answer = await write(
+            call, "chat.postMessage", text, blocks, before=before, may_cut=True, metadata=post_mark(post)
+        )
         return self._remember(post, channel, str(answer["ts"]))
 
     async def find(self, post: Post) -> Posted | None:

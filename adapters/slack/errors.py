@@ -53,6 +53,10 @@ _SENTENCES = {
         ("restricted_action_read_only_channel", "restricted_action_thread_only_channel"),
         "I may not write in this channel ({code}). Ask me in another channel, or in a direct message.",
     ),
+    "restricted_action_non_threadable_channel": (
+        "This channel allows no replies in threads. Ask me in another channel, or in a direct message."
+    ),
+    "message_limit_exceeded": "This workspace has used up its messages. Ask a workspace administrator.",
     "restricted_action_thread_locked": "This thread is locked. Ask me in a new one.",
     "is_archived": "This channel is archived. Unarchive it, or ask me in another channel.",
     "user_not_in_channel": "You are not in this channel, so I cannot show it to you there. Join it, then ask again.",
@@ -117,7 +121,7 @@ def error_reasons(error: SlackApiError) -> Sequence[str]:
     body = error_body(error)
     metadata: Any = body.get("response_metadata")
     messages = cast("Mapping[str, Any]", metadata).get("messages") if isinstance(metadata, dict) else None
-    told = (_without_values(message) for message in (*_strings(messages), *_strings(body.get("errors"))))
+    told = (without_values(message) for message in (*_strings(messages), *_strings(body.get("errors"))))
     return tuple(dict.fromkeys(filter(None, told)))[:MAX_REASONS]
 
 
@@ -125,12 +129,14 @@ def _strings(given: object) -> Sequence[str]:
     return [item for item in cast("list[Any]", given) if isinstance(item, str)] if isinstance(given, list) else []
 
 
-def _without_values(message: str) -> str:
-    """Return a message of Slack on one line, its field as a path; what it quotes may be people's words."""
-    message = re.sub(r"\[json-pointer:/?([^\]\s]*)\]", r"at \1", message[:MAX_MESSAGE_CHARS])
-    message = re.sub(r"^\s*\[(?:ERROR|WARN)\]\s*", "", message)
-    message = re.sub(r"""\"[^"]*\"|'[^']*'|`[^`]*`|“[^”]*”|https?://\S+""", "…", message)
-    return cut(" ".join(message.split()), REASON_CHARS)
+def without_values(message: str) -> str:
+    """Return what a message of Slack says of a field, and of which, on one line: values may be people's words."""
+    message = message[:MAX_MESSAGE_CHARS]
+    field = re.search(r"\[json-pointer:/?([\w/-]{0,100})\]", message)
+    words = re.sub(r"\[[^\]]*\]", " ", message)
+    words = re.sub(r"""\"[^"]*\"?|'[^']*'?|`[^`]*`?|“[^”]*”?|\S+://\S+""", "…", words)
+    words = re.sub(r":\s*(?![\w./-]{1,40}\s*$)[^\s].*", ": …", " ".join(words.split()))
+    return cut(words, REASON_CHARS) + (f" at {field[1]}" if field and words else "")
 
 
 def _sentence(method: str, code: str, needed: str, reasons: Sequence[str]) -> str:

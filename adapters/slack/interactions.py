@@ -77,7 +77,7 @@ class Interactions:
                     str(value.get("command", "")),
                     thread=str(value.get("thread", "")),
                     argument=str(value.get("argument", "")),
-                    page=int(value.get("page", 0)),
+                    page=_number(value.get("page")),
                 )
             case ["run", name]:
                 await self._windows.run_command(pressed, name)
@@ -143,7 +143,7 @@ class Interactions:
     async def _post_whole(self, pressed: Pressed) -> None:
         """Post one whole result into the thread, where a window has no room for it."""
         value, conversation = json_value(pressed.value), noted_conversation(pressed)
-        turn, call = int(value.get("turn", 0)), int(value.get("call", 0))
+        turn, call = _number(value.get("turn")), _number(value.get("call"))
         explained = await self._details(pressed, turn, conversation)
         match explained:
             case Details(lines=lines) if 0 < call <= len(lines):
@@ -211,6 +211,11 @@ class Interactions:
             unfurl_media=False,
         )
         return str(posted["ts"])
+
+
+def _number(value: object) -> int:
+    """Return the number in a button's value; 0 for anything else: buttons of other versions may be pressed."""
+    return value if isinstance(value, int) else 0
 
 
 def _result_file(line: TraceLine) -> Attachment:

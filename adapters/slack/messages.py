@@ -45,10 +45,11 @@ async def write(
     blocks: Sequence[dict[str, Any]],
     *,
     before: Sequence[dict[str, Any]] = (),
+    may_cut: bool = False,
     metadata: Mapping[str, Any],
     **details: Any,
 ) -> dict[str, Any]:
-    """Write the text as `blocks`, or as plain text, or as several new messages; return Slack's answer to the last.
+    """Write the text as `blocks`, or as plain text, or with `may_cut` as several messages; return Slack's last answer.
 
     `before` are blocks above the text. Only the last of several messages is marked with `metadata`.
 
@@ -61,7 +62,7 @@ async def write(
                 method, text=notification(text), blocks=[*before, *shown], metadata=dict(metadata), **details
             )
         except SlackRefusedError as error:
-            if error.code not in BAD_CONTENT or (shown is not blocks and method != "chat.postMessage"):
+            if error.code not in BAD_CONTENT or (shown is not blocks and not may_cut):
                 raise
             log.warning("blocks_refused", code=error.code, method=method, reasons=error.reasons)
     return await _write_pieces(call, method, text, metadata=metadata, **details)

@@ -152,7 +152,7 @@ def author_of(message: Payload, *, bot_user: str, people: Set[str] = frozenset()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """Where a message stands, and who is who there."""
+    """Where a message was written, and who is who there."""
 
     team: str
     channel: str
@@ -163,7 +163,7 @@ class _Place:
         return event_key(self.team, self.channel, ts)
 
 
-def _written(event: Payload, place: _Place) -> MessageReceived | CommandInvoked | Unanswered | None:
+def _written(event: Payload, place: _Place) -> Told | None:
     ts = text_at(event, "ts")
     author = author_of(event, bot_user=place.bot_user, people=place.people)
     if not ts or (author is not None and author.kind == "self"):
@@ -171,10 +171,19 @@ def _written(event: Payload, place: _Place) -> MessageReceived | CommandInvoked 
     message = _message(event, place, author) if author is not None and author.id != _SLACKBOT else None
     if message is None:
         return _not_written(event, place)
-    is_in_thread = message.has_earlier
-    if not message.is_addressed and not is_in_thread:
-        return None
+    if not message.is_addressed and not message.has_earlier:
+        return None  # said in the channel, to nobody in particular
+    edited_at = text_at(dict_of(event.get("edited")), "ts")
+    if edited_at and event.get("type") == "app_mention":  # Slack sends a mention again when it is edited
+        return _edited(message, edited_at, place)
     return _command(message, place) or message
+
+
+def _edited(message: MessageReceived, edited_at: str, place: _Place) -> MessageEdited | None:
+    """Return the change; None where the message has become a command, which its author would send again."""
+    if _command(message, place):
+        return None
+    return MessageEdited(message=replace(message, edited_at=time_of(edited_at) or datetime.now(UTC)))
 
 
 def _not_written(event: Payload, place: _Place) -> Unanswered | None:
@@ -253,9 +262,9 @@ def _changed(event: Payload, place: _Place) -> MessageEdited | MessageDeleted | 
     if not edited_at or words_of(message).written == words_of(before).written:
         return None  # a link was unfolded, a reply was counted
     changed = _message(message, place, author)
-    if _command(changed, place) or (author.kind == "app" and not changed.is_addressed):
+    if author.kind == "app" and not changed.is_addressed:
         return None  # other apps change their messages all the time
-    return MessageEdited(message=replace(changed, edited_at=time_of(edited_at) or datetime.now(UTC)))
+    return _edited(changed, edited_at, place)
 
 
 def _deleted(event: Payload, *, team: str, channel: str) -> MessageDeleted | None:

@@ -48,7 +48,7 @@ class SocketClient(SocketModeClient):
                 await super().run_message_listeners(dict(message), raw_message)  # pyright: ignore[reportUnknownMemberType]
 
     async def connect_to_new_endpoint(self, force: bool = False) -> None:
-        """Take note that the SDK wants another connection; whoever opened this one decides on that."""
+        """Take note that this connection is lost; `adapters.slack.sockets` opens the next one."""
         self._end("lost")
 
     def _end(self, reason: str) -> None:

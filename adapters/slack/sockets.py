@@ -43,8 +43,8 @@ class Watch:
 
     ping_interval_s: float = 10.0
     look_s: float = 1.0
-    stuck_s: float = 10.0  # from the handshake to Slack's "hello"; after that, the next try uses a new address
-    steady_s: float = 60.0  # a connection that lasted this long did not fail
+    stuck_s: float = 5.0  # from the handshake to Slack's "hello"; after that, the next try uses a new address
+    steady_s: float = 10.0  # a connection that lasted this long did not fail
     backoff: Backoff = field(default_factory=lambda: Backoff(first_s=1.0, jitter=0.5))
     # Where someone has to do something first. Connections that Slack has not noticed the end of count among the ten.
     closed_backoff: Backoff = field(default_factory=lambda: Backoff(first_s=120.0, max_s=300.0, jitter=0.5))

@@ -59,7 +59,9 @@ class Status:
 
     async def rest(self, view: TurnView) -> None:
         """Show that the work is over, or waits for a decision."""
-        if self._is_in_session and not self.has_ended():
+        # An attempt in a process that died may have begun a session, and this one been too short for it.
+        may_be_in_session = view.attempt > 1 and not self.refusals.are_known(self.place, SESSIONS)
+        if (self._is_in_session or may_be_in_session) and not self.has_ended():
             await self._try(
                 "agents.sessions.setStatus",
                 SESSIONS,

@@ -118,7 +118,7 @@ def _tokens(text: str) -> list[str]:
     text = re.sub(r"<!date\^[^<>|]*\|([^<>]*)>", r"\1", text)
     text = re.sub(r"(<[@#!][^<>|]*)\|[^<>]*>", r"\1>", text)  # labels of mentions
     text = re.sub(r"&(?:amp|lt|gt);", " ", text)
-    text = re.sub(r"(?m)^\s*(?:\d+[.)]|[a-z]{1,5}[.)]|[•◦▪])\s+", "", text)  # marks of lists
+    text = re.sub(r"(?m)^[ \t]*(?:\d+[.)]|[a-z]{1,5}[.)]|[•◦▪])\s+", "", text)  # marks of lists
     return re.findall(r"\w+", text)
 
 

@@ -117,7 +117,11 @@ class Inbox:
 
     async def _edit(self, message: MessageReceived) -> Revised:
         if await self.store.find(message.event_key) is None:
-            return await self.accept(message) if _is_addressed_in_time(message) else Ignored()
+            if _is_addressed_in_time(message):
+                return await self.accept(message)
+            if message.is_addressed and message.author_kind == "person":
+                _note_unanswered(message, "an edit added the mention too late")
+            return Ignored()
         admitted = self.admission.admit(message)
         if isinstance(admitted, Refused):
             return Refused(notice=f"The change was not accepted; the message stays as it was. {admitted.notice}")

@@ -29,7 +29,7 @@ async def begun(driver: Driver) -> Conversation:
 # --- other people ---
 
 
-async def test_what_is_said_to_somebody_else_in_the_bots_thread_is_left_alone(driver: Driver) -> None:
+async def test_what_is_said_to_someone_else_in_the_bots_thread_is_left_alone(driver: Driver) -> None:
     async with driver.serving():
         await driver.model.script({"text": "Here I am."}, {"text": "Still here."})
         thread = await begun(driver)
@@ -41,7 +41,7 @@ async def test_what_is_said_to_somebody_else_in_the_bots_thread_is_left_alone(dr
         assert len(await driver.model.requests()) == 2
 
 
-async def test_a_mention_of_the_bot_in_what_is_said_to_somebody_else_is_answered(driver: Driver) -> None:
+async def test_a_mention_of_the_bot_in_what_is_said_to_someone_else_is_answered(driver: Driver) -> None:
     async with driver.serving():
         await driver.model.script({"text": "Here I am."}, {"text": "I can help both."})
         thread = await begun(driver)

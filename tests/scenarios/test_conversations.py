@@ -39,7 +39,9 @@ async def test_the_bot_ignores_what_is_not_for_it(driver: Driver) -> None:
         assert (await thread.answered(2))[1:] == ["Still here."]
 
         await driver.check_silence()
-        assert await asked(driver) == ["[Ada] are you there?", "[Ben] stop it, I think"]
+        first, second = await asked(driver)  # the second with the talk before it
+        assert first == "[Ada] are you there?"
+        assert second.endswith("[Ben] stop it, I think")
         assert len(await driver.model.requests()) == 2  # the question, and the only follow-up
 
 

@@ -304,7 +304,7 @@ class People(Gateway):
         components: Sequence[Json] = (),
         application: int | None = None,
     ) -> Message:
-        """Let a webhook write; `components` are those of Components V2, `application` is the app that has it."""
+        """Have a webhook write; `components` are those of Components V2, `application` is the app that has it."""
         room = self.channel(channel)
         flags = COMPONENTS_V2 if components else 0
         check_fields({"content": text, "embeds": list(embeds), "components": list(components)}, flags=flags)

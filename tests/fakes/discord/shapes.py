@@ -216,6 +216,8 @@ class Shapes(World):
             "tts": False,
             "flags": message.flags,
         }
+        if room.is_thread:  # https://discord.com/developers/docs/resources/message#message-object
+            shape["position"] = sum(each < message.id for each in room.messages)
         shape |= self._carriers_json(message, with_content=with_content)
         if message.reactions:
             shape["reactions"] = [self._reaction_json(emoji, who) for emoji, who in message.reactions.items()]

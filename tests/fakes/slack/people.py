@@ -78,18 +78,21 @@ class People(Deliveries):
         room = self.channels[message.channel]
         bot = self.teams[room.team].bot_user
         if delivery is not None and room.kind != "im" and f"<@{bot}>" in message.text:
-            # A workflow's mention keeps its subtype: hubot-friends/hubot-slack#35.
-            keeps = shape.get("subtype") == "bot_message"
-            mention = {name: value for name, value in shape.items() if keeps or name != "subtype"}
-            mention |= {"type": "app_mention", "channel": message.channel, "event_ts": message.ts}
-            self.deliver_event(mention, team=room.team)
+            self._announce_mention(message, shape)
+
+    def _announce_mention(self, message: Message, shape: Json) -> None:
+        # A workflow's mention keeps its subtype: hubot-friends/hubot-slack#35.
+        keeps = shape.get("subtype") == "bot_message"
+        mention = {name: value for name, value in shape.items() if keeps or name != "subtype"}
+        mention |= {"type": "app_mention", "channel": message.channel, "event_ts": message.ts}
+        self.deliver_event(mention, team=self.channels[message.channel].team)
 
     async def edit(
         self, channel: str, ts: str, text: str | None = None, *, attachments: Sequence[Json] | None = None
     ) -> None:
-        """Edit a message; the app gets message_changed with the previous one. Slack sends no app_mention then.
+        """Edit a message; the app gets message_changed with the previous one, and a mention again as app_mention.
 
-        What is None stays as it is.
+        What is None stays as it is. An edited mention: soxtoby/SlackNet#69, slackapi/bolt-python#925.
         """
         message = self.message(channel, ts)
         previous = self.message_json(message)
@@ -100,6 +103,9 @@ class People(Deliveries):
         message.edits += 1
         message.edited = {"user": message.user, "ts": self.next_ts()}
         await self._announce_change(message, previous)
+        room = self.channels[channel]
+        if room.kind != "im" and f"<@{self.teams[room.team].bot_user}>" in message.text:
+            self._announce_mention(message, self.message_json(message))
 
     async def unfurl(self, channel: str, ts: str, *attachments: Json) -> None:
         """Show a preview below a message, as Slack does by itself: it is no edit, and is not marked as one."""

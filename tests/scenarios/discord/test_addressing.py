@@ -128,6 +128,7 @@ async def test_a_message_that_a_proxy_replaces_is_answered_once_and_nothing_is_s
         await room.ask(world.ben, "is that all?")
         assert await room.answered(2) == ["Four minutes.", "Yes."]
         assert len(await world.model.requests()) == 2
+        assert discord.unknown_requests == []
 
 
 @pytest.mark.parametrize("copied_first", [True, False])

@@ -19,6 +19,7 @@ from tests.scenarios.tools import with_workshop, without_tools
 
 POST, EDIT, DELETE, THREAD = "create_message", "edit_message", "delete_message", "start_thread_from_message"
 SIGN = "⚠️"
+NOTE = "-# The rest of this answer could not be posted here. The person who asked got it in a direct message."
 # They pass: Discord takes the same message a little later.
 PASSING = {20016, 20028, 20029, 40003, 40004, 40006, 40062, 110001, 130000}
 FINAL = [code for code in POSTING_CODES if code not in PASSING]
@@ -186,9 +187,7 @@ async def test_a_growing_answer_that_automod_blocks_ends_with_a_note_and_is_not_
         await discord.until(lambda: half.custom_ids == [])
         shown, note = half.content.rsplit("\n", 1)
         assert text.startswith(shown)
-        assert note == (
-            "-# The rest of this answer could not be posted here. The person who asked got it in a direct message."
-        )
+        assert note == NOTE
         refused = [call for call in discord.calls if call.code == 200000]
         assert len(refused) <= 2  # once while it grows, once with all of it
         assert len({call.body["content"] for call in refused}) == len(refused)
@@ -216,8 +215,7 @@ async def test_only_the_parts_of_an_answer_from_the_blocked_one_on_go_to_the_ask
         assert room.bot is not None
         first, *others = room.bot.adapter.split(text)
         await discord.until(lambda: len(direct(room)) >= len(others))
-        await discord.until(lambda: not room.growing)
-        assert room.texts[0] == first
+        await discord.until(lambda: room.texts == [f"{first}\n{NOTE}"])
         assert "\n".join(told.content for told in direct(room)).endswith("\n".join(others))
         assert sum("My answer in" in told.content for told in direct(room)) == 1
 
@@ -335,3 +333,18 @@ async def test_a_trace_whose_title_automod_blocks_has_another_one(tmp_path: Path
         thread = await discord.until(lambda: discord.thread_of(question))
         assert thread.name == "Tools"
         assert [kinds(one) for one in discord.own(thread)] == [{"details"}]
+
+
+async def test_a_call_whose_arguments_automod_blocks_is_shown_by_its_name(tmp_path: Path) -> None:
+    settings, options = with_workshop(tmp_path), {"trace": "full"}
+    async with open_world() as world, serving(world, tmp_path, settings=settings, options=options) as bot:
+        room, discord = general(world, bot), world.discord
+        discord.add_automod_rule(world.guild, "secret")
+        await world.model.script(calls("shop__look", place="secret"), {"text": "Done."})
+        question = await room.ask(world.ada, "look")
+        assert await room.answered() == ["Done."]
+        thread = await discord.until(lambda: discord.thread_of(question))
+        [trace] = discord.own(thread)
+        await discord.until(lambda: "running" not in trace.content)
+        assert "look" in trace.content and "secret" not in trace.content
+        assert kinds(trace) == {"details"}

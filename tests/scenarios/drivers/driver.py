@@ -47,7 +47,7 @@ class File:
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """What another app posts by itself, as alerts are posted: the words are in its attachment or embed alone."""
+    """What another app posts by itself, as alerts are posted: the words are only in its attachment or embed."""
 
     title: str
     text: str
@@ -145,7 +145,7 @@ class Conversation(Place, Protocol):
     async def mention(
         self, text: str = "", *, by: Person = "ada", files: Sequence[File] = (), table: Rows = ()
     ) -> Question:
-        """Write into it with the bot's mention in front; without a text it is the mention alone.
+        """Write into it with the bot's mention in front; without a text it is only the mention.
 
         A `table` is pasted below the text as the platform lets people do it: where it has no tables, as text.
         """

@@ -118,6 +118,12 @@ class SlackConversation:
         shared = typed.forward(original, name=name, channel_name="elsewhere", files=original.get("files", []))
         return await self._write(text, by=by, attachments=[shared], mention=True)
 
+    async def say_as_app(self, text: str, *, mention: bool = False) -> SlackQuestion:
+        slack = self._driver.slack
+        ts = await slack.say_as_other_bot(self._channel, f"<@UBOT> {text}" if mention else text, self._root or None)
+        await slack.settled()
+        return SlackQuestion(slack, self._channel, ts)
+
     async def alert(self, alert: Alert) -> None:
         await self._driver.post_alert(alert, self._channel, self._root or None)
 
@@ -371,6 +377,14 @@ class SlackDriver:
 
     def hide_threads(self) -> None:
         self.slack.fail_next("conversations.replies", times=1_000, error="missing_scope")
+
+    @property
+    def calls_to_others(self) -> Sequence[str]:
+        return ["<@U2>", "<!subteam^S1>", "<!here>", "<!channel>", "<!everyone>"]
+
+    @property
+    def app_ids(self) -> Sequence[str]:
+        return ["slack:T1:BOTHER", "slack:T1:UOTHERBOT"]
 
     async def mutter(self, text: str, *, by: Person = "ada", deliver: bool = True) -> None:
         await self.slack.say(CHANNEL, USERS[by], text, deliver=deliver)

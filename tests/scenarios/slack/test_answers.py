@@ -199,7 +199,7 @@ async def test_an_answer_that_takes_longer_has_a_status_within_a_second_and_its_
         await bot.slack.until(lambda: bot.slack.status("C1", thread.root) == "processing")
         (begun,) = bot.slack.calls_of("agents.sessions.setStatus")
         [asked] = bot.slack.deliveries_of("app_mention")
-        assert 0.65 < begun.at - asked.sent_at[0] < 2.0  # a second, and what a busy machine adds
+        assert 0.65 < begun.at - asked.sent_at[0] < 3.0  # a second, and what a busy machine adds
         assert await thread.answered() == ["Done."]
         title = bot.slack.session_titles["C1", thread.root]
         assert title.startswith("work on *this* and that and") and title.endswith("…") and len(title) <= 200

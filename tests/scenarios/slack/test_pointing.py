@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from structlog.testing import capture_logs
 
+from adapters.slack.backfill import ALIVE
 from tests.fakes.slack import FakeSlack, typed
 from tests.scenarios.model import words
-from tests.scenarios.slack.serving import Bot, open_bot
+from tests.scenarios.slack.serving import Bot, open_bot, open_world, serving
 from tests.scenarios.slack.threads import Thread, start
+from tests.scenarios.tools import without_tools
 
 OF_THE_CONNECTION = {"auth.test", "apps.connections.open", "conversations.history"}
 
@@ -150,7 +153,7 @@ async def test_a_preview_that_slack_adds_is_no_edit(tmp_path: Path) -> None:
         assert len(await bot.model.requests()) == 1
 
 
-async def test_words_that_stand_in_the_blocks_alone_are_read_in_order(tmp_path: Path) -> None:
+async def test_words_that_are_only_in_the_blocks_are_read_in_order(tmp_path: Path) -> None:
     async with open_bot(tmp_path) as bot:
         await bot.model.script({"text": "Done."})
         slack, dm = bot.slack, bot.slack.dm("U1")
@@ -190,3 +193,36 @@ async def test_names_in_a_quotation_are_those_that_people_read(tmp_path: Path) -
         await thread.say("U1", "who?", mention=True)
         await thread.answered()
         assert ": @Cleo and @toolbridge look after #C9, @S1 knows" in await read_last(bot)
+
+
+async def test_a_mention_that_an_edit_adds_is_answered_and_a_later_change_of_a_preview_is_not(tmp_path: Path) -> None:
+    async with open_bot(tmp_path) as bot:
+        slack = bot.slack
+        await bot.model.script({"text": "At noon."})
+        root = await slack.say("C1", "U1", "when do we meet?")
+        await slack.settled()
+        assert await bot.model.requests() == []
+        await slack.edit("C1", root, "<@UBOT> when do we meet?")
+        thread = Thread(slack=slack, bot=bot, channel="C1", root=root)
+        assert await thread.answered() == ["At noon."]
+        await slack.unfurl("C1", root, typed.preview("https://example.com", title="A page", text="Words"))
+        await slack.settled()
+        assert len(await bot.model.requests()) == 1
+        assert slack.ephemeral_messages == []
+
+
+async def test_what_was_missed_is_read_with_its_table_and_its_thread(tmp_path: Path) -> None:
+    async with open_world() as (slack, model):
+        settings = without_tools(tmp_path)
+        async with serving(slack, model, tmp_path, settings=settings) as bot:
+            await model.script({"text": "One."}, {"text": "South."})
+            await (await start(bot, "U1", "are you there?")).answered()
+            await bot.app.store.put_note(f"{ALIVE}T1", f"{time.time():.3f}")
+        root = await slack.say("C1", "U2", "three offers came in", deliver=False)
+        table = typed.pasted_table([["Offer", "EUR"], ["South", "890"]], "t1")
+        await slack.say("C1", "U1", "cheapest?", root, mention=True, attachments=[table], deliver=False)
+        async with serving(slack, model, tmp_path, settings=settings) as bot:
+            await Thread(slack=slack, bot=bot, channel="C1", root=root).answered()
+            read = await read_last(bot)
+        assert "> Ben" in read and "three offers came in" in read
+        assert "| South | 890 |" in read

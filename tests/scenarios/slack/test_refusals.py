@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from adapters.slack.buckets import Rate
 from adapters.slack.errors import SlackRefusedError
-from adapters.slack.limits import Rate
 from adapters.slack.own_messages import GROWING, POST
 from bot.turns.limits import Patience
 from tests.fakes.slack.error_codes import METHODS as POSTING
@@ -146,6 +146,20 @@ async def test_whatever_refuses_a_file_costs_only_the_file(tmp_path: Path, metho
             asked = Asked(bot, code, channel, await bot.slack.say(channel, "U1", "record it", mention=True))
             await check_each([asked], lambda one: "Listen." in one.seen and "could not be posted" in one.seen)
             assert not any(message.files for message in asked.thread)
+
+
+@pytest.mark.parametrize("code", ["msg_too_long", "msg_blocks_too_long", "invalid_blocks"])
+async def test_an_answer_whose_form_is_refused_stays_in_its_thread_as_plain_text(tmp_path: Path, code: str) -> None:
+    async with open_bot(tmp_path, options=UNLIMITED, patience=PATIENCE) as bot:
+        long = words(900)
+        bot.slack.refuse("chat.startStream", error="channel_type_not_supported")
+        bot.slack.refuse("chat.postMessage", "chat.update", error=code, where=lambda call: bool(call.get("blocks")))
+        await bot.model.script({"text": long})
+        root = await bot.slack.say("C1", "U1", "tell me", mention=True)
+        asked = Asked(bot, code, "C1", root)
+        await check_each([asked], lambda one: is_whole(one, long))
+        assert "\n".join(message.text for message in asked.thread).split() == long.split()
+        assert bot.slack.bot_messages(bot.slack.dm("U1")) == []
 
 
 async def test_where_nothing_at_all_can_be_posted_a_notice_says_why(tmp_path: Path) -> None:

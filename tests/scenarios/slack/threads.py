@@ -64,8 +64,8 @@ class Thread:
         return self.texts
 
     async def at_rest(self) -> None:
-        """Wait until the session says that nothing is being worked on."""
-        await self.slack.until(lambda: self.slack.sessions.get((self.channel, self.root)) == "active")
+        """Wait until the session says that nothing is being worked on; that of a quick answer never began."""
+        await self.slack.until(lambda: self.slack.sessions.get((self.channel, self.root)) != "processing")
 
     async def stored(self) -> list[StoredMessage]:
         """Return the conversation's messages in the store."""

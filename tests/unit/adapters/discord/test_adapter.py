@@ -60,7 +60,7 @@ class Place:
 
 
 @asynccontextmanager
-async def open_place() -> AsyncGenerator[Place]:
+async def open_place(host: ScriptedHost | None = None) -> AsyncGenerator[Place]:
     async with FakeDiscord() as discord, asyncio.timeout(3 * WAIT_S):
         guild = discord.add_guild("Team")
         channel, ada = discord.add_channel(guild, "general"), discord.add_user("Ada", guilds=[guild])
@@ -72,7 +72,7 @@ async def open_place() -> AsyncGenerator[Place]:
             pace=Pace(trace_delay_s=0.0, trace_gap_s=0.0, grow_from_chars=1, status_gap_s=0.0, status_refresh_s=0.1),
             edit_gap_s=0.05,
         )
-        async with open_discord(options, ScriptedHost()) as adapter:
+        async with open_discord(options, host or ScriptedHost()) as adapter:
             yield Place(discord, adapter, channel, question)
 
 

@@ -10,15 +10,22 @@ import pytest
 
 from adapters.discord.parse import Thread, conversation_in, event_key
 from adapters.discord.snowflakes import made_at
+from bot.domain.answers import Ignored
 from bot.domain.errors import AdapterError
 from bot.domain.events import Earlier, MessageReceived
 from tests.fakes.discord import Channel, Message
 from tests.fakes.discord.world import REPLY, WRITTEN
+from tests.fakes.hosts import Event, ScriptedHost
 from tests.unit.adapters.discord.test_adapter import Place, open_place, running
 
 GOOD = [{"type": 1, "components": [{"type": 2, "style": 2, "custom_id": "tb:good:7:1", "label": "Good"}]}]
 DETAILS = [{"type": 1, "components": [{"type": 2, "style": 2, "custom_id": "tb:details:7:0", "label": "Details"}]}]
 STOP = [{"type": 1, "components": [{"type": 2, "style": 2, "custom_id": "tb:stop:7:0", "label": "Stop"}]}]
+
+
+async def ignore(event: Event) -> Ignored:
+    """Do nothing with what is said in the thread."""
+    return Ignored()
 
 
 def asked(thread: Channel, message: Message, *, has_earlier: bool = True) -> MessageReceived:
@@ -59,7 +66,7 @@ async def read(place: Place, question: MessageReceived, *, since: datetime | Non
 
 
 async def test_everyones_words_come_in_order_and_the_bots_traces_and_notices_do_not() -> None:
-    async with open_place() as place, running(place):
+    async with open_place(ScriptedHost(ignore)) as place, running(place):
         discord, ada = place.discord, place.question.author
         thread = await discord.start_thread(place.channel, ada, "Deploy", message=place.question)
         first = await discord.say(thread, ada, "first")
@@ -85,7 +92,7 @@ async def test_everyones_words_come_in_order_and_the_bots_traces_and_notices_do_
 
 
 async def test_only_what_was_said_since_then_is_returned() -> None:
-    async with open_place() as place, running(place):
+    async with open_place(ScriptedHost(ignore)) as place, running(place):
         discord, ada = place.discord, place.question.author
         thread = await discord.start_thread(place.channel, ada, "Deploy", message=place.question)
         known = await discord.say(thread, ada, "known")
@@ -98,7 +105,7 @@ async def test_only_what_was_said_since_then_is_returned() -> None:
 
 
 async def test_the_last_messages_are_kept_with_the_starter() -> None:
-    async with open_place() as place, running(place):
+    async with open_place(ScriptedHost(ignore)) as place, running(place):
         discord, ada = place.discord, place.question.author
         thread = await discord.start_thread(place.channel, ada, "Deploy", message=place.question)
         for number in range(5):
@@ -112,7 +119,7 @@ async def test_the_last_messages_are_kept_with_the_starter() -> None:
 
 @pytest.mark.parametrize("count", [99, 150])
 async def test_a_long_thread_that_began_without_a_message_has_no_starter(count: int) -> None:
-    async with open_place() as place, running(place):
+    async with open_place(ScriptedHost(ignore)) as place, running(place):
         discord, ada = place.discord, place.question.author
         thread = await discord.start_thread(place.channel, ada, "Plans")
         for number in range(count):
@@ -124,7 +131,7 @@ async def test_a_long_thread_that_began_without_a_message_has_no_starter(count: 
 
 
 async def test_a_long_post_in_a_forum_has_its_title_and_first_message() -> None:
-    async with open_place() as place, running(place):
+    async with open_place(ScriptedHost(ignore)) as place, running(place):
         discord, ada = place.discord, place.question.author
         forum = discord.add_forum(place.channel.guild or 0)
         post = await discord.post(forum, ada, "VPN", "It asks twice.")
@@ -138,7 +145,7 @@ async def test_a_long_post_in_a_forum_has_its_title_and_first_message() -> None:
 
 
 async def test_nothing_is_asked_where_nothing_can_be_before_the_question() -> None:
-    async with open_place() as place, running(place):
+    async with open_place(ScriptedHost(ignore)) as place, running(place):
         thread = await place.discord.start_thread(place.channel, place.question.author, "Deploy")
         question = await place.discord.say(thread, place.question.author, "hello", mention=True)
         assert await read(place, asked(thread, question, has_earlier=False)) == Earlier()
@@ -146,7 +153,7 @@ async def test_nothing_is_asked_where_nothing_can_be_before_the_question() -> No
 
 
 async def test_a_thread_that_discord_does_not_show_is_an_error_with_the_reason() -> None:
-    async with open_place() as place, running(place):
+    async with open_place(ScriptedHost(ignore)) as place, running(place):
         discord, ada = place.discord, place.question.author
         thread = await discord.start_thread(place.channel, ada, "Deploy", message=place.question)
         await discord.say(thread, ada, "secret")
@@ -161,7 +168,7 @@ async def test_a_thread_that_discord_does_not_show_is_an_error_with_the_reason()
 
 
 async def test_a_thread_of_which_nothing_can_be_read_is_an_error_with_the_reason() -> None:
-    async with open_place() as place:
+    async with open_place(ScriptedHost(ignore)) as place:
         place.discord.has_message_content = False
         async with running(place):
             discord, ada = place.discord, place.question.author
@@ -175,7 +182,7 @@ async def test_a_thread_of_which_nothing_can_be_read_is_an_error_with_the_reason
 
 
 async def test_a_starter_that_the_thread_does_not_come_with_is_asked_for() -> None:
-    async with open_place() as place, running(place):
+    async with open_place(ScriptedHost(ignore)) as place, running(place):
         discord, ada = place.discord, place.question.author
         thread = await discord.start_thread(place.channel, ada, "Deploy", message=place.question)
         for message in thread.messages.values():

@@ -1,4 +1,4 @@
-"""What stands in a thread before a question, as one call reads it."""
+"""What was said in a thread before a question, as one call reads it."""
 
 from __future__ import annotations
 

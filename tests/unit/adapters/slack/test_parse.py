@@ -215,6 +215,14 @@ def test_an_edit_says_whether_the_message_is_for_the_bot_now() -> None:
     assert (gained.message.is_addressed, lost.message.is_addressed) == (True, False)
 
 
+def test_a_mention_that_slack_sends_again_because_it_was_edited_is_an_edit() -> None:
+    edited = {"user": "U1", "ts": "1700000009.000000"}
+    again = parse(written("<@UBOT> new", type="app_mention", edited=edited))
+    assert again == parse(change("<@UBOT> new", "<@UBOT> old"))
+    missed = parse(written("<@UBOT> new", edited=edited))  # as the channel's history has it
+    assert isinstance(missed, MessageReceived)
+
+
 def test_other_apps_change_their_messages_all_the_time() -> None:
     assert parse(change("90 %", "80 %", bot_id="B9")) is None
     assert parse(change("<@UBOT> done", "80 %", bot_id="B9")).message.author_kind == "app"

@@ -60,6 +60,15 @@ async def test_a_session_is_active_again_when_the_turn_ends_or_waits() -> None:
         assert slack.statuses == {"agents.sessions.setStatus": "active"}
 
 
+@pytest.mark.parametrize(("attempt", "ends"), [(1, {}), (2, {"agents.sessions.setStatus": "active"})])
+async def test_a_session_that_a_dead_process_began_ends_with_an_attempt_that_is_too_short_for_one(
+    attempt: int, ends: dict[str, str]
+) -> None:
+    slack = FakeCalls()
+    await status(slack).rest(replace(view("answered"), attempt=attempt))
+    assert slack.statuses == ends
+
+
 async def test_words_are_cleared_when_the_turn_waits_and_left_for_the_answer_to_end_otherwise() -> None:
     for rests, words in (("answered", "is thinking…"), ("waiting", "")):
         slack = FakeCalls(refuses=("agents.sessions.setStatus",))

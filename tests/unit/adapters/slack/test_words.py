@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -391,3 +392,10 @@ def test_blocks_within_blocks_without_end_are_read_as_far_as_people_would() -> N
     [quoted] = words(attachments=[attachment]).quoted
     assert quoted.text.startswith("outer")
     assert quoted.unread == ("a message within forwarded messages",)
+
+
+@pytest.mark.parametrize("text", ["\n" * 40_000, "<@" * 20_000, "<!date^" * 6_000, "1. " * 13_000, "|" * 40_000])
+def test_a_long_text_is_read_within_a_moment(text: str) -> None:
+    began = time.perf_counter()
+    words(text=text, blocks=[rich_text(section({"type": "text", "text": text}))], attachments=[{"text": text}])
+    assert time.perf_counter() - began < 5.0
