@@ -19,6 +19,7 @@ from bot.models.azure import AzurePlace, Cloud, cloud_of, is_azure, read_place
 from bot.models.chat_completions import ChatCompletions, Options
 from bot.models.endpoint import EndpointModel, Patience
 from bot.models.errors import Labels
+from bot.models.listing import learning_context
 from bot.models.pacing import Pacer
 from bot.models.responses import Responses
 from bot.settings import Settings
@@ -32,8 +33,12 @@ _Key = str | Callable[[], Awaitable[str]]
 
 
 @asynccontextmanager
-async def open_endpoint(settings: Settings, *, patience: Patience) -> AsyncGenerator[EndpointModel]:
+async def open_endpoint(
+    settings: Settings, *, patience: Patience, learn: Callable[[int | None], None] | None = None
+) -> AsyncGenerator[EndpointModel]:
     """Yield the model behind the endpoint that the settings name; its connections are closed on exit.
+
+    `learn` is called with the size of the model's context once the endpoint has listed it.
 
     Raises:
         SettingsError: A setting, or a package that it needs, is missing or wrong.
@@ -52,6 +57,8 @@ async def open_endpoint(settings: Settings, *, patience: Patience) -> AsyncGener
         pacer = Pacer(
             requests_per_minute=settings.model_requests_per_minute, tokens_per_minute=settings.model_tokens_per_minute
         )
+        if learn is not None and not is_on_azure:  # Azure lists base models, without the size
+            await stack.enter_async_context(learning_context(client, labels.model, learn))
         yield EndpointModel(dialect, labels=labels, patience=patience, pacer=pacer, extra_body=settings.extra_body)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, cast
@@ -16,6 +17,23 @@ _REQUEST_FAULTS = (0, 400, 413, 422, 429, 500)  # statuses under which gateways 
 _BIGGEST_CODE = 10**9
 _NOT_A_CODE = frozenset({"none", "null", "error"})
 
+_NUMBER = r"(\d{1,3}(?:,\d{3})+|\d{3,9})\b"
+# How endpoints name the size of the context: OpenAI, Azure, vLLM and OpenRouter ("maximum context length is N"), xAI
+# ("maximum prompt length is N"), llama.cpp ("available context size (N tokens)"), llama-cpp-python ("context window of
+# N"); Mistral ("model with N maximum context length"); Anthropic ("A tokens > N maximum"); Gemini ("maximum number of
+# tokens allowed (N)"); TGI ("must be <= N"). OpenAI also refuses one request with more tokens than a
+# whole minute may have ("Limit N").
+_CONTEXT_SIZES = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        rf"(?:context|prompt|input|model) (?:length|size|window)(?: limit)?(?: is| of|:)?(?: only)? ?\(?{_NUMBER}",
+        rf"{_NUMBER}(?: tokens?)? maximum\b",
+        rf"maximum number of (?:input )?tokens(?: allowed)?(?: is|:)? ?\(?{_NUMBER}",
+        rf"tokens?\b.{{0,40}}\bmust be <=? ?{_NUMBER}",
+        rf"tokens per min\b.{{0,20}}\blimit:? ?{_NUMBER}",
+    )
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
@@ -26,6 +44,7 @@ class Refusal:
     param: str = ""
     message: str = ""
     retry_after_s: float | None = None
+    context_tokens: int | None = None  # how many the model takes, where a request had more
 
     @property
     def is_filtered(self) -> bool:
@@ -96,6 +115,7 @@ def read_refusal(body: object, *, status: int = 0, headers: Mapping[str, str] | 
         param=said.param,
         message=message,
         retry_after_s=pause_s(headers or {}, body, message),
+        context_tokens=_llama_context(body) or context_tokens(message),
     )
 
 
@@ -146,6 +166,23 @@ def _place(loc: object) -> str:
     """Return FastAPI's place of a fault, as `tools.3.function`; it begins with `body`."""
     steps = [str(step) for step in cast("list[object]", loc) if _is_plain(step)] if isinstance(loc, list) else []
     return ".".join(steps[1:] if steps[:1] == ["body"] else steps)
+
+
+def _llama_context(body: object) -> int | None:
+    """Return the size of the context that llama.cpp names: https://github.com/ggml-org/llama.cpp/pull/15780"""
+    if not isinstance(body, Mapping):
+        return None
+    fields = cast("Mapping[str, object]", body)
+    size = fields.get("n_ctx")
+    return size if type(size) is int and size > 0 else _llama_context(fields.get("error"))
+
+
+def context_tokens(message: str) -> int | None:
+    """Return how many tokens the model takes, where a refusal for too many names the number."""
+    for pattern in _CONTEXT_SIZES:
+        if found := pattern.search(message):
+            return int(found[1].replace(",", ""))
+    return None
 
 
 def image_refusal(refusal: Refusal) -> Literal["all", "these"] | None:

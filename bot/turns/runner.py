@@ -16,6 +16,7 @@ from bot.ports.platform import Adapter
 from bot.turns.attempt import Attempt, Resources, tried
 from bot.turns.bell import Bell, heard
 from bot.turns.lease import WorkerLease, log_failure
+from bot.turns.summing_up import SummaryWriter
 from bot.turns.worker import expire_dead_workers
 
 log = structlog.stdlib.get_logger(__name__)
@@ -36,8 +37,10 @@ class Runner:
     bell: Bell = field(default_factory=Bell)
     _attempts: dict[int, Attempt] = field(default_factory=dict[int, Attempt], init=False)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]], init=False)
+    _summing: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]], init=False)
     _early_stops: deque[int] = field(default_factory=lambda: deque(maxlen=MAX_EARLY_STOPS), init=False)
     _lease: WorkerLease = field(init=False)
+    _summaries: SummaryWriter = field(init=False)
 
     def __post_init__(self) -> None:
         self._lease = WorkerLease(
@@ -46,12 +49,15 @@ class Runner:
             lease_s=self.resources.limits.lease_s,
             on_gap=self._leave_lost_turns,
         )
+        self._summaries = SummaryWriter(
+            store=self.resources.store, model=self.resources.model, window=self.resources.window
+        )
 
     @asynccontextmanager
     async def working(self) -> AsyncGenerator[None]:
         """Take turns up while the context is open; at its end running ones get `drain_s`, the rest stays stored.
 
-        A cancellation in that time cuts it short.
+        Summaries that are being written get `summary_s` more. A cancellation in that time cuts it short.
         """
         store = self.resources.store
         await self._lease.renew()
@@ -69,8 +75,10 @@ class Runner:
             try:
                 if self._tasks:
                     await asyncio.wait(self._tasks, timeout=self.resources.limits.drain_s)
+                if self._summing:
+                    await asyncio.wait(self._summing, timeout=self.resources.limits.summary_s)
             finally:
-                await _end(self._tasks)
+                await _end([*self._tasks, *self._summing])
                 await tried("release the worker", store.release(self.worker))
 
     # --- taking turns up ---
@@ -117,6 +125,10 @@ class Runner:
             finally:
                 del self._attempts[turn.lease.turn_id]
                 self.bell.ring_for_work()
+            if attempt.answered is not None:  # a task of its own: it is no part of the turn
+                summing = asyncio.create_task(self._summaries.follow(*attempt.answered), name="summary")
+                self._summing.add(summing)
+                summing.add_done_callback(self._summing.discard)
 
     # --- what is asked of running turns ---
 
