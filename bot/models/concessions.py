@@ -49,6 +49,7 @@ class Fitting:
         self._without_images = learnt.takes_no_images
         self._without_replay = False
         self._dropped: list[str] = []
+        self._sent: Sequence[ToolSpec] = ()
 
     def request(self) -> ModelRequest:
         """Return the request as it is to be sent now."""
@@ -57,8 +58,8 @@ class Fitting:
             request = _without_images(request)
         if self._without_replay:
             request = _without_replay(request)
-        tools = () if self._learnt.takes_no_tools else self._learnt.offering.offer(request.tools)
-        return replace(request, tools=tools)
+        self._sent = () if self._learnt.takes_no_tools else self._learnt.offering.offer(request.tools)
+        return replace(request, tools=tuple(self._sent))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -103,15 +104,14 @@ class Fitting:
         return False
 
     def _drop_tools(self, refusal: Refusal) -> bool:
-        tools = self._request.tools
-        if not tools or self._learnt.takes_no_tools:
+        if not self._sent:
             return False
         if refusal.knows_no_tools:
             self._learnt.takes_no_tools = True
             _log.warning("model_takes_no_tools", model=self._learnt.labels.model)
             return True
         reason = quote(refusal.message or refusal.code, self._learnt.labels).removeprefix(": ")
-        dropped = self._learnt.offering.drop(refusal, tools=tools, reason=reason)
+        dropped = self._learnt.offering.drop(refusal, sent=self._sent, tools=self._request.tools, reason=reason)
         if dropped is not None:
             self._dropped.append(dropped)
         return dropped is not None

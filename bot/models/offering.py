@@ -87,10 +87,13 @@ class Offering:
         taken = [tool for tool in tools if not self._is_refused(tool)] if self._refused else tools
         return self._fitter.fit(choose_tools(taken))
 
-    def drop(self, refusal: Refusal, *, tools: Sequence[ToolSpec], reason: str) -> str | None:
-        """Leave out the tool that the refusal is about, and return its name; None where it names none of them."""
-        sent = choose_tools([tool for tool in tools if not self._is_refused(tool)])
-        tool = named_tool(refusal, sent)
+    def drop(self, refusal: Refusal, *, sent: Sequence[ToolSpec], tools: Iterable[ToolSpec], reason: str) -> str | None:
+        """Leave out the tool that the refusal is about, and return its name; None where it names none of them.
+
+        `sent` are the tools that were refused, in their order: other conversations may have learnt of one meanwhile.
+        """
+        named = named_tool(refusal, sent)
+        tool = next((tool for tool in tools if named is not None and tool.name == named.name), None)
         if tool is None:
             return None
         self._refused[tool.name] = RefusedTool(spec=tool, reason=reason)

@@ -206,7 +206,7 @@ def image_refusal(refusal: Refusal) -> Literal["all", "these"] | None:
 def content_filter_error(*, is_of_answer: bool = False) -> ModelContentFilterError:
     """Return the error for an endpoint whose filter stopped the question, or the answer to it."""
     return ModelContentFilterError(
-        "The model's content filter stopped the answer. Please ask in another way."
+        "The model's content filter stopped this answer. Please ask in another way."
         if is_of_answer
         else "The model's content filter refused this. Please rephrase it: what was refused stays readable here, and "
         "is not given to the model again.",

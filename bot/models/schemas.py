@@ -17,6 +17,10 @@ Schema = Mapping[str, Any]
 
 _MAX_DEPTH = 60  # deeper parts become `{}`, which accepts everything
 _MAX_ALTERNATIVES = 6  # are described in words
+# How deep combinators at the top are written out, and how many ways of each: a schema that refers to itself would grow
+# without end.
+_MAX_NESTED = 2
+_MAX_WAYS, _MAX_WAYS_WITHIN = 300, 10
 _BIGGEST_INT = 2**63
 
 # Keywords whose value is a schema, a list of schemas, and keywords whose value holds a schema under each name.
@@ -159,15 +163,17 @@ def _as_list(value: object) -> Sequence[object]:
 def _merged(schema: Schema, whole: Schema, *, depth: int) -> dict[str, Any]:
     """Return the schema with its references and combinators written out as one object."""
     merged = {name: value for name, value in schema.items() if name not in _COMBINATORS and name != "$ref"}
-    if depth > _MAX_ALTERNATIVES:
+    if depth > _MAX_NESTED:
         return merged
-    for part in _parts_of_all(schema, whole):
+    max_ways = _MAX_WAYS if depth == 0 else _MAX_WAYS_WITHIN
+    for part in list(_parts_of_all(schema, whole))[:max_ways]:
         _join(merged, _merged(part, whole, depth=depth + 1), all_hold=True)
     for keyword in ("anyOf", "oneOf"):
-        ways = [_merged(way, whole, depth=depth + 1) for way in schema.get(keyword, ())]
+        offered: Sequence[Schema] = schema.get(keyword, ())
+        ways = [_merged(way, whole, depth=depth + 1) for way in offered[:max_ways]]
         objects = [way for way in ways if way.get("type") != "null"]
         if objects:
-            _join_alternatives(merged, objects)
+            _join_alternatives(merged, objects, are_all=len(offered) <= max_ways)
     return merged
 
 
@@ -210,12 +216,13 @@ def _join(merged: dict[str, Any], part: Schema, *, all_hold: bool) -> None:
             merged.setdefault(name, value)
 
 
-def _join_alternatives(merged: dict[str, Any], ways: Sequence[Schema]) -> None:
+def _join_alternatives(merged: dict[str, Any], ways: Sequence[Schema], *, are_all: bool) -> None:
     merged.pop("additionalProperties", None)  # it only counted the properties beside it
     for way in ways:
         _join(merged, {name: value for name, value in way.items() if name != "description"}, all_hold=False)
     shared = set(ways[0].get("required", ())).intersection(*(way.get("required", ()) for way in ways[1:]))
-    if required := [*merged.get("required", ()), *(name for name in ways[0].get("required", ()) if name in shared)]:
+    of_all = [name for name in ways[0].get("required", ()) if are_all and name in shared]
+    if required := [*merged.get("required", ()), *of_all]:
         merged["required"] = list(dict.fromkeys(required))
     choices = [", ".join(f"`{name}`" for name in way.get("required", ())) for way in ways[:_MAX_ALTERNATIVES]]
     if len(set(choices)) > 1:

@@ -486,6 +486,16 @@ async def test_conversations_that_learn_of_a_refusal_at_once_are_all_answered(en
     assert [answer.message.text for answer in answers] == ["fine"] * 3
 
 
+async def test_conversations_that_learn_of_a_refused_tool_at_once_lose_only_that_one(endpoint: Endpoint) -> None:
+    bad = refusal(400, message="Invalid schema.", param="tools[0].function.parameters")
+    endpoint.answers = [bad, bad, bad, FINE]
+    tools = tuple(replace(TOOL, name=f"s__t{number}") for number in range(4))
+    async with opened(endpoint) as model:
+        answers = await asyncio.gather(*(ask(model, replace(QUESTION, tools=tools)) for _ in range(3)))
+        assert list(model.refused_tools) == ["s__t0"]
+    assert [answer.message.text for answer in answers] == ["fine"] * 3 and all(answer.notes for answer in answers)
+
+
 UNKNOWN = (
     ("prompt_cache_key", refusal(400, message="Unrecognized request argument supplied: prompt_cache_key", param=None)),
     ("stream_options", refusal(400, message="Unrecognized request argument supplied: stream_options", param=None)),

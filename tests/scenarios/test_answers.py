@@ -54,10 +54,20 @@ async def test_nobody_is_notified_by_what_a_model_writes(driver: Driver) -> None
         assert await conversation.stored_answers() == [text]
 
 
+async def test_an_answer_that_breaks_off_is_asked_for_again_and_replaced_in_its_message(driver: Driver) -> None:
+    async with driver.serving() as conversation:
+        await driver.model.fail("cut", after_chunks=40)
+        await driver.model.pace(chunk_s=0.02)  # long enough for its beginning to be shown
+        await driver.model.script({"text": words(150)}, {"text": "All of it."})
+        await conversation.ask("tell me")
+        assert await conversation.answered() == ["All of it."] == await conversation.stored_answers()
+        assert len(conversation.messages) == 1
+
+
 @pytest.mark.parametrize("kind", ["quota", "unauthorized", "content_filter", "context_too_long", "cut"])
 async def test_a_failing_model_is_reported_in_one_message(driver: Driver, kind: str) -> None:
     async with driver.serving() as conversation:
-        await driver.model.fail(kind, **({"after_chunks": 80} if kind == "cut" else {}))
+        await driver.model.fail(kind, **({"after_chunks": 80, "times": 3} if kind == "cut" else {}))
         await ask_for(driver, conversation, words(150), chunk_s=0.002)
         [text] = await conversation.answered()
         assert text.rstrip("_").endswith(".")
