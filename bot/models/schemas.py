@@ -74,7 +74,7 @@ def _fit_keyword(keyword: str, value: object, *, depth: int) -> dict[str, Any]:
     if value is None:
         return {keyword: None} if keyword in _MAY_BE_NULL else {}
     if keyword == "items" and isinstance(value, list):  # the form for tuples of drafts before 2020-12
-        return {"prefixItems": [_fit(one, depth=depth) for one in cast("list[object]", value)]}
+        return _fit_keyword("prefixItems", cast("list[object]", value), depth=depth)
     if keyword in _OF_SCHEMA:
         is_kept = isinstance(value, bool) and keyword == "additionalProperties"
         return {keyword: value if is_kept else _fit(value, depth=depth)}

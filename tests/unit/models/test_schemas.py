@@ -7,6 +7,7 @@ import time
 from copy import deepcopy
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -109,6 +110,13 @@ def test_a_schema_of_many_ways_that_refer_to_each_other_is_fitted_in_a_moment() 
     started = time.process_time()
     fit_schema({"anyOf": ways, "allOf": ways, "$defs": {f"d{number}": {"oneOf": ways} for number in range(200)}})
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    "schema", [{"items": []}, {"properties": {"a": {"type": "array", "items": []}}}, {"anyOf": []}]
+)
+def test_empty_lists_are_left_out(schema: dict[str, Any]) -> None:
+    assert fault_of_schema(fit_schema(schema)) is None
 
 
 def test_a_schema_that_is_nested_without_end_is_cut() -> None:
