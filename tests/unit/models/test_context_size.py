@@ -58,7 +58,7 @@ def test_llama_cpp_names_it_in_a_field_too() -> None:
 def test_the_error_of_a_request_that_is_too_long_has_the_number() -> None:
     message = "This model's maximum context length is 8192 tokens."
     refusal = StreamRefusalError({"message": message, "code": "context_length_exceeded"})
-    labels = Labels(model="m", access_settings="KEY", model_settings="MODEL")
+    labels = Labels(model="m", access_settings="KEY", model_settings="MODEL", address_setting="URL")
     error = fault_of(refusal, labels, backoff_s=1.0).error
     assert isinstance(error, ModelContextError) and error.limit_tokens == 8_192
 
