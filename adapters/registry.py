@@ -124,11 +124,11 @@ def _add_manifest_arguments(parser: ArgumentParser) -> None:
 
 async def _slack_manifest(settings: Settings, arguments: Namespace) -> str:
     from adapters.slack.manifest import manifest
-    from bot.tools.config import load_servers
+    from bot.tools.configured import load_servers
     from bot.tools.toolset import Toolset
 
     async with Toolset(load_servers(settings)) as tools:
-        await tools.offer(None)  # waits for the servers, whose prompts are the examples
+        await tools.settle(timeout_s=60.0, tell=lambda _: None)  # the servers' prompts are the examples
         examples = await tools.examples()
     app = manifest(
         examples=examples,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from bot.ports.platform import Adapter, Host
 from bot.ports.store import Store
 from bot.settings import Settings
 from bot.stores.factory import open_store
-from bot.tools.config import load_servers
+from bot.tools.configured import load_servers
 from bot.tools.toolset import Toolset
 from bot.turns.attempt import Resources
 from bot.turns.bell import Bell
@@ -50,18 +50,20 @@ async def open_app(
     drain_s: float,
     lease_s: float = LEASE_S,
     patience: Patience | None = None,
+    inputs: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[App]:
     """Open everything and work on turns while the context is open; at its end running turns get `drain_s` seconds.
 
     Each adapter is opened with the host, and has to be run by the caller. `lease_s` is how long the process may be
-    silent before others on the same database take its turns over; `patience`, how long a post may fail.
+    silent before others on the same database take its turns over; `patience`, how long a post may fail. `inputs` are
+    the answers to what mcp.json asks for.
 
     Raises:
         SettingsError: A setting is wrong; nothing was started.
         StoreError: The database cannot be used.
     """
     system_prompt = read_system_prompt(settings)
-    servers = load_servers(settings)
+    servers = load_servers(settings, answers=inputs)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.store_url))
         tools = await stack.enter_async_context(Toolset(servers))

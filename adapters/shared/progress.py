@@ -384,7 +384,7 @@ def call_line(line: TraceLine, *, is_running: bool, visible: Callable[[str], str
     seconds = f"{line.seconds:,.1f} s"
     if line.state in UNENDED_CALLS:
         sign, word = (sign, word) if is_running else ("?", "unfinished")
-        seconds = ""
+        seconds = visible(line.progress) if is_running and line.state == "running" else ""
     return (
         f"{sign} {' · '.join(filter(None, [visible(line.tool) or '(no name)', visible(line.server), word, seconds]))}"
     )

@@ -11,6 +11,7 @@ from argparse import Namespace
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot.domain.answers import Accepted, Answered, Decided, Example, Explained, Rated, Revised
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from bot.domain.people import Actor
     from bot.ports.platform import Adapter, Host
     from bot.ports.tools import Offer, ServerStatus
+    from bot.settings import Settings
 
 DRAIN_S = 0.2  # nobody who leaves a chat waits for its turn: the next start takes it up
 
@@ -52,6 +54,7 @@ async def chat(arguments: Namespace) -> int:
     banner = about if is_conversing or settings.provider == "rehearsal" else ""
     if is_conversing:
         banner += f"\nConversation {arguments.conversation}. /help shows what can be done here."
+    inputs = _ask_inputs(settings)
     host = PendingHost(about=about)
     adapter = terminal(arguments.conversation, host=host, settings=settings, banner=banner)
 
@@ -59,10 +62,13 @@ async def chat(arguments: Namespace) -> int:
     async def serving() -> AsyncGenerator[None]:
         await asyncio.to_thread(import_module, "bot.app")  # takes long: meanwhile the user can type
         from bot.app import open_app
+        from bot.cli.servers import wait_for_servers
 
-        async with open_app(settings, [_already_open(adapter)], drain_s=DRAIN_S) as app:
+        async with open_app(settings, [_already_open(adapter)], drain_s=DRAIN_S, inputs=inputs) as app:
             gc.freeze()  # collections leave out what the start has made
             gc.enable()
+            if not is_conversing:
+                await wait_for_servers(app.tools)
             host.resolve(app.host)
             yield
 
@@ -71,6 +77,14 @@ async def chat(arguments: Namespace) -> int:
         return 0
     async with serving():
         return await adapter.ask_once(arguments.message)
+
+
+def _ask_inputs(settings: Settings) -> Mapping[str, str]:
+    if settings.mcp_config is None and not Path("mcp.json").is_file():
+        return {}
+    from bot.cli.servers import ask_inputs
+
+    return ask_inputs(settings)
 
 
 async def _converse(adapter: Adapter, serving: Callable[[], AbstractAsyncContextManager[None]]) -> None:

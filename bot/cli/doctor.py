@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from adapters.registry import PLATFORMS, Platform
 from bot.app import read_system_prompt
+from bot.cli.servers import ask_inputs, wait_for_servers
 from bot.cli.start import start
 from bot.domain.errors import BotError
 from bot.domain.messages import UserMessage
@@ -21,10 +22,11 @@ from bot.ports.tools import ServerStatus
 from bot.settings import Settings
 from bot.stores.factory import describe_store, open_store
 from bot.text.cleaning import clean
-from bot.tools.config import load_servers
+from bot.tools.configured import load_servers
 from bot.tools.toolset import Toolset
 
 MODEL_WAIT_S = 30.0
+_ANY_CURE = "Start that server, or correct its entry in mcp.json or MCP_SERVER_URL."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,7 @@ class Check:
     state: Literal["ok", "off", "failed"]
     detail: str
     cure: str = ""
+    output: tuple[str, ...] = ()  # the last lines of a server's standard error
 
 
 async def doctor(arguments: Namespace) -> int:
@@ -45,6 +48,8 @@ async def doctor(arguments: Namespace) -> int:
         if not arguments.json:
             cure = f" {check.cure}" if check.cure else ""
             print(f"{check.state:6} {check.part}: {check.detail}{cure}", flush=True)
+            for line in check.output:
+                print(f"         | {line}", flush=True)
     if arguments.json:
         print(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
     return 1 if any(check.state == "failed" for check in checks) else 0
@@ -93,10 +98,11 @@ async def _check_model(settings: Settings) -> Check:
 
 async def _check_tools(settings: Settings) -> list[Check]:
     try:
-        servers = load_servers(settings)
+        servers = load_servers(settings, answers=ask_inputs(settings))
     except BotError as error:
         return [_failed("tools", error)]
     async with Toolset(servers) as tools:
+        await wait_for_servers(tools)
         offer = await tools.offer(None)
         checks = [_check_server(status) for status in tools.status()]
     return checks + [
@@ -111,12 +117,15 @@ def _is_reported(note: str, checks: list[Check]) -> bool:
 def _check_server(status: ServerStatus) -> Check:
     part = f"tools {clean(status.server)}"
     if status.state == "ready":
-        return Check(part=part, state="ok", detail=f"{status.tool_count} tools, {status.replica}")
+        about = f"; {status.detail}" if status.detail else ""
+        return Check(part=part, state="ok", detail=clean(f"{status.tool_count} tools, {status.replica}{about}"))
+    where = f", {status.replica}" if status.replica else ""
     return Check(
         part=part,
         state="failed",
-        detail=clean(f"{status.state}, {status.replica}: {status.detail}"),
-        cure="Start that server, or correct its entry in mcp.json or MCP_SERVER_URL.",
+        detail=clean(f"{status.state}{where}: {status.detail}."),
+        cure=status.cure or ("" if not status.replica else _ANY_CURE),
+        output=tuple(map(clean, status.error_output)),
     )
 
 

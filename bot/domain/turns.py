@@ -118,6 +118,15 @@ class CallDecided:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallProgressed:
+    """The server says how far a running call is; `text` is a short phrase. It is not stored."""
+
+    round: int
+    call_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallFinished:
     """A tool call has its result."""
 
@@ -128,7 +137,7 @@ class CallFinished:
 
 # A step is stored before anyone sees it; after a crash the turn goes on from its last one.
 Step = ModelAnswered | CallAsked | CallStarted | CallWaiting | CallDecided | CallFinished
-TurnEvent = StateChanged | ModelAsked | TextArrived | Paused | Step
+TurnEvent = StateChanged | ModelAsked | TextArrived | Paused | CallProgressed | Step
 
 # --- what is posted, and what is seen --------------------------------------------------------------------------
 
@@ -170,6 +179,7 @@ class TraceLine:
     result: str = ""
     seconds: float = 0.0
     attachments: tuple[str, ...] = ()
+    progress: str = ""  # how far a running call is, in the server's words; redacted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

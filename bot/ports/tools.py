@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -12,6 +12,7 @@ from bot.domain.messages import ToolCall, ToolResult, ToolSpec
 from bot.domain.people import Actor
 from bot.domain.turns import CallDecided
 
+Progress = Callable[[str], None]
 ServerState = Literal["idle", "starting", "ready", "down"]
 
 
@@ -23,7 +24,9 @@ class ServerStatus:
     replica: str  # command or URL without its secrets; tells replicas of one server apart
     state: ServerState
     tool_count: int = 0
-    detail: str = ""  # why it is down and when it is tried again
+    detail: str = ""  # why it is down and when it is tried again; what to know of it while it is ready
+    cure: str = ""  # a sentence: what an operator can do about it
+    error_output: tuple[str, ...] = ()  # the last lines of its standard error, for operators
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +72,17 @@ class Tools(ToolDirectory, Protocol):
     """All tool servers together."""
 
     async def call(
-        self, call: ToolCall, *, actor: Actor, conversation: ConversationKey, decision: CallDecided | None = None
+        self,
+        call: ToolCall,
+        *,
+        actor: Actor,
+        conversation: ConversationKey,
+        decision: CallDecided | None = None,
+        progress: Progress | None = None,
     ) -> ToolResult | Wait:
         """Run one call in the actor's name; any failure but cancellation is a result that the model can read.
 
         Servers get the conversation's opaque id, to keep conversations apart. A call that waited is made again with
-        the `decision`.
+        the `decision`. `progress` gets a phrase each time the server says how far the call is.
         """
         ...

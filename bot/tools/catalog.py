@@ -25,8 +25,9 @@ def tool_name(server: str, tool: str) -> str:
     """Return the name under which a server's tool is offered; it depends on nothing else."""
     whole = f"{server}__{tool}"
     name = _FORBIDDEN.sub("_", whole)
-    if len(name) <= MAX_NAME_CHARS:
+    if len(name) <= MAX_NAME_CHARS and whole.isascii():
         return name
+    # Names in other scripts would fall together: all that is left of them are underscores.
     digest = hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{name[: MAX_NAME_CHARS - len(digest) - 1]}_{digest}"
 

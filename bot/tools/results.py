@@ -23,6 +23,7 @@ _SUFFIXES = {
     "image/webp": ".webp",
 }
 NOTHING = "The tool returned nothing."
+NO_REASON = "The tool failed, and the server gives no reason."
 
 
 def parse_result(call_id: str, result: types.CallToolResult) -> ToolResult:
@@ -40,7 +41,7 @@ def parse_result(call_id: str, result: types.CallToolResult) -> ToolResult:
         lines.insert(0, json.dumps(result.structured_content, ensure_ascii=False, separators=(",", ":")))
     return ToolResult(
         call_id=call_id,
-        text="\n".join(line for line in lines if line) or NOTHING,
+        text="\n".join(line for line in lines if line) or (NO_REASON if result.is_error else NOTHING),
         outcome="error" if result.is_error else "ok",
         attachments=tuple(attachments),
     )
@@ -60,8 +61,13 @@ def _parse_block(block: types.ContentBlock, *, number: int) -> str | Attachment:
         case types.EmbeddedResource():
             return _parse_resource(block.resource, number=number)
         case types.ResourceLink():
-            about = f": {block.description}" if block.description else ""
-            return f"[resource {block.title or block.name} at {block.uri}{about}]"
+            return _link(block)
+
+
+def _link(link: types.ResourceLink) -> str:
+    about = f": {link.description}" if link.description else ""
+    kind = ", ".join(filter(None, [link.mime_type, _size(link.size) if link.size is not None else ""]))
+    return f"[resource {link.title or link.name} at {link.uri}{about}{f' ({kind})' if kind else ''}]"
 
 
 def _parse_resource(

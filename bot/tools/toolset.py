@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, cast
@@ -19,7 +19,7 @@ from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolCall, ToolResult, ToolSpec
 from bot.domain.people import Actor
 from bot.domain.turns import CallDecided
-from bot.ports.tools import Offer, ServerStatus
+from bot.ports.tools import Offer, Progress, ServerStatus
 from bot.text.cleaning import strip_surrogates
 from bot.tools.catalog import Catalog, Listing, tool_name
 from bot.tools.config import ServerConfig
@@ -29,6 +29,8 @@ from bot.tools.servers.server import Server
 from bot.tools.servers.timing import StateChanges, Timing
 
 log = structlog.get_logger(__name__)
+
+_NAMED_IN_NOTES = 10
 
 
 class Toolset:
@@ -71,19 +73,38 @@ class Toolset:
                 context = self._context.copy()
                 self._tasks.append(self._owners.create_task(replica.run(), name="tool-server", context=context))
 
+    async def settle(
+        self, *, timeout_s: float, tell: Callable[[Sequence[ServerStatus]], None], every_s: float = 5.0
+    ) -> None:
+        """Start all servers and wait, up to the time, until each is ready or has failed.
+
+        `tell` gets those that are still starting, every few seconds.
+        """
+        self.warm_up()
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + timeout_s
+        while (left_s := give_up_at - loop.time()) > 0:
+            if await self._changes.wait_for(self._is_settled, timeout_s=min(every_s, left_s)):
+                return
+            tell([status for status in self.status() if status.state in ("idle", "starting")])
+
     async def offer(self, actor: Actor | None) -> Offer:
         """Return what can be called now, the same for every actor; waits a few seconds for servers that start."""
         await self._reach()
         offered = {name for name, server in self._servers.items() if server.is_offered}
-        notes = [
-            f"Server {name!r} is not ready: {server.reason}."
-            for name, server in self._servers.items()
-            if name not in offered
-        ]
+        notes: list[str] = []
+        for name, server in self._servers.items():
+            notes += missing_notes(server) if name in offered else [f"Server {name!r} is not ready: {server.reason}."]
         return self._known().offer(offered, notes=notes)
 
     async def call(
-        self, call: ToolCall, *, actor: Actor, conversation: ConversationKey, decision: CallDecided | None = None
+        self,
+        call: ToolCall,
+        *,
+        actor: Actor,
+        conversation: ConversationKey,
+        decision: CallDecided | None = None,
+        progress: Progress | None = None,
     ) -> ToolResult:
         """Run one call; any failure but cancellation is a result that the model can read.
 
@@ -91,7 +112,7 @@ class Toolset:
         """
         started_at = time.monotonic()
         try:
-            result = await self._run(call, conversation_id=conversation.opaque_id)
+            result = await self._run(call, conversation_id=conversation.opaque_id, progress=progress or _ignore)
         except CallError as error:
             result = ToolResult(call_id=call.id, text=str(error), outcome=error.outcome)
         except Exception:  # one call is isolated from the others of its turn
@@ -112,35 +133,29 @@ class Toolset:
 
     async def _reach(self) -> None:
         self.warm_up()
-        servers = self._servers.values()
-        for server in servers:
+        for server in self._servers.values():
             server.retry_soon()
-        await self._changes.wait_for(lambda: all(server.is_settled for server in servers), timeout_s=self._offer_wait_s)
+        await self._changes.wait_for(self._is_settled, timeout_s=self._offer_wait_s)
+
+    def _is_settled(self) -> bool:
+        return all(server.is_settled for server in self._servers.values())
 
     def _known(self) -> Catalog:
-        listings = [Listing(server=server.config, tools=server.tools) for server in self._servers.values()]
+        listings = [Listing(server=server.config, tools=server.listed.tools) for server in self._servers.values()]
         known = tuple(listing.tools for listing in listings)
         if known != self._cataloged:
             self._catalog, self._cataloged = Catalog(listings), known
         return self._catalog
 
-    async def _run(self, call: ToolCall, *, conversation_id: str) -> ToolResult:
+    async def _run(self, call: ToolCall, *, conversation_id: str, progress: Progress) -> ToolResult:
         spec = await self._find(call.name)
         arguments = parse_arguments(call.arguments)
-        return parse_result(call.id, await self._send(spec, arguments, conversation_id=conversation_id))
 
-    async def _send(self, spec: ToolSpec, arguments: dict[str, Any], *, conversation_id: str) -> types.CallToolResult:
-        server = self._servers[spec.server]
-        try:
-            return await server.call(spec.tool, arguments, conversation_id=conversation_id)
-        except CallLostError as error:
-            if not spec.is_repeatable:
-                raise
-            lost = error
-        try:
-            return await server.call(spec.tool, arguments, conversation_id=conversation_id)
-        except CallUnsentError:
-            raise lost from None
+        def send() -> Awaitable[types.CallToolResult]:
+            server = self._servers[spec.server]
+            return server.call(spec.tool, arguments, conversation_id=conversation_id, progress=progress)
+
+        return parse_result(call.id, await _sent(send, is_repeatable=spec.is_repeatable))
 
     async def _find(self, name: str) -> ToolSpec:
         spec = self._known().find(name)
@@ -172,3 +187,33 @@ def parse_arguments(text: str) -> dict[str, Any]:
     if not isinstance(arguments, dict):
         raise CallError(f"The arguments are a JSON {type(arguments).__name__}. Send one JSON object.")
     return cast("dict[str, Any]", arguments)
+
+
+async def _sent(send: Callable[[], Awaitable[types.CallToolResult]], *, is_repeatable: bool) -> types.CallToolResult:
+    """Send a call; where nobody knows whether it ran, send it once more if that does no harm."""
+    try:
+        return await send()
+    except CallLostError as error:
+        if not is_repeatable:
+            raise
+        lost = error
+    try:
+        return await send()
+    except CallUnsentError:
+        raise lost from None
+
+
+def missing_notes(server: Server) -> list[str]:
+    """Return sentences on the tools that a server lists and that cannot be offered."""
+    listed = server.listed
+    notes = [f"Of server {server.config.name!r}, {listed.gap}."] if listed.gap else []
+    left_out = {name: why for name, why in listed.left_out.items() if server.config.offers(name)}
+    for name, why in list(left_out.items())[:_NAMED_IN_NOTES]:
+        notes.append(f"The tool {name!r} of server {server.config.name!r} is left out: {why}.")
+    if (more := len(left_out) - _NAMED_IN_NOTES) > 0:
+        notes.append(f"{more} more tools of server {server.config.name!r} are left out.")
+    return notes
+
+
+def _ignore(_said: str) -> None:
+    pass

@@ -11,6 +11,7 @@ from bot.domain.turns import (
     CallAsked,
     CallDecided,
     CallFinished,
+    CallProgressed,
     CallStarted,
     CallWaiting,
     ModelAnswered,
@@ -50,6 +51,8 @@ class CallLines:
                 return self._change(number, call.id, server=event.server, tool=event.tool)
             case CallStarted(round=number, call_id=call_id):
                 return self._change(number, call_id, state="running")
+            case CallProgressed(round=number, call_id=call_id, text=text):
+                return self._change(number, call_id, progress=redact(text))
             case CallWaiting(round=number, call_id=call_id):
                 return self._change(number, call_id, state="waiting")
             case CallDecided(round=number, call_id=call_id):
@@ -83,6 +86,7 @@ class CallLines:
             state=result.outcome,
             result=self._shown(result.text),
             seconds=result.seconds,
+            progress="",
             attachments=tuple(attachment.name for attachment in result.attachments),
         )
 

@@ -25,6 +25,7 @@ from bot.domain.turns import (
     CallAsked,
     CallDecided,
     CallFinished,
+    CallProgressed,
     CallStarted,
     CallWaiting,
     ModelAnswered,
@@ -217,7 +218,13 @@ def _asked(turn: Turn, number: int, call: ToolCall) -> CallAsked:
 
 async def _run_call(turn: Turn, number: int, call: ToolCall, tools: Tools, journal: Journal) -> None:
     decision = journal.decision(number, call.id)
-    outcome = await tools.call(call, actor=turn.actor, conversation=turn.conversation, decision=decision)
+
+    def progress(text: str) -> None:
+        journal.tell(CallProgressed(round=number, call_id=call.id, text=text))
+
+    outcome = await tools.call(
+        call, actor=turn.actor, conversation=turn.conversation, decision=decision, progress=progress
+    )
     if isinstance(outcome, Wait):
         expires_at = time.time() + outcome.expires_in_s
         await journal.record(CallWaiting(round=number, call_id=call.id, reason=outcome.reason, expires_at=expires_at))

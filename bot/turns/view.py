@@ -9,6 +9,7 @@ from bot.domain.turns import (
     CallAsked,
     CallDecided,
     CallFinished,
+    CallProgressed,
     CallStarted,
     CallWaiting,
     ModelAnswered,
@@ -85,7 +86,7 @@ class ViewObserver:
             case CallWaiting(reason=reason):
                 self._calls.saw(event)
                 return replace(view, trace=self._calls.lines, notice=reason)
-            case CallAsked() | CallStarted() | CallDecided() | CallFinished():
+            case CallAsked() | CallStarted() | CallProgressed() | CallDecided() | CallFinished():
                 return replace(view, trace=self._calls.lines) if self._calls.saw(event) else view
 
     def _kept_text(self) -> str:

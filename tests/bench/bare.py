@@ -13,7 +13,7 @@ from mcp import Client
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
 from bot.tools.catalog import tool_name
-from bot.tools.config import URL_SERVER_NAME
+from bot.tools.configured import URL_SERVER_NAME
 from bot.turns.context import SYSTEM_PROMPT
 
 MODEL = "rehearsal"

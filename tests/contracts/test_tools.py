@@ -29,7 +29,7 @@ from tests.fakes.mcp_servers.processes import (
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-WAYS = ["process modern", "process handshake", "http modern", "http handshake"]
+WAYS = ["process modern", "process handshake", "http modern", "http handshake", "http sse"]
 RICH_WAYS = [way for way in WAYS if way != "process handshake"]  # that program answers only with text
 
 
@@ -41,7 +41,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield process("shop", "workshop" if era == "modern" else "oldtimer", env=env)
         return
     with Workshop(era, env=env) as workshop:
-        yield web("shop", workshop.url)
+        yield web("shop", workshop.url, transport="sse" if era == "sse" else "http")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -17,7 +17,7 @@ from bot.domain.people import Actor
 from bot.domain.turns import CallDecided, Post, TextArrived, TurnView
 from bot.ports.model import ModelProgressSink, ModelRequest
 from bot.ports.platform import Found
-from bot.ports.tools import Offer, ServerStatus, Wait
+from bot.ports.tools import Offer, Progress, ServerStatus, Wait
 
 CONVERSATION = ConversationKey(platform="fake", space="team", channel="general")
 
@@ -98,7 +98,13 @@ class ScriptedTools:
         )
 
     async def call(
-        self, call: ToolCall, *, actor: Actor, conversation: ConversationKey, decision: CallDecided | None = None
+        self,
+        call: ToolCall,
+        *,
+        actor: Actor,
+        conversation: ConversationKey,
+        decision: CallDecided | None = None,
+        progress: Progress | None = None,
     ) -> ToolResult | Wait:
         self.ran.append(call.name)
         self.conversations.append(conversation)

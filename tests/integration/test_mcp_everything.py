@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.settings import load_settings
-from bot.tools.config import load_servers
+from bot.tools.configured import load_servers
 from bot.tools.toolset import Toolset
 from tests.fakes.mcp_servers.processes import QUICK, call
 

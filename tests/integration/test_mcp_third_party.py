@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from bot.settings import load_settings
-from bot.tools.config import load_servers
+from bot.tools.configured import load_servers
 from bot.tools.toolset import Toolset
 from tests.fakes.mcp_servers.processes import QUICK, call
 

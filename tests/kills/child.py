@@ -33,7 +33,7 @@ from bot.observe.logs import configure_logs
 from bot.observe.turn_log import TurnLog
 from bot.ports.platform import Found
 from bot.ports.store import Lease, Store
-from bot.ports.tools import Offer, ServerStatus, Wait
+from bot.ports.tools import Offer, Progress, ServerStatus, Wait
 from bot.stores.sqlite.connection import Connection
 from bot.stores.sqlite.store import SqliteEngine, open_sqlite
 from bot.stores.store import EngineStore
@@ -331,7 +331,13 @@ class WatchedTools:
         return await self._tools.offer(actor)
 
     async def call(
-        self, call: ToolCall, *, actor: Actor, conversation: ConversationKey, decision: CallDecided | None = None
+        self,
+        call: ToolCall,
+        *,
+        actor: Actor,
+        conversation: ConversationKey,
+        decision: CallDecided | None = None,
+        progress: Progress | None = None,
     ) -> ToolResult | Wait:
         if decision is None and json.loads(call.arguments).get("waits"):
             self._fate.reach("call: before it waits")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 from tests.scenarios.conftest import Endpoint, Toolbridge
 
@@ -54,3 +56,43 @@ async def test_a_database_that_cannot_be_opened_is_said_with_the_cure(toolbridge
     ran = await toolbridge.run("doctor")
     assert ran.code == 1
     assert "TOOLBRIDGE_HOME" in next(line for line in ran.out.splitlines() if "store" in line)
+
+
+async def test_each_tool_server_that_fails_has_its_line_with_the_cure_and_what_it_said_last(
+    toolbridge: Toolbridge,
+) -> None:
+    dies = toolbridge.folder / "dies.py"
+    dies.write_text("import sys\nprint('cannot open the calendar', file=sys.stderr)\nsys.exit(3)\n", encoding="utf-8")
+    toolbridge.write_mcp_json(
+        {
+            "dies": {"command": sys.executable, "args": [str(dies)]},
+            "gone": {"command": "no-such-program"},
+            "odd": {"command": "x", "env": {"A": "${command:pick}"}},
+            "toolbridge": {"bundled": True, "autoApprove": ["*"]},
+        }
+    )
+    ran = await toolbridge.run("doctor")
+    assert ran.code == 1
+    lines = {line.split(":")[0].split(maxsplit=1)[-1]: line for line in ran.out.splitlines()}
+    assert "its process ended" in lines["tools dies"]
+    assert "Run its command by hand" in lines["tools dies"]
+    assert "| cannot open the calendar" in ran.out
+    assert "install the program" in lines["tools gone"]
+    assert "server 'odd', key 'env.A': the placeholder ${command:pick} is not understood" in lines["tools odd"]
+    assert lines["tools toolbridge"].startswith("ok")
+    assert "autoApprove has no effect here" in lines["tools toolbridge"]
+
+
+async def test_a_tool_server_that_takes_long_to_start_is_waited_for_and_that_is_shown(toolbridge: Toolbridge) -> None:
+    slow = toolbridge.folder / "slow.py"
+    oldtimer = Path(__file__).parents[1] / "fakes" / "mcp_servers" / "oldtimer.py"
+    slow.write_text(f"import time, runpy\ntime.sleep(7)\nrunpy.run_path({str(oldtimer)!r}, run_name='__main__')\n")
+    toolbridge.write_mcp_json({"slow": {"command": sys.executable, "args": [str(slow)]}})
+    listed = await toolbridge.run("tools")
+    assert listed.code == 0
+    assert "act" in listed.out
+    assert "not ready" not in listed.out
+    assert "waiting, slow is starting" in listed.err
+    answered = await toolbridge.run("chat", "--model", "rehearsal", "-m", "call slow__act with {}")
+    assert answered.code == 0
+    assert "waiting, slow is starting" in answered.err

@@ -47,7 +47,7 @@ async def test_a_whole_session_with_every_command(toolbridge: Toolbridge) -> Non
 
 
 async def test_the_prompt_is_there_before_a_broken_setting_ends_the_chat_with_its_cure(toolbridge: Toolbridge) -> None:
-    (toolbridge.folder / "mcp.json").write_text('{"mcpServers": {"x": {}}}')
+    (toolbridge.folder / "mcp.json").write_text('{"mcpServers": []}')
     async with run_in_terminal(CHAT, environment=toolbridge.environment, folder=toolbridge.folder) as (
         terminal,
         process,

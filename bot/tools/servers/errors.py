@@ -1,11 +1,8 @@
-"""Why a call to a tool server has no result, and why a connection ended."""
+"""Why a call to a tool server has no result."""
 
 from __future__ import annotations
 
 from typing import cast
-
-from mcp import MCPError
-from pydantic import ValidationError
 
 from bot.domain.messages import ToolOutcome
 
@@ -38,23 +35,12 @@ class CallUnsentError(CallError):
     outcome = "unavailable"
 
 
+class SessionLostError(CallUnsentError):
+    """The server no longer knew the session, so it ran nothing."""
+
+
 def root_cause(error: BaseException) -> BaseException:
     """Return the first error inside nested groups, or the error itself."""
     if isinstance(error, BaseExceptionGroup):
         return root_cause(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
     return error
-
-
-def describe_failure(error: BaseException) -> str:
-    """Return why a connection failed, as a phrase that may still hold secrets of the endpoint."""
-    match error:
-        case TimeoutError():
-            return "it did not answer in time"
-        case OSError():
-            return f"its command cannot be started ({error.strerror}): correct command or cwd, or install it"
-        case MCPError():
-            return error.message
-        case ValidationError():
-            return "it does not keep to the protocol"
-        case _:
-            return f"{type(error).__name__}: {error}"

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from importlib import metadata
 from typing import Any
 
@@ -17,28 +18,21 @@ from pydantic import ValidationError
 
 from bot.domain.answers import Example
 from bot.domain.backoff import Backoff
-from bot.ports.tools import ServerState, ServerStatus
-from bot.tools.config import Endpoint, ServerConfig, StdioEndpoint
-from bot.tools.servers.errors import (
-    CallError,
-    CallLostError,
-    CallRefusedError,
-    CallTimedOutError,
-    CallUnsentError,
-    describe_failure,
-    root_cause,
-)
-from bot.tools.servers.lists import fetch_examples, fetch_tools
+from bot.ports.tools import Progress, ServerState, ServerStatus
+from bot.tools.config import Endpoint, ServerConfig
+from bot.tools.servers.calls import call_error, call_tool
+from bot.tools.servers.cures import Trouble, ended, trouble_of
+from bot.tools.servers.errors import CallLostError, CallTimedOutError, CallUnsentError, root_cause
+from bot.tools.servers.faults import fault_of
+from bot.tools.servers.link import Link
+from bot.tools.servers.lists import Listed, fetch_examples, fetch_tools
 from bot.tools.servers.timing import StateChanges, Timing
-from bot.tools.servers.transport import Link, fault_of, open_transport
+from bot.tools.servers.transport import open_transport
+from bot.tools.servers.ways import SSE_IS_LEGACY, Way, Ways, connect_s
 
 log = structlog.get_logger(__name__)
 
-CONVERSATION_KEY = "toolbridge/conversation"  # in the _meta of each call: the conversation's opaque id
 _MAX_REASON_CHARS = 300
-_PROCESS_ENDED = "its process ended"
-_NO_ELICITATION = "Elicitation not supported"  # the SDK's own answer, where no callback is set
-_NEEDS_USER = (types.MISSING_REQUIRED_CLIENT_CAPABILITY, types.URL_ELICITATION_REQUIRED)
 
 
 class Replica:
@@ -47,7 +41,8 @@ class Replica:
     def __init__(self, server: ServerConfig, endpoint: Endpoint, *, timing: Timing, changes: StateChanges) -> None:
         self.state: ServerState = "idle"
         self.reason = ""  # why it is not ready; everyone may see it
-        self.tools: tuple[types.Tool, ...] = ()
+        self.listed = Listed()
+        self.instructions = ""  # the server's own words on how to use it
         self._server = server
         self._endpoint = endpoint
         self._timing = timing
@@ -56,13 +51,17 @@ class Replica:
         self._changes = changes
         self._log = log.bind(server=server.name, replica=endpoint.label)
         self._is_suspect = asyncio.Event()  # the connection is to be checked, and the lists read again
+        self._has_new_lists = asyncio.Event()  # the server says so
         self._wants_retry = asyncio.Event()
         self._link = Link(endpoint, server=server.name, on_suspect=self._is_suspect.set)
         self._client: Client | None = None  # set while calls may be sent
-        self._stderr_line = ""  # the last one of its process, for operators
+        self._trouble = Trouble(reason="")
+        self._ways = Ways(endpoint)
+        self._timeouts = 0  # connections in a row that took too long
         self._calls = 0  # in progress
         self._examples: tuple[Example, ...] | None = None
-        self._ready_at: float | None = None  # since when this connection is up; times are of the loop's clock
+        self._began_at = 0.0  # when connecting began; times are of the loop's clock
+        self._ready_at: float | None = None  # since when this connection is up
         self._lost_at: float | None = None
         self._retry_at = 0.0
         self._is_stopping = False
@@ -79,7 +78,7 @@ class Replica:
 
     def has(self, tool: str) -> bool:
         """Return whether its own list names the tool."""
-        return any(known.name == tool for known in self.tools)
+        return any(known.name == tool for known in self.listed.tools)
 
     def retry_soon(self) -> None:
         """End the pause before the next try, but not sooner than `retry_soon_s` after the last one."""
@@ -91,40 +90,45 @@ class Replica:
 
     def status(self) -> ServerStatus:
         """Return the state as an operator sees it."""
-        wait_s = math.ceil(self._retry_at - asyncio.get_running_loop().time())
-        details = [
-            self.reason,
-            f"last line of its error output: {self._stderr_line}" if self._stderr_line else "",
-            f"tried again in {wait_s} s" if self.reason and wait_s > 0 else "",
-        ]
+        lines = self._link.stderr_lines if self.state in ("starting", "down") else ()
         return ServerStatus(
             server=self._server.name,
             replica=self._endpoint.label,
             state=self.state,
-            tool_count=sum(self._server.offers(tool.name) for tool in self.tools),
-            detail="; ".join(filter(None, details)),
+            tool_count=sum(self._server.offers(tool.name) for tool in self.listed.tools),
+            detail="; ".join(filter(None, self._details(lines))),
+            cure=self._trouble.cure if self.state == "down" else "",
+            error_output=lines,
         )
 
-    async def call(self, tool: str, arguments: Mapping[str, Any], *, conversation_id: str) -> types.CallToolResult:
+    async def call(
+        self, tool: str, arguments: Mapping[str, Any], *, conversation_id: str, progress: Progress
+    ) -> types.CallToolResult:
         """Send one call. Raises CallError; after CallUnsentError this replica is not ready any more."""
         client = self._client
         if client is None or not self.is_ready:
             raise CallUnsentError(self.reason)
         self._calls += 1
         try:
-            async with asyncio.timeout(self._server.timeout_s):
-                return await client.call_tool(tool, dict(arguments), meta={CONVERSATION_KEY: conversation_id})
-        except TimeoutError:
+            return await call_tool(
+                client,
+                tool,
+                arguments,
+                server=self._server,
+                conversation_id=conversation_id,
+                report=lambda said: progress(self._link.hide_secrets(said)),
+            )
+        except CallTimedOutError:
             self._is_suspect.set()  # does this call take long, or does the server hang?
-            raise CallTimedOutError(
-                f"The tool {tool!r} gave no answer within {self._server.timeout_s:g} s. It may have run all the same: "
-                f"check that before calling it again."
-            ) from None
+            raise
         except MCPError as error:
-            raise self._call_error(error, tool=tool) from error
-        except (RuntimeError, ValidationError) as error:  # how the SDK refuses an answer that breaks the protocol
-            said = self._link.hide_secrets(str(error))
-            raise CallRefusedError(f"The tool {tool!r} ran, but its answer is not valid: {said}") from error
+            said = self._link.hide_secrets(error.message)
+            failure = call_error(error, server=self._server.name, tool=tool, said=said)
+            if fault_of(error) == "unclear":
+                self._is_suspect.set()
+            elif isinstance(failure, CallUnsentError | CallLostError):
+                self._suspend(Trouble(reason=said))
+            raise failure from error
         finally:
             self._calls -= 1
             self._changes.notify_all()
@@ -134,10 +138,12 @@ class Replica:
         if self._examples is None and (client := self._client) is not None:
             try:
                 async with asyncio.timeout(self._timing.probe_s):
-                    self._examples = await fetch_examples(client)
+                    self._examples = await fetch_examples(client, page_s=self._timing.page_s)
             except (TimeoutError, MCPError, RuntimeError, ValidationError) as error:
-                self._log.info("tool_server_examples_failed", reason=self._explain(error))
+                self._log.info("tool_server_examples_failed", reason=self._explain(error).reason)
         return self._examples or ()
+
+    # --- the connection ---
 
     async def run(self) -> None:
         """Keep the connection up; ends after `stop` and a cancellation."""
@@ -145,50 +151,69 @@ class Replica:
         self._enter("starting")
         try:
             while True:
-                self._ready_at = None
-                reason = await self._stay_connected()
+                trouble = await self._stay_connected()
                 if self._is_stopping:
                     break
                 await self._link.read_stderr()
                 failures = 1 if self._was_stable() else failures + 1
                 pause_s = self._backoff.wait_s(failures)
                 self._retry_at = asyncio.get_running_loop().time() + pause_s
-                self._enter("down", reason)
+                self._enter("down", trouble)
                 await self._pause(pause_s)
         finally:
             self._enter("idle")
 
-    async def _stay_connected(self) -> str:
-        """Connect and stay connected; return why that ended."""
+    async def _stay_connected(self) -> Trouble:
+        """Connect and stay connected, in the way that worked last or else in another; return why that ended."""
+        self._ready_at = None
+        error = await self._try(self._ways.best)
+        trouble = self._explain(error)
+        if self._ready_at is None and not self._is_stopping:
+            other = self._ways.other(error, has_ended=self._link.has_ended)
+            if other is not None:
+                second = await self._try(other)
+                if self._ready_at is not None:
+                    return self._explain(second)
+        return trouble
+
+    async def _try(self, way: Way) -> BaseException | None:
         self._is_suspect.clear()
         self._link = Link(self._endpoint, server=self._server.name, on_suspect=self._is_suspect.set)
+        self._began_at = asyncio.get_running_loop().time()
         try:
-            return await self._connect()
+            await self._connect(way)
         except asyncio.CancelledError:
             # The SDK cancels the task that owns a broken connection: that is no request to stop. (And closing its
             # client may swallow a real request: that is why there is `stop`.)
             if self._is_stopping or ((task := asyncio.current_task()) is not None and task.cancelling()):
                 raise
-            return "the connection broke"
         except Exception as error:  # noqa: BLE001  (failures are isolated per server)
-            return self._explain(error)
+            is_slow = self._ready_at is None and isinstance(root_cause(error), TimeoutError)
+            self._timeouts = self._timeouts + 1 if is_slow else 0
+            return error
+        return None
 
-    async def _connect(self) -> str:
-        is_process = isinstance(self._endpoint, StdioEndpoint)
+    async def _connect(self, way: Way) -> None:
+        patience_s = connect_s(self._server, self._endpoint, timing=self._timing, timeouts=self._timeouts)
         async with AsyncExitStack() as stack:
-            async with asyncio.timeout(self._timing.connect_process_s if is_process else self._timing.connect_http_s):
-                client = await stack.enter_async_context(self._new_client())
-                self._learn(await fetch_tools(client))
+            async with asyncio.timeout(patience_s):
+                client = await stack.enter_async_context(self._new_client(way))
+                took_s = asyncio.get_running_loop().time() - self._began_at
+                self._learn(await fetch_tools(client, self._link, page_s=self._timing.page_s))
+            self._ways.remember(way, protocol_version=client.protocol_version, took_s=took_s)
+            self._timeouts = 0
+            self.instructions = client.instructions or ""
             self._go_ready(client)
             async with asyncio.TaskGroup() as group:
-                follower = group.create_task(self._follow_changes(client))
+                followers = [group.create_task(self._follow_changes(client)), group.create_task(self._pass_on())]
                 await self._check_when_suspect(client)
-                follower.cancel()
-        return _PROCESS_ENDED
+                for follower in followers:
+                    follower.cancel()
 
-    def _new_client(self) -> Client:
+    def _new_client(self, way: Way) -> Client:
         return Client(
-            open_transport(self._endpoint, self._link),
+            open_transport(self._endpoint, self._link, is_legacy_sse=way == "sse"),
+            mode="auto" if way == "auto" else "legacy",
             message_handler=self._on_message,
             client_info=types.Implementation(name="toolbridge", version=_version()),
             cache=None,  # lists are read when they change
@@ -201,10 +226,10 @@ class Replica:
                 await self._is_suspect.wait()
                 self._is_suspect.clear()
                 if self._link.has_ended:
-                    self._suspend(_PROCESS_ENDED)
+                    self._suspend(self._explain(None))
                     return
                 async with asyncio.timeout(self._timing.probe_s):
-                    self._learn(await fetch_tools(client))
+                    self._learn(await fetch_tools(client, self._link, page_s=self._timing.page_s))
                 self._go_ready(client)
         except Exception as error:
             self._suspend(self._explain(error))
@@ -213,6 +238,8 @@ class Replica:
             raise
         finally:
             self._client = None
+
+    # --- lists that change ---
 
     async def _follow_changes(self, client: Client) -> None:
         """Mark the connection suspect when the server's stream of changes begins or ends: some may have been missed."""
@@ -227,7 +254,7 @@ class Replica:
             except ListenNotSupportedError:
                 return  # the older era: changes come without a subscription
             except MCPError as error:
-                if fault_of(error) == "refused":
+                if fault_of(error) in ("refused", "turned_away"):
                     return  # it reports no changes
             except SubscriptionLost:
                 pass
@@ -237,36 +264,63 @@ class Replica:
 
     async def _on_message(self, message: IncomingMessage) -> None:
         if isinstance(message, types.ToolListChangedNotification | types.PromptListChangedNotification):
-            self._is_suspect.set()
+            self._has_new_lists.set()
 
-    def _learn(self, tools: tuple[types.Tool, ...]) -> None:
+    async def _pass_on(self) -> None:
+        """Have lists read again that changed: at once the first time, with growing pauses while they keep changing."""
+        backoff = Backoff(first_s=self._timing.list_pause_s, max_s=self._timing.last_retry_s)
+        in_a_row = 0
+        while True:
+            await self._has_new_lists.wait()
+            self._has_new_lists.clear()
+            self._is_suspect.set()
+            await asyncio.sleep(backoff.wait_s(in_a_row + 1))
+            in_a_row = in_a_row + 1 if self._has_new_lists.is_set() else 0
+
+    def _learn(self, listed: Listed) -> None:
         self._examples = None
-        if tools != self.tools:
-            self.tools = tools
+        if listed != self.listed:
+            self.listed = listed
+
+    # --- the state ---
 
     def _go_ready(self, client: Client) -> None:
         self._ready_at = self._ready_at or asyncio.get_running_loop().time()
         self._client = client
         self._enter("ready")
 
-    def _suspend(self, reason: str) -> None:
+    def _suspend(self, trouble: Trouble) -> None:
         """Send no more calls until `run` has checked the connection."""
         if self._client is not None:
             self._client = None
             self._lost_at = asyncio.get_running_loop().time()
-            self._enter("down", reason)
+            self._enter("down", trouble)
         self._is_suspect.set()
 
-    def _enter(self, state: ServerState, reason: str = "") -> None:
-        self.reason = reason
-        self._stderr_line = self._link.stderr_line if state == "down" else ""
+    def _enter(self, state: ServerState, trouble: Trouble | None = None) -> None:
+        self._trouble = trouble or Trouble(reason="")
+        self.reason = self._trouble.reason
         if state != self.state:
             self.state = state
             if state == "down":
-                self._log.warning("tool_server_down", reason=reason, stderr_line=self._stderr_line)
+                last = self._link.stderr_lines[-1:]
+                self._log.warning("tool_server_down", reason=self.reason, stderr_line="".join(last))
             else:
-                self._log.info(f"tool_server_{state}", tools=len(self.tools))
+                self._log.info(f"tool_server_{state}", tools=len(self.listed.tools))
         self._changes.notify_all()
+
+    def _details(self, lines: tuple[str, ...]) -> list[str]:
+        now = asyncio.get_running_loop().time()
+        wait_s = math.ceil(self._retry_at - now)
+        started_s = math.floor(now - self._began_at) if self.state == "starting" else 0
+        return [
+            self.reason,
+            f"for {started_s} s now; a package may be downloading" if started_s else "",
+            f"last line of its error output: {lines[-1]}" if lines else "",
+            f"tried again in {wait_s} s" if self.reason and wait_s > 0 else "",
+            self.listed.gap if self.state == "ready" else "",
+            SSE_IS_LEGACY if self.state == "ready" and self._ways.best == "sse" else "",
+        ]
 
     def _was_stable(self) -> bool:
         now = asyncio.get_running_loop().time()
@@ -282,33 +336,13 @@ class Replica:
         except TimeoutError:
             pass
 
-    def _call_error(self, error: MCPError, *, tool: str) -> CallError:
-        """Return what the model reads of a failed call; a connection that is to blame gets no more calls for now."""
-        said = self._link.hide_secrets(error.message)
-        match fault_of(error):
-            case "refused" if error.code in _NEEDS_USER or said == _NO_ELICITATION:
-                return CallRefusedError(
-                    f"The tool {tool!r} asks the user something while it runs, which is not supported yet. "
-                    f"It did not finish: call it with all it needs, or use another tool."
-                )
-            case "refused":
-                return CallRefusedError(f"The server {self._server.name!r} refused the call: {said}")
-            case "unsent":
-                self._suspend(said)
-                return CallUnsentError(said)
-            case "lost":
-                self._suspend(said)
-                return CallLostError(
-                    f"The connection to the server {self._server.name!r} was lost during the call ({said}). The tool "
-                    f"{tool!r} may have run all the same: check that before calling it again."
-                )
-
-    def _explain(self, error: BaseException) -> str:
-        """Return why a connection ended, without secrets."""
-        cause = root_cause(error)
-        if isinstance(cause, MCPError) and self._link.has_ended:
-            return _PROCESS_ENDED
-        return self._link.hide_secrets(describe_failure(cause))[:_MAX_REASON_CHARS]
+    def _explain(self, error: BaseException | None) -> Trouble:
+        """Return why a connection ended, without secrets; None where no error says why."""
+        cause = None if error is None else root_cause(error)
+        if cause is None or (isinstance(cause, MCPError) and self._link.has_ended):
+            return ended(self._endpoint, has_ended=self._link.has_ended)
+        trouble = trouble_of(cause, endpoint=self._endpoint)
+        return replace(trouble, reason=self._link.hide_secrets(trouble.reason)[:_MAX_REASON_CHARS])
 
 
 def _version() -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from mcp import types
 
 from bot.domain.answers import Example
-from bot.ports.tools import ServerStatus
+from bot.ports.tools import Progress, ServerStatus
 from bot.tools.config import ServerConfig
-from bot.tools.servers.errors import CallUnsentError
+from bot.tools.servers.errors import CallRefusedError, CallUnsentError, SessionLostError
+from bot.tools.servers.lists import Listed
 from bot.tools.servers.replica import Replica
 from bot.tools.servers.timing import StateChanges, Timing
 
@@ -37,15 +39,20 @@ class Server:
         return any(replica.is_ready or replica.was_ready_lately for replica in self.replicas)
 
     @property
-    def tools(self) -> tuple[types.Tool, ...]:
+    def listed(self) -> Listed:
         """The tools that it listed last, also while it is down."""
-        known = self._ready() or [replica for replica in self.replicas if replica.tools]
-        return known[0].tools if known else ()
+        return known.listed if (known := self._known()) is not None else Listed()
+
+    @property
+    def instructions(self) -> str:
+        """Its own words on how to use it."""
+        return known.instructions if (known := self._known()) is not None else ""
 
     @property
     def reason(self) -> str:
         """Why it cannot be called."""
-        return next((replica.reason for replica in self.replicas if replica.reason), "it is still starting")
+        reasons = [self.config.problem, *(replica.reason for replica in self.replicas)]
+        return next(filter(None, reasons), "it is still starting")
 
     def retry_soon(self) -> None:
         """Try to reconnect soon, if no replica is ready."""
@@ -58,17 +65,24 @@ class Server:
         for replica in self.replicas:
             replica.stop()
 
-    async def call(self, tool: str, arguments: Mapping[str, Any], *, conversation_id: str) -> types.CallToolResult:
+    async def call(
+        self, tool: str, arguments: Mapping[str, Any], *, conversation_id: str, progress: Progress
+    ) -> types.CallToolResult:
         """Send the call to the next healthy replica; where that cannot be reached, to the others.
 
         Raises:
             CallError: There is no result; its class says whether the tool may have run.
         """
         deadline = asyncio.get_running_loop().time() + self._timing.reconnect_wait_s
+        lost_sessions = 0
         while True:
             replica = await self._pick(tool, deadline)
             try:
-                return await replica.call(tool, arguments, conversation_id=conversation_id)
+                return await replica.call(tool, arguments, conversation_id=conversation_id, progress=progress)
+            except SessionLostError as error:
+                lost_sessions += 1
+                if lost_sessions > len(self.replicas):  # it says so of a session that has just begun
+                    raise CallRefusedError(f"The server {self.config.name!r} refused the call: {error}") from error
             except CallUnsentError:  # that replica is not ready any more
                 continue
 
@@ -78,8 +92,16 @@ class Server:
         return await ready[0].examples() if ready else ()
 
     def status(self) -> list[ServerStatus]:
-        """Return the state of each replica."""
-        return [replica.status() for replica in self.replicas]
+        """Return the state of each replica; of a server that cannot be set up, why."""
+        if self.config.problem:
+            return [ServerStatus(server=self.config.name, replica="", state="down", detail=self.config.problem)]
+        statuses = [replica.status() for replica in self.replicas]
+        warnings = "; ".join(self.config.warnings)
+        return [replace(status, detail="; ".join(filter(None, [status.detail, warnings]))) for status in statuses]
+
+    def _known(self) -> Replica | None:
+        known = self._ready() or [replica for replica in self.replicas if replica.listed.tools]
+        return known[0] if known else None
 
     def _ready(self) -> list[Replica]:
         return [replica for replica in self.replicas if replica.is_ready]

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 class Timing:
     """Seconds for each wait."""
 
-    connect_process_s: float = 20.0  # the first start of a packaged server downloads it
+    connect_process_s: float = 60.0  # the first start of a packaged server downloads it
     connect_http_s: float = 15.0  # the SDK waits 10 s for a server of the older era that ignores its first question
     probe_s: float = 10.0  # a server that does not list its tools within this time is restarted
+    page_s: float = 5.0  # for each further page of a list
+    list_pause_s: float = 1.0  # before lists that changed are read once more
     first_retry_s: float = 0.1
     last_retry_s: float = 30.0
     retry_soon_s: float = 1.0  # after the last try, when a call waits for the server

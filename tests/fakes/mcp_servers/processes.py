@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolCall, ToolResult
@@ -38,9 +38,10 @@ def process(name: str, program: str, *args: str, env: Mapping[str, str] | None =
     return ServerConfig(name=name, endpoints=(command(program, *args, env=env),), **options)
 
 
-def web(name: str, *urls: str, **options: Any) -> ServerConfig:
+def web(name: str, *urls: str, transport: Literal["any", "http", "sse"] = "any", **options: Any) -> ServerConfig:
     """Return a configuration of a server over HTTP with these replicas."""
-    return ServerConfig(name=name, endpoints=tuple(HttpEndpoint(url=url, label=url) for url in urls), **options)
+    endpoints = tuple(HttpEndpoint(url=url, label=url, transport=transport) for url in urls)
+    return ServerConfig(name=name, endpoints=endpoints, **options)
 
 
 async def call(tools: Tools, name: str, arguments: str = "{}") -> ToolResult:
@@ -82,13 +83,14 @@ class Workshop:
 
     def __init__(self, era: str, *, env: Mapping[str, str] | None = None) -> None:
         self.port = free_port()
+        self._path = "sse" if era == "sse" else "mcp"
         self._args = [sys.executable, str(FOLDER / "workshop.py"), "--era", era, "--port", str(self.port)]
         self._env = {**os.environ, **(env or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/mcp"
+        return f"http://127.0.0.1:{self.port}/{self._path}"
 
     @property
     def pid(self) -> int:

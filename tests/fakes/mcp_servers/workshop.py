@@ -1,7 +1,8 @@
 """An MCP server on the real SDK: results of every kind, prompts, a list of tools that grows; stdio or HTTP.
 
-`--era handshake` answers HTTP clients as servers before 2026-07-28 do. Calls of `act` and `look` are appended to the
-file that CALLS_FILE names; `act` waits until the file RELEASE_FILE exists, if that is set.
+`--era handshake` answers HTTP clients as servers before 2026-07-28 do, `--era sse` by the transport of 2024-11-05.
+Calls of `act` and `look` are appended to the file that CALLS_FILE names; `act` waits until the file RELEASE_FILE
+exists, if that is set.
 """
 
 from __future__ import annotations
@@ -167,12 +168,14 @@ class Handshake:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int)
-    parser.add_argument("--era", choices=["modern", "handshake"], default="modern")
+    parser.add_argument("--era", choices=["modern", "handshake", "sse"], default="modern")
     options = parser.parse_args()
     if options.port is None:
         server.run("stdio")
         return
     app: ASGIApp = server.streamable_http_app(host="127.0.0.1")
+    if options.era == "sse":
+        app = server.sse_app(host="127.0.0.1")
     if options.era == "handshake":
         app = Handshake(app)
     uvicorn.run(app, host="127.0.0.1", port=options.port, log_level="warning")

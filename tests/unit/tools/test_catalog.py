@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mcp.types import Tool, ToolAnnotations
@@ -51,6 +52,20 @@ def test_the_tools_of_one_server_keep_names_and_order_whatever_comes_after_it(
 @given(st.text(min_size=65, max_size=128), st.text(max_size=40), st.text(max_size=40))
 def test_long_names_that_differ_only_at_the_end_stay_apart(start: str, one: str, other: str) -> None:
     assert (tool_name("s", start + one) == tool_name("s", start + other)) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("天気", "時刻"), ("погода", "время_"), ("größe", "grüße"), ("طقس", "وقت"), ("café", "cafè"), ("天気", "天候")],
+)
+def test_names_in_other_scripts_stay_apart_and_are_accepted_by_models(one: str, other: str) -> None:
+    offer = Catalog([listing("s", one, other), listing("サーバー", "x"), listing("メール", "x")]).offer(
+        {"s", "サーバー", "メール"}
+    )
+    assert offer.notes == ()
+    assert {(spec.server, spec.tool) for spec in offer.tools} >= {("s", one), ("s", other), ("メール", "x")}
+    assert all(VALID.fullmatch(spec.name) for spec in offer.tools)
+    assert tool_name("s", one) == tool_name("s", one)
 
 
 def test_the_order_is_that_of_the_configuration_then_the_name() -> None:

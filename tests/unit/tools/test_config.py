@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bot.domain.errors import SettingsError
 from bot.settings import Settings, load_settings
-from bot.tools.config import HttpEndpoint, ServerConfig, StdioEndpoint, load_servers
+from bot.tools.config import HttpEndpoint, ServerConfig, StdioEndpoint
+from bot.tools.configured import load_servers, open_inputs
+from bot.tools.jsonc import plain_json
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +87,12 @@ def test_a_file_with_all_keys_is_understood() -> None:
     assert [files.offers(tool) for tool in ("read_file", "read_secret", "write")] == [True, False, False]
     assert files.repeats("read_file") and not files.repeats("read_files")
     assert web.endpoints == (
-        HttpEndpoint(url="https://h/mcp", headers={"Authorization": "Bearer secret-token"}, label="https://h/mcp"),
+        HttpEndpoint(
+            url="https://h/mcp",
+            headers={"Authorization": "Bearer secret-token"},
+            label="https://h/mcp",
+            transport="http",
+        ),
     )
     assert not web.trusted and web.timeout_s == 60
     assert len(replicas.endpoints) == 2 and replicas.offers("two") and not replicas.offers("three")
@@ -100,34 +109,60 @@ def test_a_file_without_servers_means_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "part"),
+    ("entry", "key", "part"),
     [
-        ({"command": "x", "args": ["${UNSET_NAME}"]}, "UNSET_NAME is not set"),
-        ({"command": "x", "url": "http://h"}, "command and url"),
-        ({}, "neither a command nor a url"),
-        ({"command": "x", "comand": "y"}, "comand"),
-        ({"command": "x", "args": "one two"}, "args"),
-        ({"command": "x", "args": [1]}, "args.0"),
-        ({"command": "x", "env": {"A": 1}}, "env.A"),
-        ({"command": "x", "headers": {}}, "headers cannot go with command"),
-        ({"url": "http://h/mcp", "cwd": "/"}, "cwd cannot go with url"),
-        ({"bundled": True, "args": []}, "args cannot go with bundled"),
-        ({"url": "h:8000/mcp"}, "not a complete http"),
-        ({"url": "http://h:port/mcp"}, "not a complete http"),
-        ({"url": "http://h/sse", "type": "sse"}, "'sse'"),
-        ({"command": "x", "type": "http"}, "'http'"),
-        ({"command": "x", "trusted": "yes"}, "trusted"),
-        ({"command": "x", "timeout_s": 0}, "timeout_s"),
-        ({"command": "x", "tools": {"permit": []}}, "permit"),
-        ("x", "valid"),
+        ({"command": "x", "args": ["${UNSET_NAME}"]}, "args.0", "the variable UNSET_NAME is not set. Set it"),
+        ({"command": "x", "args": ["${env:UNSET_NAME}"]}, "args.0", "UNSET_NAME is not set"),
+        ({"command": "x", "env": {"A": "${input:unknown}"}}, "env.A", "the input 'unknown' is not described"),
+        ({"command": "x", "env": {"A": "${command:pick}"}}, "env.A", "${command:pick} is not understood. Write"),
+        ({"command": "x", "env": {"A": "${config:a.b}"}}, "env.A", "${config:a.b} is not understood"),
+        ({"command": "${}"}, "command", "${} is not understood"),
+        ({"command": "x", "cwd": "${HOME"}, "cwd", "has no end"),
+        ({"url": "http://h", "headers": {"A": "Bearer ${input:t}"}}, "headers.A", "not described"),
+        ({"command": "x", "envFile": "absent.env"}, "envFile", "cannot be read"),
+        ({"command": "x", "url": "http://h"}, "command url", "command and url"),
+        ({}, "", "neither a command nor a url"),
+        ({"command": "x", "comand": "y"}, "comand", "not known. Did you mean command?"),
+        ({"command": "x", "tool": ["a"]}, "tool", "Did you mean tools?"),
+        ({"command": "x", "args": "one two"}, "args", "a list is expected"),
+        ({"command": "x", "args": [["y"]]}, "args.0", "a text is expected"),
+        ({"command": "x", "env": {"A": ["y"]}}, "env.A", "a text is expected"),
+        ({"command": "x", "headers": {}}, "headers", "headers cannot go with command"),
+        ({"url": "http://h/mcp", "cwd": "/"}, "cwd", "cwd cannot go with url"),
+        ({"url": "http://h/mcp", "envFile": ".env"}, "envFile", "envFile cannot go with url"),
+        ({"bundled": True, "args": []}, "args", "args cannot go with bundled"),
+        ({"url": "h:8000/mcp"}, "url", "not a complete http"),
+        ({"url": "http://h:port/mcp"}, "url", "not a complete http"),
+        ({"urls": ["http://h/mcp", "h"]}, "urls.1", "not a complete http"),
+        ({"url": "http://h", "serverUrl": "http://i"}, "serverUrl", "the same as another key"),
+        ({"url": "ws://h/mcp", "type": "ws"}, "type", "'ws'"),
+        ({"command": "x", "type": "http"}, "type", "'http'"),
+        ({"url": "http://h/mcp", "type": "stdio"}, "type", "'stdio'"),
+        ({"command": "x", "trusted": "yes"}, "trusted", "true or false"),
+        ({"command": "x", "timeout_s": 0}, "timeout_s", "above 0"),
+        ({"command": "x", "connect_timeout_s": -1}, "connect_timeout_s", "above 0"),
+        ({"command": "x", "tools": {"permit": []}}, "tools.permit", "not known"),
+        ({"command": "x", "excludeTools": "a"}, "excludeTools", "a list is expected"),
+        ({"command": "x 'y"}, "command", "quotes"),
+        ("x", "", "an object is expected"),
+        (["x"], "", "an object is expected"),
     ],
 )
-def test_a_wrong_entry_is_refused_with_the_file_the_server_and_the_reason(entry: object, part: str) -> None:
-    with pytest.raises(SettingsError) as caught:
-        load({"good": {"command": "x"}, "bad one": entry})
-    message = str(caught.value)
-    assert "mcp.json" in message and "'bad one'" in message and part in message
-    assert message.endswith(".")
+def test_a_wrong_entry_costs_only_its_server_and_is_said_with_file_server_key_and_cure(
+    entry: object, key: str, part: str
+) -> None:
+    good, bad = load({"good": {"command": "x"}, "bad one": entry})
+    assert good.problem == ""
+    assert bad.endpoints == ()
+    assert bad.problem.startswith("mcp.json, server 'bad one'" + (f", key {key!r}: " if key else ": "))
+    assert part in bad.problem
+    assert "input_value" not in bad.problem and "Input should" not in bad.problem
+    assert ". " in bad.problem  # the cure
+
+
+def test_a_server_without_a_name_is_left_out() -> None:
+    good, bad = load({"good": {"command": "x"}, "": {"command": "x"}})
+    assert good.problem == "" and "empty name" in bad.problem
 
 
 @pytest.mark.parametrize(
@@ -136,9 +171,10 @@ def test_a_wrong_entry_is_refused_with_the_file_the_server_and_the_reason(entry:
         ("{", "line 1"),
         ("[]", "mcp.json"),
         ('{"mcpServers": []}', "mcpServers"),
-        ('{"servers": {}}', "servers"),
+        ('{"server": {}}', "mcpServers"),
+        ('{"servers": {}, "mcpServers": {}}', "mcpServers and servers"),
+        ("[" * 100_000, "JSON"),
         ('{"mcpServers": {"a": {"command": "x"}, "a": {"command": "y"}}}', "'a' is there twice"),
-        ('{"mcpServers": {"": {"command": "x"}}}', "empty name"),
     ],
 )
 def test_a_malformed_file_is_refused(text: str, part: str) -> None:
@@ -186,3 +222,147 @@ def test_what_is_shown_of_a_server_holds_no_secret(entry: object, label: str) ->
     ((endpoint,),) = (server.endpoints for server in load({"a": entry}))
     assert endpoint.label == label
     assert "secret" not in repr(endpoint).replace(label, "")
+
+
+# --- files of other clients ------------------------------------------------------------------------------------
+
+
+def test_a_file_of_vs_code_is_understood(tmp_path: Path) -> None:
+    folder = tmp_path / ".vscode"
+    folder.mkdir()
+    (tmp_path / "server.env").write_text("FROM_FILE=1\nBOTH=file\n", encoding="utf-8")
+    (folder / "mcp.json").write_text(
+        """{
+            // what VS Code asks for
+            "inputs": [
+                {"type": "promptString", "id": "perplexity-key", "description": "API key", "password": true},
+                {"type": "pickString", "id": "mode", "options": ["fast", {"value": "slow"}], "default": "fast"},
+            ],
+            "servers": {
+                "perplexity": {
+                    "type": "stdio", "command": "npx", /* the package */ "args": ["-y", "server-perplexity-ask"],
+                    "env": {"KEY": "${input:perplexity-key}", "MODE": "${input:mode}", "BOTH": "own",
+                            "N": 5, "B": true},
+                    "envFile": "${workspaceFolder}/server.env",
+                    "dev": {"watch": "**/*.ts"},
+                },
+                "remote": {"type": "http", "url": "https://h/mcp//x", "headers": {"A": "Bearer ${env:TOKEN}"}},
+            },
+        }""",
+        encoding="utf-8",
+    )  # fmt: skip
+    found = load_servers(
+        settings(mcp_config=folder / "mcp.json"), environ={"PERPLEXITY_KEY": "pplx-secret", "TOKEN": "t-secret"}
+    )
+    perplexity, remote = (server.endpoints[0] for server in found)
+    assert isinstance(perplexity, StdioEndpoint)
+    assert perplexity.args == ("-y", "server-perplexity-ask")
+    assert perplexity.env == {
+        "FROM_FILE": "1", "BOTH": "own", "KEY": "pplx-secret", "MODE": "fast", "N": "5", "B": "true",
+    }  # fmt: skip
+    assert found[0].warnings == ("the key dev has no effect here",)
+    assert remote == HttpEndpoint(
+        url="https://h/mcp//x", headers={"A": "Bearer t-secret"}, label="https://h/mcp//x", transport="http"
+    )
+
+
+def test_inputs_are_asked_for_where_the_environment_does_not_answer_them() -> None:
+    document = {
+        "inputs": [{"id": "key", "type": "promptString"}, {"id": "unused"}, {"id": "off"}, "odd", {"id": 7}],
+        "servers": {
+            "a": {"command": "x", "env": {"KEY": "${input:key}"}},
+            "b": {"command": "x", "env": {"KEY": "${input:off}"}, "disabled": True},
+        },
+    }
+    Path("mcp.json").write_text(json.dumps(document), encoding="utf-8")
+    assert [asked.id for asked in open_inputs(settings(), environ={})] == ["key"]
+    assert open_inputs(settings(), environ={"KEY": "k"}) == []
+    (unanswered,) = load_servers(settings(), environ={})
+    assert "the input 'key' has no value. Set KEY in the environment" in unanswered.problem
+    (answered,) = load_servers(settings(), environ={}, answers={"key": "said"})
+    assert isinstance(answered.endpoints[0], StdioEndpoint)
+    assert answered.endpoints[0].env == {"KEY": "said"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "transport"),
+    [
+        ({"url": "http://h/x"}, "any"),
+        ({"serverUrl": "http://h/x"}, "any"),
+        ({"httpUrl": "http://h/x"}, "http"),
+        ({"type": "streamable_http", "url": "http://h/x"}, "http"),
+        ({"type": "streamable-http", "url": "http://h/x"}, "http"),
+        ({"transport": "streamableHttp", "url": "http://h/x"}, "http"),
+        ({"type": "remote", "url": "http://h/x", "enabled": True}, "any"),
+        ({"type": "sse", "url": "http://h/x"}, "sse"),
+        ({"type": "SSE", "url": "http://h/x", "description": "old", "autoApprove": []}, "sse"),
+    ],
+)
+def test_an_address_is_read_under_the_names_of_other_clients(entry: dict[str, Any], transport: str) -> None:
+    (server,) = load({"a": entry})
+    assert server.problem == ""
+    assert server.endpoints == (HttpEndpoint(url="http://h/x", label="http://h/x", transport=transport),)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("entry", "args"),
+    [
+        ({"command": "npx", "args": ["-y", "pkg", 8080]}, ("-y", "pkg", "8080")),
+        ({"command": "npx -y 'a pkg'"}, ("-y", "a pkg")),
+        ({"type": "local", "command": ["npx", "-y", "pkg"], "environment": {}}, ("-y", "pkg")),
+        ({"command": "npx", "args": None, "cwd": None, "env": None}, ()),
+    ],
+)
+def test_a_command_is_read_as_other_clients_write_it(entry: dict[str, Any], args: tuple[str, ...]) -> None:
+    ((endpoint,),) = (server.endpoints for server in load({"a": entry}))
+    assert isinstance(endpoint, StdioEndpoint)
+    assert (endpoint.program, endpoint.args) == ("npx", args)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "seconds"),
+    [(30, 30.0), (0.5, 0.5), (600_000, 600.0), (3600, None), (1000, None), (0, None), ("9", None)],
+)
+def test_the_unit_of_a_timeout_is_read_where_it_is_plain(timeout: object, seconds: float | None) -> None:
+    (server,) = load({"a": {"command": "x", "timeout": timeout}})
+    assert server.timeout_s == (60.0 if seconds is None else seconds)
+    assert bool(server.warnings) == (seconds is None)
+    assert all("timeout_s" in warning for warning in server.warnings)
+
+
+def test_patterns_of_other_clients_choose_the_tools() -> None:
+    (server,) = load({"a": {"command": "x", "includeTools": ["read_*"], "disabledTools": ["read_secret"]}})
+    assert [server.offers(tool) for tool in ("read_file", "read_secret", "write")] == [True, False, False]
+
+
+def test_what_has_no_effect_here_is_said_and_the_server_is_kept() -> None:
+    (server,) = load({"a": {"command": "x", "autoApprove": ["read"], "trust": True, "description": "files"}})
+    assert server.problem == "" and not server.trusted
+    assert server.warnings == ("the key autoApprove has no effect here", "the key trust has no effect here")
+
+
+@given(st.text(alphabet='"\\/*,]}[{ \n:a1'))
+def test_comments_and_commas_are_taken_out_of_json_and_of_nothing_else(text: str) -> None:
+    assert plain_json(text).count("\n") == text.count("\n")
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return
+    assert json.loads(plain_json(text)) == document
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(
+    ["command", "args", "env", "url", "urls", "headers", "type", "tools", "timeout", "timeout_s", "cwd", "envFile",
+     "serverUrl", "includeTools", "disabledTools", "bundled", "enabled", "x"]
+)  # fmt: skip
+
+
+@given(st.dictionaries(KEYS, JSON, max_size=5) | JSON)
+def test_no_entry_however_odd_takes_the_others_down(entry: object) -> None:
+    servers = load({"good": {"command": "x"}, "odd": entry})
+    assert servers[0].problem == "" and len(servers) <= 2

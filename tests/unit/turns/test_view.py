@@ -13,6 +13,7 @@ from bot.domain.turns import (
     CallAsked,
     CallDecided,
     CallFinished,
+    CallProgressed,
     CallStarted,
     CallWaiting,
     ModelAnswered,
@@ -82,6 +83,16 @@ def test_the_text_grows_and_an_answer_that_broke_off_takes_only_its_own_with_it(
 
 def test_what_is_stored_of_an_answer_is_what_is_seen_of_it() -> None:
     assert Screen().see(TextArrived(text="heard"), answered(0, "stored")).text == "stored"
+
+
+def test_how_far_a_call_is_can_be_seen_while_it_runs() -> None:
+    screen = Screen()
+    screen.see(answered(0, "", "a"), CallStarted(round=0, call_id="a"))
+    view = screen.see(CallProgressed(round=0, call_id="a", text="3 of 10: token=abcdefghijklmnopqrstuvwxyz012345"))
+    assert view.trace[0].state == "running"
+    assert view.trace[0].progress.startswith("3 of 10: token=")
+    assert "abcdefghijklmnop" not in view.trace[0].progress
+    assert screen.see(finished(0, "a")).trace[0].progress == ""
 
 
 def test_a_pause_is_said_until_something_goes_on() -> None:

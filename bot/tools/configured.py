@@ -1,0 +1,93 @@
+"""The configured tool servers: those of MCP_SERVER_URL, and those of mcp.json."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from bot.domain.errors import SettingsError
+from bot.settings import Settings
+from bot.tools.config import HttpEndpoint, ServerConfig, StdioEndpoint, url_label, url_problem
+from bot.tools.mcp_json import McpJson
+from bot.tools.placeholders import Input
+
+BUNDLED_NAME = "toolbridge"
+URL_SERVER_NAME = "tools"  # all URLs of MCP_SERVER_URL are replicas of one server
+DEFAULT_FILE = Path("mcp.json")
+
+# The bundled server calls public APIs through the same proxies as this process.
+_NETWORK_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+def load_servers(
+    settings: Settings, *, environ: Mapping[str, str] | None = None, answers: Mapping[str, str] | None = None
+) -> tuple[ServerConfig, ...]:
+    """Return the configured servers: those of MCP_SERVER_URL, then those of mcp.json in its order.
+
+    Without either, it is the bundled server. `${VAR}` is looked up in `environ`: by default the process's environment,
+    then `.env`. `answers` are to the file's inputs, by their ids. An entry that cannot be used becomes a server with
+    a `problem`.
+
+    Raises:
+        SettingsError: MCP_SERVER_URL or the file as a whole is not valid; it says where, and the cure.
+    """
+    variables = _variables() if environ is None else environ
+    file = _file(settings)
+    servers = [_from_urls(settings.mcp_server_url)] if settings.mcp_server_url is not None else []
+    if file is not None:
+        servers += McpJson(file).servers(
+            taken={server.name for server in servers},
+            variables=variables,
+            answers=answers or {},
+            bundled=bundled_server(settings, variables=variables).endpoints,
+        )
+    elif not servers:
+        servers = [bundled_server(settings, variables=variables)]
+    return tuple(servers)
+
+
+def open_inputs(settings: Settings, *, environ: Mapping[str, str] | None = None) -> list[Input]:
+    """Return the inputs of mcp.json that neither the environment nor `.env` answers. Raises SettingsError."""
+    file = _file(settings)
+    if file is None:
+        return []
+    variables = _variables() if environ is None else environ
+    return [asked for asked in McpJson(file).wanted_inputs() if not variables.get(asked.variable)]
+
+
+def _file(settings: Settings) -> Path | None:
+    file = settings.mcp_config or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    return None if file is None else file.expanduser()
+
+
+def _variables() -> Mapping[str, str]:
+    from_file = dotenv_values(".env", encoding="utf-8")  # load_settings has checked that it can be read
+    return {**{name: value for name, value in from_file.items() if value is not None}, **os.environ}
+
+
+def bundled_server(settings: Settings, *, variables: Mapping[str, str]) -> ServerConfig:
+    """Return the configuration of the server that comes with the bot."""
+    env = {"TOOLBRIDGE_HOME": str(settings.toolbridge_home)}
+    apis = {"WEATHER_API_URL": settings.weather_api_url, "GEOCODING_API_URL": settings.geocoding_api_url}
+    env |= {name: value for name, value in apis.items() if value is not None}
+    for name in (*_NETWORK_VARIABLES, *(name.lower() for name in _NETWORK_VARIABLES), "TZ"):
+        if name in variables:
+            env[name] = variables[name]
+    command = StdioEndpoint(program=sys.executable, args=("-m", "mcp_server"), env=env, label="python -m mcp_server")
+    return ServerConfig(name=BUNDLED_NAME, endpoints=(command,), trusted=True)
+
+
+def _from_urls(text: str) -> ServerConfig:
+    urls = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    problem = next((problem for url in urls if (problem := url_problem(url))), "" if urls else "it names no URL")
+    if problem:
+        raise SettingsError(
+            f"MCP_SERVER_URL is not valid: {problem}. Write http(s)://host:port/mcp, several with commas between."
+        )
+    return ServerConfig(
+        name=URL_SERVER_NAME, endpoints=tuple(HttpEndpoint(url=url, label=url_label(url)) for url in urls)
+    )

@@ -1,0 +1,180 @@
+"""An mcp.json, of ours or of another client. One entry that cannot be used costs that server and no other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import structlog
+from dotenv import dotenv_values
+
+from bot.domain.errors import SettingsError
+from bot.tools.config import Endpoint, HttpEndpoint, ServerConfig, StdioEndpoint, command_label, url_label, url_problem
+from bot.tools.entries import Entry, is_disabled, read_entry
+from bot.tools.jsonc import plain_json
+from bot.tools.placeholders import EntryError, Input, Placeholders, inputs_of
+
+log = structlog.get_logger(__name__)
+
+_ROOTS = ("mcpServers", "servers", "context_servers")  # ours and most clients', VS Code's, Zed's
+
+
+class McpJson:
+    """One file, read; what is wrong with the file as a whole raises SettingsError with its name and the cure."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        document = self._parse()
+        self._entries = self._servers(document)
+        self.inputs: Mapping[str, Input] = inputs_of(document.get("inputs"))
+
+    def wanted_inputs(self) -> list[Input]:
+        """Return the inputs that a server that is switched on makes use of."""
+        used = json.dumps([entry for entry in self._entries.values() if not is_disabled(entry)])
+        return [asked for name, asked in self.inputs.items() if f"${{input:{name}}}" in used]
+
+    def servers(
+        self,
+        *,
+        taken: set[str],
+        variables: Mapping[str, str],
+        answers: Mapping[str, str],
+        bundled: tuple[Endpoint, ...],
+    ) -> list[ServerConfig]:
+        """Return the servers that are switched on, those that cannot be used with their problem."""
+        values = Placeholders(variables=variables, inputs=self.inputs, answers=answers, file=self._file)
+        found: list[ServerConfig] = []
+        for name, raw in self._entries.items():
+            if is_disabled(raw):
+                continue
+            if name in taken:
+                raise self._error(
+                    f"the name {name!r} is taken by the servers of MCP_SERVER_URL", "Rename it or unset the other"
+                )
+            found.append(self._server(name, raw, _Reader(values, bundled=bundled)))
+        return found
+
+    def _server(self, name: str, raw: object, reader: _Reader) -> ServerConfig:
+        try:
+            if not name.strip():
+                raise EntryError("it has an empty name", "Give it a name")
+            server = reader.server(name, read_entry(raw))
+        except EntryError as error:
+            key = f", key {error.key!r}" if error.key else ""
+            problem = f"{self._file}, server {name!r}{key}: {error.what}. {error.cure}"
+            log.warning("tool_server_left_out", server=name, problem=problem)
+            return ServerConfig(name=name, endpoints=(), problem=problem)
+        for warning in server.warnings:
+            log.warning("tool_server_setting", server=name, file=str(self._file), warning=warning)
+        return server
+
+    def _parse(self) -> Mapping[str, Any]:
+        try:
+            text = plain_json(self._file.read_text(encoding="utf-8-sig"))
+            document: object = json.loads(text, object_pairs_hook=self._unique)
+        except FileNotFoundError:
+            raise self._error("the file does not exist", "Correct MCP_CONFIG or unset it") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise self._error(f"it cannot be read ({type(error).__name__})", "Save it as readable UTF-8") from error
+        except json.JSONDecodeError as error:
+            where = f"line {error.lineno}, column {error.colno}"
+            raise self._error(f"it is not valid JSON ({error.msg}, {where})", "Correct that place") from None
+        except (ValueError, RecursionError):
+            raise self._error("it is not valid JSON", "Correct it") from None
+        if not isinstance(document, dict):
+            raise self._error("an object is expected", 'Write {"mcpServers": {"NAME": {"command": ...}}}')
+        return cast("Mapping[str, Any]", document)
+
+    def _servers(self, document: Mapping[str, Any]) -> Mapping[str, object]:
+        if isinstance(nested := document.get("mcp"), dict):  # settings.json of VS Code
+            document = cast("Mapping[str, Any]", nested)
+        roots = [key for key in _ROOTS if key in document]
+        if len(roots) != 1:
+            what = f"it has {' and '.join(roots)}" if roots else "it has no mcpServers"
+            raise self._error(what, 'Write {"mcpServers": {"NAME": {"command": ...}}}')
+        entries: object = document[roots[0]]
+        if not isinstance(entries, dict):
+            raise self._error(f"{roots[0]}: an object is expected", f'Write {{"{roots[0]}": {{"NAME": {{...}}}}}}')
+        return cast("Mapping[str, object]", entries)
+
+    def _unique(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise self._error(f"the key {key!r} is there twice", "Remove or rename one")
+            found[key] = value
+        return found
+
+    def _error(self, what: str, cure: str) -> SettingsError:
+        return SettingsError(f"{self._file}: {what}. {cure}.")
+
+
+class _Reader:
+    """Makes servers of entries; problems are EntryErrors that name the key."""
+
+    def __init__(self, values: Placeholders, *, bundled: tuple[Endpoint, ...]) -> None:
+        self._values = values
+        self._bundled = bundled
+
+    def server(self, name: str, entry: Entry) -> ServerConfig:
+        return ServerConfig(
+            name=name,
+            endpoints=self._endpoints(entry),
+            allow=tuple(entry.filter.allow),
+            deny=tuple(entry.filter.deny),
+            trusted=entry.bundled if entry.trusted is None else entry.trusted,
+            repeatable=tuple(entry.repeatable),
+            timeout_s=entry.timeout_s,
+            max_timeout_s=max(entry.max_timeout_s, entry.timeout_s),
+            connect_timeout_s=entry.connect_timeout_s,
+            warnings=tuple(entry.warnings),
+        )
+
+    def _endpoints(self, entry: Entry) -> tuple[Endpoint, ...]:
+        if entry.bundled:
+            return self._bundled
+        if entry.command is not None:
+            return (self._command(entry, entry.command),)
+        urls = (
+            {"url": entry.url or ""} if entry.urls is None else {f"urls.{n}": url for n, url in enumerate(entry.urls)}
+        )
+        headers = self._map("headers", entry.headers)
+        return tuple(self._url(key, url, headers=headers, entry=entry) for key, url in urls.items())
+
+    def _command(self, entry: Entry, command: str) -> StdioEndpoint:
+        return StdioEndpoint(
+            program=self._expand("command", command),
+            args=tuple(self._expand(f"args.{number}", arg) for number, arg in enumerate(entry.args or ())),
+            env={**self._env_file(entry.env_file), **self._map("env", entry.env)},
+            cwd=Path(self._expand("cwd", entry.cwd)).expanduser() if entry.cwd is not None else None,
+            label=command_label(command, entry.args or []),
+        )
+
+    def _url(self, key: str, text: str, *, headers: Mapping[str, str], entry: Entry) -> HttpEndpoint:
+        url = self._expand(key, text)
+        if problem := url_problem(url):
+            raise EntryError(problem, "Write http(s)://host:port/mcp", key=key)
+        return HttpEndpoint(url=url, headers=headers, label=url_label(url), transport=entry.transport)
+
+    def _env_file(self, written: str | None) -> Mapping[str, str]:
+        if written is None:
+            return {}
+        path = self._values.folder / Path(self._expand("envFile", written)).expanduser()
+        try:
+            found = dotenv_values(path, encoding="utf-8-sig") if path.is_file() else None
+        except (OSError, UnicodeDecodeError):
+            found = None
+        if found is None:
+            raise EntryError("the file cannot be read", "Correct the path, or save it as UTF-8", key="envFile")
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _map(self, key: str, values: Mapping[str, str] | None) -> dict[str, str]:
+        return {name: self._expand(f"{key}.{name}", value) for name, value in (values or {}).items()}
+
+    def _expand(self, key: str, text: str) -> str:
+        try:
+            return self._values.expand(text)
+        except EntryError as error:
+            raise EntryError(error.what, error.cure, key=key) from None

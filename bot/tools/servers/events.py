@@ -1,0 +1,68 @@
+"""Server-sent events whose data is mended on the way: one unreadable message does not end a stream."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import httpx2
+
+from bot.tools.servers.lines import LineSplitter, LongLine
+from bot.tools.servers.process import MAX_MESSAGE_BYTES, TOO_LARGE
+from bot.tools.servers.reading import Waiting, is_message, read_messages, unreadable
+
+
+class MendedEvents(httpx2.AsyncByteStream):
+    """The events of a response, each with one message that can be read."""
+
+    def __init__(self, response: httpx2.Response, waiting: Callable[[], Waiting]) -> None:
+        self._response = response
+        self._waiting = waiting
+        self._splitter = LineSplitter(MAX_MESSAGE_BYTES)
+        self._lines: list[bytes | LongLine] = []
+        self._size = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._response.aiter_bytes():
+            for line in self._splitter.feed(piece):
+                for event in self._take(line.rstrip(b"\r") if isinstance(line, bytes) else line):
+                    yield event
+        for event in (*self._take(self._splitter.flush()), *self._take(b"")):
+            yield event
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+    def _take(self, line: bytes | LongLine) -> Iterator[bytes]:
+        """Yield the event that an empty line ends."""
+        if line == b"":
+            lines, self._lines, self._size = self._lines, [], 0
+            if lines:
+                yield from self._mended(lines)
+            return
+        self._size += len(line) if isinstance(line, bytes) else 0
+        if self._size > MAX_MESSAGE_BYTES:  # of many lines
+            first = next((each for each in self._lines if isinstance(each, bytes)), b"")
+            self._lines = list[bytes | LongLine]([LongLine(head=first[:300], tail=b"")])
+            self._size = 0
+        self._lines.append(line)
+
+    def _mended(self, lines: list[bytes | LongLine]) -> Iterator[bytes]:
+        whole = [line for line in lines if isinstance(line, bytes)]
+        fields = [line for line in whole if not line.startswith(b"data:")]
+        if (long := next((line for line in lines if isinstance(line, LongLine)), None)) is not None:
+            head = long.head.removeprefix(b"data:").lstrip()
+            messages = unreadable(head, long.tail, waiting=self._waiting(), why=TOO_LARGE)
+        else:
+            data = b"\n".join(line[5:].removeprefix(b" ") for line in whole if line.startswith(b"data:"))
+            if not data.strip() or is_message(data) or not _carries_message(fields):
+                yield b"\n".join(whole) + b"\n\n"
+                return
+            messages = read_messages(data, waiting=self._waiting())
+        for message in messages:
+            json = message.model_dump_json(by_alias=True, exclude_unset=True).encode()
+            yield b"\n".join([*fields, b"data: " + json]) + b"\n\n"
+
+
+def _carries_message(fields: list[bytes]) -> bool:
+    kinds = [field[6:].strip() for field in fields if field.startswith(b"event:")]
+    return kinds[-1:] in ([], [b"message"], [b""])

@@ -1,0 +1,90 @@
+"""What is known of one connection to a tool server besides its messages."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from typing import TextIO
+
+import structlog
+from mcp.types import RequestId
+
+from bot.text.redaction import redact
+from bot.tools.config import HIDDEN, Endpoint
+
+log = structlog.get_logger(__name__)
+
+STDERR_LINES = 20  # that are kept of a server's standard error
+_MAX_LINE_CHARS = 500
+_STDERR_WAIT_S = 0.5
+
+
+class Link:
+    """What is known of one connection besides its messages."""
+
+    def __init__(self, endpoint: Endpoint, *, server: str, on_suspect: Callable[[], None]) -> None:
+        self._secrets = endpoint.secrets
+        self._log = log.bind(server=server)
+        self._on_suspect = on_suspect
+        self._stderr = deque[str](maxlen=STDERR_LINES)
+        self._has_read_stderr = asyncio.Event()
+        self._has_read_stderr.set()
+        self.has_ended = False
+        self.waiting: dict[RequestId, str] = {}  # requests without an answer yet, with their methods
+        self.left_out: dict[str, str] = {}  # tools of the list that is being read, with the reason
+
+    @property
+    def stderr_lines(self) -> tuple[str, ...]:
+        """The last lines that the process wrote to its standard error, without secrets."""
+        return tuple(self._stderr)
+
+    def mark_suspect(self) -> None:
+        """Report that the connection may be broken."""
+        self._on_suspect()
+
+    def mark_ended(self) -> None:
+        """Report that nothing more can arrive."""
+        self.has_ended = True
+        self._on_suspect()
+
+    def leave_out(self, tool: str, reason: str) -> None:
+        """Remember that a tool of the list cannot be offered, and why."""
+        self.left_out[tool] = reason
+
+    def hide_secrets(self, text: str) -> str:
+        """Return the text without the endpoint's secrets."""
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, HIDDEN)
+        return redact(text)
+
+    @contextmanager
+    def stderr(self) -> Generator[TextIO]:
+        """Yield a file for a process to write to; its lines go to the log at debug level.
+
+        The reading thread ends when the process and all that inherited the file have closed it.
+        """
+        read_end, write_end = os.pipe()
+        self._has_read_stderr.clear()
+        drain = (read_end, asyncio.get_running_loop())
+        threading.Thread(target=self._drain, args=drain, name="tool-server-stderr", daemon=True).start()
+        with os.fdopen(write_end, "w", encoding="utf-8") as file:
+            yield file
+
+    async def read_stderr(self) -> None:
+        """Wait, for a moment at most, until all that a process wrote before it ended is read."""
+        with suppress(TimeoutError):  # a process that it started may hold the file open
+            async with asyncio.timeout(_STDERR_WAIT_S):
+                await self._has_read_stderr.wait()
+
+    def _drain(self, read_end: int, loop: asyncio.AbstractEventLoop) -> None:
+        with os.fdopen(read_end, encoding="utf-8", errors="replace") as lines:
+            while line := lines.readline(_MAX_LINE_CHARS):
+                if text := self.hide_secrets(line.strip()):
+                    self._stderr.append(text)
+                    self._log.debug("tool_server_stderr", line=text)
+        with suppress(RuntimeError):  # the loop may be closed by now
+            loop.call_soon_threadsafe(self._has_read_stderr.set)
