@@ -39,7 +39,11 @@ class ModelContentFilterError(ModelError):
 
 
 class ModelContextError(ModelError):
-    """The request has more tokens than the model takes."""
+    """The request has more tokens than the model takes: `limit_tokens`, where the endpoint says how many these are."""
+
+    def __init__(self, message: str, *, limit_tokens: int | None = None) -> None:
+        super().__init__(message)
+        self.limit_tokens = limit_tokens
 
 
 class ModelRequestError(ModelError):

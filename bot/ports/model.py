@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from bot.domain.messages import Message, ModelAnswer, ToolSpec
 from bot.domain.turns import Paused, TextArrived
@@ -19,6 +19,7 @@ class ModelRequest:
     tools: tuple[ToolSpec, ...] = ()
     may_call_tools: bool = True  # False: the tools stay listed (stable prefix), but the answer must be text
     cache_key: str = ""  # opaque, the same for all requests of one conversation
+    purpose: Literal["answer", "summary"] = "answer"  # what the rehearsal model goes by; endpoints read `system`
 
 
 ModelProgress = TextArrived | Paused

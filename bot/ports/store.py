@@ -77,12 +77,28 @@ class OutboxPost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What the model knows of a conversation."""
+
+    turns: Sequence[tuple[int, Message]] = ()  # the last messages, each with the id of its turn
+    summary: str = ""  # of older ones
+    summary_end: int = 0  # where the summary ends, for `put_summary`; means nothing to others
+    is_behind: bool = False  # whether messages have left the window of which the summary does not tell
+    left: Sequence[tuple[int, Message]] = ()  # these messages; only where they were asked for
+
+
+# How the model knows a message: word for word, by the summary of its conversation, or no longer.
+Recall = Literal["words", "summary", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
     """One stored message as people read it back."""
 
     at: datetime
     turn_id: int
     message: Message
+    recall: Recall = "words"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,9 +288,32 @@ class WorkStore(Protocol):
 class ConversationStore(Protocol):
     """What was said, what it cost, and what people thought of it."""
 
-    async def history(self, conversation: ConversationKey) -> Sequence[tuple[int, Message]]:
-        """Return (turn id, message) from the window's start on, in the order in which turns ended, in at most a few
-        thousand rows; the messages of one turn stand together.
+    async def history(self, conversation: ConversationKey) -> History:
+        """Return the messages from the window's start on, in the order in which turns ended, at most a few thousand.
+
+        The messages of one turn are adjacent.
+        """
+        ...
+
+    async def unsummarised(self, conversation: ConversationKey) -> History:
+        """Return the same, with the messages that left the window since the summary was written."""
+        ...
+
+    async def put_summary(
+        self,
+        conversation: ConversationKey,
+        summary: str,
+        *,
+        past_turn_id: int,
+        summary_end: int,
+        turn_id: int,
+        usage: Usage,
+    ) -> bool:
+        """Keep the summary of everything up to the last message of `past_turn_id`, and start the window after that
+        message unless it starts later already, in one commit; add `usage` to what `turn_id` used.
+
+        Returns False, and keeps only the usage, where the conversation was cleared or summed up by another since
+        `summary_end` was read.
         """
         ...
 
@@ -299,7 +338,9 @@ class ConversationStore(Protocol):
         ...
 
     async def clear(self, conversation: ConversationKey) -> int:
-        """Delete the conversation's messages and journals of ended turns; return how many messages went."""
+        """Delete the conversation's messages, their summary and the journals of ended turns; return how many messages
+        went.
+        """
         ...
 
     async def usage(self, conversation: ConversationKey | None = None, *, author: str = "") -> UsageTotals:

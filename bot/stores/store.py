@@ -15,6 +15,7 @@ from bot.ports.store import (
     ConversationSummary,
     DecisionOutcome,
     Full,
+    History,
     HistoryEntry,
     Knowledge,
     Lease,
@@ -174,8 +175,33 @@ class WorkUnits(_Units):
 class ConversationUnits(_Units):
     """See `bot.ports.store.ConversationStore`."""
 
-    async def history(self, conversation: ConversationKey) -> Sequence[tuple[int, Message]]:
+    async def history(self, conversation: ConversationKey) -> History:
         return await self.engine.read(lambda db: conversations.history(db, conversation))
+
+    async def unsummarised(self, conversation: ConversationKey) -> History:
+        return await self.engine.read(lambda db: conversations.unsummarised(db, conversation))
+
+    async def put_summary(
+        self,
+        conversation: ConversationKey,
+        summary: str,
+        *,
+        past_turn_id: int,
+        summary_end: int,
+        turn_id: int,
+        usage: Usage,
+    ) -> bool:
+        return await self.engine.write(
+            lambda db: conversations.put_summary(
+                db,
+                conversation,
+                summary,
+                past_turn_id=past_turn_id,
+                summary_end=summary_end,
+                turn_id=turn_id,
+                usage=usage,
+            )
+        )
 
     async def knowledge(self, conversation: ConversationKey) -> Knowledge:
         return await self.engine.read(lambda db: conversations.knowledge(db, conversation))

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import structlog
 
 from bot.domain.errors import AdapterError, BotError, LeaseLostError, ModelError, ModelStreamError
-from bot.domain.messages import UserMessage
+from bot.domain.messages import Message, UserMessage
 from bot.domain.turns import Paused, StateChanged, Step, TurnState, TurnView
 from bot.ports.model import Model
 from bot.ports.observer import TurnObserver
@@ -71,6 +71,8 @@ class Attempt:
         self._is_lost = False
         self._is_replied = turn.state == "delivering"
         self._scope: asyncio.Timeout | None = None  # while the model and its tools work
+        # The turn with the messages that it added to the history, once its answer was delivered by this process.
+        self.answered: tuple[Turn, Sequence[Message]] | None = None
 
     # --- from outside ---
 
@@ -133,6 +135,8 @@ class Attempt:
         await self._store_reply(draft, reply)
         await self._deliver()
         self._enter(reply.state)
+        if reply.state == "answered":
+            self.answered = draft, reply.messages
 
     async def _answer(self, draft: Turn) -> Reply | Parked:
         deadline = asyncio.get_running_loop().time() + self._limits.turn_timeout_s
@@ -179,7 +183,7 @@ class Attempt:
             question=UserMessage(text=event.text, speaker=event.author_name if event.is_shared else None),
             offer=Offer(tools=()),
             max_rounds=self._limits.max_tool_rounds,
-            max_result_chars=self._resources.window.max_result_chars,
+            window=self._resources.window,
         )
 
     # --- what is left behind ---

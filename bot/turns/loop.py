@@ -34,7 +34,19 @@ from bot.domain.turns import (
 )
 from bot.ports.model import Model, ModelRequest
 from bot.ports.tools import Offer, Tools, Wait
-from bot.turns.context import Turns, after_turn, cut_result, middle_turn, shrink
+from bot.turns.context import (
+    LEAST_RESULT_CHARS,
+    SHRUNK_RESULT_CHARS,
+    Turns,
+    Window,
+    after_turn,
+    count_tokens,
+    cut_result,
+    last_turn_that_leaves,
+    middle_turn,
+    shrink,
+    with_summary,
+)
 from bot.turns.journal import Journal
 
 LAST_ROUND = (
@@ -44,6 +56,7 @@ RESTARTED = (
     "Interrupted: the bot was restarted while this tool was running. It may have run, its outcome is unknown, and it "
     "was not run again. Tell the user, and do not call it again without being asked to."
 )
+SHORTENED = "The conversation was too long for the model, so its older part was left out from here on."
 EXPIRED = "expired"  # the outcome of a wait that nobody ended
 
 
@@ -59,10 +72,13 @@ class Turn:
     question: UserMessage
     offer: Offer
     max_rounds: int
-    max_result_chars: int
+    window: Window
     added: list[Message] = field(default_factory=list[Message])
     attachments: list[Attachment] = field(default_factory=list[Attachment])
     notes: list[str] = field(default_factory=list[str])  # what the user reads beside the answer
+    summary: str = ""  # of what was said before the history
+    is_behind: bool = False  # whether something was said before the history of which the summary does not tell
+    fixed_tokens: int = 0  # of the system prompt and the tools
     window_past: int | None = None  # the turn after which the history has to begin from now on
     read_until: datetime | None = None  # what was said in the thread before that time is known, once the turn has ended
 
@@ -78,7 +94,7 @@ class Turn:
             added[-1] = replace(last, text=f"{last.text}\n{LAST_ROUND.format(rounds=self.max_rounds)}")
         return ModelRequest(
             system=self.system,
-            messages=(*(message for _, message in self.history), self.question, *added),
+            messages=with_summary((*(message for _, message in self.history), self.question, *added), self.summary),
             tools=self.offer.tools,
             may_call_tools=may_call_tools,
             cache_key=self.conversation.opaque_id,
@@ -129,7 +145,7 @@ def add_round(turn: Turn, message: AssistantMessage, results: Sequence[ToolResul
                 f"`{names[result.call_id]}` was running when the bot was restarted. It may have run; "
                 f"it was not run again."
             )
-        text = cut_result(_as_read_by_the_model(result), max_chars=turn.max_result_chars)
+        text = cut_result(_as_read_by_the_model(result), max_chars=turn.window.max_result_chars)
         turn.added.append(ToolMessage(call_id=result.call_id, text=text))
         turn.attachments.extend(result.attachments)
 
@@ -144,13 +160,13 @@ def _as_read_by_the_model(result: ToolResult) -> str:
 
 
 async def _ask(turn: Turn, number: int, model: Model, journal: Journal, *, deadline: float) -> ModelAnswer:
-    try:
-        return await _complete(turn, number, model, journal, deadline=deadline)
-    except ModelContextError:
-        if not turn.history and not turn.added:
-            raise
-        _shrink(turn)
-    return await _complete(turn, number, model, journal, deadline=deadline)
+    while True:
+        try:
+            return await _complete(turn, number, model, journal, deadline=deadline)
+        except ModelContextError as error:
+            turn.window.learn(error.limit_tokens)
+            if not _shrink(turn):
+                raise
 
 
 async def _complete(turn: Turn, number: int, model: Model, journal: Journal, *, deadline: float) -> ModelAnswer:
@@ -163,11 +179,34 @@ async def _complete(turn: Turn, number: int, model: Model, journal: Journal, *, 
     return replace(answer, message=replace(answer.message, tool_calls=()))  # asked for after the last round
 
 
-def _shrink(turn: Turn) -> None:
-    turn.added = list(shrink(turn.added))
-    turn.notes.append("The conversation was too long for the model, so its older half was left out from here on.")
-    if (past := middle_turn(turn.history)) is not None:
+def _shrink(turn: Turn) -> bool:
+    """Leave more out of the turn's requests; return False where there is nothing more to leave out.
+
+    First the older part of the history goes, and long tool results are cut; at last the summary goes too.
+    """
+    past, added = _history_that_leaves(turn), turn.added
+    for max_chars in (SHRUNK_RESULT_CHARS, LEAST_RESULT_CHARS):
+        added = list(shrink(turn.added, max_chars=max_chars))
+        if past is not None or added != turn.added:
+            break
+    else:
+        if not turn.summary:
+            return False
+        turn.summary = ""
+    turn.added = added
+    if past is not None:
         turn.history, turn.window_past = after_turn(turn.history, past), past
+    turn.notes.append(SHORTENED)
+    return True
+
+
+def _history_that_leaves(turn: Turn) -> int | None:
+    """Return the last turn for which the window has no room; where it seems to have room for all, of the older half."""
+    count = turn.window.count
+    beside = sum(count_tokens(message, count) for message in (turn.question, *turn.added))
+    max_tokens = turn.window.history_tokens(beside_tokens=turn.fixed_tokens + beside + count(turn.summary))
+    past = last_turn_that_leaves(turn.history, window=turn.window, max_tokens=max_tokens)
+    return middle_turn(turn.history) if past is None else past
 
 
 # --- the tools -------------------------------------------------------------------------------------------------

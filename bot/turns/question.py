@@ -23,7 +23,6 @@ from bot.turns.quoting import MENTION_ONLY, Quotation, quote, unread_note
 
 log = structlog.stdlib.get_logger(__name__)
 
-OUTPUT_SHARE = 0.2  # of the model's window, kept free for its answer
 EARLIER_SHARE = 0.2  # of the window, at most, for the earlier messages of a thread
 READ_S = 15.0  # for the earlier messages of a thread
 _NOT_READ = "The earlier messages of this thread could not be read: {reason}."
@@ -55,9 +54,14 @@ class Preparation:
         turn.notes.extend([*notes, *quotation.notes])
         await self._add_files(turn, event, quotation)
         turn.offer = await self.tools.offer(turn.actor)
-        turn.history = await load_history(
-            self.store, event.conversation, window=self.window, reserved_tokens=self._reserved_tokens(turn)
+        turn.fixed_tokens = self._fixed_tokens(turn)
+        history = await load_history(
+            self.store,
+            event.conversation,
+            window=self.window,
+            beside_tokens=turn.fixed_tokens + count_tokens(turn.question, self.window.count),
         )
+        turn.history, turn.summary, turn.is_behind = history.turns, history.summary, history.is_behind
 
     # --- what it points at ---
 
@@ -125,13 +129,11 @@ class Preparation:
 
     # --- room ---
 
-    def _reserved_tokens(self, turn: Turn) -> int:
-        """Return how many tokens go with the history: the answer, the system prompt, the tools, the question."""
+    def _fixed_tokens(self, turn: Turn) -> int:
+        """Return how many tokens the system prompt and the tools take, which are sent with every request."""
         count = self.window.count
         tools = sum(
             TOKENS_A_MESSAGE + count(f"{tool.name} {tool.description} {json.dumps(tool.parameters)}")
             for tool in turn.offer.tools
         )
-        return (
-            int(self.window.max_tokens * OUTPUT_SHARE) + count(turn.system) + tools + count_tokens(turn.question, count)
-        )
+        return count(turn.system) + tools

@@ -16,6 +16,7 @@ from bot.ports.platform import Adapter
 from bot.turns.attempt import Attempt, Resources, tried
 from bot.turns.bell import Bell, heard
 from bot.turns.lease import WorkerLease, log_failure
+from bot.turns.summing_up import SummaryWriter
 from bot.turns.worker import expire_dead_workers
 
 log = structlog.stdlib.get_logger(__name__)
@@ -38,6 +39,7 @@ class Runner:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]], init=False)
     _early_stops: deque[int] = field(default_factory=lambda: deque(maxlen=MAX_EARLY_STOPS), init=False)
     _lease: WorkerLease = field(init=False)
+    _summaries: SummaryWriter = field(init=False)
 
     def __post_init__(self) -> None:
         self._lease = WorkerLease(
@@ -45,6 +47,9 @@ class Runner:
             self.worker,
             lease_s=self.resources.limits.lease_s,
             on_gap=self._leave_lost_turns,
+        )
+        self._summaries = SummaryWriter(
+            store=self.resources.store, model=self.resources.model, window=self.resources.window
         )
 
     @asynccontextmanager
@@ -117,6 +122,8 @@ class Runner:
             finally:
                 del self._attempts[turn.lease.turn_id]
                 self.bell.ring_for_work()
+            if attempt.answered is not None:
+                await self._summaries.follow(*attempt.answered)
 
     # --- what is asked of running turns ---
 

@@ -173,6 +173,7 @@ async def _fill(path: Path, *, messages: int) -> None:
             " WHERE id = 1",
             (window,),
         )
+        db.execute("UPDATE conversation SET summary = 'Ann likes tea.', summary_message_id = window_message_id")
         db.execute("COMMIT")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

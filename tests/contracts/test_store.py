@@ -43,6 +43,7 @@ from bot.ports.store import (
     ClaimedTurn,
     ConversationSummary,
     Full,
+    History,
     Knowledge,
     Lease,
     Signal,
@@ -343,7 +344,7 @@ async def test_a_turn_that_was_started_or_has_ended_is_neither_changed_nor_dropp
     await finish(store, turn.lease, *said("a"))
     assert await store.edit(changed(event, "other")) == "ended"
     assert await store.withdraw(event.event_key) == "ended"
-    assert len(await store.history(event.conversation)) == 2
+    assert len((await store.history(event.conversation)).turns) == 2
     await store.clear(event.conversation)
     assert await store.edit(changed(event, "other")) == "unknown"
 
@@ -646,7 +647,7 @@ async def test_the_old_holder_of_a_turn_can_write_nothing_any_more(store: Store)
             await write
     (item,) = await store.outbox(new.turn_id)
     assert (item.state, item.post) == ("posting", post(new))
-    assert [message for _, message in await store.history(room("room"))] == list(said("new"))
+    assert [message for _, message in (await store.history(room("room"))).turns] == list(said("new"))
 
 
 async def test_a_turn_taken_over_while_it_is_delivered_keeps_its_answer(store: Store) -> None:
@@ -1072,14 +1073,14 @@ async def test_what_a_waiting_turn_says_comes_where_it_ends(store: Store) -> Non
     await finish(store, (await claim_one(store)).lease, *said("waited"))
     last = await begin_and_finish(store, "last")
     in_order = [turn.turn_id for turn in (passing, waiting, last) for _ in range(2)]
-    assert [turn_id for turn_id, _ in await store.history(room("room"))] == in_order
+    assert [turn_id for turn_id, _ in (await store.history(room("room"))).turns] == in_order
     assert [entry.turn_id for entry in await store.transcript(room("room"), limit=5)] == in_order[1:]
 
     await store.move_window(room("room"), past_turn_id=passing.turn_id)
-    assert [turn_id for turn_id, _ in await store.history(room("room"))] == in_order[2:]
+    assert [turn_id for turn_id, _ in (await store.history(room("room"))).turns] == in_order[2:]
     await store.move_window(room("room"), past_turn_id=waiting.turn_id)
     await store.move_window(room("room"), past_turn_id=passing.turn_id)
-    assert [turn_id for turn_id, _ in await store.history(room("room"))] == in_order[4:]
+    assert [turn_id for turn_id, _ in (await store.history(room("room"))).turns] == in_order[4:]
 
 
 async def test_a_conversation_with_a_turn_that_waits_is_open(store: Store) -> None:
@@ -1161,11 +1162,11 @@ async def test_a_reply_that_cannot_be_stored_whole_is_not_stored_at_all(store: S
     lease = await begin(store)
     with pytest.raises(StoreError):
         await answer(store, lease, *said("a"), posts=[post(lease), post(lease)])
-    assert await store.history(room("room")) == []
+    assert (await store.history(room("room"))).turns == []
     assert await store.outbox(lease.turn_id) == []
     await store.record(lease, [STARTED])
     await answer(store, lease, *said("b"))
-    assert [message for _, message in await store.history(room("room"))] == list(said("b"))
+    assert [message for _, message in (await store.history(room("room"))).turns] == list(said("b"))
 
 
 async def test_a_turn_that_is_replied_takes_neither_steps_nor_a_second_reply(store: Store) -> None:
@@ -1175,7 +1176,7 @@ async def test_a_turn_that_is_replied_takes_neither_steps_nor_a_second_reply(sto
         await store.record(lease, [STARTED])
     with pytest.raises(LeaseLostError):
         await answer(store, lease, *said("b"))
-    assert [message for _, message in await store.history(room("room"))] == list(said("a"))
+    assert [message for _, message in (await store.history(room("room"))).turns] == list(said("a"))
     assert await store.steps(lease.turn_id) == []
 
 
@@ -1242,7 +1243,7 @@ async def test_a_turn_that_cannot_be_delivered_is_abandoned_and_the_conversation
     await answer(store, lease, *said("a"))
     await store.abandon(lease)
     assert await claim(store) == [following]
-    assert [message for _, message in await store.history(room("room"))] == list(said("a"))
+    assert [message for _, message in (await store.history(room("room"))).turns] == list(said("a"))
 
 
 # --- what was said ---------------------------------------------------------------------------------------------
@@ -1257,7 +1258,7 @@ async def test_messages_come_back_in_order_as_they_were(store: Store, turns: lis
         lease = await begin(store, name)
         await finish(store, lease, *turn)
         expected += [(lease.turn_id, message) for message in turn]
-    assert await store.history(room(name)) == expected
+    assert list((await store.history(room(name))).turns) == expected
     assert [entry.message for entry in await store.transcript(room(name), limit=100)] == [item for _, item in expected]
 
 
@@ -1265,16 +1266,16 @@ async def test_history_begins_at_the_window_and_the_window_never_moves_back(stor
     leases = [await begin_and_finish(store, text) for text in "abc"]
     await store.move_window(room("room"), past_turn_id=leases[0].turn_id)
     await store.move_window(room("room"), past_turn_id=leases[0].turn_id)
-    history = await store.history(room("room"))
+    history = (await store.history(room("room"))).turns
     assert [turn_id for turn_id, _ in history] == [leases[1].turn_id] * 2 + [leases[2].turn_id] * 2
     assert len(await store.transcript(room("room"), limit=100)) == 6
     await store.move_window(room("room"), past_turn_id=leases[2].turn_id)
-    assert await store.history(room("room")) == []
+    assert (await store.history(room("room"))).turns == []
     for past in (leases[0].turn_id, leases[2].turn_id + 1, 0):
         await store.move_window(room("room"), past_turn_id=past)
-    assert await store.history(room("room")) == []
+    assert (await store.history(room("room"))).turns == []
     await begin_and_finish(store, "d")
-    assert [message for _, message in await store.history(room("room"))] == list(said("d"))
+    assert [message for _, message in (await store.history(room("room"))).turns] == list(said("d"))
 
 
 async def test_what_is_said_after_a_clear_is_in_the_history_wherever_the_window_was(store: Store) -> None:
@@ -1282,9 +1283,96 @@ async def test_what_is_said_after_a_clear_is_in_the_history_wherever_the_window_
     await store.move_window(room("room"), past_turn_id=lease.turn_id)
     await store.clear(room("room"))
     await begin_and_finish(store, "b")
-    assert [message for _, message in await store.history(room("room"))] == list(said("b"))
+    assert [message for _, message in (await store.history(room("room"))).turns] == list(said("b"))
     await store.move_window(room("room"), past_turn_id=lease.turn_id)  # by a turn that read what was there before
-    assert len(await store.history(room("room"))) == 2
+    assert len((await store.history(room("room"))).turns) == 2
+
+
+# --- summaries ---
+
+
+async def sum_up(store: Store, text: str, *, past: int, end: int, turn_id: int = 0, usage: Usage | None = None) -> bool:
+    return await store.put_summary(
+        room("room"), text, past_turn_id=past, summary_end=end, turn_id=turn_id, usage=usage or Usage()
+    )
+
+
+async def test_a_summary_takes_the_place_of_what_it_tells_of_and_moves_the_window_in_one_commit(
+    store: Store, opened: OpenStore
+) -> None:
+    leases = [await begin_and_finish(store, text) for text in "abcd"]
+    before = await store.unsummarised(room("room"))
+    assert (before.summary, before.is_behind, list(before.left), len(before.turns)) == ("", False, [], 8)
+    spent = Usage(input_tokens=100, cached_tokens=40, output_tokens=10)
+    used = (await store.usage(room("room"))).usage
+    assert await sum_up(
+        store, "About a and b.", past=leases[1].turn_id, end=before.summary_end, turn_id=leases[3].turn_id, usage=spent
+    )
+    async with opened() as other:
+        after = await other.history(room("room"))
+        assert (after.summary, after.is_behind) == ("About a and b.", False)
+        assert [message for _, message in after.turns] == [*said("c"), *said("d")]
+        recalls = [entry.recall for entry in await other.transcript(room("room"), limit=100)]
+        assert recalls == ["summary"] * 4 + ["words"] * 4
+        assert (await other.usage(room("room"))).usage == used + spent
+
+
+async def test_what_left_without_a_summary_waits_for_the_next_one(store: Store) -> None:
+    leases = [await begin_and_finish(store, text) for text in "abcd"]
+    await store.move_window(room("room"), past_turn_id=leases[2].turn_id)
+    found = await store.unsummarised(room("room"))
+    assert found.is_behind and (await store.history(room("room"))).is_behind
+    assert [message for _, message in found.left] == [*said("a"), *said("b"), *said("c")]
+    assert (await store.history(room("room"))).left == []
+    assert {entry.recall for entry in (await store.transcript(room("room"), limit=6))} == {"none", "words"}
+    assert await sum_up(store, "About a.", past=leases[0].turn_id, end=found.summary_end)
+    found = await store.unsummarised(room("room"))
+    assert found.is_behind and [message for _, message in found.left] == [*said("b"), *said("c")]
+    assert [message for _, message in found.turns] == list(said("d"))  # the window stays where it was
+    assert await sum_up(store, "About all.", past=leases[2].turn_id, end=found.summary_end)
+    found = await store.unsummarised(room("room"))
+    assert (found.is_behind, list(found.left), found.summary) == (False, [], "About all.")
+
+
+async def test_a_summary_of_what_another_summed_up_meanwhile_is_not_kept_but_its_usage_is(store: Store) -> None:
+    leases = [await begin_and_finish(store, text) for text in "abc"]
+    end = (await store.unsummarised(room("room"))).summary_end
+    assert await sum_up(store, "The first.", past=leases[0].turn_id, end=end)
+    spent, used = Usage(input_tokens=7), (await store.usage(room("room"))).usage
+    assert not await sum_up(store, "Too late.", past=leases[1].turn_id, end=end, turn_id=leases[2].turn_id, usage=spent)
+    assert not await sum_up(store, "Of nothing.", past=leases[0].turn_id, end=(await known(store)).summary_end)
+    assert (await known(store)).summary == "The first."
+    assert (await store.usage(room("room"))).usage == used + spent
+
+
+async def known(store: Store) -> History:
+    return await store.history(room("room"))
+
+
+async def test_a_summary_goes_with_a_clear_and_none_that_was_begun_before_comes_back(store: Store) -> None:
+    leases = [await begin_and_finish(store, text) for text in "abc"]
+    first_end = (await known(store)).summary_end
+    assert await sum_up(store, "About a.", past=leases[0].turn_id, end=first_end)
+    end = (await known(store)).summary_end
+    await store.clear(room("room"))
+    assert await known(store) == History(turns=[], left=[])
+    for stale in (first_end, end):
+        assert not await sum_up(store, "About b.", past=leases[1].turn_id, end=stale)
+    new = [await begin_and_finish(store, text) for text in "defg"]  # their messages may get the ids of the old ones
+    for stale in (first_end, end):
+        assert not await sum_up(store, "About b.", past=leases[1].turn_id, end=stale)
+    assert (await known(store)).summary == ""
+    assert len((await known(store)).turns) == 8
+    assert await sum_up(store, "About d.", past=new[0].turn_id, end=(await known(store)).summary_end)
+
+
+async def test_summaries_of_conversations_are_apart(store: Store) -> None:
+    here = await begin_and_finish(store, "a")
+    there = await begin_and_finish(store, "b", conversation="other")
+    assert not await sum_up(store, "About b.", past=there.turn_id, end=0)
+    assert await sum_up(store, "About a.", past=here.turn_id, end=0)
+    assert (await store.history(room("other"))).summary == ""
+    assert await store.history(room("new")) == History()
 
 
 async def begin_and_finish(store: Store, text: str, *, conversation: str = "room") -> Lease:
@@ -1388,11 +1476,11 @@ async def test_clearing_forgets_what_was_said_in_one_conversation_only(store: St
     await finish(store, lease, *said("a"))
     await begin_and_finish(store, "b", conversation="other")
     assert await store.clear(room("room")) == 2
-    assert await store.history(room("room")) == []
+    assert (await store.history(room("room"))).turns == []
     assert await store.transcript(room("room"), limit=10) == []
     assert await store.steps(lease.turn_id) == []
     assert await store.outbox(lease.turn_id) == []
-    assert len(await store.history(room("other"))) == 2
+    assert len((await store.history(room("other"))).turns) == 2
     assert await store.clear(room("room")) == 0
     assert await store.clear(room("never seen")) == 0
 
@@ -1406,7 +1494,7 @@ async def test_a_turn_that_runs_while_its_conversation_is_cleared_goes_on(store:
     await store.record(lease, [STARTED])
     assert await store.steps(lease.turn_id) == [STARTED, STARTED]
     await finish(store, lease, *said("b"))
-    assert [message for _, message in await store.history(room("room"))] == list(said("b"))
+    assert [message for _, message in (await store.history(room("room"))).turns] == list(said("b"))
     turn = await claim_one(store)
     assert turn.lease.turn_id == following and turn.event.text
 

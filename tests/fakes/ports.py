@@ -50,15 +50,24 @@ Answer = ModelAnswer | Exception | Callable[[ModelRequest], Awaitable[ModelAnswe
 
 @dataclass
 class ScriptedModel:
-    """Gives its answers in order and keeps the requests; the last answer is given again and again."""
+    """Gives its answers in order and keeps the requests; the last answer is given again and again.
+
+    What it says when it is to sum up, and these requests, are apart.
+    """
 
     answers: Sequence[Answer]
     name: str = "scripted"
     requests: list[ModelRequest] = field(default_factory=list)
+    summary: Answer = field(default_factory=lambda: says("- The summary."))
+    summary_requests: list[ModelRequest] = field(default_factory=list)
 
     async def complete(self, request: ModelRequest, *, deadline: float, progress: ModelProgressSink) -> ModelAnswer:
-        answer = self.answers[min(len(self.requests), len(self.answers) - 1)]
-        self.requests.append(request)
+        if request.purpose == "summary":
+            answer = self.summary
+            self.summary_requests.append(request)
+        else:
+            answer = self.answers[min(len(self.requests), len(self.answers) - 1)]
+            self.requests.append(request)
         if isinstance(answer, Exception):
             raise answer
         if not isinstance(answer, ModelAnswer):

@@ -284,7 +284,7 @@ async def test_a_conversation_too_long_for_the_model_is_shortened_once_and_for_g
     async with core(store, model, adapter=adapter) as bot:
         for n in range(5):
             await bot.ended(await bot.say(f"q{n}"), adapter)
-        assert "older half was left out" in adapter.posts[3].text
+        assert "older part was left out" in adapter.posts[3].text
         assert adapter.posts[4].text == "ok"
     assert len(model.requests) == 6
 

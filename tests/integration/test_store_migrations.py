@@ -143,13 +143,38 @@ async def test_the_window_of_an_older_version_begins_where_it_began(tmp_path: Pa
                     (conversation_id, turn_id, body),
                 )
     async with open_sqlite(path) as store:
-        texts = [[message.text for _, message in await store.history(room)] for room in rooms]
+        texts = [[message.text for _, message in (await store.history(room)).turns] for room in rooms]
         assert texts == [["6a", "6b", "8a", "8b"], [f"{turn}{part}" for turn in (1, 3, 5, 7) for part in "ab"], []]
         assert len(await store.transcript(rooms[0], limit=100)) == 8
         await store.move_window(rooms[0], past_turn_id=2)
-        assert len(await store.history(rooms[0])) == 4
+        assert len((await store.history(rooms[0])).turns) == 4
         await store.move_window(rooms[0], past_turn_id=6)
-        assert [message.text for _, message in await store.history(rooms[0])] == ["8a", "8b"]
+        assert [message.text for _, message in (await store.history(rooms[0])).turns] == ["8a", "8b"]
+
+
+async def test_what_left_the_window_of_an_older_version_stays_left_and_is_not_owed_a_summary(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    with schema(path, 5) as db:
+        db.execute("INSERT INTO conversation (id, key, window_message_id) VALUES (1, ?, 2)", (str(HERE),))
+        for turn_id in (1, 2):
+            db.execute(
+                "INSERT INTO turn (id, event_key, conversation_id, event, state, worker, accepted_at, ended_at)"
+                " VALUES (?, ?, 1, ?, 'answered', 'gone', 1, 2)",
+                (turn_id, f"old-{turn_id}", EVENT),
+            )
+            body = codec.messages.dump_json(UserMessage(text=f"{turn_id}")).decode()
+            db.executemany(
+                "INSERT INTO message (conversation_id, turn_id, body, created_at) VALUES (1, ?, ?, 2)",
+                [(turn_id, body)] * 2,
+            )
+    async with open_sqlite(path) as store:
+        history = await store.unsummarised(HERE)
+        assert (history.summary, history.is_behind, list(history.left), len(history.turns)) == ("", False, [], 2)
+        assert [entry.recall for entry in await store.transcript(HERE, limit=9)] == ["none"] * 2 + ["words"] * 2
+        assert await store.put_summary(
+            HERE, "Of 2.", past_turn_id=2, summary_end=history.summary_end, turn_id=2, usage=Usage()
+        )
+        assert (await store.history(HERE)).summary == "Of 2."
 
 
 async def test_conversations_of_an_older_version_are_listed_with_their_times_and_titles(old: Path) -> None:

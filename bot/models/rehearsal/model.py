@@ -11,7 +11,8 @@ from dataclasses import replace
 from bot.domain.messages import AssistantMessage, Message, ModelAnswer, ToolCall, UserMessage
 from bot.domain.turns import TextArrived
 from bot.models.chat_completions import render_messages, render_tool
-from bot.models.rehearsal.rules import Call, answer
+from bot.models.rehearsal.rules import Answer, Call, answer
+from bot.models.rehearsal.summary import sum_up
 from bot.models.rehearsal.usage import PromptCache, count_tokens
 from bot.models.rendering import render_question
 from bot.ports.model import ModelProgressSink, ModelRequest
@@ -34,8 +35,7 @@ class RehearsalModel:
 
     async def complete(self, request: ModelRequest, *, deadline: float, progress: ModelProgressSink) -> ModelAnswer:
         """Return the answer at once; its text is reported in groups of words, as an endpoint streams it."""
-        tools = request.tools if request.may_call_tools else ()
-        reply = answer([_as_sent(message) for message in request.messages], tools)
+        reply = _reply(request)
         calls = tuple(as_tool_call(call) for call in reply.calls)
         text = strip_surrogates(reply.text)
         for piece in word_groups(text):
@@ -44,6 +44,13 @@ class RehearsalModel:
         output_tokens = count_tokens(text) + sum(count_tokens(call.name + call.arguments) for call in calls)
         usage = self._prompts.usage(_prompt(request), output_tokens=output_tokens)
         return ModelAnswer(message=AssistantMessage(text=text, tool_calls=calls), usage=usage)
+
+
+def _reply(request: ModelRequest) -> Answer:
+    if request.purpose == "summary":
+        return Answer(text=sum_up(request.messages[-1].text))
+    tools = request.tools if request.may_call_tools else ()
+    return answer([_as_sent(message) for message in request.messages], tools)
 
 
 def as_tool_call(call: Call) -> ToolCall:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from bot.domain.events import ConversationKey, MessageReceived, Rating
-from bot.domain.messages import Message, Usage
-from bot.ports.store import ConversationSummary, HistoryEntry, Knowledge, UsageTotals
+from bot.domain.messages import Usage
+from bot.ports.store import ConversationSummary, History, HistoryEntry, Knowledge, UsageTotals
 from bot.stores import codec
 from bot.stores.db import Db, Row, first, key_range
 from bot.text.split import cut
@@ -28,16 +28,74 @@ def conversation_id_of(db: Db, conversation: ConversationKey) -> int:
     return row["id"]
 
 
-def history(db: Db, conversation: ConversationKey) -> Sequence[tuple[int, Message]]:
-    """Return the messages after the window's start, in the order in which they were stored."""
-    rows = db.execute(
-        "SELECT message.turn_id, message.body FROM message"
-        " JOIN conversation ON conversation.id = message.conversation_id"
-        " WHERE conversation.key = ? AND message.id > conversation.window_message_id"
-        " ORDER BY message.id DESC LIMIT ?",
-        (str(conversation), HISTORY_ROWS),
+def history(db: Db, conversation: ConversationKey) -> History:
+    """Return the messages after the window's start, in the order in which they were stored, and the summary."""
+    return _history(db, conversation, with_left=False)
+
+
+def unsummarised(db: Db, conversation: ConversationKey) -> History:
+    """Return the same, with the messages between the summary and the window's start."""
+    return _history(db, conversation, with_left=True)
+
+
+def _history(db: Db, conversation: ConversationKey, *, with_left: bool) -> History:
+    kept = first(
+        db.execute(
+            "SELECT id, window_message_id, summary, summary_message_id FROM conversation WHERE key = ?",
+            (str(conversation),),
+        )
     )
-    return [(row["turn_id"], codec.messages.validate_json(row["body"])) for row in reversed(rows)]
+    if kept is None:
+        return History()
+    window = kept["window_message_id"]
+    rows = db.execute(
+        "SELECT id, turn_id, body FROM message WHERE conversation_id = ? AND id > ? ORDER BY id DESC LIMIT ?",
+        (kept["id"], kept["summary_message_id"] if with_left else window, HISTORY_ROWS),
+    )
+    messages = [(row["id"], (row["turn_id"], codec.messages.validate_json(row["body"]))) for row in reversed(rows)]
+    return History(
+        turns=[item for message_id, item in messages if message_id > window],
+        summary=kept["summary"],
+        summary_end=kept["summary_message_id"],
+        is_behind=kept["summary_message_id"] < window,
+        left=[item for message_id, item in messages if message_id <= window],
+    )
+
+
+def put_summary(
+    db: Db,
+    conversation: ConversationKey,
+    summary: str,
+    *,
+    past_turn_id: int,
+    summary_end: int,
+    turn_id: int,
+    usage: Usage,
+) -> bool:
+    """Store the summary with the window's start, unless it was made of what is there no longer; count its usage."""
+    db.execute(
+        "UPDATE turn SET input_tokens = input_tokens + ?, cached_tokens = cached_tokens + ?,"
+        " output_tokens = output_tokens + ? WHERE id = ?",
+        (usage.input_tokens, usage.cached_tokens, usage.output_tokens, turn_id),
+    )
+    # After a clear, the messages of the turn are gone for good, whatever ids new ones get.
+    last = first(
+        db.execute(
+            "SELECT conversation.id, max(message.id) AS message_id FROM conversation"
+            " JOIN message ON message.conversation_id = conversation.id"
+            " WHERE key = ? AND summary_message_id = ? AND message.id > summary_message_id AND message.turn_id = ?"
+            " GROUP BY conversation.id",
+            (str(conversation), summary_end, past_turn_id),
+        )
+    )
+    if last is None:
+        return False
+    db.execute(
+        "UPDATE conversation SET summary = ?, summary_message_id = ?,"
+        " window_message_id = CASE WHEN window_message_id < ? THEN ? ELSE window_message_id END WHERE id = ?",
+        (summary, last["message_id"], last["message_id"], last["message_id"], last["id"]),
+    )
+    return True
 
 
 def knowledge(db: Db, conversation: ConversationKey) -> Knowledge:
@@ -76,8 +134,10 @@ def move_window(db: Db, conversation: ConversationKey, *, past_turn_id: int) -> 
 def transcript(db: Db, conversation: ConversationKey, *, limit: int) -> Sequence[HistoryEntry]:
     """Return the last messages with their times."""
     rows = db.execute(
-        "SELECT created_at, turn_id, body FROM message"
-        " WHERE conversation_id = (SELECT id FROM conversation WHERE key = ?) ORDER BY id DESC LIMIT ?",
+        "SELECT created_at, turn_id, body, CASE WHEN message.id > window_message_id THEN 'words'"
+        " WHEN message.id <= summary_message_id AND summary <> '' THEN 'summary' ELSE 'none' END AS recall"
+        " FROM message JOIN conversation ON conversation.id = message.conversation_id"
+        " WHERE key = ? ORDER BY message.id DESC LIMIT ?",
         (str(conversation), limit),
     )
     return [_entry(row) for row in reversed(rows)]
@@ -119,13 +179,16 @@ def open_conversations(db: Db, *, prefix: str) -> Sequence[ConversationSummary]:
 
 
 def clear(db: Db, conversation: ConversationKey, *, now: float) -> int:
-    """Delete the messages, and the texts of turns that have ended; what was said until now is not read again."""
+    """Delete the messages, their summary, and the texts of turns that have ended; what was said until now is not read
+    again.
+    """
     conversation_id = conversation_id_of(db, conversation)
     (gone,) = db.execute("SELECT count(*) AS messages FROM message WHERE conversation_id = ?", (conversation_id,))
     db.execute("DELETE FROM message WHERE conversation_id = ?", (conversation_id,))
     # An engine may give the ids of the messages that are gone to new ones: the window has to begin before them.
     db.execute(
-        "UPDATE conversation SET last_at = NULL, window_message_id = 0, read_until = ? WHERE id = ?",
+        "UPDATE conversation SET last_at = NULL, window_message_id = 0, summary = '', summary_message_id = 0,"
+        " read_until = ? WHERE id = ?",
         (now, conversation_id),
     )
     ended = "(SELECT id FROM turn WHERE conversation_id = ? AND ended_at IS NOT NULL AND event <> '')"
@@ -196,4 +259,5 @@ def _entry(row: Row) -> HistoryEntry:
         at=datetime.fromtimestamp(row["created_at"], UTC),
         turn_id=row["turn_id"],
         message=codec.messages.validate_json(row["body"]),
+        recall=row["recall"],
     )

@@ -12,18 +12,31 @@ from typing import Any
 from bot.domain.messages import ToolCall, ToolSpec
 from bot.models.rehearsal.model import as_tool_call, word_groups
 from bot.models.rehearsal.rules import answer
+from bot.models.rehearsal.summary import sum_up
+from bot.turns.summary import SUMMARY_PROMPT
 from tests.fakes.openai.control import Fault, State
 from tests.fakes.openai.wire import DATA_URL, Reply, Wire, as_dict, as_list
 
 
 def make_reply(body: dict[str, Any], wire: Wire, state: State, fault: Fault | None) -> Reply:
-    """Return the next scripted answer, or else the rehearsal model's own."""
-    reply = _scripted(state.script.popleft()) if state.script else _planned(body, wire)
+    """Return the next scripted answer, or else the rehearsal model's own; a summary is never scripted.
+
+    It is asked for after an answer, when the test may have scripted the next one already.
+    """
+    if is_summary(body):
+        reply = Reply(text=sum_up(wire.messages(body)[-1].text))
+    else:
+        reply = _scripted(state.script.popleft()) if state.script else _planned(body, wire)
     if fault:
         reply = _spoilt(reply, fault, _tools(body, wire))
     prompt = "".join(json.dumps(one) + "\n" for name in wire.prompt_fields for one in as_list(body.get(name)))
     prompt = DATA_URL.sub(lambda url: hashlib.sha256(url[0].encode()).hexdigest(), prompt)
     return replace(reply, usage=state.prompts.usage(prompt, output_tokens=reply.output_tokens))
+
+
+def is_summary(body: Mapping[str, Any]) -> bool:
+    """Return whether the request asks for the summary of a conversation."""
+    return SUMMARY_PROMPT.partition(".")[0] in json.dumps(body.get("instructions") or body.get("messages"))
 
 
 def _planned(body: dict[str, Any], wire: Wire) -> Reply:

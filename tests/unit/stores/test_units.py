@@ -210,6 +210,10 @@ def test_no_statement_of_a_turns_life_reads_a_table_from_end_to_end(connection: 
     reply(db, turn)
     work.abandon(db, turn.lease, now=NOW)
     conversations.move_window(db, ROOM, past_turn_id=passing.lease.turn_id)
+    assert conversations.unsummarised(db, ROOM).is_behind
+    assert conversations.put_summary(
+        db, ROOM, "Ann asked.", past_turn_id=passing.lease.turn_id, summary_end=0, turn_id=1, usage=Usage()
+    )
     conversations.transcript(db, ROOM, limit=5)
     conversations.conversations(db, limit=5, prefix="test/")
     conversations.open_conversations(db, prefix="test/")

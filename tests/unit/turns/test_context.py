@@ -16,7 +16,10 @@ from bot.domain.turns import Post
 from bot.ports.store import Store
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.context import (
+    HISTORY_SHARE,
+    OUTPUT_SHARE,
     SHRUNK_RESULT_CHARS,
+    SUMMARY_REFILL,
     TOKENS_A_MESSAGE,
     WINDOW_REFILL,
     Turns,
@@ -28,6 +31,8 @@ from bot.turns.context import (
     load_history,
     middle_turn,
     shrink,
+    up_to_turn,
+    with_summary,
 )
 
 ROOM = ConversationKey(platform="test", space="team", channel="room")
@@ -173,29 +178,78 @@ async def store_turns(store: Store, count: int) -> list[int]:
     return ids
 
 
-async def test_a_window_that_has_moved_stays_there_though_more_would_fit_again(tmp_path: Path) -> None:
+async def test_what_does_not_fit_beside_one_question_is_left_out_of_that_request_alone(tmp_path: Path) -> None:
     async with open_sqlite(tmp_path / "a.db") as store:
         ids = await store_turns(store, 5)
         narrow, wide = window(max_messages=8), window(max_messages=100)
-        first = await load_history(store, ROOM, window=narrow, reserved_tokens=0)
-        assert [turn_id for turn_id, _ in first] == [turn_id for turn_id in ids[2:] for _ in range(2)]
-        assert await load_history(store, ROOM, window=wide, reserved_tokens=0) == first
-        assert len(await store.transcript(ROOM, limit=100)) == 10
+        first = await load_history(store, ROOM, window=narrow, beside_tokens=0)
+        assert first.is_behind and [turn_id for turn_id, _ in first.turns] == [one for one in ids[2:] for _ in range(2)]
+        whole = await load_history(store, ROOM, window=wide, beside_tokens=0)
+        assert not whole.is_behind and len(whole.turns) == 10
 
 
 async def test_a_first_question_that_takes_more_than_the_window_leaves_an_empty_history(tmp_path: Path) -> None:
     async with open_sqlite(tmp_path / "a.db") as store:
-        assert await load_history(store, ROOM, window=window(max_tokens=2_000), reserved_tokens=2_500) == []
+        assert (await load_history(store, ROOM, window=window(max_tokens=2_000), beside_tokens=2_500)).turns == ()
 
 
 async def test_what_is_sent_with_the_history_takes_its_place(tmp_path: Path) -> None:
     async with open_sqlite(tmp_path / "a.db") as store:
         await store_turns(store, 4)
-        limits = window(max_messages=100, max_tokens=1_000)
-        whole = await load_history(store, ROOM, window=limits, reserved_tokens=0)
+        limits = window(max_messages=100, max_tokens=200)
+        whole = (await load_history(store, ROOM, window=limits, beside_tokens=0)).turns
         assert len(whole) == 8
-        assert await load_history(store, ROOM, window=limits, reserved_tokens=1_000 - size(whole)) == whole
-        assert len(await load_history(store, ROOM, window=limits, reserved_tokens=1_001 - size(whole))) < 8
+        free = 200 * (1 - OUTPUT_SHARE) - size(whole)
+        assert (await load_history(store, ROOM, window=limits, beside_tokens=int(free))).turns == whole
+        assert len((await load_history(store, ROOM, window=limits, beside_tokens=int(free) + 1)).turns) < 8
+
+
+@given(st.integers(1_000, 1_000_000), st.integers(0, 2_000_000))
+def test_the_history_has_a_quarter_of_the_window_however_much_is_sent_with_it(most: int, beside: int) -> None:
+    room = window(max_tokens=most).history_tokens(beside_tokens=beside)
+    assert int(most * HISTORY_SHARE) <= room <= most * (1 - OUTPUT_SHARE)
+    assert room == int(most * HISTORY_SHARE) or room + beside + int(most * OUTPUT_SHARE) <= most
+
+
+async def test_tools_that_are_larger_than_the_window_leave_the_conversation_in_it(tmp_path: Path) -> None:
+    async with open_sqlite(tmp_path / "a.db") as store:
+        await store_turns(store, 4)  # of 24 tokens each
+        history = await load_history(store, ROOM, window=window(max_tokens=500), beside_tokens=80_000)
+        assert len(history.turns) == 8
+
+
+def test_a_window_keeps_to_the_smallest_context_that_an_endpoint_has_named() -> None:
+    one = window(max_tokens=128_000)
+    for limit, kept in ((None, 128_000), (200_000, 128_000), (32_768, 32_768), (65_536, 32_768), (7, 32_768)):
+        one.learn(limit)
+        assert one.max_tokens == kept
+
+
+# --- the summary -----------------------------------------------------------------------------------------------
+
+
+def test_a_summary_is_marked_and_begins_the_first_message_so_that_the_two_sides_still_alternate() -> None:
+    messages = [message for _, message in plain_turn(1)] + [UserMessage(text="And now?")]
+    first, *rest = with_summary(messages, "- Ann likes tea.")
+    assert rest == messages[1:] and isinstance(first, UserMessage) and first.text == "x"
+    assert first.context.startswith("[Summary of the conversation") and "- Ann likes tea.\n[End" in first.context
+    assert with_summary(messages, "") == tuple(messages)
+
+
+def test_a_summary_stands_before_what_the_first_message_points_at() -> None:
+    (message,) = with_summary([UserMessage(text="This?", context="> Ben: no")], "- Ann likes tea.")
+    assert isinstance(message, UserMessage) and message.context.endswith("[End of the summary]\n\n> Ben: no")
+
+
+@given(histories, limits, st.integers(0, 600))
+def test_the_window_is_moved_ahead_of_need_with_room_for_more(turns: Turns, limits: Window, max_tokens: int) -> None:
+    early = last_turn_that_leaves(turns, window=limits, max_tokens=max_tokens, is_early=True)
+    late = last_turn_that_leaves(turns, window=limits, max_tokens=max_tokens)
+    assert late is None or early is not None
+    if early is not None:
+        left = after_turn(turns, early)
+        assert len({turn_id for turn_id, _ in left}) <= 1 or len(left) <= limits.max_messages * SUMMARY_REFILL
+        assert list(up_to_turn(turns, early)) + list(left) == list(turns)
 
 
 # --- sizes -----------------------------------------------------------------------------------------------------
@@ -219,14 +273,15 @@ def test_a_result_that_fits_is_given_whole_and_a_longer_one_says_that_it_was_cut
 
 
 def test_shrinking_cuts_tool_results_and_nothing_else() -> None:
-    long = "x" * (SHRUNK_RESULT_CHARS + 1)
+    long = "x" * (SHRUNK_RESULT_CHARS + 200)
     messages: Sequence[Message] = (
         UserMessage(text=long),
         AssistantMessage(text=long),
         ToolMessage(call_id="1", text=long),
         ToolMessage(call_id="2", text="short"),
     )
-    shrunk = shrink(messages)
+    shrunk = shrink(messages, max_chars=SHRUNK_RESULT_CHARS)
+    assert shrink(shrunk, max_chars=SHRUNK_RESULT_CHARS) == shrunk
     assert shrunk[:2] == tuple(messages[:2]) and shrunk[3] == messages[3]
     assert shrunk[2] == ToolMessage(call_id="1", text=cut_result(long, max_chars=SHRUNK_RESULT_CHARS))
 
