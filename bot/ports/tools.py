@@ -86,3 +86,15 @@ class Tools(ToolDirectory, Protocol):
         the `decision`. `progress` gets a phrase each time the server says how far the call is.
         """
         ...
+
+    async def search(self, query: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
+        """Return up to `limit` of the tools that share a word with the query, the best first.
+
+        Words of names count most, then those of servers, descriptions and arguments. A tool that the query names
+        exactly comes before all that it does not.
+        """
+        ...
+
+    async def named(self, text: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
+        """Return up to `limit` of the tools that the text names, and of servers that it names what fits best."""
+        ...

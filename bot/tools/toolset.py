@@ -24,6 +24,7 @@ from bot.text.cleaning import strip_surrogates
 from bot.tools.catalog import Catalog, Listing, tool_name
 from bot.tools.config import ServerConfig
 from bot.tools.results import parse_result
+from bot.tools.search import ToolSearch
 from bot.tools.servers.errors import CallError, CallLostError, CallUnsentError
 from bot.tools.servers.server import Server
 from bot.tools.servers.timing import StateChanges, Timing
@@ -48,6 +49,7 @@ class Toolset:
         self._context = contextvars.Context()
         self._catalog = Catalog(())
         self._cataloged: tuple[object, ...] = ()
+        self._search = ToolSearch()
 
     async def __aenter__(self) -> Self:
         await self._owners.__aenter__()
@@ -119,6 +121,14 @@ class Toolset:
             log.exception("tool_call_failed", tool=call.name, call_id=call.id)
             result = ToolResult(call_id=call.id, text="The bot itself failed at this call.", outcome="error")
         return replace(result, text=strip_surrogates(result.text), seconds=time.monotonic() - started_at)
+
+    async def search(self, query: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
+        """Return the tools that share a word with the query, the best first."""
+        return await self._search.search(query, among=among, limit=limit)
+
+    async def named(self, text: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
+        """Return the tools that the text names, and of servers that it names what fits best."""
+        return await self._search.named(text, among=among, limit=limit)
 
     async def examples(self) -> Sequence[Example]:
         """Return the prompts of all ready servers that need no arguments, in the order of the configuration."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,10 +15,11 @@ from bot.ports.platform import Adapter
 from bot.ports.store import Knowledge, Store
 from bot.ports.tools import Tools
 from bot.turns.attachments import read_files
-from bot.turns.context import TOKENS_A_MESSAGE, Window, count_tokens, load_history
+from bot.turns.context import Window, count_tokens, load_history
 from bot.turns.limits import Limits
 from bot.turns.loop import Turn
 from bot.turns.quoting import MENTION_ONLY, Quotation, quote, unread_note
+from bot.turns.selection import MAX_NAMED, Selection
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -53,8 +53,8 @@ class Preparation:
         )
         turn.notes.extend([*notes, *quotation.notes])
         await self._add_files(turn, event, quotation)
-        turn.offer = await self.tools.offer(turn.actor)
-        turn.fixed_tokens = self._fixed_tokens(turn)
+        turn.selection = await self._select(turn, event)
+        turn.fixed_tokens = self.window.count(turn.system) + turn.selection.tokens
         history = await load_history(
             self.store,
             event.conversation,
@@ -127,13 +127,14 @@ class Preparation:
         turn.question = content.added_to(turn.question)
         turn.notes.extend(content.notes)
 
-    # --- room ---
+    # --- tools ---
 
-    def _fixed_tokens(self, turn: Turn) -> int:
-        """Return how many tokens the system prompt and the tools take, which are sent with every request."""
-        count = self.window.count
-        tools = sum(
-            TOKENS_A_MESSAGE + count(f"{tool.name} {tool.description} {json.dumps(tool.parameters)}")
-            for tool in turn.offer.tools
-        )
-        return count(turn.system) + tools
+    async def _select(self, turn: Turn, event: MessageReceived) -> Selection:
+        """Return the tools for the question: all, or the conversation's list with those that the question names."""
+        offer = await self.tools.offer(turn.actor)
+        selection = Selection(offer, window=self.window)
+        if selection.is_part:
+            selection.begin(await self.store.tool_memory(event.conversation))
+            named = await self.tools.named(event.text, among=offer.tools, limit=MAX_NAMED)
+            selection.add(tool.name for tool in named)
+        return selection

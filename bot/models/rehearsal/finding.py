@@ -1,0 +1,55 @@
+"""How the rehearsal model comes to a tool that it was not given, or that a user only describes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from bot.domain.messages import ToolSpec
+from bot.text.words import words
+
+FINDER = "find_tools"
+_FOUND = re.compile(r"^- ([a-zA-Z0-9_-]{1,64}): ", re.MULTILINE)
+_SMALL = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "for",
+        "from",
+        "in",
+        "is",
+        "my",
+        "of",
+        "on",
+        "or",
+        "our",
+        "that",
+        "the",
+        "their",
+        "this",
+        "to",
+        "with",
+        "your",
+    ]
+)
+
+
+def choose(description: str, tools: Sequence[ToolSpec]) -> ToolSpec | None:
+    """Return the tool that has all words of the description; of several, the one that has most of them in its name."""
+    wanted = frozenset(words(description)) - _SMALL
+    best: tuple[tuple[int, int], ToolSpec] | None = None
+    for tool in tools:
+        name = frozenset(words(tool.name))
+        if tool.name == FINDER or not wanted or not wanted <= name | frozenset(words(tool.description)):
+            continue
+        rank = (len(wanted & name), -len(name))
+        if best is None or rank > best[0]:
+            best = rank, tool
+    return best[1] if best else None
+
+
+def first_found(result: str, tools: Sequence[ToolSpec]) -> ToolSpec | None:
+    """Return the first tool that a search has brought up."""
+    offered = {tool.name: tool for tool in tools}
+    return next((offered[name] for name in _FOUND.findall(result) if name in offered), None)
