@@ -11,27 +11,7 @@ from bot.text.words import words
 FINDER = "find_tools"
 _FOUND = re.compile(r"^- ([a-zA-Z0-9_-]{1,64}): ", re.MULTILINE)
 _SMALL = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "for",
-        "from",
-        "in",
-        "is",
-        "my",
-        "of",
-        "on",
-        "or",
-        "our",
-        "that",
-        "the",
-        "their",
-        "this",
-        "to",
-        "with",
-        "your",
-    ]
+    {"a", "an", "and", "for", "from", "in", "is", "my", "of", "on", "or", "our", "the", "this", "to", "with"}
 )
 
 
