@@ -22,7 +22,8 @@ FIND_TOOLS = "find_tools"  # no server's tool has this name: theirs begin with t
 MAX_TOOLS = 64  # in one request
 TOOLS_SHARE = 0.1  # of the window, at most, for the definitions of tools
 BASE_TOOLS = 24  # the most used ones, with which a conversation begins
-BASE_SHARE = 0.05
+NEWEST_TOOLS = 24  # are kept when the list has grown too long
+BASE_SHARE = 0.05  # of the window, for the ones and for the others
 MAX_FOUND = 8  # become part of the list after one search
 MAX_NAMED = 8  # of those that a question names
 MAX_ALSO = 40  # further matches, of which only the names are given
@@ -77,12 +78,13 @@ class Selection:
 
         A name that is not one of the offered tools, or that is in the list already, changes nothing.
         """
-        new = [name for name in dict.fromkeys(names) if name in self._specs and name not in self._names]
+        wanted = [name for name in dict.fromkeys(names) if name in self._specs]
+        new = [name for name in wanted if name not in self._names]
         if not new or self._finder is None:
             return
         self._names += new
         if len(self._names) >= MAX_TOOLS or self._size(self._names) > self._max_tokens:
-            newest = self._newest(at_least=len(new))
+            newest = self._newest(wanted)
             self._names = [*self._base(newest), *newest]
 
     def use(self, messages: Sequence[Message]) -> ToolUse:
@@ -126,12 +128,12 @@ class Selection:
         chosen = set(self._fitting(wanted, max_tokens=int(self._window.max_tokens * BASE_SHARE)))
         return [name for name in self._specs if name in chosen]
 
-    def _newest(self, *, at_least: int) -> list[str]:
-        """Return the end of the list, as much of it as leaves room for others, but no less than `at_least` tools."""
-        names = [name for name in reversed(self._names) if name in self._specs][: MAX_TOOLS - BASE_TOOLS - MAX_FOUND]
-        room = int(self._window.max_tokens * BASE_SHARE)
-        kept = self._fitting(names, max_tokens=room)
-        return list(reversed(kept if len(kept) >= at_least else names[:at_least]))
+    def _newest(self, wanted: Sequence[str]) -> list[str]:
+        """Return the end of the list with all that is wanted now, and of the others as many as leave room for more."""
+        others = [name for name in reversed(self._names) if name in self._specs and name not in wanted]
+        room = int(self._window.max_tokens * BASE_SHARE) - self._size(wanted)
+        kept = self._fitting(others[: NEWEST_TOOLS - len(wanted)], max_tokens=room)
+        return [*reversed(kept), *wanted]
 
     def _fitting(self, names: Iterable[str], *, max_tokens: int) -> list[str]:
         kept: list[str] = []

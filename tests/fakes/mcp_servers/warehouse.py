@@ -1,4 +1,4 @@
-"""MCP servers with many tools, over stdio and without any SDK: `warehouse.py THING COUNT` has that many about one thing.
+"""MCP servers with many tools, over stdio and without any SDK: `warehouse.py THING COUNT` has that many about a thing.
 
 All things together have 5,000 tools, each with a name of its own, a description and arguments as people write them.
 """
@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-THINGS = (
-    "invoice ticket contract customer employee shipment product meeting report repository"
-    " server alert campaign vehicle patient course library budget recipe flight"
-).split()
-KINDS = (
-    "draft overdue paid annual weekly internal external archived shared urgent recurring regional seasonal"
-    " confidential legacy pending disputed partial verified foreign joint hidden local premium trial"
-).split()
+_THINGS = """
+invoice ticket contract customer employee shipment product meeting report repository
+server alert campaign vehicle patient course library budget recipe flight
+"""
+_KINDS = """
+draft overdue paid annual weekly internal external archived shared urgent recurring regional seasonal
+confidential legacy pending disputed partial verified foreign joint hidden local premium trial
+"""
+THINGS, KINDS = _THINGS.split(), _KINDS.split()
 # What each verb does, in words that its name has not.
 VERBS = {
     "list": "Enumerates every {} that the caller may see, page by page.",
