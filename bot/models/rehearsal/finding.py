@@ -16,17 +16,24 @@ _SMALL = frozenset(
 
 
 def choose(description: str, tools: Sequence[ToolSpec]) -> ToolSpec | None:
-    """Return the tool that has all words of the description; of several, the one that has most of them in its name."""
-    wanted = frozenset(words(description)) - _SMALL
-    best: tuple[tuple[int, int], ToolSpec] | None = None
+    """Return the tool that has all words of the description; of several, the one that has most of them in its name.
+
+    Where no others can be found, the tool that has most of the words is good enough.
+    """
+    wanted = _stems(description)
+    least = len(wanted) if any(tool.name == FINDER for tool in tools) else 1
+    best: tuple[tuple[int, int, int], ToolSpec] | None = None
     for tool in tools:
-        name = frozenset(words(tool.name))
-        if tool.name == FINDER or not wanted or not wanted <= name | frozenset(words(tool.description)):
-            continue
-        rank = (len(wanted & name), -len(name))
-        if best is None or rank > best[0]:
+        name = _stems(tool.name)
+        shared = len(wanted & (name | _stems(tool.description)))
+        rank = (shared, len(wanted & name), -len(name))
+        if tool.name != FINDER and shared >= max(1, least) and (best is None or rank > best[0]):
             best = rank, tool
     return best[1] if best else None
+
+
+def _stems(text: str) -> frozenset[str]:
+    return frozenset(word.removesuffix("s") for word in words(text) if word not in _SMALL)
 
 
 def first_found(result: str, tools: Sequence[ToolSpec]) -> ToolSpec | None:
