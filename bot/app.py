@@ -55,8 +55,8 @@ async def open_app(
     """Open everything and work on turns while the context is open; at its end running turns get `drain_s` seconds.
 
     Each adapter is opened with the host, and has to be run by the caller. `lease_s` is how long the process may be
-    silent before others on the same database take its turns over; `patience`, how long a post may fail. `inputs` are
-    the answers to what mcp.json asks for.
+    silent before others on the same database take its turns over; `patience`, how long a post may fail; `inputs`, the
+    answers to what mcp.json asks for.
 
     Raises:
         SettingsError: A setting is wrong; nothing was started.

@@ -60,7 +60,8 @@ class ThreadReader:
         kept = replies[max(0, len(replies) - limit) :]
         return Earlier(
             messages=await self._readable.quotations(team, [*starters, *kept]),
-            is_cut=answer.get("has_more") is True or len(kept) < len(replies),
+            is_cut=len(kept) < len(replies),
+            lacks_newest=answer.get("has_more") is True,
         )
 
     async def _people_among(self, team: str, messages: Sequence[Mapping[str, Any]]) -> Set[str]:

@@ -32,7 +32,7 @@ def _tell(starting: Sequence[ServerStatus]) -> None:
 
 
 def ask_inputs(settings: Settings) -> Mapping[str, str]:
-    """Return the answers to what mcp.json wants to be asked for; nothing is asked where nobody sits at a terminal.
+    """Return the answers to what mcp.json wants to be asked for; none without a terminal.
 
     Raises:
         SettingsError: The file is not valid.

@@ -96,10 +96,15 @@ class Quoted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Earlier:
-    """What stands before a question in its thread, oldest first; `is_cut`: still earlier messages were left out."""
+    """What stands before a question in its thread, oldest first.
+
+    `is_cut`: still earlier messages were left out. `lacks_newest`: the platform returned only the older part, so what
+    was said right before the question is missing.
+    """
 
     messages: tuple[Quoted, ...] = ()
     is_cut: bool = False
+    lacks_newest: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from bot.domain.messages import ToolCall, ToolResult, ToolSpec
 from bot.domain.people import Actor
 from bot.domain.turns import CallDecided
 
+READ_RESOURCE = "read_resource"  # reads what results link to; no server's tool has this name: theirs begin with its own
 Progress = Callable[[str], None]
 ServerState = Literal["idle", "starting", "ready", "down"]
 
@@ -30,11 +31,20 @@ class ServerStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServerInstructions:
+    """What a server says on how to use its tools: information of others, to be marked as theirs; bounded."""
+
+    server: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
     """The tools that are offered to the model, in a stable order, and sentences on what had to be left out."""
 
     tools: tuple[ToolSpec, ...]
     notes: tuple[str, ...] = ()
+    instructions: tuple[ServerInstructions, ...] = ()  # of the servers whose tools are offered, in a stable order
 
     def find(self, name: str) -> ToolSpec | None:
         """Return the offered tool of that namespaced name."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import os
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -34,6 +34,7 @@ _TYPES: Mapping[str, str] = {
 }
 # Cline counts `timeout` in seconds, up to an hour; Gemini CLI in milliseconds.
 _SECONDS_BELOW, _MILLISECONDS_ABOVE = 1000, 3600
+_LONGEST = 10**9
 _EXPECTED = {
     "string_type": "a text is expected",
     "list_type": "a list is expected",
@@ -113,6 +114,8 @@ def _in_our_terms(raw: Mapping[str, Any]) -> dict[str, Any]:
     said: dict[str, Any] = {}
     warnings: list[str] = []
     for key, value in raw.items():
+        if key in ("disabled", "enabled") and not isinstance(value, bool | None):
+            raise EntryError("true or false is expected", "Correct it", key=key)
         if value is None or key in _NOTES or key in ("disabled", "enabled"):
             continue
         if key in _NO_EFFECT:
@@ -134,7 +137,7 @@ def _in_our_terms(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _set_timeout(said: dict[str, Any], value: object, warnings: list[str]) -> None:
-    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+    number = float(min(value, _LONGEST)) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
     if 0 < number < _SECONDS_BELOW:
         said.setdefault("timeout_s", number)
     elif number > _MILLISECONDS_ABOVE:
@@ -163,7 +166,7 @@ def _set_command(said: dict[str, Any]) -> None:
     command: object = said.get("command")
     if isinstance(command, list) and command and "args" not in said:
         said["command"], *said["args"] = cast("list[Any]", command)
-    elif isinstance(command, str) and " " in command.strip() and "args" not in said and not Path(command).exists():
+    elif isinstance(command, str) and " " in command.strip() and "args" not in said and not os.path.exists(command):  # noqa: PTH110
         try:
             said["command"], *said["args"] = shlex.split(command)
         except ValueError:

@@ -11,6 +11,7 @@ import structlog
 from dotenv import dotenv_values
 
 from bot.domain.errors import SettingsError
+from bot.text.cleaning import strip_surrogates
 from bot.tools.config import Endpoint, HttpEndpoint, ServerConfig, StdioEndpoint, command_label, url_label, url_problem
 from bot.tools.entries import Entry, is_disabled, read_entry
 from bot.tools.jsonc import plain_json
@@ -32,7 +33,7 @@ class McpJson:
 
     def wanted_inputs(self) -> list[Input]:
         """Return the inputs that a server that is switched on makes use of."""
-        used = json.dumps([entry for entry in self._entries.values() if not is_disabled(entry)])
+        used = json.dumps([entry for entry in self._entries.values() if not is_disabled(entry)], ensure_ascii=False)
         return [asked for name, asked in self.inputs.items() if f"${{input:{name}}}" in used]
 
     def servers(
@@ -73,7 +74,9 @@ class McpJson:
     def _parse(self) -> Mapping[str, Any]:
         try:
             text = plain_json(self._file.read_text(encoding="utf-8-sig"))
-            document: object = json.loads(text, object_pairs_hook=self._unique)
+            parsed: object = json.loads(text, object_pairs_hook=self._unique)
+            # Half characters, which JSON can hold, cannot be shown.
+            document: object = json.loads(strip_surrogates(json.dumps(parsed, ensure_ascii=False)))
         except FileNotFoundError:
             raise self._error("the file does not exist", "Correct MCP_CONFIG or unset it") from None
         except (OSError, UnicodeDecodeError) as error:
@@ -148,7 +151,7 @@ class _Reader:
             program=self._expand("command", command),
             args=tuple(self._expand(f"args.{number}", arg) for number, arg in enumerate(entry.args or ())),
             env={**self._env_file(entry.env_file), **self._map("env", entry.env)},
-            cwd=Path(self._expand("cwd", entry.cwd)).expanduser() if entry.cwd is not None else None,
+            cwd=self._path("cwd", entry.cwd) if entry.cwd is not None else None,
             label=command_label(command, entry.args or []),
         )
 
@@ -161,7 +164,7 @@ class _Reader:
     def _env_file(self, written: str | None) -> Mapping[str, str]:
         if written is None:
             return {}
-        path = self._values.folder / Path(self._expand("envFile", written)).expanduser()
+        path = self._values.folder / self._path("envFile", written)
         try:
             found = dotenv_values(path, encoding="utf-8-sig") if path.is_file() else None
         except (OSError, UnicodeDecodeError):
@@ -169,6 +172,12 @@ class _Reader:
         if found is None:
             raise EntryError("the file cannot be read", "Correct the path, or save it as UTF-8", key="envFile")
         return {name: value for name, value in found.items() if value is not None}
+
+    def _path(self, key: str, written: str) -> Path:
+        try:
+            return Path(self._expand(key, written)).expanduser()
+        except RuntimeError:
+            raise EntryError("its home folder is not known", "Write the whole path", key=key) from None
 
     def _map(self, key: str, values: Mapping[str, str] | None) -> dict[str, str]:
         return {name: self._expand(f"{key}.{name}", value) for name, value in (values or {}).items()}

@@ -19,18 +19,23 @@ from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolCall, ToolResult, ToolSpec
 from bot.domain.people import Actor
 from bot.domain.turns import CallDecided
-from bot.ports.tools import Offer, Progress, ServerStatus
-from bot.text.cleaning import strip_surrogates
+from bot.ports.tools import Offer, Progress, ServerInstructions, ServerStatus
+from bot.text.cleaning import clean, strip_surrogates
 from bot.tools.catalog import Catalog, Listing, tool_name
 from bot.tools.config import ServerConfig
+from bot.tools.resources import READ_RESOURCE, parse_reading, read_resource_spec
 from bot.tools.results import parse_result
 from bot.tools.search import ToolSearch
+from bot.tools.servers.calls import RESOURCE
 from bot.tools.servers.errors import CallError, CallLostError, CallUnsentError
 from bot.tools.servers.server import Server
 from bot.tools.servers.timing import StateChanges, Timing
 
 log = structlog.get_logger(__name__)
 
+MAX_SERVER_INSTRUCTIONS_CHARS = 2_000
+MAX_INSTRUCTIONS_CHARS = 8_000  # of all servers together
+_CUT = " [cut]"
 _NAMED_IN_NOTES = 10
 
 
@@ -97,7 +102,12 @@ class Toolset:
         notes: list[str] = []
         for name, server in self._servers.items():
             notes += missing_notes(server) if name in offered else [f"Server {name!r} is not ready: {server.reason}."]
-        return self._known().offer(offered, notes=notes)
+        offer = self._known().offer(offered, notes=notes)
+        linked = [name for name in self._with_resources() if name in offered]
+        if linked:
+            offer = replace(offer, tools=(*offer.tools, read_resource_spec(linked)))
+        instructions = instructions_of([server for name, server in self._servers.items() if name in offered])
+        return replace(offer, instructions=instructions)
 
     async def call(
         self,
@@ -158,14 +168,25 @@ class Toolset:
         return self._catalog
 
     async def _run(self, call: ToolCall, *, conversation_id: str, progress: Progress) -> ToolResult:
-        spec = await self._find(call.name)
-        arguments = parse_arguments(call.arguments)
+        if call.name == READ_RESOURCE:
+            asked = parse_arguments(call.arguments)
+            name, uri = parse_reading(asked, servers=self._with_resources())
+            tool, arguments, is_repeatable = RESOURCE, {"uri": uri}, True
+        else:
+            spec = await self._find(call.name)
+            arguments = parse_arguments(call.arguments)
+            name, tool, is_repeatable = spec.server, spec.tool, spec.is_repeatable
 
         def send() -> Awaitable[types.CallToolResult]:
-            server = self._servers[spec.server]
-            return server.call(spec.tool, arguments, conversation_id=conversation_id, progress=progress)
+            server = self._servers[name]
+            return server.call(tool, arguments, conversation_id=conversation_id, progress=progress)
 
-        return parse_result(call.id, await _sent(send, is_repeatable=spec.is_repeatable))
+        return parse_result(call.id, await _sent(send, is_repeatable=is_repeatable))
+
+    def _with_resources(self) -> list[str]:
+        """Return the servers whose resources the operator allows to be read, as if that were one of their tools."""
+        servers = self._servers.items()
+        return [name for name, server in servers if server.has_resources and server.config.offers(READ_RESOURCE)]
 
     async def _find(self, name: str) -> ToolSpec:
         spec = self._known().find(name)
@@ -200,7 +221,7 @@ def parse_arguments(text: str) -> dict[str, Any]:
 
 
 async def _sent(send: Callable[[], Awaitable[types.CallToolResult]], *, is_repeatable: bool) -> types.CallToolResult:
-    """Send a call; where nobody knows whether it ran, send it once more if that does no harm."""
+    """Send a call; where it is unknown whether it ran, send it once more if that does no harm."""
     try:
         return await send()
     except CallLostError as error:
@@ -211,6 +232,20 @@ async def _sent(send: Callable[[], Awaitable[types.CallToolResult]], *, is_repea
         return await send()
     except CallUnsentError:
         raise lost from None
+
+
+def instructions_of(servers: Sequence[Server]) -> tuple[ServerInstructions, ...]:
+    """Return what the servers say on how to use them, each and all together bounded."""
+    found: list[ServerInstructions] = []
+    left = MAX_INSTRUCTIONS_CHARS
+    for server in servers:
+        text = clean(server.instructions)
+        room = min(left, MAX_SERVER_INSTRUCTIONS_CHARS)
+        if text and room > len(_CUT):
+            shown = text if len(text) <= room else text[: room - len(_CUT)] + _CUT
+            found.append(ServerInstructions(server=server.config.name, text=shown))
+            left -= len(shown)
+    return tuple(found)
 
 
 def missing_notes(server: Server) -> list[str]:

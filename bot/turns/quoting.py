@@ -57,8 +57,13 @@ def quote(quoted: Sequence[Quoted], earlier: Earlier, *, max_chars: int, unknown
     is_cut = earlier.is_cut or left_out
     notes: list[str] = []
     blocks = [*_earlier_blocks(fitting, is_cut=is_cut), *(_block(one) for one in quoted)]
-    if is_cut:
-        notes.append(f"Of the earlier messages in this thread only the last {len(fitting)} were read.")
+    if earlier.lacks_newest:
+        notes.append(f"Of the earlier messages in this thread only the first {len(earlier.messages)} could be read.")
+        blocks.append(f"[{notes[-1]} What was said after them is not known.]")
+    elif is_cut:
+        starters = sum(one.relation == "starter" for one in fitting)
+        which = f"{'the first and ' if starters else ''}the last {len(fitting) - starters}"
+        notes.append(f"Of the earlier messages in this thread only {which} were read.")
     if unknown:
         blocks.insert(0, f"[{_flat(unknown)}]")
     notes += [note for one in quoted for note in _notes(one)]

@@ -14,7 +14,7 @@ from typing import cast
 
 from bot.domain.messages import AssistantMessage, Message, ToolCall, ToolResult, ToolSpec
 from bot.ports.store import ToolMemory, ToolUse
-from bot.ports.tools import Offer, Tools
+from bot.ports.tools import READ_RESOURCE, Offer, Tools
 from bot.text.split import cut
 from bot.turns.context import TOKENS_A_MESSAGE, Window
 
@@ -43,30 +43,32 @@ class Selection:
         self._sizes: dict[str, int] = {}
         self._names: list[str] = []
         self._memory = ToolMemory()
-        self._finder: ToolSpec | None = None
+        self._own: dict[str, ToolSpec] = {}  # the bot's own tools, where they stand before all others
         if len(offer.tools) > MAX_TOOLS or self._size(self._specs) > self._max_tokens:
-            self._finder = find_tools_spec(offer.tools)
+            self._own[FIND_TOOLS] = find_tools_spec(offer.tools)
+            if (reads := self._specs.pop(READ_RESOURCE, None)) is not None:
+                self._own[READ_RESOURCE] = reads
 
     @property
     def is_part(self) -> bool:
         """Whether there are tools that are not in the list."""
-        return self._finder is not None
+        return bool(self._own)
 
     @property
     def tools(self) -> tuple[ToolSpec, ...]:
         """The tools to send, in order."""
-        if self._finder is None:
+        if not self.is_part:
             return self._offer.tools
-        return (self._finder, *(self._specs[name] for name in self._names if name in self._specs))
+        return (*self._own.values(), *(self._specs[name] for name in self._names if name in self._specs))
 
     @property
     def tokens(self) -> int:
         """About how many tokens the definitions take in a request."""
-        return self._size([FIND_TOOLS, *self._names] if self._finder else self._specs)
+        return self._size([*self._own, *self._names] if self.is_part else self._specs)
 
     def find(self, name: str) -> ToolSpec | None:
         """Return the tool of that name, whether it is in the list or not."""
-        return self._finder if self._finder and name == FIND_TOOLS else self._specs.get(name)
+        return self._own.get(name) or self._specs.get(name)
 
     def begin(self, memory: ToolMemory) -> None:
         """Begin with the conversation's list, or where it has none yet, with the most used tools."""
@@ -80,7 +82,7 @@ class Selection:
         """
         wanted = [name for name in dict.fromkeys(names) if name in self._specs]
         new = [name for name in wanted if name not in self._names]
-        if not new or self._finder is None:
+        if not new or not self.is_part:
             return
         self._names += new
         if len(self._names) >= MAX_TOOLS or self._size(self._names) > self._max_tokens:

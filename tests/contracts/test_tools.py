@@ -114,6 +114,17 @@ async def test_results_of_every_kind_can_be_read_and_shown(tools: Tools) -> None
 
 
 @pytest.mark.parametrize("server", RICH_WAYS, indirect=True, scope="module")
+async def test_progress_is_reported_while_a_call_runs(tools: Tools) -> None:
+    heard: list[str] = []
+    asked = ToolCall(id="1", name="shop__march", arguments='{"steps": 3}')
+    result = await tools.call(asked, actor=ACTOR, conversation=CONVERSATION, progress=heard.append)
+    assert not isinstance(result, Wait)
+    assert (result.outcome, result.text) == ("ok", "arrived")
+    assert heard[0] == "1 of 3: step 1"  # later ones may be left out where they come fast
+    assert set(heard) <= {"1 of 3: step 1", "2 of 3: step 2", "3 of 3: step 3"}
+
+
+@pytest.mark.parametrize("server", RICH_WAYS, indirect=True, scope="module")
 async def test_a_tool_that_asks_the_user_is_refused_with_the_reason(tools: Tools) -> None:
     result = await call(tools, "shop__greet")
     assert result.outcome == "error" and "asks the user" in result.text

@@ -146,19 +146,67 @@ async def test_a_storm_of_changed_lists_is_read_with_pauses(tmp_path: Path) -> N
     assert asked.read_text(encoding="utf-8").count("tools/list") <= 4  # not once for each of the hundred
 
 
+# --- instructions ----------------------------------------------------------------------------------------------
+
+
+async def test_what_servers_say_on_how_to_use_them_goes_with_the_offer_bounded(tmp_path: Path) -> None:
+    configs: list[ServerConfig] = []
+    for number, said in enumerate(["Call find first.\x07", "", "x" * 5_000, 7, *(["y" * 1_900] * 4)]):
+        (folder := tmp_path / str(number)).mkdir()
+        greeting = message(id="@ID@", result={**GREETING, "instructions": said})
+        config = player(folder, {"initialize": greeting, "replies": {"act": text_result("acted")}})
+        configs.append(replace(config, name=f"s{number}"))
+    async with Toolset(configs, timing=QUICK, offer_wait_s=20) as tools:
+        offer = await tools.offer(None)
+    assert [one.server for one in offer.instructions] == ["s0", "s2", "s4", "s5", "s6", "s7"]
+    assert offer.instructions[0].text == "Call find first."
+    assert offer.instructions[1].text == "x" * 1_994 + " [cut]"
+    assert sum(len(one.text) for one in offer.instructions) <= 8_000
+
+
+# --- resources -------------------------------------------------------------------------------------------------
+
+
+async def test_what_a_server_links_to_can_be_read_by_one_tool(tmp_path: Path) -> None:
+    capabilities = {"tools": {}, "resources": {}}
+    script = {
+        "initialize": message(id="@ID@", result={**GREETING, "capabilities": capabilities}),
+        "resources/list": message(id="@ID@", result={"resources": [{"uri": "rooms://plans/1", "name": "plan"}]}),
+        "resources/read": message(
+            id="@ID@", result={"contents": [{"uri": "rooms://plans/1", "mimeType": "text/csv", "text": "room;hour"}]}
+        ),
+        "replies": {"act": text_result("acted")},
+    }
+    config = player(tmp_path, script)
+    async with Toolset([config], timing=QUICK, offer_wait_s=20) as tools:
+        offer = await tools.offer(None)
+        assert [spec.name for spec in offer.tools] == ["shop__act", "read_resource"]
+        assert offer.tools[-1].parameters["properties"]["server"]["enum"] == ["shop"]
+        read = await call(tools, "read_resource", '{"server": "shop", "uri": "rooms://plans/1"}')
+        assert (read.outcome, read.text) == ("ok", "[resource rooms://plans/1]\nroom;hour")
+        elsewhere = await call(tools, "read_resource", '{"server": "shed", "uri": "rooms://plans/1"}')
+        assert elsewhere.outcome == "error" and "Name one of shop" in elsewhere.text
+        assert (await call(tools, "read_resource", '{"server": "shop"}')).outcome == "error"
+    async with Toolset([replace(config, deny=("read_resource",))], timing=QUICK, offer_wait_s=20) as tools:
+        assert [spec.name for spec in (await tools.offer(None)).tools] == ["shop__act"]
+        denied = await call(tools, "read_resource", '{"server": "shop", "uri": "rooms://plans/1"}')
+        assert denied.outcome == "error"
+
+
 # --- calls -----------------------------------------------------------------------------------------------------
 
 
 async def test_progress_is_reported_and_grants_the_call_more_time(tmp_path: Path) -> None:
-    steps = [part for n in range(1, 7) for part in (progress(n, total=6, message=f"room {n}"), 0.3)]
-    config = player(tmp_path, {"replies": {"act": [*steps, text_result("done")]}}, timeout_s=0.8)
+    steps = [part for n in range(1, 7) for part in (progress(n, total=6, message=f"room {n}"), 0.5)]
+    config = player(tmp_path, {"replies": {"act": [*steps, text_result("done")]}}, timeout_s=2.0)
     heard: list[str] = []
     async with Toolset([config], timing=QUICK, offer_wait_s=20) as tools:
         await tools.offer(None)
         asked = ToolCall(id="1", name="shop__act", arguments="{}")
         result = await tools.call(asked, actor=ACTOR, conversation=CONVERSATION, progress=heard.append)
     assert getattr(result, "text", "") == "done"
-    assert heard == [f"{n} of 6: room {n}" for n in range(1, 7)]
+    assert heard[0] == "1 of 6: room 1"
+    assert set(heard) <= {f"{n} of 6: room {n}" for n in range(1, 7)}
 
 
 async def test_progress_without_an_end_is_waited_for_only_so_long(tmp_path: Path) -> None:

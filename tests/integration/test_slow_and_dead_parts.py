@@ -198,7 +198,8 @@ async def test_a_tool_server_that_answers_garbage_harms_neither_the_bot_nor_its_
         assert (other.outcome, other.text) == ("ok", "count")
         understood = {kind for kind, result in results.items() if result.outcome == "ok"}
         assert understood == {"content", "flood", "list", "sense"}
-        assert all(results[kind].seconds < 1.0 for kind in ("shape", "nothing"))  # not after the call's whole time
+        # Not "timeout": a reply that cannot be read answers its call at once.
+        assert [results[kind].outcome for kind in ("shape", "nothing")] == ["interrupted", "interrupted"]
         assert all(is_told(result) for result in results.values())
         assert (await call(tools, "odd__sense")).text == "a clear answer"
 

@@ -57,7 +57,6 @@ async def test_the_answer_to_a_call_is_the_result_beside_it(sample: Sample, way:
         await tools.offer(None)
         result = await call(tools, "shop__act")
     assert described(result) == sample.expect
-    assert result.seconds < 4  # not after the call's whole time
     result.text.encode()
 
 

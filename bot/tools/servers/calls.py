@@ -1,4 +1,4 @@
-"""One call to a tool: how long it may take, and what its failure means for whoever reads of it."""
+"""One call to a tool: how long it may take, and what its failure means."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from bot.tools.servers.errors import (
 )
 from bot.tools.servers.faults import fault_of
 
+RESOURCE = "resources/read"  # instead of a tool's name: the argument `uri` is to be read
 CONVERSATION_KEY = "toolbridge/conversation"  # in the _meta of each call: the conversation's opaque id
 _MAX_PROGRESS_CHARS = 120
 _PROGRESS_GAP_S = 0.2  # between two reports of one call: some servers send thousands a second
@@ -48,33 +49,56 @@ async def call_tool(
         MCPError: The call failed; `call_error` says what that means.
         CallRefusedError: The answer breaks the protocol.
     """
-    started_at = asyncio.get_running_loop().time()
-    has_progressed = False
-    reported_at = 0.0
-
-    async def progressed(progress: float, total: float | None, message: str | None) -> None:
-        nonlocal has_progressed, reported_at
-        has_progressed = True
-        now = asyncio.get_running_loop().time()
-        soonest = now + server.timeout_s
-        with suppress(RuntimeError):  # the call has ended meanwhile
-            deadline.reschedule(max(deadline.when() or 0.0, min(soonest, started_at + server.max_timeout_s)))
-        if now - reported_at >= _PROGRESS_GAP_S:
-            reported_at = now
-            report(describe_progress(progress, total, message))
-
+    patience = _Patience(server, report)
     try:
-        async with asyncio.timeout(server.timeout_s) as deadline:
+        async with patience.timeout:
+            if tool == RESOURCE:
+                return await _read_resource(client, arguments["uri"])
             return await client.call_tool(
-                tool, dict(arguments), meta={CONVERSATION_KEY: conversation_id}, progress_callback=progressed
+                tool, dict(arguments), meta={CONVERSATION_KEY: conversation_id}, progress_callback=patience.progressed
             )
     except TimeoutError:
-        waited_s = asyncio.get_running_loop().time() - started_at
-        raise _timed_out(server, tool, waited_s=waited_s, has_progressed=has_progressed) from None
+        raise CallTimedOutError(f"The tool {tool!r} {patience.describe_end()}. It {_CHECK}") from None
     except (RuntimeError, ValidationError) as error:  # how the SDK refuses an answer that breaks the protocol
         raise CallRefusedError(
             f"The tool {tool!r} of server {server.name!r} ran, but its answer is not valid: it breaks the protocol."
         ) from error
+
+
+class _Patience:
+    """The time of one call, which its progress extends."""
+
+    def __init__(self, server: ServerConfig, report: Progress) -> None:
+        self.timeout = asyncio.timeout(server.timeout_s)
+        self._server = server
+        self._report = report
+        self._began_at = asyncio.get_running_loop().time()
+        self._has_progressed = False
+        self._reported_at = 0.0
+
+    async def progressed(self, progress: float, total: float | None, message: str | None) -> None:
+        """Grant the whole time again, up to the bound, and report how far the call is."""
+        self._has_progressed = True
+        now = asyncio.get_running_loop().time()
+        ends_at = min(now + self._server.timeout_s, self._began_at + self._server.max_timeout_s)
+        with suppress(RuntimeError):  # the call has ended meanwhile
+            self.timeout.reschedule(max(self.timeout.when() or 0.0, ends_at))
+        if now - self._reported_at >= _PROGRESS_GAP_S:
+            self._reported_at = now
+            self._report(describe_progress(progress, total, message))
+
+    def describe_end(self) -> str:
+        """Return what the tool did when the time was over, as a phrase."""
+        if not self._has_progressed:
+            return f"gave no answer within {self._server.timeout_s:g} s"
+        if asyncio.get_running_loop().time() - self._began_at >= self._server.max_timeout_s:
+            return f"was still at work after {self._server.max_timeout_s:g} s (max_timeout_s)"
+        return f"reported progress, but then nothing for {self._server.timeout_s:g} s"
+
+
+async def _read_resource(client: Client, uri: str) -> types.CallToolResult:
+    read = await client.read_resource(uri)
+    return types.CallToolResult(content=[types.EmbeddedResource(resource=part) for part in read.contents])
 
 
 def describe_progress(done: float, total: float | None, message: str | None) -> str:
@@ -112,13 +136,3 @@ def call_error(error: MCPError, *, server: str, tool: str, said: str) -> CallErr
             return CallLostError(
                 f"The connection to the server {server!r} was lost during the call ({said}). The tool {tool!r} {_CHECK}"
             )
-
-
-def _timed_out(server: ServerConfig, tool: str, *, waited_s: float, has_progressed: bool) -> CallTimedOutError:
-    if not has_progressed:
-        said = f"gave no answer within {server.timeout_s:g} s"
-    elif waited_s >= server.max_timeout_s:
-        said = f"was still at work after {server.max_timeout_s:g} s (max_timeout_s)"
-    else:
-        said = f"reported progress, but then nothing for {server.timeout_s:g} s"
-    return CallTimedOutError(f"The tool {tool!r} {said}. It {_CHECK}")

@@ -9,7 +9,6 @@ from typing import Literal, cast
 from mcp import MCPError
 from mcp.types import (
     CONNECTION_CLOSED,
-    INTERNAL_ERROR,
     INVALID_REQUEST,
     PARSE_ERROR,
     REQUEST_TIMEOUT,
@@ -23,7 +22,8 @@ _MARK = f"toolbridge-{secrets.token_hex(8)}"
 _FAULTS: tuple[Fault, ...] = ("unsent", "session", "lost", "unclear", "turned_away")
 # The SDK writes these itself, with a report of its parser behind them.
 _SDK_CANNOT_READ = ("Failed to parse SSE message:", "Failed to parse JSON response:")
-_SESSION_CODES = (CONNECTION_CLOSED, REQUEST_TIMEOUT, INVALID_REQUEST, INTERNAL_ERROR, -32002)
+_SESSION_CODES = (CONNECTION_CLOSED, REQUEST_TIMEOUT, INVALID_REQUEST, -32002)
+_SESSION_CHARS = 500  # of an error; a long page about something else may hold such words too
 _SESSION_GONE = re.compile(
     r"\b(no|un(?:known|recogni[sz]ed)|invalid|missing|expired|stale|terminated|closed|lost|required)\b[\w\s\-:]{0,24}?"
     r"\bsession|\bsession\b[\w\s\-:'\"]{0,60}?(not (?:be )?(?:found|valid|initiali[sz]ed|exist)|n[o']t exist|no longer"
@@ -43,7 +43,7 @@ def fault_of(error: MCPError) -> Fault:
     """
     if (known := _marked(error)) is not None:
         return known
-    if tells_of_lost_session(error.code, error.message):
+    if error.code in _SESSION_CODES and tells_of_lost_session(error.message):
         return "session"
     if error.code == CONNECTION_CLOSED:
         return "lost"
@@ -52,11 +52,11 @@ def fault_of(error: MCPError) -> Fault:
     return "unclear" if error.code == REQUEST_TIMEOUT else "refused"
 
 
-def tells_of_lost_session(code: object, message: str) -> bool:
+def tells_of_lost_session(message: str) -> bool:
     """Return whether an error says, in any wording, that the server no longer knows our session."""
     # 404 with -32001 is the TypeScript SDK's; others: 400, 401, 410, 500, 503 or 200, with -32000, -32600 or -32603:
     # https://github.com/modelcontextprotocol/python-sdk/issues/1676, https://github.com/punkpeye/fastmcp/issues/121
-    return code in _SESSION_CODES and _SESSION_GONE.search(message[:500]) is not None
+    return _SESSION_GONE.search(message[:_SESSION_CHARS]) is not None
 
 
 def made_here(message: str, *, fault: Fault, cure: str = "") -> ErrorData:

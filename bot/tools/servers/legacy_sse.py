@@ -112,7 +112,7 @@ class _Poster:
         self._link = link
 
     async def post(self, item: SessionMessage) -> ErrorData | None:
-        """Post one message; return the error that stands for its answer, None where the stream will bring one."""
+        """Post one message; return the error that replaces its answer, None where the stream will bring one."""
         content = item.message.model_dump_json(by_alias=True, exclude_unset=True)
         try:
             response = await self._client.post(
@@ -126,7 +126,7 @@ class _Poster:
             return None
         self._link.mark_suspect()
         status = response.status_code
-        if status == 404 or tells_of_lost_session(-32000, response.text[:2_000]):
+        if status == 404 or tells_of_lost_session(response.text):
             return made_here("the server no longer knows the session", fault="session")
         said = f"HTTP {status} {response.reason_phrase}"
         return made_here(said, fault=fault_of_status(status), cure=http_cure(status, response.headers))

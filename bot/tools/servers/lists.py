@@ -45,6 +45,23 @@ async def fetch_tools(client: Client, link: Link, *, page_s: float) -> Listed:
     return Listed(tools=tuple(tools.values()), left_out=left_out, gap=gap)
 
 
+async def has_resources(client: Client, *, page_s: float) -> bool:
+    """Return whether there is anything that links can point to; False where that cannot be had."""
+    if client.server_capabilities.resources is None:
+        return False
+    try:
+        async with asyncio.timeout(page_s):
+            if (await client.list_resources()).resources:
+                return True
+            return bool((await client.list_resource_templates()).resource_templates)
+    except (TimeoutError, ValidationError):
+        return False
+    except MCPError as error:
+        if fault_of(error) not in ("unclear", "refused"):
+            raise
+        return False
+
+
 async def fetch_examples(client: Client, *, page_s: float) -> tuple[Example, ...]:
     """Return the server's prompts that need no arguments; one that cannot be read is left out."""
     if client.server_capabilities.prompts is None:

@@ -86,7 +86,7 @@ async def _read(process: _Process, to_sdk: MemoryObjectSendStream[Incoming], lin
                     for message in _messages(line, link):
                         await to_sdk.send(SessionMessage(message))
     with suppress(anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError, OSError):
-        while True:  # a server whose output nobody reads any more could not end
+        while True:  # unread output would keep the server from ending
             await process.stdout.receive()
 
 

@@ -74,7 +74,7 @@ def only_waiting(waiting: Waiting) -> RequestId | None:
 
 
 def error_to(request: RequestId, why: str) -> JSONRPCError:
-    """Return the error that stands for an answer that came and could not be read."""
+    """Return the error that replaces an answer that came and could not be read."""
     return JSONRPCError(jsonrpc="2.0", id=request, error=made_here(why, fault="unclear"))
 
 

@@ -12,8 +12,6 @@ from typing import Any
 
 import structlog
 from mcp import Client, MCPError, types
-from mcp.client.session import IncomingMessage
-from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
 from pydantic import ValidationError
 
 from bot.domain.answers import Example
@@ -25,7 +23,8 @@ from bot.tools.servers.cures import Trouble, ended, trouble_of
 from bot.tools.servers.errors import CallLostError, CallTimedOutError, CallUnsentError, root_cause
 from bot.tools.servers.faults import fault_of
 from bot.tools.servers.link import Link
-from bot.tools.servers.lists import Listed, fetch_examples, fetch_tools
+from bot.tools.servers.lists import Listed, fetch_examples, fetch_tools, has_resources
+from bot.tools.servers.news import ListNews
 from bot.tools.servers.timing import StateChanges, Timing
 from bot.tools.servers.transport import open_transport
 from bot.tools.servers.ways import SSE_IS_LEGACY, Way, Ways, connect_s
@@ -43,6 +42,7 @@ class Replica:
         self.reason = ""  # why it is not ready; everyone may see it
         self.listed = Listed()
         self.instructions = ""  # the server's own words on how to use it
+        self.has_resources = False
         self._server = server
         self._endpoint = endpoint
         self._timing = timing
@@ -51,7 +51,7 @@ class Replica:
         self._changes = changes
         self._log = log.bind(server=server.name, replica=endpoint.label)
         self._is_suspect = asyncio.Event()  # the connection is to be checked, and the lists read again
-        self._has_new_lists = asyncio.Event()  # the server says so
+        self._news = ListNews(timing, on_news=self._is_suspect.set)
         self._wants_retry = asyncio.Event()
         self._link = Link(endpoint, server=server.name, on_suspect=self._is_suspect.set)
         self._client: Client | None = None  # set while calls may be sent
@@ -200,12 +200,13 @@ class Replica:
                 client = await stack.enter_async_context(self._new_client(way))
                 took_s = asyncio.get_running_loop().time() - self._began_at
                 self._learn(await fetch_tools(client, self._link, page_s=self._timing.page_s))
+                self.has_resources = await has_resources(client, page_s=self._timing.page_s)
             self._ways.remember(way, protocol_version=client.protocol_version, took_s=took_s)
             self._timeouts = 0
             self.instructions = client.instructions or ""
             self._go_ready(client)
             async with asyncio.TaskGroup() as group:
-                followers = [group.create_task(self._follow_changes(client)), group.create_task(self._pass_on())]
+                followers = [group.create_task(part) for part in (self._news.follow(client), self._news.pass_on())]
                 await self._check_when_suspect(client)
                 for follower in followers:
                     follower.cancel()
@@ -214,7 +215,7 @@ class Replica:
         return Client(
             open_transport(self._endpoint, self._link, is_legacy_sse=way == "sse"),
             mode="auto" if way == "auto" else "legacy",
-            message_handler=self._on_message,
+            message_handler=self._news.on_message,
             client_info=types.Implementation(name="toolbridge", version=_version()),
             cache=None,  # lists are read when they change
         )
@@ -239,50 +240,12 @@ class Replica:
         finally:
             self._client = None
 
-    # --- lists that change ---
-
-    async def _follow_changes(self, client: Client) -> None:
-        """Mark the connection suspect when the server's stream of changes begins or ends: some may have been missed."""
-        backoff = Backoff(first_s=1.0, max_s=self._timing.last_retry_s)
-        ends = 0
-        while True:
-            try:
-                async with client.listen(tools_list_changed=True, prompts_list_changed=True) as changes:
-                    self._is_suspect.set()
-                    async for _ in changes:
-                        pass  # `_on_message` gets them too
-            except ListenNotSupportedError:
-                return  # the older era: changes come without a subscription
-            except MCPError as error:
-                if fault_of(error) in ("refused", "turned_away"):
-                    return  # it reports no changes
-            except SubscriptionLost:
-                pass
-            self._is_suspect.set()
-            ends += 1
-            await asyncio.sleep(backoff.wait_s(ends))
-
-    async def _on_message(self, message: IncomingMessage) -> None:
-        if isinstance(message, types.ToolListChangedNotification | types.PromptListChangedNotification):
-            self._has_new_lists.set()
-
-    async def _pass_on(self) -> None:
-        """Have lists read again that changed: at once the first time, with growing pauses while they keep changing."""
-        backoff = Backoff(first_s=self._timing.list_pause_s, max_s=self._timing.last_retry_s)
-        in_a_row = 0
-        while True:
-            await self._has_new_lists.wait()
-            self._has_new_lists.clear()
-            self._is_suspect.set()
-            await asyncio.sleep(backoff.wait_s(in_a_row + 1))
-            in_a_row = in_a_row + 1 if self._has_new_lists.is_set() else 0
+    # --- the state ---
 
     def _learn(self, listed: Listed) -> None:
         self._examples = None
         if listed != self.listed:
             self.listed = listed
-
-    # --- the state ---
 
     def _go_ready(self, client: Client) -> None:
         self._ready_at = self._ready_at or asyncio.get_running_loop().time()

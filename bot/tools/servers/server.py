@@ -49,6 +49,11 @@ class Server:
         return known.instructions if (known := self._known()) is not None else ""
 
     @property
+    def has_resources(self) -> bool:
+        """Whether there is anything that links in its answers can point to."""
+        return any(replica.has_resources for replica in self.replicas)
+
+    @property
     def reason(self) -> str:
         """Why it cannot be called."""
         reasons = [self.config.problem, *(replica.reason for replica in self.replicas)]

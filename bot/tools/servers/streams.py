@@ -123,6 +123,8 @@ class Requests:
     def _note(self, item: SessionMessage) -> None:
         match item.message:
             case JSONRPCRequest(id=request, method=method, params=params):
+                if method == "initialize":  # the question after its era, which came before, may stay unanswered
+                    self._link.waiting.clear()
                 self._link.waiting[coerce_request_id(request)] = method
                 if method == "tools/list" and "cursor" not in (params or {}):
                     self._link.left_out = {}

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import httpx2
 from httpx2 import USE_CLIENT_DEFAULT
-from mcp.types import CONNECTION_CLOSED, ErrorData, JSONRPCError, JSONRPCMessage, JSONRPCResponse
+from mcp.types import REQUEST_TIMEOUT, ErrorData, JSONRPCError, JSONRPCMessage, JSONRPCResponse
 
 from bot.tools.config import HttpEndpoint
 from bot.tools.servers.cures import http_cure, network_trouble
@@ -26,7 +26,6 @@ _CONNECT_TIMEOUT_S = 10.0
 _SESSION_END_TIMEOUT_S = 1.0  # for reporting to a server that its session ends
 NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 _GATEWAY_STATUS = (502, 503, 504)  # a proxy lost the server behind it
-_SESSION_TEXT_BYTES = 2_000  # of an error page, in which words about the session are looked for
 _SESSION_LOST = "the server no longer knows the session"
 _JSON = "application/json"
 
@@ -113,8 +112,9 @@ class FaultBarrier(httpx2.AsyncClient):
         status = f"HTTP {response.status_code} {response.reason_phrase}"
         fault = fault_of_status(response.status_code)
         is_call = "tools/call" in waiting.values()
-        if error is not None and (fault == "refused" or response.status_code == 400 or not is_call):
-            return _answer(request, error)
+        wants_sign_in = response.status_code in (401, 403)
+        if error is not None and not wants_sign_in and (response.status_code == 400 or not is_call):
+            return _answer(request, error)  # the server's own words; its code may tell which era it is of
         if response.status_code != 429:  # its next request would be one too many as well
             self._link.mark_suspect()
         said = f"{status}: {error.message}" if error is not None and error.message else status
@@ -163,11 +163,10 @@ def _is_session_gone(request: httpx2.Request, response: httpx2.Response, error: 
     """Return whether the server forgot our session, so that it ran nothing (it restarted, or the session expired)."""
     if "mcp-session-id" not in request.headers:
         return False
-    if error is None:
-        said = response.content[:_SESSION_TEXT_BYTES].decode("utf-8", "replace")
-        # The specification says 404; other servers name the session in their text.
-        return response.status_code == 404 or tells_of_lost_session(CONNECTION_CLOSED, said)
-    return tells_of_lost_session(error.code, error.message) or (response.status_code == 404 and error.code == -32001)
+    said = response.text if error is None else error.message
+    if response.status_code == 404 and (error is None or error.code == REQUEST_TIMEOUT):
+        return True  # the specification's way, and the TypeScript SDK's
+    return tells_of_lost_session(said)
 
 
 def _waiting(request: httpx2.Request) -> Waiting:

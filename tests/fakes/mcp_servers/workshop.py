@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
+import anyio
 import uvicorn
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
@@ -105,6 +106,14 @@ async def learn(tool: str, ctx: Context[Any]) -> str:
     await ctx.notify_tools_changed()  # for clients of the newer era
     await ctx.session.send_tool_list_changed()  # for those of the older one
     return f"learnt {tool}"
+
+
+@server.tool()
+async def march(steps: int, ctx: Context[Any]) -> str:
+    for step in range(1, steps + 1):
+        await ctx.report_progress(step, steps, f"step {step}")
+        await anyio.sleep(0.25)
+    return "arrived"
 
 
 @server.tool(structured_output=False)

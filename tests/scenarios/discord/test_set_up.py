@@ -229,7 +229,7 @@ async def test_run_answers_in_slack_and_in_discord_at_once(
         await place.asked()
         ts = await slack.say("C1", "U1", "hello", mention=True)
         await place.discord.until(place.answers, WAIT_S)
-        await slack.until(lambda: slack.status("C1", ts) == "active", WAIT_S)
+        await slack.until(lambda: slack.bot_messages("C1", ts), WAIT_S)
         assert (await terminate(process))[0] == TERMINATED
     assert len(slack.bot_messages("C1", ts)) == 1 and len(place.answers()) == 1
     assert place.discord.connected() == [] and slack.open_sockets() == []
@@ -243,7 +243,7 @@ async def test_slack_goes_on_where_discord_does_not_accept_its_token(
         await told(process, "discord is not served any more. Discord does not accept DISCORD_BOT_TOKEN.")
         await slack.until(slack.open_sockets, WAIT_S)
         ts = await slack.say("C1", "U1", "hello", mention=True)
-        await slack.until(lambda: slack.status("C1", ts) == "active", WAIT_S)
+        await slack.until(lambda: slack.bot_messages("C1", ts), WAIT_S)
         assert slack.bot_messages("C1", ts)
         assert (await terminate(process))[0] == TERMINATED
 

@@ -144,6 +144,9 @@ def test_a_file_without_servers_means_none() -> None:
         ({"command": "x", "tools": {"permit": []}}, "tools.permit", "not known"),
         ({"command": "x", "excludeTools": "a"}, "excludeTools", "a list is expected"),
         ({"command": "x 'y"}, "command", "quotes"),
+        ({"command": "x", "disabled": "true"}, "disabled", "true or false"),
+        ({"command": "x", "cwd": "~nobody-of-that-name/x"}, "cwd", "home folder"),
+        ({"command": "x", "timeout_s": 10**400}, "timeout_s", ""),
         ("x", "", "an object is expected"),
         (["x"], "", "an object is expected"),
     ],
@@ -158,6 +161,17 @@ def test_a_wrong_entry_costs_only_its_server_and_is_said_with_file_server_key_an
     assert part in bad.problem
     assert "input_value" not in bad.problem and "Input should" not in bad.problem
     assert ". " in bad.problem  # the cure
+
+
+def test_half_characters_in_a_file_can_be_shown() -> None:
+    Path("mcp.json").write_text('{"mcpServers": {"a\\ud83d": {"comm\\ud83d": "x \\ud83d"}}}', encoding="utf-8")
+    (server,) = load_servers(settings(), environ={})
+    assert server.problem.encode() and server.name.encode()
+
+
+def test_a_command_of_any_length_is_no_fault_of_the_reader() -> None:
+    (server,) = load({"a": {"command": "x " * 50_000}})
+    assert server.problem == ""
 
 
 def test_a_server_without_a_name_is_left_out() -> None:
@@ -321,7 +335,7 @@ def test_a_command_is_read_as_other_clients_write_it(entry: dict[str, Any], args
 
 @pytest.mark.parametrize(
     ("timeout", "seconds"),
-    [(30, 30.0), (0.5, 0.5), (600_000, 600.0), (3600, None), (1000, None), (0, None), ("9", None)],
+    [(30, 30.0), (0.5, 0.5), (600_000, 600.0), (3600, None), (1000, None), (0, None), ("9", None), (10**400, 1e6)],
 )
 def test_the_unit_of_a_timeout_is_read_where_it_is_plain(timeout: object, seconds: float | None) -> None:
     (server,) = load({"a": {"command": "x", "timeout": timeout}})

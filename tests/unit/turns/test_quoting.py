@@ -118,13 +118,19 @@ def test_the_oldest_earlier_messages_leave_first_and_the_one_that_began_the_thre
     quotation = quoted(earlier=Earlier(messages=messages), max_chars=400)
     shown = [line.partition("UTC: ")[2].split()[0] for line in lines(quotation)]
     assert shown == ["first", "6", "7", "8", "9"]
-    assert quotation.notes == ("Of the earlier messages in this thread only the last 5 were read.",)
+    assert quotation.notes == ("Of the earlier messages in this thread only the first and the last 4 were read.",)
     assert "still earlier ones were left out" in quotation.text
 
 
 def test_what_the_platform_left_out_is_said_as_well() -> None:
     quotation = quoted(earlier=Earlier(messages=(said("a"), said("b")), is_cut=True))
     assert quotation.notes == ("Of the earlier messages in this thread only the last 2 were read.",)
+
+
+def test_a_platform_that_returns_only_the_older_part_is_not_taken_for_one_that_returns_the_newer() -> None:
+    quotation = quoted(earlier=Earlier(messages=(said("a"), said("b")), lacks_newest=True))
+    assert quotation.notes == ("Of the earlier messages in this thread only the first 2 could be read.",)
+    assert "What was said after them is not known." in quotation.text
 
 
 def test_one_endless_earlier_message_does_not_push_out_the_others() -> None:

@@ -114,6 +114,7 @@ SCOPES_OF = {
     "assistant.threads.setStatus": ("assistant:write",),
     "chat.appendStream": ("chat:write",),
     "chat.delete": ("chat:write",),
+    "chat.getPermalink": (),
     "chat.postEphemeral": ("chat:write",),
     "chat.postMessage": ("chat:write",),
     "chat.startStream": ("chat:write",),

@@ -1,0 +1,44 @@
+"""Values that mcp.json wants to be asked for (VS Code's `inputs`): the terminal asks, else the environment answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+from tests.fakes.terminal import ENTER, run_in_terminal
+from tests.scenarios.conftest import Toolbridge
+
+WAIT_S = 60
+OLDTIMER = Path(__file__).parents[1] / "fakes" / "mcp_servers" / "oldtimer.py"
+ASK = [sys.executable, "-m", "bot", "chat", "--model", "rehearsal", "-m", 'call old__env with {"name": "KEY"}']
+
+
+def write_file(toolbridge: Toolbridge) -> None:
+    entry = {"command": sys.executable, "args": [str(OLDTIMER)], "env": {"KEY": "${input:calendar-key}"}}
+    inputs = [{"type": "promptString", "id": "calendar-key", "description": "Key of the calendar"}]
+    document = {"inputs": inputs, "servers": {"old": entry}}
+    (toolbridge.folder / "mcp.json").write_text(json.dumps(document), encoding="utf-8")
+
+
+async def test_the_terminal_asks_and_the_server_gets_the_answer(toolbridge: Toolbridge) -> None:
+    write_file(toolbridge)
+    async with run_in_terminal(ASK, environment=toolbridge.environment, folder=toolbridge.folder) as (
+        terminal,
+        process,
+    ):
+        await terminal.shows("Key of the calendar")
+        terminal.type("spring-2026" + ENTER)
+        await terminal.shows("spring-2026", times=2)
+        async with asyncio.timeout(WAIT_S):
+            assert await process.wait() == 0
+
+
+async def test_the_environment_answers_where_nobody_can_be_asked(toolbridge: Toolbridge) -> None:
+    write_file(toolbridge)
+    unanswered = await toolbridge.run("doctor")
+    assert "the input 'calendar-key' has no value. Set CALENDAR_KEY in the environment or in .env" in unanswered.out
+    toolbridge.settings |= {"CALENDAR_KEY": "spring-2026"}
+    answered = await toolbridge.run(*ASK[3:])
+    assert "spring-2026" in answered.out
