@@ -25,7 +25,7 @@ from bot.turns.bell import Bell
 from bot.turns.context import SYSTEM_PROMPT, Window
 from bot.turns.limits import LEASE_S, Limits, Patience
 from bot.turns.runner import Runner
-from bot.turns.tokens import open_counter
+from bot.turns.tokens import estimate_tokens, open_counter
 from bot.turns.worker import new_worker_id
 
 OpenAdapter = Callable[[Host], AbstractAsyncContextManager[Adapter]]
@@ -48,11 +48,14 @@ async def open_app(
     adapters: Sequence[OpenAdapter],
     *,
     drain_s: float,
+    summary_s: float = 0.0,
     lease_s: float = LEASE_S,
     patience: Patience | None = None,
     inputs: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[App]:
     """Open everything and work on turns while the context is open; at its end running turns get `drain_s` seconds.
+
+    Summaries that are being written then get `summary_s` more.
 
     Each adapter is opened with the host, and has to be run by the caller. `lease_s` is how long the process may be
     silent before others on the same database take its turns over; `patience`, how long a post may fail; `inputs`, the
@@ -68,7 +71,13 @@ async def open_app(
         store = await stack.enter_async_context(open_store(settings.store_url))
         tools = await stack.enter_async_context(Toolset(servers))
         tools.warm_up()  # server processes start while the model is being opened
-        model = await stack.enter_async_context(open_model(settings))
+        window = Window(
+            max_messages=settings.max_conversation_length,
+            max_tokens=settings.model_context_tokens,
+            count=estimate_tokens,
+        )
+        model = await stack.enter_async_context(open_model(settings, learn=window.learn))
+        window.count = open_counter(model.name)
         bell, worker = Bell(), new_worker_id()
         host = _make_host(settings, worker=worker, store=store, tools=tools, model=model, bell=bell)
         opened = [await stack.enter_async_context(open_adapter(host)) for open_adapter in adapters]
@@ -76,13 +85,11 @@ async def open_app(
             store=store,
             model=model,
             tools=tools,
-            window=Window(
-                max_messages=settings.max_conversation_length,
-                max_tokens=settings.model_context_tokens,
-                count=open_counter(model.name),
-            ),
+            window=window,
             system_prompt=system_prompt,
-            limits=_limits(settings, drain_s=drain_s, lease_s=lease_s, patience=patience or Patience()),
+            limits=_limits(
+                settings, drain_s=drain_s, summary_s=summary_s, lease_s=lease_s, patience=patience or Patience()
+            ),
             observers=(TurnLog(),),
         )
         runner = Runner(worker=worker, resources=resources, adapters=opened, bell=bell)
@@ -113,7 +120,7 @@ def _make_host(settings: Settings, *, worker: str, store: Store, tools: Toolset,
     )
 
 
-def _limits(settings: Settings, *, drain_s: float, lease_s: float, patience: Patience) -> Limits:
+def _limits(settings: Settings, *, drain_s: float, summary_s: float, lease_s: float, patience: Patience) -> Limits:
     return Limits(
         max_tool_rounds=settings.max_tool_rounds,
         turn_timeout_s=settings.turn_timeout_s,
@@ -121,6 +128,7 @@ def _limits(settings: Settings, *, drain_s: float, lease_s: float, patience: Pat
         max_thread_messages=settings.max_thread_messages,
         patience=patience,
         drain_s=drain_s,
+        summary_s=summary_s,
         lease_s=lease_s,
     )
 
@@ -130,7 +138,8 @@ def describe_limits(settings: Settings) -> Sequence[str]:
     return (
         f"A message may have {settings.max_input_chars:,} characters, a file {settings.max_file_mb:g} MB.",
         f"One person may send {settings.requests_per_minute} messages a minute.",
-        f"The model reads the last {settings.max_conversation_length} messages, tool calls and results among them.",
+        f"The model reads the last {settings.max_conversation_length} messages, tool calls and results among them; "
+        f"older ones it knows by a summary.",
         f"A question may take {settings.max_tool_rounds} rounds of tools and {settings.turn_timeout_s:.0f} s.",
     )
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bot.ports.tools import Offer, ServerStatus
     from bot.settings import Settings
 
+SUMMARY_S = 30.0  # for the summary of a long conversation, which is made when the answer of `-m` is there already
 DRAIN_S = 0.2  # nobody who leaves a chat waits for its turn: the next start takes it up
 
 
@@ -64,7 +65,9 @@ async def chat(arguments: Namespace) -> int:
         from bot.app import open_app
         from bot.cli.servers import wait_for_servers
 
-        async with open_app(settings, [_already_open(adapter)], drain_s=DRAIN_S, inputs=inputs) as app:
+        summary_s = 0.0 if is_conversing else SUMMARY_S
+        opening = open_app(settings, [_already_open(adapter)], drain_s=DRAIN_S, summary_s=summary_s, inputs=inputs)
+        async with opening as app:
             gc.freeze()  # collections leave out what the start has made
             gc.enable()
             if not is_conversing:

@@ -10,7 +10,7 @@ from bot.cli.start import start
 from bot.domain.errors import BotError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import AssistantMessage, ToolMessage, UserMessage
-from bot.ports.store import ConversationStore, HistoryEntry
+from bot.ports.store import ConversationStore, History, HistoryEntry
 from bot.stores.factory import open_store
 from bot.text.cleaning import clean
 from bot.text.redaction import redact
@@ -48,15 +48,31 @@ async def conversation_lines(store: ConversationStore, *, limit: int) -> list[st
 async def transcript_lines(store: ConversationStore, name: str, *, limit: int) -> list[str]:
     """Return the last `limit` messages of a conversation, named by its key, or by its name in the terminal.
 
+    Where the model knows older ones only by its summary, that is between them.
+
     Raises:
         UnknownConversationError: Nothing is stored under that name.
     """
-    entries = await store.transcript(_key(name), limit=limit)
+    conversation = _key(name)
+    entries = await store.transcript(conversation, limit=limit)
     if not entries:
         raise UnknownConversationError(
             f"No messages are stored for {name!r}. `toolbridge history` lists the conversations."
         )
-    return [line for entry in entries for line in _lines(entry)]
+    known = await store.history(conversation)
+    older = sum(entry.recall != "words" for entry in entries)  # they are the first ones
+    between = _border(known, has_older=older > 0)
+    before, after = ([line for entry in part for line in _lines(entry)] for part in (entries[:older], entries[older:]))
+    return [*before, *between, *after]
+
+
+def _border(known: History, *, has_older: bool) -> Iterator[str]:
+    if known.summary:
+        yield "--- the model knows what came before only by its summary:"
+        yield from (f"    {redact(clean(line))}" for line in known.summary.splitlines())
+        yield "---"
+    elif has_older:
+        yield "--- the model no longer knows what came before ---"
 
 
 def _key(name: str) -> ConversationKey:

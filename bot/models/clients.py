@@ -17,6 +17,7 @@ from bot.domain.errors import ModelAccessError, ModelUnavailableError, SettingsE
 from bot.models.chat_completions import ChatCompletions
 from bot.models.endpoint import EndpointModel, Patience
 from bot.models.errors import Labels
+from bot.models.listing import learning_context
 from bot.models.responses import Responses
 from bot.ports.model import Model
 from bot.settings import Settings
@@ -31,8 +32,12 @@ _Key = str | Callable[[], Awaitable[str]]
 
 
 @asynccontextmanager
-async def open_endpoint(settings: Settings, *, patience: Patience) -> AsyncGenerator[Model]:
+async def open_endpoint(
+    settings: Settings, *, patience: Patience, learn: Callable[[int | None], None] | None = None
+) -> AsyncGenerator[Model]:
     """Yield the model behind the endpoint that the settings name; its connections are closed on exit.
+
+    `learn` is called with the size of the model's context once the endpoint has listed it.
 
     Raises:
         SettingsError: A setting, or a package that it needs, is missing or wrong.
@@ -47,6 +52,8 @@ async def open_endpoint(settings: Settings, *, patience: Patience) -> AsyncGener
             takes_cache_key=is_azure or client.base_url.host.endswith(_CACHE_KEY_HOSTS),
             reasoning_effort=settings.model_reasoning_effort,
         )
+        if learn is not None and not is_azure:  # Azure lists base models, without the size
+            await stack.enter_async_context(learning_context(client, labels.model, learn))
         yield EndpointModel(dialect, labels=labels, patience=patience)
 
 

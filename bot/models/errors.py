@@ -120,7 +120,8 @@ def _final_error(refusal: Refusal, labels: Labels) -> ModelError | None:
     if refusal.is_too_long:
         return ModelContextError(
             f"The conversation is longer than the model {labels.model} accepts. Use /clear to start a new one, or ask "
-            f"for less at once; the operator can set MODEL_CONTEXT_TOKENS to the model's real context size."
+            f"for less at once; the operator can set MODEL_CONTEXT_TOKENS to the model's real context size.",
+            limit_tokens=refusal.context_tokens,
         )
     if refusal.is_filtered:
         return content_filter_error()

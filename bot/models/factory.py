@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def open_model(settings: Settings, *, patience: Patience | None = None) -> AsyncGenerator[Model]:
+async def open_model(
+    settings: Settings, *, patience: Patience | None = None, learn: Callable[[int | None], None] | None = None
+) -> AsyncGenerator[Model]:
     """Yield the model that `settings.provider` names; its connections are closed on exit.
+
+    `learn` is called with how many tokens the model takes, once and if its endpoint has said so.
 
     Only endpoints need the openai SDK: it is imported here, and in a thread, because it takes most of a second.
 
@@ -33,7 +37,7 @@ async def open_model(settings: Settings, *, patience: Patience | None = None) ->
     from bot.models.clients import open_endpoint
     from bot.models.endpoint import Patience
 
-    async with open_endpoint(settings, patience=patience or Patience()) as model:
+    async with open_endpoint(settings, patience=patience or Patience(), learn=learn) as model:
         yield model
 
 

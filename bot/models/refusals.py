@@ -30,6 +30,21 @@ _IMAGE_WORDS = re.compile(
 )
 _CONTEXT_WORDS = re.compile(r"context (?:length|size|window)|^request too large", re.IGNORECASE)
 
+_NUMBER = r"(\d{1,3}(?:,\d{3})+|\d{3,9})\b"
+# How endpoints name the size of the context: OpenAI, Azure, vLLM and OpenRouter ("maximum context length is N"), xAI
+# ("maximum prompt length is N"), llama.cpp ("available context size (N tokens)"), llama-cpp-python ("context window of
+# N"); Mistral ("model with N maximum context length"); Anthropic ("A tokens > N maximum"); Gemini ("maximum number of
+# tokens allowed (N)"); TGI ("must be <= N").
+_CONTEXT_SIZES = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        rf"(?:context|prompt|input|model) (?:length|size|window)(?: limit)?(?: is| of|:)?(?: only)? ?\(?{_NUMBER}",
+        rf"{_NUMBER}(?: tokens?)? maximum\b",
+        rf"maximum number of (?:input )?tokens(?: allowed)?(?: is|:)? ?\(?{_NUMBER}",
+        rf"tokens?\b.{{0,40}}\bmust be <=? ?{_NUMBER}",
+    )
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
@@ -40,6 +55,7 @@ class Refusal:
     param: str = ""
     message: str = ""
     retry_after_s: float | None = None
+    context_tokens: int | None = None  # how many the model takes, where a request had more
 
     @property
     def is_filtered(self) -> bool:
@@ -72,13 +88,24 @@ def read_refusal(body: object, *, status: int = 0, retry_after_s: float | None =
     code = str(fields.get("code") or "")
     if code.isdecimal():  # Azure, vLLM and llama.cpp repeat the HTTP status in `code`
         status, code = status or int(code), ""
+    message = str(fields.get("message") or fields.get("detail") or "")  # FastAPI uses `detail`
+    n_ctx = fields.get("n_ctx")  # llama.cpp: https://github.com/ggml-org/llama.cpp/pull/15780
     return Refusal(
         status=status,
         code=code or str(fields.get("type") or ""),
         param=str(fields.get("param") or ""),
-        message=str(fields.get("message") or fields.get("detail") or ""),  # FastAPI uses `detail`
+        message=message,
         retry_after_s=retry_after_s,
+        context_tokens=n_ctx if type(n_ctx) is int and n_ctx > 0 else context_tokens(message),
     )
+
+
+def context_tokens(message: str) -> int | None:
+    """Return how many tokens the model takes, where a refusal for too many names the number."""
+    for pattern in _CONTEXT_SIZES:
+        if found := pattern.search(message):
+            return int(found[1].replace(",", ""))
+    return None
 
 
 def image_refusal(refusal: Refusal) -> Literal["all", "these"] | None:

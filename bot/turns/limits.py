@@ -33,6 +33,7 @@ class Limits:
     max_running: int = 200  # turns at once on each platform: one that is slow takes no room from the others
     max_attempts: int = 3  # a turn that took its process down so often is not tried again
     drain_s: float = 10.0  # what running turns are given when the process ends
+    summary_s: float = 0.0  # what summaries are given after that: the next answer leads to one that was not finished
     lease_s: float = LEASE_S  # a process that is silent for so long is taken for dead; at most 60
     retry_s: float = RETRY_S
     patience: Patience = field(default_factory=Patience)

@@ -37,6 +37,7 @@ class Runner:
     bell: Bell = field(default_factory=Bell)
     _attempts: dict[int, Attempt] = field(default_factory=dict[int, Attempt], init=False)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]], init=False)
+    _summing: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]], init=False)
     _early_stops: deque[int] = field(default_factory=lambda: deque(maxlen=MAX_EARLY_STOPS), init=False)
     _lease: WorkerLease = field(init=False)
     _summaries: SummaryWriter = field(init=False)
@@ -56,7 +57,7 @@ class Runner:
     async def working(self) -> AsyncGenerator[None]:
         """Take turns up while the context is open; at its end running ones get `drain_s`, the rest stays stored.
 
-        A cancellation in that time cuts it short.
+        Summaries that are being written get `summary_s` more. A cancellation in that time cuts it short.
         """
         store = self.resources.store
         await self._lease.renew()
@@ -74,8 +75,10 @@ class Runner:
             try:
                 if self._tasks:
                     await asyncio.wait(self._tasks, timeout=self.resources.limits.drain_s)
+                if self._summing:
+                    await asyncio.wait(self._summing, timeout=self.resources.limits.summary_s)
             finally:
-                await _end(self._tasks)
+                await _end([*self._tasks, *self._summing])
                 await tried("release the worker", store.release(self.worker))
 
     # --- taking turns up ---
@@ -122,8 +125,10 @@ class Runner:
             finally:
                 del self._attempts[turn.lease.turn_id]
                 self.bell.ring_for_work()
-            if attempt.answered is not None:
-                await self._summaries.follow(*attempt.answered)
+            if attempt.answered is not None:  # a task of its own: it is no part of the turn
+                summing = asyncio.create_task(self._summaries.follow(*attempt.answered), name="summary")
+                self._summing.add(summing)
+                summing.add_done_callback(self._summing.discard)
 
     # --- what is asked of running turns ---
 

@@ -13,6 +13,7 @@ from tests.bench.measure import Row
 from tests.bench.product import open_product
 from tests.bench.servers import serve_model, serve_tools
 from tests.bench.turn import ANSWERS, QUESTION
+from tests.fakes.openai.reply import is_summary
 
 
 async def prompt_prefix(folder: Path, *, quick: bool) -> Sequence[Row]:
@@ -26,7 +27,7 @@ async def prompt_prefix(folder: Path, *, quick: bool) -> Sequence[Row]:
         for number in range(turns):
             await endpoint.script(ANSWERS)
             await product.ask(f"{QUESTION} ({number})", conversation="one")
-        prompts = [_parts(body) for body in await endpoint.requests()]
+        prompts = [_parts(body) for body in await endpoint.requests() if not is_summary(body)]
     assert len(prompts) == len(ANSWERS) * turns
     shares = [_shared(earlier, later) for earlier, later in pairwise(prompts)]
     moves = [at for at, (earlier, later) in enumerate(pairwise(prompts)) if len(later) < len(earlier)]

@@ -53,6 +53,7 @@ from tests.kills.world import Visible, World
 # anyio imports its backend when it is first used: done here it is done once, not in each life.
 import_module("anyio._backends._asyncio")
 
+MAX_MESSAGES = 6  # in the model's window: what leaves it is summed up
 HELD_S = 0.02  # a commit that is to fail is held so long: whoever does not wait for it is seen to run ahead
 BEFORE_COMMIT = "commit: before, held"
 IN_COMMIT = "commit: in its middle"
@@ -135,9 +136,9 @@ async def _live(world: World, script: Script, fate: Fate, *, lease_s: float) -> 
                     seen=platform.seen,
                 ),
                 tools=tools,
-                window=Window(max_messages=500, max_tokens=1_000_000, count=len),
+                window=Window(max_messages=MAX_MESSAGES, max_tokens=1_000_000, count=len),
                 system_prompt="Be brief.",
-                limits=Limits(turn_timeout_s=60, lease_s=lease_s),
+                limits=Limits(turn_timeout_s=60, lease_s=lease_s, summary_s=10),
                 observers=(TurnLog(),),
             ),
             adapters=[platform],
@@ -284,6 +285,8 @@ _WATCHED = {
     "decide": "decision stored",
     "mark_posting": "about to post again",
     "mark_posted": "post recorded",
+    "move_window": "window moved",
+    "put_summary": "summary stored",
 }
 _STEPS = {
     "answered": "model answer stored, with its calls and their starts",

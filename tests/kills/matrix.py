@@ -34,7 +34,17 @@ MAX_KILLS = 5  # in one random history
 NOTE_OF_RESTART = "may have run"
 
 Wrong = Literal[
-    "lost", "doubled", "re-run", "out of order", "results", "differs", "held up", "untold", "redone", "broken"
+    "lost",
+    "doubled",
+    "re-run",
+    "out of order",
+    "results",
+    "differs",
+    "held up",
+    "untold",
+    "redone",
+    "forgotten",
+    "broken",
 ]
 MEANING: Mapping[Wrong, str] = {
     "lost": "(a) acknowledged, and not answered",
@@ -46,6 +56,7 @@ MEANING: Mapping[Wrong, str] = {
     "held up": "(g) a life that did not come to its end",
     "redone": "a finished step that was done again, or an ended turn that was taken up",
     "untold": "a call that may have run, of which the model or the user was not told",
+    "forgotten": "a question that left the model's window and is not in the summary, or more than once",
     "broken": "a life that ended with an error",
 }
 
@@ -279,6 +290,7 @@ def _examine_end(world: World, script: Script) -> Iterator[Fault]:
         yield from examination.of_question(question)
     for channel in script.channels:
         yield from examination.of_order(channel)
+        yield from examination.of_summary(channel)
 
 
 class Examination:
@@ -366,6 +378,13 @@ class Examination:
         ids = [self._turns[key].id for key in keys if key in self._turns]
         if any(after <= before for before, after in pairwise(ids)):
             yield self.fault("out of order", f"{channel}: taken up as {ids}")
+
+    def of_summary(self, channel: str) -> Iterator[Fault]:
+        """Yield the summary that does not tell, once, of each question before its end and of no other."""
+        summary, turn_ids = self._world.summary(str(self._script.of(channel)[0].conversation))
+        keys = [key for key, turn in self._turns.items() if turn.id in turn_ids]
+        if Counter(summary.splitlines()) != Counter(f"- {key}" for key in keys):
+            yield self.fault("forgotten", f"{channel}: the summary of {keys} is {summary!r}")
 
     def _shown(self, question: Question) -> Sequence[Visible]:
         """Return each visible part of the answer once."""

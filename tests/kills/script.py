@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -136,6 +137,9 @@ class ScriptedModel:
     name: str = "scripted"
 
     async def complete(self, request: ModelRequest, *, deadline: float, progress: ModelProgressSink) -> ModelAnswer:
+        if request.purpose == "summary":
+            self.reach("model asked for a summary: before its answer")
+            return _answer(_summary(request.messages[0].text))
         place = max(n for n, message in enumerate(request.messages) if isinstance(message, UserMessage))
         question = self.script.by_key[request.messages[place].text]
         added = request.messages[place + 1 :]
@@ -169,6 +173,11 @@ def final_words(question: Question, results: Sequence[ToolMessage]) -> str:
     """Return the model's answer: it repeats what it was told of each call."""
     told = "".join(f"\n- {result.call_id}: {result.text}" for result in results)
     return f"{opening(question)} It is long enough to arrive in more than one piece.{told}"
+
+
+def _summary(asked: str) -> str:
+    """Return the questions that a summary is to tell of, a line each: those of the one so far, and those since."""
+    return "\n".join(f"- {old or new}" for old, new in re.findall(r'^- (\w+)$|"said": "(\w+)"', asked, re.MULTILINE))
 
 
 def _call(question: Question, round_number: int, number: int, tool: str) -> ToolCall:

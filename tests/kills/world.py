@@ -112,6 +112,17 @@ class World:
                 return {}
             return {key: calls for key, turn in _read_turns(db).items() if (calls := _undecided(turn))}
 
+    def summary(self, conversation: str) -> tuple[str, frozenset[int]]:
+        """Return the conversation's summary and the turns before its end."""
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
+            (summary,) = db.execute("SELECT summary FROM conversation WHERE key = ?", (conversation,)).fetchone()
+            turns = db.execute(
+                "SELECT turn_id FROM message JOIN conversation ON conversation.id = message.conversation_id"
+                " WHERE key = ? AND message.id <= summary_message_id",
+                (conversation,),
+            )
+            return summary, frozenset(turn_id for (turn_id,) in turns)
+
     def turns(self) -> Turns:
         """Return what is stored, read from a copy: reading the files themselves would tidy up what the kill left."""
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:

@@ -2,31 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bot.domain.messages import AssistantMessage, ToolMessage, UserMessage
-from bot.intake.commands.phrases import code, plain
-from bot.ports.store import HistoryEntry
+from bot.intake.commands.phrases import code, count, plain
+from bot.ports.store import HistoryEntry, Recall
+
+OLDER: Mapping[Recall, str] = {
+    "summary": "What came before this, I know only by my summary of it.",
+    "none": "What came before this, I no longer know.",
+}
 
 
-def history_lines(entries: Sequence[HistoryEntry]) -> list[str]:
-    """Return a line for each question and each answer; what the bot said and used before its answer goes into it."""
-    lines: list[str] = []
+def history_text(entries: Sequence[HistoryEntry], *, limit: int) -> str:
+    """Return the last questions and answers under a heading, with where the model's summary takes over; empty for none.
+
+    What the bot said and used before an answer goes into the answer's line.
+    """
+    lines = list(_lines(entries))
+    shown = [text for text, _ in lines[-limit:]]
+    if not shown:
+        return ""
+    heading = f"**The last {count(len(shown), 'message')}** (times in UTC)"
+    older = [index for index, (_, recall) in enumerate(lines) if recall != "words"]
+    if older:
+        place = max(older[-1] + 1 - (len(lines) - len(shown)), 0)
+        shown.insert(place, f"- _{OLDER[lines[older[-1]][1]]}_")
+    return "\n".join([heading, "", *shown])
+
+
+def _lines(entries: Sequence[HistoryEntry]) -> Iterator[tuple[str, Recall]]:
     said: list[str] = []
     used: list[str] = []
     for entry in entries:
         match entry.message:
             case UserMessage(text=text, speaker=speaker):
                 said, used = [], []
-                lines.append(_history_line(entry, speaker or "you", text))
+                yield _history_line(entry, speaker or "you", text), entry.recall
             case AssistantMessage(text=text, tool_calls=calls):
                 said.append(text)
                 used += [call.name for call in calls]
                 if not calls:
-                    lines.append(_history_line(entry, "bot", " ".join(said), used=used))
+                    yield _history_line(entry, "bot", " ".join(said), used=used), entry.recall
             case ToolMessage():
                 pass  # its call is named in the answer's line
-    return lines
 
 
 def _history_line(entry: HistoryEntry, speaker: str, text: str, *, used: Sequence[str] = ()) -> str:

@@ -10,7 +10,7 @@ import structlog
 from bot.domain.answers import CommandAnswer, Pick
 from bot.domain.commands import COMMANDS, HOW_TO_INVOKE, nearest_command
 from bot.domain.events import CommandInvoked
-from bot.intake.commands.history import history_lines
+from bot.intake.commands.history import history_text
 from bot.intake.commands.phrases import code, count, flat, plain, total_phrase
 from bot.intake.commands.tools import describe_tools
 from bot.ports.store import ConversationSummary, Store, author_key
@@ -121,11 +121,8 @@ class Commands:
 
     async def _answer_history(self, event: CommandInvoked) -> CommandAnswer:
         entries = await self._store.transcript(event.conversation, limit=HISTORY_ROWS)
-        lines = history_lines(entries)[-HISTORY_LINES:]
-        if not lines:
-            return CommandAnswer(text="This conversation has no messages yet.")
-        heading = f"**The last {count(len(lines), 'message')}** (times in UTC)"
-        return CommandAnswer(text="\n".join([heading, "", *lines]))
+        text = history_text(entries, limit=HISTORY_LINES)
+        return CommandAnswer(text=text or "This conversation has no messages yet.")
 
     async def _answer_clear(self, event: CommandInvoked) -> CommandAnswer:
         gone = await self._store.clear(event.conversation)

@@ -28,7 +28,7 @@ def sum_up(question: str) -> str:
 
 
 def _points(question: str) -> Iterator[str]:
-    for line in question.splitlines():
+    for line in question.split("\n"):
         if line.startswith("- ") and line != "- Nothing was stated so far.":
             yield line
         elif line.startswith("{"):

@@ -253,6 +253,27 @@ async def test_history_shows_the_last_twenty_messages(tmp_path: Path) -> None:
     assert lines[-1].endswith(" **bot**: a14")
 
 
+@pytest.mark.parametrize(("summary", "said"), [("- Ann likes tea.", "only by my summary"), ("", "no longer know")])
+async def test_history_says_from_where_on_the_model_reads_the_conversation_itself(
+    tmp_path: Path, summary: str, said: str
+) -> None:
+    async with bench(tmp_path) as at:
+        for number in range(15):
+            await converse(at.store, [UserMessage(text=f"q{number}"), AssistantMessage(text=f"a{number}")])
+        turns = [turn_id for turn_id, _ in (await at.store.history(HERE)).turns[::2]]
+        for last_before, place in ((4, 0), (8, 8), (14, 20)):  # the last 20 messages begin with q5
+            end = (await at.store.history(HERE)).summary_end
+            assert await at.store.put_summary(
+                HERE, summary, past_turn_id=turns[last_before], summary_end=end, turn_id=turns[0], usage=Usage()
+            )
+            heading, _, *lines = (await at.run("history")).splitlines()
+            assert heading == "**The last 20 messages** (times in UTC)" and len(lines) == 21
+            assert [index for index, line in enumerate(lines) if said in line] == [place]
+        await at.run("clear")
+        await converse(at.store, [UserMessage(text="hi"), AssistantMessage(text="ho")])
+        assert said not in await at.run("history")
+
+
 async def test_clear_forgets_this_conversation_alone_and_says_how_much_and_that_files_stay(tmp_path: Path) -> None:
     async with bench(tmp_path) as at:
         for conversation in (HERE, ELSEWHERE):
