@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from bot.domain.messages import ModelAnswer, ToolMessage, ToolResult
+from bot.domain.messages import ModelAnswer, ToolMessage, ToolResult, ToolSpec
+from bot.domain.people import Actor
 from bot.domain.turns import CallFinished, CallStarted, ModelAnswered, Step
 from bot.ports.model import ModelRequest
 from bot.ports.store import Store
+from bot.ports.tools import READ_RESOURCE, Offer, ServerInstructions
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.selection import BASE_TOOLS, FIND_TOOLS
 from tests.fakes.bots import Bot, ended, open_bot
@@ -132,3 +135,25 @@ async def test_after_a_crash_what_was_found_is_offered_and_a_search_without_a_re
     (request,) = model.requests
     assert "do_thing_250" in sent(request)
     assert "- do_thing_250: " in last_result(request)
+
+
+class ToolsOfManners(ScriptedTools):
+    async def offer(self, actor: Actor | None) -> Offer:
+        offer = await super().offer(actor)
+        reads = ToolSpec(
+            name=READ_RESOURCE, server="resources", tool=READ_RESOURCE, description="Reads.", parameters={}
+        )
+        manners = ServerInstructions(server="fake", text="Ask for the number first.")
+        return replace(offer, tools=(*offer.tools, reads), instructions=(manners,))
+
+
+async def test_what_servers_say_on_their_tools_is_in_the_prompt_and_the_bots_own_tools_come_first(store: Store) -> None:
+    model, adapter = ScriptedModel([calls(READ_RESOURCE), says("Yes.")]), RecordingAdapter()
+    tools = ToolsOfManners({**many().functions, READ_RESOURCE: returns("a memo")})
+    async with open_bot(store, model, adapter, tools, worker="one") as bot:
+        await ask(bot, adapter, "hello")
+    first, second = model.requests
+    assert first.system.startswith("Be brief.") and "> Ask for the number first." in first.system
+    assert first.system == second.system
+    assert sent(first)[:2] == [FIND_TOOLS, READ_RESOURCE] and sent(first) == sent(second)
+    assert last_result(second) == "a memo"
