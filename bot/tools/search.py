@@ -19,6 +19,7 @@ from bot.text.words import words
 
 _WEIGHTS = "10.0, 4.0, 2.0, 1.0"  # of a match in the name, the server, the description, the arguments
 _MAX_QUERY_WORDS = 64
+_MAX_TEXT_CHARS = 20_000  # of a question that may name tools
 _MAX_DESCRIPTION_CHARS = 4_000  # some servers send whole manuals; what a tool does is said at their beginning
 _MAX_ARGUMENTS = 200
 
@@ -30,7 +31,7 @@ class ToolIndex:
         self._tools = tools
         self._named: defaultdict[frozenset[str], list[int]] = defaultdict(list)  # by the words of their names
         self._begins: defaultdict[str, list[tuple[Sequence[str], int]]] = defaultdict(list)  # by their first words
-        self._servers: dict[tuple[str, ...], str] = {}
+        self._servers: defaultdict[str, list[tuple[Sequence[str], str]]] = defaultdict(list)  # likewise
         self._db = sqlite3.connect(":memory:", check_same_thread=False)
         self._db.execute(
             "CREATE VIRTUAL TABLE tool USING fts5(name, server, description, arguments, exact_server UNINDEXED,"
@@ -40,6 +41,10 @@ class ToolIndex:
             "INSERT INTO tool (rowid, name, server, description, arguments, exact_server) VALUES (?, ?, ?, ?, ?, ?)",
             (self._row(number, tool) for number, tool in enumerate(tools)),
         )
+
+    def close(self) -> None:
+        """Free its memory."""
+        self._db.close()
 
     def search(self, query: str, *, limit: int) -> Sequence[ToolSpec]:
         """Return up to `limit` tools that share a word with the query, the best first.
@@ -53,7 +58,7 @@ class ToolIndex:
 
     def named(self, text: str, *, limit: int) -> Sequence[ToolSpec]:
         """Return up to `limit` tools whose names the text contains, and of servers that it names what fits it best."""
-        said = words(text)
+        said = words(text[:_MAX_TEXT_CHARS])
         found = [
             (len(name), number)
             for at, word in enumerate(said)
@@ -61,16 +66,14 @@ class ToolIndex:
             if said[at : at + len(name)] == name
         ]
         tools = [number for _, number in sorted(found, key=lambda one: -one[0])]  # longer names leave less doubt
-        of_servers = chain.from_iterable(
-            self._ranked(said, limit=limit, server=server) for server in self._servers_in(said)
+        servers = dict.fromkeys(
+            server
+            for at, word in enumerate(said)
+            for name, server in self._servers.get(word, ())
+            if said[at : at + len(name)] == name
         )
+        of_servers = chain.from_iterable(self._ranked(said, limit=limit, server=server) for server in servers)
         return [self._tools[number] for number in islice(dict.fromkeys(chain(tools, of_servers)), limit)]
-
-    def _servers_in(self, said: Sequence[str]) -> Iterable[str]:
-        for at in range(len(said)):
-            for name, server in self._servers.items():
-                if tuple(said[at : at + len(name)]) == name:
-                    yield server
 
     def _ranked(self, asked: Sequence[str], *, limit: int, server: str | None = None) -> Iterable[int]:
         """Yield the tools that contain any of the words, by BM25, or by their order where that makes no difference."""
@@ -84,17 +87,18 @@ class ToolIndex:
         ):
             yield number
 
-    def _row(self, number: int, tool: ToolSpec) -> tuple[int, str, str, str, str, str]:
+    def _row(self, number: int, tool: ToolSpec) -> tuple[object, ...]:
         name, server = words(tool.tool), words(tool.server)
         for known_as in {frozenset(name), frozenset([*server, *name])}:
             self._named[known_as].append(number)
         if name:
             self._begins[name[0]].append((name, number))
-        if server:
-            self._servers.setdefault(tuple(server), strip_surrogates(tool.server))
+        exact_server = strip_surrogates(tool.server)
+        if server and (server, exact_server) not in self._servers[server[0]]:
+            self._servers[server[0]].append((server, exact_server))
         description = words(tool.description[:_MAX_DESCRIPTION_CHARS])
         parts = (name, server, description, words(" ".join(_said_of_arguments(tool.parameters))))
-        return (number, *(" ".join(part) for part in parts), strip_surrogates(tool.server))  # pyright: ignore[reportReturnType]
+        return (number, *(" ".join(part) for part in parts), exact_server)
 
 
 def _said_of_arguments(schema: Mapping[str, Any]) -> Iterable[str]:
@@ -115,7 +119,7 @@ class ToolSearch:
 
     def __init__(self) -> None:
         self._among: tuple[ToolSpec, ...] = ()
-        self._index = ToolIndex(())
+        self._index: ToolIndex | None = None
         self._building = asyncio.Lock()
 
     async def search(self, query: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
@@ -128,7 +132,14 @@ class ToolSearch:
 
     async def _of(self, among: tuple[ToolSpec, ...]) -> ToolIndex:
         async with self._building:
-            if among != self._among:  # compares the same objects, which is quick
+            if self._index is None or among != self._among:  # compares the same objects, which is quick
+                self.close()
                 self._index = await asyncio.to_thread(ToolIndex, among)  # other turns go on meanwhile
                 self._among = among
             return self._index
+
+    def close(self) -> None:
+        """Free the index."""
+        if self._index is not None:
+            self._index.close()
+        self._index = None

@@ -69,6 +69,7 @@ class Toolset:
         for task in self._tasks:
             task.cancel()
         await self._owners.__aexit__(None, None, None)  # waits until all processes are gone
+        self._search.close()
 
     def warm_up(self) -> None:
         """Start all servers and return at once."""

@@ -94,6 +94,13 @@ class Turn:
         self.selection.learn(call, result)
         self.fixed_tokens += self.selection.tokens - before
 
+    def fit_tools(self) -> bool:
+        """Carry no more tools than the window has room for; return whether they are fewer now."""
+        before = self.selection.tokens
+        is_less = self.selection.fit()
+        self.fixed_tokens += self.selection.tokens - before
+        return is_less
+
     def request(self, *, may_call_tools: bool) -> ModelRequest:
         """Return the next request to the model."""
         added = list(self.added)
@@ -173,7 +180,8 @@ async def _ask(turn: Turn, number: int, model: Model, journal: Journal, *, deadl
             return await _complete(turn, number, model, journal, deadline=deadline)
         except ModelContextError as error:
             turn.window.learn(error.limit_tokens)
-            if not _shrink(turn):
+            fits_better = turn.fit_tools()
+            if not _shrink(turn) and not fits_better:
                 raise
 
 

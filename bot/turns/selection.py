@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 from typing import cast
 
 from bot.domain.messages import AssistantMessage, Message, ToolCall, ToolResult, ToolSpec
 from bot.ports.store import ToolMemory, ToolUse
 from bot.ports.tools import READ_RESOURCE, Offer, Tools
+from bot.text.cleaning import strip_surrogates
 from bot.text.split import cut
 from bot.turns.context import TOKENS_A_MESSAGE, Window
 
@@ -43,11 +44,9 @@ class Selection:
         self._sizes: dict[str, int] = {}
         self._names: list[str] = []
         self._memory = ToolMemory()
-        self._own: dict[str, ToolSpec] = {}  # the bot's own tools, where they stand before all others
-        if len(offer.tools) > MAX_TOOLS or self._size(self._specs) > self._max_tokens:
-            self._own[FIND_TOOLS] = find_tools_spec(offer.tools)
-            if (reads := self._specs.pop(READ_RESOURCE, None)) is not None:
-                self._own[READ_RESOURCE] = reads
+        self._own: dict[str, ToolSpec] = {}  # the bot's own tools, where they come before all others
+        if self._is_too_much(self._specs):
+            self._become_part()
 
     @property
     def is_part(self) -> bool:
@@ -74,6 +73,7 @@ class Selection:
         """Begin with the conversation's list, or where it has none yet, with the most used tools."""
         self._memory = memory
         self._names = list(memory.sent) or self._base(())
+        self._keep_within(())
 
     def add(self, names: Iterable[str]) -> None:
         """Add tools at the end of the list; where it gets too long, it begins anew with the most used and the newest.
@@ -85,9 +85,17 @@ class Selection:
         if not new or not self.is_part:
             return
         self._names += new
-        if len(self._names) >= MAX_TOOLS or self._size(self._names) > self._max_tokens:
-            newest = self._newest(wanted)
-            self._names = [*self._base(newest), *newest]
+        self._keep_within(wanted)
+
+    def fit(self) -> bool:
+        """Keep to the window, which an endpoint may have named; return whether the list takes less room now."""
+        before = self.tokens
+        if self.is_part:
+            self._keep_within(())
+        elif self._is_too_much(self._specs):
+            self._become_part()
+            self._names = self._base(())
+        return self.tokens < before
 
     def use(self, messages: Sequence[Message]) -> ToolUse:
         """Return what the store is to remember of a turn that led to these messages."""
@@ -108,7 +116,7 @@ class Selection:
             text = 'Send one JSON object with the words to look for: {"query": "create invoice"}.'
             return ToolResult(call_id=call.id, text=text, outcome="error")
         found = await tools.search(query, among=self._offer.tools, limit=MAX_FOUND + MAX_ALSO)
-        return ToolResult(call_id=call.id, text=_describe(found, self._offer.tools))
+        return ToolResult(call_id=call.id, text=strip_surrogates(_describe(found, self._offer.tools)))
 
     def learn(self, call: ToolCall, result: ToolResult) -> None:
         """Add what a call has brought up: the tools that it found, or the one that was called without being listed."""
@@ -117,7 +125,21 @@ class Selection:
         else:
             self.add([call.name])
 
+    def _become_part(self) -> None:
+        self._own[FIND_TOOLS] = find_tools_spec(self._offer.tools)
+        if (reads := self._specs.pop(READ_RESOURCE, None)) is not None:
+            self._own[READ_RESOURCE] = reads
+
     # --- room ---
+
+    def _is_too_much(self, names: Collection[str]) -> bool:
+        return len(names) > MAX_TOOLS or self._size(names) > self._max_tokens
+
+    def _keep_within(self, wanted: Sequence[str]) -> None:
+        """Begin the list anew where it has grown too long, with all that is wanted now."""
+        if self._is_too_much([*self._own, *self._names]):
+            newest = self._newest(wanted)
+            self._names = [*self._base(newest), *newest]
 
     @property
     def _max_tokens(self) -> int:
@@ -134,7 +156,7 @@ class Selection:
         """Return the end of the list with all that is wanted now, and of the others as many as leave room for more."""
         others = [name for name in reversed(self._names) if name in self._specs and name not in wanted]
         room = int(self._window.max_tokens * BASE_SHARE) - self._size(wanted)
-        kept = self._fitting(others[: NEWEST_TOOLS - len(wanted)], max_tokens=room)
+        kept = self._fitting(others[: max(0, NEWEST_TOOLS - len(wanted))], max_tokens=room)
         return [*reversed(kept), *wanted]
 
     def _fitting(self, names: Iterable[str], *, max_tokens: int) -> list[str]:
@@ -171,7 +193,7 @@ def find_tools_spec(tools: Sequence[ToolSpec]) -> ToolSpec:
         name=FIND_TOOLS,
         server="",
         tool=FIND_TOOLS,
-        description=begin + _counted(servers, max_chars=MAX_DESCRIPTION_CHARS - len(begin)),
+        description=strip_surrogates(begin + _counted(servers, max_chars=MAX_DESCRIPTION_CHARS - len(begin))),
         parameters={
             "type": "object",
             "properties": {"query": {"type": "string", "description": "For example: create invoice for a customer"}},

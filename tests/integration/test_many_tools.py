@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.domain.errors import ModelContextError
 from bot.domain.messages import ModelAnswer, ToolMessage, ToolResult, ToolSpec
 from bot.domain.people import Actor
 from bot.domain.turns import CallFinished, CallStarted, ModelAnswered, Step
@@ -157,3 +158,14 @@ async def test_what_servers_say_on_their_tools_is_in_the_prompt_and_the_bots_own
     assert first.system == second.system
     assert sent(first)[:2] == [FIND_TOOLS, READ_RESOURCE] and sent(first) == sent(second)
     assert last_result(second) == "a memo"
+
+
+async def test_an_endpoint_with_a_smaller_window_gets_fewer_tools_at_the_second_try(store: Store) -> None:
+    refusal = ModelContextError("too long", limit_tokens=2_000)
+    model, adapter = ScriptedModel([refusal, says("Yes.")]), RecordingAdapter()
+    tools = ScriptedTools({name: returns("done") for name in NAMES[:40]})
+    async with open_bot(store, model, adapter, tools, worker="one") as bot:
+        assert (await ask(bot, adapter, "hello")).startswith("Yes.")
+    first, second = map(sent, model.requests)
+    assert first == NAMES[:40]
+    assert second[0] == FIND_TOOLS and len(second) < 10

@@ -172,3 +172,19 @@ def test_the_description_says_how_many_tools_there_are_on_which_servers() -> Non
     many = find_tools_spec([tool(number, server=f"server-{number}-{'x' * 80}") for number in range(5_000)])
     assert len(many.description) <= MAX_DESCRIPTION_CHARS
     assert "5,000 tools" in many.description and "more servers." in many.description
+
+
+def test_when_the_window_turns_out_smaller_the_list_does_too() -> None:
+    window = Window(max_messages=10, max_tokens=400_000, count=len)
+    large = [tool(number, description="x" * 1_000) for number in range(30)]
+    made = Selection(Offer(tools=tuple(large)), window=window)
+    assert not made.is_part and not made.fit()
+    for limit in (100_000, 30_000):
+        window.learn(limit)
+        assert made.fit() and made.is_part and made.tokens <= limit / 10
+        assert not made.fit()
+
+
+def test_half_a_character_in_a_server_or_description_does_not_reach_the_model() -> None:
+    odd = [tool(number, server="s\ud800", description="\udc00") for number in range(80)]
+    assert "\ud800" not in selection(odd).tools[0].description
