@@ -19,7 +19,7 @@ from bot.text.words import words
 
 _WEIGHTS = "10.0, 4.0, 2.0, 1.0"  # of a match in the name, the server, the description, the arguments
 _MAX_QUERY_WORDS = 64
-_MAX_TEXT_CHARS = 20_000  # of a question that may name tools
+_MAX_TEXT_CHARS = 4_000  # of a question that may name tools
 _MAX_DESCRIPTION_CHARS = 4_000  # some servers send whole manuals; what a tool does is said at their beginning
 _MAX_ARGUMENTS = 200
 
@@ -51,8 +51,9 @@ class ToolIndex:
 
         Those that it names exactly come before all others, so each tool is found by its name.
         """
-        exact = [number for number, tool in enumerate(self._tools) if query.strip() in (tool.name, tool.tool)]
-        asked = words(query)
+        name, asked = query.strip(), words(query)
+        exact = [number for number, tool in enumerate(self._tools) if tool.name == name]
+        exact += [number for number, tool in enumerate(self._tools) if tool.tool == name]
         ranked = chain(exact, self._named.get(frozenset(asked), ()), self._ranked(asked, limit=limit))
         return [self._tools[number] for number in islice(dict.fromkeys(ranked), limit)]
 

@@ -13,7 +13,7 @@ from bot.domain.errors import AdapterError
 from bot.domain.events import Earlier, MessageReceived, Quoted
 from bot.ports.platform import Adapter
 from bot.ports.store import Knowledge, Store
-from bot.ports.tools import ServerInstructions, Tools
+from bot.ports.tools import Offer, ServerInstructions, Tools
 from bot.turns.attachments import read_files
 from bot.turns.context import Window, count_tokens, load_history
 from bot.turns.limits import Limits
@@ -60,7 +60,9 @@ class Preparation:
         )
         turn.notes.extend([*notes, *quotation.notes])
         await self._add_files(turn, event, quotation)
-        turn.selection = await self._select(turn, event)
+        offer = await self.tools.offer(turn.actor)
+        turn.system = self._with_instructions(turn.system, offer)
+        turn.selection = await self._select(offer, event)
         turn.fixed_tokens = self.window.count(turn.system) + turn.selection.tokens
         history = await load_history(
             self.store,
@@ -138,11 +140,12 @@ class Preparation:
 
     # --- tools ---
 
-    async def _select(self, turn: Turn, event: MessageReceived) -> Selection:
-        """Return the tools for the question: all, or the conversation's list with those that the question names."""
-        offer = await self.tools.offer(turn.actor)
+    def _with_instructions(self, system: str, offer: Offer) -> str:
         max_chars = int(self.window.max_tokens * INSTRUCTIONS_SHARE * 4)  # 4 characters a token, roughly
-        turn.system = with_instructions(turn.system, offer.instructions, max_chars=max_chars)
+        return with_instructions(system, offer.instructions, max_chars=max_chars)
+
+    async def _select(self, offer: Offer, event: MessageReceived) -> Selection:
+        """Return the tools for the question: all, or the conversation's list with those that the question names."""
         selection = Selection(offer, window=self.window)
         if selection.is_part:
             selection.begin(await self.store.tool_memory(event.conversation))
