@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot.domain.answers import Accepted, Answered, Decided, Example, Explained, Rated, Revised
+from bot.domain.errors import SettingsError
 from bot.domain.events import (
     CommandInvoked,
     ConversationKey,
@@ -87,7 +88,10 @@ def _ask_inputs(settings: Settings) -> Mapping[str, str]:
         return {}
     from bot.cli.servers import ask_inputs
 
-    return ask_inputs(settings)
+    try:
+        return ask_inputs(settings)
+    except SettingsError:
+        return {}  # is raised once more when the servers are loaded, below the prompt
 
 
 async def _converse(adapter: Adapter, serving: Callable[[], AbstractAsyncContextManager[None]]) -> None:

@@ -7,13 +7,16 @@ import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from getpass import getpass
+from typing import TYPE_CHECKING
 
 from bot.ports.tools import ServerStatus
 from bot.settings import Settings
 from bot.text.cleaning import clean
 from bot.tools.configured import open_inputs
 from bot.tools.placeholders import Input
-from bot.tools.toolset import Toolset
+
+if TYPE_CHECKING:
+    from bot.tools.toolset import Toolset  # takes long to import: the chat asks before it is needed
 
 START_WAIT_S = 120.0  # for packages that are being downloaded
 TELL_AFTER_S = 3.0

@@ -1,4 +1,4 @@
-"""Tool servers that are slow, large, endless or of an older kind: they get time, and cost nobody else any."""
+"""Tool servers that are slow, large, endless or of an older kind: they get time, and cost others none."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.fakes.mcp_servers.processes import (
 
 
 def message(**members: Any) -> str:
-    """Return a line in which "@ID@" stands for the request's id."""
+    """Return a line in which "@ID@" means the request's id."""
     return json.dumps({"jsonrpc": "2.0", **members}).replace('"@ID@"', "@ID@").replace('"@TOKEN@"', "@TOKEN@")
 
 

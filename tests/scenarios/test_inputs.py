@@ -35,7 +35,7 @@ async def test_the_terminal_asks_and_the_server_gets_the_answer(toolbridge: Tool
             assert await process.wait() == 0
 
 
-async def test_the_environment_answers_where_nobody_can_be_asked(toolbridge: Toolbridge) -> None:
+async def test_the_environment_answers_without_a_terminal(toolbridge: Toolbridge) -> None:
     write_file(toolbridge)
     unanswered = await toolbridge.run("doctor")
     assert "the input 'calendar-key' has no value. Set CALENDAR_KEY in the environment or in .env" in unanswered.out

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from bot.tools.config import Endpoint, StdioEndpoint
 from bot.tools.servers.errors import root_cause
-from bot.tools.servers.faults import cure_of
+from bot.tools.servers.faults import cure_of, words_of
 
 _SIGN_IN = "The server wants a sign-in: put its token into `headers` (Authorization) of its entry in mcp.json."
 _NO_MCP = "Check the path of the URL: it is often /mcp, and /sse for the legacy transport (type: sse)."
@@ -85,11 +85,11 @@ def trouble_of(error: BaseException, *, endpoint: Endpoint) -> Trouble:
                 cure="Correct command or cwd of its entry in mcp.json, or install the program.",
             )
         case MCPError() as cause:
-            return Trouble(reason=cause.message, cure=cure_of(cause))
+            return Trouble(reason=words_of(cause), cure=cure_of(cause))
         case ValidationError():
             return Trouble(reason="it does not keep to the protocol", cure="Update the server, or report it there.")
         case cause:
-            return Trouble(reason=f"{type(cause).__name__}: {cause}")
+            return Trouble(reason=f"it could not be spoken to ({type(cause).__name__})")
 
 
 def _tls_trouble(cause: ssl.SSLError | None, said: str) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from mcp.types import (
     ErrorData,
 )
 
+NOT_VALID = "its answer is not valid JSON-RPC"
 Fault = Literal["unsent", "session", "lost", "unclear", "turned_away", "refused"]
 
 # The key marks errors that were made here; servers cannot know it, so none can claim that a call was not sent.
@@ -62,6 +63,11 @@ def tells_of_lost_session(message: str) -> bool:
 def made_here(message: str, *, fault: Fault, cure: str = "") -> ErrorData:
     """Return an error that `fault_of` reads as `fault`; `message` is a phrase for people, `cure` a sentence."""
     return ErrorData(code=CONNECTION_CLOSED, message=message, data={_MARK: fault, "cure": cure})
+
+
+def words_of(error: MCPError) -> str:
+    """Return the error's message, without the report of the SDK's parser."""
+    return NOT_VALID if error.message.startswith(_SDK_CANNOT_READ) else error.message
 
 
 def cure_of(error: MCPError) -> str:

@@ -17,11 +17,10 @@ from mcp.types import (
 )
 
 from bot.text.cleaning import strip_surrogates
-from bot.tools.servers.faults import made_here
+from bot.tools.servers.faults import NOT_VALID, made_here
 
 Waiting = Mapping[RequestId, str]  # the requests without an answer yet, with their methods
 LISTEN = "subscriptions/listen"  # is never answered while all is well
-NOT_VALID = "its answer is not valid JSON-RPC"
 
 _ENDS_BYTES = 300  # of a line or body, in which the id is looked for
 _MAX_DIGITS = 300  # of a number; Python refuses to read more than 4,300

@@ -21,7 +21,7 @@ from bot.tools.config import Endpoint, ServerConfig
 from bot.tools.servers.calls import call_error, call_tool
 from bot.tools.servers.cures import Trouble, ended, trouble_of
 from bot.tools.servers.errors import CallLostError, CallTimedOutError, CallUnsentError, root_cause
-from bot.tools.servers.faults import fault_of
+from bot.tools.servers.faults import fault_of, words_of
 from bot.tools.servers.link import Link
 from bot.tools.servers.lists import Listed, fetch_examples, fetch_tools, has_resources
 from bot.tools.servers.news import ListNews
@@ -122,7 +122,7 @@ class Replica:
             self._is_suspect.set()  # does this call take long, or does the server hang?
             raise
         except MCPError as error:
-            said = self._link.hide_secrets(error.message)
+            said = self._link.hide_secrets(words_of(error))
             failure = call_error(error, server=self._server.name, tool=tool, said=said)
             if fault_of(error) == "unclear":
                 self._is_suspect.set()

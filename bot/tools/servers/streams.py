@@ -10,9 +10,10 @@ from mcp.shared.dispatcher import coerce_request_id
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
+from bot.tools.servers.faults import NOT_VALID
 from bot.tools.servers.link import Link
 from bot.tools.servers.mending import mend_result
-from bot.tools.servers.reading import NOT_VALID, error_to, only_waiting
+from bot.tools.servers.reading import error_to, only_waiting
 
 log = structlog.get_logger(__name__)
 

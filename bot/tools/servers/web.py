@@ -17,10 +17,10 @@ from mcp.types import REQUEST_TIMEOUT, ErrorData, JSONRPCError, JSONRPCMessage, 
 from bot.tools.config import HttpEndpoint
 from bot.tools.servers.cures import http_cure, network_trouble
 from bot.tools.servers.events import MendedEvents
-from bot.tools.servers.faults import Fault, made_here, tells_of_lost_session
+from bot.tools.servers.faults import NOT_VALID, Fault, made_here, tells_of_lost_session
 from bot.tools.servers.link import Link
 from bot.tools.servers.process import MAX_MESSAGE_BYTES, TOO_LARGE
-from bot.tools.servers.reading import NOT_VALID, Waiting, is_message, read_messages
+from bot.tools.servers.reading import Waiting, is_message, read_messages
 
 _CONNECT_TIMEOUT_S = 10.0
 _SESSION_END_TIMEOUT_S = 1.0  # for reporting to a server that its session ends

@@ -1,4 +1,4 @@
-"""A tool server over HTTP, without any SDK, whose answers are given as they stand on the wire.
+"""A tool server over HTTP, without any SDK, whose answers are given byte for byte.
 
 It is of the handshake era and has sessions, as the specification of 2025-06-18 wants it:
 https://modelcontextprotocol.io/specification/2025-06-18/basic/transports#session-management

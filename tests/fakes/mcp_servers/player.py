@@ -1,4 +1,4 @@
-"""An MCP server over stdio, without any SDK, that answers with what a file says, as it stands there.
+"""An MCP server over stdio, without any SDK, that answers with what a file says, byte for byte.
 
 The file is a JSON object: `tools` is the result of tools/list (left out: a tool for each reply), `replies` maps the
 name of a tool to the line that answers its call; `@ID@` in a line is the request's id. Other keys are methods with the

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcp import MCPError
 
-from bot.tools.servers.faults import cure_of, fault_of, made_here, tells_of_lost_session
+from bot.tools.servers.faults import cure_of, fault_of, made_here, tells_of_lost_session, words_of
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,12 @@ def test_other_words_are_no_lost_session(said: str) -> None:
 )
 def test_an_error_of_a_server_is_read_by_code_and_words(code: int, said: str, fault: str) -> None:
     assert fault_of(MCPError(code=code, message=said)) == fault
+
+
+def test_the_report_of_the_sdks_parser_is_not_repeated() -> None:
+    report = "Failed to parse JSON response: 1 validation error for JSONRPCMessage\ninput_value='secret'"
+    assert words_of(MCPError(code=-32700, message=report)) == "its answer is not valid JSON-RPC"
+    assert words_of(MCPError(code=-32602, message="no such room")) == "no such room"
 
 
 def test_only_errors_that_were_made_here_say_that_a_call_was_not_sent() -> None:
