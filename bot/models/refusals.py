@@ -34,7 +34,8 @@ _NUMBER = r"(\d{1,3}(?:,\d{3})+|\d{3,9})\b"
 # How endpoints name the size of the context: OpenAI, Azure, vLLM and OpenRouter ("maximum context length is N"), xAI
 # ("maximum prompt length is N"), llama.cpp ("available context size (N tokens)"), llama-cpp-python ("context window of
 # N"); Mistral ("model with N maximum context length"); Anthropic ("A tokens > N maximum"); Gemini ("maximum number of
-# tokens allowed (N)"); TGI ("must be <= N").
+# tokens allowed (N)"); TGI ("must be <= N"). OpenAI also refuses one request with more tokens than a
+# whole minute may have ("Limit N").
 _CONTEXT_SIZES = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -42,6 +43,7 @@ _CONTEXT_SIZES = tuple(
         rf"{_NUMBER}(?: tokens?)? maximum\b",
         rf"maximum number of (?:input )?tokens(?: allowed)?(?: is|:)? ?\(?{_NUMBER}",
         rf"tokens?\b.{{0,40}}\bmust be <=? ?{_NUMBER}",
+        rf"tokens per min\b.{{0,20}}\blimit:? ?{_NUMBER}",
     )
 )
 

@@ -57,7 +57,7 @@ RESTARTED = (
     "Interrupted: the bot was restarted while this tool was running. It may have run, its outcome is unknown, and it "
     "was not run again. Tell the user, and do not call it again without being asked to."
 )
-SHORTENED = "The conversation was too long for the model, so its older part was left out from here on."
+SHORTENED = "The conversation was too long for the model, so its older part was left out of this answer."
 EXPIRED = "expired"  # the outcome of a wait that nobody ended
 
 

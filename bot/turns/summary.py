@@ -52,8 +52,11 @@ def input_tokens(window: Window) -> int:
 
 
 def summary_request(summary: str, transcript: str, *, window: Window) -> ModelRequest:
-    """Return the request for the summary of what the summary so far and the transcript tell."""
-    question = _QUESTION.format(summary=summary or NO_SUMMARY, lines=transcript)
+    """Return the request for the summary of what the summary so far and the transcript tell.
+
+    The summary so far is cut where it was written for a much larger window.
+    """
+    question = _QUESTION.format(summary=cut_summary(summary, window=window) or NO_SUMMARY, lines=transcript)
     return ModelRequest(
         system=SUMMARY_PROMPT.format(words=int(_summary_tokens(window) * _WORDS_A_TOKEN)),
         messages=(UserMessage(text=strip_surrogates(question)),),

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.models.refusals import context_tokens, read_refusal
+from bot.domain.errors import ModelContextError
+from bot.models.errors import Labels, fault_of
+from bot.models.refusals import StreamRefusalError, context_tokens, read_refusal
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,8 @@ from bot.models.refusals import context_tokens, read_refusal
         ("prompt is too long: 210000 tokens > 200000 maximum", 200_000),
         ("The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).", 1_048_576),
         ("`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens", 4_096),
+        # OpenAI, where one request alone is over the limit of a minute
+        ("Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 41000.", 30_000),
         ("the request exceeds the available context size. try increasing it", None),
         ("Please reduce the length of the messages or completion.", None),
         ("", None),
@@ -49,6 +53,14 @@ def test_llama_cpp_names_it_in_a_field_too() -> None:
     assert read_refusal(error).context_tokens == 256
     for other in (None, "256", True, -1, 2.5, []):
         assert read_refusal({**error, "n_ctx": other}).context_tokens is None
+
+
+def test_the_error_of_a_request_that_is_too_long_has_the_number() -> None:
+    message = "This model's maximum context length is 8192 tokens."
+    refusal = StreamRefusalError({"message": message, "code": "context_length_exceeded"})
+    labels = Labels(model="m", access_settings="KEY", model_settings="MODEL")
+    error = fault_of(refusal, labels, backoff_s=1.0).error
+    assert isinstance(error, ModelContextError) and error.limit_tokens == 8_192
 
 
 @given(st.text())

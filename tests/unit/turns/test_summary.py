@@ -98,3 +98,8 @@ def test_the_request_has_the_summary_so_far_and_asks_for_a_length_that_suits_the
 def test_a_summary_that_is_far_too_long_is_cut() -> None:
     assert cut_summary(" - short\n", window=window(8_000)) == "- short"
     assert 6_000 <= len(cut_summary("x" * 100_000, window=window(8_000))) <= 6_404
+
+
+def test_a_summary_that_was_written_for_a_larger_window_is_cut_before_the_next_one_is_made_of_it() -> None:
+    request = summary_request("x" * 24_000, "{}", window=window(8_000))
+    assert 6_000 <= request.messages[0].text.count("x") <= 6_404
