@@ -121,6 +121,22 @@ class Knowledge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolMemory:
+    """What is remembered of tools, by their namespaced names, where there are too many for one request."""
+
+    sent: tuple[str, ...] = ()  # what the conversation's requests carried last, in order
+    most_used: tuple[str, ...] = ()  # in all conversations; the most used first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolUse:
+    """What a turn leaves to be remembered of tools."""
+
+    called: Mapping[str, int] = field(default_factory=dict[str, int])  # how often it called which
+    sent: tuple[str, ...] | None = None  # what the conversation's requests carry from now on; None: what they did
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UsageTotals:
     """What a conversation (or all of them) has used."""
 
@@ -256,12 +272,14 @@ class WorkStore(Protocol):
         posts: Sequence[Post],
         usage: Usage,
         steps: Sequence[Step] = (),
+        tool_use: ToolUse | None = None,
         read_until: datetime | None = None,
     ) -> None:
         """Store the last steps, how the turn ended, its messages and the posts to deliver, in one commit.
 
         The first post is stored as about to be sent: after a crash it may be visible. With `read_until`, what was said
-        in the thread before that time is known from now on. Raises LeaseLostError.
+        in the thread before that time is known from now on; `tool_use` is added to the tool memory. Raises
+        LeaseLostError.
         """
         ...
 
@@ -319,6 +337,10 @@ class ConversationStore(Protocol):
 
     async def knowledge(self, conversation: ConversationKey) -> Knowledge:
         """Return how much is known of what was said in the conversation."""
+        ...
+
+    async def tool_memory(self, conversation: ConversationKey) -> ToolMemory:
+        """Return what is remembered of tools for the conversation; `clear` forgets what its requests carried."""
         ...
 
     async def move_window(self, conversation: ConversationKey, *, past_turn_id: int) -> None:

@@ -12,6 +12,7 @@ from bot.domain.messages import ToolCall, ToolResult, ToolSpec
 from bot.domain.people import Actor
 from bot.domain.turns import CallDecided
 
+READ_RESOURCE = "read_resource"  # reads what results link to; no server's tool has this name: theirs begin with its own
 Progress = Callable[[str], None]
 ServerState = Literal["idle", "starting", "ready", "down"]
 
@@ -94,4 +95,16 @@ class Tools(ToolDirectory, Protocol):
         Servers get the conversation's opaque id, to keep conversations apart. A call that waited is made again with
         the `decision`. `progress` gets a phrase each time the server says how far the call is.
         """
+        ...
+
+    async def search(self, query: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
+        """Return up to `limit` of the tools that share a word with the query, the best first.
+
+        Words of names count most, then those of servers, descriptions and arguments. A tool that the query names
+        exactly comes before all that it does not.
+        """
+        ...
+
+    async def named(self, text: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
+        """Return up to `limit` of the tools that the text names, and of servers that it names what fits best."""
         ...

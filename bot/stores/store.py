@@ -22,11 +22,13 @@ from bot.ports.store import (
     OutboxPost,
     Revision,
     Signal,
+    ToolMemory,
+    ToolUse,
     UsageTotals,
 )
 from bot.stores.db import Engine
 from bot.stores.leases import LeaseClock
-from bot.stores.units import conversations, intake, journal, notes, work
+from bot.stores.units import conversations, intake, journal, notes, tools, work
 
 
 class _Units:
@@ -141,6 +143,7 @@ class WorkUnits(_Units):
         posts: Sequence[Post],
         usage: Usage,
         steps: Sequence[Step] = (),
+        tool_use: ToolUse | None = None,
         read_until: datetime | None = None,
     ) -> None:
         await self.engine.write(
@@ -152,6 +155,7 @@ class WorkUnits(_Units):
                 posts=posts,
                 usage=usage,
                 steps=steps,
+                tool_use=tool_use,
                 read_until=read_until,
                 now=self._now(),
             )
@@ -205,6 +209,9 @@ class ConversationUnits(_Units):
 
     async def knowledge(self, conversation: ConversationKey) -> Knowledge:
         return await self.engine.read(lambda db: conversations.knowledge(db, conversation))
+
+    async def tool_memory(self, conversation: ConversationKey) -> ToolMemory:
+        return await self.engine.read(lambda db: tools.tool_memory(db, conversation))
 
     async def move_window(self, conversation: ConversationKey, *, past_turn_id: int) -> None:
         await self.engine.write(lambda db: conversations.move_window(db, conversation, past_turn_id=past_turn_id))

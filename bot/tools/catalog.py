@@ -15,10 +15,8 @@ from bot.ports.tools import Offer
 from bot.tools.config import ServerConfig
 
 MAX_NAME_CHARS = 64  # of OpenAI's ^[a-zA-Z0-9_-]{1,64}$; MCP itself allows 128 and dots
-MAX_OFFERED = 128  # tools in one request to OpenAI
 _FORBIDDEN = re.compile(r"[^a-zA-Z0-9_-]")
 _MAX_NEAR = 3
-_NAMED_IN_NOTE = 10
 
 
 def tool_name(server: str, tool: str) -> str:
@@ -68,17 +66,9 @@ class Catalog:
         return names[:_MAX_NEAR]
 
     def offer(self, servers: Container[str], *, notes: Iterable[str] = ()) -> Offer:
-        """Return the tools of these servers, at most `MAX_OFFERED`, and sentences on what was left out."""
-        specs = [spec for spec in self._specs.values() if spec.server in servers]
-        left_out = [spec.name for spec in specs[MAX_OFFERED:]]
-        all_notes = [*self._notes, *notes]
-        if left_out:
-            more = ", ..." if len(left_out) > _NAMED_IN_NOTE else ""
-            all_notes.append(
-                f"{len(left_out)} tools are not offered, because a model takes at most {MAX_OFFERED}: "
-                f"{', '.join(left_out[:_NAMED_IN_NOTE])}{more}. Choose with allow patterns in mcp.json."
-            )
-        return Offer(tools=tuple(specs[:MAX_OFFERED]), notes=tuple(all_notes))
+        """Return the tools of these servers, however many, and sentences on what was left out."""
+        specs = tuple(spec for spec in self._specs.values() if spec.server in servers)
+        return Offer(tools=specs, notes=(*self._notes, *notes))
 
 
 def _specs(listings: Sequence[Listing]) -> Iterable[ToolSpec]:

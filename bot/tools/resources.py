@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from bot.domain.messages import ToolSpec
+from bot.ports.tools import READ_RESOURCE
 from bot.tools.servers.errors import CallError
 
-READ_RESOURCE = "read_resource"  # no tool of a server has this name: theirs have the server's in front
 _SHOWN_SERVER = "resources"
 
 

@@ -21,10 +21,11 @@ from bot.domain.people import Actor
 from bot.domain.turns import CallDecided
 from bot.ports.tools import Offer, Progress, ServerInstructions, ServerStatus
 from bot.text.cleaning import clean, strip_surrogates
-from bot.tools.catalog import MAX_OFFERED, Catalog, Listing, tool_name
+from bot.tools.catalog import Catalog, Listing, tool_name
 from bot.tools.config import ServerConfig
 from bot.tools.resources import READ_RESOURCE, parse_reading, read_resource_spec
 from bot.tools.results import parse_result
+from bot.tools.search import ToolSearch
 from bot.tools.servers.calls import RESOURCE
 from bot.tools.servers.errors import CallError, CallLostError, CallUnsentError
 from bot.tools.servers.server import Server
@@ -53,6 +54,7 @@ class Toolset:
         self._context = contextvars.Context()
         self._catalog = Catalog(())
         self._cataloged: tuple[object, ...] = ()
+        self._search = ToolSearch()
 
     async def __aenter__(self) -> Self:
         await self._owners.__aenter__()
@@ -67,6 +69,7 @@ class Toolset:
         for task in self._tasks:
             task.cancel()
         await self._owners.__aexit__(None, None, None)  # waits until all processes are gone
+        self._search.close()
 
     def warm_up(self) -> None:
         """Start all servers and return at once."""
@@ -102,7 +105,7 @@ class Toolset:
             notes += missing_notes(server) if name in offered else [f"Server {name!r} is not ready: {server.reason}."]
         offer = self._known().offer(offered, notes=notes)
         linked = [name for name in self._with_resources() if name in offered]
-        if linked and len(offer.tools) < MAX_OFFERED:  # it takes no place from a tool
+        if linked:
             offer = replace(offer, tools=(*offer.tools, read_resource_spec(linked)))
         instructions = instructions_of([server for name, server in self._servers.items() if name in offered])
         return replace(offer, instructions=instructions)
@@ -129,6 +132,14 @@ class Toolset:
             log.exception("tool_call_failed", tool=call.name, call_id=call.id)
             result = ToolResult(call_id=call.id, text="The bot itself failed at this call.", outcome="error")
         return replace(result, text=strip_surrogates(result.text), seconds=time.monotonic() - started_at)
+
+    async def search(self, query: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
+        """Return the tools that share a word with the query, the best first."""
+        return await self._search.search(query, among=among, limit=limit)
+
+    async def named(self, text: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
+        """Return the tools that the text names, and of servers that it names what fits best."""
+        return await self._search.named(text, among=among, limit=limit)
 
     async def examples(self) -> Sequence[Example]:
         """Return the prompts of all ready servers that need no arguments, in the order of the configuration."""

@@ -25,6 +25,7 @@ from bot.turns.loop import Parked, Turn, run_turn
 from bot.turns.pulse import Pulse
 from bot.turns.question import Preparation
 from bot.turns.reply import Reply, make_broken_off_reply, make_posts, make_reply
+from bot.turns.selection import Selection
 from bot.turns.view import ViewObserver
 
 log = structlog.stdlib.get_logger(__name__)
@@ -181,7 +182,7 @@ class Attempt:
             system=self._resources.system_prompt,
             history=(),
             question=UserMessage(text=event.text, speaker=event.author_name if event.is_shared else None),
-            offer=Offer(tools=()),
+            selection=Selection(Offer(tools=()), window=self._resources.window),
             max_rounds=self._limits.max_tool_rounds,
             window=self._resources.window,
         )
@@ -192,7 +193,13 @@ class Attempt:
         if draft.window_past is not None:
             await self._store.move_window(draft.conversation, past_turn_id=draft.window_past)
         posts = make_posts(reply, self.turn.event, turn_id=draft.turn_id, split=self.adapter.split)
-        await self._journal.reply(reply.state, messages=reply.messages, posts=posts, read_until=draft.read_until)
+        await self._journal.reply(
+            reply.state,
+            messages=reply.messages,
+            posts=posts,
+            tool_use=draft.selection.use(draft.added),
+            read_until=draft.read_until,
+        )
         self._is_replied = True
 
     async def _deliver(self) -> None:

@@ -23,7 +23,7 @@ from bot.domain.turns import (
     TurnState,
 )
 from bot.ports.observer import TurnObserver
-from bot.ports.store import ClaimedTurn, WorkStore
+from bot.ports.store import ClaimedTurn, ToolUse, WorkStore
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -126,11 +126,12 @@ class Journal:
         *,
         messages: Sequence[Message],
         posts: Sequence[Post],
+        tool_use: ToolUse | None = None,
         read_until: datetime | None = None,
     ) -> None:
         """Store how the turn ended, with what is held, and what is to be posted. Raises LeaseLostError.
 
-        With `read_until`, what was said in the thread before that time is known from now on.
+        With `read_until`, what was said in the thread before that time is known from now on; `tool_use` is remembered.
         """
         stored = self._take(())
         await self._store.reply(
@@ -140,6 +141,7 @@ class Journal:
             posts=posts,
             usage=self.usage,
             steps=stored,
+            tool_use=tool_use,
             read_until=read_until,
         )
         self.tell(*stored, StateChanged(state="delivering"))

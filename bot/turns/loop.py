@@ -33,7 +33,7 @@ from bot.domain.turns import (
     Step,
 )
 from bot.ports.model import Model, ModelRequest
-from bot.ports.tools import Offer, Tools, Wait
+from bot.ports.tools import Tools, Wait
 from bot.turns.context import (
     LEAST_RESULT_CHARS,
     SHRUNK_RESULT_CHARS,
@@ -48,6 +48,7 @@ from bot.turns.context import (
     with_summary,
 )
 from bot.turns.journal import Journal
+from bot.turns.selection import FIND_TOOLS, Selection
 
 LAST_ROUND = (
     "[The limit of {rounds} tool rounds is reached. Answer now in words, with what you have, and say what is missing.]"
@@ -74,7 +75,7 @@ class Turn:
     system: str
     history: Turns
     question: UserMessage
-    offer: Offer
+    selection: Selection
     max_rounds: int
     window: Window
     added: list[Message] = field(default_factory=list[Message])
@@ -91,6 +92,19 @@ class Turn:
         """What the model has said to the user between its tool calls."""
         return [message.text for message in self.added if isinstance(message, AssistantMessage) and message.text]
 
+    def learn(self, call: ToolCall, result: ToolResult) -> None:
+        """Carry what the call has brought up in the next requests."""
+        before = self.selection.tokens
+        self.selection.learn(call, result)
+        self.fixed_tokens += self.selection.tokens - before
+
+    def fit_tools(self) -> bool:
+        """Carry no more tools than the window has room for; return whether they are fewer now."""
+        before = self.selection.tokens
+        is_less = self.selection.fit()
+        self.fixed_tokens += self.selection.tokens - before
+        return is_less
+
     def request(self, *, may_call_tools: bool) -> ModelRequest:
         """Return the next request to the model."""
         added = list(self.added)
@@ -99,7 +113,7 @@ class Turn:
         return ModelRequest(
             system=self.system,
             messages=with_summary((*(message for _, message in self.history), self.question, *added), self.summary),
-            tools=self.offer.tools,
+            tools=self.selection.tools,
             may_call_tools=may_call_tools,
             cache_key=self.conversation.opaque_id,
             asker=str(self.actor),
@@ -143,11 +157,12 @@ async def run_turn(turn: Turn, *, model: Model, tools: Tools, journal: Journal, 
 def add_round(turn: Turn, message: AssistantMessage, results: Sequence[ToolResult]) -> None:
     """Add the model's calls and their results, in the order of the calls."""
     turn.added.append(message)
-    names = {call.id: call.name for call in message.tool_calls}
+    calls = {call.id: call for call in message.tool_calls}
     for result in results:
+        turn.learn(calls[result.call_id], result)
         if result.text == RESTARTED:
             turn.notes.append(
-                f"`{names[result.call_id]}` was running when the bot was restarted. It may have run; "
+                f"`{calls[result.call_id].name}` was running when the bot was restarted. It may have run; "
                 f"it was not run again."
             )
         text = cut_result(_as_read_by_the_model(result), max_chars=turn.window.max_result_chars)
@@ -170,7 +185,8 @@ async def _ask(turn: Turn, number: int, model: Model, journal: Journal, *, deadl
             return await _complete(turn, number, model, journal, deadline=deadline)
         except ModelContextError as error:
             turn.window.learn(error.limit_tokens)
-            if not _shrink(turn):
+            fits_better = turn.fit_tools()
+            if not _shrink(turn) and not fits_better:
                 raise
         except ModelContentFilterError as refusal:
             if refusal.is_of_answer:
@@ -284,7 +300,7 @@ async def _run_calls(
 
 
 def _asked(turn: Turn, number: int, call: ToolCall) -> CallAsked:
-    spec = turn.offer.find(call.name)
+    spec = turn.selection.find(call.name)
     return CallAsked(round=number, call=call, server=spec.server if spec else "", tool=spec.tool if spec else call.name)
 
 
@@ -294,9 +310,12 @@ async def _run_call(turn: Turn, number: int, call: ToolCall, tools: Tools, journ
     def progress(text: str) -> None:
         journal.tell(CallProgressed(round=number, call_id=call.id, text=text))
 
-    outcome = await tools.call(
-        call, actor=turn.actor, conversation=turn.conversation, decision=decision, progress=progress
-    )
+    if call.name == FIND_TOOLS and turn.selection.is_part:
+        outcome = await turn.selection.search(call, tools)
+    else:
+        outcome = await tools.call(
+            call, actor=turn.actor, conversation=turn.conversation, decision=decision, progress=progress
+        )
     if isinstance(outcome, Wait):
         expires_at = time.time() + outcome.expires_in_s
         await journal.record(CallWaiting(round=number, call_id=call.id, reason=outcome.reason, expires_at=expires_at))
@@ -305,7 +324,7 @@ async def _run_call(turn: Turn, number: int, call: ToolCall, tools: Tools, journ
 
 
 def _is_repeatable(turn: Turn, call: ToolCall) -> bool:
-    spec = turn.offer.find(call.name)
+    spec = turn.selection.find(call.name)
     return spec is not None and spec.is_repeatable
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.bench.discord import discord_cost
+from tests.bench.finding import finding
 from tests.bench.measure import Row, table
 from tests.bench.prompts import prompt_prefix
 from tests.bench.slack import bursts, slack_cost
@@ -34,6 +35,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "commits": group_commit,
     "stored": stored_messages,
     "prompts": prompt_prefix,
+    "finding": finding,
     "start": start_times,
     "memory": memory,
     "slack": slack_cost,

@@ -48,6 +48,8 @@ from bot.ports.store import (
     Lease,
     Signal,
     Store,
+    ToolMemory,
+    ToolUse,
     UsageTotals,
     author_key,
 )
@@ -1591,3 +1593,44 @@ def test_the_alphabet_of_prefixes_is_plain() -> None:
     """Prefixes are compared as stored: a key has nothing in it that a database could fold or cut."""
     key = str(room("Ünïcode \x00 / % _ end"))
     assert set(key) <= set(string.ascii_letters + string.digits + "%/-._~")
+
+
+# --- tools ---
+
+
+async def finish_using(
+    store: Store, called: dict[str, int], sent: tuple[str, ...] | None = None, *, conversation: str = "room"
+) -> None:
+    lease = await begin(store, conversation)
+    use = ToolUse(called=called, sent=sent)
+    await store.reply(lease, state="answered", messages=said("a"), posts=[post(lease)], usage=Usage(), tool_use=use)
+    await store.mark_posted(lease, 0, reference="ref", ends_turn=True)
+
+
+async def test_calls_are_counted_over_all_conversations_and_the_most_used_tools_come_first(store: Store) -> None:
+    assert await store.tool_memory(room("room")) == ToolMemory()
+    await finish_using(store, {"s__b": 1, "s__a": 1, "s__c": 2})
+    await finish_using(store, {"s__a": 3}, conversation="other")
+    await finish_using(store, {})
+    assert (await store.tool_memory(room("never seen"))).most_used == ("s__a", "s__c", "s__b")
+
+
+async def test_the_tools_that_a_conversation_was_sent_are_kept_until_it_is_cleared(store: Store) -> None:
+    await finish_using(store, {"s__a": 1}, ("s__z", "s__a"))
+    await finish_using(store, {}, ("s__b",), conversation="other")
+    await finish_using(store, {})
+    assert (await store.tool_memory(room("room"))).sent == ("s__z", "s__a")
+    await store.clear(room("room"))
+    memory = await store.tool_memory(room("room"))
+    assert (memory.sent, memory.most_used) == ((), ("s__a",))
+    assert (await store.tool_memory(room("other"))).sent == ("s__b",)
+
+
+async def test_a_worker_that_has_lost_its_turn_leaves_nothing_of_its_tools(store: Store) -> None:
+    lease = await begin(store)
+    use = ToolUse(called={"s__a": 1}, sent=("s__a",))
+    with pytest.raises(LeaseLostError):
+        await store.reply(
+            replace(lease, fence=lease.fence + 1), state="answered", messages=[], posts=[], usage=Usage(), tool_use=use
+        )
+    assert await store.tool_memory(room("room")) == ToolMemory()

@@ -157,3 +157,25 @@ async def test_without_any_server_there_is_nothing_to_offer() -> None:
         assert await tools.offer(None) == Offer(tools=())
         assert (await tools.examples(), tools.status()) == ([], [])
         assert (await call(tools, "shop__act")).outcome == "error"
+
+
+async def test_tools_are_found_by_their_words_and_by_a_text_that_names_them(tools: Tools) -> None:
+    among = (await tools.offer(None)).tools
+    for tool in among:
+        assert await tools.search(tool.name, among=among, limit=1) == [tool]
+    assert await tools.search("act", among=(), limit=3) == []
+    assert len(await tools.search("shop", among=among, limit=3)) == 3
+    assert [tool.name for tool in await tools.named("please act now", among=among, limit=3)] == ["shop__act"]
+
+
+async def test_a_wrong_name_among_many_gets_near_ones() -> None:
+    servers = {"invoices": "invoice", "tickets": "ticket"}
+    configured = [process(name, "warehouse", thing, "250") for name, thing in servers.items()]
+    async with Toolset(configured, timing=QUICK, offer_wait_s=20) as tools:
+        await until_offered(tools, "tickets__list_draft_ticket")
+        await until_offered(tools, "invoices__list_draft_invoice")
+        assert len((await tools.offer(None)).tools) == 500
+        wrong = await call(tools, "tickets__get_urgent_tickets")
+        assert wrong.outcome == "error" and "tickets__get_urgent_ticket" in wrong.text
+        bare = await call(tools, "approve_paid_invoice")
+        assert bare.outcome == "error" and "invoices__approve_paid_invoice" in bare.text

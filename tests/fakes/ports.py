@@ -18,6 +18,7 @@ from bot.domain.turns import CallDecided, Post, TextArrived, TurnView
 from bot.ports.model import ModelProgressSink, ModelRequest
 from bot.ports.platform import Found
 from bot.ports.tools import Offer, Progress, ServerStatus, Wait
+from bot.tools.search import ToolIndex
 
 CONVERSATION = ConversationKey(platform="fake", space="team", channel="general")
 
@@ -123,6 +124,12 @@ class ScriptedTools:
         if call.name not in self.functions:
             return ToolResult(call_id=call.id, text=f"no tool {call.name}", outcome="error")
         return await self.functions[call.name](call)
+
+    async def search(self, query: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
+        return ToolIndex(among).search(query, limit=limit)
+
+    async def named(self, text: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
+        return ToolIndex(among).named(text, limit=limit)
 
     async def examples(self) -> Sequence[Example]:
         return ()

@@ -15,7 +15,7 @@ from bot.domain.answers import Known, Queued
 from bot.domain.events import ConversationKey, MessageReceived, Rating
 from bot.domain.messages import AssistantMessage, ModelAnswer, ToolCall, ToolResult, Usage, UserMessage
 from bot.domain.turns import CallDecided, CallFinished, CallStarted, CallWaiting, ModelAnswered, Post
-from bot.ports.store import Lease, Store, author_key
+from bot.ports.store import Lease, Store, ToolMemory, author_key
 from bot.stores import codec
 from bot.stores.sqlite.store import open_sqlite
 
@@ -175,6 +175,11 @@ async def test_what_left_the_window_of_an_older_version_stays_left_and_is_not_ow
             HERE, "Of 2.", past_turn_id=2, summary_end=history.summary_end, turn_id=2, usage=Usage()
         )
         assert (await store.history(HERE)).summary == "Of 2."
+
+
+async def test_an_older_version_counted_no_calls_and_this_one_begins_to(old: Path) -> None:
+    async with open_sqlite(old) as store:
+        assert await store.tool_memory(HERE) == ToolMemory()
 
 
 async def test_conversations_of_an_older_version_are_listed_with_their_times_and_titles(old: Path) -> None:

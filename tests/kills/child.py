@@ -24,7 +24,7 @@ from typing import Any, TypeVar, cast
 from bot.domain.answers import CommandAnswer, Example
 from bot.domain.errors import AdapterError
 from bot.domain.events import CommandInvoked, ConversationKey, DecisionMade, Earlier, MessageReceived, SharedFile
-from bot.domain.messages import ToolCall, ToolResult
+from bot.domain.messages import ToolCall, ToolResult, ToolSpec
 from bot.domain.people import Actor
 from bot.domain.turns import CallDecided, Post, Step, TurnView
 from bot.intake.admission import Admission
@@ -358,6 +358,12 @@ class WatchedTools:
             calling.cancel()
         self._fate.reach("call: after its result came")
         return result
+
+    async def search(self, query: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
+        return await self._tools.search(query, among=among, limit=limit)
+
+    async def named(self, text: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
+        return await self._tools.named(text, among=among, limit=limit)
 
     async def examples(self) -> Sequence[Example]:
         return await self._tools.examples()

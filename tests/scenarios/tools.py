@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 WORKSHOP = Path(__file__).parents[1] / "fakes" / "mcp_servers" / "workshop.py"
+WAREHOUSE = WORKSHOP.with_name("warehouse.py")
 
 
 def without_tools(home: Path) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ from zoneinfo import available_timezones
 
 from bot.domain.messages import AssistantMessage, Message, ToolCall, ToolMessage, ToolSpec, UserMessage
 from bot.models.rehearsal.arithmetic import LastResult, Operand, Operation, read_arithmetic
+from bot.models.rehearsal.finding import FINDER, choose, first_found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +167,7 @@ class Step:
     waits_for: frozenset[int]
     is_result: bool = True  # False: an intermediate step, which "save both results" leaves out
     is_direct: bool = False  # the user named the tool, and is responsible for the arguments
+    description: str = ""  # of the tool, where the user did not name it
     withheld: str = ""  # why it is not carried out
 
 
@@ -310,6 +312,11 @@ _LISTED = re.compile(r"\W{0,2}(?P<file>\S.*?)(?: \([\d,.]+ \w+\)|(?<=\.\w{3}))$"
 
 
 def _outcome(step: Step, arguments: dict[str, Any], made: list[Finished], tools: Sequence[ToolSpec]) -> Outcome:
+    search = Call(name=FINDER, arguments={"query": step.description or step.tool})
+    searched = next((one for one in made if (one.name, one.arguments) == (search.name, search.arguments)), None)
+    if step.description:
+        chosen = choose(step.description, tools) or first_found(searched.text if searched else "", tools)
+        step = replace(step, tool=chosen.name if chosen else "")
     done = next((one for one in made if step.tool in (one.name, one.tool) and one.arguments == arguments), None)
     if done:
         made.remove(done)
@@ -318,7 +325,11 @@ def _outcome(step: Step, arguments: dict[str, Any], made: list[Finished], tools:
     if offered := _find(step, arguments, tools):
         call = Call(name=offered.name, arguments=arguments)
         return Outcome(step=step, state="asked", arguments=arguments, call=call)
-    return Outcome(step=step, state="skipped", text=f"no fitting `{step.tool}` tool is offered to me now")
+    if searched is None and any(tool.name == FINDER for tool in tools):
+        return Outcome(step=step, state="asked", arguments=arguments, call=search)
+    return Outcome(
+        step=step, state="skipped", text=f"no fitting {f'`{step.tool}` ' if step.tool else ''}tool is offered to me now"
+    )
 
 
 def _find(step: Step, arguments: Mapping[str, Any], tools: Sequence[ToolSpec]) -> ToolSpec | None:
@@ -463,6 +474,11 @@ def _read_direct(match: Match, draft: Draft) -> None:
     waits_for = frozenset(range(len(draft.steps)) if draft.is_after else ())
     step = Step(tool=match["tool"], arguments=arguments, clause=draft.clause, waits_for=waits_for, is_direct=True)
     draft.steps.append(step)
+
+
+def _read_described(match: Match, draft: Draft) -> None:
+    _read_direct(match, draft)
+    draft.steps[-1] = replace(draft.steps[-1], description=draft.steps[-1].tool, tool="")
 
 
 def _read_save(match: Match, draft: Draft) -> None:
@@ -630,6 +646,7 @@ def _rule(pattern: str, read: Callable[[Match, Draft], None]) -> tuple[re.Patter
 
 _RULES = (
     _rule(r"call (?P<tool>[\w./-]+)(?: with\s+(?P<json>.+))?", _read_direct),
+    _rule(r"use (?:a|some|the right) tool (?:to|for|that) (?P<tool>.+?)(?: with\s+(?P<json>\{.+))?", _read_described),
     _rule(rf"(?:save|write|put|store|record) (?P<text>.+?) (?:to|in|into|as) {_FILE}", _read_save),
     _rule(rf"(?:save|write) (?:this )?(?:to|in|into) {_FILE}:?\s+(?P<text>.+)", _read_save),
     _rule(rf"(?:create|make|write|save) {_FILE} (?:with|containing|saying)(?: the)? (?P<text>.+)", _read_save),

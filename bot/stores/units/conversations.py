@@ -188,7 +188,7 @@ def clear(db: Db, conversation: ConversationKey, *, now: float) -> int:
     # An engine may give the ids of the messages that are gone to new ones: the window has to begin before them.
     db.execute(
         "UPDATE conversation SET last_at = NULL, window_message_id = 0, summary = '', summary_message_id = 0,"
-        " read_until = ? WHERE id = ?",
+        " sent_tools = '', read_until = ? WHERE id = ?",
         (now, conversation_id),
     )
     ended = "(SELECT id FROM turn WHERE conversation_id = ? AND ended_at IS NOT NULL AND event <> '')"

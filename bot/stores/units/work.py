@@ -12,10 +12,10 @@ from typing import Literal
 from bot.domain.errors import LeaseLostError
 from bot.domain.messages import Message, Usage
 from bot.domain.turns import Post, Step, TurnState
-from bot.ports.store import ClaimedTurn, Lease, OutboxPost, Signal
+from bot.ports.store import ClaimedTurn, Lease, OutboxPost, Signal, ToolUse
 from bot.stores import codec
 from bot.stores.db import Db, Row
-from bot.stores.units import journal
+from bot.stores.units import journal, tools
 from bot.stores.units.order import end_turn, free_next, wake_turn
 
 # --- workers ---
@@ -179,6 +179,7 @@ def reply(
     usage: Usage,
     steps: Sequence[Step],
     now: float,
+    tool_use: ToolUse | None = None,
     read_until: datetime | None = None,
 ) -> None:
     """Store the last steps, the outcome, the messages and the outbox; the turn is being delivered from here on."""
@@ -196,6 +197,8 @@ def reply(
             [(lease.conversation_id, lease.turn_id, body, now) for body in bodies],
         )
         db.execute("UPDATE conversation SET last_at = ? WHERE id = ?", (now, lease.conversation_id))
+    if tool_use is not None:
+        tools.remember(db, lease.conversation_id, tool_use)
     if read_until is not None:
         db.execute(
             "UPDATE conversation SET read_until = ? WHERE id = ? AND COALESCE(read_until, 0) < ?",

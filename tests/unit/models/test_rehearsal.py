@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -437,3 +437,35 @@ def test_any_conversation_with_any_results_comes_to_an_end(requests: list[str], 
             messages += [result(call, results[at % len(results)]) for at, call in enumerate(made)]
         else:
             pytest.fail("no end after 30 rounds")
+
+
+# --- tools that are only described, or not offered yet ---
+
+FINDER = ToolSpec(
+    name="find_tools", server="", tool="find_tools", description="Find.", parameters=schema(query="string")
+)
+SIGN_OFF = "use a tool to sign off seasonal invoices"
+APPROVE = replace(spec("approve_seasonal_invoice", schema()), description="Signs off a seasonal invoice.")
+
+
+def test_a_described_tool_is_the_one_that_has_the_words() -> None:
+    assert first_calls("use a tool to approve seasonal invoices", (*TOOLS, FINDER, APPROVE)) == [
+        ("approve_seasonal_invoice", {})
+    ]
+    assert first_calls("use a tool to echo a message", TOOLS) == [("echo", {})]
+    assert first_calls("use a tool to dance", TOOLS) == []
+
+
+def test_what_is_not_offered_is_searched_once_and_then_called() -> None:
+    assert first_calls("use a tool to approve seasonal invoices", (*TOOLS, FINDER)) == [
+        ("find_tools", {"query": "approve seasonal invoices"})
+    ]
+    assert first_calls("call invoices__approve with {}", (*TOOLS, FINDER)) == [
+        ("find_tools", {"query": "invoices__approve"})
+    ]
+    search = ToolCall(id="1", name="find_tools", arguments='{"query": "sign off seasonal invoices"}')
+    asked = [UserMessage(text=SIGN_OFF), AssistantMessage(text="", tool_calls=(search,))]
+    found = ToolMessage(call_id="1", text=f"These match:\n- {APPROVE.name}: () Approves.")
+    assert [call.name for call in answer([*asked, found], (*TOOLS, FINDER, APPROVE)).calls] == [APPROVE.name]
+    nothing = answer([*asked, ToolMessage(call_id="1", text="None of the tools matches.")], (*TOOLS, FINDER))
+    assert nothing.calls == () and "no fitting tool" in nothing.text

@@ -1,0 +1,31 @@
+"""What is remembered of tools: how often each was called, and which ones a conversation's requests carried."""
+
+from __future__ import annotations
+
+from bot.domain.events import ConversationKey
+from bot.ports.store import ToolMemory, ToolUse
+from bot.stores.db import Db, first
+
+MOST_USED = 128  # more than one request carries: an asker may not have all of them
+
+
+def tool_memory(db: Db, conversation: ConversationKey) -> ToolMemory:
+    """Return what is remembered for the conversation."""
+    kept = first(db.execute("SELECT sent_tools FROM conversation WHERE key = ?", (str(conversation),)))
+    rows = db.execute("SELECT name FROM tool_use ORDER BY uses DESC, name LIMIT ?", (MOST_USED,))
+    return ToolMemory(
+        sent=tuple(kept["sent_tools"].split()) if kept is not None else (),
+        most_used=tuple(row["name"] for row in rows),
+    )
+
+
+def remember(db: Db, conversation_id: int, use: ToolUse) -> None:
+    """Count the calls, and keep the conversation's list where it has changed."""
+    if use.called:
+        db.executemany(
+            "INSERT INTO tool_use (name, uses) VALUES (?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET uses = tool_use.uses + excluded.uses",
+            list(use.called.items()),
+        )
+    if use.sent is not None:
+        db.execute("UPDATE conversation SET sent_tools = ? WHERE id = ?", (" ".join(use.sent), conversation_id))
