@@ -26,9 +26,17 @@ class Authors:
         self._people.learn(team, message)
         told = parse(frozenset())
         user = text_at(message, "user")
-        if user and _is_by_app(told) and await self._people.is_person(team, user):
+        depends = _is_by_app(told) or (told is None and user != bot_user and _is_left_to_apps(event, channel))
+        if user and depends and await self._people.is_person(team, user):
             return parse({user})
         return told
+
+
+def _is_left_to_apps(event: Payload, channel: str) -> bool:
+    """Whether it is nothing because an app wrote it: a direct message, or a change without a mention."""
+    is_change = event.get("subtype") == "message_changed"
+    is_direct = (channel or text_at(event, "channel")).startswith("D")
+    return bool(text_at(dict_of(event.get("message")) or event, "bot_id")) and (is_change or is_direct)
 
 
 def _is_by_app(told: Told | None) -> bool:

@@ -97,7 +97,7 @@ def _quoted(message: Mapping[str, Any], relation: Relation, bot: Identity, peopl
     author = author_of(message, bot_user=bot.user, people=people)
     if author is None or message.get("subtype") not in WRITTEN:
         return None
-    is_own = author.kind == "self" or text_at(message, "bot_id") == bot.bot
+    is_own = author.kind == "self" or (bool(bot.bot) and text_at(message, "bot_id") == bot.bot)
     if is_own and text_at(dict_of(message.get("metadata")), "event_type") != POST:
         return None
     quoted = quoted_message(
