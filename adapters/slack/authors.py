@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 
+from adapters.shared.tasks import KeyedLock
 from adapters.slack.parse import Told, parse_message
 from adapters.slack.payloads import Payload, dict_of, text_at
 from adapters.slack.people import People
@@ -11,10 +12,14 @@ from bot.domain.events import MessageEdited, MessageReceived
 
 
 class Authors:
-    """Reads messages as `parse_message` does, and asks Slack who wrote them where they do not say it."""
+    """Reads messages as `parse_message` does, and asks Slack who wrote them where they do not say it.
+
+    Those of one thread are read in the order of their arrival: talk has to be heard before the question that follows.
+    """
 
     def __init__(self, people: People) -> None:
         self._people = people
+        self._order: KeyedLock[tuple[str, str, str]] = KeyedLock()  # by workspace, channel and thread
 
     async def read(self, event: Payload, *, team: str, bot_user: str, channel: str = "") -> Told | None:
         """Return what a message event, or a message of a channel's history (then with `channel`), says to the bot."""
@@ -27,8 +32,10 @@ class Authors:
         told = parse(frozenset())
         user = text_at(message, "user")
         depends = _is_by_app(told) or (told is None and user != bot_user and _is_left_to_apps(event, channel))
-        if user and depends and await self._people.is_person(team, user):
-            return parse({user})
+        thread = text_at(message, "thread_ts") or text_at(message, "ts")
+        async with self._order.hold((team, channel or text_at(event, "channel"), thread)):
+            if user and depends and await self._people.is_person(team, user):
+                return parse({user})
         return told
 
 

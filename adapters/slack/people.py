@@ -117,6 +117,7 @@ class People:
         self._known: LRUCache[_Key, _Known] = LRUCache(max_names)
         self._met: LRUCache[_Key, _Known] = LRUCache(max_names)  # people whose messages bring their profile
         self._asking: dict[_Key, asyncio.Task[None]] = {}
+        self._asked_at: dict[_Key, float] = {}  # of those, in seconds of the clock
         self._is_slow = False  # the last name did not come in time, and none has come since
 
     async def __aenter__(self) -> Self:
@@ -155,7 +156,10 @@ class People:
         return known.name if known else user_id
 
     async def is_person(self, team: str, user_id: str) -> bool:
-        """Return whether Slack says within a second that the user is no bot; never raises an AdapterError."""
+        """Return whether Slack says within a second that the user is no bot; never raises an AdapterError.
+
+        Of several who ask about one user, the second counts from the first.
+        """
         known = await self._look_up((team, user_id), patience_s=self._patience_s)
         return known is not None and known.is_bot is False
 
@@ -167,7 +171,9 @@ class People:
     async def _look_up(self, key: _Key, *, patience_s: float) -> _Known | None:
         known = self._known.get(key)
         if known is None or known.until <= self._now():
-            _, late = await asyncio.wait({self._ask(key)}, timeout=patience_s)
+            asking = self._ask(key)
+            left_s = max(0.0, patience_s - (self._now() - self._asked_at[key]))  # patience is for all who ask together
+            _, late = await asyncio.wait({asking}, timeout=left_s)
             self._is_slow = self._is_slow or bool(late)
         return self._known.get(key)
 
@@ -175,8 +181,12 @@ class People:
         task = self._asking.get(key)
         if task is None:
             task = self._asking[key] = asyncio.create_task(self._fetch(key), name="slack:user-name")
-            task.add_done_callback(lambda _: self._asking.pop(key, None))
+            self._asked_at[key] = self._now()
+            task.add_done_callback(lambda _: self._forget_asking(key))
         return task
+
+    def _forget_asking(self, key: _Key) -> None:
+        del self._asking[key], self._asked_at[key]
 
     async def _fetch(self, key: _Key) -> None:
         team, user_id = key

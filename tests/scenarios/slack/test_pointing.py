@@ -103,6 +103,20 @@ async def test_talk_that_is_delivered_before_the_question_that_it_followed_is_kn
         assert "> Ben" in await read_last(bot) and "on Friday" in await read_last(bot)
 
 
+async def test_an_alert_whose_author_slack_is_slow_to_tell_is_known_to_the_question_right_after_it(
+    tmp_path: Path,
+) -> None:
+    async with open_bot(tmp_path) as bot:
+        await bot.model.script({"text": "Here."}, {"text": "checkout is."})
+        thread = await start(bot, "U1", "are you there?")
+        await thread.answered()
+        bot.slack.hang_next("users.info", where=lambda call: call["user"] == "UOTHERBOT")
+        await bot.slack.say_as_other_bot("C1", "checkout is down", thread.root)
+        await thread.say("U1", "what is down?")
+        await thread.answered(2)
+        assert "> Other (a bot)" in await read_last(bot) and "checkout is down" in await read_last(bot)
+
+
 async def test_names_that_slack_does_not_tell_keep_no_acknowledgement_back(tmp_path: Path) -> None:
     async with open_bot(tmp_path) as bot:
         await bot.model.script(*({"text": f"Answer {number}."} for number in range(6)))

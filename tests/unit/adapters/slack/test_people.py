@@ -85,6 +85,16 @@ async def test_where_slack_tells_no_names_only_the_first_is_waited_for() -> None
         assert await people.name(TEAM, "U20") == "Ben"  # it is waited for again
 
 
+async def test_whether_a_user_is_a_person_is_waited_for_once() -> None:
+    gate = Gate()
+    async with serving() as slack, opened(slack) as api, People(api, patience_s=0.3) as people:
+        slack.script["users.info"] = [gate]
+        began = time.monotonic()
+        assert not any([await people.is_person(TEAM, "U1") for _ in range(20)])
+        assert time.monotonic() - began < 10 * 0.3
+        gate.let_go.set()
+
+
 async def test_after_an_hour_the_name_is_asked_for_again_and_the_old_one_bridges_a_failure() -> None:
     clock = 0.0
     async with serving() as slack, opened(slack) as api, People(api, now=lambda: clock) as people:
