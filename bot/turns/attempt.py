@@ -141,7 +141,7 @@ class Attempt:
             async with asyncio.timeout_at(deadline) as self._scope:
                 if self._is_stopped:
                     self.stop()
-                await self._preparation.prepare(draft, self.turn.event)
+                await self._preparation.prepare(draft, self.turn.event, has_waited=self.turn.wakes > 0)
                 outcome = await run_turn(
                     draft,
                     model=self._resources.model,

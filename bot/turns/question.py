@@ -42,9 +42,12 @@ class Preparation:
     limits: Limits
     began_at: datetime
 
-    async def prepare(self, turn: Turn, event: MessageReceived) -> None:
-        """Complete the turn with what the model gets; what cannot be had is a note."""
-        quotation = await self._quote(turn, event)
+    async def prepare(self, turn: Turn, event: MessageReceived, *, has_waited: bool = False) -> None:
+        """Complete the turn with what the model gets; what cannot be had is a note.
+
+        `has_waited`: the turn waited for a decision, while later ones were answered and may have read the thread.
+        """
+        quotation = await self._quote(turn, event, has_waited=has_waited)
         notes = [unread_note(event.unread)] if event.unread else []
         text = event.text or (MENTION_ONLY if not event.files else "")
         turn.question = replace(
@@ -61,11 +64,13 @@ class Preparation:
 
     # --- what it points at ---
 
-    async def _quote(self, turn: Turn, event: MessageReceived) -> Quotation:
+    async def _quote(self, turn: Turn, event: MessageReceived, *, has_waited: bool) -> Quotation:
         if not event.has_earlier and not event.quoted:
             turn.read_until = event.sent_at
             return Quotation()
         knowledge = await self.store.knowledge(event.conversation)
+        if has_waited and knowledge.read_until is not None and knowledge.read_until > event.sent_at:
+            knowledge = replace(knowledge, read_until=None)
         quoted = await self._without_newest_answer(event.quoted, knowledge)
         earlier, unknown = Earlier(), ""
         if self._needs_earlier(event, knowledge):

@@ -15,6 +15,7 @@ from bot.domain.answers import Ignored, Refused
 from bot.domain.errors import AdapterError
 from bot.domain.events import (
     ConversationKey,
+    DecisionMade,
     Earlier,
     MessageDeleted,
     MessageEdited,
@@ -22,12 +23,13 @@ from bot.domain.events import (
     Quoted,
     SharedFile,
 )
-from bot.domain.messages import UserMessage
+from bot.domain.messages import ToolCall, ToolResult, UserMessage
 from bot.ports.store import Store
+from bot.ports.tools import Wait
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.limits import Limits
 from tests.fakes.bots import Bot, notice_of, open_bot, turn_of
-from tests.fakes.ports import CONVERSATION, RecordingAdapter, ScriptedModel, message, says
+from tests.fakes.ports import CONVERSATION, RecordingAdapter, ScriptedModel, ScriptedTools, calls, message, says
 
 NOW = datetime.now(UTC) + timedelta(hours=1)  # after the bot's process began, as on any platform
 LOG = SharedFile(name="pay.log", mime_type="text/plain", size=3, reference="F1")
@@ -214,6 +216,39 @@ async def test_files_of_the_thread_are_read_with_the_first_question(store: Store
         at.platform.say(1, "here", files=(LOG,))
         question = await at.ask(2, "what is in it?")
         assert "[The file `pay.log` was sent with a message quoted above:]" in question.text and "ERR" in question.text
+
+
+async def test_a_question_that_waited_for_a_decision_still_has_its_thread_though_later_ones_were_answered(
+    store: Store,
+) -> None:
+    async def deploy(call: ToolCall) -> ToolResult | Wait:
+        is_decided = tools.decisions[-1] is not None
+        return ToolResult(call_id=call.id, text="done") if is_decided else Wait(reason="Ben decides.", expires_in_s=60)
+
+    tools = ScriptedTools({"deploy": deploy})
+    platform, model = Threads(), ScriptedModel([calls("deploy"), says("later"), says("deployed")])
+    async with open_bot(store, model, platform, tools, worker="worker", limits=Limits(retry_s=0.01)) as bot:
+        platform.say(1, "deploy build 17, please")
+        first = replace(message("do it", key="first"), sent_at=NOW + timedelta(seconds=2), has_earlier=True)
+        turn_id = turn_of(await bot.receive(first))
+        async with asyncio.timeout(20):
+            while "waiting" not in [view.state for view in platform.views]:  # noqa: ASYNC110  (views set no event)
+                await asyncio.sleep(0.01)
+        await bot.receive(replace(first, text="hello", event_key="second", sent_at=NOW + timedelta(seconds=9)))
+        await platform.wait_for_posts(1)
+        await bot.inbox.decide(
+            DecisionMade(
+                conversation=CONVERSATION,
+                event_key="click",
+                author_id="U2",
+                turn_id=turn_id or 0,
+                call_id="call_0",
+                outcome="approved",
+            )
+        )
+        await platform.wait_for_posts(2)
+    question = next(one for one in model.requests[-1].messages if isinstance(one, UserMessage) and one.text == "do it")
+    assert words(question) == ["deploy build 17, please"]
 
 
 # --- quoted messages ---------------------------------------------------------------------------------------------
