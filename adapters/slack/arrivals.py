@@ -18,9 +18,10 @@ from bot.domain.events import CommandInvoked, ConversationKey, MessageDeleted, M
 MAX_GONE = 1_000
 MAX_UNANSWERED = 1_000
 MAX_CHANGES = 1_000
-# Deliveries may overtake each other: a follow-up is kept this long, in case the message that it follows comes later.
+# Deliveries may overtake each other: a follow-up, or talk, is kept this long, in case the mention that it follows comes
+# later.
 EARLY_S = 10.0
-MAX_EARLY = 200
+MAX_EARLY = 500
 
 
 class SlackArrivals:
@@ -84,16 +85,18 @@ class SlackArrivals:
             pass
 
     def _keep_order(self, event: MessageReceived, outcome: Accepted | Revised) -> None:
-        """Keep a follow-up that does not seem to be for the bot; hand it over after the mention that it followed."""
+        """Keep what does not seem to be for the bot; hand it over again after the mention that it followed."""
         now = asyncio.get_running_loop().time()
         if isinstance(outcome, Ignored) and event.author_kind == "app" and event.is_addressed:
             self._unanswered.add(event.event_key)
-        elif isinstance(outcome, Ignored) and not event.is_talk:
+        elif isinstance(outcome, Ignored):
             self._early.append((now, event))
         elif event.is_addressed and isinstance(outcome, Queued):
-            for at, early in list(self._early):
+            for kept in list(self._early):
+                at, early = kept
                 is_later = message_ts(early.event_key) > message_ts(event.event_key)
                 if early.conversation == event.conversation and is_later and now - at < EARLY_S:
+                    self._early.remove(kept)
                     self._background.spawn(self.take(early), name="early")
 
     async def _readable_form(self, event: Written) -> Written:

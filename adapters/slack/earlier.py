@@ -38,19 +38,8 @@ class ThreadReader:
         """Return the messages before this one; see `bot.ports.platform.Adapter.read_earlier`. Raises AdapterError."""
         if not message.has_earlier:
             return Earlier()
-        team, question = message.conversation.space, message_ts(message.event_key)
-        answer = await self._api.call(
-            "conversations.replies",
-            team=team,
-            may_repeat=True,
-            wait_s=PATIENCE_S,
-            channel=message.conversation.channel,
-            ts=message.conversation.thread,
-            latest=question,
-            oldest=f"{since.timestamp():.6f}" if since else None,
-            include_all_metadata=True,
-            limit=MOST,
-        )
+        team = message.conversation.space
+        answer = await self._read_thread(message, since)
         found = [each for each in dicts_of(answer.get("messages")) if _is_between(each, since, message.sent_at)]
         for each in found:
             self._people.learn(team, each)
@@ -62,6 +51,20 @@ class ThreadReader:
             messages=await self._readable.quotations(team, [*starters, *kept]),
             is_cut=len(kept) < len(replies),
             lacks_newest=answer.get("has_more") is True,
+        )
+
+    async def _read_thread(self, message: MessageReceived, since: datetime | None) -> dict[str, Any]:
+        return await self._api.call(
+            "conversations.replies",
+            team=message.conversation.space,
+            may_repeat=True,
+            wait_s=PATIENCE_S,
+            channel=message.conversation.channel,
+            ts=message.conversation.thread,
+            latest=message_ts(message.event_key),
+            oldest=f"{since.timestamp():.6f}" if since else None,
+            include_all_metadata=True,
+            limit=MOST,
         )
 
     async def _people_among(self, team: str, messages: Sequence[Mapping[str, Any]]) -> Set[str]:
@@ -97,7 +100,7 @@ def _quoted(message: Mapping[str, Any], relation: Relation, bot: Identity, peopl
     author = author_of(message, bot_user=bot.user, people=people)
     if author is None or message.get("subtype") not in WRITTEN:
         return None
-    is_own = author.kind == "self" or text_at(message, "bot_id") == bot.bot
+    is_own = author.kind == "self" or (bool(bot.bot) and text_at(message, "bot_id") == bot.bot)
     if is_own and text_at(dict_of(message.get("metadata")), "event_type") != POST:
         return None
     quoted = quoted_message(

@@ -179,16 +179,18 @@ def _written(event: Payload, place: _Place) -> Told | None:
     return _command(message, place) or message
 
 
-def _edited(message: MessageReceived, edited_at: str, place: _Place) -> MessageEdited | None:
-    """Return the change; None where the message has become a command, which its author would send again."""
+def _edited(message: MessageReceived, edited_at: str, place: _Place) -> MessageEdited | Unanswered | None:
+    """Return the change; a message that has become a command gets no answer, for its author would send it again."""
     if _command(message, place):
-        return None
+        # A key of its own: the message as it was may still have to be answered.
+        key = f"{message.event_key} {edited_at}"
+        return Unanswered(event_key=key, reason="an edit made it a command") if message.is_addressed else None
     return MessageEdited(message=replace(message, edited_at=time_of(edited_at) or datetime.now(UTC)))
 
 
 def _not_written(event: Payload, place: _Place) -> Unanswered | None:
     ts = text_at(event, "ts")
-    if not ts or event.get("subtype") in _COMINGS or not _mentions(text_at(event, "text"), place.bot_user):
+    if not ts or event.get("subtype") in _COMINGS or not _mentions(words_of(event).text, place.bot_user):
         return None
     author = author_of(event, bot_user=place.bot_user)
     if author is not None and author.kind == "self":
@@ -249,7 +251,7 @@ def _command(message: MessageReceived, place: _Place) -> CommandInvoked | None:
     )
 
 
-def _changed(event: Payload, place: _Place) -> MessageEdited | MessageDeleted | None:
+def _changed(event: Payload, place: _Place) -> MessageEdited | MessageDeleted | Unanswered | None:
     message, before = dict_of(event.get("message")), dict_of(event.get("previous_message"))
     ts = text_at(message, "ts")
     if message.get("subtype") == "tombstone":  # what remains of a deleted message with replies
@@ -279,9 +281,14 @@ def _mentions(text: str, user: str) -> bool:
     return bool(user) and re.search(rf"<@{re.escape(user)}(?:\|[^>]*)?>", text) is not None
 
 
+# What may stand in front of the people whom a message is for: signs, marks such as those of bold text, and emoji.
+_PREFACE = r"(?::[\w+'-]+:|[^\w<]|_)*+"
+
+
 def _is_to_someone_else(text: str) -> bool:
-    """Whether it begins with people: one, a group, or everyone there."""
-    return re.match(r"\s*<(?:@\w+|!subteam\^\w+|!here|!channel|!everyone)(?:\|[^>]*)?>", text) is not None
+    """Whether its words begin with people: one, a group, or everyone there."""
+    people = r"<(?:@\w+|!subteam\^\w+|!here|!channel|!everyone)(?:\|[^>]*)?>"
+    return re.match(_PREFACE + people, text) is not None
 
 
 def _stop(event: Payload, team: str) -> CommandInvoked:

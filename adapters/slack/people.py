@@ -117,6 +117,8 @@ class People:
         self._known: LRUCache[_Key, _Known] = LRUCache(max_names)
         self._met: LRUCache[_Key, _Known] = LRUCache(max_names)  # people whose messages bring their profile
         self._asking: dict[_Key, asyncio.Task[None]] = {}
+        self._asked_at: dict[_Key, float] = {}  # of those, in seconds of the clock
+        self._is_slow = False  # the last name did not come in time, and none has come since
 
     async def __aenter__(self) -> Self:
         return self
@@ -143,17 +145,22 @@ class People:
     async def name(self, team: str, user_id: str) -> str:
         """Return what the user is called; where Slack takes more than a second, the last known name or the id.
 
-        Never raises an AdapterError; a name that arrives later is used the next time.
+        Never raises an AdapterError; a name that arrives later is used the next time. Once a name has taken too long,
+        none is waited for until Slack answers again.
         """
         met = self._met.get((team, user_id))
         if met is not None and met.name:
             return met.name
-        known = await self._look_up((team, user_id))
+        # Slack waits three seconds for its acknowledgement, and messages of one conversation wait for each other.
+        known = await self._look_up((team, user_id), patience_s=0.0 if self._is_slow else self._patience_s)
         return known.name if known else user_id
 
     async def is_person(self, team: str, user_id: str) -> bool:
-        """Return whether Slack says within a second that the user is no bot; never raises an AdapterError."""
-        known = await self._look_up((team, user_id))
+        """Return whether Slack says within a second that the user is no bot; never raises an AdapterError.
+
+        Of several who ask about one user, the second counts from the first.
+        """
+        known = await self._look_up((team, user_id), patience_s=self._patience_s)
         return known is not None and known.is_bot is False
 
     def home(self, team: str, user_id: str) -> str:
@@ -161,18 +168,25 @@ class People:
         met, known = self._met.get((team, user_id)), self._known.get((team, user_id))
         return (met and met.home) or (known and known.home) or team
 
-    async def _look_up(self, key: _Key) -> _Known | None:
+    async def _look_up(self, key: _Key, *, patience_s: float) -> _Known | None:
         known = self._known.get(key)
         if known is None or known.until <= self._now():
-            await asyncio.wait({self._ask(key)}, timeout=self._patience_s)
+            asking = self._ask(key)
+            left_s = max(0.0, patience_s - (self._now() - self._asked_at[key]))  # patience is for all who ask together
+            _, late = await asyncio.wait({asking}, timeout=left_s)
+            self._is_slow = self._is_slow or bool(late)
         return self._known.get(key)
 
     def _ask(self, key: _Key) -> asyncio.Task[None]:
         task = self._asking.get(key)
         if task is None:
             task = self._asking[key] = asyncio.create_task(self._fetch(key), name="slack:user-name")
-            task.add_done_callback(lambda _: self._asking.pop(key, None))
+            self._asked_at[key] = self._now()
+            task.add_done_callback(lambda _: self._forget_asking(key))
         return task
+
+    def _forget_asking(self, key: _Key) -> None:
+        del self._asking[key], self._asked_at[key]
 
     async def _fetch(self, key: _Key) -> None:
         team, user_id = key
@@ -182,6 +196,7 @@ class People:
         except AdapterError:
             self._known[key] = replace(before, until=self._now() + RETRY_S)
             return
+        self._is_slow = False
         user = dict_of(answer.get("user"))
         self._known[key] = _Known(
             _name_of(user) or user_id,

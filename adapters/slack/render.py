@@ -338,7 +338,9 @@ def notice_blocks(markdown: str) -> Blocks:
 def refused_blocks(conversation: ConversationKey, link: str, reason: str) -> Blocks:
     """Return why an answer is not where it was asked for; `link` leads to the question, where it is known."""
     question = f"<{link}|your message>" if link else "your message"
-    text = f"My answer to {question} in <#{conversation.channel}> could not be posted there. {to_mrkdwn(reason)}"
+    if not conversation.channel.startswith("D"):  # a direct message has no name to be shown by
+        question += f" in <#{conversation.channel}>"
+    text = f"My answer to {question} could not be posted there. {to_mrkdwn(reason)}"
     return [{"type": "section", "text": {"type": "mrkdwn", "text": cut(text, TEXT_CHARS)}}]
 
 

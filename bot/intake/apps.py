@@ -11,7 +11,7 @@ from cachetools import LRUCache
 
 from bot.domain.events import ConversationKey, MessageReceived
 
-MAX_IN_A_ROW = 5  # questions by apps in one conversation without a word of a person between them
+MAX_IN_A_ROW = 5  # questions by apps in one conversation without a question by a person between them
 # Questions by apps in all conversations of a channel: two bots may begin a new thread each time.
 MAX_IN_CHANNEL = 20
 CHANNEL_WINDOW_S = 600.0
@@ -48,7 +48,7 @@ class AppGate:
         now = self._clock()
         recent = sum(at > now - CHANNEL_WINDOW_S for at, _ in in_channel)
         if len(in_conversation) >= MAX_IN_A_ROW or recent >= MAX_IN_CHANNEL:
-            return "apps have asked too often without a word of a person between"
+            return "apps have asked too often without a question by a person between"
         for place in {conversation, channel}:
             self._asked_in(place).append((now, message.event_key))
         return ""

@@ -57,13 +57,10 @@ def quote(quoted: Sequence[Quoted], earlier: Earlier, *, max_chars: int, unknown
     is_cut = earlier.is_cut or left_out
     notes: list[str] = []
     blocks = [*_earlier_blocks(fitting, is_cut=is_cut), *(_block(one) for one in quoted)]
+    if missing := _missing(earlier, fitting, is_cut=is_cut):
+        notes.append(missing)
     if earlier.lacks_newest:
-        notes.append(f"Of the earlier messages in this thread only the first {len(earlier.messages)} could be read.")
-        blocks.append(f"[{notes[-1]} What was said after them is not known.]")
-    elif is_cut:
-        starters = sum(one.relation == "starter" for one in fitting)
-        which = f"{'the first and ' if starters else ''}the last {len(fitting) - starters}"
-        notes.append(f"Of the earlier messages in this thread only {which} were read.")
+        blocks.append(f"[{missing} What was said after them is not known.]")
     if unknown:
         blocks.insert(0, f"[{_flat(unknown)}]")
     notes += [note for one in quoted for note in _notes(one)]
@@ -71,6 +68,18 @@ def quote(quoted: Sequence[Quoted], earlier: Earlier, *, max_chars: int, unknown
         return Quotation()
     text = "\n\n".join([_INTRODUCTION, *blocks, _END])
     return Quotation(text=text, notes=tuple(notes), files=_files(quoted, fitting))
+
+
+def _missing(earlier: Earlier, fitting: Sequence[Quoted], *, is_cut: bool) -> str:
+    """Return the sentence on which earlier messages were not read; "" where all were."""
+    starters = sum(one.relation == "starter" for one in fitting)
+    others = len(fitting) - starters
+    which = "the first" if starters and not others else f"{'the first and ' if starters else ''}the last {others}"
+    if earlier.lacks_newest and is_cut:
+        return f"Of the earlier messages in this thread only {which} of an older part could be read."
+    if earlier.lacks_newest:
+        return f"Of the earlier messages in this thread only the first {len(fitting)} could be read."
+    return f"Of the earlier messages in this thread only {which} were read." if is_cut else ""
 
 
 def unread_note(unread: Sequence[str], *, of: str = "this message") -> str:
@@ -132,7 +141,8 @@ def author_of(one: Quoted) -> str:
 
 def _fitting(messages: Sequence[Quoted], *, max_chars: int) -> tuple[Sequence[Quoted], bool]:
     """Return the messages that fit, and whether any was left out: the oldest leave first, the starter stays."""
-    shortened = [shorten(one, max_chars=min(MAX_EARLIER_CHARS, max_chars // 2)) for one in messages]
+    # A third each: beside the one that began the thread, the newest always has room.
+    shortened = [shorten(one, max_chars=min(MAX_EARLIER_CHARS, max_chars // 3)) for one in messages]
     room = max_chars - sum(len(_lines(one)) for one in shortened if one.relation == "starter")
     kept: list[Quoted] = []
     is_full = False

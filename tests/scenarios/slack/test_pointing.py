@@ -74,6 +74,63 @@ async def test_talk_of_hundreds_of_other_bots_costs_no_call(tmp_path: Path) -> N
         assert "build 219" in await read_last(bot)
 
 
+# --- deliveries ---
+
+
+async def test_talk_that_is_delivered_before_the_question_that_it_followed_is_known_to_the_next_one(
+    tmp_path: Path,
+) -> None:
+    async with open_bot(tmp_path) as bot:
+        slack = bot.slack
+        await bot.model.script({"text": "Here."}, {"text": "On Friday."})
+        slack.hold()
+        thread = await start(bot, "U1", "are you there?")
+        await thread.say("U1", "<@U2> when can you?")
+        await thread.say("U2", "<@U1> on Friday")
+        mentions, talk = (
+            [n for n, held in enumerate(slack.held) if ("U2" in str(held.event)) == is_talk]
+            for is_talk in (False, True)
+        )
+        held = slack.held
+        for delivery in await slack.release(talk):
+            await slack.ended(delivery)
+        for number in mentions:
+            slack.deliver("events_api", held[number].payload, team="T1")
+        await thread.answered()
+        await slack.settled()
+        await thread.say("U1", "so, when?", mention=True)
+        await thread.answered(2)
+        assert "> Ben" in await read_last(bot) and "on Friday" in await read_last(bot)
+
+
+async def test_an_alert_whose_author_slack_is_slow_to_tell_is_known_to_the_question_right_after_it(
+    tmp_path: Path,
+) -> None:
+    async with open_bot(tmp_path) as bot:
+        await bot.model.script({"text": "Here."}, {"text": "checkout is."})
+        thread = await start(bot, "U1", "are you there?")
+        await thread.answered()
+        bot.slack.hang_next("users.info", where=lambda call: call["user"] == "UOTHERBOT")
+        await bot.slack.say_as_other_bot("C1", "checkout is down", thread.root)
+        await thread.say("U1", "what is down?")
+        await thread.answered(2)
+        assert "> Other (a bot)" in await read_last(bot) and "checkout is down" in await read_last(bot)
+
+
+async def test_names_that_slack_does_not_tell_keep_no_acknowledgement_back(tmp_path: Path) -> None:
+    async with open_bot(tmp_path) as bot:
+        await bot.model.script(*({"text": f"Answer {number}."} for number in range(6)))
+        for _ in range(40):
+            bot.slack.hang_next("users.info")
+        thread = await start(bot, "U1", "are you there?")
+        for user in ("U2", "U3", "U1", "U2", "U3"):
+            await thread.say(user, "and now?")
+        await bot.slack.settled()
+        assert len(await thread.answered(6)) == 6
+        slowest_s = max(delivery.latency_s or 0.0 for delivery in bot.slack.acks if delivery.kind == "events_api")
+        assert slowest_s < 3.0  # https://docs.slack.dev/apis/events-api/#responding
+
+
 # --- who asks ---
 
 
@@ -86,6 +143,14 @@ async def test_a_person_who_posts_through_an_app_is_answered_as_that_person(tmp_
         assert await read_last(bot) == "[Cleo] translate yes"
         await thread.say("U3", "and more?", through="BDICTATION")  # a follow-up like anyone's
         assert await thread.answered(2) == ["Ja.", "Noch etwas."]
+
+
+async def test_a_direct_message_that_a_person_writes_through_an_app_is_answered(tmp_path: Path) -> None:
+    async with open_bot(tmp_path) as bot:
+        await bot.model.script({"text": "Ja."})
+        channel = bot.slack.dm("U3")
+        root = await bot.slack.say(channel, "U3", "translate yes", through="BDICTATION")
+        assert await Thread(slack=bot.slack, bot=bot, channel=channel, root=root).answered() == ["Ja."]
 
 
 async def test_another_bots_mention_is_answered_only_where_it_is_listed(tmp_path: Path) -> None:

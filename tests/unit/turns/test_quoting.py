@@ -133,6 +133,22 @@ def test_a_platform_that_returns_only_the_older_part_is_not_taken_for_one_that_r
     assert "What was said after them is not known." in quotation.text
 
 
+def test_of_the_older_part_the_sentence_says_what_was_left_out() -> None:
+    messages = (said("first", relation="starter"), said("a"), said("b"))
+    quotation = quoted(earlier=Earlier(messages=messages, is_cut=True, lacks_newest=True))
+    assert quotation.notes == (
+        "Of the earlier messages in this thread only the first and the last 2 of an older part could be read.",
+    )
+    assert "What was said after them is not known." in quotation.text
+
+
+@pytest.mark.parametrize("max_chars", [2_000, 6_400])
+def test_where_both_are_long_the_newest_message_has_room_beside_the_one_that_began_the_thread(max_chars: int) -> None:
+    messages = (said("y" * 9_000, relation="starter"), said("old"), said("z" * 9_000, by="Ben"))
+    text = quoted(earlier=Earlier(messages=messages), max_chars=max_chars).text
+    assert "yyy" in text and "> Ben at 2026-11-29 12:00 UTC: zzz" in text
+
+
 def test_one_endless_earlier_message_does_not_push_out_the_others() -> None:
     messages = (said("y" * 50_000), said("on Friday", by="Ben"))
     text = quoted(earlier=Earlier(messages=messages)).text

@@ -14,10 +14,10 @@ from tests.unit.adapters.slack.test_api import TEAM, Loopback, opened, serving
 THROUGH_AN_APP = {"type": "message", "user": "U3", "bot_id": "B5", "app_id": "A5", "ts": "1785747607.000100"}
 
 
-async def read(event: dict[str, Any], *, is_bot: bool) -> tuple[Any, Loopback]:
+async def read(event: dict[str, Any], *, is_bot: bool, channel: str = "C1") -> tuple[Any, Loopback]:
     async with serving() as slack, opened(slack) as api, People(api) as people:
         slack.script["users.info"] = [{"ok": True, "user": {"id": "U3", "is_bot": is_bot}}]
-        told = await Authors(people).read(event, team=TEAM, bot_user="UBOT", channel="C1")
+        told = await Authors(people).read(event, team=TEAM, bot_user="UBOT", channel=channel)
         return told, slack
 
 
@@ -36,6 +36,24 @@ async def test_an_edit_is_its_authors_too(is_bot: bool) -> None:
     told, _ = await read(change, is_bot=is_bot)
     assert isinstance(told, MessageEdited)
     assert told.message.author_kind == ("app" if is_bot else "person")
+
+
+@pytest.mark.parametrize("is_bot", [False, True])
+async def test_an_edit_without_a_mention_is_an_edit_only_where_a_person_made_it(is_bot: bool) -> None:
+    thread = {"thread_ts": "1785747600.000100"}
+    message = THROUGH_AN_APP | thread | {"text": "and less?", "edited": {"ts": "1785747609.000000"}}
+    before = THROUGH_AN_APP | thread | {"text": "and more?"}
+    change = {"type": "message", "subtype": "message_changed", "message": message, "previous_message": before}
+    told, _ = await read(change, is_bot=is_bot)
+    assert (told is None) == is_bot
+    assert is_bot or (told.message.author_kind, told.message.text) == ("person", "and less?")
+
+
+@pytest.mark.parametrize("is_bot", [False, True])
+async def test_a_direct_message_through_an_app_is_for_the_bot_where_a_person_wrote_it(is_bot: bool) -> None:
+    told, _ = await read(THROUGH_AN_APP | {"text": "hello"}, is_bot=is_bot, channel="D1")
+    assert (told is None) == is_bot
+    assert is_bot or (told.author_kind, told.is_addressed) == ("person", True)
 
 
 @pytest.mark.parametrize(

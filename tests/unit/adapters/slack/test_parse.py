@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -76,6 +77,12 @@ def test_what_is_not_for_the_bot_is_nothing(fields: dict[str, Any]) -> None:
     assert parse(written("", **fields)) is None
 
 
+MENTION_BLOCK = {
+    "type": "rich_text",
+    "elements": [{"type": "rich_text_section", "elements": [{"type": "user", "user_id": BOT}]}],
+}
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
@@ -83,10 +90,12 @@ def test_what_is_not_for_the_bot_is_nothing(fields: dict[str, Any]) -> None:
         ({"user": None}, "it names no author"),
         ({"subtype": "channel_topic"}, "a system message (channel_topic)"),
         ({"subtype": "bot_message", "user": None}, "it names no author"),
+        ({"text": "", "blocks": [MENTION_BLOCK], "user": None}, "it names no author"),
+        ({"text": "", "blocks": [MENTION_BLOCK], "subtype": "reminder_add"}, "a system message (reminder_add)"),
     ],
 )
 def test_a_mention_that_gets_no_answer_says_why(fields: dict[str, Any], reason: str) -> None:
-    told = parse(written("<@UBOT> hello", **fields))
+    told = parse(written("", **{"text": "<@UBOT> hello"} | fields))
     assert told == Unanswered(event_key="slack:T1:C1:1700000000.000100", reason=reason)
 
 
@@ -95,7 +104,10 @@ IN_THREAD = {"thread_ts": "1600000000.000100"}
 
 @pytest.mark.parametrize(
     "to",
-    ["<@U2>", " <@U2|ben>", "<!subteam^S1>", "<!subteam^S1|@oncall>", "<!here>", "<!channel|channel>", "<!everyone>"],
+    [
+        *("<@U2>", " <@U2|ben>", "<!subteam^S1>", "<!subteam^S1|@oncall>", "<!here>", "<!channel|channel>"),
+        *("<!everyone>", "*<@U2>*", "_*<@U2>*_", "(<@U2>)", ":wave: <@U2>", ":wave::+1: <@U2>,", "\u2068<@U2>\u2069"),
+    ],
 )
 def test_what_begins_with_other_people_is_talk_in_a_thread_unless_it_mentions_the_bot(to: str) -> None:
     talk = parse(written(f"{to} what do you think?", **IN_THREAD))
@@ -103,6 +115,13 @@ def test_what_begins_with_other_people_is_talk_in_a_thread_unless_it_mentions_th
     asked = parse(written(f"{to} ask <@UBOT>", **IN_THREAD))
     assert asked.is_addressed and not asked.is_talk
     assert not parse(written(f"so, {to}", **IN_THREAD)).is_talk
+
+
+@pytest.mark.parametrize("sign", ["_", ":", ":_", ":a", "*: "])
+def test_a_message_of_nothing_but_signs_is_read_within_a_moment(sign: str) -> None:
+    began = time.monotonic()
+    assert not parse(written(sign * 20_000, **IN_THREAD)).is_talk
+    assert time.monotonic() - began < 2
 
 
 def test_what_begins_with_people_in_the_blocks_alone_is_talk_too() -> None:
@@ -221,6 +240,13 @@ def test_a_mention_that_slack_sends_again_because_it_was_edited_is_an_edit() -> 
     assert again == parse(change("<@UBOT> new", "<@UBOT> old"))
     missed = parse(written("<@UBOT> new", edited=edited))  # as the channel's history has it
     assert isinstance(missed, MessageReceived)
+
+
+def test_a_mention_that_becomes_a_command_is_left_alone_which_the_log_says_once() -> None:
+    change = {"edited": {"ts": "1700000010.000000"}}
+    told = parse(written("<@UBOT> stop", type="app_mention", **change))
+    key = "slack:T1:C1:1700000000.000100 1700000010.000000"
+    assert told == Unanswered(event_key=key, reason="an edit made it a command")
 
 
 def test_other_apps_change_their_messages_all_the_time() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -63,6 +64,35 @@ async def test_a_name_that_takes_long_is_the_id_until_it_comes() -> None:
             pass  # each time it waits a little for the same answer
         assert await people.name(TEAM, "U1") == "Ada"
     assert len(slack.seen) == 1
+
+
+async def test_where_slack_tells_no_names_only_the_first_is_waited_for() -> None:
+    gate = Gate()
+    async with serving() as slack, opened(slack) as api, People(api, patience_s=0.2) as people:
+
+        async def late(request: server.Request) -> server.StreamResponse:
+            await gate(request)
+            return server.json_response(user(display_name="Ada"))
+
+        slack.script["users.info"] = [late]
+        began = time.monotonic()
+        assert [await people.name(TEAM, f"U{number}") for number in range(20)] == [f"U{n}" for n in range(20)]
+        assert time.monotonic() - began < 10 * 0.2
+        gate.let_go.set()
+        while await people.name(TEAM, "U19") == "U19":
+            pass
+        slack.script["users.info"] = [user(display_name="Ben")]
+        assert await people.name(TEAM, "U20") == "Ben"  # it is waited for again
+
+
+async def test_whether_a_user_is_a_person_is_waited_for_once() -> None:
+    gate = Gate()
+    async with serving() as slack, opened(slack) as api, People(api, patience_s=0.3) as people:
+        slack.script["users.info"] = [gate]
+        began = time.monotonic()
+        assert not any([await people.is_person(TEAM, "U1") for _ in range(20)])
+        assert time.monotonic() - began < 10 * 0.3
+        gate.let_go.set()
 
 
 async def test_after_an_hour_the_name_is_asked_for_again_and_the_old_one_bridges_a_failure() -> None:

@@ -595,3 +595,10 @@ def words_of(convert: Callable[[str], str], text: str) -> list[str]:
 def test_no_word_is_lost_on_the_way_to_mrkdwn(words: list[str], sign: str) -> None:
     text = "\n".join(f"{sign}**{word}** {word}" for word in words)
     assert words_of(render.to_mrkdwn, text) == words_of(str, text)
+
+
+@pytest.mark.parametrize(("channel", "where"), [("C1", "your message in <#C1>"), ("D1", "your message")])
+def test_a_refused_answer_names_the_channel_where_it_has_a_name(channel: str, where: str) -> None:
+    conversation = ConversationKey(platform="slack", space="T1", channel=channel, thread="1.2")
+    [block] = render.refused_blocks(conversation, "", "It is *closed*.")
+    assert block["text"]["text"].startswith(f"My answer to {where} could not be posted there.")
