@@ -235,8 +235,10 @@ class DiscordArrivals:
     async def _take_unreadable(self, message: Unreadable) -> None:
         """Say once in a conversation that its messages cannot be read, where they may be for the bot."""
         if message.conversation in self._told_unreadable:
-            return
-        if message.is_addressed or await self._host.expects_follow_ups(message.conversation):
+            if message.is_addressed:
+                reason = "it cannot be read, which was said in the conversation before"
+                note_unanswered(Unanswered(event_key=message.event_key, reason=reason))
+        elif message.is_addressed or await self._host.expects_follow_ups(message.conversation):
             self._told_unreadable.add(message.conversation)
             await send_reply(self._api, message.event_key, notice(UNREADABLE))
 
