@@ -278,9 +278,12 @@ class _Incoming:
 
     @property
     def _has_earlier(self) -> bool:
-        """Whether it is in a thread, and not the message that the thread began with."""
-        # https://docs.discord.com/developers/resources/message#message-object: "approximate position in a thread"
-        return self._thread is not None and self._id != self.channel and self._payload.get("position") != 0
+        """Whether it is in a thread, and not the message that the thread began with.
+
+        Its `position` does not say it: the message after the first one may have 0 as well.
+        https://github.com/discord/discord-api-docs/issues/7788
+        """
+        return self._thread is not None and self._id != self.channel
 
     @property
     def _aliases(self) -> tuple[str, ...]:

@@ -84,17 +84,24 @@ async def test_a_first_question_in_a_channel_costs_no_call_for_what_was_said_bef
         assert calls_of(room, "list_messages", "get_message", "get_channel") == 0
 
 
-async def test_a_thread_that_begins_with_a_question_costs_no_call_either(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_post", [True, False])
+async def test_a_thread_that_begins_with_a_question_costs_at_most_one_call(tmp_path: Path, is_post: bool) -> None:
     async with open_room(tmp_path) as room:
         world, discord = room.world, room.world.discord
         await world.model.script({"text": "Hello."}, {"text": "Again."})
-        thread = at(room, await discord.start_thread(room.channel, world.ben, "Plans"))
-        await thread.ask(world.ada, "hello")
+        if is_post:
+            forum = discord.add_forum(world.guild, "questions")
+            thread = at(room, await discord.post(forum, world.ada, "Plans", "hello", mention=True))
+        else:
+            thread = at(room, await discord.start_thread(room.channel, world.ben, "Plans"))
+            await thread.ask(world.ada, "hello")
         await thread.answered()
+        assert await read(world) == ("[Ada] Plans\n\nhello" if is_post else "[Ada] hello")
         await thread.say(world.ben, "and again")
         await thread.answered(2)
         assert await read(world) == "[Ben] and again"
-        assert calls_of(room, "list_messages", "get_message", "get_channel") == 0
+        # Only of a post it is known from the message itself that nothing is before it.
+        assert calls_of(room, "list_messages", "get_message", "get_channel") == (0 if is_post else 1)
 
 
 async def test_a_post_in_a_forum_is_known_with_its_title(tmp_path: Path) -> None:
