@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
 import structlog
@@ -23,7 +24,7 @@ from adapters.discord.parse import (
     parse_edit,
     parse_message,
 )
-from adapters.discord.payloads import Payload, dict_of, text_at
+from adapters.discord.payloads import Payload, dict_of, text_at, time_of
 from adapters.discord.phrases import NO_DIRECT, UNREADABLE
 from adapters.discord.proxies import Proxies
 from adapters.discord.questions import Questions
@@ -43,6 +44,7 @@ log = structlog.stdlib.get_logger(__name__)
 MAX_KEYS = 5_000
 MAX_FETCHED = 500
 FETCHED_S = 60.0
+MAX_EDIT_AGE = timedelta(hours=1)  # Discord delivers a change at once, or when a session is resumed
 FETCH_S = 5.0  # for the message that another one answers; the channel's later messages wait meanwhile
 
 
@@ -142,6 +144,9 @@ class DiscordArrivals:
             raise
 
     async def _take_edit(self, payload: Payload, channel: str) -> None:
+        edited_at = time_of(payload.get("edited_timestamp"))
+        if edited_at is None or datetime.now(UTC) - edited_at > MAX_EDIT_AGE:
+            return  # a pin, a thread on the message or a link's preview: nobody changes it now
         guild = text_at(payload, "guild_id")
         reader = self._channels.reader(payload, guild)
         thread = await self._channels.thread(channel, is_direct=not guild)

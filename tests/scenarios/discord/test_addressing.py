@@ -233,3 +233,18 @@ async def test_no_button_or_form_of_others_makes_the_bot_stumble(tmp_path: Path)
             await room.ask(world.ada, "are you there?")
             assert await room.answered() == ["Here I am."]
         assert [line for line in logs if line["log_level"] == "error" or line["event"] == "task_failed"] == []
+
+
+async def test_a_message_that_was_changed_long_ago_is_no_question_when_it_is_pinned(tmp_path: Path) -> None:
+    async with open_world(began_s_ago=7_200) as world:
+        discord = world.discord
+        old = await discord.say(world.channel, world.ada, "what is it?")
+        await discord.edit(world.channel, old, f"{discord.bot.mention} what is it?")
+        discord.advance(7_200)
+        async with serving(world, tmp_path, settings=without_tools(tmp_path)) as bot:
+            room = general(world, bot)
+            await world.model.script({"text": "Here I am."})
+            await discord.unfurl(room.channel, old)  # a pin and a link's preview bring the message once more
+            question = await room.ask(world.ben, "are you there?")
+            assert await room.answered() == ["Here I am."]
+            assert room.answers[0].reference == question.id
