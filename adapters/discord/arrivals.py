@@ -200,6 +200,9 @@ class DiscordArrivals:
             case DirectRefused():
                 if self._turned_away.add(arrived.author_id):
                     await send_reply(self._api, arrived.event_key, notice(NO_DIRECT))
+                else:
+                    reason = "direct messages are switched off, which its author knows"
+                    note_unanswered(Unanswered(event_key=arrived.event_key, reason=reason))
             case Unanswered():
                 note_unanswered(arrived)
             case Unreadable():

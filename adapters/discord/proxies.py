@@ -29,7 +29,7 @@ class _Written:
     """A message of a person."""
 
     key: str
-    payload: Payload
+    payload: Payload  # what is needed of it
     at: float  # by the clock
     has_copy: bool = False
     is_withdrawn: bool = False  # it was deleted before an answer to it began
@@ -48,7 +48,8 @@ class Proxies:
         channel = text_at(message, "channel_id")
         key = event_key(channel, text_at(message, "id"))
         if text_at(message, "content").strip() and self._find(key) is None:
-            self._written.setdefault(channel, deque(maxlen=MAX_MESSAGES)).append(_Written(key, message, self._clock()))
+            kept = {name: message.get(name) for name in ("content", "author", "member")}
+            self._written.setdefault(channel, deque(maxlen=MAX_MESSAGES)).append(_Written(key, kept, self._clock()))
 
     def note_withdrawn(self, key: str) -> None:
         """Remember that the message was deleted before an answer to it began."""
