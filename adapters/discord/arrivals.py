@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
 import structlog
@@ -23,7 +24,7 @@ from adapters.discord.parse import (
     parse_edit,
     parse_message,
 )
-from adapters.discord.payloads import Payload, dict_of, text_at
+from adapters.discord.payloads import Payload, dict_of, text_at, time_of
 from adapters.discord.phrases import NO_DIRECT, UNREADABLE
 from adapters.discord.proxies import Proxies
 from adapters.discord.questions import Questions
@@ -43,6 +44,7 @@ log = structlog.stdlib.get_logger(__name__)
 MAX_KEYS = 5_000
 MAX_FETCHED = 500
 FETCHED_S = 60.0
+MAX_EDIT_AGE = timedelta(hours=1)  # Discord delivers a change at once, or when a session is resumed
 FETCH_S = 5.0  # for the message that another one answers; the channel's later messages wait meanwhile
 
 
@@ -142,6 +144,9 @@ class DiscordArrivals:
             raise
 
     async def _take_edit(self, payload: Payload, channel: str) -> None:
+        edited_at = time_of(payload.get("edited_timestamp"))
+        if edited_at is None or datetime.now(UTC) - edited_at > MAX_EDIT_AGE:
+            return  # a pin, a thread on the message or a link's preview: nobody changes it now
         guild = text_at(payload, "guild_id")
         reader = self._channels.reader(payload, guild)
         thread = await self._channels.thread(channel, is_direct=not guild)
@@ -195,6 +200,9 @@ class DiscordArrivals:
             case DirectRefused():
                 if self._turned_away.add(arrived.author_id):
                     await send_reply(self._api, arrived.event_key, notice(NO_DIRECT))
+                else:
+                    reason = "direct messages are switched off, which its author knows"
+                    note_unanswered(Unanswered(event_key=arrived.event_key, reason=reason))
             case Unanswered():
                 note_unanswered(arrived)
             case Unreadable():
@@ -235,8 +243,10 @@ class DiscordArrivals:
     async def _take_unreadable(self, message: Unreadable) -> None:
         """Say once in a conversation that its messages cannot be read, where they may be for the bot."""
         if message.conversation in self._told_unreadable:
-            return
-        if message.is_addressed or await self._host.expects_follow_ups(message.conversation):
+            if message.is_addressed:
+                reason = "it cannot be read, which was said in the conversation before"
+                note_unanswered(Unanswered(event_key=message.event_key, reason=reason))
+        elif message.is_addressed or await self._host.expects_follow_ups(message.conversation):
             self._told_unreadable.add(message.conversation)
             await send_reply(self._api, message.event_key, notice(UNREADABLE))
 

@@ -9,6 +9,7 @@ from cachetools import LRUCache
 
 from adapters.discord.api import DiscordApi
 from adapters.discord.invite import missing
+from adapters.discord.own_messages import id_of
 from adapters.discord.parse import FORUM_TYPES, THREAD_TYPES, Thread
 from adapters.discord.payloads import Payload, dict_of, list_of, text_at, text_of
 from adapters.discord.readable import Reader
@@ -35,6 +36,7 @@ class Channels:
             return self._known_thread(known)
         if channel not in self._threads:
             described = await self._api.call("GET", "/channels/{channel_id}", channel_id=channel)
+            id_of(described)  # an answer that is not Discord's is not kept
             self._threads[channel] = self._described_thread(described)
         return self._threads[channel]
 

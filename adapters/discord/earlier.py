@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, cast
 
 import structlog
 
 from adapters.discord.api import DiscordApi
 from adapters.discord.channels import Channels
 from adapters.discord.errors import UNKNOWN_MESSAGE, DiscordRefusedError
-from adapters.discord.own_messages import MESSAGE, MESSAGES, PAGE, marks_of
+from adapters.discord.own_messages import MESSAGE, MESSAGES, PAGE, marks_of, page_of
 from adapters.discord.parse import Thread, message_place
 from adapters.discord.payloads import Payload, dict_of, text_at
 from adapters.discord.readable import Reader
@@ -36,7 +35,7 @@ async def read_earlier(
     if not message.has_earlier or not channel:
         return Earlier()
     params = {"before": question, "limit": PAGE}
-    page = cast("list[dict[str, Any]]", await api.call("GET", MESSAGES, params=params, channel_id=channel))
+    page = page_of(await api.call("GET", MESSAGES, params=params, channel_id=channel))
     if not page and READ_HISTORY in channels.missing_permissions(channel):
         raise AdapterError(NO_HISTORY, is_permanent=True)
     thread = await channels.thread(channel, is_direct=False)

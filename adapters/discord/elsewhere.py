@@ -92,10 +92,10 @@ class Elsewhere:
         return await self._say(post, channel, sentence, way="s", reply_to=question)
 
     async def _say_above_thread(self, post: Post, sentence: str) -> str:
-        conversation = post.conversation
-        if not conversation.thread:
+        place = place_of(post.conversation, post.in_reply_to)
+        if not place.is_thread:
             raise AdapterError("There is no channel above.", is_permanent=True)
-        return await self._say(post, conversation.channel, f"<#{conversation.thread}>: {sentence}", way="a")
+        return await self._say(post, post.conversation.channel, f"<#{place.channel}>: {sentence}", way="a")
 
     async def _say_in_trace(self, post: Post, sentence: str) -> str:
         """Say it in the thread of the question's trace, which has the id of the question."""

@@ -26,6 +26,7 @@ PAGE = 100  # messages: https://discord.com/developers/docs/resources/message#ge
 MAX_PAGES = 5
 MESSAGES = "/channels/{channel_id}/messages"
 MESSAGE = f"{MESSAGES}/{{message_id}}"
+_FOREIGN = "Something between here and Discord does not answer as Discord does."
 
 
 class Place(NamedTuple):
@@ -159,7 +160,7 @@ async def messages_after(
     for _ in range(max_pages):
         params = {"after": after, "limit": PAGE}
         answer = await api.call("GET", MESSAGES, params=params, is_repeatable=is_repeatable, channel_id=channel)
-        page = cast("list[dict[str, Any]]", answer)
+        page = page_of(answer)
         page.sort(key=lambda message: int(message["id"]))
         messages += page
         if len(page) < PAGE:
@@ -181,8 +182,16 @@ def _body(text: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def id_of(answer: Any) -> str:
     """Return the id of what Discord answers. Raises DiscordUnreachableError where that has none."""
     if not isinstance(answer, dict) or "id" not in answer:
-        raise DiscordUnreachableError("Something between here and Discord does not answer as Discord does.")
+        raise DiscordUnreachableError(_FOREIGN)
     return str(cast("dict[str, Any]", answer)["id"])
+
+
+def page_of(answer: Any) -> list[dict[str, Any]]:
+    """Return the messages that Discord answers. Raises DiscordUnreachableError where that is no list of them."""
+    messages = cast("list[Any]", answer) if isinstance(answer, list) else [None]
+    if not all(isinstance(message, dict) and "id" in message for message in messages):
+        raise DiscordUnreachableError(_FOREIGN)
+    return cast("list[dict[str, Any]]", messages)
 
 
 def _read(message: Mapping[str, Any]) -> OwnMessage:

@@ -19,6 +19,7 @@ from adapters.discord.words import (
     MENU_COMMAND,
     REPLY,
     author_kind,
+    is_named_in,
     own_words,
     quoted_by,
     reference_type,
@@ -195,9 +196,7 @@ class _Incoming:
         self._id = text_at(payload, "id")
         self._author = dict_of(payload.get("author"))
         guild = guild or text_at(payload, "guild_id")
-        content = text_at(payload, "content")
-        self._words = reader.without_mention(content)
-        self._is_named = self._words != content  # by a mention; one in a code block looks the same
+        self._is_named = is_named_in(payload, reader)
         self._replied_to = text_at(dict_of(dict_of(payload.get("referenced_message")).get("author")), "id")
         self.author_id = text_at(self._author, "id")
         self.author_kind: AuthorKind = author_kind(payload, reader)
@@ -210,7 +209,7 @@ class _Incoming:
     @property
     def said(self) -> list[str]:
         """The words of its text, without the bot's mention."""
-        return self._words.split()
+        return self._reader.without_mention(text_at(self._payload, "content")).split()
 
     def why_not_written(self) -> str:
         """Return why nobody says something by it, in a few words; "" where someone does."""
@@ -279,9 +278,12 @@ class _Incoming:
 
     @property
     def _has_earlier(self) -> bool:
-        """Whether it is in a thread, and not the message that the thread began with."""
-        # https://docs.discord.com/developers/resources/message#message-object: "approximate position in a thread"
-        return self._thread is not None and self._id != self.channel and self._payload.get("position") != 0
+        """Whether it is in a thread, and not the message that the thread began with.
+
+        Its `position` does not say it: the message after the first one may have 0 as well.
+        https://github.com/discord/discord-api-docs/issues/7788
+        """
+        return self._thread is not None and self._id != self.channel
 
     @property
     def _aliases(self) -> tuple[str, ...]:

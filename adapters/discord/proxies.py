@@ -6,6 +6,7 @@ PluralKit and Tupperbox do so: https://pluralkit.me/guide/#message-proxying
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -20,6 +21,7 @@ MAX_CHANNELS = 2_000
 MAX_MESSAGES = 20  # of one channel
 GRACE_S = 2.0
 COPIED_WITHIN_S = 15.0  # such bots take a second or two
+_MENTION = re.compile(r"<@[!&]?\d{1,20}>", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -27,7 +29,7 @@ class _Written:
     """A message of a person."""
 
     key: str
-    payload: Payload
+    payload: Payload  # what is needed of it
     at: float  # by the clock
     has_copy: bool = False
     is_withdrawn: bool = False  # it was deleted before an answer to it began
@@ -46,7 +48,8 @@ class Proxies:
         channel = text_at(message, "channel_id")
         key = event_key(channel, text_at(message, "id"))
         if text_at(message, "content").strip() and self._find(key) is None:
-            self._written.setdefault(channel, deque(maxlen=MAX_MESSAGES)).append(_Written(key, message, self._clock()))
+            kept = {name: message.get(name) for name in ("content", "author", "member")}
+            self._written.setdefault(channel, deque(maxlen=MAX_MESSAGES)).append(_Written(key, kept, self._clock()))
 
     def note_withdrawn(self, key: str) -> None:
         """Remember that the message was deleted before an answer to it began."""
@@ -70,25 +73,41 @@ class Proxies:
         That is nothing (an empty payload), as the original is the question. Where that was withdrawn, the copy takes
         its place, as if the same person had written it.
         """
-        content = text_at(message, "content").strip()
-        if not message.get("webhook_id") or not content:
+        if not message.get("webhook_id"):
             return None
-        written = self._original_of(content, text_at(message, "channel_id"))
+        written = self._original_of(message, text_at(message, "channel_id"))
         if written is None:
             return None
         written.has_copy = True
         return _as_written_by(written.payload, message) if written.is_withdrawn else {}
 
-    def _original_of(self, content: str, channel: str) -> _Written | None:
+    def _original_of(self, message: Payload, channel: str) -> _Written | None:
         latest = self._written.get(channel, ())
         since = self._clock() - COPIED_WITHIN_S
-        # Such a bot leaves out the signs by which it knows the name to use.
-        found = (one for one in reversed(latest) if one.at >= since and content in text_at(one.payload, "content"))
+        found = (one for one in reversed(latest) if one.at >= since and _may_be_copy(message, one.payload))
         return next(found, None)
 
     def _find(self, key: str) -> _Written | None:
         channel = message_place(key)[0]
         return next((one for one in self._written.get(channel, ()) if one.key == key), None)
+
+
+def _may_be_copy(message: Payload, original: Payload) -> bool:
+    """Return whether a message says what the original said, but for the signs by which such a bot knows the name.
+
+    An alert that happens to repeat a few words of a question is no copy.
+    """
+    (copied, named), (written, named_before) = _said(message), _said(original)
+    if not (copied or named) or copied not in written or named != named_before:
+        return False
+    signs = written.split(copied, 1) if copied else [written]
+    return all(len(sign.split()) <= 1 for sign in signs) or sum(map(len, signs)) <= len(copied)
+
+
+def _said(message: Payload) -> tuple[str, set[str]]:
+    """Return the words of a message, and whom they mention: a mention may be in front of the sign."""
+    content = text_at(message, "content")
+    return _MENTION.sub("", content).strip(), set(_MENTION.findall(content))
 
 
 def _as_written_by(original: Payload, copy: Payload) -> Payload:

@@ -51,8 +51,18 @@ def own_words(message: Payload, reader: Reader) -> Words:
     """Return what the author of a message to the bot says by it: without the bot's mention, and nothing quoted."""
     found = _Collected(reader, people_in(message))
     found.add_text(reader.without_mention(text_at(message, "content")))
-    found.add_all(_carried(message))
+    found.add_all(each._replace(text=reader.without_mention(each.text)) for each in _carried(message))
     return found.words
+
+
+def is_named_in(message: Payload, reader: Reader) -> bool:
+    """Return whether the bot's mention is written in a message; one in a code block looks the same.
+
+    Text components notify as the message's text does, embeds do not.
+    https://docs.discord.com/developers/components/reference#text-display
+    """
+    written = [text_at(message, "content"), *(each.text for each in of_components(dicts_of(message.get("components"))))]
+    return any(reader.without_mention(text) != text for text in written)
 
 
 def quoted_by(message: Payload, reader: Reader) -> tuple[Quoted, ...]:

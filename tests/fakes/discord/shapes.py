@@ -12,6 +12,7 @@ from tests.fakes.discord.world import (
     LOADING,
     PEOPLE_PERMISSIONS,
     REFERRING,
+    THREAD_STARTER,
     Attachment,
     Channel,
     Guild,
@@ -217,7 +218,9 @@ class Shapes(World):
             "flags": message.flags,
         }
         if room.is_thread:  # https://discord.com/developers/docs/resources/message#message-object
-            shape["position"] = sum(each < message.id for each in room.messages)
+            # The initial message does not count: https://github.com/discord/discord-api-docs/issues/7788
+            before = [each for each in room.messages if room.id < each < message.id]
+            shape["position"] = sum(self.messages[each].type != THREAD_STARTER for each in before)
         shape |= self._carriers_json(message, with_content=with_content)
         if message.reactions:
             shape["reactions"] = [self._reaction_json(emoji, who) for emoji, who in message.reactions.items()]

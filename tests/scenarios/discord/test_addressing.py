@@ -58,6 +58,16 @@ async def test_another_role_does_not_count_as_the_bot_even_if_it_has_its_name(tm
         assert len(await world.model.requests()) == 1
 
 
+async def test_a_mention_in_a_text_component_of_a_listed_app_counts_as_one(tmp_path: Path) -> None:
+    async with open_room(tmp_path, allowed_apps="discord:90") as room:
+        world, discord = room.world, room.world.discord
+        await world.model.script({"text": "Rack 7."})
+        words = [{"type": 10, "content": f"{discord.bot.mention} which rack is hot?"}]
+        await discord.say_as_webhook(room.channel, name="Alerts", components=words, application=90)
+        assert await room.answered() == ["Rack 7."]
+        assert await read(world) == "[Alerts] which rack is hot?"
+
+
 # --- without the Message Content intent ---
 
 
@@ -76,13 +86,12 @@ async def test_what_cannot_be_read_without_the_intent_gets_one_notice_where_the_
             await thread.answered()
         async with serving(world, tmp_path, settings=settings) as bot:  # it knows after a restart where it takes part
             room, thread, other = [Room(world=world, bot=bot, channel=each.channel) for each in (room, thread, other)]
-            for _ in range(2):
-                unread = await thread.say(world.ben, "and now?")
+            unread = [await thread.say(world.ben, "and now?") for _ in range(2)]
             await discord.until(lambda: len(thread.answers) == 2)
             assert "I cannot read this; mention me" in thread.answers[1].content
             await thread.say(world.ben, f"{world.cleo.mention} and you?")
             await other.say(world.ben, "or salad?")
-            await thread.ask(world.ben, "what did I say?", reply_to=unread)
+            await thread.ask(world.ben, "what did I say?", reply_to=unread[-1])
             await thread.answered(2)
             assert len(thread.answers) == 3 and other.messages == []
             assert "for lack of the Message Content intent" in await read(world)
@@ -90,6 +99,21 @@ async def test_what_cannot_be_read_without_the_intent_gets_one_notice_where_the_
             await room.say(world.ada, f"{role_of(room)} hello?")  # only a mention by name shows the words
             await discord.until(lambda: len(room.answers) == 1)
             assert "I cannot read this; mention me" in room.answers[0].content
+
+
+async def test_each_mention_that_cannot_be_read_and_gets_no_notice_is_a_line_in_the_log(tmp_path: Path) -> None:
+    async with open_world() as world:
+        world.discord.has_message_content = False
+        async with serving(world, tmp_path, settings=without_tools(tmp_path)) as bot:
+            room = general(world, bot)
+            await room.say(world.ada, f"{role_of(room)} hello?")
+            await world.discord.until(lambda: room.answers)
+            with capture_logs() as logs:
+                await room.say(world.ben, f"{role_of(room)} and me?")
+                await room.ask(world.cleo, "are you there?")
+                await room.answered()
+            [line] = [line for line in logs if line["event"] == "mention_not_answered"]
+            assert "cannot be read" in line["reason"] and line["log_level"] == "info"
 
 
 async def test_a_reply_to_the_bot_that_cannot_be_read_gets_the_notice(tmp_path: Path) -> None:
@@ -152,6 +176,23 @@ async def test_a_message_that_a_proxy_replaces_while_it_waits_is_answered_once(
         assert "how long is the build?" in await read(world) and "[Ada]" in await read(world)
 
 
+async def test_an_alert_that_repeats_a_word_of_a_question_takes_nothing_from_it(tmp_path: Path) -> None:
+    async with open_room(tmp_path) as room:
+        world, discord = room.world, room.world.discord
+        await world.model.script({"text": "Here I am."}, {"text": "Yes."})
+        thread = at(room, await discord.start_thread(room.channel, world.ada, "Builds"))
+        await thread.ask(world.ada, "are you there?")
+        await thread.answered()
+        with capture_logs() as logs:
+            asked = await thread.say(world.ada, "is the build green?")
+            await discord.say_as_webhook(thread.channel, "build", application=90)
+            assert await thread.answered(2) == ["Here I am.", "Yes."]
+            await discord.delete(thread.channel, asked)
+            await thread.ask(world.ben, "and now?")
+            await thread.answered(3)
+        assert not {"mention_not_answered", "replaced_message_deleted"} & {line["event"] for line in logs}
+
+
 async def copy(room: Room, content: str) -> Message:
     return await room.world.discord.say_as_webhook(room.channel, content, name="Mira", application=90)
 
@@ -192,3 +233,18 @@ async def test_no_button_or_form_of_others_makes_the_bot_stumble(tmp_path: Path)
             await room.ask(world.ada, "are you there?")
             assert await room.answered() == ["Here I am."]
         assert [line for line in logs if line["log_level"] == "error" or line["event"] == "task_failed"] == []
+
+
+async def test_a_message_that_was_changed_long_ago_is_no_question_when_it_is_pinned(tmp_path: Path) -> None:
+    async with open_world(began_s_ago=7_200) as world:
+        discord = world.discord
+        old = await discord.say(world.channel, world.ada, "what is it?")
+        await discord.edit(world.channel, old, f"{discord.bot.mention} what is it?")
+        discord.advance(7_200)
+        async with serving(world, tmp_path, settings=without_tools(tmp_path)) as bot:
+            room = general(world, bot)
+            await world.model.script({"text": "Here I am."})
+            await discord.unfurl(room.channel, old)  # a pin and a link's preview bring the message once more
+            question = await room.ask(world.ben, "are you there?")
+            assert await room.answered() == ["Here I am."]
+            assert room.answers[0].reference == question.id

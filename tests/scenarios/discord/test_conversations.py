@@ -90,8 +90,10 @@ async def test_people_who_write_directly_get_one_notice_where_that_is_switched_o
     async with open_room(tmp_path) as room:
         world = room.world
         await world.model.script({"text": "Here I am."})
-        for user in (world.ada, world.ada, world.ben):
-            await world.discord.dm(user, "hello?")
+        with capture_logs() as logs:
+            for user in (world.ada, world.ada, world.ben):
+                await world.discord.dm(user, "hello?")
+            await world.discord.until(lambda: [line for line in logs if line["event"] == "mention_not_answered"])
         direct = [world.discord.dm_channel(user) for user in (world.ada, world.ben)]
         await world.discord.until(lambda: all(world.discord.own(channel) for channel in direct))
         await room.ask(world.ada, "are you there?")

@@ -84,17 +84,24 @@ async def test_a_first_question_in_a_channel_costs_no_call_for_what_was_said_bef
         assert calls_of(room, "list_messages", "get_message", "get_channel") == 0
 
 
-async def test_a_thread_that_begins_with_a_question_costs_no_call_either(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_post", [True, False])
+async def test_a_thread_that_begins_with_a_question_costs_at_most_one_call(tmp_path: Path, is_post: bool) -> None:
     async with open_room(tmp_path) as room:
         world, discord = room.world, room.world.discord
         await world.model.script({"text": "Hello."}, {"text": "Again."})
-        thread = at(room, await discord.start_thread(room.channel, world.ben, "Plans"))
-        await thread.ask(world.ada, "hello")
+        if is_post:
+            forum = discord.add_forum(world.guild, "questions")
+            thread = at(room, await discord.post(forum, world.ada, "Plans", "hello", mention=True))
+        else:
+            thread = at(room, await discord.start_thread(room.channel, world.ben, "Plans"))
+            await thread.ask(world.ada, "hello")
         await thread.answered()
+        assert await read(world) == ("[Ada] Plans\n\nhello" if is_post else "[Ada] hello")
         await thread.say(world.ben, "and again")
         await thread.answered(2)
         assert await read(world) == "[Ben] and again"
-        assert calls_of(room, "list_messages", "get_message", "get_channel") == 0
+        # Only of a post it is known from the message itself that nothing is before it.
+        assert calls_of(room, "list_messages", "get_message", "get_channel") == (0 if is_post else 1)
 
 
 async def test_a_post_in_a_forum_is_known_with_its_title(tmp_path: Path) -> None:
@@ -218,6 +225,31 @@ async def test_a_follow_up_in_the_thread_of_a_trace_is_answered_there_in_the_cha
         assert "Thank you" in rated.text
 
 
+async def test_talk_in_the_thread_of_a_trace_is_known_to_the_next_question_there_whatever_is_asked_elsewhere(
+    tmp_path: Path,
+) -> None:
+    async with open_room(tmp_path, **with_workshop(tmp_path)) as room:
+        world = room.world
+        await world.model.script(calls("shop__look"), {"text": "One."}, calls("shop__look"), {"text": "Two."})
+        await world.model.script({"text": "Three."}, {"text": "Four."}, {"text": "On Friday."}, {"text": "Of course."})
+        questions = [await room.ask(world.ada, "please look around"), await room.ask(world.ada, "and once more")]
+        await room.answered(2)
+        thread, other = [await trace_of(room, question) for question in questions]
+        when = await thread.say(world.ada, f"{world.ben.mention} when can you?")
+        await thread.say(world.ben, "on Friday", reply_to=when, ping=False)
+        await room.ask(world.cleo, "and in the channel?")
+        await room.answered(3)
+        await other.say(world.cleo, "and in the other thread?")
+        await other.answered()
+
+        await thread.say(world.ada, "so, when?")
+        assert (await thread.answered())[-1] == "On Friday."
+        assert in_order(await read(world), ["@Ben when can you?", "on Friday", "[Ada] so, when?"])
+        await thread.say(world.ada, "sure?")
+        await thread.answered(2)
+        assert await read(world) == "[Ada] sure?"
+
+
 async def test_an_answer_in_the_thread_of_a_trace_grows_and_is_stopped_there(tmp_path: Path) -> None:
     async with open_room(tmp_path, **with_workshop(tmp_path)) as room:
         world, discord = room.world, room.world.discord
@@ -302,6 +334,23 @@ async def test_a_reply_to_an_older_answer_says_which_one_and_its_file_is_read(tm
         await room.say(world.ben, "are you sure?", reply_to=newest)
         await room.answered(4)
         assert await read(world) == "[Ben] are you sure?"
+
+
+async def test_of_the_newest_answer_what_is_not_in_the_history_is_read_when_it_is_pointed_at(tmp_path: Path) -> None:
+    async with open_room(tmp_path) as room:
+        world, discord = room.world, room.world.discord
+        await world.model.script({"text": "Here is the list."}, {"text": "One."}, {"text": "It says so."})
+        await room.ask(world.ada, "list")
+        await room.answered()
+        newest = room.answers[-1]
+        newest.attachments.append(discord.add_file(room.channel, Upload(filename="list.csv", content=b"a,b\n1,2")))
+        await room.say(world.ben, "how many rows?", reply_to=newest)
+        await room.answered(2)
+        assert in_order(await read(world), ["Here is the list.", "[Ben] how many rows?", "1,2"])
+
+        await room.ask(world.cleo, "", reply_to=room.answers[-1])  # the mention alone
+        await room.answered(3)
+        assert in_order(await read(world), ["you (the assistant)", "One.", "what it points at is the question"])
 
 
 async def test_a_reply_that_comes_without_its_message_is_completed_by_one_call(tmp_path: Path) -> None:

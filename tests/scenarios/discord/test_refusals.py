@@ -14,6 +14,7 @@ from tests.fakes.discord.errors import POSTING_CODES
 from tests.fakes.discord.world import ALL_BOT_PERMISSIONS, Channel, Message
 from tests.scenarios.discord.rooms import Room, check_exactly, check_manners, general, kinds
 from tests.scenarios.discord.serving import open_world, serving
+from tests.scenarios.discord.test_traces import trace_of
 from tests.scenarios.model import calls, words
 from tests.scenarios.tools import with_workshop, without_tools
 
@@ -276,6 +277,21 @@ async def test_where_neither_the_thread_nor_the_asker_can_be_written_to_the_chan
         [told] = await discord.until(lambda: room.messages)
         assert told.content.startswith(f"<#{channel.id}>: My answer could not be posted")
         assert "locked" in told.content
+
+
+async def test_where_the_thread_of_a_trace_is_locked_the_channel_above_says_so(tmp_path: Path) -> None:
+    async with open_room(tmp_path, **with_workshop(tmp_path)) as room:
+        discord, world = room.world.discord, room.world
+        world.ada.has_closed_dms = True
+        await world.model.script(calls("shop__look"), {"text": "I have looked."}, {"text": "All done."})
+        thread = await trace_of(room, await room.ask(world.ada, "look"))
+        await room.answered()
+        await world.model.pace(first_token_s=0.3)
+        await thread.say(world.ada, "and now?")
+        await discord.until(lambda: discord.typing(thread.channel))
+        await discord.archive_thread(thread.channel, locked=True)
+        [told] = await discord.until(lambda: room.answers[1:])
+        assert told.content.startswith(f"<#{thread.channel.id}>: My answer could not be posted")
 
 
 async def test_where_only_threads_take_messages_the_sentence_is_in_the_thread_of_the_trace(tmp_path: Path) -> None:

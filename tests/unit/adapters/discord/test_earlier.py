@@ -191,3 +191,14 @@ async def test_a_starter_that_the_thread_does_not_come_with_is_asked_for() -> No
         [starter] = (await read(place, asked(thread, question))).messages
         assert starter.text == "@toolbridge Deploy it"
         assert [call.route for call in discord.calls] == ["list_messages", "get_message"]
+
+
+@pytest.mark.parametrize("answer", [{"messages": []}, [None], [{"content": "without an id"}], 7])
+async def test_an_answer_that_is_not_discords_is_an_error_of_the_adapter(answer: Any) -> None:
+    async with open_place(ScriptedHost(ignore)) as place, running(place):
+        ada = place.question.author
+        thread = await place.discord.start_thread(place.channel, ada, "Plans")
+        question = await place.discord.say(thread, ada, "when?", mention=True)
+        place.discord.fail_next("list_messages", status=200, answer=answer)
+        with pytest.raises(AdapterError, match="does not answer as Discord does"):
+            await read(place, asked(thread, question))

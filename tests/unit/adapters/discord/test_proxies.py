@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from adapters.discord.proxies import COPIED_WITHIN_S, Proxies
 
 KEY = "discord:20:1"
@@ -57,6 +59,39 @@ def test_other_messages_are_no_copies() -> None:
     assert [proxies.claim(each) for each in others] == [None] * 4
     clock.now_s += COPIED_WITHIN_S + 1
     assert proxies.claim(copied()) is None
+
+
+@pytest.mark.parametrize(
+    ("original", "copy"),
+    [
+        ("[hi]", "hi"),
+        ("mira: yes", "yes"),
+        ("Mira Two: how long is the build?", "how long is the build?"),
+        ("<@10> m: how long?", "<@10> how long?"),  # the sign is behind a leading mention
+        ("m:<@10>", "<@10>"),
+    ],
+)
+def test_a_copy_lacks_only_the_signs_of_its_name(original: str, copy: str) -> None:
+    proxies = Proxies()
+    proxies.note(written(original))
+    assert proxies.claim(copied(copy)) == {}
+
+
+@pytest.mark.parametrize(
+    ("original", "alert"),
+    [
+        ("is the build green?", "build"),
+        ("<@10> which build is that?", "build"),
+        ("<@10> is that so?", "is that so?"),  # a copy mentions the bot as well
+        ("<@10> green?", "<@11> green?"),
+        ("<@10>", "<@10>, look at this"),
+    ],
+)
+def test_an_alert_that_repeats_a_few_words_is_no_copy(original: str, alert: str) -> None:
+    proxies = Proxies()
+    proxies.note(written(original))
+    assert proxies.claim(copied(alert)) is None
+    assert not proxies.is_replaced(KEY)
 
 
 def test_a_message_that_is_delivered_twice_is_noted_once() -> None:
