@@ -12,9 +12,11 @@ import httpx2
 from mcp import Client
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
+from bot.ports.tools import ServerInstructions
 from bot.tools.catalog import tool_name
 from bot.tools.configured import URL_SERVER_NAME
 from bot.turns.context import SYSTEM_PROMPT
+from bot.turns.question import with_instructions
 
 MODEL = "rehearsal"
 
@@ -26,11 +28,13 @@ class Bare:
         self._model = model
         self._server = server
         self._tools = tools
+        said = ServerInstructions(server=URL_SERVER_NAME, text=server.instructions or "")
+        self._system = with_instructions(SYSTEM_PROMPT, [said], max_chars=len(said.text) + 1_000)
 
     async def ask(self, text: str, complete: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]) -> str:
         """Return the answer; `complete` is one of the two ways below to ask the model."""
         messages: list[dict[str, Any]] = [
-            {"role": "system", "content": SYSTEM_PROMPT},
+            {"role": "system", "content": self._system},
             {"role": "user", "content": text},
         ]
         while True:
