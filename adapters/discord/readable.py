@@ -56,19 +56,26 @@ class Reader:
         roles = "".join(rf"|&{re.escape(role)}" for role in sorted(self.bot_roles))
         return re.compile(rf"([ \t]*)<@(?:!?{re.escape(self.bot_user)}{roles})>([ \t]*)")
 
-    def plain(self, text: str, people: Mapping[str, str]) -> str:
-        """Return a text with names in place of ids, which stay where no name is known, and words in place of markup."""
-        return _MARKUP.sub(lambda found: self._word(found, people), text).strip()
+    def plain(self, text: str, people: Mapping[str, str], *, keeps_ids: bool = False) -> str:
+        """Return a text with names in place of ids, which stay where no name is known, and words in place of markup.
 
-    def _word(self, found: re.Match[str], people: Mapping[str, str]) -> str:
+        With `keeps_ids`, the id follows each name, as tools may need it.
+        """
+        return _MARKUP.sub(lambda found: self._word(found, people, keeps_ids=keeps_ids), text).strip()
+
+    def _word(self, found: re.Match[str], people: Mapping[str, str], *, keeps_ids: bool) -> str:
         value = found[found.lastgroup or 0]
+        kept = f" ({value})" if keeps_ids else ""
         match found.lastgroup:
             case "user":
-                return f"@{people[value]}" if value in people else found[0]  # not a mention: it is in a code block
+                # What is no mention is in a code block.
+                return f"@{people[value]}{kept}" if value in people else found[0]
             case "role":
-                return f"@{flat(self.name_of(value)) or value}"
+                name = flat(self.name_of(value))
+                return f"@{name}{kept}" if name else f"@{value}"
             case "channel":
-                return f"#{flat(self.name_of(value)) or value}"
+                name = flat(self.name_of(value))
+                return f"#{name}{kept}" if name else f"#{value}"
             case "emoji":
                 return f":{value}:"
             case "command":

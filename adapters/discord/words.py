@@ -128,12 +128,13 @@ def reference_type(message: Payload) -> int:
 class _Collected:
     reader: Reader
     people: Mapping[str, str]
+    keeps_ids: bool = False  # beside names
     _texts: list[str] = field(default_factory=list[str], init=False)
     _files: dict[str, SharedFile] = field(default_factory=dict[str, SharedFile], init=False)
     _unread: dict[str, None] = field(default_factory=dict[str, None], init=False)
 
     def add_text(self, text: str) -> None:
-        if plain := self.reader.plain(text, self.people):
+        if plain := self.reader.plain(text, self.people, keeps_ids=self.keeps_ids):
             self._texts.append(plain)
 
     def add(self, carried: Carried) -> None:
@@ -173,7 +174,7 @@ def _embeds(message: Payload, *, are_previews: bool) -> list[dict[str, object]]:
 
 
 def _all_words(message: Payload, reader: Reader, people: Mapping[str, str], *, title: str = "") -> Words:
-    found = _Collected(reader, people)
+    found = _Collected(reader, people, keeps_ids=True)
     found.add_text(title)
     _add(found, message)
     for snapshot in _snapshots(message):

@@ -34,12 +34,15 @@ def mentions(text: str) -> set[str]:
     return set(_USER.findall(text))
 
 
-def with_names(text: str, names: Mapping[str, str], bot_user_id: str) -> str:
-    """Return a message as people read it: without the bot's own mention; other mentions and links become words."""
+def with_names(text: str, names: Mapping[str, str], bot_user_id: str, *, keeps_ids: bool = False) -> str:
+    """Return a message as people read it: without the bot's own mention; other mentions and links become words.
+
+    With `keeps_ids`, the id follows each name, as tools may need it.
+    """
     own = re.compile(rf"([ \t]*)<@{re.escape(bot_user_id)}(?:\|[^<>]*)?>([ \t]*)")
     if bot_user_id:
         text = own.sub(_gap, text)
-    return _MARKUP.sub(lambda match: _readable(match, names), text)
+    return _MARKUP.sub(lambda match: _readable(match, names, keeps_ids=keeps_ids), text)
 
 
 def _gap(match: re.Match[str]) -> str:
@@ -49,29 +52,34 @@ def _gap(match: re.Match[str]) -> str:
     return " " if match[2] or (match[1] and text[end].isalnum()) else ""
 
 
-def _readable(match: re.Match[str], names: Mapping[str, str]) -> str:
+def _readable(match: re.Match[str], names: Mapping[str, str], *, keeps_ids: bool) -> str:
     inside, escaped = match.groups()
     if inside is None:
         return _ESCAPED[escaped]
     target, _, label = (_unescaped(part) for part in inside.partition("|"))
     match target[0] if target else "":
         case "@":
-            return f"@{names.get(target[1:]) or label or target[1:]}"
+            return f"@{_name(names.get(target[1:]) or label, target[1:], keeps_ids=keeps_ids)}"
         case "#":
-            return f"#{label or target[1:]}"
+            return f"#{_name(label, target[1:], keeps_ids=keeps_ids)}"
         case "!":
-            return _special(target[1:], label)
+            return _special(target[1:], label, keeps_ids=keeps_ids)
         case _:
             return _link(target, label) if ":" in target else match[0]
 
 
-def _special(command: str, label: str) -> str:
+def _name(name: str, of: str, *, keeps_ids: bool) -> str:
+    """Return the name, or the id `of` which it is where it is not known."""
+    return f"{name} ({of})" if keeps_ids and name and name != of else name or of
+
+
+def _special(command: str, label: str, *, keeps_ids: bool) -> str:
     name, *details = command.split("^")
     match name:
         case "date":
             return label
         case "subteam":
-            return f"@{(label or ''.join(details[:1])).removeprefix('@')}"
+            return f"@{_name(label.removeprefix('@'), ''.join(details[:1]), keeps_ids=keeps_ids)}"
         case _:
             return label if label and details else f"@{name}"
 

@@ -77,5 +77,7 @@ def _ids(texts: Sequence[str], quoted: Sequence[Quoted]) -> list[str]:
 
 def _named(quoted: Quoted, names: Mapping[str, str]) -> Quoted:
     return replace(
-        quoted, text=with_names(quoted.text, names, "").strip(), author=names.get(quoted.author, quoted.author)
+        quoted,
+        text=with_names(quoted.text, names, "", keeps_ids=True).strip(),
+        author=names.get(quoted.author, quoted.author),
     )

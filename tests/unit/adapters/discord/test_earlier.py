@@ -81,7 +81,7 @@ async def test_everyones_words_come_in_order_and_the_bots_traces_and_notices_do_
         await discord.say(thread, ada, "too late")
         earlier = await read(place, asked(thread, question))
         assert [(one.relation, one.author_kind, one.text) for one in earlier.messages] == [
-            ("starter", "person", "@toolbridge Deploy it"),
+            ("starter", "person", "@toolbridge (800000000000000001) Deploy it"),
             ("earlier", "person", "first"),
             ("earlier", "self", "The answer,"),
             ("earlier", "self", "second part."),
@@ -113,7 +113,7 @@ async def test_the_last_messages_are_kept_with_the_starter() -> None:
         question = await discord.say(thread, ada, "and now?", mention=True)
         for limit, texts in ((2, ["3", "4"]), (0, []), (9, ["0", "1", "2", "3", "4"])):
             earlier = await read(place, asked(thread, question), limit=limit)
-            assert [one.text for one in earlier.messages] == ["@toolbridge Deploy it", *texts]
+            assert [one.text for one in earlier.messages] == ["@toolbridge (800000000000000001) Deploy it", *texts]
             assert earlier.is_cut == (limit < 5)
 
 
@@ -189,7 +189,7 @@ async def test_a_starter_that_the_thread_does_not_come_with_is_asked_for() -> No
             message.omits_reference = True
         question = await discord.say(thread, ada, "and now?", mention=True)
         [starter] = (await read(place, asked(thread, question))).messages
-        assert starter.text == "@toolbridge Deploy it"
+        assert starter.text == "@toolbridge (800000000000000001) Deploy it"
         assert [call.route for call in discord.calls] == ["list_messages", "get_message"]
 
 

@@ -337,7 +337,7 @@ def test_a_question_in_reply_to_someone_else_points_at_what_it_is_about() -> Non
     message = parsed(reply(f"<@{BOT}> is this true?", to))
     assert message.text == "is this true?"
     assert message.quoted == (
-        Quoted(relation="reply", text="one @Ann\u2028two\nthree", author="ben", sent_at=MADE_AT, reference=MESSAGE),
+        Quoted(relation="reply", text="one @Ann (1)\u2028two\nthree", author="ben", sent_at=MADE_AT, reference=MESSAGE),
     )
 
 
@@ -360,7 +360,7 @@ def test_a_forwarded_message_is_quoted_as_nobodys() -> None:
     payload = direct("", message_reference={"type": 1, "message_id": "7"}, message_snapshots=[snapshot])
     message = parsed(payload)
     assert (message.text, message.files) == ("", ())
-    assert message.quoted == (Quoted(relation="forward", text="the **news** of #general", files=(PNG_FILE,)),)
+    assert message.quoted == (Quoted(relation="forward", text="the **news** of #general (51)", files=(PNG_FILE,)),)
 
 
 PNG = {

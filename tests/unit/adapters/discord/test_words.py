@@ -164,7 +164,7 @@ def test_a_forward_within_a_quotation_is_part_of_it_with_its_files() -> None:
     message = by_ben(message_snapshots=[{"message": snapshot}])
     outer = by_ben("what?", mentions=[], referenced_message=message, type=19)
     [reply] = quoted_by(outer, READER)
-    assert reply.text == "[forwarded]\nof <@1> in #general"
+    assert reply.text == "[forwarded]\nof <@1> in #general (51)"
     assert [file.name for file in reply.files] == ["a.txt"]
     assert (reply.author, reply.author_kind) == ("Ben", "person")
 
@@ -173,7 +173,7 @@ def test_a_forwarded_message_has_no_author_and_the_time_that_it_had() -> None:
     said = {"content": "of <@1>", "timestamp": "2026-08-03T09:00:00+00:00", "mentions": [ANN]}
     snapshot = {**said, "embeds": [{"title": "T"}]}
     [forward] = quoted_by(by_ben(message_snapshots=[{"message": snapshot}]), READER)
-    assert (forward.relation, forward.text, forward.author, forward.reference) == ("forward", "of @ann\nT", "", "")
+    assert (forward.relation, forward.text, forward.author, forward.reference) == ("forward", "of @ann (1)\nT", "", "")
     assert forward.sent_at == datetime(2026, 8, 3, 9, tzinfo=UTC)
 
 
@@ -186,7 +186,7 @@ def test_who_wrote_a_quoted_message_is_said() -> None:
 
 def test_the_mention_of_the_bot_stays_in_what_others_said() -> None:
     message = by_ben(f"<@{BOT}> what is it?", mentions=[{"id": BOT, "username": "toolbridge"}])
-    assert quoted(message, "earlier", READER).text == "@toolbridge what is it?"
+    assert quoted(message, "earlier", READER).text == "@toolbridge (900) what is it?"
     assert own_words(message, READER).text == "what is it?"
 
 

@@ -90,7 +90,7 @@ async def test_one_call_reads_who_said_what_before_the_question_in_order() -> No
         question = await world.reply("U3", "<@UBOT> which error?")
         await world.reply("U1", "said after the question")
         assert said(await world.read(question)) == [
-            ("starter", "Ada", "Payments 5xx, @Ben"),
+            ("starter", "Ada", "Payments 5xx, @Ben (U2)"),
             ("earlier", "Ben", "error E4711"),
         ]
         [call] = world.slack.calls_of("conversations.replies")
