@@ -50,13 +50,19 @@ def text_of(message: Payload) -> str:
         ({"author": {"name": "Jobs"}, "description": "31 hours", "footer": {"text": "job 5"}}, "Jobs\n31 hours\njob 5"),
         ({"fields": [{"name": "Size", "value": "2 GB"}, {"name": "Log", "value": "a\nb"}]}, "Size: 2 GB\nLog:\na\nb"),
         ({"fields": [{"name": "\u200b", "value": "only this"}, {"value": "or this"}]}, "\u200b: only this\nor this"),
-        ({"description": "ask <@2>, <@&61> in <#51> or <#52>"}, "ask <@2>, @Helpers in #general or #52"),
+        ({"description": "ask <@2> in <#52>"}, "ask <@2> in #52"),
         ({"title": "a", "type": "rich"}, "a"),
         ({}, ""),
     ],
 )
 def test_an_embed_is_read_from_its_author_to_its_footer(embed: Payload, text: str) -> None:
     assert text_of(by_hook(embeds=[embed])) == text
+
+
+def test_a_quotation_keeps_the_ids_beside_the_names_and_the_authors_own_words_are_plain() -> None:
+    message = by_hook(embeds=[{"description": "ask <@&61> in <#51> or <#52>"}])
+    assert quoted(message, "reply", READER).text == "ask @Helpers (61) in #general (51) or #52"
+    assert own_words(message, READER).text == "ask @Helpers in #general or #52"
 
 
 def test_several_embeds_follow_the_text_in_their_order() -> None:
