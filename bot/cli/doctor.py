@@ -6,9 +6,11 @@ import asyncio
 import dataclasses
 import json
 from argparse import Namespace
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import structlog
 
 from adapters.registry import PLATFORMS, Platform
 from bot.app import read_system_prompt
@@ -24,6 +26,8 @@ from bot.stores.factory import describe_store, open_store
 from bot.text.cleaning import clean
 from bot.tools.configured import load_servers
 from bot.tools.toolset import Toolset
+
+log = structlog.stdlib.get_logger(__name__)
 
 MODEL_WAIT_S = 30.0
 _CURE_OF_TOOLS = "Leave these tools out with deny patterns in mcp.json, or have their server's schemas corrected."
@@ -64,23 +68,38 @@ async def _checks(arguments: Namespace) -> AsyncIterator[Check]:
     except BotError as error:
         yield _failed("settings", error)
         return
-    yield await _check_store(settings)
-    tools, offered = await _check_tools(settings)
-    for check in (*await _check_model(settings, offered), *tools):
+    for check in await surviving("store", _check_store(settings)):
+        yield check
+    offered: list[ToolSpec] = []
+    tools = await surviving("tools", _check_tools(settings, offered))
+    for check in (*await surviving("model", _check_model(settings, offered)), *tools):
         yield check
     for platform in PLATFORMS:
-        yield await _check_platform(platform, settings)
+        for check in await surviving(platform.name, _check_platform(platform, settings)):
+            yield check
 
 
-async def _check_store(settings: Settings) -> Check:
+async def surviving(part: str, checking: Awaitable[Sequence[Check]]) -> Sequence[Check]:
+    """Return what the check returns; a fault of the check itself is a line like any other, and the rest goes on."""
+    try:
+        return await checking
+    except BotError as error:
+        return [_failed(part, error)]
+    except Exception as error:
+        log.exception("check_failed", part=part)
+        detail = f"this check itself failed ({type(error).__name__})"
+        return [Check(part=part, state="failed", detail=detail, cure="The log has the details. Please report them.")]
+
+
+async def _check_store(settings: Settings) -> Sequence[Check]:
     where = describe_store(settings.store_url)
     try:
         async with open_store(settings.store_url) as store:
             await store.check()
             totals = await store.usage()
     except BotError as error:
-        return _failed("store", error, cure=f"The file is {where}.")
-    return Check(part="store", state="ok", detail=f"{where}, {totals.turns} turns")
+        return [_failed("store", error, cure=f"The file is {where}.")]
+    return [Check(part="store", state="ok", detail=f"{where}, {totals.turns} turns")]
 
 
 async def _check_model(settings: Settings, tools: Sequence[ToolSpec]) -> list[Check]:
@@ -91,33 +110,27 @@ async def _check_model(settings: Settings, tools: Sequence[ToolSpec]) -> list[Ch
         tools=tuple(tools),
     )
     started = asyncio.get_running_loop().time()
-    try:
-        async with open_model(settings) as model:
-            answer = await model.complete(request, deadline=started + MODEL_WAIT_S, progress=lambda _: None)
-            seconds = asyncio.get_running_loop().time() - started
-            answered = f"{model.name} answered after {seconds:.1f} s"
-    except BotError as error:
-        return [_failed("model", error)]
+    async with open_model(settings) as model:
+        answer = await model.complete(request, deadline=started + MODEL_WAIT_S, progress=lambda _: None)
+        seconds = asyncio.get_running_loop().time() - started
+        answered = f"{model.name} answered after {seconds:.1f} s"
     if not answer.notes:
         return [Check(part="model", state="ok", detail=answered)]
     detail = f"{answered}. {clean(' '.join(answer.notes))}"
     return [Check(part="model", state="failed", detail=detail, cure=_CURE_OF_TOOLS if model.refused_tools else "")]
 
 
-async def _check_tools(settings: Settings) -> tuple[list[Check], Sequence[ToolSpec]]:
-    """Return the checks of the servers, and the tools that the bot would offer."""
-    try:
-        servers = load_servers(settings, answers=ask_inputs(settings))
-    except BotError as error:
-        return [_failed("tools", error)], ()
+async def _check_tools(settings: Settings, offered: list[ToolSpec]) -> Sequence[Check]:
+    """Return the checks of the servers; add the tools that the bot would offer to `offered`."""
+    servers = load_servers(settings, answers=ask_inputs(settings))
     async with Toolset(servers) as tools:
         await wait_for_servers(tools)
         offer = await tools.offer(None)
         checks = [_check_server(status) for status in tools.status()]
-    checks += [
+    offered += offer.tools
+    return checks + [
         Check(part="tools", state="failed", detail=note) for note in offer.notes if not _is_reported(note, checks)
     ]
-    return checks, offer.tools
 
 
 def _is_reported(note: str, checks: list[Check]) -> bool:
@@ -139,14 +152,12 @@ def _check_server(status: ServerStatus) -> Check:
     )
 
 
-async def _check_platform(platform: Platform[Any], settings: Settings) -> Check:
-    try:
-        set_up = await platform.check(settings)
-    except BotError as error:
-        return _failed(platform.name, error)
+async def _check_platform(platform: Platform[Any], settings: Settings) -> Sequence[Check]:
+    set_up = await platform.check(settings)
     if set_up is None:
-        return Check(part=platform.name, state="off", detail="no token is set")
-    return Check(part=platform.name, state="failed" if set_up.cure else "ok", detail=set_up.detail, cure=set_up.cure)
+        return [Check(part=platform.name, state="off", detail="no token is set")]
+    state = "failed" if set_up.cure else "ok"
+    return [Check(part=platform.name, state=state, detail=set_up.detail, cure=set_up.cure)]
 
 
 def _failed(part: str, error: BotError, *, cure: str = "") -> Check:

@@ -84,7 +84,7 @@ def _missing(earlier: Earlier, fitting: Sequence[Quoted], *, is_cut: bool) -> st
 
 def unread_note(unread: Sequence[str], *, of: str = "this message") -> str:
     """Return the sentence on what a message carries that could not be read."""
-    return f"Not read of {of}: {', '.join(map(_flat, unread))}."
+    return f"These parts of {of} could not be read: {', '.join(map(_flat, unread))}."
 
 
 # --- the blocks --------------------------------------------------------------------------------------------------

@@ -276,8 +276,8 @@ async def test_a_reply_to_the_newest_answer_tells_nothing_that_is_not_in_front_o
 async def test_what_could_not_be_read_of_the_question_is_said(store: Store) -> None:
     async with room(store) as at:
         question = await at.ask(1, "look", unread=("a video",), has_earlier=False)
-        assert question.text == "look\n\n[Not read of this message: a video.]"
-        assert "_Not read of this message: a video._" in at.platform.posts[-1].text
+        assert question.text == "look\n\n[These parts of this message could not be read: a video.]"
+        assert "_These parts of this message could not be read: a video._" in at.platform.posts[-1].text
 
 
 async def test_a_forward_without_a_word_is_a_question(store: Store) -> None:

@@ -356,7 +356,7 @@ _QUOTED_FILE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _AROUND_FILES = re.compile(
-    r"(?:^|(?<=\] ))\[(?:The|Of the|Not read of) (?:\d+ )?(?:file|image|this message|message)s?\b[^\n]*\]$",
+    r"(?:^|(?<=\] ))\[(?:The|Of the|These parts of) (?:\d+ )?(?:file|image|this message|message)s?\b[^\n]*\]$",
     re.MULTILINE,
 )
 _QUOTES = r"\"[^\"\n]*\"|“[^”\n]*”|`[^`\n]*`|(?<!\w)'[^'\n]*'(?!\w)"

@@ -93,8 +93,10 @@ def test_of_earlier_files_the_starters_and_the_newest_four_are_read_each_once() 
 
 def test_what_cannot_be_read_is_named_to_the_model_and_to_people() -> None:
     quotation = quoted(Quoted(relation="forward", text="look", author="Ben", unread=("a video", "a canvas")))
-    assert lines(quotation)[-1] == "> (Not read of this message: a video, a canvas.)"
-    assert quotation.notes == ("Not read of the message that this one forwards: a video, a canvas.",)
+    assert lines(quotation)[-1] == "> (These parts of this message could not be read: a video, a canvas.)"
+    assert quotation.notes == (
+        "These parts of the message that this one forwards could not be read: a video, a canvas.",
+    )
 
 
 def test_a_thread_that_cannot_be_read_is_said_to_the_model() -> None:
