@@ -116,7 +116,7 @@ async def test_a_tool_server_that_is_killed_in_the_middle_of_a_call_leaves_the_c
         await until(calls, timeout_s=WAIT_S)
         (server,) = [child for child in _children(process) if "oldtimer.py" in " ".join(child.cmdline())]
         server.kill()
-        await terminal.shows("may have run all the same")  # the sentence before it wraps
+        await terminal.shows("all the same: check")  # the sentence before it wraps
         terminal.type('call old__act with {"text": "again"}' + ENTER)
         await terminal.shows("act again")
         terminal.type("What is 6 * 7?" + ENTER)

@@ -70,13 +70,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if is_good else 1
 
 
+def _children_besides(model_server: psutil.Process) -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if child.pid != model_server.pid]
+
+
 async def _soak(
     settings: Settings, model_server: psutil.Process, *, seconds: float, think_s: Sequence[float], seed: int
 ) -> Soak:
     soak, crowd, loop = Soak(), Crowd(), asyncio.get_running_loop()
     async with open_app(settings, [lambda _host: nullcontext(crowd)], drain_s=10) as app:
         await app.tools.offer(None)
-        (tool_server,) = [child for child in psutil.Process().children() if child.pid != model_server.pid]
+        async with asyncio.timeout(60):  # on a busy machine a first try may not have ended when the second has begun
+            while len(others := _children_besides(model_server)) != 1:  # noqa: ASYNC110  (a process sets no event)
+                await asyncio.sleep(0.1)
+        (tool_server,) = others
         parts = {"bot": psutil.Process(), "tool server": tool_server, "model server": model_server}
         ends_at = loop.time() + seconds
         async with asyncio.TaskGroup() as people:

@@ -187,7 +187,7 @@ async def test_what_people_reply_to_each_other_in_the_bots_thread_is_left_alone_
         await world.discord.say_as_webhook(thread.channel, embeds=[{"title": "Build 17 is green"}])
         await thread.say(world.ada, "so, when?")
         assert await thread.answered(2) == ["Here I am.", "On Friday."]
-        said = ["@Ben when can you?", "on Friday", "hook (a bot)", "Build 17 is green", "[Ada] so, when?"]
+        said = ["@Ben (", ") when can you?", "on Friday", "hook (a bot)", "Build 17 is green", "[Ada] so, when?"]
         assert in_order(await read(world), said)
         assert "are you there?" not in await read(world)
 
@@ -244,7 +244,7 @@ async def test_talk_in_the_thread_of_a_trace_is_known_to_the_next_question_there
 
         await thread.say(world.ada, "so, when?")
         assert (await thread.answered())[-1] == "On Friday."
-        assert in_order(await read(world), ["@Ben when can you?", "on Friday", "[Ada] so, when?"])
+        assert in_order(await read(world), ["@Ben (", ") when can you?", "on Friday", "[Ada] so, when?"])
         await thread.say(world.ada, "sure?")
         await thread.answered(2)
         assert await read(world) == "[Ada] sure?"

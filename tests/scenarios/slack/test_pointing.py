@@ -257,7 +257,7 @@ async def test_names_in_a_quotation_are_those_that_people_read(tmp_path: Path) -
         thread = Thread(slack=slack, bot=bot, channel="C1", root=root)
         await thread.say("U1", "who?", mention=True)
         await thread.answered()
-        assert ": @Cleo and @toolbridge look after #C9, @S1 knows" in await read_last(bot)
+        assert ": @Cleo (U3) and @toolbridge (UBOT) look after #C9, @S1 knows" in await read_last(bot)
 
 
 async def test_a_mention_that_an_edit_adds_is_answered_and_a_later_change_of_a_preview_is_not(tmp_path: Path) -> None:

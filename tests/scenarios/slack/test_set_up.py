@@ -202,9 +202,8 @@ async def test_settings_that_are_half_made_are_refused_with_what_to_set(
     [
         ({"SLACK_BOT_TOKEN": "xoxb-wrong"}, "The bot's token is no longer valid (invalid_auth)."),
         ({"SLACK_APP_TOKEN": "xapp-wrong"}, "Slack does not accept SLACK_APP_TOKEN (invalid_auth)."),
-        ({"SLACK_APP_TOKEN": "xoxb-test"}, "Slack does not accept SLACK_APP_TOKEN (not_allowed_token_type)."),
     ],
-    ids=["bot token", "app token", "bot token as app token"],
+    ids=["bot token", "app token"],
 )
 async def test_a_token_that_slack_does_not_accept_ends_the_bot_with_the_reason(
     toolbridge: Toolbridge, slack: FakeSlack, settings: dict[str, str], told: str
