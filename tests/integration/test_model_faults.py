@@ -488,7 +488,7 @@ async def test_conversations_that_learn_of_a_refusal_at_once_are_all_answered(en
 
 async def test_conversations_that_learn_of_a_refused_tool_at_once_lose_only_that_one(endpoint: Endpoint) -> None:
     bad = refusal(400, message="Invalid schema.", param="tools[0].function.parameters")
-    endpoint.answers = [bad, bad, bad, FINE]
+    endpoint.choose = lambda body: bad if body["tools"][0]["function"]["name"] == "s__t0" else FINE
     tools = tuple(replace(TOOL, name=f"s__t{number}") for number in range(4))
     async with opened(endpoint) as model:
         answers = await asyncio.gather(*(ask(model, replace(QUESTION, tools=tools)) for _ in range(3)))

@@ -138,7 +138,7 @@ async def test_stop_ends_the_answer_within_a_second_and_what_was_seen_of_it_stay
         await driver.model.pace(chunk_s=CHUNK_S)
         await driver.model.script({"text": words}, {"text": "Gladly."})
         await conversation.ask("tell me everything")
-        await driver.until(lambda: any("word150 " in message.shown for message in conversation.growing))
+        await driver.until(lambda: any("word90 " in message.shown for message in conversation.growing))
         [growing] = conversation.growing
         seen = growing.shown.rstrip()
         await conversation.stop(way)

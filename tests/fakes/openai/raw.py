@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,10 +23,14 @@ class Answer:
 
 @dataclass
 class Endpoint:
-    """A loopback server that answers each request with its next answer, and the last one for ever."""
+    """A loopback server that answers each request with its next answer, and the last one for ever.
+
+    Where `choose` is set, it returns the answer to a request's body instead.
+    """
 
     url: str = ""
     answers: list[Answer] = field(default_factory=list[Answer])
+    choose: Callable[[dict[str, Any]], Answer] | None = None
     paths: list[str] = field(default_factory=list[str])
     headers: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -38,7 +42,10 @@ class Endpoint:
         self.paths.append(head[0].split()[1])
         self.headers.append(headers)
         self.bodies.append(json.loads(body or b"{}"))
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if self.choose is not None:
+            answer = self.choose(self.bodies[-1])
+        else:
+            answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         lines = [f"HTTP/1.1 {answer.status} X", "connection: close"]
         lines += [f"{name}: {value}" for name, value in answer.headers.items()]
         lines += ["content-length: 999999"] if answer.is_cut else []
