@@ -104,7 +104,7 @@ class Settings(BaseSettings):
 
     follow_ups: Literal["always", "mention"] = "always"  # whether they need a mention in threads
     allowed_apps: str = ""  # bots, apps and workflows that may ask by a mention: slack:TEAM:ID, discord:ID
-    max_thread_messages: int = Field(default=50, ge=0, le=200)  # read with a question that stands in a thread
+    max_thread_messages: int = Field(default=50, ge=0, le=200)  # read with a question in a thread
 
     trace: Literal["summary", "full", "off"] = "summary"
 

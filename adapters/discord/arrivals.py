@@ -24,7 +24,7 @@ from adapters.discord.parse import (
     parse_edit,
     parse_message,
 )
-from adapters.discord.payloads import Payload, dict_of, text_at, time_of
+from adapters.discord.payloads import text_at, time_of
 from adapters.discord.phrases import NO_DIRECT, UNREADABLE
 from adapters.discord.proxies import Proxies
 from adapters.discord.questions import Questions
@@ -33,6 +33,7 @@ from adapters.discord.render import command_message, notice
 from adapters.discord.snowflakes import as_number
 from adapters.discord.words import lacks_what_it_answers
 from adapters.shared.arrivals import Arrivals, Unanswered, Written, note_unanswered
+from adapters.shared.payloads import Payload, dict_of
 from adapters.shared.tasks import Background, KeyedLock, RecentKeys
 from bot.domain.answers import Done, Ignored, Known, Queued, Refused
 from bot.domain.errors import AdapterError, BotError

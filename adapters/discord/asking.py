@@ -15,12 +15,13 @@ from adapters.discord.manifest import ASK_ABOUT
 from adapters.discord.markdown import escape
 from adapters.discord.own_messages import MESSAGE, send_message
 from adapters.discord.parse import DIRECT, event_key, sent_at
-from adapters.discord.payloads import Payload, dict_of, dicts_of, text_at
+from adapters.discord.payloads import text_at
 from adapters.discord.phrases import ASKED_BELOW, OLD_EXAMPLE, OLD_FORM
 from adapters.discord.presses import AskedAbout, Pressed, asked_about
 from adapters.discord.render import find_example, notice_text
 from adapters.discord.responses import Responses
 from adapters.discord.words import NO_INTENT
+from adapters.shared.payloads import Payload, dict_of, dicts_of
 from bot.domain.errors import BotError
 from bot.domain.events import CommandInvoked, MessageReceived
 

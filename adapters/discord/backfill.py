@@ -11,9 +11,9 @@ import structlog
 
 from adapters.discord.api import DiscordApi
 from adapters.discord.own_messages import messages_after
-from adapters.discord.payloads import Payload
 from adapters.discord.session import Session
 from adapters.discord.snowflakes import first_snowflake
+from adapters.shared.payloads import Payload
 from adapters.shared.tasks import RecentKeys
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError, BotError

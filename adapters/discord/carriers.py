@@ -10,8 +10,9 @@ from enum import IntEnum
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from adapters.discord.payloads import Payload, dict_of, dicts_of, text_at
+from adapters.discord.payloads import text_at
 from adapters.discord.readable import flat
+from adapters.shared.payloads import Payload, dict_of, dicts_of
 from bot.domain.events import SharedFile
 
 VOICE_MESSAGE = 1 << 13  # https://docs.discord.com/developers/resources/message#message-object-message-flags

@@ -11,10 +11,11 @@ from adapters.discord.api import DiscordApi
 from adapters.discord.invite import missing
 from adapters.discord.own_messages import id_of
 from adapters.discord.parse import FORUM_TYPES, THREAD_TYPES, Thread
-from adapters.discord.payloads import Payload, dict_of, list_of, text_at, text_of
+from adapters.discord.payloads import text_at, text_of
 from adapters.discord.readable import Reader
 from adapters.discord.session import Session
 from adapters.discord.snowflakes import as_number
+from adapters.shared.payloads import Payload, dict_of, list_of
 
 MAX_THREADS = 5_000
 

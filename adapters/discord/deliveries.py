@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from adapters.discord.arrivals import DiscordArrivals
 from adapters.discord.interactions import Interactions
-from adapters.discord.payloads import Payload, dict_of
+from adapters.shared.payloads import Payload, dict_of
 from adapters.shared.tasks import Background
 
 

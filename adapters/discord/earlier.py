@@ -12,10 +12,11 @@ from adapters.discord.channels import Channels
 from adapters.discord.errors import UNKNOWN_MESSAGE, DiscordRefusedError
 from adapters.discord.own_messages import MESSAGE, MESSAGES, PAGE, marks_of, page_of
 from adapters.discord.parse import Thread, message_place
-from adapters.discord.payloads import Payload, dict_of, text_at
+from adapters.discord.payloads import text_at
 from adapters.discord.readable import Reader
 from adapters.discord.snowflakes import as_number, made_at
 from adapters.discord.words import NO_INTENT, THREAD_STARTER, WRITTEN, author_kind, quoted
+from adapters.shared.payloads import Payload, dict_of
 from bot.domain.errors import AdapterError
 from bot.domain.events import Earlier, MessageReceived, Quoted
 

@@ -15,13 +15,14 @@ from adapters.discord.asking import Asking
 from adapters.discord.channels import Channels
 from adapters.discord.commands import Commands
 from adapters.discord.parse import DirectRefused, Mark, parse_mark
-from adapters.discord.payloads import Payload, dict_of, text_at
+from adapters.discord.payloads import text_at
 from adapters.discord.phrases import NO_DIRECT, NOT_YOURS, OLD_BUTTON, OLD_COMMAND, OLD_STOP
 from adapters.discord.presses import AskedAbout, Pressed, parse_component, parse_context_menu, parse_slash
 from adapters.discord.readable import Reader
 from adapters.discord.render import command_message, details_message, parse_page_request
 from adapters.discord.responses import Responses
 from adapters.discord.snowflakes import as_number
+from adapters.shared.payloads import Payload, dict_of
 from adapters.shared.tasks import RecentKeys
 from bot.domain.answers import CommandAnswer, Details, Done, Explained, Refused
 from bot.domain.events import CommandInvoked, DetailsAsked, FeedbackGiven

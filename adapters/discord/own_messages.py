@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, cast
 from adapters.discord.api import DiscordApi
 from adapters.discord.errors import DiscordRefusedError, DiscordUnreachableError
 from adapters.discord.parse import Mark, message_place, parse_mark
-from adapters.discord.payloads import dicts_of
 from adapters.discord.render import Shown
+from adapters.shared.payloads import dicts_of
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Attachment
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from adapters.discord.payloads import Payload, dict_of, dicts_of, list_of, text_at, text_of, time_of
+from adapters.discord.payloads import text_at, text_of, time_of
 from adapters.discord.readable import Reader, display_name
 from adapters.discord.snowflakes import made_at
 from adapters.discord.words import (
@@ -26,6 +26,7 @@ from adapters.discord.words import (
     unread_of_reply,
 )
 from adapters.shared.arrivals import Unanswered
+from adapters.shared.payloads import Payload, dict_of, dicts_of, list_of
 from bot.domain.commands import spoken_command
 from bot.domain.events import (
     AuthorKind,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import cast
 
-Payload = Mapping[str, Any]
+from adapters.shared.payloads import Payload
 
 
 def text_at(payload: Payload, name: str) -> str:
@@ -20,21 +19,6 @@ def text_of(value: object) -> str:
     with suppress(ValueError):  # Python writes out no number of more than 4,300 digits
         return value if isinstance(value, str) else str(value) if type(value) is int else ""
     return ""
-
-
-def dict_of(value: object) -> dict[str, Any]:
-    """Return the object, an empty one for anything else."""
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-
-
-def list_of(value: object) -> Sequence[object]:
-    """Return the list, an empty one for anything else."""
-    return cast("list[object]", value) if isinstance(value, list) else []
-
-
-def dicts_of(value: object) -> Sequence[dict[str, Any]]:
-    """Return the objects in the list."""
-    return [cast("dict[str, Any]", item) for item in list_of(value) if isinstance(item, dict)]
 
 
 def time_of(timestamp: object) -> datetime | None:

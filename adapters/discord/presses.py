@@ -17,9 +17,10 @@ from adapters.discord.parse import (
     interaction_key,
     sent_at,
 )
-from adapters.discord.payloads import Payload, dict_of, dicts_of, list_of, text_at
+from adapters.discord.payloads import text_at
 from adapters.discord.readable import Reader, display_name
 from adapters.discord.words import quoted
+from adapters.shared.payloads import Payload, dict_of, dicts_of, list_of
 from bot.domain.events import CommandInvoked, ConversationKey, MessageReceived, Quoted
 
 # https://docs.discord.com/developers/interactions/receiving-and-responding#interaction-object-interaction-type

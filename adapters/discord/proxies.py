@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 from adapters.discord.parse import event_key, message_place
-from adapters.discord.payloads import Payload, text_at
+from adapters.discord.payloads import text_at
+from adapters.shared.payloads import Payload
 
 MAX_CHANNELS = 2_000
 MAX_MESSAGES = 20  # of one channel

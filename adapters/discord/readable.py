@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from adapters.discord.payloads import Payload, dict_of, dicts_of, list_of, text_at, text_of
+from adapters.discord.payloads import text_at, text_of
+from adapters.shared.payloads import Payload, dict_of, dicts_of, list_of
 from bot.text.split import cut
 
 MAX_NAME_CHARS = 80

@@ -10,9 +10,10 @@ import structlog
 from adapters.discord.api import DiscordApi
 from adapters.discord.errors import ALREADY_ANSWERED, DiscordRefusedError, DiscordUnreachableError
 from adapters.discord.own_messages import NO_MENTIONS, SUPPRESS_EMBEDS
-from adapters.discord.payloads import Payload, text_at
+from adapters.discord.payloads import text_at
 from adapters.discord.phrases import DONE
 from adapters.discord.render import Shown, notice_text
+from adapters.shared.payloads import Payload
 from bot.domain.errors import BotError
 
 log = structlog.stdlib.get_logger(__name__)

@@ -15,9 +15,9 @@ import structlog
 
 from adapters.discord.api import LOGIN_REFUSED, DiscordApi
 from adapters.discord.errors import DiscordRefusedError
-from adapters.discord.payloads import Payload
 from adapters.discord.private_parts import CONNECTION_LOGGERS, event_parsers, hide_voice_warnings, use_gateway
 from adapters.discord.snowflakes import as_number
+from adapters.shared.payloads import Payload
 from adapters.shared.reaching import unreached
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError

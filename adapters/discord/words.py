@@ -17,9 +17,10 @@ from adapters.discord.carriers import (
     of_stickers,
     site_of,
 )
-from adapters.discord.payloads import Payload, dict_of, dicts_of, text_at, time_of
+from adapters.discord.payloads import text_at, time_of
 from adapters.discord.readable import Reader, display_name, people_in
 from adapters.discord.snowflakes import made_at
+from adapters.shared.payloads import Payload, dict_of, dicts_of
 from bot.domain.events import AuthorKind, Quoted, Relation, SharedFile
 
 # The types that have an author who wrote them: by people, and by apps that a command called.

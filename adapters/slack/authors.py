@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Set
 
+from adapters.shared.payloads import Payload, dict_of
 from adapters.shared.tasks import KeyedLock
 from adapters.slack.parse import Told, parse_message
-from adapters.slack.payloads import Payload, dict_of, text_at
+from adapters.slack.payloads import text_at
 from adapters.slack.people import People
 from bot.domain.events import MessageEdited, MessageReceived
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.slack.payloads import Payload, dict_of, dicts_of, first_text, list_of, number_text, text_at, time_of
+from adapters.shared.payloads import Payload, dict_of, dicts_of, list_of
+from adapters.slack.payloads import first_text, number_text, text_at, time_of
 
 MAX_DEPTH = 12  # of blocks within blocks; Slack's own go down some five levels
 # Blocks that carry no words, or only the labels of the platform's own buttons.

@@ -6,6 +6,7 @@ import asyncio
 from typing import assert_never
 
 from adapters.shared.arrivals import Unanswered
+from adapters.shared.payloads import Payload, dict_of
 from adapters.shared.tasks import Background
 from adapters.slack.api import SlackApi
 from adapters.slack.arrivals import SlackArrivals
@@ -15,7 +16,6 @@ from adapters.slack.home import Home
 from adapters.slack.identities import Identities
 from adapters.slack.interactions import Interactions
 from adapters.slack.parse import MESSAGES, Arrived, HomeOpened, parse_event, parse_slash, team_of
-from adapters.slack.payloads import Payload, dict_of
 from adapters.slack.people import People
 from adapters.slack.presses import parse_press
 from adapters.slack.replies import Replies

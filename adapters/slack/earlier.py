@@ -8,11 +8,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from adapters.shared.payloads import dict_of, dicts_of
 from adapters.slack.api import SlackApi
 from adapters.slack.identities import Identities, Identity
 from adapters.slack.own_messages import POST
 from adapters.slack.parse import WRITTEN, author_of, message_ts
-from adapters.slack.payloads import dict_of, dicts_of, text_at, time_of
+from adapters.slack.payloads import text_at, time_of
 from adapters.slack.people import People
 from adapters.slack.readable import Readable
 from adapters.slack.words import quoted_message

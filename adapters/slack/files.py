@@ -11,10 +11,10 @@ import aiohttp
 import structlog
 from yarl import URL
 
+from adapters.shared.payloads import dict_of
 from adapters.shared.reaching import unreached
 from adapters.slack.api import SlackApi, is_refusal, retry_after_s
 from adapters.slack.errors import HTTP, SlackRefusedError, SlackUnreachableError
-from adapters.slack.payloads import dict_of
 from adapters.slack.words import shared_file
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.events import SharedFile

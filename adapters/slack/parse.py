@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from adapters.shared.arrivals import Unanswered
-from adapters.slack.payloads import Payload, dict_of, dicts_of, first_text, text_at, time_of
+from adapters.shared.payloads import Payload, dict_of, dicts_of
+from adapters.slack.payloads import first_text, text_at, time_of
 from adapters.slack.words import words_of
 from bot.domain.commands import spoken_command
 from bot.domain.events import (

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, cast
 
-Payload = Mapping[str, Any]
+from adapters.shared.payloads import Payload
 
 
 def text_at(payload: Payload, name: str) -> str:
@@ -19,21 +17,6 @@ def text_at(payload: Payload, name: str) -> str:
 def first_text(payload: Payload, *names: str) -> str:
     """Return the first text of those names that is not empty; "" where there is none."""
     return next((text for name in names if (text := text_at(payload, name))), "")
-
-
-def dict_of(value: object) -> dict[str, Any]:
-    """Return the object, an empty one for anything else."""
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-
-
-def list_of(value: object) -> Sequence[object]:
-    """Return the list, an empty one for anything else."""
-    return cast("list[object]", value) if isinstance(value, list) else []
-
-
-def dicts_of(value: object) -> Sequence[dict[str, Any]]:
-    """Return the objects in the list."""
-    return [cast("dict[str, Any]", item) for item in list_of(value) if isinstance(item, dict)]
 
 
 def number_text(value: object) -> str:

@@ -12,8 +12,9 @@ from typing import Self
 
 from cachetools import LRUCache
 
+from adapters.shared.payloads import Payload, dict_of
 from adapters.slack.api import SlackApi
-from adapters.slack.payloads import Payload, dict_of, first_text, text_at
+from adapters.slack.payloads import first_text, text_at
 from bot.domain.errors import AdapterError
 
 MAX_NAMES = 10_000

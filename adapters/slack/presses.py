@@ -7,8 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from adapters.shared.payloads import Payload, dict_of, dicts_of
 from adapters.slack.parse import team_of
-from adapters.slack.payloads import Payload, dict_of, dicts_of, text_at
+from adapters.slack.payloads import text_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

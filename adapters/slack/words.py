@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from adapters.shared.payloads import Payload, dict_of, dicts_of
 from adapters.slack.blocks import BlockWords, escaped, link, read_blocks
-from adapters.slack.payloads import Payload, dict_of, dicts_of, first_text, number_text, text_at, time_of
+from adapters.slack.payloads import first_text, number_text, text_at, time_of
 from bot.domain.events import AuthorKind, Quoted, Relation, SharedFile
 
 MAX_DEPTH = 3  # of forwards within forwards

@@ -1,4 +1,4 @@
-"""Keeps to the endpoint's own limits, and shares them fairly: people take turns, whoever asked most."""
+"""Keeps to the endpoint's own limits, and shares them fairly: people take turns, however much each has asked."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Selection:
         self._keep_within(())
 
     def add(self, names: Iterable[str]) -> None:
-        """Add tools at the end of the list; where it gets too long, it begins anew with the most used and the newest.
+        """Add tools at the end of the list; where it gets too long, it is rebuilt from the most used and the newest.
 
         A name that is not one of the offered tools, or that is in the list already, changes nothing.
         """
@@ -136,7 +136,7 @@ class Selection:
         return len(names) > MAX_TOOLS or self._size(names) > self._max_tokens
 
     def _keep_within(self, wanted: Sequence[str]) -> None:
-        """Begin the list anew where it has grown too long, with all that is wanted now."""
+        """Rebuild the list where it has grown too long, with all that is wanted now."""
         if self._is_too_much([*self._own, *self._names]):
             newest = self._newest(wanted)
             self._names = [*self._base(newest), *newest]

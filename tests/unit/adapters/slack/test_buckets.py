@@ -13,7 +13,7 @@ POSTS = Rate(calls=25, period_s=25)
 ANSWER, PROGRESS = Priority.ANSWER, Priority.PROGRESS
 priorities = st.sampled_from(Priority)
 seconds = st.floats(min_value=0, max_value=300)
-# What happens, and how long after what happened before: somebody asks, or a call is refused for so many seconds.
+# What happens, and how long after what happened before: someone asks, or a call is refused for so many seconds.
 asked = st.tuples(seconds, priorities)
 refused = st.tuples(seconds, st.integers(min_value=0, max_value=60))
 

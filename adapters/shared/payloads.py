@@ -1,0 +1,23 @@
+"""JSON that a platform sends, in which anything may be missing or of another type than documented."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+Payload = Mapping[str, Any]
+
+
+def dict_of(value: object) -> dict[str, Any]:
+    """Return the object, an empty one for anything else."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def list_of(value: object) -> Sequence[object]:
+    """Return the list, an empty one for anything else."""
+    return cast("list[object]", value) if isinstance(value, list) else []
+
+
+def dicts_of(value: object) -> Sequence[dict[str, Any]]:
+    """Return the objects in the list."""
+    return [cast("dict[str, Any]", item) for item in list_of(value) if isinstance(item, dict)]
