@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 
+from adapters.shared.reaching import unreached
 from adapters.slack.adapter import SlackOptions
 from adapters.slack.api import open_client
 from adapters.slack.errors import SlackRefusedError, error_code
@@ -32,7 +33,11 @@ async def diagnose(options: SlackOptions) -> SetUp:
 
 async def _check_app_token(client: Any, token: str) -> SetUp | None:
     try:
-        await _asked(lambda: client.apps_connections_open(app_token=token), method="apps.connections.open")
+        await _asked(
+            lambda: client.apps_connections_open(app_token=token),
+            method="apps.connections.open",
+            address=client.base_url,
+        )
     except SlackRefusedError as error:
         return SetUp(
             detail=f"SLACK_APP_TOKEN is not accepted ({error.code})",
@@ -43,7 +48,7 @@ async def _check_app_token(client: Any, token: str) -> SetUp | None:
 
 async def _check_bot_token(client: Any, token: str, *, way: str) -> SetUp:
     # https://docs.slack.dev/reference/methods/auth.test
-    answer = await _asked(lambda: client.auth_test(token=token), method="auth.test")
+    answer = await _asked(lambda: client.auth_test(token=token), method="auth.test", address=client.base_url)
     who = f"@{answer.get('user')} in {answer.get('team') or 'the organization'}, {way}"
     if not answer.get("bot_id"):
         return SetUp(
@@ -58,20 +63,20 @@ async def _check_bot_token(client: Any, token: str, *, way: str) -> SetUp:
     return SetUp(detail=who)
 
 
-async def _asked(ask: Callable[[], Awaitable[Any]], *, method: str) -> Any:
+async def _asked(ask: Callable[[], Awaitable[Any]], *, method: str, address: str) -> Any:
     """Return Slack's response. Raises SlackRefusedError, or AdapterError where Slack cannot be reached."""
     try:
         return await ask()
     except SlackApiError as error:
         code = error_code(error)
-        failure = SlackRefusedError(method=method, code=code) if code else _unreachable(error)
+        failure = SlackRefusedError(method=method, code=code) if code else _unreachable(error, address)
     except (SlackClientError, aiohttp.ClientError, OSError, AttributeError, ValueError) as error:
-        failure = _unreachable(error)  # the last two: the SDK trips over a body that is no JSON object
+        failure = _unreachable(error, address)  # the last two: the SDK trips over a body that is no JSON object
     raise failure  # out here, without a cause: the SDK writes whole answers into its errors
 
 
-def _unreachable(error: Exception) -> AdapterError:
-    return AdapterError(f"Slack cannot be reached ({type(error).__name__}). Check the network and SLACK_API_URL.")
+def _unreachable(error: Exception, address: str) -> AdapterError:
+    return AdapterError(f"Slack cannot be reached ({unreached(error, address)}). Check the network and SLACK_API_URL.")
 
 
 def _missing_scopes(granted: str) -> Sequence[str]:

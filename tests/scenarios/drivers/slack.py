@@ -320,7 +320,7 @@ class SlackDriver:
         "app token": ["invalid_auth", "SLACK_APP_TOKEN", "connections:write"],
         "bot token as app token": ["not_allowed_token_type", "SLACK_APP_TOKEN", "connections:write"],
         "app token as bot token": ["not_allowed_token_type", "SLACK_BOT_TOKEN"],
-        "unreachable": ["cannot be reached", "network", "SLACK_API_URL"],
+        "unreachable": ["cannot be reached (127.0.0.1:9: Connection refused)", "network", "SLACK_API_URL"],
     }
 
     def __init__(self, slack: FakeSlack, model: Model, home: Path, *, mode: Mode) -> None:
