@@ -39,7 +39,7 @@ class Commands:
         """Return the names of tools that contain the command's argument; none where they are not known in time."""
         try:
             async with asyncio.timeout(SUGGEST_S):
-                offer = await self._host.directory.offer(command.actor)
+                offer = await self._host.directory.offer(command.asker)
         except (TimeoutError, BotError):  # tool servers are still starting, or fail
             return []
         typed = command.argument.casefold()

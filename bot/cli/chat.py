@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bot.domain.answers import Accepted, Answered, Decided, Example, Explained, Rated, Revised
+from bot.domain.answers import Accepted, Answered, Decided, Example, Explained, Formed, Rated, Revised, Submitted
 from bot.domain.errors import SettingsError
 from bot.domain.events import (
     CommandInvoked,
@@ -22,13 +22,15 @@ from bot.domain.events import (
     DecisionMade,
     DetailsAsked,
     FeedbackGiven,
+    FormAsked,
+    FormSubmitted,
     MessageDeleted,
     MessageEdited,
     MessageReceived,
 )
 
 if TYPE_CHECKING:
-    from bot.domain.people import Actor
+    from bot.domain.people import Asker
     from bot.ports.platform import Adapter, Host
     from bot.ports.tools import Offer, ServerStatus
     from bot.settings import Settings
@@ -172,6 +174,12 @@ class PendingHost:
     async def decide(self, event: DecisionMade) -> Decided:
         return await (await self.opened()).decide(event)
 
+    async def form(self, event: FormAsked) -> Formed:
+        return await (await self.opened()).form(event)
+
+    async def submit(self, event: FormSubmitted) -> Submitted:
+        return await (await self.opened()).submit(event)
+
 
 class _PendingNotes:
     """The notes of a host that may be pending."""
@@ -192,8 +200,8 @@ class _PendingDirectory:
     def __init__(self, pending: PendingHost) -> None:
         self._pending = pending
 
-    async def offer(self, actor: Actor | None) -> Offer:
-        return await (await self._pending.opened()).directory.offer(actor)
+    async def offer(self, asker: Asker | None) -> Offer:
+        return await (await self._pending.opened()).directory.offer(asker)
 
     async def examples(self) -> Sequence[Example]:
         return await (await self._pending.opened()).directory.examples()

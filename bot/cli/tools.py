@@ -16,5 +16,5 @@ async def tools(arguments: Namespace) -> int:
     settings = start(arguments, logs_to_file=True)
     async with Toolset(load_servers(settings, answers=ask_inputs(settings))) as toolset:
         await wait_for_servers(toolset)
-        print(await describe_tools(toolset, actor=None, word=arguments.word))
+        print(await describe_tools(toolset, asker=None, word=arguments.word))
     return 0

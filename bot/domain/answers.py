@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot.domain.events import ConversationKey
+from bot.domain.events import ConversationKey, RunRequest
+from bot.domain.forms import Form, Invalid
 from bot.domain.turns import TraceLine
 
 
@@ -25,12 +26,30 @@ class Pick:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A call that a person asked for can be made.
+
+    The adapter shows `text` as asked by that person, and accepts a message with that `text` and `run`.
+    """
+
+    run: RunRequest
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CommandAnswer:
-    """What a command answers, only to the person who asked; `choices` are texts to send as if typed by that person."""
+    """What a command answers, only to the person who asked; `choices` are texts to send as if typed by that person.
+
+    `form` is to be opened, where the platform can do that at once, otherwise by a button. `confirms` is the label of a
+    button that invokes the same command again with `is_confirmed`. With `ready`, the call is to be made.
+    """
 
     text: str  # Markdown
     choices: tuple[Example, ...] = ()
     picks: tuple[Pick, ...] = ()
+    form: Form | None = None
+    confirms: str = ""
+    ready: Ready | None = None
 
 
 # --- what became of an event -----------------------------------------------------------------------------------
@@ -79,6 +98,7 @@ class Details:
 
     lines: tuple[TraceLine, ...]
     notice: str = ""
+    link: str = ""  # a page to open, for the person who asked alone
 
 
 Accepted = Queued | Known | Refused | Ignored
@@ -87,3 +107,5 @@ Answered = CommandAnswer | Ignored
 Explained = Details | Refused
 Rated = Done | Refused
 Decided = Done | Refused
+Formed = Form | Refused
+Submitted = Done | Ready | Invalid | Refused

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 from urllib.parse import quote, unquote
 
-from bot.domain.people import Actor
+from bot.domain.people import UNKNOWN, Actor, Asker, Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,31 @@ class ConversationKey:
         """The id under which tool servers and model endpoints know the conversation: stable, and reveals nothing."""
         return hashlib.sha256(str(self).encode()).hexdigest()[:32]
 
+    @property
+    def place(self) -> str:
+        """The notation of rules: `slack:TEAM:CHANNEL`, `slack:TEAM:dm`, `discord:SERVER:CHANNEL`, `discord:dm`,
+        `console`.
+
+        A thread belongs to its channel.
+        """
+        if self.platform == "console":
+            return self.platform
+        if self.is_direct:
+            return ":".join((self.platform, *((self.space,) if self.platform == "slack" else ()), "dm"))
+        return ":".join((self.platform, self.space, self.channel))
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether it is a conversation with one person alone: their direct messages, or the terminal."""
+        # https://docs.slack.dev/reference/objects/conversation-object: ids of direct messages begin with D
+        match self.platform:
+            case "slack":
+                return self.channel.startswith("D")
+            case "discord":
+                return self.space == "@me"
+            case _:
+                return self.platform == "console"
+
     def person(self, author_id: str, name: str = "") -> Actor:
         """Return the person of that id on the platform and in the space of this conversation."""
         return Actor(platform=self.platform, space=self.space, id=author_id, name=name)
@@ -52,11 +78,17 @@ class _Acting:
 
     conversation: ConversationKey
     author_id: str
+    standing: Standing
 
     @property
     def actor(self) -> Actor:
         """Who did it."""
         return self.conversation.person(self.author_id, getattr(self, "author_name", ""))
+
+    @property
+    def asker(self) -> Asker:
+        """Who did it, as rights see them."""
+        return Asker(actor=self.actor, place=self.conversation.place, standing=self.standing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +140,14 @@ class Earlier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """A call that a person asks for by themselves; `name` is the tool's namespaced one, `arguments` one JSON object."""
+
+    name: str
+    arguments: str = "{}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MessageReceived(_Acting):
     """Someone wrote to the bot; a redelivery carries the same `event_key`.
 
@@ -132,6 +172,8 @@ class MessageReceived(_Acting):
     has_earlier: bool = False  # other messages may stand before it in its thread
     quoted: tuple[Quoted, ...] = ()  # what it points at by itself
     unread: tuple[str, ...] = ()  # as of `Quoted`
+    standing: Standing = UNKNOWN
+    run: RunRequest | None = None  # `/run`: this call is to be made, and no model is asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +220,8 @@ class CommandInvoked(_Acting):
     argument: str = ""
     is_channel_wide: bool = False
     is_addressed: bool = True  # as of a message
+    is_confirmed: bool = False  # the person has confirmed what the command asked them to (`CommandAnswer.confirms`)
+    standing: Standing = UNKNOWN
 
 
 Rating = Literal["good", "bad"]
@@ -192,26 +236,70 @@ class FeedbackGiven(_Acting):
     author_id: str
     turn_id: int
     rating: Rating
+    standing: Standing = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetailsAsked(_Acting):
-    """Someone wants to see the exact arguments and results of a turn's tool calls."""
+    """Someone wants to see the exact arguments and results of a turn's tool calls.
+
+    With `ask_id`, of the one call that is asked about; that may be shown in another conversation than the turn's.
+    """
 
     conversation: ConversationKey
     event_key: str
     author_id: str
-    turn_id: int
+    turn_id: int = 0
+    ask_id: int = 0
+    standing: Standing = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionMade(_Acting):
-    """Someone decided what a waiting tool call waits for; `outcome` and `note` mean what the wait's kind says."""
+    """Someone pressed a button below what the bot asks (`bot/domain/asks.py`).
+
+    `digest` is the one that the pressed message showed (`AskView.digest`): a press on a message that is out of date
+    decides nothing.
+    """
+
+    conversation: ConversationKey  # where the button was pressed
+    event_key: str
+    author_id: str
+    author_name: str = ""
+    ask_id: int
+    choice: Choice
+    digest: str = ""
+    standing: Standing = UNKNOWN
+
+
+# What is decided by a button. "run_for_an_hour": run it, and the same tool for the same person here without asking, for
+# an hour. "withdraw": the asker takes the call back. "suggest_rule" decides nothing: the answer shows the TOML.
+Choice = Literal["run", "run_for_an_hour", "decline", "withdraw", "suggest_rule"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormAsked(_Acting):
+    """Someone wants to fill in a form; `target` is what `bot/domain/forms.py` says."""
 
     conversation: ConversationKey
     event_key: str
     author_id: str
-    turn_id: int
-    call_id: str
-    outcome: str
-    note: str = ""
+    target: str
+    standing: Standing = UNKNOWN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormSubmitted(_Acting):
+    """Someone sent a form off, or closed it for good (`action`); `values` are texts by the names of its fields.
+
+    A checkbox is "true" or "false", a field for several choices has one choice a line.
+    """
+
+    conversation: ConversationKey
+    event_key: str
+    author_id: str
+    author_name: str
+    target: str
+    values: Mapping[str, str] = field(default_factory=dict[str, str])
+    action: Literal["accept", "decline", "cancel"] = "accept"
+    standing: Standing = UNKNOWN

@@ -17,6 +17,9 @@ class ToolSpec:
     description: str
     parameters: Mapping[str, Any]  # JSON schema of the arguments
     is_repeatable: bool = False  # read-only or idempotent, by the operator's word or a trusted server's hint
+    is_bundled: bool = False  # of the server that comes with the bot
+    is_read_only: bool = False  # by a trusted server's hint
+    hints: str = ""  # all that the server says of how the tool behaves, as JSON; decides nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +42,8 @@ class Attachment:
     data: bytes
 
 
-ToolOutcome = Literal["ok", "error", "timeout", "unavailable", "interrupted", "stopped"]
+# "denied": the policy or a person said no; "withheld": a dry run, in which it was not sent.
+ToolOutcome = Literal["ok", "error", "timeout", "unavailable", "interrupted", "stopped", "denied", "withheld"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

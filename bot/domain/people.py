@@ -24,3 +24,29 @@ class Actor:
         """
         scope = (self.space,) if self.platform == "slack" else ()
         return ":".join((self.platform, *scope, self.id))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the platform says of a person where they act, besides who they are; it came with the event.
+
+    `outsider` is why they are one, as a phrase ("a guest of this workspace"), empty for everybody else. `problem` is
+    why the platform could not say so, as a phrase. `roles` are role ids of the Discord server.
+    """
+
+    outsider: str = ""
+    roles: tuple[str, ...] = ()
+    is_moderator: bool = False  # the platform lets them manage the messages of others there
+    problem: str = ""
+
+
+UNKNOWN = Standing()  # nothing was said
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """Who asks for something, with what the platform says of them, and the place where they ask."""
+
+    actor: Actor
+    place: str  # the notation of rules, as `ConversationKey.place` gives it
+    standing: Standing = UNKNOWN

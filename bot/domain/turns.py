@@ -6,8 +6,10 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Literal
 
+from bot.domain.asks import Ask, Vote
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Attachment, ModelAnswer, ToolCall, ToolResult
+from bot.domain.rights import Verdict
 
 # "taken_over" is only a state of the view: another process works on the turn and shows it.
 TurnState = Literal[
@@ -91,6 +93,18 @@ class CallAsked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallJudged:
+    """The policy's verdict on a call, with the name of the deciding rule and its reason, a sentence."""
+
+    round: int
+    call_id: str
+    verdict: Verdict
+    rule: str
+    reason: str = ""
+    kind: Literal["judged"] = "judged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallStarted:
     """A tool call is about to be sent; from here on it may have acted."""
 
@@ -101,24 +115,36 @@ class CallStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallWaiting:
-    """A tool call cannot go on before something is decided; `reason` is a sentence for the chat."""
+    """A tool call cannot go on before something is decided; `reason` is a sentence for the chat.
+
+    `ask` is what people are asked for that; `state` is the tools port's own, as of `Wait`.
+    """
 
     round: int
     call_id: str
     reason: str
     expires_at: float  # seconds since the epoch; then it is decided as "expired"
+    ask: Ask | None = None
+    state: str = ""
     kind: Literal["waiting"] = "waiting"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallDecided:
-    """What a call waited for was decided; `by` is who decided it (`str(Actor)`), empty where time did."""
+    """What a call waited for was decided; `by` is who decided it (`str(Actor)`), empty where time did.
+
+    Of an approval, `outcome` is "approved", "declined", "withdrawn" or "expired"; of a form or link it is "accept",
+    "decline", "cancel" or "expired".
+    """
 
     round: int
     call_id: str
-    outcome: str  # "expired", or what the wait's kind knows
+    outcome: str
     by: str = ""
     note: str = ""
+    votes: tuple[Vote, ...] = ()  # of an approval: those that count
+    arguments: str = ""  # of an approval: what was approved, where it was edited
+    content: str = ""  # of a form: what it was filled in with, one JSON object
     kind: Literal["decided"] = "decided"
 
 
@@ -141,7 +167,7 @@ class CallFinished:
 
 
 # A step is stored before anyone sees it; after a crash the turn goes on from its last one.
-Step = ModelAnswered | CallAsked | CallStarted | CallWaiting | CallDecided | CallFinished
+Step = ModelAnswered | CallAsked | CallJudged | CallStarted | CallWaiting | CallDecided | CallFinished
 TurnEvent = StateChanged | ModelAsked | TextArrived | TextTakenBack | Paused | CallProgressed | Step
 
 # --- what is posted, and what is seen --------------------------------------------------------------------------
@@ -168,7 +194,19 @@ class Post:
     trouble: str = ""  # a sentence: why it is not tried as it is
 
 
-CallState = Literal["asked", "waiting", "running", "ok", "error", "timeout", "unavailable", "interrupted", "stopped"]
+CallState = Literal[
+    "asked",
+    "waiting",
+    "running",
+    "ok",
+    "error",
+    "timeout",
+    "unavailable",
+    "interrupted",
+    "stopped",
+    "denied",
+    "withheld",
+]
 UNENDED_CALLS: frozenset[CallState] = frozenset({"asked", "waiting", "running"})
 
 
@@ -185,6 +223,7 @@ class TraceLine:
     seconds: float = 0.0
     attachments: tuple[str, ...] = ()
     progress: str = ""  # how far a running call is, in the server's words; redacted
+    note: str = ""  # what was decided about it, in a phrase: "approved by Ben"; plain text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,3 +244,4 @@ class TurnView:
     author_id: str = ""  # who asked
     attempt: int = 1  # more: a process before this one may have shown a part of it, or this one before a wait
     has_waited: bool = False  # behind other questions, and was shown to
+    trace_style: Literal["", "summary", "full"] = ""  # what the policy says for the place; empty: as it is set

@@ -17,12 +17,14 @@ from bot.domain.answers import (
     Details,
     Done,
     Explained,
+    Formed,
     Ignored,
     Known,
     Queued,
     Rated,
     Refused,
     Revised,
+    Submitted,
 )
 from bot.domain.errors import StoreError
 from bot.domain.events import (
@@ -31,11 +33,12 @@ from bot.domain.events import (
     DecisionMade,
     DetailsAsked,
     FeedbackGiven,
+    FormAsked,
+    FormSubmitted,
     MessageDeleted,
     MessageEdited,
     MessageReceived,
 )
-from bot.domain.turns import CallDecided
 from bot.intake.admission import Admission
 from bot.intake.apps import AppGate
 from bot.ports.store import Full, NoteStore, Revision, Store
@@ -187,25 +190,15 @@ class Inbox:
 
     async def decide(self, event: DecisionMade) -> Decided:
         """See `Host`."""
-        decision = CallDecided(
-            round=0, call_id=event.call_id, outcome=event.outcome, by=str(event.actor), note=event.note
-        )
-        try:
-            if not await self.store.is_turn_of(event.turn_id, event.conversation):
-                return Refused(notice=_NOT_KNOWN)
-            outcome = await self.store.decide(event.turn_id, decision)
-        except StoreError as error:
-            return Refused(notice=str(error))
-        match outcome:
-            case "made":
-                self.bell.ring_for_work()
-                return Done()
-            case "decided_before":
-                return Refused(notice="That has already been decided; the first decision counts.")
-            case "unknown":
-                return Refused(notice="Nothing is waiting for this decision any more.")
-            case _:
-                assert_never(outcome)
+        return Refused(notice=_NOT_KNOWN)
+
+    async def form(self, event: FormAsked) -> Formed:
+        """See `Host`."""
+        return Refused(notice=_NOT_KNOWN)
+
+    async def submit(self, event: FormSubmitted) -> Submitted:
+        """See `Host`."""
+        return Refused(notice=_NOT_KNOWN)
 
 
 _NOT_KNOWN = "This answer is no longer known here."

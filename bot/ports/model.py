@@ -20,6 +20,7 @@ class ModelRequest:
     may_call_tools: bool = True  # False: the tools stay listed (stable prefix), but the answer must be text
     cache_key: str = ""  # opaque, the same for all requests of one conversation
     asker: str = ""  # who asks; where the endpoint's limits make requests wait, askers take turns
+    model: str = ""  # another model of the same endpoint; empty: the one that is set up
     purpose: Literal["answer", "summary"] = "answer"  # what the rehearsal model goes by; endpoints read `system`
 
 

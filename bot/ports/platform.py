@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from bot.domain.answers import Accepted, Answered, Decided, Explained, Rated, Revised
+from bot.domain.answers import Accepted, Answered, Decided, Explained, Formed, Rated, Revised, Submitted
+from bot.domain.asks import AskPost
 from bot.domain.events import (
     CommandInvoked,
     ConversationKey,
@@ -15,12 +16,15 @@ from bot.domain.events import (
     DetailsAsked,
     Earlier,
     FeedbackGiven,
+    FormAsked,
+    FormSubmitted,
     MessageDeleted,
     MessageEdited,
     MessageReceived,
     SharedFile,
 )
 from bot.domain.turns import Post, TurnView
+from bot.ports.rights import GroupSource
 from bot.ports.store import NoteStore
 from bot.ports.tools import ToolDirectory
 
@@ -86,7 +90,18 @@ class Host(Protocol):
         ...
 
     async def decide(self, event: DecisionMade) -> Decided:
-        """Store what a waiting call waited for and wake its turn, once; never raises a BotError."""
+        """Store a decision on what is asked, where the person may make it, and wake the turn; never raises a BotError.
+
+        The ask's messages change by `Adapter.put_ask`; the answer is for the person who pressed alone.
+        """
+        ...
+
+    async def form(self, event: FormAsked) -> Formed:
+        """Return the form to show to the person; never raises a BotError."""
+        ...
+
+    async def submit(self, event: FormSubmitted) -> Submitted:
+        """Take what a person filled in; with `Invalid` the form stays open. Never raises a BotError."""
         ...
 
 
@@ -97,7 +112,7 @@ class Found:
     reference: str
 
 
-class Adapter(Protocol):
+class Adapter(GroupSource, Protocol):
     """One chat platform, as the conversation core sees it. It is opened with its `Host`."""
 
     @property
@@ -139,6 +154,23 @@ class Adapter(Protocol):
 
     async def find(self, post: Post) -> Found | None:
         """Look for a post that may have been sent before a crash; None: it is certainly not there.
+
+        Raises:
+            AdapterError: The platform cannot tell.
+        """
+        ...
+
+    async def put_ask(self, post: AskPost) -> str:
+        """Post what is asked, or change the message of `post.reference` to the view; return the message's reference.
+
+        Raises:
+            RateLimitError: The platform asked for a pause; nothing was posted or changed.
+            AdapterError: Any other refusal; a new message may or may not be visible.
+        """
+        ...
+
+    async def find_ask(self, post: AskPost) -> Found | None:
+        """Look for a message that may have been posted before a crash; None: it is certainly not there.
 
         Raises:
             AdapterError: The platform cannot tell.

@@ -12,6 +12,8 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from bot.domain.answers import Known, Queued
+from bot.domain.asks import Ask, AskDelivery, AskRecord, AskState, Vote
+from bot.domain.audit import AuditEntry, AuditLine
 from bot.domain.events import ConversationKey, MessageReceived, Rating
 from bot.domain.messages import Message, Usage
 from bot.domain.people import Actor
@@ -22,6 +24,8 @@ from bot.domain.turns import CallDecided, Post, Step, TurnState
 Revision = Literal["made", "none", "started", "ended", "unknown"]
 # What became of a decision: it was stored, the call was decided before, or no such call waits.
 DecisionOutcome = Literal["made", "decided_before", "unknown"]
+# What became of a vote: "changed" means that the ask was, meanwhile: look at it again.
+VoteOutcome = Literal["made", "changed", "decided_before", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,49 @@ class Signal:
     turn_id: int
     kind: Literal["stop"]
     by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """How an ask ends: its state, and the decision for the turn."""
+
+    state: AskState
+    decision: CallDecided
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A person may run a tool without being asked, in one conversation, under one rule, until a time."""
+
+    person: str  # as of `Person.id`
+    conversation: ConversationKey
+    server: str
+    tool: str
+    rule_key: str
+    until: float = 0.0  # seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """A tool as an operator accepted it (or as it was first seen), and what it has `changed` to since; both JSON."""
+
+    server: str
+    tool: str
+    accepted: str
+    changed: str = ""  # empty: it is as it was accepted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastCall:
+    """A call of the past, as the journal has it."""
+
+    turn_id: int
+    event: MessageReceived
+    server: str
+    tool: str
+    arguments: str
+    at: float  # when its turn was accepted, seconds since the epoch
+    verdict: str = ""  # what the policy said then; empty in journals that are older than policies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +244,24 @@ class IntakeStore(Protocol):
         """
         ...
 
+    async def vote(
+        self,
+        ask_id: int,
+        vote: Vote,
+        *,
+        version: int,
+        edited: Ask | None = None,
+        settles: Settlement | None = None,
+        grant: Grant | None = None,
+        audit: Sequence[AuditEntry] = (),
+    ) -> VoteOutcome:
+        """Store what a person said to an ask that is pending and of that version, all in one commit.
+
+        `edited` takes the ask's place, and voids the votes before it. With `settles` the ask is decided: the decision
+        is appended to the turn's journal, as by `decide`, and its turn woken.
+        """
+        ...
+
 
 class WorkStore(Protocol):
     """Workers, the turns they hold, and what they do in them."""
@@ -238,15 +303,21 @@ class WorkStore(Protocol):
         """Return what was asked of the turns that `worker` runs, once: what is returned is forgotten."""
         ...
 
-    async def record(self, lease: Lease, steps: Sequence[Step]) -> None:
-        """Append steps to the turn's journal, all or none; without any, only check the lease. Raises LeaseLostError."""
+    async def record(self, lease: Lease, steps: Sequence[Step], *, audit: Sequence[AuditEntry] = ()) -> None:
+        """Append steps to the turn's journal, all or none; without any, only check the lease. Raises LeaseLostError.
+
+        A `CallWaiting` with an `ask` makes that ask pending; a `CallDecided` of a call ends its pending one. `audit` is
+        appended to the audit in the same commit, here and in the methods below.
+        """
         ...
 
     async def steps(self, turn_id: int) -> Sequence[Step]:
         """Return the turn's journal in order."""
         ...
 
-    async def park(self, lease: Lease, steps: Sequence[Step], *, wakes_at: float) -> TurnState:
+    async def park(
+        self, lease: Lease, steps: Sequence[Step], *, wakes_at: float, audit: Sequence[AuditEntry] = ()
+    ) -> TurnState:
         """Append steps and let the turn wait for a decision: it gives up its lease, and later turns of its conversation
         can be claimed.
 
@@ -272,14 +343,15 @@ class WorkStore(Protocol):
         posts: Sequence[Post],
         usage: Usage,
         steps: Sequence[Step] = (),
+        audit: Sequence[AuditEntry] = (),
         tool_use: ToolUse | None = None,
         read_until: datetime | None = None,
     ) -> None:
         """Store the last steps, how the turn ended, its messages and the posts to deliver, in one commit.
 
         The first post is stored as about to be sent: after a crash it may be visible. With `read_until`, what was said
-        in the thread before that time is known from now on; `tool_use` is added to the tool memory. Raises
-        LeaseLostError.
+        in the thread before that time is known from now on; `tool_use` is added to the tool memory. Asks of the turn
+        that are pending are void. Raises LeaseLostError.
         """
         ...
 
@@ -381,6 +453,85 @@ class ConversationStore(Protocol):
         ...
 
 
+class AskStore(Protocol):
+    """What the bot asks people, and the messages that show it."""
+
+    async def ask(self, ask_id: int) -> AskRecord | None:
+        """Return the ask."""
+        ...
+
+    async def asks(self, *, turn_id: int | None = None, is_pending: bool = True) -> Sequence[AskRecord]:
+        """Return asks, the oldest first: the pending ones of all turns, or those of one turn; at most a thousand."""
+        ...
+
+    async def unplanned_asks(self, *, serves: Sequence[str]) -> Sequence[AskRecord]:
+        """Return pending asks of the conversations that are served for which no message is planned."""
+        ...
+
+    async def plan_ask(self, ask_id: int, places: Sequence[tuple[ConversationKey, str]]) -> None:
+        """Plan one message in each place, with a person's id for a direct message; without effect the second time."""
+        ...
+
+    async def due_ask_posts(self, *, serves: Sequence[str]) -> Sequence[AskDelivery]:
+        """Return the messages in places that are served which do not show their ask as it is now, oldest first.
+
+        An ask that was decided before anything was posted needs no message.
+        """
+        ...
+
+    async def mark_ask_posting(self, post_id: int) -> None:
+        """Say that this message is about to be posted: after a crash it may be visible."""
+        ...
+
+    async def mark_ask_posted(self, post_id: int, *, reference: str, shown: int) -> None:
+        """Store the platform's reference of a message, and the version of the ask that it shows."""
+        ...
+
+    async def drop_ask_post(self, post_id: int) -> None:
+        """Give a message up that the platform refuses for good."""
+        ...
+
+
+class RightsStore(Protocol):
+    """Grants for a while, pinned tools, the audit, and what calls were made."""
+
+    async def has_grant(self, grant: Grant) -> bool:
+        """Return whether an equal grant was given whose end has not passed; `until` of the argument is ignored."""
+        ...
+
+    async def pins(self) -> Sequence[Pin]:
+        """Return the pinned tools, by server and tool."""
+        ...
+
+    async def put_pins(self, pins: Sequence[Pin]) -> None:
+        """Keep tools that were not pinned before as accepted, and of the others what they changed to.
+
+        A tool that is as it was accepted is not changed any more.
+        """
+        ...
+
+    async def accept_pins(self, pins: Sequence[Pin], *, audit: Sequence[AuditEntry]) -> None:
+        """Accept these tools as they are there: their `changed` is what they are pinned to from now on."""
+        ...
+
+    async def audit(self, entries: Sequence[AuditEntry]) -> None:
+        """Append to the audit."""
+        ...
+
+    async def audit_lines(
+        self, *, after: int = 0, since: float = 0.0, person: str = "", tool: str = "", limit: int = 1_000
+    ) -> Sequence[AuditLine]:
+        """Return lines of the audit with numbers above `after`, in order; `tool` is a pattern of `server/tool`."""
+        ...
+
+    async def past_calls(self, *, since: float, after: int = 0, limit: int = 1_000) -> Sequence[PastCall]:
+        """Return the calls of journals that are kept, of turns that were accepted since that time, in order of turns.
+
+        `after` is the id of the last turn that was read.
+        """
+        ...
+
+
 class NoteStore(Protocol):
     """What an adapter has to remember over restarts: small texts by name."""
 
@@ -393,7 +544,7 @@ class NoteStore(Protocol):
         ...
 
 
-class Store(IntakeStore, WorkStore, ConversationStore, NoteStore, Protocol):
+class Store(IntakeStore, WorkStore, ConversationStore, AskStore, RightsStore, NoteStore, Protocol):
     """All of durable memory."""
 
     async def check(self) -> None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from bot.domain.answers import Example
+from bot.domain.asks import FormAsk, LinkAsk
 from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolCall, ToolResult, ToolSpec
-from bot.domain.people import Actor
-from bot.domain.turns import CallDecided
+from bot.domain.people import Actor, Asker
+from bot.domain.turns import CallDecided, CallWaiting
 
 READ_RESOURCE = "read_resource"  # reads what results link to; no server's tool has this name: theirs begin with its own
 Progress = Callable[[str], None]
@@ -57,13 +58,23 @@ class Wait:
 
     reason: str  # a sentence for the chat: what is waited for, and who can decide it
     expires_in_s: float
+    ask: FormAsk | LinkAsk | None = None  # what the server wants to know from the asker
+    state: str = ""  # given back with the decision: what the server needs to go on; opaque to all others
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """A call that waited, and what was decided."""
+
+    wait: CallWaiting
+    decision: CallDecided
 
 
 class ToolDirectory(Protocol):
     """Which tools there are."""
 
-    async def offer(self, actor: Actor | None) -> Offer:
-        """Return what the actor can call now; with None, an operator asks, who sees all.
+    async def offer(self, asker: Asker | None) -> Offer:
+        """Return what the asker may call now where they ask; with None, an operator asks, who sees all.
 
         Waits a bounded time for servers that are starting, none for those that are down.
         """
@@ -87,13 +98,14 @@ class Tools(ToolDirectory, Protocol):
         *,
         actor: Actor,
         conversation: ConversationKey,
-        decision: CallDecided | None = None,
+        resumed: Resumed | None = None,
         progress: Progress | None = None,
     ) -> ToolResult | Wait:
         """Run one call in the actor's name; any failure but cancellation is a result that the model can read.
 
-        Servers get the conversation's opaque id, to keep conversations apart. A call that waited is made again with
-        the `decision`. `progress` gets a phrase each time the server says how far the call is.
+        Servers get the conversation's opaque id, to keep conversations apart. A call that waited for what its server
+        asked goes on with `resumed`, and may wait again. `progress` gets a phrase each time the server says how far the
+        call is.
         """
         ...
 

@@ -17,9 +17,8 @@ from mcp import types
 from bot.domain.answers import Example
 from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolCall, ToolResult, ToolSpec
-from bot.domain.people import Actor
-from bot.domain.turns import CallDecided
-from bot.ports.tools import Offer, Progress, ServerInstructions, ServerStatus
+from bot.domain.people import Actor, Asker
+from bot.ports.tools import Offer, Progress, Resumed, ServerInstructions, ServerStatus
 from bot.text.cleaning import clean, strip_surrogates
 from bot.tools.catalog import Catalog, Listing, tool_name
 from bot.tools.config import ServerConfig
@@ -96,8 +95,8 @@ class Toolset:
                 return
             tell([status for status in self.status() if status.state in ("idle", "starting")])
 
-    async def offer(self, actor: Actor | None) -> Offer:
-        """Return what can be called now, the same for every actor; waits a few seconds for servers that start."""
+    async def offer(self, asker: Asker | None) -> Offer:
+        """Return what can be called now, the same for everybody; waits a few seconds for servers that start."""
         await self._reach()
         offered = {name for name, server in self._servers.items() if server.is_offered}
         notes: list[str] = []
@@ -116,7 +115,7 @@ class Toolset:
         *,
         actor: Actor,
         conversation: ConversationKey,
-        decision: CallDecided | None = None,
+        resumed: Resumed | None = None,
         progress: Progress | None = None,
     ) -> ToolResult:
         """Run one call; any failure but cancellation is a result that the model can read.

@@ -13,6 +13,7 @@ from bot.domain.turns import (
     CallAsked,
     CallDecided,
     CallFinished,
+    CallJudged,
     CallStarted,
     CallWaiting,
     ModelAnswered,
@@ -24,6 +25,7 @@ from bot.domain.turns import (
 )
 from bot.ports.observer import TurnObserver
 from bot.ports.store import ClaimedTurn, ToolUse, WorkStore
+from bot.ports.tools import Resumed
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -43,7 +45,7 @@ class Journal:
         self._answers: dict[int, ModelAnswer] = {}
         self._started: set[tuple[int, str]] = set()
         self._waits: dict[tuple[int, str], CallWaiting] = {}
-        self._decisions: dict[tuple[int, str], CallDecided] = {}
+        self._decided: dict[tuple[int, str], Resumed] = {}
         self._results: dict[tuple[int, str], ToolResult] = {}
         self._held: list[Step] = []
         self._failed: list[TurnObserver] = []  # each is logged once: a turn may have thousands of events
@@ -74,9 +76,9 @@ class Journal:
         """Return what that call waits for, if it is not decided yet."""
         return self._waits.get((round_number, call_id))
 
-    def decision(self, round_number: int, call_id: str) -> CallDecided | None:
-        """Return what was decided last about that call."""
-        return self._decisions.get((round_number, call_id))
+    def resumed(self, round_number: int, call_id: str) -> Resumed | None:
+        """Return what that call waited for last, with what was decided."""
+        return self._decided.get((round_number, call_id))
 
     def result(self, round_number: int, call_id: str) -> ToolResult | None:
         """Return the call's result, if it has one."""
@@ -157,15 +159,16 @@ class Journal:
         match step:
             case ModelAnswered():
                 self._answers[step.round] = step.answer
-            case CallAsked():
-                pass  # its answer is known
+            case CallAsked() | CallJudged():
+                pass  # its answer is known; a verdict is asked for again before each run
             case CallStarted():
                 self._started.add((step.round, step.call_id))
             case CallWaiting():
                 self._started.discard((step.round, step.call_id))
                 self._waits[step.round, step.call_id] = step
             case CallDecided():
-                self._waits.pop((step.round, step.call_id), None)
-                self._decisions[step.round, step.call_id] = step
+                wait = self._waits.pop((step.round, step.call_id), None)
+                if wait is not None:
+                    self._decided[step.round, step.call_id] = Resumed(wait=wait, decision=step)
             case CallFinished():
                 self._results[step.round, step.result.call_id] = step.result

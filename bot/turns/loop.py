@@ -305,7 +305,7 @@ def _asked(turn: Turn, number: int, call: ToolCall) -> CallAsked:
 
 
 async def _run_call(turn: Turn, number: int, call: ToolCall, tools: Tools, journal: Journal) -> None:
-    decision = journal.decision(number, call.id)
+    resumed = journal.resumed(number, call.id)
 
     def progress(text: str) -> None:
         journal.tell(CallProgressed(round=number, call_id=call.id, text=text))
@@ -314,7 +314,7 @@ async def _run_call(turn: Turn, number: int, call: ToolCall, tools: Tools, journ
         outcome = await turn.selection.search(call, tools)
     else:
         outcome = await tools.call(
-            call, actor=turn.actor, conversation=turn.conversation, decision=decision, progress=progress
+            call, actor=turn.actor, conversation=turn.conversation, resumed=resumed, progress=progress
         )
     if isinstance(outcome, Wait):
         expires_at = time.time() + outcome.expires_in_s

@@ -61,7 +61,7 @@ class Preparation:
         )
         turn.notes.extend([*notes, *quotation.notes])
         await self._add_files(turn, event, quotation)
-        offer = await self.tools.offer(turn.actor)
+        offer = await self.tools.offer(event.asker)
         turn.system = self._with_instructions(turn.system, offer)
         turn.selection = await self._select(offer, event)
         turn.fixed_tokens = self.window.count(turn.system) + turn.selection.tokens

@@ -9,6 +9,7 @@ from bot.domain.turns import (
     CallAsked,
     CallDecided,
     CallFinished,
+    CallJudged,
     CallProgressed,
     CallStarted,
     CallWaiting,
@@ -94,7 +95,7 @@ class ViewObserver:
             case CallWaiting(reason=reason):
                 self._calls.saw(event)
                 return replace(view, trace=self._calls.lines, notice=reason)
-            case CallAsked() | CallStarted() | CallProgressed() | CallDecided() | CallFinished():
+            case CallAsked() | CallJudged() | CallStarted() | CallProgressed() | CallDecided() | CallFinished():
                 return replace(view, trace=self._calls.lines) if self._calls.saw(event) else view
 
     def _kept_text(self) -> str:

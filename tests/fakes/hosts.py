@@ -69,7 +69,7 @@ class FixedDirectory:
     prompts: Sequence[Example] = ()
     statuses: Sequence[ServerStatus] = ()
 
-    async def offer(self, actor: Actor | None) -> Offer:
+    async def offer(self, asker: Asker | None) -> Offer:
         return self.offered
 
     async def examples(self) -> Sequence[Example]:

@@ -145,7 +145,7 @@ class Commands:
 
     async def _answer_tools(self, event: CommandInvoked) -> CommandAnswer:
         refused = self._refused_tools()
-        text = await describe_tools(self._tools, actor=event.actor, word=event.argument, refused=refused)
+        text = await describe_tools(self._tools, asker=event.asker, word=event.argument, refused=refused)
         return CommandAnswer(text=text)
 
     async def _answer_examples(self, event: CommandInvoked) -> CommandAnswer:

@@ -7,20 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from bot.domain.messages import ToolSpec
-from bot.domain.people import Actor
+from bot.domain.people import Asker
 from bot.intake.commands.phrases import code, plain
 from bot.ports.tools import ServerStatus, ToolDirectory
 
 
 async def describe_tools(
-    tools: ToolDirectory, *, actor: Actor | None, word: str = "", refused: Mapping[str, str] = MappingProxyType({})
+    tools: ToolDirectory, *, asker: Asker | None, word: str = "", refused: Mapping[str, str] = MappingProxyType({})
 ) -> str:
-    """Return Markdown on the servers and the tools that the actor can call, or only on tools that match `word`.
+    """Return Markdown on the servers and the tools that the asker may call, or only on tools that match `word`.
 
-    With no actor, an operator asks, who sees all. `refused` are the tools that the model's endpoint does not take, by
+    With no asker, an operator asks, who sees all. `refused` are the tools that the model's endpoint does not take, by
     their namespaced names, with its reasons.
     """
-    offer = await tools.offer(actor)
+    offer = await tools.offer(asker)
     wanted = [tool for tool in offer.tools if _matches(tool, word)]
     if word.strip() and not wanted:
         return f"No tool matches {code(word)}. `tools` without a word shows all of them."

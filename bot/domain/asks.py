@@ -1,0 +1,158 @@
+"""What the bot asks people while a turn waits: an approval, a form, a link. Asked durably, decided once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from bot.domain.events import Choice, ConversationKey
+from bot.domain.rights import Terms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalAsk:
+    """A call may run once it is approved; bound to exactly these arguments by `digest`."""
+
+    server: str
+    tool: str
+    name: str  # the namespaced one
+    arguments: str  # one JSON object, as it would be sent
+    digest: str  # of server, tool and arguments
+    rule: str
+    rule_key: str
+    reason: str  # a sentence: why it is asked
+    terms: Terms = field(default_factory=Terms)
+    change: str = ""  # how the tool's definition has changed, as Markdown
+    kind: Literal["approval"] = "approval"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormAsk:
+    """A tool server asks the asker for input. `schema` is the server's, `message` its own words: untrusted."""
+
+    server: str
+    tool: str
+    message: str
+    schema: Mapping[str, Any]
+    key: str = ""  # which of the requests of one answer this is; the tools port's own
+    kind: Literal["form"] = "form"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkAsk:
+    """A tool server asks the asker to open a page; only the asker sees `url`."""
+
+    server: str
+    tool: str
+    message: str
+    url: str
+    key: str = ""
+    kind: Literal["link"] = "link"
+
+
+Ask = ApprovalAsk | FormAsk | LinkAsk
+# "void": what was asked has no meaning any more (the turn was stopped, the process that held the call is gone).
+AskState = Literal["pending", "approved", "answered", "declined", "expired", "withdrawn", "void"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vote:
+    """What one person said to an ask."""
+
+    person: str  # as of `Person.id`
+    by: str  # `str(Actor)`
+    name: str  # for people to read
+    choice: Literal["run", "run_for_an_hour", "decline", "withdraw", "answer", "edit"]
+    at: float  # seconds since the epoch
+    digest: str = ""  # of the arguments that were shown
+    content: str = ""  # what a form was filled in with, as JSON; of an edit, the new arguments
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskRecord:
+    """An ask with what became of it, as the store has it."""
+
+    id: int
+    turn_id: int
+    round: int
+    call_id: str
+    conversation: ConversationKey  # of the turn
+    event_key: str  # of the question
+    asker: str  # `str(Actor)`
+    asker_id: str  # the platform's id of the asker
+    asker_name: str
+    ask: Ask
+    state: AskState
+    created_at: float  # seconds since the epoch
+    expires_at: float
+    votes: tuple[Vote, ...] = ()  # in order; those before an edit do not count any more
+    original: str = ""  # the arguments before they were edited
+    version: int = 1  # grows with each change
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArgumentLine:
+    """One argument as people see it in an ask: redacted, flat, and cut by itself."""
+
+    name: str
+    value: str
+    is_cut: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskView:
+    """All that can be seen of an ask at one moment, in the core's own words but for what is named untrusted.
+
+    `title` says action and scope in one line; `lines` follow it, each a sentence. Untrusted: `arguments`, `message`.
+    All texts are plain text without Markdown, except `record` and `change`, which are Markdown of the core.
+    """
+
+    ask_id: int
+    kind: Literal["approval", "form", "link"]
+    state: AskState
+    title: str
+    lines: tuple[str, ...]  # where, who asks, why, who may decide
+    arguments: tuple[ArgumentLine, ...] = ()
+    change: str = ""
+    message: str = ""  # the server's words
+    host: str = ""  # of a link
+    votes: tuple[str, ...] = ()  # "Ben approved (1 of 2)", ...
+    record: str = ""  # once it is decided: who, when, by which rule
+    choices: tuple[Choice, ...] = ()  # the buttons besides Details; the first is the primary one
+    may_edit: bool = False  # there is a button for the form `edit_target`
+    form_target: str = ""  # the button that opens a form: "Edit arguments", or "Fill in" where `kind` is "form"
+    has_link: bool = False  # there is a button that shows the link to the asker alone (`DetailsAsked`)
+    expires_at: float = 0.0  # seconds since the epoch; shown in the reader's own time
+    digest: str = ""
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskPost:
+    """Where a view of an ask is to be shown: one message, posted once and changed from then on.
+
+    `place` is where it is posted: the question's conversation, another channel, or with `person` a direct message to
+    that person. `key` is the same each time the same message is tried.
+    """
+
+    key: str
+    view: AskView
+    place: ConversationKey
+    person: str = ""  # the platform's id of the person it is sent to directly
+    in_reply_to: str = ""  # event_key of the question, where the place is its conversation
+    reference: str = ""  # the platform's, once it was posted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskDelivery:
+    """One message of an ask, with what is known of its delivery, as the store has it."""
+
+    post_id: int
+    ask_id: int
+    number: int  # of the ask's messages, from 0
+    place: str  # `str(ConversationKey)`
+    person: str = ""
+    reference: str = ""
+    is_posting: bool = False  # it was about to be posted when the process died: it may be visible
+    shown: int = 0  # the version that is visible; 0: none
