@@ -16,7 +16,10 @@ from bot.turns.bell import Bell
 log = structlog.stdlib.get_logger(__name__)
 
 FILES_STAY = "Saved files are kept."
-NOT_YOURS_TO_STOP = "Someone else asked for what runs here. The person who asked, a moderator of this channel or an operator can stop it."
+NOT_YOURS_TO_STOP = (
+    "Someone else asked for what runs here. The person who asked, a moderator of this channel or an operator can stop "
+    "it."
+)
 NOT_YOURS_TO_CLEAR = (
     "Several people have spoken in this conversation. The person who began it, a moderator of this channel or an "
     "operator can clear it."

@@ -36,11 +36,11 @@ async def describe_tools(
     """Return Markdown on the servers and the tools that the asker may call, or only on tools that match `word`.
 
     With no asker, an operator asks, who sees all. `refused` are the tools that the model's endpoint does not take, by
-    their namespaced names, with its reasons. With `prospects`, tools that ask first are marked, and those that the asker
-    may not use here are named at the end.
+    their namespaced names, with its reasons. With `prospects`, tools that ask first are marked, and those that are not
+    for the asker here are named at the end.
     """
     offer = await tools.offer(None)
-    known = await prospects(asker, offer.tools) if prospects and asker else {}
+    known: Mapping[str, Prospect] = await prospects(asker, offer.tools) if prospects and asker else {}
     denied = [tool for tool in offer.tools if known.get(tool.name) == "deny"]
     wanted = [tool for tool in offer.tools if tool not in denied and _matches(tool, word)]
     if word.strip() and not wanted:

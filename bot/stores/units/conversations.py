@@ -180,12 +180,12 @@ def open_conversations(db: Db, *, prefix: str) -> Sequence[ConversationSummary]:
 
 def participants(db: Db, conversation: ConversationKey, *, is_open: bool) -> Sequence[str]:
     """Return who asked what is kept, or what is still open, in the order of their first such questions."""
-    still = "turn.ended_at IS NULL" if is_open else "turn.event <> '' AND turn.author <> ''"
     rows = db.execute(
         "SELECT turn.author, min(turn.id) AS began FROM turn"
         " JOIN conversation ON conversation.id = turn.conversation_id"
-        f" WHERE conversation.key = ? AND {still} GROUP BY turn.author ORDER BY began",
-        (str(conversation),),
+        " WHERE conversation.key = ? AND turn.event <> '' AND turn.author <> ''"
+        " AND (? = 0 OR turn.ended_at IS NULL) GROUP BY turn.author ORDER BY began",
+        (str(conversation), int(is_open)),
     )
     return [row["author"] for row in rows]
 
