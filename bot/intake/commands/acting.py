@@ -43,7 +43,7 @@ class Acting:
             return CommandAnswer(text=NOT_YOURS_TO_CLEAR)
         if is_shared and not event.is_confirmed:
             return CommandAnswer(
-                text=f"Other people took part in this conversation: clearing it forgets what all of them said. {FILES_STAY}",
+                text=f"Other people took part here too. Clearing forgets what all of them said. {FILES_STAY}",
                 confirms="Clear it for everyone",
             )
         gone = await self.store.clear(event.conversation)

@@ -40,7 +40,7 @@ async def answer_run(tools: ToolDirectory, *, asker: Asker, argument: str) -> Co
 
 
 def find_tool(offered: Sequence[ToolSpec], name: str) -> ToolSpec | None:
-    """Return the tool of that name: `server/tool`, `server.tool`, the namespaced one, or its own where that is plain."""
+    """Return the tool called so: `server/tool`, `server.tool`, the namespaced name, or its own where that is plain."""
     for spec in offered:
         if name in (f"{spec.server}/{spec.tool}", f"{spec.server}.{spec.tool}", spec.name):
             return spec
