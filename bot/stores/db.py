@@ -62,3 +62,9 @@ def first(rows: Sequence[Row]) -> Row | None:
 def key_range(prefix: str) -> tuple[str, str]:
     """Return the first text that begins so, and one that is after all of those (its end is no character)."""
     return prefix, f"{prefix}\U0010ffff"
+
+
+def served(column: str, prefixes: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """Return the condition that the column begins with one of the prefixes, and its parameters; none: never."""
+    condition = " OR ".join(f"({column} >= ? AND {column} < ?)" for _ in prefixes)
+    return f"({condition or 'FALSE'})", [bound for prefix in prefixes for bound in key_range(prefix)]

@@ -120,7 +120,7 @@ class Life:
             case "claim":
                 self._claim()
             case "park" if held is not None:
-                work.park(db, held.lease, [WAITS], wakes_at=NOW + self._choose.randrange(3))
+                work.park(db, held.lease, [WAITS], wakes_at=NOW + self._choose.randrange(3), now=NOW)
                 self._held = None
             case "decide" if turns:
                 intake.decide(db, self._choose.choice(turns), YES, now=NOW)
@@ -191,8 +191,8 @@ def test_no_statement_of_a_turns_life_reads_a_table_from_end_to_end(connection: 
     intake.withdraw(db, "c", now=NOW)
     (turn,) = claim(db)
     conversations.history(db, ROOM)
-    work.record(db, turn.lease, [CallStarted(round=0, call_id="c1")])
-    work.park(db, turn.lease, [WAITS], wakes_at=NOW)
+    work.record(db, turn.lease, [CallStarted(round=0, call_id="c1")], now=NOW)
+    work.park(db, turn.lease, [WAITS], wakes_at=NOW, now=NOW)
     assert work.has_expired(db, now=NOW) and work.wake_expired(db, now=NOW) == 1
     assert intake.decide(db, turn.lease.turn_id, YES, now=NOW) == "made"
     (passing,) = claim(db)
