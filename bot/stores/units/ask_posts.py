@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from bot.domain.asks import AskDelivery
 from bot.domain.events import ConversationKey
-from bot.stores.db import Db, Row, served
+from bot.stores.db import Db, Row, ids_served
 
 MOST = 1_000  # messages that are read at once
 
@@ -43,10 +43,12 @@ def plan_ask(db: Db, ask_id: int, places: Sequence[tuple[ConversationKey, str]])
 
 def due_ask_posts(db: Db, *, serves: Sequence[str]) -> Sequence[AskDelivery]:
     """Return the messages that are due; looking costs no commit."""
-    condition, values = served("place", serves)
+    if not serves:
+        return []
+    ids, values = ids_served("ask_post WHERE is_due = 1", "place", serves)
     rows = db.execute(
         "SELECT id, ask_id, number, place, person, state, reference, shown FROM ask_post"  # noqa: S608  (no outside text)
-        f" WHERE is_due = 1 AND {condition} ORDER BY id LIMIT ?",
+        f" WHERE id IN ({ids}) ORDER BY id LIMIT ?",
         (*values, MOST),
     )
     return [_delivery(row) for row in rows]

@@ -13,7 +13,7 @@ from bot.domain.asks import ApprovalAsk, Ask, AskRecord, AskState, FormAsk, Link
 from bot.domain.events import ConversationKey
 from bot.domain.turns import CallDecided, CallFinished, CallWaiting, Step
 from bot.stores import codec
-from bot.stores.db import Db, Row, first, served
+from bot.stores.db import Db, Row, first, ids_served
 from bot.stores.units import ask_posts
 
 MOST = 1_000  # asks that are read at once
@@ -147,8 +147,10 @@ def asks(db: Db, *, turn_id: int | None, is_pending: bool) -> Sequence[AskRecord
 
 def unplanned_asks(db: Db, *, serves: Sequence[str]) -> Sequence[AskRecord]:
     """Return pending asks without planned messages; looking costs no commit."""
-    condition, values = served("conversation", serves)
-    return _records(db, f"ask.state = 'pending' AND is_planned = 0 AND {condition}", values, limit=MOST)
+    if not serves:
+        return []
+    ids, values = ids_served("ask WHERE state = 'pending' AND is_planned = 0", "conversation", serves)
+    return _records(db, f"ask.id IN ({ids})", values, limit=MOST)
 
 
 def _records(db: Db, condition: str, values: Sequence[object], *, limit: int) -> Sequence[AskRecord]:

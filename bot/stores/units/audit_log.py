@@ -13,6 +13,7 @@ from dataclasses import replace
 from bot.domain.audit import AuditEntry, AuditLine
 from bot.stores.chain import Chain
 from bot.stores.db import Db, Row, first
+from bot.text.cleaning import strip_surrogates
 
 PAGE_ROWS = 1_000
 TEXTS = ("person", "place", "server", "tool", "arguments", "verdict", "rule", "outcome", "call_id")
@@ -22,7 +23,7 @@ def append(db: Db, entries: Sequence[AuditEntry]) -> None:
     """Append the entries to the chain."""
     if not entries:
         return
-    last = first(db.execute("SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1"))
+    last = first(db.execute("SELECT number, hash FROM audit WHERE number = (SELECT max(number) FROM audit)"))
     chain = Chain() if last is None else Chain(last["number"], last["hash"])
     db.executemany(
         "INSERT INTO audit (number, at, kind, person, place, server, tool, arguments, arguments_digest, verdict, rule,"
@@ -69,7 +70,7 @@ def _storable(entry: AuditEntry) -> AuditEntry:
 
 def _text(text: str) -> str:
     # PostgreSQL takes no NUL, and no engine takes half of a surrogate pair.
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    return strip_surrogates(text).replace("\0", "\ufffd")
 
 
 def _values(line: AuditLine) -> Sequence[object]:
