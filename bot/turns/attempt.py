@@ -24,11 +24,11 @@ from bot.turns.direct import DirectRun
 from bot.turns.journal import Journal
 from bot.turns.limits import Limits
 from bot.turns.loop import run_turn
-from bot.turns.turn import Parked, Turn
 from bot.turns.pulse import Pulse
 from bot.turns.question import Preparation
 from bot.turns.reply import Reply, make_broken_off_reply, make_posts, make_reply
 from bot.turns.selection import Selection
+from bot.turns.turn import Parked, Turn
 from bot.turns.view import ViewObserver
 
 log = structlog.stdlib.get_logger(__name__)

@@ -23,10 +23,10 @@ from bot.domain.turns import (
 )
 from bot.ports.rights import Allowed, Asks, Denied, Guard, Judgement, Withheld
 from bot.ports.tools import Resumed, Tools, Wait
+from bot.turns.ask_view import waiting_reason
 from bot.turns.journal import Journal
 from bot.turns.selection import FIND_TOOLS
 from bot.turns.turn import RESTARTED, Parked, Turn
-from bot.turns.ask_view import waiting_reason
 
 EXPIRED = "expired"  # the outcome of a wait that nobody ended
 
