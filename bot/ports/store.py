@@ -233,8 +233,8 @@ class IntakeStore(Protocol):
         """Ask the turn that is running, or about to, to stop, in whichever process; return its id.
 
         Where no such turn is open, the newest one that waits for a decision is woken to stop. With an `author` (as
-        `author_key` names them) only that one's turns are looked at, also those that are queued behind others. Returns
-        None where nothing is open. What the turn asks people is void from here on.
+        `author_key` names them) only that one's turns are looked at, also those that are queued behind others. What the
+        turn asks people is void from here on. Returns None where nothing is open.
         """
         ...
 
