@@ -222,14 +222,14 @@ class HurriedDesk(Desk):
         super().__init__(expires_in_s=0.3)
         self._store = store
 
-    async def offer(self, actor: Actor | None) -> Offer:
+    async def offer(self, asker: Asker | None) -> Offer:
         if self.deployed or self.decisions:
             first = CallDecided(round=0, call_id="call_0", outcome="approved", by="fake:U2")
             assert await self._store.decide(1, first) == "made"
             waits = [step for step in await self._store.steps(1) if isinstance(step, CallWaiting)]
             while time.time() <= max(wait.expires_at for wait in waits):  # noqa: ASYNC110  (a clock sets no event)
                 await asyncio.sleep(0.01)
-        return await super().offer(actor)
+        return await super().offer(asker)
 
 
 async def test_a_decision_at_the_last_moment_counts_though_the_wait_expires_before_it_is_used(tmp_path: Path) -> None:
