@@ -51,9 +51,7 @@ class AskDesk:
     _showing: dict[int, asyncio.Task[None]] = field(default_factory=dict[int, asyncio.Task[None]], init=False)
     _troubles: dict[int, _Trouble] = field(default_factory=dict[int, _Trouble], init=False)  # by message
     # By ask: the places that refused its message for good. After a restart each is tried once more.
-    _refused: defaultdict[int, set[Place]] = field(
-        default_factory=lambda: defaultdict[int, set[Place]](set), init=False
-    )
+    _refused: dict[int, set[Place]] = field(default_factory=dict[int, set[Place]], init=False)
 
     @asynccontextmanager
     async def working(self) -> AsyncGenerator[None]:
