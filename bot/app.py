@@ -79,7 +79,7 @@ async def open_app(
     """
     system_prompt = read_system_prompt(settings)
     servers = load_servers(settings, answers=inputs)
-    policy = open_policy(settings, servers=[server.name for server in servers])
+    policy = open_policy(settings, servers={server.name for server in servers})
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.store_url))
         tools = await stack.enter_async_context(Toolset(servers))
