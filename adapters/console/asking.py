@@ -84,31 +84,32 @@ class Asking:
         if before is not None and before.view.version >= view.version:
             return
         self._open[view.ask_id] = post
+        self._prompt()  # before it is shown: the prompt is drawn again below it
         if before is not None and before.view.digest == view.digest:
             await self._terminal.above("\n".join(render.flat(vote) for vote in view.votes))
         else:
             await self._terminal.above(ask_view.block(view, now=time.time()))
             await self._show_link(post)
-        self._moved()
+        self._changed.set()
 
     async def _settle(self, post: AskPost) -> None:
         view = post.view
         await self._notes.forget(view.ask_id)
         self._open.pop(view.ask_id, None)
+        self._prompt()
         if view.version > self._decided.get(view.ask_id, 0):
             self._decided[view.ask_id] = view.version
             title = render.flat(view.title)
             await self._terminal.above(f"{title}\n\n{view.record}" if view.record else title, is_markdown=True)
-        self._moved()
+        self._changed.set()
 
-    def _moved(self) -> None:
+    def _prompt(self) -> None:
         current = self._current()
         if current is not self._prompted:
             self._prompted = current
             self._is_stale = self._is_stale or self._terminal.is_typing
         has_others = len(self._open) > 1
         self._terminal.prompts("" if current is None else ask_view.prompt(current.view, has_others=has_others))
-        self._changed.set()
 
     def _current(self) -> AskPost | None:
         return next(iter(self._open.values()), None)
@@ -138,7 +139,7 @@ class Asking:
                 self._terminal.say(UNCLEAR)
             case "next":
                 self._open[reply.post.view.ask_id] = self._open.pop(reply.post.view.ask_id)
-                self._moved()
+                self._prompt()
             case "details":
                 await self._show_details(reply.post)
             case "form":
