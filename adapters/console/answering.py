@@ -46,8 +46,8 @@ class Answering(Protocol):
         """Decide what is asked for that question where nobody is there to do it; return whether its turn goes on."""
         ...
 
-    async def fill_in(self, form: Form) -> Done | Ready | Refused:
-        """Have the form filled in. `Refused`: it could not be."""
+    async def fill_in(self, form: Form) -> Done | Ready | Refused | None:
+        """Have the form filled in. `Refused`: it could not be; None: it was closed."""
         ...
 
     async def confirm(self, question: str) -> bool:

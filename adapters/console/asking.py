@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Protocol
 
 from adapters.console import ask_view, render
 from adapters.console.answering import Reply
 from adapters.console.ask_notes import AskNotes
-from adapters.console.filling import fill_in
+from adapters.console.filling import Action, fill_in
 from adapters.console.speaker import Speaker
 from bot.domain.answers import Done, Ready, Refused, Submitted
 from bot.domain.asks import AskPost
 from bot.domain.errors import BotError
+from bot.domain.events import Choice
 from bot.domain.forms import Form
 from bot.ports.platform import Host
 
@@ -145,19 +146,27 @@ class Asking:
             case "form":
                 return await self._fill_in(reply.post)
             case _:
-                outcome = await self._host.decide(self._speaker.decision(reply.post.view, reply.action))
-                return await self._follow_up(outcome, reply.post)
+                return await self._decide(reply.post, reply.action)
+        return False
+
+    async def _decide(self, post: AskPost, choice: Choice) -> bool:
+        outcome = await self._host.decide(self._speaker.decision(post.view, choice))
+        if choice != "suggest_rule":
+            return await self._follow_up(outcome, post)
+        await self._terminal.above(outcome.notice, is_markdown=isinstance(outcome, Done))
         return False
 
     async def _fill_in(self, post: AskPost) -> bool:
         form = await self._host.form(self._speaker.form(post.view.form_target))
-        outcome = await self.fill_in(form) if isinstance(form, Form) else form
-        return await self._follow_up(outcome, post) if not isinstance(outcome, Ready) else False
+        outcome = await self.fill_in(form, post) if isinstance(form, Form) else form
+        return await self._follow_up(outcome, post) if isinstance(outcome, Done | Refused) else False
 
-    async def fill_in(self, form: Form) -> Done | Ready | Refused:
-        """Have the person fill the form in."""
+    async def fill_in(self, form: Form, post: AskPost | None = None) -> Done | Ready | Refused | None:
+        """Have the person fill the form in; None: they closed it. `post` is the ask that it answers."""
 
-        async def submit(values: Mapping[str, str], action: Literal["accept", "decline", "cancel"]) -> Submitted:
+        async def submit(values: Mapping[str, str], action: Action) -> Submitted:
+            if action == "cancel" and post is not None:  # a form that is only closed leaves the question
+                return await self._host.decide(self._speaker.decision(post.view, "withdraw"))
             return await self._host.submit(self._speaker.submission(form.target, values, action=action))
 
         return await fill_in(form, at=self._terminal, submit=submit)

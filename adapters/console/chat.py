@@ -221,6 +221,8 @@ class Chat:
         outcome = await self._answering.fill_in(form)
         if isinstance(outcome, Ready):
             return await self._run(outcome)
+        if outcome is None:
+            return "nothing"
         if outcome.notice:
             self._screen.say(outcome.notice)
         return "answered" if isinstance(outcome, Done) else "misused"

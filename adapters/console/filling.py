@@ -35,24 +35,26 @@ class _Wrong:
     sentence: str
 
 
-async def fill_in(form: Form, *, at: Questions, submit: Submit) -> Done | Ready | Refused:
-    """Ask for each field and send the form off; what cannot be taken is asked for again.
+async def fill_in(form: Form, *, at: Questions, submit: Submit) -> Done | Ready | Refused | None:
+    """Ask for each field and send the form off; what cannot be taken is asked for again. None: it was closed.
 
-    A server's form that is closed is submitted as cancelled, so that the server is told; any other is dropped.
+    Ctrl-C closes the form and nothing is submitted: it can be opened again. `cancel` submits that it is cancelled,
+    where a server asks.
     """
     at.say(_heading(form))
     values = {field.name: field.value for field in form.fields}
     todo: Sequence[Field] = form.fields
     while True:
         action = await (_ask_all(todo, values, form=form, at=at) if form.fields else _confirm(form, at=at))
-        if action == "cancel" and not form.may_decline:
-            return Done(notice=CLOSED)
+        if action == "close" or (action == "cancel" and not form.may_decline):
+            at.say(CLOSED)
+            return None
         outcome = await submit(values if action == "accept" else {}, action)
         if not isinstance(outcome, Invalid):
             return outcome
         todo = _at_fault(form, outcome, at=at)
         if action != "accept" or not form.fields:
-            return Done(notice=CLOSED)
+            return None
 
 
 def missing(form: Form) -> Sequence[str]:
@@ -63,28 +65,34 @@ def missing(form: Form) -> Sequence[str]:
 def _heading(form: Form) -> str:
     closing = "Ctrl-C or `cancel` closes the form"
     if form.may_decline:
-        closing += ", `decline` refuses it"
+        closing = "Ctrl-C closes the form for now, `cancel` takes the request back, `decline` refuses it"
     message = [f"  | {line}" for line in visible(form.message).splitlines()]
     keeps = " An empty line keeps the value in brackets." if any(field.value for field in form.fields) else ""
     return "\n".join([flat(form.title), *message, f"{closing}.{keeps}"])
 
 
-async def _confirm(form: Form, *, at: Questions) -> Action:
+async def _confirm(form: Form, *, at: Questions) -> Action | Literal["close"]:
     answer = await at.question(f"{flat(form.submit)}? [y/N] ")
-    word = (answer or "").strip().lower()
+    if answer is None:
+        return "close"
+    word = answer.strip().lower()
     if word == "decline" and form.may_decline:
         return "decline"
     return "accept" if _CHECKED.get(word) == "true" else "cancel"
 
 
-async def _ask_all(fields: Sequence[Field], values: dict[str, str], *, form: Form, at: Questions) -> Action:
+async def _ask_all(
+    fields: Sequence[Field], values: dict[str, str], *, form: Form, at: Questions
+) -> Action | Literal["close"]:
     """Put what is typed into `values`, until all fields are asked for or the form is closed."""
     for field in fields:
         for line in _options(field):
             at.say(line)
         while True:
             typed = await at.question(_label(field, values[field.name]))
-            if typed is None or typed.strip() == "cancel":
+            if typed is None:
+                return "close"
+            if typed.strip() == "cancel":
                 return "cancel"
             if typed.strip() == "decline" and form.may_decline:
                 return "decline"

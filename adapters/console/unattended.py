@@ -86,11 +86,9 @@ class Unattended:
         return self._asked.setdefault(event_key, asyncio.Queue())
 
     async def _decide(self, view: AskView) -> bool:
-        if view.kind == "form":
-            return await self._cancel(view)
-        if view.kind == "link":
-            self._say(f"{render.flat(view.title)}, and -m cannot wait for that. Ask in `toolbridge chat`.")
-            return await self._take(view, "decline")
+        if view.kind != "approval":
+            self._say(f"{render.flat(view.title)}; with -m nobody is there to do that. Ask in `toolbridge chat`.")
+            return await self._take(view, "withdraw")
         what = subject(view)
         if not is_own(view):
             self._say(f"{what} asks other people first, and -m cannot wait for them. Ask in `toolbridge chat`.")
@@ -107,14 +105,6 @@ class Unattended:
     async def _take(self, view: AskView, choice: Choice) -> bool:
         outcome = await self._host.decide(self._speaker.decision(view, choice))
         if isinstance(outcome, Refused):
-            self._say(outcome.notice)
-        return isinstance(outcome, Done)
-
-    async def _cancel(self, view: AskView) -> bool:
-        self._say(f"{render.flat(view.title)}, which -m cannot give. Ask in `toolbridge chat`.")
-        target = view.form_target or f"answer:{view.ask_id}"
-        outcome = await self._host.submit(self._speaker.submission(target, action="cancel"))
-        if isinstance(outcome, Refused | Invalid):
             self._say(outcome.notice)
         return isinstance(outcome, Done)
 

@@ -212,18 +212,40 @@ FORM_ASK = approval(
 
 @pytest.mark.parametrize(
     ("typed", "action", "values"),
-    [("2", "accept", {"table": "d"}), ("decline", "decline", {}), ("cancel", "cancel", {}), (CTRL_C, "cancel", {})],
+    [("2", "accept", {"table": "d"}), ("decline", "decline", {})],
 )
-async def test_a_servers_form_is_filled_in_declined_or_closed(typed: str, action: str, values: dict[str, str]) -> None:
+async def test_a_servers_form_is_filled_in_or_declined(typed: str, action: str, values: dict[str, str]) -> None:
     world = World(forms=SERVER_FORM, takes=[Done()])
     async with chatting(world, asks=[FORM_ASK]) as room:
         await room.shows("[f]ill in, [d]ecline")
         room.type("f")
         await room.shows("| Which table?", "2. door", "Table (a number):")
-        room.terminal.type(typed) if typed == CTRL_C else room.type(typed)
+        room.type(typed)
         sent = await world.next(FormSubmitted)
         assert (sent.target, sent.action, sent.values) == ("answer:1", action, values)
         await room.put(decided(FORM_ASK))
+
+
+async def test_a_servers_form_is_closed_for_now_or_taken_back() -> None:
+    world = World(forms=SERVER_FORM)
+    async with chatting(world, asks=[FORM_ASK]) as room:
+        room.type("f")
+        await room.shows("Table (a number):")
+        room.terminal.type(CTRL_C)
+        await room.shows("Nothing was sent.")
+        room.type("f")
+        await room.terminal.shows("Table (a number):", times=2)
+        room.type("cancel")
+        assert (await world.next(DecisionMade)).choice == "withdraw"
+        await room.put(decided(FORM_ASK))
+    assert not [event for event in world.seen if isinstance(event, FormSubmitted)]
+
+
+async def test_a_suggested_rule_is_shown_and_the_question_stays() -> None:
+    async with chatting(World(decides=Done(notice="```toml\nthen = 'allow'\n```")), asks=[approval()]) as room:
+        room.type("s")
+        await room.shows("then = 'allow'")
+        await room.terminal.shows(PROMPT, times=2)
 
 
 async def test_a_link_is_shown_with_its_host_and_enter_says_that_it_was_opened() -> None:

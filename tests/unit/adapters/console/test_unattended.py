@@ -107,11 +107,10 @@ async def test_where_the_core_refuses_the_yes_the_call_is_declined() -> None:
 
 async def test_a_servers_form_is_cancelled_with_a_sentence_also_with_yes() -> None:
     ask = approval(kind="form", title="The tool server booking asks for input", choices=("decline",))
-    one = OneShot(ask, takes=[Done()])
+    one = OneShot(ask)
     assert await one.ask(says_yes=True) == 0
-    sent = await one.next(FormSubmitted)
-    assert (sent.action, sent.target) == ("cancel", "edit:1")
-    assert "asks for input, which -m cannot give. Ask in `toolbridge chat`." in one.err.getvalue()
+    assert one.choices == ["withdraw"]  # the server is told that it is cancelled
+    assert "asks for input; with -m nobody is there to do that. Ask in `toolbridge chat`." in one.err.getvalue()
 
 
 async def test_what_an_earlier_chat_was_asked_is_left_as_it_is() -> None:
