@@ -26,6 +26,7 @@ def ask(folder: Folder) -> Sequence[str] | None:
     Raises:
         SettingsError: A file is not valid.
     """
+    configure_logs(log_format="console", level="ERROR")  # what is wrong with an entry is said below
     lines = list(describe(folder, environ=os.environ))
     print(f"{folder.reason} Look at what it would do before you use it: {flat(str(folder.path))}", file=sys.stderr)
     for line in _compared(lines, folder.shown):
@@ -38,7 +39,6 @@ def ask(folder: Folder) -> Sequence[str] | None:
 
 def describe(folder: Folder, *, environ: Mapping[str, str]) -> Iterator[str]:
     """Yield a line for each thing that the folder's files would do. Raises SettingsError where one is not valid."""
-    configure_logs(log_format="console", level="ERROR")  # what is wrong with an entry is said here
     said = settings_of(folder.path / ENV_FILE)
     settings = load_settings(env_file=ENV_FILE)
     for name in folder.digests:
