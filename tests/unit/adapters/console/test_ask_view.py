@@ -21,7 +21,7 @@ from bot.domain.turns import CallState, TraceLine
 from tests.unit.adapters.console.asked import approval
 
 KEY = ConversationKey(platform="console", space="local", channel="main")
-WORDS = set("r run h hour e edit d decline s suggest ? details y yes n no".split()) | {"suggest rule"}
+WORDS = {*"rhedsyn?", "run", "hour", "edit", "decline", "suggest", "suggest rule", "details", "yes", "no"}
 NOON = datetime(2026, 11, 29, 12, 0).timestamp()  # noqa: DTZ001  (the person's own time)
 
 
