@@ -6,7 +6,6 @@ import sys
 from argparse import Namespace
 
 from bot.cli.trust import folder_of, left_out
-from bot.domain.errors import SettingsError
 from bot.observe.logs import configure_logs
 from bot.settings import Settings, export_env_file, load_settings
 
@@ -25,10 +24,6 @@ def start(arguments: Namespace, *, logs_to_file: bool = False, tells_left_out: b
     settings = load_settings(env_file=folder.env_file, model_provider=getattr(arguments, "model", None))
     export_env_file(folder.env_file)
     _ = settings.provider  # raises where a model is only half set up, before anything starts
-    if settings.toolbridge_config is not None:
-        raise SettingsError(
-            "TOOLBRIDGE_CONFIG is set, but this version does not read it: no rule in it would hold. Unset it."
-        )
     file = settings.toolbridge_home / "logs" / "toolbridge.log" if logs_to_file else None
     configure_logs(log_format=settings.log_format, level=settings.log_level, file=file)
     return settings
