@@ -16,6 +16,7 @@ from bot.observe.turn_log import TurnLog
 from bot.ports.model import Model
 from bot.ports.platform import Adapter, Host
 from bot.ports.store import Store
+from bot.rights.current import CurrentPolicy, open_policy
 from bot.settings import Settings
 from bot.stores.factory import open_store
 from bot.tools.configured import load_servers
@@ -40,6 +41,7 @@ class App:
     store: Store
     model: Model
     tools: Toolset
+    policy: CurrentPolicy
 
 
 @asynccontextmanager
@@ -67,6 +69,7 @@ async def open_app(
     """
     system_prompt = read_system_prompt(settings)
     servers = load_servers(settings, answers=inputs)
+    policy = open_policy(settings, servers={server.name for server in servers})
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.store_url))
         tools = await stack.enter_async_context(Toolset(servers))
@@ -94,7 +97,7 @@ async def open_app(
         )
         runner = Runner(worker=worker, resources=resources, adapters=opened, bell=bell)
         await stack.enter_async_context(runner.working())
-        yield App(host=host, adapters=opened, store=store, model=model, tools=tools)
+        yield App(host=host, adapters=opened, store=store, model=model, tools=tools, policy=policy)
 
 
 def _make_host(settings: Settings, *, worker: str, store: Store, tools: Toolset, model: Model, bell: Bell) -> Inbox:

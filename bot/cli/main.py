@@ -46,6 +46,7 @@ async def until_terminated(work: Coroutine[object, object, int]) -> int:
     """Return what the command returns; a signal to end cancels it, so that everything it opened is closed.
 
     Those are SIGTERM, Ctrl-C, and the SIGHUP of a terminal that was closed, unless `nohup` made the process ignore it.
+    `run` handles SIGHUP by itself.
     """
     task = asyncio.create_task(work)
     received = signal.SIGTERM
