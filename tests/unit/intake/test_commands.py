@@ -27,7 +27,7 @@ from bot.domain.messages import (
     Usage,
     UserMessage,
 )
-from bot.domain.people import Actor
+from bot.domain.people import Asker
 from bot.domain.turns import Post
 from bot.intake.commands.table import Commands
 from bot.intake.commands.tools import describe_tools
@@ -35,6 +35,7 @@ from bot.ports.store import ConversationSummary, Store
 from bot.ports.tools import Offer, ServerStatus
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.bell import Bell
+from tests.fakes.rights import access_to
 
 HERE = ConversationKey(platform="console", space="local", channel="here")
 ELSEWHERE = ConversationKey(platform="console", space="local", channel="elsewhere")
@@ -50,7 +51,7 @@ class ScriptedTools:
     notes: tuple[str, ...] = ()
     prompts: tuple[Example, ...] = ()
 
-    async def offer(self, actor: Actor | None) -> Offer:
+    async def offer(self, asker: Asker | None) -> Offer:
         return Offer(tools=self.specs, notes=self.notes)
 
     async def examples(self) -> Sequence[Example]:
@@ -106,6 +107,7 @@ async def bench(tmp_path: Path, tools: ScriptedTools | None = None) -> AsyncGene
             store=store,
             tools=tools or ScriptedTools(),
             bell=bell,
+            access=access_to(store),
             model_name="rehearsal",
             about="The rehearsal model is not an AI.",
             limits=["A message holds at most 10,000 characters."],
@@ -117,7 +119,7 @@ async def test_tools_names_those_that_the_models_endpoint_does_not_take() -> Non
     spec = ToolSpec(name="shop__buy", server="shop", tool="buy", description="Buy it.", parameters={})
     other = replace(spec, name="shop__look", tool="look", description="Look at it.")
     tools = ScriptedTools(specs=(spec, other))
-    text = await describe_tools(tools, actor=None, refused={"shop__buy": "array schema missing items"})
+    text = await describe_tools(tools, asker=None, refused={"shop__buy": "array schema missing items"})
     assert "- `buy`: left out, because the model's endpoint does not take it (array schema missing items)" in text
     assert "- `look`: Look at it." in text
 
@@ -509,7 +511,12 @@ def seen(markdown: str) -> str:
 def listed(tool: ToolSpec) -> str:
     """Return what `tools` answers about this tool; it needs no store."""
     made = Commands(
-        store=cast("Store", None), tools=ScriptedTools(specs=(tool,)), bell=Bell(), model_name="m", about=""
+        store=cast("Store", None),
+        tools=ScriptedTools(specs=(tool,)),
+        bell=Bell(),
+        access=access_to(cast("Store", None)),
+        model_name="m",
+        about="",
     )
     asked = CommandInvoked(conversation=HERE, event_key="e", author_id="u", name="tools")
     return asyncio.run(made.answer(asked)).text
@@ -535,7 +542,8 @@ def listed_title(title: str) -> str:
         async def conversations(self, *, limit: int, prefix: str = "") -> Sequence[ConversationSummary]:
             return summaries
 
-    made = Commands(store=cast("Store", Listing()), tools=ScriptedTools(), bell=Bell(), model_name="m", about="")
+    store = cast("Store", Listing())
+    made = Commands(store=store, tools=ScriptedTools(), bell=Bell(), access=access_to(store), model_name="m", about="")
     asked = CommandInvoked(conversation=HERE, event_key="e", author_id="u", name="history", is_channel_wide=True)
     answer = asyncio.run(made.answer(asked))
     assert all(pick.label.isprintable() and pick.label for pick in answer.picks)

@@ -33,6 +33,7 @@ from bot.stores.sqlite.store import open_sqlite
 from bot.turns.bell import Bell
 from tests.fakes.database import locked
 from tests.fakes.ports import CONVERSATION, ScriptedTools, calls, message, says
+from tests.fakes.rights import guarded
 
 WORKER = "worker-1"
 OTHER = replace(CONVERSATION, channel="random")
@@ -87,13 +88,17 @@ async def desk(
 
     path = tmp_path / "bot.db"
     async with open_sqlite(path, busy_timeout_s=0.1) as store:
+        core = guarded(store, ScriptedTools({}), bell)
         inbox = Inbox(
             worker=WORKER,
             store=store,
             admission=Admission(max_input_chars=100, requests_per_minute=requests_per_minute),
             answer=command,
             bell=bell,
-            directory=ScriptedTools({}),
+            directory=core.tools,
+            access=core.access,
+            decisions=core.decisions,
+            forms=core.forms,
             apps=AppGate({"fake:A1"}),
             takes_follow_ups=takes_follow_ups,
         )
