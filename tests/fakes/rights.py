@@ -126,8 +126,8 @@ class Guarded:
     forms: Forms
 
 
-def access_to(store: RightsStore, *, rights: Rights | None = None) -> Access:
-    """Return who may use the bot; without `rights`, everybody."""
+def open_access(store: RightsStore, rights: Rights | None = None) -> Access:
+    """Access by this policy; without one, everybody but outsiders may do everything."""
     policy = rights or Rights()
     return Access(people=ScriptedPeople(policy), policy=policy, store=store, now=time.time)
 
@@ -144,7 +144,13 @@ def guarded(store: Store, tools: Tools, bell: Bell, *, rights: Rights | None = N
         policy=policy,
         tools=behind,
         guard=guard,
-        access=access_to(store, rights=policy),
+        access=open_access(store, policy),
         decisions=Decisions(reader=reader, bell=bell),
         forms=Forms(reader=reader, tools=behind, bell=bell),
     )
+
+
+def open_asks(store: Store, tools: Tools, bell: Bell, rights: Rights | None = None) -> tuple[Decisions, Forms]:
+    """What takes decisions and forms, by this policy."""
+    core = guarded(store, tools, bell, rights=rights)
+    return core.decisions, core.forms
