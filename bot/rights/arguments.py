@@ -151,10 +151,10 @@ class _Defaults:
                     yield from self._parts(branch, hops=hops + 1)
 
     def _referred(self, reference: str) -> object:
-        if not reference.startswith("#/"):
+        if reference != "#" and not reference.startswith("#/"):
             return None
         found: object = self._root
-        for segment in reference[2:].split("/"):
+        for segment in reference[2:].split("/") if reference != "#" else ():
             name = segment.replace("~1", "/").replace("~0", "~")
             found = cast("Mapping[str, object]", found).get(name) if isinstance(found, Mapping) else None
         return found
