@@ -14,8 +14,9 @@ import structlog
 
 from adapters.registry import PLATFORMS, Platform
 from bot.app import read_system_prompt
-from bot.cli.servers import ask_inputs, wait_for_servers
+from bot.cli.servers import servers_of, wait_for_servers
 from bot.cli.start import start
+from bot.cli.trust import folder_of, left_out
 from bot.domain.errors import BotError
 from bot.domain.messages import ToolSpec, UserMessage
 from bot.domain.rights import Tool
@@ -66,9 +67,11 @@ async def doctor(arguments: Namespace) -> int:
 
 
 async def _checks(arguments: Namespace) -> AsyncIterator[Check]:
-    """Yield the checks one by one; without valid settings the first is the last."""
+    """Yield the checks one by one; without valid settings that is the last."""
     try:
-        settings = start(arguments, logs_to_file=True)
+        if note := left_out(folder_of(arguments)):
+            yield Check(part="folder", state="off", detail=note)
+        settings = start(arguments, logs_to_file=True, tells_left_out=False)
         yield Check(part="settings", state="ok", detail=describe_model(settings))
     except BotError as error:
         yield _failed("settings", error)
@@ -76,7 +79,7 @@ async def _checks(arguments: Namespace) -> AsyncIterator[Check]:
     for check in await surviving("store", _check_store(settings)):
         yield check
     offered: list[ToolSpec] = []
-    tools = await surviving("tools", _check_tools(settings, offered))
+    tools = await surviving("tools", _check_tools(settings, arguments, offered))
     for check in (*await surviving("model", _check_model(settings, offered)), *tools):
         yield check
     for check in await surviving("policy", _check_policy(settings, offered)):
@@ -127,10 +130,9 @@ async def _check_model(settings: Settings, tools: Sequence[ToolSpec]) -> list[Ch
     return [Check(part="model", state="failed", detail=detail, cure=_CURE_OF_TOOLS if model.refused_tools else "")]
 
 
-async def _check_tools(settings: Settings, offered: list[ToolSpec]) -> Sequence[Check]:
+async def _check_tools(settings: Settings, arguments: Namespace, offered: list[ToolSpec]) -> Sequence[Check]:
     """Return the checks of the servers; add the tools that the bot would offer to `offered`."""
-    servers = load_servers(settings, answers=ask_inputs(settings))
-    async with Toolset(servers) as tools:
+    async with Toolset(servers_of(settings, arguments)) as tools:
         await wait_for_servers(tools)
         offer = await tools.offer(None)
         checks = [_check_server(status) for status in tools.status()]

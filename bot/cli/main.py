@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 
 from adapters.registry import PLATFORMS, PlatformCommand
@@ -102,6 +102,12 @@ async def _history(arguments: argparse.Namespace) -> int:
     return await history(arguments)
 
 
+async def _audit(arguments: argparse.Namespace) -> int:
+    from bot.cli.audit import audit
+
+    return await audit(arguments)
+
+
 def _of_platform(command: PlatformCommand) -> Run:
     async def run(arguments: argparse.Namespace) -> int:
         from bot.cli.start import start
@@ -127,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     chat.add_argument("-m", "--message", metavar="TEXT", help="ask this, print the answer and leave")
     chat.add_argument("--conversation", metavar="NAME", default="main", help="which conversation to go on with (main)")
     _add_model(chat)
+    chat.add_argument("--yes", action="store_true", help="with -m: run what asks me, without asking")
     chat.set_defaults(run=_chat)
 
     run = commands.add_parser("run", help="serve every chat platform whose tokens are set")
@@ -154,7 +161,32 @@ def _parser() -> argparse.ArgumentParser:
     history.add_argument("conversation", nargs="?", help="a key from the list, or the name of a terminal conversation")
     history.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (50)")
     history.set_defaults(run=_history)
+
+    audit = commands.add_parser("audit", help="print what was decided and run, or check that nothing of it was changed")
+    audit.add_argument("act", nargs="?", choices=("verify",), help="check every line, and print the head of the chain")
+    audit.add_argument("--since", default="", metavar="TIME", help="only what came later: 30d, 12h, 2026-11-01")
+    audit.add_argument("--person", default="", metavar="PERSON", help="only this person, as the lines name them")
+    audit.add_argument(
+        "--tool", default="", metavar="SERVER/TOOL", help="only these tools; * is any text without a slash"
+    )
+    audit.add_argument("--json", action="store_true", help="print each line as a JSON object")
+    audit.add_argument(
+        "--head", default="", metavar="HASH", help="with verify: this was the head once, so it must be there"
+    )
+    audit.set_defaults(run=_audit)
+    _add_trust(commands.choices)
     return parser
+
+
+def _add_trust(commands: Mapping[str, argparse.ArgumentParser]) -> None:
+    """Have each command ask for trust in the working folder; an operator starts `run` on purpose, so that trusts it."""
+    for name, parser in commands.items():
+        if name == "run":
+            parser.set_defaults(trust=True)
+        else:
+            parser.add_argument(
+                "--trust", action="store_true", help="use the .env, mcp.json and toolbridge.toml of this folder unasked"
+            )
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
