@@ -229,11 +229,12 @@ class IntakeStore(Protocol):
         """
         ...
 
-    async def request_stop(self, conversation: ConversationKey, *, by: str) -> int | None:
+    async def request_stop(self, conversation: ConversationKey, *, by: str, author: str = "") -> int | None:
         """Ask the turn that is running, or about to, to stop, in whichever process; return its id.
 
-        Where no such turn is open, the newest one that waits for a decision is woken to stop. Returns None where
-        nothing is open.
+        Where no such turn is open, the newest one that waits for a decision is woken to stop. With an `author` (as
+        `author_key` names them) only that one's turns are looked at, also those that are queued behind others. Returns
+        None where nothing is open.
         """
         ...
 
@@ -429,6 +430,13 @@ class ConversationStore(Protocol):
 
     async def open_conversations(self, *, prefix: str) -> Sequence[ConversationSummary]:
         """Return the conversations with a turn that has not ended, whose keys begin so; the oldest such turn first."""
+        ...
+
+    async def participants(self, conversation: ConversationKey, *, is_open: bool = False) -> Sequence[str]:
+        """Return who asked what is kept of the conversation, or with `is_open` what has not ended.
+
+        They are named as `author_key` does it, the one who asked first before the others.
+        """
         ...
 
     async def clear(self, conversation: ConversationKey) -> int:

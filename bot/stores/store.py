@@ -74,8 +74,8 @@ class IntakeUnits(_Units):
     async def withdraw(self, event_key: str) -> Revision:
         return await self.engine.write(lambda db: intake.withdraw(db, event_key, now=self._now()))
 
-    async def request_stop(self, conversation: ConversationKey, *, by: str) -> int | None:
-        return await self.engine.write(lambda db: intake.request_stop(db, conversation, by=by))
+    async def request_stop(self, conversation: ConversationKey, *, by: str, author: str = "") -> int | None:
+        return await self.engine.write(lambda db: intake.request_stop(db, conversation, by=by, author=author))
 
     async def decide(self, turn_id: int, decision: CallDecided) -> DecisionOutcome:
         return await self.engine.write(lambda db: intake.decide(db, turn_id, decision, now=self._now()))
@@ -224,6 +224,9 @@ class ConversationUnits(_Units):
 
     async def open_conversations(self, *, prefix: str) -> Sequence[ConversationSummary]:
         return await self.engine.read(lambda db: conversations.open_conversations(db, prefix=prefix))
+
+    async def participants(self, conversation: ConversationKey, *, is_open: bool = False) -> Sequence[str]:
+        return await self.engine.read(lambda db: conversations.participants(db, conversation, is_open=is_open))
 
     async def clear(self, conversation: ConversationKey) -> int:
         return await self.engine.write(lambda db: conversations.clear(db, conversation, now=self._now()))

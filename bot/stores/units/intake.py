@@ -121,15 +121,17 @@ def withdraw(db: Db, event_key: str, *, now: float) -> Revision:
     return "made"
 
 
-def request_stop(db: Db, conversation: ConversationKey, *, by: str) -> int | None:
+def request_stop(db: Db, conversation: ConversationKey, *, by: str, author: str = "") -> int | None:
     """Mark the turn to stop, and leave a signal for the process that runs it or wake it where it waits."""
     turn = first(
         db.execute(
             "SELECT turn.id, turn.state FROM turn JOIN conversation ON conversation.id = turn.conversation_id"
             " WHERE conversation.key = ? AND turn.ended_at IS NULL"
-            " AND (turn.state = 'waiting' OR turn.is_first = 1 AND turn.state IN ('queued', 'running'))"
+            " AND (turn.state = 'waiting' OR turn.is_first = 1 AND turn.state IN ('queued', 'running')"
+            "  OR ? <> '' AND turn.state = 'queued')"
+            " AND (? = '' OR turn.author = ?)"
             " ORDER BY turn.is_first DESC, turn.id DESC LIMIT 1",
-            (str(conversation),),
+            (str(conversation), author, author, author),
         )
     )
     if turn is None:
