@@ -7,6 +7,7 @@ Untrusted text is put into mrkdwn by `literal`; `plain`, `preformatted` and othe
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from adapters.slack.mrkdwn import fitting, unformatted
@@ -36,6 +37,17 @@ def literal(text: str, max_chars: int = TEXT_CHARS) -> str:
 def short_name(text: str) -> str:
     """Return a server's or a tool's name in mrkdwn."""
     return fitting(unformatted(cut(flat(text), NAME_CHARS)), NAME_CHARS)
+
+
+def packed(lines: Sequence[str]) -> list[str]:
+    """Return lines of mrkdwn, joined into as few texts as possible."""
+    texts: list[str] = []
+    for line in lines:
+        if texts and len(texts[-1]) + 1 + len(line) <= TEXT_CHARS:
+            texts[-1] = f"{texts[-1]}\n{line}"
+        else:
+            texts.append(line)
+    return texts
 
 
 # --- texts -----------------------------------------------------------------------------------------------------

@@ -39,10 +39,11 @@ class HomeOpened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlashInvoked:
-    """A person used a slash command; the answer goes to `response_url`."""
+    """A person used a slash command; the answer goes to `response_url`, and a window may be opened."""
 
     command: CommandInvoked
     response_url: str
+    trigger_id: str
 
 
 Told = MessageReceived | MessageEdited | MessageDeleted | CommandInvoked | Unanswered
@@ -318,4 +319,6 @@ def parse_slash(body: Payload, *, prefix: str) -> SlashInvoked:
         argument=text_at(body, "text").strip(),
         is_channel_wide=True,
     )
-    return SlashInvoked(command=command, response_url=text_at(body, "response_url"))
+    return SlashInvoked(
+        command=command, response_url=text_at(body, "response_url"), trigger_id=text_at(body, "trigger_id")
+    )

@@ -35,6 +35,7 @@ MAX_CHOICES = 25
 CHOICES_IN_ROW = 5
 MAX_TRACE_LINES = 25
 MAX_VIEW_BLOCKS = 100
+MAX_NOTICE_BLOCKS = 4
 MAX_SECTIONS = 20  # of a view's text, which stays far below the 250 kB that a view takes
 MAX_VIEW_CALLS = 24  # four blocks each: the name, the arguments, the result, what was left out of it
 VIEW_TEXT_BYTES = 150_000  # a view takes 250 kB: https://docs.slack.dev/reference/methods/views.open
@@ -124,7 +125,7 @@ def trace_blocks(lines: Sequence[TraceLine], *, turn_id: int, is_running: bool =
     shown = [_call_line(line, is_running=is_running) for line in lines[first:]]
     if first:
         shown.insert(0, f"{_calls(first)} before these{_failures(lines[:first])}")
-    blocks: Blocks = [kit.context(text) for text in _packed(shown)]
+    blocks: Blocks = [kit.context(text) for text in kit.packed(shown) or ["No tool calls"]]
     text = f"{_calls(len(lines))}{_failures(lines)}"
     return [*blocks, kit.actions(_details_button(turn_id))], text
 
@@ -151,17 +152,6 @@ def _text_elements(label: str, text: str) -> Blocks:
     shown = text[: kit.TEXT_CHARS]
     rest = f" (the first {len(shown):,} of {len(text):,} characters)" if len(shown) < len(text) else ""
     return [kit.label(f"{label}{rest}"), kit.preformatted(shown)]
-
-
-def _packed(lines: Sequence[str]) -> list[str]:
-    """Return the lines, joined into as few texts as possible."""
-    packed: list[str] = []
-    for line in lines:
-        if packed and len(packed[-1]) + 1 + len(line) <= kit.TEXT_CHARS:
-            packed[-1] = f"{packed[-1]}\n{line}"
-        else:
-            packed.append(line)
-    return packed or ["No tool calls"]
 
 
 def _calls(number: int) -> str:
@@ -325,12 +315,12 @@ def _confirm_clear() -> dict[str, Any]:
 def home_view(answer: CommandAnswer) -> dict[str, Any]:
     """Return the app's Home tab."""
     rows = _choice_rows(answer.choices, place="")
-    return {"type": "home", "blocks": [*_sections(answer.text, max_blocks=MAX_SECTIONS), *rows]}
+    return {"type": "home", "blocks": [*sections(answer.text, max_blocks=MAX_SECTIONS), *rows]}
 
 
 def notice_blocks(markdown: str) -> Blocks:
-    """Return one sentence or two for one person."""
-    return [{"type": "section", "text": {"type": "mrkdwn", "text": to_mrkdwn(markdown)}}]
+    """Return what only one person sees: a sentence or two, or an example to copy."""
+    return sections(markdown, max_blocks=MAX_NOTICE_BLOCKS)
 
 
 def refused_blocks(conversation: ConversationKey, link: str, reason: str) -> Blocks:
@@ -365,16 +355,16 @@ def shortcut_view(
             clear,
             kit.button("Usage", action_id="tb:run:usage", value="usage"),
         ),
-        *(_sections(answer.text, max_blocks=MAX_SECTIONS // 2) if answer and answer.text.strip() else []),
+        *(sections(answer.text, max_blocks=MAX_SECTIONS // 2) if answer and answer.text.strip() else []),
         kit.header("History"),
-        *_sections(history.text, max_blocks=MAX_SECTIONS // 2),
+        *sections(history.text, max_blocks=MAX_SECTIONS // 2),
         kit.header("Tools"),
-        *_sections(tools.text, max_blocks=MAX_SECTIONS // 2),
+        *sections(tools.text, max_blocks=MAX_SECTIONS // 2),
     ]
     return kit.modal("Tools and history", blocks)
 
 
-def _sections(markdown: str, *, max_blocks: int) -> Blocks:
+def sections(markdown: str, *, max_blocks: int) -> Blocks:
     """Return Markdown as mrkdwn, the only one of the two that views accept."""
     parts = split_markdown(to_mrkdwn(markdown), max_chars=kit.TEXT_CHARS) or ["(nothing)"]
     if len(parts) > max_blocks:
