@@ -166,4 +166,3 @@ def link_blocks(host: str, url: str) -> tuple[Blocks, str]:
     button = {**kit.button(f"Open {host}", action_id="tb:opened", value="opened"), "url": url}
     heading = kit.section(f"This link leads to *{kit.literal(host, 300)}*. Open it only if you expect that.")
     return [heading, address, kit.actions(button)], said
-

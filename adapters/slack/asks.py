@@ -63,18 +63,14 @@ class Asks:
         channel, _, ts = post.reference.partition("/")
         if not ts:
             raise AdapterError("That is no message of Slack's.", is_permanent=True)
-        await self._api.call(
-            "chat.update", team=post.place.space, may_repeat=True, channel=channel, ts=ts, **content
-        )
+        await self._api.call("chat.update", team=post.place.space, may_repeat=True, channel=channel, ts=ts, **content)
         return post.reference
 
     async def _channel(self, post: AskPost) -> str:
         if not post.person:
             return post.place.channel
         # https://docs.slack.dev/reference/methods/conversations.open: one that is open already is returned as it is
-        opened = await self._api.call(
-            "conversations.open", team=post.place.space, may_repeat=True, users=post.person
-        )
+        opened = await self._api.call("conversations.open", team=post.place.space, may_repeat=True, users=post.person)
         return str(opened["channel"]["id"])
 
     async def _own_in_thread(self, post: AskPost) -> list[OwnMessage]:
@@ -84,9 +80,7 @@ class Asks:
 
     async def _own_in_channel(self, post: AskPost, channel: str) -> list[OwnMessage]:
         bot = await self._bot(post)
-        return list(
-            await find_own_in_channel(self._api, post.place.space, channel, bot_user=bot, max_pages=MAX_PAGES)
-        )
+        return list(await find_own_in_channel(self._api, post.place.space, channel, bot_user=bot, max_pages=MAX_PAGES))
 
     async def _bot(self, post: AskPost) -> str:
         return (await self._identities.of(post.place.space)).user

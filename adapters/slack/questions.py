@@ -69,4 +69,3 @@ class Questions:
     async def _direct_channel(self, team: str, user: str) -> str:
         opened = await self._api.call("conversations.open", team=team, may_repeat=True, users=user)
         return str(opened["channel"]["id"])
-

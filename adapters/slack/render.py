@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from adapters.shared.asks import FILL_IN
 from adapters.shared.progress import call_line
 from adapters.slack import kit
 from adapters.slack.kit import Blocks
@@ -178,7 +179,7 @@ def _details_button(turn_id: int) -> dict[str, Any]:
 def details_view(lines: Sequence[TraceLine], *, turn_id: int, note: str = "") -> dict[str, Any]:
     """Return a modal with the exact arguments and result of each call, as far as a view can hold them.
 
-    Below a result that is cut, a button requests all of it as a file; `call` in its value counts from 1.
+    Below a result of a turn that is cut, a button requests all of it as a file; `call` in its value counts from 1.
     """
     shown = lines[:MAX_VIEW_CALLS]
     notice = fitting(unformatted(kit.flat(note)), kit.TEXT_CHARS)
@@ -186,7 +187,7 @@ def details_view(lines: Sequence[TraceLine], *, turn_id: int, note: str = "") ->
     for number, line in enumerate(shown, start=1):
         blocks += _details(
             line,
-            whole=_whole_button(turn_id, number),
+            whole={"accessory": _whole_button(turn_id, number)} if turn_id else {},
             number=number,
             max_blocks=(MAX_VIEW_BLOCKS - 2) // len(shown),
             max_bytes=VIEW_TEXT_BYTES // len(shown),
@@ -208,7 +209,7 @@ def _details(
         yield from _whole_text("Result", result, total=len(line.result))
     if sum(map(len, result)) < len(line.result):
         shown = f"The first {sum(map(len, result)):,} of {len(line.result):,} characters of this result."
-        yield {**kit.section(shown), "accessory": whole}
+        yield {**kit.section(shown), **whole}
 
 
 def _whole_text(label: str, pieces: Sequence[str], *, total: int) -> Iterable[dict[str, Any]]:
@@ -245,10 +246,13 @@ def _whole_button(turn_id: int, number: int) -> dict[str, Any]:
 # --- commands --------------------------------------------------------------------------------------------------
 
 
-def command_blocks(answer: CommandAnswer, *, command: str, argument: str, page: int, place: str) -> tuple[Blocks, str]:
+def command_blocks(
+    answer: CommandAnswer, *, command: str, argument: str, page: int, place: str, thread: str = ""
+) -> tuple[Blocks, str]:
     """Return one page of a command's answer, and the fallback text.
 
-    `page` counts from 0 and is limited to the last page; `place` is the thread the command belongs to, or empty.
+    `page` counts from 0 and is limited to the last page; `place` is the thread the command belongs to, or empty;
+    `thread` is the one in which what the answer's form or button asks for is to happen.
     """
     pages = split_markdown(answer.text if answer.text.strip() else "(nothing)", max_chars=PAGE_CHARS)
     number = min(max(0, page), len(pages) - 1)
@@ -266,8 +270,22 @@ def command_blocks(answer: CommandAnswer, *, command: str, argument: str, page: 
                 )
             )
         )
+    asked = {"command": command, "argument": argument, "thread": place}
+    going_on = _going_on(answer, asked, thread=thread or place)
     picker = _picker(answer.picks, command=command)
-    return [*blocks, *_choice_rows(answer.choices, place=place), *picker], notification(answer.text)
+    return [*blocks, *_choice_rows(answer.choices, place=place), *going_on, *picker], notification(answer.text)
+
+
+def _going_on(answer: CommandAnswer, asked: dict[str, Any], *, thread: str) -> Blocks:
+    """Return the buttons that open the answer's form, and that confirm the command."""
+    buttons: Blocks = []
+    if answer.form is not None:
+        value = kit.compact({"form": answer.form.target, "thread": thread})
+        buttons.append(kit.button(FILL_IN, action_id="tb:form", value=value, style="primary"))
+    value = kit.compact(asked)
+    if answer.confirms and len(value) <= VALUE_CHARS:  # what is longer is no command that asks for it
+        buttons.append(kit.button(answer.confirms, action_id="tb:confirm", value=value, style="danger"))
+    return [kit.actions(*buttons)] if buttons else []
 
 
 def _choice_rows(choices: Sequence[Example], *, place: str) -> Blocks:
