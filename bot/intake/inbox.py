@@ -42,6 +42,8 @@ from bot.domain.events import (
 from bot.intake.access import Access
 from bot.intake.admission import Admission
 from bot.intake.apps import AppGate
+from bot.intake.decisions import Decisions
+from bot.intake.forms import Forms
 from bot.ports.store import Full, NoteStore, Revision, Store
 from bot.ports.tools import ToolDirectory
 from bot.turns.bell import Bell
@@ -67,6 +69,8 @@ class Inbox:
     bell: Bell
     directory: ToolDirectory
     access: Access
+    decisions: Decisions
+    forms: Forms
     about: str = ""
     apps: AppGate = field(default_factory=AppGate)
     takes_follow_ups: bool = True  # also without a mention, where the bot takes part
@@ -181,6 +185,8 @@ class Inbox:
     async def details(self, event: DetailsAsked) -> Explained:
         """See `Host`."""
         try:
+            if event.ask_id:
+                return await self.decisions.details(event)
             if reason := await self.access.why_not(event.asker, act="details"):
                 return Refused(notice=reason)
             if not await self.store.is_turn_of(event.turn_id, event.conversation):
@@ -208,15 +214,15 @@ class Inbox:
 
     async def decide(self, event: DecisionMade) -> Decided:
         """See `Host`."""
-        return Refused(notice=_NOT_KNOWN)
+        return await self.decisions.decide(event)
 
     async def form(self, event: FormAsked) -> Formed:
         """See `Host`."""
-        return Refused(notice=_NOT_KNOWN)
+        return await self.forms.form(event)
 
     async def submit(self, event: FormSubmitted) -> Submitted:
         """See `Host`."""
-        return Refused(notice=_NOT_KNOWN)
+        return await self.forms.submit(event)
 
 
 _NOT_KNOWN = "This answer is no longer known here."

@@ -12,6 +12,7 @@ from bot.intake.access import Access
 from bot.intake.commands.phrases import code, plain
 from bot.ports.rights import Policy
 from bot.ports.store import AskStore
+from bot.rights.approving import why_not_decide
 
 MAX_LINES = 20  # below each heading
 
@@ -31,16 +32,14 @@ async def describe_approvals(store: AskStore, *, access: Access, asker: Asker) -
 
 
 def may_decide(record: AskRecord, person: Person, policy: Policy) -> bool:
-    """Return whether the person is one of those who can decide the ask, and has not said yes already."""
+    """Return whether the person is one of those who can decide the ask, and has not approved it already."""
     is_own = record.asker in person.names
     if not isinstance(record.ask, ApprovalAsk):
         return is_own
-    terms = record.ask.terms
-    if is_own and (not terms.approvers or not terms.asker_may_approve):
-        return not terms.approvers and terms.asker_may_approve
     if any(vote.person == person.id and vote.digest == record.ask.digest for vote in record.votes):
         return False
-    return policy.includes(terms.approvers, person).is_in
+    asker = person if is_own else Person(id=record.asker, names=frozenset({record.asker}))
+    return not why_not_decide(policy, record.ask.terms, person, asker=asker)
 
 
 def _list(heading: str, records: Sequence[AskRecord]) -> Iterable[str]:

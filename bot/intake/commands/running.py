@@ -13,7 +13,7 @@ from bot.domain.events import RunRequest
 from bot.domain.forms import Form
 from bot.domain.messages import ToolSpec
 from bot.domain.people import Asker
-from bot.forms.fields import form_of
+from bot.forms.making import form_of
 from bot.intake.commands.phrases import code
 from bot.ports.tools import ToolDirectory
 

@@ -13,6 +13,7 @@ from bot.domain.messages import Usage
 from bot.ports.store import ConversationSummary, History, HistoryEntry, Knowledge, UsageTotals
 from bot.stores import codec
 from bot.stores.db import Db, Row, first, key_range
+from bot.stores.units import asks
 from bot.text.split import cut
 
 HISTORY_ROWS = 5_000  # far above any window; bounds what one turn reads
@@ -191,8 +192,8 @@ def participants(db: Db, conversation: ConversationKey, *, is_open: bool) -> Seq
 
 
 def clear(db: Db, conversation: ConversationKey, *, now: float) -> int:
-    """Delete the messages, their summary, and the texts of turns that have ended; what was said until now is not read
-    again.
+    """Delete the messages, their summary, and the texts of turns that have ended and of their asks; what was said until
+    now is not read again.
     """
     conversation_id = conversation_id_of(db, conversation)
     (gone,) = db.execute("SELECT count(*) AS messages FROM message WHERE conversation_id = ?", (conversation_id,))
@@ -204,6 +205,7 @@ def clear(db: Db, conversation: ConversationKey, *, now: float) -> int:
         (now, conversation_id),
     )
     ended = "(SELECT id FROM turn WHERE conversation_id = ? AND ended_at IS NOT NULL AND event <> '')"
+    asks.forget_texts(db, ended, (conversation_id,))
     for table in ("journal", "outbox"):
         db.execute(
             f"DELETE FROM {table} WHERE turn_id IN {ended}",  # noqa: S608  (no outside text in it)
