@@ -36,10 +36,10 @@ _OTHERS: frozenset[Choice] = frozenset({"withdraw", "suggest_rule"})  # below th
 
 def ask_blocks(view: AskView) -> tuple[Blocks, str]:
     """Return the message and its fallback text. Ids of buttons change with each version, so none is left over."""
-    title = kit.literal(view.title, TITLE_CHARS)
+    title = kit.literal(view.title, TITLE_CHARS) or "(no title)"
     record = _markdown(view.record, RECORD_CHARS)
     blocks = [
-        kit.section(f"*{title or '(no title)'}*"),
+        kit.section(f"*{title}*"),
         *record,
         *_lines(view.lines),
         *_message(view),

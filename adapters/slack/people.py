@@ -174,7 +174,7 @@ class People:
         """
         key = team, user_id
         known = self._known.get(key)
-        if known is not None and self._now() - known.asked_at > max_age_s:
+        if known is not None and not known.problem and self._now() - known.asked_at > max_age_s:
             self._known[key] = replace(known, until=self._now())
         known = await self._look_up(key, patience_s=self._patience_s)
         if known is None or self._now() - known.asked_at > max_age_s:
