@@ -55,9 +55,8 @@ class Commands:
         if not self._answered.add(invoked.event_key) or (answer := await self._ask(invoked)) is None:
             return
         # What it asks for happens below the message, also where that begins a thread.
-        place = replace(
-            invoked.conversation, thread=invoked.conversation.thread or message_ts(invoked.event_key.partition(" ")[0])
-        )
+        thread = invoked.conversation.thread or message_ts(invoked.event_key)
+        place = replace(invoked.conversation, thread=thread)
         answer = await self._begin(answer, place, invoked.author_id)
         if answer is not None:
             blocks, text = await self._blocks_of(invoked, answer, page=0, thread=place.thread)

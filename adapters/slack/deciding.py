@@ -11,7 +11,7 @@ from adapters.slack.people import People
 from adapters.slack.presses import Pressed, json_value
 from adapters.slack.replies import Replies
 from adapters.slack.standing import Standings
-from adapters.slack.windows import Windows, conversation_of
+from adapters.slack.windows import Windows, conversation_of, shown_thread
 from bot.domain.answers import Details, Explained, Refused
 from bot.domain.events import Choice, DecisionMade, DetailsAsked
 from bot.ports.platform import Host
@@ -77,7 +77,7 @@ class Decisions:
                     await self._tell(pressed, notice or "There is no link that can be opened safely.")
                     return
                 blocks, text = link_blocks(host, link)
-                await self._replies.answer(pressed, blocks, text, thread=pressed.thread)
+                await self._replies.answer(pressed, blocks, text, thread=shown_thread(pressed))
             case Refused(notice=notice):
                 await self._tell(pressed, notice)
             case _:
@@ -96,7 +96,7 @@ class Decisions:
         return await self._host.details(await self._standings.stamp(event))
 
     async def _tell(self, pressed: Pressed, text: str) -> None:
-        await self._windows.tell(pressed, text, thread=pressed.thread)
+        await self._windows.tell(pressed, text, thread=shown_thread(pressed))
 
 
 def asked_by(pressed: Pressed) -> tuple[int, str] | None:

@@ -16,7 +16,7 @@ from adapters.slack.presses import Pressed, json_value
 from adapters.slack.questions import Questions
 from adapters.slack.replies import Replies
 from adapters.slack.standing import Standings
-from adapters.slack.windows import Windows
+from adapters.slack.windows import Windows, shown_thread
 from bot.domain.answers import Done, Formed, Ready, Refused
 from bot.domain.answers import Submitted as Outcome
 from bot.domain.errors import BotError
@@ -60,11 +60,11 @@ class Forms:
     async def press(self, pressed: Pressed) -> None:
         """Open the form that a button names."""
         value = json_value(pressed.value)
-        target, thread = value.get("form"), value.get("thread")
+        target, thread = value.get("form"), value.get("thread", shown_thread(pressed))
         if not isinstance(target, str) or not target:
-            await self._windows.tell(pressed, NOT_VALID, thread=pressed.thread)
+            await self._windows.tell(pressed, NOT_VALID, thread=shown_thread(pressed))
             return
-        place = conversation_key(pressed.team, pressed.channel, thread if isinstance(thread, str) else pressed.thread)
+        place = conversation_key(pressed.team, pressed.channel, thread if isinstance(thread, str) else "")
         asking = asyncio.ensure_future(self._form(pressed, target, place))
         await asyncio.wait([asking], timeout=OPEN_WAIT_S)
         if asking.done():
@@ -82,7 +82,7 @@ class Forms:
 
     async def _show(self, pressed: Pressed, formed: Formed, place: ConversationKey) -> None:
         if isinstance(formed, Refused):
-            await self._windows.tell(pressed, formed.notice, thread=pressed.thread)
+            await self._windows.tell(pressed, formed.notice, thread=shown_thread(pressed))
         else:
             await self._windows.open(pressed, _view(formed, place))
 

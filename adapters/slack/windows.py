@@ -73,6 +73,11 @@ def conversation_of(pressed: Pressed) -> ConversationKey:
     return conversation_key(pressed.team, pressed.channel, pressed.thread)
 
 
+def shown_thread(pressed: Pressed) -> str:
+    """Return the thread in which people see the message with the button; "" where it is not in one."""
+    return pressed.thread if pressed.thread != pressed.message_ts else ""
+
+
 def noted_conversation(pressed: Pressed) -> ConversationKey:
     """Return the conversation that the window with the button was opened for."""
     note = json_value(pressed.view_note)

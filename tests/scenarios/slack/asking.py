@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from adapters.slack.adapter import SlackAdapter, SlackOptions, open_slack
+from adapters.slack.pace import Pace
 from bot.domain.answers import CommandAnswer, Queued
 from bot.domain.asks import ArgumentLine, AskPost, AskView
 from bot.domain.events import CommandInvoked, ConversationKey, MessageReceived
@@ -18,6 +19,7 @@ from tests.fakes.slack.blocks import elements_of
 from tests.fakes.slack.world import View
 
 WAIT_S = 60.0
+QUICK = Pace(trace_delay_s=0.0, trace_gap_s=0.05, status_gap_s=0.05)
 E = TypeVar("E", bound=Event)
 Says = Outcome | Callable[[Any], Awaitable[Outcome]]
 
@@ -86,12 +88,15 @@ async def open_fake() -> AsyncGenerator[FakeSlack]:
 
 
 @asynccontextmanager
-async def asking(slack: FakeSlack, core: Core) -> AsyncGenerator[Asking]:
+async def asking(slack: FakeSlack, core: Core, *, mode: Literal["socket", "http"] = "socket") -> AsyncGenerator[Asking]:
     """One life of the adapter."""
-    options = SlackOptions(bot_token="xoxb-test", app_token="xapp-test", api_url=slack.api_url)
+    way = {"app_token": "xapp-test"} if mode == "socket" else {"signing_secret": "signing-test"}
+    options = SlackOptions(bot_token="xoxb-test", api_url=slack.api_url, http_port=0, pace=QUICK, **way)
     async with open_slack(options, ScriptedHost(core.receive)) as adapter, asyncio.TaskGroup() as group:
         running = group.create_task(adapter.run())
         await adapter.session.opened.wait()
+        slack.mode = mode
+        slack.events_url = f"http://127.0.0.1:{adapter.session.port}/slack/events"
         yield Asking(slack, core, adapter)
         running.cancel()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -22,7 +23,7 @@ from bot.domain.events import (
 )
 from bot.domain.forms import Field, Form, Invalid, Option
 from bot.domain.people import Standing
-from bot.domain.turns import TraceLine
+from bot.domain.turns import CallState, TraceLine, TurnView
 from tests.scenarios.slack.asking import (
     APPROVAL,
     Core,
@@ -156,15 +157,46 @@ async def test_details_open_in_a_window_and_a_link_is_shown_to_its_presser_alone
         assert [event.ask_id for event in world.core.of(DetailsAsked)] == [7, 7]
 
 
+async def test_below_an_ask_that_is_in_no_thread_answers_are_in_none_either() -> None:
+    async with open_asking(DecisionMade=Refused(notice="Not yours."), FormAsked=DEPLOY) as world:
+        world.slack.add_channel("C2", members=["U3"])
+        place = ConversationKey(platform="slack", space="T1", channel="C2")
+        await world.adapter.put_ask(AskPost(key="k", view=APPROVAL, place=place))
+        (message,) = world.slack.bot_messages("C2")
+        await world.slack.press("C2", message.ts, "U3", "tb:ask:decline")
+        assert (await world.private("U3")).thread_ts is None
+        await world.slack.press("C2", message.ts, "U3", "tb:form")
+        assert (await world.until(FormAsked)).conversation == place
+
+
+async def test_a_turns_own_trace_style_goes_before_the_setting_and_says_what_was_decided() -> None:
+    notes: dict[CallState, str] = {"ok": "approved by Ben", "denied": "rule no deploys", "withheld": ""}
+    lines = tuple(
+        TraceLine(call_id=state, server="deploys", tool="deploy", state=state, arguments='{"env": 1}', note=note)
+        for state, note in notes.items()
+    )
+    async with open_asking() as world:
+        root = await world.slack.say("C1", "U1", "deploy it", mention=True)
+        place = in_thread(root).place
+        view = TurnView(turn_id=1, conversation=place, state="running", trace=lines, author_id="U1")
+        world.adapter.show(replace(view, trace_style="full", in_reply_to=f"slack:T1:C1:{root}"))
+        await world.slack.until(lambda: len(world.slack.bot_messages("C1", root)) == 3)
+        shown = [message.shown for message in world.slack.bot_messages("C1", root)]
+        assert "· approved by Ben" in shown[0] and '{"env": 1}' in shown[0]
+        assert "deploy · deploys · denied · rule no deploys" in shown[1]
+        assert "not sent (dry run)" in shown[2]
+
+
 # --- forms -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_form_survives_a_restart_shows_its_errors_and_is_sent_off() -> None:
+@pytest.mark.parametrize("mode", ["socket", "http"])
+async def test_a_form_survives_a_restart_shows_its_errors_and_is_sent_off(mode: Literal["socket", "http"]) -> None:
     form = replace(DEPLOY, target="edit:7")
     core = Core({FormAsked: form, FormSubmitted: Invalid(errors={"count": "At most 3."}, notice="Look again.")})
     async with open_fake() as slack:
         root = await slack.say("C1", "U1", "deploy it", mention=True)
-        async with asking(slack, core) as first:
+        async with asking(slack, core, mode=mode) as first:
             await first.adapter.put_ask(in_thread(root))
             (message,) = slack.bot_messages("C1", root)
             await slack.press("C1", message.ts, "U1", "tb:form")
@@ -172,7 +204,7 @@ async def test_a_form_survives_a_restart_shows_its_errors_and_is_sent_off() -> N
             asked = await first.until(FormAsked)
             assert (asked.target, asked.conversation.thread) == ("edit:7", root)
             assert len(window.content["title"]["text"]) <= 24
-        async with asking(slack, core) as second:
+        async with asking(slack, core, mode=mode) as second:
             await slack.fill_in(window.id, "U1", {"Environment": "Production", "Instances": "9", "Dry run": ["Yes"]})
             sent = await second.until(FormSubmitted)
             assert sent.values == {"env": "prod", "count": "9", "dry": "true", "note": ""}
