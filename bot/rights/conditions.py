@@ -28,7 +28,7 @@ class Condition:
     pointer: Pointer
     tests: tuple[Test, ...] = ()
     exists: bool | None = None
-    text: str = field(default="", compare=False)  # as the file has it
+    text: str = field(default="", compare=False)  # in words, for people
 
     def holds(self, arguments: Mapping[str, Any] | None, *, in_doubt: bool) -> bool:
         """Return whether the condition holds, and `in_doubt` where that cannot be said."""
@@ -37,10 +37,11 @@ class Condition:
         found = self.pointer.find(arguments)
         if self.exists is False:
             return not found.values and (in_doubt or not found.is_blocked)
-        results = [self._passes(value) for value in found.values]
+        results = [self.passes(value) for value in found.values]
         return True in results or (in_doubt and (found.is_blocked or None in results))
 
-    def _passes(self, value: Any) -> bool | None:
+    def passes(self, value: Any) -> bool | None:
+        """Return whether one value is as it should be; None where it cannot be compared."""
         results = [test(value) for test in self.tests]
         return False if False in results else None if None in results else True
 

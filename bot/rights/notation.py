@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.domain.people import Actor
 from bot.domain.rights import Person
@@ -65,6 +65,14 @@ def names_of(actor: Actor) -> frozenset[str]:
     if actor.platform == "discord" and actor.space not in ("", "@me"):
         names.add(f"discord:{actor.space}:{actor.id}")
     return frozenset(names)
+
+
+def acting_in(actor: Actor, place: str) -> Actor:
+    """Return the actor with the Discord server in which they act, where only the place says it."""
+    platform, _, rest = place.partition(":")
+    if actor.platform == platform == "discord" and not actor.space and ":" in rest:
+        return replace(actor, space=rest.partition(":")[0])
+    return actor
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +140,10 @@ class Places:
             frozenset(name for name in names if PLACE.fullmatch(name)),
             tuple(sorted({name[:-1] for name in names if _MANY_PLACES.fullmatch(name)})),
         )
+
+    def __str__(self) -> str:
+        """Return the places in the notation of rules."""
+        return ", ".join([*sorted(self.names), *(f"{prefix}*" for prefix in self.prefixes)])
 
     def hold(self, place: str) -> bool:
         """Return whether the place is among them."""

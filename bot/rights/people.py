@@ -12,6 +12,7 @@ from cachetools import TTLCache
 from bot.domain.people import Actor, Asker, Standing
 from bot.domain.rights import Person
 from bot.ports.rights import GroupSource, Memberships
+from bot.rights.notation import acting_in
 from bot.rights.policy import FilePolicy, roles_of
 
 log = structlog.stdlib.get_logger(__name__)
@@ -37,7 +38,7 @@ class PlatformPeople:
 
     async def person(self, asker: Asker, *, is_fresh: bool = False) -> Person:
         """As of `People`: what cannot be found out is `unknown`."""
-        actor, policy = _placed(asker), self._policy()
+        actor, policy = acting_in(asker.actor, asker.place), self._policy()
         # What came with the event is as old as the event, which may have waited for an approval.
         standing = replace(asker.standing, roles=()) if is_fresh else asker.standing
         wanted = policy.groups_of_interest(actor)
@@ -80,15 +81,6 @@ class PlatformPeople:
             groups=found.groups & groups,
             unknown={group: why for group, why in found.unknown.items() if group in groups},
         )
-
-
-def _placed(asker: Asker) -> Actor:
-    """Return the actor with the server in which they act, where only the place says it."""
-    actor = asker.actor
-    platform, _, rest = asker.place.partition(":")
-    if actor.platform == platform == "discord" and not actor.space and ":" in rest:
-        return replace(actor, space=rest.partition(":")[0])
-    return actor
 
 
 def _may_hold(group: str, actor: Actor) -> bool:
