@@ -13,6 +13,7 @@ from typing import NamedTuple
 from adapters.discord.payloads import text_at, text_of, time_of
 from adapters.discord.readable import Reader, display_name
 from adapters.discord.snowflakes import made_at
+from adapters.discord.standing import standing_in
 from adapters.discord.words import (
     COMMAND,
     DEFAULT,
@@ -237,6 +238,7 @@ class _Incoming:
             name=command[0],
             argument=command[1],
             is_addressed=self.is_addressed,
+            standing=standing_in(self._payload),
         )
 
     def unreadable(self) -> Unreadable | None:
@@ -275,6 +277,7 @@ class _Incoming:
             files=words.files,
             quoted=quoted,
             unread=(*words.unread, *unread_of_reply(self._payload)),
+            standing=standing_in(self._payload),
         )
 
     @property
