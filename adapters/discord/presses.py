@@ -49,6 +49,19 @@ class Pressed:
         """The conversation of the channel itself, to which a trace's thread belongs."""
         return replace(self.conversation, thread="")
 
+    def question(self, text: str, *, event_key: str, at: datetime) -> MessageReceived:
+        """Return `text` as asked by this person; `event_key` is that of the post that shows it."""
+        return MessageReceived(
+            conversation=self.conversation,
+            event_key=event_key,
+            author_id=self.user_id,
+            author_name=self.user_name,
+            text=text,
+            sent_at=at,
+            is_shared=self.conversation.space != DIRECT,
+            standing=self.standing,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedAbout:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from adapters.discord.ask_marks import form_id
 from adapters.discord.code_blocks import fenced, unfenced, with_fenced_indents
-from adapters.discord.components import DANGER, button, row, select
+from adapters.discord.components import DANGER, PRIMARY, button, row, select
 from adapters.discord.markdown import PART_CHARS, answer_text, escape, visible
+from adapters.shared.asks import FILL_IN
 from adapters.shared.progress import UNENDED_CALLS, call_line
 from bot.domain.answers import CommandAnswer, Example
 from bot.domain.messages import Attachment
@@ -31,6 +33,7 @@ OPTION_CHARS = 100  # label, value and description of an option
 MAX_OPTIONS = 25
 MAX_EXAMPLE_SELECTS = 3  # of the five rows of a message
 MAX_ARGUMENT_CHARS = 60  # of a command, in a custom id
+CUSTOM_ID_CHARS, LABEL_CHARS = 100, 80  # of a button: https://docs.discord.com/developers/components/reference#button
 THREAD_NAME_CHARS = 100
 NOTE_CHARS = 200
 
@@ -71,9 +74,7 @@ def part_message(text: str) -> Shown:
     rest = "".join(others)
     note = f"-# The answer goes on in the attached file answer.md ({len(rest):,} more characters)."
     beginning = answer_text(first).strip()
-    return Shown(
-        text=f"{beginning}\n{note}" if beginning else note, file=text_file("answer.md", rest, "text/markdown")
-    )
+    return Shown(text=f"{beginning}\n{note}" if beginning else note, file=text_file("answer.md", rest, "text/markdown"))
 
 
 def feedback_row(turn_id: int, part: int) -> dict[str, Any]:
@@ -210,7 +211,7 @@ def _calls(number: int) -> str:
 
 
 def _failures(lines: Sequence[TraceLine]) -> str:
-    failed = sum(line.state not in ("ok", *UNENDED_CALLS) for line in lines)
+    failed = sum(line.state not in ("ok", "withheld", *UNENDED_CALLS) for line in lines)
     return f", {failed:,} without success" if failed else ""
 
 
@@ -231,12 +232,18 @@ def command_message(answer: CommandAnswer, *, command: str, argument: str, page:
     pages = pages or ["(nothing)"]
     number = min(max(0, page), len(pages) - 1)
     text = pages[number]
-    rows: Rows = []
+    rows: Rows = _next_steps(answer, command, argument)
     if len(pages) > 1:
         text += f"\n-# Page {number + 1:,} of {len(pages):,}"
         rows.append(_page_buttons(command, argument, page=number, last=len(pages) - 1))
     # In Discord commands cover a channel or thread, so none of them offers conversations to pick.
     return Shown(text=text, rows=(*rows, *_example_selects(answer.choices)))
+
+
+def parse_confirmation(custom_id: str) -> tuple[str, str] | None:
+    """Return the command, and its argument, that a button confirms; None for any other custom id."""
+    found = re.fullmatch(r"tb:confirm:(\w{1,32}):(.*)", custom_id, re.ASCII | re.DOTALL)
+    return (found[1], found[2]) if found else None
 
 
 def parse_page_request(custom_id: str) -> PageRequest | None:
@@ -253,6 +260,17 @@ def find_example(value: str, examples: Sequence[Example]) -> Example | None:
         if _digest(example) == value.partition(":")[2]:
             return example
     return None
+
+
+def _next_steps(answer: CommandAnswer, command: str, argument: str) -> Rows:
+    """Return the buttons that open a command's form or confirm what it does; there is none for a cut argument."""
+    buttons: list[dict[str, Any]] = []
+    if answer.form is not None:
+        buttons.append(button(FILL_IN, custom_id=form_id("open", answer.form.target), style=PRIMARY))
+    confirmed = f"tb:confirm:{command}:{argument}"
+    if answer.confirms and len(confirmed) <= CUSTOM_ID_CHARS:
+        buttons.append(button(answer.confirms[:LABEL_CHARS], custom_id=confirmed, style=DANGER))
+    return [row(*buttons)] if buttons else []
 
 
 def _page_buttons(command: str, argument: str, *, page: int, last: int) -> dict[str, Any]:

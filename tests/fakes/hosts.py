@@ -15,12 +15,15 @@ from bot.domain.answers import (
     Done,
     Example,
     Explained,
+    Formed,
     Ignored,
     Known,
     Queued,
     Rated,
+    Ready,
     Refused,
     Revised,
+    Submitted,
 )
 from bot.domain.events import (
     CommandInvoked,
@@ -28,15 +31,28 @@ from bot.domain.events import (
     DecisionMade,
     DetailsAsked,
     FeedbackGiven,
+    FormAsked,
+    FormSubmitted,
     MessageDeleted,
     MessageEdited,
     MessageReceived,
 )
-from bot.domain.people import Actor
+from bot.domain.forms import Form, Invalid
+from bot.domain.people import Asker
 from bot.ports.tools import Offer, ServerStatus
 
-Event = MessageReceived | MessageEdited | MessageDeleted | CommandInvoked | FeedbackGiven | DetailsAsked | DecisionMade
-Outcome = Queued | Known | Refused | Ignored | Done | Details | CommandAnswer
+Event = (
+    MessageReceived
+    | MessageEdited
+    | MessageDeleted
+    | CommandInvoked
+    | FeedbackGiven
+    | DetailsAsked
+    | DecisionMade
+    | FormAsked
+    | FormSubmitted
+)
+Outcome = Queued | Known | Refused | Ignored | Done | Details | CommandAnswer | Form | Ready | Invalid
 T = TypeVar("T", bound=Outcome)
 
 
@@ -109,6 +125,12 @@ class ScriptedHost:
 
     async def decide(self, event: DecisionMade) -> Decided:
         return _one_of(await self._receive(event), Done, Refused)
+
+    async def form(self, event: FormAsked) -> Formed:
+        return _one_of(await self._receive(event), Form, Refused)
+
+    async def submit(self, event: FormSubmitted) -> Submitted:
+        return _one_of(await self._receive(event), Done, Ready, Invalid, Refused)
 
 
 def _one_of(outcome: Outcome, *kinds: type[T]) -> T:
