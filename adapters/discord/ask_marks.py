@@ -19,9 +19,9 @@ KEY_CHARS = 16
 _WORDS: Mapping[Choice, str] = {
     "run": "run",
     "run_for_an_hour": "hour",
-    "decline": "decline",
-    "withdraw": "withdraw",
-    "suggest_rule": "suggest",
+    "decline": "no",
+    "withdraw": "back",
+    "suggest_rule": "rule",
 }
 _CHOICES: Mapping[str, Choice] = {word: choice for choice, word in _WORDS.items()}
 

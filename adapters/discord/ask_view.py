@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -159,7 +160,7 @@ def _choice(view: AskView, choice: Choice) -> dict[str, Any]:
 
 
 def _link_rows(link: str, host: str) -> Iterator[dict[str, Any]]:
-    if link.startswith(("https://", "http://")) and len(link) <= LINK_CHARS and host:
+    if host and len(link) <= LINK_CHARS and re.fullmatch(r"https?://[!-~]+", link):
         yield row({"type": 2, "style": LINK, "label": cut(f"{OPEN} {visible(_host_of(link))}", 80), "url": link})
 
 

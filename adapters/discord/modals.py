@@ -47,8 +47,9 @@ def modal(form: Form, filled: Filled | None = None) -> dict[str, Any]:
     """
     filled = filled or Filled()
     rows = [_row(each, filled) for each in form.fields[:MAX_FIELDS]]
-    if form.message.strip() and len(rows) < MAX_FIELDS:
-        rows.insert(0, _text(escape(cut(visible(form.message), MESSAGE_CHARS // 2))))
+    message = escape(cut(visible(form.message), MESSAGE_CHARS // 2))
+    if message and len(rows) < MAX_FIELDS:
+        rows.insert(0, _text(message))
     title = cut(visible(form.title), TITLE_CHARS) or "Form"
     return {"custom_id": modal_id(form.target), "title": title, "components": rows}
 

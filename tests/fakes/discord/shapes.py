@@ -376,7 +376,7 @@ class Shapes(World):
             "name": "toolbridge",
             "description": "",
             "icon": None,
-            "bot_public": True,
+            "bot_public": self.is_public,
             "bot_require_code_grant": False,
             "owner": self.user_json(self.application_owner),
             "verify_key": "0" * 64,

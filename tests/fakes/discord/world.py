@@ -345,6 +345,7 @@ class World:
         self.has_message_content = True  # the privileged intent, switched on in the developer portal
         self.max_file_bytes = MAX_FILE_BYTES
         self.interactions_url: str | None = None
+        self.is_public = False  # anyone may add the app to their server; so it is at first in the developer portal
         self._clock_offset_s = 0.0
         self._last_id = 0
         self._changed = asyncio.Event()
