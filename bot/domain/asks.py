@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bot.domain.events import Choice, ConversationKey
+from bot.domain.people import UNKNOWN, Asker, Standing
 from bot.domain.rights import Terms
 
 
@@ -61,7 +62,7 @@ class Vote:
     """What one person said to an ask."""
 
     person: str  # as of `Person.id`
-    by: str  # `str(Actor)`
+    by: str  # the person in the notation of rules; of a Discord server with the server, whose roles can be asked for
     name: str  # for people to read
     choice: Literal["run", "run_for_an_hour", "decline", "withdraw", "answer", "edit"]
     at: float  # seconds since the epoch
@@ -89,6 +90,13 @@ class AskRecord:
     votes: tuple[Vote, ...] = ()  # in order; those before an edit do not count any more
     original: str = ""  # the arguments before they were edited
     version: int = 1  # grows with each change
+    standing: Standing = UNKNOWN  # of the asker, as it came with the question
+
+    @property
+    def by(self) -> Asker:
+        """Who asks, as rights see them."""
+        actor = self.conversation.person(self.asker_id, self.asker_name)
+        return Asker(actor=actor, place=self.conversation.place, standing=self.standing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

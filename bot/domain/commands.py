@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ COMMANDS: tuple[Command, ...] = (
     Command(name="examples", argument="", description="show examples to try"),
     Command(name="stop", argument="", description="stop the answer I am working on"),
     Command(name="usage", argument="", description="show turns and tokens used"),
+    Command(name="run", argument="[SERVER/TOOL]", description="run a tool yourself, without the model"),
+    Command(name="approvals", argument="", description="show what waits for your approval, and what you wait for"),
     Command(name="help", argument="", description="show what I am and what I can do"),
 )
 
@@ -31,21 +34,37 @@ COMMANDS: tuple[Command, ...] = (
 _NAMES = frozenset(command.name for command in COMMANDS)
 
 
-def spoken_command(words: Sequence[str], *, is_addressed: bool) -> tuple[str, str] | None:
+def spoken_command(words: Sequence[str], *, is_addressed: bool, text: str = "") -> tuple[str, str] | None:
     """Return the command, and its argument, that a message without a slash says; `words` are without the bot's mention.
 
-    `stop the server` is a question: only a bare command is one, or `tools WORD`. To stop may be said politely or with
-    emphasis (`please stop`, `STOP!`). Without a mention, `stop` is the only one: people who talk to each other say the
-    other words too.
+    `stop the server` is a question: only a bare command is one, or `tools WORD`, or `run SERVER/TOOL` with nothing or a
+    JSON object after it. To stop may be said politely or with emphasis (`please stop`, `STOP!`). Without a mention,
+    `stop` is the only one: people who talk to each other say the other words too. `text` is the message as it was
+    written, whose spaces a JSON object keeps.
     """
     if _asks_to_stop(words):
         return "stop", ""
+    if is_addressed and (call := _spoken_call(words, text)):
+        return "run", call
     if not words or len(words) > 2:
         return None
     name = words[0].lower().removeprefix("/")
     if name not in _NAMES or (len(words) == 2 and name != "tools") or not (is_addressed or name == "stop"):
         return None
     return name, "".join(words[1:])
+
+
+_CALL = re.compile(r"[^\s/]+/[^\s/]+")
+
+
+def _spoken_call(words: Sequence[str], text: str) -> str:
+    """Return the argument of a spoken `run`: a tool, and its arguments; "" where the words are none."""
+    if len(words) < 2 or words[0].lower().removeprefix("/") != "run" or not _CALL.fullmatch(words[1]):
+        return ""
+    if len(words) > 2 and not words[2].startswith("{"):
+        return ""
+    at = text.find(words[1])
+    return text[at:].strip() if at >= 0 else " ".join(words[1:])
 
 
 def _asks_to_stop(words: Sequence[str]) -> bool:

@@ -101,6 +101,8 @@ class CallJudged:
     verdict: Verdict
     rule: str
     reason: str = ""
+    note: str = ""  # for the trace, where it is allowed by more than a rule: "approved by Ben"; plain text
+    approvers: tuple[str, ...] = ()  # `str(Actor)` of each whose approval is spent
     kind: Literal["judged"] = "judged"
 
 

@@ -39,8 +39,11 @@ from bot.domain.events import (
     MessageEdited,
     MessageReceived,
 )
+from bot.intake.access import Access
 from bot.intake.admission import Admission
 from bot.intake.apps import AppGate
+from bot.intake.decisions import Decisions
+from bot.intake.forms import Forms
 from bot.ports.store import Full, NoteStore, Revision, Store
 from bot.ports.tools import ToolDirectory
 from bot.turns.bell import Bell
@@ -65,6 +68,9 @@ class Inbox:
     answer: Callable[[CommandInvoked], Awaitable[CommandAnswer]]
     bell: Bell
     directory: ToolDirectory
+    access: Access
+    decisions: Decisions
+    forms: Forms
     about: str = ""
     apps: AppGate = field(default_factory=AppGate)
     takes_follow_ups: bool = True  # also without a mention, where the bot takes part
@@ -83,6 +89,9 @@ class Inbox:
             await self._note_talk(event)
             return Ignored()
         if event.author_kind == "person":
+            if not event.is_addressed and await self._why_not(event):  # it may have been said to the others
+                await self._note_talk(event)
+                return Ignored()
             self.apps.note_person(event)
             return await self._accept(event)
         outcome = await self._accept(event)
@@ -96,6 +105,8 @@ class Inbox:
         if isinstance(admitted, Refused):
             known = await self.store.find(event.event_key)  # a late redelivery asks for nothing new
             return admitted if known is None else Known(turn_id=known)
+        if reason := await self._why_not(event):
+            return Refused(notice=reason)
         outcome = await self.store.accept(admitted, worker=self.worker, max_waiting=MAX_WAITING, max_open=MAX_OPEN)
         match outcome:
             case Queued():
@@ -129,8 +140,13 @@ class Inbox:
         admitted = self.admission.admit(message)
         if isinstance(admitted, Refused):
             return Refused(notice=f"The change was not accepted; the message stays as it was. {admitted.notice}")
+        if reason := await self._why_not(message):
+            return Refused(notice=f"The change was not accepted; the message stays as it was. {reason}")
         revision = await self.store.edit(admitted)
         return _revised(revision, _EDITED.get(revision, ""))
+
+    async def _why_not(self, message: MessageReceived) -> str:
+        return await self.access.why_not(message.asker, act="message", text=message.text)
 
     async def _is_for_bot(self, event: MessageReceived) -> bool:
         if event.is_talk:
@@ -160,6 +176,8 @@ class Inbox:
         if not event.is_addressed and not await self.store.takes_part(event.conversation):
             return Ignored()
         try:
+            if reason := await self.access.why_not(event.asker, act=event.name):
+                return CommandAnswer(text=reason)
             return await self.answer(event)
         except StoreError as error:
             return CommandAnswer(text=str(error))
@@ -167,6 +185,10 @@ class Inbox:
     async def details(self, event: DetailsAsked) -> Explained:
         """See `Host`."""
         try:
+            if event.ask_id:
+                return await self.decisions.details(event)
+            if reason := await self.access.why_not(event.asker, act="details"):
+                return Refused(notice=reason)
             if not await self.store.is_turn_of(event.turn_id, event.conversation):
                 return Refused(notice=_NOT_KNOWN)
             steps = await self.store.steps(event.turn_id)
@@ -181,6 +203,8 @@ class Inbox:
     async def rate(self, event: FeedbackGiven) -> Rated:
         """See `Host`."""
         try:
+            if reason := await self.access.why_not(event.asker, act="rating"):
+                return Refused(notice=reason)
             if not await self.store.is_turn_of(event.turn_id, event.conversation):
                 return Refused(notice=_NOT_KNOWN)
             await self.store.rate(event.turn_id, author_id=event.author_id, rating=event.rating)
@@ -190,15 +214,15 @@ class Inbox:
 
     async def decide(self, event: DecisionMade) -> Decided:
         """See `Host`."""
-        return Refused(notice=_NOT_KNOWN)
+        return await self.decisions.decide(event)
 
     async def form(self, event: FormAsked) -> Formed:
         """See `Host`."""
-        return Refused(notice=_NOT_KNOWN)
+        return await self.forms.form(event)
 
     async def submit(self, event: FormSubmitted) -> Submitted:
         """See `Host`."""
-        return Refused(notice=_NOT_KNOWN)
+        return await self.forms.submit(event)
 
 
 _NOT_KNOWN = "This answer is no longer known here."

@@ -116,12 +116,16 @@ class People(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowed:
-    """The call may be sent, with these `arguments`: those that were judged, or approved after an edit."""
+    """The call may be sent, with these `arguments`: those that were judged, or approved after an edit.
+
+    Where the ruling has no `rule`, there is no such tool, and the call will reach no server.
+    """
 
     ruling: Ruling
     arguments: str
     approvers: tuple[str, ...] = ()  # `str(Actor)` of each
     note: str = ""  # for the trace: "approved by Ben"
+    edited_by: str = ""  # the name of the person who changed the arguments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

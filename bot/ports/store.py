@@ -1,4 +1,4 @@
-"""The port to durable memory: four small ports, and `Store`, which is all of them.
+"""The port to durable memory: six small ports, and `Store`, which is all of them.
 
 When a method returns, what it wrote survives a power cut. A method whose caller is cancelled first finishes what it
 began: nothing is left unknown.
@@ -229,18 +229,20 @@ class IntakeStore(Protocol):
         """
         ...
 
-    async def request_stop(self, conversation: ConversationKey, *, by: str) -> int | None:
+    async def request_stop(self, conversation: ConversationKey, *, by: str, author: str = "") -> int | None:
         """Ask the turn that is running, or about to, to stop, in whichever process; return its id.
 
-        Where no such turn is open, the newest one that waits for a decision is woken to stop. Returns None where
-        nothing is open.
+        Where no such turn is open, the newest one that waits for a decision is woken to stop. With an `author` (as
+        `author_key` names them) only that one's turns are looked at, also those that are queued behind others. What the
+        turn asks people is void from here on. Returns None where nothing is open.
         """
         ...
 
     async def decide(self, turn_id: int, decision: CallDecided) -> DecisionOutcome:
         """Store what a call of the turn waited for and wake the turn; a call is decided once.
 
-        The `round` of the decision is found by the call that waits: the caller need not know it.
+        The `round` of the decision is found by the call that waits: the caller need not know it. A pending ask of the
+        call ends; one that is decided in no way that `CallDecided` names is void.
         """
         ...
 
@@ -258,7 +260,8 @@ class IntakeStore(Protocol):
         """Store what a person said to an ask that is pending and of that version, all in one commit.
 
         `edited` takes the ask's place, and voids the votes before it. With `settles` the ask is decided: the decision
-        is appended to the turn's journal, as by `decide`, and its turn woken.
+        is appended to the turn's journal, as by `decide`, and its turn woken. An ask that has expired is decided,
+        as one is whose turn was stopped.
         """
         ...
 
@@ -431,9 +434,18 @@ class ConversationStore(Protocol):
         """Return the conversations with a turn that has not ended, whose keys begin so; the oldest such turn first."""
         ...
 
+    async def participants(self, conversation: ConversationKey, *, is_open: bool = False) -> Sequence[str]:
+        """Return who asked what is kept of the conversation, or with `is_open` what has not ended.
+
+        They are named as `author_key` does it, the one who asked first before the others.
+        """
+        ...
+
     async def clear(self, conversation: ConversationKey) -> int:
         """Delete the conversation's messages, their summary and the journals of ended turns; return how many messages
         went.
+
+        Asks of ended turns stay without their texts; the audit stays as it is.
         """
         ...
 
@@ -469,7 +481,11 @@ class AskStore(Protocol):
         ...
 
     async def plan_ask(self, ask_id: int, places: Sequence[tuple[ConversationKey, str]]) -> None:
-        """Plan one message in each place, with a person's id for a direct message; without effect the second time."""
+        """Plan one message in each place, with a person's id for a direct message.
+
+        Without effect where messages are planned already, or the ask has ended. Where all of them were given up, the
+        ask can be planned again; the numbers go on.
+        """
         ...
 
     async def due_ask_posts(self, *, serves: Sequence[str]) -> Sequence[AskDelivery]:
@@ -488,7 +504,7 @@ class AskStore(Protocol):
         ...
 
     async def drop_ask_post(self, post_id: int) -> None:
-        """Give a message up that the platform refuses for good."""
+        """Give a message up that the platform refuses for good; an ask without another one counts as not planned."""
         ...
 
 
@@ -506,7 +522,8 @@ class RightsStore(Protocol):
     async def put_pins(self, pins: Sequence[Pin]) -> None:
         """Keep tools that were not pinned before as accepted, and of the others what they changed to.
 
-        A tool that is as it was accepted is not changed any more.
+        Each is now what `changed` says, or `accepted` where that is empty. A tool that is as it was accepted is not
+        changed any more.
         """
         ...
 
@@ -521,13 +538,16 @@ class RightsStore(Protocol):
     async def audit_lines(
         self, *, after: int = 0, since: float = 0.0, person: str = "", tool: str = "", limit: int = 1_000
     ) -> Sequence[AuditLine]:
-        """Return lines of the audit with numbers above `after`, in order; `tool` is a pattern of `server/tool`."""
+        """Return lines of the audit with numbers above `after`, in order; `person` is `str(Actor)`, `tool` a pattern of
+        `server/tool`.
+        """
         ...
 
     async def past_calls(self, *, since: float, after: int = 0, limit: int = 1_000) -> Sequence[PastCall]:
         """Return the calls of journals that are kept, of turns that were accepted since that time, in order of turns.
 
-        `after` is the id of the last turn that was read.
+        `after` is the id of the last turn that was read. A turn's calls come all at once, also where they are more than
+        `limit`.
         """
         ...
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
+from bot.domain.asks import Ask
 from bot.domain.events import MessageReceived
 from bot.domain.messages import Message
 from bot.domain.turns import Post, Step
@@ -14,3 +15,4 @@ events = TypeAdapter(MessageReceived)
 posts = TypeAdapter(Post)
 messages: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 steps: TypeAdapter[Step] = TypeAdapter(Annotated[Step, Field(discriminator="kind")])
+asks: TypeAdapter[Ask] = TypeAdapter(Annotated[Ask, Field(discriminator="kind")])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
 from bot.domain.answers import Known, Queued
+from bot.domain.asks import Ask, Vote
+from bot.domain.audit import AuditEntry
 from bot.domain.events import ConversationKey, MessageReceived, Rating
 from bot.domain.messages import Message, Usage
 from bot.domain.turns import CallDecided, Post, Step, TurnState
@@ -15,32 +17,26 @@ from bot.ports.store import (
     ConversationSummary,
     DecisionOutcome,
     Full,
+    Grant,
     History,
     HistoryEntry,
     Knowledge,
     Lease,
     OutboxPost,
     Revision,
+    Settlement,
     Signal,
     ToolMemory,
     ToolUse,
     UsageTotals,
+    VoteOutcome,
 )
-from bot.stores.db import Engine
-from bot.stores.leases import LeaseClock
+from bot.stores.base import Units
+from bot.stores.rights import AskUnits, RightsUnits
 from bot.stores.units import conversations, intake, journal, notes, tools, work
 
 
-class _Units:
-    """What the units of all ports run on; `now` gives seconds since the epoch."""
-
-    def __init__(self, engine: Engine, now: Callable[[], float], *, leases: LeaseClock) -> None:
-        self.engine = engine
-        self._now = now
-        self._leases = leases
-
-
-class IntakeUnits(_Units):
+class IntakeUnits(Units):
     """See `bot.ports.store.IntakeStore`."""
 
     async def accept(
@@ -74,14 +70,39 @@ class IntakeUnits(_Units):
     async def withdraw(self, event_key: str) -> Revision:
         return await self.engine.write(lambda db: intake.withdraw(db, event_key, now=self._now()))
 
-    async def request_stop(self, conversation: ConversationKey, *, by: str) -> int | None:
-        return await self.engine.write(lambda db: intake.request_stop(db, conversation, by=by))
+    async def request_stop(self, conversation: ConversationKey, *, by: str, author: str = "") -> int | None:
+        return await self.engine.write(lambda db: intake.request_stop(db, conversation, by=by, author=author))
 
     async def decide(self, turn_id: int, decision: CallDecided) -> DecisionOutcome:
         return await self.engine.write(lambda db: intake.decide(db, turn_id, decision, now=self._now()))
 
+    async def vote(
+        self,
+        ask_id: int,
+        vote: Vote,
+        *,
+        version: int,
+        edited: Ask | None = None,
+        settles: Settlement | None = None,
+        grant: Grant | None = None,
+        audit: Sequence[AuditEntry] = (),
+    ) -> VoteOutcome:
+        return await self.engine.write(
+            lambda db: intake.vote(
+                db,
+                ask_id,
+                vote,
+                version=version,
+                edited=edited,
+                settles=settles,
+                grant=grant,
+                audit=audit,
+                now=self._now(),
+            )
+        )
 
-class WorkUnits(_Units):
+
+class WorkUnits(Units):
     """See `bot.ports.store.WorkStore`."""
 
     async def heartbeat(self, worker: str, *, lease_s: float) -> None:
@@ -120,14 +141,18 @@ class WorkUnits(_Units):
             return []
         return await self.engine.write(lambda db: work.signals(db, worker))
 
-    async def record(self, lease: Lease, steps: Sequence[Step]) -> None:
-        await self.engine.write(lambda db: work.record(db, lease, steps))
+    async def record(self, lease: Lease, steps: Sequence[Step], *, audit: Sequence[AuditEntry] = ()) -> None:
+        await self.engine.write(lambda db: work.record(db, lease, steps, now=self._now(), audit=audit))
 
     async def steps(self, turn_id: int) -> Sequence[Step]:
         return await self.engine.read(lambda db: journal.steps(db, turn_id))
 
-    async def park(self, lease: Lease, steps: Sequence[Step], *, wakes_at: float) -> TurnState:
-        return await self.engine.write(lambda db: work.park(db, lease, steps, wakes_at=wakes_at))
+    async def park(
+        self, lease: Lease, steps: Sequence[Step], *, wakes_at: float, audit: Sequence[AuditEntry] = ()
+    ) -> TurnState:
+        return await self.engine.write(
+            lambda db: work.park(db, lease, steps, wakes_at=wakes_at, now=self._now(), audit=audit)
+        )
 
     async def wake_expired(self) -> int:
         if not await self.engine.read(lambda db: work.has_expired(db, now=self._now())):
@@ -143,6 +168,7 @@ class WorkUnits(_Units):
         posts: Sequence[Post],
         usage: Usage,
         steps: Sequence[Step] = (),
+        audit: Sequence[AuditEntry] = (),
         tool_use: ToolUse | None = None,
         read_until: datetime | None = None,
     ) -> None:
@@ -155,6 +181,7 @@ class WorkUnits(_Units):
                 posts=posts,
                 usage=usage,
                 steps=steps,
+                audit=audit,
                 tool_use=tool_use,
                 read_until=read_until,
                 now=self._now(),
@@ -176,7 +203,7 @@ class WorkUnits(_Units):
         await self.engine.write(lambda db: work.abandon(db, lease, now=self._now()))
 
 
-class ConversationUnits(_Units):
+class ConversationUnits(Units):
     """See `bot.ports.store.ConversationStore`."""
 
     async def history(self, conversation: ConversationKey) -> History:
@@ -225,6 +252,9 @@ class ConversationUnits(_Units):
     async def open_conversations(self, *, prefix: str) -> Sequence[ConversationSummary]:
         return await self.engine.read(lambda db: conversations.open_conversations(db, prefix=prefix))
 
+    async def participants(self, conversation: ConversationKey, *, is_open: bool = False) -> Sequence[str]:
+        return await self.engine.read(lambda db: conversations.participants(db, conversation, is_open=is_open))
+
     async def clear(self, conversation: ConversationKey) -> int:
         return await self.engine.write(lambda db: conversations.clear(db, conversation, now=self._now()))
 
@@ -240,7 +270,7 @@ class ConversationUnits(_Units):
         )
 
 
-class NoteUnits(_Units):
+class NoteUnits(Units):
     """See `bot.ports.store.NoteStore`."""
 
     async def notes(self, prefix: str) -> Mapping[str, str]:
@@ -250,7 +280,7 @@ class NoteUnits(_Units):
         await self.engine.write(lambda db: notes.put_note(db, name, text))
 
 
-class EngineStore(IntakeUnits, WorkUnits, ConversationUnits, NoteUnits):
+class EngineStore(IntakeUnits, WorkUnits, ConversationUnits, AskUnits, RightsUnits, NoteUnits):
     """See `bot.ports.store.Store`. Closed with its engine."""
 
     async def check(self) -> None:

@@ -15,17 +15,20 @@ from bot.domain.turns import Paused, StateChanged, Step, TurnState, TurnView
 from bot.ports.model import Model
 from bot.ports.observer import TurnObserver
 from bot.ports.platform import Adapter
+from bot.ports.rights import Guard, Policy
 from bot.ports.store import ClaimedTurn, Store
 from bot.ports.tools import Offer, Tools
 from bot.turns.context import Window
 from bot.turns.delivery import deliver
+from bot.turns.direct import DirectRun
 from bot.turns.journal import Journal
 from bot.turns.limits import Limits
-from bot.turns.loop import Parked, Turn, run_turn
+from bot.turns.loop import run_turn
 from bot.turns.pulse import Pulse
 from bot.turns.question import Preparation
 from bot.turns.reply import Reply, make_broken_off_reply, make_posts, make_reply
 from bot.turns.selection import Selection
+from bot.turns.turn import Parked, Turn
 from bot.turns.view import ViewObserver
 
 log = structlog.stdlib.get_logger(__name__)
@@ -38,6 +41,8 @@ class Resources:
     store: Store
     model: Model
     tools: Tools
+    guard: Guard
+    policy: Callable[[], Policy]  # the one of now
     window: Window
     system_prompt: str
     limits: Limits = field(default_factory=Limits)
@@ -58,7 +63,8 @@ class Attempt:
         self._store = resources.store
         self._limits = resources.limits
         self._is_alive = is_alive
-        self._view = ViewObserver(turn, self._show)
+        self._settings = resources.policy().place(turn.event.conversation.place)
+        self._view = ViewObserver(turn, self._show, trace_style=self._settings.trace)
         self._journal = self._open_journal(())
         self._preparation = Preparation(
             store=resources.store,
@@ -136,7 +142,7 @@ class Attempt:
         await self._store_reply(draft, reply)
         await self._deliver()
         self._enter(reply.state)
-        if reply.state == "answered":
+        if reply.state == "answered" and self.turn.event.run is None:  # no model is asked for it in any way
             self.answered = draft, reply.messages
 
     async def _answer(self, draft: Turn) -> Reply | Parked:
@@ -149,8 +155,9 @@ class Attempt:
                 await self._preparation.prepare(draft, self.turn.event, has_waited=self.turn.wakes > 0)
                 outcome = await run_turn(
                     draft,
-                    model=self._resources.model,
+                    model=self._model(),
                     tools=self._resources.tools,
+                    guard=self._resources.guard,
                     journal=self._journal,
                     deadline=deadline,
                 )
@@ -177,15 +184,21 @@ class Attempt:
         event = self.turn.event
         return Turn(
             turn_id=self.turn.lease.turn_id,
-            actor=event.actor,
+            asker=event.asker,
             conversation=event.conversation,
-            system=self._resources.system_prompt,
+            system="\n\n".join(filter(None, [self._resources.system_prompt, self._settings.prompt])),
             history=(),
             question=UserMessage(text=event.text, speaker=event.author_name if event.is_shared else None),
             selection=Selection(Offer(tools=()), window=self._resources.window),
             max_rounds=self._limits.max_tool_rounds,
             window=self._resources.window,
+            model=self._settings.model,
         )
+
+    def _model(self) -> Model:
+        """Return what answers: for a call that a person asked for by themselves, no model at all."""
+        run = self.turn.event.run
+        return self._resources.model if run is None else DirectRun(run)
 
     # --- what is left behind ---
 

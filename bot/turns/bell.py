@@ -9,15 +9,20 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Bell:
-    """Rung by intake, heard by the runner."""
+    """Rung by intake and turns, heard by the runner and the ask desk."""
 
     work: asyncio.Event = field(default_factory=asyncio.Event)  # a turn may be claimed
+    asks: asyncio.Event = field(default_factory=asyncio.Event)  # something is asked of people, or was decided
     signals: asyncio.Event = field(default_factory=asyncio.Event)  # something was asked of a running turn
     stops: deque[int] = field(default_factory=deque[int])  # turns to stop, which need not be read from the store
 
     def ring_for_work(self) -> None:
         """Have the runner look for turns."""
         self.work.set()
+
+    def ring_for_asks(self) -> None:
+        """Have the ask desk look for what is asked, and for what was decided."""
+        self.asks.set()
 
     def ring_for_stop(self, turn_id: int) -> None:
         """Have the runner stop the turn, if it runs here, and look for turns that were woken to stop."""

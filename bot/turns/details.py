@@ -11,6 +11,7 @@ from bot.domain.turns import (
     CallAsked,
     CallDecided,
     CallFinished,
+    CallJudged,
     CallProgressed,
     CallStarted,
     CallWaiting,
@@ -19,6 +20,7 @@ from bot.domain.turns import (
     TraceLine,
     TurnEvent,
 )
+from bot.text.lines import NAME_CHARS, one_line
 from bot.text.redaction import redact
 
 DETAILS_CHARS = 200_000  # of one call's arguments, and of one result
@@ -55,8 +57,11 @@ class CallLines:
                 return self._change(number, call_id, progress=redact(text))
             case CallWaiting(round=number, call_id=call_id):
                 return self._change(number, call_id, state="waiting")
-            case CallDecided(round=number, call_id=call_id):
-                return self._change(number, call_id, state="asked")
+            case CallJudged(round=number, call_id=call_id, note=note):
+                note = f"denied: rule {event.rule}" if event.verdict == "deny" else note
+                return bool(note) and self._change(number, call_id, note=note)
+            case CallDecided():
+                return self._decide(event)
             case CallFinished(round=number, result=result):
                 return self._finish(number, result)
             case _:
@@ -79,7 +84,15 @@ class CallLines:
             arguments=self._shown(call.arguments),
         )
 
+    def _decide(self, event: CallDecided) -> bool:
+        changes: dict[str, object] = {"note": decision_note(event)}
+        if event.arguments:
+            changes["arguments"] = self._shown(event.arguments)
+        return self._change(event.round, event.call_id, state="asked", **changes)
+
     def _finish(self, number: int, result: ToolResult) -> bool:
+        if result.outcome == "withheld":
+            self._change(number, result.call_id, note="dry run: it was not sent")
         return self._change(
             number,
             result.call_id,
@@ -98,6 +111,19 @@ class CallLines:
 
     def _shown(self, text: str) -> str:
         return shown_text(text, max_chars=self._max_chars)
+
+
+def decision_note(decided: CallDecided) -> str:
+    """Return what was decided on a call, as a phrase: "approved by Ben and Cleo"."""
+    if decided.outcome not in _SAID:
+        return ""
+    names = list(dict.fromkeys(one_line(vote.name or vote.by, max_chars=NAME_CHARS) for vote in decided.votes))
+    by = f" by {' and '.join(names)}" if names else ""
+    edited = " with changed arguments" if decided.arguments and decided.outcome == "approved" else ""
+    return f"{_SAID[decided.outcome]}{by}{edited}"
+
+
+_SAID = {"approved": "approved", "declined": "declined", "withdrawn": "withdrawn", "expired": "expired"}
 
 
 def details_of(steps: Iterable[Step], *, is_over: bool = False, shows_thoughts: bool = False) -> tuple[TraceLine, ...]:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import structlog
 
+from bot.domain.asks import ApprovalAsk
 from bot.domain.messages import Message, ModelAnswer, ToolResult, Usage
 from bot.domain.turns import (
     CallAsked,
@@ -26,6 +27,7 @@ from bot.domain.turns import (
 from bot.ports.observer import TurnObserver
 from bot.ports.store import ClaimedTurn, ToolUse, WorkStore
 from bot.ports.tools import Resumed
+from bot.turns.auditing import CallAudit
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -46,11 +48,14 @@ class Journal:
         self._started: set[tuple[int, str]] = set()
         self._waits: dict[tuple[int, str], CallWaiting] = {}
         self._decided: dict[tuple[int, str], Resumed] = {}
+        self._approvals: dict[tuple[int, str], Resumed] = {}
         self._results: dict[tuple[int, str], ToolResult] = {}
+        self._audit = CallAudit(turn)
         self._held: list[Step] = []
         self._failed: list[TurnObserver] = []  # each is logged once: a turn may have thousands of events
         for step in steps:
             self._know(step)
+        self._audit.entries(steps)  # they are in the audit already
 
     # --- what is known ---
 
@@ -80,6 +85,10 @@ class Journal:
         """Return what that call waited for last, with what was decided."""
         return self._decided.get((round_number, call_id))
 
+    def approval(self, round_number: int, call_id: str) -> Resumed | None:
+        """Return what was decided on the call's approval, if it was asked for one; what its server asked is none."""
+        return self._approvals.get((round_number, call_id))
+
     def result(self, round_number: int, call_id: str) -> ToolResult | None:
         """Return the call's result, if it has one."""
         return self._results.get((round_number, call_id))
@@ -89,6 +98,7 @@ class Journal:
         for step in await self._store.steps(self._turn.lease.turn_id):
             if isinstance(step, CallDecided) and self.wait(step.round, step.call_id) is not None:
                 self._know(step)
+                self._audit.entries([step])
 
     # --- what happens ---
 
@@ -107,7 +117,7 @@ class Journal:
         """Make the steps durable, in one commit with those that are held. Raises LeaseLostError."""
         stored = self._take(steps)
         if stored:
-            await self._store.record(self._turn.lease, stored)
+            await self._store.record(self._turn.lease, stored, audit=self._audit.entries(stored))
         self.tell(*stored)
 
     def hold(self, step: Step) -> None:
@@ -118,7 +128,8 @@ class Journal:
     async def park(self, *steps: Step, wakes_at: float) -> TurnState:
         """Let the turn wait for decisions; return the state it is in now. Raises LeaseLostError."""
         stored = self._take(steps)
-        state = await self._store.park(self._turn.lease, stored, wakes_at=wakes_at)
+        audit = self._audit.entries(stored)
+        state = await self._store.park(self._turn.lease, stored, wakes_at=wakes_at, audit=audit)
         self.tell(*stored, StateChanged(state="waiting"))
         return state
 
@@ -143,6 +154,7 @@ class Journal:
             posts=posts,
             usage=self.usage,
             steps=stored,
+            audit=self._audit.entries(stored),
             tool_use=tool_use,
             read_until=read_until,
         )
@@ -169,6 +181,11 @@ class Journal:
             case CallDecided():
                 wait = self._waits.pop((step.round, step.call_id), None)
                 if wait is not None:
-                    self._decided[step.round, step.call_id] = Resumed(wait=wait, decision=step)
+                    self._decide(step, Resumed(wait=wait, decision=step))
             case CallFinished():
                 self._results[step.round, step.result.call_id] = step.result
+
+    def _decide(self, step: CallDecided, resumed: Resumed) -> None:
+        self._decided[step.round, step.call_id] = resumed
+        if isinstance(resumed.wait.ask, ApprovalAsk):
+            self._approvals[step.round, step.call_id] = resumed

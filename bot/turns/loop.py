@@ -2,132 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
 
 from bot.domain.errors import ModelContentFilterError, ModelContextError
-from bot.domain.events import ConversationKey
-from bot.domain.messages import (
-    AssistantMessage,
-    Attachment,
-    Message,
-    ModelAnswer,
-    ToolCall,
-    ToolMessage,
-    ToolResult,
-    UserMessage,
-)
-from bot.domain.people import Actor
-from bot.domain.turns import (
-    CallAsked,
-    CallDecided,
-    CallFinished,
-    CallProgressed,
-    CallStarted,
-    CallWaiting,
-    ModelAnswered,
-    ModelAsked,
-    Step,
-)
-from bot.ports.model import Model, ModelRequest
-from bot.ports.tools import Tools, Wait
+from bot.domain.messages import ModelAnswer
+from bot.domain.turns import ModelAnswered, ModelAsked
+from bot.ports.model import Model
+from bot.ports.rights import Guard
+from bot.ports.tools import Tools
+from bot.turns.calls import Calls
 from bot.turns.context import (
     LEAST_RESULT_CHARS,
     SHRUNK_RESULT_CHARS,
-    Turns,
-    Window,
     after_turn,
     count_tokens,
-    cut_result,
     last_turn_that_leaves,
     middle_turn,
     shrink,
-    with_summary,
 )
 from bot.turns.journal import Journal
-from bot.turns.selection import FIND_TOOLS, Selection
+from bot.turns.turn import Parked, Turn, add_round
 
-LAST_ROUND = (
-    "[The limit of {rounds} tool rounds is reached. Answer now in words, with what you have, and say what is missing.]"
-)
-RESTARTED = (
-    "Interrupted: the bot was restarted while this tool was running. It may have run, its outcome is unknown, and it "
-    "was not run again. Tell the user, and do not call it again without being asked to."
-)
 FILTERED_HISTORY = (
     "The model's content filter refused the conversation before this question, so the question was asked without it. "
     "The messages right before it stay readable here, and are not given to the model again."
 )
 SHORTENED = "The conversation was too long for the model, so its older part was left out of this answer."
-EXPIRED = "expired"  # the outcome of a wait that nobody ended
 
 
-@dataclass(slots=True, kw_only=True)
-class Turn:
-    """One question on its way to an answer: what the model gets, and what has been added so far."""
-
-    turn_id: int
-    actor: Actor
-    conversation: ConversationKey
-    system: str
-    history: Turns
-    question: UserMessage
-    selection: Selection
-    max_rounds: int
-    window: Window
-    added: list[Message] = field(default_factory=list[Message])
-    attachments: list[Attachment] = field(default_factory=list[Attachment])
-    notes: list[str] = field(default_factory=list[str])  # what the user reads beside the answer
-    summary: str = ""  # of what was said before the history
-    is_behind: bool = False  # whether something was said before the history of which the summary does not tell
-    fixed_tokens: int = 0  # of the system prompt and the tools
-    window_past: int | None = None  # the turn after which the history has to begin from now on
-    read_until: datetime | None = None  # what was said in the thread before that time is known, once the turn has ended
-
-    @property
-    def texts(self) -> list[str]:
-        """What the model has said to the user between its tool calls."""
-        return [message.text for message in self.added if isinstance(message, AssistantMessage) and message.text]
-
-    def learn(self, call: ToolCall, result: ToolResult) -> None:
-        """Carry what the call has brought up in the next requests."""
-        before = self.selection.tokens
-        self.selection.learn(call, result)
-        self.fixed_tokens += self.selection.tokens - before
-
-    def fit_tools(self) -> bool:
-        """Carry no more tools than the window has room for; return whether they are fewer now."""
-        before = self.selection.tokens
-        is_less = self.selection.fit()
-        self.fixed_tokens += self.selection.tokens - before
-        return is_less
-
-    def request(self, *, may_call_tools: bool) -> ModelRequest:
-        """Return the next request to the model."""
-        added = list(self.added)
-        if not may_call_tools and added and isinstance(last := added[-1], ToolMessage):
-            added[-1] = replace(last, text=f"{last.text}\n{LAST_ROUND.format(rounds=self.max_rounds)}")
-        return ModelRequest(
-            system=self.system,
-            messages=with_summary((*(message for _, message in self.history), self.question, *added), self.summary),
-            tools=self.selection.tools,
-            may_call_tools=may_call_tools,
-            cache_key=self.conversation.opaque_id,
-            asker=str(self.actor),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parked:
-    """The turn cannot go on before something is decided, or before `wakes_at` (seconds since the epoch)."""
-
-    wakes_at: float
-
-
-async def run_turn(turn: Turn, *, model: Model, tools: Tools, journal: Journal, deadline: float) -> str | Parked:
+async def run_turn(
+    turn: Turn, *, model: Model, tools: Tools, guard: Guard, journal: Journal, deadline: float
+) -> str | Parked:
     """Return what the model said last; the messages that led to it are in `turn.added`.
 
     Whatever the journal holds is not done again. The last answer is held by the journal for the commit of the reply.
@@ -147,33 +52,12 @@ async def run_turn(turn: Turn, *, model: Model, tools: Tools, journal: Journal, 
             if is_new:
                 journal.hold(ModelAnswered(round=number, answer=answer))
             return _final_words(turn, answer, reached_limit=not may_call_tools)
-        outcome = await _run_calls(turn, number, answer, tools, journal, is_new=is_new)
+        calls = Calls(turn=turn, number=number, answer=answer, tools=tools, guard=guard, journal=journal)
+        outcome = await calls.run(is_new=is_new)
         if isinstance(outcome, Parked):
             return outcome
         add_round(turn, answer.message, outcome)
     raise AssertionError("unreachable: the last round cannot call tools")
-
-
-def add_round(turn: Turn, message: AssistantMessage, results: Sequence[ToolResult]) -> None:
-    """Add the model's calls and their results, in the order of the calls."""
-    turn.added.append(message)
-    calls = {call.id: call for call in message.tool_calls}
-    for result in results:
-        turn.learn(calls[result.call_id], result)
-        if result.text == RESTARTED:
-            turn.notes.append(
-                f"`{calls[result.call_id].name}` was running when the bot was restarted. It may have run; "
-                f"it was not run again."
-            )
-        text = cut_result(_as_read_by_the_model(result), max_chars=turn.window.max_result_chars)
-        turn.added.append(ToolMessage(call_id=result.call_id, text=text))
-        turn.attachments.extend(result.attachments)
-
-
-def _as_read_by_the_model(result: ToolResult) -> str:
-    """Return the result's text; failures start with "Error:", so the model can tell them from data."""
-    is_plain = result.outcome == "ok" or result.text.lower().startswith("error")
-    return result.text if is_plain else f"Error: {result.text}"
 
 
 # --- the model -------------------------------------------------------------------------------------------------
@@ -256,76 +140,6 @@ def _history_that_leaves(turn: Turn) -> int | None:
     max_tokens = turn.window.history_tokens(beside_tokens=turn.fixed_tokens + beside + count(turn.summary))
     past = last_turn_that_leaves(turn.history, window=turn.window, max_tokens=max_tokens)
     return middle_turn(turn.history) if past is None else past
-
-
-# --- the tools -------------------------------------------------------------------------------------------------
-
-
-async def _run_calls(
-    turn: Turn, number: int, answer: ModelAnswer, tools: Tools, journal: Journal, *, is_new: bool
-) -> Sequence[ToolResult] | Parked:
-    """Return one result for each call, in their order, having run at once all that could run."""
-    calls = answer.message.tool_calls
-    before: list[Step] = []
-    if is_new:
-        before.append(ModelAnswered(round=number, answer=answer))
-        before.extend(_asked(turn, number, call) for call in calls)
-    to_run: list[ToolCall] = []
-    for call in calls:
-        if journal.result(number, call.id) is not None:
-            continue
-        if journal.is_started(number, call.id) and not _is_repeatable(turn, call):
-            interrupted = ToolResult(call_id=call.id, text=RESTARTED, outcome="interrupted")
-            before.append(CallFinished(round=number, result=interrupted))
-            continue
-        if (wait := journal.wait(number, call.id)) is not None:
-            if wait.expires_at > time.time():
-                continue
-            await journal.learn_decisions()  # from here on the store takes none
-            if journal.wait(number, call.id) is not None:
-                before.append(CallDecided(round=number, call_id=call.id, outcome=EXPIRED))
-        to_run.append(call)
-    await journal.record(*before, *(CallStarted(round=number, call_id=call.id) for call in to_run))
-    try:
-        async with asyncio.TaskGroup() as group:
-            for call in to_run:
-                group.create_task(_run_call(turn, number, call, tools, journal))
-    except ExceptionGroup as failures:  # a tool's failure is a result: only the store can fail here
-        raise failures.exceptions[0] from None
-    waits = [wait for call in calls if (wait := journal.wait(number, call.id)) is not None]
-    if waits:
-        return Parked(wakes_at=min(wait.expires_at for wait in waits))
-    results = [journal.result(number, call.id) for call in calls]
-    return [result for result in results if result is not None]
-
-
-def _asked(turn: Turn, number: int, call: ToolCall) -> CallAsked:
-    spec = turn.selection.find(call.name)
-    return CallAsked(round=number, call=call, server=spec.server if spec else "", tool=spec.tool if spec else call.name)
-
-
-async def _run_call(turn: Turn, number: int, call: ToolCall, tools: Tools, journal: Journal) -> None:
-    resumed = journal.resumed(number, call.id)
-
-    def progress(text: str) -> None:
-        journal.tell(CallProgressed(round=number, call_id=call.id, text=text))
-
-    if call.name == FIND_TOOLS and turn.selection.is_part:
-        outcome = await turn.selection.search(call, tools)
-    else:
-        outcome = await tools.call(
-            call, actor=turn.actor, conversation=turn.conversation, resumed=resumed, progress=progress
-        )
-    if isinstance(outcome, Wait):
-        expires_at = time.time() + outcome.expires_in_s
-        await journal.record(CallWaiting(round=number, call_id=call.id, reason=outcome.reason, expires_at=expires_at))
-    else:
-        await journal.record(CallFinished(round=number, result=outcome))
-
-
-def _is_repeatable(turn: Turn, call: ToolCall) -> bool:
-    spec = turn.selection.find(call.name)
-    return spec is not None and spec.is_repeatable
 
 
 def _final_words(turn: Turn, answer: ModelAnswer, *, reached_limit: bool) -> str:

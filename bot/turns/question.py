@@ -17,9 +17,9 @@ from bot.ports.tools import Offer, ServerInstructions, Tools
 from bot.turns.attachments import read_files
 from bot.turns.context import Window, count_tokens, load_history
 from bot.turns.limits import Limits
-from bot.turns.loop import Turn
 from bot.turns.quoting import MENTION_ONLY, Quotation, quote, unread_note
 from bot.turns.selection import MAX_NAMED, Selection
+from bot.turns.turn import Turn
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -12,7 +12,7 @@ from bot.domain.messages import AssistantMessage, Attachment, Message, ToolResul
 from bot.domain.turns import Post
 from bot.text.images import NOT_KEPT, leave_images_out
 from bot.turns.journal import Journal
-from bot.turns.loop import Turn, add_round
+from bot.turns.turn import Turn, add_round
 
 Outcome = Literal["answered", "stopped", "failed"]
 

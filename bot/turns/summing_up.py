@@ -17,8 +17,8 @@ from bot.domain.messages import Message, ModelAnswer, Usage
 from bot.ports.model import Model, ModelProgress
 from bot.ports.store import ConversationStore, History
 from bot.turns.context import Turns, Window, last_turn_that_leaves, middle_turn, up_to_turn
-from bot.turns.loop import Turn
 from bot.turns.summary import cut_summary, input_tokens, portion, summary_request
+from bot.turns.turn import Turn
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Literal
 
 from bot.domain.turns import (
     CallAsked,
@@ -32,7 +33,13 @@ VIEW_CHARS = 50_000  # of one call's arguments, and of one result: each view car
 class ViewObserver:
     """A `TurnObserver` of one turn: shows each change of its view."""
 
-    def __init__(self, turn: ClaimedTurn, show: Callable[[TurnView], None]) -> None:
+    def __init__(
+        self,
+        turn: ClaimedTurn,
+        show: Callable[[TurnView], None],
+        *,
+        trace_style: Literal["", "summary", "full"] = "",
+    ) -> None:
         self._show = show
         self._view = TurnView(
             turn_id=turn.lease.turn_id,
@@ -43,6 +50,7 @@ class ViewObserver:
             author_id=turn.event.author_id,
             attempt=turn.lease.attempt + turn.wakes,
             has_waited=turn.has_waited,
+            trace_style=trace_style,
         )
         self._calls = CallLines(max_chars=VIEW_CHARS)
         self._is_void = False  # the text after those broke off, and goes when the next one begins

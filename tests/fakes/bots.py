@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,21 +14,30 @@ from typing import Any, TypeVar, cast
 
 from bot.domain.answers import Accepted, CommandAnswer, Done, Known, Queued, Refused, Revised
 from bot.domain.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived
+from bot.intake.access import Access
 from bot.intake.admission import Admission
+from bot.intake.asked import AskReader
 from bot.intake.commands.table import Answer, Commands
+from bot.intake.decisions import Decisions
+from bot.intake.forms import Forms
 from bot.intake.inbox import Inbox
 from bot.observe.turn_log import TurnLog
 from bot.ports.model import Model
 from bot.ports.platform import Adapter
 from bot.ports.store import Store
 from bot.ports.tools import Tools
+from bot.rights.guard import PolicyGuard
+from bot.rights.pinning import Pins
+from bot.rights.tools import GuardedTools
 from bot.stores.sqlite.store import open_sqlite
+from bot.turns.asking import AskDesk
 from bot.turns.attempt import Resources
 from bot.turns.bell import Bell
 from bot.turns.context import Window
 from bot.turns.limits import Limits
 from bot.turns.runner import Runner
 from tests.fakes.ports import CONVERSATION, RecordingAdapter, ScriptedTools
+from tests.fakes.rights import Rights, ScriptedPeople
 
 T = TypeVar("T")
 
@@ -143,34 +153,50 @@ async def open_bot(
     max_messages: int = 1000,
     max_tokens: int = 1_000_000,
     answer: Answer | None = None,
+    rights: Rights | None = None,
+    now: Callable[[], float] = time.time,
 ) -> AsyncGenerator[Bot]:
-    """A process of the bot on a store that is open already."""
+    """A process of the bot on a store that is open already; without `rights`, every call is allowed."""
     life, bell = Life(), Bell()
-    tools = tools or ScriptedTools({})
+    policy = rights or Rights()
+    people = ScriptedPeople(policy)
+    own_store = mortal(store, life)
+    pins = Pins(own_store)
+    guarded = GuardedTools(tools or ScriptedTools({}), policy=policy, people=people, pins=pins)
+    adapters = [mortal(one, life) for one in (adapter or RecordingAdapter(), *more_adapters)]
+    guard = PolicyGuard(policy=policy, people=people, store=own_store, pins=pins, find=guarded.find)
     runner = Runner(
         worker=worker,
         resources=Resources(
-            store=mortal(store, life),
+            store=own_store,
             model=model,
-            tools=tools,
+            tools=guarded,
+            guard=guard,
+            policy=policy,
             window=Window(max_messages=max_messages, max_tokens=max_tokens, count=len),
             system_prompt="Be brief.",
             limits=limits or Limits(drain_s=0.0, retry_s=0.01),
             observers=(TurnLog(),),
         ),
-        adapters=[mortal(one, life) for one in (adapter or RecordingAdapter(), *more_adapters)],
+        adapters=adapters,
         bell=bell,
     )
-    commands = Commands(store=store, tools=tools, bell=bell, model_name=model.name, about="")
+    desk = AskDesk(store=own_store, adapters=adapters, policy=policy, bell=bell)
+    access = Access(people=people, policy=policy, store=store, now=now)
+    commands = Commands(store=store, tools=guarded, bell=bell, access=access, model_name=model.name, about="")
+    reader = AskReader(store=store, guard=guard, now=now)
     inbox = Inbox(
         worker=worker,
         store=store,
         admission=Admission(max_input_chars=1000, requests_per_minute=requests_per_minute),
         answer=answer or commands.answer,
         bell=bell,
-        directory=tools,
+        directory=guarded,
+        access=access,
+        decisions=Decisions(reader=reader, bell=bell),
+        forms=Forms(reader=reader, tools=guarded, bell=bell),
     )
-    async with runner.working():
+    async with runner.working(), desk.working():
         yield Bot(store, runner, inbox, bell, life)
 
 

@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from bot.domain.answers import Example
+from bot.domain.asks import AskPost, AskView
 from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey, Earlier, MessageReceived, SharedFile
 from bot.domain.messages import AssistantMessage, ModelAnswer, ToolCall, ToolResult, ToolSpec, Usage
-from bot.domain.people import Actor
+from bot.domain.people import Actor, Asker
 from bot.domain.turns import CallDecided, Post, TextArrived, TurnView
 from bot.ports.model import ModelProgressSink, ModelRequest
 from bot.ports.platform import Found
-from bot.ports.tools import Offer, Progress, ServerStatus, Wait
+from bot.ports.rights import Memberships
+from bot.ports.tools import Offer, Progress, Resumed, ServerStatus, Wait
 from bot.tools.search import ToolIndex
 
 CONVERSATION = ConversationKey(platform="fake", space="team", channel="general")
@@ -92,8 +94,9 @@ class ScriptedTools:
     conversations: list[ConversationKey] = field(default_factory=list)
     actors: list[Actor] = field(default_factory=list)
     decisions: list[CallDecided | None] = field(default_factory=list)
+    sent: list[ToolCall] = field(default_factory=list)
 
-    async def offer(self, actor: Actor | None) -> Offer:
+    async def offer(self, asker: Asker | None) -> Offer:
         return Offer(
             tools=tuple(
                 ToolSpec(
@@ -114,13 +117,14 @@ class ScriptedTools:
         *,
         actor: Actor,
         conversation: ConversationKey,
-        decision: CallDecided | None = None,
+        resumed: Resumed | None = None,
         progress: Progress | None = None,
     ) -> ToolResult | Wait:
         self.ran.append(call.name)
+        self.sent.append(call)
         self.conversations.append(conversation)
         self.actors.append(actor)
-        self.decisions.append(decision)
+        self.decisions.append(resumed.decision if resumed else None)
         if call.name not in self.functions:
             return ToolResult(call_id=call.id, text=f"no tool {call.name}", outcome="error")
         return await self.functions[call.name](call)
@@ -166,6 +170,12 @@ class RecordingAdapter:
         self.can_find = True
         self._max_chars = max_chars
         self._changed = asyncio.Condition()
+        self.asks: dict[str, AskPost] = {}  # what the messages of asks show, by their references
+        self.ask_failures: deque[AdapterError] = deque()
+        self.refuses_places: set[str] = set()  # for good
+        self.asks_posted = 0
+        self.groups: frozenset[str] = frozenset()  # which hold everybody
+        self.group_members: dict[str, Sequence[str]] = {}
 
     async def run(self) -> None:
         await asyncio.Event().wait()
@@ -188,6 +198,45 @@ class RecordingAdapter:
         if not self.can_find:
             raise AdapterError("the platform cannot search")
         return next((Found(reference=f"ref-{seen.key}") for seen in self.posts if seen.key == post.key), None)
+
+    async def put_ask(self, post: AskPost) -> str:
+        if self.ask_failures:
+            if self.loses_references:
+                await self._keep_ask(post)
+            raise self.ask_failures.popleft()
+        if post.person or str(post.place) in self.refuses_places:
+            raise AdapterError("the bot may not write there", is_permanent=True)
+        return await self._keep_ask(post)
+
+    async def find_ask(self, post: AskPost) -> Found | None:
+        if not self.can_find:
+            raise AdapterError("the platform cannot search")
+        reference = f"ask-{post.key}"
+        return Found(reference=reference) if reference in self.asks else None
+
+    async def memberships(self, actor: Actor, groups: frozenset[str], *, is_fresh: bool) -> Memberships:
+        return Memberships(groups=self.groups & groups)
+
+    async def members(self, group: str) -> Sequence[str]:
+        return self.group_members.get(group, ())
+
+    async def _keep_ask(self, post: AskPost) -> str:
+        reference = post.reference or f"ask-{post.key}"
+        async with self._changed:
+            assert not post.reference or post.reference in self.asks, "a message that is changed was posted before"
+            self.asks_posted += not post.reference
+            self.asks[reference] = post
+            self._changed.notify_all()
+        return reference
+
+    async def wait_for_ask(self, shows: Callable[[AskView], bool], *, timeout_s: float = 60.0) -> AskView:
+        """Return what the newest message of an ask shows, once there is one of which that is true."""
+        async with asyncio.timeout(timeout_s), self._changed:
+            while True:
+                found = [post.view for post in self.asks.values() if shows(post.view)]
+                if found:
+                    return found[-1]
+                await self._changed.wait()
 
     async def read_earlier(self, message: MessageReceived, *, since: datetime | None, limit: int) -> Earlier:
         return Earlier()

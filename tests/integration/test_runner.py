@@ -29,7 +29,7 @@ from bot.ports.store import ClaimedTurn, Store
 from bot.ports.tools import Tools
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.limits import Limits
-from bot.turns.loop import RESTARTED
+from bot.turns.turn import RESTARTED
 from bot.turns.worker import new_worker_id
 from tests.fakes.bots import Bot, open_bot
 from tests.fakes.ports import (

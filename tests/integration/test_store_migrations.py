@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bot.domain.answers import Known, Queued
+from bot.domain.asks import FormAsk
 from bot.domain.events import ConversationKey, MessageReceived, Rating
 from bot.domain.messages import AssistantMessage, ModelAnswer, ToolCall, ToolResult, Usage, UserMessage
 from bot.domain.turns import CallDecided, CallFinished, CallStarted, CallWaiting, ModelAnswered, Post
@@ -175,6 +176,34 @@ async def test_what_left_the_window_of_an_older_version_stays_left_and_is_not_ow
             HERE, "Of 2.", past_turn_id=2, summary_end=history.summary_end, turn_id=2, usage=Usage()
         )
         assert (await store.history(HERE)).summary == "Of 2."
+
+
+async def test_a_turn_that_waited_in_an_older_version_asks_nobody_and_can_still_be_decided(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    waiting = '{"round":0,"call_id":"call_0","reason":"Ann has to agree.","expires_at":4e9,"kind":"waiting"}'
+    with schema(path, 7) as db:
+        db.execute("INSERT INTO conversation (id, key) VALUES (1, ?)", (str(HERE),))
+        db.execute(
+            "INSERT INTO turn (event_key, conversation_id, event, state, worker, accepted_at, platform, wakes_at)"
+            " VALUES ('old-1', 1, ?, 'waiting', '', 1, 'console', 4e9)",
+            (EVENT.replace("KEY", "old-1"),),
+        )
+        db.executemany(
+            "INSERT INTO journal (turn_id, step, body) VALUES (1, ?, ?)", list(enumerate((*JOURNAL[:2], waiting), 1))
+        )
+    async with open_sqlite(path) as store:
+        await store.heartbeat("us", lease_s=60)
+        assert list(await store.asks()) == list(await store.unplanned_asks(serves=["console/"])) == []
+        assert (
+            list(await store.past_calls(since=0)) == list(await store.audit_lines()) == list(await store.pins()) == []
+        )
+        assert await store.decide(1, CallDecided(round=0, call_id="call_0", outcome="approved")) == "made"
+        (turn,) = await store.claim("us", serves=["console/"], limit=10)
+        ask = FormAsk(server="s", tool="t", message="Which?", schema={"type": "object"})
+        asks = CallWaiting(round=0, call_id="call_0", reason="Which?", expires_at=4e9, ask=ask)
+        assert await store.park(turn.lease, [asks], wakes_at=4e9) == "waiting"
+        (record,) = await store.unplanned_asks(serves=["console/"])
+    assert (record.ask, record.asker, record.event_key) == (ask, "console:you", "old-1")
 
 
 async def test_an_older_version_counted_no_calls_and_this_one_begins_to(old: Path) -> None:

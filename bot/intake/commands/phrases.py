@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from bot.ports.store import UsageTotals
-from bot.text.split import cut
+from bot.text.lines import one_line
 
 LINE_CHARS = 160
 
@@ -36,4 +36,4 @@ def code(text: str) -> str:
 
 def flat(text: str) -> str:
     """Return the text as one short line of printable characters."""
-    return cut("".join(char if char.isprintable() else " " for char in text), LINE_CHARS)
+    return one_line(text, max_chars=LINE_CHARS)

@@ -10,9 +10,13 @@ import structlog
 from bot.domain.answers import CommandAnswer, Pick
 from bot.domain.commands import COMMANDS, HOW_TO_INVOKE, nearest_command
 from bot.domain.events import CommandInvoked
+from bot.intake.access import Access
+from bot.intake.commands.acting import Acting
+from bot.intake.commands.approvals import describe_approvals
 from bot.intake.commands.history import history_text
 from bot.intake.commands.phrases import code, count, flat, plain, total_phrase
-from bot.intake.commands.tools import describe_tools
+from bot.intake.commands.running import answer_run
+from bot.intake.commands.tools import Prospects, describe_tools
 from bot.ports.store import ConversationSummary, Store, author_key
 from bot.ports.tools import ToolDirectory
 from bot.turns.bell import Bell
@@ -62,7 +66,8 @@ class Commands:
     """Answers every command of every platform.
 
     `about` says which model answers, `limits` are sentences on what a conversation may hold; both are shown by `help`.
-    `refused_tools` returns the tools that the model does not take now, with the reasons.
+    `refused_tools` returns the tools that the model does not take now, with the reasons; `prospects`, what the policy
+    says of tools before their arguments are known.
     """
 
     def __init__(
@@ -71,25 +76,31 @@ class Commands:
         store: Store,
         tools: ToolDirectory,
         bell: Bell,
+        access: Access,
         model_name: str,
         about: str,
         limits: Sequence[str] = (),
         refused_tools: Callable[[], Mapping[str, str]] = dict,
+        prospects: Prospects | None = None,
     ) -> None:
         self._store = store
         self._tools = tools
-        self._bell = bell
+        self._access = access
+        self._prospects = prospects
         self._limits = limits
         self._refused_tools = refused_tools
+        acting = Acting(store=store, bell=bell, access=access)
         what = f"I answer questions with the tools of your team's MCP servers. Model: {code(model_name)}."
         self.introduction = "\n\n".join(filter(None, [what, about]))  # what the bot is, for people
         self._rows: Mapping[str, Row] = {
             "tools": Row(answer=self._answer_tools),
             "history": Row(answer=self._answer_history, choice=_HISTORY),
-            "clear": Row(answer=self._answer_clear, choice=_CLEAR),
+            "clear": Row(answer=acting.clear, choice=_CLEAR),
             "examples": Row(answer=self._answer_examples),
-            "stop": Row(answer=self._answer_stop, choice=_STOP),
+            "stop": Row(answer=acting.stop, choice=_STOP),
             "usage": Row(answer=self._answer_usage),
+            "run": Row(answer=self._answer_run),
+            "approvals": Row(answer=self._answer_approvals),
             "help": Row(answer=self._answer_help),
         }
 
@@ -127,26 +138,20 @@ class Commands:
         text = history_text(entries, limit=HISTORY_LINES)
         return CommandAnswer(text=text or "This conversation has no messages yet.")
 
-    async def _answer_clear(self, event: CommandInvoked) -> CommandAnswer:
-        gone = await self._store.clear(event.conversation)
-        if not gone:
-            return CommandAnswer(text="There was nothing to forget. Saved files are kept.")
-        log.info("conversation_cleared", conversation=str(event.conversation), by=str(event.actor), messages=gone)
-        return CommandAnswer(text=f"{count(gone, 'message')} of this conversation deleted. Saved files are kept.")
-
-    async def _answer_stop(self, event: CommandInvoked) -> CommandAnswer:
-        turn_id = await self._store.request_stop(event.conversation, by=str(event.actor))
-        if turn_id is None:
-            return CommandAnswer(text="Nothing is running in this conversation.")
-        self._bell.ring_for_stop(turn_id)
-        return CommandAnswer(text="Stopping.")
-
     # --- about the bot and its use ---
 
     async def _answer_tools(self, event: CommandInvoked) -> CommandAnswer:
         refused = self._refused_tools()
-        text = await describe_tools(self._tools, asker=event.asker, word=event.argument, refused=refused)
+        text = await describe_tools(
+            self._tools, asker=event.asker, word=event.argument, refused=refused, prospects=self._prospects
+        )
         return CommandAnswer(text=text)
+
+    async def _answer_run(self, event: CommandInvoked) -> CommandAnswer:
+        return await answer_run(self._tools, asker=event.asker, argument=event.argument)
+
+    async def _answer_approvals(self, event: CommandInvoked) -> CommandAnswer:
+        return CommandAnswer(text=await describe_approvals(self._store, access=self._access, asker=event.asker))
 
     async def _answer_examples(self, event: CommandInvoked) -> CommandAnswer:
         examples = tuple(await self._tools.examples())
@@ -156,8 +161,10 @@ class Commands:
 
     async def _answer_usage(self, event: CommandInvoked) -> CommandAnswer:
         own = await self._store.usage(author=author_key(event.actor))
-        total = await self._store.usage()
-        lines = [f"- **You**: {total_phrase(own)}", f"- **All conversations**: {total_phrase(total)}"]
+        lines = [f"- **You**: {total_phrase(own)}"]
+        if await self._access.is_operator(event.asker):
+            total = await self._store.usage()
+            lines.append(f"- **All conversations**: {total_phrase(total)}")
         if not event.is_channel_wide:
             here = await self._store.usage(event.conversation)
             lines.insert(0, f"- **This conversation**: {total_phrase(here)}")

@@ -13,6 +13,7 @@ from bot.domain.messages import Usage
 from bot.ports.store import ConversationSummary, History, HistoryEntry, Knowledge, UsageTotals
 from bot.stores import codec
 from bot.stores.db import Db, Row, first, key_range
+from bot.stores.units import asks
 from bot.text.split import cut
 
 HISTORY_ROWS = 5_000  # far above any window; bounds what one turn reads
@@ -178,9 +179,21 @@ def open_conversations(db: Db, *, prefix: str) -> Sequence[ConversationSummary]:
     return [_summary(row) for row in rows]
 
 
+def participants(db: Db, conversation: ConversationKey, *, is_open: bool) -> Sequence[str]:
+    """Return who asked what is kept, or what is still open, in the order of their first such questions."""
+    rows = db.execute(
+        "SELECT turn.author, min(turn.id) AS began FROM turn"
+        " JOIN conversation ON conversation.id = turn.conversation_id"
+        " WHERE conversation.key = ? AND turn.event <> '' AND turn.author <> ''"
+        " AND (? = 0 OR turn.ended_at IS NULL) GROUP BY turn.author ORDER BY began",
+        (str(conversation), int(is_open)),
+    )
+    return [row["author"] for row in rows]
+
+
 def clear(db: Db, conversation: ConversationKey, *, now: float) -> int:
-    """Delete the messages, their summary, and the texts of turns that have ended; what was said until now is not read
-    again.
+    """Delete the messages, their summary, and the texts of turns that have ended and of their asks; what was said until
+    now is not read again.
     """
     conversation_id = conversation_id_of(db, conversation)
     (gone,) = db.execute("SELECT count(*) AS messages FROM message WHERE conversation_id = ?", (conversation_id,))
@@ -192,6 +205,7 @@ def clear(db: Db, conversation: ConversationKey, *, now: float) -> int:
         (now, conversation_id),
     )
     ended = "(SELECT id FROM turn WHERE conversation_id = ? AND ended_at IS NOT NULL AND event <> '')"
+    asks.forget_texts(db, ended, (conversation_id,))
     for table in ("journal", "outbox"):
         db.execute(
             f"DELETE FROM {table} WHERE turn_id IN {ended}",  # noqa: S608  (no outside text in it)

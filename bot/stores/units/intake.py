@@ -5,16 +5,19 @@ Each function does what the method of its name does in `bot.ports.store.IntakeSt
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from bot.domain.answers import Known, Queued
+from bot.domain.asks import Ask, Vote
+from bot.domain.audit import AuditEntry
 from bot.domain.events import ConversationKey, MessageReceived
 from bot.domain.turns import CallDecided
-from bot.ports.store import DecisionOutcome, Full, Revision, author_key
+from bot.ports.store import DecisionOutcome, Full, Grant, Revision, Settlement, VoteOutcome, author_key
 from bot.stores import codec
 from bot.stores.db import Db, Row, first
-from bot.stores.units import journal
+from bot.stores.units import asks, audit_log, journal, rights
 from bot.stores.units.conversations import conversation_id_of
 from bot.stores.units.order import end_turn, wake_turn
 
@@ -121,15 +124,19 @@ def withdraw(db: Db, event_key: str, *, now: float) -> Revision:
     return "made"
 
 
-def request_stop(db: Db, conversation: ConversationKey, *, by: str) -> int | None:
-    """Mark the turn to stop, and leave a signal for the process that runs it or wake it where it waits."""
+def request_stop(db: Db, conversation: ConversationKey, *, by: str, author: str = "") -> int | None:
+    """Mark the turn to stop, void what it asks people, and leave a signal for the process that runs it or wake it where
+    it waits.
+    """
     turn = first(
         db.execute(
             "SELECT turn.id, turn.state FROM turn JOIN conversation ON conversation.id = turn.conversation_id"
             " WHERE conversation.key = ? AND turn.ended_at IS NULL"
-            " AND (turn.state = 'waiting' OR turn.is_first = 1 AND turn.state IN ('queued', 'running'))"
+            " AND (turn.state = 'waiting' OR turn.is_first = 1 AND turn.state IN ('queued', 'running')"
+            "  OR ? <> '' AND turn.state = 'queued')"
+            " AND (? = '' OR turn.author = ?)"
             " ORDER BY turn.is_first DESC, turn.id DESC LIMIT 1",
-            (str(conversation),),
+            (str(conversation), author, author, author),
         )
     )
     if turn is None:
@@ -141,6 +148,7 @@ def request_stop(db: Db, conversation: ConversationKey, *, by: str) -> int | Non
             " ON CONFLICT (turn_id, kind) DO UPDATE SET author = excluded.author",
             (turn["id"], by),
         )
+    asks.void_all(db, turn["id"])
     wake_turn(db, turn["id"])
     return turn["id"]
 
@@ -159,8 +167,39 @@ def decide(db: Db, turn_id: int, decision: CallDecided, *, now: float) -> Decisi
         return "unknown"
     if waits[-1].expires_at <= now:
         return "decided_before"  # by time, though the turn may not have written it down yet
-    journal.append(db, turn_id, [replace(decision, round=waits[-1].round)])
+    journal.append(db, turn_id, [replace(decision, round=waits[-1].round)], now=now)
     wake_turn(db, turn_id)
+    return "made"
+
+
+def vote(
+    db: Db,
+    ask_id: int,
+    said: Vote,
+    *,
+    version: int,
+    edited: Ask | None,
+    settles: Settlement | None,
+    grant: Grant | None,
+    audit: Sequence[AuditEntry],
+    now: float,
+) -> VoteOutcome:
+    """Store the vote on a pending ask of that version that has not expired, and what follows from it."""
+    found = asks.find(db, ask_id)
+    if found is None:
+        return "unknown"
+    if found["state"] != "pending" or found["expires_at"] <= now:
+        return "decided_before"  # by time, though the turn may not have written it down yet
+    if found["version"] != version:
+        return "changed"
+    asks.add_vote(db, found, said, state="pending" if settles is None else settles.state, edited=edited)
+    if settles is not None:
+        decision = replace(settles.decision, round=found["round"], call_id=found["call_id"])
+        journal.append(db, found["turn_id"], [decision], now=now)
+        wake_turn(db, found["turn_id"])
+    if grant is not None:
+        rights.put_grant(db, grant, now=now)
+    audit_log.append(db, audit)
     return "made"
 
 

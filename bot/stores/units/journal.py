@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bot.domain.turns import CallDecided, CallFinished, CallWaiting, Step
 from bot.stores import codec
 from bot.stores.db import Db
+from bot.stores.units import asks
 
 
 @dataclass(slots=True)
@@ -21,14 +22,15 @@ class Wait:
     is_finished: bool = False
 
 
-def append(db: Db, turn_id: int, steps: Iterable[Step]) -> None:
-    """Append steps to the turn's journal."""
+def append(db: Db, turn_id: int, steps: Iterable[Step], *, now: float) -> None:
+    """Append steps to the turn's journal, and begin and end the asks that they are about."""
     for step in steps:
         db.execute(
             "INSERT INTO journal (turn_id, step, body)"
             " SELECT ?, COALESCE(max(step), 0) + 1, ? FROM journal WHERE turn_id = ?",
             (turn_id, codec.steps.dump_json(step).decode(), turn_id),
         )
+        asks.follow(db, turn_id, step, now=now)
 
 
 def steps(db: Db, turn_id: int) -> Sequence[Step]:

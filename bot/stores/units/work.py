@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
+from bot.domain.audit import AuditEntry
 from bot.domain.errors import LeaseLostError
 from bot.domain.messages import Message, Usage
 from bot.domain.turns import Post, Step, TurnState
 from bot.ports.store import ClaimedTurn, Lease, OutboxPost, Signal, ToolUse
 from bot.stores import codec
 from bot.stores.db import Db, Row
-from bot.stores.units import journal, tools
+from bot.stores.units import asks, audit_log, journal, tools
 from bot.stores.units.order import end_turn, free_next, wake_turn
 
 # --- workers ---
@@ -132,16 +133,20 @@ WHERE turn.worker = ? OR turn.state <> 'running'"""
 # --- what is done in a turn ---
 
 
-def record(db: Db, lease: Lease, steps: Sequence[Step]) -> None:
+def record(db: Db, lease: Lease, steps: Sequence[Step], *, now: float, audit: Sequence[AuditEntry] = ()) -> None:
     """Append the steps."""
     _hold(db, lease, "running")
-    journal.append(db, lease.turn_id, steps)
+    journal.append(db, lease.turn_id, steps, now=now)
+    audit_log.append(db, audit)
 
 
-def park(db: Db, lease: Lease, steps: Sequence[Step], *, wakes_at: float) -> TurnState:
+def park(
+    db: Db, lease: Lease, steps: Sequence[Step], *, wakes_at: float, now: float, audit: Sequence[AuditEntry] = ()
+) -> TurnState:
     """Append the steps and free the turn: it waits, or is queued at once where what it waits for has happened."""
     stop_requested = _hold(db, lease, "running")["stop_requested"]
-    journal.append(db, lease.turn_id, steps)
+    journal.append(db, lease.turn_id, steps, now=now)
+    audit_log.append(db, audit)
     if stop_requested or any(wait.is_decided and not wait.is_finished for wait in journal.waits(db, lease.turn_id)):
         db.execute(
             "UPDATE turn SET state = 'queued', worker = '', attempts = 0, wakes = wakes + 1 WHERE id = ?",
@@ -179,12 +184,15 @@ def reply(
     usage: Usage,
     steps: Sequence[Step],
     now: float,
+    audit: Sequence[AuditEntry] = (),
     tool_use: ToolUse | None = None,
     read_until: datetime | None = None,
 ) -> None:
     """Store the last steps, the outcome, the messages and the outbox; the turn is being delivered from here on."""
     _hold(db, lease, "running")
-    journal.append(db, lease.turn_id, steps)
+    journal.append(db, lease.turn_id, steps, now=now)
+    asks.void_all(db, lease.turn_id)
+    audit_log.append(db, audit)
     db.execute(
         "UPDATE turn SET state = 'delivering', outcome = ?,"
         " input_tokens = ?, cached_tokens = ?, output_tokens = ? WHERE id = ?",

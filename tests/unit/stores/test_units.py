@@ -6,26 +6,32 @@ import random
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from bot.domain.answers import Queued
+from bot.domain.asks import ApprovalAsk, Vote
+from bot.domain.audit import AuditEntry
 from bot.domain.events import ConversationKey, MessageReceived
-from bot.domain.messages import AssistantMessage, ToolResult, Usage, UserMessage
-from bot.domain.turns import CallDecided, CallFinished, CallStarted, CallWaiting, Post
-from bot.ports.store import ClaimedTurn
+from bot.domain.messages import AssistantMessage, ToolCall, ToolResult, Usage, UserMessage
+from bot.domain.turns import CallAsked, CallDecided, CallFinished, CallStarted, CallWaiting, Post
+from bot.ports.store import ClaimedTurn, Grant, Settlement
 from bot.stores.db import Db, Row
 from bot.stores.sqlite.connection import SqliteDb
 from bot.stores.sqlite.migrate import migrate
-from bot.stores.units import conversations, intake, journal, notes, work
+from bot.stores.units import ask_posts, asks, audit_log, conversations, intake, journal, notes, rights, work
 
 NOW, NEVER = 1_000.0, 1e12
 ROOM = ConversationKey(platform="test", space="team", channel="room")
 WAITS = CallWaiting(round=0, call_id="c1", reason="Ann has to agree.", expires_at=NEVER)
 YES = CallDecided(round=0, call_id="c1", outcome="approved")
 DONE = CallFinished(round=0, result=ToolResult(call_id="c1", text="4"))
+CALL = ToolCall(id="c1", name="s__t", arguments="{}")
+ASK = ApprovalAsk(server="s", tool="t", name="s__t", arguments="{}", digest="d", rule="r", rule_key="r", reason="Why.")
+ENTRY = AuditEntry(kind="judged", at=NOW, person="test:u1")
 STEPS = ("ask", "claim", "park", "decide", "expire", "stop", "withdraw", "give back", "finish", "abandon")
 
 
@@ -120,7 +126,7 @@ class Life:
             case "claim":
                 self._claim()
             case "park" if held is not None:
-                work.park(db, held.lease, [WAITS], wakes_at=NOW + self._choose.randrange(3))
+                work.park(db, held.lease, [WAITS], wakes_at=NOW + self._choose.randrange(3), now=NOW)
                 self._held = None
             case "decide" if turns:
                 intake.decide(db, self._choose.choice(turns), YES, now=NOW)
@@ -191,8 +197,8 @@ def test_no_statement_of_a_turns_life_reads_a_table_from_end_to_end(connection: 
     intake.withdraw(db, "c", now=NOW)
     (turn,) = claim(db)
     conversations.history(db, ROOM)
-    work.record(db, turn.lease, [CallStarted(round=0, call_id="c1")])
-    work.park(db, turn.lease, [WAITS], wakes_at=NOW)
+    work.record(db, turn.lease, [CallStarted(round=0, call_id="c1")], now=NOW)
+    work.park(db, turn.lease, [WAITS], wakes_at=NOW, now=NOW)
     assert work.has_expired(db, now=NOW) and work.wake_expired(db, now=NOW) == 1
     assert intake.decide(db, turn.lease.turn_id, YES, now=NOW) == "made"
     (passing,) = claim(db)
@@ -221,12 +227,65 @@ def test_no_statement_of_a_turns_life_reads_a_table_from_end_to_end(connection: 
     conversations.rate(db, turn.lease.turn_id, author_id="ann", rating="good", now=NOW)
     notes.put_note(db, "a", "b")
     notes.notes(db, "a")
-    large = ("turn", "message", "conversation", "journal", "outbox", "candidate", "pending", "other")
-    scans = {
-        (statement, plan) for statement, plan in db.plans if plan.split()[:2] in [["SCAN", name] for name in large]
-    }
-    assert scans == set()
+    assert scans(db.plans) == set()
     assert len(db.plans) > 100
+
+
+def test_no_statement_of_an_ask_or_of_the_audit_reads_a_table_from_end_to_end(connection: sqlite3.Connection) -> None:
+    db = PlannedDb(connection)
+    intake.accept(db, question("a"), worker="us", max_waiting=9, max_open=9, now=NOW)
+    (turn,) = claim(db)
+    steps = [CallAsked(round=0, call=CALL, server="s", tool="t"), replace(WAITS, ask=ASK)]
+    work.park(db, turn.lease, steps, wakes_at=NOW, now=NOW, audit=[ENTRY])
+    (record,) = asks.unplanned_asks(db, serves=["test/", "other/"])
+    assert asks.ask(db, record.id) == record
+    assert list(asks.asks(db, turn_id=None, is_pending=True)) == [record]
+    assert list(asks.asks(db, turn_id=record.turn_id, is_pending=False)) == [record]
+    ask_posts.plan_ask(db, record.id, [(ROOM, ""), (ROOM, "u1")])
+    first, second = ask_posts.due_ask_posts(db, serves=["test/", "other/"])
+    ask_posts.mark_ask_posting(db, first.post_id)
+    ask_posts.mark_ask_posted(db, first.post_id, reference="ref", shown=1)
+    ask_posts.drop_ask_post(db, second.post_id)
+    grant = Grant(person="ann", conversation=ROOM, server="s", tool="t", rule_key="r", until=NEVER)
+    settles = Settlement(state="approved", decision=YES)
+    vote = Vote(person="ann", by="test:u1", name="Ann", choice="run", at=NOW)
+    assert (
+        intake.vote(
+            db, record.id, vote, version=1, edited=ASK, settles=settles, grant=grant, audit=[ENTRY] * 2, now=NOW
+        )
+        == "made"
+    )
+    assert rights.has_grant(db, grant, now=NOW)
+    audit_log.audit_lines(db, after=1, since=0.0, person="", tool="s/*", limit=9)
+    (turn,) = claim(db)
+    reply(db, turn)
+    work.abandon(db, turn.lease, now=NOW)
+    rights.past_calls(db, since=0.0, after=0, limit=9)
+    conversations.clear(db, ROOM, now=NOW)
+    assert scans(db.plans) == set()
+
+
+def test_what_is_polled_is_read_along_its_index(connection: sqlite3.Connection) -> None:
+    """Whatever waits elsewhere or was decided long ago is not read."""
+    db = PlannedDb(connection)
+    asks.unplanned_asks(db, serves=["test/"])
+    ask_posts.due_ask_posts(db, serves=["test/"])
+    ask_posts.due_ask_posts(db, serves=["test/", "other/"])
+    found = [plan.partition(" INDEX ")[2] for _, plan in db.plans if "ask_unplanned" in plan or "ask_post_due" in plan]
+    of_asks, of_posts = "ask_unplanned (conversation>? AND conversation<?)", "ask_post_due (place>? AND place<?)"
+    assert found == [of_asks, *[of_posts] * 3]
+    assert scans(db.plans) == set()
+
+
+def scans(plans: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Return the statements that read one of the tables that grow from end to end; few asks are open."""
+    asks_and_rights = ("ask", "ask_vote", "ask_post", "run_grant", "audit")
+    large = ("turn", "message", "conversation", "journal", "outbox", *asks_and_rights, "candidate", "pending", "other")
+    return {
+        (statement, plan)
+        for statement, plan in plans
+        if plan.split()[:2] in [["SCAN", name] for name in large] and not plan.endswith(" ask_open")
+    }
 
 
 def test_the_history_is_read_along_its_index_without_sorting(connection: sqlite3.Connection) -> None:

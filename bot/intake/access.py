@@ -1,0 +1,61 @@
+"""Access: who may use the bot where they write, asked on every way in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bot.domain.audit import AuditEntry
+from bot.domain.people import Asker
+from bot.domain.rights import Person
+from bot.ports.rights import People, Policy
+from bot.ports.store import RightsStore
+
+OPERATORS_ONLY = "That is for operators: `operators` below [access] in toolbridge.toml names them."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Asks the policy of now; every refusal goes to the audit. `now` gives seconds since the epoch."""
+
+    people: People
+    policy: Callable[[], Policy]
+    store: RightsStore
+    now: Callable[[], float]
+
+    async def why_not(self, asker: Asker, *, act: str, text: str = "") -> str:
+        """Return why the asker may not do that here, as a sentence for them; empty where they may.
+
+        `act` is what they do, in a word, for the audit; `text` is what they say. Raises StoreError.
+        """
+        person = await self.people.person(asker)
+        policy = self.policy()
+        reason = policy.may_write(person, asker.place) or (policy.blocked(text) if text else "")
+        if reason:
+            await self.note(asker, kind="refused", outcome=act)
+        return reason
+
+    async def is_operator(self, asker: Asker) -> bool:
+        """Return whether the asker is an operator; who sits at the terminal has the database itself, and is one."""
+        if asker.actor.platform == "console":
+            return True
+        return self._is_operator(await self.people.person(asker))
+
+    async def is_in_charge(self, asker: Asker) -> bool:
+        """Return whether the asker may act on what others asked here: a moderator or an operator."""
+        return asker.standing.is_moderator or await self.is_operator(asker)
+
+    async def note(self, asker: Asker, *, kind: str, outcome: str) -> None:
+        """Append what the asker did, or was refused, to the audit. Raises StoreError."""
+        entry = AuditEntry(
+            kind="refused" if kind == "refused" else "act",
+            at=self.now(),
+            person=str(asker.actor),
+            place=asker.place,
+            outcome=outcome,
+        )
+        await self.store.audit([entry])
+
+    def _is_operator(self, person: Person) -> bool:
+        policy = self.policy()
+        return policy.includes(policy.operators, person).is_in

@@ -1,0 +1,71 @@
+"""`/clear` and `/stop`: who may do what to a conversation of several people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from bot.domain.answers import CommandAnswer
+from bot.domain.events import CommandInvoked
+from bot.intake.access import Access
+from bot.intake.commands.phrases import count
+from bot.ports.store import Store, author_key
+from bot.turns.bell import Bell
+
+log = structlog.stdlib.get_logger(__name__)
+
+FILES_STAY = "Saved files are kept."
+NOT_YOURS_TO_STOP = (
+    "Someone else asked for what runs here. The person who asked, a moderator of this channel or an operator can stop "
+    "it."
+)
+NOT_YOURS_TO_CLEAR = (
+    "Several people have spoken in this conversation. The person who began it, a moderator of this channel or an "
+    "operator can clear it."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acting:
+    """Acts on conversations, for those whose act it is."""
+
+    store: Store
+    bell: Bell
+    access: Access
+
+    async def clear(self, event: CommandInvoked) -> CommandAnswer:
+        """Forget the conversation: at once where one person has spoken, otherwise after a confirmation."""
+        people = await self.store.participants(event.conversation)
+        is_shared = any(one != author_key(event.actor) for one in people)
+        if is_shared and not await self._may_clear(event, began=people[0]):
+            await self.access.note(event.asker, kind="refused", outcome="clear")
+            return CommandAnswer(text=NOT_YOURS_TO_CLEAR)
+        if is_shared and not event.is_confirmed:
+            return CommandAnswer(
+                text=f"Other people took part here too. Clearing forgets what all of them said. {FILES_STAY}",
+                confirms="Clear it for everyone",
+            )
+        gone = await self.store.clear(event.conversation)
+        if not gone:
+            return CommandAnswer(text=f"There was nothing to forget. {FILES_STAY}")
+        if is_shared:
+            await self.access.note(event.asker, kind="act", outcome="clear")
+        log.info("conversation_cleared", conversation=str(event.conversation), by=str(event.actor), messages=gone)
+        return CommandAnswer(text=f"{count(gone, 'message')} of this conversation deleted. {FILES_STAY}")
+
+    async def _may_clear(self, event: CommandInvoked, *, began: str) -> bool:
+        return began == author_key(event.actor) or await self.access.is_in_charge(event.asker)
+
+    async def stop(self, event: CommandInvoked) -> CommandAnswer:
+        """Stop what the asker has asked for here; moderators and operators stop what anybody has."""
+        own = author_key(event.actor)
+        author = "" if await self.access.is_in_charge(event.asker) else own
+        turn_id = await self.store.request_stop(event.conversation, by=str(event.actor), author=author)
+        if turn_id is not None:
+            self.bell.ring_for_stop(turn_id)
+            return CommandAnswer(text="Stopping.")
+        if await self.store.participants(event.conversation, is_open=True):
+            await self.access.note(event.asker, kind="refused", outcome="stop")
+            return CommandAnswer(text=NOT_YOURS_TO_STOP)
+        return CommandAnswer(text="Nothing is running in this conversation.")

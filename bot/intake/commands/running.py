@@ -1,0 +1,76 @@
+"""`/run SERVER/TOOL`: a call that a person makes without the model, with a form for its arguments."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import cast
+
+from bot.domain.answers import CommandAnswer, Ready
+from bot.domain.events import RunRequest
+from bot.domain.forms import Form
+from bot.domain.messages import ToolSpec
+from bot.domain.people import Asker
+from bot.forms.making import form_of
+from bot.intake.commands.phrases import code
+from bot.ports.tools import ToolDirectory
+
+HOW = "Name a tool as `run SERVER/TOOL`; `tools` shows them. Arguments may follow as a JSON object."
+
+
+async def answer_run(tools: ToolDirectory, *, asker: Asker, argument: str) -> CommandAnswer:
+    """Return the form for the tool's arguments, or the call where they are given or there are none to give."""
+    name, _, arguments = argument.strip().partition(" ")
+    if not name:
+        return CommandAnswer(text=HOW)
+    offered = (await tools.offer(asker)).tools
+    spec = find_tool(offered, name)
+    if spec is None:
+        return CommandAnswer(text=_unknown(offered, name))
+    if arguments.strip():
+        parsed = _json_object(arguments)
+        if parsed is None:
+            return CommandAnswer(text=f"What follows {code(name)} is not one JSON object. {HOW}")
+        return CommandAnswer(text="", ready=ready(spec, parsed))
+    if not spec.parameters.get("properties"):
+        return CommandAnswer(text="", ready=ready(spec, {}))
+    return CommandAnswer(text=f"{code(f'{spec.server}/{spec.tool}')} needs its arguments.", form=run_form(spec))
+
+
+def find_tool(offered: Sequence[ToolSpec], name: str) -> ToolSpec | None:
+    """Return the tool called so: `server/tool`, `server.tool`, the namespaced name, or its own where that is plain."""
+    for spec in offered:
+        if name in (f"{spec.server}/{spec.tool}", f"{spec.server}.{spec.tool}", spec.name):
+            return spec
+    alike = [spec for spec in offered if spec.tool == name]
+    return alike[0] if len(alike) == 1 else None
+
+
+def run_form(spec: ToolSpec) -> Form:
+    """Return the form for the arguments of a call."""
+    title = f"{spec.server}/{spec.tool}"
+    return form_of(spec.parameters, target=f"run:{spec.name}", title=title, submit="Run")
+
+
+def ready(spec: ToolSpec, arguments: Mapping[str, object]) -> Ready:
+    """Return the call with these arguments, and how it is said."""
+    written = json.dumps(arguments, ensure_ascii=False)
+    said = f"/run {spec.server}/{spec.tool}" + (f" {written}" if arguments else "")
+    return Ready(run=RunRequest(name=spec.name, arguments=written), text=said)
+
+
+def _json_object(text: str) -> dict[str, object] | None:
+    with suppress(ValueError, RecursionError):
+        parsed: object = json.loads(text)
+        if isinstance(parsed, dict):
+            return cast("dict[str, object]", parsed)
+    return None
+
+
+def _unknown(offered: Sequence[ToolSpec], name: str) -> str:
+    names = [f"{spec.server}/{spec.tool}" for spec in offered]
+    near = difflib.get_close_matches(name, names, n=3)
+    hint = f" Did you mean {' or '.join(map(code, near))}?" if near else ""
+    return f"You cannot use a tool {code(name)} here.{hint} {HOW}"

@@ -1,0 +1,223 @@
+"""The guard: every call passes here before it is sent, whichever way it came in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bot.domain.asks import ApprovalAsk
+from bot.domain.events import ConversationKey
+from bot.domain.messages import ToolCall, ToolSpec
+from bot.domain.people import Asker
+from bot.domain.rights import Facts, Ruling
+from bot.domain.turns import CallDecided
+from bot.ports.rights import Allowed, Asks, Denied, Judgement, People, Policy, Withheld
+from bot.ports.store import Grant, RightsStore
+from bot.ports.tools import Resumed
+from bot.rights.approving import approver_name, holding
+from bot.rights.facts import digest_of, facts_of
+from bot.rights.globs import ToolPattern
+from bot.rights.pinning import Pins
+from bot.text.lines import NAME_CHARS, one_line
+
+SHOWN_CHARS = 2_000  # of the arguments in what a dry run says
+NO_TOOL = Ruling(verdict="allow", rule="", rule_key="", reason="There is no such tool.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyGuard:
+    """Satisfies `Guard` by the policy of now. `find` returns a tool by its namespaced name, offered or not."""
+
+    policy: Callable[[], Policy]
+    people: People
+    store: RightsStore
+    pins: Pins
+    find: Callable[[str], Awaitable[ToolSpec | None]]
+
+    async def judge(
+        self,
+        call: ToolCall,
+        spec: ToolSpec | None,
+        *,
+        asker: Asker,
+        conversation: ConversationKey,
+        resumed: Resumed | None = None,
+    ) -> Judgement:
+        """See `Guard`. Raises StoreError."""
+        spec = spec or await self.find(call.name)
+        if spec is None:
+            return Allowed(ruling=NO_TOOL, arguments=call.arguments)
+        approval = resumed if resumed is not None and isinstance(resumed.wait.ask, ApprovalAsk) else None
+        arguments = (approval.decision.arguments if approval else "") or call.arguments
+        facts, ruling = await self.rule(spec, arguments, asker=asker, is_fresh=approval is not None)
+        case = _Case(self, facts, arguments, call, conversation, ruling)
+        return await (case.spent(approval) if approval else case.met())
+
+    async def rule(
+        self, spec: ToolSpec, arguments: str, *, asker: Asker, is_fresh: bool = False, change: str | None = None
+    ) -> tuple[Facts, Ruling]:
+        """Return a call as rules see it, and what the policy of now says of it; `change`: of a tool that is not listed.
+
+        `is_fresh` reads the platforms' groups again. Raises StoreError.
+        """
+        person = await self.people.person(asker, is_fresh=is_fresh)
+        if change is None:
+            change = await self.pins.change_of(spec)
+        facts = facts_of(spec, arguments, person=person, place=asker.place, change=change)
+        return facts, self._ruling(facts)
+
+    def _ruling(self, facts: Facts) -> Ruling:
+        policy = self.policy()
+        if not is_for_place(policy, facts.place, facts.tool.server, facts.tool.tool):
+            reason = "The settings of this place leave this tool out."
+            return Ruling(verdict="deny", rule=f"tools of {facts.place}", rule_key="place", reason=reason)
+        return policy.decide(facts)
+
+
+def is_for_place(policy: Policy, place: str, server: str, tool: str) -> bool:
+    """Return whether the place's settings leave the tool to people there."""
+    patterns = policy.place(place).tools
+    return not patterns or any(ToolPattern(pattern).matches(server, tool) for pattern in patterns)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One call with what the policy says of it."""
+
+    guard: PolicyGuard
+    facts: Facts
+    arguments: str
+    call: ToolCall
+    conversation: ConversationKey
+    ruling: Ruling
+
+    # --- a call that was not asked about ---
+
+    async def met(self) -> Judgement:
+        match self.ruling.verdict:
+            case "deny":
+                return self._denied(f"Not allowed: {self.ruling.reason}")
+            case "ask":
+                return await self._asked()
+            case "allow":
+                return self._withheld() or Allowed(ruling=self.ruling, arguments=self.arguments)
+
+    async def _asked(self) -> Judgement:
+        if self.facts.arguments is None:
+            text = "The arguments are not one JSON object, so nobody was asked to approve this call. Send one."
+            return self._denied(text)
+        if withheld := self._withheld():
+            return withheld
+        if await self._is_granted():
+            return Allowed(ruling=self.ruling, arguments=self.arguments, note="allowed here for an hour")
+        return Asks(ruling=self.ruling, ask=self._ask())
+
+    async def _is_granted(self) -> bool:
+        tool = self.facts.tool
+        if not self.ruling.terms.is_own or tool.change:
+            return False
+        return await self.guard.store.has_grant(
+            Grant(
+                person=self.facts.person.id,
+                conversation=self.conversation,
+                server=tool.server,
+                tool=tool.tool,
+                rule_key=self.ruling.rule_key,
+            )
+        )
+
+    def _ask(self) -> ApprovalAsk:
+        tool = self.facts.tool
+        return ApprovalAsk(
+            server=tool.server,
+            tool=tool.tool,
+            name=self.call.name,
+            arguments=self.arguments,
+            digest=digest_of(tool.server, tool.tool, self.arguments),
+            rule=self.ruling.rule,
+            rule_key=self.ruling.rule_key,
+            reason=self.ruling.reason,
+            terms=self.ruling.terms,
+            change=tool.change,
+        )
+
+    # --- a call that was decided on ---
+
+    async def spent(self, resumed: Resumed) -> Judgement:
+        decision = resumed.decision
+        if decision.outcome != "approved":
+            return self._denied(_why_not_approved(decision))
+        if self.ruling.verdict == "deny":
+            return self._denied(f"It was approved, but the policy of now does not allow it: {self.ruling.reason}")
+        if withheld := self._withheld():
+            return withheld
+        approvers = tuple(dict.fromkeys(approver_name(vote) for vote in decision.votes))
+        names = " and ".join(dict.fromkeys(_name(vote.name or vote.by) for vote in decision.votes))
+        edited = " with changed arguments" if decision.arguments else ""
+        allowed = Allowed(
+            ruling=self.ruling,
+            arguments=self.arguments,
+            approvers=approvers,
+            note=f"approved by {names}{edited}" if names else "",
+            edited_by=decision.note if decision.arguments else "",
+        )
+        why = await self._why_not_held(resumed)
+        return self._denied(f"The approval no longer holds: {why} Nothing was run.") if why else allowed
+
+    async def _why_not_held(self, resumed: Resumed) -> str:
+        """Return why the approval cannot be spent on this call any more, as a sentence; empty where it can."""
+        tool, ask = self.facts.tool, resumed.wait.ask
+        digest = digest_of(tool.server, tool.tool, self.arguments)
+        votes = [vote for vote in resumed.decision.votes if vote.digest == digest]
+        if not votes or not isinstance(ask, ApprovalAsk):
+            return "it was given to other arguments."
+        if self.ruling.verdict == "allow":
+            return ""
+        if tool.change != ask.change:
+            return "the tool's definition has changed since."
+        terms = self.ruling.terms
+        held = await holding(
+            self.guard.policy(), self.guard.people, terms, votes, asker=self.facts.person, place=self.facts.place
+        )
+        if len(held) >= terms.approvals:
+            return ""
+        return f"{terms.approvals} needed, and {len(held)} of those who approved may do so now."
+
+    # --- words ---
+
+    def _denied(self, text: str) -> Denied:
+        return Denied(ruling=self.ruling, text=text)
+
+    def _withheld(self) -> Withheld | None:
+        """Return what a dry run says, where the call is not to be sent in one."""
+        if not self.guard.policy().place(self.facts.place).dry_run:
+            return None
+        asks = self.ruling.verdict == "ask"
+        if self.facts.tool.is_read_only and not asks:
+            return None
+        tool = self.facts.tool
+        first = f"it would ask first, by the rule {self.ruling.rule!r}; then " if asks else ""
+        shown = self.arguments if len(self.arguments) <= SHOWN_CHARS else f"{self.arguments[:SHOWN_CHARS]}…"
+        text = f"Dry run: nothing was sent. Otherwise {first}{tool.server}/{tool.tool} would be called with: {shown}"
+        return Withheld(ruling=self.ruling, text=text)
+
+
+def _why_not_approved(decision: CallDecided) -> str:
+    """Return what became of a call that nobody approved, for the model: who decided it, and when."""
+    last = decision.votes[-1] if decision.votes else None
+    who = _name(last.name or last.by) if last else decision.by or "Somebody"
+    when = f" at {datetime.fromtimestamp(last.at, UTC):%H:%M} UTC" if last else ""
+    match decision.outcome:
+        case "declined":
+            return f"{who} declined this call{when}, so it was not run. Do not try to do the same in another way."
+        case "withdrawn":
+            return f"{who} took this call back{when}, so it was not run."
+        case "expired":
+            return "Nobody approved this call before its time was over, so it was not run."
+        case _:
+            return f"This call could not be approved, so it was not run. {decision.note}".strip()
+
+
+def _name(text: str) -> str:
+    return one_line(text, max_chars=NAME_CHARS)

@@ -1,0 +1,119 @@
+"""The tools port with the policy in front of it: what may not be called is not offered, and unknown names reach nobody."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from bot.domain.answers import Example
+from bot.domain.events import ConversationKey
+from bot.domain.messages import ToolCall, ToolResult, ToolSpec
+from bot.domain.people import Actor, Asker
+from bot.domain.rights import Person
+from bot.ports.rights import People, Policy
+from bot.ports.tools import READ_RESOURCE, Offer, Progress, Resumed, ServerStatus, Tools, Wait
+from bot.rights.facts import tool_of
+from bot.rights.guard import is_for_place
+from bot.rights.pinning import Pins
+
+
+class GuardedTools:
+    """Satisfies `Tools`; every call that comes here was judged by the guard."""
+
+    def __init__(self, tools: Tools, *, policy: Callable[[], Policy], people: People, pins: Pins) -> None:
+        self._tools = tools
+        self._policy = policy
+        self._people = people
+        self._pins = pins
+        self._known: dict[str, ToolSpec] = {}  # every tool that could be judged, by its namespaced name
+
+    async def offer(self, asker: Asker | None) -> Offer:
+        """Return what the asker may call where they ask, with their rights; with None, all. Pins what it sees."""
+        offer = await self._tools.offer(asker)
+        self._know(offer.tools)
+        await self._pins.see(offer.tools)
+        if asker is None:
+            return offer
+        person, policy = await self._people.person(asker), self._policy()
+        kept = [self._for(spec, person, asker.place, policy) for spec in offer.tools]
+        tools = tuple(spec for spec in kept if spec is not None)
+        servers = {spec.server for spec in tools}
+        instructions = tuple(one for one in offer.instructions if one.server in servers)
+        return replace(offer, tools=tools, instructions=instructions)
+
+    async def find(self, name: str) -> ToolSpec | None:
+        """Return the tool of that namespaced name, whoever may call it."""
+        offer = await self._tools.offer(None)
+        self._know(offer.tools)
+        return offer.find(name)
+
+    async def call(
+        self,
+        call: ToolCall,
+        *,
+        actor: Actor,
+        conversation: ConversationKey,
+        resumed: Resumed | None = None,
+        progress: Progress | None = None,
+    ) -> ToolResult | Wait:
+        """Pass the call on. One of an unknown name was not judged: it reaches no server."""
+        if call.name not in self._known:
+            return ToolResult(call_id=call.id, text=self._unknown(call.name), outcome="error")
+        return await self._tools.call(call, actor=actor, conversation=conversation, resumed=resumed, progress=progress)
+
+    async def search(self, query: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
+        """See `Tools`."""
+        return await self._tools.search(query, among=among, limit=limit)
+
+    async def named(self, text: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
+        """See `Tools`."""
+        return await self._tools.named(text, among=among, limit=limit)
+
+    async def examples(self) -> Sequence[Example]:
+        """See `Tools`."""
+        return await self._tools.examples()
+
+    def status(self) -> Sequence[ServerStatus]:
+        """See `Tools`."""
+        return self._tools.status()
+
+    # --- what is offered ---
+
+    def _know(self, tools: Sequence[ToolSpec]) -> None:
+        self._known.update((spec.name, spec) for spec in tools)
+
+    def _for(self, spec: ToolSpec, person: Person, place: str, policy: Policy) -> ToolSpec | None:
+        """Return the tool as it is offered to the person there, None where no call of it would be allowed."""
+        if spec.name != READ_RESOURCE:
+            return spec if _is_offered(spec, None, person, place, policy) else None
+        servers = _servers_of(spec)
+        kept = [server for server in servers if _is_offered(spec, server, person, place, policy)]
+        if not kept:
+            return None
+        return spec if kept == servers else _with_servers(spec, kept)
+
+    def _unknown(self, name: str) -> str:
+        for status in self._tools.status():
+            if status.state != "ready" and name.startswith(f"{status.server}__"):
+                return f"The tool server {status.server!r} is not ready. {status.detail}".strip()
+        near = difflib.get_close_matches(name, self._known, n=3)
+        hint = f"Did you mean {' or '.join(near)}?" if near else "Use only the tools that are offered."
+        return f"There is no tool of the name {name!r}. {hint}"
+
+
+def _is_offered(spec: ToolSpec, server: str | None, person: Person, place: str, policy: Policy) -> bool:
+    tool = tool_of(spec, None if server is None else {"server": server})
+    return is_for_place(policy, place, tool.server, tool.tool) and policy.prospect(person, place, tool) != "deny"
+
+
+def _servers_of(spec: ToolSpec) -> list[str]:
+    """Return the servers whose resources can be read."""
+    return list(spec.parameters["properties"]["server"]["enum"])
+
+
+def _with_servers(spec: ToolSpec, servers: Sequence[str]) -> ToolSpec:
+    properties = cast("Mapping[str, Any]", spec.parameters["properties"])
+    server = {**properties["server"], "enum": list(servers)}
+    return replace(spec, parameters={**spec.parameters, "properties": {**properties, "server": server}})

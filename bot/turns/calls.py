@@ -1,0 +1,219 @@
+"""The tool calls of one answer: judged, then run at once where they may; the others wait for people, each by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from bot.domain.asks import ApprovalAsk
+from bot.domain.messages import ModelAnswer, ToolCall, ToolResult
+from bot.domain.turns import (
+    CallAsked,
+    CallDecided,
+    CallFinished,
+    CallJudged,
+    CallProgressed,
+    CallStarted,
+    CallWaiting,
+    ModelAnswered,
+    Step,
+)
+from bot.ports.rights import Allowed, Asks, Denied, Guard, Judgement, Withheld
+from bot.ports.tools import Resumed, Tools, Wait
+from bot.turns.ask_view import waiting_reason
+from bot.turns.journal import Journal
+from bot.turns.selection import FIND_TOOLS
+from bot.turns.turn import RESTARTED, Parked, Turn
+
+EXPIRED = "expired"  # the outcome of a wait that nobody ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """What the model asked for in the round of that `number`."""
+
+    turn: Turn
+    number: int
+    answer: ModelAnswer
+    tools: Tools
+    guard: Guard
+    journal: Journal
+
+    async def run(self, *, is_new: bool) -> Sequence[ToolResult] | Parked:
+        """Return one result for each call, in their order, having run at once all that could run.
+
+        `is_new`: the answer is not in the journal yet.
+        """
+        calls = self.answer.message.tool_calls
+        before = self._new_steps() if is_new else []
+        ready: list[ToolCall] = []
+        for call in calls:
+            if self._is_interrupted(call):
+                result = ToolResult(call_id=call.id, text=RESTARTED, outcome="interrupted")
+                before.append(CallFinished(round=self.number, result=result))
+            elif self.journal.result(self.number, call.id) is None and not await self._waits(call):
+                ready.append(call)
+        judged = await self._judge(ready)
+        for call, judgement in judged:
+            before.extend(self._steps_of(call, judgement))
+        await self.journal.record(*before)
+        await self._run_allowed(judged)
+        waits = [wait for call in calls if (wait := self.journal.wait(self.number, call.id)) is not None]
+        if waits:
+            return Parked(wakes_at=min(wait.expires_at for wait in waits))
+        results = [self.journal.result(self.number, call.id) for call in calls]
+        return [result for result in results if result is not None]
+
+    # --- what is known of them ---
+
+    def _new_steps(self) -> list[Step]:
+        asked = (self._asked(call) for call in self.answer.message.tool_calls)
+        return [ModelAnswered(round=self.number, answer=self.answer), *asked]
+
+    def _asked(self, call: ToolCall) -> CallAsked:
+        spec = self.turn.selection.find(call.name)
+        server, tool = (spec.server, spec.tool) if spec else ("", call.name)
+        return CallAsked(round=self.number, call=call, server=server, tool=tool)
+
+    def _is_interrupted(self, call: ToolCall) -> bool:
+        """Return whether the process died while the call ran, and it must not run again; an approval is for one run."""
+        if not self.journal.is_started(self.number, call.id) or self.journal.result(self.number, call.id) is not None:
+            return False
+        spec = self.turn.selection.find(call.name)
+        is_repeatable = spec is not None and spec.is_repeatable
+        return not is_repeatable or self.journal.approval(self.number, call.id) is not None
+
+    async def _waits(self, call: ToolCall) -> bool:
+        """Return whether the call still waits; where its time is over, that is decided now."""
+        wait = self.journal.wait(self.number, call.id)
+        if wait is None:
+            return False
+        if wait.expires_at > time.time():
+            return True
+        await self.journal.learn_decisions()  # from here on the store takes none
+        if self.journal.wait(self.number, call.id) is not None:
+            self.journal.hold(CallDecided(round=self.number, call_id=call.id, outcome=EXPIRED))
+        return False
+
+    # --- whether they may run ---
+
+    async def _judge(self, calls: Sequence[ToolCall]) -> Sequence[tuple[ToolCall, Judgement | None]]:
+        """Return what the guard says of each; None for the core's own tool, which reaches no server."""
+        judged = await asyncio.gather(*(self._judge_one(call) for call in calls))
+        return list(zip(calls, judged, strict=True))
+
+    async def _judge_one(self, call: ToolCall) -> Judgement | None:
+        if self._is_own(call):
+            return None
+        return await self.guard.judge(
+            call,
+            self.turn.selection.find(call.name),
+            asker=self.turn.asker,
+            conversation=self.turn.conversation,
+            resumed=self.journal.approval(self.number, call.id),
+        )
+
+    def _is_own(self, call: ToolCall) -> bool:
+        return call.name == FIND_TOOLS and self.turn.selection.is_part
+
+    def _steps_of(self, call: ToolCall, judgement: Judgement | None) -> Sequence[Step]:
+        if judgement is None:
+            return [CallStarted(round=self.number, call_id=call.id)]
+        judged = self._judged(call, judgement)
+        match judgement:
+            case Allowed():
+                started = CallStarted(round=self.number, call_id=call.id)
+                return [judged, started] if judgement.ruling.rule else [started]
+            case Denied():
+                return [judged, self._unsent(call, ToolResult(call_id=call.id, text=judgement.text, outcome="denied"))]
+            case Withheld():
+                return [
+                    judged,
+                    self._unsent(call, ToolResult(call_id=call.id, text=judgement.text, outcome="withheld")),
+                ]
+            case Asks():
+                return [judged, self._asks(call, judgement.ask)]
+            case _:
+                assert_never(judgement)
+
+    def _judged(self, call: ToolCall, judgement: Judgement) -> CallJudged:
+        ruling = judgement.ruling
+        return CallJudged(
+            round=self.number,
+            call_id=call.id,
+            verdict="deny" if isinstance(judgement, Denied) else ruling.verdict,
+            rule=ruling.rule,
+            reason=ruling.reason,
+            note=judgement.note if isinstance(judgement, Allowed) else "",
+            approvers=judgement.approvers if isinstance(judgement, Allowed) else (),
+        )
+
+    def _unsent(self, call: ToolCall, result: ToolResult) -> CallFinished:
+        return CallFinished(round=self.number, result=result)
+
+    def _asks(self, call: ToolCall, ask: ApprovalAsk) -> CallWaiting:
+        return CallWaiting(
+            round=self.number,
+            call_id=call.id,
+            reason=waiting_reason(ask, asker=self.turn.actor),
+            expires_at=time.time() + ask.terms.expires_s,
+            ask=ask,
+        )
+
+    # --- running them ---
+
+    async def _run_allowed(self, judged: Sequence[tuple[ToolCall, Judgement | None]]) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for call, judgement in judged:
+                    if judgement is None or isinstance(judgement, Allowed):
+                        group.create_task(self._run(call, judgement))
+        except ExceptionGroup as failures:  # a tool's failure is a result: only the store can fail here
+            raise failures.exceptions[0] from None
+
+    async def _run(self, call: ToolCall, allowed: Allowed | None) -> None:
+        outcome = await self._send(call, allowed)
+        if isinstance(outcome, Wait):
+            step: Step = CallWaiting(
+                round=self.number,
+                call_id=call.id,
+                reason=outcome.reason,
+                expires_at=time.time() + outcome.expires_in_s,
+                ask=outcome.ask,
+                state=outcome.state,
+            )
+        else:
+            step = CallFinished(round=self.number, result=_with_edit(outcome, call, allowed))
+        await self.journal.record(step)
+
+    async def _send(self, call: ToolCall, allowed: Allowed | None) -> ToolResult | Wait:
+        if allowed is None:
+            return await self.turn.selection.search(call, self.tools)
+
+        def progress(text: str) -> None:
+            self.journal.tell(CallProgressed(round=self.number, call_id=call.id, text=text))
+
+        return await self.tools.call(
+            replace(call, arguments=allowed.arguments),
+            actor=self.turn.actor,
+            conversation=self.turn.conversation,
+            resumed=_of_server(self.journal.resumed(self.number, call.id)),
+            progress=progress,
+        )
+
+
+def _of_server(resumed: Resumed | None) -> Resumed | None:
+    """Return what the call's server asked, with its answer: an approval is none of its business."""
+    return None if resumed is not None and isinstance(resumed.wait.ask, ApprovalAsk) else resumed
+
+
+def _with_edit(result: ToolResult, call: ToolCall, allowed: Allowed | None) -> ToolResult:
+    """Return the result with a sentence for the model, where a person changed the arguments."""
+    if allowed is None or allowed.arguments == call.arguments:
+        return result
+    by = allowed.edited_by or "A person"
+    text = f"[{by} changed the arguments of this call before it ran, to: {allowed.arguments}]\n{result.text}"
+    return replace(result, text=text)

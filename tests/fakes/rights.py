@@ -1,0 +1,102 @@
+"""Rights by script: a policy of one function, and people as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from bot.domain.people import Actor, Asker, Standing
+from bot.domain.rights import Facts, Person, PlaceSettings, Ruling, Terms, Tool, Verdict
+from bot.ports.rights import Inclusion, Memberships
+
+
+def allows(_facts: Facts) -> Ruling:
+    return Ruling(verdict="allow", rule="tests", rule_key="tests", reason="Everything is allowed in this test.")
+
+
+def asks(terms: Terms | None = None, *, rule: str = "ask first", only: str = "*") -> Callable[[Facts], Ruling]:
+    """A policy that asks before each call, or only before those of one tool."""
+
+    def rules(facts: Facts) -> Ruling:
+        if only not in ("*", facts.tool.tool):
+            return allows(facts)
+        return Ruling(verdict="ask", rule=rule, rule_key=rule, reason="It acts.", terms=terms or Terms())
+
+    return rules
+
+
+def denies(_facts: Facts) -> Ruling:
+    return Ruling(verdict="deny", rule="never", rule_key="never", reason="Nobody may do that.")
+
+
+@dataclass
+class ScriptedPolicy:
+    """Satisfies `Policy`; people are named as `str(Actor)`, and `groups` holds the people of each @group."""
+
+    rules: Callable[[Facts], Ruling] = allows
+    operators: Sequence[str] = ()
+    apps: Sequence[str] = ()
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    settings: PlaceSettings = field(default_factory=PlaceSettings)
+    denied_tools: frozenset[str] = frozenset()
+
+    def decide(self, facts: Facts) -> Ruling:
+        ruling = self.rules(facts)
+        if facts.tool.change and ruling.verdict == "allow":
+            reason = "The tool has changed."
+            return Ruling(verdict="ask", rule="changed tool", rule_key="changed", reason=reason)
+        return ruling
+
+    def prospect(self, person: Person, place: str, tool: Tool) -> Verdict | Literal["depends"]:
+        return "deny" if tool.tool in self.denied_tools else "depends"
+
+    def may_write(self, person: Person, place: str) -> str:
+        return person.outsider
+
+    def blocked(self, text: str) -> str:
+        return ""
+
+    def place(self, place: str) -> PlaceSettings:
+        return self.settings
+
+    def groups_of_interest(self, actor: Actor) -> frozenset[str]:
+        return frozenset()
+
+    def person(self, actor: Actor, standing: Standing, memberships: Memberships) -> Person:
+        return Person(id=str(actor), names=frozenset({str(actor)}), outsider=standing.outsider)
+
+    def includes(self, named: Sequence[str], person: Person) -> Inclusion:
+        return Inclusion(is_in="*" in named or bool(person.names & set(self.people_of(named))))
+
+    def people_of(self, named: Sequence[str]) -> Sequence[str]:
+        return [one for name in named for one in self.groups.get(name, (name,))]
+
+    def suggest_rule(self, facts: Facts) -> str:
+        return f'[[rule]]\nname = "suggested"\ntools = ["{facts.tool.server}/{facts.tool.tool}"]\nthen = "allow"\n'
+
+
+@dataclass
+class ScriptedPeople:
+    """Satisfies `People`: everybody is who they are; `policies` counts nobody's groups."""
+
+    policy: Callable[[], ScriptedPolicy]
+    fresh: list[str] = field(default_factory=list)  # of whom the groups were read again
+
+    async def person(self, asker: Asker, *, is_fresh: bool = False) -> Person:
+        if is_fresh:
+            self.fresh.append(str(asker.actor))
+        return self.policy().person(asker.actor, asker.standing, Memberships())
+
+
+@dataclass
+class Rights:
+    """The policy of a test, which can be exchanged while its bots work."""
+
+    now: ScriptedPolicy = field(default_factory=ScriptedPolicy)
+
+    def __call__(self) -> ScriptedPolicy:
+        return self.now
+
+    def change(self, rules: Callable[[Facts], Ruling]) -> None:
+        self.now = replace(self.now, rules=rules)
