@@ -12,7 +12,7 @@ from adapters.discord.code_blocks import fenced
 from adapters.discord.components import DANGER, LINK, MAX_IN_ROW, PRIMARY, SECONDARY, button, row
 from adapters.discord.markdown import PART_CHARS, answer_text, escape, visible
 from adapters.discord.render import Shown, details_message, text_file
-from adapters.shared.asks import CHOICE_LABELS, DETAILS, OPEN, form_label, offered_choices
+from adapters.shared.asks import CHOICE_LABELS, DETAILS, OPEN, choice_label, form_label, offered_choices
 from bot.domain.answers import Details
 from bot.domain.asks import ArgumentLine, AskView
 from bot.domain.events import Choice
@@ -155,8 +155,8 @@ def _others(view: AskView) -> Iterator[dict[str, Any]]:
 
 
 def _choice(view: AskView, choice: Choice) -> dict[str, Any]:
-    style = _STYLES.get(choice, SECONDARY)
-    return button(CHOICE_LABELS[choice], custom_id=decide_id(view.ask_id, choice, view.digest), style=style)
+    style = SECONDARY if view.kind == "link" else _STYLES.get(choice, SECONDARY)
+    return button(choice_label(view, choice), custom_id=decide_id(view.ask_id, choice, view.digest), style=style)
 
 
 def _link_rows(link: str, host: str) -> Iterator[dict[str, Any]]:

@@ -26,6 +26,7 @@ from adapters.shared.payloads import Payload, dict_of, dicts_of
 from bot.domain.answers import Ready
 from bot.domain.errors import BotError
 from bot.domain.events import CommandInvoked, MessageReceived
+from bot.text.redaction import redact
 from bot.text.split import cut
 
 log = structlog.stdlib.get_logger(__name__)
@@ -81,8 +82,9 @@ class Asking:
 
     async def start_run(self, interaction: Payload, pressed: Pressed, ready: Ready) -> None:
         """Make a call that someone asked for without a model; Discord shows already that a response follows."""
-        # Its arguments are no Markdown; the call's own record has all of them.
-        said = f"**{escape(pressed.user_name)}** runs: {escape(cut(visible(ready.text), SHOWN_CHARS))}"
+        # The arguments are no Markdown, and everyone there reads them; the trace has all of them.
+        call = redact(ready.text.removeprefix("/run "))
+        said = f"**{escape(pressed.user_name)}** runs: {escape(cut(visible(call), SHOWN_CHARS))}"
         question = await self._post(interaction, pressed.channel, said)
         if question is not None:
             message = pressed.question(ready.text, event_key=question, at=sent_at(text_at(interaction, "id")))

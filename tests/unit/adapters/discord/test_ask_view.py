@@ -109,10 +109,12 @@ def test_a_form_is_filled_in_or_declined_and_a_link_is_opened() -> None:
     ]
     assert r"> Which \*branch\*?" in shown.text
 
-    link = replace(VIEW, kind="link", form_target="", has_link=True, host="accounts.example.com", choices=("decline",))
+    link = replace(
+        VIEW, kind="link", form_target="", has_link=True, host="accounts.example.com", choices=("run", "decline")
+    )
     shown = ask_message(link, key="k")
     check(shown)
-    assert labels(shown) == ["Open", "Decline", "Details"]
+    assert labels(shown) == ["Open", "Go on", "Decline", "Details"]
     assert "The page is on **accounts.example.com**." in shown.text
 
 
