@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 
 from adapters.registry import PLATFORMS, PlatformCommand
+from bot.cli.policy_arguments import add_policy_arguments
 from bot.domain.errors import BotError, SettingsError
 
 OK, FAILED, BAD_USAGE = 0, 1, 2
@@ -144,6 +145,9 @@ def _parser() -> argparse.ArgumentParser:
     tools = commands.add_parser("tools", help="list the tool servers and their tools")
     tools.add_argument("word", nargs="?", default="", help="only tools that contain this word")
     tools.set_defaults(run=_tools)
+
+    policy = commands.add_parser("policy", help="check the rules of toolbridge.toml, explain a verdict, replay calls")
+    add_policy_arguments(policy)
 
     history = commands.add_parser("history", help="list the conversations, or print one of them")
     history.add_argument("conversation", nargs="?", help="a key from the list, or the name of a terminal conversation")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from bot.domain.errors import SettingsError
 from bot.observe.logs import configure_logs
 from bot.settings import Settings, export_env_file, load_settings
 
@@ -18,10 +17,6 @@ def start(arguments: Namespace, *, logs_to_file: bool = False) -> Settings:
     settings = load_settings(model_provider=getattr(arguments, "model", None))
     export_env_file()
     _ = settings.provider  # raises where a model is only half set up, before anything starts
-    if settings.toolbridge_config is not None:
-        raise SettingsError(
-            "TOOLBRIDGE_CONFIG is set, but this version does not read it: no rule in it would hold. Unset it."
-        )
     file = settings.toolbridge_home / "logs" / "toolbridge.log" if logs_to_file else None
     configure_logs(log_format=settings.log_format, level=settings.log_level, file=file)
     return settings

@@ -1,4 +1,4 @@
-"""The tools port with the policy in front of it: what may not be called is not offered, and unknown names reach nobody."""
+"""The tools port with the policy in front of it: what may not be called is not offered; unknown names reach nobody."""
 
 from __future__ import annotations
 

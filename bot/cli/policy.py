@@ -1,0 +1,190 @@
+"""`toolbridge policy`: checks a `toolbridge.toml`, explains a verdict, and replays past calls. Contacts nothing."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bot.cli.start import start
+from bot.domain.errors import SettingsError
+from bot.domain.people import Standing
+from bot.domain.rights import Facts, Tool
+from bot.ports.rights import Memberships
+from bot.rights.current import FILE_NAME, describe_policy, load_policy, policy_file
+from bot.rights.explain import Explanation, explain
+from bot.rights.facts import parse_arguments
+from bot.rights.findings import PolicyFileError
+from bot.rights.notation import PLACE, account, acting_in
+from bot.rights.policy import FilePolicy
+from bot.rights.replay import KnownTools, Replayed, replay, table
+from bot.settings import Settings
+from bot.stores.factory import open_store
+from bot.text.cleaning import clean
+from bot.tools.config import ServerConfig
+from bot.tools.configured import bundled_server, load_servers
+
+
+async def check(arguments: Namespace) -> int:
+    """Print what is wrong with the file, and return 1 where anything is."""
+    settings = start(arguments)
+    file = arguments.file or policy_file(settings)
+    if file is None:
+        print(f"There is no {FILE_NAME}: the defaults hold.")
+        return 0
+    try:
+        policy = load_policy(file, servers=_names(_servers(settings)))
+    except PolicyFileError as error:
+        _say(map(str, error.findings))
+        return 1
+    except SettingsError as error:
+        _say([str(error)])
+        return 1
+    _say([*(f"warning: {warning}" for warning in policy.warnings), f"valid: {describe_policy(policy)}"])
+    return 0
+
+
+def _say(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(" " * (len(line) - len(line.lstrip(" "))) + clean(line))
+
+
+def _servers(settings: Settings) -> Sequence[ServerConfig] | None:
+    """Return the configured servers; None where their configuration cannot be read, which is no matter of rules."""
+    try:
+        return load_servers(settings)
+    except SettingsError:
+        return None
+
+
+def _names(servers: Sequence[ServerConfig] | None) -> frozenset[str] | None:
+    return None if servers is None else frozenset(server.name for server in servers)
+
+
+def _bundled(servers: Sequence[ServerConfig], settings: Settings) -> frozenset[str]:
+    ours = [endpoint.label for endpoint in bundled_server(settings, variables={}).endpoints]
+    return frozenset(
+        server.name for server in servers if server.trusted and [each.label for each in server.endpoints] == ours
+    )
+
+
+def _read(settings: Settings, file: Path | None = None) -> FilePolicy:
+    file = file or policy_file(settings)
+    return FilePolicy.default() if file is None else load_policy(file)
+
+
+# --- explain ---------------------------------------------------------------------------------------------------
+
+
+async def explain_call(arguments: Namespace) -> int:
+    """Print the verdict on one call, and why.
+
+    Raises:
+        SettingsError: The person, the place or the tool is not written as it should be, or the file is not valid.
+    """
+    settings = start(arguments)
+    policy = _read(settings, arguments.policy)
+    servers = _servers(settings) or ()
+    facts, assumed = _facts(arguments, policy, bundled=_bundled(servers, settings))
+    explanation = explain(policy, facts, assumed=assumed)
+    _say(_lines(explanation, [*explanation.not_known, *_not_known(explanation, facts.tool, servers, arguments)]))
+    return 0
+
+
+def _facts(arguments: Namespace, policy: FilePolicy, *, bundled: frozenset[str]) -> tuple[Facts, frozenset[str]]:
+    actor = account(arguments.person)
+    if actor is None:
+        raise SettingsError(f"--as {arguments.person} is no person: write slack:TEAM:USER, discord:USER, console:USER.")
+    if not PLACE.fullmatch(arguments.place):
+        raise SettingsError(f"--in {arguments.place} is no place: write slack:TEAM:CHANNEL, discord:SERVER:CHANNEL.")
+    server, slash, tool = arguments.tool.partition("/")
+    if not (server and slash and tool):
+        raise SettingsError(f"{arguments.tool} is no tool: write SERVER/TOOL.")
+    actor = acting_in(actor, arguments.place)
+    interesting = policy.groups_of_interest(actor)
+    said = {*arguments.group, *arguments.role}
+    groups = frozenset(group for group in interesting if group in said or group.rpartition(":")[2] in said)
+    standing = Standing(outsider="an outsider" if arguments.outsider else "")
+    person = policy.person(actor, standing, Memberships(groups=groups))
+    facts = Facts(
+        person=person,
+        place=arguments.place,
+        tool=Tool(server=server, tool=tool, is_bundled=server in bundled, is_read_only=arguments.read_only),
+        arguments=parse_arguments(arguments.arguments),
+        at=arguments.at or datetime.now(UTC),
+    )
+    return facts, interesting - person.groups
+
+
+def _not_known(explained: Explanation, tool: Tool, servers: Sequence[ServerConfig], arguments: Namespace) -> list[str]:
+    found: list[str] = []
+    server = next((server for server in servers if server.name == tool.server), None)
+    if explained.ruling.rule == "default: everything else asks":
+        if server is None:
+            found.append(f"whether the server {tool.server} says that the tool only reads: it is not configured here")
+        elif server.trusted and not arguments.read_only:
+            found.append("whether the server says that the tool only reads: taken as no (--read-only says yes)")
+    if explained.ruling.verdict == "allow" and not tool.is_bundled:
+        found.append("whether the tool's definition has changed since it was accepted: then it asks")
+    return found
+
+
+def _lines(explained: Explanation, not_known: Sequence[str]) -> Sequence[str]:
+    ruling = explained.ruling
+    lines = [f"{ruling.verdict} by {ruling.rule!r} ({explained.source})", f"  {ruling.reason}"]
+    lines += [f"  {explained.terms}"] if explained.terms else []
+    lines += ["Rules before it, which did not match:"] if explained.before else []
+    lines += [f"  {number}. {name!r}: {why}" for number, (name, why) in enumerate(explained.before, start=1)]
+    lines += ["Not known here:"] if not_known else []
+    return [*lines, *(f"  - {what}" for what in not_known)]
+
+
+# --- replay ----------------------------------------------------------------------------------------------------
+
+
+async def replay_calls(arguments: Namespace) -> int:
+    """Print which past calls the new file would decide otherwise; return 1 where `fail_on_change` and there are any.
+
+    Raises:
+        SettingsError: One of the files is not valid.
+        StoreError: The calls cannot be read.
+    """
+    settings = start(arguments)
+    today, then = _read(settings), load_policy(arguments.file)
+    servers = _servers(settings) or ()
+    since = time.time() - arguments.since
+    async with open_store(settings.store_url) as store:
+        tools = KnownTools(
+            {(pin.server, pin.tool): pin.accepted for pin in await store.pins()},
+            bundled=_bundled(servers, settings),
+            trusted=frozenset(server.name for server in servers if server.trusted),
+        )
+        replayed = await replay(store, tools, today=today, then=then, since=since)
+    _say(_report(replayed, since=since))
+    return 1 if arguments.fail_on_change and replayed.changes else 0
+
+
+def _report(replayed: Replayed, *, since: float) -> Sequence[str]:
+    changed = sum(replayed.changes.values())
+    lines = [
+        f"{_count(replayed.calls, 'call')} since {datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M} UTC; "
+        f"{changed:,} would be decided otherwise."
+    ]
+    for name, verdicts in (("today", replayed.today), ("then", replayed.then)):
+        lines.append(
+            f"{name + ':':6} " + ", ".join(f"{verdicts.get(one, 0):,} {one}" for one in ("allow", "ask", "deny"))
+        )
+    if replayed.changes:
+        lines += ["", *table(replayed)]
+    if replayed.open_calls:
+        lines.append(
+            f"{_count(replayed.open_calls, 'call')} hang on Slack's user groups, which are not stored: "
+            f"people count as not in them."
+        )
+    return lines
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
