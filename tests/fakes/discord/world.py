@@ -92,6 +92,7 @@ class Role:
     id: int
     name: str
     bot: int | None = None  # whose role it is, where Discord made it for a bot that was invited
+    permissions: int = 0
 
 
 @dataclass(kw_only=True)
@@ -440,8 +441,8 @@ class World:
             permissions=permissions_of(*PEOPLE_PERMISSIONS, *permissions),
         )
 
-    def add_role(self, guild: GuildId, name: str) -> Role:
-        role = Role(id=self.next_id(), name=name)
+    def add_role(self, guild: GuildId, name: str, *, permissions: Iterable[str] = ()) -> Role:
+        role = Role(id=self.next_id(), name=name, permissions=permissions_of(*permissions))
         self.guild(guild).roles[role.id] = role
         return role
 

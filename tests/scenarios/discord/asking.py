@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from adapters.discord.adapter import DiscordAdapter, DiscordOptions, open_discord
 from adapters.discord.backfill import ALIVE
 from adapters.discord.parse import conversation_in, event_key
-from bot.domain.answers import CommandAnswer, Done
+from bot.domain.answers import Done
 from bot.domain.asks import ArgumentLine, AskPost, AskView
 from bot.domain.events import MessageReceived
 from tests.fakes.discord import Channel, FakeDiscord, Guild, Interaction, Message, User
@@ -64,6 +64,7 @@ class Here:
     ben: User
     question: Message
     adapter: DiscordAdapter
+    host: ScriptedHost
 
     def post(self, view: AskView = VIEW, **details: Any) -> AskPost:
         """What is asked below the question, or elsewhere."""
@@ -124,7 +125,17 @@ class Town:
             running = asyncio.create_task(adapter.run())
             try:
                 await discord.until(lambda: adapter.session.opened.is_set() and discord.commands())
-                yield Here(discord, self.script, self.guild, self.channel, self.ada, self.ben, self.question, adapter)
+                yield Here(
+                    discord,
+                    self.script,
+                    self.guild,
+                    self.channel,
+                    self.ada,
+                    self.ben,
+                    self.question,
+                    adapter,
+                    self.host,
+                )
             finally:
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
@@ -136,10 +147,11 @@ async def open_town(*, missed_since: float = 0.0) -> AsyncGenerator[Town]:
     async with FakeDiscord() as discord, asyncio.timeout(90):
         guild = discord.add_guild("Team")
         ada, ben = discord.add_user("Ada", guilds=[guild]), discord.add_user("Ben", guilds=[guild])
-        discord.add_member(guild, ben, roles=[discord.add_role(guild, "oncall")], permissions=["MANAGE_MESSAGES"])
+        role = discord.add_role(guild, "oncall", permissions=["MANAGE_MESSAGES"])
+        discord.add_member(guild, ben, roles=[role], permissions=["MANAGE_MESSAGES"])
         channel = discord.add_channel(guild, "general")
         question = await discord.say(channel, ada, "Deploy it", mention=True, deliver=False)
-        script = Script(answers={CommandAnswer: Done()})
+        script = Script()
         host = ScriptedHost(script.receive)
         if missed_since:
             await host.notes.put_note(ALIVE, f"{missed_since:.3f}")

@@ -23,7 +23,9 @@ from bot.domain.events import (
     RunRequest,
 )
 from bot.domain.forms import Field, Form, Invalid, Option
+from bot.domain.messages import ToolSpec
 from bot.domain.people import Standing
+from bot.ports.tools import Offer
 from tests.fakes.discord import Message
 from tests.scenarios.discord.asking import DIGEST, VIEW, Here, labels, open_here, open_town, questions, role_of
 from tests.scenarios.discord.rooms import check_manners
@@ -247,6 +249,10 @@ async def test_run_opens_a_form_at_once_and_the_call_is_made_in_the_persons_name
             FormSubmitted: READY,
             MessageReceived: Queued(turn_id=1),
         }
+        spec = ToolSpec(name="deploys__deploy", server="deploys", tool="deploy", description="", parameters={})
+        here.host.directory.offered = Offer(tools=(spec,))
+        offered = await here.discord.autocomplete(here.channel, here.ben, "run", {"tool": "ys/dep"})
+        assert offered == [{"name": "deploys/deploy", "value": "deploys/deploy"}]
         form = await here.discord.slash(here.channel, here.ben, "run", {"tool": "deploys/deploy"})
         assert form.modal is not None and form.response_type == 9
         assert here.script.of(CommandInvoked)[-1].argument == "deploys/deploy"
@@ -299,6 +305,18 @@ async def test_a_command_is_confirmed_by_a_button_that_repeats_it() -> None:
         await here.discord.until(lambda: asked.text == "Forgotten.")
         confirmed = here.script.of(CommandInvoked)[-1]
         assert (confirmed.name, confirmed.is_confirmed) == ("clear", True)
+
+        # Said to the bot, it is public; the answer to the confirmation is for the one who gave it.
+        here.script.answers[CommandInvoked] = CommandAnswer(text="Others took part.", confirms="Clear it for everyone")
+        said = await here.discord.say(here.channel, here.ben, "clear", mention=True)
+        reply = await reply_to(here, said)
+        assert here.script.of(CommandInvoked)[-1].standing == Standing(roles=(role_of(here),), is_moderator=True)
+        here.script.answers[CommandInvoked] = CommandAnswer(text="Only Ada may.")
+        assert (await here.press(reply, here.ada, "Clear it for everyone")).text == "Only Ada may."
+        assert reply.content == "Others took part."
+        await here.discord.say(here.channel, here.ada, "clear", mention=True)
+        await here.discord.until(lambda: len(here.script.of(CommandInvoked)) == 5)
+        assert here.script.of(CommandInvoked)[-1].standing == Standing()
 
 
 # --- who acts ---
