@@ -48,7 +48,7 @@ RULES: tuple[tuple[str, Set[str]], ...] = (
     ("bot.tools", {"bot.domain", "bot.ports", "bot.text", "bot.forms", "bot.settings"}),
     ("bot.rights", {"bot.domain", "bot.ports", "bot.text", "bot.settings"}),
     ("bot.turns", {"bot.domain", "bot.ports", "bot.text"}),
-    ("bot.intake", {"bot.domain", "bot.ports", "bot.text", "bot.forms", "bot.turns"}),
+    ("bot.intake", {"bot.domain", "bot.ports", "bot.text", "bot.forms", "bot.turns", "bot.rights"}),
 )
 
 

@@ -101,6 +101,12 @@ async def _history(arguments: argparse.Namespace) -> int:
     return await history(arguments)
 
 
+async def _audit(arguments: argparse.Namespace) -> int:
+    from bot.cli.audit import audit
+
+    return await audit(arguments)
+
+
 def _of_platform(command: PlatformCommand) -> Run:
     async def run(arguments: argparse.Namespace) -> int:
         from bot.cli.start import start
@@ -153,6 +159,19 @@ def _parser() -> argparse.ArgumentParser:
     history.add_argument("conversation", nargs="?", help="a key from the list, or the name of a terminal conversation")
     history.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (50)")
     history.set_defaults(run=_history)
+
+    audit = commands.add_parser("audit", help="print what was decided and run, or check that nothing of it was changed")
+    audit.add_argument("act", nargs="?", choices=("verify",), help="check every line, and print the head of the chain")
+    audit.add_argument("--since", default="", metavar="TIME", help="only what came later: 30d, 12h, 2026-11-01")
+    audit.add_argument("--person", default="", metavar="PERSON", help="only this person, as the lines name them")
+    audit.add_argument(
+        "--tool", default="", metavar="SERVER/TOOL", help="only these tools; * is any text without a slash"
+    )
+    audit.add_argument("--json", action="store_true", help="print each line as a JSON object")
+    audit.add_argument(
+        "--head", default="", metavar="HASH", help="with verify: this was the head once, so it must be there"
+    )
+    audit.set_defaults(run=_audit)
     return parser
 
 

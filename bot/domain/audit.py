@@ -36,5 +36,5 @@ class AuditLine:
     number: int
     entry: AuditEntry
     hash: str
-    arguments_digest: str  # what the hash covers in place of the arguments
+    arguments_digest: str = ""  # what the hash covers in place of the arguments
     is_purged: bool = False  # the arguments are gone; their digest stays

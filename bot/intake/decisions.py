@@ -1,4 +1,4 @@
-"""Decisions: a press on a button below what is asked, checked by the policy of now and stored before anything changes."""
+"""Decisions: a press on a button below what is asked, checked by the policy of now and stored before it is shown."""
 
 from __future__ import annotations
 

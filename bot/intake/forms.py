@@ -24,6 +24,7 @@ from bot.rights.facts import digest_of, parse_arguments
 from bot.turns.bell import Bell
 
 NOT_HERE = "You cannot use this tool here."
+MAX_DIGITS = 19  # of an ask's id: more than the store can hold
 CHANGED = "This has changed meanwhile. Close the form, and look at it again."
 
 

@@ -495,8 +495,11 @@ class AskStore(Protocol):
         """
         ...
 
-    async def mark_ask_posting(self, post_id: int) -> None:
-        """Say that this message is about to be posted: after a crash it may be visible."""
+    async def mark_ask_posting(self, post_id: int) -> bool:
+        """Say that this message is about to be posted: after a crash it may be visible.
+
+        Returns False where that was said before, or the message was given up: another process may be posting it.
+        """
         ...
 
     async def mark_ask_posted(self, post_id: int, *, reference: str, shown: int) -> None:

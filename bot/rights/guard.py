@@ -17,7 +17,6 @@ from bot.ports.store import Grant, RightsStore
 from bot.ports.tools import Resumed
 from bot.rights.approving import approver_name, holding
 from bot.rights.facts import digest_of, facts_of
-from bot.rights.globs import ToolPattern
 from bot.rights.pinning import Pins
 from bot.text.lines import NAME_CHARS, one_line
 
@@ -65,20 +64,7 @@ class PolicyGuard:
         if change is None:
             change = await self.pins.change_of(spec)
         facts = facts_of(spec, arguments, person=person, place=asker.place, change=change)
-        return facts, self._ruling(facts)
-
-    def _ruling(self, facts: Facts) -> Ruling:
-        policy = self.policy()
-        if not is_for_place(policy, facts.place, facts.tool.server, facts.tool.tool):
-            reason = "The settings of this place leave this tool out."
-            return Ruling(verdict="deny", rule=f"tools of {facts.place}", rule_key="place", reason=reason)
-        return policy.decide(facts)
-
-
-def is_for_place(policy: Policy, place: str, server: str, tool: str) -> bool:
-    """Return whether the place's settings leave the tool to people there."""
-    patterns = policy.place(place).tools
-    return not patterns or any(ToolPattern(pattern).matches(server, tool) for pattern in patterns)
+        return facts, self.policy().decide(facts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The tools port with the policy in front of it: what may not be called is not offered; unknown names reach nobody."""
+"""The tools port behind the policy: what may not be called is not offered, and unknown names reach nobody."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from bot.domain.rights import Person
 from bot.ports.rights import People, Policy
 from bot.ports.tools import READ_RESOURCE, Offer, Progress, Resumed, ServerStatus, Tools, Wait
 from bot.rights.facts import tool_of
-from bot.rights.guard import is_for_place
 from bot.rights.pinning import Pins
 
 
@@ -105,7 +104,7 @@ class GuardedTools:
 
 def _is_offered(spec: ToolSpec, server: str | None, person: Person, place: str, policy: Policy) -> bool:
     tool = tool_of(spec, None if server is None else {"server": server})
-    return is_for_place(policy, place, tool.server, tool.tool) and policy.prospect(person, place, tool) != "deny"
+    return policy.prospect(person, place, tool) != "deny"
 
 
 def _servers_of(spec: ToolSpec) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import re
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
@@ -80,15 +81,21 @@ def _specs(listings: Sequence[Listing]) -> Iterable[ToolSpec]:
 
 
 def _spec(server: ServerConfig, tool: types.Tool) -> ToolSpec:
+    hints = tool.annotations or types.ToolAnnotations()
+    is_read_only, is_idempotent = bool(hints.read_only_hint), bool(hints.idempotent_hint)
     return ToolSpec(
         name=tool_name(server.name, tool.name),
         server=server.name,
         tool=tool.name,
         description=tool.description or tool.title or "",
         parameters=tool.input_schema,
-        is_repeatable=server.repeats(tool.name) or (server.trusted and _hints_repeatable(tool.annotations)),
+        is_repeatable=server.repeats(tool.name) or (server.trusted and (is_read_only or is_idempotent)),
+        is_bundled=server.is_bundled,
+        is_read_only=server.trusted and is_read_only,
+        hints=_hints(tool.annotations),
     )
 
 
-def _hints_repeatable(hints: types.ToolAnnotations | None) -> bool:
-    return hints is not None and bool(hints.read_only_hint or hints.idempotent_hint)
+def _hints(hints: types.ToolAnnotations | None) -> str:
+    said = {} if hints is None else hints.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return json.dumps(said, sort_keys=True) if said else ""

@@ -64,6 +64,7 @@ class ServerConfig:
     endpoints: tuple[Endpoint, ...]
     allow: tuple[str, ...] = ("*",)  # patterns on the server's own tool names
     deny: tuple[str, ...] = ()
+    is_bundled: bool = False  # it comes with the bot, whatever it is called
     trusted: bool = False  # only a trusted server's annotations decide anything
     repeatable: tuple[str, ...] = ()  # the operator's word that these tools are read-only or idempotent
     timeout_s: float = 60.0  # for a call; each report of progress grants it again

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dotenv import dotenv_values
 
 from bot.domain.errors import SettingsError
 from bot.settings import Settings
+from bot.tools.catalog import tool_name
 from bot.tools.config import HttpEndpoint, ServerConfig, StdioEndpoint, url_label, url_problem
 from bot.tools.mcp_json import McpJson
 from bot.tools.placeholders import Input
@@ -47,7 +49,7 @@ def load_servers(
         )
     elif not servers:
         servers = [bundled_server(settings, variables=variables)]
-    return tuple(servers)
+    return tuple(apart(servers))
 
 
 def open_inputs(settings: Settings, *, environ: Mapping[str, str] | None = None) -> list[Input]:
@@ -78,7 +80,27 @@ def bundled_server(settings: Settings, *, variables: Mapping[str, str]) -> Serve
         if name in variables:
             env[name] = variables[name]
     command = StdioEndpoint(program=sys.executable, args=("-m", "mcp_server"), env=env, label="python -m mcp_server")
-    return ServerConfig(name=BUNDLED_NAME, endpoints=(command,), trusted=True)
+    return ServerConfig(name=BUNDLED_NAME, endpoints=(command,), trusted=True, is_bundled=True)
+
+
+def apart(servers: Sequence[ServerConfig]) -> Sequence[ServerConfig]:
+    """Return the servers, with a problem for each whose tools could have the names of an earlier one's tools.
+
+    The names of tools begin with those of their servers: "a" could call a tool of its own "b__act", and so imitate the
+    tool "act" of a server "a__b".
+    """
+    kept: list[ServerConfig] = []
+    for server in servers:
+        other = next((one.name for one in kept if _could_imitate(server.name, one.name)), None)
+        problem = f"its tools could not be told from those of server {other!r}. Rename one of the two"
+        kept.append(server if other is None or server.problem else replace(server, endpoints=(), problem=problem))
+    return kept
+
+
+def _could_imitate(one: str, other: str) -> bool:
+    first, second = tool_name(one, ""), tool_name(other, "")
+    is_hashed = not (one.isascii() and other.isascii())  # then a hash of the whole name keeps them apart
+    return not is_hashed and (first.startswith(second) or second.startswith(first))
 
 
 def _from_urls(text: str) -> ServerConfig:

@@ -127,6 +127,7 @@ class _Reader:
             endpoints=self._endpoints(entry),
             allow=tuple(entry.filter.allow),
             deny=tuple(entry.filter.deny),
+            is_bundled=entry.bundled,
             trusted=entry.bundled if entry.trusted is None else entry.trusted,
             repeatable=tuple(entry.repeatable),
             timeout_s=entry.timeout_s,

@@ -28,6 +28,7 @@ def read_resource_spec(servers: Sequence[str]) -> ToolSpec:
             "required": ["server", "uri"],
         },
         is_repeatable=True,
+        is_read_only=True,
     )
 
 

@@ -15,27 +15,37 @@ import structlog
 from mcp import types
 
 from bot.domain.answers import Example
+from bot.domain.asks import FormAsk, LinkAsk
 from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolCall, ToolResult, ToolSpec
 from bot.domain.people import Actor, Asker
-from bot.ports.tools import Offer, Progress, Resumed, ServerInstructions, ServerStatus
-from bot.text.cleaning import clean, strip_surrogates
+from bot.ports.tools import Offer, Progress, Resumed, ServerStatus, Wait
+from bot.text.cleaning import strip_surrogates
 from bot.tools.catalog import Catalog, Listing, tool_name
 from bot.tools.config import ServerConfig
+from bot.tools.inquiries import FORM_OUTCOMES, Pending, links_first, next_round, read_pending, result_of
+from bot.tools.live_calls import LiveCalls
+from bot.tools.remarks import instructions_of, missing_notes
 from bot.tools.resources import READ_RESOURCE, parse_reading, read_resource_spec
 from bot.tools.results import parse_result
 from bot.tools.search import ToolSearch
 from bot.tools.servers.calls import RESOURCE
-from bot.tools.servers.errors import CallError, CallLostError, CallUnsentError
+from bot.tools.servers.calls import Outcome as Answer
+from bot.tools.servers.errors import CallError, CallLostError, CallUnsentError, LinksNeededError
+from bot.tools.servers.live import LiveCall
 from bot.tools.servers.server import Server
 from bot.tools.servers.timing import StateChanges, Timing
 
 log = structlog.get_logger(__name__)
 
-MAX_SERVER_INSTRUCTIONS_CHARS = 2_000
-MAX_INSTRUCTIONS_CHARS = 8_000  # of all servers together
-_CUT = " [cut]"
-_NAMED_IN_NOTES = 10
+_ROUND_PAUSE_S = 0.05  # before a call that needs no answer of a person is sent again
+VOID = (
+    "Interrupted: the bot was restarted while the tool waited for an answer, so the form is void. The tool may have "
+    "run, its outcome is unknown, and it was not run again. Tell the user, and do not call it again without being "
+    "asked to."
+)
+ENDED = "Stopped while the tool waited for an answer. It may have done a part of its work."
+UNOPENED = "The user did not open the page that the tool needs, so it did not run."
 
 
 class Toolset:
@@ -54,6 +64,7 @@ class Toolset:
         self._catalog = Catalog(())
         self._cataloged: tuple[object, ...] = ()
         self._search = ToolSearch()
+        self._live = LiveCalls(self._owners)
 
     async def __aenter__(self) -> Self:
         await self._owners.__aenter__()
@@ -65,6 +76,7 @@ class Toolset:
     ) -> None:
         for server in self._servers.values():
             server.stop()
+        self._live.close()
         for task in self._tasks:
             task.cancel()
         await self._owners.__aexit__(None, None, None)  # waits until all processes are gone
@@ -117,20 +129,23 @@ class Toolset:
         conversation: ConversationKey,
         resumed: Resumed | None = None,
         progress: Progress | None = None,
-    ) -> ToolResult:
+    ) -> ToolResult | Wait:
         """Run one call; any failure but cancellation is a result that the model can read.
 
-        A call that broke off is sent once more only where its tool is repeatable. No call waits for a decision here.
+        A call that broke off is sent once more only where its tool is repeatable. What its server asks (a form, a link)
+        is a `Wait`; with `resumed` the call goes on, unless the outcome is none of a form's ("stopped"): then it ends.
         """
         started_at = time.monotonic()
-        try:
-            result = await self._run(call, conversation_id=conversation.opaque_id, progress=progress or _ignore)
-        except CallError as error:
-            result = ToolResult(call_id=call.id, text=str(error), outcome=error.outcome)
-        except Exception:  # one call is isolated from the others of its turn
-            log.exception("tool_call_failed", tool=call.name, call_id=call.id)
-            result = ToolResult(call_id=call.id, text="The bot itself failed at this call.", outcome="error")
-        return replace(result, text=strip_surrogates(result.text), seconds=time.monotonic() - started_at)
+        live = LiveCall(
+            asker=(str(actor), conversation), conversation_id=conversation.opaque_id, progress=progress or _ignore
+        )
+        if resumed is not None and isinstance(resumed.wait.ask, FormAsk | LinkAsk):
+            outcome = await self._resume(call, resumed, live)
+        else:
+            outcome = await self._live.run(call.id, live, self._outcome(call, live))
+        if isinstance(outcome, Wait):
+            return outcome
+        return replace(outcome, text=strip_surrogates(outcome.text), seconds=time.monotonic() - started_at)
 
     async def search(self, query: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
         """Return the tools that share a word with the query, the best first."""
@@ -167,21 +182,70 @@ class Toolset:
             self._catalog, self._cataloged = Catalog(listings), known
         return self._catalog
 
-    async def _run(self, call: ToolCall, *, conversation_id: str, progress: Progress) -> ToolResult:
+    async def _resume(self, call: ToolCall, resumed: Resumed, live: LiveCall) -> ToolResult | Wait:
+        pending, decision = read_pending(resumed.wait.state), resumed.decision
+        inquiry = None if pending is None else pending.open
+        if pending is None or inquiry is None:
+            return ToolResult(call_id=call.id, text=VOID, outcome="interrupted")
+        if decision.outcome not in FORM_OUTCOMES:
+            await self._live.end(pending)
+            return ToolResult(call_id=call.id, text=ENDED, outcome="stopped")
+        server = self._servers.get(pending.server)
+        is_complete = server is not None and server.is_complete(inquiry.elicitation_id)
+        result = result_of(decision, inquiry, is_complete=is_complete)
+        if pending.kind == "live":
+            outcome = await self._live.resume(pending, result, progress=live.progress)
+            return outcome or ToolResult(call_id=call.id, text=VOID, outcome="interrupted")
+        pending = pending.answered(inquiry.key, result)
+        if (wait := pending.wait()) is not None:
+            return wait
+        if pending.kind == "again" and not pending.is_accepted:
+            return ToolResult(call_id=call.id, text=UNOPENED, outcome="denied")
+        live.replica, live.answers, live.notes = pending.replica, pending.to_send(), list(pending.notes)
+        return await self._live.run(call.id, live, self._outcome(call, live, pending))
+
+    async def _outcome(self, call: ToolCall, live: LiveCall, before: Pending | None = None) -> ToolResult | Wait:
+        try:
+            outcome = await self._run(call, live, before)
+        except CallError as error:
+            outcome = ToolResult(call_id=call.id, text=str(error), outcome=error.outcome)
+        except Exception:  # one call is isolated from the others of its turn
+            log.exception("tool_call_failed", tool=call.name, call_id=call.id)
+            outcome = ToolResult(call_id=call.id, text="The bot itself failed at this call.", outcome="error")
+        if isinstance(outcome, Wait) or not live.notes:
+            return outcome
+        return replace(outcome, text="\n\n".join([outcome.text, *dict.fromkeys(live.notes)]))
+
+    async def _run(self, call: ToolCall, live: LiveCall, before: Pending | None) -> ToolResult | Wait:
+        name, tool, arguments, is_repeatable = await self._target(call)
+        live.server, live.tool = name, READ_RESOURCE if tool == RESOURCE else tool
+        pending = before or Pending(kind="round", server=name, tool=live.tool)
+
+        def send() -> Awaitable[Answer]:
+            return self._servers[name].call(tool, arguments, live)
+
+        while True:
+            try:
+                answer = await _sent(send, may_repeat=lambda: is_repeatable and not live.question_count)
+            except LinksNeededError as error:
+                pending = links_first(error.links, pending)
+            else:
+                if isinstance(answer, types.CallToolResult):
+                    return parse_result(call.id, answer)
+                pending = next_round(answer, replace(pending, replica=live.replica))
+            live.notes += [note for note in pending.notes if note not in live.notes]
+            if (wait := replace(pending, notes=tuple(live.notes)).wait()) is not None:
+                return wait
+            live.answers = pending.to_send()
+            await asyncio.sleep(_ROUND_PAUSE_S)
+
+    async def _target(self, call: ToolCall) -> tuple[str, str, dict[str, Any], bool]:
         if call.name == READ_RESOURCE:
             asked = parse_arguments(call.arguments)
             name, uri = parse_reading(asked, servers=self._with_resources())
-            tool, arguments, is_repeatable = RESOURCE, {"uri": uri}, True
-        else:
-            spec = await self._find(call.name)
-            arguments = parse_arguments(call.arguments)
-            name, tool, is_repeatable = spec.server, spec.tool, spec.is_repeatable
-
-        def send() -> Awaitable[types.CallToolResult]:
-            server = self._servers[name]
-            return server.call(tool, arguments, conversation_id=conversation_id, progress=progress)
-
-        return parse_result(call.id, await _sent(send, is_repeatable=is_repeatable))
+            return name, RESOURCE, {"uri": uri}, True
+        spec = await self._find(call.name)
+        return spec.server, spec.tool, parse_arguments(call.arguments), spec.is_repeatable
 
     def _with_resources(self) -> list[str]:
         """Return the servers whose resources the operator allows to be read, as if that were one of their tools."""
@@ -220,44 +284,18 @@ def parse_arguments(text: str) -> dict[str, Any]:
     return cast("dict[str, Any]", arguments)
 
 
-async def _sent(send: Callable[[], Awaitable[types.CallToolResult]], *, is_repeatable: bool) -> types.CallToolResult:
+async def _sent(send: Callable[[], Awaitable[Answer]], *, may_repeat: Callable[[], bool]) -> Answer:
     """Send a call; where it is unknown whether it ran, send it once more if that does no harm."""
     try:
         return await send()
     except CallLostError as error:
-        if not is_repeatable:
+        if not may_repeat():
             raise
         lost = error
     try:
         return await send()
     except CallUnsentError:
         raise lost from None
-
-
-def instructions_of(servers: Sequence[Server]) -> tuple[ServerInstructions, ...]:
-    """Return what the servers say on how to use them, each and all together bounded."""
-    found: list[ServerInstructions] = []
-    left = MAX_INSTRUCTIONS_CHARS
-    for server in servers:
-        text = clean(server.instructions)
-        room = min(left, MAX_SERVER_INSTRUCTIONS_CHARS)
-        if text and room > len(_CUT):
-            shown = text if len(text) <= room else text[: room - len(_CUT)] + _CUT
-            found.append(ServerInstructions(server=server.config.name, text=shown))
-            left -= len(shown)
-    return tuple(found)
-
-
-def missing_notes(server: Server) -> list[str]:
-    """Return sentences on the tools that a server lists and that cannot be offered."""
-    listed = server.listed
-    notes = [f"Of server {server.config.name!r}, {listed.gap}."] if listed.gap else []
-    left_out = {name: why for name, why in listed.left_out.items() if server.config.offers(name)}
-    for name, why in list(left_out.items())[:_NAMED_IN_NOTES]:
-        notes.append(f"The tool {name!r} of server {server.config.name!r} is left out: {why}.")
-    if (more := len(left_out) - _NAMED_IN_NOTES) > 0:
-        notes.append(f"{more} more tools of server {server.config.name!r} are left out.")
-    return notes
 
 
 def _ignore(_said: str) -> None:

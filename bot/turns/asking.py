@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -52,9 +51,7 @@ class AskDesk:
     _showing: dict[int, asyncio.Task[None]] = field(default_factory=dict[int, asyncio.Task[None]], init=False)
     _troubles: dict[int, _Trouble] = field(default_factory=dict[int, _Trouble], init=False)  # by message
     # By ask: the places that refused its message for good. After a restart each is tried once more.
-    _refused: defaultdict[int, set[Place]] = field(
-        default_factory=lambda: defaultdict[int, set[Place]](set), init=False
-    )
+    _refused: dict[int, set[Place]] = field(default_factory=dict[int, set[Place]], init=False)
 
     @asynccontextmanager
     async def working(self) -> AsyncGenerator[None]:
@@ -161,7 +158,7 @@ class AskDesk:
         if not error.is_permanent and (failing_s < self.patience.elsewhere_s or not await self._is_beside(delivery)):
             return
         if not delivery.reference:
-            self._refused[delivery.ask_id].add(place)
+            self._refused.setdefault(delivery.ask_id, set()).add(place)
         try:
             await self.store.drop_ask_post(delivery.post_id)
         except Exception as failure:  # noqa: BLE001  (it is tried and refused again)

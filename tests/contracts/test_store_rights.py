@@ -194,6 +194,17 @@ async def test_a_stop_voids_what_the_turn_asks_and_no_click_counts_any_more(stor
     assert turn.stop_requested and turn.lease.turn_id == lease.turn_id
 
 
+async def test_a_turn_that_is_to_stop_asks_nobody(store: Store) -> None:
+    lease = await begin(store)
+    await store.record(lease, [waits()])
+    await store.request_stop(room("room"), by="test:u1")
+    assert await store.asks() == []
+    await store.record(lease, [waits(FORM, call_id="c2")])
+    assert await store.park(lease, [waits(LINK, call_id="c3")], wakes_at=EXPIRES) == "queued"
+    assert await store.asks() == []
+    assert {record.state for record in await store.asks(is_pending=False)} == {"void"}
+
+
 async def test_steps_of_a_worker_that_lost_the_turn_ask_nothing_and_leave_no_audit(store: Store) -> None:
     lease = await begin(store)
     await store.give_back(lease)
@@ -387,7 +398,7 @@ async def test_a_message_is_due_until_it_shows_the_ask_as_it_is(store: Store) ->
     _, record = await asking(store)
     await store.plan_ask(record.id, [(room("room"), "")])
     ((post_id, *_),) = await due(store)
-    await store.mark_ask_posting(post_id)
+    assert [await store.mark_ask_posting(post_id) for _ in range(2)] == [True, False]
     assert [post.is_posting for post in await store.due_ask_posts(serves=ALL)] == [True]
     await store.mark_ask_posted(post_id, reference="ref", shown=1)
     assert await due(store) == []

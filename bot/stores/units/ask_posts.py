@@ -54,9 +54,14 @@ def due_ask_posts(db: Db, *, serves: Sequence[str]) -> Sequence[AskDelivery]:
     return [_delivery(row) for row in rows]
 
 
-def mark_ask_posting(db: Db, post_id: int) -> None:
+def mark_ask_posting(db: Db, post_id: int) -> bool:
     """Mark a message as about to be posted; from here on it is due until it shows the ask, whatever becomes of that."""
-    db.execute("UPDATE ask_post SET state = 'posting', is_due = 1 WHERE id = ? AND state = 'planned'", (post_id,))
+    return bool(
+        db.execute(
+            "UPDATE ask_post SET state = 'posting', is_due = 1 WHERE id = ? AND state = 'planned' RETURNING id",
+            (post_id,),
+        )
+    )
 
 
 def mark_ask_posted(db: Db, post_id: int, *, reference: str, shown: int) -> None:

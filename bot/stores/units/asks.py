@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from bot.domain.asks import ApprovalAsk, Ask, AskRecord, AskState, FormAsk, LinkAsk, Vote
 from bot.domain.events import ConversationKey
+from bot.domain.people import UNKNOWN
 from bot.domain.turns import CallDecided, CallFinished, CallWaiting, Step
 from bot.stores import codec
 from bot.stores.db import Db, Row, first, ids_served
@@ -124,7 +125,7 @@ def _arguments(ask: Ask) -> str:
 
 _RECORDS = """
 SELECT ask.id, ask.turn_id, round, call_id, conversation, asker, asker_id, asker_name, body, original, ask.state,
-    version, created_at, expires_at, turn.event_key
+    version, created_at, expires_at, turn.event_key, turn.event
 FROM ask JOIN turn ON turn.id = ask.turn_id WHERE {condition} ORDER BY ask.id LIMIT ?
 """
 
@@ -195,6 +196,7 @@ def _record(row: Row, votes: Sequence[Vote]) -> AskRecord:
         votes=tuple(votes),
         original=row["original"],
         version=row["version"],
+        standing=codec.events.validate_json(row["event"]).standing if row["event"] else UNKNOWN,
     )
 
 

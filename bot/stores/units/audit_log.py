@@ -64,6 +64,9 @@ def _pattern(tool: str) -> re.Pattern[str]:
 
 def _storable(entry: AuditEntry) -> AuditEntry:
     """Return the entry as every engine can store it: the hash must cover what is read back."""
+    whole = "".join((*entry.approvers, *(getattr(entry, name) for name in TEXTS)))
+    if whole.isascii() and "\0" not in whole:  # nearly always: it costs a turn least
+        return entry
     texts = {name: _text(getattr(entry, name)) for name in TEXTS}
     return replace(entry, **texts, approvers=tuple(map(_text, entry.approvers)))
 

@@ -135,18 +135,14 @@ WHERE turn.worker = ? OR turn.state <> 'running'"""
 
 def record(db: Db, lease: Lease, steps: Sequence[Step], *, now: float, audit: Sequence[AuditEntry] = ()) -> None:
     """Append the steps."""
-    _hold(db, lease, "running")
-    journal.append(db, lease.turn_id, steps, now=now)
-    audit_log.append(db, audit)
+    _append(db, lease, steps, now=now, audit=audit)
 
 
 def park(
     db: Db, lease: Lease, steps: Sequence[Step], *, wakes_at: float, now: float, audit: Sequence[AuditEntry] = ()
 ) -> TurnState:
     """Append the steps and free the turn: it waits, or is queued at once where what it waits for has happened."""
-    stop_requested = _hold(db, lease, "running")["stop_requested"]
-    journal.append(db, lease.turn_id, steps, now=now)
-    audit_log.append(db, audit)
+    stop_requested = _append(db, lease, steps, now=now, audit=audit)
     if stop_requested or any(wait.is_decided and not wait.is_finished for wait in journal.waits(db, lease.turn_id)):
         db.execute(
             "UPDATE turn SET state = 'queued', worker = '', attempts = 0, wakes = wakes + 1 WHERE id = ?",
@@ -189,10 +185,8 @@ def reply(
     read_until: datetime | None = None,
 ) -> None:
     """Store the last steps, the outcome, the messages and the outbox; the turn is being delivered from here on."""
-    _hold(db, lease, "running")
-    journal.append(db, lease.turn_id, steps, now=now)
+    _append(db, lease, steps, now=now, audit=audit)
     asks.void_all(db, lease.turn_id)
-    audit_log.append(db, audit)
     db.execute(
         "UPDATE turn SET state = 'delivering', outcome = ?,"
         " input_tokens = ?, cached_tokens = ?, output_tokens = ? WHERE id = ?",
@@ -263,6 +257,16 @@ def abandon(db: Db, lease: Lease, *, now: float) -> None:
     """End the turn as undelivered."""
     _hold(db, lease, "delivering")
     end_turn(db, lease.turn_id, lease.conversation_id, now=now, state="undelivered")
+
+
+def _append(db: Db, lease: Lease, steps: Sequence[Step], *, now: float, audit: Sequence[AuditEntry]) -> bool:
+    """Append steps and audit of a running turn; return whether it is to stop: then it asks nobody."""
+    stop_requested = bool(_hold(db, lease, "running")["stop_requested"])
+    journal.append(db, lease.turn_id, steps, now=now)
+    if stop_requested:
+        asks.void_all(db, lease.turn_id)
+    audit_log.append(db, audit)
+    return stop_requested
 
 
 def _hold(db: Db, lease: Lease, state: TurnState) -> Row:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
+
+from mcp.types import ElicitRequestURLParams
 
 from bot.domain.messages import ToolOutcome
 
@@ -15,6 +18,14 @@ class CallError(Exception):
 
 class CallRefusedError(CallError):
     """The server answered with an error of the protocol."""
+
+
+class LinksNeededError(CallRefusedError):
+    """The server wants pages to be opened before the call is sent again; it did not run."""
+
+    def __init__(self, message: str, links: Sequence[ElicitRequestURLParams]) -> None:
+        super().__init__(message)
+        self.links = links
 
 
 class CallTimedOutError(CallError):

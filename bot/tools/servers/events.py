@@ -14,9 +14,16 @@ from bot.tools.servers.reading import Waiting, is_message, read_messages, unread
 class MendedEvents(httpx2.AsyncByteStream):
     """The events of a response, each with one message that can be read."""
 
-    def __init__(self, response: httpx2.Response, waiting: Callable[[], Waiting]) -> None:
+    def __init__(
+        self,
+        response: httpx2.Response,
+        waiting: Callable[[], Waiting],
+        *,
+        on_question: Callable[[bytes], None] | None = None,
+    ) -> None:
         self._response = response
         self._waiting = waiting
+        self._on_question = on_question
         self._splitter = LineSplitter(MAX_MESSAGE_BYTES)
         self._lines: list[bytes | LongLine] = []
         self._size = 0
@@ -54,6 +61,8 @@ class MendedEvents(httpx2.AsyncByteStream):
             messages = unreadable(head, long.tail, waiting=self._waiting(), why=TOO_LARGE)
         else:
             data = b"\n".join(line[5:].removeprefix(b" ") for line in whole if line.startswith(b"data:"))
+            if self._on_question is not None and b"elicitation" in data:
+                self._on_question(data)
             if not data.strip() or is_message(data) or not _carries_message(fields):
                 yield b"\n".join(whole) + b"\n\n"
                 return

@@ -15,6 +15,7 @@ from mcp.types import RequestId
 
 from bot.text.redaction import redact
 from bot.tools.config import HIDDEN, Endpoint
+from bot.tools.servers.live import CallsOnLink
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +36,7 @@ class Link:
         self._has_read_stderr.set()
         self.has_ended = False
         self.waiting: dict[RequestId, str] = {}  # requests without an answer yet, with their methods
+        self.calls = CallsOnLink()
         self.left_out: dict[str, str] = {}  # tools of the list that is being read, with the reason
 
     @property

@@ -12,18 +12,20 @@ from typing import Any
 
 import structlog
 from mcp import Client, MCPError, types
+from mcp.client.session import ClientRequestContext, IncomingMessage
 from pydantic import ValidationError
 
 from bot.domain.answers import Example
 from bot.domain.backoff import Backoff
-from bot.ports.tools import Progress, ServerState, ServerStatus
+from bot.ports.tools import ServerState, ServerStatus
 from bot.tools.config import Endpoint, ServerConfig
-from bot.tools.servers.calls import call_error, call_tool
+from bot.tools.servers.calls import Outcome, call_error, call_tool
 from bot.tools.servers.cures import Trouble, ended, trouble_of
 from bot.tools.servers.errors import CallLostError, CallTimedOutError, CallUnsentError, root_cause
 from bot.tools.servers.faults import fault_of, words_of
 from bot.tools.servers.link import Link
 from bot.tools.servers.lists import Listed, fetch_examples, fetch_tools, has_resources
+from bot.tools.servers.live import CURRENT, UNCLEAR_NOTE, LiveCall
 from bot.tools.servers.news import ListNews
 from bot.tools.servers.timing import StateChanges, Timing
 from bot.tools.servers.transport import open_transport
@@ -72,6 +74,11 @@ class Replica:
         return self._client is not None and not self._link.has_ended
 
     @property
+    def label(self) -> str:
+        """What tells it apart from the server's other replicas."""
+        return self._endpoint.label
+
+    @property
     def was_ready_lately(self) -> bool:
         """Whether its tools may still be offered, because it is likely to come back."""
         return self._lost_at is not None and asyncio.get_running_loop().time() - self._lost_at < self._timing.keep_s
@@ -101,23 +108,16 @@ class Replica:
             error_output=lines,
         )
 
-    async def call(
-        self, tool: str, arguments: Mapping[str, Any], *, conversation_id: str, progress: Progress
-    ) -> types.CallToolResult:
+    async def call(self, tool: str, arguments: Mapping[str, Any], live: LiveCall) -> Outcome:
         """Send one call. Raises CallError; after CallUnsentError this replica is not ready any more."""
         client = self._client
         if client is None or not self.is_ready:
             raise CallUnsentError(self.reason)
         self._calls += 1
+        live.replica = self.label
+        token = CURRENT.set(live)
         try:
-            return await call_tool(
-                client,
-                tool,
-                arguments,
-                server=self._server,
-                conversation_id=conversation_id,
-                report=lambda said: progress(self._link.hide_secrets(said)),
-            )
+            return await self._send(client, tool, arguments, live)
         except CallTimedOutError:
             self._is_suspect.set()  # does this call take long, or does the server hang?
             raise
@@ -130,8 +130,43 @@ class Replica:
                 self._suspend(Trouble(reason=said))
             raise failure from error
         finally:
+            CURRENT.reset(token)
+            self._link.calls.ended(live)
             self._calls -= 1
             self._changes.notify_all()
+
+    async def _send(self, client: Client, tool: str, arguments: Mapping[str, Any], live: LiveCall) -> Outcome:
+        def report(said: str) -> None:
+            live.progress(self._link.hide_secrets(said))
+
+        try:
+            return await call_tool(client, tool, arguments, server=self._server, live=live, report=report)
+        except MCPError as error:
+            if error.code != types.HEADER_MISMATCH:
+                raise
+        # It did not run: the server knows another schema than we do, from which headers are made.
+        self._learn(await fetch_tools(client, self._link, page_s=self._timing.page_s))
+        return await call_tool(client, tool, arguments, server=self._server, live=live, report=report)
+
+    async def _on_elicitation(
+        self, context: ClientRequestContext, params: types.ElicitRequestParams
+    ) -> types.ElicitResult:
+        """Ask whose call it is (servers before 2026-07-28 ask while the call runs)."""
+        calls = self._link.calls
+        if (live := calls.owner(context.request_id)) is None:
+            calls.note(UNCLEAR_NOTE.format(server=self._server.name))
+            return types.ElicitResult(action="cancel")
+        return await live.ask(params, server=self._server.name)
+
+    def is_complete(self, elicitation_id: str) -> bool:
+        """Return whether the server said so of what a page was opened for."""
+        return self._link.calls.is_complete(elicitation_id)
+
+    async def _on_message(self, message: IncomingMessage) -> None:
+        if isinstance(message, types.ElicitCompleteNotification):
+            self._link.calls.complete(message.params.elicitation_id)
+        else:
+            await self._news.on_message(message)
 
     async def examples(self) -> tuple[Example, ...]:
         """Return the prompts that need no arguments; none where the server cannot be asked."""
@@ -215,7 +250,8 @@ class Replica:
         return Client(
             open_transport(self._endpoint, self._link, is_legacy_sse=way == "sse"),
             mode="auto" if way == "auto" else "legacy",
-            message_handler=self._news.on_message,
+            message_handler=self._on_message,
+            elicitation_callback=self._on_elicitation,
             client_info=types.Implementation(name="toolbridge", version=_version()),
             cache=None,  # lists are read when they change
         )

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from mcp import types
-
 from bot.domain.answers import Example
-from bot.ports.tools import Progress, ServerStatus
+from bot.ports.tools import ServerStatus
 from bot.tools.config import ServerConfig
+from bot.tools.servers.calls import Outcome
 from bot.tools.servers.errors import CallRefusedError, CallUnsentError, SessionLostError
 from bot.tools.servers.lists import Listed
+from bot.tools.servers.live import LiveCall
 from bot.tools.servers.replica import Replica
 from bot.tools.servers.timing import StateChanges, Timing
 
@@ -70,10 +70,8 @@ class Server:
         for replica in self.replicas:
             replica.stop()
 
-    async def call(
-        self, tool: str, arguments: Mapping[str, Any], *, conversation_id: str, progress: Progress
-    ) -> types.CallToolResult:
-        """Send the call to the next healthy replica; where that cannot be reached, to the others.
+    async def call(self, tool: str, arguments: Mapping[str, Any], live: LiveCall) -> Outcome:
+        """Send the call to its own replica or else to the next healthy one; where that cannot be reached, to others.
 
         Raises:
             CallError: There is no result; its class says whether the tool may have run.
@@ -81,15 +79,19 @@ class Server:
         deadline = asyncio.get_running_loop().time() + self._timing.reconnect_wait_s
         lost_sessions = 0
         while True:
-            replica = await self._pick(tool, deadline)
+            replica = await self._pick(tool, deadline, wanted=live.replica)
             try:
-                return await replica.call(tool, arguments, conversation_id=conversation_id, progress=progress)
+                return await replica.call(tool, arguments, live)
             except SessionLostError as error:
                 lost_sessions += 1
                 if lost_sessions > len(self.replicas):  # it says so of a session that has just begun
                     raise CallRefusedError(f"The server {self.config.name!r} refused the call: {error}") from error
             except CallUnsentError:  # that replica is not ready any more
                 continue
+
+    def is_complete(self, elicitation_id: str) -> bool:
+        """Return whether the server said that what a page was opened for is done."""
+        return any(replica.is_complete(elicitation_id) for replica in self.replicas)
 
     async def examples(self) -> tuple[Example, ...]:
         """Return the prompts that need no arguments; none where the server cannot be asked."""
@@ -111,7 +113,7 @@ class Server:
     def _ready(self) -> list[Replica]:
         return [replica for replica in self.replicas if replica.is_ready]
 
-    async def _pick(self, tool: str, deadline: float) -> Replica:
+    async def _pick(self, tool: str, deadline: float, *, wanted: str) -> Replica:
         def is_reachable() -> bool:
             self.retry_soon()
             return self._ready() != []
@@ -123,6 +125,7 @@ class Server:
                 f"The call was not sent. It is tried again in the background."
             )
         ready = self._ready()
-        able = [replica for replica in ready if replica.has(tool)] or ready
+        able = [replica for replica in ready if replica.label == wanted]
+        able = able or [replica for replica in ready if replica.has(tool)] or ready
         self._picks += 1
         return able[self._picks % len(able)]

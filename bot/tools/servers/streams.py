@@ -127,6 +127,7 @@ class Requests:
                 if method == "initialize":  # the question after its era, which came before, may stay unanswered
                     self._link.waiting.clear()
                 self._link.waiting[coerce_request_id(request)] = method
+                self._link.calls.sent(coerce_request_id(request))
                 if method == "tools/list" and "cursor" not in (params or {}):
                     self._link.left_out = {}
             case JSONRPCNotification(method="notifications/cancelled", params={"requestId": str() | int() as request}):

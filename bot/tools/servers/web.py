@@ -8,11 +8,13 @@ import ssl
 from asyncio import timeout
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import product
 from typing import Any, cast
 
 import httpx2
 from httpx2 import USE_CLIENT_DEFAULT
-from mcp.types import REQUEST_TIMEOUT, ErrorData, JSONRPCError, JSONRPCMessage, JSONRPCResponse
+from mcp.shared.dispatcher import coerce_request_id
+from mcp.types import REQUEST_TIMEOUT, ErrorData, JSONRPCError, JSONRPCMessage, JSONRPCRequest, JSONRPCResponse
 
 from bot.tools.config import HttpEndpoint
 from bot.tools.servers.cures import http_cure, network_trouble
@@ -79,7 +81,7 @@ class FaultBarrier(httpx2.AsyncClient):
             fault: Fault = "unsent" if isinstance(error, NEVER_SENT) else "lost"
             return _answer(request, made_here(said, fault=fault, cure=cure))
         if response.is_success and _content_type(response) == "text/event-stream":
-            return _with_mended_events(request, response)
+            return _with_mended_events(request, response, self._link)
         return await self._read(request, response)
 
     async def _read(self, request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
@@ -196,11 +198,16 @@ async def _body(response: httpx2.Response) -> bytes | None:
     return b"".join(parts)
 
 
-def _with_mended_events(request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
+def _with_mended_events(request: httpx2.Request, response: httpx2.Response, link: Link) -> httpx2.Response:
+    def on_question(data: bytes) -> None:
+        asking = [message for message in read_messages(data, waiting={}) if isinstance(message, JSONRPCRequest)]
+        for message, origin in product(asking, _waiting(request)):
+            link.calls.came_with(message.id, coerce_request_id(origin))
+
     return httpx2.Response(
         response.status_code,
         headers=_plain_headers(response) | {"content-type": "text/event-stream"},
-        stream=MendedEvents(response, functools.partial(_waiting, request)),
+        stream=MendedEvents(response, functools.partial(_waiting, request), on_question=on_question),
         request=request,
     )
 

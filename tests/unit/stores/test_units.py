@@ -32,7 +32,22 @@ DONE = CallFinished(round=0, result=ToolResult(call_id="c1", text="4"))
 CALL = ToolCall(id="c1", name="s__t", arguments="{}")
 ASK = ApprovalAsk(server="s", tool="t", name="s__t", arguments="{}", digest="d", rule="r", rule_key="r", reason="Why.")
 ENTRY = AuditEntry(kind="judged", at=NOW, person="test:u1")
-STEPS = ("ask", "claim", "park", "decide", "expire", "stop", "withdraw", "give back", "finish", "abandon")
+ASKS = replace(WAITS, ask=ASK)
+STEPS = (
+    "ask",
+    "claim",
+    "park",
+    "decide",
+    "vote",
+    "plan",
+    "show",
+    "expire",
+    "stop",
+    "withdraw",
+    "give back",
+    "finish",
+    "abandon",
+)
 
 
 class PlannedDb:
@@ -126,10 +141,17 @@ class Life:
             case "claim":
                 self._claim()
             case "park" if held is not None:
-                work.park(db, held.lease, [WAITS], wakes_at=NOW + self._choose.randrange(3), now=NOW)
+                work.park(db, held.lease, [ASKS], wakes_at=NOW + self._choose.randrange(3), now=NOW)
                 self._held = None
             case "decide" if turns:
                 intake.decide(db, self._choose.choice(turns), YES, now=NOW)
+            case "vote":
+                self._vote()
+            case "plan":
+                for record in asks.unplanned_asks(db, serves=["test/"]):
+                    ask_posts.plan_ask(db, record.id, [(ROOM, ""), (ROOM, "u1")])
+            case "show":
+                self._show()
             case "expire":
                 work.wake_expired(db, now=NOW + 1)
             case "stop":
@@ -155,6 +177,51 @@ class Life:
         assert not any(row["is_first"] for row in rows if row not in open_turns)
         if self._held is not None:
             self._finish_nothing_else()
+        self._check_asks()
+
+    def _check_asks(self) -> None:
+        """Asked is exactly what can still be decided, and messages are due exactly where they show something else."""
+        pending = {
+            (row["turn_id"], row["round"]) for row in self._db.execute("SELECT * FROM ask WHERE state = 'pending'")
+        }
+        for turn in self._db.execute("SELECT id, state, stop_requested FROM turn"):
+            goes_on = turn["state"] in {"queued", "running", "waiting"} and not turn["stop_requested"]
+            undecided = [
+                wait for wait in journal.waits(self._db, turn["id"]) if not (wait.is_decided or wait.is_finished)
+            ]
+            assert ((turn["id"], 0) in pending) == (goes_on and bool(undecided))
+        for post in self._db.execute(
+            "SELECT post.*, version, ask.state AS of FROM ask_post AS post JOIN ask ON ask.id = ask_id"
+        ):
+            is_needed = post["state"] in {"posting", "posted"} or (post["of"], post["state"]) == ("pending", "planned")
+            assert post["is_due"] == (is_needed and post["shown"] < post["version"])
+
+    def _vote(self) -> None:
+        rows = self._db.execute("SELECT id, version FROM ask")
+        if not rows:
+            return
+        row, settles = (
+            self._choose.choice(rows),
+            self._choose.choice([None, Settlement(state="approved", decision=YES)]),
+        )
+        version = row["version"] - self._choose.choice([0, 0, 1])
+        vote = Vote(person="ann", by="test:u1", name="Ann", choice="run", at=NOW)
+        intake.vote(
+            self._db, row["id"], vote, version=version, edited=None, settles=settles, grant=None, audit=[ENTRY], now=NOW
+        )
+
+    def _show(self) -> None:
+        for post in ask_posts.due_ask_posts(self._db, serves=["test/"]):
+            record = asks.ask(self._db, post.ask_id)
+            assert record is not None
+            match self._choose.choice(["begin", "shown", "late", "drop"]):
+                case "begin":
+                    ask_posts.mark_ask_posting(self._db, post.post_id)
+                case "drop":
+                    ask_posts.drop_ask_post(self._db, post.post_id)
+                case how:
+                    shown = record.version - (how == "late")
+                    ask_posts.mark_ask_posted(self._db, post.post_id, reference="ref", shown=shown)
 
     def end(self) -> None:
         """Let all that is open come to its end."""

@@ -104,3 +104,23 @@ def test_a_wrong_name_finds_its_near_ones() -> None:
     assert catalog.nearest("calculate") == ["s__calculate"]
     assert catalog.nearest("other__get_wether") == ["s__get_weather"]
     assert catalog.nearest("s__zzz") == []
+
+
+def test_only_hints_of_trusted_servers_count_and_all_are_kept_for_comparison() -> None:
+    hints = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+    tool = Tool(name="look", input_schema={"type": "object"}, annotations=hints)
+    (trusted,) = Catalog([listing("s", tool, trusted=True)]).offer({"s"}).tools
+    (other,) = Catalog([listing("s", tool)]).offer({"s"}).tools
+    assert (trusted.is_read_only, other.is_read_only) == (True, False)
+    assert trusted.hints == other.hints == '{"openWorldHint": false, "readOnlyHint": true}'
+    idempotent = Tool(name="put", input_schema={}, annotations=ToolAnnotations(idempotent_hint=True))
+    (put,) = Catalog([listing("s", idempotent, trusted=True)]).offer({"s"}).tools
+    assert (put.is_repeatable, put.is_read_only) == (True, False)
+
+
+def test_a_server_is_the_bundled_one_by_its_configuration_and_not_by_its_name() -> None:
+    tool = Tool(name="calculate", input_schema={})
+    impostor = Listing(server=ServerConfig(name="toolbridge", endpoints=(), trusted=True), tools=(tool,))
+    ours = Listing(server=ServerConfig(name="anything", endpoints=(), is_bundled=True), tools=(tool,))
+    offer = Catalog([impostor, ours]).offer({"toolbridge", "anything"})
+    assert [(spec.server, spec.is_bundled) for spec in offer.tools] == [("toolbridge", False), ("anything", True)]
