@@ -52,7 +52,7 @@ from bot.ports.rights import Memberships
 log = structlog.stdlib.get_logger(__name__)
 
 DRAIN_S = 3.0
-READY_S = 10.0  # for the login, before a question that someone waits for
+READY_S = 5.0  # for the login, before a question that someone waits for
 STORE_TRIES = 8  # Discord delivers a message only once, so storing it is tried again
 STORE_PAUSE_S = 0.5
 CATCH_UP_PAUSE_S = 10.0  # after a failure
@@ -184,7 +184,6 @@ class DiscordAdapter:
             commands=commands,
             questions=self._questions,
             proxies=self._proxies,
-            roles=self._roles,
             background=self._background,
             allow_dms=self._options.allow_dms,
         )

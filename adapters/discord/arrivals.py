@@ -32,7 +32,6 @@ from adapters.discord.proxies import Proxies
 from adapters.discord.questions import Questions
 from adapters.discord.readable import Reader, display_name
 from adapters.discord.render import command_message, notice
-from adapters.discord.roles import Roles
 from adapters.discord.snowflakes import as_number
 from adapters.discord.words import lacks_what_it_answers
 from adapters.shared.arrivals import Arrivals, Unanswered, Written, note_unanswered
@@ -67,12 +66,10 @@ class DiscordArrivals:
         commands: Commands,
         questions: Questions,
         proxies: Proxies,
-        roles: Roles,
         background: Background,
         allow_dms: bool,
     ) -> None:
         self._api = api
-        self._roles = roles
         self._host = host
         self._me = me
         self._arrivals = arrivals
@@ -167,7 +164,7 @@ class DiscordArrivals:
         # A thread on the message, a pin or a link's preview brings the same change again.
         change = f"{edited.event_key} {edited.message.edited_at}"
         if change not in self._changes:
-            await self.hand_over(MessageEdited(message=await self._with_standing(edited.message, payload)))
+            await self.hand_over(edited)
             self._changes.add(change)
 
     async def _take_deletion(self, payload: Payload, channel: str) -> None:
@@ -197,15 +194,7 @@ class DiscordArrivals:
         arrived = parse_message(payload, reader=reader, thread=thread, allow_dms=self._allow_dms, guild=guild)
         if isinstance(arrived, MessageReceived) and arrived.author_kind == "person":
             self._proxies.note(payload)
-            arrived = await self._with_standing(arrived, payload)
         await self._take_parsed(arrived, payload, guild=guild, is_missed=is_missed)
-
-    async def _with_standing(self, message: MessageReceived, payload: Payload) -> MessageReceived:
-        """Return the message with its author's roles: of what was fetched, Discord does not say them by itself."""
-        conversation = message.conversation
-        if conversation.is_direct or message.author_kind != "person" or dict_of(payload.get("member")):
-            return message
-        return replace(message, standing=await self._roles.standing(conversation.space, message.author_id))
 
     async def _take_parsed(self, arrived: Parsed | None, payload: Payload, *, guild: str, is_missed: bool) -> None:
         match arrived:

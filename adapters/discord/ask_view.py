@@ -18,11 +18,13 @@ from bot.domain.asks import ArgumentLine, AskView
 from bot.domain.events import Choice
 from bot.text.split import ELLIPSIS, cut
 
-TITLE_CHARS, LINE_CHARS, MESSAGE_CHARS, CHANGE_CHARS, RECORD_CHARS, NAME_CHARS = 150, 200, 400, 400, 400, 60
-MAX_LINES, MAX_VOTES = 8, 5
-MIN_ARGUMENT_CHARS = 300  # of all arguments together: what stands around them is cut first
-# An argument's value is cut to the first of these at which all fit: none is pushed out of sight by another.
+TITLE_CHARS, NAME_CHARS, LINE_CHARS = 150, 60, 200
+# Each text that stands around the arguments is cut to the first of these at which there is room for them, and then each
+# argument's value: none is pushed out of sight by another.
+_TEXT_CHARS = (400, 200, 100, 60, 30)
 _VALUE_CHARS = (400, 200, 120, 80, 50, 30, 15)
+MAX_LINES, MAX_VOTES = 8, 5
+MIN_ARGUMENT_CHARS = 450  # of all arguments together
 LINK_CHARS = 512  # of a button: https://docs.discord.com/developers/components/reference#button
 _STYLES: dict[Choice, int] = {"run": PRIMARY, "decline": DANGER}
 _DECISIONS: frozenset[Choice] = frozenset({"run", "run_for_an_hour", "decline"})
@@ -33,13 +35,9 @@ def ask_message(view: AskView, *, key: str) -> Shown:
 
     `key` is that of the message: the button marks the message with it.
     """
-    above, below = list(_above(view)), list(_below(view))
-    room = PART_CHARS - sum(len(line) + 1 for line in [*above, *below])
-    if room < MIN_ARGUMENT_CHARS and view.arguments:
-        above, below = _tight(above), _tight(below)
-        room = PART_CHARS - sum(len(line) + 1 for line in [*above, *below])
+    above, below, room = _around(view)
     text = "\n".join([*above, *_arguments(view.arguments, max_chars=room), *below])
-    return Shown(text=text[:PART_CHARS], rows=tuple(_rows(view, key=key)))
+    return Shown(text=text, rows=tuple(_rows(view, key=key)))
 
 
 def ask_details(details: Details) -> Shown:
@@ -58,29 +56,36 @@ def ask_details(details: Details) -> Shown:
 # --- the text --------------------------------------------------------------------------------------------------
 
 
-def _above(view: AskView) -> Iterator[str]:
+def _around(view: AskView) -> tuple[list[str], list[str], int]:
+    """Return the lines above and below the arguments, and how many characters those may have."""
+    needed = MIN_ARGUMENT_CHARS if view.arguments else 0
+    above, below, room = list[str](), list[str](), 0
+    for max_chars in _TEXT_CHARS:
+        above, below = list(_above(view, max_chars)), list(_below(view, max_chars))
+        room = PART_CHARS - sum(len(line) + 1 for line in [*above, *below])
+        if room >= needed:
+            break
+    return above, below, room
+
+
+def _above(view: AskView, max_chars: int) -> Iterator[str]:
     yield f"**{_plain(view.title, TITLE_CHARS)}**"
-    yield from (_plain(line, LINE_CHARS) for line in view.lines[:MAX_LINES] if line.strip())
+    yield from (_plain(line, max_chars) for line in view.lines[:MAX_LINES] if line.strip())
     if view.message.strip():
-        yield f"> {_plain(view.message, MESSAGE_CHARS)}"
+        yield f"> {_plain(view.message, max_chars)}"
     if view.host.strip():
-        yield f"The page is on **{_plain(view.host, LINE_CHARS)}**."
+        yield f"The page is on **{_plain(view.host, TITLE_CHARS)}**."
 
 
-def _below(view: AskView) -> Iterator[str]:
+def _below(view: AskView, max_chars: int) -> Iterator[str]:
     if view.change.strip():
-        yield _markdown(view.change, CHANGE_CHARS)
-    yield from (_plain(vote, LINE_CHARS) for vote in view.votes[-MAX_VOTES:] if vote.strip())
+        yield _markdown(view.change, max_chars)
+    yield from (_plain(vote, max_chars // 2) for vote in view.votes[-MAX_VOTES:] if vote.strip())
     if view.state == "pending" and 0 < view.expires_at < 1e11:
         at = int(view.expires_at)  # https://docs.discord.com/developers/reference#message-formatting
         yield f"-# Expires <t:{at}:R>, <t:{at}:f>."
     if view.state != "pending":
-        yield _markdown(view.record, RECORD_CHARS) or f"**{view.state.capitalize()}**"
-
-
-def _tight(lines: Sequence[str]) -> list[str]:
-    """Return the lines of what stands around very many arguments, each cut to what it needs at least."""
-    return [answer_text(_cut(line, LINE_CHARS // 2)) if len(line) > LINE_CHARS // 2 else line for line in lines]
+        yield _markdown(view.record, max(max_chars, 100)) or f"**{view.state.capitalize()}**"
 
 
 def _arguments(lines: Sequence[ArgumentLine], *, max_chars: int) -> list[str]:
@@ -96,7 +101,8 @@ def _argument(line: ArgumentLine, value_chars: int) -> str:
     value = visible(line.value)
     is_cut = line.is_cut or len(value) > value_chars
     end = f"{ELLIPSIS} (cut)" if is_cut else ""
-    return f"**{_plain(line.name, NAME_CHARS) or '(no name)'}**: {escape(value[:value_chars])}{end}"
+    name = _plain(line.name, NAME_CHARS)
+    return f"{f'**{name}**: ' if name else ''}{escape(value[:value_chars])}{end}"
 
 
 def _names(lines: Sequence[ArgumentLine], *, max_chars: int) -> str:

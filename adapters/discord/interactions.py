@@ -163,9 +163,9 @@ class Interactions:
     # --- buttons and selects ---
 
     async def _take_component(self, interaction: Payload) -> None:
-        pressed = parse_component(interaction, reader=self._reader(interaction), allow_dms=self._allow_dms)
         if await self._took_ask_press(interaction):
             return
+        pressed = parse_component(interaction, reader=self._reader(interaction), allow_dms=self._allow_dms)
         if not isinstance(pressed, Pressed):
             await self._responses.say(interaction, NO_DIRECT)
         elif (mark := parse_mark(pressed.action)) is not None:
@@ -186,13 +186,13 @@ class Interactions:
         """Answer a press below something that is asked, also in direct messages: what is asked may be sent there."""
         pressed = pressed_in(interaction, self._reader(interaction))
         press = parse_ask_press(pressed.action)
-        if press is not None:
-            is_run = isinstance(press, FormPress) and self._is_closed_run(pressed, press.target)
-            if is_run:
-                await self._responses.say(interaction, NO_DIRECT)
-            else:
-                await self._asks.take(interaction, pressed, press)
-        return press is not None
+        if press is None:
+            return False
+        if isinstance(press, FormPress) and self._is_closed_run(pressed, press.target):
+            await self._responses.say(interaction, NO_DIRECT)
+        else:
+            await self._asks.take(interaction, pressed, press)
+        return True
 
     async def _take_form(self, interaction: Payload) -> None:
         pressed = pressed_in(interaction, self._reader(interaction))

@@ -16,14 +16,14 @@ from adapters.discord.own_messages import id_of
 from adapters.discord.standing import roles_of
 from adapters.shared.payloads import dict_of
 from bot.domain.errors import AdapterError
-from bot.domain.people import Actor, Standing
+from bot.domain.people import Actor
 from bot.ports.rights import Memberships
 
 log = structlog.stdlib.get_logger(__name__)
 
 KEPT_S = 60.0
 MAX_KEPT = 5_000
-ASK_S = 10.0  # someone waits for the answer
+ASK_S = 8.0  # someone waits for the answer
 NOT_LISTED = (
     "Discord does not list the members of a role without the Server Members intent, which I do not use. Name the "
     "people, or ask in a channel."
@@ -51,14 +51,6 @@ class Roles:
             else:
                 held |= {group for role, group in named.items() if role in roles}
         return Memberships(groups=frozenset(held), unknown=unknown)
-
-    async def standing(self, guild: str, user: str) -> Standing:
-        """Return the standing of the author of a message that Discord returned without its member."""
-        try:
-            roles = await self._roles(guild, user, is_fresh=False)
-        except AdapterError as error:
-            return Standing(problem=_phrase(error))
-        return Standing(roles=tuple(sorted(roles - {guild})))
 
     async def _roles(self, guild: str, user: str, *, is_fresh: bool) -> frozenset[str]:
         """Return the roles of a member, with the one of everybody; none for people who are not there.

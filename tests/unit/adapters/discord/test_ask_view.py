@@ -257,3 +257,14 @@ def test_what_is_no_short_address_of_a_page_gets_no_button(link: str) -> None:
 def test_details_of_a_call_are_exact() -> None:
     line = TraceLine(call_id="c", server="deploys", tool="deploy", state="waiting", arguments='{"env": "prod"}')
     assert '{"env": "prod"}' in ask_details(Details(lines=(line,))).text
+
+
+def test_words_around_many_arguments_are_cut_before_an_argument_or_the_expiry_is_lost() -> None:
+    many = tuple(ArgumentLine(name=f"key{number}", value="v" * 200) for number in range(8))
+    wordy = replace(
+        VIEW, lines=("w_" * 1_000,) * 8, message="m" * 3_000, change="c" * 3_000, arguments=many, kind="form"
+    )
+    shown = ask_message(wordy, key="k")
+    check(shown)
+    assert all(f"**key{number}**: vvv" in shown.text for number in range(8))
+    assert shown.text.endswith("-# Expires <t:1800000000:R>, <t:1800000000:f>.")

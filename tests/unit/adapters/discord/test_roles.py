@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from adapters.discord.api import DiscordApi
 from adapters.discord.roles import Roles
-from bot.domain.people import Actor, Standing
+from bot.domain.people import Actor
 from tests.fakes.discord import FakeDiscord, Guild, User
 
 
@@ -82,15 +82,8 @@ async def test_what_discord_does_not_say_is_unknown_with_the_reason() -> None:
         asked = await team.roles.memberships(team.actor(team.ben), {team.group}, is_fresh=False)
         assert not asked.groups
         assert asked.unknown[team.group].startswith("Discord does not say who has the role (")
-        standing = await team.roles.standing(str(team.guild.id), str(team.ben.id))
-        assert standing.problem and not standing.roles
 
 
 async def test_before_the_login_every_role_is_unknown() -> None:
     async with open_team(logs_in=False) as team:
         assert (await team.roles.memberships(team.actor(team.ben), {team.group}, is_fresh=False)).unknown
-
-
-async def test_the_author_of_a_fetched_message_has_their_roles() -> None:
-    async with open_team() as team:
-        assert await team.roles.standing(str(team.guild.id), str(team.ben.id)) == Standing(roles=(team.role,))
