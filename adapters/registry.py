@@ -127,7 +127,7 @@ async def _slack_manifest(settings: Settings, arguments: Namespace) -> str:
     from bot.tools.configured import load_servers
     from bot.tools.toolset import Toolset
 
-    async with Toolset(load_servers(settings)) as tools:
+    async with Toolset(load_servers(settings, uses_folder=arguments.folder.is_used)) as tools:
         await tools.settle(timeout_s=60.0, tell=lambda _: None)  # the servers' prompts are the examples
         examples = await tools.examples()
     app = manifest(

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from bot.cli.servers import ask_inputs, wait_for_servers
+from bot.cli.servers import servers_of, wait_for_servers
 from bot.cli.start import start
 from bot.intake.commands.tools import describe_tools
-from bot.tools.configured import load_servers
 from bot.tools.toolset import Toolset
 
 
 async def tools(arguments: Namespace) -> int:
     """Print the servers and their tools, or only the tools that contain `arguments.word`."""
     settings = start(arguments, logs_to_file=True)
-    async with Toolset(load_servers(settings, answers=ask_inputs(settings))) as toolset:
+    async with Toolset(servers_of(settings, arguments)) as toolset:
         await wait_for_servers(toolset)
         print(await describe_tools(toolset, asker=None, word=arguments.word))
     return 0

@@ -8,7 +8,6 @@ from bot.domain.asks import Vote
 from bot.domain.people import Actor, Asker
 from bot.domain.rights import Person, Terms
 from bot.ports.rights import People, Policy
-from bot.rights.notation import account
 
 
 def why_not_decide(policy: Policy, terms: Terms, person: Person, *, asker: Person) -> str:
@@ -32,10 +31,8 @@ async def holding(
     """Return the approvals of people who may still give one, one of each person; groups are read again."""
     kept: dict[str, Vote] = {}
     for vote in votes:
-        actor = account(vote.by)
-        if actor is None:
-            continue
-        person = await people.person(Asker(actor=actor, place=place), is_fresh=True)
+        asking = Asker(actor=_voter(vote), place=place)
+        person = await people.person(asking, is_fresh=True)
         if not why_not_decide(policy, terms, person, asker=asker):
             kept.setdefault(person.id, vote)
     return list(kept.values())
@@ -50,5 +47,10 @@ def voter_name(actor: Actor) -> str:
 
 def approver_name(vote: Vote) -> str:
     """Return `str(Actor)` of who gave the vote."""
-    actor = account(vote.by)
-    return vote.by if actor is None else str(actor)
+    return str(_voter(vote))
+
+
+def _voter(vote: Vote) -> Actor:
+    platform, _, rest = vote.by.partition(":")
+    space, _, person = rest.rpartition(":") if platform in ("slack", "discord") else ("", "", rest)
+    return Actor(platform=platform, space=space, id=person, name=vote.name)
