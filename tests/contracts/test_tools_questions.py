@@ -174,6 +174,23 @@ async def test_a_page_is_opened_by_the_asker(tools: Tools) -> None:
     assert done(await go_on(tools, "pay", waiting(await begin(tools, "pay")), "decline")).text == "decline"
 
 
+@pytest.mark.parametrize("server", OLD_WAYS, indirect=True, scope="module")
+async def test_a_page_whose_purpose_is_done_needs_no_word_of_the_asker(tools: Tools) -> None:
+    wait = waiting(await begin(tools, "pay_elsewhere"))
+    assert done(await go_on(tools, "pay_elsewhere", wait, "expired")).text == "accept"
+
+
+async def test_a_page_that_is_no_web_page_is_declined_without_asking_anyone(tmp_path: Path) -> None:
+    answers = tmp_path / "answers.txt"
+    env = {"ANSWERS_FILE": str(answers), "PAGE": "file:///etc/passwd"}
+    server = process("cafe", "inquirer", "--era", "handshake", env=env)
+    async with Toolset([server], timing=QUICK, offer_wait_s=20) as tools:
+        await tools.offer(None)
+        assert done(await begin(tools, "pay")).text.startswith("decline\n\n[The server 'cafe' wanted a page")
+        answers.unlink()
+        assert done(await begin(tools, "pay_first")).outcome == "denied"
+
+
 async def test_no_time_of_the_call_passes_while_a_person_fills_the_form_in(tmp_path: Path) -> None:
     slow = process("cafe", "inquirer", "--era", "handshake", timeout_s=0.5, max_timeout_s=0.5)
     async with Toolset([slow], timing=QUICK, offer_wait_s=20) as tools:
@@ -195,7 +212,7 @@ async def test_a_call_that_needs_a_page_first_is_sent_again_once_it_was_opened(t
         assert isinstance(wait.ask, LinkAsk)
         assert wait.ask.url == "https://pay.example/checkout?order=7"
         unopened = done(await go_on(tools, "pay_first", wait, "decline"))
-        assert (unopened.outcome, "did not open the page" in unopened.text) == ("denied", True)
+        assert (unopened.outcome, "was not opened" in unopened.text) == ("denied", True)
         assert done(await go_on(tools, "pay_first", wait, "accept")).text == "paid"
 
 

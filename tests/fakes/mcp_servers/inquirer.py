@@ -30,7 +30,7 @@ if __name__ == "__main__":  # started by its path
 from tests.fakes.mcp_servers.workshop import Handshake
 
 ANSWERS_FILE = Path(os.environ.get("ANSWERS_FILE", os.devnull))
-PAGE = "https://pay.example/checkout?order=7"
+PAGE = os.environ.get("PAGE", "https://pay.example/checkout?order=7")
 server = MCPServer("inquirer", log_level="ERROR")
 
 
@@ -116,6 +116,14 @@ async def pay(ctx: Context[Any]) -> str:
     """Only in the older era."""
     answer = await ctx.elicit_url("Please pay", PAGE, "payment-1")
     note(answer.action)
+    return answer.action
+
+
+@server.tool()
+async def pay_elsewhere(ctx: Context[Any]) -> str:
+    """Only in the older era: what the page is for is done before anyone says so."""
+    await ctx.session.send_elicit_complete("payment-2", related_request_id=ctx.request_id)
+    answer = await ctx.elicit_url("Please pay", PAGE, "payment-2")
     return answer.action
 
 
