@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from mcp.client.session import ClientRequestContext
 from mcp.types import (
@@ -32,7 +33,7 @@ _REFUSED_NOTE = (
 )
 _LARGE_NOTE = "[The server {server!r} asked with a form that is too large to be shown. That was declined.]"
 _LINK_NOTE = (
-    "[The server {server!r} wanted a page to be opened whose address is no http or https URL. That was declined.]"
+    "[The server {server!r} wanted a page to be opened whose address is no plain http or https URL. That was declined.]"
 )
 _UNCLEAR_NOTE = (
     "[The server {server!r} asked something while several of its calls ran, without saying which of them it was about, "
@@ -53,10 +54,15 @@ class Inquiry:
     def refusal(self, *, server: str) -> str:
         """Return why nobody is asked this, for the model and people to read; empty where it may be asked."""
         if self.url:
-            return _LINK_NOTE.format(server=server) if url_problem(self.url) else ""
+            return "" if _is_web_page(self.url) else _LINK_NOTE.format(server=server)
         if len(self.message) > MAX_FORM_CHARS or len(str(self.schema)) > MAX_FORM_CHARS:
             return _LARGE_NOTE.format(server=server)
         return _REFUSED_NOTE.format(server=server) if asks_for_secret(self.message, self.schema) else ""
+
+
+def _is_web_page(url: str) -> bool:
+    # "https://bank.example@evil.example" only looks like a page of the bank.
+    return url.isprintable() and " " not in url and not url_problem(url) and "@" not in urlsplit(url).netloc
 
 
 def inquiry_of(key: str, params: ElicitRequestParams) -> Inquiry:
