@@ -14,12 +14,12 @@ import pytest_asyncio
 from bot.domain.asks import FormAsk, LinkAsk
 from bot.domain.messages import ToolCall, ToolResult
 from bot.domain.people import Actor
-from bot.domain.turns import CallDecided, CallWaiting
 from bot.forms.making import form_of
 from bot.forms.reading import read_form
-from bot.ports.tools import Resumed, Tools, Wait
+from bot.ports.tools import Tools, Wait
 from bot.tools.config import ServerConfig
 from bot.tools.toolset import Toolset
+from tests.fakes.mcp_servers import processes
 from tests.fakes.mcp_servers.processes import ACTOR, CONVERSATION, QUICK, Workshop, lines, process, until, web
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -55,12 +55,7 @@ async def begin(tools: Tools, tool: str, arguments: str = "{}", *, actor: Actor 
 async def go_on(
     tools: Tools, tool: str, wait: Wait, outcome: str, content: Mapping[str, Any] | None = None
 ) -> ToolResult | Wait:
-    """Decide what the call waits for, as the core does: what it knows of the wait came back from the store."""
-    call = ToolCall(id="call-1", name=f"cafe__{tool}", arguments="{}")
-    waiting = CallWaiting(round=0, call_id=call.id, reason=wait.reason, expires_at=1.0, ask=wait.ask, state=wait.state)
-    decided = CallDecided(round=0, call_id=call.id, outcome=outcome, content=json.dumps(content) if content else "")
-    resumed = Resumed(wait=waiting, decision=decided)
-    return await tools.call(call, actor=ACTOR, conversation=CONVERSATION, resumed=resumed)
+    return await processes.go_on(tools, f"cafe__{tool}", wait, outcome, content)
 
 
 def waiting(outcome: ToolResult | Wait) -> Wait:

@@ -6,6 +6,7 @@ keys, tokens and payment credentials; for these there are links.
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise, product
 
 from bot.forms.schemas import Property, read_schema
@@ -24,6 +25,8 @@ _PAIRS = frozenset(
 _TOKENS = frozenset({"token", "tokens"})
 _COUNTED = frozenset({"max", "min", "maximum", "minimum", "count", "limit", "budget", "number", "total", "per", "of"})
 _ELSEWHERE = ("contraseña", "mot de passe", "пароль", "密码", "密碼", "パスワード", "暗証番号", "비밀번호", "hasło")
+_DENIALS = frozenset({"not", "never", "don", "without", "nicht", "keine", "kein", "nie"})  # "don" is of "don't"
+_CLAUSE_END = re.compile(r"[.!?;()\n]")
 _MAX_CHARS = 2_000  # of a text that is looked at
 
 
@@ -33,7 +36,7 @@ def asks_for_secret(message: str, schema: object) -> bool:
     What can only be chosen is none. The message counts as well, where there is something to write.
     """
     written = [prop for prop in read_schema(schema).properties.values() if _is_written(prop)]
-    return (bool(written) and _names_secret(message)) or any(map(_describes_secret, written))
+    return (bool(written) and _speaks_of_secret(message)) or any(map(_describes_secret, written))
 
 
 def _is_written(prop: Property) -> bool:
@@ -41,7 +44,16 @@ def _is_written(prop: Property) -> bool:
 
 
 def _describes_secret(prop: Property) -> bool:
-    return any(map(_names_secret, (prop.name, prop.title, prop.description)))
+    return any(map(_names_secret, (prop.name, prop.title))) or _speaks_of_secret(prop.description)
+
+
+def _speaks_of_secret(text: str) -> bool:
+    """Return the same of sentences, in which a secret may be named to say that it is not wanted."""
+    return any(_names_secret(clause) for clause in _CLAUSE_END.split(text[:_MAX_CHARS]) if not _denies(clause))
+
+
+def _denies(clause: str) -> bool:
+    return bool(_DENIALS.intersection(words(clause)))
 
 
 def _names_secret(text: str) -> bool:
