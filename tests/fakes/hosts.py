@@ -32,6 +32,7 @@ from bot.domain.events import (
     MessageEdited,
     MessageReceived,
 )
+from bot.domain.people import Actor
 from bot.ports.tools import Offer, ServerStatus
 
 Event = MessageReceived | MessageEdited | MessageDeleted | CommandInvoked | FeedbackGiven | DetailsAsked | DecisionMade
