@@ -138,9 +138,13 @@ class Document:
         try:
             return table.model_validate(raw)
         except ValidationError as error:
-            for item in error.errors(include_url=False, include_input=False):
+            items = error.errors(include_url=False, include_input=False)
+            for item in items:
                 self._report(table, path, item)
+        unknown = {item["loc"][0] for item in items if item["type"] == "extra_forbidden" and len(item["loc"]) == 1}
+        if len(unknown) < len(items):
             return None
+        return self._read(table, {key: raw[key] for key in raw if key not in unknown}, path)  # the rest is checked too
 
     def _report(self, table: type[_Table], path: Path, item: Mapping[str, Any]) -> None:
         inner = tuple(part for part in item["loc"] if part not in ("int", "float"))  # the branches of a number

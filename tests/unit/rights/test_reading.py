@@ -165,6 +165,8 @@ RULE = '[[rule]]\nname = "r"\ntools = ["a/b"]\nthen = "ask"\n'
         ('[places."console"]\ntools = []\n', 2, "it names no tool"),
         ('[people]\nann = ["slack:T1:U1"]\nben = ["slack:T1:U1"]\n', 3, "an account of ann too"),
         ('[people]\nann = ["discord:G1:300"]\n', 2, "is no account"),
+        ('[people]\n"slack:T1:U9" = ["slack:T1:U1"]\n', 2, "'slack:T1:U9' is no name of the file's own"),
+        ('[groups]\n"@a" = []\n', 2, "'@a' is no name of the file's own"),
         ('[access]\napps = ["B1"]\n', 2, "'B1' is no app"),
         ('[access]\nblocked_patterns = ["(a"]\n', 2, "'(a' is no pattern"),
         ("[budgets]\nperson = { turns_per_day = 0 }\n", 2, "greater than 0"),
