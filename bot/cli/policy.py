@@ -17,9 +17,9 @@ from bot.rights.current import FILE_NAME, describe_policy, load_policy, policy_f
 from bot.rights.explain import Explanation, explain
 from bot.rights.facts import parse_arguments
 from bot.rights.findings import PolicyFileError
-from bot.rights.notation import PLACE, account, acting_in
+from bot.rights.notation import ACCOUNT_CURE, PLACE, PLACES_CURE, account, acting_in
 from bot.rights.policy import FilePolicy
-from bot.rights.replay import KnownTools, Replayed, replay, table
+from bot.rights.replay import HANG_ON_GROUPS, KnownTools, Replayed, replay, table
 from bot.settings import Settings
 from bot.stores.factory import open_store
 from bot.text.cleaning import clean
@@ -103,9 +103,9 @@ def _tool(text: str, servers: Sequence[ServerConfig]) -> tuple[str, str]:
 def _facts(arguments: Namespace, policy: FilePolicy, servers: Sequence[ServerConfig]) -> tuple[Facts, frozenset[str]]:
     actor = account(arguments.person)
     if actor is None:
-        raise SettingsError(f"--as {arguments.person} is no person: write slack:TEAM:USER, discord:USER, console:USER.")
+        raise SettingsError(f"--as {arguments.person} is no person. {ACCOUNT_CURE}")
     if not PLACE.fullmatch(arguments.place):
-        raise SettingsError(f"--in {arguments.place} is no place: write slack:TEAM:CHANNEL, discord:SERVER:CHANNEL.")
+        raise SettingsError(f"--in {arguments.place} is no place. {PLACES_CURE}")
     server, tool = _tool(arguments.tool, servers)
     actor = acting_in(actor, arguments.place)
     interesting = policy.groups_of_interest(actor)
@@ -184,10 +184,7 @@ def _report(replayed: Replayed, *, since: float) -> Sequence[str]:
     if replayed.changes:
         lines += ["", *table(replayed)]
     if replayed.open_calls:
-        lines.append(
-            f"{_count(replayed.open_calls, 'call')} hang on Slack's user groups, which are not stored: "
-            f"people count as not in them."
-        )
+        lines.append(f"{_count(replayed.open_calls, 'call')} {HANG_ON_GROUPS}")
     return lines
 
 

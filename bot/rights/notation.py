@@ -24,6 +24,7 @@ _MANY_PLACES = re.compile(rf"\*|slack:({_ID}:)?\*|discord:({_ID}:)?\*")
 _DIRECT = re.compile(rf"slack:{_ID}:D[A-Z0-9]{{2,}}")
 APP = re.compile(r"slack:[A-Z][A-Z0-9]*:[A-Z][A-Z0-9]*|discord:\d+")
 
+ACCOUNT_CURE = "Write slack:TEAM:USER, discord:USER or console:USER."
 PEOPLE_CURE = (
     "Write slack:TEAM:USER, discord:USER, console:USER, slack:TEAM:usergroup:ID, discord:SERVER:role:ID or @group."
 )

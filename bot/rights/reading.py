@@ -15,7 +15,7 @@ from bot.rights.compiling import Compiler
 from bot.rights.document import Document, PlaceTable
 from bot.rights.findings import Finding, Findings, Path, PolicyFileError
 from bot.rights.lines import Lines
-from bot.rights.notation import ACCOUNT, APP, PLACE, PLATFORM_GROUP, Groups
+from bot.rights.notation import ACCOUNT, ACCOUNT_CURE, APP, PLACE, PLATFORM_GROUP, Groups
 from bot.rights.policy import FilePolicy, PlaceRights
 from bot.rights.rules import Rule
 
@@ -144,8 +144,7 @@ class _Reader:
             self._check_name(person, path)
             for name in names:
                 if not ACCOUNT.fullmatch(name):
-                    cure = "Write slack:TEAM:USER, discord:USER or console:USER."
-                    self.findings.wrong(path, f"{name!r} is no account", cure, text=name)
+                    self.findings.wrong(path, f"{name!r} is no account", ACCOUNT_CURE, text=name)
                 elif owners.setdefault(name, person) != person:
                     cure = "An account belongs to one person: remove it here or there."
                     self.findings.wrong(path, f"{name} is an account of {owners[name]} too", cure, text=name)

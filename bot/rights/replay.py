@@ -18,6 +18,7 @@ from bot.rights.facts import parse_arguments
 from bot.rights.policy import FilePolicy
 
 PAGE_CALLS = 1_000
+HANG_ON_GROUPS = "hang on Slack's user groups, which are not stored: people count as not in them."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

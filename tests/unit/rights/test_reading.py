@@ -185,7 +185,7 @@ def test_all_errors_are_reported_together_in_their_order() -> None:
     found = errors_of(
         f'[access]\npeople = ["@x"]\n{RULE}hours = "never"\nwhen = 1\n[[rule]]\ntools = ["b"]\nthen = "deny"\n'
     )
-    assert [error.split(":")[1] for error in found] == ["2", "8", "10"]
+    assert [error.split(":")[1] for error in found] == ["2", "7", "8", "10"]
 
 
 def test_bytes_that_are_no_text_are_an_error_with_their_line() -> None:
