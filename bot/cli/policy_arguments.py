@@ -18,9 +18,7 @@ def add_policy_arguments(parser: ArgumentParser) -> None:
     checking.set_defaults(run=_check)
 
     explaining = commands.add_parser("explain", help="say how a call would be decided, and by which rule")
-    explaining.add_argument(
-        "--as", dest="person", required=True, metavar="PERSON", help="slack:TEAM:USER, discord:USER"
-    )
+    explaining.add_argument("--as", dest="person", required=True, metavar="PERSON", help="who asks, as rules name them")
     explaining.add_argument("--in", dest="place", required=True, metavar="PLACE", help="where, as rules name it")
     explaining.add_argument("tool", metavar="SERVER/TOOL")
     explaining.add_argument("arguments", nargs="?", default="{}", metavar="JSON", help="the call's arguments ({})")
