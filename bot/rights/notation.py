@@ -15,7 +15,7 @@ from bot.domain.people import Actor
 from bot.domain.rights import Person
 
 _ID = r"[A-Za-z0-9]+"
-ACCOUNT = re.compile(rf"slack:{_ID}:{_ID}|discord:{_ID}|console:[^:\s@*][^:@*]*")
+ACCOUNT = re.compile(rf"slack:{_ID}:{_ID}|discord:{_ID}|console:[^:\s@*][^:*]*")
 PERSON = re.compile(rf"{ACCOUNT.pattern}|discord:{_ID}:{_ID}")
 PLATFORM_GROUP = re.compile(rf"slack:{_ID}:usergroup:{_ID}|discord:{_ID}:role:{_ID}")
 PLACE = re.compile(rf"slack:{_ID}:{_ID}|discord:{_ID}:{_ID}|discord:dm|console")

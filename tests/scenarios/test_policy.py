@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sys
 from pathlib import Path
 
+from tests.fakes.terminal import run_in_terminal
 from tests.scenarios.conftest import NOWHERE, WAIT_S, Toolbridge
 
 GOOD = """
@@ -55,6 +57,19 @@ async def test_replay_lists_the_real_calls_that_other_rules_would_decide_otherwi
     write(toolbridge, GOOD)  # the file of today says the same now
     ran = await toolbridge.run("policy", "replay", str(new), "--since", "1h", "--fail-on-change")
     assert (ran.code, "0 would be decided otherwise" in ran.out) == (0, True)
+
+
+async def test_a_terminal_that_was_closed_still_ends_a_running_bot(toolbridge: Toolbridge) -> None:
+    toolbridge.settings |= {"DISCORD_BOT_TOKEN": "not.a.token", "DISCORD_API_URL": NOWHERE, "LOG_FORMAT": "json"}
+    command = (sys.executable, "-m", "bot", "run", "--model", "rehearsal")
+    async with run_in_terminal(command, environment=toolbridge.environment, folder=toolbridge.folder) as (
+        terminal,
+        process,
+    ):
+        await terminal.shows("discord_unreachable")
+        terminal.hang_up()
+        async with asyncio.timeout(WAIT_S):
+            assert await process.wait() == 128 + signal.SIGTERM
 
 
 async def test_a_hangup_reads_the_rules_again_and_a_broken_file_keeps_the_old_ones(toolbridge: Toolbridge) -> None:
