@@ -188,6 +188,19 @@ def test_all_errors_are_reported_together_in_their_order() -> None:
     assert [error.split(":")[1] for error in found] == ["2", "7", "8", "10"]
 
 
+def test_there_is_a_bound_for_rules() -> None:
+    text = "".join(f'[[rule]]\ntools = ["a/b{number}"]\nthen = "ask"\n' for number in range(1_001))
+    assert errors_of(text)[0].startswith("t.toml:3001: rule 1001: there are more than 1,000 rules")
+
+
+def test_one_mistake_is_one_error_and_hides_none_behind_it() -> None:
+    shadowed = (
+        '[[rule]]\nname = "s"\ntools = ["*/*"]\nthen = "allow"\n[[rule]]\nname = "t"\ntools = ["c/d"]\nthen = "deny"\n'
+    )
+    found = errors_of(f'{RULE}approvers = ["@oncal"]\napprovals = 2\n{shadowed}')
+    assert [error.split(": ")[1] for error in found] == ["rule 'r'", "rule 't'"]
+
+
 def test_bytes_that_are_no_text_are_an_error_with_their_line() -> None:
     assert errors_of(b"[groups]\n# ok\na = ['\xff']\n")[0].startswith("t.toml:3: it is not UTF-8 text")
     assert "is too large or too deep" in errors_of("a = " + "9" * 5_000)[0]
