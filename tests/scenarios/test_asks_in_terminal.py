@@ -34,7 +34,7 @@ def add_oldtimer(toolbridge: Toolbridge) -> Path:
 
 
 def ran(calls: Path) -> list[str]:
-    return calls.read_text().split() if calls.exists() else []
+    return calls.read_text().splitlines() if calls.exists() else []
 
 
 async def test_a_call_is_asked_in_line_waits_over_a_restart_and_runs_once(toolbridge: Toolbridge) -> None:
@@ -44,7 +44,7 @@ async def test_a_call_is_asked_in_line_waits_over_a_restart_and_runs_once(toolbr
         terminal.type('call old__act with {"mark": "m1"}' + ENTER)
         await terminal.shows(KEYS)
         terminal.type("good morning" + ENTER)
-        await terminal.shows("good morning", times=2)
+        await terminal.shows("I am the rehearsal model")
         await leave(terminal, process)
     assert ran(calls) == []
     async with chat(toolbridge) as (terminal, process):
@@ -54,7 +54,7 @@ async def test_a_call_is_asked_in_line_waits_over_a_restart_and_runs_once(toolbr
         await terminal.shows("Approved by")
         await terminal.shows("old.act")
         await leave(terminal, process)
-    assert ran(calls) == ["act", "m1"] or ran(calls) == ["act:m1"] or len(ran(calls)) == 1
+    assert ran(calls) == ["act m1"]
 
 
 async def test_with_m_a_call_that_asks_is_declined_with_the_cure_and_yes_runs_it(toolbridge: Toolbridge) -> None:
@@ -85,7 +85,14 @@ async def test_a_servers_form_is_filled_in_and_its_link_is_shown_with_its_host(t
         terminal.type("call cafe__order with {}" + ENTER)
         await terminal.shows("[f]ill in, [d]ecline")
         terminal.type("f" + ENTER)
-        for field, typed in (("Name", "Ada"), ("ups", "12"), ("ugar", ""), ("o_go", "y"), ("ize", "2"), ("xtras", "1")):
+        for field, typed in (
+            ("Name", "Ada"),
+            ("Cups", "12"),
+            ("Sugar", ""),
+            ("To Go", "y"),
+            ("Size", "2"),
+            ("Extras", "1"),
+        ):
             await terminal.shows(field)
             terminal.type(typed + ENTER)
         await terminal.shows("[12]")  # too many: only that is asked for again
