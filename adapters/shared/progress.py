@@ -37,7 +37,10 @@ _SIGNS: dict[CallState, tuple[str, str]] = {
     "unavailable": ("⊘", "not available"),
     "interrupted": ("?", "interrupted"),
     "stopped": ("■", "stopped"),
+    "denied": ("⊝", "denied"),
+    "withheld": ("◇", "not sent (dry run)"),
 }
+_NEVER_SENT: frozenset[CallState] = frozenset({"denied", "withheld"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -376,18 +379,18 @@ class ProgressBoard:
 
 
 def call_line(line: TraceLine, *, is_running: bool, visible: Callable[[str], str]) -> str:
-    """Return a call on one line: sign, tool, server, state and time; `visible` shows a name in the platform's format.
+    """Return a call on one line: sign, tool, server, state, time and what was decided about it.
 
-    Once the turn no longer runs (`is_running` is false), a call without a result is shown as unfinished.
+    `visible` shows a name in the platform's format. Once the turn no longer runs (`is_running` is false), a call
+    without a result is shown as unfinished.
     """
     sign, word = _SIGNS[line.state]
-    seconds = f"{line.seconds:,.1f} s"
+    seconds = "" if line.state in _NEVER_SENT else f"{line.seconds:,.1f} s"
     if line.state in UNENDED_CALLS:
         sign, word = (sign, word) if is_running else ("?", "unfinished")
         seconds = visible(line.progress) if is_running and line.state == "running" else ""
-    return (
-        f"{sign} {' · '.join(filter(None, [visible(line.tool) or '(no name)', visible(line.server), word, seconds]))}"
-    )
+    parts = [visible(line.tool) or "(no name)", visible(line.server), word, seconds, visible(line.note)]
+    return f"{sign} {' · '.join(filter(None, parts))}"
 
 
 def _stretched(gap_s: float, failures: int) -> float:

@@ -1,0 +1,37 @@
+"""What Slack and Discord both show of what is asked: the words of its buttons, which of them there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bot.domain.asks import AskView
+from bot.domain.events import Choice
+
+CHOICE_LABELS: Mapping[Choice, str] = {
+    "run": "Run",
+    "run_for_an_hour": "Run, and for an hour here",
+    "decline": "Decline",
+    "withdraw": "Withdraw",
+    "suggest_rule": "Suggest rule",
+}
+GO_ON = "Go on"  # of a link: the page was opened
+DETAILS, OPEN, FILL_IN, EDIT = "Details", "Open", "Fill in", "Edit arguments"
+
+
+def form_label(view: AskView) -> str:
+    """Return the label of the button that opens the ask's form; "" where it has none now."""
+    if view.state != "pending" or not view.form_target:
+        return ""
+    if view.kind == "form":
+        return FILL_IN
+    return EDIT if view.may_edit else ""
+
+
+def choice_label(view: AskView, choice: Choice) -> str:
+    """Return the label of a choice's button; nothing runs by it where a page was to be opened."""
+    return GO_ON if view.kind == "link" and choice == "run" else CHOICE_LABELS[choice]
+
+
+def offered_choices(view: AskView) -> tuple[Choice, ...]:
+    """Return the choices that have a button now: none once it is decided."""
+    return view.choices if view.state == "pending" else ()
