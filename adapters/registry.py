@@ -127,7 +127,7 @@ async def _slack_manifest(settings: Settings, arguments: Namespace) -> str:
     from bot.tools.configured import load_servers
     from bot.tools.toolset import Toolset
 
-    async with Toolset(load_servers(settings)) as tools:
+    async with Toolset(load_servers(settings, uses_folder=arguments.folder.is_used)) as tools:
         await tools.settle(timeout_s=60.0, tell=lambda _: None)  # the servers' prompts are the examples
         examples = await tools.examples()
     app = manifest(
@@ -236,6 +236,13 @@ def terminal(conversation: str, *, host: Host, settings: Settings, banner: str) 
         history_file=settings.toolbridge_home / "console-history",
         attachments=settings.toolbridge_home / "attachments",
     )
+
+
+def terminal_user() -> str:
+    """Return the name of the person at the terminal, as the operating system has it."""
+    from adapters.console.speaker import user_name
+
+    return user_name()
 
 
 def terminal_conversation(name: str) -> ConversationKey:

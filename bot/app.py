@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from bot.domain.errors import SettingsError
+from bot.intake.access import Access
 from bot.intake.admission import Admission
 from bot.intake.apps import AppGate
+from bot.intake.asked import AskReader
 from bot.intake.commands.table import Commands
+from bot.intake.decisions import Decisions
+from bot.intake.forms import Forms
 from bot.intake.inbox import Inbox
 from bot.models.factory import describe_model, open_model
 from bot.observe.turn_log import TurnLog
 from bot.ports.model import Model
 from bot.ports.platform import Adapter, Host
 from bot.ports.store import Store
+from bot.rights.current import CurrentPolicy, open_policy
+from bot.rights.guard import PolicyGuard
+from bot.rights.people import PlatformPeople
+from bot.rights.pinning import Pins
+from bot.rights.tools import GuardedTools
 from bot.settings import Settings
 from bot.stores.factory import open_store
 from bot.tools.configured import load_servers
 from bot.tools.toolset import Toolset
+from bot.turns.asking import AskDesk
 from bot.turns.attempt import Resources
 from bot.turns.bell import Bell
 from bot.turns.context import SYSTEM_PROMPT, Window
@@ -40,6 +51,7 @@ class App:
     store: Store
     model: Model
     tools: Toolset
+    policy: CurrentPolicy
 
 
 @asynccontextmanager
@@ -67,6 +79,7 @@ async def open_app(
     """
     system_prompt = read_system_prompt(settings)
     servers = load_servers(settings, answers=inputs)
+    policy = open_policy(settings, servers={server.name for server in servers})
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.store_url))
         tools = await stack.enter_async_context(Toolset(servers))
@@ -79,12 +92,17 @@ async def open_app(
         model = await stack.enter_async_context(open_model(settings, learn=window.learn))
         window.count = open_counter(model.name)
         bell, worker = Bell(), new_worker_id()
-        host = _make_host(settings, worker=worker, store=store, tools=tools, model=model, bell=bell)
+        rights = _open_rights(policy, store=store, tools=tools)
+        host = _make_host(settings, worker=worker, store=store, rights=rights, model=model, bell=bell)
         opened = [await stack.enter_async_context(open_adapter(host)) for open_adapter in adapters]
+        for adapter in opened:
+            rights.people.add(adapter.name, adapter)
         resources = Resources(
             store=store,
             model=model,
-            tools=tools,
+            tools=rights.tools,
+            guard=rights.guard,
+            policy=policy.now,
             window=window,
             system_prompt=system_prompt,
             limits=_limits(
@@ -93,30 +111,57 @@ async def open_app(
             observers=(TurnLog(),),
         )
         runner = Runner(worker=worker, resources=resources, adapters=opened, bell=bell)
+        desk = AskDesk(store=store, adapters=opened, policy=policy.now, bell=bell)
         await stack.enter_async_context(runner.working())
-        yield App(host=host, adapters=opened, store=store, model=model, tools=tools)
+        await stack.enter_async_context(desk.working())
+        yield App(host=host, adapters=opened, store=store, model=model, tools=tools, policy=policy)
 
 
-def _make_host(settings: Settings, *, worker: str, store: Store, tools: Toolset, model: Model, bell: Bell) -> Inbox:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rights:
+    """The parts that decide who may do what."""
+
+    policy: CurrentPolicy
+    people: PlatformPeople
+    tools: GuardedTools
+    guard: PolicyGuard
+    access: Access
+
+
+def _open_rights(policy: CurrentPolicy, *, store: Store, tools: Toolset) -> _Rights:
+    people, pins = PlatformPeople(policy.now), Pins(store)
+    guarded = GuardedTools(tools, policy=policy.now, people=people, pins=pins)
+    guard = PolicyGuard(policy=policy.now, people=people, store=store, pins=pins, find=guarded.find)
+    access = Access(people=people, policy=policy.now, store=store, now=time.time)
+    return _Rights(policy=policy, people=people, tools=guarded, guard=guard, access=access)
+
+
+def _make_host(settings: Settings, *, worker: str, store: Store, rights: _Rights, model: Model, bell: Bell) -> Inbox:
     commands = Commands(
         store=store,
-        tools=tools,
+        tools=rights.tools,
         bell=bell,
+        access=rights.access,
         model_name=model.name,
         about=describe_model(settings),
         limits=describe_limits(settings),
         refused_tools=lambda: model.refused_tools,
+        prospects=rights.tools.prospects,
     )
     admission = Admission(max_input_chars=settings.max_input_chars, requests_per_minute=settings.requests_per_minute)
+    reader = AskReader(store=store, guard=rights.guard, now=time.time)
     return Inbox(
         worker=worker,
         store=store,
         admission=admission,
         answer=commands.answer,
         bell=bell,
-        directory=tools,
+        directory=rights.tools,
+        access=rights.access,
+        decisions=Decisions(reader=reader, bell=bell),
+        forms=Forms(reader=reader, tools=rights.tools, bell=bell),
         about=commands.introduction,
-        apps=AppGate(settings.apps),
+        apps=AppGate(settings.apps, also=lambda: rights.policy.now().apps),
         takes_follow_ups=settings.follow_ups == "always",
         shows_thoughts=settings.trace == "full",
     )

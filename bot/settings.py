@@ -298,13 +298,13 @@ def load_settings(*, env_file: Path | None = Path(".env"), **overrides: Any) -> 
         raise SettingsError(_describe(error)) from None  # the original holds the input values
 
 
-def export_env_file(env_file: Path = Path(".env")) -> None:
+def export_env_file(env_file: Path | None = Path(".env")) -> None:
     """Make what `.env` says beside our settings part of the environment: libraries and programs read it there.
 
     Proxies, certificates and Azure's identity are among it. The environment wins; secrets among our settings stay out
     of it, so that no program that the bot starts gets them.
     """
-    if not env_file.is_file():
+    if env_file is None or not env_file.is_file():
         return
     ours = {name.upper() for name in Settings.model_fields}
     for name, value in dotenv_values(env_file, encoding="utf-8").items():

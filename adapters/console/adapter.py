@@ -10,14 +10,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from adapters.console.chat import Chat, Screen, TraceLevel, unwritable
+from adapters.console.answering import Answering
+from adapters.console.chat import Chat, unwritable
 from adapters.console.plain import PlainOutput
+from adapters.console.screen import Screen, TraceLevel
+from adapters.console.speaker import Speaker, user_name
+from adapters.console.unattended import PATIENCE_S, Unattended
+from bot.domain.asks import AskPost
 from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey, Earlier, MessageReceived, SharedFile
+from bot.domain.people import Actor
 from bot.domain.turns import Post, TurnView
 from bot.ports.platform import Found, Host
+from bot.ports.rights import Memberships
 
 KEY_HELP = "In this terminal Ctrl-C stops the answer in progress; Ctrl-D or /exit leaves."
+EXIT_MISUSED = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
@@ -31,6 +39,7 @@ class ConsoleAdapter:
         conversation: str,
         *,
         host: Host,
+        user: str = "",
         banner: str = "",
         trace: TraceLevel = "summary",
         history_file: Path | None = None,
@@ -41,6 +50,7 @@ class ConsoleAdapter:
     ) -> None:
         self.conversation = ConversationKey(platform=self.name, space="local", channel=conversation)
         self._host = host
+        self._speaker = Speaker(conversation=self.conversation, id=user or user_name())
         self._banner = banner
         self._trace: TraceLevel = trace
         self._history_file = history_file
@@ -63,44 +73,55 @@ class ConsoleAdapter:
         Raises:
             AdapterError: The terminal is gone.
         """
+        from adapters.console.asking import Asking
         from adapters.console.session import open_terminal  # slow to import, and not needed for one question
 
-        with (
-            open_terminal(
-                stdin=self._stdin,
-                stdout=self._stdout,
-                history_file=self._history_file,
-                shows_details=self._trace == "full",
-            ) as terminal,
-            self._chatting(terminal, key_help=KEY_HELP) as chat,
-        ):
-            while (line := await terminal.read()) is not None:
-                if await chat.take(line) == "left":
-                    return
+        with open_terminal(
+            stdin=self._stdin,
+            stdout=self._stdout,
+            history_file=self._history_file,
+            shows_details=self._trace == "full",
+        ) as terminal:
+            asking = Asking(terminal, self._host, self._speaker)
+            with self._chatting(terminal, asking, key_help=KEY_HELP) as chat:
+                restoring = asyncio.create_task(chat.restore())  # waits for the host; the prompt does not
+                try:
+                    while (line := await terminal.read()) is not None:
+                        if await chat.take(line) == "left":
+                            return
+                finally:
+                    restoring.cancel()
+                    await asyncio.wait([restoring])
 
-    async def ask_once(self, text: str) -> int:
-        """Ask one question (or run one command) and return the exit code: 0 answered, 1 not, 130 after Ctrl-C.
+    async def ask_once(self, text: str, *, says_yes: bool = False, patience_s: float = PATIENCE_S) -> int:
+        """Ask one question (or run one command) and return the exit code.
 
-        A question that waits for a decision counts as not answered.
+        That is 0 where it was answered, 1 where not, 2 where it lacks something, 130 after Ctrl-C. Calls that would ask
+        are declined, or run with `says_yes` where the asker alone decides. A question that waits for other people
+        counts as not answered, after `patience_s` in which nothing was asked here.
 
         Raises:
             AdapterError: The output cannot be written.
         """
         output = PlainOutput(stdout=self._stdout, stderr=self._stderr, shows_details=self._trace == "full")
-        with self._chatting(output) as chat:
+        unattended = Unattended(self._host, self._speaker, say=output.say, says_yes=says_yes, patience_s=patience_s)
+        with self._chatting(output, unattended) as chat:
             outcome = await chat.take(text)
             if outcome == "nothing":
                 output.say("There is no question to answer.")
         if chat.was_interrupted:
             return EXIT_INTERRUPTED
+        if outcome == "misused":
+            return EXIT_MISUSED
         return 0 if outcome == "answered" else 1
 
     @contextmanager
-    def _chatting(self, screen: Screen, *, key_help: str = "") -> Generator[Chat]:
+    def _chatting(self, screen: Screen, answering: Answering, *, key_help: str = "") -> Generator[Chat]:
         chat = Chat(
             screen,
             self._host,
-            self.conversation,
+            self._speaker,
+            answering,
             trace=self._trace,
             attachments=self._attachments,
             key_help=key_help,
@@ -139,6 +160,28 @@ class ConsoleAdapter:
     async def find(self, post: Post) -> Found | None:
         """Return None: a terminal keeps nothing, so an answer that may have been cut off is shown again whole."""
         return None
+
+    async def put_ask(self, post: AskPost) -> str:
+        """Show what is asked, or what became of it, as soon as the screen is open.
+
+        Raises:
+            AdapterError: The user has left, or the terminal is gone.
+        """
+        chat = await asyncio.shield(self._chat)  # as in `post`
+        await chat.put_ask(post)
+        return f"{self.name}:{post.key}"
+
+    async def find_ask(self, post: AskPost) -> Found | None:
+        """Return None: a terminal keeps nothing, so what may have been shown is shown again."""
+        return None
+
+    async def memberships(self, actor: Actor, groups: frozenset[str], *, is_fresh: bool) -> Memberships:
+        """Return that the person is in no group: a terminal has none."""
+        return Memberships()
+
+    async def members(self, group: str) -> Sequence[str]:
+        """Raise AdapterError: a terminal has no groups."""
+        raise AdapterError("A terminal has no groups of people. Name people in `[groups]`.", is_permanent=True)
 
     async def read_earlier(self, message: MessageReceived, *, since: datetime | None, limit: int) -> Earlier:
         """Return nothing: a terminal has no threads."""

@@ -3,70 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, Protocol, assert_never
+from typing import assert_never
 
 from adapters.console import render
+from adapters.console.answering import Answering, Reply
 from adapters.console.files import save_attachments
 from adapters.console.keys import interrupts
-from adapters.console.parse import AUTHOR_ID, Leave, UnknownCommand, parse_line
-from bot.domain.answers import CommandAnswer, Example, Ignored, Known, Queued, Refused
-from bot.domain.errors import AdapterError, BotError
-from bot.domain.events import CommandInvoked, ConversationKey, MessageReceived
-from bot.domain.turns import UNENDED_CALLS, Post, TraceLine, TurnState, TurnView
+from adapters.console.parse import Leave, UnknownCommand, parse_line
+from adapters.console.screen import ENDINGS, OUTCOMES, Outcome, Screen, TraceLevel
+from adapters.console.speaker import Speaker
+from bot.domain.answers import Done, Example, Ignored, Known, Queued, Ready, Refused
+from bot.domain.asks import AskPost
+from bot.domain.errors import AdapterError, BotError, StoreError
+from bot.domain.events import CommandInvoked, MessageReceived
+from bot.domain.forms import Form
+from bot.domain.turns import UNENDED_CALLS, Post, TurnView
 from bot.ports.platform import Host
-
-TraceLevel = Literal["summary", "full", "off"]
-Outcome = Literal["answered", "stopped", "failed", "taken_over", "waiting", "left", "nothing"]
-
-OUTCOMES: dict[TurnState, Outcome] = {
-    "answered": "answered",
-    "stopped": "stopped",
-    "failed": "failed",
-    "undelivered": "failed",
-    "withdrawn": "stopped",
-    "taken_over": "taken_over",
-    "waiting": "waiting",
-}
-ENDINGS: dict[Outcome, str] = {  # said where no answer was shown
-    "stopped": "Stopped.",
-    "failed": "The question could not be answered.",
-    "taken_over": "Another process went on with this question while this one was halted, and shows the answer.",
-    "waiting": "The question waits for a decision. The answer is shown once that is made.",
-}
-
-
-class Screen(Protocol):
-    """Where turns are seen: a terminal with a prompt, or plain output."""
-
-    def following(self) -> AbstractContextManager[None]:
-        """Show that a turn is being worked on while the block runs."""
-        ...
-
-    def progress(self, view: TurnView) -> None:
-        """Show the newest view of the turn."""
-        ...
-
-    def call_ended(self, line: TraceLine) -> None:
-        """Show a tool call that has ended, once."""
-        ...
-
-    def say(self, sentence: str) -> None:
-        """Show a sentence of the program itself."""
-        ...
-
-    async def answer(self, text: str, *, is_late: bool) -> None:
-        """Show the Markdown of an answer; `is_late`: its question is not the one that is followed now."""
-        ...
-
-    def command_answer(self, answer: CommandAnswer) -> None:
-        """Show the answer of a command."""
-        ...
 
 
 @dataclass(slots=True)
@@ -74,6 +29,7 @@ class _Entry:
     """What was typed last, and what was seen of its turn; without an `event_key`, nothing is being followed."""
 
     event_key: str = ""
+    turn_id: int = 0
     views: dict[int, TurnView] = field(default_factory=dict[int, TurnView])  # newest of each turn since then
     shown_calls: set[int] = field(default_factory=set[int])  # positions in the trace of its turn
     is_answered: bool = False
@@ -90,7 +46,8 @@ class Chat:
         self,
         screen: Screen,
         host: Host,
-        conversation: ConversationKey,
+        speaker: Speaker,
+        answering: Answering,
         *,
         trace: TraceLevel,
         attachments: Path | None,
@@ -98,11 +55,13 @@ class Chat:
     ) -> None:
         self._screen = screen
         self._host = host
-        self._conversation = conversation
+        self._speaker = speaker
+        self._answering = answering
         self._trace: TraceLevel = trace
         self._attachments = attachments
         self._key_help = key_help
         self._entry = _Entry()
+        self._waiting: dict[str, _Entry] = {}  # those whose turns wait for a decision, by their event keys
         self._choices: Sequence[Example] = ()  # can be chosen by number
         self._is_left = False
         self._changed = asyncio.Event()
@@ -123,6 +82,8 @@ class Chat:
         """Keep the view; the newest one is drawn."""
         if not self._is_left:
             self._entry.views[view.turn_id] = view
+            if view.in_reply_to and view.in_reply_to == self._entry.event_key:
+                self._entry.turn_id = view.turn_id
             self._changed.set()
 
     async def post(self, post: Post) -> None:
@@ -137,11 +98,36 @@ class Chat:
         try:
             if not is_late:
                 self._entry.is_answered = True
-                self._draw(post.turn_id)
+                self._entry.turn_id = post.turn_id
+                self._draw()
             await self._screen.answer(post.text, is_late=is_late)
             if post.attachments and self._attachments is not None:
                 for path in save_attachments(self._attachments, post.key, post.attachments):
                     self._screen.say(f"File: {path}")
+        except OSError as error:
+            self._failure = unwritable(error)
+            self._changed.set()
+            raise self._failure from error
+
+    async def restore(self) -> None:
+        """Show what was asked in an earlier chat and is not decided yet."""
+        try:
+            await self._answering.restore()
+        except BotError as error:
+            self._screen.say(str(error))
+
+    async def put_ask(self, post: AskPost) -> None:
+        """Show what is asked, or what was decided.
+
+        Raises:
+            AdapterError: The person has left, the terminal is gone, or it could not be remembered.
+        """
+        if self._is_left:
+            raise AdapterError("The chat was left. Start it again to see what is asked.")
+        try:
+            await self._answering.put(post)
+        except StoreError as error:
+            raise AdapterError(str(error)) from error
         except OSError as error:
             self._failure = unwritable(error)
             self._changed.set()
@@ -155,9 +141,9 @@ class Chat:
         Raises:
             AdapterError: Nothing more can be shown.
         """
-        entry = parse_line(
-            line, conversation=self._conversation, event_key=_new_key(), at=datetime.now(UTC), choices=self._choices
-        )
+        if (reply := self._answering.read(line)) is not None:
+            return await self._decide(reply)
+        entry = parse_line(line, speaker=self._speaker, choices=self._choices)
         match entry:
             case None:
                 return "nothing"
@@ -170,13 +156,17 @@ class Chat:
             case MessageReceived() | CommandInvoked():
                 if isinstance(entry, MessageReceived) and entry.text != line.strip():
                     self._screen.say(f"  {entry.text}")  # a number was typed
-                self._entry, self._choices = _Entry(entry.event_key), ()
-                with interrupts(self._interrupt):
-                    return await (self._ask(entry) if isinstance(entry, MessageReceived) else self._command(entry))
+                self._choices = ()
+                return await (self._ask(entry) if isinstance(entry, MessageReceived) else self._command(entry))
             case _:
                 assert_never(entry)
 
     async def _ask(self, message: MessageReceived) -> Outcome:
+        self._entry = _Entry(message.event_key)
+        with interrupts(self._interrupt):
+            return await self._accept(message)
+
+    async def _accept(self, message: MessageReceived) -> Outcome:
         try:
             outcome = await self._host.accept(message)
         except BotError as error:
@@ -198,34 +188,97 @@ class Chat:
                 assert_never(outcome)
 
     async def _command(self, invoked: CommandInvoked) -> Outcome:
+        self._entry = _Entry(invoked.event_key)
         try:
-            answer = await self._host.command(invoked)
+            with interrupts(self._interrupt):
+                answer = await self._host.command(invoked)
         except BotError as error:
             self._screen.say(str(error))
             return "failed"
         if isinstance(answer, Ignored):
             return "failed"
-        self._screen.command_answer(answer)
+        if answer.ready is not None:
+            return await self._run(answer.ready)
+        if answer.form is not None:
+            return await self._fill_in(answer.form)
+        is_refusal = invoked.name == "run"  # nothing is to be run: the answer says why
+        self._screen.command_answer(answer, is_refusal=is_refusal)
+        if is_refusal:
+            return "misused"
+        if answer.confirms and not invoked.is_confirmed:
+            return await self._confirm(answer.confirms, invoked)
         if invoked.name == "help" and self._key_help:
             self._screen.say(self._key_help)
         self._choices = answer.choices
         return "answered"
 
+    async def _run(self, ready: Ready) -> Outcome:
+        """Have the call made that the person asked for."""
+        self._screen.say(ready.text)
+        return await self._ask(self._speaker.message(ready.text, run=ready.run))
+
+    async def _fill_in(self, form: Form) -> Outcome:
+        outcome = await self._answering.fill_in(form)
+        if isinstance(outcome, Ready):
+            return await self._run(outcome)
+        if outcome is None:
+            return "nothing"
+        if outcome.notice:
+            self._screen.say(outcome.notice)
+        return "answered" if isinstance(outcome, Done) else "misused"
+
+    async def _confirm(self, question: str, invoked: CommandInvoked) -> Outcome:
+        if not await self._answering.confirm(question):
+            return "misused"
+        return await self._command(self._speaker.command(invoked.name, invoked.argument, is_confirmed=True))
+
+    async def _decide(self, reply: Reply) -> Outcome:
+        """Do what was typed in answer to an ask; where that decides it, follow its turn again."""
+        event_key = reply.post.in_reply_to
+        self._entry = self._waiting.pop(event_key, None) or _Entry(event_key)
+        self._entry.views.clear()
+        self._entry.interrupts = 0
+        try:
+            goes_on = await self._answering.act(reply)
+        except BotError as error:
+            self._screen.say(str(error))
+            goes_on = False
+        if not goes_on or not event_key:
+            self._rest()
+            return "nothing"
+        with interrupts(self._interrupt):
+            return await self._follow(self._entry.turn_id)
+
     # --- a turn ---
 
     async def _follow(self, turn_id: int) -> Outcome:
+        self._entry.turn_id = turn_id
         with self._screen.following():
-            outcome = await self._until_rest(turn_id)
-        if outcome in ENDINGS and not self._entry.is_answered:
-            view = self._entry.views.get(turn_id)
+            outcome = await self._until_rest()
+            while outcome == "waiting" and await self._answering.settle(self._entry.event_key):
+                outcome = await self._until_rest(past=self._view())
+        if outcome in ENDINGS and not self._entry.is_answered and not self._is_asked_here(outcome):
+            view = self._view()
             notice = view.notice if view is not None and outcome == "waiting" else ""
             self._screen.say(notice or ENDINGS[outcome])
         if outcome == "waiting":
-            self._entry.event_key = ""  # its answer comes while something else is typed or followed
+            self._rest()
         return outcome
 
-    async def _until_rest(self, turn_id: int) -> Outcome:
-        """Draw the turn until it is at rest, or until the person interrupts it for the second time."""
+    def _is_asked_here(self, outcome: Outcome) -> bool:
+        return outcome == "waiting" and self._answering.waits_for(self._entry.event_key)
+
+    def _rest(self) -> None:
+        """Follow the entry no longer: its answer comes while something else is typed or followed."""
+        if self._entry.event_key and not self._entry.is_answered:
+            self._waiting[self._entry.event_key] = self._entry
+        self._entry = _Entry(interrupts=self._entry.interrupts)
+
+    def _view(self) -> TurnView | None:
+        return self._entry.views.get(self._entry.turn_id)
+
+    async def _until_rest(self, *, past: TurnView | None = None) -> Outcome:
+        """Draw the turn until it is at rest in another view than `past`, or the person interrupts it a second time."""
         is_stopping = False
         while True:
             if self._failure is not None:
@@ -235,16 +288,15 @@ class Chat:
             if self._entry.interrupts and not is_stopping:
                 is_stopping = True
                 await self._request_stop()
-            view = self._draw(turn_id)
-            if view is not None and view.state in OUTCOMES:
+            view = self._draw()
+            if view is not None and view is not past and view.state in OUTCOMES:
                 return OUTCOMES[view.state]
             await self._changed.wait()
             self._changed.clear()
 
     async def _request_stop(self) -> None:
-        stop = CommandInvoked(conversation=self._conversation, event_key=_new_key(), author_id=AUTHOR_ID, name="stop")
         try:
-            answer = await self._host.command(stop)
+            answer = await self._host.command(self._speaker.command("stop"))
         except BotError as error:
             self._screen.say(str(error))
         else:
@@ -254,10 +306,9 @@ class Chat:
         self._entry.interrupts += 1
         self._changed.set()
 
-    def _draw(self, turn_id: int) -> TurnView | None:
+    def _draw(self) -> TurnView | None:
         """Show what is new in the turn's newest view, and return that view."""
-        view = self._entry.views.get(turn_id)
-        if view is None:
+        if (view := self._view()) is None:
             return None
         for position, line in enumerate(view.trace if self._trace != "off" else ()):
             if line.state not in UNENDED_CALLS and position not in self._entry.shown_calls:
@@ -271,7 +322,3 @@ class Chat:
 def unwritable(error: OSError) -> AdapterError:
     """Return why nothing can be shown."""
     return AdapterError(f"The answer cannot be shown: {error.strerror or error}. Ask again once that is fixed.")
-
-
-def _new_key() -> str:
-    return f"console:{uuid.uuid4()}"

@@ -25,6 +25,16 @@ def interrupts(on_interrupt: Callable[[], None]) -> Generator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+def forget_keys(stdin: TextIO) -> None:
+    """Drop the keys that were pressed and not read yet."""
+    try:
+        import termios
+    except ImportError:  # Windows
+        return
+    if stdin.isatty():
+        termios.tcflush(stdin, termios.TCIFLUSH)
+
+
 @contextmanager
 def quiet_keys(stdin: TextIO) -> Generator[None]:
     """Keep keys typed during a turn for the next prompt instead of echoing them into the output."""

@@ -1,17 +1,16 @@
-"""What a typed line means. Pure: the caller brings the clock and the event's key."""
+"""What a typed line means."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
+from adapters.console.speaker import Speaker
 from bot.domain.answers import Example
 from bot.domain.commands import COMMANDS, nearest_command
-from bot.domain.events import CommandInvoked, ConversationKey, MessageReceived
+from bot.domain.events import CommandInvoked, MessageReceived
 
-AUTHOR_ID = "console"  # the person at the terminal
 EXIT = "exit"
 NAMES = (*(command.name for command in COMMANDS), EXIT)
 
@@ -34,34 +33,23 @@ class UnknownCommand:
 Entry = MessageReceived | CommandInvoked | UnknownCommand | Leave
 
 
-def parse_line(
-    line: str, *, conversation: ConversationKey, event_key: str, at: datetime, choices: Sequence[Example] = ()
-) -> Entry | None:
+def parse_line(line: str, *, speaker: Speaker, choices: Sequence[Example] = ()) -> Entry | None:
     """Return what the line asks for, None for an empty one; a number selects one of `choices`."""
     text = line.strip()
     if not text:
         return None
     if command := _COMMAND.fullmatch(text):
-        return _parse_command(command[1], command[2] or "", conversation=conversation, event_key=event_key)
-    return MessageReceived(
-        conversation=conversation,
-        event_key=event_key,
-        author_id=AUTHOR_ID,
-        author_name="you",
-        text=_choose(text, choices),
-        sent_at=at,
-    )
+        return _parse_command(command[1], command[2] or "", speaker=speaker)
+    return speaker.message(_choose(text, choices))
 
 
-def _parse_command(word: str, argument: str, *, conversation: ConversationKey, event_key: str) -> Entry:
+def _parse_command(word: str, argument: str, *, speaker: Speaker) -> Entry:
     name = word.lower()
     if name == EXIT:
         return Leave()
     if name not in NAMES:
         return UnknownCommand(name=word, nearest=nearest_command(name, among=NAMES))
-    return CommandInvoked(
-        conversation=conversation, event_key=event_key, author_id=AUTHOR_ID, name=name, argument=argument
-    )
+    return speaker.command(name, argument)
 
 
 def _choose(text: str, choices: Sequence[Example]) -> str:

@@ -56,8 +56,11 @@ class PlainOutput:
         else:
             self._print(text)
 
-    def command_answer(self, answer: CommandAnswer) -> None:
-        """Write the answer of a command."""
+    def command_answer(self, answer: CommandAnswer, *, is_refusal: bool = False) -> None:
+        """Write the answer of a command; one that says why nothing was done goes to stderr."""
+        if is_refusal:
+            _write(self._stderr, render.visible(answer.text).rstrip("\n"))
+            return
         self._print(answer.text)
         if answer.choices:
             _write(self._stdout, render.numbered(answer.choices))

@@ -34,6 +34,8 @@ _ENDINGS = {
     "unavailable": "not available",
     "interrupted": "interrupted",
     "stopped": "stopped",
+    "denied": "not allowed",
+    "withheld": "not sent (dry run)",
 }
 
 
@@ -55,7 +57,8 @@ def call_line(line: TraceLine, *, width: int, is_ascii: bool = False) -> str:
     good, bad, ellipsis = ("+", "x", "...") if is_ascii else ("✓", "✗", "…")
     sign = good if line.state == "ok" else bad
     start = f"  {sign} {_name(line)}"
-    end = "  ".join(filter(None, [f"{line.seconds:.1f} s", _ENDINGS.get(line.state, "")]))
+    seconds = "" if line.state in ("denied", "withheld") else f"{line.seconds:.1f} s"
+    end = "  ".join(filter(None, [seconds, _ENDINGS.get(line.state, ""), flat(line.note)]))
     room = max(12, width - len(start) - len(end) - 4)
     arguments = _arguments(line.arguments)
     if len(arguments) > room:

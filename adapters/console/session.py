@@ -16,6 +16,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input import create_input
+from prompt_toolkit.input.typeahead import clear_typeahead
 from prompt_toolkit.output import create_output
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -24,7 +25,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from adapters.console import render
-from adapters.console.keys import quiet_keys
+from adapters.console.keys import forget_keys, quiet_keys
 from adapters.console.parse import EXIT
 from adapters.console.plain import speaks_unicode, tolerate_any_text
 from bot.domain.answers import CommandAnswer
@@ -32,6 +33,7 @@ from bot.domain.commands import COMMANDS
 from bot.domain.turns import TraceLine, TurnView
 
 REFRESHES_PER_SECOND = 8  # of the region that is redrawn; changes in between are drawn once
+PROMPT = "> "
 MENU_LINES = 5  # kept free below the prompt for completions
 RESERVED_LINES = 4  # of the terminal's height that streamed text leaves free
 
@@ -43,8 +45,14 @@ class _Interrupted(Exception):  # noqa: N818  (a key, no error)
 class Terminal:
     """Reads lines and draws turns; made by `open_terminal`."""
 
-    def __init__(self, prompt: PromptSession[str], console: Console, *, is_ascii: bool, shows_details: bool) -> None:
+    def __init__(
+        self, prompt: PromptSession[str], console: Console, *, stdin: TextIO, is_ascii: bool, shows_details: bool
+    ) -> None:
         self._prompt = prompt
+        self._asked: PromptSession[str] = prompt  # the one that is read from now
+        self._message = PROMPT
+        self._input = stdin
+        self._is_fresh = False  # the prompt asks something that was not seen while keys were pressed
         self._console = console
         self._shows_details = shows_details
         self._is_ascii = is_ascii
@@ -57,9 +65,13 @@ class Terminal:
     async def read(self) -> str | None:
         """Return the next line (several when they were pasted); None: Ctrl-D, or Ctrl-C twice."""
         was_interrupted = False
+        if self._is_fresh:
+            forget_keys(self._input)
+            clear_typeahead(self._prompt.input)
+        self._is_fresh = False
         while True:
             try:
-                return await self._prompt.prompt_async("> ")
+                return await self._prompt.prompt_async(lambda: self._message)
             except EOFError:
                 return None
             except _Interrupted:
@@ -68,6 +80,37 @@ class Terminal:
                         return None
                     self.say("Ctrl-C again, Ctrl-D or /exit leaves.")
                 was_interrupted = True
+
+    async def question(self, text: str) -> str | None:
+        """Return what is typed after the text, which no history keeps; None after Ctrl-C or Ctrl-D."""
+        self._asked = PromptSession(interrupt_exception=_Interrupted, input=self._prompt.input)
+        try:
+            return await self._asked.prompt_async(render.flat(text) + " ")
+        except (EOFError, _Interrupted):
+            return None
+        finally:
+            self._asked = self._prompt
+
+    @property
+    def is_typing(self) -> bool:
+        """Whether a line has been begun."""
+        return self._prompt.app.is_running and bool(self._prompt.default_buffer.text)
+
+    def prompts(self, text: str) -> None:
+        """Show this prompt from now on, the usual one where it is empty.
+
+        While no line is read, keys that were pressed before it is there are dropped: they answer something else.
+        """
+        if text and not self._prompt.app.is_running:
+            self._is_fresh = True
+        self._message = text or PROMPT
+        self._prompt.app.invalidate()
+
+    async def above(self, text: str, *, is_markdown: bool = False) -> None:
+        """Print text of the core; while a line is being typed, above it."""
+        with set_app(self._asked.app):
+            async with in_terminal():
+                self._print(render.markdown(text) if is_markdown else Text(render.visible(text)))
 
     @contextmanager
     def following(self) -> Generator[None]:
@@ -105,13 +148,13 @@ class Terminal:
         """Print the answer; while a line is being typed, above it."""
         if self._live and not is_late:
             self._live.stop()
-        with set_app(self._prompt.app):
+        with set_app(self._asked.app):
             async with in_terminal():
                 if is_late:
                     self.say("Answer to an earlier question:")
                 self._print(render.markdown(text))
 
-    def command_answer(self, answer: CommandAnswer) -> None:
+    def command_answer(self, answer: CommandAnswer, *, is_refusal: bool = False) -> None:
         """Print the answer of a command."""
         self._print(render.markdown(answer.text))
         if answer.choices:
@@ -145,7 +188,8 @@ def open_terminal(
             reserve_space_for_menu=MENU_LINES,
         )
         console = Console(file=stdout, highlight=False)
-        yield Terminal(prompt, console, is_ascii=not speaks_unicode(stdout), shows_details=shows_details)
+        is_ascii = not speaks_unicode(stdout)
+        yield Terminal(prompt, console, stdin=stdin, is_ascii=is_ascii, shows_details=shows_details)
 
 
 class _Slashes(Completer):

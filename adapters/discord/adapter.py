@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,6 +14,8 @@ import structlog
 from adapters.discord.answer import EDIT_GAP_S
 from adapters.discord.api import API_URL, BREAKER_S, REQUESTS_PER_S, DiscordApi, Identity
 from adapters.discord.arrivals import DiscordArrivals
+from adapters.discord.ask_posts import AskPosts
+from adapters.discord.ask_presses import AskPresses
 from adapters.discord.asking import Asking
 from adapters.discord.backfill import Backfill
 from adapters.discord.channels import Channels
@@ -21,6 +23,7 @@ from adapters.discord.commands import Commands
 from adapters.discord.deliveries import Deliveries
 from adapters.discord.earlier import read_earlier
 from adapters.discord.files import download
+from adapters.discord.forms import Forms
 from adapters.discord.interactions import Interactions
 from adapters.discord.manifest import keep_synced
 from adapters.discord.own_messages import send_reply
@@ -30,20 +33,26 @@ from adapters.discord.proxies import Proxies
 from adapters.discord.questions import Questions
 from adapters.discord.render import notice, split_answer
 from adapters.discord.responses import Responses
+from adapters.discord.roles import NOT_LISTED, Roles
 from adapters.discord.session import GATEWAY_URL, Session, Watch
 from adapters.discord.status import TYPING_S, Hourglass
 from adapters.discord.traces import TraceLevel
 from adapters.shared.arrivals import Arrivals, Notices, WaitingSign, Written, keep_catching_up, log_in
 from adapters.shared.progress import Pace
 from adapters.shared.tasks import Background, run_together
+from bot.domain.asks import AskPost
 from bot.domain.backoff import Backoff
+from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey, Earlier, MessageDeleted, MessageReceived, SharedFile
+from bot.domain.people import Actor
 from bot.domain.turns import Post, TurnView
 from bot.ports.platform import Found, Host
+from bot.ports.rights import Memberships
 
 log = structlog.stdlib.get_logger(__name__)
 
 DRAIN_S = 3.0
+READY_S = 5.0  # for the login, before a question that someone waits for
 STORE_TRIES = 8  # Discord delivers a message only once, so storing it is tried again
 STORE_PAUSE_S = 0.5
 CATCH_UP_PAUSE_S = 10.0  # after a failure
@@ -112,6 +121,8 @@ class DiscordAdapter:
         self._channels = Channels(api, self.session)
         self._questions = Questions()
         self._proxies = Proxies()
+        self._roles = Roles(api)
+        self._asks = AskPosts(api)
         sign = WaitingSign(Hourglass(api), self._background)
         self._arrivals = Arrivals(
             host,
@@ -187,12 +198,15 @@ class DiscordAdapter:
             ask=arrivals.hand_over,
             allow_dms=self._options.allow_dms,
         )
+        forms = Forms(self._host, responses=responses, run=asking.start_run)
         return Interactions(
             self._host,
             channels=self._channels,
             responses=responses,
             commands=commands,
             asking=asking,
+            forms=forms,
+            asks=AskPresses(self._host, responses=responses, forms=forms),
             asker_of=self._posts.asker_of,
             allow_dms=self._options.allow_dms,
         )
@@ -221,6 +235,27 @@ class DiscordAdapter:
         """Look for the post in its channel, once the bot is logged in. Raises AdapterError."""
         await self._is_ready.wait()
         return await self._posts.find(post)
+
+    async def put_ask(self, post: AskPost) -> str:
+        """Post what is asked, or change its message, once the bot is logged in; return its key. Raises AdapterError."""
+        await self._is_ready.wait()
+        return await self._asks.put(post)
+
+    async def find_ask(self, post: AskPost) -> Found | None:
+        """Look for the message of what is asked, once the bot is logged in. Raises AdapterError."""
+        await self._is_ready.wait()
+        return await self._asks.find(post)
+
+    async def memberships(self, actor: Actor, groups: frozenset[str], *, is_fresh: bool) -> Memberships:
+        """Return which of the roles the person has; what Discord does not say is unknown."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(READY_S):
+                await self._is_ready.wait()
+        return await self._roles.memberships(actor, groups, is_fresh=is_fresh)
+
+    async def members(self, group: str) -> Sequence[str]:
+        """Raise AdapterError: listing the members of a role needs an intent that the bot does not use."""
+        raise AdapterError(NOT_LISTED, is_permanent=True)
 
     async def read_earlier(self, message: MessageReceived, *, since: datetime | None, limit: int) -> Earlier:
         """Return what was said in the thread before the message, once the bot is logged in. Raises AdapterError."""

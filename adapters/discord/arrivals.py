@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
@@ -23,19 +24,20 @@ from adapters.discord.parse import (
     parse_delete,
     parse_edit,
     parse_message,
+    sent_at,
 )
 from adapters.discord.payloads import text_at, time_of
 from adapters.discord.phrases import NO_DIRECT, UNREADABLE
 from adapters.discord.proxies import Proxies
 from adapters.discord.questions import Questions
-from adapters.discord.readable import Reader
+from adapters.discord.readable import Reader, display_name
 from adapters.discord.render import command_message, notice
 from adapters.discord.snowflakes import as_number
 from adapters.discord.words import lacks_what_it_answers
 from adapters.shared.arrivals import Arrivals, Unanswered, Written, note_unanswered
 from adapters.shared.payloads import Payload, dict_of
 from adapters.shared.tasks import Background, KeyedLock, RecentKeys
-from bot.domain.answers import Done, Ignored, Known, Queued, Refused
+from bot.domain.answers import Done, Ignored, Known, Queued, Ready, Refused
 from bot.domain.errors import AdapterError, BotError
 from bot.domain.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived
 from bot.ports.platform import Host
@@ -209,7 +211,7 @@ class DiscordArrivals:
             case Unreadable():
                 await self._take_unreadable(arrived)
             case CommandInvoked():
-                self._take_command(arrived, is_missed=is_missed)
+                self._take_command(arrived, payload, is_missed=is_missed)
             case MessageReceived():
                 if not guild:
                     await self._backfill.note_direct(text_at(payload, "channel_id"))
@@ -251,16 +253,39 @@ class DiscordArrivals:
             self._told_unreadable.add(message.conversation)
             await send_reply(self._api, message.event_key, notice(UNREADABLE))
 
-    def _take_command(self, command: CommandInvoked, *, is_missed: bool) -> None:
+    def _take_command(self, command: CommandInvoked, payload: Payload, *, is_missed: bool) -> None:
         if not is_missed:
             if self._answered.add(command.event_key):
-                self._background.spawn(self._answer(command), name="command")
+                is_moderator = self._channels.is_moderator(payload)
+                command = replace(command, standing=replace(command.standing, is_moderator=is_moderator))
+                self._background.spawn(self._answer(command, payload), name="command")
         elif command.is_addressed:  # nobody still waits for the answer
             note_unanswered(Unanswered(event_key=command.event_key, reason="the command was missed while I was away"))
 
-    async def _answer(self, command: CommandInvoked) -> None:
-        """Answer a command that was written as a message; a reply is the only place for it."""
+    async def _answer(self, command: CommandInvoked, payload: Payload) -> None:
+        """Answer a command that was written as a message; a reply is the only place for it.
+
+        A call that can be made at once is asked for by that message.
+        """
         answer = await self._commands.answer(command)
-        if answer is not None:
+        if answer is None:
+            return
+        if answer.ready is not None:
+            await self.hand_over(_asked(command, payload, answer.ready))
+        else:
             shown = command_message(answer, command=command.name, argument=command.argument)
             await send_reply(self._api, command.event_key, shown)
+
+
+def _asked(command: CommandInvoked, payload: Payload, ready: Ready) -> MessageReceived:
+    return MessageReceived(
+        conversation=command.conversation,
+        event_key=command.event_key,
+        author_id=command.author_id,
+        author_name=display_name(dict_of(payload.get("author")), dict_of(payload.get("member"))),
+        text=ready.text,
+        sent_at=sent_at(text_at(payload, "id")),
+        is_shared=not command.conversation.is_direct,
+        standing=command.standing,
+        run=ready.run,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import structlog
 from cachetools import LRUCache
@@ -12,7 +13,7 @@ from adapters.discord.api import DiscordApi
 from adapters.discord.channels import Channels
 from adapters.discord.commands import Commands
 from adapters.discord.manifest import ASK_ABOUT
-from adapters.discord.markdown import escape
+from adapters.discord.markdown import escape, visible
 from adapters.discord.own_messages import MESSAGE, send_message
 from adapters.discord.parse import DIRECT, event_key, sent_at
 from adapters.discord.payloads import text_at
@@ -22,13 +23,17 @@ from adapters.discord.render import find_example, notice_text
 from adapters.discord.responses import Responses
 from adapters.discord.words import NO_INTENT
 from adapters.shared.payloads import Payload, dict_of, dicts_of
+from bot.domain.answers import Ready
 from bot.domain.errors import BotError
 from bot.domain.events import CommandInvoked, MessageReceived
+from bot.text.redaction import redact
+from bot.text.split import cut
 
 log = structlog.stdlib.get_logger(__name__)
 
 MAX_FORMS = 500
 QUESTION_CHARS = 2_000
+SHOWN_CHARS = 700  # of a call and its arguments, before escaping
 _TEXT_INPUT, _PARAGRAPH = 4, 2
 
 
@@ -61,26 +66,29 @@ class Asking:
             event_key=pressed.event_key,
             author_id=pressed.user_id,
             name="examples",
+            standing=pressed.standing,
         )
         answer = await self._commands.answer(asked)
         example = find_example(pressed.values[0], answer.choices if answer else ())
         if example is None:
             await self._responses.fill_text(interaction, OLD_EXAMPLE)
             return
-        question = await self._post(interaction, pressed.channel, pressed.user_name, example.text)
+        said = f"**{escape(pressed.user_name)}** asks: {example.text}"
+        question = await self._post(interaction, pressed.channel, said)
         if question is not None:
-            await self._ask(
-                MessageReceived(
-                    conversation=pressed.conversation,
-                    event_key=question,
-                    author_id=pressed.user_id,
-                    author_name=pressed.user_name,
-                    text=example.text,
-                    sent_at=sent_at(text_at(interaction, "id")),
-                    is_shared=pressed.conversation.space != DIRECT,
-                    has_earlier=pressed.channel != pressed.conversation.channel,
-                )
-            )
+            has_earlier = pressed.channel != pressed.conversation.channel
+            message = pressed.question(example.text, event_key=question, at=sent_at(text_at(interaction, "id")))
+            await self._ask(replace(message, has_earlier=has_earlier))
+
+    async def start_run(self, interaction: Payload, pressed: Pressed, ready: Ready) -> None:
+        """Make a call that someone asked for without a model; Discord shows already that a response follows."""
+        # The arguments are no Markdown, and everyone there reads them; the trace has all of them.
+        call = redact(ready.text.removeprefix("/run "))
+        said = f"**{escape(pressed.user_name)}** runs: {escape(cut(visible(call), SHOWN_CHARS))}"
+        question = await self._post(interaction, pressed.channel, said)
+        if question is not None:
+            message = pressed.question(ready.text, event_key=question, at=sent_at(text_at(interaction, "id")))
+            await self._ask(replace(message, run=ready.run))
 
     async def open_form(self, interaction: Payload, chosen: AskedAbout) -> None:
         """Show a form for a question about the message that was chosen."""
@@ -111,7 +119,8 @@ class Asking:
             await self._responses.fill_text(interaction, OLD_FORM)
             return
         text = _typed(data).strip()
-        question = await self._post(interaction, chosen.channel, chosen.user_name, text, about=chosen.message_id)
+        said = f"**{escape(chosen.user_name)}** asks: {text}"
+        question = await self._post(interaction, chosen.channel, said, about=chosen.message_id)
         if question is not None:
             await self._ask(chosen.question(text, event_key=question))
 
@@ -130,14 +139,14 @@ class Asking:
         if is_refused or sent.user_id != found[2]:  # only the person who opened a form can send it
             return None
         if (chosen := self._forms.get(form)) is not None:
-            return chosen
+            return replace(chosen, standing=sent.standing)
         message = await self._api.call("GET", MESSAGE, channel_id=sent.channel, message_id=found[1])
         chosen = asked_about(interaction, message, target=found[1], reader=reader)
         return None if chosen.chosen.unread == (NO_INTENT,) else chosen
 
-    async def _post(self, interaction: Payload, channel: str, name: str, text: str, *, about: str = "") -> str | None:
+    async def _post(self, interaction: Payload, channel: str, said: str, *, about: str = "") -> str | None:
         """Show the question in the channel and return its event key; None where Discord refuses it."""
-        shown = notice_text(f"**{escape(name)}** asks: {text}")
+        shown = notice_text(said)
         try:
             posted = await send_message(
                 self._api, channel, text=shown, reply_to=about, key=text_at(interaction, "id"), is_repeatable=True

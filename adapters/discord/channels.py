@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import discord
@@ -15,6 +16,7 @@ from adapters.discord.payloads import text_at, text_of
 from adapters.discord.readable import Reader
 from adapters.discord.session import Session
 from adapters.discord.snowflakes import as_number
+from adapters.discord.standing import ADMINISTRATOR, moderates, roles_of
 from adapters.shared.payloads import Payload, dict_of, list_of
 
 MAX_THREADS = 5_000
@@ -82,6 +84,41 @@ class Channels:
         known = self._session.channel(channel)
         me: Any = getattr(getattr(known, "guild", None), "me", None)
         return missing(known.permissions_for(me).value) if me is not None else ()
+
+    def is_moderator(self, message: Payload) -> bool:
+        """Return whether the author of a delivered message moderates its channel, as far as the gateway said it."""
+        known = self._session.channel(text_at(message, "channel_id"))
+        room: Any = known.parent if isinstance(known, discord.Thread) else known
+        home = self._session.guild(text_at(message, "guild_id"))
+        if home is None or not hasattr(room, "overwrites_for"):
+            return False
+        author = text_at(dict_of(message.get("author")), "id")
+        if str(home.owner_id) == author != "":
+            return True
+        held = [home.get_role(as_number(role)) for role in roles_of(dict_of(message.get("member")))]
+        return _moderates(home, room, [role for role in held if role is not None], as_number(author))
+
+
+def _moderates(home: discord.Guild, room: Any, roles: Sequence[discord.Role], author: int) -> bool:
+    """https://docs.discord.com/developers/topics/permissions#permission-hierarchy"""
+    everyone = home.default_role
+    base = everyone.permissions.value
+    for role in roles:
+        base |= role.permissions.value
+    if base & ADMINISTRATOR:
+        return True
+    own = [room.overwrites_for(role) for role in roles]
+    for overwrites in (
+        [room.overwrites_for(everyone)],
+        own,
+        [room.overwrites_for(discord.Object(author, type=discord.Member))],
+    ):
+        pairs = [each.pair() for each in overwrites]
+        for _, denied in pairs:
+            base &= ~denied.value
+        for allowed, _ in pairs:
+            base |= allowed.value
+    return moderates(base)
 
 
 def _is_role_of(guild: discord.Guild | None, role: str, bot_user: str) -> bool:

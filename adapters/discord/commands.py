@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from adapters.discord.api import Identity
-from adapters.discord.manifest import ASK_ABOUT
+from adapters.discord.manifest import ASK_ABOUT, RUN
 from adapters.discord.session import Session
 from adapters.shared.arrivals import answer_command
 from bot.domain.answers import CommandAnswer
@@ -43,7 +43,8 @@ class Commands:
         except (TimeoutError, BotError):  # tool servers are still starting, or fail
             return []
         typed = command.argument.casefold()
-        names = sorted(name for name in {spec.tool for spec in offer.tools} if typed in name.casefold())
+        offered = {f"{spec.server}/{spec.tool}" if command.name == RUN else spec.tool for spec in offer.tools}
+        names = sorted(name for name in offered if typed in name.casefold())
         return [name[:CHOICE_CHARS] for name in names[:MAX_CHOICES]]
 
     def _usage(self) -> str:

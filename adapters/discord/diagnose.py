@@ -57,6 +57,12 @@ async def _diagnose(api: DiscordApi, *, wants_content: bool) -> SetUp:
             cure="Switch it on in the Developer Portal under Bot, or set DISCORD_MESSAGE_CONTENT=false; "
             "follow-ups in threads then need a mention.",
         )
+    if application.get("bot_public") is True:
+        return SetUp(
+            detail=f"{who}; the application is public, so that anyone can add it to a server of theirs",
+            cure="Switch Public Bot off in the Developer Portal under Bot. Where others are to add it, name the "
+            "servers that may use it in toolbridge.toml, under places of [access].",
+        )
     return SetUp(detail=who)
 
 

@@ -5,24 +5,37 @@ The id of a button contains all that its press needs, so it works after a restar
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from enum import IntEnum
 from typing import assert_never
 
 import structlog
 
+from adapters.discord.ask_marks import FormPress, parse_ask_press, parse_modal
+from adapters.discord.ask_presses import AskPresses
 from adapters.discord.asking import Asking
+from adapters.discord.carriers import has_flag
 from adapters.discord.channels import Channels
 from adapters.discord.commands import Commands
-from adapters.discord.parse import DirectRefused, Mark, parse_mark
+from adapters.discord.forms import OPEN_S, Forms
+from adapters.discord.manifest import RUN
+from adapters.discord.parse import DIRECT, DirectRefused, Mark, parse_mark
 from adapters.discord.payloads import text_at
 from adapters.discord.phrases import NO_DIRECT, NOT_YOURS, OLD_BUTTON, OLD_COMMAND, OLD_STOP
-from adapters.discord.presses import AskedAbout, Pressed, parse_component, parse_context_menu, parse_slash
+from adapters.discord.presses import (
+    AskedAbout,
+    Pressed,
+    parse_component,
+    parse_context_menu,
+    parse_slash,
+    pressed_in,
+)
 from adapters.discord.readable import Reader
-from adapters.discord.render import command_message, details_message, parse_page_request
-from adapters.discord.responses import Responses
-from adapters.discord.snowflakes import as_number
-from adapters.shared.payloads import Payload, dict_of
+from adapters.discord.render import command_message, details_message, parse_confirmation, parse_page_request
+from adapters.discord.responses import EPHEMERAL, Responses
+from adapters.shared.payloads import Payload, dict_of, dicts_of
 from adapters.shared.tasks import RecentKeys
 from bot.domain.answers import CommandAnswer, Details, Done, Explained, Refused
 from bot.domain.events import CommandInvoked, DetailsAsked, FeedbackGiven
@@ -31,7 +44,6 @@ from bot.ports.platform import Host
 log = structlog.stdlib.get_logger(__name__)
 
 MAX_KEYS = 2_000  # remembered to tell a second delivery from a second press
-MANAGE_MESSAGES = 1 << 13
 
 
 class Kind(IntEnum):
@@ -54,6 +66,8 @@ class Interactions:
         responses: Responses,
         commands: Commands,
         asking: Asking,
+        forms: Forms,
+        asks: AskPresses,
         asker_of: Callable[[int], str | None],
         allow_dms: bool,
     ) -> None:
@@ -62,6 +76,8 @@ class Interactions:
         self._responses = responses
         self._commands = commands
         self._asking = asking
+        self._forms = forms
+        self._asks = asks
         self._asker_of = asker_of
         self._allow_dms = allow_dms
         self._handled: RecentKeys[str] = RecentKeys(MAX_KEYS)
@@ -79,7 +95,7 @@ class Interactions:
             case Kind.AUTOCOMPLETE:
                 await self._suggest(interaction)
             case Kind.FORM_SENT:
-                await self._asking.take_form(interaction)
+                await self._take_form(interaction)
             case kind:
                 log.warning("unknown_interaction", type=kind)
 
@@ -96,6 +112,8 @@ class Interactions:
         match asked:
             case AskedAbout():
                 await self._asking.open_form(interaction, asked)
+            case CommandInvoked(name=name) if name == RUN:
+                await self._open_run(interaction, asked)
             case CommandInvoked():
                 await self._responses.say_later(interaction)
                 await self._show_answer(interaction, asked)
@@ -107,13 +125,37 @@ class Interactions:
             case _:
                 assert_never(asked)
 
+    async def _open_run(self, interaction: Payload, command: CommandInvoked) -> None:
+        """Open the command's form at once where the host is quick enough, and show its answer otherwise."""
+        answering = asyncio.ensure_future(self._commands.answer(command))
+        try:
+            await asyncio.wait([answering], timeout=OPEN_S)
+            answer = answering.result() if answering.done() else None
+            if answer is not None and answer.form is not None:
+                await self._forms.show(interaction, command.author_id, answer.form)
+            else:
+                await self._responses.say_later(interaction)
+                await self._fill(interaction, command, await answering)
+        finally:
+            answering.cancel()
+
     async def _show_answer(self, interaction: Payload, command: CommandInvoked, *, page: int = 0) -> None:
-        answer = await self._commands.answer(command) or CommandAnswer(text="")
+        await self._fill(interaction, command, await self._commands.answer(command), page=page)
+
+    async def _fill(
+        self, interaction: Payload, command: CommandInvoked, answer: CommandAnswer | None, *, page: int = 0
+    ) -> None:
+        answer = answer or CommandAnswer(text="")
+        if answer.ready is not None:
+            await self._asking.start_run(interaction, pressed_in(interaction, self._reader(interaction)), answer.ready)
+            return
         shown = command_message(answer, command=command.name, argument=command.argument, page=page)
         await self._responses.fill(interaction, shown)
 
     async def _suggest(self, interaction: Payload) -> None:
-        command = {**interaction, "type": Kind.COMMAND}
+        data = dict_of(interaction.get("data"))
+        focused = [option for option in dicts_of(data.get("options")) if option.get("focused") is True]
+        command = {**interaction, "type": Kind.COMMAND, "data": {**data, "options": focused}}
         typed = parse_slash(command, reader=self._reader(interaction), allow_dms=self._allow_dms)
         names = await self._commands.suggest(typed) if isinstance(typed, CommandInvoked) else []
         await self._responses.offer(interaction, names)
@@ -121,6 +163,8 @@ class Interactions:
     # --- buttons and selects ---
 
     async def _take_component(self, interaction: Payload) -> None:
+        if await self._took_ask_press(interaction):
+            return
         pressed = parse_component(interaction, reader=self._reader(interaction), allow_dms=self._allow_dms)
         if not isinstance(pressed, Pressed):
             await self._responses.say(interaction, NO_DIRECT)
@@ -130,11 +174,48 @@ class Interactions:
             await self._responses.update_later(interaction)
             command = _command(request.command, pressed, argument=request.argument)
             await self._show_answer(interaction, command, page=request.page)
+        elif (confirmed := parse_confirmation(pressed.action)) is not None:
+            await self._confirm(interaction, pressed, *confirmed)
         elif pressed.values and pressed.action.startswith("tb:example:"):
             await self._asking.start_example(interaction, pressed)
         else:
             log.warning("unknown_action", action=pressed.action)
             await self._responses.say(interaction, OLD_BUTTON)
+
+    async def _took_ask_press(self, interaction: Payload) -> bool:
+        """Answer a press below something that is asked, also in direct messages: what is asked may be sent there."""
+        pressed = pressed_in(interaction, self._reader(interaction))
+        press = parse_ask_press(pressed.action)
+        if press is None:
+            return False
+        if isinstance(press, FormPress) and self._is_closed_run(pressed, press.target):
+            await self._responses.say(interaction, NO_DIRECT)
+        else:
+            await self._asks.take(interaction, pressed, press)
+        return True
+
+    async def _take_form(self, interaction: Payload) -> None:
+        pressed = pressed_in(interaction, self._reader(interaction))
+        target = parse_modal(pressed.action)
+        if target is None:
+            await self._asking.take_form(interaction)
+        elif self._is_closed_run(pressed, target):
+            await self._responses.say(interaction, NO_DIRECT)
+        else:
+            await self._forms.take(interaction, pressed)
+
+    def _is_closed_run(self, pressed: Pressed, target: str) -> bool:
+        """Return whether it would begin a turn in direct messages, which are switched off."""
+        return target.startswith("run:") and pressed.conversation.space == DIRECT and not self._allow_dms
+
+    async def _confirm(self, interaction: Payload, pressed: Pressed, name: str, argument: str) -> None:
+        """Invoke the command again; the answer takes the place of the question where only one person sees that."""
+        if has_flag(dict_of(interaction.get("message")), EPHEMERAL):
+            await self._responses.update_later(interaction)
+        else:
+            await self._responses.say_later(interaction)
+        command = replace(_command(name, pressed, argument=argument), is_confirmed=True)
+        await self._show_answer(interaction, command)
 
     async def _take_mark(self, interaction: Payload, pressed: Pressed, mark: Mark) -> None:
         match mark.kind:
@@ -148,10 +229,9 @@ class Interactions:
     async def _stop(self, interaction: Payload, pressed: Pressed, turn: int) -> None:
         """Stop the answer for the person who asked, or for a moderator."""
         asker = self._asker_of(turn)
-        permissions = as_number(text_at(dict_of(interaction.get("member")), "permissions"))
         if asker is None:  # `stop` might end another turn of the conversation
             await self._responses.say(interaction, OLD_STOP)
-        elif asker != pressed.user_id and not permissions & MANAGE_MESSAGES:
+        elif asker != pressed.user_id and not pressed.standing.is_moderator:
             await self._responses.say(interaction, NOT_YOURS)
         else:
             await self._responses.say_later(interaction)
@@ -167,6 +247,7 @@ class Interactions:
                 author_id=pressed.user_id,
                 turn_id=turn,
                 rating="good" if is_good else "bad",
+                standing=pressed.standing,
             )
         )
         match rated:
@@ -198,7 +279,11 @@ class Interactions:
         outcomes: list[Explained] = []
         for conversation in dict.fromkeys([likely, pressed.channel_conversation, pressed.conversation]):
             asked = DetailsAsked(
-                conversation=conversation, event_key=pressed.event_key, author_id=pressed.user_id, turn_id=turn
+                conversation=conversation,
+                event_key=pressed.event_key,
+                author_id=pressed.user_id,
+                turn_id=turn,
+                standing=pressed.standing,
             )
             outcome = await self._host.details(asked)
             if isinstance(outcome, Details) and outcome.lines:
@@ -214,4 +299,5 @@ def _command(name: str, pressed: Pressed, *, argument: str = "") -> CommandInvok
         author_id=pressed.user_id,
         name=name,
         argument=argument,
+        standing=pressed.standing,
     )

@@ -13,13 +13,14 @@ import structlog
 from adapters.discord.api import DiscordApi
 from adapters.discord.errors import DiscordRefusedError
 from bot.domain.backoff import Backoff
-from bot.domain.commands import COMMANDS
+from bot.domain.commands import COMMANDS, Command
 from bot.domain.errors import AdapterError, BotError, RateLimitError
 from bot.ports.store import NoteStore
 
 log = structlog.stdlib.get_logger(__name__)
 
 ASK_ABOUT = "Ask about this"
+RUN = "run"  # opens a form
 NOTE = "discord/commands"  # a hash of what was registered, and the server that it was registered for
 OF_GUILD = "/applications/{application_id}/guilds/{guild_id}/commands"
 # https://discord.com/developers/docs/interactions/application-commands
@@ -39,7 +40,7 @@ def commands(*, allow_dms: bool) -> list[dict[str, Any]]:
             "type": CHAT_INPUT,
             "name": command.name,
             "description": command.description[:DESCRIPTION_CHARS],
-            "options": [_word()] if command.argument else [],
+            "options": _options(command),
             **shared,
         }
         for command in COMMANDS
@@ -47,13 +48,24 @@ def commands(*, allow_dms: bool) -> list[dict[str, Any]]:
     return [*slash, {"type": MESSAGE, "name": ASK_ABOUT, **shared}]
 
 
-def _word() -> dict[str, Any]:
+def _options(command: Command) -> list[dict[str, Any]]:
+    if not command.argument:
+        return []
+    if command.name != RUN:
+        return [_text("word", "only tools that match this word", autocomplete=True)]
+    return [
+        {**_text("tool", "the tool, as server/tool", autocomplete=True), "required": True},
+        _text("arguments", "its arguments as JSON; without them, a form asks for them", autocomplete=False),
+    ]
+
+
+def _text(name: str, description: str, *, autocomplete: bool) -> dict[str, Any]:
     return {
         "type": STRING,
-        "name": "word",
-        "description": "only tools that match this word",
+        "name": name,
+        "description": description,
         "required": False,
-        "autocomplete": True,
+        "autocomplete": autocomplete,
     }
 
 

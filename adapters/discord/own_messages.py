@@ -169,6 +169,24 @@ async def messages_after(
     return messages
 
 
+async def latest_messages(api: DiscordApi, channel: str, *, max_pages: int) -> list[dict[str, Any]]:
+    """Return the latest messages in the channel, newest first, at most `max_pages` times `PAGE`.
+
+    Raises:
+        AdapterError: Discord does not show the channel.
+    """
+    messages: list[dict[str, Any]] = []
+    params: dict[str, Any] = {"limit": PAGE}
+    for _ in range(max_pages):
+        page = page_of(await api.call("GET", MESSAGES, params=params, is_repeatable=False, channel_id=channel))
+        page.sort(key=lambda message: int(message["id"]), reverse=True)
+        messages += page
+        if len(page) < PAGE:
+            break
+        params = {"limit": PAGE, "before": str(page[-1]["id"])}
+    return messages
+
+
 def nonce_of(key: str) -> str:
     """Return a nonce that Discord accepts for a key of any length: always the same one for the same key."""
     return key if len(key) <= NONCE_CHARS else hashlib.sha256(key.encode()).hexdigest()[:NONCE_CHARS]
@@ -204,7 +222,13 @@ def _read(message: Mapping[str, Any]) -> OwnMessage:
 
 def marks_of(message: Mapping[str, Any]) -> Iterator[Mark]:
     """Yield the marks of the bot in the buttons of a message."""
+    for custom_id in custom_ids(message):
+        if (mark := parse_mark(custom_id)) is not None:
+            yield mark
+
+
+def custom_ids(message: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the custom ids of the buttons of a message."""
     for row in dicts_of(message.get("components")):
         for component in dicts_of(row.get("components")):
-            if (mark := parse_mark(str(component.get("custom_id", "")))) is not None:
-                yield mark
+            yield str(component.get("custom_id", ""))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from adapters.discord.payloads import text_at, text_of, time_of
 from adapters.discord.readable import Reader, display_name
 from adapters.discord.snowflakes import made_at
+from adapters.discord.standing import standing_in
 from adapters.discord.words import (
     COMMAND,
     DEFAULT,
@@ -171,7 +172,7 @@ def parse_edit(
         return None
     if (incoming.is_direct and not allow_dms) or incoming.unreadable():
         return None
-    if not is_by_app and spoken_command(incoming.said, is_addressed=True):
+    if not is_by_app and spoken_command(incoming.said, is_addressed=True, text=incoming.content):
         return incoming.unanswered("an edit made it a command") if incoming.is_addressed else None
     message = incoming.message()
     return message and MessageEdited(message=replace(message, edited_at=edited_at, is_talk=False))
@@ -210,7 +211,12 @@ class _Incoming:
     @property
     def said(self) -> list[str]:
         """The words of its text, without the bot's mention."""
-        return self._reader.without_mention(text_at(self._payload, "content")).split()
+        return self.content.split()
+
+    @property
+    def content(self) -> str:
+        """Its text as it was written, without the bot's mention."""
+        return self._reader.without_mention(text_at(self._payload, "content"))
 
     def why_not_written(self) -> str:
         """Return why nobody says something by it, in a few words; "" where someone does."""
@@ -229,7 +235,9 @@ class _Incoming:
 
     def command(self) -> CommandInvoked | None:
         """Return the command that it is, if it is one."""
-        command = None if self._is_talk else spoken_command(self.said, is_addressed=self.is_addressed)
+        if self._is_talk:
+            return None
+        command = spoken_command(self.said, is_addressed=self.is_addressed, text=self.content)
         return command and CommandInvoked(
             conversation=self.conversation,
             event_key=self.event_key,
@@ -237,6 +245,7 @@ class _Incoming:
             name=command[0],
             argument=command[1],
             is_addressed=self.is_addressed,
+            standing=standing_in(self._payload),
         )
 
     def unreadable(self) -> Unreadable | None:
@@ -275,6 +284,7 @@ class _Incoming:
             files=words.files,
             quoted=quoted,
             unread=(*words.unread, *unread_of_reply(self._payload)),
+            standing=standing_in(self._payload),
         )
 
     @property

@@ -96,7 +96,7 @@ class Posts:
         place, question = place_of(view.conversation, view.in_reply_to), message_id(view.in_reply_to)
         answer = self._writer(view, place)
         trace = Trace(
-            level=self._trace,
+            level=view.trace_style or self._trace,
             api=self._api,
             place=place,
             turn_id=view.turn_id,

@@ -19,9 +19,11 @@ from adapters.discord.parse import (
 )
 from adapters.discord.payloads import text_at
 from adapters.discord.readable import Reader, display_name
+from adapters.discord.standing import standing_in
 from adapters.discord.words import quoted
 from adapters.shared.payloads import Payload, dict_of, dicts_of, list_of
 from bot.domain.events import CommandInvoked, ConversationKey, MessageReceived, Quoted
+from bot.domain.people import UNKNOWN, Standing
 
 # https://docs.discord.com/developers/interactions/receiving-and-responding#interaction-object-interaction-type
 _APPLICATION_COMMAND, _MESSAGE_COMPONENT = 2, 3
@@ -40,11 +42,25 @@ class Pressed:
     user_name: str
     action: str
     values: tuple[str, ...] = ()  # the chosen options
+    standing: Standing = UNKNOWN
 
     @property
     def channel_conversation(self) -> ConversationKey:
         """The conversation of the channel itself, to which a trace's thread belongs."""
         return replace(self.conversation, thread="")
+
+    def question(self, text: str, *, event_key: str, at: datetime) -> MessageReceived:
+        """Return `text` as asked by this person; `event_key` is that of the post that shows it."""
+        return MessageReceived(
+            conversation=self.conversation,
+            event_key=event_key,
+            author_id=self.user_id,
+            author_name=self.user_name,
+            text=text,
+            sent_at=at,
+            is_shared=self.conversation.space != DIRECT,
+            standing=self.standing,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +75,7 @@ class AskedAbout:
     message_id: str
     chosen: Quoted
     asked_at: datetime
+    standing: Standing = UNKNOWN
 
     def question(self, text: str, *, event_key: str) -> MessageReceived:
         """Return the question `text` about the message; `event_key` is that of the post that shows the question."""
@@ -72,6 +89,7 @@ class AskedAbout:
             is_shared=self.conversation.space != DIRECT,
             has_earlier=self.channel != self.conversation.channel,
             quoted=(self.chosen,),
+            standing=self.standing,
         )
 
 
@@ -89,6 +107,7 @@ def parse_slash(interaction: Payload, *, reader: Reader, allow_dms: bool) -> Com
         author_id=_user(interaction)[0],
         name=text_at(data, "name"),
         argument=" ".join(values).strip(),
+        standing=standing_in(interaction),
     )
 
 
@@ -98,6 +117,11 @@ def parse_component(interaction: Payload, *, reader: Reader, allow_dms: bool) ->
         return None
     if refused := _refused(interaction, reader, allow_dms=allow_dms):
         return refused
+    return pressed_in(interaction, reader)
+
+
+def pressed_in(interaction: Payload, reader: Reader) -> Pressed:
+    """Return who did what where, of an interaction of any kind; a sent form has its custom id as well."""
     data = dict_of(interaction.get("data"))
     user_id, user_name = _user(interaction)
     return Pressed(
@@ -109,6 +133,7 @@ def parse_component(interaction: Payload, *, reader: Reader, allow_dms: bool) ->
         user_name=user_name,
         action=text_at(data, "custom_id"),
         values=tuple(value for value in list_of(data.get("values")) if isinstance(value, str)),
+        standing=standing_in(interaction),
     )
 
 
@@ -136,6 +161,7 @@ def asked_about(interaction: Payload, message: Payload, *, target: str, reader: 
         message_id=target,
         chosen=quoted(message, "chosen", reader),
         asked_at=sent_at(text_at(interaction, "id")),
+        standing=standing_in(interaction),
     )
 
 

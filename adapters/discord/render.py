@@ -6,13 +6,16 @@ Rows are the JSON of action rows: https://docs.discord.com/developers/components
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from adapters.discord.ask_marks import form_id
 from adapters.discord.code_blocks import fenced, unfenced, with_fenced_indents
+from adapters.discord.components import DANGER, PRIMARY, button, row, select
 from adapters.discord.markdown import PART_CHARS, answer_text, escape, visible
+from adapters.shared.asks import FILL_IN
 from adapters.shared.progress import UNENDED_CALLS, call_line
 from bot.domain.answers import CommandAnswer, Example
 from bot.domain.messages import Attachment
@@ -30,6 +33,7 @@ OPTION_CHARS = 100  # label, value and description of an option
 MAX_OPTIONS = 25
 MAX_EXAMPLE_SELECTS = 3  # of the five rows of a message
 MAX_ARGUMENT_CHARS = 60  # of a command, in a custom id
+CUSTOM_ID_CHARS, LABEL_CHARS = 100, 80  # of a button: https://docs.discord.com/developers/components/reference#button
 THREAD_NAME_CHARS = 100
 NOTE_CHARS = 200
 
@@ -70,22 +74,20 @@ def part_message(text: str) -> Shown:
     rest = "".join(others)
     note = f"-# The answer goes on in the attached file answer.md ({len(rest):,} more characters)."
     beginning = answer_text(first).strip()
-    return Shown(
-        text=f"{beginning}\n{note}" if beginning else note, file=_text_file("answer.md", rest, "text/markdown")
-    )
+    return Shown(text=f"{beginning}\n{note}" if beginning else note, file=text_file("answer.md", rest, "text/markdown"))
 
 
 def feedback_row(turn_id: int, part: int) -> dict[str, Any]:
     """Return the buttons that rate an answer; they also mark its message."""
-    return _row(
-        _button("", custom_id=f"tb:good:{turn_id}:{part}", emoji="👍"),
-        _button("", custom_id=f"tb:bad:{turn_id}:{part}", emoji="👎"),
+    return row(
+        button("", custom_id=f"tb:good:{turn_id}:{part}", emoji="👍"),
+        button("", custom_id=f"tb:bad:{turn_id}:{part}", emoji="👎"),
     )
 
 
 def stop_row(turn_id: int, part: int) -> dict[str, Any]:
     """Return the button that stops the turn; it marks a message that is still growing."""
-    return _row(_button("Stop", custom_id=f"tb:stop:{turn_id}:{part}", style=_DANGER))
+    return row(button("Stop", custom_id=f"tb:stop:{turn_id}:{part}", style=DANGER))
 
 
 def notice_text(text: str) -> str:
@@ -137,7 +139,7 @@ def call_message(line: TraceLine, *, turn_id: int, number: int, waits_for: str =
 
 def details_row(turn_id: int, call: int = 0) -> dict[str, Any]:
     """Return the button that shows exact arguments and results; it marks a trace, or (`call`) the trace of one call."""
-    return _row(_button("Details", custom_id=f"tb:details:{turn_id}:{call}"))
+    return row(button("Details", custom_id=f"tb:details:{turn_id}:{call}"))
 
 
 def details_message(lines: Sequence[TraceLine], *, note: str = "") -> Shown:
@@ -155,7 +157,7 @@ def details_message(lines: Sequence[TraceLine], *, note: str = "") -> Shown:
     first = _call_text(lines[0], number=1, max_chars=PART_CHARS - len(heading) - len(rest) - 100)
     others = f"{_calls(len(lines) - 1)} after this one" if len(lines) > 1 else ""
     text = "\n".join(filter(None, [heading, first, others, rest]))
-    return Shown(text=text, file=_text_file("details.txt", _details_file(lines)))
+    return Shown(text=text, file=text_file("details.txt", _details_file(lines)))
 
 
 def _reason(waits_for: str) -> list[str]:
@@ -209,7 +211,7 @@ def _calls(number: int) -> str:
 
 
 def _failures(lines: Sequence[TraceLine]) -> str:
-    failed = sum(line.state not in ("ok", *UNENDED_CALLS) for line in lines)
+    failed = sum(line.state not in ("ok", "withheld", *UNENDED_CALLS) for line in lines)
     return f", {failed:,} without success" if failed else ""
 
 
@@ -230,12 +232,18 @@ def command_message(answer: CommandAnswer, *, command: str, argument: str, page:
     pages = pages or ["(nothing)"]
     number = min(max(0, page), len(pages) - 1)
     text = pages[number]
-    rows: Rows = []
+    rows: Rows = _next_steps(answer, command, argument)
     if len(pages) > 1:
         text += f"\n-# Page {number + 1:,} of {len(pages):,}"
         rows.append(_page_buttons(command, argument, page=number, last=len(pages) - 1))
     # In Discord commands cover a channel or thread, so none of them offers conversations to pick.
     return Shown(text=text, rows=(*rows, *_example_selects(answer.choices)))
+
+
+def parse_confirmation(custom_id: str) -> tuple[str, str] | None:
+    """Return the command, and its argument, that a button confirms; None for any other custom id."""
+    found = re.fullmatch(r"tb:confirm:(\w{1,32}):(.*)", custom_id, re.ASCII | re.DOTALL)
+    return (found[1], found[2]) if found else None
 
 
 def parse_page_request(custom_id: str) -> PageRequest | None:
@@ -254,11 +262,22 @@ def find_example(value: str, examples: Sequence[Example]) -> Example | None:
     return None
 
 
+def _next_steps(answer: CommandAnswer, command: str, argument: str) -> Rows:
+    """Return the buttons that open a command's form or confirm what it does; there is none for a cut argument."""
+    buttons: list[dict[str, Any]] = []
+    if answer.form is not None:
+        buttons.append(button(FILL_IN, custom_id=form_id("open", answer.form.target), style=PRIMARY))
+    confirmed = f"tb:confirm:{command}:{argument}"
+    if answer.confirms and len(confirmed) <= CUSTOM_ID_CHARS:
+        buttons.append(button(answer.confirms[:LABEL_CHARS], custom_id=confirmed, style=DANGER))
+    return [row(*buttons)] if buttons else []
+
+
 def _page_buttons(command: str, argument: str, *, page: int, last: int) -> dict[str, Any]:
     kept = visible(argument)[:MAX_ARGUMENT_CHARS]
-    return _row(
+    return row(
         *(
-            _button(label, custom_id=f"tb:page:{target}:{command}:{kept}")
+            button(label, custom_id=f"tb:page:{target}:{command}:{kept}")
             for label, target in (("Previous", page - 1), ("Next", page + 1))
             if 0 <= target <= last
         )
@@ -276,8 +295,8 @@ def _example_selects(examples: Sequence[Example]) -> Rows:
         if visible(example.text)
     ][: MAX_EXAMPLE_SELECTS * MAX_OPTIONS]
     return [
-        _row(
-            _select(
+        row(
+            select(
                 f"tb:example:{at // MAX_OPTIONS}",
                 placeholder="More examples" if at else "Choose an example to ask it",
                 options=options[at : at + MAX_OPTIONS],
@@ -302,26 +321,9 @@ def _cut_lines(text: str, max_chars: int) -> str:
     return text if len(text) <= max_chars else f"{text[: max_chars - 1].rstrip()}{ELLIPSIS}"
 
 
-def _text_file(name: str, text: str, mime_type: str = "text/plain") -> Attachment:
+def text_file(name: str, text: str, mime_type: str = "text/plain") -> Attachment:
+    """Return the text as a file, cut where Discord would not take it."""
     data = text.encode(errors="replace")
     if len(data) > FILE_BYTES:
         data = data[:FILE_BYTES].decode(errors="ignore").encode() + b"\n[cut here: the rest is too long for a file]\n"
     return Attachment(name=name, mime_type=mime_type, data=data)
-
-
-# --- components ------------------------------------------------------------------------------------------------
-
-_SECONDARY, _DANGER = 2, 4  # https://docs.discord.com/developers/components/reference#button-button-styles
-
-
-def _row(*components: dict[str, Any]) -> dict[str, Any]:
-    return {"type": 1, "components": list(components)}
-
-
-def _button(label: str, *, custom_id: str, style: int = _SECONDARY, emoji: str = "") -> dict[str, Any]:
-    button: dict[str, Any] = {"type": 2, "style": style, "custom_id": custom_id}
-    return {**button, **({"label": label} if label else {}), **({"emoji": {"name": emoji}} if emoji else {})}
-
-
-def _select(custom_id: str, *, placeholder: str, options: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    return {"type": 3, "custom_id": custom_id, "placeholder": placeholder, "options": list(options)}

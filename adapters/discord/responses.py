@@ -8,10 +8,10 @@ from typing import Any
 import structlog
 
 from adapters.discord.api import DiscordApi
-from adapters.discord.errors import ALREADY_ANSWERED, DiscordRefusedError, DiscordUnreachableError
+from adapters.discord.errors import ALREADY_ANSWERED, INVALID_FORM, DiscordRefusedError, DiscordUnreachableError
 from adapters.discord.own_messages import NO_MENTIONS, SUPPRESS_EMBEDS
 from adapters.discord.payloads import text_at
-from adapters.discord.phrases import DONE
+from adapters.discord.phrases import DONE, REFUSED_FORM
 from adapters.discord.render import Shown, notice_text
 from adapters.shared.payloads import Payload
 from bot.domain.errors import BotError
@@ -32,8 +32,13 @@ class Responses:
 
     async def say(self, interaction: Payload, text: str) -> None:
         """Respond with a sentence."""
+        await self.show(interaction, Shown(text=notice_text(text or DONE)))
+
+    async def show(self, interaction: Payload, shown: Shown) -> None:
+        """Respond with a message without a file."""
         data: dict[str, Any] = {
-            "content": notice_text(text or DONE),
+            "content": shown.text,
+            "components": list(shown.rows),
             "flags": EPHEMERAL | SUPPRESS_EMBEDS,
             "allowed_mentions": NO_MENTIONS,
         }
@@ -52,8 +57,9 @@ class Responses:
         await self._respond(interaction, CHOICES, {"choices": [{"name": name, "value": name} for name in names]})
 
     async def open_form(self, interaction: Payload, form: Mapping[str, Any]) -> None:
-        """Respond with a form."""
-        await self._respond(interaction, FORM, form)
+        """Respond with a form, which Discord takes within three seconds and as the first response only."""
+        if not await self._respond(interaction, FORM, form):
+            await self.say(interaction, REFUSED_FORM)
 
     async def fill_text(self, interaction: Payload, text: str) -> None:
         """Put a sentence where Discord shows that a response follows."""
@@ -76,8 +82,9 @@ class Responses:
             webhook_token=text_at(interaction, "token"),
         )
 
-    async def _respond(self, interaction: Payload, kind: int, data: Mapping[str, Any] | None) -> None:
-        await self._call(
+    async def _respond(self, interaction: Payload, kind: int, data: Mapping[str, Any] | None) -> bool:
+        """Respond; return False where Discord does not take a response of that form, but takes another one."""
+        return await self._call(
             "POST",
             "/interactions/{interaction_id}/{interaction_token}/callback",
             json={"type": kind, **({"data": data} if data is not None else {})},
@@ -85,8 +92,11 @@ class Responses:
             interaction_token=text_at(interaction, "token"),
         )
 
-    async def _call(self, method: str, path: str, **arguments: Any) -> None:
-        """Call Discord, a second time where the first one may not have arrived: twice does no harm."""
+    async def _call(self, method: str, path: str, **arguments: Any) -> bool:
+        """Call Discord, a second time where the first one may not have arrived: twice does no harm.
+
+        Returns False where Discord refused the form of what was sent.
+        """
         for is_last in (False, True):
             try:
                 await self._api.call(method, path, **arguments)
@@ -96,6 +106,7 @@ class Responses:
             except BotError as error:
                 if not (isinstance(error, DiscordRefusedError) and error.code == ALREADY_ANSWERED):
                     log.warning("interaction_not_answered", error=str(error))
-                return
+                return not (isinstance(error, DiscordRefusedError) and error.code == INVALID_FORM)
             else:
-                return
+                break
+        return True

@@ -14,6 +14,7 @@ CHOICE_LABELS: Mapping[Choice, str] = {
     "withdraw": "Withdraw",
     "suggest_rule": "Suggest rule",
 }
+GO_ON = "Go on"  # of a link: the page was opened
 DETAILS, OPEN, FILL_IN, EDIT = "Details", "Open", "Fill in", "Edit arguments"
 
 
@@ -24,6 +25,11 @@ def form_label(view: AskView) -> str:
     if view.kind == "form":
         return FILL_IN
     return EDIT if view.may_edit else ""
+
+
+def choice_label(view: AskView, choice: Choice) -> str:
+    """Return the label of a choice's button; nothing runs by it where a page was to be opened."""
+    return GO_ON if view.kind == "link" and choice == "run" else CHOICE_LABELS[choice]
 
 
 def offered_choices(view: AskView) -> tuple[Choice, ...]:

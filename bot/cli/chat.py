@@ -43,17 +43,19 @@ async def chat(arguments: Namespace) -> int:
     """Converse until the user leaves; with `arguments.message`, ask that and return 1 where it was not answered.
 
     Raises:
-        SettingsError: A setting is wrong.
+        SettingsError: A setting is wrong, or the folder's files may not be used.
         StoreError: The database cannot be used.
         AdapterError: The terminal is gone.
     """
     gc.disable()  # imports make objects that all stay: collecting meanwhile takes a fifth of the start
     from adapters.registry import terminal
     from bot.cli.start import start
+    from bot.cli.trust import require_trust
     from bot.models.factory import describe_model
 
-    settings = start(arguments, logs_to_file=True)
     is_conversing = arguments.message is None
+    require_trust(arguments, may_ask=is_conversing)
+    settings = start(arguments, logs_to_file=True)
     about = describe_model(settings)
     banner = about if is_conversing or settings.provider == "rehearsal" else ""
     if is_conversing:
@@ -82,7 +84,7 @@ async def chat(arguments: Namespace) -> int:
         await _converse(adapter, serving)
         return 0
     async with serving():
-        return await adapter.ask_once(arguments.message)
+        return await adapter.ask_once(arguments.message, says_yes=arguments.yes)
 
 
 def _ask_inputs(settings: Settings) -> Mapping[str, str]:

@@ -14,22 +14,28 @@ import structlog
 
 from adapters.registry import PLATFORMS, Platform
 from bot.app import read_system_prompt
-from bot.cli.servers import ask_inputs, wait_for_servers
+from bot.cli.servers import servers_of, wait_for_servers
 from bot.cli.start import start
+from bot.cli.trust import folder_of, left_out
 from bot.domain.errors import BotError
 from bot.domain.messages import ToolSpec, UserMessage
+from bot.domain.rights import Tool
 from bot.models.factory import describe_model, open_model
 from bot.ports.model import ModelRequest
-from bot.ports.tools import ServerStatus
+from bot.ports.tools import READ_RESOURCE, ServerStatus
+from bot.rights.current import FILE_NAME, describe_policy, load_policy, policy_file
+from bot.rights.findings import PolicyFileError
+from bot.rights.policy import FilePolicy, default_ruling
 from bot.settings import Settings
 from bot.stores.factory import describe_store, open_store
-from bot.text.cleaning import clean
+from bot.text.cleaning import clean, clean_name
 from bot.tools.configured import load_servers
 from bot.tools.toolset import Toolset
 
 log = structlog.stdlib.get_logger(__name__)
 
 MODEL_WAIT_S = 30.0
+MAX_NAMED = 20  # tools, in one line
 _CURE_OF_TOOLS = "Leave these tools out with deny patterns in mcp.json, or have their server's schemas corrected."
 _ANY_CURE = "Start that server, or correct its entry in mcp.json or MCP_SERVER_URL."
 
@@ -61,9 +67,11 @@ async def doctor(arguments: Namespace) -> int:
 
 
 async def _checks(arguments: Namespace) -> AsyncIterator[Check]:
-    """Yield the checks one by one; without valid settings the first is the last."""
+    """Yield the checks one by one; without valid settings that is the last."""
     try:
-        settings = start(arguments, logs_to_file=True)
+        if note := left_out(folder_of(arguments)):
+            yield Check(part="folder", state="off", detail=note)
+        settings = start(arguments, logs_to_file=True, tells_left_out=False)
         yield Check(part="settings", state="ok", detail=describe_model(settings))
     except BotError as error:
         yield _failed("settings", error)
@@ -71,8 +79,10 @@ async def _checks(arguments: Namespace) -> AsyncIterator[Check]:
     for check in await surviving("store", _check_store(settings)):
         yield check
     offered: list[ToolSpec] = []
-    tools = await surviving("tools", _check_tools(settings, offered))
+    tools = await surviving("tools", _check_tools(settings, arguments, offered))
     for check in (*await surviving("model", _check_model(settings, offered)), *tools):
+        yield check
+    for check in await surviving("policy", _check_policy(settings, offered)):
         yield check
     for platform in PLATFORMS:
         for check in await surviving(platform.name, _check_platform(platform, settings)):
@@ -120,10 +130,9 @@ async def _check_model(settings: Settings, tools: Sequence[ToolSpec]) -> list[Ch
     return [Check(part="model", state="failed", detail=detail, cure=_CURE_OF_TOOLS if model.refused_tools else "")]
 
 
-async def _check_tools(settings: Settings, offered: list[ToolSpec]) -> Sequence[Check]:
+async def _check_tools(settings: Settings, arguments: Namespace, offered: list[ToolSpec]) -> Sequence[Check]:
     """Return the checks of the servers; add the tools that the bot would offer to `offered`."""
-    servers = load_servers(settings, answers=ask_inputs(settings))
-    async with Toolset(servers) as tools:
+    async with Toolset(servers_of(settings, arguments)) as tools:
         await wait_for_servers(tools)
         offer = await tools.offer(None)
         checks = [_check_server(status) for status in tools.status()]
@@ -150,6 +159,39 @@ def _check_server(status: ServerStatus) -> Check:
         cure=status.cure or ("" if not status.replica else _ANY_CURE),
         output=tuple(map(clean, status.error_output)),
     )
+
+
+async def _check_policy(settings: Settings, offered: Sequence[ToolSpec]) -> Sequence[Check]:
+    """Return what toolbridge.toml says, or without one, which of the offered tools ask by default."""
+    file = policy_file(settings)
+    if file is None:
+        return [_default_policy(offered)]
+    names = {server.name for server in load_servers(settings)}
+    try:
+        policy = load_policy(file, servers=names)
+    except PolicyFileError as error:
+        found = tuple(clean(str(finding)) for finding in error.findings)
+        cure = "Correct these: the bot does not start with them, and one that runs keeps its old rules."
+        return [Check(part="policy", state="failed", detail=f"{file} is not valid.", cure=cure, output=found)]
+    warnings = tuple(clean(str(warning)) for warning in policy.warnings)
+    return [Check(part="policy", state="ok", detail=describe_policy(policy), output=warnings)]
+
+
+def _default_policy(offered: Sequence[ToolSpec]) -> Check:
+    asking = [clean_name(f"{spec.server}/{spec.tool}") for spec in offered if _asks_by_default(spec)]
+    detail = describe_policy(FilePolicy.default())
+    if not asking:
+        return Check(part="policy", state="ok", detail=f"{detail}; none of the tools asks")
+    more = len(asking) - MAX_NAMED
+    names = ", ".join(asking[:MAX_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    these = "this tool now asks" if len(asking) == 1 else f"these {len(asking):,} tools now ask"
+    cure = f"Mark a server that you trust as trusted in mcp.json, or write a rule in {FILE_NAME}."
+    return Check(part="policy", state="ok", detail=f"{detail}; {these}: {names}.", cure=cure)
+
+
+def _asks_by_default(spec: ToolSpec) -> bool:
+    tool = Tool(server=spec.server, tool=spec.tool, is_bundled=spec.is_bundled, is_read_only=spec.is_read_only)
+    return spec.name != READ_RESOURCE and default_ruling(tool).verdict == "ask"
 
 
 async def _check_platform(platform: Platform[Any], settings: Settings) -> Sequence[Check]:

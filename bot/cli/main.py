@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 
 from adapters.registry import PLATFORMS, PlatformCommand
@@ -46,6 +46,7 @@ async def until_terminated(work: Coroutine[object, object, int]) -> int:
     """Return what the command returns; a signal to end cancels it, so that everything it opened is closed.
 
     Those are SIGTERM, Ctrl-C, and the SIGHUP of a terminal that was closed, unless `nohup` made the process ignore it.
+    `run` handles SIGHUP by itself.
     """
     task = asyncio.create_task(work)
     received = signal.SIGTERM
@@ -132,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     chat.add_argument("-m", "--message", metavar="TEXT", help="ask this, print the answer and leave")
     chat.add_argument("--conversation", metavar="NAME", default="main", help="which conversation to go on with (main)")
     _add_model(chat)
+    chat.add_argument("--yes", action="store_true", help="with -m: run what asks me, without asking")
     chat.set_defaults(run=_chat)
 
     run = commands.add_parser("run", help="serve every chat platform whose tokens are set")
@@ -150,6 +152,8 @@ def _parser() -> argparse.ArgumentParser:
 
     tools = commands.add_parser("tools", help="list the tool servers and their tools")
     tools.add_argument("word", nargs="?", default="", help="only tools that contain this word")
+    tools.add_argument("--changes", action="store_true", help="show the tools that changed since they were accepted")
+    tools.add_argument("--accept", default="", metavar="SERVER[/TOOL]", help="accept changed tools as they are now")
     tools.set_defaults(run=_tools)
 
     policy = commands.add_parser("policy", help="check the rules of toolbridge.toml, explain a verdict, replay calls")
@@ -172,7 +176,19 @@ def _parser() -> argparse.ArgumentParser:
         "--head", default="", metavar="HASH", help="with verify: this was the head once, so it must be there"
     )
     audit.set_defaults(run=_audit)
+    _add_trust(commands.choices)
     return parser
+
+
+def _add_trust(commands: Mapping[str, argparse.ArgumentParser]) -> None:
+    """Have each command ask for trust in the working folder; an operator starts `run` on purpose, so that trusts it."""
+    for name, parser in commands.items():
+        if name == "run":
+            parser.set_defaults(trust=True)
+        else:
+            parser.add_argument(
+                "--trust", action="store_true", help="use the .env, mcp.json and toolbridge.toml of this folder unasked"
+            )
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

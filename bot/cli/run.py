@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -12,6 +14,7 @@ from bot.app import open_app
 from bot.cli.start import start
 from bot.domain.errors import BotError, SettingsError
 from bot.ports.platform import Adapter
+from bot.rights.current import CurrentPolicy
 
 DRAIN_S = 10.0
 
@@ -34,8 +37,27 @@ async def run(arguments: Namespace) -> int:
         ways = ", or ".join(platform.needs for platform in PLATFORMS)
         raise SettingsError(f"No chat platform is configured. Set {ways}; `toolbridge chat` needs neither.")
     async with open_app(settings, openers, drain_s=DRAIN_S) as app:
+        _reload_on_hangup(app.policy)
         await _serve(app.adapters)
     return 0
+
+
+def _reload_on_hangup(policy: CurrentPolicy) -> None:
+    """Have SIGHUP read toolbridge.toml again; that of a terminal that was closed still ends the process."""
+    had_terminal = _has_terminal()
+
+    def hung_up() -> None:
+        if had_terminal and not _has_terminal():
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            policy.reload()
+
+    if hasattr(signal, "SIGHUP"):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up)
+
+
+def _has_terminal() -> bool:
+    return any(map(os.isatty, (0, 1, 2)))  # no more, once it was closed
 
 
 async def _serve(adapters: Sequence[Adapter]) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import signal
 import sys
+from argparse import Namespace
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from getpass import getpass
 from typing import TYPE_CHECKING
 
+from bot.cli.trust import folder_of
 from bot.ports.tools import ServerStatus
 from bot.settings import Settings
 from bot.text.cleaning import clean
-from bot.tools.configured import open_inputs
+from bot.tools.config import ServerConfig
+from bot.tools.configured import load_servers, open_inputs
 from bot.tools.placeholders import Input
 
 if TYPE_CHECKING:
@@ -34,7 +37,18 @@ def _tell(starting: Sequence[ServerStatus]) -> None:
         print(f"toolbridge: waiting, {about}", file=sys.stderr, flush=True)
 
 
-def ask_inputs(settings: Settings) -> Mapping[str, str]:
+def servers_of(settings: Settings, arguments: Namespace) -> Sequence[ServerConfig]:
+    """Return the configured servers, with the person's answers; those of a folder that was not trusted are left out.
+
+    Raises:
+        SettingsError: The file is not valid.
+    """
+    uses_folder = folder_of(arguments).is_used
+    answers = ask_inputs(settings, uses_folder=uses_folder)
+    return load_servers(settings, answers=answers, uses_folder=uses_folder)
+
+
+def ask_inputs(settings: Settings, *, uses_folder: bool = True) -> Mapping[str, str]:
     """Return the answers to what mcp.json wants to be asked for; none without a terminal.
 
     Raises:
@@ -42,13 +56,14 @@ def ask_inputs(settings: Settings) -> Mapping[str, str]:
     """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return {}
-    with _interruptible():
-        answers = {asked.id: _ask(asked) for asked in open_inputs(settings) if asked.kind == "text"}
+    with interruptible():
+        wanted = open_inputs(settings, uses_folder=uses_folder)
+        answers = {asked.id: _ask(asked) for asked in wanted if asked.kind == "text"}
     return {name: answer for name, answer in answers.items() if answer}
 
 
 @contextmanager
-def _interruptible() -> Generator[None]:
+def interruptible() -> Generator[None]:
     """Have signals end the process: the event loop, which handles them otherwise, is blocked by the question."""
     ways = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     before = {number: signal.signal(number, way) for number, way in ways.items()}

@@ -23,11 +23,19 @@ _Asked = tuple[float, str]  # when, in seconds of the clock, and the event key
 class AppGate:
     """Decides which questions by apps are taken: those of listed apps, as long as no two bots talk to each other.
 
-    `listed` has apps in the notation of rules: `slack:TEAM:ID`, `discord:ID`. `clock` gives seconds.
+    `listed` has apps in the notation of rules: `slack:TEAM:ID`, `discord:ID`; `also` returns those that the policy of
+    now names. `clock` gives seconds.
     """
 
-    def __init__(self, listed: Collection[str] = (), *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        listed: Collection[str] = (),
+        *,
+        also: Callable[[], Collection[str]] = tuple,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._listed = frozenset(listed)
+        self._also = also
         self._clock = clock
         self._asked: LRUCache[ConversationKey, deque[_Asked]] = LRUCache(MAX_PLACES)
 
@@ -40,7 +48,7 @@ class AppGate:
         if not message.is_addressed:
             return "an app has to mention the bot"
         if not self._is_listed(message):
-            return "the app is not listed in ALLOWED_APPS"
+            return "neither ALLOWED_APPS nor [access] apps lists the app"
         conversation, channel = message.conversation, replace(message.conversation, thread="")
         in_conversation, in_channel = self._asked_in(conversation), self._asked_in(channel)
         if any(key == message.event_key for _, key in (*in_conversation, *in_channel)):
@@ -55,7 +63,8 @@ class AppGate:
 
     def _is_listed(self, message: MessageReceived) -> bool:
         ids = (message.author_id, *message.author_aliases)
-        return any(str(message.conversation.person(one)) in self._listed for one in ids)
+        also = self._also()
+        return any((name := str(message.conversation.person(one))) in self._listed or name in also for one in ids)
 
     def _asked_in(self, place: ConversationKey) -> deque[_Asked]:
         asked = self._asked.get(place)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from bot.domain.answers import Example
 from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolCall, ToolResult, ToolSpec
 from bot.domain.people import Actor, Asker
-from bot.domain.rights import Person
+from bot.domain.rights import Person, Verdict
 from bot.ports.rights import People, Policy
 from bot.ports.tools import READ_RESOURCE, Offer, Progress, Resumed, ServerStatus, Tools, Wait
 from bot.rights.facts import tool_of
@@ -41,6 +41,17 @@ class GuardedTools:
         servers = {spec.server for spec in tools}
         instructions = tuple(one for one in offer.instructions if one.server in servers)
         return replace(offer, tools=tools, instructions=instructions)
+
+    async def prospects(self, asker: Asker, specs: Sequence[ToolSpec]) -> Mapping[str, Verdict | Literal["depends"]]:
+        """Return what a call of each tool by the asker would be met with, by the tools' namespaced names."""
+        person, policy = await self._people.person(asker), self._policy()
+        found: dict[str, Verdict | Literal["depends"]] = {}
+        for spec in specs:
+            if spec.name == READ_RESOURCE:
+                continue
+            tool = tool_of(spec, None, change=await self._pins.change_of(spec))
+            found[spec.name] = policy.prospect(person, asker.place, tool)
+        return found
 
     async def find(self, name: str) -> ToolSpec | None:
         """Return the tool of that namespaced name, whoever may call it."""
@@ -88,6 +99,8 @@ class GuardedTools:
         if spec.name != READ_RESOURCE:
             return spec if _is_offered(spec, None, person, place, policy) else None
         servers = _servers_of(spec)
+        if not servers:
+            return spec
         kept = [server for server in servers if _is_offered(spec, server, person, place, policy)]
         if not kept:
             return None
@@ -108,8 +121,9 @@ def _is_offered(spec: ToolSpec, server: str | None, person: Person, place: str, 
 
 
 def _servers_of(spec: ToolSpec) -> list[str]:
-    """Return the servers whose resources can be read."""
-    return list(spec.parameters["properties"]["server"]["enum"])
+    """Return the servers whose resources can be read, where the tool names them."""
+    properties = cast("Mapping[str, Any]", spec.parameters.get("properties", {}))
+    return list(properties.get("server", {}).get("enum", ()))
 
 
 def _with_servers(spec: ToolSpec, servers: Sequence[str]) -> ToolSpec:

@@ -26,19 +26,23 @@ _NETWORK_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL
 
 
 def load_servers(
-    settings: Settings, *, environ: Mapping[str, str] | None = None, answers: Mapping[str, str] | None = None
+    settings: Settings,
+    *,
+    environ: Mapping[str, str] | None = None,
+    answers: Mapping[str, str] | None = None,
+    uses_folder: bool = True,
 ) -> tuple[ServerConfig, ...]:
     """Return the configured servers: those of MCP_SERVER_URL, then those of mcp.json in its order.
 
     Without either, it is the bundled server. `${VAR}` is looked up in `environ`: by default the process's environment,
     then `.env`. `answers` are to the file's inputs, by their ids. An entry that cannot be used becomes a server with
-    a `problem`.
+    a `problem`. Without `uses_folder`, the working folder's mcp.json and `.env` do not count.
 
     Raises:
         SettingsError: MCP_SERVER_URL or the file as a whole is not valid; it says where, and the cure.
     """
-    variables = _variables() if environ is None else environ
-    file = _file(settings)
+    variables = _variables(uses_folder=uses_folder) if environ is None else environ
+    file = _file(settings, uses_folder=uses_folder)
     servers = [_from_urls(settings.mcp_server_url)] if settings.mcp_server_url is not None else []
     if file is not None:
         servers += McpJson(file).servers(
@@ -52,22 +56,25 @@ def load_servers(
     return tuple(apart(servers))
 
 
-def open_inputs(settings: Settings, *, environ: Mapping[str, str] | None = None) -> list[Input]:
+def open_inputs(
+    settings: Settings, *, environ: Mapping[str, str] | None = None, uses_folder: bool = True
+) -> list[Input]:
     """Return the inputs of mcp.json that neither the environment nor `.env` answers. Raises SettingsError."""
-    file = _file(settings)
+    file = _file(settings, uses_folder=uses_folder)
     if file is None:
         return []
-    variables = _variables() if environ is None else environ
+    variables = _variables(uses_folder=uses_folder) if environ is None else environ
     return [asked for asked in McpJson(file).wanted_inputs() if not variables.get(asked.variable)]
 
 
-def _file(settings: Settings) -> Path | None:
-    file = settings.mcp_config or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+def _file(settings: Settings, *, uses_folder: bool) -> Path | None:
+    file = settings.mcp_config or (DEFAULT_FILE if uses_folder and DEFAULT_FILE.is_file() else None)
     return None if file is None else file.expanduser()
 
 
-def _variables() -> Mapping[str, str]:
-    from_file = dotenv_values(".env", encoding="utf-8")  # load_settings has checked that it can be read
+def _variables(*, uses_folder: bool) -> Mapping[str, str]:
+    # load_settings has checked that it can be read
+    from_file = dotenv_values(".env", encoding="utf-8") if uses_folder else dict[str, str | None]()
     return {**{name: value for name, value in from_file.items() if value is not None}, **os.environ}
 
 

@@ -15,6 +15,7 @@ from bot.tools.inquiries import EXPIRES_S, Pending
 from bot.tools.servers.live import Inquiry, LiveCall
 
 _GRACE_S = 60.0  # after a form's end, for the decision to arrive
+_UNSENT = "The bot is stopping. The call was not sent."
 _CLOSED = "Interrupted: the bot is stopping. The tool may have run: check that before calling it again."
 Outcome = ToolResult | Wait
 
@@ -36,12 +37,16 @@ class LiveCalls:
         self._owners = owners
         self._running: set[asyncio.Task[Outcome]] = set()
         self._parked: dict[str, _Kept] = {}
+        self._is_closed = False
 
     async def run(self, call_id: str, live: LiveCall, work: Coroutine[Any, Any, Outcome]) -> Outcome:
         """Return the outcome of the work, or what its server asks meanwhile; the work then goes on.
 
         Cancelling this cancels the work.
         """
+        if self._is_closed:
+            work.close()
+            return ToolResult(call_id=call_id, text=_UNSENT, outcome="unavailable")
         task = self._owners.create_task(work, name="tool-call")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -65,7 +70,8 @@ class LiveCalls:
             await asyncio.wait({kept.task})
 
     def close(self) -> None:
-        """Cancel all calls; their tasks' owner waits for them."""
+        """Cancel all calls, and take no more; their tasks' owner waits for them."""
+        self._is_closed = True
         for kept in self._parked.values():
             if kept.timer is not None:
                 kept.timer.cancel()

@@ -156,21 +156,4 @@ _SERVER: Mapping[str, Note] = {
     "input-required-result-validate-input": _fixture(_QUESTION_TOOL, "sep-2322-error-on-protocol-error"),
 }
 
-_CLIENT: Mapping[str, Note] = {
-    "elicitation-sep1034-client-defaults": _absent(
-        "a tool that asks the user something while it runs is refused, with the reason; "
-        "the client declares no `elicitation` capability; not run"
-    ),
-    "sep-2322-client-request-state": Note(
-        kind="part",
-        reason="the other checks want a question of a tool to be answered; the client declares no `elicitation` "
-        "capability and refuses the call, with the reason",
-        excused=frozenset(
-            {
-                "sep-2322-client-request-state-echoed",
-                "sep-2322-client-jsonrpc-id-different",
-                "sep-2322-client-no-state-omitted",
-            }
-        ),
-    ),
-}
+_CLIENT: Mapping[str, Note] = {}

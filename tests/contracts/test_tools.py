@@ -125,12 +125,6 @@ async def test_progress_is_reported_while_a_call_runs(tools: Tools) -> None:
 
 
 @pytest.mark.parametrize("server", RICH_WAYS, indirect=True, scope="module")
-async def test_a_tool_that_asks_the_user_is_refused_with_the_reason(tools: Tools) -> None:
-    result = await call(tools, "shop__greet")
-    assert result.outcome == "error" and "asks the user" in result.text
-
-
-@pytest.mark.parametrize("server", RICH_WAYS, indirect=True, scope="module")
 async def test_the_conversation_goes_with_the_call_and_examples_are_prompts_without_arguments(
     tools: Tools,
 ) -> None:

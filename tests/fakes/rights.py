@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from bot.domain.people import Actor, Asker, Standing
 from bot.domain.rights import Facts, Person, PlaceSettings, Ruling, Terms, Tool, Verdict
+from bot.intake.access import Access
+from bot.intake.asked import AskReader
+from bot.intake.decisions import Decisions
+from bot.intake.forms import Forms
 from bot.ports.rights import Inclusion, Memberships
+from bot.ports.store import RightsStore, Store
+from bot.ports.tools import Tools
+from bot.rights.guard import PolicyGuard
+from bot.rights.pinning import Pins
+from bot.rights.tools import GuardedTools
+from bot.turns.bell import Bell
 
 
 def allows(_facts: Facts) -> Ruling:
@@ -100,3 +111,46 @@ class Rights:
 
     def change(self, rules: Callable[[Facts], Ruling]) -> None:
         self.now = replace(self.now, rules=rules)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarded:
+    """The parts of a core that look at rights, as the composition puts them together."""
+
+    store: Store
+    policy: Callable[[], ScriptedPolicy]
+    tools: GuardedTools
+    guard: PolicyGuard
+    access: Access
+    decisions: Decisions
+    forms: Forms
+
+
+def open_access(store: RightsStore, rights: Rights | None = None) -> Access:
+    """Access by this policy; without one, everybody but outsiders may do everything."""
+    policy = rights or Rights()
+    return Access(people=ScriptedPeople(policy), policy=policy, store=store, now=time.time)
+
+
+def guarded(store: Store, tools: Tools, bell: Bell, *, rights: Rights | None = None) -> Guarded:
+    """Put them together; without `rights`, every call is allowed."""
+    policy = rights or Rights()
+    people, pins = ScriptedPeople(policy), Pins(store)
+    behind = GuardedTools(tools, policy=policy, people=people, pins=pins)
+    guard = PolicyGuard(policy=policy, people=people, store=store, pins=pins, find=behind.find)
+    reader = AskReader(store=store, guard=guard, now=time.time)
+    return Guarded(
+        store=store,
+        policy=policy,
+        tools=behind,
+        guard=guard,
+        access=open_access(store, policy),
+        decisions=Decisions(reader=reader, bell=bell),
+        forms=Forms(reader=reader, tools=behind, bell=bell),
+    )
+
+
+def open_asks(store: Store, tools: Tools, bell: Bell, rights: Rights | None = None) -> tuple[Decisions, Forms]:
+    """What takes decisions and forms, by this policy."""
+    core = guarded(store, tools, bell, rights=rights)
+    return core.decisions, core.forms

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,11 +33,12 @@ class Ran:
 
 @dataclass
 class Toolbridge:
-    """The command line, with its own data and settings."""
+    """The command line, with its own data and settings; the files that a test puts into its folder are trusted."""
 
     home: Path
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
+    trusts: bool = True
 
     @property
     def environment(self) -> dict[str, str]:
@@ -47,13 +48,17 @@ class Toolbridge:
 
     async def start(self, *arguments: str, stdin: int = asyncio.subprocess.DEVNULL) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bot", *arguments),
+            *(sys.executable, "-m", "bot", *self._trusting(arguments)),
             stdin=stdin,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd=self.folder,
             env=self.environment,
         )
+
+    def _trusting(self, arguments: Sequence[str]) -> Sequence[str]:
+        takes_it = self.trusts and arguments and arguments[0] not in ("run", "--help")
+        return (arguments[0], "--trust", *arguments[1:]) if takes_it else arguments
 
     @asynccontextmanager
     async def serving(self, *arguments: str) -> AsyncGenerator[asyncio.subprocess.Process]:

@@ -23,7 +23,7 @@ from tests.fakes.mcp_servers.processes import until
 from tests.fakes.terminal import ENTER, run_in_terminal
 from tests.scenarios.conftest import WAIT_S, Endpoint, Toolbridge
 
-CHAT = (sys.executable, "-m", "bot", "chat")
+CHAT = (sys.executable, "-m", "bot", "chat", "--trust")
 QUESTION = "Count, please"
 LINES = [f"line {number} of the answer, with some more words" for number in range(2_000)]
 PIPE_BYTES = 65_536  # as Linux makes them

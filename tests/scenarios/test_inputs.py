@@ -12,7 +12,17 @@ from tests.scenarios.conftest import Toolbridge
 
 WAIT_S = 60
 OLDTIMER = Path(__file__).parents[1] / "fakes" / "mcp_servers" / "oldtimer.py"
-ASK = [sys.executable, "-m", "bot", "chat", "--model", "rehearsal", "-m", 'call old__env with {"name": "KEY"}']
+ASK = [
+    sys.executable,
+    "-m",
+    "bot",
+    "chat",
+    "--trust",
+    "--model",
+    "rehearsal",
+    "-m",
+    'call old__env with {"name": "KEY"}',
+]
 
 
 def write_file(toolbridge: Toolbridge) -> None:

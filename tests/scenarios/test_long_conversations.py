@@ -10,7 +10,7 @@ from tests.fakes.openai.reply import is_summary
 from tests.fakes.terminal import ENTER, run_in_terminal
 from tests.scenarios.conftest import WAIT_S, Endpoint, Toolbridge
 
-CHAT = (sys.executable, "-m", "bot", "chat")
+CHAT = (sys.executable, "-m", "bot", "chat", "--trust")
 
 
 async def last_question(endpoint: Endpoint) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 runpy.run_path(sys.argv[1], run_name="__main__")
 """
 TERMINATED = 128 + signal.SIGTERM
-CHAT = (sys.executable, "-m", "bot", "chat")
+CHAT = (sys.executable, "-m", "bot", "chat", "--trust")
 
 
 @pytest.fixture

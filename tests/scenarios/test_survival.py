@@ -106,7 +106,7 @@ async def test_a_question_that_was_being_thought_about_at_kill_9_is_answered_onc
 async def test_a_tool_server_that_is_killed_in_the_middle_of_a_call_leaves_the_chat_alive(
     toolbridge: Toolbridge, calls: Callable[[], list[str]]
 ) -> None:
-    arguments = (sys.executable, "-m", "bot", "chat")
+    arguments = (sys.executable, "-m", "bot", "chat", "--trust")
     async with run_in_terminal(arguments, environment=toolbridge.environment, folder=toolbridge.folder) as (
         terminal,
         process,
@@ -137,7 +137,7 @@ async def test_a_server_that_is_absent_is_said_and_holds_up_no_other(toolbridge:
 
 async def test_ctrl_c_stops_the_turn_and_the_chat_goes_on(toolbridge: Toolbridge, endpoint: Endpoint) -> None:
     await endpoint.fail("stall", after_chunks=0)
-    arguments = (sys.executable, "-m", "bot", "chat")
+    arguments = (sys.executable, "-m", "bot", "chat", "--trust")
     async with run_in_terminal(arguments, environment=toolbridge.environment, folder=toolbridge.folder) as (
         terminal,
         process,

@@ -8,7 +8,7 @@ import sys
 from tests.fakes.terminal import ENTER, run_in_terminal
 from tests.scenarios.conftest import WAIT_S, Toolbridge
 
-CHAT = (sys.executable, "-m", "bot", "chat")
+CHAT = (sys.executable, "-m", "bot", "chat", "--trust")
 
 
 async def test_a_whole_session_with_every_command(toolbridge: Toolbridge) -> None:

@@ -1,4 +1,4 @@
-"""What Discord refuses in the body of a message, an embed, a component or a form.
+"""What Discord refuses in the body of a message, an embed or a component.
 
 https://discord.com/developers/docs/resources/message#create-message-limitations,
 https://discord.com/developers/docs/components/reference
@@ -18,7 +18,7 @@ MAX_EMBEDS, MAX_EMBED_CHARS = 10, 6000
 MAX_ROWS, MAX_IN_ROW = 5, 5
 MAX_V2_COMPONENTS, MAX_V2_CHARS = 40, 4000
 MAX_CUSTOM_ID, MAX_LABEL, MAX_OPTIONS = 100, 80, 25
-ROW, BUTTON, STRING_SELECT, TEXT_INPUT, TEXT_DISPLAY, LABEL = 1, 2, 3, 4, 10, 18
+ROW, BUTTON, STRING_SELECT, TEXT_INPUT, TEXT_DISPLAY = 1, 2, 3, 4, 10
 SELECTS = {STRING_SELECT, 5, 6, 7, 8}
 V2_TOP = {ROW, 9, TEXT_DISPLAY, 12, 13, 14, 17}
 
@@ -91,12 +91,12 @@ def check_components(components: Any, *, flags: int) -> None:
         if each.get("type") not in allowed:
             raise form_error(f"components.{number}.type", "UNION_TYPE_CHOICES", f"Value must be one of {allowed}.")
         _check_component(f"components.{number}", each)
-    _check_unique_ids(components)
+    check_unique_ids(components)
     if is_v2:
         _check_v2(components)
 
 
-def _check_unique_ids(components: list[Json]) -> None:
+def check_unique_ids(components: list[Json]) -> None:
     ids = [str(each["custom_id"]) for each in walk(components) if "custom_id" in each]
     if len(ids) != len(set(ids)):
         raise form_error("components", "COMPONENT_CUSTOM_ID_DUPLICATED", "Component custom id cannot be duplicated")
@@ -118,7 +118,7 @@ def _check_component(path: str, each: Json) -> None:
     elif kind == BUTTON:
         _check_button(path, each)
     elif kind in SELECTS:
-        _check_select(path, each)
+        check_select(path, each)
     elif kind == TEXT_DISPLAY:
         check_length(f"{path}.content", each.get("content"), least=1, most=MAX_V2_CHARS)
     elif kind in {9, 17}:  # section, container
@@ -156,7 +156,7 @@ def _check_button(path: str, button: Json) -> None:
         raise form_error(path, "BUTTON_COMPONENT_MISSING_CONTENT", "A button must have a label or an emoji.")
 
 
-def _check_select(path: str, select: Json) -> None:
+def check_select(path: str, select: Json) -> None:
     """https://discord.com/developers/docs/components/reference#string-select"""
     check_length(f"{path}.custom_id", select.get("custom_id"), least=1, most=MAX_CUSTOM_ID)
     if select.get("placeholder") is not None:
@@ -176,34 +176,6 @@ def _check_select(path: str, select: Json) -> None:
     most = select.get("max_values", 1)
     if not 0 <= select.get("min_values", 1) <= most <= len(options):
         raise form_error(f"{path}.max_values", "NUMBER_TYPE_MAX", "More values than options.")
-
-
-def check_modal(modal: Json) -> None:
-    """https://discord.com/developers/docs/interactions/receiving-and-responding: title 45, one to five components."""
-    check_length("data.custom_id", modal.get("custom_id"), least=1, most=MAX_CUSTOM_ID)
-    check_length("data.title", modal.get("title"), least=1, most=45)
-    check_count("data.components", modal.get("components"), least=1, most=MAX_ROWS)
-    for number, top in enumerate(modal["components"]):
-        if top.get("type") not in {ROW, LABEL, TEXT_DISPLAY}:
-            raise form_error(f"data.components.{number}.type", "UNION_TYPE_CHOICES", "A form takes labels.")
-        if top.get("type") == LABEL:
-            check_length(f"data.components.{number}.label", top.get("label"), least=1, most=45)
-            if top.get("description") is not None:
-                check_length(f"data.components.{number}.description", top["description"], most=100)
-    _check_unique_ids(modal["components"])
-    for each in walk(modal["components"]):
-        if each.get("type") == TEXT_INPUT:
-            _check_text_input(each)
-
-
-def _check_text_input(each: Json) -> None:
-    """https://discord.com/developers/docs/components/reference#text-input"""
-    check_length("data.components.custom_id", each.get("custom_id"), least=1, most=MAX_CUSTOM_ID)
-    if each.get("label") is not None:
-        check_length("data.components.label", each["label"], least=1, most=45)
-    for name, most in (("placeholder", 100), ("value", 4000)):
-        if each.get(name) is not None:
-            check_length(f"data.components.{name}", each[name], most=most)
 
 
 def check_fields(body: Json, *, flags: int) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.fakes.discord.bodies import check_modal
 from tests.fakes.discord.errors import DiscordError, Json, check_count, check_length, form_error
 from tests.fakes.discord.gateway import Gateway
+from tests.fakes.discord.modals import check_modal
 from tests.fakes.discord.replies import Body, announce_change, change, fill, remove, store
 from tests.fakes.discord.routes import Request, Route
 from tests.fakes.discord.world import COMMAND, DEFAULT, EPHEMERAL, LOADING, REPLY, Interaction, Message

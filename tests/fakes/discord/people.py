@@ -10,6 +10,7 @@ from tests.fakes.discord.bodies import check_fields
 from tests.fakes.discord.channel_routes import announce_thread, dm_with, drop_channel, open_thread, set_archived
 from tests.fakes.discord.errors import Json
 from tests.fakes.discord.gateway import GUILDS, Gateway
+from tests.fakes.discord.modals import Filling, filled, labels
 from tests.fakes.discord.replies import announce_change, remove, store
 from tests.fakes.discord.world import (
     COMPONENTS_V2,
@@ -38,7 +39,7 @@ from tests.fakes.discord.world import (
 FIRST_GUILD_MS = 2520 * 10_000_000  # the first guild is on shard 0, the next on shard 1, and so on
 CHAT_INPUT, USER_MENU, MESSAGE_MENU = 1, 2, 3
 ATTACHMENT_OPTION = 11
-BUTTON, SELECT, TEXT_INPUT = 2, 3, 4
+BUTTON, SELECT = 2, 3
 
 
 class People(Gateway):
@@ -447,21 +448,21 @@ class People(Gateway):
         shown = self._shown_to(channel, message, user)
         return await self._deliver(self._new("component", channel, user, data=data, message=shown), wait=wait)
 
-    async def submit(self, form: Interaction, values: Mapping[str, str], *, wait: bool = True) -> Interaction:
-        """Send the form that an interaction was answered with; values by custom id, fields left out keep theirs."""
+    async def submit(self, form: Interaction, values: Mapping[str, Filling], *, wait: bool = True) -> Interaction:
+        """Send the form that an interaction was answered with; values by custom id, fields left out keep theirs.
+
+        What people choose is named by its label.
+        """
         assert form.modal is not None, "there is no form"
-        known = {each["custom_id"] for each in _inputs(form.modal)}
-        assert set(values) <= known, f"the form has {sorted(known)}"
-        for each in _inputs(form.modal):
-            value = values.get(each["custom_id"], each.get("value") or "")
-            assert value or not each.get("required", True), f"{each['custom_id']} is required"
-            assert len(value) <= each.get("max_length", 4000), f"{each['custom_id']} takes less text"
-        data: Json = {
-            "custom_id": form.modal["custom_id"],
-            "components": [_filled(each, values) for each in form.modal["components"]],
-        }
+        data: Json = {"custom_id": form.modal["custom_id"], "components": filled(form.modal, values)}
         interaction = self._new("modal", form.channel, form.user, data=data, message=form.message)
         return await self._deliver(interaction, wait=wait)
+
+    async def fill_in(self, form: Interaction, values: Mapping[str, Filling], *, wait: bool = True) -> Interaction:
+        """Send the form, with values by the labels above its fields."""
+        assert form.modal is not None, "there is no form"
+        known = labels(form.modal)
+        return await self.submit(form, {known[label]: value for label, value in values.items()}, wait=wait)
 
     # --- how an interaction comes to the app
 
@@ -562,27 +563,3 @@ def _find_component(message: Message, custom_id: str, *, kind: int) -> Json:
     assert len(found) == 1, f"{custom_id!r} names {len(found)} of {[each['custom_id'] for each in offered]}"
     assert not found[0].get("disabled"), f"{custom_id!r} is disabled"
     return found[0]
-
-
-def _inputs(modal: Json) -> list[Json]:
-    tops = modal["components"]
-    inner = [
-        each
-        for top in tops
-        for each in [*top.get("components", ()), *([top["component"]] if "component" in top else [])]
-    ]
-    return [each for each in inner if "custom_id" in each]
-
-
-def _filled(top: Json, values: Mapping[str, str]) -> Json:
-    """Return a form's component as it is sent back with what the person filled in."""
-
-    def answer(each: Json) -> Json:
-        value = values.get(each["custom_id"], each.get("value") or "")
-        given = {"value": value} if each["type"] == TEXT_INPUT else {"values": [value] if value else []}
-        return {"type": each["type"], "custom_id": each["custom_id"], "id": each.get("id", 0), **given}
-
-    shape: Json = {"type": top["type"], "id": top.get("id", 0)}
-    if "component" in top:
-        return shape | {"component": answer(top["component"])}
-    return shape | {"components": [answer(each) for each in top.get("components", ())]}

@@ -20,6 +20,7 @@ from tests.fakes.discord.world import (
     Message,
     Ping,
     PingKind,
+    Role,
     User,
     World,
     iso,
@@ -111,7 +112,10 @@ class Shapes(World):
     def _roles_json(self, guild: Guild) -> list[Json]:
         """The role of everybody has the bot's usual permissions; overwrites of channels say the rest."""
         everyone = self.role_json(guild.id, "@everyone", permissions=guild.bot_permissions)
-        return [everyone, *(self.role_json(role.id, role.name, bot=role.bot) for role in guild.roles.values())]
+        return [everyone, *map(self._role_json, guild.roles.values())]
+
+    def _role_json(self, role: Role) -> Json:
+        return self.role_json(role.id, role.name, permissions=role.permissions, bot=role.bot)
 
     def role_json(self, role: int, name: str, *, permissions: int = 0, bot: int | None = None) -> Json:
         """https://discord.com/developers/docs/topics/permissions#role-object"""
@@ -376,7 +380,7 @@ class Shapes(World):
             "name": "toolbridge",
             "description": "",
             "icon": None,
-            "bot_public": True,
+            "bot_public": self.is_public,
             "bot_require_code_grant": False,
             "owner": self.user_json(self.application_owner),
             "verify_key": "0" * 64,

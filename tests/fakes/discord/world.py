@@ -92,6 +92,7 @@ class Role:
     id: int
     name: str
     bot: int | None = None  # whose role it is, where Discord made it for a bot that was invited
+    permissions: int = 0
 
 
 @dataclass(kw_only=True)
@@ -345,6 +346,7 @@ class World:
         self.has_message_content = True  # the privileged intent, switched on in the developer portal
         self.max_file_bytes = MAX_FILE_BYTES
         self.interactions_url: str | None = None
+        self.is_public = False  # anyone may add the app to their server; so it is at first in the developer portal
         self._clock_offset_s = 0.0
         self._last_id = 0
         self._changed = asyncio.Event()
@@ -439,8 +441,8 @@ class World:
             permissions=permissions_of(*PEOPLE_PERMISSIONS, *permissions),
         )
 
-    def add_role(self, guild: GuildId, name: str) -> Role:
-        role = Role(id=self.next_id(), name=name)
+    def add_role(self, guild: GuildId, name: str, *, permissions: Iterable[str] = ()) -> Role:
+        role = Role(id=self.next_id(), name=name, permissions=permissions_of(*permissions))
         self.guild(guild).roles[role.id] = role
         return role
 

@@ -79,12 +79,12 @@ def free_port() -> int:
 
 
 class Workshop:
-    """The workshop server over HTTP, as a process that can be killed and started again on the same port."""
+    """A server on the SDK over HTTP, as a process that can be killed and started again on the same port."""
 
-    def __init__(self, era: str, *, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, era: str, *, env: Mapping[str, str] | None = None, program: str = "workshop") -> None:
         self.port = free_port()
         self._path = "sse" if era == "sse" else "mcp"
-        self._args = [sys.executable, str(FOLDER / "workshop.py"), "--era", era, "--port", str(self.port)]
+        self._args = [sys.executable, str(FOLDER / f"{program}.py"), "--era", era, "--port", str(self.port)]
         self._env = {**os.environ, **(env or {})}
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -138,6 +138,16 @@ async def test_the_doctor_is_content_without_the_intent_where_the_bot_does_witho
     assert await diagnose(options) == SetUp(detail="@toolbridge in 1 server")
 
 
+async def test_the_doctor_says_that_anyone_can_add_a_public_application_to_their_server(place: Place) -> None:
+    place.discord.is_public = True
+    found = await diagnose(options_for(place.discord))
+    assert found.detail == (
+        "@toolbridge in 1 server; the application is public, so that anyone can add it to a server of theirs"
+    )
+    assert found.cure.startswith("Switch Public Bot off in the Developer Portal under Bot.")
+    assert "toolbridge.toml" in found.cure
+
+
 async def test_a_servers_name_cannot_draw_on_the_operators_terminal(place: Place) -> None:
     place.discord.add_guild("Evil\x1b[2J\nok     everything").bot_permissions = 0
     found = await diagnose(options_for(place.discord))

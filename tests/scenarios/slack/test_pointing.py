@@ -159,7 +159,7 @@ async def test_another_bots_mention_is_answered_only_where_it_is_listed(tmp_path
             await bot.slack.say_as_other_bot("C1", "<@UBOT> build 17 has failed")
             await bot.slack.settled()
         assert await bot.model.requests() == []
-        assert not_answered(logs) == ["the app is not listed in ALLOWED_APPS"]
+        assert not_answered(logs) == ["neither ALLOWED_APPS nor [access] apps lists the app"]
         assert bot.slack.bot_messages("C1") == []
         assert bot.slack.ephemeral_messages == []
 

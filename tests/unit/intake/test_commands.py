@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 
 from bot.domain.answers import CommandAnswer, Example, Queued
 from bot.domain.commands import COMMANDS, Command, nearest_command
-from bot.domain.events import CommandInvoked, ConversationKey, MessageReceived
+from bot.domain.events import CommandInvoked, ConversationKey, MessageReceived, RunRequest
 from bot.domain.messages import (
     AssistantMessage,
     Message,
@@ -27,14 +27,15 @@ from bot.domain.messages import (
     Usage,
     UserMessage,
 )
-from bot.domain.people import Actor
+from bot.domain.people import Asker, Standing
 from bot.domain.turns import Post
 from bot.intake.commands.table import Commands
-from bot.intake.commands.tools import describe_tools
+from bot.intake.commands.tools import Prospect, describe_tools
 from bot.ports.store import ConversationSummary, Store
 from bot.ports.tools import Offer, ServerStatus
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.bell import Bell
+from tests.fakes.rights import Rights, ScriptedPolicy, open_access
 
 HERE = ConversationKey(platform="console", space="local", channel="here")
 ELSEWHERE = ConversationKey(platform="console", space="local", channel="elsewhere")
@@ -50,7 +51,7 @@ class ScriptedTools:
     notes: tuple[str, ...] = ()
     prompts: tuple[Example, ...] = ()
 
-    async def offer(self, actor: Actor | None) -> Offer:
+    async def offer(self, asker: Asker | None) -> Offer:
         return Offer(tools=self.specs, notes=self.notes)
 
     async def examples(self) -> Sequence[Example]:
@@ -99,13 +100,16 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(tmp_path: Path, tools: ScriptedTools | None = None) -> AsyncGenerator[Bench]:
+async def bench(
+    tmp_path: Path, tools: ScriptedTools | None = None, rights: Rights | None = None
+) -> AsyncGenerator[Bench]:
     bell = Bell()
     async with open_sqlite(tmp_path / "bot.db") as store:
         made = Commands(
             store=store,
             tools=tools or ScriptedTools(),
             bell=bell,
+            access=open_access(store, rights),
             model_name="rehearsal",
             about="The rehearsal model is not an AI.",
             limits=["A message holds at most 10,000 characters."],
@@ -117,7 +121,7 @@ async def test_tools_names_those_that_the_models_endpoint_does_not_take() -> Non
     spec = ToolSpec(name="shop__buy", server="shop", tool="buy", description="Buy it.", parameters={})
     other = replace(spec, name="shop__look", tool="look", description="Look at it.")
     tools = ScriptedTools(specs=(spec, other))
-    text = await describe_tools(tools, actor=None, refused={"shop__buy": "array schema missing items"})
+    text = await describe_tools(tools, asker=None, refused={"shop__buy": "array schema missing items"})
     assert "- `buy`: left out, because the model's endpoint does not take it (array schema missing items)" in text
     assert "- `look`: Look at it." in text
 
@@ -471,17 +475,14 @@ async def test_stop_in_a_channel_with_several_open_conversations_asks_which(tmp_
     assert [pick.conversation for pick in answer.picks] == [thread("1"), thread("2")]
 
 
-async def test_usage_in_a_channel_counts_the_asker_and_all(tmp_path: Path) -> None:
+async def test_usage_in_a_channel_counts_the_asker_alone(tmp_path: Path) -> None:
     async with bench(tmp_path) as at:
         await talk(at, ("one", thread("1")), ("two", thread("2")))
         await converse(
             at.store, [UserMessage(text="hi"), AssistantMessage(text="ho")], conversation=thread("3"), author_id="u2"
         )
-        lines = (await at.answer_in_channel("usage")).text.splitlines()
-    assert lines == [
-        "- **You**: 2 turns, 0 tokens in, 0 tokens out",
-        "- **All conversations**: 3 turns, 0 tokens in, 0 tokens out",
-    ]
+        answer = await at.answer_in_channel("usage")
+        assert answer.text == "- **You**: 2 turns, 0 tokens in, 0 tokens out"
 
 
 # --- untrusted text --------------------------------------------------------------------------------------------
@@ -509,7 +510,12 @@ def seen(markdown: str) -> str:
 def listed(tool: ToolSpec) -> str:
     """Return what `tools` answers about this tool; it needs no store."""
     made = Commands(
-        store=cast("Store", None), tools=ScriptedTools(specs=(tool,)), bell=Bell(), model_name="m", about=""
+        store=cast("Store", None),
+        tools=ScriptedTools(specs=(tool,)),
+        bell=Bell(),
+        access=open_access(cast("Store", None)),
+        model_name="m",
+        about="",
     )
     asked = CommandInvoked(conversation=HERE, event_key="e", author_id="u", name="tools")
     return asyncio.run(made.answer(asked)).text
@@ -535,7 +541,14 @@ def listed_title(title: str) -> str:
         async def conversations(self, *, limit: int, prefix: str = "") -> Sequence[ConversationSummary]:
             return summaries
 
-    made = Commands(store=cast("Store", Listing()), tools=ScriptedTools(), bell=Bell(), model_name="m", about="")
+    made = Commands(
+        store=cast("Store", Listing()),
+        tools=ScriptedTools(),
+        bell=Bell(),
+        access=open_access(cast("Store", Listing())),
+        model_name="m",
+        about="",
+    )
     asked = CommandInvoked(conversation=HERE, event_key="e", author_id="u", name="history", is_channel_wide=True)
     answer = asyncio.run(made.answer(asked))
     assert all(pick.label.isprintable() and pick.label for pick in answer.picks)
@@ -551,3 +564,121 @@ def test_a_question_cannot_break_the_list_its_title_is_shown_in(title: str) -> N
 def test_an_escaped_description_reads_as_it_was_written(description: str) -> None:
     tool = ToolSpec(name="x", server="s", tool="t", description=description, parameters={})
     assert seen(listed(tool)) == f"s: readyt: {description}"
+
+
+# --- whose act it is -------------------------------------------------------------------------------------------
+
+OPERATOR = Rights(now=ScriptedPolicy(operators=("chat:op",)))
+
+
+async def say(at: Bench, name: str, argument: str = "", *, by: str, **details: Any) -> CommandAnswer:
+    """Return what a command in the thread is answered."""
+    return await at.commands.answer(
+        CommandInvoked(conversation=thread("1"), event_key="e", author_id=by, name=name, argument=argument, **details)
+    )
+
+
+async def test_an_operator_sees_what_all_used(tmp_path: Path) -> None:
+    async with bench(tmp_path, rights=OPERATOR) as at:
+        await ask(at.store, "hi", conversation=thread("1"))
+        assert "All conversations" in (await say(at, "usage", by="op")).text
+        assert "All conversations" not in (await say(at, "usage", by="u1")).text
+
+
+async def test_a_conversation_of_one_person_is_cleared_at_once_and_one_of_several_after_a_confirmation(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path) as at:
+        words = [UserMessage(text="hi"), AssistantMessage(text="ho")]
+        await converse(at.store, words, conversation=thread("1"), author_id="u1")
+        assert "2 messages" in (await say(at, "clear", by="u1")).text
+        await converse(at.store, words, conversation=thread("1"), author_id="u1")
+        await converse(at.store, words, conversation=thread("1"), author_id="u2")
+        first = await say(at, "clear", by="u1")
+        assert first.confirms and "Other people" in first.text
+        assert len(await at.store.transcript(thread("1"), limit=9)) == 4
+        assert "4 messages" in (await say(at, "clear", by="u1", is_confirmed=True)).text
+        assert [line.entry.outcome for line in await at.store.audit_lines()] == ["clear"]
+
+
+async def test_others_are_told_who_may_clear_a_shared_conversation_even_where_they_confirm(tmp_path: Path) -> None:
+    async with bench(tmp_path, rights=OPERATOR) as at:
+        words = [UserMessage(text="hi"), AssistantMessage(text="ho")]
+        for author in ("u1", "u2"):
+            await converse(at.store, words, conversation=thread("1"), author_id=author)
+        refused = await say(at, "clear", by="u2", is_confirmed=True)
+        assert "The person who began it" in refused.text and not refused.confirms
+        assert [line.entry.kind for line in await at.store.audit_lines()] == ["refused"]
+        assert (await say(at, "clear", by="u3", standing=Standing(is_moderator=True))).confirms
+        assert (await say(at, "clear", by="op")).confirms
+
+
+async def test_an_answer_is_stopped_by_who_asked_by_a_moderator_and_by_an_operator_alone(tmp_path: Path) -> None:
+    async with bench(tmp_path, rights=OPERATOR) as at:
+        await ask(at.store, "one", conversation=thread("1"), author_id="u1")
+        assert "Someone else asked" in (await say(at, "stop", by="u2")).text
+        assert await at.asked_to_stop() == []
+    async with bench(tmp_path / "two", rights=OPERATOR) as at:
+        await ask(at.store, "one", conversation=thread("1"), author_id="u1")
+        await ask(at.store, "two", conversation=thread("1"), author_id="u2")
+        assert (await say(at, "stop", by="u2")).text == "Stopping."  # the own one, which is queued behind another
+        assert await at.asked_to_stop() == []
+        assert (await say(at, "stop", by="u3", standing=Standing(is_moderator=True))).text == "Stopping."
+
+
+# --- a call without the model ----------------------------------------------------------------------------------
+
+DEPLOY = ToolSpec(
+    name="deploys__deploy",
+    server="deploys",
+    tool="deploy",
+    description="Deploy it.",
+    parameters={"type": "object", "properties": {"env": {"type": "string"}}, "required": ["env"]},
+)
+PING = replace(DEPLOY, name="deploys__ping", tool="ping", parameters={"type": "object", "properties": {}})
+
+
+@pytest.mark.parametrize("name", ["deploys/deploy", "deploys.deploy", "deploys__deploy", "deploy"])
+async def test_run_shows_the_form_of_a_tool_however_it_is_named(tmp_path: Path, name: str) -> None:
+    async with bench(tmp_path, ScriptedTools(specs=(DEPLOY, PING))) as at:
+        form = (await say(at, "run", name, by="u1")).form
+        assert form is not None and form.target == "run:deploys__deploy"
+        assert [(field.name, field.is_required) for field in form.fields] == [("env", True)]
+
+
+async def test_run_makes_the_call_where_its_arguments_are_given_or_there_are_none(tmp_path: Path) -> None:
+    async with bench(tmp_path, ScriptedTools(specs=(DEPLOY, PING))) as at:
+        ready = (await say(at, "run", 'deploys/deploy {"env":  "a  b"}', by="u1")).ready
+        assert ready is not None
+        assert ready.run == RunRequest(name="deploys__deploy", arguments='{"env": "a  b"}')
+        assert ready.text == '/run deploys/deploy {"env": "a  b"}'
+        ready = (await say(at, "run", "deploys/ping", by="u1")).ready
+        assert ready is not None and ready.text == "/run deploys/ping"
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("", "Name a tool as `run SERVER/TOOL`"),
+        ("deploys/deplou", "Did you mean `deploys/deploy`"),
+        ("deploys/deploy [1]", "is not one JSON object"),
+        ("deploys/deploy " + "[" * 100_000, "is not one JSON object"),
+    ],
+)
+async def test_run_says_what_is_wrong_and_how_it_goes(tmp_path: Path, argument: str, said: str) -> None:
+    async with bench(tmp_path, ScriptedTools(specs=(DEPLOY, PING))) as at:
+        answer = await say(at, "run", argument, by="u1")
+        assert said in answer.text and answer.form is None and answer.ready is None
+
+
+# --- what the asker may use ------------------------------------------------------------------------------------
+
+
+async def test_tools_marks_what_asks_and_names_what_is_not_for_the_asker_here() -> None:
+    async def prospects(_asker: Asker, _specs: Sequence[ToolSpec]) -> Mapping[str, Prospect]:
+        return {"deploys__deploy": "ask", "deploys__ping": "deny"}
+
+    asker = Asker(actor=thread("1").person("u1"), place="chat:team:general")
+    text = await describe_tools(ScriptedTools(specs=(DEPLOY, PING)), asker=asker, prospects=prospects)
+    assert "- `deploy` (asks first): Deploy it." in text
+    assert "- `ping`" not in text and "**Not for you here**: `deploys/ping`" in text

@@ -24,6 +24,7 @@ from bot.domain.events import (
     Rating,
 )
 from bot.domain.messages import ToolResult, Usage
+from bot.domain.people import Standing
 from bot.domain.turns import CallAsked, CallFinished, CallStarted, ModelAnswered, Post
 from bot.intake.admission import Admission
 from bot.intake.apps import AppGate
@@ -33,6 +34,7 @@ from bot.stores.sqlite.store import open_sqlite
 from bot.turns.bell import Bell
 from tests.fakes.database import locked
 from tests.fakes.ports import CONVERSATION, ScriptedTools, calls, message, says
+from tests.fakes.rights import Rights, open_access, open_asks
 
 WORKER = "worker-1"
 OTHER = replace(CONVERSATION, channel="random")
@@ -76,7 +78,11 @@ class Desk:
 
 @asynccontextmanager
 async def desk(
-    tmp_path: Path, *, requests_per_minute: int = 100, takes_follow_ups: bool = True
+    tmp_path: Path,
+    *,
+    requests_per_minute: int = 100,
+    takes_follow_ups: bool = True,
+    rights: Rights | None = None,
 ) -> AsyncGenerator[Desk]:
     commands: list[CommandInvoked] = []
     bell = Bell()
@@ -86,7 +92,9 @@ async def desk(
         return CommandAnswer(text="answered")
 
     path = tmp_path / "bot.db"
+    rights = rights or Rights()
     async with open_sqlite(path, busy_timeout_s=0.1) as store:
+        decisions, forms = open_asks(store, ScriptedTools({}), bell, rights)
         inbox = Inbox(
             worker=WORKER,
             store=store,
@@ -94,6 +102,9 @@ async def desk(
             answer=command,
             bell=bell,
             directory=ScriptedTools({}),
+            access=open_access(store, rights),
+            decisions=decisions,
+            forms=forms,
             apps=AppGate({"fake:A1"}),
             takes_follow_ups=takes_follow_ups,
         )
@@ -205,7 +216,7 @@ async def test_an_app_is_answered_where_it_is_listed_and_otherwise_logged_once(
         capsys.readouterr()
         assert await at.inbox.accept(by_app("stranger", "A2")) == Ignored()
         log = capsys.readouterr().out
-        assert log.count("mention_not_answered") == 1 and "not listed in ALLOWED_APPS" in log
+        assert log.count("mention_not_answered") == 1 and "neither ALLOWED_APPS nor" in log
 
 
 async def test_an_app_hears_no_refusal_because_it_might_answer_it(
@@ -298,3 +309,42 @@ async def test_details_that_were_cleared_or_never_were_are_answered_with_a_sente
         await at.store.clear(CONVERSATION)
         details = await at.inbox.details(details_of(lease.turn_id))
         assert isinstance(details, Details) and details.lines == () and "`clear`" in details.notice
+
+
+# --- who may -----------------------------------------------------------------------------------------------------
+
+OUTSIDE = Standing(outsider="a guest of this workspace")
+
+
+async def test_an_outsider_is_refused_with_the_reason_by_every_way_in_and_nothing_is_stored(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        asked = replace(message("What is up?"), standing=OUTSIDE)
+        refused = await at.inbox.accept(asked)
+        assert isinstance(refused, Refused) and refused.notice == "a guest of this workspace"
+        assert await at.store.find(asked.event_key) is None
+        command = CommandInvoked(
+            conversation=CONVERSATION, event_key="c", author_id="U1", name="tools", standing=OUTSIDE
+        )
+        assert await at.inbox.command(command) == CommandAnswer(text="a guest of this workspace")
+        assert at.commands == []
+        await at.inbox.accept(message("first"))
+        edited = await at.inbox.revise(MessageEdited(message=replace(message("first"), text="b", standing=OUTSIDE)))
+        assert isinstance(edited, Refused) and "the message stays as it was" in edited.notice
+        about = {"conversation": CONVERSATION, "event_key": "p", "author_id": "U1", "turn_id": 1, "standing": OUTSIDE}
+        assert isinstance(await at.inbox.details(DetailsAsked(**about)), Refused)
+        assert isinstance(await at.inbox.rate(FeedbackGiven(**about, rating="bad")), Refused)
+        lines = [line.entry for line in await at.store.audit_lines()]
+        assert [(line.kind, line.outcome) for line in lines] == [
+            ("refused", "message"),
+            ("refused", "tools"),
+            ("refused", "message"),
+            ("refused", "details"),
+            ("refused", "rating"),
+        ]
+        assert {line.person for line in lines} == {"fake:U1"}
+
+
+async def test_what_an_outsider_says_to_others_in_a_thread_is_passed_over_in_silence(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        await at.inbox.accept(message("first"))
+        assert await at.inbox.accept(replace(follow_up("second"), standing=OUTSIDE)) == Ignored()

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.console.parse import NAMES, Entry, Leave, UnknownCommand, parse_line
+from adapters.console.speaker import Speaker
 from bot.domain.answers import Example
 from bot.domain.events import CommandInvoked, ConversationKey, MessageReceived
 
 KEY = ConversationKey(platform="console", space="local", channel="default")
-AT = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 CHOICES = (Example(title="Sum", text="What is 1 + 1?"), Example(title="Time", text="What time is it in Rome?"))
 
 
 def parse(line: str, choices: tuple[Example, ...] = ()) -> Entry | None:
-    return parse_line(line, conversation=KEY, event_key="console:1", at=AT, choices=choices)
+    return parse_line(line, speaker=Speaker(conversation=KEY, id="jdoe"), choices=choices)
 
 
 def text_of(entry: Entry | None) -> str:
@@ -31,15 +29,13 @@ def test_an_empty_line_is_nothing(line: str) -> None:
     assert parse(line) is None
 
 
-def test_a_line_is_a_message_with_key_and_time() -> None:
-    assert parse(" hello\nthere ") == MessageReceived(
-        conversation=KEY,
-        event_key="console:1",
-        author_id="console",
-        author_name="you",
-        text="hello\nthere",
-        sent_at=AT,
-    )
+def test_a_line_is_a_message_of_the_person_with_a_key_of_its_own() -> None:
+    first, second = parse(" hello\nthere "), parse("again")
+    assert isinstance(first, MessageReceived)
+    assert isinstance(second, MessageReceived)
+    assert (first.text, str(first.actor), first.author_name) == ("hello\nthere", "console:jdoe", "jdoe")
+    assert first.event_key != second.event_key
+    assert first.sent_at.tzinfo is not None
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "exit"])

@@ -42,9 +42,9 @@ class OneShot:
         self.commands: list[CommandInvoked] = []
         self._turn = turn
 
-    async def ask(self, text: str = "hello") -> int:
+    async def ask(self, text: str = "hello", *, says_yes: bool = False) -> int:
         async with asyncio.timeout(WAIT_S), self._group:
-            return await self.adapter.ask_once(text)
+            return await self.adapter.ask_once(text, says_yes=says_yes, patience_s=0.2)
 
     async def _receive(self, event: Event) -> Outcome:
         if isinstance(event, CommandInvoked):

@@ -143,6 +143,25 @@ async def test_a_waiting_turn_keeps_what_it_shows_says_what_it_waits_for_and_doe
         assert len(discord.calls_of("trigger_typing")) == typed
 
 
+async def test_the_policy_says_how_a_place_shows_tools_and_what_was_decided_is_part_of_it() -> None:
+    async with open_place() as place, running(place):
+        lines = (
+            TraceLine(
+                call_id="c1", server="deploys", tool="deploy", state="ok", arguments="{}", note="approved by Ben"
+            ),
+            TraceLine(call_id="c2", server="deploys", tool="undo", state="denied", arguments="{}"),
+            TraceLine(call_id="c3", server="deploys", tool="ping", state="withheld", arguments="{}"),
+        )
+        place.adapter.show(replace(place.view(), trace=lines, trace_style="full"))
+        await place.discord.until(lambda: "ping" in place.trace())
+        headings = [line for line in place.trace().split("\n") if line.startswith("**")]
+        assert headings == [
+            "**1.** ✓ deploy · deploys · 0.0 s · approved by Ben",
+            "**2.** ⊝ undo · deploys · denied",
+            r"**3.** ◇ ping · deploys · not sent (dry run)",
+        ]
+
+
 async def test_a_turn_that_goes_on_after_a_wait_adopts_what_was_shown_before() -> None:
     async with open_place() as place, running(place):
         discord, adapter = place.discord, place.adapter
