@@ -17,7 +17,7 @@ from bot.domain.backoff import Backoff
 from bot.settings import load_settings
 from bot.turns.limits import Patience
 from tests.fakes.openai import serve_openai
-from tests.fakes.rights import ALLOW_ALL
+from tests.fakes.rights import allow_all
 from tests.fakes.slack import FakeSlack
 from tests.scenarios.model import Model
 from tests.scenarios.tools import without_tools
@@ -77,10 +77,7 @@ async def serving(
     settings: Mapping[str, Any] | None = None,
     patience: Patience | None = None,
 ) -> AsyncGenerator[Bot]:
-    """One life of the bot in `home`; a second one in the same home goes on where the first ended.
-
-    Without a `toolbridge.toml` in it, every tool may run.
-    """
+    """One life of the bot in `home`; a second one in the same home goes on where the first ended."""
     slack_options = SlackOptions(
         bot_token="xoxb-test",
         app_token="xapp-test" if mode == "socket" else "",
@@ -91,9 +88,7 @@ async def serving(
         watch=WATCH,
     )
     slack_options = replace(slack_options, **(options or {}))
-    rules = home / "toolbridge.toml"
-    if not rules.exists():
-        rules.write_text(ALLOW_ALL, encoding="utf-8")
+    allow_all(home)
     given = {
         "openai_base_url": model.url,
         "openai_model": "rehearsal",
