@@ -30,6 +30,8 @@ QUICK = Pace(
     status_gap_s=0.0,
     status_refresh_s=8.0,
 )
+# Without a rule, tools of servers that are not bundled are asked about.
+ALLOWED = '[[rule]]\nname = "tests"\ntools = ["*/*"]\nthen = "allow"\n'
 WATCH = Watch(back_off_s=0.1, identify_pause_s=0.05, guild_ready_s=0.05)
 
 
@@ -73,7 +75,10 @@ async def serving(
     settings: Mapping[str, Any] | None = None,
     patience: Patience | None = None,
 ) -> AsyncGenerator[Bot]:
-    """One life of the bot in `home`; a second one in the same home goes on where the first ended."""
+    """One life of the bot in `home`; a second one in the same home goes on where the first ended.
+
+    Without a `toolbridge.toml` in it, every tool may run.
+    """
     discord_options = DiscordOptions(
         bot_token=world.discord.token,
         api_url=world.discord.api_url,
@@ -83,6 +88,9 @@ async def serving(
         watch=WATCH,
     )
     discord_options = replace(discord_options, **(options or {}))
+    rules = home / "toolbridge.toml"
+    if not rules.exists():
+        rules.write_text(ALLOWED, encoding="utf-8")
     given = {
         "openai_base_url": world.model.url,
         "openai_model": "rehearsal",
