@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +29,9 @@ from bot.domain.people import Standing
 from bot.ports.tools import Offer
 from tests.fakes.discord import Message
 from tests.scenarios.discord.asking import DIGEST, VIEW, Here, labels, open_here, open_town, questions, role_of
-from tests.scenarios.discord.rooms import check_manners
+from tests.scenarios.discord.rooms import check_manners, general
+from tests.scenarios.discord.serving import open_world, serving
+from tests.scenarios.tools import with_workshop
 
 RECORD = replace(VIEW, state="approved", record="**Approved** by Ben.", choices=(), form_target="", version=2)
 FORM = Form(
@@ -287,8 +290,8 @@ async def test_run_opens_a_form_at_once_and_the_call_is_made_in_the_persons_name
 
 async def test_a_forged_call_in_direct_messages_that_are_switched_off_begins_nothing() -> None:
     async with open_here() as here:
-        direct: dict[str, Any] = {"place": replace(here.post().place, space="@me", channel="dm"), "person": str(here.ada.id)}
-        asked = await here.put(**direct, in_reply_to="")
+        place = replace(here.post().place, space="@me", channel="dm")
+        asked = await here.put(place=place, person=str(here.ada.id), in_reply_to="")
         forged = form_id("open", "run:deploys__deploy")
         answered = await here.answered(await here.discord.press_gone(asked.channel, asked, here.ada, forged))
         assert answered.text == NO_DIRECT and here.script.of(FormAsked) == []
@@ -350,3 +353,40 @@ async def reply_to(here: Here, said: Message) -> Message:
     return await here.discord.until(
         lambda: next((each for each in here.discord.own(here.channel) if each.reference == said.id), None)
     )
+
+
+# --- with the whole bot ---
+
+RULES = """
+[[rule]]
+name = "looks"
+tools = ["shop/*"]
+then = "ask"
+approvers = ["discord:{ben}"]
+reason = "Ben knows the shop."
+"""
+
+
+async def test_a_call_runs_once_it_is_approved_and_its_message_is_the_record(tmp_path: Path) -> None:
+    async with open_world() as world:
+        (tmp_path / "toolbridge.toml").write_text(RULES.format(ben=world.ben.id), encoding="utf-8")
+        async with serving(world, tmp_path, settings=with_workshop(tmp_path)) as bot:
+            room = general(world, bot)
+            await world.discord.until(lambda: world.discord.commands(world.guild))
+            await world.model.script({"tool_calls": [{"name": "shop__look", "arguments": {}}]}, {"text": "I looked."})
+            question = await room.ask(world.ada, "Look")
+            asked = await world.discord.until(
+                lambda: next((each for each in room.messages if "Run" in labels(each)), None)
+            )
+            assert asked.reference == question.id
+            assert "Run shop/look?" in asked.content and "Ben knows the shop" in asked.content
+            run = next(each for each in asked.custom_ids if ":run:" in each)
+            refused = await world.discord.press(world.channel, asked, world.ada, run)
+            await world.discord.until(lambda: refused.text)
+            assert labels(asked)[0] == "Run" and room.texts == [asked.content]
+            approved = await world.discord.press(world.channel, asked, world.ben, run)
+            await world.discord.until(lambda: approved.text and labels(asked) == ["Details"])
+            assert "**Approved** by Ben" in asked.content
+            await room.answered()
+            assert "I looked." in room.texts
+            check_manners(world.discord)
