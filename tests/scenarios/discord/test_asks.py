@@ -389,4 +389,5 @@ async def test_a_call_runs_once_it_is_approved_and_its_message_is_the_record(tmp
             assert "**Approved** by Ben" in asked.content
             await room.answered()
             assert "I looked." in room.texts
-            check_manners(world.discord)
+            assert all(each.suppresses_embeds for each in room.messages)
+            assert [ping for ping in world.discord.pings if ping.message.author is world.discord.bot] == []
