@@ -13,7 +13,7 @@ import pytest
 from adapters.discord.ask_marks import decide_id, form_id
 from adapters.discord.phrases import LOST_FORM, NO_DIRECT, NOT_VALID, OLD_BUTTON, SLOW_FORM
 from bot.domain.answers import CommandAnswer, Details, Done, Queued, Ready, Refused
-from bot.domain.errors import AdapterError
+from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.events import (
     CommandInvoked,
     DecisionMade,
@@ -84,6 +84,18 @@ async def test_a_message_that_someone_deleted_comes_back_only_where_it_is_still_
         again = await here.adapter.put_ask(here.post(RECORD if is_record else VIEW, reference=reference))
         assert (again == reference) == is_record
         assert len(here.discord.own(here.channel)) == (0 if is_record else 1)
+
+
+async def test_a_record_waits_where_discord_takes_no_more_changes_of_old_messages() -> None:
+    async with open_here() as here:
+        reference = await here.adapter.put_ask(here.post())
+        here.discord.advance(3_700)
+        here.discord.old_edits = 0
+        with pytest.raises(RateLimitError):
+            await here.adapter.put_ask(here.post(RECORD, reference=reference))
+        here.discord.old_edits = 1
+        assert labels(await here.put(RECORD, reference=reference)) == ["Details"]
+        assert len(here.discord.own(here.channel)) == 1
 
 
 async def test_what_is_asked_elsewhere_is_decided_there_also_in_direct_messages_that_are_switched_off() -> None:
