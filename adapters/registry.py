@@ -238,6 +238,13 @@ def terminal(conversation: str, *, host: Host, settings: Settings, banner: str) 
     )
 
 
+def terminal_user() -> str:
+    """Return the name of the person at the terminal, as the operating system has it."""
+    from adapters.console.speaker import user_name
+
+    return user_name()
+
+
 def terminal_conversation(name: str) -> ConversationKey:
     """Return the key of the terminal's conversation of that name."""
     return ConversationKey(platform="console", space="local", channel=name)

@@ -17,6 +17,7 @@ from adapters.shared.tasks import Background, run_together
 from adapters.slack.answer import PART_CHARS
 from adapters.slack.api import SlackApi, Tokens, open_client
 from adapters.slack.arrivals import SlackArrivals
+from adapters.slack.asks import Asks
 from adapters.slack.authors import Authors
 from adapters.slack.backfill import Backfill, Threads
 from adapters.slack.bolt import OAuth
@@ -24,6 +25,7 @@ from adapters.slack.buckets import Rate
 from adapters.slack.deliveries import make_deliveries
 from adapters.slack.earlier import ThreadReader
 from adapters.slack.files import download, located
+from adapters.slack.groups import Groups
 from adapters.slack.identities import Identities
 from adapters.slack.installs import Installations, InstalledTokens, NoteStates, OneToken
 from adapters.slack.limits import RATES, Limits
@@ -35,12 +37,16 @@ from adapters.slack.readable import Readable
 from adapters.slack.render import neutralize
 from adapters.slack.replies import Replies
 from adapters.slack.session import Endpoints, Session, Watch
+from adapters.slack.standing import Standings
 from adapters.slack.traces import TraceLevel
+from bot.domain.asks import AskPost
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey, Earlier, MessageDeleted, MessageEdited, MessageReceived, SharedFile
+from bot.domain.people import Actor
 from bot.domain.turns import Post, TurnView
 from bot.ports.platform import Found, Host
+from bot.ports.rights import Memberships
 from bot.ports.store import NoteStore
 from bot.text.split import split_markdown
 
@@ -88,9 +94,11 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
         sign = WaitingSign(partial(_react, api), background)
         threads = Threads(host.notes)
         authors, readable = Authors(people), Readable(api, identities=identities, people=people)
+        standings = Standings(people, identities)
         arrivals = SlackArrivals(
             Arrivals(host, notices=Notices(partial(_tell, replies), background), sign=sign),
             readable=readable,
+            standings=standings,
             note=threads.note,
             background=background,
         )
@@ -101,6 +109,7 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
             authors=authors,
             identities=identities,
             people=people,
+            standings=standings,
             replies=replies,
             background=background,
             prefix=options.command_prefix,
@@ -120,6 +129,8 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
                 options, host, api=api, identities=identities, authors=authors, threads=threads, arrivals=arrivals
             ),
             posts=_posts(options, api=api, identities=identities, people=people, background=background, sign=sign),
+            asks=Asks(api, identities=identities),
+            groups=Groups(api),
             reader=ThreadReader(api, identities=identities, people=people, readable=readable),
             background=background,
             has_one_workspace=oauth is None,
@@ -233,6 +244,8 @@ class SlackAdapter:
         session: Session,
         backfill: Backfill,
         posts: Posts,
+        asks: Asks,
+        groups: Groups,
         reader: ThreadReader,
         background: Background,
         has_one_workspace: bool,
@@ -243,6 +256,8 @@ class SlackAdapter:
         self.session = session
         self._backfill = backfill
         self._posts = posts
+        self._asks = asks
+        self._groups = groups
         self._reader = reader
         self._background = background
         self._has_one_workspace = has_one_workspace
@@ -279,6 +294,22 @@ class SlackAdapter:
     async def find(self, post: Post) -> Found | None:
         """Look for the post in its thread. Raises AdapterError where Slack does not show the thread."""
         return await self._posts.find(post)
+
+    async def put_ask(self, post: AskPost) -> str:
+        """Post what is asked, or change its message; return the message's reference. Raises AdapterError."""
+        return await self._asks.put(post)
+
+    async def find_ask(self, post: AskPost) -> Found | None:
+        """Look for the message of what is asked. Raises AdapterError where Slack does not show the place."""
+        return await self._asks.find(post)
+
+    async def memberships(self, actor: Actor, groups: frozenset[str], *, is_fresh: bool) -> Memberships:
+        """Return which of Slack's user groups hold the actor; remembered for a minute unless `is_fresh`."""
+        return await self._groups.memberships(actor, groups, is_fresh=is_fresh)
+
+    async def members(self, group: str) -> Sequence[str]:
+        """Return the ids of the people in a user group, of very many the first 50. Raises AdapterError."""
+        return await self._groups.members(group)
 
     async def read_earlier(self, message: MessageReceived, *, since: datetime | None, limit: int) -> Earlier:
         """Return the thread before the message, as people read it. Raises AdapterError where Slack does not show it."""

@@ -51,6 +51,7 @@ _BY_GET = frozenset(
         "conversations.replies",
         "files.info",
         "team.info",
+        "usergroups.users.list",
         "users.conversations",
         "users.info",
     }

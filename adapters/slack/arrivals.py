@@ -12,6 +12,7 @@ from adapters.shared.arrivals import Arrivals, Unanswered, Written, note_unanswe
 from adapters.shared.tasks import Background, KeyedLock, RecentKeys
 from adapters.slack.parse import Told, message_ts
 from adapters.slack.readable import Readable
+from adapters.slack.standing import Standings
 from bot.domain.answers import Accepted, Ignored, Known, Queued, Revised
 from bot.domain.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived
 
@@ -32,11 +33,13 @@ class SlackArrivals:
         arrivals: Arrivals,
         *,
         readable: Readable,
+        standings: Standings,
         note: Callable[[ConversationKey], Coroutine[Any, Any, None]],
         background: Background,
     ) -> None:
         self._arrivals = arrivals
         self._readable = readable
+        self._standings = standings
         self._note = note
         self._background = background
         self._unanswered: RecentKeys[str] = RecentKeys(MAX_UNANSWERED)  # mentions: each is delivered twice
@@ -104,9 +107,12 @@ class SlackArrivals:
             case MessageReceived(is_talk=True) | MessageDeleted():
                 return event  # nobody reads it
             case MessageReceived():
-                return await self._readable.message(event)
+                return await self._whole(event)
             case MessageEdited():
-                return replace(event, message=await self._readable.message(event.message))
+                return replace(event, message=await self._whole(event.message))
+
+    async def _whole(self, message: MessageReceived) -> MessageReceived:
+        return await self._readable.message(await self._standings.stamp(message))
 
 
 def _change(event: MessageEdited) -> str:

@@ -29,7 +29,8 @@ log = structlog.stdlib.get_logger(__name__)
 DRAIN_S = 5.0
 
 Body = Mapping[str, Any]
-Handle = Callable[[Body, str], Awaitable[None]]  # (body, the bot's user id); Slack is acknowledged once it returns
+# (body, the bot's user id) -> what Slack gets with the acknowledgement, which is made once it returns
+Handle = Callable[[Body, str], Awaitable[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +127,7 @@ class BoltApp:
         self._handling += 1
         self._is_idle.clear()
         try:
-            await self._handle(body, context.bot_user_id or "")
+            answer = await self._handle(body, context.bot_user_id or "")
         except BotError as error:
             log.warning("delivery_not_taken", error=str(error))
             return BoltResponse(status=503)  # Slack delivers it again
@@ -141,7 +142,7 @@ class BoltApp:
                 context["team_id"] = None  # the organization's installation ends, and is stored under no workspace
             await next_()
             return None
-        return BoltResponse(status=200, body="")
+        return BoltResponse(status=200, body=answer or "")
 
 
 class _Authorize(AsyncAuthorize):

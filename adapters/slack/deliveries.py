@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import assert_never
+from typing import Any, assert_never
 
 from adapters.shared.arrivals import Unanswered
 from adapters.shared.payloads import Payload, dict_of
@@ -12,19 +12,24 @@ from adapters.slack.api import SlackApi
 from adapters.slack.arrivals import SlackArrivals
 from adapters.slack.authors import Authors
 from adapters.slack.commands import Commands
+from adapters.slack.deciding import Decisions
+from adapters.slack.filling import Forms
+from adapters.slack.forms import parse_submission
 from adapters.slack.home import Home
 from adapters.slack.identities import Identities
 from adapters.slack.interactions import Interactions
 from adapters.slack.parse import MESSAGES, Arrived, HomeOpened, parse_event, parse_slash, team_of
 from adapters.slack.people import People
 from adapters.slack.presses import parse_press
+from adapters.slack.questions import Questions
 from adapters.slack.replies import Replies
+from adapters.slack.standing import Standings
 from adapters.slack.windows import Windows
 from bot.domain.events import CommandInvoked, MessageDeleted, MessageEdited, MessageReceived
 from bot.ports.platform import Host
 
 # These presses are stored before they are acknowledged, as far as Slack waits: three seconds, transport included.
-STORED_PRESSES = ("tb:example:", "tb:feedback")
+STORED_PRESSES = ("tb:ask:", "tb:decline", "tb:example:", "tb:feedback")
 PRESS_WAIT_S = 1.5
 
 
@@ -36,26 +41,50 @@ def make_deliveries(
     authors: Authors,
     identities: Identities,
     people: People,
+    standings: Standings,
     replies: Replies,
     background: Background,
     prefix: str,
 ) -> Deliveries:
     """Return what takes every delivery, with the parts that answer commands and presses."""
-    commands = Commands(host, replies=replies, identities=identities, prefix=prefix)
+    windows = Windows(api, replies=replies)
+    questions = Questions(api, people=people, take=arrivals.take)
+    forms = Forms(
+        host,
+        people=people,
+        standings=standings,
+        replies=replies,
+        windows=windows,
+        questions=questions,
+        background=background,
+    )
+    commands = Commands(
+        host,
+        replies=replies,
+        identities=identities,
+        standings=standings,
+        forms=forms,
+        questions=questions,
+        prefix=prefix,
+    )
     interactions = Interactions(
         api,
         host,
         people=people,
+        standings=standings,
         replies=replies,
         commands=commands,
-        windows=Windows(api, replies=replies, commands=commands),
-        take=arrivals.take,
+        windows=windows,
+        decisions=Decisions(host, people=people, standings=standings, replies=replies, windows=windows),
+        forms=forms,
+        questions=questions,
     )
     return Deliveries(
         arrivals=arrivals,
         authors=authors,
         commands=commands,
         interactions=interactions,
+        forms=forms,
         home=Home(api, host, commands=commands),
         background=background,
         prefix=prefix,
@@ -72,6 +101,7 @@ class Deliveries:
         authors: Authors,
         commands: Commands,
         interactions: Interactions,
+        forms: Forms,
         home: Home,
         background: Background,
         prefix: str,
@@ -80,12 +110,13 @@ class Deliveries:
         self._authors = authors
         self._commands = commands
         self._interactions = interactions
+        self._forms = forms
         self._home = home
         self._background = background
         self._prefix = prefix
 
-    async def take(self, body: Payload, bot_user: str) -> None:
-        """Take one delivery; when this returns, Slack may be told that it arrived.
+    async def take(self, body: Payload, bot_user: str) -> dict[str, Any]:
+        """Take one delivery and return what Slack gets for it; when this returns, it may be told that it arrived.
 
         Raises:
             BotError: What was delivered could not be stored; Slack must deliver it again.
@@ -94,10 +125,13 @@ class Deliveries:
             self._background.spawn(self._commands.slash(parse_slash(body, prefix=self._prefix)), name="slash")
         elif body.get("type") == "event_callback":
             await self._take_event(await self._read(body, bot_user))
+        elif body.get("type") == "view_submission":
+            return await self._forms.submitted(parse_submission(body))
         elif (pressed := parse_press(body)) is not None:
             pressing = self._background.spawn(self._interactions.press(pressed), name="press")
             if pressed.action.startswith(STORED_PRESSES):
                 await asyncio.wait([pressing], timeout=PRESS_WAIT_S)
+        return {}
 
     async def _read(self, body: Payload, bot_user: str) -> Arrived | None:
         event = dict_of(body.get("event"))

@@ -12,15 +12,21 @@ from adapters.shared.reaching import unreached
 from adapters.slack.adapter import SlackOptions
 from adapters.slack.api import open_client
 from adapters.slack.errors import SlackRefusedError, error_code
-from adapters.slack.manifest import BOT_SCOPES
+from adapters.slack.manifest import BOT_SCOPES, FOR_GROUPS
 from bot.domain.errors import AdapterError
 from bot.ports.platform import SetUp
 
 TIMEOUT_S = 15.0
 
 
-async def diagnose(options: SlackOptions) -> SetUp:
-    """Ask Slack about the tokens and their scopes. Raises AdapterError where Slack does not answer or refuses."""
+async def diagnose(options: SlackOptions, *, uses_groups: bool = False) -> SetUp:
+    """Ask Slack about the tokens and their scopes.
+
+    `uses_groups` is whether rules name Slack's user groups, for which the app needs a scope of its own.
+
+    Raises:
+        AdapterError: Slack does not answer or refuses.
+    """
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session:
         client: Any = open_client(session, base_url=options.api_url)
         way = "Socket Mode" if options.app_token else f"HTTP on {options.http_host}:{options.http_port}"
@@ -28,7 +34,7 @@ async def diagnose(options: SlackOptions) -> SetUp:
             return found
         if not options.bot_token:
             return SetUp(detail=f"several workspaces, {way}")
-        return await _check_bot_token(client, options.bot_token, way=way)
+        return await _check_bot_token(client, options.bot_token, way=way, uses_groups=uses_groups)
 
 
 async def _check_app_token(client: Any, token: str) -> SetUp | None:
@@ -46,7 +52,7 @@ async def _check_app_token(client: Any, token: str) -> SetUp | None:
     return None
 
 
-async def _check_bot_token(client: Any, token: str, *, way: str) -> SetUp:
+async def _check_bot_token(client: Any, token: str, *, way: str, uses_groups: bool) -> SetUp:
     # https://docs.slack.dev/reference/methods/auth.test
     answer = await _asked(lambda: client.auth_test(token=token), method="auth.test", address=client.base_url)
     who = f"@{answer.get('user')} in {answer.get('team') or 'the organization'}, {way}"
@@ -55,7 +61,7 @@ async def _check_bot_token(client: Any, token: str, *, way: str) -> SetUp:
             detail=f"{who}; SLACK_BOT_TOKEN is a person's token",
             cure="Set it to the Bot User OAuth Token (xoxb-...) under OAuth & Permissions.",
         )
-    if missing := _missing_scopes(str(answer.headers.get("x-oauth-scopes", ""))):
+    if missing := _missing_scopes(str(answer.headers.get("x-oauth-scopes", "")), uses_groups=uses_groups):
         return SetUp(
             detail=f"{who}; scopes missing: {', '.join(missing)}",
             cure="Add them in the app's settings under OAuth & Permissions, and reinstall the app.",
@@ -79,6 +85,7 @@ def _unreachable(error: Exception, address: str) -> AdapterError:
     return AdapterError(f"Slack cannot be reached ({unreached(error, address)}). Check the network and SLACK_API_URL.")
 
 
-def _missing_scopes(granted: str) -> Sequence[str]:
+def _missing_scopes(granted: str, *, uses_groups: bool) -> Sequence[str]:
     """Return the scopes that the token lacks, as far as Slack says which it has."""
-    return [scope for scope in BOT_SCOPES if scope not in granted.split(",")] if granted else []
+    needed = [scope for scope in BOT_SCOPES if uses_groups or scope not in FOR_GROUPS]
+    return [scope for scope in needed if scope not in granted.split(",")] if granted else []

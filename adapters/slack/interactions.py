@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from typing import assert_never
+from collections.abc import Mapping
+from typing import Any, assert_never
 
 import structlog
 
@@ -12,17 +11,21 @@ from adapters.shared.tasks import RecentKeys
 from adapters.slack import render
 from adapters.slack.api import SlackApi
 from adapters.slack.commands import Commands
+from adapters.slack.deciding import Decisions
 from adapters.slack.files import upload
+from adapters.slack.filling import Forms
 from adapters.slack.manifest import SHORTCUT
-from adapters.slack.own_messages import notice_mark
-from adapters.slack.parse import conversation_key, event_key
+from adapters.slack.parse import conversation_key
 from adapters.slack.people import People
 from adapters.slack.presses import Pressed, json_value
+from adapters.slack.questions import Questions
 from adapters.slack.replies import Replies
+from adapters.slack.shortcut import Shortcut
+from adapters.slack.standing import Standings
 from adapters.slack.windows import Windows, conversation_of, noted_conversation
 from bot.domain.answers import Details, Explained, Refused
 from bot.domain.errors import BotError
-from bot.domain.events import CommandInvoked, ConversationKey, DetailsAsked, FeedbackGiven, MessageReceived
+from bot.domain.events import CommandInvoked, ConversationKey, DetailsAsked, FeedbackGiven
 from bot.domain.messages import Attachment
 from bot.domain.turns import TraceLine
 from bot.ports.platform import Host
@@ -30,11 +33,10 @@ from bot.ports.platform import Host
 log = structlog.stdlib.get_logger(__name__)
 
 MAX_KEYS = 2_000  # of presses, to tell a second delivery from a second press
-Take = Callable[[MessageReceived], Awaitable[None]]
 
 
 class Interactions:
-    """Does what people press, each for its presser only; `take` starts a question."""
+    """Does what people press, each for its presser only."""
 
     def __init__(
         self,
@@ -42,25 +44,43 @@ class Interactions:
         host: Host,
         *,
         people: People,
+        standings: Standings,
         replies: Replies,
         commands: Commands,
         windows: Windows,
-        take: Take,
+        decisions: Decisions,
+        forms: Forms,
+        questions: Questions,
     ) -> None:
         self._api = api
         self._host = host
         self._people = people
+        self._standings = standings
         self._replies = replies
         self._commands = commands
         self._windows = windows
-        self._take = take
+        self._decisions = decisions
+        self._forms = forms
+        self._questions = questions
+        self._shortcut = Shortcut(windows=windows, commands=commands)
         self._done: RecentKeys[str] = RecentKeys(MAX_KEYS)
 
     async def press(self, pressed: Pressed) -> None:
         """Do what the button says, once."""
         if not self._done.add(pressed.key):
             return
+        self._people.meet(pressed.team, pressed.user, pressed.home)
         match pressed.action.removeprefix("tb:").split(":"):
+            case ["ask", choice]:
+                await self._decisions.decide(pressed, choice)
+            case ["asked"]:
+                await self._decisions.show_details(pressed)
+            case ["link"]:
+                await self._decisions.show_link(pressed)
+            case ["form"]:
+                await self._forms.press(pressed)
+            case ["decline"]:
+                await self._forms.decline(pressed)
             case ["details"]:
                 await self._open_details(pressed)
             case ["feedback"]:
@@ -69,29 +89,44 @@ class Interactions:
                 await self._start_example(pressed)
             case ["pick"]:
                 value = json_value(pressed.value)
-                await self._show_command(pressed, str(value.get("c", "")), thread=str(value.get("t", "")))
-            case ["page", *_]:
-                value = json_value(pressed.value)
-                await self._show_command(
-                    pressed,
-                    str(value.get("command", "")),
-                    thread=str(value.get("thread", "")),
-                    argument=str(value.get("argument", "")),
-                    page=_number(value.get("page")),
-                )
+                name = str(value.get("c", ""))
+                # Slack has asked before it forgets a conversation.
+                await self._show_command(pressed, name, thread=str(value.get("t", "")), is_confirmed=name == "clear")
+            case ["page", *_] | ["confirm"]:
+                await self._repeat_command(pressed, json_value(pressed.value))
             case ["run", name]:
-                await self._windows.run_command(pressed, name)
+                await self._shortcut.run_command(pressed, name)
             case ["whole", *_]:
                 await self._post_whole(pressed)
+            case ["opened"]:
+                pass  # a link, which Slack's client has opened
             case [name] if name == SHORTCUT:
-                await self._windows.open_shortcut(pressed)
+                await self._shortcut.open(pressed)
             case _:
                 log.warning("unknown_action", action=pressed.action)
 
     # --- commands and ratings ---
 
+    async def _repeat_command(self, pressed: Pressed, value: Mapping[str, Any]) -> None:
+        """Run a command again: for another page of its answer, or confirmed."""
+        await self._show_command(
+            pressed,
+            str(value.get("command", "")),
+            thread=str(value.get("thread", "")),
+            argument=str(value.get("argument", "")),
+            page=_number(value.get("page")),
+            is_confirmed=pressed.action == "tb:confirm",
+        )
+
     async def _show_command(
-        self, pressed: Pressed, name: str, *, thread: str, argument: str = "", page: int = 0
+        self,
+        pressed: Pressed,
+        name: str,
+        *,
+        thread: str,
+        argument: str = "",
+        page: int = 0,
+        is_confirmed: bool = False,
     ) -> None:
         invoked = CommandInvoked(
             conversation=conversation_key(pressed.team, pressed.channel, thread),
@@ -100,33 +135,32 @@ class Interactions:
             name=name,
             argument=argument,
             is_channel_wide=not thread,
+            is_confirmed=is_confirmed,
         )
-        await self._commands.show(invoked, pressed.response_url, replaces=True, page=page)
+        await self._commands.show(invoked, pressed, replaces=True, page=page)
 
     async def _take_feedback(self, pressed: Pressed) -> None:
         rating, _, turn = pressed.value.partition(":")
         if rating not in ("good", "bad") or not turn.isdecimal():
             return
         conversation = conversation_of(pressed)
-        rated = await self._host.rate(
-            FeedbackGiven(
-                conversation=conversation,
-                event_key=f"slack:{pressed.key}",
-                author_id=pressed.user,
-                turn_id=int(turn),
-                rating=rating,
-            )
+        given = FeedbackGiven(
+            conversation=conversation,
+            event_key=f"slack:{pressed.key}",
+            author_id=pressed.user,
+            turn_id=int(turn),
+            rating=rating,
         )
+        rated = await self._host.rate(await self._standings.stamp(given))
         await self._replies.tell(conversation, pressed.user, rated.notice)
 
     # --- the details of a trace ---
 
     async def _details(self, pressed: Pressed, turn: int, conversation: ConversationKey) -> Explained:
-        return await self._host.details(
-            DetailsAsked(
-                conversation=conversation, event_key=f"slack:{pressed.key}", author_id=pressed.user, turn_id=turn
-            )
+        asked = DetailsAsked(
+            conversation=conversation, event_key=f"slack:{pressed.key}", author_id=pressed.user, turn_id=turn
         )
+        return await self._host.details(await self._standings.stamp(asked))
 
     async def _open_details(self, pressed: Pressed) -> None:
         turn = int(pressed.value) if pressed.value.isdecimal() else 0
@@ -175,42 +209,10 @@ class Interactions:
         """Ask the example in the person's name: in the thread it was chosen in, otherwise in a new one."""
         value = json_value(pressed.value)
         text, thread = str(value.get("text", "")), str(value.get("thread", ""))
-        channel = pressed.channel
         try:
-            if not channel:  # chosen in the Home tab
-                opened = await self._api.call(
-                    "conversations.open", team=pressed.team, may_repeat=True, users=pressed.user
-                )
-                channel = str(opened["channel"]["id"])
-            ts = await self._post_question(pressed, text, channel=channel, thread=thread)
+            await self._questions.ask(conversation_key(pressed.team, pressed.channel, thread), pressed.user, text)
         except BotError as error:
             await self._windows.explain(pressed, error, thread=thread)
-            return
-        await self._take(
-            MessageReceived(
-                conversation=conversation_key(pressed.team, channel, thread or ts),
-                event_key=event_key(pressed.team, channel, ts),
-                author_id=pressed.user,
-                author_name=await self._people.name(pressed.team, pressed.user),
-                text=text,
-                sent_at=datetime.now(UTC),
-                is_shared=not channel.startswith("D"),
-            )
-        )
-
-    async def _post_question(self, pressed: Pressed, text: str, *, channel: str, thread: str) -> str:
-        """Say in the channel who asks what, and return the message's timestamp. Raises AdapterError."""
-        posted = await self._api.call(
-            "chat.postMessage",
-            team=pressed.team,
-            channel=channel,
-            thread_ts=thread or None,
-            text=f"<@{pressed.user}> asks: {render.notification(render.neutralize(text))}",
-            metadata=notice_mark("example"),
-            unfurl_links=False,
-            unfurl_media=False,
-        )
-        return str(posted["ts"])
 
 
 def _number(value: object) -> int:

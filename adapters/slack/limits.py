@@ -26,6 +26,7 @@ RATES: Mapping[str, Rate] = {
     "chat.stopStream": TIER_2,
     "reactions.remove": TIER_2,
     "conversations.list": TIER_2,
+    "usergroups.users.list": TIER_2,
     "chat.appendStream": TIER_4,
     "chat.postEphemeral": TIER_4,
     "views.open": TIER_4,

@@ -36,8 +36,11 @@ BOT_SCOPES: tuple[str, ...] = (
     "im:write",
     "mpim:history",
     "reactions:write",
+    "usergroups:read",
     "users:read",
 )
+# What the bot does without where no rule names a user group.
+FOR_GROUPS: frozenset[str] = frozenset({"usergroups:read"})
 
 BOT_EVENTS: tuple[str, ...] = (
     "agent_session_stopped",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
 from adapters.slack.buckets import Priority
+from bot.domain.asks import AskPost
 from bot.domain.events import ConversationKey
 from bot.domain.turns import Post
 
@@ -14,10 +15,10 @@ MAX_PAGES = 5
 PAGE = 200  # messages; apps outside the Marketplace may get 15: https://docs.slack.dev/apis/web-api/rate-limits
 
 # Metadata survives edits and restarts, and is invisible: https://docs.slack.dev/messaging/message-metadata/
-POST, TRACE, NOTICE = "toolbridge_post", "toolbridge_trace", "toolbridge_notice"
+POST, TRACE, NOTICE, ASK = "toolbridge_post", "toolbridge_trace", "toolbridge_notice", "toolbridge_ask"
 GROWING = "toolbridge_live"  # its name as earlier versions marked messages with it
-Kind = Literal["post", "growing", "trace", "notice", "unmarked", "file"]
-_KINDS: Mapping[str, Kind] = {POST: "post", GROWING: "growing", TRACE: "trace", NOTICE: "notice"}
+Kind = Literal["post", "growing", "trace", "notice", "ask", "unmarked", "file"]
+_KINDS: Mapping[str, Kind] = {POST: "post", GROWING: "growing", TRACE: "trace", NOTICE: "notice", ASK: "ask"}
 
 
 class Place(NamedTuple):
@@ -57,7 +58,7 @@ class OwnMessage:
 
     ts: str
     kind: Kind
-    key: str = ""  # of the post
+    key: str = ""  # of the post, or of what is asked
     turn: int = 0
     number: int = 0  # part of the answer, or the call of a trace
     file_names: tuple[str, ...] = ()
@@ -84,6 +85,11 @@ def growing_mark(turn_id: int, part: int) -> dict[str, Any]:
 def trace_mark(turn_id: int, call: int = 0) -> dict[str, Any]:
     """Return the metadata of a trace; `call` counts from 1 where each call has its own message."""
     return {"event_type": TRACE, "event_payload": {"turn": turn_id, "call": call}}
+
+
+def ask_mark(post: AskPost) -> dict[str, Any]:
+    """Return the metadata of what people are asked."""
+    return {"event_type": ASK, "event_payload": {"key": post.key, "ask": post.view.ask_id}}
 
 
 def notice_mark(about: str) -> dict[str, Any]:
@@ -121,24 +127,32 @@ async def find_own_messages(slack: Slack, place: Place, *, bot_user: str, since:
 
 
 async def find_own_in_channel(
-    slack: Slack, team: str, channel: str, *, bot_user: str, since: str
+    slack: Slack, team: str, channel: str, *, bot_user: str, since: str = "", max_pages: int = 1
 ) -> Sequence[OwnMessage]:
-    """Return the bot's messages outside of threads from the timestamp `since` on, as many as one call shows.
+    """Return the bot's newest messages outside of threads, from the timestamp `since` on, newest first.
 
     Raises:
         AdapterError: Slack does not show the channel.
     """
-    answer = await slack.call(
-        "conversations.history",
-        team=team,
-        may_repeat=True,
-        channel=channel,
-        oldest=since,
-        include_all_metadata=True,
-        limit=PAGE,
-    )
-    messages = cast("list[dict[str, Any]]", answer.get("messages") or [])
-    return [_read(message) for message in messages if message.get("user") == bot_user]
+    found: list[OwnMessage] = []
+    cursor = ""
+    for _ in range(max_pages):
+        answer = await slack.call(
+            "conversations.history",
+            team=team,
+            may_repeat=True,
+            channel=channel,
+            oldest=since or None,
+            include_all_metadata=True,
+            limit=PAGE,
+            cursor=cursor or None,
+        )
+        messages = cast("list[dict[str, Any]]", answer.get("messages") or [])
+        found += [_read(message) for message in messages if message.get("user") == bot_user]
+        cursor = next_cursor(answer)
+        if not cursor:
+            break
+    return found
 
 
 def next_cursor(answer: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from adapters.shared.arrivals import Unanswered
 from adapters.shared.payloads import Payload, dict_of, dicts_of
 from adapters.slack.payloads import first_text, text_at, time_of
+from adapters.slack.people import with_names
 from adapters.slack.words import words_of
 from bot.domain.commands import spoken_command
 from bot.domain.events import (
@@ -39,10 +40,11 @@ class HomeOpened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlashInvoked:
-    """A person used a slash command; the answer goes to `response_url`."""
+    """A person used a slash command; the answer goes to `response_url`, and a window may be opened."""
 
     command: CommandInvoked
     response_url: str
+    trigger_id: str
 
 
 Told = MessageReceived | MessageEdited | MessageDeleted | CommandInvoked | Unanswered
@@ -234,8 +236,9 @@ def _message(event: Payload, place: _Place, author: Author) -> MessageReceived:
 
 def _command(message: MessageReceived, place: _Place) -> CommandInvoked | None:
     """Return the command that a person's message is."""
-    words = re.sub(rf"<@{re.escape(place.bot_user)}(?:\|[^>]*)?>", " ", message.text).split()
-    command = spoken_command(words, is_addressed=message.is_addressed)
+    said = re.sub(rf"<@{re.escape(place.bot_user)}(?:\|[^>]*)?>", " ", message.text)
+    text = with_names(said, {}, "")  # arguments as they were typed: Slack escapes `<` and `&`
+    command = spoken_command(text.split(), is_addressed=message.is_addressed, text=text)
     if command is None or message.author_kind != "person":
         return None
     # A command that starts a thread covers the channel: its own thread is still empty.
@@ -318,4 +321,6 @@ def parse_slash(body: Payload, *, prefix: str) -> SlashInvoked:
         argument=text_at(body, "text").strip(),
         is_channel_wide=True,
     )
-    return SlashInvoked(command=command, response_url=text_at(body, "response_url"))
+    return SlashInvoked(
+        command=command, response_url=text_at(body, "response_url"), trigger_id=text_at(body, "trigger_id")
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from cachetools import LRUCache
 
 from adapters.shared.payloads import Payload, dict_of
 from adapters.slack.api import SlackApi
+from adapters.slack.errors import SlackRefusedError
 from adapters.slack.payloads import first_text, text_at
 from bot.domain.errors import AdapterError
 
@@ -22,6 +24,7 @@ MAX_NAME_CHARS = 80
 FRESH_S = 3_600.0
 RETRY_S = 60.0  # after a failure
 PATIENCE_S = 1.0
+TOO_LATE = "Slack does not answer"
 
 # https://docs.slack.dev/messaging/formatting-message-text#retrieving-messages: what Slack puts in angle
 # brackets, and the three characters that it escapes.
@@ -97,11 +100,18 @@ def _unescaped(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class Profile:
+    """A user as far as Slack has said it; `problem` is why its last answer is not among that, as a phrase."""
+
     name: str
     until: float  # seconds of the clock
     home: str = ""  # the workspace that the user belongs to
     is_bot: bool | None = None  # None: Slack has not said it
+    enterprise: str = ""  # the organization of that workspace
+    is_guest: bool = False
+    is_stranger: bool = False  # of another organization
+    problem: str = ""
+    asked_at: float = -math.inf  # of the last answer; seconds of the clock
 
 
 _Key = tuple[str, str]  # (workspace that has the app, user)
@@ -123,8 +133,8 @@ class People:
         self._fresh_s = fresh_s
         self._patience_s = patience_s
         self._now = now
-        self._known: LRUCache[_Key, _Known] = LRUCache(max_names)
-        self._met: LRUCache[_Key, _Known] = LRUCache(max_names)  # people whose messages bring their profile
+        self._known: LRUCache[_Key, Profile] = LRUCache(max_names)
+        self._met: LRUCache[_Key, Profile] = LRUCache(max_names)  # people whose messages bring their profile
         self._asking: dict[_Key, asyncio.Task[None]] = {}
         self._asked_at: dict[_Key, float] = {}  # of those, in seconds of the clock
         self._is_slow = False  # the last name did not come in time, and none has come since
@@ -149,7 +159,28 @@ class People:
         home = first_text(message, "user_team", "source_team") or text_at(profile, "team")
         name = _name_of({"profile": profile, "name": profile.get("name")})
         if user and (name or home):
-            self._met[team, user] = _Known(name, self._now() + self._fresh_s, home)
+            self._met[team, user] = Profile(name, self._now() + self._fresh_s, home, is_guest=_is_guest(profile))
+
+    def meet(self, team: str, user: str, home: str) -> None:
+        """Take note of the workspace that a press says its person belongs to."""
+        met = self._met.get((team, user))
+        if user and home and (met is None or met.home != home):
+            self._met[team, user] = Profile(met.name if met else "", self._now() + self._fresh_s, home)
+
+    async def profile(self, team: str, user_id: str, *, max_age_s: float) -> Profile:
+        """Return the user as Slack's last answer has it, asked for again where that is older.
+
+        Waits for Slack for a second; never raises an AdapterError. What messages of the user say counts as well.
+        """
+        key = team, user_id
+        known = self._known.get(key)
+        if known is not None and not known.problem and self._now() - known.asked_at > max_age_s:
+            self._known[key] = replace(known, until=self._now())
+        known = await self._look_up(key, patience_s=self._patience_s)
+        if known is None or self._now() - known.asked_at > max_age_s:
+            known = replace(known or Profile(user_id, 0.0), problem=(known and known.problem) or TOO_LATE)
+        met = self._met.get(key)
+        return replace(known, home=known.home or met.home, is_guest=known.is_guest or met.is_guest) if met else known
 
     async def name(self, team: str, user_id: str) -> str:
         """Return what the user is called; where Slack takes more than a second, the last known name or the id.
@@ -177,7 +208,7 @@ class People:
         met, known = self._met.get((team, user_id)), self._known.get((team, user_id))
         return (met and met.home) or (known and known.home) or team
 
-    async def _look_up(self, key: _Key, *, patience_s: float) -> _Known | None:
+    async def _look_up(self, key: _Key, *, patience_s: float) -> Profile | None:
         known = self._known.get(key)
         if known is None or known.until <= self._now():
             asking = self._ask(key)
@@ -199,20 +230,41 @@ class People:
 
     async def _fetch(self, key: _Key) -> None:
         team, user_id = key
-        before = self._known.get(key) or _Known(user_id, 0.0)
+        before = self._known.get(key) or Profile(user_id, 0.0)
         try:
             answer = await self._api.call("users.info", team=team, may_repeat=True, user=user_id)
-        except AdapterError:
-            self._known[key] = replace(before, until=self._now() + RETRY_S)
+        except AdapterError as error:
+            is_stranger = isinstance(error, SlackRefusedError) and error.code == "user_not_visible"
+            self._known[key] = replace(
+                before,
+                until=self._now() + RETRY_S,
+                problem=_reason(error),
+                is_stranger=before.is_stranger or is_stranger,
+            )
             return
         self._is_slow = False
         user = dict_of(answer.get("user"))
-        self._known[key] = _Known(
+        self._known[key] = Profile(
             _name_of(user) or user_id,
             self._now() + self._fresh_s,
             home=text_at(user, "team_id"),
             is_bot=user.get("is_bot") is not False,
+            enterprise=text_at(dict_of(user.get("enterprise_user")), "enterprise_id"),
+            is_guest=_is_guest(user),
+            is_stranger=user.get("is_stranger") is True,
+            asked_at=self._now(),
         )
+
+
+def _is_guest(user: Payload) -> bool:
+    """https://docs.slack.dev/reference/objects/user-object: multi-channel and single-channel guests."""
+    return any(user.get(name) is True for name in ("is_restricted", "is_ultra_restricted"))
+
+
+def _reason(error: AdapterError) -> str:
+    if isinstance(error, SlackRefusedError) and error.needed:
+        return f"the app lacks Slack's permission {error.needed}"
+    return f"Slack does not say it ({error.code})" if isinstance(error, SlackRefusedError) else TOO_LATE
 
 
 def _name_of(user: Payload) -> str:

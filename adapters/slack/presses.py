@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters.shared.payloads import Payload, dict_of, dicts_of
-from adapters.slack.parse import team_of
+from adapters.slack.parse import SlashInvoked, team_of
 from adapters.slack.payloads import text_at
 
 
@@ -28,6 +28,7 @@ class Pressed:
     view_id: str
     view_note: str  # private_metadata of the view
     key: str  # the same for each delivery of one press
+    home: str = ""  # the workspace that the user belongs to; "" where Slack does not say it
 
 
 def parse_press(body: Payload) -> Pressed | None:
@@ -40,7 +41,8 @@ def parse_press(body: Payload) -> Pressed | None:
         return None
     message, container, view = dict_of(body.get("message")), dict_of(body.get("container")), dict_of(body.get("view"))
     ts = text_at(message, "ts") or text_at(container, "message_ts")
-    user = text_at(dict_of(body.get("user")), "id")
+    presser = dict_of(body.get("user"))
+    user = text_at(presser, "id")
     name = text_at(action, "action_id") or text_at(body, "callback_id")
     at = text_at(action, "action_ts") or text_at(body, "action_ts") or text_at(body, "trigger_id")
     return Pressed(
@@ -56,6 +58,26 @@ def parse_press(body: Payload) -> Pressed | None:
         view_id=text_at(view, "id"),
         view_note=text_at(view, "private_metadata"),
         key=f"{user}:{name}:{at}",
+        home=text_at(presser, "team_id"),
+    )
+
+
+def pressed_by(invoked: SlashInvoked) -> Pressed:
+    """Return a slash command as a press: it may open a window as well."""
+    command = invoked.command
+    return Pressed(
+        team=command.conversation.space,
+        channel=command.conversation.channel,
+        thread="",
+        message_ts="",
+        user=command.author_id,
+        action=f"/{command.name}",
+        value="",
+        trigger_id=invoked.trigger_id,
+        response_url=invoked.response_url,
+        view_id="",
+        view_note="",
+        key=command.event_key,
     )
 
 

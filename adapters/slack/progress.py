@@ -29,7 +29,7 @@ def open_progress(
 ) -> TurnProgress:
     """Return the turn, ready to run; `find_own` finds the bot's messages in a place from a timestamp on.
 
-    `home` is the workspace that the asker belongs to.
+    `home` is the workspace that the asker belongs to; the view's own `trace_style` goes before `trace_level`.
     """
 
     async def search() -> Sequence[OwnMessage]:
@@ -51,7 +51,7 @@ def open_progress(
         pace=pace,
     )
     trace = open_trace(
-        trace_level,
+        view.trace_style or trace_level,
         slack=slack,
         place=place,
         turn_id=view.turn_id,

@@ -1,7 +1,7 @@
 """Answers, traces and commands as Slack's blocks, views and mrkdwn. Pure.
 
-Text of models, tools and people is untrusted: for a `markdown` block it passes `neutralize`, for mrkdwn `_flat` and an
-escape; a `rich_text` block shows any text literally. Limits are those of https://docs.slack.dev/reference/block-kit
+Text of models, tools and people is untrusted: for a `markdown` block it passes `neutralize`, for mrkdwn `kit.literal`
+or an escape; a `rich_text` block shows any text literally. Limits are those of https://docs.slack.dev/reference/block-kit
 """
 
 from __future__ import annotations
@@ -11,34 +11,32 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from adapters.shared.asks import FILL_IN
 from adapters.shared.progress import call_line
+from adapters.slack import kit
+from adapters.slack.kit import Blocks
 from adapters.slack.mrkdwn import WORD_JOINER, fitting, to_mrkdwn, unformatted
 from bot.domain.answers import CommandAnswer, Example, Pick
 from bot.domain.events import ConversationKey
 from bot.domain.turns import UNENDED_CALLS, TraceLine, TurnView
 from bot.text.split import ELLIPSIS, cut, split_markdown
 
-Blocks = list[dict[str, Any]]
-
-TEXT_CHARS = 2_900  # of one text object, which takes 3,000
 MAX_PLAIN_BLOCKS = 10
 MARKDOWN_CHARS = 12_000  # of a markdown block
 NOTIFICATION_CHARS = 3_000
 PAGE_CHARS = 2_800  # of a command's answer; the blocks of one message take about 13,000 characters together
-NAME_CHARS = 60  # of a server's or a tool's name, escaped
-BUTTON_CHARS = 75
 VALUE_CHARS = 2_000
 ALL_VALUES_CHARS = 6_000  # of all example buttons together
 OPTION_CHARS = 75
 OPTION_VALUE_CHARS = 150
 STATUS_CHARS = 100
 SESSION_TITLE_CHARS = 200
-TITLE_CHARS = 24  # of a modal: https://docs.slack.dev/reference/views/modal-views
 MAX_OPTIONS = 100
 MAX_CHOICES = 25
 CHOICES_IN_ROW = 5
 MAX_TRACE_LINES = 25
 MAX_VIEW_BLOCKS = 100
+MAX_NOTICE_BLOCKS = 4
 MAX_SECTIONS = 20  # of a view's text, which stays far below the 250 kB that a view takes
 MAX_VIEW_CALLS = 24  # four blocks each: the name, the arguments, the result, what was left out of it
 VIEW_TEXT_BYTES = 150_000  # a view takes 250 kB: https://docs.slack.dev/reference/methods/views.open
@@ -66,7 +64,9 @@ def answer_blocks(text: str, *, turn_id: int, is_last: bool) -> Blocks:
 def plain_blocks(text: str) -> Blocks:
     """Return one part of an answer as plain text, for when Slack does not accept it as Markdown."""
     pieces = _pieces(text, max_pieces=MAX_PLAIN_BLOCKS, max_bytes=VIEW_TEXT_BYTES)
-    return [{"type": "section", "text": _plain(piece)} for piece in pieces if piece.strip()] or [_section("(no text)")]
+    return [{"type": "section", "text": kit.plain(piece)} for piece in pieces if piece.strip()] or [
+        kit.section("(no text)")
+    ]
 
 
 def feedback_blocks(turn_id: int) -> Blocks:
@@ -77,8 +77,8 @@ def feedback_blocks(turn_id: int) -> Blocks:
     buttons = {
         "type": "feedback_buttons",
         "action_id": "tb:feedback",
-        "positive_button": {"text": _plain("Good answer"), "value": f"good:{turn_id}"},
-        "negative_button": {"text": _plain("Bad answer"), "value": f"bad:{turn_id}"},
+        "positive_button": {"text": kit.plain("Good answer"), "value": f"good:{turn_id}"},
+        "negative_button": {"text": kit.plain("Bad answer"), "value": f"bad:{turn_id}"},
     }
     return [{"type": "context_actions", "elements": [buttons]}]
 
@@ -101,8 +101,8 @@ def neutralize(text: str) -> str:
 def status_text(view: TurnView) -> str:
     """Return what the turn is doing, to follow the bot's name: https://docs.slack.dev/reference/methods/assistant.threads.setStatus"""
     if view.notice:
-        return cut(_flat(view.notice), STATUS_CHARS)
-    tools = dict.fromkeys(_flat(line.tool) for line in view.trace if line.state in UNENDED_CALLS)
+        return cut(kit.flat(view.notice), STATUS_CHARS)
+    tools = dict.fromkeys(kit.flat(line.tool) for line in view.trace if line.state in UNENDED_CALLS)
     return cut(f"is using {', '.join(tools)}…", STATUS_CHARS) if tools else "is thinking…"
 
 
@@ -111,7 +111,7 @@ def session_title(view: TurnView) -> str:
 
     Slack keeps the first title of a session: https://docs.slack.dev/reference/methods/agents.sessions.setStatus
     """
-    return cut(_flat(view.question), SESSION_TITLE_CHARS)
+    return cut(kit.flat(view.question), SESSION_TITLE_CHARS)
 
 
 # --- the trace -------------------------------------------------------------------------------------------------
@@ -126,44 +126,33 @@ def trace_blocks(lines: Sequence[TraceLine], *, turn_id: int, is_running: bool =
     shown = [_call_line(line, is_running=is_running) for line in lines[first:]]
     if first:
         shown.insert(0, f"{_calls(first)} before these{_failures(lines[:first])}")
-    blocks: Blocks = [_context(text) for text in _packed(shown)]
+    blocks: Blocks = [kit.context(text) for text in kit.packed(shown) or ["No tool calls"]]
     text = f"{_calls(len(lines))}{_failures(lines)}"
-    return [*blocks, _actions(_details_button(turn_id))], text
+    return [*blocks, kit.actions(_details_button(turn_id))], text
 
 
 def call_blocks(line: TraceLine, *, turn_id: int, number: int) -> tuple[Blocks, str]:
     """Return one tool call with its arguments and its result, and the fallback text; `number` counts from 1."""
     heading = f"{number}. {_call_line(line)}"
     texts = [*_text_elements("Arguments", line.arguments), *_text_elements("Result", line.result)]
-    blocks: Blocks = [_section(heading), *([{"type": "rich_text", "elements": texts}] if texts else [])]
+    blocks: Blocks = [kit.section(heading), *([{"type": "rich_text", "elements": texts}] if texts else [])]
     if line.attachments:
-        blocks.append(_context(_files(line)))
-    return [*blocks, _actions(_details_button(turn_id))], heading
+        blocks.append(kit.context(_files(line)))
+    return [*blocks, kit.actions(_details_button(turn_id))], heading
 
 
 def _call_line(line: TraceLine, *, is_running: bool = True) -> str:
     """Return a call on one line of mrkdwn."""
-    return call_line(line, is_running=is_running, visible=_name)
+    return call_line(line, is_running=is_running, visible=kit.short_name)
 
 
 def _text_elements(label: str, text: str) -> Blocks:
     """Return rich-text elements that show the text, as far as one block should hold it."""
     if not text:
         return []
-    shown = text[:TEXT_CHARS]
+    shown = text[: kit.TEXT_CHARS]
     rest = f" (the first {len(shown):,} of {len(text):,} characters)" if len(shown) < len(text) else ""
-    return [_label(f"{label}{rest}"), _preformatted(shown)]
-
-
-def _packed(lines: Sequence[str]) -> list[str]:
-    """Return the lines, joined into as few texts as possible."""
-    packed: list[str] = []
-    for line in lines:
-        if packed and len(packed[-1]) + 1 + len(line) <= TEXT_CHARS:
-            packed[-1] = f"{packed[-1]}\n{line}"
-        else:
-            packed.append(line)
-    return packed or ["No tool calls"]
+    return [kit.label(f"{label}{rest}"), kit.preformatted(shown)]
 
 
 def _calls(number: int) -> str:
@@ -176,12 +165,12 @@ def _failures(lines: Sequence[TraceLine]) -> str:
 
 
 def _files(line: TraceLine) -> str:
-    names = cut(", ".join(map(_flat, line.attachments)), TEXT_CHARS // 8)
-    return fitting(f"Files: {unformatted(names)}", TEXT_CHARS // 2)
+    names = cut(", ".join(map(kit.flat, line.attachments)), kit.TEXT_CHARS // 8)
+    return fitting(f"Files: {unformatted(names)}", kit.TEXT_CHARS // 2)
 
 
 def _details_button(turn_id: int) -> dict[str, Any]:
-    return _button("Details", action_id="tb:details", value=str(turn_id))
+    return kit.button("Details", action_id="tb:details", value=str(turn_id))
 
 
 # --- the details of a trace ------------------------------------------------------------------------------------
@@ -190,22 +179,22 @@ def _details_button(turn_id: int) -> dict[str, Any]:
 def details_view(lines: Sequence[TraceLine], *, turn_id: int, note: str = "") -> dict[str, Any]:
     """Return a modal with the exact arguments and result of each call, as far as a view can hold them.
 
-    Below a result that is cut, a button requests all of it as a file; `call` in its value counts from 1.
+    Below a result of a turn that is cut, a button requests all of it as a file; `call` in its value counts from 1.
     """
     shown = lines[:MAX_VIEW_CALLS]
-    notice = fitting(unformatted(_flat(note)), TEXT_CHARS)
-    blocks: Blocks = [_context(notice)] if notice else []
+    notice = fitting(unformatted(kit.flat(note)), kit.TEXT_CHARS)
+    blocks: Blocks = [kit.context(notice)] if notice else []
     for number, line in enumerate(shown, start=1):
         blocks += _details(
             line,
-            whole=_whole_button(turn_id, number),
+            whole={"accessory": _whole_button(turn_id, number)} if turn_id else {},
             number=number,
             max_blocks=(MAX_VIEW_BLOCKS - 2) // len(shown),
             max_bytes=VIEW_TEXT_BYTES // len(shown),
         )
     if len(shown) < len(lines):
-        blocks.append(_context(f"{_calls(len(lines) - len(shown))} after these are not shown here."))
-    return _modal("What ran", blocks or [_section("No tool was used.")])
+        blocks.append(kit.context(f"{_calls(len(lines) - len(shown))} after these are not shown here."))
+    return kit.modal("What ran", blocks or [kit.section("No tool was used.")])
 
 
 def _details(
@@ -214,21 +203,21 @@ def _details(
     arguments = _pieces(line.arguments, max_pieces=max(1, max_blocks // 4), max_bytes=max_bytes // 4)
     result = _pieces(line.result, max_pieces=max_blocks - 2 - max(1, len(arguments)), max_bytes=max_bytes * 3 // 4)
     files = f"\n{_files(line)}" if line.attachments else ""
-    yield _section(f"*{number}.* {_call_line(line)}{files}")
+    yield kit.section(f"*{number}.* {_call_line(line)}{files}")
     yield from _whole_text("Arguments", arguments, total=len(line.arguments))
     if line.state not in UNENDED_CALLS:
         yield from _whole_text("Result", result, total=len(line.result))
     if sum(map(len, result)) < len(line.result):
         shown = f"The first {sum(map(len, result)):,} of {len(line.result):,} characters of this result."
-        yield {**_section(shown), "accessory": whole}
+        yield {**kit.section(shown), **whole}
 
 
 def _whole_text(label: str, pieces: Sequence[str], *, total: int) -> Iterable[dict[str, Any]]:
     length = sum(map(len, pieces))
     rest = f" (the first {length:,} of {total:,} characters)" if length < total else ""
     for number, piece in enumerate(pieces or ["(empty)"]):
-        label_of_first = [] if number else [_label(f"{label}{rest}")]
-        yield {"type": "rich_text", "elements": [*label_of_first, _preformatted(piece)]}
+        label_of_first = [] if number else [kit.label(f"{label}{rest}")]
+        yield {"type": "rich_text", "elements": [*label_of_first, kit.preformatted(piece)]}
 
 
 def _pieces(text: str, *, max_pieces: int, max_bytes: int) -> list[str]:
@@ -236,9 +225,9 @@ def _pieces(text: str, *, max_pieces: int, max_bytes: int) -> list[str]:
     pieces: list[str] = []
     at = 0
     while at < len(text) and len(pieces) < max_pieces:
-        piece = text[at : at + TEXT_CHARS]
+        piece = text[at : at + kit.TEXT_CHARS]
         if at + len(piece) < len(text):
-            piece = piece[: piece.rfind("\n", TEXT_CHARS // 2) + 1] or piece
+            piece = piece[: piece.rfind("\n", kit.TEXT_CHARS // 2) + 1] or piece
         while piece and (size := len(json.dumps(piece))) > max_bytes:
             piece = piece[: min(len(piece) - 1, len(piece) * max_bytes // size)]
         if not piece:
@@ -250,36 +239,53 @@ def _pieces(text: str, *, max_pieces: int, max_bytes: int) -> list[str]:
 
 
 def _whole_button(turn_id: int, number: int) -> dict[str, Any]:
-    value = _json({"turn": turn_id, "call": number})
-    return _button("Whole result as a file", action_id=f"tb:whole:{number}", value=value)
+    value = kit.compact({"turn": turn_id, "call": number})
+    return kit.button("Whole result as a file", action_id=f"tb:whole:{number}", value=value)
 
 
 # --- commands --------------------------------------------------------------------------------------------------
 
 
-def command_blocks(answer: CommandAnswer, *, command: str, argument: str, page: int, place: str) -> tuple[Blocks, str]:
+def command_blocks(
+    answer: CommandAnswer, *, command: str, argument: str, page: int, place: str, thread: str = ""
+) -> tuple[Blocks, str]:
     """Return one page of a command's answer, and the fallback text.
 
-    `page` counts from 0 and is limited to the last page; `place` is the thread the command belongs to, or empty.
+    `page` counts from 0 and is limited to the last page; `place` is the thread the command belongs to, or empty;
+    `thread` is the one in which what the answer's form or button asks for is to happen.
     """
     pages = split_markdown(answer.text if answer.text.strip() else "(nothing)", max_chars=PAGE_CHARS)
     number = min(max(0, page), len(pages) - 1)
     blocks: Blocks = [{"type": "markdown", "text": neutralize(pages[number])}]
     if len(pages) > 1 and command not in _ACTING:
-        asked = {"command": command, "argument": _flat(argument)[:MAX_ARGUMENT_CHARS], "thread": place}
+        asked = {"command": command, "argument": kit.flat(argument)[:MAX_ARGUMENT_CHARS], "thread": place}
         turners = [("Previous", "prev", number - 1), ("Next", "next", number + 1)]
-        blocks.append(_context(f"Page {number + 1:,} of {len(pages):,}"))
+        blocks.append(kit.context(f"Page {number + 1:,} of {len(pages):,}"))
         blocks.append(
-            _actions(
+            kit.actions(
                 *(
-                    _button(text, action_id=f"tb:page:{turn}", value=_json({**asked, "page": target}))
+                    kit.button(text, action_id=f"tb:page:{turn}", value=kit.compact({**asked, "page": target}))
                     for text, turn, target in turners
                     if 0 <= target < len(pages)
                 )
             )
         )
+    asked = {"command": command, "argument": argument, "thread": place}
+    going_on = _going_on(answer, asked, thread=thread or place)
     picker = _picker(answer.picks, command=command)
-    return [*blocks, *_choice_rows(answer.choices, place=place), *picker], notification(answer.text)
+    return [*blocks, *_choice_rows(answer.choices, place=place), *going_on, *picker], notification(answer.text)
+
+
+def _going_on(answer: CommandAnswer, asked: dict[str, Any], *, thread: str) -> Blocks:
+    """Return the buttons that open the answer's form, and that confirm the command."""
+    buttons: Blocks = []
+    if answer.form is not None:
+        value = kit.compact({"form": answer.form.target, "thread": thread})
+        buttons.append(kit.button(FILL_IN, action_id="tb:form", value=value, style="primary"))
+    value = kit.compact(asked)
+    if answer.confirms and len(value) <= VALUE_CHARS:  # what is longer is no command that asks for it
+        buttons.append(kit.button(answer.confirms, action_id="tb:confirm", value=value, style="danger"))
+    return [kit.actions(*buttons)] if buttons else []
 
 
 def _choice_rows(choices: Sequence[Example], *, place: str) -> Blocks:
@@ -287,39 +293,39 @@ def _choice_rows(choices: Sequence[Example], *, place: str) -> Blocks:
     buttons: Blocks = []
     left = ALL_VALUES_CHARS
     for number, choice in enumerate(choices, start=1):
-        value = _json({"text": choice.text, "thread": place})
+        value = kit.compact({"text": choice.text, "thread": place})
         if choice.text.strip() and len(value) <= min(VALUE_CHARS, left) and len(buttons) < MAX_CHOICES:
             left -= len(value)
             label = choice.title if choice.title.strip() else choice.text
-            buttons.append(_button(label, action_id=f"tb:example:{number}", value=value))
-    return [_actions(*buttons[at : at + CHOICES_IN_ROW]) for at in range(0, len(buttons), CHOICES_IN_ROW)]
+            buttons.append(kit.button(label, action_id=f"tb:example:{number}", value=value))
+    return [kit.actions(*buttons[at : at + CHOICES_IN_ROW]) for at in range(0, len(buttons), CHOICES_IN_ROW)]
 
 
 def _picker(picks: Sequence[Pick], *, command: str) -> Blocks:
     options = [
-        {"text": _plain(cut(_flat(pick.label), OPTION_CHARS) or "(no title)"), "value": value}
+        {"text": kit.plain(cut(kit.flat(pick.label), OPTION_CHARS) or "(no title)"), "value": value}
         for pick in picks
-        if len(value := _json({"c": command, "t": pick.conversation.thread})) <= OPTION_VALUE_CHARS
+        if len(value := kit.compact({"c": command, "t": pick.conversation.thread})) <= OPTION_VALUE_CHARS
     ]
     if not options:
         return []
     picker: dict[str, Any] = {
         "type": "static_select",
         "action_id": "tb:pick",
-        "placeholder": _plain("Choose a conversation"),
+        "placeholder": kit.plain("Choose a conversation"),
         "options": options[:MAX_OPTIONS],
     }
     if command == "clear":
         picker["confirm"] = _confirm_clear()
-    return [_actions(picker)]
+    return [kit.actions(picker)]
 
 
 def _confirm_clear() -> dict[str, Any]:
     return {
-        "title": _plain("Forget this conversation?"),
-        "text": _plain("Its messages are deleted for everybody. Its files stay."),
-        "confirm": _plain("Forget it"),
-        "deny": _plain("Keep it"),
+        "title": kit.plain("Forget this conversation?"),
+        "text": kit.plain("Its messages are deleted for everybody. Its files stay."),
+        "confirm": kit.plain("Forget it"),
+        "deny": kit.plain("Keep it"),
         "style": "danger",
     }
 
@@ -327,12 +333,12 @@ def _confirm_clear() -> dict[str, Any]:
 def home_view(answer: CommandAnswer) -> dict[str, Any]:
     """Return the app's Home tab."""
     rows = _choice_rows(answer.choices, place="")
-    return {"type": "home", "blocks": [*_sections(answer.text, max_blocks=MAX_SECTIONS), *rows]}
+    return {"type": "home", "blocks": [*sections(answer.text, max_blocks=MAX_SECTIONS), *rows]}
 
 
 def notice_blocks(markdown: str) -> Blocks:
-    """Return one sentence or two for one person."""
-    return [{"type": "section", "text": {"type": "mrkdwn", "text": to_mrkdwn(markdown)}}]
+    """Return what only one person sees: a sentence or two, or an example to copy."""
+    return sections(markdown, max_blocks=MAX_NOTICE_BLOCKS)
 
 
 def refused_blocks(conversation: ConversationKey, link: str, reason: str) -> Blocks:
@@ -341,12 +347,12 @@ def refused_blocks(conversation: ConversationKey, link: str, reason: str) -> Blo
     if not conversation.channel.startswith("D"):  # a direct message has no name to be shown by
         question += f" in <#{conversation.channel}>"
     text = f"My answer to {question} could not be posted there. {to_mrkdwn(reason)}"
-    return [{"type": "section", "text": {"type": "mrkdwn", "text": cut(text, TEXT_CHARS)}}]
+    return [{"type": "section", "text": {"type": "mrkdwn", "text": cut(text, kit.TEXT_CHARS)}}]
 
 
 def notice_view(title: str, text: str) -> dict[str, Any]:
     """Return a modal that says one thing, in plain text."""
-    return _modal(cut(title, TITLE_CHARS), [{"type": "section", "text": _plain(cut(text, TEXT_CHARS))}])
+    return kit.modal(title, [{"type": "section", "text": kit.plain(cut(text, kit.TEXT_CHARS))}])
 
 
 def shortcut_view(
@@ -357,88 +363,28 @@ def shortcut_view(
     `answer` is that of the button pressed last.
     """
     clear = {
-        **_button("Clear", action_id="tb:run:clear", value="clear"),
+        **kit.button("Clear", action_id="tb:run:clear", value="clear"),
         "style": "danger",
         "confirm": _confirm_clear(),
     }
     blocks: Blocks = [
-        _actions(
-            _button("Stop", action_id="tb:run:stop", value="stop"),
+        kit.actions(
+            kit.button("Stop", action_id="tb:run:stop", value="stop"),
             clear,
-            _button("Usage", action_id="tb:run:usage", value="usage"),
+            kit.button("Usage", action_id="tb:run:usage", value="usage"),
         ),
-        *(_sections(answer.text, max_blocks=MAX_SECTIONS // 2) if answer and answer.text.strip() else []),
-        _header("History"),
-        *_sections(history.text, max_blocks=MAX_SECTIONS // 2),
-        _header("Tools"),
-        *_sections(tools.text, max_blocks=MAX_SECTIONS // 2),
+        *(sections(answer.text, max_blocks=MAX_SECTIONS // 2) if answer and answer.text.strip() else []),
+        kit.header("History"),
+        *sections(history.text, max_blocks=MAX_SECTIONS // 2),
+        kit.header("Tools"),
+        *sections(tools.text, max_blocks=MAX_SECTIONS // 2),
     ]
-    return _modal("Tools and history", blocks)
+    return kit.modal("Tools and history", blocks)
 
 
-def _sections(markdown: str, *, max_blocks: int) -> Blocks:
+def sections(markdown: str, *, max_blocks: int) -> Blocks:
     """Return Markdown as mrkdwn, the only one of the two that views accept."""
-    parts = split_markdown(to_mrkdwn(markdown), max_chars=TEXT_CHARS) or ["(nothing)"]
+    parts = split_markdown(to_mrkdwn(markdown), max_chars=kit.TEXT_CHARS) or ["(nothing)"]
     if len(parts) > max_blocks:
         parts = [*parts[: max_blocks - 1], "The rest does not fit here; the command of the same name shows all of it."]
-    return [_section(part) for part in parts if part.strip()] or [_section("(nothing)")]
-
-
-# --- mrkdwn ----------------------------------------------------------------------------------------------------
-
-
-def _flat(text: str) -> str:
-    """Return untrusted text on one line, without invisible characters."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
-
-
-def _name(text: str) -> str:
-    return fitting(unformatted(cut(_flat(text), NAME_CHARS)), NAME_CHARS)
-
-
-# --- the pieces of Block Kit -----------------------------------------------------------------------------------
-
-
-def _plain(text: str) -> dict[str, Any]:
-    return {"type": "plain_text", "text": text}
-
-
-def _mrkdwn(text: str) -> dict[str, Any]:
-    return {"type": "mrkdwn", "text": text, "verbatim": True}  # verbatim: nothing becomes a link or a mention by itself
-
-
-def _section(text: str) -> dict[str, Any]:
-    return {"type": "section", "text": _mrkdwn(text)}
-
-
-def _context(text: str) -> dict[str, Any]:
-    return {"type": "context", "elements": [_mrkdwn(text)]}
-
-
-def _header(text: str) -> dict[str, Any]:
-    return {"type": "header", "text": _plain(text)}
-
-
-def _actions(*elements: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "actions", "elements": list(elements)}
-
-
-def _button(text: str, *, action_id: str, value: str) -> dict[str, Any]:
-    shown = cut(_flat(text), BUTTON_CHARS) or "(no title)"
-    return {"type": "button", "action_id": action_id, "text": _plain(shown), "value": value}
-
-
-def _label(text: str) -> dict[str, Any]:
-    return {"type": "rich_text_section", "elements": [{"type": "text", "text": text, "style": {"bold": True}}]}
-
-
-def _preformatted(text: str) -> dict[str, Any]:
-    return {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": text}]}
-
-
-def _modal(title: str, blocks: Blocks) -> dict[str, Any]:
-    return {"type": "modal", "title": _plain(title), "close": _plain("Close"), "blocks": blocks}
-
-
-def _json(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return [kit.section(part) for part in parts if part.strip()] or [kit.section("(nothing)")]

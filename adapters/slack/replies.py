@@ -12,7 +12,10 @@ from slack_sdk.errors import SlackClientError
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from adapters.slack.api import SlackApi
-from adapters.slack.render import Blocks, notice_blocks
+from adapters.slack.kit import Blocks
+from adapters.slack.parse import conversation_key
+from adapters.slack.presses import Pressed
+from adapters.slack.render import notice_blocks
 from bot.domain.errors import BotError
 from bot.domain.events import ConversationKey
 
@@ -41,6 +44,14 @@ class Replies:
             )
         except BotError as error:
             log.warning("reply_not_shown", error=str(error))
+
+    async def answer(self, pressed: Pressed, blocks: Blocks, text: str, *, thread: str) -> None:
+        """Say it to the person who pressed, where it was pressed."""
+        if pressed.response_url and await self.respond(
+            pressed.response_url, blocks, text, replaces=False, thread=thread
+        ):
+            return
+        await self.tell(conversation_key(pressed.team, pressed.channel, thread), pressed.user, text, blocks=blocks)
 
     async def respond(self, url: str, blocks: Blocks, text: str, *, replaces: bool, thread: str = "") -> bool:
         """Answer at a response URL and return whether Slack took it: it does five times within half an hour.

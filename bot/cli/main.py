@@ -152,6 +152,8 @@ def _parser() -> argparse.ArgumentParser:
 
     tools = commands.add_parser("tools", help="list the tool servers and their tools")
     tools.add_argument("word", nargs="?", default="", help="only tools that contain this word")
+    tools.add_argument("--changes", action="store_true", help="show the tools that changed since they were accepted")
+    tools.add_argument("--accept", default="", metavar="SERVER[/TOOL]", help="accept changed tools as they are now")
     tools.set_defaults(run=_tools)
 
     policy = commands.add_parser("policy", help="check the rules of toolbridge.toml, explain a verdict, replay calls")

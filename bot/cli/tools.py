@@ -1,19 +1,74 @@
-"""`toolbridge tools`: lists the tool servers and their tools."""
+"""`toolbridge tools`: lists the tool servers and their tools; shows and accepts tools that have changed."""
 
 from __future__ import annotations
 
+import sys
+import time
 from argparse import Namespace
+from collections.abc import Sequence
 
+from adapters.registry import terminal_user
 from bot.cli.servers import servers_of, wait_for_servers
 from bot.cli.start import start
+from bot.domain.audit import AuditEntry
 from bot.intake.commands.tools import describe_tools
+from bot.ports.store import Pin, Store
+from bot.rights.pinning import Pins, describe_change
+from bot.settings import Settings
+from bot.stores.factory import open_store
 from bot.tools.toolset import Toolset
+
+NO_CHANGES = "Every tool is as it was accepted."
 
 
 async def tools(arguments: Namespace) -> int:
-    """Print the servers and their tools, or only the tools that contain `arguments.word`."""
+    """Print the servers and their tools, or only the tools that contain `arguments.word`; or what has changed.
+
+    Returns 1 where `--accept` names nothing that has changed.
+    """
     settings = start(arguments, logs_to_file=True)
     async with Toolset(servers_of(settings, arguments)) as toolset:
         await wait_for_servers(toolset)
+        if arguments.changes or arguments.accept:
+            return await _changes(settings, toolset, accept=arguments.accept)
         print(await describe_tools(toolset, asker=None, word=arguments.word))
     return 0
+
+
+async def _changes(settings: Settings, toolset: Toolset, *, accept: str) -> int:
+    offer = await toolset.offer(None)
+    async with open_store(settings.store_url) as store:
+        await Pins(store).see(offer.tools)
+        changed = [pin for pin in await store.pins() if pin.changed]
+        if accept:
+            return await _accept(store, changed, name=accept)
+    for pin in changed:
+        print(f"{pin.server}/{pin.tool} has changed, so every call of it asks an operator:")
+        print(describe_change(pin.accepted, pin.changed, max_chars=None))
+    print(
+        NO_CHANGES if not changed else f"`toolbridge tools --accept {changed[0].server}/{changed[0].tool}` accepts one."
+    )
+    return 0
+
+
+async def _accept(store: Store, changed: Sequence[Pin], *, name: str) -> int:
+    accepted = [pin for pin in changed if name in (pin.server, f"{pin.server}/{pin.tool}")]
+    if not accepted:
+        print(f"Nothing of {name!r} has changed. `toolbridge tools --changes` lists what has.", file=sys.stderr)
+        return 1
+    await store.accept_pins(accepted, audit=[_entry(pin) for pin in accepted])
+    for pin in accepted:
+        print(f"{pin.server}/{pin.tool} is accepted as it is now.")
+    return 0
+
+
+def _entry(pin: Pin) -> AuditEntry:
+    return AuditEntry(
+        kind="act",
+        at=time.time(),
+        person=f"console:{terminal_user()}",
+        place="console",
+        server=pin.server,
+        tool=pin.tool,
+        outcome="accepted",
+    )

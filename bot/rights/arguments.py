@@ -20,15 +20,13 @@ class Found:
     is_blocked: bool = False
 
 
-_NOTHING = Found()
-
-
 @dataclass(frozen=True, slots=True)
 class Pointer:
     """A JSON pointer (RFC 6901) in which the segment `*` means any element of an array, and any member of an object."""
 
     text: str
     segments: tuple[str, ...]
+    name: str | None = None  # of the argument that it points at, where it is a whole one
 
     @classmethod
     def parse(cls, text: str) -> Pointer:
@@ -39,13 +37,11 @@ class Pointer:
             raise ValueError(f"it has more than {_MAX_POINTER_CHARS} characters")
         if re.search(r"~(?![01])", text):
             raise ValueError("a tilde is written ~0, a slash inside a name ~1")
-        return cls(text, tuple(part.replace("~1", "/").replace("~0", "~") for part in text[1:].split("/")))
+        segments = tuple(part.replace("~1", "/").replace("~0", "~") for part in text[1:].split("/"))
+        return cls(text, segments, segments[0] if len(segments) == 1 and segments != ("*",) else None)
 
     def find(self, arguments: Mapping[str, Any]) -> Found:
         """Return all that the pointer finds. What is left out on the way is nothing, and blocks nothing."""
-        if len(self.segments) == 1 and self.segments[0] != "*":
-            name = self.segments[0]
-            return Found([arguments[name]]) if name in arguments else _NOTHING
         values: list[Any] = [arguments]
         is_blocked = False
         for segment in self.segments:
@@ -151,10 +147,10 @@ class _Defaults:
                     yield from self._parts(branch, hops=hops + 1)
 
     def _referred(self, reference: str) -> object:
-        if not reference.startswith("#/"):
+        if reference != "#" and not reference.startswith("#/"):
             return None
         found: object = self._root
-        for segment in reference[2:].split("/"):
+        for segment in reference[2:].split("/") if reference != "#" else ():
             name = segment.replace("~1", "/").replace("~0", "~")
             found = cast("Mapping[str, object]", found).get(name) if isinstance(found, Mapping) else None
         return found

@@ -144,7 +144,7 @@ class Compiler:
 
     def _condition(self, text: str, table: ConditionTable, path: Path) -> Condition:
         self._check_values(table, path)
-        return Condition(self._pointer(text, path), _tests(table), table.exists, described(text, table))
+        return Condition(self._pointer(text, path), _test(table), table.exists, described(text, table))
 
     def _pointer(self, text: str, path: Path) -> Pointer:
         try:
@@ -166,6 +166,10 @@ class Compiler:
 
 
 COMPARISONS = "equals, in, glob, at_least, at_most, exists"
+
+
+def _test(table: ConditionTable) -> Test:
+    return conditions.absent if table.exists is False else conditions.all_of(_tests(table))
 
 
 def _tests(table: ConditionTable) -> tuple[Test, ...]:

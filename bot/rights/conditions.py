@@ -11,7 +11,7 @@ from __future__ import annotations
 import fnmatch
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -21,29 +21,53 @@ from bot.rights.arguments import Pointer
 Test = Callable[[Any], bool | None]
 
 
+_LEFT_OUT = object()
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What has to hold of what a pointer finds: of `*`, that one of the values passes all tests."""
+    """What has to hold of what a pointer finds: of `*`, that one of the values passes the test."""
 
     pointer: Pointer
-    tests: tuple[Test, ...] = ()
+    test: Test
     exists: bool | None = None
     text: str = field(default="", compare=False)  # in words, for people
 
-    def holds(self, arguments: Mapping[str, Any] | None, *, in_doubt: bool) -> bool:
+    def holds(self, arguments: Mapping[str, Any] | None, in_doubt: bool) -> bool:
         """Return whether the condition holds, and `in_doubt` where that cannot be said."""
         if arguments is None:
             return in_doubt
+        if self.pointer.name is None:
+            return self._holds_below(arguments, in_doubt=in_doubt)
+        value = arguments.get(self.pointer.name, _LEFT_OUT)
+        if value is _LEFT_OUT:
+            return self.exists is False
+        result = self.test(value)
+        return in_doubt if result is None else result
+
+    def _holds_below(self, arguments: Mapping[str, Any], *, in_doubt: bool) -> bool:
         found = self.pointer.find(arguments)
         if self.exists is False:
             return not found.values and (in_doubt or not found.is_blocked)
-        results = [self.passes(value) for value in found.values]
+        results = [self.test(value) for value in found.values]
         return True in results or (in_doubt and (found.is_blocked or None in results))
 
-    def passes(self, value: Any) -> bool | None:
-        """Return whether one value is as it should be; None where it cannot be compared."""
-        results = [test(value) for test in self.tests]
+
+def all_of(tests: Sequence[Test]) -> Test:
+    """Return the test that a value passes which passes all of them."""
+    if len(tests) == 1:
+        return tests[0]
+
+    def test(value: Any) -> bool | None:
+        results = [each(value) for each in tests]
         return False if False in results else None if None in results else True
+
+    return test
+
+
+def absent(_value: Any) -> bool:
+    """Say of any value that it should not be there."""
+    return False
 
 
 def equals(expected: Any, *, ignore_case: bool = False) -> Test:
@@ -53,14 +77,17 @@ def equals(expected: Any, *, ignore_case: bool = False) -> Test:
 
 def one_of(expected: list[Any], *, ignore_case: bool = False) -> Test:
     """Return the test on any of the values."""
-    kinds = frozenset(map(kind, expected))
     texts = frozenset(_folded(item, ignore_case) for item in expected if isinstance(item, str))
     others = [item for item in expected if not isinstance(item, str)]
+    kinds = frozenset(map(kind, others))
+
+    def test_other(value: Any) -> bool | None:
+        return any(same(value, item) for item in others) if kind(value) in kinds else None
 
     def test(value: Any) -> bool | None:
-        if isinstance(value, str):
-            return _folded(value, ignore_case) in texts if texts else None
-        return any(same(value, item) for item in others) if kind(value) in kinds else None
+        if texts and isinstance(value, str):
+            return (value.casefold() if ignore_case else value) in texts
+        return test_other(value)
 
     return test
 

@@ -77,7 +77,7 @@ def _why_not(rule: Rule, facts: Facts) -> str:
     if rule.hours is not None and not rule.hours.hold(facts.at):
         return f"It holds {rule.hours.text}; it is {rule.hours.clocks(facts.at)}."
     in_doubt = rule.then != "allow"
-    failing = (each for each in rule.conditions if not each.holds(facts.arguments, in_doubt=in_doubt))
+    failing = (each for each in rule.conditions if not each.holds(facts.arguments, in_doubt))
     return next((_unmet(condition, facts.arguments) for condition in failing), "")
 
 
@@ -90,7 +90,7 @@ def _unmet(condition: Condition, arguments: Mapping[str, Any] | None) -> str:
         return f"It wants {condition.text}, and the arguments are not one JSON object."
     found = condition.pointer.find(arguments)
     values = ", ".join(map(_shown, found.values))
-    is_odd = found.is_blocked or any(condition.passes(value) is None for value in found.values)
+    is_odd = found.is_blocked or any(condition.test(value) is None for value in found.values)
     odd = " That cannot be compared, and a rule that allows does not match then." if is_odd else ""
     return f"It wants {condition.text}; {condition.pointer.text} is {values or 'not given'}.{odd}"
 

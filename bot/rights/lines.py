@@ -19,7 +19,7 @@ class Lines:
     """The lines of one file. What cannot be found is on the line of the table that holds it."""
 
     def __init__(self, text: str) -> None:
-        self._lines = text.splitlines()
+        self._lines = text.split("\n")  # TOML knows no other ends of lines
         self._starts: dict[Path, int] = {}
         for path, line in self._scan():
             for end in range(1, len(path) + 1):  # a table is where the first of its keys is

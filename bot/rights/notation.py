@@ -117,12 +117,18 @@ class Crowd:
         """Return whether all of the other's are certainly among them."""
         if self.is_everybody:
             return True
-        inside = (name.startswith(self.prefixes) if self.prefixes else False for name in other.names - self.names)
+        inside = (self._surely_holds(name) for name in other.names)
         return (
             other.groups <= self.groups
             and all(inside)
             and all(prefix.startswith(self.prefixes or "*") for prefix in other.prefixes)
         )
+
+    def _surely_holds(self, name: str) -> bool:
+        """Return whether the person is among them under whatever other name."""
+        platform, _, rest = name.partition(":")
+        everywhere = f"discord:{rest.rpartition(':')[2]}" if platform == "discord" else name
+        return not self.names.isdisjoint((name, everywhere)) or (bool(self.prefixes) and name.startswith(self.prefixes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,13 +80,13 @@ def definition_of(spec: ToolSpec) -> str:
     return json.dumps(said, sort_keys=True, separators=(",", ":"))
 
 
-def describe_change(accepted: str, now: str) -> str:
+def describe_change(accepted: str, now: str, *, max_chars: int | None = DIFF_CHARS) -> str:
     """Return the difference of two definitions, as one Markdown code block that nothing in them can end."""
     lines = difflib.unified_diff(_lines(accepted), _lines(now), lineterm="", n=1)
     shown = "\n".join(line for line in lines if not line.startswith(("---", "+++", "@@")))
     shown = shown.replace("```", "'''")
-    if len(shown) > DIFF_CHARS:
-        shown = f"{shown[:DIFF_CHARS]}\n… `toolbridge tools --changes` shows all of it"
+    if max_chars is not None and len(shown) > max_chars:
+        shown = f"{shown[:max_chars]}\n… `toolbridge tools --changes` shows all of it"
     return f"```diff\n{shown}\n```"
 
 

@@ -59,7 +59,7 @@ def _parsed(text: str, file: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         found = re.search(r"\(at (?:line (\d+), column \d+|end of document)\)", str(error))
-        line = int(found[1]) if found and found[1] else len(text.splitlines()) or 1
+        line = int(found[1]) if found and found[1] else text.rstrip().count("\n") + 1
         what = str(error)[: found.start()].strip() if found else "a value is too large or too deep"
         raise _whole(file, line, f"it is not TOML: {what}", "Correct that line: see https://toml.io.") from None
 

@@ -99,6 +99,8 @@ class GuardedTools:
         if spec.name != READ_RESOURCE:
             return spec if _is_offered(spec, None, person, place, policy) else None
         servers = _servers_of(spec)
+        if not servers:
+            return spec
         kept = [server for server in servers if _is_offered(spec, server, person, place, policy)]
         if not kept:
             return None
@@ -119,8 +121,9 @@ def _is_offered(spec: ToolSpec, server: str | None, person: Person, place: str, 
 
 
 def _servers_of(spec: ToolSpec) -> list[str]:
-    """Return the servers whose resources can be read."""
-    return list(spec.parameters["properties"]["server"]["enum"])
+    """Return the servers whose resources can be read, where the tool names them."""
+    properties = cast("Mapping[str, Any]", spec.parameters.get("properties", {}))
+    return list(properties.get("server", {}).get("enum", ()))
 
 
 def _with_servers(spec: ToolSpec, servers: Sequence[str]) -> ToolSpec:

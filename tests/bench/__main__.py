@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from tests.bench.deciding import decide_cost
 from tests.bench.discord import discord_cost
 from tests.bench.finding import finding
 from tests.bench.measure import Row, table
@@ -36,6 +37,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "stored": stored_messages,
     "prompts": prompt_prefix,
     "finding": finding,
+    "decide": decide_cost,
     "start": start_times,
     "memory": memory,
     "slack": slack_cost,

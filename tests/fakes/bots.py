@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,21 +13,15 @@ from typing import Any, TypeVar, cast
 
 from bot.domain.answers import Accepted, CommandAnswer, Done, Known, Queued, Refused, Revised
 from bot.domain.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived
-from bot.intake.access import Access
+from bot.domain.turns import CallDecided
 from bot.intake.admission import Admission
-from bot.intake.asked import AskReader
 from bot.intake.commands.table import Answer, Commands
-from bot.intake.decisions import Decisions
-from bot.intake.forms import Forms
 from bot.intake.inbox import Inbox
 from bot.observe.turn_log import TurnLog
 from bot.ports.model import Model
 from bot.ports.platform import Adapter
-from bot.ports.store import Store
+from bot.ports.store import DecisionOutcome, Store
 from bot.ports.tools import Tools
-from bot.rights.guard import PolicyGuard
-from bot.rights.pinning import Pins
-from bot.rights.tools import GuardedTools
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.asking import AskDesk
 from bot.turns.attempt import Resources
@@ -37,7 +30,7 @@ from bot.turns.context import Window
 from bot.turns.limits import Limits
 from bot.turns.runner import Runner
 from tests.fakes.ports import CONVERSATION, RecordingAdapter, ScriptedTools
-from tests.fakes.rights import Rights, ScriptedPeople
+from tests.fakes.rights import Rights, guarded
 
 T = TypeVar("T")
 
@@ -134,6 +127,15 @@ class Bot:
         assert isinstance(answer, CommandAnswer)
         return answer.text
 
+    async def decide(
+        self, turn_id: int, *, outcome: str = "approved", call_id: str = "call_0", note: str = ""
+    ) -> DecisionOutcome:
+        """Decide what a tool's own wait is about, as whoever waits for that does it."""
+        decided = CallDecided(round=0, call_id=call_id, outcome=outcome, by="fake:U2", note=note)
+        made = await self.store.decide(turn_id, decided)
+        self.bell.ring_for_work()
+        return made
+
     def crash(self) -> None:
         """Die here and now; leaving the bot's context only clears up after it."""
         self.life.end()
@@ -154,25 +156,19 @@ async def open_bot(
     max_tokens: int = 1_000_000,
     answer: Answer | None = None,
     rights: Rights | None = None,
-    now: Callable[[], float] = time.time,
 ) -> AsyncGenerator[Bot]:
     """A process of the bot on a store that is open already; without `rights`, every call is allowed."""
     life, bell = Life(), Bell()
-    policy = rights or Rights()
-    people = ScriptedPeople(policy)
-    own_store = mortal(store, life)
-    pins = Pins(own_store)
-    guarded = GuardedTools(tools or ScriptedTools({}), policy=policy, people=people, pins=pins)
     adapters = [mortal(one, life) for one in (adapter or RecordingAdapter(), *more_adapters)]
-    guard = PolicyGuard(policy=policy, people=people, store=own_store, pins=pins, find=guarded.find)
+    core = guarded(mortal(store, life), tools or ScriptedTools({}), bell, rights=rights)
     runner = Runner(
         worker=worker,
         resources=Resources(
-            store=own_store,
+            store=core.store,
             model=model,
-            tools=guarded,
-            guard=guard,
-            policy=policy,
+            tools=core.tools,
+            guard=core.guard,
+            policy=core.policy,
             window=Window(max_messages=max_messages, max_tokens=max_tokens, count=len),
             system_prompt="Be brief.",
             limits=limits or Limits(drain_s=0.0, retry_s=0.01),
@@ -181,20 +177,19 @@ async def open_bot(
         adapters=adapters,
         bell=bell,
     )
-    desk = AskDesk(store=own_store, adapters=adapters, policy=policy, bell=bell)
-    access = Access(people=people, policy=policy, store=store, now=now)
-    commands = Commands(store=store, tools=guarded, bell=bell, access=access, model_name=model.name, about="")
-    reader = AskReader(store=store, guard=guard, now=now)
+    desk = AskDesk(store=core.store, adapters=adapters, policy=core.policy, bell=bell)
+    taken = guarded(store, tools or ScriptedTools({}), bell, rights=rights)  # what arrives outlives the crash
+    commands = Commands(store=store, tools=taken.tools, bell=bell, access=taken.access, model_name=model.name, about="")
     inbox = Inbox(
         worker=worker,
         store=store,
         admission=Admission(max_input_chars=1000, requests_per_minute=requests_per_minute),
         answer=answer or commands.answer,
         bell=bell,
-        directory=guarded,
-        access=access,
-        decisions=Decisions(reader=reader, bell=bell),
-        forms=Forms(reader=reader, tools=guarded, bell=bell),
+        directory=taken.tools,
+        access=taken.access,
+        decisions=taken.decisions,
+        forms=taken.forms,
     )
     async with runner.working(), desk.working():
         yield Bot(store, runner, inbox, bell, life)

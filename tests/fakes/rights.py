@@ -113,19 +113,44 @@ class Rights:
         self.now = replace(self.now, rules=rules)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarded:
+    """The parts of a core that look at rights, as the composition puts them together."""
+
+    store: Store
+    policy: Callable[[], ScriptedPolicy]
+    tools: GuardedTools
+    guard: PolicyGuard
+    access: Access
+    decisions: Decisions
+    forms: Forms
+
+
 def open_access(store: RightsStore, rights: Rights | None = None) -> Access:
     """Access by this policy; without one, everybody but outsiders may do everything."""
     policy = rights or Rights()
     return Access(people=ScriptedPeople(policy), policy=policy, store=store, now=time.time)
 
 
-def open_asks(
-    store: Store, tools: Tools, bell: Bell, rights: Rights | None = None, *, now: Callable[[], float] = time.time
-) -> tuple[Decisions, Forms]:
-    """What takes decisions and forms, by this policy."""
+def guarded(store: Store, tools: Tools, bell: Bell, *, rights: Rights | None = None) -> Guarded:
+    """Put them together; without `rights`, every call is allowed."""
     policy = rights or Rights()
     people, pins = ScriptedPeople(policy), Pins(store)
-    guarded = GuardedTools(tools, policy=policy, people=people, pins=pins)
-    guard = PolicyGuard(policy=policy, people=people, store=store, pins=pins, find=guarded.find)
-    reader = AskReader(store=store, guard=guard, now=now)
-    return Decisions(reader=reader, bell=bell), Forms(reader=reader, tools=guarded, bell=bell)
+    behind = GuardedTools(tools, policy=policy, people=people, pins=pins)
+    guard = PolicyGuard(policy=policy, people=people, store=store, pins=pins, find=behind.find)
+    reader = AskReader(store=store, guard=guard, now=time.time)
+    return Guarded(
+        store=store,
+        policy=policy,
+        tools=behind,
+        guard=guard,
+        access=open_access(store, policy),
+        decisions=Decisions(reader=reader, bell=bell),
+        forms=Forms(reader=reader, tools=behind, bell=bell),
+    )
+
+
+def open_asks(store: Store, tools: Tools, bell: Bell, rights: Rights | None = None) -> tuple[Decisions, Forms]:
+    """What takes decisions and forms, by this policy."""
+    core = guarded(store, tools, bell, rights=rights)
+    return core.decisions, core.forms

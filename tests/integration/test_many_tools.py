@@ -12,7 +12,7 @@ import pytest
 
 from bot.domain.errors import ModelContextError
 from bot.domain.messages import ModelAnswer, ToolMessage, ToolResult, ToolSpec
-from bot.domain.people import Actor
+from bot.domain.people import Asker
 from bot.domain.turns import CallFinished, CallStarted, ModelAnswered, Step
 from bot.ports.model import ModelRequest
 from bot.ports.store import Store
@@ -139,8 +139,8 @@ async def test_after_a_crash_what_was_found_is_offered_and_a_search_without_a_re
 
 
 class ToolsOfManners(ScriptedTools):
-    async def offer(self, actor: Actor | None) -> Offer:
-        offer = await super().offer(actor)
+    async def offer(self, asker: Asker | None) -> Offer:
+        offer = await super().offer(asker)
         reads = ToolSpec(
             name=READ_RESOURCE, server="resources", tool=READ_RESOURCE, description="Reads.", parameters={}
         )

@@ -15,7 +15,6 @@ from bot.domain.answers import Ignored, Refused
 from bot.domain.errors import AdapterError
 from bot.domain.events import (
     ConversationKey,
-    DecisionMade,
     Earlier,
     MessageDeleted,
     MessageEdited,
@@ -236,16 +235,7 @@ async def test_a_question_that_waited_for_a_decision_still_has_its_thread_though
                 await asyncio.sleep(0.01)
         await bot.receive(replace(first, text="hello", event_key="second", sent_at=NOW + timedelta(seconds=9)))
         await platform.wait_for_posts(1)
-        await bot.inbox.decide(
-            DecisionMade(
-                conversation=CONVERSATION,
-                event_key="click",
-                author_id="U2",
-                turn_id=turn_id or 0,
-                call_id="call_0",
-                outcome="approved",
-            )
-        )
+        await bot.decide(turn_id or 0)
         await platform.wait_for_posts(2)
     question = next(one for one in model.requests[-1].messages if isinstance(one, UserMessage) and one.text == "do it")
     assert words(question) == ["deploy build 17, please"]

@@ -294,7 +294,8 @@ async def test_an_unknown_tool_and_malformed_arguments_go_back_to_the_model(stor
     model = ScriptedModel([calls("nowhere"), says("There is no such tool.")])
     async with core(store, model, ScriptedTools({"echo": echoes()}), adapter) as bot:
         assert await bot.ended(await bot.say("use it"), adapter) == "answered"
-    assert model.requests[1].messages[-1].text == "Error: no tool nowhere"
+    said = "Error: There is no tool of the name 'nowhere'. Use only the tools that are offered."
+    assert model.requests[1].messages[-1].text == said
 
 
 async def test_a_large_result_is_cut_for_the_model_and_kept_whole_in_the_store(store: Store) -> None:

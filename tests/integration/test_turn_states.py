@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from bot.domain.errors import AdapterError, ModelUnavailableError
-from bot.domain.events import DecisionMade, MessageDeleted
+from bot.domain.events import MessageDeleted
 from bot.domain.messages import ToolCall, ToolResult
 from bot.domain.turns import ENDED, TRANSITIONS
 from bot.ports.tools import Wait
@@ -80,16 +80,7 @@ async def test_every_change_of_state_is_one_that_is_allowed_and_all_of_them_happ
             await ended(bot, adapter, [await bot.say(message("is answered"))])
             waits = await bot.say(message("waits for a decision"))
             await until_shown(adapter, waits, "waiting")
-            await bot.inbox.decide(
-                DecisionMade(
-                    conversation=CONVERSATION,
-                    event_key="click",
-                    author_id="U1",
-                    turn_id=waits,
-                    call_id="call_0",
-                    outcome="approved",
-                )
-            )
+            await bot.decide(waits)
             await ended(bot, adapter, [waits])
             await ended(bot, adapter, [await bot.say(message("is stopped while it begins to wait"))])
             await bot.say(message("runs until it is stopped"))

@@ -12,7 +12,7 @@ import pytest
 from bot.domain.messages import AssistantMessage, ToolCall, ToolMessage, ToolResult, UserMessage
 from bot.domain.people import Actor, Asker
 from bot.domain.turns import CallDecided, CallWaiting, TurnState
-from bot.ports.store import DecisionOutcome, Store
+from bot.ports.store import Store
 from bot.ports.tools import Offer, Wait
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.limits import Limits
@@ -48,16 +48,6 @@ class Desk(ScriptedTools):
         return ToolResult(
             call_id=call.id, text=f"{decision.outcome} by {decision.by or 'nobody'} {decision.note}".strip()
         )
-
-
-async def decide(
-    bot: Bot, turn_id: int, *, outcome: str = "approved", call_id: str = "call_0", note: str = ""
-) -> DecisionOutcome:
-    """Decide what a tool's own wait is about, as whoever waits for that does it."""
-    decided = CallDecided(round=0, call_id=call_id, outcome=outcome, by="fake:U2", note=note)
-    made = await bot.store.decide(turn_id, decided)
-    bot.bell.ring_for_work()
-    return made
 
 
 async def reached(adapter: RecordingAdapter, turn_id: int, state: TurnState, *, times: int = 1) -> None:
@@ -96,7 +86,7 @@ async def test_a_turn_waits_through_the_death_of_its_process_and_goes_on_with_th
         await reached(first, turn_id, "waiting")
         bot.crash()
     async with open_bot(store, model, second, tools, worker="b") as other:
-        assert await decide(other, turn_id) == "made"
+        assert await other.decide(turn_id) == "made"
         assert await second.wait_for_posts(1) == ["It is deployed."]
     assert tools.deployed == ["call_0"]
     assert len(model.requests) == 2, "the model is not asked for the call again"
@@ -127,7 +117,7 @@ async def test_later_questions_pass_a_turn_that_waits_and_the_history_has_it_whe
         await reached(adapter, turn_id, "waiting")
         await ask(bot, "what time is it?")
         assert await adapter.wait_for_posts(1) == ["Noon."]
-        await decide(bot, turn_id)
+        await bot.decide(turn_id)
         assert await adapter.wait_for_posts(2) == ["Noon.", "Deployed."]
         await ask(bot, "and?")
         await adapter.wait_for_posts(3)
@@ -151,7 +141,7 @@ async def test_a_woken_turn_waits_for_the_one_of_its_conversation_that_runs(stor
         await ask(bot, "what time is it?")
         async with asyncio.timeout(20):
             await is_asked.wait()
-        assert await decide(bot, turn_id) == "made"
+        assert await bot.decide(turn_id) == "made"
         assert len(model.requests) == 2
         may_go_on.set()
         assert await adapter.wait_for_posts(2) == ["Noon.", "Deployed."]
@@ -163,9 +153,9 @@ async def test_a_decision_counts_once(store: Store) -> None:
     async with open_bot(store, model, adapter, tools, worker="a") as bot:
         turn_id = await ask(bot)
         await reached(adapter, turn_id, "waiting")
-        outcomes = await asyncio.gather(*(decide(bot, turn_id, outcome=how) for how in ("approved", "no")))
+        outcomes = await asyncio.gather(*(bot.decide(turn_id, outcome=how) for how in ("approved", "no")))
         await adapter.wait_for_posts(1)
-        late = await decide(bot, turn_id, outcome="no")
+        late = await bot.decide(turn_id, outcome="no")
     assert outcomes == ["made", "decided_before"]
     assert late != "made"
     assert tools.deployed == ["call_0"]
@@ -176,8 +166,8 @@ async def test_a_decision_for_another_turn_or_call_changes_nothing(store: Store)
     async with open_bot(store, ScriptedModel([calls("deploy")]), adapter, Desk(), worker="a") as bot:
         turn_id = await ask(bot)
         await reached(adapter, turn_id, "waiting")
-        assert await decide(bot, turn_id + 1) == "unknown"
-        assert await decide(bot, turn_id, call_id="call_9") == "unknown"
+        assert await bot.decide(turn_id + 1) == "unknown"
+        assert await bot.decide(turn_id, call_id="call_9") == "unknown"
     assert not [step for step in await store.steps(turn_id) if isinstance(step, CallDecided)]
 
 
@@ -187,10 +177,10 @@ async def test_of_two_calls_that_wait_each_runs_once_it_is_decided(store: Store)
     async with open_bot(store, model, adapter, tools, worker="a") as bot:
         turn_id = await ask(bot)
         await reached(adapter, turn_id, "waiting")
-        await decide(bot, turn_id, call_id="call_1")
+        await bot.decide(turn_id, call_id="call_1")
         await reached(adapter, turn_id, "waiting", times=2)
         assert tools.deployed == ["call_1"]
-        await decide(bot, turn_id, outcome="denied", note="not today", call_id="call_0")
+        await bot.decide(turn_id, outcome="denied", note="not today", call_id="call_0")
         assert await adapter.wait_for_posts(1) == ["Both are done."]
     results = [each.text for each in model.requests[-1].messages if isinstance(each, ToolMessage)]
     assert results == ["denied by fake:U2 not today", "approved by fake:U2", "{}"]
@@ -235,7 +225,7 @@ async def test_a_decision_at_the_last_moment_counts_though_the_wait_expires_befo
         async with open_bot(store, model, adapter, tools, worker="a") as bot:
             turn_id = await ask(bot)
             await reached(adapter, turn_id, "waiting")
-            await decide(bot, turn_id, call_id="call_1")
+            await bot.decide(turn_id, call_id="call_1")
             assert await adapter.wait_for_posts(1) == ["Both."]
         decided = [step for step in await store.steps(turn_id) if isinstance(step, CallDecided)]
     assert sorted(tools.deployed) == ["call_0", "call_1"]
@@ -262,7 +252,7 @@ async def test_a_wait_spends_no_attempt_and_has_no_deadline(store: Store) -> Non
         turn_id = await ask(bot)
         for times in (1, 2, 3):
             await reached(adapter, turn_id, "waiting", times=times)
-            await decide(bot, turn_id)
+            await bot.decide(turn_id)
         assert await adapter.wait_for_posts(1) == ["Thrice."]
     attempts = [view.attempt for view in adapter.views]
     assert attempts == sorted(attempts) and set(attempts) == {1, 2, 3, 4}

@@ -5,6 +5,7 @@ Limits are those of https://docs.slack.dev/reference/block-kit/blocks and the pa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, cast
 
@@ -137,6 +138,8 @@ def _block_text(block: Json) -> str:
             return " ".join(part["text"] for part in block["elements"] if "text" in part)
         case "rich_text" | "table":
             return all_text([block])
+        case "input":
+            return block["label"]["text"]
         case _:
             return ""
 
@@ -301,8 +304,8 @@ class _Check:
             self.text(element.get("text"), f"{where}/text", limit=75, plain=True)
         elif kind in SELECTS:
             self.select(element, where)
-        elif "placeholder" in element:
-            self.text(element["placeholder"], f"{where}/placeholder", limit=150, plain=True)
+        else:
+            self.input(element, where)
 
     def button(self, button: Json, where: str, *, value_required: bool = False) -> None:
         """https://docs.slack.dev/reference/block-kit/block-elements/button-element."""
@@ -313,20 +316,53 @@ class _Check:
         if button.get("style") not in {None, "primary", "danger"}:
             self.refuse(f"{where}/style", "must be primary or danger")
 
+    def input(self, element: Json, where: str) -> None:
+        """https://docs.slack.dev/reference/block-kit/block-elements: plain-text, number and date inputs."""
+        if "placeholder" in element:
+            self.text(element["placeholder"], f"{where}/placeholder", limit=150, plain=True)
+        kind = element["type"]
+        if kind in {"plain_text_input", "number_input"} and "initial_value" in element:
+            self.string(element, "initial_value", where, limit=3_000)
+        for name in ("min_length", "max_length"):
+            if name in element and not 0 <= element[name] <= 3_000:
+                self.refuse(f"{where}/{name}", "must be between 0 and 3000")
+        if kind == "number_input":
+            number = r"-?\d+(\.\d+)?" if element.get("is_decimal_allowed") else r"-?\d+"
+            if not isinstance(element.get("is_decimal_allowed"), bool):
+                self.refuse(f"{where}/is_decimal_allowed", "must be a boolean")
+            if not re.fullmatch(number, element.get("initial_value", "0")):
+                self.refuse(f"{where}/initial_value", "must be a number")
+        if kind == "datepicker" and not re.fullmatch(r"\d{4}-\d\d-\d\d", element.get("initial_date", "2026-01-01")):
+            self.refuse(f"{where}/initial_date", "must be YYYY-MM-DD")
+
     def select(self, element: Json, where: str) -> None:
         """https://docs.slack.dev/reference/block-kit/block-elements/select-menu-element."""
         if "placeholder" in element:
             self.text(element["placeholder"], f"{where}/placeholder", limit=150, plain=True)
+        if "options" in element and "option_groups" in element:
+            self.refuse(where, "options and option_groups exclude each other")
         groups = as_objects(element.get("option_groups")) or [element]
-        options = [option for group in groups for option in as_objects(group.get("options")) or []]
-        most = MAX_OPTIONS.get(element["type"], 100)
-        if not 1 <= len(options) <= most:
-            self.refuse(f"{where}/options", f"there must be 1 to {most} options")
-            return
+        if len(groups) > 100:
+            self.refuse(f"{where}/option_groups", "no more than 100 items allowed")
+        options: list[Json] = []
+        for group in groups:
+            found = as_objects(group.get("options")) or []
+            if not 1 <= len(found) <= MAX_OPTIONS.get(element["type"], 100):
+                self.refuse(f"{where}/options", "too few or too many options")
+            if group is not element:
+                self.text(group.get("label"), f"{where}/option_groups/label", limit=75, plain=True)
+            options += found
         for index, option in enumerate(options):
             self.option(option, f"{where}/options/{index}")
-        if "initial_option" in element and element["initial_option"] not in options:
+        if len({option.get("value") for option in options}) < len(options):
+            self.refuse(f"{where}/options", "values must be unique")
+        initial = [element["initial_option"]] if "initial_option" in element else element.get("initial_options", [])
+        if "initial_options" in element and not initial:
+            self.refuse(f"{where}/initial_options", "must have at least 1 item")
+        if any(option not in options for option in initial):
             self.refuse(f"{where}/initial_option", "must be one of the options")
+        if not element.get("max_selected_items", 1) >= 1:
+            self.refuse(f"{where}/max_selected_items", "must be at least 1")
 
     def option(self, option: Json, where: str) -> None:
         """https://docs.slack.dev/reference/block-kit/composition-objects/option-object."""

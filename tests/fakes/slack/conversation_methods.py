@@ -148,8 +148,12 @@ def _messages(api: WebApi, arguments: Arguments, page: list[Message], rest: list
 
 @METHODS.add("users.info", "users:read")
 def users_info(api: WebApi, arguments: Arguments, token: Token) -> Json:
+    """https://docs.slack.dev/reference/objects/user-object; workspaces of one organization see each other's people."""
     user = api.world.users.get(arguments.required("user"))
-    if user is None or (user.team != token.team and not user.is_stranger):
+    enterprise = api.world.teams[token.team].enterprise
+    home = api.world.teams.get(user.team) if user else None
+    is_colleague = bool(enterprise and home and home.enterprise == enterprise)
+    if user is None or (user.team != token.team and not user.is_stranger and not is_colleague):
         raise SlackError("user_not_found")
     if user.is_stranger:
         raise SlackError("user_not_visible")
@@ -161,9 +165,20 @@ def users_info(api: WebApi, arguments: Arguments, token: Token) -> Json:
             "name": user.name,
             "real_name": user.real_name,
             "is_bot": user.is_bot,
+            "is_restricted": user.is_restricted,
+            "is_ultra_restricted": user.is_ultra_restricted,
             "profile": profile,
+            **({"enterprise_user": {"id": user.id, "enterprise_id": enterprise}} if is_colleague else {}),
         }
     }
+
+
+@METHODS.add("usergroups.users.list", "usergroups:read")
+def usergroups_users_list(api: WebApi, arguments: Arguments, token: Token) -> Json:
+    group = api.world.user_groups.get(arguments.required("usergroup"))
+    if group is None or group.team != token.team:
+        raise SlackError("no_such_subteam")
+    return {"users": list(group.users)}
 
 
 @METHODS.add("reactions.add", "reactions:write")

@@ -6,9 +6,18 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from tests.fakes.slack.blocks import BlockError, check_blocks, check_view, elements_of, readable_text, with_ids
+from tests.fakes.slack.blocks import (
+    BlockError,
+    as_object,
+    check_blocks,
+    check_view,
+    elements_of,
+    readable_text,
+    with_ids,
+)
 from tests.fakes.slack.chat_methods import changed_event, deleted_event
 from tests.fakes.slack.delivery import Deliveries, Delivery
+from tests.fakes.slack.inputs import filled_in
 from tests.fakes.slack.typed import rich_text
 from tests.fakes.slack.view_methods import add_view, view_json
 from tests.fakes.slack.world import Json, Message, StoredFile, User, View
@@ -202,7 +211,7 @@ class People(Deliveries):
         }
         if workspace.enterprise:
             payload |= {"enterprise_id": workspace.enterprise, "enterprise_name": workspace.enterprise}
-        delivery = await self._deliver_to_person("slash_commands", payload, person)
+        delivery = await self._deliver_to_person("slash_commands", payload, person, channel)
         if delivery.answer and (delivery.answer.get("text") or delivery.answer.get("blocks")):
             self._show_answer(delivery.answer, channel, person)
         return delivery
@@ -264,7 +273,7 @@ class People(Deliveries):
         }
         if message.ephemeral_to is None:  # Slack keeps no ephemeral message that it could show
             payload["message"] = self.message_json(message)
-        return await self._deliver_to_person("interactive", payload, person)
+        return await self._deliver_to_person("interactive", payload, person, channel)
 
     async def press_in_view(
         self,
@@ -303,6 +312,7 @@ class People(Deliveries):
         view, person = self.all_views[view_id], self.user(user)
         assert view.is_open and view.user == person.id, f"{person.id} does not see {view_id}"
         assert "submit" in view.content, "this modal has no submit button"
+        view.errors = {}
         shape = view_json(self, view) | {"state": {"values": values or {}}}
         payload = self._interaction("view_submission", person) | {"view": shape, "response_urls": list[str]()}
         delivery = await self._deliver_to_person("interactive", payload, person)
@@ -326,9 +336,25 @@ class People(Deliveries):
         elif action == "clear":
             for each in self.views(view.user):
                 each.is_open = False
-        elif action != "errors":
+        elif action == "errors":
+            self._show_errors(view, answer.get("errors"))
+        else:
             view.is_open = False
         self.touch()
+
+    def _show_errors(self, view: View, errors: Any) -> None:
+        """https://docs.slack.dev/surfaces/modals#displaying_errors: by the ids of the view's input blocks."""
+        inputs = {block["block_id"] for block in view.content["blocks"] if block["type"] == "input"}
+        told = as_object(errors)
+        if not told or not set(told) <= inputs or not all(isinstance(each, str) and each for each in told.values()):
+            self.tell_person(view.user, "We had some trouble connecting. Try again?")
+            return
+        view.errors = told
+
+    async def fill_in(self, view_id: str, user: User | str, values: Json) -> Delivery:
+        """Change the inputs with these labels, and submit the modal; the others stay as they are filled in."""
+        view = self.all_views[view_id]
+        return await self.submit(view_id, user, filled_in(view.content["blocks"], values))
 
     async def close_view(self, view_id: str, user: User | str) -> Delivery | None:
         """Close a modal; the app is told where the view asks for it (notify_on_close)."""
@@ -351,7 +377,7 @@ class People(Deliveries):
             "message": self.message_json(message),
             "response_url": self.new_response_url(channel, person.id, message_ts=None, thread_ts=message.thread_ts),
         }
-        return await self._deliver_to_person("interactive", payload, person)
+        return await self._deliver_to_person("interactive", payload, person, channel)
 
     def _action(self, blocks: list[Json], action_id: str, value: str | None) -> Json:
         """Return the entry of `actions` for what is pressed: its shape depends on the element's type."""
@@ -368,15 +394,15 @@ class People(Deliveries):
 
     def _interaction(self, kind: str, person: User, channel: str | None = None) -> Json:
         """https://docs.slack.dev/reference/interaction-payloads."""
-        workspace = self.teams[person.team]
+        workspace = self.workspace_of(person, channel)
         enterprise = {"id": workspace.enterprise, "name": workspace.enterprise} if workspace.enterprise else None
         payload: Json = {
             "type": kind,
             "user": {"id": person.id, "username": person.name, "name": person.name, "team_id": person.team},
             "api_app_id": self.app_id,
             "token": "verification-test",
-            "trigger_id": self.new_trigger(person),
-            "team": None if workspace.is_org_wide else {"id": person.team, "domain": person.team.lower()},
+            "trigger_id": self.new_trigger(person, team=workspace.id),
+            "team": None if workspace.is_org_wide else {"id": workspace.id, "domain": workspace.id.lower()},
             "enterprise": enterprise,
             "is_enterprise_install": workspace.is_org_wide,
         }
@@ -385,8 +411,9 @@ class People(Deliveries):
             payload["channel"] = {"id": channel, "name": room.name or "directmessage"}
         return payload
 
-    async def _deliver_to_person(self, kind: Any, payload: Json, person: User) -> Delivery:
-        delivery = await self.ended(self.deliver(kind, payload, team=person.team))
+    async def _deliver_to_person(self, kind: Any, payload: Json, person: User, channel: str | None = None) -> Delivery:
+        team = self.workspace_of(person, channel).id
+        delivery = await self.ended(self.deliver(kind, payload, team=team))
         if delivery.gave_up:
             self.tell_person(person.id, 'failed with the error "operation_timeout"')
         return delivery

@@ -5,6 +5,7 @@ The rules of a method are those of its page, https://docs.slack.dev/reference/me
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tests.fakes.slack.blocks import BlockError, check_view, with_ids
@@ -12,6 +13,7 @@ from tests.fakes.slack.web_api import Arguments, Methods, WebApi, refusal
 from tests.fakes.slack.world import Json, SlackError, Token, View, World
 
 METHODS = Methods()
+MAX_VIEW_BYTES = 250_000  # https://docs.slack.dev/reference/methods/views.open#errors: view_too_large
 
 
 # --- views
@@ -72,6 +74,8 @@ def _open(api: WebApi, arguments: Arguments, token: Token) -> Json:
 
 
 def _checked_view(api: WebApi, view: Any) -> Json:
+    if len(json.dumps(view)) > MAX_VIEW_BYTES:
+        raise SlackError("view_too_large")
     try:
         check_view(view)
     except BlockError as error:
@@ -107,6 +111,7 @@ def view_json(world: World, view: View) -> Json:
         **view.content,
         "id": view.id,
         "team_id": view.team,
+        "app_installed_team_id": view.team,
         "app_id": world.app_id,
         "bot_id": team.bot_id,
         "hash": view.hash,

@@ -41,6 +41,7 @@ METHOD_TIERS = {
     "conversations.info": 3,
     "reactions.add": 3,
     "reactions.remove": 2,
+    "usergroups.users.list": 2,
     "users.info": 4,
     "views.open": 4,
     "views.update": 4,

@@ -33,6 +33,7 @@ ALL_BOT_SCOPES = (
     "im:write",
     "mpim:history",
     "reactions:write",
+    "usergroups:read",
     "users:read",
 )
 
@@ -84,6 +85,17 @@ class User:
     team: str
     is_bot: bool = False
     is_stranger: bool = False  # of another organisation, whom the app may not look up
+    is_restricted: bool = False  # a guest
+    is_ultra_restricted: bool = False  # a guest of one channel
+
+
+@dataclass(kw_only=True)
+class UserGroup:
+    """https://docs.slack.dev/reference/objects/usergroup-object"""
+
+    id: str
+    team: str
+    users: list[str]
 
 
 @dataclass(kw_only=True)
@@ -180,6 +192,7 @@ class View:
     hash: str
     is_open: bool = True
     root: str = ""
+    errors: Json = field(default_factory=Json)  # of its last submission, by block_id
 
 
 @dataclass(kw_only=True)
@@ -231,6 +244,7 @@ class World:
         self.users: dict[str, User] = {}
         self.channels: dict[str, Channel] = {}
         self.tokens: dict[str, Token] = {}
+        self.user_groups: dict[str, UserGroup] = {}
         self.files: dict[str, StoredFile] = {}
         self.all_views: dict[str, View] = {}
         self.triggers: dict[str, Trigger] = {}
@@ -340,6 +354,8 @@ class World:
         team: str = "T1",
         is_bot: bool = False,
         is_stranger: bool = False,
+        is_restricted: bool = False,
+        is_ultra_restricted: bool = False,
     ) -> User:
         """Add a person, or another app's bot; a stranger comes by Slack Connect and cannot be looked up."""
         name = name or user.lower()
@@ -351,8 +367,24 @@ class World:
             team=team,
             is_bot=is_bot,
             is_stranger=is_stranger,
+            is_restricted=is_restricted,
+            is_ultra_restricted=is_ultra_restricted,
         )
         return self.users[user]
+
+    def add_user_group(self, group: str, *users: str, team: str = "T1") -> UserGroup:
+        """Add a user group; its `users` may be changed."""
+        self.user_groups[group] = UserGroup(id=group, team=team, users=list(users))
+        return self.user_groups[group]
+
+    def workspace_of(self, person: User, channel: str | None = None) -> Team:
+        """Return the workspace of the app's that the person acts in: of a stranger, the one that shares the channel.
+
+        https://docs.slack.dev/apis/slack-connect
+        """
+        if person.team in self.teams:
+            return self.teams[person.team]
+        return self.teams[self.channels[channel].team if channel else "T1"]
 
     def add_channel(
         self,
@@ -501,9 +533,9 @@ class World:
                 room.replies[message.root].remove(message)
         self.touch()
 
-    def new_trigger(self, user: User) -> str:
+    def new_trigger(self, user: User, *, team: str = "") -> str:
         trigger = self.next_id("trigger.")
-        self.triggers[trigger] = Trigger(user=user.id, team=user.team, made_at=self.now())
+        self.triggers[trigger] = Trigger(user=user.id, team=team or user.team, made_at=self.now())
         return trigger
 
     def new_response_url(
@@ -561,7 +593,14 @@ class World:
         shape = {"user": message.user, "client_msg_id": f"client-{message.ts}"}
         person = self.users[message.user]
         if person.is_stranger:
-            profile = {"display_name": person.display_name, "real_name": person.real_name, "name": person.name}
+            profile = {
+                "display_name": person.display_name,
+                "real_name": person.real_name,
+                "name": person.name,
+                "team": person.team,
+                "is_restricted": person.is_restricted,
+                "is_ultra_restricted": person.is_ultra_restricted,
+            }
             shape |= {"user_team": person.team, "source_team": person.team, "user_profile": profile}
         return shape
 

@@ -122,6 +122,14 @@ async def test_the_doctor_names_the_scopes_that_are_missing_with_the_cure(
     assert "OAuth & Permissions" in check["cure"] and "reinstall" in check["cure"]
 
 
+async def test_the_doctor_misses_the_scope_for_user_groups_only_where_rules_name_one(slack: FakeSlack) -> None:
+    slack.tokens["xoxb-test"].scopes = tuple(set(BOT_SCOPES) - {"usergroups:read"})
+    options = SlackOptions(bot_token="xoxb-test", app_token="xapp-test", api_url=slack.api_url)
+    assert (await diagnose(options)).cure == ""
+    found = await diagnose(options, uses_groups=True)
+    assert found.detail.endswith("scopes missing: usergroups:read") and found.cure
+
+
 async def test_the_doctor_says_which_setting_is_missing(toolbridge: Toolbridge, slack: FakeSlack) -> None:
     toolbridge.settings |= {"SLACK_BOT_TOKEN": "xoxb-test"}
     code, check = await examine(toolbridge)

@@ -131,6 +131,7 @@ SCOPES_OF = {
     "reactions.remove": ("reactions:write",),
     "team.info": ("team:read",),
     "usergroups.list": ("usergroups:read",),
+    "usergroups.users.list": ("usergroups:read",),
     "users.info": ("users:read",),
     "views.open": (),
     "views.publish": (),
