@@ -287,7 +287,10 @@ async def test_run_opens_a_form_at_once_and_the_call_is_made_in_the_persons_name
 
 async def test_a_forged_call_in_direct_messages_that_are_switched_off_begins_nothing() -> None:
     async with open_here() as here:
-        direct: dict[str, Any] = {"place": replace(here.post().place, space="@me", channel="dm"), "person": str(here.ada.id)}
+        direct: dict[str, Any] = {
+            "place": replace(here.post().place, space="@me", channel="dm"),
+            "person": str(here.ada.id),
+        }
         asked = await here.put(**direct, in_reply_to="")
         forged = form_id("open", "run:deploys__deploy")
         answered = await here.answered(await here.discord.press_gone(asked.channel, asked, here.ada, forged))
