@@ -30,6 +30,7 @@ def add_oldtimer(toolbridge: Toolbridge) -> Path:
     calls = toolbridge.folder / "calls"
     command = {"command": sys.executable, "args": [str(SERVERS / "oldtimer.py")], "env": {"CALLS_FILE": str(calls)}}
     toolbridge.write_mcp_json({"old": command})
+    (toolbridge.home / "toolbridge.toml").unlink()  # the defaults hold: what acts asks
     return calls
 
 
@@ -78,8 +79,6 @@ async def test_a_servers_form_is_filled_in_and_its_link_is_shown_with_its_host(t
         "env": {"ANSWERS_FILE": str(answers)},
     }
     toolbridge.write_mcp_json({"cafe": server})
-    rule = '[[rule]]\nname = "tests"\ntools = ["*/*"]\nthen = "allow"\n'
-    (toolbridge.folder / "toolbridge.toml").write_text(rule, encoding="utf-8")
     async with chat(toolbridge) as (terminal, process):
         await terminal.shows("Conversation main.")
         terminal.type("call cafe__order with {}" + ENTER)
