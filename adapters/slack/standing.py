@@ -44,19 +44,18 @@ class Standings:
         if isinstance(event, MessageReceived) and event.author_kind != "person":
             return event
         is_deciding = isinstance(event, DecisionMade | FormSubmitted)
-        standing = await self._of(
-            event.conversation.space, event.author_id, max_age_s=DECIDING_AGE_S if is_deciding else MAX_AGE_S
-        )
+        standing = await self._of(event.conversation.space, event.author_id, is_deciding=is_deciding)
         return replace(event, standing=standing)
 
-    async def _of(self, team: str, user: str, *, max_age_s: float) -> Standing:
+    async def _of(self, team: str, user: str, *, is_deciding: bool) -> Standing:
         if not user:
             return Standing(problem="Slack does not say who it was")
         enterprise = await self._enterprise(team)
         home = self._people.home(team, user)
         if home not in (team, enterprise) and not enterprise:
             return Standing(outsider=STRANGER)  # no need to ask: Slack may refuse to say more of them
-        profile = await self._people.profile(team, user, max_age_s=max_age_s)
+        max_age_s = DECIDING_AGE_S if is_deciding else MAX_AGE_S
+        profile = await self._people.profile(team, user, max_age_s=max_age_s, is_patient=is_deciding)
         return standing_of(profile, team=team, enterprise=enterprise)
 
     async def _enterprise(self, team: str) -> str:

@@ -84,3 +84,16 @@ async def test_a_person_makes_a_call_without_the_model_and_answers_what_the_serv
 def _said(slack: FakeSlack) -> Message | None:
     own = slack.bot_messages("C1")
     return own[0] if own else None
+
+
+async def test_without_a_rule_people_of_other_organizations_and_guests_are_refused_with_a_sentence(
+    tmp_path: Path,
+) -> None:
+    async with open_bot(tmp_path) as bot:
+        bot.slack.add_user("U4", display_name="Gus", is_restricted=True)
+        bot.slack.add_user("U21", display_name="Carla", team="T2", is_stranger=True)
+        bot.slack.channels["C1"].members |= {"U4", "U21"}
+        for user, phrase in (("U4", "a guest of this workspace"), ("U21", "from another organization")):
+            await bot.slack.say("C1", user, "hello", mention=True)
+            assert phrase in (await Person(slack=bot.slack, user=user).next_answer(after=0)).shown
+        assert await bot.model.requests() == []

@@ -10,6 +10,7 @@ from typing import Any
 from structlog.testing import capture_logs
 
 from adapters.slack.backfill import ALIVE
+from tests.fakes.rights import allow_all
 from tests.fakes.slack import FakeSlack, typed
 from tests.scenarios.model import words
 from tests.scenarios.slack.serving import Bot, open_bot, open_world, serving
@@ -189,6 +190,9 @@ async def test_a_mention_that_nobody_wrote_is_one_line_of_the_log(tmp_path: Path
 
 async def test_a_stranger_is_called_by_name_and_streamed_to_in_their_own_workspace(tmp_path: Path) -> None:
     text = words(600)
+    allow_all(tmp_path)
+    with (tmp_path / "toolbridge.toml").open("a", encoding="utf-8") as rules:
+        rules.write("[access]\noutsiders = true\n")
     async with open_bot(tmp_path) as bot:
         slack = bot.slack
         slack.add_user("U21", name="carla", display_name="carla", team="T2", is_stranger=True)
