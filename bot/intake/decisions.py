@@ -50,6 +50,8 @@ class Decisions:
         record = await self.reader.store.ask(event.ask_id)
         if record is None:
             return Refused(notice=NOT_KNOWN)
+        if why := await self.reader.why_outside(event.asker, record.conversation.place):
+            return Refused(notice=why)
         asked = await self.reader.read(event.ask_id, event.asker)
         is_there = event.conversation == record.conversation
         if not is_there and (isinstance(asked, Refused) or (asked.why_not() and not asked.is_asker)):

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -370,6 +371,32 @@ async def test_a_dry_run_sends_nothing_and_says_what_would_have_been_sent_and_as
     ]
     assert (answers.requests[0].system, answers.requests[0].model) == ("Be brief.\n\nBe kind.", "small")
     assert adapter.views[-1].trace_style == "full"
+
+
+class Counting:
+    """A store that counts the writes of turns."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.writes: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("accept", "claim", "record", "park", "reply", "mark_posting", "mark_posted", "put_pins", "audit"):
+            self.writes.append(name)
+        return getattr(self._store, name)
+
+
+async def test_judging_costs_no_commit_of_its_own(store: Store) -> None:
+    adapter, counting = RecordingAdapter(), Counting(store)
+    answers = ScriptedModel([calls("deploy", "look"), says("One."), calls("deploy", "look"), says("Two.")])
+    async with open_bot(cast("Store", counting), answers, adapter, tools(), worker="a") as bot:
+        await bot.say(message("first"))  # pins the tools
+        await adapter.wait_for_posts(1)
+        counting.writes.clear()
+        await bot.say(message("second"))
+        await adapter.wait_for_posts(2)
+    writes = [name for name in counting.writes if name != "claim"]  # is tried whenever the bell rings
+    assert writes == ["accept", "record", "record", "record", "reply", "mark_posted"]
 
 
 # --- several calls, edits --------------------------------------------------------------------------------------

@@ -171,7 +171,7 @@ async def _live(world: World, script: Script, fate: Fate, *, lease_s: float) -> 
             decisions=core.decisions,
             forms=core.forms,
         )
-        desk = AskDesk(store=store, adapters=[platform], policy=core.policy, bell=bell)
+        desk = AskDesk(store=store, adapters=[platform], policy=core.policy, bell=bell, worker=runner.worker)
         await stack.enter_async_context(runner.working())
         await stack.enter_async_context(desk.working())
         deciding = asyncio.create_task(platform.approve_all(inbox))
