@@ -119,10 +119,11 @@ class AskDesk:
         try:
             record = await self.store.ask(delivery.ask_id)
             adapter = self._adapter_of(delivery.place)
-            if record is not None and adapter is not None:
-                await self._put(delivery, record, adapter)
-                self._troubles.pop(delivery.post_id, None)
-                self._seen_at.pop(delivery.post_id, None)
+            if record is None or adapter is None or not await self._put(delivery, record, adapter):
+                self._note_trouble(delivery).next_at = asyncio.get_running_loop().time() + SWEEP_S
+                return
+            self._troubles.pop(delivery.post_id, None)
+            self._seen_at.pop(delivery.post_id, None)
         except RateLimitError as error:  # nothing was posted: waiting is all there is to do
             self._note_trouble(delivery).next_at = asyncio.get_running_loop().time() + error.retry_after_s
         except AdapterError as error:
@@ -134,15 +135,17 @@ class AskDesk:
             del self._showing[delivery.post_id]
             self.bell.asks.set()  # it may have changed meanwhile
 
-    async def _put(self, delivery: AskDelivery, record: AskRecord, adapter: Adapter) -> None:
+    async def _put(self, delivery: AskDelivery, record: AskRecord, adapter: Adapter) -> bool:
+        """Post or change the message; return False where another process may be posting it."""
         post = _post(delivery, record)
         if not post.reference:
             found = await self._look_for(delivery, post, adapter)
             if found is None:
-                return
+                return False
             post = found
         reference = await adapter.put_ask(post)
         await self.store.mark_ask_posted(delivery.post_id, reference=reference, shown=post.view.version)
+        return True
 
     async def _look_for(self, delivery: AskDelivery, post: AskPost, adapter: Adapter) -> AskPost | None:
         """Return the message as one to change, where it is visible already; None: another process is posting it."""

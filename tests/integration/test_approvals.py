@@ -532,6 +532,44 @@ async def test_a_message_that_may_be_visible_already_is_found_and_not_posted_aga
     assert adapter.asks_posted == 1
 
 
+async def test_of_two_processes_that_serve_a_place_one_shows_the_ask(store: Store) -> None:
+    adapter, servers, now = RecordingAdapter(), tools(), rights()
+    async with (
+        open_bot(store, model(), adapter, servers, worker="a", rights=now) as bot,
+        open_bot(store, model(), adapter, servers, worker="b", rights=now) as other,
+    ):
+        view = await asked(bot, adapter)
+        await press(other, view, ADA)
+        await adapter.wait_for_posts(1)
+        await adapter.wait_for_ask(lambda shown: shown.state == "approved")
+    assert adapter.asks_posted == 1
+    assert servers.ran == ["deploy"]
+
+
+async def test_what_is_asked_on_one_platform_is_decided_on_another(store: Store) -> None:
+    here, there, servers = RecordingAdapter(), RecordingAdapter(), tools()
+    there.name, there.serves = "other", "other/"
+    now = rights(Terms(approvers=("other:U9",), ask_in="other:team:ops"))
+    async with open_bot(store, model(), here, servers, worker="a", rights=now, more_adapters=[there]) as bot:
+        await bot.say(message("deploy it"))
+        view = await there.wait_for_ask(is_pending)
+        ops = ConversationKey(platform="other", space="team", channel="ops")
+        click = DecisionMade(
+            conversation=ops,
+            event_key="click",
+            author_id="U9",
+            author_name="Ops",
+            ask_id=view.ask_id,
+            choice="run",
+            digest=view.digest,
+        )
+        assert await bot.inbox.decide(click) == Done()
+        await here.wait_for_posts(1)
+        record = await there.wait_for_ask(lambda shown: shown.state == "approved")
+    assert servers.ran == ["deploy"]
+    assert (here.asks, record.record.partition(" on ")[0]) == ({}, "**Approved** by Ops")
+
+
 async def test_an_ask_whose_place_refuses_it_is_shown_in_the_thread(store: Store) -> None:
     adapter = RecordingAdapter()
     adapter.refuses_places.add("fake/team/closed/")
