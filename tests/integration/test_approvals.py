@@ -533,10 +533,10 @@ async def test_a_message_that_may_be_visible_already_is_found_and_not_posted_aga
 
 
 async def test_of_two_processes_that_serve_a_place_one_shows_the_ask(store: Store) -> None:
-    adapter, servers, now = RecordingAdapter(), tools(), rights()
+    adapter, servers, answers, now = RecordingAdapter(), tools(), model(), rights()
     async with (
-        open_bot(store, model(), adapter, servers, worker="a", rights=now) as bot,
-        open_bot(store, model(), adapter, servers, worker="b", rights=now) as other,
+        open_bot(store, answers, adapter, servers, worker="a", rights=now) as bot,
+        open_bot(store, answers, adapter, servers, worker="b", rights=now) as other,
     ):
         view = await asked(bot, adapter)
         await press(other, view, ADA)
