@@ -83,7 +83,7 @@ class Decisions:
         if not isinstance(asked.record.ask, ApprovalAsk):
             return await self._answer(event, asked)
         if event.digest != asked.record.ask.digest:
-            return Refused(notice=STALE)
+            return await self.reader.refuse(asked, STALE, act=f"{event.choice}: of other arguments")
         if event.choice == "decline":
             vote = self._vote(event, asked, choice="decline")
             return await self._settle(asked, vote, state="declined", outcome="declined")
