@@ -111,7 +111,7 @@ async def open_app(
             observers=(TurnLog(),),
         )
         runner = Runner(worker=worker, resources=resources, adapters=opened, bell=bell)
-        desk = AskDesk(store=store, adapters=opened, policy=policy.now, bell=bell)
+        desk = AskDesk(store=store, adapters=opened, policy=policy.now, bell=bell, worker=worker)
         await stack.enter_async_context(runner.working())
         await stack.enter_async_context(desk.working())
         yield App(host=host, adapters=opened, store=store, model=model, tools=tools, policy=policy)
@@ -131,7 +131,9 @@ class _Rights:
 def _open_rights(policy: CurrentPolicy, *, store: Store, tools: Toolset) -> _Rights:
     people, pins = PlatformPeople(policy.now), Pins(store)
     guarded = GuardedTools(tools, policy=policy.now, people=people, pins=pins)
-    guard = PolicyGuard(policy=policy.now, people=people, store=store, pins=pins, find=guarded.find)
+    guard = PolicyGuard(
+        policy=policy.now, people=people, store=store, pins=pins, find=guarded.find, why_unknown=guarded.why_unknown
+    )
     access = Access(people=people, policy=policy.now, store=store, now=time.time)
     return _Rights(policy=policy, people=people, tools=guarded, guard=guard, access=access)
 

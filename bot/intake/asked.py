@@ -113,6 +113,11 @@ class AskReader:
         unlisted = ToolSpec(name=ask.name, server=ask.server, tool=ask.tool, description="", parameters={})
         return await self.guard.rule(unlisted, ask.arguments, asker=record.by, change=ask.change)
 
+    async def why_outside(self, by: Asker, place: str) -> str:
+        """Return why an outsider may do nothing there, as a sentence for them; empty for everybody else."""
+        person = await self.guard.people.person(by)
+        return self.guard.policy().may_write(person, place) if person.outsider else ""
+
     async def refuse(self, asked: Asked, notice: str, *, act: str) -> Refused:
         """Return the refusal, which the audit has. Raises StoreError."""
         await self.store.audit([asked.entry("refused", self.now(), outcome=act)])

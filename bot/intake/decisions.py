@@ -50,6 +50,8 @@ class Decisions:
         record = await self.reader.store.ask(event.ask_id)
         if record is None:
             return Refused(notice=NOT_KNOWN)
+        if why := await self.reader.why_outside(event.asker, record.conversation.place):
+            return Refused(notice=why)
         asked = await self.reader.read(event.ask_id, event.asker)
         is_there = event.conversation == record.conversation
         if not is_there and (isinstance(asked, Refused) or (asked.why_not() and not asked.is_asker)):
@@ -81,7 +83,7 @@ class Decisions:
         if not isinstance(asked.record.ask, ApprovalAsk):
             return await self._answer(event, asked)
         if event.digest != asked.record.ask.digest:
-            return Refused(notice=STALE)
+            return await self.reader.refuse(asked, STALE, act=f"{event.choice}: of other arguments")
         if event.choice == "decline":
             vote = self._vote(event, asked, choice="decline")
             return await self._settle(asked, vote, state="declined", outcome="declined")

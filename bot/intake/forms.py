@@ -10,6 +10,7 @@ from bot.domain.asks import ApprovalAsk, FormAsk, Vote
 from bot.domain.errors import StoreError
 from bot.domain.events import FormAsked, FormSubmitted
 from bot.domain.forms import Invalid
+from bot.domain.messages import ToolSpec
 from bot.domain.people import Asker
 from bot.domain.rights import Ruling
 from bot.domain.turns import CallDecided
@@ -173,17 +174,22 @@ class Forms:
     # --- a call of one's own ---
 
     async def _run_form(self, asker: Asker, name: str) -> Formed:
-        spec = (await self.tools.offer(asker)).find(name)
-        return Refused(notice=NOT_HERE) if spec is None else run_form(spec)
+        spec = await self._runnable(asker, name)
+        return spec if isinstance(spec, Refused) else run_form(spec)
 
     async def _run(self, event: FormSubmitted, name: str) -> Submitted:
         if event.action != "accept":
             return Done()
-        spec = (await self.tools.offer(event.asker)).find(name)
-        if spec is None:
-            return Refused(notice=NOT_HERE)
+        spec = await self._runnable(event.asker, name)
+        if isinstance(spec, Refused):
+            return spec
         values = read_form(spec.parameters, event.values)
         return values if isinstance(values, Invalid) else ready(spec, values)
+
+    async def _runnable(self, asker: Asker, name: str) -> ToolSpec | Refused:
+        if why := await self.reader.why_outside(asker, asker.place):
+            return Refused(notice=why)
+        return (await self.tools.offer(asker)).find(name) or Refused(notice=NOT_HERE)
 
 
 def _why_not_edit(asked: Asked) -> str:

@@ -6,7 +6,16 @@ import time
 
 import structlog
 
-from bot.domain.turns import ENDED, CallAsked, CallDecided, CallFinished, CallWaiting, StateChanged, TurnEvent
+from bot.domain.turns import (
+    ENDED,
+    CallAsked,
+    CallDecided,
+    CallFinished,
+    CallJudged,
+    CallWaiting,
+    StateChanged,
+    TurnEvent,
+)
 from bot.ports.store import ClaimedTurn
 
 log = structlog.stdlib.get_logger(__name__)
@@ -29,6 +38,8 @@ class TurnLog:
                 tool = self._tools.pop((number, result.call_id), "")
                 seconds = round(result.seconds, 3)
                 log.info("tool_call_ended", call=result.call_id, tool=tool, outcome=result.outcome, seconds=seconds)
+            case CallJudged(call_id=call_id, verdict=verdict, rule=rule) if verdict != "allow":
+                log.info("tool_call_judged", call=call_id, verdict=verdict, rule=rule)
             case CallWaiting(call_id=call_id):
                 log.info("tool_call_waits", call=call_id)
             case CallDecided(call_id=call_id, outcome=outcome, by=by):

@@ -118,7 +118,7 @@ class People(Protocol):
 class Allowed:
     """The call may be sent, with these `arguments`: those that were judged, or approved after an edit.
 
-    Where the ruling has no `rule`, there is no such tool, and the call will reach no server.
+    Where the ruling has no `rule`, there is no such tool: the call is not to be sent, and its result is the `reason`.
     """
 
     ruling: Ruling

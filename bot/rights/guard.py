@@ -21,18 +21,21 @@ from bot.rights.pinning import Pins
 from bot.text.lines import NAME_CHARS, one_line
 
 SHOWN_CHARS = 2_000  # of the arguments in what a dry run says
-NO_TOOL = Ruling(verdict="allow", rule="", rule_key="", reason="There is no such tool.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyGuard:
-    """Satisfies `Guard` by the policy of now. `find` returns a tool by its namespaced name, offered or not."""
+    """Satisfies `Guard` by the policy of now.
+
+    `find` returns a tool by its namespaced name, offered or not; `why_unknown` says why there is none.
+    """
 
     policy: Callable[[], Policy]
     people: People
     store: RightsStore
     pins: Pins
     find: Callable[[str], Awaitable[ToolSpec | None]]
+    why_unknown: Callable[[str], str]
 
     async def judge(
         self,
@@ -46,7 +49,8 @@ class PolicyGuard:
         """See `Guard`. Raises StoreError."""
         spec = spec or await self.find(call.name)
         if spec is None:
-            return Allowed(ruling=NO_TOOL, arguments=call.arguments)
+            nothing = Ruling(verdict="allow", rule="", rule_key="", reason=self.why_unknown(call.name))
+            return Allowed(ruling=nothing, arguments=call.arguments)
         approval = resumed if resumed is not None and isinstance(resumed.wait.ask, ApprovalAsk) else None
         arguments = (approval.decision.arguments if approval else "") or call.arguments
         facts, ruling = await self.rule(spec, arguments, asker=asker, is_fresh=approval is not None)

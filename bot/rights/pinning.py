@@ -26,7 +26,7 @@ class Pins:
 
     async def see(self, tools: Sequence[ToolSpec]) -> None:
         """Pin tools at first sight, and keep what the others have changed to. Raises StoreError."""
-        new = [spec for spec in tools if _is_pinned(spec) and self._seen.get(_key(spec)) is not spec]
+        new = [spec for spec in tools if _is_pinned(spec) and not self._is_seen(spec)]
         if not new:
             return
         definitions = {_key(spec): definition_of(spec) for spec in new}
@@ -51,6 +51,10 @@ class Pins:
         await self._read()
         accepted = self._accepted(key)
         return "" if accepted == now else describe_change(accepted, now)
+
+    def _is_seen(self, spec: ToolSpec) -> bool:
+        seen = self._seen.get(_key(spec))
+        return seen is spec or seen == spec
 
     async def _read(self) -> None:
         self._pins = {(pin.server, pin.tool): pin for pin in await self._store.pins()}

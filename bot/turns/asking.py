@@ -27,6 +27,7 @@ from bot.turns.limits import Patience
 log = structlog.stdlib.get_logger(__name__)
 
 SWEEP_S = 2.0  # how often asks are looked for that other processes began or changed
+POSTING_S = 15.0  # after that, a message that another process was about to post is looked for
 RETRY = Backoff(first_s=1.0, jitter=0.2)
 
 
@@ -47,8 +48,10 @@ class AskDesk:
     adapters: Sequence[Adapter]
     policy: Callable[[], Policy]
     bell: Bell
+    worker: str = ""  # this process, among those that the store knows
     patience: Patience = field(default_factory=Patience)
     _showing: dict[int, asyncio.Task[None]] = field(default_factory=dict[int, asyncio.Task[None]], init=False)
+    _seen_at: dict[int, float] = field(default_factory=dict[int, float], init=False)  # by message, as below
     _troubles: dict[int, _Trouble] = field(default_factory=dict[int, _Trouble], init=False)  # by message
     # By ask: the places that refused its message for good. After a restart each is tried once more.
     _refused: dict[int, set[Place]] = field(default_factory=dict[int, set[Place]], init=False)
@@ -116,9 +119,11 @@ class AskDesk:
         try:
             record = await self.store.ask(delivery.ask_id)
             adapter = self._adapter_of(delivery.place)
-            if record is not None and adapter is not None:
-                await self._put(delivery, record, adapter)
-                self._troubles.pop(delivery.post_id, None)
+            if record is None or adapter is None or not await self._put(delivery, record, adapter):
+                self._note_trouble(delivery).next_at = asyncio.get_running_loop().time() + SWEEP_S
+                return
+            self._troubles.pop(delivery.post_id, None)
+            self._seen_at.pop(delivery.post_id, None)
         except RateLimitError as error:  # nothing was posted: waiting is all there is to do
             self._note_trouble(delivery).next_at = asyncio.get_running_loop().time() + error.retry_after_s
         except AdapterError as error:
@@ -130,24 +135,39 @@ class AskDesk:
             del self._showing[delivery.post_id]
             self.bell.asks.set()  # it may have changed meanwhile
 
-    async def _put(self, delivery: AskDelivery, record: AskRecord, adapter: Adapter) -> None:
+    async def _put(self, delivery: AskDelivery, record: AskRecord, adapter: Adapter) -> bool:
+        """Post or change the message; return False where another process may be posting it."""
         post = _post(delivery, record)
         if not post.reference:
-            post = await self._look_for(delivery, post, adapter)
+            found = await self._look_for(delivery, post, adapter)
+            if found is None:
+                return False
+            post = found
         reference = await adapter.put_ask(post)
         await self.store.mark_ask_posted(delivery.post_id, reference=reference, shown=post.view.version)
+        return True
 
-    async def _look_for(self, delivery: AskDelivery, post: AskPost, adapter: Adapter) -> AskPost:
-        """Return the message as one to change, where it is visible already."""
+    async def _look_for(self, delivery: AskDelivery, post: AskPost, adapter: Adapter) -> AskPost | None:
+        """Return the message as one to change, where it is visible already; None: another process is posting it."""
         if not delivery.is_posting:
-            await self.store.mark_ask_posting(delivery.post_id)
-            return post
+            is_ours = await self.store.mark_ask_posting(delivery.post_id)
+            if is_ours:
+                self._seen_at[delivery.post_id] = -POSTING_S
+            return post if is_ours else None
+        if await self._may_be_under_way(delivery):
+            return None
         try:
             found = await adapter.find_ask(post)
         except AdapterError as error:  # shown twice it does no harm: it is decided once
             log.warning("ask_not_looked_for", ask=delivery.ask_id, error=str(error))
             return post
         return post if found is None else replace(post, reference=found.reference)
+
+    async def _may_be_under_way(self, delivery: AskDelivery) -> bool:
+        """Return whether another living process may be about to post the message."""
+        now = asyncio.get_running_loop().time()
+        seen_at = self._seen_at.setdefault(delivery.post_id, now)
+        return now - seen_at < POSTING_S and any(worker != self.worker for worker in await self.store.workers())
 
     async def _meet(self, delivery: AskDelivery, error: AdapterError) -> None:
         """Try again later, or give the message up: a place that refuses it is left for the thread."""

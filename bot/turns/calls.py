@@ -22,7 +22,7 @@ from bot.domain.turns import (
     Step,
 )
 from bot.ports.rights import Allowed, Asks, Denied, Guard, Judgement, Withheld
-from bot.ports.tools import Resumed, Tools, Wait
+from bot.ports.tools import Tools, Wait
 from bot.turns.ask_view import waiting_reason
 from bot.turns.journal import Journal
 from bot.turns.selection import FIND_TOOLS
@@ -192,6 +192,8 @@ class Calls:
     async def _send(self, call: ToolCall, allowed: Allowed | None) -> ToolResult | Wait:
         if allowed is None:
             return await self.turn.selection.search(call, self.tools)
+        if not allowed.ruling.rule:
+            return ToolResult(call_id=call.id, text=allowed.ruling.reason, outcome="error")
 
         def progress(text: str) -> None:
             self.journal.tell(CallProgressed(round=self.number, call_id=call.id, text=text))
@@ -200,14 +202,9 @@ class Calls:
             replace(call, arguments=allowed.arguments),
             actor=self.turn.actor,
             conversation=self.turn.conversation,
-            resumed=_of_server(self.journal.resumed(self.number, call.id)),
+            resumed=self.journal.resumed(self.number, call.id),
             progress=progress,
         )
-
-
-def _of_server(resumed: Resumed | None) -> Resumed | None:
-    """Return what the call's server asked, with its answer: an approval is none of its business."""
-    return None if resumed is not None and isinstance(resumed.wait.ask, ApprovalAsk) else resumed
 
 
 def _with_edit(result: ToolResult, call: ToolCall, allowed: Allowed | None) -> ToolResult:

@@ -82,7 +82,7 @@ class Journal:
         return self._waits.get((round_number, call_id))
 
     def resumed(self, round_number: int, call_id: str) -> Resumed | None:
-        """Return what that call waited for last, with what was decided."""
+        """Return what the call's server waited for last, with what was decided; an approval is none of its business."""
         return self._decided.get((round_number, call_id))
 
     def approval(self, round_number: int, call_id: str) -> Resumed | None:
@@ -186,6 +186,5 @@ class Journal:
                 self._results[step.round, step.result.call_id] = step.result
 
     def _decide(self, step: CallDecided, resumed: Resumed) -> None:
-        self._decided[step.round, step.call_id] = resumed
-        if isinstance(resumed.wait.ask, ApprovalAsk):
-            self._approvals[step.round, step.call_id] = resumed
+        is_approval = isinstance(resumed.wait.ask, ApprovalAsk)
+        (self._approvals if is_approval else self._decided)[step.round, step.call_id] = resumed

@@ -313,6 +313,13 @@ async def test_each_speaker_is_named_and_no_name_can_pose_as_another(rig: Rig) -
     assert contents[-3:] == ["[Ann] hi", "[x Bob] ho", "[someone] ?"]
 
 
+async def test_a_request_for_another_model_of_the_endpoint_names_that_one(rig: Rig) -> None:
+    await rig.ask(replace(QUESTION, model="another-model"))
+    await rig.ask()
+    first, second = [body["model"] for body in await rig.bodies()]
+    assert first == "another-model" and second in ("some-model", "deployed")
+
+
 async def test_halves_of_characters_do_not_break_a_request(rig: Rig) -> None:
     answer = await rig.ask(replace(QUESTION, messages=(UserMessage(text="hello \ud83d"),)))
     assert answer.message.text

@@ -177,7 +177,7 @@ async def open_bot(
         adapters=adapters,
         bell=bell,
     )
-    desk = AskDesk(store=core.store, adapters=adapters, policy=core.policy, bell=bell)
+    desk = AskDesk(store=core.store, adapters=adapters, policy=core.policy, bell=bell, worker=worker)
     taken = guarded(store, tools or ScriptedTools({}), bell, rights=rights)  # what arrives outlives the crash
     commands = Commands(store=store, tools=taken.tools, bell=bell, access=taken.access, model_name=model.name, about="")
     inbox = Inbox(

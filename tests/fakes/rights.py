@@ -148,7 +148,9 @@ def guarded(store: Store, tools: Tools, bell: Bell, *, rights: Rights | None = N
     policy = rights or Rights()
     people, pins = ScriptedPeople(policy), Pins(store)
     behind = GuardedTools(tools, policy=policy, people=people, pins=pins)
-    guard = PolicyGuard(policy=policy, people=people, store=store, pins=pins, find=behind.find)
+    guard = PolicyGuard(
+        policy=policy, people=people, store=store, pins=pins, find=behind.find, why_unknown=behind.why_unknown
+    )
     reader = AskReader(store=store, guard=guard, now=time.time)
     return Guarded(
         store=store,

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -372,6 +373,32 @@ async def test_a_dry_run_sends_nothing_and_says_what_would_have_been_sent_and_as
     assert adapter.views[-1].trace_style == "full"
 
 
+class Counting:
+    """A store that counts the writes of turns."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.writes: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("accept", "claim", "record", "park", "reply", "mark_posting", "mark_posted", "put_pins", "audit"):
+            self.writes.append(name)
+        return getattr(self._store, name)
+
+
+async def test_judging_costs_no_commit_of_its_own(store: Store) -> None:
+    adapter, counting = RecordingAdapter(), Counting(store)
+    answers = ScriptedModel([calls("deploy", "look"), says("One."), calls("deploy", "look"), says("Two.")])
+    async with open_bot(cast("Store", counting), answers, adapter, tools(), worker="a") as bot:
+        await bot.say(message("first"))  # pins the tools
+        await adapter.wait_for_posts(1)
+        counting.writes.clear()
+        await bot.say(message("second"))
+        await adapter.wait_for_posts(2)
+    writes = [name for name in counting.writes if name != "claim"]  # is tried whenever the bell rings
+    assert writes == ["accept", "record", "record", "record", "reply", "mark_posted"]
+
+
 # --- several calls, edits --------------------------------------------------------------------------------------
 
 
@@ -503,6 +530,44 @@ async def test_a_message_that_may_be_visible_already_is_found_and_not_posted_aga
         await adapter.wait_for_posts(1)
         await adapter.wait_for_ask(lambda shown: shown.state == "approved")
     assert adapter.asks_posted == 1
+
+
+async def test_of_two_processes_that_serve_a_place_one_shows_the_ask(store: Store) -> None:
+    adapter, servers, answers, now = RecordingAdapter(), tools(), model(), rights()
+    async with (
+        open_bot(store, answers, adapter, servers, worker="a", rights=now) as bot,
+        open_bot(store, answers, adapter, servers, worker="b", rights=now) as other,
+    ):
+        view = await asked(bot, adapter)
+        await press(other, view, ADA)
+        await adapter.wait_for_posts(1)
+        await adapter.wait_for_ask(lambda shown: shown.state == "approved")
+    assert adapter.asks_posted == 1
+    assert servers.ran == ["deploy"]
+
+
+async def test_what_is_asked_on_one_platform_is_decided_on_another(store: Store) -> None:
+    here, there, servers = RecordingAdapter(), RecordingAdapter(), tools()
+    there.name, there.serves = "other", "other/"
+    now = rights(Terms(approvers=("other:U9",), ask_in="other:team:ops"))
+    async with open_bot(store, model(), here, servers, worker="a", rights=now, more_adapters=[there]) as bot:
+        await bot.say(message("deploy it"))
+        view = await there.wait_for_ask(is_pending)
+        ops = ConversationKey(platform="other", space="team", channel="ops")
+        click = DecisionMade(
+            conversation=ops,
+            event_key="click",
+            author_id="U9",
+            author_name="Ops",
+            ask_id=view.ask_id,
+            choice="run",
+            digest=view.digest,
+        )
+        assert await bot.inbox.decide(click) == Done()
+        await here.wait_for_posts(1)
+        record = await there.wait_for_ask(lambda shown: shown.state == "approved")
+    assert servers.ran == ["deploy"]
+    assert (here.asks, record.record.partition(" on ")[0]) == ({}, "**Approved** by Ops")
 
 
 async def test_an_ask_whose_place_refuses_it_is_shown_in_the_thread(store: Store) -> None:

@@ -171,7 +171,7 @@ async def _live(world: World, script: Script, fate: Fate, *, lease_s: float) -> 
             decisions=core.decisions,
             forms=core.forms,
         )
-        desk = AskDesk(store=store, adapters=[platform], policy=core.policy, bell=bell)
+        desk = AskDesk(store=store, adapters=[platform], policy=core.policy, bell=bell, worker=runner.worker)
         await stack.enter_async_context(runner.working())
         await stack.enter_async_context(desk.working())
         deciding = asyncio.create_task(platform.approve_all(inbox))
@@ -231,14 +231,17 @@ class FilePlatform:
     async def approve_all(self, inbox: Inbox) -> None:
         """Press Run below each ask that is visible, whichever life showed it, as two people, until cancelled."""
         pressed: set[tuple[int, str]] = set()
+
+        def unpressed() -> list[tuple[VisibleAsk, str]]:
+            asks = [ask for ask in self._asks.values() if ask.state == "pending"]
+            return [(ask, by) for ask in asks for by in APPROVERS if (ask.ask_id, by) not in pressed]
+
         while True:
-            for ask in [ask for ask in self._asks.values() if ask.state == "pending"]:
-                for person in APPROVERS:
-                    if (ask.ask_id, person) not in pressed:
-                        pressed.add((ask.ask_id, person))
-                        await self._approve(inbox, ask, person)
             async with self._changed:
-                await self._changed.wait()
+                await self._changed.wait_for(unpressed)
+            for ask, person in unpressed():
+                pressed.add((ask.ask_id, person))
+                await self._approve(inbox, ask, person)
 
     async def _approve(self, inbox: Inbox, ask: VisibleAsk, person: str) -> None:
         self._world.note("pressed", f"{ask.mark} {person}")

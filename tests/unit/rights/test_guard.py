@@ -96,7 +96,14 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     async with open_sqlite(tmp_path / "toolbridge.db") as store:
         people, pins = PlatformPeople(lambda: rules[-1]), Pins(store)
         tools = GuardedTools(Listed({}), policy=lambda: rules[-1], people=people, pins=pins)
-        guard = PolicyGuard(policy=lambda: rules[-1], people=people, store=store, pins=pins, find=tools.find)
+        guard = PolicyGuard(
+            policy=lambda: rules[-1],
+            people=people,
+            store=store,
+            pins=pins,
+            find=tools.find,
+            why_unknown=tools.why_unknown,
+        )
         yield Bench(guard, tools, store, rules)
 
 
