@@ -21,10 +21,11 @@ from bot.ports.store import Settlement
 from bot.ports.tools import ToolDirectory
 from bot.rights.approving import voter_name
 from bot.rights.facts import digest_of, parse_arguments
+from bot.turns.auditing import audited_arguments
 from bot.turns.bell import Bell
 
 NOT_HERE = "You cannot use this tool here."
-MAX_DIGITS = 19  # of an ask's id: more than the store can hold
+MAX_DIGITS = 19  # of an ask's id
 CHANGED = "This has changed meanwhile. Close the form, and look at it again."
 
 
@@ -73,9 +74,8 @@ class Forms:
         return Refused(notice=NOT_KNOWN)
 
     async def _asked(self, name: str, by: Asker) -> Asked | Refused:
-        return (
-            await self.reader.read(int(name), by) if name.isdecimal() and len(name) < 19 else Refused(notice=NOT_KNOWN)
-        )
+        is_number = name.isdecimal() and len(name) <= MAX_DIGITS
+        return await self.reader.read(int(name), by) if is_number else Refused(notice=NOT_KNOWN)
 
     # --- changing the arguments of a call that waits ---
 
@@ -114,7 +114,11 @@ class Forms:
     async def _store_edit(self, event: FormSubmitted, asked: Asked, edited: ApprovalAsk) -> Submitted:
         """Keep the new arguments; the approvals so far are void, and a press on Run approves what it shows."""
         vote = replace(_vote(event, asked, at=self.reader.now()), digest=edited.digest, content=edited.arguments)
-        entry = replace(asked.entry("decided", vote.at, outcome="edit"), arguments=edited.arguments, rule=edited.rule)
+        entry = replace(
+            asked.entry("decided", vote.at, outcome="edit"),
+            arguments=audited_arguments(edited.arguments),
+            rule=edited.rule,
+        )
         outcome = await self.reader.store.vote(
             asked.record.id, vote, version=asked.record.version, edited=edited, audit=[entry]
         )
@@ -173,12 +177,16 @@ class Forms:
     # --- a call of one's own ---
 
     async def _run_form(self, asker: Asker, name: str) -> Formed:
+        if why := await self.reader.why_not_here(asker):
+            return Refused(notice=why)
         spec = (await self.tools.offer(asker)).find(name)
         return Refused(notice=NOT_HERE) if spec is None else run_form(spec)
 
     async def _run(self, event: FormSubmitted, name: str) -> Submitted:
         if event.action != "accept":
             return Done()
+        if why := await self.reader.why_not_here(event.asker):
+            return Refused(notice=why)
         spec = (await self.tools.offer(event.asker)).find(name)
         if spec is None:
             return Refused(notice=NOT_HERE)
