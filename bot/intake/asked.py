@@ -59,6 +59,10 @@ class Asked:
             return reason
         if not isinstance(self.record.ask, ApprovalAsk):
             return "" if self.is_asker else NOT_YOURS
+        if self.person.problem and not self.is_asker:  # they may be a guest
+            return (
+                f"It cannot be found out whether you may decide: {self.person.problem}. Please try again in a minute."
+            )
         return why_not_decide(self.policy, self.terms, self.person, asker=self.asker)
 
     def entry(self, kind: AuditKind, at: float, *, outcome: str, approvers: tuple[str, ...] = ()) -> AuditEntry:
