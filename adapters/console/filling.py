@@ -11,7 +11,15 @@ from bot.domain.answers import Done, Ready, Refused, Submitted
 from bot.domain.forms import Field, Form, Invalid
 
 CLOSED = "Nothing was sent."
-_HINTS = {"json": "JSON", "date": "YYYY-MM-DD", "checkbox": "y or n", "integer": "a whole number", "number": "a number"}
+_HINTS = {
+    "json": "JSON",
+    "date": "YYYY-MM-DD",
+    "checkbox": "y or n",
+    "integer": "a whole number",
+    "number": "a number",
+    "choice": "a number of these",
+    "choices": "numbers of these, with commas between",
+}
 _CHECKED = {"y": "true", "yes": "true", "true": "true", "n": "false", "no": "false", "false": "false"}
 
 Action = Literal["accept", "decline", "cancel"]
@@ -121,14 +129,11 @@ def _at_fault(form: Form, invalid: Invalid, *, at: Questions) -> Sequence[Field]
 
 
 def _label(field: Field, value: str) -> str:
-    hints = [hint for hint in (flat(field.hint), _HINTS.get(field.kind, ""), _how_many(field)) if hint]
+    said, kind = flat(field.hint).rstrip("."), _HINTS.get(field.kind, "")
+    hints = [hint for hint in (said, "" if kind in said else kind) if hint]
     hints += [] if field.is_required else ["optional, - leaves it empty" if value else "optional"]
     about = f" ({'; '.join(hints)})" if hints else ""
     return f"  {flat(field.label or field.name)}{about}{f' [{_shown(field, value)}]' if value else ''}: "
-
-
-def _how_many(field: Field) -> str:
-    return {"choice": "a number", "choices": "numbers with commas"}.get(field.kind, "")
 
 
 def _shown(field: Field, value: str) -> str:

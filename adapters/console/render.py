@@ -57,8 +57,9 @@ def call_line(line: TraceLine, *, width: int, is_ascii: bool = False) -> str:
     good, bad, ellipsis = ("+", "x", "...") if is_ascii else ("✓", "✗", "…")
     sign = good if line.state == "ok" else bad
     start = f"  {sign} {_name(line)}"
-    seconds = "" if line.state in ("denied", "withheld") else f"{line.seconds:.1f} s"
-    end = "  ".join(filter(None, [seconds, _ENDINGS.get(line.state, ""), flat(line.note)]))
+    note, ending = flat(line.note), _ENDINGS.get(line.state, "")
+    was_sent = line.state not in ("denied", "withheld")
+    end = "  ".join(filter(None, [f"{line.seconds:.1f} s", ending, note] if was_sent else [note or ending]))
     room = max(12, width - len(start) - len(end) - 4)
     arguments = _arguments(line.arguments)
     if len(arguments) > room:

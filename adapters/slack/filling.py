@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, assert_never
-
-import structlog
+from typing import Any
 
 from adapters.shared.tasks import Background
 from adapters.slack import render
-from adapters.slack.forms import NoRoomError, Submitted, errors_answer, form_view, noted_form
+from adapters.slack.forms import NoRoomError, Submission, errors_answer, form_view, noted_form
 from adapters.slack.parse import conversation_key
 from adapters.slack.people import People
 from adapters.slack.presses import Pressed, json_value
@@ -17,14 +15,11 @@ from adapters.slack.questions import Questions
 from adapters.slack.replies import Replies
 from adapters.slack.standing import Standings
 from adapters.slack.windows import Windows, shown_thread
-from bot.domain.answers import Done, Formed, Ready, Refused
-from bot.domain.answers import Submitted as Outcome
+from bot.domain.answers import Done, Formed, Ready, Refused, Submitted
 from bot.domain.errors import BotError
 from bot.domain.events import ConversationKey, FormAsked, FormSubmitted
 from bot.domain.forms import Form, Invalid
 from bot.ports.platform import Host
-
-log = structlog.stdlib.get_logger(__name__)
 
 OPEN_WAIT_S = 1.0  # for the form, before a window opens without it
 SUBMIT_WAIT_S = 2.0  # for what becomes of it, before the window says that it takes longer
@@ -88,18 +83,19 @@ class Forms:
 
     # --- sending off ---
 
-    async def submitted(self, sent: Submitted | None) -> dict[str, Any]:
+    async def submitted(self, sent: Submission | None) -> dict[str, Any]:
         """Take a form and return Slack's answer, within the time that Slack waits: empty, the window closes."""
         if sent is None:
             return _instead(NOT_VALID)
         submitting = asyncio.ensure_future(self._submit(sent))
         await asyncio.wait([submitting], timeout=SUBMIT_WAIT_S)
         if submitting.done():
-            return await self._answer(sent, submitting.result())
+            return self._answer(sent, submitting.result())
         self._background.spawn(self._answer_late(sent, submitting), name="form")
         return _instead(WAITING)
 
-    async def _submit(self, sent: Submitted, *, declines: bool = False) -> Outcome:
+    async def _submit(self, sent: Submission, *, declines: bool = False) -> Submitted:
+        """Return what becomes of the form; a call that is ready is made, or it is refused where that fails."""
         self._people.meet(sent.team, sent.user, sent.home)
         event = FormSubmitted(
             conversation=sent.place,
@@ -110,45 +106,31 @@ class Forms:
             values=sent.values,
             action="decline" if declines else "accept",
         )
-        return await self._host.submit(await self._standings.stamp(event))
+        outcome = await self._host.submit(await self._standings.stamp(event))
+        return await self._run(sent, outcome) if isinstance(outcome, Ready) else outcome
 
-    async def _answer(self, sent: Submitted, outcome: Outcome) -> dict[str, Any]:
+    async def _run(self, sent: Submission, ready: Ready) -> Done | Refused:
+        try:
+            await self._questions.run(sent.place, sent.user, ready)
+        except BotError as error:
+            return Refused(notice=str(error))
+        return Done()
+
+    def _answer(self, sent: Submission, outcome: Submitted) -> dict[str, Any]:
         match outcome:
-            case Done() | Ready():
-                self._background.spawn(self._go_on(sent, outcome), name="form")
+            case Done(notice=notice):
+                if notice:
+                    self._background.spawn(self._replies.tell(sent.place, sent.user, notice), name="form")
                 return {}
             case Invalid():
                 return errors_answer(outcome, sent.inputs) or _instead(_sentences(outcome))
-            case Refused(notice=notice):
-                return _instead(notice)
             case _:
-                assert_never(outcome)
+                return _instead(_said(outcome))
 
-    async def _answer_late(self, sent: Submitted, submitting: asyncio.Future[Outcome]) -> None:
+    async def _answer_late(self, sent: Submission, submitting: asyncio.Future[Submitted]) -> None:
         outcome = await submitting
-        match outcome:
-            case Done() | Ready():
-                await self._go_on(sent, outcome)
-                text = (outcome.notice if isinstance(outcome, Done) else "") or f"Done. {LEFT}"
-            case Invalid():
-                text = f"{_sentences(outcome)} Open the form again."
-            case Refused(notice=notice):
-                text = notice
-            case _:
-                assert_never(outcome)
+        text = f"{_sentences(outcome)} Open the form again." if isinstance(outcome, Invalid) else _said(outcome)
         await self._windows.change(sent.team, sent.view_id, render.notice_view("Form", text))
-
-    async def _go_on(self, sent: Submitted, outcome: Done | Ready) -> None:
-        text = ""
-        try:
-            if isinstance(outcome, Ready):
-                await self._questions.run(sent.place, sent.user, outcome)
-            else:
-                text = outcome.notice
-        except BotError as error:
-            text = str(error)
-        if text:
-            await self._replies.tell(sent.place, sent.user, text)
 
     # --- declining ---
 
@@ -159,7 +141,7 @@ class Forms:
             text = NOT_VALID
         else:
             target, channel, thread = note
-            sent = Submitted(
+            sent = Submission(
                 team=pressed.team,
                 user=pressed.user,
                 home=pressed.home,
@@ -170,7 +152,7 @@ class Forms:
                 inputs=(),
                 key=f"slack:{pressed.key}",
             )
-            text = _declined(await self._submit(sent, declines=True))
+            text = _said(await self._submit(sent, declines=True), otherwise=f"Declined. {LEFT}")
         await self._windows.change(pressed.team, pressed.view_id, render.notice_view("Form", text))
 
 
@@ -194,11 +176,6 @@ def _sentences(invalid: Invalid) -> str:
     return " ".join(filter(None, found)) or "This cannot be taken."
 
 
-def _declined(outcome: Outcome) -> str:
-    match outcome:
-        case Refused(notice=notice):
-            return notice
-        case Done(notice=notice) if notice:
-            return notice
-        case _:
-            return f"Declined. {LEFT}"
+def _said(outcome: Submitted, *, otherwise: str = f"Done. {LEFT}") -> str:
+    """Return the core's own sentence; `otherwise` where it has none."""
+    return (outcome.notice if isinstance(outcome, Done | Refused) else "") or otherwise

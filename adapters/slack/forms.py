@@ -208,7 +208,7 @@ def _is_date(text: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Submitted:
+class Submission:
     """A person sent a window's form off."""
 
     team: str
@@ -222,7 +222,7 @@ class Submitted:
     key: str
 
 
-def parse_submission(body: Payload) -> Submitted | None:
+def parse_submission(body: Payload) -> Submission | None:
     """Return the form that a `view_submission` sends off; None for anything else, and for a form without a target.
 
     https://docs.slack.dev/reference/interaction-payloads/view-interactions-payload
@@ -235,7 +235,7 @@ def parse_submission(body: Payload) -> Submitted | None:
         return None
     target, channel, thread = note
     blocks = dicts_of(view.get("blocks"))
-    return Submitted(
+    return Submission(
         team=team,
         user=text_at(user, "id"),
         home=text_at(user, "team_id"),

@@ -72,10 +72,7 @@ class Groups:
             return users
 
     async def _ask(self, group: str) -> tuple[str, ...]:
-        named = re.fullmatch(r"slack:([^:]+):usergroup:([^:]+)", group)
-        if named is None:
-            raise AdapterError("That is no user group of Slack's.", is_permanent=True)
-        team, group_id = named.groups()
+        team, group_id = _named(group)
         # `team_id` counts where the app is installed for a whole organization.
         answer = await self._api.call(
             "usergroups.users.list", team=team, may_repeat=True, wait_s=WAIT_S, usergroup=group_id, team_id=team
@@ -83,10 +80,18 @@ class Groups:
         return tuple(user for user in list_of(answer.get("users")) if isinstance(user, str))
 
 
+def _named(group: str) -> tuple[str, str]:
+    """Return the workspace and the id of a group in the notation of rules. Raises AdapterError."""
+    named = re.fullmatch(r"slack:([^:]+):usergroup:([^:]+)", group)
+    if named is None:
+        raise AdapterError("it is no user group of Slack's", is_permanent=True)
+    return named[1], named[2]
+
+
 def why_unknown(error: AdapterError) -> str:
     """Return why Slack does not say who is in a group, as a phrase."""
     if not isinstance(error, SlackRefusedError):
-        return "Slack does not answer"
+        return str(error).rstrip(".") if error.is_permanent else "Slack does not answer"
     match error.code:
         case "missing_scope":
             return f"the Slack app lacks the permission {error.needed or SCOPE}"

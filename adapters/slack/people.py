@@ -156,7 +156,7 @@ class People:
         Slack may refuse to look them up: https://docs.slack.dev/apis/slack-connect
         """
         user, profile = text_at(message, "user"), dict_of(message.get("user_profile"))
-        home = first_text(message, "user_team", "source_team") or text_at(profile, "team")
+        home = first_text(message, "user_team", "source_team") or text_at(profile, "team") or text_at(message, "team")
         name = _name_of({"profile": profile, "name": profile.get("name")})
         if user and (name or home):
             self._met[team, user] = Profile(name, self._now() + self._fresh_s, home, is_guest=_is_guest(profile))

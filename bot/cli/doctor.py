@@ -82,7 +82,7 @@ async def _checks(arguments: Namespace) -> AsyncIterator[Check]:
     tools = await surviving("tools", _check_tools(settings, arguments, offered))
     for check in (*await surviving("model", _check_model(settings, offered)), *tools):
         yield check
-    for check in await surviving("policy", _check_policy(settings, offered)):
+    for check in await surviving("policy", check_policy(settings, offered)):
         yield check
     for platform in PLATFORMS:
         for check in await surviving(platform.name, _check_platform(platform, settings)):
@@ -161,7 +161,7 @@ def _check_server(status: ServerStatus) -> Check:
     )
 
 
-async def _check_policy(settings: Settings, offered: Sequence[ToolSpec]) -> Sequence[Check]:
+async def check_policy(settings: Settings, offered: Sequence[ToolSpec]) -> Sequence[Check]:
     """Return what toolbridge.toml says, or without one, which of the offered tools ask by default."""
     file = policy_file(settings)
     if file is None:

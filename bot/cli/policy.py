@@ -17,14 +17,14 @@ from bot.rights.current import FILE_NAME, describe_policy, load_policy, policy_f
 from bot.rights.explain import Explanation, explain
 from bot.rights.facts import parse_arguments
 from bot.rights.findings import PolicyFileError
-from bot.rights.notation import PLACE, account, acting_in
+from bot.rights.notation import ACCOUNT_CURE, PLACE, PLACES_CURE, account, acting_in
 from bot.rights.policy import FilePolicy
-from bot.rights.replay import KnownTools, Replayed, replay, table
+from bot.rights.replay import HANG_ON_GROUPS, KnownTools, Replayed, replay, table
 from bot.settings import Settings
 from bot.stores.factory import open_store
 from bot.text.cleaning import clean
 from bot.tools.config import ServerConfig
-from bot.tools.configured import bundled_server, load_servers
+from bot.tools.configured import load_servers
 
 
 async def check(arguments: Namespace) -> int:
@@ -63,11 +63,8 @@ def _names(servers: Sequence[ServerConfig] | None) -> frozenset[str] | None:
     return None if servers is None else frozenset(server.name for server in servers)
 
 
-def _bundled(servers: Sequence[ServerConfig], settings: Settings) -> frozenset[str]:
-    ours = [endpoint.label for endpoint in bundled_server(settings, variables={}).endpoints]
-    return frozenset(
-        server.name for server in servers if server.trusted and [each.label for each in server.endpoints] == ours
-    )
+def _bundled(servers: Sequence[ServerConfig]) -> frozenset[str]:
+    return frozenset(server.name for server in servers if server.is_bundled)
 
 
 def _read(settings: Settings, file: Path | None = None) -> FilePolicy:
@@ -87,21 +84,29 @@ async def explain_call(arguments: Namespace) -> int:
     settings = start(arguments)
     policy = _read(settings, arguments.policy)
     servers = _servers(settings) or ()
-    facts, assumed = _facts(arguments, policy, bundled=_bundled(servers, settings))
+    facts, assumed = _facts(arguments, policy, servers)
     explanation = explain(policy, facts, assumed=assumed)
     _say(_lines(explanation, [*explanation.not_known, *_not_known(explanation, facts.tool, servers, arguments)]))
     return 0
 
 
-def _facts(arguments: Namespace, policy: FilePolicy, *, bundled: frozenset[str]) -> tuple[Facts, frozenset[str]]:
+def _tool(text: str, servers: Sequence[ServerConfig]) -> tuple[str, str]:
+    """Return server and tool; a slash may be part of the name of a server that is configured."""
+    known = [server.name for server in servers if text.startswith(f"{server.name}/")]
+    server = max(known, key=len, default=text.partition("/")[0])
+    tool = text[len(server) + 1 :]
+    if not (server and tool):
+        raise SettingsError(f"{text} is no tool: write SERVER/TOOL.")
+    return server, tool
+
+
+def _facts(arguments: Namespace, policy: FilePolicy, servers: Sequence[ServerConfig]) -> tuple[Facts, frozenset[str]]:
     actor = account(arguments.person)
     if actor is None:
-        raise SettingsError(f"--as {arguments.person} is no person: write slack:TEAM:USER, discord:USER, console:USER.")
+        raise SettingsError(f"--as {arguments.person} is no person. {ACCOUNT_CURE}")
     if not PLACE.fullmatch(arguments.place):
-        raise SettingsError(f"--in {arguments.place} is no place: write slack:TEAM:CHANNEL, discord:SERVER:CHANNEL.")
-    server, slash, tool = arguments.tool.partition("/")
-    if not (server and slash and tool):
-        raise SettingsError(f"{arguments.tool} is no tool: write SERVER/TOOL.")
+        raise SettingsError(f"--in {arguments.place} is no place. {PLACES_CURE}")
+    server, tool = _tool(arguments.tool, servers)
     actor = acting_in(actor, arguments.place)
     interesting = policy.groups_of_interest(actor)
     said = {*arguments.group, *arguments.role}
@@ -111,7 +116,7 @@ def _facts(arguments: Namespace, policy: FilePolicy, *, bundled: frozenset[str])
     facts = Facts(
         person=person,
         place=arguments.place,
-        tool=Tool(server=server, tool=tool, is_bundled=server in bundled, is_read_only=arguments.read_only),
+        tool=Tool(server=server, tool=tool, is_bundled=server in _bundled(servers), is_read_only=arguments.read_only),
         arguments=parse_arguments(arguments.arguments),
         at=arguments.at or datetime.now(UTC),
     )
@@ -158,7 +163,7 @@ async def replay_calls(arguments: Namespace) -> int:
     async with open_store(settings.store_url) as store:
         tools = KnownTools(
             {(pin.server, pin.tool): pin.accepted for pin in await store.pins()},
-            bundled=_bundled(servers, settings),
+            bundled=_bundled(servers),
             trusted=frozenset(server.name for server in servers if server.trusted),
         )
         replayed = await replay(store, tools, today=today, then=then, since=since)
@@ -179,10 +184,7 @@ def _report(replayed: Replayed, *, since: float) -> Sequence[str]:
     if replayed.changes:
         lines += ["", *table(replayed)]
     if replayed.open_calls:
-        lines.append(
-            f"{_count(replayed.open_calls, 'call')} hang on Slack's user groups, which are not stored: "
-            f"people count as not in them."
-        )
+        lines.append(f"{_count(replayed.open_calls, 'call')} {HANG_ON_GROUPS}")
     return lines
 
 

@@ -18,14 +18,12 @@ def add_policy_arguments(parser: ArgumentParser) -> None:
     checking.set_defaults(run=_check)
 
     explaining = commands.add_parser("explain", help="say how a call would be decided, and by which rule")
-    explaining.add_argument(
-        "--as", dest="person", required=True, metavar="PERSON", help="slack:TEAM:USER, discord:USER"
-    )
-    explaining.add_argument("--in", dest="place", required=True, metavar="PLACE", help="slack:TEAM:CHANNEL, console")
+    explaining.add_argument("--as", dest="person", required=True, metavar="PERSON", help="who asks, as rules name them")
+    explaining.add_argument("--in", dest="place", required=True, metavar="PLACE", help="where, as rules name it")
     explaining.add_argument("tool", metavar="SERVER/TOOL")
     explaining.add_argument("arguments", nargs="?", default="{}", metavar="JSON", help="the call's arguments ({})")
     explaining.add_argument("--group", action="append", default=[], metavar="ID", help="a user group they are in")
-    explaining.add_argument("--role", action="append", default=[], metavar="ID", help="a Discord role they have")
+    explaining.add_argument("--role", action="append", default=[], metavar="ID", help="a role they have")
     explaining.add_argument("--outsider", action="store_true", help="they are a guest, or of another organisation")
     explaining.add_argument("--read-only", action="store_true", help="a trusted server says that the tool only reads")
     explaining.add_argument("--at", type=_time, metavar="TIME", help="when, as 2026-11-29T14:00+01:00 (now)")

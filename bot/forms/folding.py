@@ -11,7 +11,8 @@ from bot.forms.schemas import OTHER, dumped
 from bot.forms.values import FieldError, parse_json
 from bot.text.split import cut
 
-_MAX_HINT_CHARS = 300
+_MAX_HINT_CHARS = 1_000
+_SHOWN_OPTIONS = 8  # of each field that has options
 _TYPES: Mapping[str, str] = {"integer": "a whole number", "number": "a number", "checkbox": "true or false"}
 
 
@@ -46,9 +47,17 @@ def _shared(folded: Iterable[Field], shared: Field | None) -> Field:
 
 
 def _said(field: Field) -> str:
-    notes = [_TYPES.get(field.kind, ""), "required" if field.is_required else ""]
+    notes = [_TYPES.get(field.kind, ""), _options(field), "required" if field.is_required else ""]
     said = ", ".join(note for note in notes if note)
     return f"“{field.name}” ({said})" if said else f"“{field.name}”"
+
+
+def _options(field: Field) -> str:
+    if not field.options:
+        return ""
+    shown = [option.value for option in field.options[:_SHOWN_OPTIONS]]
+    more = [f"{len(field.options) - len(shown)} more"] if len(field.options) > len(shown) else []
+    return f"{'some' if field.kind == 'choices' else 'one'} of {' | '.join(shown + more)}"
 
 
 def _value(field: Field) -> Any:

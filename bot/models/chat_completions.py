@@ -65,7 +65,7 @@ class ChatCompletions:
     def body(self, request: ModelRequest) -> dict[str, Any]:
         """Return the request's JSON body."""
         body: dict[str, Any] = {
-            "model": self._options.model,
+            "model": request.model or self._options.model,
             "messages": render_messages(request),
             "stream_options": {"include_usage": True},
         }
@@ -85,7 +85,7 @@ class ChatCompletions:
         """Send the body through the SDK."""
         # The SDK sends extra_body as it is; arguments it would walk in full (20 ms for a long conversation).
         return self._client.chat.completions.with_streaming_response.create(
-            model=self._options.model, messages=(), stream=True, extra_body=body
+            model=str(body["model"]), messages=(), stream=True, extra_body=body
         )
 
     def fold(self) -> ChatFold:

@@ -43,7 +43,7 @@ class Responses:
     def body(self, request: ModelRequest) -> dict[str, Any]:
         """Return the request's JSON body."""
         body: dict[str, Any] = {
-            "model": self._options.model,
+            "model": request.model or self._options.model,
             "instructions": strip_surrogates(request.system),
             "input": [item for message in request.messages for item in _render(message)],
             "store": False,

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from bot.rights.document import Document, RuleTable
 from bot.rights.findings import Findings, Path
 from bot.rights.globs import glob_matches
-from bot.rights.notation import Crowd
+from bot.rights.notation import Crowd, is_people
 from bot.rights.policy import FilePolicy
 from bot.rights.rules import Rule
 
@@ -21,8 +21,7 @@ def check_document(
         if table is not None:
             _check_approvals(table, ("rule", index), policy, findings)
             _warn_of_any(table, ("rule", index), findings)
-    if all(table is not None for table in document.rules) and not findings.errors:
-        _check_order(policy.rules, findings)
+    _check_order(document, policy.rules, findings)
     _warn(document, policy, findings)
     if servers is not None:
         _check_servers(document, policy, findings, servers)
@@ -60,6 +59,8 @@ _TERMS = {"approvers", "approvals", "asker_may_approve", "expires", "ask_in"}
 
 
 def _check_number(table: RuleTable, path: Path, policy: FilePolicy, findings: Findings) -> None:
+    if not all(name[1:] in policy.groups if name.startswith("@") else is_people(name) for name in table.approvers):
+        return  # that is reported already
     crowd = Crowd.of(policy.groups.resolve(table.approvers))
     people = {policy.accounts.get(name, name) for name in crowd.names}
     if not (crowd.groups or crowd.prefixes) and len(people) < table.approvals:
@@ -67,12 +68,16 @@ def _check_number(table: RuleTable, path: Path, policy: FilePolicy, findings: Fi
         findings.wrong((*path, "approvers"), what, "Name more people, or a group.")
 
 
-def _check_order(rules: tuple[Rule, ...], findings: Findings) -> None:
-    for index, rule in enumerate(rules):
-        wider = next((earlier for earlier in rules[:index] if earlier.covers(rule)), None)
+def _check_order(document: Document, rules: tuple[Rule, ...], findings: Findings) -> None:
+    """Compare the rules that are sound: what is wrong in one may be what makes it seem wider or narrower."""
+    wrong = {finding.where for finding in findings.errors}
+    read = [("rule", index) for index, table in enumerate(document.rules) if table is not None]
+    sound = [(path, rule) for path, rule in zip(read, rules, strict=True) if findings.describe(path) not in wrong]
+    for index, (path, rule) in enumerate(sound):
+        wider = next((earlier for _, earlier in sound[:index] if earlier.covers(rule)), None)
         if wider is not None:
             what = f"it can never match: the rule {wider.name!r} before it decides every such call"
-            findings.wrong(("rule", index), what, "Move it before that rule, or remove it.")
+            findings.wrong(path, what, "Move it before that rule, or remove it.")
 
 
 def _warn_of_any(table: RuleTable, path: Path, findings: Findings) -> None:

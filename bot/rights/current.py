@@ -40,6 +40,7 @@ class CurrentPolicy:
         self._find = find
         self._servers = servers
         self._policy = self._read(find())
+        log.info("policy_read", file=self._policy.file, rules=len(self._policy.rules))
 
     def now(self) -> FilePolicy:
         """Return the policy of now; ask for it again at every decision."""

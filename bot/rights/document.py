@@ -12,6 +12,7 @@ from bot.domain.rights import Verdict
 from bot.rights.findings import Findings, Path
 
 TABLES = ("groups", "people", "access", "rule", "places", "budgets")
+MAX_RULES = 1_000  # each is compared with all before it
 _MAX_NAME_CHARS = 100
 _MAX_REASON_CHARS = 500  # it is shown to people in one line
 
@@ -124,6 +125,10 @@ class Document:
             self._findings.wrong(("rule",), "it is not a list of rules", "Write [[rule]] in double brackets.")
             return []
         items = cast("list[Any]", raw)
+        if len(items) > MAX_RULES:
+            what, cure = f"there are more than {MAX_RULES:,} rules", "Name several tools, people or places in one rule."
+            self._findings.wrong(("rule", MAX_RULES), what, cure)
+            return []
         return [self._read(RuleTable, item, ("rule", index)) for index, item in enumerate(items)]
 
     def _places(self, raw: Any) -> dict[str, PlaceTable]:
@@ -138,9 +143,13 @@ class Document:
         try:
             return table.model_validate(raw)
         except ValidationError as error:
-            for item in error.errors(include_url=False, include_input=False):
+            items = error.errors(include_url=False, include_input=False)
+            for item in items:
                 self._report(table, path, item)
+        unknown = {item["loc"][0] for item in items if item["type"] == "extra_forbidden" and len(item["loc"]) == 1}
+        if len(unknown) < len(items):
             return None
+        return self._read(table, {key: raw[key] for key in raw if key not in unknown}, path)  # the rest is checked too
 
     def _report(self, table: type[_Table], path: Path, item: Mapping[str, Any]) -> None:
         inner = tuple(part for part in item["loc"] if part not in ("int", "float"))  # the branches of a number

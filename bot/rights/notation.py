@@ -15,7 +15,7 @@ from bot.domain.people import Actor
 from bot.domain.rights import Person
 
 _ID = r"[A-Za-z0-9]+"
-ACCOUNT = re.compile(rf"slack:{_ID}:{_ID}|discord:{_ID}|console:[^:\s@*][^:@*]*")
+ACCOUNT = re.compile(rf"slack:{_ID}:{_ID}|discord:{_ID}|console:[^:\s@*][^:*]*")
 PERSON = re.compile(rf"{ACCOUNT.pattern}|discord:{_ID}:{_ID}")
 PLATFORM_GROUP = re.compile(rf"slack:{_ID}:usergroup:{_ID}|discord:{_ID}:role:{_ID}")
 PLACE = re.compile(rf"slack:{_ID}:{_ID}|discord:{_ID}:{_ID}|discord:dm|console")
@@ -24,6 +24,7 @@ _MANY_PLACES = re.compile(rf"\*|slack:({_ID}:)?\*|discord:({_ID}:)?\*")
 _DIRECT = re.compile(rf"slack:{_ID}:D[A-Z0-9]{{2,}}")
 APP = re.compile(r"slack:[A-Z][A-Z0-9]*:[A-Z][A-Z0-9]*|discord:\d+")
 
+ACCOUNT_CURE = "Write slack:TEAM:USER, discord:USER or console:USER."
 PEOPLE_CURE = (
     "Write slack:TEAM:USER, discord:USER, console:USER, slack:TEAM:usergroup:ID, discord:SERVER:role:ID or @group."
 )

@@ -150,6 +150,8 @@ class FilePolicy:
     def accounts_of(self, actor: Actor) -> Sequence[Actor]:
         """Return the actor and the other accounts of the same person."""
         person = self.accounts.get(str(actor))
+        if person is None:
+            return [actor]
         linked = [name for name, owner in self.accounts.items() if owner == person and name != str(actor)]
         return [actor, *(other for name in linked if (other := account(name)) is not None)]
 

@@ -15,7 +15,7 @@ from bot.rights.compiling import Compiler
 from bot.rights.document import Document, PlaceTable
 from bot.rights.findings import Finding, Findings, Path, PolicyFileError
 from bot.rights.lines import Lines
-from bot.rights.notation import ACCOUNT, APP, PLACE, PLATFORM_GROUP, Groups
+from bot.rights.notation import ACCOUNT, ACCOUNT_CURE, APP, PLACE, PLATFORM_GROUP, Groups
 from bot.rights.policy import FilePolicy, PlaceRights
 from bot.rights.rules import Rule
 
@@ -128,20 +128,23 @@ class _Reader:
     def _check_groups(self, groups: Groups, compiler: Compiler) -> None:
         for name, members in self.document.groups.items():
             path: Path = ("groups", name)
-            if not re.fullmatch(r"[\w.-]+", name):
-                self.findings.wrong(path, f"{name!r} is no name of a group", "Write letters, digits, - and _.")
+            self._check_name(name, path)
             compiler.check_people(members, path)
             if way := groups.cycle(f"@{name}"):
                 self.findings.wrong(path, f"the group holds itself: {' > '.join(way)}", "Remove one of these.")
 
+    def _check_name(self, name: str, path: Path) -> None:
+        if not re.fullmatch(r"[\w.-]+", name):  # one that looked like an account would be taken for it
+            self.findings.wrong(path, f"{name!r} is no name of the file's own", "Write letters, digits, - and _.")
+
     def _accounts(self) -> Mapping[str, str]:
         owners: dict[str, str] = {}
         for person, names in self.document.people.items():
+            path: Path = ("people", person)
+            self._check_name(person, path)
             for name in names:
-                path: Path = ("people", person)
                 if not ACCOUNT.fullmatch(name):
-                    cure = "Write slack:TEAM:USER, discord:USER or console:USER."
-                    self.findings.wrong(path, f"{name!r} is no account", cure, text=name)
+                    self.findings.wrong(path, f"{name!r} is no account", ACCOUNT_CURE, text=name)
                 elif owners.setdefault(name, person) != person:
                     cure = "An account belongs to one person: remove it here or there."
                     self.findings.wrong(path, f"{name} is an account of {owners[name]} too", cure, text=name)

@@ -19,6 +19,7 @@ from bot.rights.guard import ACCESS
 from bot.rights.policy import FilePolicy
 
 PAGE_CALLS = 1_000
+HANG_ON_GROUPS = "hang on Slack's user groups, which are not stored: people count as not in them."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,11 +123,13 @@ def _decided(
     if policy.may_write(person, event.conversation.place) or policy.blocked(event.text):
         return "deny", ACCESS
     arguments = parse_arguments(call.arguments)
+    # The reading of a resource is a tool of the server whose resource it is.
+    server = str((arguments or {}).get("server", "")) if call.tool == READ_RESOURCE else call.server
     ruling = policy.decide(
         Facts(
             person=person,
             place=event.conversation.place,
-            tool=Tool(server=call.server, tool=call.tool, is_bundled=known.is_bundled, is_read_only=known.is_read_only),
+            tool=Tool(server=server, tool=call.tool, is_bundled=known.is_bundled, is_read_only=known.is_read_only),
             arguments=None if arguments is None else with_defaults(arguments, known.parameters),
             at=datetime.fromtimestamp(call.at, UTC),
         )

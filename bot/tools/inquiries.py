@@ -14,7 +14,7 @@ from bot.domain.asks import FormAsk, LinkAsk
 from bot.domain.turns import CallDecided
 from bot.ports.tools import Wait
 from bot.tools.servers.errors import CallError
-from bot.tools.servers.live import DECLINED_NOTE, MAX_QUESTIONS, Answers, Inquiry, inquiry_of
+from bot.tools.servers.live import MAX_QUESTIONS, Answers, Inquiry, inquiry_of
 
 FORM_OUTCOMES = ("accept", "decline", "cancel", "expired")  # of `CallDecided`; others end the call
 EXPIRES_S = 3600.0  # people have an hour to answer, as for approvals
@@ -57,7 +57,8 @@ class Pending:
 
     def answered(self, key: str, result: ElicitResult) -> Pending:
         """Return it with one more answer; who closes one question is not asked the others."""
-        answers = {**self.answers, key: result.model_dump(mode="json", exclude_none=True)}
+        content = {} if result.content is None else {"content": result.content}
+        answers: dict[str, Mapping[str, Any]] = {**self.answers, key: {"action": result.action, **content}}
         if result.action != "accept":
             answers |= {left.key: {"action": "cancel"} for left in self.inquiries if left.key not in answers}
         return replace(self, answers=answers)
@@ -109,12 +110,13 @@ def next_round(asked: InputRequiredResult, before: Pending) -> Pending:
         if not isinstance(request, ElicitRequest):
             raise CallError(_UNSUPPORTED.format(tool=before.tool, server=before.server, method=request.method))
         inquiries.append(inquiry_of(key, request.params))
-    return _without_secrets(_next(before, "round", inquiries, request_state=asked.request_state))
+    return _without_refused(_next(before, "round", inquiries, request_state=asked.request_state))
 
 
 def links_first(links: Sequence[ElicitRequestURLParams], before: Pending) -> Pending:
     """Return the pages that are to be opened before the call is sent again. Raises CallError: it asked too often."""
-    return _next(before, "again", [inquiry_of(f"{number}", link) for number, link in enumerate(links)])
+    asked = [inquiry_of(f"{number}", link) for number, link in enumerate(links)]
+    return _without_refused(_next(before, "again", asked))
 
 
 def _next(
@@ -132,12 +134,11 @@ def _next(
     )
 
 
-def _without_secrets(pending: Pending) -> Pending:
-    secret = [inquiry.key for inquiry in pending.inquiries if inquiry.asks_for_secret]
-    if not secret:
-        return pending
-    answers = {key: {"action": "decline"} for key in secret}
-    return replace(pending, answers=answers, notes=(*pending.notes, DECLINED_NOTE.format(server=pending.server)))
+def _without_refused(pending: Pending) -> Pending:
+    """Return it with an answer to each question that nobody is to be asked."""
+    refused = {each.key: note for each in pending.inquiries if (note := each.refusal(server=pending.server))}
+    answers = {key: {"action": "decline"} for key in refused}
+    return replace(pending, answers=answers, notes=(*pending.notes, *dict.fromkeys(refused.values())))
 
 
 def result_of(decision: CallDecided, inquiry: Inquiry, *, is_complete: bool) -> ElicitResult:

@@ -45,7 +45,7 @@ VOID = (
     "asked to."
 )
 ENDED = "Stopped while the tool waited for an answer. It may have done a part of its work."
-UNOPENED = "The user did not open the page that the tool needs, so it did not run."
+UNOPENED = "The page that the tool needs was not opened, so it did not run."
 
 
 class Toolset:
@@ -236,6 +236,8 @@ class Toolset:
             live.notes += [note for note in pending.notes if note not in live.notes]
             if (wait := replace(pending, notes=tuple(live.notes)).wait()) is not None:
                 return wait
+            if pending.kind == "again" and not pending.is_accepted:
+                return ToolResult(call_id=call.id, text=UNOPENED, outcome="denied")
             live.answers = pending.to_send()
             await asyncio.sleep(_ROUND_PAUSE_S)
 

@@ -19,6 +19,7 @@ from tests.bench.measure import Row
 from tests.bench.product import Platform, Product
 from tests.bench.servers import HOUSE, serve_model
 from tests.fakes.mcp_servers.warehouse import THINGS, TOOLS_A_SERVER, Stock, stock
+from tests.fakes.rights import allow_all
 
 SERVERS = {
     60: (1, 60),
@@ -99,6 +100,7 @@ async def _open(home: Path, model_url: str, things: Sequence[str], each: int) ->
         f"depot-{number}": {"command": sys.executable, "args": [program, thing, str(each)]}
         for number, thing in enumerate(things)
     }
+    allow_all(home)
     file = home / "mcp.json"
     file.write_text(json.dumps({"mcpServers": servers}), encoding="utf-8")
     settings = load_settings(

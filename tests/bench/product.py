@@ -18,6 +18,7 @@ from bot.domain.turns import CallState, Post, TurnView
 from bot.observe.logs import configure_logs
 from bot.ports.platform import Found
 from bot.settings import Settings, load_settings
+from tests.fakes.rights import allow_all
 
 PLATFORM = "bench"
 WAIT_S = 120.0
@@ -116,6 +117,7 @@ def one_by_one(product: Product, text: str, *, turns: int) -> Callable[[], Await
 
 def settings_for(*, home: Path, model_url: str, tools_url: str) -> Settings:
     """Return settings for these servers, with room for as many questions as a benchmark asks."""
+    allow_all(home)
     return load_settings(
         env_file=None,
         model_provider="openai",

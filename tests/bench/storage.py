@@ -22,6 +22,7 @@ from bot.ports.store import ClaimedTurn, Store
 from bot.stores import codec
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.attempt import Resources
+from bot.turns.bell import Bell
 from bot.turns.context import Window
 from bot.turns.runner import Runner
 from bot.turns.tokens import estimate_tokens
@@ -29,6 +30,7 @@ from bot.turns.worker import new_worker_id
 from tests.bench.measure import Row, compare
 from tests.bench.product import PLATFORM, Platform, question
 from tests.fakes.ports import ScriptedModel, ScriptedTools, calls, returns, says
+from tests.fakes.rights import guarded
 
 STORED = (10, 10_000, 1_000_000)
 RECENT = 10  # messages that the asked conversation's window holds, in each database
@@ -121,12 +123,16 @@ async def _asking(path: Path) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
     platform, numbers = Platform(), count(10_000_000)
     model = ScriptedModel([])
     async with open_sqlite(path) as store:
+        tools = ScriptedTools({"add": returns("42"), "clock": returns("noon")})
+        core = guarded(store, tools, Bell())
         runner = Runner(
             worker=new_worker_id(),
             resources=Resources(
                 store=store,
                 model=model,
-                tools=ScriptedTools({"add": returns("42"), "clock": returns("noon")}),
+                tools=core.tools,
+                guard=core.guard,
+                policy=core.policy,
                 window=Window(max_messages=50, max_tokens=100_000, count=estimate_tokens),
                 system_prompt="Be brief.",
                 observers=(TurnLog(),),

@@ -14,12 +14,12 @@ import pytest_asyncio
 from bot.domain.asks import FormAsk, LinkAsk
 from bot.domain.messages import ToolCall, ToolResult
 from bot.domain.people import Actor
-from bot.domain.turns import CallDecided, CallWaiting
 from bot.forms.making import form_of
 from bot.forms.reading import read_form
-from bot.ports.tools import Resumed, Tools, Wait
+from bot.ports.tools import Tools, Wait
 from bot.tools.config import ServerConfig
 from bot.tools.toolset import Toolset
+from tests.fakes.mcp_servers import processes
 from tests.fakes.mcp_servers.processes import ACTOR, CONVERSATION, QUICK, Workshop, lines, process, until, web
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -55,12 +55,7 @@ async def begin(tools: Tools, tool: str, arguments: str = "{}", *, actor: Actor 
 async def go_on(
     tools: Tools, tool: str, wait: Wait, outcome: str, content: Mapping[str, Any] | None = None
 ) -> ToolResult | Wait:
-    """Decide what the call waits for, as the core does: what it knows of the wait came back from the store."""
-    call = ToolCall(id="call-1", name=f"cafe__{tool}", arguments="{}")
-    waiting = CallWaiting(round=0, call_id=call.id, reason=wait.reason, expires_at=1.0, ask=wait.ask, state=wait.state)
-    decided = CallDecided(round=0, call_id=call.id, outcome=outcome, content=json.dumps(content) if content else "")
-    resumed = Resumed(wait=waiting, decision=decided)
-    return await tools.call(call, actor=ACTOR, conversation=CONVERSATION, resumed=resumed)
+    return await processes.go_on(tools, f"cafe__{tool}", wait, outcome, content)
 
 
 def waiting(outcome: ToolResult | Wait) -> Wait:
@@ -174,7 +169,31 @@ async def test_a_page_is_opened_by_the_asker(tools: Tools) -> None:
     assert done(await go_on(tools, "pay", waiting(await begin(tools, "pay")), "decline")).text == "decline"
 
 
-async def test_no_time_of_the_call_passes_while_a_person_fills_the_form_in(tmp_path: Path) -> None:
+@pytest.mark.parametrize("server", OLD_WAYS, indirect=True, scope="module")
+async def test_a_page_whose_purpose_is_done_needs_no_word_of_the_asker(tools: Tools) -> None:
+    wait = waiting(await begin(tools, "pay_elsewhere"))
+    assert done(await go_on(tools, "pay_elsewhere", wait, "expired")).text == "accept"
+
+
+@pytest.mark.parametrize("server", OLD_WAYS, indirect=True, scope="module")
+async def test_a_call_that_needs_a_page_first_is_sent_again_once_it_was_opened(tools: Tools) -> None:
+    wait = waiting(await begin(tools, "pay_first"))
+    assert isinstance(wait.ask, LinkAsk)
+    assert wait.ask.url == "https://pay.example/checkout?order=7"
+    unopened = done(await go_on(tools, "pay_first", wait, "decline"))
+    assert (unopened.outcome, "was not opened" in unopened.text) == ("denied", True)
+    assert done(await go_on(tools, "pay_first", wait, "accept")).text == "paid"
+
+
+@pytest.mark.parametrize("server", OLD_WAYS, indirect=True, scope="module")
+async def test_a_page_that_is_no_web_page_is_declined_without_asking_anyone(tools: Tools) -> None:
+    arguments = '{"page": "file:///etc/passwd"}'
+    assert done(await begin(tools, "pay", arguments)).text.startswith("decline\n\n[The server 'cafe' wanted a page")
+    refused = done(await begin(tools, "pay_first", arguments))
+    assert (refused.outcome, "wanted a page" in refused.text) == ("denied", True)
+
+
+async def test_no_time_of_the_call_passes_while_a_person_fills_the_form_in() -> None:
     slow = process("cafe", "inquirer", "--era", "handshake", timeout_s=0.5, max_timeout_s=0.5)
     async with Toolset([slow], timing=QUICK, offer_wait_s=20) as tools:
         await tools.offer(None)
@@ -186,37 +205,16 @@ async def test_no_time_of_the_call_passes_while_a_person_fills_the_form_in(tmp_p
         assert done(await begin(tools, "linger", '{"seconds": 5}')).outcome == "timeout"
 
 
-async def test_a_call_that_needs_a_page_first_is_sent_again_once_it_was_opened(tmp_path: Path) -> None:
-    answers = tmp_path / "answers.txt"
-    server = process("cafe", "inquirer", "--era", "handshake", env={"ANSWERS_FILE": str(answers)})
-    async with Toolset([server], timing=QUICK, offer_wait_s=20) as tools:
-        await tools.offer(None)
-        wait = waiting(await begin(tools, "pay_first"))
-        assert isinstance(wait.ask, LinkAsk)
-        assert wait.ask.url == "https://pay.example/checkout?order=7"
-        unopened = done(await go_on(tools, "pay_first", wait, "decline"))
-        assert (unopened.outcome, "did not open the page" in unopened.text) == ("denied", True)
-        assert done(await go_on(tools, "pay_first", wait, "accept")).text == "paid"
-
-
-async def test_closing_ends_the_calls_that_wait_for_a_person(tmp_path: Path) -> None:
+async def test_stopping_and_closing_end_calls_and_leave_no_task(tmp_path: Path) -> None:
     answers = tmp_path / "answers.txt"
     server = process("cafe", "inquirer", "--era", "handshake", env={"ANSWERS_FILE": str(answers)})
     before = asyncio.all_tasks()
     async with Toolset([server], timing=QUICK, offer_wait_s=20) as tools:
         await tools.offer(None)
-        waiting(await begin(tools, "order"))
-    assert asyncio.all_tasks() == before
-
-
-async def test_a_turn_that_is_stopped_while_its_call_runs_cancels_the_call(tmp_path: Path) -> None:
-    answers = tmp_path / "answers.txt"
-    server = process("cafe", "inquirer", "--era", "handshake", env={"ANSWERS_FILE": str(answers)})
-    async with Toolset([server], timing=QUICK, offer_wait_s=20) as tools:
-        await tools.offer(None)
         running = asyncio.create_task(begin(tools, "linger", '{"seconds": 600}'))
         await until(lambda: lines(answers))
-        running.cancel()
+        running.cancel()  # the turn is stopped
         with pytest.raises(asyncio.CancelledError):
             await running
         assert form(await begin(tools, "order")).tool == "order"
+    assert asyncio.all_tasks() == before

@@ -19,6 +19,7 @@ from typing import Any
 from bot.turns.limits import Patience
 from tests.failures import tools
 from tests.fakes.mcp_servers.processes import lines, until
+from tests.fakes.rights import allow_all
 from tests.scenarios.drivers import DRIVERS, Conversation, Driver
 from tests.scenarios.model import Model
 
@@ -95,6 +96,7 @@ class World:
             "env": environment,
             "trusted": True,
         }
+        allow_all(self.home)
         file = self.home / "mcp.json"
         file.write_text(json.dumps({"mcpServers": {"shop": server}}), encoding="utf-8")
         return file

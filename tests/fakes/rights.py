@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from bot.domain.people import Actor, Asker, Standing
@@ -20,6 +21,16 @@ from bot.rights.guard import PolicyGuard
 from bot.rights.pinning import Pins
 from bot.rights.tools import GuardedTools
 from bot.turns.bell import Bell
+
+ALLOW_ALL = '[[rule]]\nname = "tests"\ntools = ["*/*"]\nthen = "allow"\n'
+
+
+def allow_all(home: Path) -> None:
+    """Let everybody run every tool of this home, unless it has rules of its own already."""
+    file = home / "toolbridge.toml"
+    if not file.exists():
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.write_text(ALLOW_ALL, encoding="utf-8")
 
 
 def allows(_facts: Facts) -> Ruling:

@@ -63,6 +63,13 @@ class FakeTerminal:
         """Change the window's size."""
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
+    def hang_up(self) -> None:
+        """Close the window: the program loses its terminal, and gets SIGHUP."""
+        asyncio.get_running_loop().remove_reader(self._master)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, self._master)  # closes the terminal; the descriptor stays taken
+        os.close(nothing)
+
     def _read(self) -> None:
         try:
             data = os.read(self._master, 65536)

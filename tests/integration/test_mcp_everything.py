@@ -8,10 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from bot.domain.asks import FormAsk
+from bot.domain.messages import ToolCall, ToolResult
+from bot.forms.folding import fold
+from bot.forms.making import form_of
+from bot.forms.reading import read_form
+from bot.ports.tools import Wait
 from bot.settings import load_settings
 from bot.tools.configured import load_servers
 from bot.tools.toolset import Toolset
-from tests.fakes.mcp_servers.processes import QUICK, call
+from tests.fakes.mcp_servers.processes import ACTOR, CONVERSATION, QUICK, call, go_on
 
 EVERYTHING = os.environ.get("SERVER_EVERYTHING_JS")
 
@@ -38,3 +44,17 @@ async def test_the_reference_server_in_node_works(tmp_path: Path) -> None:
         wrong = await call(tools, echo.name, '{"message": 1}')
         assert wrong.outcome == "error"
         assert len(await tools.examples()) > 0
+        # A form with every type of the specification.
+        asked = ToolCall(id="call-1", name="every_thing__trigger-elicitation-request", arguments="{}")
+        wait = await tools.call(asked, actor=ACTOR, conversation=CONVERSATION)
+        assert isinstance(wait, Wait) and isinstance(wait.ask, FormAsk)
+        form = form_of(wait.ask.schema, target="answer:1", title="")
+        kinds = ["text", "choice", "text", "text", "text", "date", "integer", "number"]
+        kinds += ["choice", "choices", "choice", "choices", "choice"]
+        assert [field.kind for field in form.fields] == kinds
+        values = {field.name: field.value for field in fold(form, 5).fields} | {"name": "Ada Lovelace"}
+        content = read_form(wait.ask.schema, values)
+        assert isinstance(content, dict)
+        result = await go_on(tools, asked.name, wait, "accept", content)
+        assert isinstance(result, ToolResult)
+        assert '"titledSingleSelectEnum": "hero-1"' in result.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from mcp.types import HEADER_MISMATCH
 
 from bot.tools.toolset import Toolset
 from tests.fakes.mcp_servers.http_player import HttpPlayer, answer
@@ -133,3 +134,15 @@ async def test_an_error_of_the_server_is_said_in_its_own_words() -> None:
         await tools.offer(None)
         result = await call(tools, "shop__act")
         assert (result.outcome, result.text) == ("error", "The server 'shop' refused the call: no such room")
+
+
+async def test_a_call_whose_headers_do_not_fit_the_schema_of_now_is_sent_again_with_those_that_do() -> None:
+    # Servers of 2026-07-28 compare headers with arguments before they run anything (SEP-2243).
+    refused = answer(400, rpc_error(HEADER_MISMATCH, "Mcp-Param-Region does not match"))
+    async with (
+        HttpPlayer(answers={"tools/call": refused}, once=True).open() as player,
+        Toolset([web("shop", player.url)], timing=QUICK, offer_wait_s=20) as tools,
+    ):
+        await tools.offer(None)
+        assert (await call(tools, "shop__act")).text == "acted"
+        assert player.asked[-3:] == ["tools/call", "tools/list", "tools/call"]

@@ -22,23 +22,27 @@ from importlib import import_module
 from typing import Any, TypeVar, cast
 
 from bot.domain.answers import CommandAnswer, Example
+from bot.domain.asks import AskPost
 from bot.domain.errors import AdapterError
 from bot.domain.events import CommandInvoked, ConversationKey, DecisionMade, Earlier, MessageReceived, SharedFile
 from bot.domain.messages import ToolCall, ToolResult, ToolSpec
-from bot.domain.people import Actor
-from bot.domain.turns import CallDecided, Post, Step, TurnView
+from bot.domain.people import Actor, Asker
+from bot.domain.rights import Facts, Ruling, Terms
+from bot.domain.turns import Post, Step, TurnView
 from bot.intake.admission import Admission
 from bot.intake.inbox import Inbox
 from bot.observe.logs import configure_logs
 from bot.observe.turn_log import TurnLog
 from bot.ports.platform import Found
+from bot.ports.rights import Memberships
 from bot.ports.store import Lease, Store
-from bot.ports.tools import Offer, Progress, ServerStatus, Wait
+from bot.ports.tools import Offer, Progress, Resumed, ServerStatus, Wait
 from bot.stores.sqlite.connection import Connection
 from bot.stores.sqlite.store import SqliteEngine, open_sqlite
 from bot.stores.store import EngineStore
 from bot.tools.config import ServerConfig, StdioEndpoint
 from bot.tools.toolset import Toolset
+from bot.turns.asking import AskDesk
 from bot.turns.attempt import Resources
 from bot.turns.bell import Bell
 from bot.turns.context import Window
@@ -47,17 +51,27 @@ from bot.turns.runner import Runner
 from bot.turns.worker import new_worker_id
 from tests.fakes.mcp_servers.processes import FOLDER
 from tests.fakes.ports import message
+from tests.fakes.rights import Rights, ScriptedPolicy, allows, asks, guarded
 from tests.kills.script import SERVER, Question, Script, ScriptedModel
-from tests.kills.world import Visible, World
+from tests.kills.world import Visible, VisibleAsk, World
 
 # anyio imports its backend when it is first used: done here it is done once, not in each life.
 import_module("anyio._backends._asyncio")
 
+APPROVERS = ("U2", "U3")  # of each call that waits, both of them
+_TERMS = Terms(approvers=tuple(f"fake:{person}" for person in APPROVERS), approvals=2, asker_may_approve=False)
 MAX_MESSAGES = 6  # in the model's window: what leaves it is summed up
 HELD_S = 0.02  # a commit that is to fail is held so long: whoever does not wait for it is seen to run ahead
 BEFORE_COMMIT = "commit: before, held"
 IN_COMMIT = "commit: in its middle"
 T = TypeVar("T")
+
+
+def _rules(facts: Facts) -> Ruling:
+    return asks(_TERMS)(facts) if (facts.arguments or {}).get("waits") else allows(facts)
+
+
+POLICY = ScriptedPolicy(rules=_rules)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +138,7 @@ async def _live(world: World, script: Script, fate: Fate, *, lease_s: float) -> 
         toolset.warm_up()
         platform = FilePlatform(world, script, fate.reach)
         bell = Bell()
-        tools = WatchedTools(toolset, fate, world)
+        core = guarded(store, WatchedTools(toolset, fate, world), bell, rights=Rights(POLICY))
         runner = Runner(
             worker=new_worker_id(),
             resources=Resources(
@@ -135,7 +149,9 @@ async def _live(world: World, script: Script, fate: Fate, *, lease_s: float) -> 
                     reach=fate.reach,
                     seen=platform.seen,
                 ),
-                tools=tools,
+                tools=core.tools,
+                guard=core.guard,
+                policy=core.policy,
                 window=Window(max_messages=MAX_MESSAGES, max_tokens=1_000_000, count=len),
                 system_prompt="Be brief.",
                 limits=Limits(turn_timeout_s=60, lease_s=lease_s, summary_s=10),
@@ -150,14 +166,21 @@ async def _live(world: World, script: Script, fate: Fate, *, lease_s: float) -> 
             admission=Admission(max_input_chars=1000, requests_per_minute=100_000),
             answer=_no_command,
             bell=bell,
-            directory=tools,
+            directory=core.tools,
+            access=core.access,
+            decisions=core.decisions,
+            forms=core.forms,
         )
+        desk = AskDesk(store=store, adapters=[platform], policy=core.policy, bell=bell)
         await stack.enter_async_context(runner.working())
+        await stack.enter_async_context(desk.working())
         deciding = asyncio.create_task(platform.approve_all(inbox))
         await platform.take_all(inbox)
         while world.open_turns():
             ended.clear()
             await ended.wait()
+        while await real.due_ask_posts(serves=[platform.serves]):  # noqa: ASYNC110  (until each message is a record)
+            await asyncio.sleep(0.002)
         deciding.cancel()
         await asyncio.gather(deciding, return_exceptions=True)
 
@@ -191,6 +214,7 @@ class FilePlatform:
         self._script = script
         self._reach = reach
         self._seen = {visible.question for visible in world.visible()}
+        self._asks = {ask.key: ask for ask in world.asks()}
         self._changed = asyncio.Condition()
 
     async def run(self) -> None:
@@ -205,26 +229,59 @@ class FilePlatform:
                 group.create_task(self._deliver(questions, inbox))
 
     async def approve_all(self, inbox: Inbox) -> None:
-        """Press "approve" for each call that waits, whichever life began to wait, until cancelled."""
-        while any(question.waits for question in self._script.questions):
-            for key, calls in self._world.undecided().items():
-                for call_id in calls:
-                    await self._approve(inbox, key, call_id)
-            await asyncio.sleep(0.002)  # nothing tells a person that there is something to press
+        """Press Run below each ask that is visible, whichever life showed it, as two people, until cancelled."""
+        pressed: set[tuple[int, str]] = set()
+        while True:
+            for ask in [ask for ask in self._asks.values() if ask.state == "pending"]:
+                for person in APPROVERS:
+                    if (ask.ask_id, person) not in pressed:
+                        pressed.add((ask.ask_id, person))
+                        await self._approve(inbox, ask, person)
+            async with self._changed:
+                await self._changed.wait()
 
-    async def _approve(self, inbox: Inbox, key: str, call_id: str) -> None:
-        turn_id = await inbox.store.find(key)
-        assert turn_id is not None
+    async def _approve(self, inbox: Inbox, ask: VisibleAsk, person: str) -> None:
+        self._world.note("pressed", f"{ask.mark} {person}")
         await inbox.decide(
             DecisionMade(
-                conversation=self._script.by_key[key].conversation,
-                event_key=f"approve {key} {call_id}",
-                author_id="U2",
-                turn_id=turn_id,
-                call_id=call_id,
-                outcome="approved",
+                conversation=ConversationKey.parse(ask.place),
+                event_key=f"approve {ask.mark} {person}",
+                author_id=person,
+                ask_id=ask.ask_id,
+                choice="run",
+                digest=ask.digest,
             )
         )
+
+    async def put_ask(self, post: AskPost) -> str:
+        self._reach("ask: before it is shown")
+        (mark,) = [json.loads(line.value) for line in post.view.arguments if line.name == "mark"]
+        ask = VisibleAsk(
+            key=post.key,
+            ask_id=post.view.ask_id,
+            mark=mark,
+            state=post.view.state,
+            digest=post.view.digest,
+            place=str(post.place),
+            is_new=not post.reference,
+        )
+        self._world.show_ask(ask)
+        async with self._changed:
+            self._asks[ask.key] = ask
+            self._changed.notify_all()
+        self._reach("ask: after, visible")
+        return f"reference of {post.key}"
+
+    async def find_ask(self, post: AskPost) -> Found | None:
+        if not self._script.can_find:
+            raise AdapterError("This platform cannot search.")
+        return Found(reference=f"reference of {post.key}") if post.key in self._asks else None
+
+    async def memberships(self, actor: Actor, groups: frozenset[str], *, is_fresh: bool) -> Memberships:
+        return Memberships()
+
+    async def members(self, group: str) -> Sequence[str]:
+        return ()
 
     def show(self, view: TurnView) -> None:
         """Show nothing: progress is no answer."""
@@ -282,7 +339,11 @@ _WATCHED = {
     "claim": "claim",
     "reply": "answer stored",
     "park": "turn parked",
-    "decide": "decision stored",
+    "vote": "vote stored",
+    "plan_ask": "message of an ask planned",
+    "mark_ask_posting": "about to show an ask",
+    "mark_ask_posted": "message of an ask recorded",
+    "put_pins": "tools pinned",
     "mark_posting": "about to post again",
     "mark_posted": "post recorded",
     "move_window": "window moved",
@@ -292,7 +353,7 @@ _STEPS = {
     "answered": "model answer stored, with its calls and their starts",
     "started": "call start stored",
     "finished": "result stored",
-    "waiting": "wait stored",
+    "judged": "verdict and call start stored",
 }
 
 
@@ -330,8 +391,8 @@ class WatchedTools:
         self._fate = fate
         self._world = world
 
-    async def offer(self, actor: Actor | None) -> Offer:
-        return await self._tools.offer(actor)
+    async def offer(self, asker: Asker | None) -> Offer:
+        return await self._tools.offer(asker)
 
     async def call(
         self,
@@ -339,16 +400,11 @@ class WatchedTools:
         *,
         actor: Actor,
         conversation: ConversationKey,
-        decision: CallDecided | None = None,
+        resumed: Resumed | None = None,
         progress: Progress | None = None,
     ) -> ToolResult | Wait:
-        if decision is None and json.loads(call.arguments).get("waits"):
-            self._fate.reach("call: before it waits")
-            return Wait(reason="It has to be approved.", expires_in_s=3600)
         self._fate.reach("call: before it is sent")
-        calling = asyncio.ensure_future(
-            self._tools.call(call, actor=actor, conversation=conversation, decision=decision)
-        )
+        calling = asyncio.ensure_future(self._tools.call(call, actor=actor, conversation=conversation, resumed=resumed))
         try:
             if self._fate.is_next("call: while it runs"):
                 await self._arrived(json.loads(call.arguments)["mark"])

@@ -20,12 +20,12 @@ from typing import Literal
 import psutil
 
 from bot.domain.messages import AssistantMessage, ToolMessage
-from bot.domain.turns import CallFinished, CallStarted, CallWaiting, ModelAnswered
+from bot.domain.turns import CallDecided, CallFinished, CallJudged, CallStarted, CallWaiting, ModelAnswered
 from bot.turns.delivery import MAYBE_TWICE
 from bot.turns.limits import LEASE_S, Limits
 from tests.kills import child
-from tests.kills.child import Death
-from tests.kills.script import ACTING, Question, Script, opening, random_script, runs_as
+from tests.kills.child import APPROVERS, Death
+from tests.kills.script import ACTING, APPROVE, Question, Script, opening, random_script, runs_as
 from tests.kills.world import StoredTurn, Turns, Visible, World
 
 PAUSED_LEASE_S = 0.3  # of lives that are paused for longer than that
@@ -42,6 +42,8 @@ Wrong = Literal[
     "differs",
     "held up",
     "untold",
+    "unapproved",
+    "asked again",
     "redone",
     "forgotten",
     "broken",
@@ -54,6 +56,8 @@ MEANING: Mapping[Wrong, str] = {
     "results": "(e) a call of the stored history without exactly one result",
     "differs": "(f) the stored answer is not the visible text",
     "held up": "(g) a life that did not come to its end",
+    "unapproved": "(h, i) a call that reached its server without a verdict that allows it, or two approvals spent once",
+    "asked again": "a message of an ask that is visible more than once, or does not show what became of the ask",
     "redone": "a finished step that was done again, or an ended turn that was taken up",
     "untold": "a call that may have run, of which the model or the user was not told",
     "forgotten": "a question that left the model's window and is not in the summary, or more than once",
@@ -288,6 +292,7 @@ def _examine_end(world: World, script: Script) -> Iterator[Fault]:
     examination = Examination(world, script)
     for question in script.questions:
         yield from examination.of_question(question)
+    yield from examination.of_asks()
     for channel in script.channels:
         yield from examination.of_order(channel)
         yield from examination.of_summary(channel)
@@ -301,9 +306,12 @@ class Examination:
         self._script = script
         self._turns = world.turns()
         self._visible = world.visible()
-        self._ran = Counter(
-            line for life in range(1, world.life + 1) for line in replace(world, life=life).noted("calls")
-        )
+        self._ran = Counter(self._noted("calls"))
+        self._pressed = set(self._noted("pressed"))
+
+    def _noted(self, name: str) -> Sequence[str]:
+        lives = range(1, self._world.life + 1)
+        return [line for life in lives for line in replace(self._world, life=life).noted(name)]
 
     def fault(self, wrong: Wrong, sentence: str) -> Fault:
         return Fault(wrong=wrong, life=self._world.life, sentence=sentence)
@@ -328,6 +336,25 @@ class Examination:
         for line, count in self._ran.items():
             if line.split()[0] in ACTING and count > 1:
                 yield self.fault("re-run", f"{line} ran {count} times")
+            yield from self._of_rights(line)
+
+    def _of_rights(self, line: str) -> Iterator[Fault]:
+        """Yield a call that the server saw and that the journal does not allow; what waits needs both people."""
+        mark = line.split()[1]
+        key, number, call = mark.split("/")
+        place = int(number), f"call_{call}"
+        steps = [step for step in self._turns[key].steps if isinstance(step, CallJudged | CallDecided | CallStarted)]
+        of_call = [step for step in steps if (step.round, step.call_id) == place]
+        if self._script.by_key[key].rounds[int(number)][int(call)] != APPROVE:
+            if not any(isinstance(step, CallJudged) and step.verdict == "allow" for step in of_call):
+                yield self.fault("unapproved", f"{line} was sent without a verdict that allows it")
+            return
+        decided = [step for step in of_call if isinstance(step, CallDecided) and step.outcome == "approved"]
+        voters = {vote.person for step in decided for vote in step.votes}
+        if len(decided) != 1 or len(voters) < len(APPROVERS) or not self._pressed >= {f"{mark} {p}" for p in APPROVERS}:
+            yield self.fault("unapproved", f"{line} was sent with the approvals {decided}")
+        if sum(isinstance(step, CallStarted) for step in of_call) > 1:
+            yield self.fault("unapproved", f"{line} was started twice by one approval")
 
     def of_finished_steps(self, before: Turns) -> Iterator[Fault]:
         """Yield what this life did that was stored as done before it began."""
@@ -378,6 +405,16 @@ class Examination:
         ids = [self._turns[key].id for key in keys if key in self._turns]
         if any(after <= before for before, after in pairwise(ids)):
             yield self.fault("out of order", f"{channel}: taken up as {ids}")
+
+    def of_asks(self) -> Iterator[Fault]:
+        """Yield messages of asks that are shown twice where the platform can find them, or do not end as records."""
+        asks = self._world.asks()
+        for key, count in Counter(ask.key for ask in asks if ask.is_new).items():
+            if count > 1 and self._script.can_find:
+                yield self.fault("asked again", f"the message {key} is visible {count} times")
+        for ask in {ask.key: ask for ask in asks}.values():
+            if ask.state == "pending":
+                yield self.fault("asked again", f"the message of {ask.mark} still asks")
 
     def of_summary(self, channel: str) -> Iterator[Fault]:
         """Yield the summary that does not tell, once, of each question before its end and of no other."""

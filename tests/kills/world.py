@@ -9,12 +9,12 @@ import sqlite3
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bot.domain.messages import Message
-from bot.domain.turns import CallDecided, CallWaiting, Step
+from bot.domain.turns import Step
 from bot.ports.store import OutboxPost
 from bot.stores import codec
 
@@ -27,6 +27,19 @@ class Visible:
     part: int
     text: str
     key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisibleAsk:
+    """The message of one ask as the platform shows it; `mark` is of the call, `is_new` where it was not a change."""
+
+    key: str
+    ask_id: int
+    mark: str
+    state: str
+    digest: str
+    place: str
+    is_new: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,18 +112,18 @@ class World:
         """Return what the platform shows, oldest first."""
         return [Visible(**json.loads(line)) for line in _lines(self.folder / "visible.jsonl")]
 
+    def show_ask(self, ask: VisibleAsk) -> None:
+        """Make the message of an ask visible, or change it."""
+        _append(self.folder / "asks.jsonl", json.dumps(asdict(ask)))
+
+    def asks(self) -> Sequence[VisibleAsk]:
+        """Return all that the messages of asks have shown, oldest first."""
+        return [VisibleAsk(**json.loads(line)) for line in _lines(self.folder / "asks.jsonl")]
+
     def open_turns(self) -> int:
         """Return how many turns have not ended."""
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
             return db.execute("SELECT count(*) FROM turn WHERE ended_at IS NULL").fetchone()[0]
-
-    def undecided(self) -> Mapping[str, Sequence[str]]:
-        """Return the ids of the calls that wait for a decision, by the event key of their turn."""
-        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
-            db.row_factory = sqlite3.Row
-            if db.execute("SELECT 1 FROM turn WHERE state = 'waiting'").fetchone() is None:
-                return {}
-            return {key: calls for key, turn in _read_turns(db).items() if (calls := _undecided(turn))}
 
     def summary(self, conversation: str) -> tuple[str, frozenset[int]]:
         """Return the conversation's summary and the turns before its end."""
@@ -133,18 +146,6 @@ class World:
                 db.row_factory = sqlite3.Row
                 is_made = db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'message'").fetchone()
                 return _read_turns(db) if is_made else {}
-
-
-def _undecided(turn: StoredTurn) -> Sequence[str]:
-    if turn.state != "waiting":
-        return ()
-    open_calls: dict[str, None] = {}
-    for step in turn.steps:
-        if isinstance(step, CallWaiting):
-            open_calls[step.call_id] = None
-        elif isinstance(step, CallDecided):
-            open_calls.pop(step.call_id, None)
-    return list(open_calls)
 
 
 def _append(path: Path, line: str) -> None:

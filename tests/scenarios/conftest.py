@@ -16,6 +16,7 @@ import httpx2
 import pytest
 
 from tests.fakes.openai import serve_openai
+from tests.fakes.rights import allow_all
 from tests.scenarios.drivers import ALL_DRIVERS, DRIVERS, Driver
 
 WAIT_S = 60.0
@@ -84,7 +85,10 @@ class Toolbridge:
         return await self.run("chat", "-m", question, *arguments)
 
     def write_mcp_json(self, servers: Mapping[str, Any]) -> None:
+        """Use these servers; without rules of its own, everybody may run all of their tools."""
         (self.folder / "mcp.json").write_text(json.dumps({"mcpServers": servers}), encoding="utf-8")
+        if servers:
+            allow_all(self.home)
 
     def files(self) -> dict[str, str]:
         """Return the text of all files that tools saved, by name."""

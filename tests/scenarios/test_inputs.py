@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from tests.fakes.rights import allow_all
 from tests.fakes.terminal import ENTER, run_in_terminal
 from tests.scenarios.conftest import Toolbridge
 
@@ -30,6 +31,7 @@ def write_file(toolbridge: Toolbridge) -> None:
     inputs = [{"type": "promptString", "id": "calendar-key", "description": "Key of the calendar"}]
     document = {"inputs": inputs, "servers": {"old": entry}}
     (toolbridge.folder / "mcp.json").write_text(json.dumps(document), encoding="utf-8")
+    allow_all(toolbridge.home)
 
 
 async def test_the_terminal_asks_and_the_server_gets_the_answer(toolbridge: Toolbridge) -> None:

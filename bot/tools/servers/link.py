@@ -36,7 +36,7 @@ class Link:
         self._has_read_stderr.set()
         self.has_ended = False
         self.waiting: dict[RequestId, str] = {}  # requests without an answer yet, with their methods
-        self.calls = CallsOnLink()
+        self.calls = CallsOnLink(server=server)
         self.left_out: dict[str, str] = {}  # tools of the list that is being read, with the reason
 
     @property

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
+from mcp.client.session import ClientRequestContext
 from mcp.types import (
     ElicitRequestFormParams,
     ElicitRequestParams,
@@ -20,14 +22,20 @@ from mcp.types import (
 )
 
 from bot.ports.tools import Progress
+from bot.tools.config import url_problem
 from bot.tools.servers.sensitive import asks_for_secret
 
+MAX_FORM_CHARS = 50_000  # of a form's schema, and of its message
 MAX_QUESTIONS = 10  # of one call; the SDK's own clients stop there too
-DECLINED_NOTE = (
+_REFUSED_NOTE = (
     "[The server {server!r} asked for something that looks like a password or key in a form. That was declined without "
     "asking anyone: secrets do not belong in a chat.]"
 )
-UNCLEAR_NOTE = (
+_LARGE_NOTE = "[The server {server!r} asked with a form that is too large to be shown. That was declined.]"
+_LINK_NOTE = (
+    "[The server {server!r} wanted a page to be opened whose address is no plain http or https URL. That was declined.]"
+)
+_UNCLEAR_NOTE = (
     "[The server {server!r} asked something while several of its calls ran, without saying which of them it was about, "
     "so nobody was asked. Calling the tool again on its own may help.]"
 )
@@ -43,10 +51,18 @@ class Inquiry:
     url: str = ""
     elicitation_id: str = ""
 
-    @property
-    def asks_for_secret(self) -> bool:
-        """Whether it asks for what does not belong in a form."""
-        return not self.url and asks_for_secret(self.message, self.schema)
+    def refusal(self, *, server: str) -> str:
+        """Return why nobody is asked this, for the model and people to read; empty where it may be asked."""
+        if self.url:
+            return "" if _is_web_page(self.url) else _LINK_NOTE.format(server=server)
+        if len(self.message) > MAX_FORM_CHARS or len(str(self.schema)) > MAX_FORM_CHARS:
+            return _LARGE_NOTE.format(server=server)
+        return _REFUSED_NOTE.format(server=server) if asks_for_secret(self.message, self.schema) else ""
+
+
+def _is_web_page(url: str) -> bool:
+    # "https://bank.example@evil.example" only looks like a page of the bank.
+    return url.isprintable() and " " not in url and not url_problem(url) and "@" not in urlsplit(url).netloc
 
 
 def inquiry_of(key: str, params: ElicitRequestParams) -> Inquiry:
@@ -109,8 +125,8 @@ class LiveCall:
         """Return what the person answers; secrets and too many questions are declined at once."""
         self.question_count += 1
         inquiry = inquiry_of(f"{self.question_count}", params)
-        if inquiry.asks_for_secret:
-            self.notes.append(DECLINED_NOTE.format(server=server))
+        if refusal := inquiry.refusal(server=server):
+            self.notes.append(refusal)
             return ElicitResult(action="decline")
         if self.question_count > MAX_QUESTIONS:
             return ElicitResult(action="cancel")
@@ -145,7 +161,8 @@ CURRENT: ContextVar[LiveCall | None] = ContextVar("live_call", default=None)  # 
 class CallsOnLink:
     """The calls that run on one connection, and the one to which a question of the server belongs."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, server: str) -> None:
+        self._server = server
         self._calls: dict[RequestId, LiveCall] = {}
         self._completed = deque[str](maxlen=100)
         self._origins: dict[RequestId, RequestId] = {}  # questions, with the request in whose answer they came
@@ -165,6 +182,14 @@ class CallsOnLink:
         """Take note that the server asked in its answer to that request (over HTTP)."""
         if request_id in self._calls:
             self._origins[question_id] = request_id
+
+    async def ask(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+        """Ask the one whose call it is, while it runs; where that cannot be known, cancel."""
+        if (live := self.owner(context.request_id)) is not None:
+            return await live.ask(params, server=self._server)
+        for running in set(self._calls.values()):
+            running.notes.append(_UNCLEAR_NOTE.format(server=self._server))
+        return ElicitResult(action="cancel")
 
     def owner(self, question_id: RequestId) -> LiveCall | None:
         """Return the call that a question is about; None where that cannot be known.
@@ -186,8 +211,3 @@ class CallsOnLink:
     def is_complete(self, elicitation_id: str) -> bool:
         """Return whether the server said so."""
         return elicitation_id in self._completed
-
-    def note(self, text: str) -> None:
-        """Add a sentence to the results of all calls that run."""
-        for live in set(self._calls.values()):
-            live.notes.append(text)

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 from mcp import Client, MCPError, types
-from mcp.client.session import ClientRequestContext, IncomingMessage
+from mcp.client.session import IncomingMessage
 from pydantic import ValidationError
 
 from bot.domain.answers import Example
@@ -25,7 +25,7 @@ from bot.tools.servers.errors import CallLostError, CallTimedOutError, CallUnsen
 from bot.tools.servers.faults import fault_of, words_of
 from bot.tools.servers.link import Link
 from bot.tools.servers.lists import Listed, fetch_examples, fetch_tools, has_resources
-from bot.tools.servers.live import CURRENT, UNCLEAR_NOTE, LiveCall
+from bot.tools.servers.live import CURRENT, LiveCall
 from bot.tools.servers.news import ListNews
 from bot.tools.servers.timing import StateChanges, Timing
 from bot.tools.servers.transport import open_transport
@@ -148,16 +148,6 @@ class Replica:
         self._learn(await fetch_tools(client, self._link, page_s=self._timing.page_s))
         return await call_tool(client, tool, arguments, server=self._server, live=live, report=report)
 
-    async def _on_elicitation(
-        self, context: ClientRequestContext, params: types.ElicitRequestParams
-    ) -> types.ElicitResult:
-        """Ask whose call it is (servers before 2026-07-28 ask while the call runs)."""
-        calls = self._link.calls
-        if (live := calls.owner(context.request_id)) is None:
-            calls.note(UNCLEAR_NOTE.format(server=self._server.name))
-            return types.ElicitResult(action="cancel")
-        return await live.ask(params, server=self._server.name)
-
     def is_complete(self, elicitation_id: str) -> bool:
         """Return whether the server said so of what a page was opened for."""
         return self._link.calls.is_complete(elicitation_id)
@@ -251,7 +241,7 @@ class Replica:
             open_transport(self._endpoint, self._link, is_legacy_sse=way == "sse"),
             mode="auto" if way == "auto" else "legacy",
             message_handler=self._on_message,
-            elicitation_callback=self._on_elicitation,
+            elicitation_callback=self._link.calls.ask,
             client_info=types.Implementation(name="toolbridge", version=_version()),
             cache=None,  # lists are read when they change
         )

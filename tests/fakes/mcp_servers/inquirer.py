@@ -31,6 +31,7 @@ from tests.fakes.mcp_servers.workshop import Handshake
 
 ANSWERS_FILE = Path(os.environ.get("ANSWERS_FILE", os.devnull))
 PAGE = "https://pay.example/checkout?order=7"
+asked_first: set[str] = set()
 server = MCPServer("inquirer", log_level="ERROR")
 
 
@@ -112,21 +113,25 @@ def sign_in(
 
 
 @server.tool()
-async def pay(ctx: Context[Any]) -> str:
+async def pay(ctx: Context[Any], page: str = PAGE) -> str:
     """Only in the older era."""
-    answer = await ctx.elicit_url("Please pay", PAGE, "payment-1")
-    note(answer.action)
-    return answer.action
+    return (await ctx.elicit_url("Please pay", page, "payment-1")).action
 
 
 @server.tool()
-def pay_first() -> str:
-    """Only in the older era: runs once the page was asked for."""
-    if not ANSWERS_FILE.exists():
-        note("asked")
-        link = ElicitRequestURLParams(message="Please pay", url=PAGE, elicitation_id="payment-1")
-        raise UrlElicitationRequiredError([link])
-    return "paid"
+async def pay_elsewhere(ctx: Context[Any]) -> str:
+    """Only in the older era: what the page is for is done before anyone says so."""
+    await ctx.session.send_elicit_complete("payment-2", related_request_id=ctx.request_id)
+    return (await ctx.elicit_url("Please pay", PAGE, "payment-2")).action
+
+
+@server.tool()
+def pay_first(page: str = PAGE) -> str:
+    """Only in the older era: runs at the second call."""
+    if page in asked_first:
+        return "paid"
+    asked_first.add(page)
+    raise UrlElicitationRequiredError([ElicitRequestURLParams(message="Please pay", url=page, elicitation_id="first")])
 
 
 @server.tool()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -16,7 +17,8 @@ from typing import Any, Literal, Self
 
 from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolCall, ToolResult
-from bot.ports.tools import Tools, Wait
+from bot.domain.turns import CallDecided, CallWaiting
+from bot.ports.tools import Resumed, Tools, Wait
 from bot.tools.config import HttpEndpoint, ServerConfig, StdioEndpoint
 from bot.tools.servers.timing import Timing
 
@@ -50,6 +52,17 @@ async def call(tools: Tools, name: str, arguments: str = "{}") -> ToolResult:
     result = await tools.call(call, actor=ACTOR, conversation=CONVERSATION)
     assert not isinstance(result, Wait)
     return result
+
+
+async def go_on(
+    tools: Tools, name: str, wait: Wait, outcome: str, content: Mapping[str, Any] | None = None
+) -> ToolResult | Wait:
+    """Decide what a call in `CONVERSATION` waits for, as the core does with what it has from the store."""
+    call = ToolCall(id="call-1", name=name, arguments="{}")
+    waiting = CallWaiting(round=0, call_id=call.id, reason=wait.reason, expires_at=1.0, ask=wait.ask, state=wait.state)
+    decided = CallDecided(round=0, call_id=call.id, outcome=outcome, content=json.dumps(content) if content else "")
+    resumed = Resumed(wait=waiting, decision=decided)
+    return await tools.call(call, actor=ACTOR, conversation=CONVERSATION, resumed=resumed)
 
 
 async def until(condition: Callable[[], object], *, timeout_s: float = 60.0) -> None:

@@ -18,6 +18,7 @@ from bot.turns.limits import Patience
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.discord.world import Channel, Guild, User
 from tests.fakes.openai import serve_openai
+from tests.fakes.rights import allow_all
 from tests.scenarios.model import Model
 
 WAIT_S = 60.0
@@ -83,6 +84,7 @@ async def serving(
         watch=WATCH,
     )
     discord_options = replace(discord_options, **(options or {}))
+    allow_all(home)
     given = {
         "openai_base_url": world.model.url,
         "openai_model": "rehearsal",

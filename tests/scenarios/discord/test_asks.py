@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from adapters.discord.ask_marks import decide_id, form_id
 from adapters.discord.phrases import LOST_FORM, NO_DIRECT, NOT_VALID, OLD_BUTTON, SLOW_FORM
 from bot.domain.answers import CommandAnswer, Details, Done, Queued, Ready, Refused
-from bot.domain.errors import AdapterError
+from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.events import (
     CommandInvoked,
     DecisionMade,
@@ -28,7 +29,9 @@ from bot.domain.people import Standing
 from bot.ports.tools import Offer
 from tests.fakes.discord import Message
 from tests.scenarios.discord.asking import DIGEST, VIEW, Here, labels, open_here, open_town, questions, role_of
-from tests.scenarios.discord.rooms import check_manners
+from tests.scenarios.discord.rooms import check_manners, general
+from tests.scenarios.discord.serving import open_world, serving
+from tests.scenarios.tools import with_workshop
 
 RECORD = replace(VIEW, state="approved", record="**Approved** by Ben.", choices=(), form_target="", version=2)
 FORM = Form(
@@ -81,6 +84,18 @@ async def test_a_message_that_someone_deleted_comes_back_only_where_it_is_still_
         again = await here.adapter.put_ask(here.post(RECORD if is_record else VIEW, reference=reference))
         assert (again == reference) == is_record
         assert len(here.discord.own(here.channel)) == (0 if is_record else 1)
+
+
+async def test_a_record_waits_where_discord_takes_no_more_changes_of_old_messages() -> None:
+    async with open_here() as here:
+        reference = await here.adapter.put_ask(here.post())
+        here.discord.advance(3_700)
+        here.discord.old_edits = 0
+        with pytest.raises(RateLimitError):
+            await here.adapter.put_ask(here.post(RECORD, reference=reference))
+        here.discord.old_edits = 1
+        assert labels(await here.put(RECORD, reference=reference)) == ["Details"]
+        assert len(here.discord.own(here.channel)) == 1
 
 
 async def test_what_is_asked_elsewhere_is_decided_there_also_in_direct_messages_that_are_switched_off() -> None:
@@ -287,8 +302,8 @@ async def test_run_opens_a_form_at_once_and_the_call_is_made_in_the_persons_name
 
 async def test_a_forged_call_in_direct_messages_that_are_switched_off_begins_nothing() -> None:
     async with open_here() as here:
-        direct: dict[str, Any] = {"place": replace(here.post().place, space="@me", channel="dm"), "person": str(here.ada.id)}
-        asked = await here.put(**direct, in_reply_to="")
+        place = replace(here.post().place, space="@me", channel="dm")
+        asked = await here.put(place=place, person=str(here.ada.id), in_reply_to="")
         forged = form_id("open", "run:deploys__deploy")
         answered = await here.answered(await here.discord.press_gone(asked.channel, asked, here.ada, forged))
         assert answered.text == NO_DIRECT and here.script.of(FormAsked) == []
@@ -350,3 +365,41 @@ async def reply_to(here: Here, said: Message) -> Message:
     return await here.discord.until(
         lambda: next((each for each in here.discord.own(here.channel) if each.reference == said.id), None)
     )
+
+
+# --- with the whole bot ---
+
+RULES = """
+[[rule]]
+name = "looks"
+tools = ["shop/*"]
+then = "ask"
+approvers = ["discord:{ben}"]
+reason = "Ben knows the shop."
+"""
+
+
+async def test_a_call_runs_once_it_is_approved_and_its_message_is_the_record(tmp_path: Path) -> None:
+    async with open_world() as world:
+        (tmp_path / "toolbridge.toml").write_text(RULES.format(ben=world.ben.id), encoding="utf-8")
+        async with serving(world, tmp_path, settings=with_workshop(tmp_path)) as bot:
+            room = general(world, bot)
+            await world.discord.until(lambda: world.discord.commands(world.guild))
+            await world.model.script({"tool_calls": [{"name": "shop__look", "arguments": {}}]}, {"text": "I looked."})
+            question = await room.ask(world.ada, "Look")
+            asked = await world.discord.until(
+                lambda: next((each for each in room.messages if "Run" in labels(each)), None)
+            )
+            assert asked.reference == question.id
+            assert "Run shop/look?" in asked.content and "Ben knows the shop" in asked.content
+            run = next(each for each in asked.custom_ids if ":run:" in each)
+            refused = await world.discord.press(world.channel, asked, world.ada, run)
+            await world.discord.until(lambda: refused.text)
+            assert labels(asked)[0] == "Run" and room.texts == [asked.content]
+            approved = await world.discord.press(world.channel, asked, world.ben, run)
+            await world.discord.until(lambda: approved.text and labels(asked) == ["Details"])
+            assert "**Approved** by Ben" in asked.content
+            await room.answered()
+            assert "I looked." in room.texts
+            assert all(each.suppresses_embeds for each in room.messages)
+            assert [ping for ping in world.discord.pings if ping.message.author is world.discord.bot] == []

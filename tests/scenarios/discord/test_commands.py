@@ -183,7 +183,9 @@ async def test_history_and_clear_are_about_the_channel_and_in_a_thread_about_tha
         assert "blue" not in in_channel.content
         assert "**Cleo**: And here?" in in_thread.content and "red" not in in_thread.content
 
-        assert "2 messages of this conversation deleted" in (await here.slash("clear", channel=thread)).content
+        assert "The person who began it" in (await here.slash("clear", channel=thread)).content
+        cleared = await here.slash("clear", channel=thread, user=world.cleo)
+        assert "2 messages of this conversation deleted" in cleared.content
         assert "no messages yet" in (await here.slash("history", channel=thread)).content
         assert "It is red." in (await here.slash("history")).content
         assert "nothing to forget" in (await here.slash("clear", channel=thread)).content
@@ -199,10 +201,11 @@ async def test_stop_stops_the_answer_of_its_channel_and_in_a_thread_that_of_the_
         await discord.say(thread, world.ben, "Two", mention=True)
         await here.is_working()
         await here.is_working(thread)
-        assert "Stopping." in (await here.slash("stop", channel=thread)).content
+        assert "Someone else asked" in (await here.slash("stop", channel=thread)).content
+        assert "Stopping." in (await here.slash("stop", channel=thread, user=world.ben)).content
         assert "stopped" in (await here.next_answer(thread, after=0)).content.lower()
         assert here.answers(world.channel) == []
-        assert "Stopping." in (await here.slash("stop", user=world.ben)).content
+        assert "Stopping." in (await here.slash("stop")).content
         assert "stopped" in (await here.next_answer(world.channel, after=0)).content.lower()
 
 
@@ -333,7 +336,7 @@ async def test_only_the_asker_or_a_moderator_stops_an_answer_and_an_old_stop_but
             pressed = await discord.press_gone(world.channel, live, user, stop)
             assert (await here.answer_to(pressed)).content == OLD_STOP
         assert discord.typing(world.channel) and len(here.answers(world.channel)) == 1
-        await here.slash("stop")
+        await here.slash("stop", user=world.ben)
         await here.next_answer(world.channel, after=1)
 
 
@@ -409,9 +412,9 @@ async def test_a_mention_with_a_commands_word_is_the_command_and_everyone_sees_i
         await world.model.script({"text": "Hello, Ada."})
         await here.asks("hello")
 
-        async def command(text: str) -> Message:
+        async def command(text: str, user: User = world.ben) -> Message:
             before = len(discord.own(world.channel))
-            written = await discord.say(world.channel, world.ben, text, mention=True)
+            written = await discord.say(world.channel, user, text, mention=True)
             await discord.until(lambda: len(discord.own(world.channel)) > before)
             answer = discord.own(world.channel)[before]
             assert answer.reference == written.id
@@ -420,7 +423,8 @@ async def test_a_mention_with_a_commands_word_is_the_command_and_everyone_sees_i
         assert "**Ada**: hello" in (await command("history")).content
         assert "`calculate`" in (await command("tools calc")).content
         assert "**In Discord**" in (await command("Help")).content
-        assert "2 messages of this conversation deleted" in (await command("clear")).content
+        assert "The person who began it" in (await command("clear")).content
+        assert "2 messages of this conversation deleted" in (await command("clear", world.ada)).content
         examples = await command("examples")
         assert select_of(examples)["options"]
         assert len(await world.model.requests()) == 1 and discord.all_ephemerals() == []
@@ -435,8 +439,8 @@ async def test_a_command_that_is_delivered_twice_is_answered_once(tmp_path: Path
         assert "2 messages of this conversation deleted" in (await here.slash("clear")).content
         discord.duplicate_next()
         await discord.say(world.channel, world.ada, "history", mention=True)
-        await discord.say(world.channel, world.ada, "usage", mention=True)
-        await discord.until(lambda: any("All conversations" in each.content for each in discord.own(world.channel)))
+        usage = await discord.say(world.channel, world.ada, "usage", mention=True)
+        await discord.until(lambda: any(each.reference == usage.id for each in discord.own(world.channel)))
         await here.asks("hello")  # what came before has been taken
         assert sum("no messages yet" in each.content for each in discord.own(world.channel)) == 1
         assert len(discord.ephemerals(world.ada)) == 1 and len(discord.calls_of("respond")) == 1
@@ -455,7 +459,7 @@ async def test_the_single_word_stop_in_a_thread_stops_its_answer_without_a_menti
         await world.model.fail("stall")
         await discord.say(thread, world.ada, "hello", mention=True)
         await here.is_working(thread)
-        await discord.say(thread, world.ben, "stop")
+        await discord.say(thread, world.ada, "stop")
         await discord.until(lambda: any(each.content == "Stopping." for each in discord.own(thread)))
         assert "stopped" in (await here.next_answer(thread, after=0)).content.lower()
 

@@ -17,6 +17,7 @@ from bot.domain.backoff import Backoff
 from bot.settings import load_settings
 from bot.turns.limits import Patience
 from tests.fakes.openai import serve_openai
+from tests.fakes.rights import allow_all
 from tests.fakes.slack import FakeSlack
 from tests.scenarios.model import Model
 from tests.scenarios.tools import without_tools
@@ -87,6 +88,7 @@ async def serving(
         watch=WATCH,
     )
     slack_options = replace(slack_options, **(options or {}))
+    allow_all(home)
     given = {
         "openai_base_url": model.url,
         "openai_model": "rehearsal",

@@ -281,6 +281,16 @@ async def test_run_opens_its_form_at_once_and_the_call_is_made_in_a_thread_of_it
         assert world.slack.ephemerals("U1") == []  # nothing but the window
 
 
+async def test_a_call_that_cannot_be_said_where_it_was_asked_for_is_explained_in_the_form() -> None:
+    async with open_asking(CommandInvoked=CommandAnswer(text="", form=DEPLOY), FormSubmitted=READY) as world:
+        world.slack.add_channel("C9", members=["U1"], bot_is_member=False)
+        await world.slack.slash("C9", "U1", "/run", "deploys/deploy")
+        window = await world.window("U1")
+        await world.slack.fill_in(window.id, "U1", {"Environment": "Test"})
+        assert "I am not in this channel" in whole(window)
+        assert world.core.of(MessageReceived) == []
+
+
 async def test_a_form_whose_window_slack_does_not_open_has_a_button() -> None:
     answer = CommandAnswer(text="deploys/deploy needs its arguments.", form=DEPLOY)
     async with open_asking(CommandInvoked=answer, FormAsked=DEPLOY) as world:

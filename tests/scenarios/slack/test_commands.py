@@ -71,9 +71,9 @@ async def test_clear_asks_which_of_several_to_forget_asks_again_and_forgets_only
         assert await threads[0].stored() == []
 
 
-async def test_stop_stops_the_only_answer_at_once_and_asks_which_where_several_are_worked_on(tmp_path: Path) -> None:
+async def test_stop_stops_ones_only_answer_at_once_and_asks_which_where_several_are_worked_on(tmp_path: Path) -> None:
     async with open_bot(tmp_path) as bot:
-        ada = Person(slack=bot.slack)
+        ada, ben = Person(slack=bot.slack), Person(slack=bot.slack, user="U2")
         assert "Nothing is running in this channel." in (await ada.slash("/stop")).shown
         await bot.model.fail("stall", times=2)
         first, second = await start(bot, "U1", "One"), await start(bot, "U2", "Two")
@@ -81,7 +81,8 @@ async def test_stop_stops_the_only_answer_at_once_and_asks_which_where_several_a
             await bot.slack.until(lambda root=thread.root: bot.slack.status("C1", root) == "processing")
         asked = await ada.slash("/stop")
         assert "Which answer should I stop?" in asked.shown
-        assert "Stopping." in await ada.pick(asked, "Two")
+        assert "Someone else asked for what runs here." in await ada.pick(asked, "Two")
+        assert "Stopping." in await ben.pick(await ben.slash("/stop"), "Two")
         await second.answered()
         assert "stopped" in second.texts[-1].lower()
         assert bot.slack.status("C1", first.root) == "processing"
@@ -265,7 +266,9 @@ async def test_in_a_thread_a_mention_with_a_commands_word_is_the_command_answere
         await thread.say("U2", "history of Rome?", mention=True)  # a question
         assert await thread.answered(2) == ["Here.", "Rome was not built in a day."]
         await thread.say("U1", "clear", mention=True)
-        assert "4 messages of this conversation deleted" in (await ada.next_answer(after=0)).shown
+        asked = await ada.next_answer(after=0)
+        assert "Other people took part here too." in asked.shown
+        assert "4 messages of this conversation deleted" in await ada.turn(asked, "tb:confirm")
         await bot.slack.settled()
         await ada.slash("/usage")
         assert (len(ada.answers), len(ben.answers)) == (2, 2)
@@ -317,30 +320,32 @@ async def test_the_shortcut_shows_the_threads_history_and_tools_and_its_buttons_
     async with open_bot(tmp_path, mode=mode, **with_workshop(tmp_path)) as bot:
         ada = Person(slack=bot.slack)
         other = await start(bot, "U1", "elsewhere")
-        thread = await start(bot, "U2", "hello")
+        thread = await start(bot, "U1", "hello")
         for each in (other, thread):
             await each.answered()
         view = await opened_window(ada, "C1", thread.answers[0].ts)
         assert view.content["title"]["text"] == "Tools and history"
-        assert "*Ben*: hello" in text_of(view) and "`look`" in text_of(view) and "elsewhere" not in text_of(view)
+        assert "*Ada*: hello" in text_of(view) and "`look`" in text_of(view) and "elsewhere" not in text_of(view)
         assert labels(view.content["blocks"]) == ["Stop", "Clear", "Usage"]
         assert pressable(view.content["blocks"])["tb:run:clear"]["confirm"]
 
         await bot.slack.press_in_view(view.id, "U1", "tb:run:usage")
         await bot.slack.until(lambda: "*This conversation*: 1 turn" in text_of(view))
-        assert "*Ben*: hello" in text_of(view) and "`look`" in text_of(view)  # they stay
+        assert "*Ada*: hello" in text_of(view) and "`look`" in text_of(view)  # they stay
 
         await bot.slack.press_in_view(view.id, "U1", "tb:run:stop")
         await bot.slack.until(lambda: "Nothing is running in this conversation." in text_of(view))
         await bot.model.fail("stall")
-        await thread.say("U2", "slowly")
+        await thread.say("U1", "slowly")
         await bot.slack.until(lambda: bot.slack.status("C1", thread.root) == "processing")
         await bot.slack.press_in_view(view.id, "U1", "tb:run:stop")
         await bot.slack.until(lambda: "Stopping." in text_of(view))
         await thread.answered(2)
 
-        await bot.slack.press_in_view(view.id, "U1", "tb:run:clear")
-        await bot.slack.until(lambda: "4 messages of this conversation deleted" in text_of(view))
+        await thread.say("U2", "me too")
+        await thread.answered(3)
+        await bot.slack.press_in_view(view.id, "U1", "tb:run:clear")  # Slack has asked whether to, for everybody
+        await bot.slack.until(lambda: "6 messages of this conversation deleted" in text_of(view))
         assert "This conversation has no messages yet." in text_of(view)
         assert await thread.stored() == [] and len(await other.stored()) == 2
         assert ada.answers == []

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-from bot.cli.doctor import Check, surviving
+from bot.cli.doctor import Check, check_policy, surviving
 from bot.domain.errors import AdapterError
+from bot.domain.messages import ToolSpec
+from bot.settings import load_settings
 
 OK = Check(part="x", state="ok", detail="fine")
 
@@ -32,3 +35,46 @@ async def test_a_fault_of_the_check_itself_is_a_line_that_quotes_nothing(fault: 
     [line] = await surviving("slack", check(fault))
     assert (line.part, line.state) == ("slack", "failed")
     assert type(fault).__name__ in line.detail and "token-of-someone" not in f"{line.detail} {line.cure}"
+
+
+def spec(server: str, tool: str, *, is_bundled: bool = False, is_read_only: bool = False) -> ToolSpec:
+    return ToolSpec(
+        name=f"{server}__{tool}",
+        server=server,
+        tool=tool,
+        description="",
+        parameters={},
+        is_bundled=is_bundled,
+        is_read_only=is_read_only,
+    )
+
+
+OFFERED = [
+    spec("toolbridge", "calculate", is_bundled=True),
+    spec("wiki", "read", is_read_only=True),
+    spec("deploys", "deploy"),
+    spec("deploys", "undo"),
+]
+
+
+async def test_without_a_file_of_rules_the_tools_that_ask_are_named_with_the_cure(tmp_path: Path) -> None:
+    settings = load_settings(env_file=None, toolbridge_home=tmp_path)
+    [line] = await check_policy(settings, OFFERED)
+    assert (line.part, line.state) == ("policy", "ok")
+    assert "these 2 tools now ask: deploys/deploy, deploys/undo." in line.detail
+    assert "trusted" in line.cure and "write a rule in toolbridge.toml" in line.cure
+    [line] = await check_policy(settings, OFFERED[:2])
+    assert "none of the tools asks" in line.detail and not line.cure
+
+
+async def test_a_file_of_rules_is_named_with_its_warnings_or_its_errors(tmp_path: Path) -> None:
+    file = tmp_path / "rules.toml"
+    settings = load_settings(env_file=None, toolbridge_home=tmp_path, toolbridge_config=file)
+    file.write_text('[[rule]]\ntools = ["deploys/*"]\nthen = "allow"\n')
+    [line] = await check_policy(settings, OFFERED)
+    assert (line.state, line.detail) == ("ok", f"{file}, 1 rule, 1 warning")
+    assert "no server 'deploys' is configured" in line.output[0]
+    file.write_text('[[rule]]\ntools = ["deploys"]\nthen = "allow"\nfor = 1\n')
+    [line] = await check_policy(settings, OFFERED)
+    assert (line.state, len(line.output)) == ("failed", 2)
+    assert "does not start" in line.cure

@@ -245,6 +245,15 @@ def test_a_form_that_is_too_long_keeps_its_required_fields_and_folds_the_rest() 
     assert fold(made(WIDE), 4) == made(WIDE)
 
 
+def test_what_can_be_chosen_is_said_of_fields_that_were_folded() -> None:
+    many = {"type": "array", "items": {"enum": [f"tag {number}" for number in range(9)]}}
+    folded = fold(made(schema(color={"oneOf": TITLED}, tags=many)), 1)
+    assert folded.fields[0].hint == (
+        "One JSON object with “color” (one of #f00 | #0f0), “tags” (some of "
+        "tag 0 | tag 1 | tag 2 | tag 3 | tag 4 | tag 5 | tag 6 | tag 7 | 1 more)."
+    )
+
+
 def test_a_folded_form_is_read_as_the_whole_one() -> None:
     typed = {"first": "", "must": "x", OTHER: '{"third": false, "second": ""}'}
     assert read_form(WIDE, typed) == {"must": "x", "third": False, "second": ""}

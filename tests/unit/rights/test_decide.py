@@ -304,3 +304,36 @@ def test_the_key_of_a_rule_is_the_same_as_long_as_the_rule_is() -> None:
     others = ['expires = "2h"', 'reason = "x"', 'people = ["slack:T1:U1"]', 'arguments = { "/a" = { equals = 1 } }']
     keys = [key(RULE), key(RULE.replace("ask", "allow")), *(key(RULE + other) for other in others)]
     assert len(set(keys)) == len(keys)
+
+
+# --- groups ----------------------------------------------------------------------------------------------------
+
+
+def test_only_groups_that_may_hold_one_of_the_persons_accounts_are_of_interest() -> None:
+    policy = policy_of("""
+[groups]
+unused = ["slack:T1:usergroup:S7"]
+oncall = ["slack:T1:usergroup:S0", "slack:T2:usergroup:S1", "discord:G1:role:7"]
+[people]
+jdoe = ["slack:T1:U1", "discord:300"]
+[[rule]]
+tools = ["*/*"]
+then = "ask"
+approvers = ["@oncall"]
+""")
+    slack, discord, console = (
+        "slack:T1:usergroup:S0",
+        "discord:G1:role:7",
+        Actor(platform="console", space="", id="x@y"),
+    )
+    assert policy.groups_of_interest(Actor(platform="slack", space="T1", id="U1")) == {slack, discord}
+    assert policy.groups_of_interest(Actor(platform="slack", space="T1", id="U2")) == {slack}
+    assert policy.groups_of_interest(DISCORD_ANN) == {slack, discord}
+    assert policy.groups_of_interest(console) == frozenset()
+
+
+def test_a_user_of_the_operating_system_may_have_any_name() -> None:
+    for name in ("jdoe", "j.doe@corp.example", "CORP\\\\jdoe", "J Doe"):
+        policy = policy_of(f'[[rule]]\nname = "r"\ntools = ["*/*"]\npeople = ["console:{name}"]\nthen = "deny"')
+        actor = Actor(platform="console", space="", id=name.replace("\\\\", "\\"))
+        assert policy.decide(facts(person=policy.person(actor, Standing(), Memberships()))).rule == "r"

@@ -165,6 +165,8 @@ RULE = '[[rule]]\nname = "r"\ntools = ["a/b"]\nthen = "ask"\n'
         ('[places."console"]\ntools = []\n', 2, "it names no tool"),
         ('[people]\nann = ["slack:T1:U1"]\nben = ["slack:T1:U1"]\n', 3, "an account of ann too"),
         ('[people]\nann = ["discord:G1:300"]\n', 2, "is no account"),
+        ('[people]\n"slack:T1:U9" = ["slack:T1:U1"]\n', 2, "'slack:T1:U9' is no name of the file's own"),
+        ('[groups]\n"@a" = []\n', 2, "'@a' is no name of the file's own"),
         ('[access]\napps = ["B1"]\n', 2, "'B1' is no app"),
         ('[access]\nblocked_patterns = ["(a"]\n', 2, "'(a' is no pattern"),
         ("[budgets]\nperson = { turns_per_day = 0 }\n", 2, "greater than 0"),
@@ -183,7 +185,20 @@ def test_all_errors_are_reported_together_in_their_order() -> None:
     found = errors_of(
         f'[access]\npeople = ["@x"]\n{RULE}hours = "never"\nwhen = 1\n[[rule]]\ntools = ["b"]\nthen = "deny"\n'
     )
-    assert [error.split(":")[1] for error in found] == ["2", "8", "10"]
+    assert [error.split(":")[1] for error in found] == ["2", "7", "8", "10"]
+
+
+def test_there_is_a_bound_for_rules() -> None:
+    text = "".join(f'[[rule]]\ntools = ["a/b{number}"]\nthen = "ask"\n' for number in range(1_001))
+    assert errors_of(text)[0].startswith("t.toml:3001: rule 1001: there are more than 1,000 rules")
+
+
+def test_one_mistake_is_one_error_and_hides_none_behind_it() -> None:
+    shadowed = (
+        '[[rule]]\nname = "s"\ntools = ["*/*"]\nthen = "allow"\n[[rule]]\nname = "t"\ntools = ["c/d"]\nthen = "deny"\n'
+    )
+    found = errors_of(f'{RULE}approvers = ["@oncal"]\napprovals = 2\n{shadowed}')
+    assert [error.split(": ")[1] for error in found] == ["rule 'r'", "rule 't'"]
 
 
 def test_bytes_that_are_no_text_are_an_error_with_their_line() -> None:

@@ -97,11 +97,25 @@ def test_a_file_with_all_keys_is_understood() -> None:
     assert not web.trusted and web.timeout_s == 60
     assert len(replicas.endpoints) == 2 and replicas.offers("two") and not replicas.offers("three")
     assert bundled.trusted and bundled.endpoints[0].label == "python -m mcp_server"
+    assert [server.is_bundled for server in servers] == [False, False, False, True]
 
 
 def test_servers_of_the_environment_and_of_the_file_stand_side_by_side() -> None:
     servers = load({"b": {"command": "x"}, "a": {"command": "y"}}, mcp_server_url="http://h/mcp")
     assert [server.name for server in servers] == ["tools", "b", "a"]
+
+
+@pytest.mark.parametrize("names", [("a", "a__b"), ("a__b", "a"), ("my server", "my_server"), ("a", "a_")])
+def test_servers_whose_tools_could_take_each_others_names_are_not_used_together(names: tuple[str, str]) -> None:
+    first, second = load({name: {"command": "x"} for name in names})
+    assert first.endpoints != () and first.problem == ""
+    assert second.endpoints == ()
+    assert second.problem == (f"its tools could not be told from those of server {names[0]!r}. Rename one of the two")
+
+
+def test_servers_whose_names_only_begin_alike_are_used_together() -> None:
+    servers = load({name: {"command": "x"} for name in ("git", "github", "git-hub", "天気", "天気予報")})
+    assert [server.problem for server in servers] == [""] * 5
 
 
 def test_a_file_without_servers_means_none() -> None:

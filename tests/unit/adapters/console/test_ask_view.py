@@ -107,6 +107,7 @@ def test_the_person_is_the_user_of_the_operating_system_whatever_the_environment
     [
         ("ok", "approved by Ben", "0.5 s  approved by Ben"),
         ("denied", "", "not allowed"),
+        ("denied", "denied: rule freeze", "denied: rule freeze"),
         ("withheld", "", "not sent (dry run)"),
     ],
 )

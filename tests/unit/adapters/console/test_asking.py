@@ -219,7 +219,7 @@ async def test_a_servers_form_is_filled_in_or_declined(typed: str, action: str, 
     async with chatting(world, asks=[FORM_ASK]) as room:
         await room.shows("[f]ill in, [d]ecline")
         room.type("f")
-        await room.shows("| Which table?", "2. door", "Table (a number):")
+        await room.shows("| Which table?", "2. door", "Table (a number of these):")
         room.type(typed)
         sent = await world.next(FormSubmitted)
         assert (sent.target, sent.action, sent.values) == ("answer:1", action, values)
@@ -230,11 +230,11 @@ async def test_a_servers_form_is_closed_for_now_or_taken_back() -> None:
     world = World(forms=SERVER_FORM)
     async with chatting(world, asks=[FORM_ASK]) as room:
         room.type("f")
-        await room.shows("Table (a number):")
+        await room.shows("Table (a number of these):")
         room.terminal.type(CTRL_C)
         await room.shows("Nothing was sent.")
         room.type("f")
-        await room.terminal.shows("Table (a number):", times=2)
+        await room.terminal.shows("Table (a number of these):", times=2)
         room.type("cancel")
         assert (await world.next(DecisionMade)).choice == "withdraw"
         await room.put(decided(FORM_ASK))

@@ -63,7 +63,7 @@ async def test_those_who_ask_at_once_share_an_answer() -> None:
     [
         (ONCALL, "the Slack app lacks the permission usergroups:read"),
         (LEADS, "the Slack app lacks the permission usergroups:read"),
-        ("slack:T1:usergroup:", "Slack does not answer"),
+        ("slack:T1:usergroup:", "it is no user group of Slack's"),
     ],
 )
 async def test_what_slack_does_not_say_is_unknown_with_the_reason(group: str, reason: str) -> None:
@@ -74,6 +74,14 @@ async def test_what_slack_does_not_say_is_unknown_with_the_reason(group: str, re
         assert (found.groups, found.unknown) == (frozenset(), {group: reason})
         with pytest.raises(AdapterError):
             await groups.members(group)
+
+
+async def test_a_slack_that_fails_is_said_to_give_no_answer() -> None:
+    async with opened_fake() as (slack, api):
+        slack.add_user_group("S1", "U1")
+        slack.fail_next("usergroups.users.list", status=500, times=9)
+        found = await Groups(api).memberships(ADA, frozenset({ONCALL}), is_fresh=False)
+        assert found.unknown == {ONCALL: "Slack does not answer"}
 
 
 async def test_a_group_that_is_gone_holds_nobody_that_is_known_of() -> None:

@@ -59,8 +59,9 @@ async def test_the_user_object_tells_guests_and_strangers(answer: dict[str, Any]
     assert await standing(answer) == (Standing(outsider=outsider), 1)
 
 
-async def test_a_message_from_another_organization_says_so_by_itself() -> None:
-    assert await standing(says=ELSEWHERE) == (Standing(outsider=STRANGER), 0)
+@pytest.mark.parametrize("says", [ELSEWHERE, {"team": "T2"}])
+async def test_a_message_from_another_organization_says_so_by_itself(says: dict[str, Any]) -> None:
+    assert await standing(says=says) == (Standing(outsider=STRANGER), 0)
 
 
 async def test_other_workspaces_of_the_same_organization_are_no_strangers() -> None:
