@@ -110,9 +110,16 @@ class AskReader:
             return self._asked(record, by, person, facts.person, facts=facts, ruling=ruling)
         return self._asked(record, by, person, await self.guard.people.person(record.by))
 
-    async def why_not_here(self, by: Asker) -> str:
-        """Return why the person may not use the bot where they act, as a sentence for them; empty where they may."""
-        return self.guard.policy().may_write(await self.guard.people.person(by), by.place)
+    async def why_not_here(self, by: Asker, *, act: str) -> str:
+        """Return why the person may not use the bot where they act, as a sentence for them; empty where they may.
+
+        The audit has the refusal of the `act`. Raises StoreError.
+        """
+        why = self.guard.policy().may_write(await self.guard.people.person(by), by.place)
+        if why:
+            refused = AuditEntry(kind="refused", at=self.now(), person=str(by.actor), place=by.place, outcome=act)
+            await self.store.audit([refused])
+        return why
 
     async def rule(self, record: AskRecord, ask: ApprovalAsk) -> tuple[Facts, Ruling]:
         """Return the call with what the policy of now says of it; the ask may have other arguments than the record's.

@@ -70,14 +70,12 @@ class Decisions:
 
         Those who decide may, wherever they are asked; so may those who may use the bot where the question was asked.
         """
-        why = await self.reader.why_not_here(event.asker)
-        if event.standing.outsider and why:
-            return why
-        if isinstance(asked, Asked) and (asked.is_asker or not asked.why_not()):
+        may_decide = isinstance(asked, Asked) and (asked.is_asker or not asked.why_not())
+        if not may_decide and event.conversation != record.conversation:
+            return asked.notice if isinstance(asked, Refused) else asked.why_not()
+        if may_decide and not event.standing.outsider:
             return ""
-        if event.conversation == record.conversation:
-            return why
-        return asked.notice if isinstance(asked, Refused) else asked.why_not()
+        return await self.reader.why_not_here(event.asker, act="details")
 
     # --- one press ---
 

@@ -177,7 +177,7 @@ class Forms:
     # --- a call of one's own ---
 
     async def _run_form(self, asker: Asker, name: str) -> Formed:
-        if why := await self.reader.why_not_here(asker):
+        if why := await self.reader.why_not_here(asker, act="run"):
             return Refused(notice=why)
         spec = (await self.tools.offer(asker)).find(name)
         return Refused(notice=NOT_HERE) if spec is None else run_form(spec)
@@ -185,7 +185,7 @@ class Forms:
     async def _run(self, event: FormSubmitted, name: str) -> Submitted:
         if event.action != "accept":
             return Done()
-        if why := await self.reader.why_not_here(event.asker):
+        if why := await self.reader.why_not_here(event.asker, act="run"):
             return Refused(notice=why)
         spec = (await self.tools.offer(event.asker)).find(name)
         if spec is None:
