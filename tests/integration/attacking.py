@@ -33,7 +33,7 @@ from bot.tools.catalog import tool_name
 from bot.tools.servers.errors import CallError
 from bot.tools.toolset import parse_arguments
 from tests.fakes.bots import Bot, open_bot
-from tests.fakes.ports import RecordingAdapter, ScriptedModel, ScriptedTools, says
+from tests.fakes.ports import RecordingAdapter, ScriptedModel, ScriptedTools, calls, says
 from tests.unit.rights.parts import policy_of
 
 HERE = ConversationKey(platform="slack", space="T1", channel="C042", thread="1.1")
@@ -66,6 +66,10 @@ def spec(server: str, tool: str, parameters: Mapping[str, Any] = OBJECT, **optio
 
 
 DEPLOY = spec("deploys", "deploy")
+PROD = calls(DEPLOY.name, arguments='{"env": "prod"}')
+SENT = [("deploys", "deploy", {"env": "prod"})]
+BEN_TOO = "U22"  # Ben's other account
+ONCALL = "slack:T1:usergroup:S0"
 
 
 class Servers(ScriptedTools):
@@ -131,6 +135,11 @@ class Groups:
         return sorted(self.holds.get(group, ()))
 
 
+def oncall(*more: str) -> Groups:
+    """Return the group of those who may approve, with these people as well."""
+    return Groups({ONCALL: {ADA, BEN, CLEO, *more}})
+
+
 @dataclass
 class Site:
     """A bot in Slack, as those who attack it find it."""
@@ -163,6 +172,10 @@ class Site:
         await self.bot.say(said(text, by=by))
         await self.adapter.wait_for_posts(count + 1)
         return self.read_by_the_model()
+
+    async def end(self) -> None:
+        """Return once the turn has ended."""
+        await self.adapter.wait_for_posts(1)
 
     def read_by_the_model(self) -> list[str]:
         return [one.text for one in self.model.requests[-1].messages if isinstance(one, ToolMessage)]
@@ -246,4 +259,5 @@ def filled(target: str, by: str, values: Mapping[str, str], *, standing: Standin
 
 def details_asked(view: AskView, by: str, *, standing: Standing = UNKNOWN, **changes: Any) -> DetailsAsked:
     values: dict[str, Any] = {"conversation": HERE, "event_key": "d", "author_id": by, "ask_id": view.ask_id}
-    return DetailsAsked(**values | {"standing": standing} | changes)
+    values["standing"] = standing
+    return DetailsAsked(**values | changes)

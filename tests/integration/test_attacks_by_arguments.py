@@ -52,7 +52,10 @@ then = "deny"
 """
 
 
-def nested(**properties: object) -> Mapping[str, Any]:
+NOTHING: dict[str, Any] = {}
+
+
+def nested(**properties: object) -> dict[str, Any]:
     return {"type": "object", "properties": properties}
 
 
@@ -154,13 +157,13 @@ async def test_a_pointer_of_any_depth_finds_what_it_forbids(
 @pytest.mark.parametrize(
     ("pointer", "schema", "arguments"),
     [
-        ("/env", nested(env={"type": "string", "default": "prod"}), {}),
-        ("/env", nested(env={"$ref": "#/$defs/Env"}) | {"$defs": {"Env": {"default": "prod"}}}, {}),
-        ("/env", {"allOf": [nested(env={"default": "prod"})]}, {}),
-        ("/to/env", nested(to=nested(env={"default": "prod"})), {"to": {}}),
-        ("/to/env", nested(to={**nested(env={"default": "prod"}), "default": {}}), {}),
-        ("/to/*/env", nested(to={"default": [{}], "items": nested(env={"default": "prod"})}), {}),
-        ("/to/*/env", nested(to={"items": nested(env={"default": "prod"})}), {"to": [{}]}),
+        ("/env", nested(env={"type": "string", "default": "prod"}), NOTHING),
+        ("/env", nested(env={"$ref": "#/$defs/Env"}) | {"$defs": {"Env": {"default": "prod"}}}, NOTHING),
+        ("/env", {"allOf": [nested(env={"default": "prod"})]}, NOTHING),
+        ("/to/env", nested(to=nested(env={"default": "prod"})), {"to": NOTHING}),
+        ("/to/env", nested(to={**nested(env={"default": "prod"}), "default": NOTHING}), NOTHING),
+        ("/to/*/env", nested(to={"default": [NOTHING], "items": nested(env={"default": "prod"})}), NOTHING),
+        ("/to/*/env", nested(to={"items": nested(env={"default": "prod"})}), {"to": [NOTHING]}),
     ],
 )
 async def test_what_is_left_out_counts_with_the_default_of_the_schema(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from bot.cli.trust import look, require_trust, trusted
 from bot.domain.answers import CommandAnswer, Ignored, Ready, Refused
@@ -37,6 +39,7 @@ from tests.integration.attacking import (
     EVE,
     GUEST,
     HERE,
+    PROD,
     Site,
     details_asked,
     filled,
@@ -47,7 +50,6 @@ from tests.integration.attacking import (
     spec,
 )
 
-PROD = calls(DEPLOY.name, arguments='{"env": "prod"}')
 STRANGER = Standing(outsider="from another organization")
 NO_DEPLOYS = '[[rule]]\nname = "never"\ntools = ["deploys/*"]\nthen = "deny"\n' + ALLOWS_ALL
 LOOK = spec("files", "look")
@@ -296,6 +298,18 @@ def test_a_link_is_trusted_by_what_it_leads_to(folder: Path, tmp_path: Path, nam
     assert look(folder, environ=os.environ).untrusted == (name,)
 
 
+@pytest.fixture
+def logs_as_before() -> Generator[None]:
+    """Put the process's logs back: a question sets up its own."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("logs_as_before")
 def test_a_file_that_changes_while_the_question_is_read_is_not_used(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
