@@ -11,6 +11,7 @@ from adapters.registry import terminal_user
 from bot.cli.servers import servers_of, wait_for_servers
 from bot.cli.start import start
 from bot.domain.audit import AuditEntry
+from bot.intake.commands.phrases import flat
 from bot.intake.commands.tools import describe_tools
 from bot.ports.store import Pin, Store
 from bot.rights.pinning import Pins, describe_change
@@ -43,11 +44,9 @@ async def _changes(settings: Settings, toolset: Toolset, *, accept: str) -> int:
         if accept:
             return await _accept(store, changed, name=accept)
     for pin in changed:
-        print(f"{pin.server}/{pin.tool} has changed, so every call of it asks an operator:")
+        print(f"{_name(pin)} has changed, so every call of it asks an operator:")
         print(describe_change(pin.accepted, pin.changed, max_chars=None))
-    print(
-        NO_CHANGES if not changed else f"`toolbridge tools --accept {changed[0].server}/{changed[0].tool}` accepts one."
-    )
+    print(NO_CHANGES if not changed else f"`toolbridge tools --accept {_name(changed[0])}` accepts one.")
     return 0
 
 
@@ -58,8 +57,12 @@ async def _accept(store: Store, changed: Sequence[Pin], *, name: str) -> int:
         return 1
     await store.accept_pins(accepted, audit=[_entry(pin) for pin in accepted])
     for pin in accepted:
-        print(f"{pin.server}/{pin.tool} is accepted as it is now.")
+        print(f"{_name(pin)} is accepted as it is now.")
     return 0
+
+
+def _name(pin: Pin) -> str:
+    return flat(f"{pin.server}/{pin.tool}")
 
 
 def _entry(pin: Pin) -> AuditEntry:

@@ -12,7 +12,7 @@ from bot.domain.messages import ToolSpec
 from bot.domain.people import Asker
 from bot.domain.rights import Facts, Person, Ruling, Terms
 from bot.ports.rights import Policy
-from bot.ports.store import Store
+from bot.ports.store import MAX_ID, Store
 from bot.rights.approving import why_not_decide
 from bot.rights.guard import PolicyGuard
 from bot.turns.ask_view import record_line
@@ -59,6 +59,10 @@ class Asked:
             return reason
         if not isinstance(self.record.ask, ApprovalAsk):
             return "" if self.is_asker else NOT_YOURS
+        if self.person.problem and not self.is_asker:  # they may be a guest
+            return (
+                f"It cannot be found out whether you may decide: {self.person.problem}. Please try again in a minute."
+            )
         return why_not_decide(self.policy, self.terms, self.person, asker=self.asker)
 
     def entry(self, kind: AuditKind, at: float, *, outcome: str, approvers: tuple[str, ...] = ()) -> AuditEntry:
@@ -89,9 +93,13 @@ class AskReader:
     guard: PolicyGuard
     now: Callable[[], float]
 
+    async def find(self, ask_id: int) -> AskRecord | None:
+        """Return the ask of that id, which may be any number. Raises StoreError."""
+        return await self.store.ask(ask_id) if 0 < ask_id <= MAX_ID else None
+
     async def read(self, ask_id: int, by: Asker) -> Asked | Refused:
         """Return the ask where it is pending, otherwise why nothing can be done. Raises StoreError."""
-        record = await self.store.ask(ask_id)
+        record = await self.find(ask_id)
         if record is None:
             return Refused(notice=NOT_KNOWN)
         if why := self._why_ended(record):
@@ -101,6 +109,17 @@ class AskReader:
             facts, ruling = await self.rule(record, record.ask)
             return self._asked(record, by, person, facts.person, facts=facts, ruling=ruling)
         return self._asked(record, by, person, await self.guard.people.person(record.by))
+
+    async def why_not_here(self, by: Asker, *, act: str) -> str:
+        """Return why the person may not use the bot where they act, as a sentence for them; empty where they may.
+
+        The audit has the refusal of the `act`. Raises StoreError.
+        """
+        why = self.guard.policy().may_write(await self.guard.people.person(by), by.place)
+        if why:
+            refused = AuditEntry(kind="refused", at=self.now(), person=str(by.actor), place=by.place, outcome=act)
+            await self.store.audit([refused])
+        return why
 
     async def rule(self, record: AskRecord, ask: ApprovalAsk) -> tuple[Facts, Ruling]:
         """Return the call with what the policy of now says of it; the ask may have other arguments than the record's.

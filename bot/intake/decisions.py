@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bot.domain.answers import Decided, Details, Done, Explained, Refused
-from bot.domain.asks import ApprovalAsk, AskState, LinkAsk, Vote
+from bot.domain.asks import ApprovalAsk, AskRecord, AskState, LinkAsk, Vote
 from bot.domain.audit import AuditEntry
 from bot.domain.errors import StoreError
 from bot.domain.events import DecisionMade, DetailsAsked
@@ -47,15 +47,14 @@ class Decisions:
 
     async def details(self, event: DetailsAsked) -> Explained:
         """Return the exact arguments of the call that is asked about, and the asker's link. Raises StoreError."""
-        record = await self.reader.store.ask(event.ask_id)
+        record = await self.reader.find(event.ask_id)
         if record is None:
             return Refused(notice=NOT_KNOWN)
         if why := await self.reader.why_outside(event.asker, record.conversation.place):
             return Refused(notice=why)
         asked = await self.reader.read(event.ask_id, event.asker)
-        is_there = event.conversation == record.conversation
-        if not is_there and (isinstance(asked, Refused) or (asked.why_not() and not asked.is_asker)):
-            return asked if isinstance(asked, Refused) else Refused(notice=asked.why_not())
+        if why := await self._why_not_shown(event, record, asked):
+            return Refused(notice=why)
         ask = record.ask
         arguments = ask.arguments if isinstance(ask, ApprovalAsk) else ""
         line = TraceLine(
@@ -68,17 +67,30 @@ class Decisions:
         is_own = isinstance(asked, Asked) and asked.is_asker
         return Details(lines=(line,), link=ask.url if isinstance(ask, LinkAsk) and is_own else "")
 
+    async def _why_not_shown(self, event: DetailsAsked, record: AskRecord, asked: Asked | Refused) -> str:
+        """Return why the person may not see the arguments, as a sentence; empty where they may.
+
+        Those who decide may, wherever they are asked; so may those who may use the bot where the question was asked.
+        """
+        may_decide = isinstance(asked, Asked) and (asked.is_asker or not asked.why_not())
+        if not may_decide and event.conversation != record.conversation:
+            return asked.notice if isinstance(asked, Refused) else asked.why_not()
+        if may_decide and not event.standing.outsider:
+            return ""
+        return await self.reader.why_not_here(event.asker, act="details")
+
     # --- one press ---
 
     async def _press(self, event: DecisionMade, asked: Asked) -> Decided | None:
         """Return what became of it; None where the ask has changed meanwhile."""
         if event.choice == "withdraw" or (event.choice == "decline" and asked.is_asker):
             return await self._take_back(event, asked)
-        if asked.ruling is not None and asked.ruling.verdict == "deny":
+        why = asked.why_not()
+        if asked.ruling is not None and asked.ruling.verdict == "deny" and (asked.is_asker or not why):
             return await self._end(event, asked, CHANGED.format(reason=asked.ruling.reason))
         if event.choice == "suggest_rule":
             return self._suggest(asked)
-        if why := asked.why_not():
+        if why:
             return await self.reader.refuse(asked, why, act=event.choice)
         if not isinstance(asked.record.ask, ApprovalAsk):
             return await self._answer(event, asked)

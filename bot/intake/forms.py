@@ -22,10 +22,11 @@ from bot.ports.store import Settlement
 from bot.ports.tools import ToolDirectory
 from bot.rights.approving import voter_name
 from bot.rights.facts import digest_of, parse_arguments
+from bot.turns.auditing import audited_arguments
 from bot.turns.bell import Bell
 
 NOT_HERE = "You cannot use this tool here."
-MAX_DIGITS = 19  # of an ask's id: more than the store can hold
+MAX_DIGITS = 19  # of an ask's id
 CHANGED = "This has changed meanwhile. Close the form, and look at it again."
 
 
@@ -74,9 +75,8 @@ class Forms:
         return Refused(notice=NOT_KNOWN)
 
     async def _asked(self, name: str, by: Asker) -> Asked | Refused:
-        return (
-            await self.reader.read(int(name), by) if name.isdecimal() and len(name) < 19 else Refused(notice=NOT_KNOWN)
-        )
+        is_number = name.isdecimal() and len(name) <= MAX_DIGITS
+        return await self.reader.read(int(name), by) if is_number else Refused(notice=NOT_KNOWN)
 
     # --- changing the arguments of a call that waits ---
 
@@ -115,7 +115,11 @@ class Forms:
     async def _store_edit(self, event: FormSubmitted, asked: Asked, edited: ApprovalAsk) -> Submitted:
         """Keep the new arguments; the approvals so far are void, and a press on Run approves what it shows."""
         vote = replace(_vote(event, asked, at=self.reader.now()), digest=edited.digest, content=edited.arguments)
-        entry = replace(asked.entry("decided", vote.at, outcome="edit"), arguments=edited.arguments, rule=edited.rule)
+        entry = replace(
+            asked.entry("decided", vote.at, outcome="edit"),
+            arguments=audited_arguments(edited.arguments),
+            rule=edited.rule,
+        )
         outcome = await self.reader.store.vote(
             asked.record.id, vote, version=asked.record.version, edited=edited, audit=[entry]
         )
@@ -187,7 +191,7 @@ class Forms:
         return values if isinstance(values, Invalid) else ready(spec, values)
 
     async def _runnable(self, asker: Asker, name: str) -> ToolSpec | Refused:
-        if why := await self.reader.why_outside(asker, asker.place):
+        if why := await self.reader.why_not_here(asker, act="run"):
             return Refused(notice=why)
         return (await self.tools.offer(asker)).find(name) or Refused(notice=NOT_HERE)
 

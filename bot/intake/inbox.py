@@ -44,7 +44,7 @@ from bot.intake.admission import Admission
 from bot.intake.apps import AppGate
 from bot.intake.decisions import Decisions
 from bot.intake.forms import Forms
-from bot.ports.store import Full, NoteStore, Revision, Store
+from bot.ports.store import MAX_ID, Full, NoteStore, Revision, Store
 from bot.ports.tools import ToolDirectory
 from bot.turns.bell import Bell
 from bot.turns.details import details_of
@@ -189,7 +189,7 @@ class Inbox:
                 return await self.decisions.details(event)
             if reason := await self.access.why_not(event.asker, act="details"):
                 return Refused(notice=reason)
-            if not await self.store.is_turn_of(event.turn_id, event.conversation):
+            if not await self._is_turn_of(event.turn_id, event.conversation):
                 return Refused(notice=_NOT_KNOWN)
             steps = await self.store.steps(event.turn_id)
             is_over = bool(await self.store.outbox(event.turn_id))  # its answer is stored: no call runs any more
@@ -205,12 +205,15 @@ class Inbox:
         try:
             if reason := await self.access.why_not(event.asker, act="rating"):
                 return Refused(notice=reason)
-            if not await self.store.is_turn_of(event.turn_id, event.conversation):
+            if not await self._is_turn_of(event.turn_id, event.conversation):
                 return Refused(notice=_NOT_KNOWN)
             await self.store.rate(event.turn_id, author_id=event.author_id, rating=event.rating)
         except StoreError as error:
             return Refused(notice=str(error))
         return Done(notice="Thank you, that is noted.")
+
+    async def _is_turn_of(self, turn_id: int, conversation: ConversationKey) -> bool:
+        return 0 < turn_id <= MAX_ID and await self.store.is_turn_of(turn_id, conversation)
 
     async def decide(self, event: DecisionMade) -> Decided:
         """See `Host`."""

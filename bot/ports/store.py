@@ -19,6 +19,7 @@ from bot.domain.messages import Message, Usage
 from bot.domain.people import Actor
 from bot.domain.turns import CallDecided, Post, Step, TurnState
 
+MAX_ID = 2**63 - 1  # of a turn or an ask: no store has more; what people send may be any number
 # What became of a change to a message: it was made, there was nothing to change, it came too late (the turn had been
 # started or has ended; it is left as it is), or no such message is stored.
 Revision = Literal["made", "none", "started", "ended", "unknown"]

@@ -100,8 +100,8 @@ class _Defaults:
             self._step(depth)
             if name in filled:
                 filled[name] = self._value(filled[name], below, depth=depth + 1)
-            elif (default := self._default(below)) is not None:
-                filled[name] = default
+            elif (default := self._default(below)) is not None:  # what the default itself leaves out has defaults too
+                filled[name] = self._value(default, below, depth=depth + 1)
         return filled
 
     def _step(self, depth: int) -> None:

@@ -21,6 +21,7 @@ from bot.rights.pinning import Pins
 from bot.text.lines import NAME_CHARS, one_line
 
 SHOWN_CHARS = 2_000  # of the arguments in what a dry run says
+ACCESS = "[access]"  # the name of the rule, where that table decides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +68,9 @@ class PolicyGuard:
         person = await self.people.person(asker, is_fresh=is_fresh)
         if change is None:
             change = await self.pins.change_of(spec)
-        facts = facts_of(spec, arguments, person=person, place=asker.place, change=change)
-        return facts, self.policy().decide(facts)
+        facts, policy = facts_of(spec, arguments, person=person, place=asker.place, change=change), self.policy()
+        why_not = policy.may_write(person, asker.place)  # who was let in may have been shut out while the call waited
+        return facts, _shut_out(why_not) if why_not else policy.decide(facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +193,10 @@ class _Case:
         shown = self.arguments if len(self.arguments) <= SHOWN_CHARS else f"{self.arguments[:SHOWN_CHARS]}…"
         text = f"Dry run: nothing was sent. Otherwise {first}{tool.server}/{tool.tool} would be called with: {shown}"
         return Withheld(ruling=self.ruling, text=text)
+
+
+def _shut_out(reason: str) -> Ruling:
+    return Ruling(verdict="deny", rule=ACCESS, rule_key=ACCESS, reason=reason)
 
 
 def _why_not_approved(decision: CallDecided) -> str:

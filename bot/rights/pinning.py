@@ -87,11 +87,16 @@ def definition_of(spec: ToolSpec) -> str:
 def describe_change(accepted: str, now: str, *, max_chars: int | None = DIFF_CHARS) -> str:
     """Return the difference of two definitions, as one Markdown code block that nothing in them can end."""
     lines = difflib.unified_diff(_lines(accepted), _lines(now), lineterm="", n=1)
-    shown = "\n".join(line for line in lines if not line.startswith(("---", "+++", "@@")))
+    shown = "\n".join(_visible(line) for line in lines if not line.startswith(("---", "+++", "@@")))
     shown = shown.replace("```", "'''")
     if max_chars is not None and len(shown) > max_chars:
         shown = f"{shown[:max_chars]}\n… `toolbridge tools --changes` shows all of it"
     return f"```diff\n{shown}\n```"
+
+
+def _visible(line: str) -> str:
+    """Return the line with all characters visible: some would steer a terminal, or change the order of the others."""
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in line)
 
 
 def _lines(definition: str) -> Sequence[str]:

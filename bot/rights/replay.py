@@ -15,6 +15,7 @@ from bot.ports.store import PastCall, RightsStore
 from bot.ports.tools import READ_RESOURCE
 from bot.rights.arguments import with_defaults
 from bot.rights.facts import parse_arguments
+from bot.rights.guard import ACCESS
 from bot.rights.policy import FilePolicy
 
 PAGE_CALLS = 1_000
@@ -120,7 +121,7 @@ def _decided(
     event = call.event
     person = policy.person(event.actor, event.standing, Memberships(groups=groups))
     if policy.may_write(person, event.conversation.place) or policy.blocked(event.text):
-        return "deny", "[access]"
+        return "deny", ACCESS
     arguments = parse_arguments(call.arguments)
     # The reading of a resource is a tool of the server whose resource it is.
     server = str((arguments or {}).get("server", "")) if call.tool == READ_RESOURCE else call.server

@@ -94,7 +94,8 @@ def apart(servers: Sequence[ServerConfig]) -> Sequence[ServerConfig]:
     """Return the servers, with a problem for each whose tools could have the names of an earlier one's tools.
 
     The names of tools begin with those of their servers: "a" could call a tool of its own "b__act", and so imitate the
-    tool "act" of a server "a__b".
+    tool "act" of a server "a__b". In rules a slash stands between the two: "a" could call a tool of its own "b/act",
+    and so be allowed what the tool "act" of a server "a/b" is.
     """
     kept: list[ServerConfig] = []
     for server in servers:
@@ -105,6 +106,8 @@ def apart(servers: Sequence[ServerConfig]) -> Sequence[ServerConfig]:
 
 
 def _could_imitate(one: str, other: str) -> bool:
+    if f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/"):
+        return True
     first, second = tool_name(one, ""), tool_name(other, "")
     is_hashed = not (one.isascii() and other.isascii())  # then a hash of the whole name keeps them apart
     return not is_hashed and (first.startswith(second) or second.startswith(first))

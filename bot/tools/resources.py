@@ -39,4 +39,4 @@ def parse_reading(arguments: dict[str, Any], *, servers: Sequence[str]) -> tuple
         raise CallError(f"There is no such server with resources. Name one of {', '.join(servers) or 'none'}.")
     if not isinstance(uri, str) or not uri.strip():
         raise CallError("Give the URI of the resource as `uri`.")
-    return server, uri.strip()
+    return server, uri  # unchanged: rules have looked at this text

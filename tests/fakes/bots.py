@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from bot.intake.inbox import Inbox
 from bot.observe.turn_log import TurnLog
 from bot.ports.model import Model
 from bot.ports.platform import Adapter
+from bot.ports.rights import People, Policy
 from bot.ports.store import DecisionOutcome, Store
 from bot.ports.tools import Tools
 from bot.stores.sqlite.store import open_sqlite
@@ -30,7 +31,7 @@ from bot.turns.context import Window
 from bot.turns.limits import Limits
 from bot.turns.runner import Runner
 from tests.fakes.ports import CONVERSATION, RecordingAdapter, ScriptedTools
-from tests.fakes.rights import Rights, guarded
+from tests.fakes.rights import guarded
 
 T = TypeVar("T")
 
@@ -155,12 +156,13 @@ async def open_bot(
     max_messages: int = 1000,
     max_tokens: int = 1_000_000,
     answer: Answer | None = None,
-    rights: Rights | None = None,
+    rights: Callable[[], Policy] | None = None,
+    people: People | None = None,
 ) -> AsyncGenerator[Bot]:
     """A process of the bot on a store that is open already; without `rights`, every call is allowed."""
     life, bell = Life(), Bell()
     adapters = [mortal(one, life) for one in (adapter or RecordingAdapter(), *more_adapters)]
-    core = guarded(mortal(store, life), tools or ScriptedTools({}), bell, rights=rights)
+    core = guarded(mortal(store, life), tools or ScriptedTools({}), bell, rights=rights, people=people)
     runner = Runner(
         worker=worker,
         resources=Resources(
@@ -178,7 +180,8 @@ async def open_bot(
         bell=bell,
     )
     desk = AskDesk(store=core.store, adapters=adapters, policy=core.policy, bell=bell, worker=worker)
-    taken = guarded(store, tools or ScriptedTools({}), bell, rights=rights)  # what arrives outlives the crash
+    # what arrives outlives the crash
+    taken = guarded(store, tools or ScriptedTools({}), bell, rights=rights, people=people)
     commands = Commands(store=store, tools=taken.tools, bell=bell, access=taken.access, model_name=model.name, about="")
     inbox = Inbox(
         worker=worker,

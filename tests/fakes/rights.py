@@ -14,7 +14,7 @@ from bot.intake.access import Access
 from bot.intake.asked import AskReader
 from bot.intake.decisions import Decisions
 from bot.intake.forms import Forms
-from bot.ports.rights import Inclusion, Memberships
+from bot.ports.rights import Inclusion, Memberships, People, Policy
 from bot.ports.store import RightsStore, Store
 from bot.ports.tools import Tools
 from bot.rights.guard import PolicyGuard
@@ -102,7 +102,7 @@ class ScriptedPolicy:
 class ScriptedPeople:
     """Satisfies `People`: everybody is who they are; `policies` counts nobody's groups."""
 
-    policy: Callable[[], ScriptedPolicy]
+    policy: Callable[[], Policy]
     fresh: list[str] = field(default_factory=list)  # of whom the groups were read again
 
     async def person(self, asker: Asker, *, is_fresh: bool = False) -> Person:
@@ -129,7 +129,7 @@ class Guarded:
     """The parts of a core that look at rights, as the composition puts them together."""
 
     store: Store
-    policy: Callable[[], ScriptedPolicy]
+    policy: Callable[[], Policy]
     tools: GuardedTools
     guard: PolicyGuard
     access: Access
@@ -137,16 +137,23 @@ class Guarded:
     forms: Forms
 
 
-def open_access(store: RightsStore, rights: Rights | None = None) -> Access:
+def open_access(store: RightsStore, rights: Callable[[], Policy] | None = None, people: People | None = None) -> Access:
     """Access by this policy; without one, everybody but outsiders may do everything."""
     policy = rights or Rights()
-    return Access(people=ScriptedPeople(policy), policy=policy, store=store, now=time.time)
+    return Access(people=people or ScriptedPeople(policy), policy=policy, store=store, now=time.time)
 
 
-def guarded(store: Store, tools: Tools, bell: Bell, *, rights: Rights | None = None) -> Guarded:
-    """Put them together; without `rights`, every call is allowed."""
+def guarded(
+    store: Store,
+    tools: Tools,
+    bell: Bell,
+    *,
+    rights: Callable[[], Policy] | None = None,
+    people: People | None = None,
+) -> Guarded:
+    """Put them together; without `rights`, every call is allowed; without `people`, everybody is who they are."""
     policy = rights or Rights()
-    people, pins = ScriptedPeople(policy), Pins(store)
+    people, pins = people or ScriptedPeople(policy), Pins(store)
     behind = GuardedTools(tools, policy=policy, people=people, pins=pins)
     guard = PolicyGuard(
         policy=policy, people=people, store=store, pins=pins, find=behind.find, why_unknown=behind.why_unknown
@@ -157,13 +164,15 @@ def guarded(store: Store, tools: Tools, bell: Bell, *, rights: Rights | None = N
         policy=policy,
         tools=behind,
         guard=guard,
-        access=open_access(store, policy),
+        access=open_access(store, policy, people),
         decisions=Decisions(reader=reader, bell=bell),
         forms=Forms(reader=reader, tools=behind, bell=bell),
     )
 
 
-def open_asks(store: Store, tools: Tools, bell: Bell, rights: Rights | None = None) -> tuple[Decisions, Forms]:
+def open_asks(
+    store: Store, tools: Tools, bell: Bell, rights: Callable[[], Policy] | None = None
+) -> tuple[Decisions, Forms]:
     """What takes decisions and forms, by this policy."""
     core = guarded(store, tools, bell, rights=rights)
     return core.decisions, core.forms
