@@ -69,7 +69,7 @@ async def open_app(
     servers = load_servers(settings, answers=inputs)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.store_url))
-        tools = await stack.enter_async_context(Toolset(servers))
+        tools = await stack.enter_async_context(Toolset(servers, notes=store))
         tools.warm_up()  # server processes start while the model is being opened
         window = Window(
             max_messages=settings.max_conversation_length,

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from bot.domain.answers import Example
 from bot.domain.backoff import Backoff
+from bot.ports.store import NoteStore
 from bot.ports.tools import Progress, ServerState, ServerStatus
 from bot.tools.config import Endpoint, ServerConfig
 from bot.tools.servers.calls import call_error, call_tool
@@ -37,7 +38,15 @@ _MAX_REASON_CHARS = 300
 class Replica:
     """One endpoint of a server. `run` owns its connection; everything else may be used from any task."""
 
-    def __init__(self, server: ServerConfig, endpoint: Endpoint, *, timing: Timing, changes: StateChanges) -> None:
+    def __init__(
+        self,
+        server: ServerConfig,
+        endpoint: Endpoint,
+        *,
+        timing: Timing,
+        changes: StateChanges,
+        notes: NoteStore | None = None,
+    ) -> None:
         self.state: ServerState = "idle"
         self.reason = ""  # why it is not ready; everyone may see it
         self.listed = Listed()
@@ -57,7 +66,7 @@ class Replica:
         self._client: Client | None = None  # set while calls may be sent
         self._trouble = Trouble(reason="")
         self._said: tuple[str, ...] = ()  # the error output of the last try that failed
-        self._ways = Ways(endpoint)
+        self._ways = Ways(endpoint, server=server.name, notes=notes)
         self._timeouts = 0  # connections in a row that took too long
         self._calls = 0  # in progress
         self._examples: tuple[Example, ...] | None = None
@@ -151,6 +160,7 @@ class Replica:
         failures = 0
         self._enter("starting")
         try:
+            await self._ways.recall()
             while True:
                 trouble = await self._stay_connected()
                 if self._is_stopping:
@@ -203,7 +213,7 @@ class Replica:
                 took_s = asyncio.get_running_loop().time() - self._began_at
                 self._learn(await fetch_tools(client, self._link, page_s=self._timing.page_s))
                 self.has_resources = await has_resources(client, page_s=self._timing.page_s)
-            self._ways.remember(way, protocol_version=client.protocol_version, took_s=took_s)
+            await self._ways.remember(way, protocol_version=client.protocol_version, took_s=took_s)
             self._timeouts = 0
             self.instructions = client.instructions or ""
             self._go_ready(client)
