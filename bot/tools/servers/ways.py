@@ -62,7 +62,8 @@ class Ways:
         except StoreError as error:
             self._log.warning("tool_server_way_not_read", reason=str(error))
             return
-        self.best = {str(way): way for way in self._ways}.get(known, self.best)
+        if known in self._ways:
+            self.best = self._ways[self._ways.index(known)]
 
     def other(self, error: BaseException | None, *, has_ended: bool) -> Way | None:
         """Return the way to try at once after `best` failed before the server was ready; None where it cannot help."""
