@@ -54,7 +54,7 @@ def test_each_of_5000_tools_is_found_by_the_words_of_its_name(
 
 
 @given(st.data())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_words_of_a_description_find_its_tool_among_5000(
     index: ToolIndex, warehouse: tuple[ToolSpec, ...], data: st.DataObject
 ) -> None:
