@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 HOUSE = Path(__file__).resolve().parents[2]
-HAS_FORK = hasattr(os, "fork") and hasattr(socket, "send_fds")
+HAS_FORK = sys.platform == "linux"  # the kind of socket below is not everywhere
 PRELOADED = ("bot.app", "bot.cli.chat", "bot.cli.doctor", "bot.cli.history", "bot.cli.tools", "bot.models.clients")
 _MAX_JOB_BYTES = 100_000
 _KILLED = -signal.SIGKILL
@@ -62,7 +62,7 @@ async def run_forked(
 
 @functools.cache
 def _forge() -> socket.socket:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # it ends when this process does
     with theirs:
         command = (sys.executable, "-m", "tests.scenarios.forge", str(theirs.fileno()))
         process = subprocess.Popen(
