@@ -82,7 +82,7 @@ async def open_app(
     policy = open_policy(settings, servers={server.name for server in servers})
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.store_url))
-        tools = await stack.enter_async_context(Toolset(servers))
+        tools = await stack.enter_async_context(Toolset(servers, notes=store))
         tools.warm_up()  # server processes start while the model is being opened
         window = Window(
             max_messages=settings.max_conversation_length,

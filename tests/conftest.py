@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 from hypothesis import settings
 
-# The machine's speed is no property of the code: a slow example is no failure.
-settings.register_profile("toolbridge", deadline=None)
+# The machine's speed is no property of the code: a slow example is no failure. `--hypothesis-profile=thorough` looks
+# at ten times as many examples.
+settings.register_profile("toolbridge", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=400)
 settings.load_profile("toolbridge")
+
+# Where the environment forbids compiled files, each worker would rewrite the asserts of all test modules again, and
+# each child process compile the bot again: together that takes longer than a tenth of all tests.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -111,10 +111,16 @@ def _doing(view: TurnView | None) -> str:
         return "thinking"
     if view.notice:
         return flat(view.notice)
-    running = [_name(line) for line in view.trace if line.state in ("asked", "running")]
+    running = [_running(line) for line in view.trace if line.state in ("asked", "running")]
     if running:
         return f"running {', '.join(running)}"
     return "answering" if view.text.strip() else "thinking"
+
+
+def _running(line: TraceLine) -> str:
+    """Return the call's name, and how far it is where its server says so."""
+    said = flat(line.progress) if line.state == "running" else ""
+    return f"{_name(line)} ({said})" if said else _name(line)
 
 
 def numbered(choices: Sequence[Example]) -> str:

@@ -18,11 +18,13 @@ from bot.cli.servers import servers_of, wait_for_servers
 from bot.cli.start import start
 from bot.cli.trust import folder_of, left_out
 from bot.domain.errors import BotError
+from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolSpec, UserMessage
 from bot.domain.rights import Tool
 from bot.models.factory import describe_model, open_model
 from bot.ports.model import ModelRequest
-from bot.ports.tools import READ_RESOURCE, ServerStatus
+from bot.ports.store import ToolMemory
+from bot.ports.tools import READ_RESOURCE, Offer, ServerStatus
 from bot.rights.current import FILE_NAME, describe_policy, load_policy, policy_file
 from bot.rights.findings import PolicyFileError
 from bot.rights.policy import FilePolicy, default_ruling
@@ -31,6 +33,9 @@ from bot.stores.factory import describe_store, open_store
 from bot.text.cleaning import clean, clean_name
 from bot.tools.configured import load_servers
 from bot.tools.toolset import Toolset
+from bot.turns.context import Window
+from bot.turns.selection import Selection
+from bot.turns.tokens import estimate_tokens
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -78,11 +83,11 @@ async def _checks(arguments: Namespace) -> AsyncIterator[Check]:
         return
     for check in await surviving("store", _check_store(settings)):
         yield check
-    offered: list[ToolSpec] = []
-    tools = await surviving("tools", _check_tools(settings, arguments, offered))
-    for check in (*await surviving("model", _check_model(settings, offered)), *tools):
+    offers: list[Offer] = []
+    tools = await surviving("tools", _check_tools(settings, arguments, offers))
+    for check in (*await surviving("model", _check_model(settings, offers)), *tools):
         yield check
-    for check in await surviving("policy", check_policy(settings, offered)):
+    for check in await surviving("policy", check_policy(settings, [tool for offer in offers for tool in offer.tools])):
         yield check
     for platform in PLATFORMS:
         for check in await surviving(platform.name, _check_platform(platform, settings)):
@@ -112,13 +117,12 @@ async def _check_store(settings: Settings) -> Sequence[Check]:
     return [Check(part="store", state="ok", detail=f"{where}, {totals.turns} turns")]
 
 
-async def _check_model(settings: Settings, tools: Sequence[ToolSpec]) -> list[Check]:
+async def _check_model(settings: Settings, offers: Sequence[Offer]) -> list[Check]:
     """Ask the model as the bot would, with the same tools; what its endpoint does not take of them is a failure."""
-    request = ModelRequest(
-        system=read_system_prompt(settings),
-        messages=(UserMessage(text="Please answer with the word OK."),),
-        tools=tuple(tools),
-    )
+    system, tools = read_system_prompt(settings), tuple[ToolSpec, ...]()
+    for offer in offers:
+        tools = await _tools_of_a_turn(settings, offer)
+    request = ModelRequest(system=system, messages=(UserMessage(text="Please answer with the word OK."),), tools=tools)
     started = asyncio.get_running_loop().time()
     async with open_model(settings) as model:
         answer = await model.complete(request, deadline=started + MODEL_WAIT_S, progress=lambda _: None)
@@ -130,13 +134,32 @@ async def _check_model(settings: Settings, tools: Sequence[ToolSpec]) -> list[Ch
     return [Check(part="model", state="failed", detail=detail, cure=_CURE_OF_TOOLS if model.refused_tools else "")]
 
 
-async def _check_tools(settings: Settings, arguments: Namespace, offered: list[ToolSpec]) -> Sequence[Check]:
-    """Return the checks of the servers; add the tools that the bot would offer to `offered`."""
+async def _tools_of_a_turn(settings: Settings, offer: Offer) -> tuple[ToolSpec, ...]:
+    """Return the tools with which a new conversation would begin: of many, only the most used ones."""
+    window = Window(
+        max_messages=settings.max_conversation_length, max_tokens=settings.model_context_tokens, count=estimate_tokens
+    )
+    selection = Selection(offer, window=window)
+    if selection.is_part:
+        selection.begin(await _tool_memory(settings))
+    return selection.tools
+
+
+async def _tool_memory(settings: Settings) -> ToolMemory:
+    try:
+        async with open_store(settings.store_url) as store:
+            return await store.tool_memory(ConversationKey(platform="doctor", space="", channel=""))
+    except BotError:  # which the store's own check says
+        return ToolMemory()
+
+
+async def _check_tools(settings: Settings, arguments: Namespace, offers: list[Offer]) -> Sequence[Check]:
+    """Return the checks of the servers; add what the bot would offer to `offers`."""
     async with Toolset(servers_of(settings, arguments)) as tools:
         await wait_for_servers(tools)
         offer = await tools.offer(None)
         checks = [_check_server(status) for status in tools.status()]
-    offered += offer.tools
+    offers.append(offer)
     return checks + [
         Check(part="tools", state="failed", detail=note) for note in offer.notes if not _is_reported(note, checks)
     ]

@@ -5,8 +5,10 @@ Importing this module imports the openai SDK, which takes most of a second.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import parse_qsl, urlsplit
@@ -152,7 +154,12 @@ def _timeout() -> httpx2.Timeout:
 
 def _http_client(url: str) -> httpx2.AsyncClient | None:
     # A proxy that the environment names cannot reach servers on this machine.
-    return DefaultAsyncHttpxClient(trust_env=False) if _is_loopback(url) else None
+    return DefaultAsyncHttpxClient(trust_env=False, verify=_trusted_roots()) if _is_loopback(url) else None
+
+
+@functools.cache  # loading takes longer than an answer of such a server
+def _trusted_roots() -> ssl.SSLContext:
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 def _is_loopback(url: str) -> bool:

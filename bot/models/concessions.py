@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,6 +11,7 @@ import structlog
 
 from bot.domain.messages import AssistantMessage, ToolSpec, UserMessage
 from bot.models.errors import Labels, names_parameter, quote
+from bot.models.narrowing import MAX_NARROWINGS, Takes, find_refused, may_be_about_tools
 from bot.models.offering import Offering
 from bot.models.refusals import Refusal, image_refusal
 from bot.ports.model import ModelRequest
@@ -17,6 +19,8 @@ from bot.text.cleaning import clean_name
 from bot.text.images import leave_images_out
 
 _NOT_SHOWN = "The image {name} was sent with this message, but it could not be shown to you. Say so."
+_PROBE = "Please answer with the word OK."
+_MAX_INNOCENT = 100
 _log = structlog.get_logger()
 
 
@@ -33,6 +37,8 @@ class Learnt:
     parameters: dict[str, Any] = field(default_factory=dict[str, Any])
     takes_no_images: bool = False
     takes_no_tools: bool = False
+    narrowing: asyncio.Lock = field(default_factory=asyncio.Lock)  # one question finds a tool for all
+    innocent: set[frozenset[str]] = field(default_factory=set[frozenset[str]])  # names of tools that it takes together
 
     def concede(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return the body with the parameters that the endpoint takes."""
@@ -50,6 +56,7 @@ class Fitting:
         self._without_replay = False
         self._dropped: list[str] = []
         self._sent: Sequence[ToolSpec] = ()
+        self._narrowings = 0
 
     def request(self) -> ModelRequest:
         """Return the request as it is to be sent now."""
@@ -74,6 +81,46 @@ class Fitting:
             or self._concede_parameter(refusal, body)
             or self._drop_tools(refusal)
         )
+
+    def may_narrow(self, refusal: Refusal) -> bool:
+        """Return whether `narrow` may help."""
+        is_open = self._narrowings < MAX_NARROWINGS and self._names_sent() not in self._learnt.innocent
+        return bool(self._sent) and is_open and may_be_about_tools(refusal)
+
+    def probe(self, tools: Sequence[ToolSpec]) -> ModelRequest:
+        """Return a small request with these tools, which were sent before."""
+        return replace(self._request, messages=(UserMessage(text=_PROBE),), tools=tuple(tools), cache_key="")
+
+    async def narrow(self, refusal: Refusal, takes: Takes) -> bool:
+        """Leave out the tools at fault where the refusal names none; return whether the request can be sent again.
+
+        `takes` sends a `probe` and returns whether it was taken.
+        """
+        self._narrowings += 1
+        before = self._names_sent()
+        async with self._learnt.narrowing:
+            self.request()
+            if self._names_sent() != before:
+                return True  # another question has found it meanwhile
+            found = await find_refused(self._sent, takes)
+            if not found:
+                _remember(self._learnt.innocent, before)
+            self._leave_out(found, refusal)
+        return bool(found)
+
+    def _leave_out(self, found: Sequence[ToolSpec], refusal: Refusal) -> None:
+        names = {tool.name for tool in found}
+        reason = self._reason(refusal)
+        for tool in self._request.tools:
+            if tool.name in names:
+                self._learnt.offering.leave_out(tool, code=refusal.code, reason=reason)
+                self._dropped.append(tool.name)
+
+    def _names_sent(self) -> frozenset[str]:
+        return frozenset(tool.name for tool in self._sent)
+
+    def _reason(self, refusal: Refusal) -> str:
+        return quote(refusal.message or refusal.code, self._learnt.labels).removeprefix(": ")
 
     def _drop_images(self, refusal: Refusal) -> bool:
         refused = image_refusal(refusal) if self._images and not self._without_images else None
@@ -110,8 +157,9 @@ class Fitting:
             self._learnt.takes_no_tools = True
             _log.warning("model_takes_no_tools", model=self._learnt.labels.model)
             return True
-        reason = quote(refusal.message or refusal.code, self._learnt.labels).removeprefix(": ")
-        dropped = self._learnt.offering.drop(refusal, sent=self._sent, tools=self._request.tools, reason=reason)
+        dropped = self._learnt.offering.drop(
+            refusal, sent=self._sent, tools=self._request.tools, reason=self._reason(refusal)
+        )
         if dropped is not None:
             self._dropped.append(dropped)
         return dropped is not None
@@ -136,6 +184,12 @@ class Fitting:
         if not lines:
             return ""
         return f"The model's endpoint does not take these tools, so they are left out from now on: {'; '.join(lines)}."
+
+
+def _remember(innocent: set[frozenset[str]], names: frozenset[str]) -> None:
+    if len(innocent) >= _MAX_INNOCENT:
+        innocent.clear()
+    innocent.add(names)
 
 
 def tool_title(name: str, tools: Sequence[ToolSpec]) -> str:

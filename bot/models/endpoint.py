@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -22,17 +22,20 @@ from bot.domain.errors import (
     ModelStreamError,
     ModelUnavailableError,
 )
-from bot.domain.messages import ModelAnswer
-from bot.domain.turns import Paused, TextArrived, TextTakenBack
+from bot.domain.messages import ModelAnswer, ToolSpec
 from bot.models.concessions import Fitting, Learnt
 from bot.models.errors import FAULTS, BrokenStreamError, Fault, Labels, fault_of, refusal_of
+from bot.models.narrowing import may_be_about_tools
 from bot.models.pacing import Pacer
+from bot.models.refusals import Refusal
 from bot.models.stream import Fold, receive
+from bot.models.telling import Telling
 from bot.models.thoughts import Said
 from bot.ports.model import ModelProgressSink, ModelRequest
 
 _CHARS_A_TOKEN = 4  # roughly
 _PACED = "The model's own limit is reached, so questions take turns."
+_NARROWING = "The model's endpoint refuses some tool without naming it, so the bot tries which one."
 _CLOSE_S = 1.0  # how long the connection may take to close after the last event
 _log = structlog.get_logger()
 
@@ -68,45 +71,6 @@ class Dialect(Protocol):
     def fold(self) -> Fold:
         """Return an empty fold for the events of one answer."""
         ...
-
-
-class _Telling:
-    """What was told of one answer while it was asked for, perhaps several times."""
-
-    def __init__(self, progress: ModelProgressSink) -> None:
-        self._progress = progress
-        self._pieces: list[str] = []
-        self._longest = ""
-
-    @property
-    def has_told(self) -> bool:
-        """Whether text of the running try was told."""
-        return bool(self._pieces)
-
-    @property
-    def longest(self) -> str:
-        """The longest text that was told in one try."""
-        return max(self._longest, "".join(self._pieces), key=len)
-
-    def say(self, said: Said) -> None:
-        if said.takes_back and self._pieces:
-            self._void()
-        if said.text:
-            self._pieces.append(said.text)
-            self._progress(TextArrived(text=said.text))
-
-    def begin_again(self) -> None:
-        """The running try failed: its text is void."""
-        self._longest = self.longest
-        if self._pieces:
-            self._void()
-
-    def pause(self, fault: Fault) -> None:
-        self._progress(Paused(reason=fault.reason, wait_s=fault.wait_s))
-
-    def _void(self) -> None:
-        self._pieces.clear()
-        self._progress(TextTakenBack())
 
 
 class _Tries:
@@ -177,11 +141,11 @@ class EndpointModel:
         What the endpoint refuses of the request (images, tools, parameters) is left out, and the answer's notes say so.
         An answer that is empty, or was cut within a tool call, is asked for once more.
         """
-        fitting, telling = Fitting(request, self._learnt), _Telling(progress)
+        fitting, telling = Fitting(request, self._learnt), Telling(progress)
         tries = _Tries(self._patience, deadline=deadline)
         while True:
-            body = self._body(fitting)
-            tokens = len(json.dumps(body)) // _CHARS_A_TOKEN if self._pacer.counts_tokens else 0
+            body = self._body(fitting.request())
+            tokens = self._tokens(body)
             try:
                 await self._wait_for_turn(request, telling, tokens=tokens, deadline=deadline)
                 answer = await self._read(body, deadline=deadline, telling=telling)
@@ -192,28 +156,69 @@ class EndpointModel:
                 refusal = refusal_of(error)
                 if isinstance(error, APIStatusError):
                     self._pacer.learn(error.response.headers)
-                if refusal is not None and not telling.has_told and fitting.adapt(refusal, body):
+                if (
+                    refusal is not None
+                    and not telling.has_told
+                    and await self._adapt(fitting, refusal, body, telling, deadline=deadline)
+                ):
                     continue
                 fault = self._judge(error, tries, deadline=deadline)
                 if not tries.are_left(fault):
                     raise _with_text(tries.last_error(fault), telling.longest) from error
             telling.begin_again()
             _log.info("model_waiting", model=self.name, reason=fault.reason, wait_s=round(fault.wait_s, 3))
-            telling.pause(fault)
+            telling.pause(fault.reason, fault.wait_s)
             await asyncio.sleep(fault.wait_s)
 
-    def _body(self, fitting: Fitting) -> dict[str, Any]:
-        body = self._learnt.concede(self._dialect.body(fitting.request()))
+    async def _adapt(
+        self, fitting: Fitting, refusal: Refusal, body: Mapping[str, Any], telling: Telling, *, deadline: float
+    ) -> bool:
+        """Leave out what the refusal is about; return whether the request can be sent again at once."""
+        return fitting.adapt(refusal, body) or await self._narrow(fitting, refusal, telling, deadline=deadline)
+
+    async def _narrow(self, fitting: Fitting, refusal: Refusal, telling: Telling, *, deadline: float) -> bool:
+        """Leave out the tools for which a request was refused without naming them; return whether any was found."""
+        if not fitting.may_narrow(refusal):
+            return False
+
+        async def takes(tools: Sequence[ToolSpec]) -> bool:
+            return await self._takes(fitting.probe(tools), deadline=deadline)
+
+        telling.pause(_NARROWING, 0.0)
+        try:
+            return await fitting.narrow(refusal, takes)
+        except (*FAULTS, ModelError) as error:  # something else is wrong as well: the refusal is what people are told
+            _log.warning("model_tools_not_narrowed", model=self.name, error=type(error).__name__)
+            return False
+
+    async def _takes(self, request: ModelRequest, *, deadline: float) -> bool:
+        telling, body = Telling(_ignore), self._body(request)
+        tokens = self._tokens(body)
+        try:
+            await self._wait_for_turn(request, telling, tokens=tokens, deadline=deadline)
+            await self._read(body, deadline=deadline, telling=telling)
+        except FAULTS as error:
+            refusal = refusal_of(error)
+            if refusal is None or not may_be_about_tools(refusal):
+                raise
+            return False
+        return True
+
+    def _tokens(self, body: Mapping[str, Any]) -> int:
+        return len(json.dumps(body)) // _CHARS_A_TOKEN if self._pacer.counts_tokens else 0
+
+    def _body(self, request: ModelRequest) -> dict[str, Any]:
+        body = self._learnt.concede(self._dialect.body(request))
         return {name: value for name, value in {**body, **self._extra_body}.items() if value is not None}
 
-    async def _wait_for_turn(self, request: ModelRequest, telling: _Telling, *, tokens: int, deadline: float) -> None:
+    async def _wait_for_turn(self, request: ModelRequest, telling: Telling, *, tokens: int, deadline: float) -> None:
         """Return when the endpoint's own limits allow the request. Raises ModelRateLimitError at the deadline."""
         waits: list[float] = []
 
         def on_wait(wait_s: float) -> None:
             waits.append(wait_s)
             _log.info("model_paced", model=self.name, wait_s=round(wait_s, 3))
-            telling.pause(Fault(error=ModelRateLimitError(retry_after_s=wait_s), reason=_PACED, wait_s=wait_s))
+            telling.pause(_PACED, wait_s)
 
         try:
             async with asyncio.timeout_at(deadline):
@@ -222,7 +227,7 @@ class EndpointModel:
             error = ModelRateLimitError(retry_after_s=max(waits, default=0.0))
             raise _with_text(error, telling.longest) from None
 
-    async def _read(self, body: Mapping[str, Any], *, deadline: float, telling: _Telling) -> ModelAnswer:
+    async def _read(self, body: Mapping[str, Any], *, deadline: float, telling: Telling) -> ModelAnswer:
         loop = asyncio.get_running_loop()
         fold = self._dialect.fold()
         try:
@@ -273,6 +278,10 @@ class EndpointModel:
         fault = fault_of(BrokenStreamError(reason), self._labels, backoff_s=tries.backoff_s)
         fault = replace(fault, reason=reason)
         return fault if tries.are_left(fault) else None
+
+
+def _ignore(_said: object) -> None:
+    pass
 
 
 def _usable(answer: ModelAnswer, *, notes: tuple[str, ...]) -> ModelAnswer:

@@ -96,9 +96,13 @@ class Offering:
         tool = next((tool for tool in tools if named is not None and tool.name == named.name), None)
         if tool is None:
             return None
-        self._refused[tool.name] = RefusedTool(spec=tool, reason=reason)
-        _log.warning("model_tool_refused", tool=tool.name, code=refusal.code)
+        self.leave_out(tool, code=refusal.code, reason=reason)
         return tool.name
+
+    def leave_out(self, tool: ToolSpec, *, code: str, reason: str) -> None:
+        """Leave out this tool, as it was offered, from now on."""
+        self._refused[tool.name] = RefusedTool(spec=tool, reason=reason)
+        _log.warning("model_tool_refused", tool=tool.name, code=code)
 
     def _is_refused(self, tool: ToolSpec) -> bool:
         refused = self._refused.get(tool.name)

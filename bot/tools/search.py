@@ -1,23 +1,19 @@
-"""Which of thousands of tools a text may mean: by the words of their names, servers, descriptions and arguments.
-
-SQLite's FTS5 ranks them by BM25 (https://www.sqlite.org/fts5.html#the_bm25_function): it is part of Python's own
-sqlite3, so it costs no dependency, and an index of 5,000 tools takes a fraction of a second to build.
-"""
+"""Which of thousands of tools a text may mean: by the words of their names, servers, descriptions and arguments."""
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, islice
+from sqlite3 import Connection
 from typing import Any, cast
 
 from bot.domain.messages import ToolSpec
 from bot.text.cleaning import strip_surrogates
 from bot.text.words import words
+from bot.tools.ranking import Row, connect, open_ranking
 
-_WEIGHTS = "10.0, 4.0, 2.0, 1.0"  # of a match in the name, the server, the description, the arguments
 _MAX_QUERY_WORDS = 64
 _MAX_TEXT_CHARS = 4_000  # of a question that may name tools
 _MAX_DESCRIPTION_CHARS = 4_000  # some servers send whole manuals; what a tool does is said at their beginning
@@ -27,24 +23,16 @@ _MAX_ARGUMENTS = 200
 class ToolIndex:
     """Some tools, ready to be searched. It may be built in one thread and used in another, not in two at once."""
 
-    def __init__(self, tools: Sequence[ToolSpec]) -> None:
+    def __init__(self, tools: Sequence[ToolSpec], *, connect: Callable[[], Connection] = connect) -> None:
         self._tools = tools
         self._named: defaultdict[frozenset[str], list[int]] = defaultdict(list)  # by the words of their names
         self._begins: defaultdict[str, list[tuple[Sequence[str], int]]] = defaultdict(list)  # by their first words
         self._servers: defaultdict[str, list[tuple[Sequence[str], str]]] = defaultdict(list)  # likewise
-        self._db = sqlite3.connect(":memory:", check_same_thread=False)
-        self._db.execute(
-            "CREATE VIRTUAL TABLE tool USING fts5(name, server, description, arguments, exact_server UNINDEXED,"
-            " tokenize = 'porter unicode61 remove_diacritics 2')"
-        )
-        self._db.executemany(
-            "INSERT INTO tool (rowid, name, server, description, arguments, exact_server) VALUES (?, ?, ?, ?, ?, ?)",
-            (self._row(number, tool) for number, tool in enumerate(tools)),
-        )
+        self._ranking = open_ranking([self._row(number, tool) for number, tool in enumerate(tools)], connect=connect)
 
     def close(self) -> None:
         """Free its memory."""
-        self._db.close()
+        self._ranking.close()
 
     def search(self, query: str, *, limit: int) -> Sequence[ToolSpec]:
         """Return up to `limit` tools that share a word with the query, the best first.
@@ -77,18 +65,9 @@ class ToolIndex:
         return [self._tools[number] for number in islice(dict.fromkeys(chain(tools, of_servers)), limit)]
 
     def _ranked(self, asked: Sequence[str], *, limit: int, server: str | None = None) -> Iterable[int]:
-        """Yield the tools that contain any of the words, by BM25, or by their order where that makes no difference."""
-        query = " OR ".join(f'"{word}"' for word in list(dict.fromkeys(asked))[:_MAX_QUERY_WORDS])
-        if not query:
-            return
-        only, values = ("", ()) if server is None else (" AND exact_server = ?", (server,))
-        for (number,) in self._db.execute(
-            f"SELECT rowid FROM tool WHERE tool MATCH ?{only} ORDER BY bm25(tool, {_WEIGHTS}), rowid LIMIT ?",  # noqa: S608  (no outside text in it)
-            (query, *values, limit),
-        ):
-            yield number
+        return self._ranking.best(list(dict.fromkeys(asked))[:_MAX_QUERY_WORDS], limit=limit, server=server)
 
-    def _row(self, number: int, tool: ToolSpec) -> tuple[object, ...]:
+    def _row(self, number: int, tool: ToolSpec) -> Row:
         name, server = words(tool.tool), words(tool.server)
         for known_as in {frozenset(name), frozenset([*server, *name])}:
             self._named[known_as].append(number)
@@ -99,7 +78,7 @@ class ToolIndex:
             self._servers[server[0]].append((server, exact_server))
         description = words(tool.description[:_MAX_DESCRIPTION_CHARS])
         parts = (name, server, description, words(" ".join(_said_of_arguments(tool.parameters))))
-        return (number, *(" ".join(part) for part in parts), exact_server)
+        return Row(number=number, parts=parts, server=exact_server)
 
 
 def _said_of_arguments(schema: Mapping[str, Any]) -> Iterable[str]:

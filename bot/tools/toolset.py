@@ -19,6 +19,7 @@ from bot.domain.asks import FormAsk, LinkAsk
 from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolCall, ToolResult, ToolSpec
 from bot.domain.people import Actor, Asker
+from bot.ports.store import NoteStore
 from bot.ports.tools import Offer, Progress, Resumed, ServerStatus, Wait
 from bot.text.cleaning import strip_surrogates
 from bot.tools.catalog import Catalog, Listing, tool_name
@@ -49,14 +50,24 @@ UNOPENED = "The page that the tool needs was not opened, so it did not run."
 
 
 class Toolset:
-    """All servers. Their connections live inside `async with`; each starts when it is first needed."""
+    """All servers. Their connections live inside `async with`; each starts when it is first needed.
+
+    `notes` keep, over restarts, in which way each server is to be spoken to.
+    """
 
     def __init__(
-        self, servers: Sequence[ServerConfig], *, timing: Timing | None = None, offer_wait_s: float = 5.0
+        self,
+        servers: Sequence[ServerConfig],
+        *,
+        timing: Timing | None = None,
+        offer_wait_s: float = 5.0,
+        notes: NoteStore | None = None,
     ) -> None:
         timing = timing or Timing()
         self._changes = StateChanges()
-        self._servers = {config.name: Server(config, timing=timing, changes=self._changes) for config in servers}
+        self._servers = {
+            config.name: Server(config, timing=timing, changes=self._changes, notes=notes) for config in servers
+        }
         self._offer_wait_s = offer_wait_s
         self._owners = asyncio.TaskGroup()
         self._tasks: list[asyncio.Task[None]] = []

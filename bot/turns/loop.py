@@ -86,15 +86,15 @@ async def _ask_without_history(
     Raises:
         ModelContentFilterError: It is the question (or a result of its tools): the model gets none of this turn again.
     """
-    history, summary = turn.history, turn.summary
-    turn.history, turn.summary = (), ""
+    history, summary, context = turn.history, turn.summary, turn.question.context
+    turn.history, turn.summary, turn.question = (), "", replace(turn.question, context="")
     try:
-        if not history and not summary:
+        if not history and not summary and not context:
             raise refusal
         answer = await _complete(turn, number, model, journal, deadline=deadline)
     except ModelContentFilterError as error:
         turn.history, turn.summary = history, summary
-        turn.question = replace(turn.question, is_withheld=not error.is_of_answer)
+        turn.question = replace(turn.question, context=context, is_withheld=not error.is_of_answer)
         raise
     if history:
         turn.window_past = history[-1][0]

@@ -20,6 +20,7 @@ from bot.turns.limits import Limits
 from bot.turns.quoting import MENTION_ONLY, Quotation, quote, unread_note
 from bot.turns.selection import MAX_NAMED, Selection
 from bot.turns.turn import Turn
+from bot.turns.withheld import withheld_questions
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -98,6 +99,11 @@ class Preparation:
         if knowledge.last_turn_id is not None:  # the bot's own words are in the history
             others = tuple(one for one in earlier.messages if one.author_kind != "self")
             earlier = replace(earlier, messages=others)
+        if quoted or earlier.messages:
+            withheld = await withheld_questions(self.store, event)
+            quoted = await withheld.emptied(quoted)
+            earlier, left_out = await withheld.emptied_earlier(earlier)
+            turn.notes.extend(filter(None, [left_out]))
         max_chars = int(self.window.max_tokens * EARLIER_SHARE * 4)  # 4 characters a token, roughly
         return quote(quoted, earlier, max_chars=max_chars, unknown=unknown)
 

@@ -93,7 +93,8 @@ class ViewObserver:
                 self._is_void = False
                 return replace(view, text=before + text, notice="")
             case Paused(reason=reason, wait_s=wait_s):
-                return replace(view, notice=f"{reason} Trying again in {wait_s:.0f} s.")
+                again = f" Trying again in {wait_s:.0f} s." if wait_s else ""
+                return replace(view, notice=f"{reason}{again}")
             case ModelAnswered(answer=answer):
                 # What was heard of the answer is replaced by what is stored of it: the two must not differ.
                 text = self._kept_text() + answer.message.text if answer.message.text else view.text[: self._kept]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from bot.domain.events import Earlier, MessageReceived, Quoted
 from bot.domain.messages import AssistantMessage, ToolCall, ToolResult, UserMessage
 from bot.models.factory import open_model
 from bot.ports.store import Store
@@ -34,10 +36,11 @@ class Talk:
     adapter: RecordingAdapter
     said: list[str] = field(default_factory=list[str])
 
-    async def ask(self, text: str) -> str:
+    async def ask(self, text: str, **facts: object) -> str:
         """Ask and return the state in which the turn ended."""
         self.said.append(text)
-        turn_id = await self.bot.say(message(text, key=f"e{len(self.said)}"))
+        event = message(text, key=f"fake:{len(self.said)}")
+        turn_id = await self.bot.say(replace(event, **facts))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         [state] = await ended(self.bot, self.adapter, [turn_id])
         return state
 
@@ -57,9 +60,22 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
         yield store
 
 
+class Thread(RecordingAdapter):
+    """A platform where these messages stand before each question."""
+
+    def __init__(self, *messages: Quoted) -> None:
+        super().__init__()
+        self.messages = messages
+
+    async def read_earlier(self, message: MessageReceived, *, since: datetime | None, limit: int) -> Earlier:
+        return Earlier(messages=self.messages)
+
+
 @asynccontextmanager
-async def talk(store: Store, tools: ScriptedTools | None = None) -> AsyncIterator[Talk]:
-    adapter = RecordingAdapter()
+async def talk(
+    store: Store, tools: ScriptedTools | None = None, adapter: RecordingAdapter | None = None
+) -> AsyncGenerator[Talk]:
+    adapter = adapter or RecordingAdapter()
     async with asyncio.timeout(60), serve_openai(control=True) as url:
         given: dict[str, Any] = {"openai_base_url": url, "openai_model": "m"}
         settings = Settings(_env_file=None, **given)  # pyright: ignore[reportCallIssue]  (pydantic-settings' own)
@@ -107,3 +123,37 @@ async def test_a_result_that_the_filter_refuses_does_not_spoil_the_conversation(
         assert await chat.ask("are you there?") == "answered"
         assert await chat.last_prompt() == ["are you there?"]
     assert isinstance((await store.transcript(CONVERSATION, limit=10))[1].message, AssistantMessage)
+
+
+# --- words that come back as what a question points at ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        Quoted(relation="earlier", text=FLAGGED, author="Ada"),
+        Quoted(relation="earlier", text=f"@Toolbridge  {FLAGGED}", author="Ada"),
+        Quoted(relation="earlier", text=f"shown with other words: {FLAGGED}", author="Ada", reference="1"),
+    ],
+    ids=["by its words", "by its words, with a mention", "by its reference"],
+)
+async def test_a_refused_question_does_not_come_back_with_the_thread_or_a_reply(store: Store, seen: Quoted) -> None:
+    said = Quoted(relation="earlier", text="lunch is at noon", author="Ben", reference="0")
+    async with talk(store, adapter=Thread(said, seen)) as chat:
+        assert await chat.ask(FLAGGED) == "failed"
+        assert await chat.ask("when is lunch?", has_earlier=True) == "answered"
+        prompt = (await chat.last_prompt())[-1]
+        assert await chat.ask("and this?", quoted=(replace(seen, relation="reply"),)) == "answered"
+        reply = (await chat.last_prompt())[-1]
+    assert "lunch is at noon" in prompt and "the model's content filter refused" in prompt and FLAGGED not in prompt
+    assert "content filter had refused what was asked there" in chat.answers[1]
+    assert "the model's content filter refused" in reply and FLAGGED not in reply
+
+
+async def test_what_others_said_in_the_thread_and_the_filter_refuses_is_left_behind_with_a_note(store: Store) -> None:
+    seen = Quoted(relation="earlier", text=f"look: {FLAGGED}", author="Ben")
+    async with talk(store, adapter=Thread(seen)) as chat:
+        assert await chat.ask("what do you think?", has_earlier=True) == "answered"
+        prompt = await chat.last_prompt()
+    assert prompt == ["what do you think?"]
+    assert FILTERED_HISTORY in chat.answers[0]

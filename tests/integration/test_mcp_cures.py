@@ -115,6 +115,35 @@ async def test_a_process_that_exits_shows_the_last_lines_of_its_error_output_wit
     assert "hunter2" not in str(status)
 
 
+LAST_WORDS = {
+    "says it in each try": "say(); sys.exit(3)",
+    "says it only in the first of two ways": "first = not os.path.exists(seen); open(seen, 'w'); first and say()",
+    "ends its output first": "os.close(1); time.sleep(0.3); say(); time.sleep(0.3)",
+    "leaves a process behind": "subprocess.Popen(['sleep', '5'], stdin=-3, stdout=-3); say()",
+    "says no whole line": "say(end='')",
+    "has to be killed": "say(); time.sleep(60)",
+}
+
+
+@pytest.mark.parametrize("case", LAST_WORDS)
+async def test_the_last_words_of_a_process_are_there_whenever_it_is_said_to_be_down(case: str, tmp_path: Path) -> None:
+    begin = "import os, subprocess, sys, time; seen = sys.argv[1]\n"
+    say = "def say(end='\\n'): print('cannot open the calendar', file=sys.stderr, end=end, flush=True)\n"
+    args = ("-ISc", begin + say + LAST_WORDS[case], str(tmp_path / "seen"))
+    endpoint = StdioEndpoint(program="python", args=args, label="python")
+    config = ServerConfig(name="shop", endpoints=(endpoint,), connect_timeout_s=0.8)
+    states: set[str] = set()
+    async with Toolset([config], timing=QUICK, offer_wait_s=20) as tools:
+        await tools.offer(None)
+        for _ in range(100):  # through some tries
+            (status,) = tools.status()
+            states.add(status.state)
+            assert status.error_output == ("cannot open the calendar",)
+            assert "cannot open the calendar" in status.detail
+            await asyncio.sleep(0.01)
+    assert states == {"down"}
+
+
 async def test_a_server_that_keeps_silent_is_said_to_be_too_slow() -> None:
     status = await status_of(process("shop", "oldtimer", "mute", connect_timeout_s=0.5))
     assert "did not answer in time" in status.detail

@@ -12,8 +12,10 @@ from typing import Any
 
 import psutil
 import pytest
+import structlog
 
 from bot.domain.messages import ToolCall
+from bot.stores.factory import open_store
 from bot.tools.config import ServerConfig
 from bot.tools.servers.process import MAX_MESSAGE_BYTES
 from bot.tools.toolset import Toolset
@@ -69,6 +71,18 @@ async def test_the_older_way_is_remembered(tmp_path: Path) -> None:
             await until(lambda: tools.status()[0].state == "down")
             await until(lambda: tools.status()[0].state == "ready")
         assert (await call(tools, "shop__act")).text == "acted"
+
+
+async def test_the_older_way_is_remembered_over_a_restart_of_the_bot(tmp_path: Path) -> None:
+    config = player(tmp_path, {"replies": {"act": text_result("acted")}}, "rust")
+    exits: list[int] = []
+    async with open_store(f"sqlite:///{tmp_path}/toolbridge.db") as store:
+        for _ in range(2):
+            with structlog.testing.capture_logs() as logs:
+                async with Toolset([config], timing=QUICK, offer_wait_s=20, notes=store) as tools:
+                    await until_offered(tools, "shop__act")
+            exits.append(sum("expect initialized" in str(event) for event in logs))
+    assert exits == [1, 0]
 
 
 async def test_a_server_that_takes_long_to_start_is_said_to_be_starting_and_is_not_killed(tmp_path: Path) -> None:

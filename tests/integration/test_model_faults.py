@@ -496,6 +496,48 @@ async def test_conversations_that_learn_of_a_refused_tool_at_once_lose_only_that
     assert [answer.message.text for answer in answers] == ["fine"] * 3 and all(answer.notes for answer in answers)
 
 
+SAID = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "fine"}]}
+RESPONSES_FINE = events({"type": "response.completed", "response": {"output": [SAID]}})
+VAGUE = refusal(400, message="Request contains an invalid argument.", type="INVALID_ARGUMENT")
+
+
+def names_in(body: dict[str, Any]) -> list[str]:
+    return [tool["name"] if "name" in tool else tool["function"]["name"] for tool in body.get("tools", ())]
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+async def test_a_tool_that_is_refused_without_its_name_is_found_left_out_and_said(endpoint: Endpoint, api: str) -> None:
+    fine = FINE if api == "chat" else RESPONSES_FINE
+    endpoint.choose = lambda body: VAGUE if {"s__t5", "s__t9"} & {*names_in(body)} else fine
+    tools = tuple(replace(TOOL, name=f"s__t{number}", tool=f"t{number}") for number in range(12))
+    async with opened(endpoint, model_api=api) as model:
+        told: list[ModelProgress] = []
+        answers = await asyncio.gather(*(ask(model, replace(QUESTION, tools=tools), progress=told) for _ in range(3)))
+        assert model.refused_tools == dict.fromkeys(["s__t5", "s__t9"], "Request contains an invalid argument")
+        sent = len(endpoint.bodies)
+        await ask(model, replace(QUESTION, tools=tools))
+    assert [answer.message.text for answer in answers] == ["fine"] * 3
+    assert sent <= 3 * 3 + 2 * 10  # once for all three questions
+    assert len(endpoint.bodies) == sent + 1  # and for those that follow
+    (note,) = {note for answer in answers for note in answer.notes if "s/t5" in note}
+    assert "`s/t5` (Request contains an invalid argument)" in note
+    assert any(isinstance(one, Paused) and "without naming it" in one.reason for one in told)
+    questions = [body for body in endpoint.bodies if "q" in str(body.get("messages", body.get("input")))]
+    assert len(questions) < sent  # the tries do not carry the conversation
+
+
+async def test_a_vague_refusal_that_has_another_cause_is_told_after_one_try_and_not_tried_again(
+    endpoint: Endpoint,
+) -> None:
+    endpoint.choose = lambda body: VAGUE if body["messages"][-1]["content"] == "q" else FINE
+    async with opened(endpoint) as model:
+        for _ in range(2):
+            with pytest.raises(ModelRequestError, match="invalid argument"):
+                await ask(model)
+        assert model.refused_tools == {}
+    assert len(endpoint.bodies) == 3
+
+
 UNKNOWN = (
     ("prompt_cache_key", refusal(400, message="Unrecognized request argument supplied: prompt_cache_key", param=None)),
     ("stream_options", refusal(400, message="Unrecognized request argument supplied: stream_options", param=None)),

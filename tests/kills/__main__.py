@@ -33,6 +33,7 @@ from tests.kills.script import ALONE, BLIND, LARGE, SMALL, WAITING
 SCRIPTS = {"small": SMALL, "waiting": WAITING, "blind": BLIND, "large": LARGE}
 AHEAD = 4  # histories that wait for each process
 NAME_CHARS = 34
+SHORT_TIMES = 5  # at each point, where it is reached more often
 
 
 def main() -> int:
@@ -68,7 +69,11 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--random", type=int, default=0, metavar="KILLS", help="at least so many random kills")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
     parser.add_argument("--only", default="", metavar="NAME", help="one history, by its name")
-    parser.add_argument("--short", action="store_true", help="of the small script alone, and no single statements")
+    parser.add_argument(
+        "--short",
+        action="store_true",
+        help="the small script alone, at its main points",
+    )
     parser.add_argument("--jobs", type=int, default=2, help="histories at once")
     options = parser.parse_args()
     if not (options.enumerate or options.pauses or options.random or options.only):
@@ -81,7 +86,8 @@ def _parse() -> argparse.Namespace:
 
 def _points(folder: Path, *, is_short: bool) -> Iterator[History]:
     if is_short:
-        yield from enumerate_points("small", SMALL, folder / "census", without=("statement", "commit: in its middle"))
+        without = ("statement", "commit: in its middle")
+        yield from enumerate_points("small", SMALL, folder / "census", without=without, most=SHORT_TIMES)
         return
     yield from enumerate_points("small", SMALL, folder / "census")
     yield from enumerate_points("waiting", WAITING, folder / "census", without=("statement", "commit: in its middle"))

@@ -8,6 +8,7 @@ import random
 import select
 import shutil
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -104,10 +105,15 @@ class Outcome:
 # --- the histories ---------------------------------------------------------------------------------------------
 
 
-def enumerate_points(name: str, script: Script, folder: Path, *, without: Sequence[str] = ()) -> list[History]:
-    """Return an undisturbed history, and one for each point of it, each time it is reached, that dies there."""
+def enumerate_points(
+    name: str, script: Script, folder: Path, *, without: Sequence[str] = (), most: int = sys.maxsize
+) -> list[History]:
+    """Return an undisturbed history, and one for each point of it, each time it is reached, that dies there.
+
+    Of a point that is reached more than `most` times there are that many, from the first time to the last.
+    """
     undisturbed = History(name=f"{name}: undisturbed", row="undisturbed", script=script, deaths=())
-    points = _points_of(undisturbed, folder, without)
+    points = _points_of(undisturbed, folder, without, most=most)
     return [
         undisturbed,
         *(
@@ -136,12 +142,21 @@ def enumerate_pauses(name: str, script: Script, folder: Path) -> list[History]:
     ]
 
 
-def _points_of(undisturbed: History, folder: Path, without: Sequence[str]) -> list[tuple[str, int]]:
+def _points_of(
+    undisturbed: History, folder: Path, without: Sequence[str], *, most: int = sys.maxsize
+) -> list[tuple[str, int]]:
     census = live_through(undisturbed, folder).census
     counts = {point: count for point, count in sorted(census.items()) if not point.startswith(tuple(without))}
     if not counts:
         raise RuntimeError(f"{undisturbed.name}: an undisturbed life did not come to its end; see {folder}")
-    return [(point, nth) for point, count in counts.items() for nth in range(1, count + 1)]
+    return [(point, nth) for point, count in counts.items() for nth in _spread(count, most=most)]
+
+
+def _spread(count: int, *, most: int) -> Sequence[int]:
+    """Return the numbers from 1 to `count`, or `most` of them that lie evenly apart."""
+    if count <= most:
+        return range(1, count + 1)
+    return [1 + number * (count - 1) // (most - 1) for number in range(most)]
 
 
 def random_histories(seed: int) -> Iterator[History]:

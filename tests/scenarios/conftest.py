@@ -18,6 +18,7 @@ import pytest
 from tests.fakes.openai import serve_openai
 from tests.fakes.rights import allow_all
 from tests.scenarios.drivers import ALL_DRIVERS, DRIVERS, Driver
+from tests.scenarios.forge import HAS_FORK, run_forked
 
 WAIT_S = 60.0
 NOWHERE = "http://127.0.0.1:9/none"  # the discard port: nothing answers
@@ -73,6 +74,15 @@ class Toolbridge:
             await process.communicate()
 
     async def run(self, *arguments: str, stdin: str | None = None) -> Ran:
+        if HAS_FORK:
+            code, out, err = await run_forked(
+                arguments,
+                environment=self.environment,
+                folder=self.folder,
+                stdin=(stdin or "").encode(),
+                wait_s=WAIT_S,
+            )
+            return Ran(code, out.decode(), err.decode())
         process = await self.start(
             *arguments, stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE
         )
@@ -109,7 +119,7 @@ class Endpoint:
     url: str
 
     async def post(self, path: str, body: object) -> None:
-        async with httpx2.AsyncClient() as client:
+        async with httpx2.AsyncClient(verify=False, trust_env=False) as client:
             answer = await client.post(self.url.removesuffix("/v1") + path, json=body)
             answer.raise_for_status()
 
@@ -120,7 +130,7 @@ class Endpoint:
         await self.post("/control/script", {"answers": list(answers)})
 
     async def requests(self) -> list[dict[str, Any]]:
-        async with httpx2.AsyncClient() as client:
+        async with httpx2.AsyncClient(verify=False, trust_env=False) as client:
             answer = await client.get(self.url.removesuffix("/v1") + "/control/requests")
             return answer.json()["requests"]
 

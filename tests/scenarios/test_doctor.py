@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tests.scenarios.conftest import Endpoint, Toolbridge
 
+FAKES = Path(__file__).parents[1] / "fakes" / "mcp_servers"
+
 
 async def test_a_healthy_setup_has_a_line_for_each_part_and_ends_with_0(toolbridge: Toolbridge) -> None:
     ran = await toolbridge.run("doctor")
@@ -44,15 +46,20 @@ async def test_a_model_that_refuses_the_key_is_named_with_the_cure_and_the_rest_
     assert "sk-not-a-real-key" not in ran.out + ran.err
 
 
-async def test_a_tool_that_the_models_endpoint_refuses_is_named_with_the_cure(
+async def test_the_model_is_asked_with_the_tools_of_a_turn_and_one_that_its_endpoint_refuses_has_a_cure(
     toolbridge: Toolbridge, endpoint: Endpoint
 ) -> None:
     toolbridge.settings |= {"OPENAI_BASE_URL": endpoint.url, "OPENAI_MODEL": "m"}
+    stock = {"command": sys.executable, "args": [str(FAKES / "warehouse.py"), "invoice", "200"]}
+    toolbridge.write_mcp_json({"toolbridge": {"bundled": True}, "stock": stock})
     await endpoint.fail("tool", tool="toolbridge__calculate", times=9)
     ran = await toolbridge.run("doctor")
     assert ran.code == 1
     (line,) = [line for line in ran.out.splitlines() if line.startswith("failed")]
     assert "model" in line and "`toolbridge/calculate`" in line and "deny patterns in mcp.json" in line
+    sent = [tool["function"]["name"] for tool in (await endpoint.requests())[-1]["tools"]]
+    assert sent[0] == "find_tools"  # of more than 200 tools, a turn sends some
+    assert len(sent) < 64
 
 
 async def test_settings_that_cannot_be_used_are_the_only_line(toolbridge: Toolbridge) -> None:
@@ -97,8 +104,8 @@ async def test_each_tool_server_that_fails_has_its_line_with_the_cure_and_what_i
 
 async def test_a_tool_server_that_takes_long_to_start_is_waited_for_and_that_is_shown(toolbridge: Toolbridge) -> None:
     slow = toolbridge.folder / "slow.py"
-    oldtimer = Path(__file__).parents[1] / "fakes" / "mcp_servers" / "oldtimer.py"
-    slow.write_text(f"import time, runpy\ntime.sleep(7)\nrunpy.run_path({str(oldtimer)!r}, run_name='__main__')\n")
+    oldtimer = str(FAKES / "oldtimer.py")
+    slow.write_text(f"import time, runpy\ntime.sleep(7)\nrunpy.run_path({oldtimer!r}, run_name='__main__')\n")
     toolbridge.write_mcp_json({"slow": {"command": sys.executable, "args": [str(slow)]}})
     listed = await toolbridge.run("tools")
     assert listed.code == 0

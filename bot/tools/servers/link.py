@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import uuid
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
@@ -21,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 STDERR_LINES = 20  # that are kept of a server's standard error
 _MAX_LINE_CHARS = 500
-_STDERR_WAIT_S = 0.5
+_STDERR_WAIT_S = 5.0  # far more than it takes to read what a pipe holds, also on a busy machine
 
 
 class Link:
@@ -32,6 +33,8 @@ class Link:
         self._log = log.bind(server=server)
         self._on_suspect = on_suspect
         self._stderr = deque[str](maxlen=STDERR_LINES)
+        self._stderr_file: TextIO | None = None
+        self._stderr_mark = uuid.uuid4().hex  # a line of ours: what was written before it is read when it is
         self._has_read_stderr = asyncio.Event()
         self._has_read_stderr.set()
         self.has_ended = False
@@ -70,23 +73,39 @@ class Link:
         The reading thread ends when the process and all that inherited the file have closed it.
         """
         read_end, write_end = os.pipe()
-        self._has_read_stderr.clear()
         drain = (read_end, asyncio.get_running_loop())
         threading.Thread(target=self._drain, args=drain, name="tool-server-stderr", daemon=True).start()
         with os.fdopen(write_end, "w", encoding="utf-8") as file:
-            yield file
+            self._stderr_file = file
+            try:
+                yield file
+            finally:
+                self._mark_stderr()
+                self._stderr_file = None
 
     async def read_stderr(self) -> None:
-        """Wait, for a moment at most, until all that a process wrote before it ended is read."""
-        with suppress(TimeoutError):  # a process that it started may hold the file open
+        """Wait, for some seconds at most, until all that the process has written so far is read.
+
+        The end of the pipe would be no sign of that: a process that it started may hold it open for ever.
+        """
+        self._mark_stderr()
+        with suppress(TimeoutError):
             async with asyncio.timeout(_STDERR_WAIT_S):
                 await self._has_read_stderr.wait()
+
+    def _mark_stderr(self) -> None:
+        if self._stderr_file is not None:
+            self._has_read_stderr.clear()
+            with suppress(OSError):
+                os.write(self._stderr_file.fileno(), f"\n{self._stderr_mark}\n".encode())
 
     def _drain(self, read_end: int, loop: asyncio.AbstractEventLoop) -> None:
         with os.fdopen(read_end, encoding="utf-8", errors="replace") as lines:
             while line := lines.readline(_MAX_LINE_CHARS):
-                if text := self.hide_secrets(line.strip()):
+                text = line.strip()
+                if text == self._stderr_mark:
+                    with suppress(RuntimeError):  # the loop may be closed by now
+                        loop.call_soon_threadsafe(self._has_read_stderr.set)
+                elif text := self.hide_secrets(text):
                     self._stderr.append(text)
                     self._log.debug("tool_server_stderr", line=text)
-        with suppress(RuntimeError):  # the loop may be closed by now
-            loop.call_soon_threadsafe(self._has_read_stderr.set)

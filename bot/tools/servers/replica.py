@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from bot.domain.answers import Example
 from bot.domain.backoff import Backoff
+from bot.ports.store import NoteStore
 from bot.ports.tools import ServerState, ServerStatus
 from bot.tools.config import Endpoint, ServerConfig
 from bot.tools.servers.calls import Outcome, call_error, call_tool
@@ -39,7 +40,15 @@ _MAX_REASON_CHARS = 300
 class Replica:
     """One endpoint of a server. `run` owns its connection; everything else may be used from any task."""
 
-    def __init__(self, server: ServerConfig, endpoint: Endpoint, *, timing: Timing, changes: StateChanges) -> None:
+    def __init__(
+        self,
+        server: ServerConfig,
+        endpoint: Endpoint,
+        *,
+        timing: Timing,
+        changes: StateChanges,
+        notes: NoteStore | None = None,
+    ) -> None:
         self.state: ServerState = "idle"
         self.reason = ""  # why it is not ready; everyone may see it
         self.listed = Listed()
@@ -58,7 +67,8 @@ class Replica:
         self._link = Link(endpoint, server=server.name, on_suspect=self._is_suspect.set)
         self._client: Client | None = None  # set while calls may be sent
         self._trouble = Trouble(reason="")
-        self._ways = Ways(endpoint)
+        self._said: tuple[str, ...] = ()  # the error output of the last try that failed
+        self._ways = Ways(endpoint, server=server.name, notes=notes)
         self._timeouts = 0  # connections in a row that took too long
         self._calls = 0  # in progress
         self._examples: tuple[Example, ...] | None = None
@@ -97,7 +107,7 @@ class Replica:
 
     def status(self) -> ServerStatus:
         """Return the state as an operator sees it."""
-        lines = self._link.stderr_lines if self.state in ("starting", "down") else ()
+        lines = self._error_output()
         return ServerStatus(
             server=self._server.name,
             replica=self._endpoint.label,
@@ -175,11 +185,12 @@ class Replica:
         failures = 0
         self._enter("starting")
         try:
+            await self._ways.recall()
             while True:
                 trouble = await self._stay_connected()
                 if self._is_stopping:
                     break
-                await self._link.read_stderr()
+                await self._keep_words()
                 failures = 1 if self._was_stable() else failures + 1
                 pause_s = self._backoff.wait_s(failures)
                 self._retry_at = asyncio.get_running_loop().time() + pause_s
@@ -194,6 +205,7 @@ class Replica:
         error = await self._try(self._ways.best)
         trouble = self._explain(error)
         if self._ready_at is None and not self._is_stopping:
+            await self._keep_words()
             other = self._ways.other(error, has_ended=self._link.has_ended)
             if other is not None:
                 second = await self._try(other)
@@ -226,7 +238,7 @@ class Replica:
                 took_s = asyncio.get_running_loop().time() - self._began_at
                 self._learn(await fetch_tools(client, self._link, page_s=self._timing.page_s))
                 self.has_resources = await has_resources(client, page_s=self._timing.page_s)
-            self._ways.remember(way, protocol_version=client.protocol_version, took_s=took_s)
+            await self._ways.remember(way, protocol_version=client.protocol_version, took_s=took_s)
             self._timeouts = 0
             self.instructions = client.instructions or ""
             self._go_ready(client)
@@ -235,6 +247,11 @@ class Replica:
                 await self._check_when_suspect(client)
                 for follower in followers:
                     follower.cancel()
+
+    async def _keep_words(self) -> None:
+        """Keep what the process said last: the next try has a connection of its own, which may say nothing."""
+        await self._link.read_stderr()
+        self._said = self._link.stderr_lines or self._said
 
     def _new_client(self, way: Way) -> Client:
         return Client(
@@ -253,6 +270,7 @@ class Replica:
                 await self._is_suspect.wait()
                 self._is_suspect.clear()
                 if self._link.has_ended:
+                    await self._keep_words()
                     self._suspend(self._explain(None))
                     return
                 async with asyncio.timeout(self._timing.probe_s):
@@ -276,6 +294,7 @@ class Replica:
     def _go_ready(self, client: Client) -> None:
         self._ready_at = self._ready_at or asyncio.get_running_loop().time()
         self._client = client
+        self._said = ()
         self._enter("ready")
 
     def _suspend(self, trouble: Trouble) -> None:
@@ -292,11 +311,16 @@ class Replica:
         if state != self.state:
             self.state = state
             if state == "down":
-                last = self._link.stderr_lines[-1:]
-                self._log.warning("tool_server_down", reason=self.reason, stderr_line="".join(last))
+                last = "".join(self._error_output()[-1:])
+                self._log.warning("tool_server_down", reason=self.reason, stderr_line=last)
             else:
                 self._log.info(f"tool_server_{state}", tools=len(self.listed.tools))
         self._changes.notify_all()
+
+    def _error_output(self) -> tuple[str, ...]:
+        if self.state == "down":  # also while it is tried again, which may have nothing to say yet
+            return self._said or self._link.stderr_lines
+        return self._link.stderr_lines or self._said if self.state == "starting" else ()
 
     def _details(self, lines: tuple[str, ...]) -> list[str]:
         now = asyncio.get_running_loop().time()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from bot.domain.answers import Example
+from bot.ports.store import NoteStore
 from bot.ports.tools import ServerStatus
 from bot.tools.config import ServerConfig
 from bot.tools.servers.calls import Outcome
@@ -21,9 +22,13 @@ from bot.tools.servers.timing import StateChanges, Timing
 class Server:
     """One tool server with all its replicas."""
 
-    def __init__(self, config: ServerConfig, *, timing: Timing, changes: StateChanges) -> None:
+    def __init__(
+        self, config: ServerConfig, *, timing: Timing, changes: StateChanges, notes: NoteStore | None = None
+    ) -> None:
         self.config = config
-        self.replicas = [Replica(config, endpoint, timing=timing, changes=changes) for endpoint in config.endpoints]
+        self.replicas = [
+            Replica(config, endpoint, timing=timing, changes=changes, notes=notes) for endpoint in config.endpoints
+        ]
         self._timing = timing
         self._changes = changes
         self._picks = 0

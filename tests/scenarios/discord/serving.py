@@ -20,6 +20,7 @@ from tests.fakes.discord.world import Channel, Guild, User
 from tests.fakes.openai import serve_openai
 from tests.fakes.rights import allow_all
 from tests.scenarios.model import Model
+from tests.scenarios.tools import bundled_tools
 
 WAIT_S = 60.0
 # Faster than people need it, so that tests do not wait.
@@ -93,8 +94,9 @@ async def serving(
         **(settings or {}),
     }
     async with (
+        bundled_tools(home, given) as tools,
         open_app(
-            load_settings(env_file=None, **given),
+            load_settings(env_file=None, **{**given, **tools}),
             [lambda host: open_discord(discord_options, host)],
             drain_s=0.5,
             patience=patience,

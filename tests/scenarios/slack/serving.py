@@ -20,7 +20,7 @@ from tests.fakes.openai import serve_openai
 from tests.fakes.rights import allow_all
 from tests.fakes.slack import FakeSlack
 from tests.scenarios.model import Model
-from tests.scenarios.tools import without_tools
+from tests.scenarios.tools import bundled_tools, without_tools
 
 WAIT_S = 60.0
 Mode = Literal["socket", "http"]
@@ -97,8 +97,9 @@ async def serving(
         **(settings or {}),
     }
     async with (
+        bundled_tools(home, given) as tools,
         open_app(
-            load_settings(env_file=None, **given),
+            load_settings(env_file=None, **{**given, **tools}),
             [lambda host: open_slack(slack_options, host)],
             drain_s=0.5,
             patience=patience,

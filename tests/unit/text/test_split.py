@@ -101,7 +101,7 @@ def is_told_by(parts: list[str], text: str) -> bool:
 @given(text=texts, max_chars=limits)
 @example(text=" " * 50 + "x", max_chars=7)
 @example(text="```\n" + "\n" * 300 + "x\n```", max_chars=60)
-@settings(max_examples=400)
+@settings(max_examples=100)
 def test_every_part_fits_and_none_is_empty_and_no_text_is_lost(text: str, max_chars: int) -> None:
     parts = split_markdown(text, max_chars=max_chars)
     assert all(0 < len(part) <= max_chars for part in parts)
@@ -112,7 +112,7 @@ def test_every_part_fits_and_none_is_empty_and_no_text_is_lost(text: str, max_ch
 
 
 @given(text=texts, max_chars=limits, share=st.floats(min_value=0, max_value=1))
-@settings(max_examples=400)
+@settings(max_examples=100)
 def test_finished_parts_stay_as_they_are_when_text_is_added(text: str, max_chars: int, share: float) -> None:
     begun = split_markdown(text[: int(len(text) * share)], max_chars=max_chars)[:-1]
     assert split_markdown(text, max_chars=max_chars)[: len(begun)] == begun
@@ -195,7 +195,7 @@ def test_the_blank_lines_of_a_cut_code_block_stay() -> None:
 
 
 @given(text=answers, max_chars=st.integers(min_value=80, max_value=300))
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_code_is_still_code_and_a_row_a_row_in_whichever_part_they_are(text: str, max_chars: int) -> None:
     parts = [code_and_cells(part) for part in split_markdown(text, max_chars=max_chars)]
     code = [line for lines, _ in parts for line in lines]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -53,7 +54,7 @@ def test_each_of_5000_tools_is_found_by_the_words_of_its_name(
 
 
 @given(st.data())
-@settings(max_examples=200)
+@settings(max_examples=40)
 def test_words_of_a_description_find_its_tool_among_5000(
     index: ToolIndex, warehouse: tuple[ToolSpec, ...], data: st.DataObject
 ) -> None:
@@ -115,6 +116,40 @@ def test_a_question_names_tools_and_servers(index: ToolIndex) -> None:
     assert of_server[0].tool == "approve_urgent_ticket"
     assert {one.server for one in of_server} == {"tickets"} and len(of_server) == LIMIT
     assert index.named("hello there", limit=LIMIT) == []
+
+
+# --- a Python whose SQLite has no FTS5 -------------------------------------------------------------------------
+
+
+def connect_without_fts5() -> sqlite3.Connection:
+    def decide(action: int, _1: str | None, _2: str | None, _3: str | None, _4: str | None) -> int:
+        return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_CREATE_VTABLE else sqlite3.SQLITE_OK
+
+    db = sqlite3.connect(":memory:")
+    db.set_authorizer(decide)
+    return db
+
+
+def plain_index(tools: Sequence[ToolSpec]) -> ToolIndex:
+    return ToolIndex(tools, connect=connect_without_fts5)
+
+
+def test_without_fts5_each_tool_is_still_found_by_its_words_and_the_best_comes_first() -> None:
+    some = [of_stock(one) for one in islice(stock("invoice"), 240)]
+    index = plain_index(some)
+    for one in some:
+        assert index.search(" ".join(reversed(words(one.tool))), limit=1) == [one]
+        assert one in index.search(one.description, limit=LIMIT)
+        assert one in index.named(f"please {one.tool} for ACME", limit=LIMIT)
+    assert index.search("zebra crossing", limit=LIMIT) == []
+
+
+def test_without_fts5_a_name_weighs_more_than_a_description_and_a_server_can_be_named() -> None:
+    by_description = tool("notes", "two", "Makes an invoice.")
+    by_name = tool("s", "invoice", "Something else.")
+    index = plain_index((by_description, by_name, *(tool("s", f"other_{number}") for number in range(9))))
+    assert index.search("send the invoice", limit=LIMIT) == [by_name, by_description]
+    assert index.named("an invoice in notes", limit=LIMIT) == [by_name, by_description]
 
 
 async def test_an_index_is_kept_for_the_same_tools_and_made_again_for_others() -> None:

@@ -171,7 +171,7 @@ MESSAGES = st.builds(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=80)
 @given(st.lists(MESSAGES, max_size=8), st.lists(MESSAGES, max_size=3), st.integers(0, 2_000))
 def test_nothing_that_people_write_leaves_its_quotation(
     earlier: list[Quoted], pointed: list[Quoted], max_chars: int

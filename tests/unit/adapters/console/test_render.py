@@ -27,7 +27,12 @@ hostile = st.lists(
 
 
 def call(
-    state: CallState = "ok", *, arguments: str = '{"a": 15, "b": "x y"}', result: str = "", files: tuple[str, ...] = ()
+    state: CallState = "ok",
+    *,
+    arguments: str = '{"a": 15, "b": "x y"}',
+    result: str = "",
+    files: tuple[str, ...] = (),
+    progress: str = "",
 ) -> TraceLine:
     return TraceLine(
         call_id="c1",
@@ -38,6 +43,7 @@ def call(
         result=result,
         seconds=0.26,
         attachments=files,
+        progress=progress,
     )
 
 
@@ -143,7 +149,11 @@ def view(text: str = "", *, notice: str = "", trace: tuple[TraceLine, ...] = ())
         (view(), "thinking (3 s)"),
         (view("Hel"), "answering (3 s)"),
         (view("Hel", trace=(call("running"),)), "running calculator.calculate (3 s)"),
-        (view("Hel", trace=(call("ok"),)), "answering (3 s)"),
+        (
+            view(trace=(call("running", progress="7 of 9 \x1b[2Jpages"), call("asked", progress="not yet"))),
+            "running calculator.calculate (7 of 9 pages), calculator.calculate (3 s)",
+        ),
+        (view("Hel", trace=(call("ok", progress="9 of 9 pages"),)), "answering (3 s)"),
         (view(notice="The model is busy."), "The model is busy. (3 s)"),
     ],
 )

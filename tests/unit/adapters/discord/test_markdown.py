@@ -249,7 +249,7 @@ def documents(draw: st.DrawFn) -> tuple[str, list[Code]]:
 
 
 @given(document=documents())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80)
 def test_clients_show_exactly_the_code_that_was_written(document: tuple[str, list[Code]]) -> None:
     text, expected = document
     blocks, prose = shown("\n".join(split_answer(text)))
@@ -269,14 +269,14 @@ anything = st.lists(st.sampled_from(PIECES) | st.text(max_size=6), max_size=30).
 @given(text=anything)
 @example(text="&amp;" * 5 + "lt;")
 @example(text="+ - -")
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=100)
 def test_a_second_call_changes_nothing(text: str) -> None:
     once = answer_text(text)
     assert answer_text(once) == once
 
 
 @given(text=anything)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=100)
 def test_no_word_is_lost(text: str) -> None:
     after_fences = sum(line.count("word") for line in re.findall("(?:```|~~~).*", text))
     assert answer_text(text).count("word") >= text.count("word") - after_fences
@@ -288,14 +288,14 @@ def test_no_word_is_lost(text: str) -> None:
 @example(text="`", times=1_890)
 @example(text="` `` ", times=370)
 @example(text="> ```\na\n", times=230)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=100)
 def test_a_text_with_room_for_it_stays_within_a_part(text: str, times: int) -> None:
     written = (text * times)[:PART_CHARS]
     assert len(answer_text(written)) <= PART_CHARS
 
 
 @given(text=anything)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=100)
 def test_no_fence_is_left_open(text: str) -> None:
     for part in split_answer(text):
         assert "```" not in shown(part)[1]
@@ -303,7 +303,7 @@ def test_no_fence_is_left_open(text: str) -> None:
 
 @given(text=anything, share=st.floats(0, 1), times=st.integers(1, 200))
 @example(text="a\n\n    code\n\n" * 3, share=0.5, times=200)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80)
 def test_full_parts_stay_as_they_are_while_code_by_indentation_grows(text: str, share: float, times: int) -> None:
     text = (text * times)[:12_000]
     begun = split_answer(text[: int(len(text) * share)])[:-1]
