@@ -131,7 +131,9 @@ class _Rights:
 def _open_rights(policy: CurrentPolicy, *, store: Store, tools: Toolset) -> _Rights:
     people, pins = PlatformPeople(policy.now), Pins(store)
     guarded = GuardedTools(tools, policy=policy.now, people=people, pins=pins)
-    guard = PolicyGuard(policy=policy.now, people=people, store=store, pins=pins, find=guarded.find)
+    guard = PolicyGuard(
+        policy=policy.now, people=people, store=store, pins=pins, find=guarded.find, unknown=guarded.unknown
+    )
     access = Access(people=people, policy=policy.now, store=store, now=time.time)
     return _Rights(policy=policy, people=people, tools=guarded, guard=guard, access=access)
 

@@ -54,10 +54,10 @@ class GuardedTools:
         return found
 
     async def find(self, name: str) -> ToolSpec | None:
-        """Return the tool of that namespaced name, whoever may call it."""
+        """Return the tool of that namespaced name, whoever may call it; as it was last, where its server is away."""
         offer = await self._tools.offer(None)
         self._know(offer.tools)
-        return offer.find(name)
+        return self._known.get(name)
 
     async def call(
         self,
@@ -70,7 +70,7 @@ class GuardedTools:
     ) -> ToolResult | Wait:
         """Pass the call on. One of an unknown name was not judged: it reaches no server."""
         if call.name not in self._known:
-            return ToolResult(call_id=call.id, text=self._unknown(call.name), outcome="error")
+            return ToolResult(call_id=call.id, text=self.unknown(call.name), outcome="error")
         return await self._tools.call(call, actor=actor, conversation=conversation, resumed=resumed, progress=progress)
 
     async def search(self, query: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
@@ -106,7 +106,8 @@ class GuardedTools:
             return None
         return spec if kept == servers else _with_servers(spec, kept)
 
-    def _unknown(self, name: str) -> str:
+    def unknown(self, name: str) -> str:
+        """Return what the model reads where there is no tool of that name."""
         for status in self._tools.status():
             if status.state != "ready" and name.startswith(f"{status.server}__"):
                 return f"The tool server {status.server!r} is not ready. {status.detail}".strip()
