@@ -31,6 +31,7 @@ from tests.integration.attacking import (
     pressed,
     said,
     site,
+    spec,
 )
 
 
@@ -181,13 +182,11 @@ async def test_where_the_policy_allows_the_call_by_now_one_press_of_one_who_may_
 
 
 async def test_secrets_of_a_call_of_ones_own_are_hidden_from_those_who_read_along(tmp_path: Path) -> None:
-    async with site(tmp_path, text=ALLOWS_ALL) as at:
+    tool = spec("deploys", "deploy", {"type": "object", "properties": {"password": {"type": "string"}}})
+    async with site(tmp_path, text=ALLOWS_ALL, specs=[tool]) as at:
         at.servers.results[DEPLOY.name] = "x" * 19_990 + " ghp_" + "a" * 40
         target = f"run:{DEPLOY.name}"
-        form = await at.bot.inbox.form(form_asked(target, ADA))
-        assert isinstance(form, Form)
-        values = {form.fields[-1].name: '{"password": "hunter2hunter2"}'}
-        ready = await at.bot.inbox.submit(filled(target, ADA, values))
+        ready = await at.bot.inbox.submit(filled(target, ADA, {"password": "hunter2hunter2"}))
         assert isinstance(ready, Ready)
         await at.bot.say(said(ready.text, run=ready.run))
         [answer] = await at.adapter.wait_for_posts(1)
