@@ -136,12 +136,14 @@ async def test_defaults_of_the_schema_stand_in_for_arguments_that_are_left_out(b
     assert isinstance(await bench.judge(DEPLOY, {"env": "dev"}), Allowed)
 
 
-async def test_reading_a_resource_is_a_tool_of_its_server_and_allowed_unless_a_rule_says_otherwise(
+async def test_reading_a_resource_is_a_tool_of_its_server_and_asks_where_nobody_trusts_that_server(
     bench: Bench,
 ) -> None:
     bench.rules.append(policy(RULES))
-    assert isinstance(await bench.judge(READS, {"server": "deploys", "uri": "a:b"}), Allowed)
-    assert isinstance(await bench.judge(READS, {"server": "files", "uri": "a:b"}), Denied)
+    assert isinstance(await bench.judge(READS, {"server": "deploys", "uri": "a:b"}), Asks)
+    trusting = read_resource_spec(["deploys", "files"], trusted=["deploys", "files"])
+    assert isinstance(await bench.judge(trusting, {"server": "deploys", "uri": "a:b"}), Allowed)
+    assert isinstance(await bench.judge(trusting, {"server": "files", "uri": "a:b"}), Denied)
     offer = await bench.tools.offer(ADA)
     reads = offer.find(READ_RESOURCE)
     assert reads is not None and reads.parameters["properties"]["server"]["enum"] == ["deploys"]
