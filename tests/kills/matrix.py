@@ -20,6 +20,7 @@ from typing import Literal
 
 import psutil
 
+from bot.domain.asks import ApprovalAsk
 from bot.domain.messages import AssistantMessage, ToolMessage
 from bot.domain.turns import CallDecided, CallFinished, CallJudged, CallStarted, CallWaiting, ModelAnswered
 from bot.turns.delivery import MAYBE_TWICE
@@ -323,6 +324,7 @@ class Examination:
         self._visible = world.visible()
         self._ran = Counter(self._noted("calls"))
         self._pressed = set(self._noted("pressed"))
+        self._outdated = self._noted("outdated")
 
     def _noted(self, name: str) -> Sequence[str]:
         lives = range(1, self._world.life + 1)
@@ -358,8 +360,12 @@ class Examination:
         mark = line.split()[1]
         key, number, call = mark.split("/")
         place = int(number), f"call_{call}"
-        steps = [step for step in self._turns[key].steps if isinstance(step, CallJudged | CallDecided | CallStarted)]
-        of_call = [step for step in steps if (step.round, step.call_id) == place]
+        of_call = [
+            step
+            for step in self._turns[key].steps
+            if isinstance(step, CallJudged | CallWaiting | CallDecided | CallStarted)
+            and (step.round, step.call_id) == place
+        ]
         if self._script.by_key[key].rounds[int(number)][int(call)] != APPROVE:
             if not any(isinstance(step, CallJudged) and step.verdict == "allow" for step in of_call):
                 yield self.fault("unapproved", f"{line} was sent without a verdict that allows it")
@@ -368,6 +374,10 @@ class Examination:
         voters = {vote.person for step in decided for vote in step.votes}
         if len(decided) != 1 or len(voters) < len(APPROVERS) or not self._pressed >= {f"{mark} {p}" for p in APPROVERS}:
             yield self.fault("unapproved", f"{line} was sent with the approvals {decided}")
+        asks = [step.ask for step in of_call if isinstance(step, CallWaiting)]
+        asked = {ask.digest for ask in asks if isinstance(ask, ApprovalAsk)}
+        if {vote.digest for step in decided for vote in step.votes} != asked:
+            yield self.fault("unapproved", f"{line} was sent with approvals of other arguments: {decided}")
         if sum(isinstance(step, CallStarted) for step in of_call) > 1:
             yield self.fault("unapproved", f"{line} was started twice by one approval")
 
@@ -423,6 +433,8 @@ class Examination:
 
     def of_asks(self) -> Iterator[Fault]:
         """Yield messages of asks that are shown twice where the platform can find them, or do not end as records."""
+        for mark in self._outdated:
+            yield self.fault("unapproved", f"{mark} was approved on a message that shows other arguments")
         asks = self._world.asks()
         for key, count in Counter(ask.key for ask in asks if ask.is_new).items():
             if count > 1 and self._script.can_find:
