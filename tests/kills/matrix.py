@@ -107,14 +107,21 @@ class Outcome:
 
 
 def enumerate_points(
-    name: str, script: Script, folder: Path, *, without: Sequence[str] = (), most: int = sys.maxsize
+    name: str,
+    script: Script,
+    folder: Path,
+    *,
+    without: Sequence[str] = (),
+    only: Sequence[str] = ("",),
+    most: int = sys.maxsize,
 ) -> list[History]:
     """Return an undisturbed history, and one for each point of it, each time it is reached, that dies there.
 
-    Of a point that is reached more than `most` times there are that many, from the first time to the last.
+    `only` and `without` are beginnings of their names. Of a point that is reached more than `most` times there are that
+    many, from the first time to the last.
     """
     undisturbed = History(name=f"{name}: undisturbed", row="undisturbed", script=script, deaths=())
-    points = _points_of(undisturbed, folder, without, most=most)
+    points = _points_of(undisturbed, folder, without, only=only, most=most)
     return [
         undisturbed,
         *(
@@ -144,10 +151,19 @@ def enumerate_pauses(name: str, script: Script, folder: Path) -> list[History]:
 
 
 def _points_of(
-    undisturbed: History, folder: Path, without: Sequence[str], *, most: int = sys.maxsize
+    undisturbed: History,
+    folder: Path,
+    without: Sequence[str],
+    *,
+    only: Sequence[str] = ("",),
+    most: int = sys.maxsize,
 ) -> list[tuple[str, int]]:
     census = live_through(undisturbed, folder).census
-    counts = {point: count for point, count in sorted(census.items()) if not point.startswith(tuple(without))}
+    counts = {
+        point: count
+        for point, count in sorted(census.items())
+        if point.startswith(tuple(only)) and not point.startswith(tuple(without))
+    }
     if not counts:
         raise RuntimeError(f"{undisturbed.name}: an undisturbed life did not come to its end; see {folder}")
     return [(point, nth) for point, count in counts.items() for nth in _spread(count, most=most)]
