@@ -253,6 +253,29 @@ async def _unopened_form(play: Play) -> None:
     await play.approved(conversation)
 
 
+# --- the store -------------------------------------------------------------------------------------------------
+
+
+async def _unrecorded(play: Play) -> None:
+    """The message is visible, and the store does not know it."""
+    with play.world.database_that_refuses("UPDATE ON ask_post WHEN NEW.state = 'posted'"):
+        conversation = await play.ask()
+        await play.asked()
+        await play.stage.press("Run", by="ben")
+        await play.answered(conversation)
+    await play.recorded()
+
+
+async def _uncounted(play: Play) -> None:
+    conversation = await play.ask()
+    await play.asked()
+    with play.world.database_that_refuses("INSERT ON ask_vote"):
+        await play.stage.press("Run", by="ben")
+        (told,) = await play.stage.until(lambda: play.stage.told("ben"))
+        assert "database" in told and play.world.calls == [], told
+    await play.approved(conversation)
+
+
 # --- the bot dies ----------------------------------------------------------------------------------------------
 
 
@@ -380,6 +403,18 @@ ROWS = (
         happens=LATE_FORM,
         seen=f"the platform's or the bot's word that it failed; the next press opens it; {RECORD}",
         scene=_unopened_form,
+        is_spoilt=False,
+    ),
+    Row(
+        happens="the database cannot record that an ask was posted",
+        seen=RECORD,
+        scene=_unrecorded,
+        is_spoilt=False,
+    ),
+    Row(
+        happens="the database cannot store a vote",
+        seen=f"a sentence to the presser; at the next press, {RECORD}",
+        scene=_uncounted,
         is_spoilt=False,
     ),
     Row(
