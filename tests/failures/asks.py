@@ -168,7 +168,7 @@ async def _spoilt_record(play: Play, fault: Fault) -> None:
 
 
 async def _late_record(play: Play) -> None:
-    """The message shows not yet what was decided: who presses its button again is told."""
+    """The message does not show yet what was decided; Ben presses its button again."""
     conversation = await play.ask()
     await play.asked()
     play.stage.spoil("change", "failing")
@@ -361,12 +361,12 @@ ROWS = (
     ),
     Row(
         happens="each change of an ask fails with 500, and someone approves it again",
-        seen="the call runs once; whoever presses again reads that it was approved; later the message is the record",
+        seen="the call runs once; people who press again read that it was approved; later the message is the record",
         scene=_late_record,
     ),
     Row(
         happens=FIXED,
-        seen="the call runs once; the record is a message of its own; who presses the old one reads what was decided",
+        seen="the call runs once; the record is a message of its own; people who press the old one read what was decided",
         scene=_fixed_message,
     ),
     Row(
