@@ -144,10 +144,10 @@ class Calls:
         return CallJudged(
             round=self.number,
             call_id=call.id,
-            verdict="deny" if isinstance(judgement, Denied) else ruling.verdict,
+            verdict=ruling.verdict,
             rule=ruling.rule,
             reason=ruling.reason,
-            note=judgement.note if isinstance(judgement, Allowed) else "",
+            note="" if isinstance(judgement, Asks) else judgement.note,
             approvers=judgement.approvers if isinstance(judgement, Allowed) else (),
         )
 
