@@ -18,6 +18,7 @@ from bot.ports.platform import Adapter
 from bot.ports.rights import Guard, Policy
 from bot.ports.store import ClaimedTurn, Store
 from bot.ports.tools import Offer, Tools
+from bot.turns.calls import end_call
 from bot.turns.context import Window
 from bot.turns.delivery import deliver
 from bot.turns.direct import DirectRun
@@ -140,6 +141,8 @@ class Attempt:
                 return
             reply = outcome
         await self._store_reply(draft, reply)
+        if reply.state != "answered":
+            await self._end_calls(draft)
         await self._deliver()
         self._enter(reply.state)
         if reply.state == "answered" and self.turn.event.run is None:  # no model is asked for it in any way
@@ -214,6 +217,11 @@ class Attempt:
             read_until=draft.read_until,
         )
         self._is_replied = True
+
+    async def _end_calls(self, draft: Turn) -> None:
+        """End the calls whose servers asked something and go on meanwhile: nobody will answer them."""
+        for call, wait in self._journal.unfinished():
+            await end_call(call, wait, turn=draft, tools=self._resources.tools)
 
     async def _deliver(self) -> None:
         is_fresh = self.turn.state != "delivering"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Literal
 
 import structlog
 
-from bot.domain.asks import ApprovalAsk
-from bot.domain.messages import Message, ModelAnswer, ToolResult, Usage
+from bot.domain.asks import ApprovalAsk, FormAsk, LinkAsk
+from bot.domain.messages import Message, ModelAnswer, ToolCall, ToolResult, Usage
 from bot.domain.turns import (
     CallAsked,
     CallDecided,
@@ -88,6 +88,19 @@ class Journal:
     def approval(self, round_number: int, call_id: str) -> Resumed | None:
         """Return what was decided on the call's approval, if it was asked for one; what its server asked is none."""
         return self._approvals.get((round_number, call_id))
+
+    def unfinished(self) -> Iterator[tuple[ToolCall, CallWaiting]]:
+        """Yield the calls without a result whose servers asked something, with what they wait or waited for."""
+        asked = {**self._waits, **{key: resumed.wait for key, resumed in self._decided.items()}}
+        for number, answer in self._answers.items():
+            for call in answer.message.tool_calls:
+                wait = asked.get((number, call.id))
+                if (
+                    wait is not None
+                    and isinstance(wait.ask, FormAsk | LinkAsk)
+                    and (number, call.id) not in self._results
+                ):
+                    yield call, wait
 
     def result(self, round_number: int, call_id: str) -> ToolResult | None:
         """Return the call's result, if it has one."""

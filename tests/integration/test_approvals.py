@@ -122,7 +122,7 @@ async def test_a_call_that_asks_runs_once_when_it_is_approved_and_its_message_be
         )
         assert [(line.name, line.value) for line in view.arguments] == [("env", '"prod"')]
         assert view.lines == (
-            "Ada asks for it in fake:team:general.",
+            "Ada asks for it in this channel.",
             "Why it is asked: It acts (rule: ask first).",
             "Who may decide: Ada.",
         )
