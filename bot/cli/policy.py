@@ -29,7 +29,7 @@ from bot.tools.configured import load_servers
 
 async def check(arguments: Namespace) -> int:
     """Print what is wrong with the file, and return 1 where anything is."""
-    settings = start(arguments)
+    settings = start(arguments, needs_model=False)
     file = arguments.file or policy_file(settings)
     if file is None:
         print(f"There is no {FILE_NAME}: the defaults hold.")
@@ -81,7 +81,7 @@ async def explain_call(arguments: Namespace) -> int:
     Raises:
         SettingsError: The person, the place or the tool is not written as it should be, or the file is not valid.
     """
-    settings = start(arguments)
+    settings = start(arguments, needs_model=False)
     policy = _read(settings, arguments.policy)
     servers = _servers(settings) or ()
     facts, assumed = _facts(arguments, policy, servers)
@@ -156,7 +156,7 @@ async def replay_calls(arguments: Namespace) -> int:
         SettingsError: One of the files is not valid.
         StoreError: The calls cannot be read.
     """
-    settings = start(arguments)
+    settings = start(arguments, needs_model=False)
     today, then = _read(settings), load_policy(arguments.file)
     servers = _servers(settings) or ()
     since = time.time() - arguments.since

@@ -27,7 +27,7 @@ async def tools(arguments: Namespace) -> int:
 
     Returns 1 where `--accept` names nothing that has changed.
     """
-    settings = start(arguments, logs_to_file=True)
+    settings = start(arguments, logs_to_file=True, needs_model=False)
     async with Toolset(servers_of(settings, arguments)) as toolset:
         await wait_for_servers(toolset)
         if arguments.changes or arguments.accept:
