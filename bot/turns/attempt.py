@@ -140,6 +140,8 @@ class Attempt:
                 await self._journal.park(wakes_at=outcome.wakes_at)
                 return
             reply = outcome
+        if reply.state != "answered":
+            self._journal.give_up()
         await self._store_reply(draft, reply)
         if reply.state != "answered":
             await self._end_calls(draft)

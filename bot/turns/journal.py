@@ -138,6 +138,11 @@ class Journal:
         self._know(step)
         self._held.append(step)
 
+    def give_up(self) -> None:
+        """Hold the end of all that waits: nobody will decide it, and the audit says so."""
+        for number, call_id in tuple(self._waits):
+            self.hold(CallDecided(round=number, call_id=call_id, outcome="stopped"))
+
     async def park(self, *steps: Step, wakes_at: float) -> TurnState:
         """Let the turn wait for decisions; return the state it is in now. Raises LeaseLostError."""
         stored = self._take(steps)

@@ -152,6 +152,8 @@ async def test_a_turn_that_is_stopped_ends_the_call_whose_server_waits_for_an_an
         assert await bot.stop()
         assert await adapter.wait_for_posts(1) == ["Stopped."]
         assert isinstance(await filled(bot, view, {"region": "eu", "replicas": "2"}), Refused)
+    lines = [(line.entry.kind, line.entry.outcome) for line in await store.audit_lines()]
+    assert lines[1:] == [("asked", "form"), ("decided", "stopped")]
     assert [decision and decision.outcome for decision in servers.decisions] == [None, "stopped"]
 
 
