@@ -79,7 +79,7 @@ async def explain_call(arguments: Namespace) -> int:
     """Print the verdict on one call, and why.
 
     Raises:
-        SettingsError: The person, the place or the tool is not written as it should be, or the file is not valid.
+        SettingsError: The person, the place, the tool or its arguments are not written as they should be, or the file is not valid.
     """
     settings = start(arguments, needs_model=False)
     policy = _read(settings, arguments.policy)
@@ -107,6 +107,9 @@ def _facts(arguments: Namespace, policy: FilePolicy, servers: Sequence[ServerCon
     if not PLACE.fullmatch(arguments.place):
         raise SettingsError(f"--in {arguments.place} is no place. {PLACES_CURE}")
     server, tool = _tool(arguments.tool, servers)
+    parsed = parse_arguments(arguments.arguments)
+    if parsed is None:
+        raise SettingsError(f"{arguments.arguments} is not one JSON object: write the call's arguments as one.")
     actor = acting_in(actor, arguments.place)
     interesting = policy.groups_of_interest(actor)
     said = {*arguments.group, *arguments.role}
@@ -117,7 +120,7 @@ def _facts(arguments: Namespace, policy: FilePolicy, servers: Sequence[ServerCon
         person=person,
         place=arguments.place,
         tool=Tool(server=server, tool=tool, is_bundled=server in _bundled(servers), is_read_only=arguments.read_only),
-        arguments=parse_arguments(arguments.arguments),
+        arguments=parsed,
         at=arguments.at or datetime.now(UTC),
     )
     return facts, interesting - person.groups
