@@ -79,7 +79,7 @@ async def explain_call(arguments: Namespace) -> int:
     """Print the verdict on one call, and why.
 
     Raises:
-        SettingsError: The person, the place, the tool or its arguments are not written as they should be, or the file is not valid.
+        SettingsError: Person, place, tool or arguments are not written as they should be, or the file is not valid.
     """
     settings = start(arguments, needs_model=False)
     policy = _read(settings, arguments.policy)
