@@ -89,6 +89,11 @@ class Attempt:
         """Whether the model and its tools work: only then can the attempt be ended early."""
         return self._scope is not None
 
+    @property
+    def has_asked(self) -> bool:
+        """Whether people were asked for something, as far as this attempt knows."""
+        return self._journal.has_asked
+
     def stop(self) -> None:
         """End the turn as stopped; without effect once its reply is being stored."""
         self._is_stopped = True

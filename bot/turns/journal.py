@@ -89,6 +89,11 @@ class Journal:
         """Return what was decided on the call's approval, if it was asked for one; what its server asked is none."""
         return self._approvals.get((round_number, call_id))
 
+    @property
+    def has_asked(self) -> bool:
+        """Whether anything of the turn waits or waited for a person."""
+        return bool(self._waits or self._decided or self._approvals)
+
     def unfinished(self) -> Iterator[tuple[ToolCall, CallWaiting]]:
         """Yield the calls without a result whose servers asked something, with what they wait or waited for."""
         asked = {**self._waits, **{key: resumed.wait for key, resumed in self._decided.items()}}
