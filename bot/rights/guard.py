@@ -176,9 +176,10 @@ class _Case:
         held = await holding(
             self.guard.policy(), self.guard.people, terms, votes, asker=self.facts.person, place=self.facts.place
         )
-        if len(held) >= terms.approvals:
+        if len(held.votes) >= terms.approvals:
             return ""
-        return f"{terms.approvals} needed, and {len(held)} of those who approved may do so now."
+        why = f" ({held.problem})" if held.problem else ""
+        return f"{terms.approvals} needed, and {len(held.votes)} of those who approved may do so now{why}."
 
     # --- words ---
 
