@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser, Namespace
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -49,7 +49,8 @@ class Platform(Generic[_Options]):
     needs: str  # the settings that switch it on, and where they come from: what follows "Set"
     options: Callable[[Settings], _Options | None]  # None: not set up; raises SettingsError where only half set up
     open: Callable[[_Options, Host], AbstractAsyncContextManager[Adapter]]
-    diagnose: Callable[[_Options], Awaitable[SetUp]]  # raises BotError
+    # With the groups of the platforms that rules name; raises BotError.
+    diagnose: Callable[[_Options, Collection[str]], Awaitable[SetUp]]
     commands: tuple[PlatformCommand, ...] = ()
 
     def opener(self, settings: Settings) -> Callable[[Host], AbstractAsyncContextManager[Adapter]] | None:
@@ -62,11 +63,14 @@ class Platform(Generic[_Options]):
             return None
         return lambda host: self.open(options, host)
 
-    async def check(self, settings: Settings) -> SetUp | None:
-        """Return how the platform is set up; None where it is not. Raises BotError."""
+    async def check(self, settings: Settings, *, groups: Collection[str] = ()) -> SetUp | None:
+        """Return how the platform is set up; None where it is not. Raises BotError.
+
+        `groups` are those of the platforms that rules name, in the notation of rules.
+        """
         if (options := self.options(settings)) is None:
             return None
-        return await self.diagnose(options)
+        return await self.diagnose(options, groups)
 
 
 # --- Slack -----------------------------------------------------------------------------------------------------
@@ -111,10 +115,10 @@ def _open_slack(options: SlackOptions, host: Host) -> AbstractAsyncContextManage
     return open_slack(options, host)
 
 
-async def _diagnose_slack(options: SlackOptions) -> SetUp:
+async def _diagnose_slack(options: SlackOptions, groups: Collection[str]) -> SetUp:
     from adapters.slack.diagnose import diagnose
 
-    return await diagnose(options)
+    return await diagnose(options, uses_groups=any(group.startswith("slack:") for group in groups))
 
 
 def _add_manifest_arguments(parser: ArgumentParser) -> None:
@@ -166,7 +170,7 @@ def _open_discord(options: DiscordOptions, host: Host) -> AbstractAsyncContextMa
     return open_discord(options, host)
 
 
-async def _diagnose_discord(options: DiscordOptions) -> SetUp:
+async def _diagnose_discord(options: DiscordOptions, _groups: Collection[str]) -> SetUp:
     from adapters.discord.diagnose import diagnose
 
     return await diagnose(options)

@@ -37,7 +37,7 @@ async def audit(arguments: Namespace) -> int:
     if arguments.act != "verify" and arguments.head:
         raise SettingsError("--head is for `toolbridge audit verify`.")
     begin = since(arguments.since, now=time.time()) if arguments.since else 0.0
-    async with open_store(start(arguments).store_url) as store:
+    async with open_store(start(arguments, needs_model=False).store_url) as store:
         if arguments.act == "verify":
             print(await verify(store, head=arguments.head))
             return 0

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import json
 from argparse import Namespace
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from bot.app import read_system_prompt
 from bot.cli.servers import servers_of, wait_for_servers
 from bot.cli.start import start
 from bot.cli.trust import folder_of, left_out
-from bot.domain.errors import BotError
+from bot.domain.errors import BotError, SettingsError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolSpec, UserMessage
 from bot.domain.rights import Tool
@@ -89,8 +89,9 @@ async def _checks(arguments: Namespace) -> AsyncIterator[Check]:
         yield check
     for check in await surviving("policy", check_policy(settings, [tool for offer in offers for tool in offer.tools])):
         yield check
+    groups = _groups(settings)
     for platform in PLATFORMS:
-        for check in await surviving(platform.name, _check_platform(platform, settings)):
+        for check in await surviving(platform.name, _check_platform(platform, settings, groups)):
             yield check
 
 
@@ -217,8 +218,17 @@ def _asks_by_default(spec: ToolSpec) -> bool:
     return spec.name != READ_RESOURCE and default_ruling(tool).verdict == "ask"
 
 
-async def _check_platform(platform: Platform[Any], settings: Settings) -> Sequence[Check]:
-    set_up = await platform.check(settings)
+def _groups(settings: Settings) -> Collection[str]:
+    """Return the platforms' groups that rules name; none of a file that is not valid, which is said already."""
+    try:
+        file = policy_file(settings)
+        return load_policy(file).interesting if file is not None else ()
+    except SettingsError:
+        return ()
+
+
+async def _check_platform(platform: Platform[Any], settings: Settings, groups: Collection[str]) -> Sequence[Check]:
+    set_up = await platform.check(settings, groups=groups)
     if set_up is None:
         return [Check(part=platform.name, state="off", detail="no token is set")]
     state = "failed" if set_up.cure else "ok"

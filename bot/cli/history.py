@@ -26,7 +26,7 @@ async def history(arguments: Namespace) -> int:
     Raises:
         UnknownConversationError: Nothing is stored under that name.
     """
-    async with open_store(start(arguments).store_url) as store:
+    async with open_store(start(arguments, needs_model=False).store_url) as store:
         if arguments.conversation is None:
             lines = await conversation_lines(store, limit=arguments.limit)
         else:

@@ -29,7 +29,7 @@ from bot.tools.configured import load_servers
 
 async def check(arguments: Namespace) -> int:
     """Print what is wrong with the file, and return 1 where anything is."""
-    settings = start(arguments)
+    settings = start(arguments, needs_model=False)
     file = arguments.file or policy_file(settings)
     if file is None:
         print(f"There is no {FILE_NAME}: the defaults hold.")
@@ -79,9 +79,9 @@ async def explain_call(arguments: Namespace) -> int:
     """Print the verdict on one call, and why.
 
     Raises:
-        SettingsError: The person, the place or the tool is not written as it should be, or the file is not valid.
+        SettingsError: Person, place, tool or arguments are not written as they should be, or the file is not valid.
     """
-    settings = start(arguments)
+    settings = start(arguments, needs_model=False)
     policy = _read(settings, arguments.policy)
     servers = _servers(settings) or ()
     facts, assumed = _facts(arguments, policy, servers)
@@ -107,6 +107,9 @@ def _facts(arguments: Namespace, policy: FilePolicy, servers: Sequence[ServerCon
     if not PLACE.fullmatch(arguments.place):
         raise SettingsError(f"--in {arguments.place} is no place. {PLACES_CURE}")
     server, tool = _tool(arguments.tool, servers)
+    parsed = parse_arguments(arguments.arguments)
+    if parsed is None:
+        raise SettingsError(f"{arguments.arguments} is not one JSON object: write the call's arguments as one.")
     actor = acting_in(actor, arguments.place)
     interesting = policy.groups_of_interest(actor)
     said = {*arguments.group, *arguments.role}
@@ -117,7 +120,7 @@ def _facts(arguments: Namespace, policy: FilePolicy, servers: Sequence[ServerCon
         person=person,
         place=arguments.place,
         tool=Tool(server=server, tool=tool, is_bundled=server in _bundled(servers), is_read_only=arguments.read_only),
-        arguments=parse_arguments(arguments.arguments),
+        arguments=parsed,
         at=arguments.at or datetime.now(UTC),
     )
     return facts, interesting - person.groups
@@ -156,7 +159,7 @@ async def replay_calls(arguments: Namespace) -> int:
         SettingsError: One of the files is not valid.
         StoreError: The calls cannot be read.
     """
-    settings = start(arguments)
+    settings = start(arguments, needs_model=False)
     today, then = _read(settings), load_policy(arguments.file)
     servers = _servers(settings) or ()
     since = time.time() - arguments.since

@@ -6,15 +6,22 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
-from adapters.registry import PLATFORMS
-from bot.app import open_app
+import structlog
+
+from adapters.registry import PLATFORMS, terminal_user
+from bot.app import App, open_app
 from bot.cli.start import start
-from bot.domain.errors import BotError, SettingsError
+from bot.domain.audit import AuditEntry
+from bot.domain.errors import BotError, SettingsError, StoreError
 from bot.ports.platform import Adapter
-from bot.rights.current import CurrentPolicy
+from bot.ports.store import RightsStore
+from bot.rights.current import Reloaded
+
+log = structlog.stdlib.get_logger(__name__)
 
 DRAIN_S = 10.0
 
@@ -37,23 +44,43 @@ async def run(arguments: Namespace) -> int:
         ways = ", or ".join(platform.needs for platform in PLATFORMS)
         raise SettingsError(f"No chat platform is configured. Set {ways}; `toolbridge chat` needs neither.")
     async with open_app(settings, openers, drain_s=DRAIN_S) as app:
-        _reload_on_hangup(app.policy)
-        await _serve(app.adapters)
+        noting = _reload_on_hangup(app)
+        try:
+            await _serve(app.adapters)
+        finally:
+            await asyncio.gather(*noting)
     return 0
 
 
-def _reload_on_hangup(policy: CurrentPolicy) -> None:
-    """Have SIGHUP read toolbridge.toml again; that of a terminal that was closed still ends the process."""
+def _reload_on_hangup(app: App) -> Set[asyncio.Task[None]]:
+    """Have SIGHUP read toolbridge.toml again; that of a terminal that was closed still ends the process.
+
+    Returns the tasks, also later ones, that write it into the audit.
+    """
+    noting: set[asyncio.Task[None]] = set()
     had_terminal = _has_terminal()
 
     def hung_up() -> None:
         if had_terminal and not _has_terminal():
             os.kill(os.getpid(), signal.SIGTERM)
         else:
-            policy.reload()
+            task = asyncio.create_task(_note_reload(app.store, app.policy.reload()), name="audit:reload")
+            noting.add(task)
+            task.add_done_callback(noting.discard)
 
     if hasattr(signal, "SIGHUP"):
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up)
+    return noting
+
+
+async def _note_reload(store: RightsStore, reloaded: Reloaded) -> None:
+    """Append what became of the policy to the audit; the log has the details."""
+    outcome = f"policy reloaded: {reloaded.detail}" if reloaded.is_new else "policy kept: the new file is not usable"
+    person = f"console:{terminal_user()}"  # the system does not say who sent the signal
+    try:
+        await store.audit([AuditEntry(kind="act", at=time.time(), person=person, place="console", outcome=outcome)])
+    except StoreError as error:
+        log.warning("reload_not_audited", error=str(error))
 
 
 def _has_terminal() -> bool:

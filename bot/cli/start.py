@@ -10,20 +10,23 @@ from bot.observe.logs import configure_logs
 from bot.settings import Settings, export_env_file, load_settings
 
 
-def start(arguments: Namespace, *, logs_to_file: bool = False, tells_left_out: bool = True) -> Settings:
+def start(
+    arguments: Namespace, *, logs_to_file: bool = False, tells_left_out: bool = True, needs_model: bool = True
+) -> Settings:
     """Return the checked settings, with logs going to a file in the home folder or to standard error.
 
     The `.env` of a folder that was not trusted is left out, and standard error says so where `tells_left_out`.
 
     Raises:
-        SettingsError: A setting is wrong, or a model is only half set up.
+        SettingsError: A setting is wrong, or a model is only half set up where the command `needs_model`.
     """
     folder = folder_of(arguments)
     if tells_left_out and (note := left_out(folder)):
         print(f"toolbridge: {note}", file=sys.stderr)
     settings = load_settings(env_file=folder.env_file, model_provider=getattr(arguments, "model", None))
     export_env_file(folder.env_file)
-    _ = settings.provider  # raises where a model is only half set up, before anything starts
+    if needs_model:
+        _ = settings.provider  # raises where one is only half set up, before anything starts
     file = settings.toolbridge_home / "logs" / "toolbridge.log" if logs_to_file else None
     configure_logs(log_format=settings.log_format, level=settings.log_level, file=file)
     return settings

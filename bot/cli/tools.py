@@ -27,7 +27,7 @@ async def tools(arguments: Namespace) -> int:
 
     Returns 1 where `--accept` names nothing that has changed.
     """
-    settings = start(arguments, logs_to_file=True)
+    settings = start(arguments, logs_to_file=True, needs_model=False)
     async with Toolset(servers_of(settings, arguments)) as toolset:
         await wait_for_servers(toolset)
         if arguments.changes or arguments.accept:
@@ -44,8 +44,7 @@ async def _changes(settings: Settings, toolset: Toolset, *, accept: str) -> int:
         if accept:
             return await _accept(store, changed, name=accept)
     for pin in changed:
-        print(f"{_name(pin)} has changed, so every call of it asks an operator:")
-        print(describe_change(pin.accepted, pin.changed, max_chars=None))
+        print(f"{_name(pin)} has changed, so every call of it asks an operator:\n{_difference(pin)}")
     print(NO_CHANGES if not changed else f"`toolbridge tools --accept {_name(changed[0])}` accepts one.")
     return 0
 
@@ -57,8 +56,14 @@ async def _accept(store: Store, changed: Sequence[Pin], *, name: str) -> int:
         return 1
     await store.accept_pins(accepted, audit=[_entry(pin) for pin in accepted])
     for pin in accepted:
-        print(f"{_name(pin)} is accepted as it is now.")
+        print(
+            f"{_name(pin)} is accepted as it is now. What was different:\n{_difference(pin)}"
+        )  # it may have changed since it was shown
     return 0
+
+
+def _difference(pin: Pin) -> str:
+    return describe_change(pin.accepted, pin.changed, max_chars=None)
 
 
 def _name(pin: Pin) -> str:

@@ -10,6 +10,7 @@ from bot.domain.people import Asker
 from bot.domain.rights import Person
 from bot.ports.rights import People, Policy
 from bot.ports.store import RightsStore
+from bot.rights.guard import ACCESS
 
 OPERATORS_ONLY = "That is for operators: `operators` below [access] in toolbridge.toml names them."
 
@@ -32,7 +33,7 @@ class Access:
         policy = self.policy()
         reason = policy.may_write(person, asker.place) or (policy.blocked(text) if text else "")
         if reason:
-            await self.note(asker, kind="refused", outcome=act)
+            await self.note(asker, kind="refused", outcome=act, rule=ACCESS)
         return reason
 
     async def is_operator(self, asker: Asker) -> bool:
@@ -45,13 +46,14 @@ class Access:
         """Return whether the asker may act on what others asked here: a moderator or an operator."""
         return asker.standing.is_moderator or await self.is_operator(asker)
 
-    async def note(self, asker: Asker, *, kind: str, outcome: str) -> None:
-        """Append what the asker did, or was refused, to the audit. Raises StoreError."""
+    async def note(self, asker: Asker, *, kind: str, outcome: str, rule: str = "") -> None:
+        """Append what the asker did, or was refused by the rule, to the audit. Raises StoreError."""
         entry = AuditEntry(
             kind="refused" if kind == "refused" else "act",
             at=self.now(),
             person=str(asker.actor),
             place=asker.place,
+            rule=rule,
             outcome=outcome,
         )
         await self.store.audit([entry])

@@ -14,7 +14,7 @@ from bot.domain.rights import Facts, Person, Ruling, Terms
 from bot.ports.rights import Policy
 from bot.ports.store import MAX_ID, Store
 from bot.rights.approving import why_not_decide
-from bot.rights.guard import PolicyGuard
+from bot.rights.guard import ACCESS, PolicyGuard
 from bot.turns.ask_view import record_line
 from bot.turns.auditing import audited_arguments
 
@@ -117,7 +117,9 @@ class AskReader:
         """
         why = self.guard.policy().may_write(await self.guard.people.person(by), by.place)
         if why:
-            refused = AuditEntry(kind="refused", at=self.now(), person=str(by.actor), place=by.place, outcome=act)
+            refused = AuditEntry(
+                kind="refused", at=self.now(), person=str(by.actor), place=by.place, rule=ACCESS, outcome=act
+            )
             await self.store.audit([refused])
         return why
 

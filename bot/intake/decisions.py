@@ -152,7 +152,8 @@ class Decisions:
 
     async def _held(self, asked: Asked, votes: Sequence[Vote]) -> Sequence[Vote]:
         people, place = self.reader.guard.people, asked.record.conversation.place
-        return await holding(asked.policy, people, asked.terms, votes, asker=asked.asker, place=place)
+        held = await holding(asked.policy, people, asked.terms, votes, asker=asked.asker, place=place)
+        return held.votes
 
     async def _add(self, asked: Asked, vote: Vote, *, count: int, needed: int) -> Decided | None:
         entry = asked.entry("decided", vote.at, outcome=f"{vote.choice} ({count} of {needed})")

@@ -127,18 +127,23 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denied:
-    """The call may not be sent; `text` is what the model reads, and for people as well."""
+    """The call may not be sent; `text` is what the model reads, and for people as well.
+
+    Where the ruling does not deny it, a person or the time did, or the `note` says why: for the trace, as a phrase.
+    """
 
     ruling: Ruling
     text: str
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withheld:
-    """A dry run: the call is not sent; `text` says what would have been."""
+    """A dry run: the call is not sent; `text` says what would have been, and `note` says it for the trace."""
 
     ruling: Ruling
     text: str
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ began: nothing is left unknown.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -580,6 +580,19 @@ class Store(IntakeStore, WorkStore, ConversationStore, AskStore, RightsStore, No
         ...
 
 
+FORMER_TERMINAL_ID = "console"
+
+
 def author_key(actor: Actor) -> str:
     """Return the name under which the store files what one person asked for on one platform."""
     return str(ConversationKey(platform=actor.platform, space=actor.space, channel=actor.id))
+
+
+def author_keys(actor: Actor) -> Sequence[str]:
+    """Return the names under which the store has what the person asked for, the one of now first.
+
+    At the terminal, turns of earlier versions are filed under one name for whatever person sat there.
+    """
+    former = replace(actor, id=FORMER_TERMINAL_ID)
+    keys = (author_key(actor), author_key(former)) if actor.platform == "console" else (author_key(actor),)
+    return tuple(dict.fromkeys(keys))

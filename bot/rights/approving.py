@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from bot.domain.asks import Vote
 from bot.domain.people import Actor, Asker
@@ -25,17 +26,28 @@ def why_not_decide(policy: Policy, terms: Terms, person: Person, *, asker: Perso
     return f"Only {named} may decide on this call{doubt}."
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """The approvals that count; where it could not be found out whether another one does, `problem` says why."""
+
+    votes: Sequence[Vote]
+    problem: str = ""
+
+
 async def holding(
     policy: Policy, people: People, terms: Terms, votes: Sequence[Vote], *, asker: Person, place: str
-) -> Sequence[Vote]:
+) -> Held:
     """Return the approvals of people who may still give one, one of each person; groups are read again."""
     kept: dict[str, Vote] = {}
+    problem = ""
     for vote in votes:
         asking = Asker(actor=_voter(vote), place=place)
         person = await people.person(asking, is_fresh=True)
         if not why_not_decide(policy, terms, person, asker=asker):
             kept.setdefault(person.id, vote)
-    return list(kept.values())
+        else:
+            problem = problem or policy.includes(terms.approvers, person).problem
+    return Held(votes=list(kept.values()), problem=problem)
 
 
 def voter_name(actor: Actor) -> str:

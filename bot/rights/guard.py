@@ -105,7 +105,7 @@ class _Case:
     async def _asked(self) -> Judgement:
         if self.facts.arguments is None:
             text = "The arguments are not one JSON object, so nobody was asked to approve this call. Send one."
-            return self._denied(text)
+            return self._denied(text, note="not asked about: the arguments are no JSON object")
         if withheld := self._withheld():
             return withheld
         if await self._is_granted():
@@ -146,7 +146,8 @@ class _Case:
     async def spent(self, resumed: Resumed) -> Judgement:
         decision = resumed.decision
         if decision.outcome != "approved":
-            return self._denied(_why_not_approved(decision))
+            note = "" if decision.outcome in _TOLD else "could not be approved"
+            return self._denied(_why_not_approved(decision), note=note)
         if self.ruling.verdict == "deny":
             return self._denied(f"It was approved, but the policy of now does not allow it: {self.ruling.reason}")
         if withheld := self._withheld():
@@ -162,7 +163,10 @@ class _Case:
             edited_by=decision.note if decision.arguments else "",
         )
         why = await self._why_not_held(resumed)
-        return self._denied(f"The approval no longer holds: {why} Nothing was run.") if why else allowed
+        if not why:
+            return allowed
+        text = f"The approval no longer holds: {why} Nothing was run."
+        return self._denied(text, note="the approval no longer holds")
 
     async def _why_not_held(self, resumed: Resumed) -> str:
         """Return why the approval cannot be spent on this call any more, as a sentence; empty where it can."""
@@ -179,14 +183,15 @@ class _Case:
         held = await holding(
             self.guard.policy(), self.guard.people, terms, votes, asker=self.facts.person, place=self.facts.place
         )
-        if len(held) >= terms.approvals:
+        if len(held.votes) >= terms.approvals:
             return ""
-        return f"{terms.approvals} needed, and {len(held)} of those who approved may do so now."
+        why = f" ({held.problem})" if held.problem else ""
+        return f"{terms.approvals} needed, and {len(held.votes)} of those who approved may do so now{why}."
 
     # --- words ---
 
-    def _denied(self, text: str) -> Denied:
-        return Denied(ruling=self.ruling, text=text)
+    def _denied(self, text: str, *, note: str = "") -> Denied:
+        return Denied(ruling=self.ruling, text=text, note=note)
 
     def _withheld(self) -> Withheld | None:
         """Return what a dry run says, where the call is not to be sent in one."""
@@ -199,7 +204,11 @@ class _Case:
         first = f"it would ask first, by the rule {self.ruling.rule!r}; then " if asks else ""
         shown = self.arguments if len(self.arguments) <= SHOWN_CHARS else f"{self.arguments[:SHOWN_CHARS]}…"
         text = f"Dry run: nothing was sent. Otherwise {first}{tool.server}/{tool.tool} would be called with: {shown}"
-        return Withheld(ruling=self.ruling, text=text)
+        note = "dry run: would ask first; it was not sent" if asks else "dry run: it was not sent"
+        return Withheld(ruling=self.ruling, text=text, note=note)
+
+
+_TOLD = frozenset({"declined", "withdrawn", "expired"})  # decisions that the trace has already: "declined by Ann"
 
 
 def _shut_out(reason: str) -> Ruling:

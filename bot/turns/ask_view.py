@@ -9,7 +9,7 @@ from typing import Any, assert_never, cast
 from urllib.parse import urlsplit
 
 from bot.domain.asks import ApprovalAsk, ArgumentLine, AskRecord, AskView, FormAsk, LinkAsk, Vote
-from bot.domain.events import Choice
+from bot.domain.events import Choice, ConversationKey
 from bot.domain.people import Actor
 from bot.domain.rights import Terms
 from bot.text.lines import NAME_CHARS, one_line
@@ -23,11 +23,11 @@ _BEYOND_CHARS = 2_000  # are searched for secrets as well: half of one would not
 APPROVES: frozenset[str] = frozenset({"run", "run_for_an_hour"})
 
 
-def ask_view(record: AskRecord) -> AskView:
-    """Return what can be seen of the ask now."""
+def ask_view(record: AskRecord, *, shown_in: str = "") -> AskView:
+    """Return what can be seen of the ask now; `shown_in` is the place of the message, in the notation of rules."""
     match record.ask:
         case ApprovalAsk():
-            return _approval_view(record, record.ask)
+            return _approval_view(record, record.ask, shown_in=shown_in)
         case FormAsk() | LinkAsk():
             return _server_view(record, record.ask)
         case _:
@@ -91,14 +91,14 @@ def record_line(record: AskRecord) -> str:
 # --- approvals -------------------------------------------------------------------------------------------------
 
 
-def _approval_view(record: AskRecord, ask: ApprovalAsk) -> AskView:
+def _approval_view(record: AskRecord, ask: ApprovalAsk, *, shown_in: str) -> AskView:
     is_pending = record.state == "pending"
     return AskView(
         ask_id=record.id,
         kind="approval",
         state=record.state,
         title=f"Run {_call_name(ask)}" + ("?" if is_pending else ""),
-        lines=tuple(_lines(record, ask)),
+        lines=tuple(_lines(record, ask, shown_in=shown_in)),
         arguments=tuple(argument_lines(ask.arguments)),
         change=ask.change,
         votes=tuple(_vote_lines(record, ask)),
@@ -112,10 +112,10 @@ def _approval_view(record: AskRecord, ask: ApprovalAsk) -> AskView:
     )
 
 
-def _lines(record: AskRecord, ask: ApprovalAsk) -> Sequence[str]:
+def _lines(record: AskRecord, ask: ApprovalAsk, *, shown_in: str) -> Sequence[str]:
     reason = one_line(ask.reason, max_chars=REASON_CHARS).rstrip(".")
     lines = [
-        f"{_asker_name(record)} asks for it in {record.conversation.place}.",
+        f"{_asker_name(record)} asks for it {_where(record.conversation, shown_in)}.",
         f"Why it is asked: {reason} (rule: {one_line(ask.rule, max_chars=NAME_CHARS)}).",
     ]
     if record.state == "pending":
@@ -125,6 +125,15 @@ def _lines(record: AskRecord, ask: ApprovalAsk) -> Sequence[str]:
     if name := edited_by(record):
         lines.append(f"{name} changed the arguments; the model had asked for others.")
     return lines
+
+
+def _where(asked_in: ConversationKey, shown_in: str) -> str:
+    """Return where the call was asked for, as a phrase for those who read of it in `shown_in`."""
+    if asked_in.platform == "console":
+        return "at the terminal"
+    if asked_in.is_direct:
+        return "in direct messages"
+    return "in this channel" if asked_in.place == shown_in else f"in {asked_in.place}"
 
 
 def _approval_choices(ask: ApprovalAsk) -> tuple[Choice, ...]:

@@ -208,7 +208,7 @@ def _post(delivery: AskDelivery, record: AskRecord) -> AskPost:
     named = f"{record.event_key} {record.round} {record.call_id} {record.id}"
     return AskPost(
         key=f"{hashlib.sha256(named.encode()).hexdigest()[:20]}.{delivery.number}",
-        view=ask_view(record),
+        view=ask_view(record, shown_in=place.place),
         place=place,
         person=delivery.person,
         in_reply_to=record.event_key if is_in_thread else "",

@@ -18,6 +18,7 @@ from bot.ports.platform import Adapter
 from bot.ports.rights import Guard, Policy
 from bot.ports.store import ClaimedTurn, Store
 from bot.ports.tools import Offer, Tools
+from bot.turns.calls import end_call
 from bot.turns.context import Window
 from bot.turns.delivery import deliver
 from bot.turns.direct import DirectRun
@@ -88,6 +89,11 @@ class Attempt:
         """Whether the model and its tools work: only then can the attempt be ended early."""
         return self._scope is not None
 
+    @property
+    def has_asked(self) -> bool:
+        """Whether people were asked for something, as far as this attempt knows."""
+        return self._journal.has_asked
+
     def stop(self) -> None:
         """End the turn as stopped; without effect once its reply is being stored."""
         self._is_stopped = True
@@ -139,7 +145,11 @@ class Attempt:
                 await self._journal.park(wakes_at=outcome.wakes_at)
                 return
             reply = outcome
+        if reply.state != "answered":
+            self._journal.give_up()
         await self._store_reply(draft, reply)
+        if reply.state != "answered":
+            await self._end_calls(draft)
         await self._deliver()
         self._enter(reply.state)
         if reply.state == "answered" and self.turn.event.run is None:  # no model is asked for it in any way
@@ -214,6 +224,11 @@ class Attempt:
             read_until=draft.read_until,
         )
         self._is_replied = True
+
+    async def _end_calls(self, draft: Turn) -> None:
+        """End the calls whose servers asked something and go on meanwhile: nobody will answer them."""
+        for call, wait in self._journal.unfinished():
+            await end_call(call, wait, turn=draft, tools=self._resources.tools)
 
     async def _deliver(self) -> None:
         is_fresh = self.turn.state != "delivering"

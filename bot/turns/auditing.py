@@ -20,7 +20,7 @@ _BEYOND_CHARS = 2_000  # are searched for secrets as well: half of one would not
 class _Call:
     server: str
     tool: str
-    arguments: str
+    arguments: str  # as the audit keeps them
     verdict: str = ""
     rule: str = ""
     approvers: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class CallAudit:
     def _entry(self, step: Step) -> AuditEntry | None:
         match step:
             case CallAsked(round=number, call=call):
-                asked = _Call(server=step.server, tool=step.tool, arguments=call.arguments)
+                asked = _Call(server=step.server, tool=step.tool, arguments=audited_arguments(call.arguments))
                 self._calls[number, call.id] = asked
             case CallJudged():
                 return self._judged(step)
@@ -50,7 +50,7 @@ class CallAudit:
                 return self._made("asked", step.round, step.call_id, rule=rule, outcome=ask.kind)
             case CallDecided(round=number, call_id=call_id, outcome=outcome):
                 if step.arguments:
-                    self._change(number, call_id, arguments=step.arguments)
+                    self._change(number, call_id, arguments=audited_arguments(step.arguments))
                 return self._made("decided", number, call_id, outcome=outcome)
             case CallStarted(round=number, call_id=call_id):
                 return self._made("started", number, call_id)
@@ -84,7 +84,7 @@ class CallAudit:
             place=self._turn.event.conversation.place,
             server=call.server,
             tool=call.tool,
-            arguments=audited_arguments(call.arguments),
+            arguments=call.arguments,
             verdict=call.verdict,
             rule=rule or call.rule,
             approvers=call.approvers,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -22,13 +23,14 @@ from bot.domain.turns import (
     Step,
 )
 from bot.ports.rights import Allowed, Asks, Denied, Guard, Judgement, Unknown, Withheld
-from bot.ports.tools import Tools, Wait
+from bot.ports.tools import Resumed, Tools, Wait
 from bot.turns.ask_view import waiting_reason
 from bot.turns.journal import Journal
 from bot.turns.selection import FIND_TOOLS
 from bot.turns.turn import RESTARTED, Parked, Turn
 
 EXPIRED = "expired"  # the outcome of a wait that nobody ended
+END_CALL_S = 0.5  # for a server to learn that its call has ended, before the turn goes on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,7 @@ class Calls:
         for call, judgement in judged:
             before.extend(self._steps_of(call, judgement))
         await self.journal.record(*before)
+        await self._end_denied(judged)
         await self._run_allowed(judged)
         waits = [wait for call in calls if (wait := self.journal.wait(self.number, call.id)) is not None]
         if waits:
@@ -145,10 +148,10 @@ class Calls:
         return CallJudged(
             round=self.number,
             call_id=call.id,
-            verdict="deny" if isinstance(judgement, Denied) else ruling.verdict,
+            verdict=ruling.verdict,
             rule=ruling.rule,
             reason=ruling.reason,
-            note=judgement.note if isinstance(judgement, Allowed) else "",
+            note="" if isinstance(judgement, Asks) else judgement.note,
             approvers=judgement.approvers if isinstance(judgement, Allowed) else (),
         )
 
@@ -165,6 +168,13 @@ class Calls:
         )
 
     # --- running them ---
+
+    async def _end_denied(self, judged: Sequence[tuple[ToolCall, Judgement | None]]) -> None:
+        """End what goes on at its server, and may not any more."""
+        for call, judgement in judged:
+            resumed = self.journal.resumed(self.number, call.id)
+            if resumed is not None and isinstance(judgement, Denied | Withheld):
+                await end_call(call, resumed.wait, turn=self.turn, tools=self.tools)
 
     async def _run_allowed(self, judged: Sequence[tuple[ToolCall, Judgement | None]]) -> None:
         try:
@@ -204,6 +214,14 @@ class Calls:
             resumed=self.journal.resumed(self.number, call.id),
             progress=progress,
         )
+
+
+async def end_call(call: ToolCall, wait: CallWaiting, *, turn: Turn, tools: Tools) -> None:
+    """End a call whose server has asked something: it may go on meanwhile, and nobody will answer it."""
+    ended = Resumed(wait=wait, decision=CallDecided(round=wait.round, call_id=call.id, outcome="stopped"))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(END_CALL_S):
+            await tools.call(call, actor=turn.actor, conversation=turn.conversation, resumed=ended)
 
 
 def _with_edit(result: ToolResult, call: ToolCall, allowed: Allowed | None) -> ToolResult:

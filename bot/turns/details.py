@@ -58,7 +58,7 @@ class CallLines:
             case CallWaiting(round=number, call_id=call_id):
                 return self._change(number, call_id, state="waiting")
             case CallJudged(round=number, call_id=call_id, note=note):
-                note = f"denied: rule {event.rule}" if event.verdict == "deny" else note
+                note = note or (f"denied: rule {event.rule}" if event.verdict == "deny" else "")
                 return bool(note) and self._change(number, call_id, note=note)
             case CallDecided():
                 return self._decide(event)
@@ -91,8 +91,6 @@ class CallLines:
         return self._change(event.round, event.call_id, state="asked", **changes)
 
     def _finish(self, number: int, result: ToolResult) -> bool:
-        if result.outcome == "withheld":
-            self._change(number, result.call_id, note="dry run: it was not sent")
         return self._change(
             number,
             result.call_id,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Literal
 
 import structlog
 
-from bot.domain.asks import ApprovalAsk
-from bot.domain.messages import Message, ModelAnswer, ToolResult, Usage
+from bot.domain.asks import ApprovalAsk, FormAsk, LinkAsk
+from bot.domain.messages import Message, ModelAnswer, ToolCall, ToolResult, Usage
 from bot.domain.turns import (
     CallAsked,
     CallDecided,
@@ -89,6 +89,24 @@ class Journal:
         """Return what was decided on the call's approval, if it was asked for one; what its server asked is none."""
         return self._approvals.get((round_number, call_id))
 
+    @property
+    def has_asked(self) -> bool:
+        """Whether anything of the turn waits or waited for a person."""
+        return bool(self._waits or self._decided or self._approvals)
+
+    def unfinished(self) -> Iterator[tuple[ToolCall, CallWaiting]]:
+        """Yield the calls without a result whose servers asked something, with what they wait or waited for."""
+        asked = {**self._waits, **{key: resumed.wait for key, resumed in self._decided.items()}}
+        for number, answer in self._answers.items():
+            for call in answer.message.tool_calls:
+                wait = asked.get((number, call.id))
+                if (
+                    wait is not None
+                    and isinstance(wait.ask, FormAsk | LinkAsk)
+                    and (number, call.id) not in self._results
+                ):
+                    yield call, wait
+
     def result(self, round_number: int, call_id: str) -> ToolResult | None:
         """Return the call's result, if it has one."""
         return self._results.get((round_number, call_id))
@@ -124,6 +142,11 @@ class Journal:
         """Keep the step for the next commit of the turn, where nothing happens between it and that commit."""
         self._know(step)
         self._held.append(step)
+
+    def give_up(self) -> None:
+        """Hold the end of all that waits: nobody will decide it, and the audit says so."""
+        for number, call_id in tuple(self._waits):
+            self.hold(CallDecided(round=number, call_id=call_id, outcome="stopped"))
 
     async def park(self, *steps: Step, wakes_at: float) -> TurnState:
         """Let the turn wait for decisions; return the state it is in now. Raises LeaseLostError."""

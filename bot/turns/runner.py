@@ -125,7 +125,8 @@ class Runner:
             finally:
                 del self._attempts[turn.lease.turn_id]
                 self.bell.ring_for_work()
-                self.bell.ring_for_asks()
+                if attempt.has_asked:
+                    self.bell.ring_for_asks()
             if attempt.answered is not None:  # a task of its own: it is no part of the turn
                 summing = asyncio.create_task(self._summaries.follow(*attempt.answered), name="summary")
                 self._summing.add(summing)

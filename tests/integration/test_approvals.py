@@ -122,7 +122,7 @@ async def test_a_call_that_asks_runs_once_when_it_is_approved_and_its_message_be
         )
         assert [(line.name, line.value) for line in view.arguments] == [("env", '"prod"')]
         assert view.lines == (
-            "Ada asks for it in fake:team:general.",
+            "Ada asks for it in this channel.",
             "Why it is asked: It acts (rule: ask first).",
             "Who may decide: Ada.",
         )
@@ -149,7 +149,7 @@ async def test_a_call_that_is_declined_is_never_sent_and_the_model_is_told_by_wh
     assert read_by_the_model(answers.requests[-1])[0].startswith("Error: Ben declined this call at ")
     assert record.record.startswith("**Declined** by Ben on ")
     line = adapter.views[-1].trace[0]
-    assert (line.state, line.note) == ("denied", "denied: rule ask first")
+    assert (line.state, line.note) == ("denied", "declined by Ben")
 
 
 async def test_only_who_may_decide_decides_and_the_others_are_told_while_it_stays_pending(store: Store) -> None:
@@ -366,7 +366,7 @@ async def test_a_dry_run_sends_nothing_and_says_what_would_have_been_sent_and_as
         f"Dry run: nothing was sent. Otherwise fake/look would be called with: {PROD}",
     ]
     assert [(line.state, line.note) for line in adapter.views[-1].trace] == [
-        ("withheld", "dry run: it was not sent"),
+        ("withheld", "dry run: would ask first; it was not sent"),
         ("withheld", "dry run: it was not sent"),
     ]
     assert (answers.requests[0].system, answers.requests[0].model) == ("Be brief.\n\nBe kind.", "small")

@@ -20,7 +20,7 @@ from bot.ports.tools import Wait
 from bot.stores.sqlite.store import open_sqlite
 from tests.fakes.bots import Bot, open_bot
 from tests.fakes.ports import CONVERSATION, RecordingAdapter, ScriptedModel, ScriptedTools, calls, message, says
-from tests.fakes.rights import Rights, ScriptedPolicy, asks
+from tests.fakes.rights import Rights, ScriptedPolicy, allows, asks, denies
 
 ADA, BEN = "U1", "U2"
 SCHEMA = {
@@ -143,6 +143,28 @@ async def test_others_neither_see_the_form_nor_answer_it(store: Store) -> None:
         record = await store.ask(view.ask_id)
     assert record is not None and record.state == "pending"
     assert servers.ran == ["deploy"]
+
+
+async def test_a_turn_that_is_stopped_ends_the_call_whose_server_waits_for_an_answer(store: Store) -> None:
+    adapter, servers = RecordingAdapter(), form()
+    async with open_bot(store, model(), adapter, servers, worker="a") as bot:
+        view = await asked(bot, adapter)
+        assert await bot.stop()
+        assert await adapter.wait_for_posts(1) == ["Stopped."]
+        assert isinstance(await filled(bot, view, {"region": "eu", "replicas": "2"}), Refused)
+    lines = [(line.entry.kind, line.entry.outcome) for line in await store.audit_lines()]
+    assert lines[1:] == [("asked", "form"), ("decided", "stopped")]
+    assert [decision and decision.outcome for decision in servers.decisions] == [None, "stopped"]
+
+
+async def test_a_call_that_is_denied_while_its_server_waits_is_ended_there(store: Store) -> None:
+    adapter, servers, now = RecordingAdapter(), form(), Rights(ScriptedPolicy(rules=allows))
+    async with open_bot(store, model(), adapter, servers, worker="a", rights=now) as bot:
+        view = await asked(bot, adapter)
+        now.change(denies)
+        await filled(bot, view, {"region": "eu", "replicas": "2"})
+        await adapter.wait_for_posts(1)
+    assert [decision and decision.outcome for decision in servers.decisions] == [None, "stopped"]
 
 
 async def test_what_cannot_be_taken_is_said_in_the_form_and_one_that_is_closed_stays_open(store: Store) -> None:

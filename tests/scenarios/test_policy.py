@@ -97,3 +97,7 @@ async def test_a_hangup_reads_the_rules_again_and_a_broken_file_keeps_the_old_on
         process.terminate()
         async with asyncio.timeout(WAIT_S):
             assert await process.wait() == 128 + signal.SIGTERM
+    acts = [
+        line.split("outcome: ")[1] for line in (await toolbridge.run("audit")).out.splitlines() if "  act  " in line
+    ]
+    assert acts == ["policy kept: the new file is not usable", "policy reloaded: toolbridge.toml, 1 rule"]

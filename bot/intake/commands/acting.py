@@ -10,7 +10,7 @@ from bot.domain.answers import CommandAnswer
 from bot.domain.events import CommandInvoked
 from bot.intake.access import Access
 from bot.intake.commands.phrases import count
-from bot.ports.store import Store, author_key
+from bot.ports.store import Store, author_key, author_keys
 from bot.turns.bell import Bell
 
 log = structlog.stdlib.get_logger(__name__)
@@ -37,7 +37,7 @@ class Acting:
     async def clear(self, event: CommandInvoked) -> CommandAnswer:
         """Forget the conversation: at once where one person has spoken, otherwise after a confirmation."""
         people = await self.store.participants(event.conversation)
-        is_shared = any(one != author_key(event.actor) for one in people)
+        is_shared = not set(people) <= set(author_keys(event.actor))
         if is_shared and not await self._may_clear(event, began=people[0]):
             await self.access.note(event.asker, kind="refused", outcome="clear")
             return CommandAnswer(text=NOT_YOURS_TO_CLEAR)
@@ -55,17 +55,20 @@ class Acting:
         return CommandAnswer(text=f"{count(gone, 'message')} of this conversation deleted. {FILES_STAY}")
 
     async def _may_clear(self, event: CommandInvoked, *, began: str) -> bool:
-        return began == author_key(event.actor) or await self.access.is_in_charge(event.asker)
+        return began in author_keys(event.actor) or await self.access.is_in_charge(event.asker)
 
     async def stop(self, event: CommandInvoked) -> CommandAnswer:
         """Stop what the asker has asked for here; moderators and operators stop what anybody has."""
-        own = author_key(event.actor)
-        author = "" if await self.access.is_in_charge(event.asker) else own
+        is_in_charge = await self.access.is_in_charge(event.asker)
+        others = set(await self.store.participants(event.conversation, is_open=True)) - set(author_keys(event.actor))
+        author = "" if is_in_charge else author_key(event.actor)
         turn_id = await self.store.request_stop(event.conversation, by=str(event.actor), author=author)
         if turn_id is not None:
             self.bell.ring_for_stop(turn_id)
+            if is_in_charge and others:
+                await self.access.note(event.asker, kind="act", outcome="stop")
             return CommandAnswer(text="Stopping.")
-        if await self.store.participants(event.conversation, is_open=True):
+        if others:
             await self.access.note(event.asker, kind="refused", outcome="stop")
             return CommandAnswer(text=NOT_YOURS_TO_STOP)
         return CommandAnswer(text="Nothing is running in this conversation.")

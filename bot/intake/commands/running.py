@@ -14,11 +14,14 @@ from bot.domain.forms import Form
 from bot.domain.messages import ToolSpec
 from bot.domain.people import Asker
 from bot.forms.making import form_of
+from bot.forms.schemas import read_schema
 from bot.intake.commands.phrases import code
 from bot.ports.tools import ToolDirectory
 from bot.text.redaction import redact
 
 HOW = "Name a tool as `run SERVER/TOOL`; `tools` shows them. Arguments may follow as a JSON object."
+
+MAX_NAMED = 10  # arguments that are missing
 
 
 async def answer_run(tools: ToolDirectory, *, asker: Asker, argument: str) -> CommandAnswer:
@@ -34,6 +37,8 @@ async def answer_run(tools: ToolDirectory, *, asker: Asker, argument: str) -> Co
         parsed = _json_object(arguments)
         if parsed is None:
             return CommandAnswer(text=f"What follows {code(name)} is not one JSON object. {HOW}")
+        if missing := _missing(spec, parsed):
+            return CommandAnswer(text=_incomplete(spec, missing))
         return CommandAnswer(text="", ready=ready(spec, parsed))
     if not spec.parameters.get("properties"):
         return CommandAnswer(text="", ready=ready(spec, {}))
@@ -68,6 +73,19 @@ def _json_object(text: str) -> dict[str, object] | None:
         if isinstance(parsed, dict):
             return cast("dict[str, object]", parsed)
     return None
+
+
+def _missing(spec: ToolSpec, arguments: Mapping[str, object]) -> Sequence[str]:
+    """Return the arguments that the tool's schema requires and that are not given; their types are the server's."""
+    properties = read_schema(spec.parameters).properties.values()
+    return [prop.name for prop in properties if prop.is_required and prop.name not in arguments]
+
+
+def _incomplete(spec: ToolSpec, missing: Sequence[str]) -> str:
+    name = f"{spec.server}/{spec.tool}"
+    more = f" and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""
+    named = f"{', '.join(map(code, missing[:MAX_NAMED]))}{more}"
+    return f"{code(name)} was not run: it needs {named} too. {code(f'run {name}')} alone shows a form for all of them."
 
 
 def _unknown(offered: Sequence[ToolSpec], name: str) -> str:

@@ -601,6 +601,22 @@ async def test_a_conversation_of_one_person_is_cleared_at_once_and_one_of_severa
         assert [line.entry.outcome for line in await at.store.audit_lines()] == ["clear"]
 
 
+async def test_what_was_asked_at_the_terminal_before_people_had_names_there_is_the_persons_own(tmp_path: Path) -> None:
+    here = ConversationKey(platform="console", space="local", channel="default")
+    async with bench(tmp_path) as at:
+        for author in ("console", "ann"):
+            words = [UserMessage(text="hi"), AssistantMessage(text="ho")]
+            await converse(at.store, words, conversation=here, author_id=author)
+
+        async def said(name: str) -> CommandAnswer:
+            return await at.commands.answer(
+                CommandInvoked(conversation=here, event_key="e", author_id="ann", name=name)
+            )
+
+        assert "- **You**: 2 turns" in (await said("usage")).text
+        assert (await said("clear")).text.startswith("4 messages")  # without a confirmation: nobody else took part
+
+
 async def test_others_are_told_who_may_clear_a_shared_conversation_even_where_they_confirm(tmp_path: Path) -> None:
     async with bench(tmp_path, rights=OPERATOR) as at:
         words = [UserMessage(text="hi"), AssistantMessage(text="ho")]
@@ -624,6 +640,8 @@ async def test_an_answer_is_stopped_by_who_asked_by_a_moderator_and_by_an_operat
         assert (await say(at, "stop", by="u2")).text == "Stopping."  # the own one, which is queued behind another
         assert await at.asked_to_stop() == []
         assert (await say(at, "stop", by="u3", standing=Standing(is_moderator=True))).text == "Stopping."
+        kinds = [(line.entry.kind, line.entry.person, line.entry.outcome) for line in await at.store.audit_lines()]
+        assert kinds == [("act", "chat:u3", "stop")]  # stopping what is one's own is no act of an operator
 
 
 # --- a call without the model ----------------------------------------------------------------------------------
@@ -663,6 +681,8 @@ async def test_run_makes_the_call_where_its_arguments_are_given_or_there_are_non
         ("deploys/deplou", "Did you mean `deploys/deploy`"),
         ("deploys/deploy [1]", "is not one JSON object"),
         ("deploys/deploy " + "[" * 100_000, "is not one JSON object"),
+        ("deploys/deploy {}", "was not run: it needs `env` too. `run deploys/deploy` alone shows a form"),
+        ('deploys/deploy {"Env": "prod"}', "it needs `env` too"),
     ],
 )
 async def test_run_says_what_is_wrong_and_how_it_goes(tmp_path: Path, argument: str, said: str) -> None:

@@ -193,6 +193,14 @@ async def test_an_approval_of_too_few_of_the_asker_or_of_others_is_not_spent(ben
     assert isinstance(await bench.judge(DEPLOY, resumed=approved(judged, *by)), Denied)
 
 
+async def test_where_groups_cannot_be_asked_for_the_approval_is_not_spent_and_the_reason_is_said(bench: Bench) -> None:
+    people = 'approvers = ["slack:T1:U2", "slack:T1:U3"]'
+    bench.rules.append(policy(RULES.replace(people, 'approvers = ["slack:T1:usergroup:S1"]')))
+    spent = await bench.judge(DEPLOY, resumed=approved(await bench.judge(DEPLOY), "U2", "U3"))
+    assert isinstance(spent, Denied) and spent.note == "the approval no longer holds"
+    assert "0 of those who approved may do so now (Slack is not connected here)." in spent.text
+
+
 async def test_an_approval_of_other_arguments_is_not_spent(bench: Bench) -> None:
     bench.rules.append(policy(RULES))
     judged = await bench.judge(DEPLOY, {"env": "prod"})

@@ -60,6 +60,23 @@ def test_it_says_what_where_who_why_and_who_decides() -> None:
 
 
 @pytest.mark.parametrize(
+    ("asked_in", "shown_in", "where"),
+    [
+        ("slack/T1/C1/1.2", "slack:T1:C1", "in this channel"),
+        ("slack/T1/C1/1.2", "discord:1:2", "in slack:T1:C1"),
+        ("slack/T1/D1/", "slack:T1:dm", "in direct messages"),
+        ("discord/@me/7/", "discord:1:2", "in direct messages"),
+        ("console/local/default/", "console", "at the terminal"),
+    ],
+)
+def test_it_says_where_the_call_was_asked_for_as_seen_from_where_it_is_shown(
+    asked_in: str, shown_in: str, where: str
+) -> None:
+    record = replace(RECORD, conversation=ConversationKey.parse(asked_in))
+    assert ask_view(record, shown_in=shown_in).lines[0] == f"Ada asks for it {where}."
+
+
+@pytest.mark.parametrize(
     ("state", "votes", "record"),
     [
         (
