@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from adapters.discord.adapter import open_discord
+from tests.fakes.mcp_servers.processes import Workshop
+from tests.scenarios.discord.rooms import is_ask
+from tests.scenarios.discord.serving import open_world, options_in
 from tests.scenarios.drivers import Conversation, Driver
-from tests.scenarios.drivers.asks import Asked
+from tests.scenarios.drivers.asks import Asked, DiscordAsked, is_slack_ask
+from tests.scenarios.drivers.slack import open_driver as open_slack_driver
 from tests.scenarios.model import calls
 
 SERVERS = Path(__file__).parents[1] / "fakes" / "mcp_servers"
@@ -53,17 +58,19 @@ def with_deployer(driver: Driver, rules: str = RULES) -> Mapping[str, Any]:
     """Write the rules; return the settings of a bot whose only server is the deployer."""
     people = {"ada": driver.notation("ada"), "ben": driver.notation("ben"), "cleo": driver.notation("cleo")}
     (driver.home / "toolbridge.toml").write_text(rules.format(**people), encoding="utf-8")
-    return with_servers(driver.home, deploys=[str(SERVERS / "deployer.py")])
+    return with_servers(driver.home)
 
 
-def with_servers(home: Path, **servers: Sequence[str]) -> Mapping[str, Any]:
-    environment = {"CALLS_FILE": str(home / "calls"), "ANSWERS_FILE": str(home / "answers")}
-    entries = {
-        name: {"command": sys.executable, "args": list(arguments), "env": environment}
-        for name, arguments in servers.items()
+def with_servers(home: Path, *, cafe: str = "") -> Mapping[str, Any]:
+    """Return the settings of a bot with the deployer, and with a server at that address."""
+    deployer = {
+        "command": sys.executable,
+        "args": [str(SERVERS / "deployer.py")],
+        "env": {"CALLS_FILE": str(home / "calls")},
     }
+    servers = {"deploys": deployer, **({"cafe": {"url": cafe}} if cafe else {})}
     file = home / "mcp.json"
-    file.write_text(json.dumps({"mcpServers": entries}), encoding="utf-8")
+    file.write_text(json.dumps({"mcpServers": servers}), encoding="utf-8")
     return {"mcp_config": file}
 
 
@@ -185,8 +192,17 @@ async def test_a_call_that_two_people_approve_waits_over_a_restart_between_them_
 async def test_a_call_of_ones_own_and_the_form_of_its_server_need_no_model_and_outlive_a_restart(
     driver: Driver,
 ) -> None:
-    settings = with_servers(driver.home, cafe=[str(SERVERS / "inquirer.py")], deploys=[str(SERVERS / "deployer.py")])
-    await driver.model.fail("stall")
+    answers = driver.home / "answers"
+    with Workshop("modern", env={"ANSWERS_FILE": str(answers)}, program="inquirer") as workshop:
+        await make_calls(driver, with_servers(driver.home, cafe=workshop.url))
+    said = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
+    order: dict[str, Any] = {"name": "Ada", "cups": 2, "sugar": 0.5, "to_go": False, "size": "S", "extras": []}
+    assert said == [["accept", order], ["decline", None]]
+    assert await driver.model.requests() == []
+
+
+async def make_calls(driver: Driver, settings: Mapping[str, Any]) -> None:
+    """Have Ben scale, and Ada order twice; she fills in the first form after a restart, and declines the second."""
     async with driver.serving(**settings):
         window = await driver.run_form("deploys/scale", by="ben")
         assert len(window.labels) == 2
@@ -212,7 +228,34 @@ async def test_a_call_of_ones_own_and_the_form_of_its_server_need_no_model_and_o
         await declined.press("Decline", by="ada")
         await declined.becomes("Declined", "by Ada")
         await driver.until(lambda: any("decline" in message.shown for message in again.answers))
-    said = [json.loads(line) for line in (driver.home / "answers").read_text(encoding="utf-8").splitlines()]
-    order: dict[str, Any] = {"name": "Ada", "cups": 2, "sugar": 0.5, "to_go": False, "size": "S", "extras": []}
-    assert said == [["accept", order], ["decline", None]]
-    assert await driver.model.requests() == []
+
+
+ELSEWHERE = """
+[[rule]]
+name = "deploys"
+tools = ["deploys/*"]
+then = "ask"
+approvers = ["discord:{ben}"]
+ask_in = "discord:{server}:{channel}"
+"""
+
+
+async def test_what_is_asked_in_slack_is_decided_in_discord(tmp_path: Path) -> None:
+    async with open_slack_driver(tmp_path) as here, open_world() as there:
+        rules = ELSEWHERE.format(ben=there.ben.id, server=there.guild.id, channel=there.channel.id)
+        (tmp_path / "toolbridge.toml").write_text(rules, encoding="utf-8")
+        options = options_in(there)
+        beside = [lambda host: open_discord(options, host)]
+        async with here.serving(beside=beside, **with_servers(tmp_path)) as conversation:
+            await here.model.script(calls("deploys__deploy", env="prod"), {"text": "It is out."})
+            await conversation.ask("deploy it, please")
+            [message] = await there.discord.until(lambda: [*filter(is_ask, there.discord.own(there.channel))])
+            asked = DiscordAsked(there.discord, message, {"ben": there.ben, "cleo": there.cleo})
+            assert "Ada asks for it in slack:T1:C1" in asked.shown
+            assert "may decide on this call" in await asked.told("Run", by="cleo")
+            assert ran(here) == []
+            await asked.press("Run", by="ben")
+            assert list(await conversation.answered(1)) == ["It is out."]
+            await asked.becomes("Approved", "by Ben")
+            assert ran(here) == [["deploy", {"env": "prod"}]]
+            assert not any(map(is_slack_ask, here.slack.bot_messages("C1")))

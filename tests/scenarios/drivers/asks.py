@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
@@ -159,7 +160,7 @@ class DiscordAsked:
 
     @property
     def shown(self) -> str:
-        return self.message.shown
+        return re.sub(r"\\(\W)", r"\1", self.message.shown)  # as Discord's clients draw it
 
     @property
     def buttons(self) -> Sequence[str]:

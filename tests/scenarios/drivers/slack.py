@@ -16,7 +16,7 @@ from adapters.slack.backfill import ALIVE
 from adapters.slack.backfill import CHANNEL as CHANNEL_NOTE
 from adapters.slack.diagnose import diagnose
 from adapters.slack.own_messages import GROWING
-from bot.app import App
+from bot.app import App, OpenAdapter
 from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Message as StoredMessage
@@ -347,11 +347,22 @@ class SlackDriver:
 
     @asynccontextmanager
     async def serving(
-        self, *, options: Mapping[str, Any] | None = None, patience: Patience | None = None, **settings: Any
+        self,
+        *,
+        options: Mapping[str, Any] | None = None,
+        patience: Patience | None = None,
+        beside: Sequence[OpenAdapter] = (),
+        **settings: Any,
     ) -> AsyncGenerator[Conversation]:
-        given = {**without_tools(self.home), **settings}
         async with serving(
-            self.slack, self.model, self.home, mode=self._mode, options=options, settings=given, patience=patience
+            self.slack,
+            self.model,
+            self.home,
+            mode=self._mode,
+            options=options,
+            settings={**without_tools(self.home), **settings},
+            patience=patience,
+            beside=beside,
         ) as self.served:
             yield await self.open()
 
