@@ -22,7 +22,7 @@ Run = Callable[[argparse.Namespace], Coroutine[object, object, int]]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 bad usage or settings."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_parser().parse_args(argv)
     run: Run = arguments.run
     try:
         if run is _chat and arguments.message is None and not sys.stdin.isatty():
@@ -121,7 +121,8 @@ def _of_platform(command: PlatformCommand) -> Run:
 # --- their arguments -------------------------------------------------------------------------------------------
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line; what it parses has the command as `run`."""
     parser = argparse.ArgumentParser(
         prog="toolbridge",
         description="Your team's own tools (any MCP server) in its own chat, on its own model.",
