@@ -118,10 +118,10 @@ def _at_fault(form: Form, invalid: Invalid, *, at: Questions) -> Sequence[Field]
         at.say(invalid.notice)
     wrong = [field for field in form.fields if field.name in invalid.errors]
     for field in wrong:
-        at.say(f"{field.label or field.name}: {invalid.errors[field.name]}")
+        at.say(flat(f"{field.label or field.name}: {invalid.errors[field.name]}"))
     for name, sentence in invalid.errors.items():
         if name not in {field.name for field in wrong}:
-            at.say(f"{name}: {sentence}")
+            at.say(flat(f"{name}: {sentence}"))
     return wrong or form.fields
 
 

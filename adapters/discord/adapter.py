@@ -207,7 +207,6 @@ class DiscordAdapter:
             asking=asking,
             forms=forms,
             asks=AskPresses(self._host, responses=responses, forms=forms),
-            asker_of=self._posts.asker_of,
             allow_dms=self._options.allow_dms,
         )
 

@@ -60,8 +60,9 @@ async def _diagnose(api: DiscordApi, *, wants_content: bool) -> SetUp:
     if application.get("bot_public") is True:
         return SetUp(
             detail=f"{who}; the application is public, so that anyone can add it to a server of theirs",
-            cure="Switch Public Bot off in the Developer Portal under Bot. Where others are to add it, name the "
-            "servers that may use it in toolbridge.toml, under places of [access].",
+            cure="Switch Public Bot off in the Developer Portal under Bot, or name the servers that may use it in "
+            "toolbridge.toml, under places of [access].",
+            is_advice=True,
         )
     return SetUp(detail=who)
 

@@ -6,7 +6,6 @@ The id of a button contains all that its press needs, so it works after a restar
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from enum import IntEnum
 from typing import assert_never
@@ -23,7 +22,7 @@ from adapters.discord.forms import OPEN_S, Forms
 from adapters.discord.manifest import RUN
 from adapters.discord.parse import DIRECT, DirectRefused, Mark, parse_mark
 from adapters.discord.payloads import text_at
-from adapters.discord.phrases import NO_DIRECT, NOT_YOURS, OLD_BUTTON, OLD_COMMAND, OLD_STOP
+from adapters.discord.phrases import NO_DIRECT, OLD_BUTTON, OLD_COMMAND
 from adapters.discord.presses import (
     AskedAbout,
     Pressed,
@@ -56,7 +55,7 @@ class Kind(IntEnum):
 
 
 class Interactions:
-    """Answers each interaction; `asker_of` returns who asked the question of a turn that runs."""
+    """Answers each interaction."""
 
     def __init__(
         self,
@@ -68,7 +67,6 @@ class Interactions:
         asking: Asking,
         forms: Forms,
         asks: AskPresses,
-        asker_of: Callable[[int], str | None],
         allow_dms: bool,
     ) -> None:
         self._host = host
@@ -78,7 +76,6 @@ class Interactions:
         self._asking = asking
         self._forms = forms
         self._asks = asks
-        self._asker_of = asker_of
         self._allow_dms = allow_dms
         self._handled: RecentKeys[str] = RecentKeys(MAX_KEYS)
 
@@ -227,16 +224,10 @@ class Interactions:
                 await self._rate(interaction, pressed, mark.turn, is_good=mark.kind == "good")
 
     async def _stop(self, interaction: Payload, pressed: Pressed, turn: int) -> None:
-        """Stop the answer for the person who asked, or for a moderator."""
-        asker = self._asker_of(turn)
-        if asker is None:  # `stop` might end another turn of the conversation
-            await self._responses.say(interaction, OLD_STOP)
-        elif asker != pressed.user_id and not pressed.standing.is_moderator:
-            await self._responses.say(interaction, NOT_YOURS)
-        else:
-            await self._responses.say_later(interaction)
-            answer = await self._commands.answer(_command("stop", pressed))
-            await self._responses.fill_text(interaction, answer.text if answer else "")
+        """Stop the answer for those who may; the host knows them, and whether it is being worked on."""
+        await self._responses.say_later(interaction)
+        answer = await self._commands.answer(replace(_command("stop", pressed), turn_id=turn))
+        await self._responses.fill_text(interaction, answer.text if answer else "")
 
     async def _rate(self, interaction: Payload, pressed: Pressed, turn: int, *, is_good: bool) -> None:
         await self._responses.say_later(interaction)

@@ -19,7 +19,7 @@ from adapters.discord.traces import Threadless, Trace, TraceLevel
 from adapters.shared.posting import Posting, Ways
 from adapters.shared.progress import Pace, ProgressBoard, TurnProgress
 from adapters.shared.tasks import Background
-from bot.domain.turns import AT_REST, Post, TurnView
+from bot.domain.turns import Post, TurnView
 from bot.ports.platform import Found
 
 
@@ -58,12 +58,6 @@ class Posts:
             say=elsewhere.say,
         )
         self._posting = Posting(board=self.board, platform="Discord", ways=ways)
-
-    def asker_of(self, turn_id: int) -> str | None:
-        """Return who asked the question of a turn that runs; None for any other turn."""
-        progress = self.board.get(turn_id)
-        # A turn that has ended may be shown for a moment longer, while the next one runs already.
-        return None if progress is None or progress.view.state in AT_REST else progress.view.author_id
 
     async def post(self, post: Post) -> str:
         """Show the post in its final form, with its files, and return its id; in private where its channel is closed.

@@ -17,6 +17,7 @@ import structlog
 from adapters.shared.tasks import Background
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError
+from bot.domain.events import ConversationKey
 from bot.domain.turns import AT_REST, ENDED, UNENDED_CALLS, CallState, Post, TraceLine, TurnView
 
 log = structlog.stdlib.get_logger(__name__)
@@ -345,6 +346,12 @@ class ProgressBoard:
     def get(self, turn_id: int) -> TurnProgress | None:
         """Return the turn while it is shown."""
         return self._turns.get(turn_id)
+
+    def at_work_in(self, conversation: ConversationKey) -> int:
+        """Return the id of the turn that is being worked on there, 0 where none is by this process."""
+        views = (turn.view for turn in self._turns.values())
+        at_work = (view for view in views if view.conversation == conversation and view.state not in AT_REST)
+        return next((view.turn_id for view in at_work), 0)
 
     def show(self, view: TurnView) -> None:
         """Show progress; returns at once.

@@ -102,6 +102,7 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
             note=threads.note,
             background=background,
         )
+        posts = _posts(options, api=api, identities=identities, people=people, background=background, sign=sign)
         deliveries = make_deliveries(
             api,
             host,
@@ -113,6 +114,7 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
             replies=replies,
             background=background,
             prefix=options.command_prefix,
+            at_work_in=posts.board.at_work_in,
         )
         adapter = SlackAdapter(
             api,
@@ -128,7 +130,7 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
             backfill=_backfill(
                 options, host, api=api, identities=identities, authors=authors, threads=threads, arrivals=arrivals
             ),
-            posts=_posts(options, api=api, identities=identities, people=people, background=background, sign=sign),
+            posts=posts,
             asks=Asks(api, identities=identities),
             groups=Groups(api),
             reader=ThreadReader(api, identities=identities, people=people, readable=readable),

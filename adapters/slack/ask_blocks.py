@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adapters.shared.asks import CHOICE_LABELS, DETAILS, OPEN, form_label, offered_choices
+from adapters.shared.asks import DETAILS, OPEN, choice_label, form_label, offered_choices
 from adapters.slack import kit
 from adapters.slack.kit import Blocks
 from adapters.slack.mrkdwn import to_mrkdwn
@@ -149,7 +149,7 @@ def _rows(view: AskView) -> Blocks:
 
 def _choice(view: AskView, choice: Choice, *, is_first: bool) -> dict[str, object]:
     style = _STYLES.get(choice, "primary" if is_first else "")
-    return kit.button(CHOICE_LABELS[choice], action_id=f"{ASK}:{choice}", value=pressed_value(view), style=style)
+    return kit.button(choice_label(view, choice), action_id=f"{ASK}:{choice}", value=pressed_value(view), style=style)
 
 
 def _form(view: AskView, label: str, *, style: str = "") -> dict[str, object]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, assert_never
 
 from adapters.shared.arrivals import Unanswered
@@ -25,7 +27,7 @@ from adapters.slack.questions import Questions
 from adapters.slack.replies import Replies
 from adapters.slack.standing import Standings
 from adapters.slack.windows import Windows
-from bot.domain.events import CommandInvoked, MessageDeleted, MessageEdited, MessageReceived
+from bot.domain.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived
 from bot.ports.platform import Host
 
 # These presses are stored before they are acknowledged, as far as Slack waits: three seconds, transport included.
@@ -45,6 +47,7 @@ def make_deliveries(
     replies: Replies,
     background: Background,
     prefix: str,
+    at_work_in: Callable[[ConversationKey], int],
 ) -> Deliveries:
     """Return what takes every delivery, with the parts that answer commands and presses."""
     windows = Windows(api, replies=replies)
@@ -88,11 +91,15 @@ def make_deliveries(
         home=Home(api, host, commands=commands),
         background=background,
         prefix=prefix,
+        at_work_in=at_work_in,
     )
 
 
 class Deliveries:
-    """Takes every delivery; `prefix` precedes the names of slash commands."""
+    """Takes every delivery; `prefix` precedes the names of slash commands.
+
+    `at_work_in` returns the id of the turn that is shown as being worked on in a conversation, 0 where there is none.
+    """
 
     def __init__(
         self,
@@ -105,6 +112,7 @@ class Deliveries:
         home: Home,
         background: Background,
         prefix: str,
+        at_work_in: Callable[[ConversationKey], int],
     ) -> None:
         self._arrivals = arrivals
         self._authors = authors
@@ -114,6 +122,7 @@ class Deliveries:
         self._home = home
         self._background = background
         self._prefix = prefix
+        self._at_work_in = at_work_in
 
     async def take(self, body: Payload, bot_user: str) -> dict[str, Any]:
         """Take one delivery and return what Slack gets for it; when this returns, it may be told that it arrived.
@@ -137,7 +146,10 @@ class Deliveries:
         event = dict_of(body.get("event"))
         if event.get("type") in MESSAGES:
             return await self._authors.read(event, team=team_of(body), bot_user=bot_user)
-        return parse_event(body, bot_user=bot_user)
+        arrived = parse_event(body, bot_user=bot_user)
+        if isinstance(arrived, CommandInvoked):  # Slack's Stop button, which is below what is being worked on
+            return replace(arrived, turn_id=self._at_work_in(arrived.conversation))
+        return arrived
 
     async def _take_event(self, arrived: Arrived | None) -> None:
         match arrived:

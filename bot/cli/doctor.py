@@ -231,7 +231,7 @@ async def _check_platform(platform: Platform[Any], settings: Settings, groups: C
     set_up = await platform.check(settings, groups=groups)
     if set_up is None:
         return [Check(part=platform.name, state="off", detail="no token is set")]
-    state = "failed" if set_up.cure else "ok"
+    state = "failed" if set_up.cure and not set_up.is_advice else "ok"
     return [Check(part=platform.name, state=state, detail=set_up.detail, cure=set_up.cure)]
 
 

@@ -221,6 +221,7 @@ class CommandInvoked(_Acting):
     is_channel_wide: bool = False
     is_addressed: bool = True  # as of a message
     is_confirmed: bool = False  # the person has confirmed what the command asked them to (`CommandAnswer.confirms`)
+    turn_id: int = 0  # of `stop`: the turn whose Stop button was pressed; 0: none was
     standing: Standing = UNKNOWN
 
 

@@ -159,5 +159,5 @@ class AskReader:
 
     def _why_ended(self, record: AskRecord) -> str:
         if record.state != "pending":
-            return f"This is decided already. {record_line(record)}".strip()
+            return f"This is no longer open. {record_line(record)}".strip()
         return EXPIRED if record.expires_at <= self.now() else ""

@@ -103,7 +103,7 @@ class Decisions:
 
     async def _take_back(self, event: DecisionMade, asked: Asked) -> Decided | None:
         if not asked.is_asker:
-            return await self.reader.refuse(asked, "Only the person who asked can take this back.", act=event.choice)
+            return await self.reader.refuse(asked, "Only the person who asked can withdraw this.", act=event.choice)
         is_approval = isinstance(asked.record.ask, ApprovalAsk)
         if event.choice == "decline":
             vote = self._vote(event, asked, choice="decline")

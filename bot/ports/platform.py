@@ -203,3 +203,4 @@ class SetUp:
 
     detail: str
     cure: str = ""
+    is_advice: bool = False  # it works as it is, and the cure is only advised

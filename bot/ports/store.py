@@ -230,12 +230,14 @@ class IntakeStore(Protocol):
         """
         ...
 
-    async def request_stop(self, conversation: ConversationKey, *, by: str, author: str = "") -> int | None:
+    async def request_stop(
+        self, conversation: ConversationKey, *, by: str, author: str = "", turn_id: int = 0
+    ) -> int | None:
         """Ask the turn that is running, or about to, to stop, in whichever process; return its id.
 
         Where no such turn is open, the newest one that waits for a decision is woken to stop. With an `author` (as
-        `author_key` names them) only that one's turns are looked at, also those that are queued behind others. What the
-        turn asks people is void from here on. Returns None where nothing is open.
+        `author_key` names them) only that one's turns are looked at, also those that are queued behind others; with a
+        `turn_id`, only that turn. What the turn asks people is void from here on. Returns None where nothing is open.
         """
         ...
 
@@ -435,10 +437,13 @@ class ConversationStore(Protocol):
         """Return the conversations with a turn that has not ended, whose keys begin so; the oldest such turn first."""
         ...
 
-    async def participants(self, conversation: ConversationKey, *, is_open: bool = False) -> Sequence[str]:
+    async def participants(
+        self, conversation: ConversationKey, *, is_open: bool = False, turn_id: int = 0
+    ) -> Sequence[str]:
         """Return who asked what is kept of the conversation, or with `is_open` what has not ended.
 
-        They are named as `author_key` does it, the one who asked first before the others.
+        They are named as `author_key` does it, the one who asked first before the others. With a `turn_id`, only that
+        turn is looked at.
         """
         ...
 

@@ -15,7 +15,7 @@ def why_not_decide(policy: Policy, terms: Terms, person: Person, *, asker: Perso
     """Return why the person may not decide under these terms, as a sentence for them; empty where they may."""
     is_asker = person.id == asker.id
     if is_asker and not terms.asker_may_approve:
-        return "You asked for this call yourself; somebody else has to decide on it."
+        return "You asked for this call yourself, so someone else has to decide on it."
     if not terms.approvers:
         return "" if is_asker else "Only the person who asked for this call decides on it."
     included = policy.includes(terms.approvers, person)

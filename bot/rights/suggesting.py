@@ -61,8 +61,9 @@ def toml_value(value: str | float | bool) -> str:
 
 
 def toml_text(text: str) -> str:
-    """Return the text as a basic string of TOML, which is JSON's but for one character."""
-    return json.dumps(_SURROGATE.sub("?", text), ensure_ascii=False).replace("\x7f", "\\u007f")
+    """Return the text as a basic string of TOML, which is JSON's but for one character; it ends no code block."""
+    written = json.dumps(_SURROGATE.sub("?", text), ensure_ascii=False)
+    return written.replace("\x7f", "\\u007f").replace("```", "\\u0060" * 3)
 
 
 def _comment(text: str) -> str:

@@ -70,8 +70,12 @@ class IntakeUnits(Units):
     async def withdraw(self, event_key: str) -> Revision:
         return await self.engine.write(lambda db: intake.withdraw(db, event_key, now=self._now()))
 
-    async def request_stop(self, conversation: ConversationKey, *, by: str, author: str = "") -> int | None:
-        return await self.engine.write(lambda db: intake.request_stop(db, conversation, by=by, author=author))
+    async def request_stop(
+        self, conversation: ConversationKey, *, by: str, author: str = "", turn_id: int = 0
+    ) -> int | None:
+        return await self.engine.write(
+            lambda db: intake.request_stop(db, conversation, by=by, author=author, turn_id=turn_id)
+        )
 
     async def decide(self, turn_id: int, decision: CallDecided) -> DecisionOutcome:
         return await self.engine.write(lambda db: intake.decide(db, turn_id, decision, now=self._now()))
@@ -252,8 +256,12 @@ class ConversationUnits(Units):
     async def open_conversations(self, *, prefix: str) -> Sequence[ConversationSummary]:
         return await self.engine.read(lambda db: conversations.open_conversations(db, prefix=prefix))
 
-    async def participants(self, conversation: ConversationKey, *, is_open: bool = False) -> Sequence[str]:
-        return await self.engine.read(lambda db: conversations.participants(db, conversation, is_open=is_open))
+    async def participants(
+        self, conversation: ConversationKey, *, is_open: bool = False, turn_id: int = 0
+    ) -> Sequence[str]:
+        return await self.engine.read(
+            lambda db: conversations.participants(db, conversation, is_open=is_open, turn_id=turn_id)
+        )
 
     async def clear(self, conversation: ConversationKey) -> int:
         return await self.engine.write(lambda db: conversations.clear(db, conversation, now=self._now()))

@@ -207,7 +207,7 @@ _ENDED = {
     "approved": "Approved",
     "answered": "Answered",
     "declined": "Declined",
-    "withdrawn": "Taken back",
+    "withdrawn": "Withdrawn",
     "expired": "Expired: nobody decided in time",
     "void": "No longer asked",
 }

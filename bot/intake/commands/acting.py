@@ -16,14 +16,7 @@ from bot.turns.bell import Bell
 log = structlog.stdlib.get_logger(__name__)
 
 FILES_STAY = "Saved files are kept."
-NOT_YOURS_TO_STOP = (
-    "Someone else asked for what runs here. The person who asked, a moderator of this channel or an operator can stop "
-    "it."
-)
-NOT_YOURS_TO_CLEAR = (
-    "Several people have spoken in this conversation. The person who began it, a moderator of this channel or an "
-    "operator can clear it."
-)
+OLD_STOP = "That answer is not being worked on any more. `stop` ends the one that is."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +33,11 @@ class Acting:
         is_shared = not set(people) <= set(author_keys(event.actor))
         if is_shared and not await self._may_clear(event, began=people[0]):
             await self.access.note(event.asker, kind="refused", outcome="clear")
-            return CommandAnswer(text=NOT_YOURS_TO_CLEAR)
+            may = _those_who_may("The person who began this conversation", event)
+            return CommandAnswer(text=f"Other people have spoken here as well. {may} can clear it.")
         if is_shared and not event.is_confirmed:
             return CommandAnswer(
-                text=f"Other people took part here too. Clearing forgets what all of them said. {FILES_STAY}",
+                text=f"You are not the only one who spoke here. Clearing forgets what everyone said. {FILES_STAY}",
                 confirms="Clear it for everyone",
             )
         gone = await self.store.clear(event.conversation)
@@ -58,17 +52,30 @@ class Acting:
         return began in author_keys(event.actor) or await self.access.is_in_charge(event.asker)
 
     async def stop(self, event: CommandInvoked) -> CommandAnswer:
-        """Stop what the asker has asked for here; moderators and operators stop what anybody has."""
+        """Stop what the asker has asked for here; moderators and operators stop what anybody has.
+
+        A press on a Stop button stops that button's turn or none.
+        """
         is_in_charge = await self.access.is_in_charge(event.asker)
-        others = set(await self.store.participants(event.conversation, is_open=True)) - set(author_keys(event.actor))
+        people = await self.store.participants(event.conversation, is_open=True, turn_id=event.turn_id)
+        own = [one for one in people if one in author_keys(event.actor)]
         author = "" if is_in_charge else author_key(event.actor)
-        turn_id = await self.store.request_stop(event.conversation, by=str(event.actor), author=author)
+        turn_id = await self.store.request_stop(
+            event.conversation, by=str(event.actor), author=author, turn_id=event.turn_id
+        )
         if turn_id is not None:
             self.bell.ring_for_stop(turn_id)
-            if is_in_charge and others:
+            if is_in_charge and own != people:
                 await self.access.note(event.asker, kind="act", outcome="stop")
             return CommandAnswer(text="Stopping.")
-        if others:
+        if people and not own and not is_in_charge:  # one's own may be about to be posted
             await self.access.note(event.asker, kind="refused", outcome="stop")
-            return CommandAnswer(text=NOT_YOURS_TO_STOP)
-        return CommandAnswer(text="Nothing is running in this conversation.")
+            may = _those_who_may("The person who asked", event)
+            return CommandAnswer(text=f"Someone else asked for what runs here. {may} can stop it.")
+        return CommandAnswer(text=OLD_STOP if event.turn_id else "Nothing is running in this conversation.")
+
+
+def _those_who_may(first: str, event: CommandInvoked) -> str:
+    """Return who may act on what others asked for, beginning with `first`; only Discord knows moderators."""
+    is_moderated = event.conversation.platform == "discord"
+    return f"{first}, anyone who may manage messages here or an operator" if is_moderated else f"{first} or an operator"

@@ -28,7 +28,7 @@ async def describe_approvals(store: AskStore, *, access: Access, asker: Asker) -
         *_list("Waiting for you", to_decide),
         *_list("Waiting for others", [record for record in mine if record not in to_decide]),
     ]
-    return "\n\n".join(paragraphs) or "Nothing waits for you, and you wait for nothing."
+    return "\n\n".join(paragraphs) or "Nothing is waiting for you, and none of your own calls is waiting."
 
 
 def may_decide(record: AskRecord, person: Person, policy: Policy) -> bool:

@@ -20,7 +20,7 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 _PHRASES: Mapping[Prospect, str] = {
     "allow": "",
     "ask": " (asks first)",
-    "depends": " (may ask first, by its arguments)",
+    "depends": " (may ask first, depending on its arguments)",
     "deny": "",
 }
 

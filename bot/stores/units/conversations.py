@@ -179,14 +179,14 @@ def open_conversations(db: Db, *, prefix: str) -> Sequence[ConversationSummary]:
     return [_summary(row) for row in rows]
 
 
-def participants(db: Db, conversation: ConversationKey, *, is_open: bool) -> Sequence[str]:
+def participants(db: Db, conversation: ConversationKey, *, is_open: bool, turn_id: int = 0) -> Sequence[str]:
     """Return who asked what is kept, or what is still open, in the order of their first such questions."""
     rows = db.execute(
         "SELECT turn.author, min(turn.id) AS began FROM turn"
         " JOIN conversation ON conversation.id = turn.conversation_id"
         " WHERE conversation.key = ? AND turn.event <> '' AND turn.author <> ''"
-        " AND (? = 0 OR turn.ended_at IS NULL) GROUP BY turn.author ORDER BY began",
-        (str(conversation), int(is_open)),
+        " AND (? = 0 OR turn.ended_at IS NULL) AND (? = 0 OR turn.id = ?) GROUP BY turn.author ORDER BY began",
+        (str(conversation), int(is_open), turn_id, turn_id),
     )
     return [row["author"] for row in rows]
 

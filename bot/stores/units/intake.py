@@ -124,7 +124,7 @@ def withdraw(db: Db, event_key: str, *, now: float) -> Revision:
     return "made"
 
 
-def request_stop(db: Db, conversation: ConversationKey, *, by: str, author: str = "") -> int | None:
+def request_stop(db: Db, conversation: ConversationKey, *, by: str, author: str = "", turn_id: int = 0) -> int | None:
     """Mark the turn to stop, void what it asks people, and leave a signal for the process that runs it or wake it where
     it waits.
     """
@@ -134,9 +134,9 @@ def request_stop(db: Db, conversation: ConversationKey, *, by: str, author: str 
             " WHERE conversation.key = ? AND turn.ended_at IS NULL"
             " AND (turn.state = 'waiting' OR turn.is_first = 1 AND turn.state IN ('queued', 'running')"
             "  OR ? <> '' AND turn.state = 'queued')"
-            " AND (? = '' OR turn.author = ?)"
+            " AND (? = '' OR turn.author = ?) AND (? = 0 OR turn.id = ?)"
             " ORDER BY turn.is_first DESC, turn.id DESC LIMIT 1",
-            (str(conversation), author, author, author),
+            (str(conversation), author, author, author, turn_id, turn_id),
         )
     )
     if turn is None:

@@ -56,7 +56,8 @@ class Room:
     @property
     def answers(self) -> list[Message]:
         """Its messages that are neither: parts of finished answers, and what it says besides."""
-        return [message for message in self.messages if not {"details", "stop"} & kinds(message)]
+        written = [message for message in self.messages if not is_ask(message)]
+        return [message for message in written if not {"details", "stop"} & kinds(message)]
 
     @property
     def texts(self) -> list[str]:
@@ -122,6 +123,11 @@ def marks(message: Message) -> list[Mark]:
 
 def kinds(message: Message) -> set[str]:
     return {mark.kind for mark in marks(message)}
+
+
+def is_ask(message: Message) -> bool:
+    """Return whether it is what people are asked about a call that waits."""
+    return any(custom_id.startswith("tb:about:") for custom_id in message.custom_ids)
 
 
 def general(world: World, bot: Bot) -> Room:

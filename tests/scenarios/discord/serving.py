@@ -66,6 +66,18 @@ async def open_world(*, began_s_ago: float = 0.0) -> AsyncGenerator[World]:
         yield World(discord, Model(url), guild, discord.add_channel(guild, "general"), ada, ben, cleo)
 
 
+def options_in(world: World) -> DiscordOptions:
+    """Return how to reach the world's Discord."""
+    return DiscordOptions(
+        bot_token=world.discord.token,
+        api_url=world.discord.api_url,
+        gateway_url=world.discord.gateway_url,
+        pace=QUICK,
+        edit_gap_s=0.05,
+        watch=WATCH,
+    )
+
+
 @asynccontextmanager
 async def serving(
     world: World,
@@ -76,15 +88,7 @@ async def serving(
     patience: Patience | None = None,
 ) -> AsyncGenerator[Bot]:
     """One life of the bot in `home`; a second one in the same home goes on where the first ended."""
-    discord_options = DiscordOptions(
-        bot_token=world.discord.token,
-        api_url=world.discord.api_url,
-        gateway_url=world.discord.gateway_url,
-        pace=QUICK,
-        edit_gap_s=0.05,
-        watch=WATCH,
-    )
-    discord_options = replace(discord_options, **(options or {}))
+    discord_options = replace(options_in(world), **(options or {}))
     allow_all(home)
     given = {
         "openai_base_url": world.model.url,

@@ -189,18 +189,22 @@ async def test_that_a_change_comes_too_late_is_said_once_for_each_change(tmp_pat
 # --- stopping ---
 
 
-async def test_someone_else_cannot_stop_an_answer_by_its_button_and_only_they_see_why(tmp_path: Path) -> None:
-    async with open_room(tmp_path) as room:
-        world = room.world
-        await world.model.pace(chunk_s=0.01)
-        text = " ".join(f"word{number}" for number in range(200))
-        await world.model.script({"text": text})
-        await room.ask(world.ada, "tell me everything")
-        await world.discord.until(lambda: room.growing)
-        pressed = await room.press(room.growing[0], world.ben, "stop")
-        assert "Only the person who asked" in pressed.text
-        assert pressed.original is not None and pressed.original.ephemeral_to == world.ben.id
-        assert "".join(await room.answered()) == text
+async def test_an_operator_can_stop_an_answer_by_its_button_and_only_who_may_not_sees_why(tmp_path: Path) -> None:
+    async with open_world() as world:
+        rules = f'[access]\noperators = ["discord:{world.cleo.id}"]\n'
+        (tmp_path / "toolbridge.toml").write_text(rules, encoding="utf-8")
+        async with serving(world, tmp_path, settings=without_tools(tmp_path)) as bot:
+            room = general(world, bot)
+            await world.model.pace(chunk_s=0.01)
+            await world.model.script({"text": " ".join(f"word{number}" for number in range(2_000))})
+            await room.ask(world.ada, "tell me everything")
+            await world.discord.until(lambda: room.growing)
+            refused = await room.press(room.growing[0], world.ben, "stop")
+            assert "Someone else asked" in refused.text and room.growing
+            assert refused.original is not None and refused.original.ephemeral_to == world.ben.id
+            stopped = await room.press(room.growing[0], world.cleo, "stop")
+            assert stopped.text == "Stopping."
+            assert (await room.answered())[0].endswith("_Stopped._")
 
 
 async def test_an_old_stop_button_does_not_stop_the_answer_to_someone_elses_question(tmp_path: Path) -> None:

@@ -144,8 +144,10 @@ async def test_the_doctor_says_that_anyone_can_add_a_public_application_to_their
     assert found.detail == (
         "@toolbridge in 1 server; the application is public, so that anyone can add it to a server of theirs"
     )
-    assert found.cure.startswith("Switch Public Bot off in the Developer Portal under Bot.")
-    assert "toolbridge.toml" in found.cure
+    assert found.is_advice and found.cure == (
+        "Switch Public Bot off in the Developer Portal under Bot, or name the servers that may use it in "
+        "toolbridge.toml, under places of [access]."
+    )
 
 
 async def test_a_servers_name_cannot_draw_on_the_operators_terminal(place: Place) -> None:

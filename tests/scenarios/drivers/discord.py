@@ -22,8 +22,9 @@ from tests.fakes.discord import Channel, FakeDiscord, Interaction, Message, User
 from tests.fakes.discord.server import Asked
 from tests.fakes.discord.world import PERMISSIONS, Upload
 from tests.scenarios import memory
-from tests.scenarios.discord.rooms import Room, check_exactly, check_manners, kinds
+from tests.scenarios.discord.rooms import Room, check_exactly, check_manners, is_ask, kinds
 from tests.scenarios.discord.serving import Bot, World, open_world, serving
+from tests.scenarios.drivers.asks import DiscordAsked, DiscordWindow
 from tests.scenarios.drivers.driver import Alert, Conversation, Door, File, Kind, LongAnswer, Person, Rating, Rows
 from tests.scenarios.drivers.reading import ended_calls
 from tests.scenarios.tools import without_tools
@@ -213,6 +214,12 @@ class DiscordConversation:
         assert told.original is not None and told.original.ephemeral_to == user.id
         return told.text
 
+    async def asked(self, number: int = 0) -> DiscordAsked:
+        def found() -> list[Message]:
+            return [message for message in self.messages if is_ask(message)][number:]
+
+        return DiscordAsked(self._driver.discord, (await self._driver.until(found))[0], self._driver.users)
+
     async def stored(self) -> Sequence[StoredMessage]:
         return await self.room.stored()
 
@@ -349,8 +356,12 @@ class DiscordDriver:
 
     # --- people
 
+    @property
+    def users(self) -> Mapping[Person, User]:
+        return {"ada": self.world.ada, "ben": self.world.ben, "cleo": self.world.cleo}
+
     def user(self, person: Person) -> User:
-        return {"ada": self.world.ada, "ben": self.world.ben, "cleo": self.world.cleo}[person]
+        return self.users[person]
 
     async def open(self, kind: Kind = "channel", *, by: Person = "ada") -> DiscordConversation:
         match kind:
@@ -451,6 +462,29 @@ class DiscordDriver:
         assert interaction.original is not None
         assert interaction.original.ephemeral_to == interaction.user.id
         return interaction.original
+
+    async def run_tool(self, tool: str, arguments: str = "", *, by: Person = "ada") -> DiscordConversation:
+        number = len(self._runs())
+        options = {"tool": tool} | ({"arguments": arguments} if arguments else {})
+        await self._run(options, by)
+        return await self.running(number)
+
+    async def run_form(self, tool: str, *, by: Person = "ada") -> DiscordWindow:
+        return DiscordWindow(self.discord, await self._run({"tool": tool}, by))
+
+    async def _run(self, options: Mapping[str, str], by: Person) -> Interaction:
+        await self.discord.until(lambda: self.discord.commands(self.world.guild))
+        return await self.discord.slash(self.world.channel, self.user(by), "run", options)
+
+    async def running(self, number: int = 0) -> DiscordConversation:
+        await self.until(lambda: self._runs()[number:])
+        return DiscordConversation(self, self.world.channel)
+
+    def _runs(self) -> Sequence[Message]:
+        return [message for message in self.discord.own(self.world.channel) if "** runs: " in message.content]
+
+    def notation(self, person: Person) -> str:
+        return f"discord:{self.user_id(person)}"
 
     async def history(self) -> DiscordPages:
         return DiscordPages(self, await self.slash("history"))

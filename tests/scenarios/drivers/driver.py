@@ -17,9 +17,9 @@ from bot.app import App
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Message as StoredMessage
 from bot.turns.limits import Patience
+from tests.scenarios.drivers.asks import Asked, Person, Window
 from tests.scenarios.model import Model
 
-Person = Literal["ada", "ben", "cleo"]
 Kind = Literal["channel", "thread", "direct"]
 Rating = Literal["good", "bad"]
 Door = Literal["place", "channel", "direct"]  # a conversation's own place, the rest of its channel, direct messages
@@ -232,6 +232,10 @@ class Conversation(Place, Protocol):
         """Rate an answer; return what only that person is told."""
         ...
 
+    async def asked(self, number: int = 0) -> Asked:
+        """Wait until so many messages about calls that wait are there besides this one; return it."""
+        ...
+
     async def stored(self) -> Sequence[StoredMessage]:
         """Return its messages in the store."""
         ...
@@ -341,6 +345,22 @@ class Driver(Protocol):
 
     async def command(self, name: str, argument: str = "", *, by: Person = "ada") -> str:
         """Run a slash command in the channel; return what only that person sees."""
+        ...
+
+    async def run_tool(self, tool: str, arguments: str = "", *, by: Person = "ada") -> Conversation:
+        """Make a call by `/run`; return the conversation in which it is made."""
+        ...
+
+    async def run_form(self, tool: str, *, by: Person = "ada") -> Window:
+        """Name the tool to `/run`; return the form that opens."""
+        ...
+
+    async def running(self, number: int = 0) -> Conversation:
+        """Wait until so many calls by `/run` were begun besides this one; return the conversation in which it is."""
+        ...
+
+    def notation(self, person: Person) -> str:
+        """Return the person's name in the notation of rules."""
         ...
 
     async def history(self) -> Pages:

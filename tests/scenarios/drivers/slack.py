@@ -16,13 +16,15 @@ from adapters.slack.backfill import ALIVE
 from adapters.slack.backfill import CHANNEL as CHANNEL_NOTE
 from adapters.slack.diagnose import diagnose
 from adapters.slack.own_messages import GROWING
-from bot.app import App
+from bot.app import App, OpenAdapter
 from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Message as StoredMessage
 from bot.turns.limits import Patience
 from tests.fakes.slack import FakeSlack, Message, StoredFile, typed
 from tests.fakes.slack.server import Hang
+from tests.scenarios.drivers.asks import SLACK_USERS as USERS
+from tests.scenarios.drivers.asks import SlackAsked, SlackWindow, is_slack_ask, opened_in_slack
 from tests.scenarios.drivers.driver import Alert, Conversation, Door, File, Kind, LongAnswer, Person, Rating, Rows
 from tests.scenarios.drivers.reading import ended_calls
 from tests.scenarios.model import Model
@@ -31,7 +33,6 @@ from tests.scenarios.slack.serving import Bot, Mode, open_world, serving
 from tests.scenarios.slack.threads import Thread, check_exactly
 from tests.scenarios.tools import without_tools
 
-USERS: Mapping[Person, str] = {"ada": "U1", "ben": "U2", "cleo": "U3"}
 HOURGLASS = "hourglass_flowing_sand"
 CHANNEL = "C1"
 POSTING = (
@@ -229,6 +230,12 @@ class SlackConversation:
         await slack.until(lambda: len(slack.ephemerals(USERS[by])) > before)
         return slack.ephemerals(USERS[by])[before].shown
 
+    async def asked(self, number: int = 0) -> SlackAsked:
+        def found() -> list[Message]:
+            return [message for message in self.messages if is_slack_ask(message)][number:]
+
+        return SlackAsked(self._driver.slack, (await self._driver.until(found))[0])
+
     async def stored(self) -> Sequence[StoredMessage]:
         return await self.thread.stored()
 
@@ -340,11 +347,22 @@ class SlackDriver:
 
     @asynccontextmanager
     async def serving(
-        self, *, options: Mapping[str, Any] | None = None, patience: Patience | None = None, **settings: Any
+        self,
+        *,
+        options: Mapping[str, Any] | None = None,
+        patience: Patience | None = None,
+        beside: Sequence[OpenAdapter] = (),
+        **settings: Any,
     ) -> AsyncGenerator[Conversation]:
-        given = {**without_tools(self.home), **settings}
         async with serving(
-            self.slack, self.model, self.home, mode=self._mode, options=options, settings=given, patience=patience
+            self.slack,
+            self.model,
+            self.home,
+            mode=self._mode,
+            options=options,
+            settings={**without_tools(self.home), **settings},
+            patience=patience,
+            beside=beside,
         ) as self.served:
             yield await self.open()
 
@@ -421,6 +439,25 @@ class SlackDriver:
     async def command(self, name: str, argument: str = "", *, by: Person = "ada") -> str:
         person = pressing.Person(slack=self.slack, user=USERS[by])
         return (await person.slash(f"/{name}", argument)).shown
+
+    async def run_tool(self, tool: str, arguments: str = "", *, by: Person = "ada") -> SlackConversation:
+        number = len(self._runs())
+        await self.slack.slash(CHANNEL, USERS[by], "/run", f"{tool} {arguments}")
+        return await self.running(number)
+
+    async def run_form(self, tool: str, *, by: Person = "ada") -> SlackWindow:
+        await self.slack.slash(CHANNEL, USERS[by], "/run", tool)
+        return await opened_in_slack(self.slack, by)
+
+    async def running(self, number: int = 0) -> SlackConversation:
+        said = (await self.until(lambda: self._runs()[number:]))[0]
+        return SlackConversation(self, CHANNEL, said.ts)
+
+    def _runs(self) -> Sequence[Message]:
+        return [message for message in self.slack.bot_messages(CHANNEL) if "> runs: " in message.text]
+
+    def notation(self, person: Person) -> str:
+        return f"slack:T1:{USERS[person]}"
 
     async def history(self) -> SlackPages:
         person = pressing.Person(slack=self.slack)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, Literal
 from adapters.slack.adapter import SlackAdapter, SlackOptions, open_slack
 from adapters.slack.progress import Pace
 from adapters.slack.session import Watch
-from bot.app import App, open_app
+from bot.app import App, OpenAdapter, open_app
 from bot.domain.backoff import Backoff
 from bot.settings import load_settings
 from bot.turns.limits import Patience
@@ -76,8 +76,12 @@ async def serving(
     options: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
     patience: Patience | None = None,
+    beside: Sequence[OpenAdapter] = (),
 ) -> AsyncGenerator[Bot]:
-    """One life of the bot in `home`; a second one in the same home goes on where the first ended."""
+    """One life of the bot in `home`; a second one in the same home goes on where the first ended.
+
+    It serves other platforms `beside` Slack.
+    """
     slack_options = SlackOptions(
         bot_token="xoxb-test",
         app_token="xapp-test" if mode == "socket" else "",
@@ -100,15 +104,16 @@ async def serving(
         bundled_tools(home, given) as tools,
         open_app(
             load_settings(env_file=None, **{**given, **tools}),
-            [lambda host: open_slack(slack_options, host)],
+            [lambda host: open_slack(slack_options, host), *beside],
             drain_s=0.5,
             patience=patience,
         ) as app,
         asyncio.TaskGroup() as group,
     ):
-        (adapter,) = app.adapters
+        adapter, *others = app.adapters
         assert isinstance(adapter, SlackAdapter)
         running = group.create_task(adapter.run())
+        all_running = [running, *(group.create_task(other.run()) for other in others)]
         try:
             async with asyncio.timeout(WAIT_S):
                 await _opened(adapter, running)
@@ -117,7 +122,8 @@ async def serving(
                 slack.events_url = f"http://127.0.0.1:{adapter.session.port}/slack/events"
             yield Bot(slack, app, adapter, model)
         finally:
-            running.cancel()
+            for task in all_running:
+                task.cancel()
 
 
 @asynccontextmanager

@@ -267,7 +267,7 @@ async def test_in_a_thread_a_mention_with_a_commands_word_is_the_command_answere
         assert await thread.answered(2) == ["Here.", "Rome was not built in a day."]
         await thread.say("U1", "clear", mention=True)
         asked = await ada.next_answer(after=0)
-        assert "Other people took part here too." in asked.shown
+        assert "You are not the only one who spoke here." in asked.shown
         assert "4 messages of this conversation deleted" in await ada.turn(asked, "tb:confirm")
         await bot.slack.settled()
         await ada.slash("/usage")

@@ -160,6 +160,15 @@ async def test_a_stop_that_comes_while_its_question_is_still_being_taken_stops_i
         assert "Stopped." in text
 
 
+async def test_someone_else_cannot_stop_an_answer_by_slacks_button_and_alone_sees_why(tmp_path: Path) -> None:
+    async with busy_bot(tmp_path) as (bot, thread, release):
+        await bot.slack.press_stop("C1", thread.root, "U2")
+        [told] = await bot.slack.until(lambda: bot.slack.ephemerals("U2"))
+        assert told.shown == ("Someone else asked for what runs here. The person who asked or an operator can stop it.")
+        release()
+        assert await thread.answered() == ["One."]
+
+
 async def test_stop_ends_only_the_running_answer_and_the_next_question_is_answered(tmp_path: Path) -> None:
     async with busy_bot(tmp_path) as (bot, thread, release):
         await thread.say("U1", "second")

@@ -595,7 +595,7 @@ async def test_a_conversation_of_one_person_is_cleared_at_once_and_one_of_severa
         await converse(at.store, words, conversation=thread("1"), author_id="u1")
         await converse(at.store, words, conversation=thread("1"), author_id="u2")
         first = await say(at, "clear", by="u1")
-        assert first.confirms and "Other people" in first.text
+        assert first.confirms and "You are not the only one who spoke here." in first.text
         assert len(await at.store.transcript(thread("1"), limit=9)) == 4
         assert "4 messages" in (await say(at, "clear", by="u1", is_confirmed=True)).text
         assert [line.entry.outcome for line in await at.store.audit_lines()] == ["clear"]
@@ -623,7 +623,10 @@ async def test_others_are_told_who_may_clear_a_shared_conversation_even_where_th
         for author in ("u1", "u2"):
             await converse(at.store, words, conversation=thread("1"), author_id=author)
         refused = await say(at, "clear", by="u2", is_confirmed=True)
-        assert "The person who began it" in refused.text and not refused.confirms
+        assert refused.text == (
+            "Other people have spoken here as well. The person who began this conversation or an operator can clear it."
+        )
+        assert not refused.confirms
         assert [line.entry.kind for line in await at.store.audit_lines()] == ["refused"]
         assert (await say(at, "clear", by="u3", standing=Standing(is_moderator=True))).confirms
         assert (await say(at, "clear", by="op")).confirms
@@ -642,6 +645,20 @@ async def test_an_answer_is_stopped_by_who_asked_by_a_moderator_and_by_an_operat
         assert (await say(at, "stop", by="u3", standing=Standing(is_moderator=True))).text == "Stopping."
         kinds = [(line.entry.kind, line.entry.person, line.entry.outcome) for line in await at.store.audit_lines()]
         assert kinds == [("act", "chat:u3", "stop")]  # stopping what is one's own is no act of an operator
+
+
+async def test_a_stop_button_stops_its_own_turn_or_none_with_the_rights_of_the_command(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path, rights=OPERATOR) as at:
+        first = await ask(at.store, "one", conversation=thread("1"), author_id="u1")
+        second = await ask(at.store, "two", conversation=thread("1"), author_id="u2")
+        assert "Someone else asked" in (await say(at, "stop", by="u2", turn_id=first)).text
+        assert "not being worked on" in (await say(at, "stop", by="op", turn_id=second + 1)).text
+        assert (await say(at, "stop", by="op", turn_id=first)).text == "Stopping."
+        await at.store.heartbeat(WORKER, lease_s=60)
+        [turn] = await at.store.claim(WORKER, serves=[""], limit=5)
+        assert (turn.lease.turn_id, turn.stop_requested) == (first, True)
 
 
 # --- a call without the model ----------------------------------------------------------------------------------
