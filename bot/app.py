@@ -132,7 +132,7 @@ def _open_rights(policy: CurrentPolicy, *, store: Store, tools: Toolset) -> _Rig
     people, pins = PlatformPeople(policy.now), Pins(store)
     guarded = GuardedTools(tools, policy=policy.now, people=people, pins=pins)
     guard = PolicyGuard(
-        policy=policy.now, people=people, store=store, pins=pins, find=guarded.find, why_unknown=guarded.why_unknown
+        policy=policy.now, people=people, store=store, pins=pins, find=guarded.find, unknown=guarded.unknown
     )
     access = Access(people=people, policy=policy.now, store=store, now=time.time)
     return _Rights(policy=policy, people=people, tools=guarded, guard=guard, access=access)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
+
 from adapters.slack.api import SlackApi
 from adapters.slack.ask_blocks import ask_blocks
+from adapters.slack.errors import SlackRefusedError
 from adapters.slack.identities import Identities
 from adapters.slack.own_messages import (
     MAX_PAGES,
@@ -19,6 +22,12 @@ from adapters.slack.parse import message_ts
 from bot.domain.asks import AskPost
 from bot.domain.errors import AdapterError
 from bot.ports.platform import Found
+
+log = structlog.stdlib.get_logger(__name__)
+
+# A message that cannot be changed so can still be posted afresh: https://docs.slack.dev/reference/methods/chat.update
+GONE = "message_not_found"
+UNCHANGEABLE = frozenset({GONE, "edit_window_closed", "cant_update_message"})
 
 
 class Asks:
@@ -43,8 +52,9 @@ class Asks:
         """Look for the message where it would be, among the bot's newest. Raises AdapterError."""
         channel = await self._channel(post)
         own = await (self._own_in_thread(post) if _thread(post) else self._own_in_channel(post, channel))
-        ts = next((message.ts for message in own if message.kind == "ask" and message.key == post.key), None)
-        return Found(reference=_reference(channel, ts)) if ts else None
+        shown = [message.ts for message in own if message.kind == "ask" and message.key == post.key]
+        # There are two where the older one could not be changed any more.
+        return Found(reference=_reference(channel, max(shown))) if shown else None
 
     async def _post(self, post: AskPost, content: dict[str, Any]) -> str:
         channel = await self._channel(post)
@@ -63,8 +73,28 @@ class Asks:
         channel, _, ts = post.reference.partition("/")
         if not ts:
             raise AdapterError("That is no message of Slack's.", is_permanent=True)
-        await self._api.call("chat.update", team=post.place.space, may_repeat=True, channel=channel, ts=ts, **content)
+        try:
+            await self._update(post, channel, ts, content)
+        except SlackRefusedError as error:
+            if error.code == GONE and post.view.state != "pending":
+                return post.reference  # someone deleted it on purpose; the audit has the record
+            if error.code not in UNCHANGEABLE:
+                raise
+            log.info("ask_posted_afresh", ask=post.view.ask_id, code=error.code)
+            return await self._post_afresh(post, content)
         return post.reference
+
+    async def _update(self, post: AskPost, channel: str, ts: str, content: dict[str, Any]) -> None:
+        await self._api.call("chat.update", team=post.place.space, may_repeat=True, channel=channel, ts=ts, **content)
+
+    async def _post_afresh(self, post: AskPost, content: dict[str, Any]) -> str:
+        """Post it as a new message, or change the one that was posted so before a crash."""
+        found = await self.find(post)
+        if found is None or found.reference == post.reference:
+            return await self._post(post, content)
+        channel, _, ts = found.reference.partition("/")
+        await self._update(post, channel, ts, content)
+        return found.reference
 
     async def _channel(self, post: AskPost) -> str:
         if not post.person:

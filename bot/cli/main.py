@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -15,6 +16,7 @@ from bot.domain.errors import BotError, SettingsError
 
 OK, FAILED, BAD_USAGE = 0, 1, 2
 ENDING_SIGNALS = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+PIPE_CLOSED = 141  # what a shell reports for SIGPIPE, 128 + 13
 INTERRUPTED = 128 + signal.SIGINT  # what a shell reports for Ctrl-C
 
 Run = Callable[[argparse.Namespace], Coroutine[object, object, int]]
@@ -22,7 +24,7 @@ Run = Callable[[argparse.Namespace], Coroutine[object, object, int]]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 bad usage or settings."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_parser().parse_args(argv)
     run: Run = arguments.run
     try:
         if run is _chat and arguments.message is None and not sys.stdin.isatty():
@@ -36,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:  # the reader has what it wants: `doctor | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own flush fails at the end
+        return PIPE_CLOSED
 
 
 def _print_error(error: BotError) -> None:
@@ -121,7 +126,8 @@ def _of_platform(command: PlatformCommand) -> Run:
 # --- their arguments -------------------------------------------------------------------------------------------
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line; what it parses has the command as `run`."""
     parser = argparse.ArgumentParser(
         prog="toolbridge",
         description="Your team's own tools (any MCP server) in its own chat, on its own model.",

@@ -19,6 +19,7 @@ class ToolSpec:
     is_repeatable: bool = False  # read-only or idempotent, by the operator's word or a trusted server's hint
     is_bundled: bool = False  # of the server that comes with the bot
     is_read_only: bool = False  # by a trusted server's hint
+    trusted_servers: tuple[str, ...] = ()  # of the tool that reads resources: whose resources can be read unasked
     hints: str = ""  # all that the server says of how the tool behaves, as JSON; decides nothing
 
 

@@ -116,10 +116,7 @@ class People(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowed:
-    """The call may be sent, with these `arguments`: those that were judged, or approved after an edit.
-
-    Where the ruling has no `rule`, there is no such tool: the call is not to be sent, and its result is the `reason`.
-    """
+    """The call may be sent, with these `arguments`: those that were judged, or approved after an edit."""
 
     ruling: Ruling
     arguments: str
@@ -157,7 +154,14 @@ class Asks:
     ask: ApprovalAsk
 
 
-Judgement = Allowed | Denied | Withheld | Asks
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """There is no such tool now, so no rule was asked and nothing may be sent; `text` is what the model reads."""
+
+    text: str
+
+
+Judgement = Allowed | Denied | Withheld | Asks | Unknown
 
 
 class Guard(Protocol):

@@ -35,8 +35,10 @@ def digest_of(server: str, tool: str, arguments: str) -> str:
 def tool_of(spec: ToolSpec, arguments: Mapping[str, Any] | None, *, change: str = "") -> Tool:
     """Return the tool as rules see it. Reading a resource is a tool of the server whose resource it is."""
     if spec.name == READ_RESOURCE:
-        server = (arguments or {}).get("server")
-        return Tool(server=server if isinstance(server, str) else "", tool=READ_RESOURCE, is_read_only=True)
+        named = (arguments or {}).get("server")
+        server = named if isinstance(named, str) else ""
+        # The address of a resource can carry data to its server, as arguments of any tool can.
+        return Tool(server=server, tool=READ_RESOURCE, is_read_only=server in spec.trusted_servers)
     return Tool(
         server=spec.server,
         tool=spec.tool,

@@ -12,7 +12,7 @@ from bot.domain.messages import ToolCall, ToolSpec
 from bot.domain.people import Asker
 from bot.domain.rights import Facts, Ruling
 from bot.domain.turns import CallDecided
-from bot.ports.rights import Allowed, Asks, Denied, Judgement, People, Policy, Withheld
+from bot.ports.rights import Allowed, Asks, Denied, Judgement, People, Policy, Unknown, Withheld
 from bot.ports.store import Grant, RightsStore
 from bot.ports.tools import Resumed
 from bot.rights.approving import approver_name, holding
@@ -28,7 +28,7 @@ ACCESS = "[access]"  # the name of the rule, where that table decides
 class PolicyGuard:
     """Satisfies `Guard` by the policy of now.
 
-    `find` returns a tool by its namespaced name, offered or not; `why_unknown` says why there is none.
+    `find` returns a tool by its namespaced name, offered or not; `unknown`, what the model reads where there is none.
     """
 
     policy: Callable[[], Policy]
@@ -36,7 +36,7 @@ class PolicyGuard:
     store: RightsStore
     pins: Pins
     find: Callable[[str], Awaitable[ToolSpec | None]]
-    why_unknown: Callable[[str], str]
+    unknown: Callable[[str], str]
 
     async def judge(
         self,
@@ -49,14 +49,21 @@ class PolicyGuard:
     ) -> Judgement:
         """See `Guard`. Raises StoreError."""
         spec = spec or await self.find(call.name)
-        if spec is None:
-            nothing = Ruling(verdict="allow", rule="", rule_key="", reason=self.why_unknown(call.name))
-            return Allowed(ruling=nothing, arguments=call.arguments)
         approval = resumed if resumed is not None and isinstance(resumed.wait.ask, ApprovalAsk) else None
+        if spec is None:
+            return self._without_tool(call, approval)
         arguments = (approval.decision.arguments if approval else "") or call.arguments
         facts, ruling = await self.rule(spec, arguments, asker=asker, is_fresh=approval is not None)
         case = _Case(self, facts, arguments, call, conversation, ruling)
         return await (case.spent(approval) if approval else case.met())
+
+    def _without_tool(self, call: ToolCall, approval: Resumed | None) -> Judgement:
+        """Return what becomes of a call whose tool is not there; nothing is sent, though it may be there by then."""
+        ask = approval.wait.ask if approval else None
+        if approval is None or not isinstance(ask, ApprovalAsk) or approval.decision.outcome == "approved":
+            return Unknown(text=self.unknown(call.name))
+        ruling = Ruling(verdict="deny", rule=ask.rule, rule_key=ask.rule_key, reason=ask.reason)
+        return Denied(ruling=ruling, text=_why_not_approved(approval.decision))
 
     async def rule(
         self, spec: ToolSpec, arguments: str, *, asker: Asker, is_fresh: bool = False, change: str | None = None

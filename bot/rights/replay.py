@@ -67,7 +67,7 @@ class KnownTools:
         said = _object(self._definitions.get((server, tool), ""))
         hints, parameters = said.get("hints"), said.get("parameters")
         return KnownTool(
-            is_read_only=tool == READ_RESOURCE or (server in self._trusted and _is_read_only(hints)),
+            is_read_only=server in self._trusted and (tool == READ_RESOURCE or _is_read_only(hints)),
             parameters=cast("Mapping[str, Any]", parameters) if isinstance(parameters, Mapping) else None,
         )
 

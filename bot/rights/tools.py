@@ -54,18 +54,10 @@ class GuardedTools:
         return found
 
     async def find(self, name: str) -> ToolSpec | None:
-        """Return the tool of that namespaced name, whoever may call it; also one whose server is away."""
-        self._know((await self._tools.offer(None)).tools)
+        """Return the tool of that namespaced name, whoever may call it; as it was last, where its server is away."""
+        offer = await self._tools.offer(None)
+        self._know(offer.tools)
         return self._known.get(name)
-
-    def why_unknown(self, name: str) -> str:
-        """Return why no tool has that name, as a sentence for the model."""
-        for status in self._tools.status():
-            if status.state != "ready" and name.startswith(f"{status.server}__"):
-                return f"The tool server {status.server!r} is not ready: {status.detail.rstrip('.') or status.state}."
-        near = difflib.get_close_matches(name, self._known, n=3)
-        hint = f"Did you mean {' or '.join(near)}?" if near else "Use only the tools that are offered."
-        return f"There is no tool of the name {name!r}. {hint}"
 
     async def call(
         self,
@@ -78,7 +70,7 @@ class GuardedTools:
     ) -> ToolResult | Wait:
         """Pass the call on. One of an unknown name was not judged: it reaches no server."""
         if call.name not in self._known:
-            return ToolResult(call_id=call.id, text=self.why_unknown(call.name), outcome="error")
+            return ToolResult(call_id=call.id, text=self.unknown(call.name), outcome="error")
         return await self._tools.call(call, actor=actor, conversation=conversation, resumed=resumed, progress=progress)
 
     async def search(self, query: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
@@ -113,6 +105,15 @@ class GuardedTools:
         if not kept:
             return None
         return spec if kept == servers else _with_servers(spec, kept)
+
+    def unknown(self, name: str) -> str:
+        """Return what the model reads where there is no tool of that name."""
+        for status in self._tools.status():
+            if status.state != "ready" and name.startswith(f"{status.server}__"):
+                return f"The tool server {status.server!r} is not ready. {status.detail}".strip()
+        near = difflib.get_close_matches(name, self._known, n=3)
+        hint = f"Did you mean {' or '.join(near)}?" if near else "Use only the tools that are offered."
+        return f"There is no tool of the name {name!r}. {hint}"
 
 
 def _is_offered(spec: ToolSpec, server: str | None, person: Person, place: str, policy: Policy) -> bool:

@@ -12,8 +12,8 @@ from bot.tools.servers.errors import CallError
 _SHOWN_SERVER = "resources"
 
 
-def read_resource_spec(servers: Sequence[str]) -> ToolSpec:
-    """Return the tool that reads resources of these servers."""
+def read_resource_spec(servers: Sequence[str], *, trusted: Sequence[str] = ()) -> ToolSpec:
+    """Return the tool that reads resources of these servers; those of the trusted ones count as read-only."""
     return ToolSpec(
         name=READ_RESOURCE,
         server=_SHOWN_SERVER,
@@ -28,7 +28,7 @@ def read_resource_spec(servers: Sequence[str]) -> ToolSpec:
             "required": ["server", "uri"],
         },
         is_repeatable=True,
-        is_read_only=True,
+        trusted_servers=tuple(trusted),
     )
 
 

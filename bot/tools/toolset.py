@@ -128,7 +128,7 @@ class Toolset:
         offer = self._known().offer(offered, notes=notes)
         linked = [name for name in self._with_resources() if name in offered]
         if linked:
-            offer = replace(offer, tools=(*offer.tools, read_resource_spec(linked)))
+            offer = replace(offer, tools=(*offer.tools, read_resource_spec(linked, trusted=self._trusted(linked))))
         instructions = instructions_of([server for name, server in self._servers.items() if name in offered])
         return replace(offer, instructions=instructions)
 
@@ -259,6 +259,10 @@ class Toolset:
             return name, RESOURCE, {"uri": uri}, True
         spec = await self._find(call.name)
         return spec.server, spec.tool, parse_arguments(call.arguments), spec.is_repeatable
+
+    def _trusted(self, names: Sequence[str]) -> list[str]:
+        configs = [self._servers[name].config for name in names]
+        return [config.name for config in configs if config.trusted or config.is_bundled]
 
     def _with_resources(self) -> list[str]:
         """Return the servers whose resources the operator allows to be read, as if that were one of their tools."""

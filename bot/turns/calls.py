@@ -22,7 +22,7 @@ from bot.domain.turns import (
     ModelAnswered,
     Step,
 )
-from bot.ports.rights import Allowed, Asks, Denied, Guard, Judgement, Withheld
+from bot.ports.rights import Allowed, Asks, Denied, Guard, Judgement, Unknown, Withheld
 from bot.ports.tools import Resumed, Tools, Wait
 from bot.turns.ask_view import waiting_reason
 from bot.turns.journal import Journal
@@ -125,11 +125,12 @@ class Calls:
     def _steps_of(self, call: ToolCall, judgement: Judgement | None) -> Sequence[Step]:
         if judgement is None:
             return [CallStarted(round=self.number, call_id=call.id)]
+        if isinstance(judgement, Unknown):
+            return [self._unsent(call, ToolResult(call_id=call.id, text=judgement.text, outcome="error"))]
         judged = self._judged(call, judgement)
         match judgement:
             case Allowed():
-                started = CallStarted(round=self.number, call_id=call.id)
-                return [judged, started] if judgement.ruling.rule else [started]
+                return [judged, CallStarted(round=self.number, call_id=call.id)]
             case Denied():
                 return [judged, self._unsent(call, ToolResult(call_id=call.id, text=judgement.text, outcome="denied"))]
             case Withheld():
@@ -142,7 +143,7 @@ class Calls:
             case _:
                 assert_never(judgement)
 
-    def _judged(self, call: ToolCall, judgement: Judgement) -> CallJudged:
+    def _judged(self, call: ToolCall, judgement: Allowed | Denied | Withheld | Asks) -> CallJudged:
         ruling = judgement.ruling
         return CallJudged(
             round=self.number,
@@ -202,8 +203,6 @@ class Calls:
     async def _send(self, call: ToolCall, allowed: Allowed | None) -> ToolResult | Wait:
         if allowed is None:
             return await self.turn.selection.search(call, self.tools)
-        if not allowed.ruling.rule:
-            return ToolResult(call_id=call.id, text=allowed.ruling.reason, outcome="error")
 
         def progress(text: str) -> None:
             self.journal.tell(CallProgressed(round=self.number, call_id=call.id, text=text))

@@ -9,8 +9,10 @@ from bot.domain.events import RunRequest
 from bot.domain.messages import AssistantMessage, ModelAnswer, ToolCall, ToolMessage
 from bot.domain.turns import TextArrived
 from bot.ports.model import ModelProgressSink, ModelRequest
+from bot.text.redaction import redact
 
 ANSWER_CHARS = 20_000  # of the result that is shown as the answer; Details has all of it
+_BEYOND_CHARS = 2_000  # are searched for secrets as well: half of one would not be recognised as a secret
 CALL_ID = "run"
 
 
@@ -34,8 +36,10 @@ class DirectRun:
 
 
 def _bounded(text: str) -> str:
+    """Return the result as people read it: bounded, and without secrets, which no model has looked at."""
     if not text.strip():
         return "It is done; the tool returned no text."
+    shown = redact(text[: ANSWER_CHARS + _BEYOND_CHARS])
     if len(text) <= ANSWER_CHARS:
-        return text
-    return f"{text[:ANSWER_CHARS]}\n\n_(cut: the first {ANSWER_CHARS:,} of {len(text):,} characters)_"
+        return shown
+    return f"{shown[:ANSWER_CHARS]}\n\n_(cut: the first {ANSWER_CHARS:,} of {len(text):,} characters)_"

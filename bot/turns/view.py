@@ -48,7 +48,8 @@ class ViewObserver:
             in_reply_to=turn.event.event_key,
             question=turn.event.text,
             author_id=turn.event.author_id,
-            attempt=turn.lease.attempt + turn.wakes,
+            # A turn that was given back at a shutdown has spent no attempt, but was shown: its fence has grown.
+            attempt=max(turn.lease.attempt + turn.wakes, turn.lease.fence),
             has_waited=turn.has_waited,
             trace_style=trace_style,
         )

@@ -1,7 +1,7 @@
 """A tool server without any SDK whose calls can be held: while HOLD_FILE is there, none ends.
 
-`act` changes something and may run once; `look` only reads; `draw` reads as well, and returns a picture. CALLS_FILE
-gets the name of each call as it begins.
+`act` changes something and may run once, and takes a note; `look` only reads; `draw` reads as well, and returns a
+picture. CALLS_FILE gets the name of each call as it begins.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def tool(name: str) -> dict[str, Any]:
-    return {"name": name, "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": name in READS}}
+    properties = {"note": {"type": "string"}} if name == "act" else {}
+    schema = {"type": "object", "properties": properties}
+    return {"name": name, "inputSchema": schema, "annotations": {"readOnlyHint": name in READS}}
 
 
 def call(name: str) -> list[dict[str, Any]]:

@@ -71,6 +71,10 @@ class World:
         """Wait until a turn has ended."""
         await until(lambda: self._execute("SELECT 1 FROM turn WHERE state = 'answered'"), timeout_s=WAIT_S)
 
+    async def until_shown(self) -> None:
+        """Wait until the messages of asks are known to show them as they are."""
+        await until(lambda: not self._execute("SELECT 1 FROM ask_post WHERE is_due = 1"), timeout_s=WAIT_S)
+
     async def until_noted(self) -> None:
         """Wait until the bot has noted what makes its next life look for what it missed."""
         note = self.driver.presence_note

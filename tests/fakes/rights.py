@@ -155,9 +155,7 @@ def guarded(
     policy = rights or Rights()
     people, pins = people or ScriptedPeople(policy), Pins(store)
     behind = GuardedTools(tools, policy=policy, people=people, pins=pins)
-    guard = PolicyGuard(
-        policy=policy, people=people, store=store, pins=pins, find=behind.find, why_unknown=behind.why_unknown
-    )
+    guard = PolicyGuard(policy=policy, people=people, store=store, pins=pins, find=behind.find, unknown=behind.unknown)
     reader = AskReader(store=store, guard=guard, now=time.time)
     return Guarded(
         store=store,

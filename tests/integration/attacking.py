@@ -80,9 +80,10 @@ class Servers(ScriptedTools):
         self.specs = specs or (DEPLOY,)
         self.got: list[tuple[str, str, dict[str, Any]]] = []
         self.results: dict[str, str] = {}
+        self.away: set[str] = set()  # servers that are not offered now, and back as soon as they are called
 
     async def offer(self, asker: Asker | None) -> Offer:
-        return Offer(tools=tuple(self.specs))
+        return Offer(tools=tuple(one for one in self.specs if one.server not in self.away))
 
     async def call(
         self,

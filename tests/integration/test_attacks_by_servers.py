@@ -15,17 +15,22 @@ from adapters.discord.ask_view import ask_message
 from adapters.slack.ask_blocks import ask_blocks
 from bot.domain.answers import Done, Refused
 from bot.domain.asks import AskRecord, AskView, FormAsk, LinkAsk
+from bot.domain.events import Choice
 from bot.domain.messages import ToolSpec
+from bot.domain.people import Asker
+from bot.ports.tools import Offer
 from bot.tools.catalog import Catalog, Listing
 from bot.tools.config import HttpEndpoint, ServerConfig
 from bot.tools.configured import apart
 from bot.tools.servers.sensitive import asks_for_secret
 from bot.turns.ask_view import ask_view
-from tests.fakes.ports import calls
-from tests.integration.attacking import ADA, ALLOWS_ALL, BEN, HERE, OBJECT, said, site, spec
+from tests.fakes.ports import calls, says
+from tests.integration.attacking import ADA, ALLOWS_ALL, BEN, HERE, OBJECT, Servers, said, site, spec
+from tests.integration.attacking import DEPLOY as DEPLOY_SPEC
 from tests.unit.rights.parts import DEPLOY, facts, policy_of
 
 OPERATED = '[access]\noperators = ["slack:T1:U2"]\n'
+NEVER = '[[rule]]\nname = "never"\ntools = ["deploys/*"]\nthen = "deny"\n'
 WEB = HttpEndpoint(url="http://mcp.example/mcp", label="mcp.example")
 
 
@@ -165,6 +170,48 @@ def test_of_two_tools_that_models_could_not_tell_apart_one_is_offered_and_the_ot
     offer = Catalog([Listing(server=config, tools=said)]).offer({"files"})
     assert [one.tool for one in offer.tools] == ["read it"]
     assert len(offer.notes) == 2 and all("is not offered" in note for note in offer.notes)
+
+
+class Late(Servers):
+    """Servers that list their tools in the moment after they were looked for the first time."""
+
+    async def offer(self, asker: Asker | None) -> Offer:
+        offer, was_looked = await super().offer(asker), self.looked
+        self.looked = self.looked or asker is None
+        return offer if was_looked else replace(offer, tools=())
+
+    looked = False
+
+
+async def test_a_tool_that_is_listed_right_after_it_was_looked_for_does_not_run_unjudged(tmp_path: Path) -> None:
+    servers = Late(DEPLOY_SPEC)
+    async with site(tmp_path, calls(DEPLOY_SPEC.name, DEPLOY_SPEC.name), text=NEVER, tools=servers) as at:
+        unknown, denied = await at.answered()
+    assert servers.got == []
+    assert "There is no tool of the name" in unknown and "Not allowed" in denied
+
+
+@pytest.mark.parametrize("text", [NEVER, ""])
+async def test_a_tool_whose_server_is_away_is_judged_as_it_was_last(tmp_path: Path, text: str) -> None:
+    async with site(tmp_path, says("Hello."), text=text, specs=[DEPLOY_SPEC]) as at:
+        await at.answered("hello")
+        at.servers.away, at.model.answers = {"deploys"}, [calls(DEPLOY_SPEC.name), says("Done.")]
+        at.model.requests.clear()
+        if text:
+            assert "Not allowed" in (await at.answered("deploy"))[0]
+        else:
+            await at.ask("deploy")
+    assert at.servers.got == []
+
+
+@pytest.mark.parametrize("choice", ["decline", "withdraw"])
+async def test_a_decision_against_a_call_holds_where_its_server_is_away(tmp_path: Path, choice: Choice) -> None:
+    async with site(tmp_path, calls(DEPLOY_SPEC.name), specs=[DEPLOY_SPEC]) as at:
+        view = await at.ask()
+        at.servers.away = {"deploys"}
+        await at.press(view, ADA, choice)
+        await at.end()
+    assert at.servers.got == [] and at.read_by_the_model()[0].startswith("Error: Ada ")
 
 
 # --- texts that instruct ---

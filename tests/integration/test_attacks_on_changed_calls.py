@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain.answers import Refused
+from bot.domain.answers import Ready, Refused
 from bot.domain.asks import Vote
 from bot.domain.events import MessageEdited
 from bot.domain.forms import Form
@@ -18,6 +18,7 @@ from tests.integration.attacking import (
     ASKS_ADA,
     BEN,
     CLEO,
+    DEPLOY,
     EVE,
     ONCALL,
     PROD,
@@ -30,6 +31,7 @@ from tests.integration.attacking import (
     pressed,
     said,
     site,
+    spec,
 )
 
 
@@ -177,3 +179,16 @@ async def test_where_the_policy_allows_the_call_by_now_one_press_of_one_who_may_
         at.groups.holds.clear()
         assert isinstance(await at.press(view, BEN), Refused)
     assert at.servers.got == []
+
+
+async def test_secrets_of_a_call_of_ones_own_are_hidden_from_those_who_read_along(tmp_path: Path) -> None:
+    tool = spec("deploys", "deploy", {"type": "object", "properties": {"password": {"type": "string"}}})
+    async with site(tmp_path, text=ALLOWS_ALL, specs=[tool]) as at:
+        at.servers.results[DEPLOY.name] = "x" * 19_990 + " ghp_" + "a" * 40
+        target = f"run:{DEPLOY.name}"
+        ready = await at.bot.inbox.submit(filled(target, ADA, {"password": "hunter2hunter2"}))
+        assert isinstance(ready, Ready)
+        await at.bot.say(said(ready.text, run=ready.run))
+        [answer] = await at.adapter.wait_for_posts(1)
+    assert at.servers.got == [("deploys", "deploy", {"password": "hunter2hunter2"})]
+    assert "hunter2" not in ready.text and "ghp_" not in answer

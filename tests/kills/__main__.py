@@ -28,11 +28,14 @@ from tests.kills.matrix import (
     live_through,
     random_histories,
 )
-from tests.kills.script import ALONE, BLIND, LARGE, SMALL, WAITING
+from tests.kills.script import ALONE, ASKED, BLIND, LARGE, SMALL, WAITING
 
-SCRIPTS = {"small": SMALL, "waiting": WAITING, "blind": BLIND, "large": LARGE}
+SCRIPTS = {"small": SMALL, "asked": ASKED, "waiting": WAITING, "blind": BLIND, "large": LARGE}
 AHEAD = 4  # histories that wait for each process
 NAME_CHARS = 34
+OF_ASKS = (  # points on the way of a call that is asked about
+    *("ask", "turn parked", "message of an ask", "about to show", "vote", "decision", "verdict", "call", "result"),
+)
 SHORT_TIMES = 5  # at each point, where it is reached more often
 
 
@@ -72,7 +75,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--short",
         action="store_true",
-        help="the small script alone, at its main points",
+        help="the small script at its main points, and one call that is asked about",
     )
     parser.add_argument("--jobs", type=int, default=2, help="histories at once")
     options = parser.parse_args()
@@ -88,6 +91,7 @@ def _points(folder: Path, *, is_short: bool) -> Iterator[History]:
     if is_short:
         without = ("statement", "commit: in its middle")
         yield from enumerate_points("small", SMALL, folder / "census", without=without, most=SHORT_TIMES)
+        yield from enumerate_points("asked", ASKED, folder / "census", only=OF_ASKS)
         return
     yield from enumerate_points("small", SMALL, folder / "census")
     yield from enumerate_points("waiting", WAITING, folder / "census", without=("statement", "commit: in its middle"))

@@ -14,21 +14,21 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib import import_module
 from typing import Any, TypeVar, cast
 
-from bot.domain.answers import CommandAnswer, Example
+from bot.domain.answers import CommandAnswer, Decided, Done, Example
 from bot.domain.asks import AskPost
 from bot.domain.errors import AdapterError
 from bot.domain.events import CommandInvoked, ConversationKey, DecisionMade, Earlier, MessageReceived, SharedFile
 from bot.domain.messages import ToolCall, ToolResult, ToolSpec
 from bot.domain.people import Actor, Asker
 from bot.domain.rights import Facts, Ruling, Terms
-from bot.domain.turns import Post, Step, TurnView
+from bot.domain.turns import CallWaiting, Post, Step, TurnView
 from bot.intake.admission import Admission
 from bot.intake.inbox import Inbox
 from bot.observe.logs import configure_logs
@@ -59,6 +59,7 @@ from tests.kills.world import Visible, VisibleAsk, World
 import_module("anyio._backends._asyncio")
 
 APPROVERS = ("U2", "U3")  # of each call that waits, both of them
+OTHER_ARGUMENTS = "0" * 64  # the digest of arguments that nobody asked for
 _TERMS = Terms(approvers=tuple(f"fake:{person}" for person in APPROVERS), approvals=2, asker_may_approve=False)
 MAX_MESSAGES = 6  # in the model's window: what leaves it is summed up
 HELD_S = 0.02  # a commit that is to fail is held so long: whoever does not wait for it is seen to run ahead
@@ -229,7 +230,10 @@ class FilePlatform:
                 group.create_task(self._deliver(questions, inbox))
 
     async def approve_all(self, inbox: Inbox) -> None:
-        """Press Run below each ask that is visible, whichever life showed it, as two people, until cancelled."""
+        """Press Run below each ask that is visible, whichever life showed it, as two people at once, until cancelled.
+
+        Before that one of them presses it on a message that shows other arguments, and then twice.
+        """
         pressed: set[tuple[int, str]] = set()
 
         def unpressed() -> list[tuple[VisibleAsk, str]]:
@@ -239,13 +243,21 @@ class FilePlatform:
         while True:
             async with self._changed:
                 await self._changed.wait_for(unpressed)
-            for ask, person in unpressed():
-                pressed.add((ask.ask_id, person))
-                await self._approve(inbox, ask, person)
+            presses = unpressed()
+            pressed.update((ask.ask_id, person) for ask, person in presses)
+            for ask in {ask.key: ask for ask, _ in presses}.values():
+                outdated = await self._press(inbox, replace(ask, digest=OTHER_ARGUMENTS), APPROVERS[0])
+                if isinstance(outdated, Done):
+                    self._world.note("outdated", ask.mark)
+            twice = [(ask, person) for ask, person in presses if person == APPROVERS[0]]
+            await asyncio.gather(*(self._approve(inbox, ask, person) for ask, person in (*presses, *twice)))
 
     async def _approve(self, inbox: Inbox, ask: VisibleAsk, person: str) -> None:
         self._world.note("pressed", f"{ask.mark} {person}")
-        await inbox.decide(
+        await self._press(inbox, ask, person)
+
+    async def _press(self, inbox: Inbox, ask: VisibleAsk, person: str) -> Decided:
+        return await inbox.decide(
             DecisionMade(
                 conversation=ConversationKey.parse(ask.place),
                 event_key=f"approve {ask.mark} {person}",
@@ -356,7 +368,7 @@ _STEPS = {
     "answered": "model answer stored, with its calls and their starts",
     "started": "call start stored",
     "finished": "result stored",
-    "judged": "verdict and call start stored",
+    "judged": "verdict on a resumed call and its start stored",
 }
 
 
@@ -372,7 +384,7 @@ class WatchedStore:
         method = getattr(self._store, name)
 
         async def call(*arguments: Any, **options: Any) -> Any:
-            step = _name_of_record(*arguments) if name == "record" else _WATCHED[name]
+            step = _name_of(name, arguments, options)
             self._reach(f"{step}: before")
             result = await method(*arguments, **options)
             self._reach(f"{step}: after")
@@ -382,7 +394,15 @@ class WatchedStore:
         return call if name == "record" or name in _WATCHED else method
 
 
+def _name_of(name: str, arguments: Sequence[Any], options: Mapping[str, Any]) -> str:
+    if name == "vote" and options.get("settles"):
+        return "decision stored"
+    return _name_of_record(*arguments) if name == "record" else _WATCHED[name]
+
+
 def _name_of_record(lease: Lease, steps: Sequence[Step]) -> str:
+    if any(isinstance(step, CallWaiting) for step in steps):
+        return "ask stored"
     return _STEPS[steps[0].kind] if steps else "look whether the turn is lost"
 
 

@@ -20,6 +20,7 @@ from typing import Literal
 
 import psutil
 
+from bot.domain.asks import ApprovalAsk
 from bot.domain.messages import AssistantMessage, ToolMessage
 from bot.domain.turns import CallDecided, CallFinished, CallJudged, CallStarted, CallWaiting, ModelAnswered
 from bot.turns.delivery import MAYBE_TWICE
@@ -106,14 +107,21 @@ class Outcome:
 
 
 def enumerate_points(
-    name: str, script: Script, folder: Path, *, without: Sequence[str] = (), most: int = sys.maxsize
+    name: str,
+    script: Script,
+    folder: Path,
+    *,
+    without: Sequence[str] = (),
+    only: Sequence[str] = ("",),
+    most: int = sys.maxsize,
 ) -> list[History]:
     """Return an undisturbed history, and one for each point of it, each time it is reached, that dies there.
 
-    Of a point that is reached more than `most` times there are that many, from the first time to the last.
+    `only` and `without` are beginnings of their names. Of a point that is reached more than `most` times there are that
+    many, from the first time to the last.
     """
     undisturbed = History(name=f"{name}: undisturbed", row="undisturbed", script=script, deaths=())
-    points = _points_of(undisturbed, folder, without, most=most)
+    points = _points_of(undisturbed, folder, without, only=only, most=most)
     return [
         undisturbed,
         *(
@@ -143,10 +151,19 @@ def enumerate_pauses(name: str, script: Script, folder: Path) -> list[History]:
 
 
 def _points_of(
-    undisturbed: History, folder: Path, without: Sequence[str], *, most: int = sys.maxsize
+    undisturbed: History,
+    folder: Path,
+    without: Sequence[str],
+    *,
+    only: Sequence[str] = ("",),
+    most: int = sys.maxsize,
 ) -> list[tuple[str, int]]:
     census = live_through(undisturbed, folder).census
-    counts = {point: count for point, count in sorted(census.items()) if not point.startswith(tuple(without))}
+    counts = {
+        point: count
+        for point, count in sorted(census.items())
+        if point.startswith(tuple(only)) and not point.startswith(tuple(without))
+    }
     if not counts:
         raise RuntimeError(f"{undisturbed.name}: an undisturbed life did not come to its end; see {folder}")
     return [(point, nth) for point, count in counts.items() for nth in _spread(count, most=most)]
@@ -323,6 +340,7 @@ class Examination:
         self._visible = world.visible()
         self._ran = Counter(self._noted("calls"))
         self._pressed = set(self._noted("pressed"))
+        self._outdated = self._noted("outdated")
 
     def _noted(self, name: str) -> Sequence[str]:
         lives = range(1, self._world.life + 1)
@@ -358,8 +376,12 @@ class Examination:
         mark = line.split()[1]
         key, number, call = mark.split("/")
         place = int(number), f"call_{call}"
-        steps = [step for step in self._turns[key].steps if isinstance(step, CallJudged | CallDecided | CallStarted)]
-        of_call = [step for step in steps if (step.round, step.call_id) == place]
+        of_call = [
+            step
+            for step in self._turns[key].steps
+            if isinstance(step, CallJudged | CallWaiting | CallDecided | CallStarted)
+            and (step.round, step.call_id) == place
+        ]
         if self._script.by_key[key].rounds[int(number)][int(call)] != APPROVE:
             if not any(isinstance(step, CallJudged) and step.verdict == "allow" for step in of_call):
                 yield self.fault("unapproved", f"{line} was sent without a verdict that allows it")
@@ -368,6 +390,10 @@ class Examination:
         voters = {vote.person for step in decided for vote in step.votes}
         if len(decided) != 1 or len(voters) < len(APPROVERS) or not self._pressed >= {f"{mark} {p}" for p in APPROVERS}:
             yield self.fault("unapproved", f"{line} was sent with the approvals {decided}")
+        asks = [step.ask for step in of_call if isinstance(step, CallWaiting)]
+        asked = {ask.digest for ask in asks if isinstance(ask, ApprovalAsk)}
+        if {vote.digest for step in decided for vote in step.votes} != asked:
+            yield self.fault("unapproved", f"{line} was sent with approvals of other arguments: {decided}")
         if sum(isinstance(step, CallStarted) for step in of_call) > 1:
             yield self.fault("unapproved", f"{line} was started twice by one approval")
 
@@ -423,6 +449,8 @@ class Examination:
 
     def of_asks(self) -> Iterator[Fault]:
         """Yield messages of asks that are shown twice where the platform can find them, or do not end as records."""
+        for mark in self._outdated:
+            yield self.fault("unapproved", f"{mark} was approved on a message that shows other arguments")
         asks = self._world.asks()
         for key, count in Counter(ask.key for ask in asks if ask.is_new).items():
             if count > 1 and self._script.can_find:

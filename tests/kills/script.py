@@ -100,6 +100,7 @@ LARGE = Script(
     ),
     max_chars=150,
 )
+ASKED = Script(WAITING.of("b"))
 ALONE = Script(SMALL.of("a"))
 BLIND = Script(SMALL.questions, max_chars=150, can_find=False)
 

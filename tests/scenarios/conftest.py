@@ -76,7 +76,7 @@ class Toolbridge:
     async def run(self, *arguments: str, stdin: str | None = None) -> Ran:
         if HAS_FORK:
             code, out, err = await run_forked(
-                arguments,
+                self._trusting(arguments),
                 environment=self.environment,
                 folder=self.folder,
                 stdin=(stdin or "").encode(),

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from bot.cli.main import command_parser
 from bot.domain.commands import COMMANDS
+from bot.rights.current import load_policy
 from bot.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+RIGHTS = (ROOT / "docs" / "rights.md").read_text(encoding="utf-8")
 ENV_EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 FOLDERS = ("bot/", "adapters/", "mcp_server/", "tests/", "docs/")
 NAMES = [name.upper() for name in Settings.model_fields]
@@ -77,6 +82,46 @@ def test_the_modules_that_the_documents_run_are_there() -> None:
     for module in modules:
         path = ROOT.joinpath(*module.split("."))
         assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module
+
+
+def blocks(text: str, language: str, *, mark: str = "") -> list[str]:
+    """Return the code blocks of a document in that language, or only those below a mark such as `<!-- policy -->`."""
+    above = f"<!-- {mark} -->\n" if mark else ""
+    return re.findall(rf"^{above}```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("text", [README, RIGHTS], ids=["README", "rights"])
+def test_the_rules_that_a_document_shows_are_valid_with_the_servers_that_the_readme_connects(
+    text: str, tmp_path: Path
+) -> None:
+    (rules,) = blocks(text, "toml", mark="policy")
+    (mcp_json,) = blocks(README, "json")
+    file = tmp_path / "toolbridge.toml"
+    file.write_text(rules, encoding="utf-8")
+    policy = load_policy(file, servers=json.loads(mcp_json)["mcpServers"])
+    assert policy.rules
+    assert policy.warnings == ()
+
+
+def test_the_command_line_takes_every_command_that_a_document_shows() -> None:
+    lines = [
+        line for text in (README, CONTRIBUTING, RIGHTS) for block in blocks(text, "sh") for line in block.splitlines()
+    ]
+    commands = [shlex.split(line.partition("toolbridge ")[2], comments=True) for line in lines if "toolbridge " in line]
+    assert ["audit", "verify"] in commands
+    for command in commands:
+        command_parser().parse_args(command)  # ends the test where it does not
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/rights.md"])
+def test_the_links_of_a_document_lead_to_headings_that_are_there(document: str) -> None:
+    file = ROOT / document
+    for path, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", file.read_text(encoding="utf-8")):
+        target = (file.parent / path) if path else file
+        assert target.exists(), path
+        if anchor:
+            titles = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}, anchor
 
 
 def test_every_dependency_has_an_exact_version_and_a_reason() -> None:

@@ -17,6 +17,7 @@ from bot.forms.making import form_of
 from bot.forms.schemas import read_schema
 from bot.intake.commands.phrases import code
 from bot.ports.tools import ToolDirectory
+from bot.text.redaction import redact
 
 HOW = "Name a tool as `run SERVER/TOOL`; `tools` shows them. Arguments may follow as a JSON object."
 
@@ -60,10 +61,10 @@ def run_form(spec: ToolSpec) -> Form:
 
 
 def ready(spec: ToolSpec, arguments: Mapping[str, object]) -> Ready:
-    """Return the call with these arguments, and how it is said."""
+    """Return the call with these arguments, and how it is said, for all who read along: without secrets."""
     written = json.dumps(arguments, ensure_ascii=False)
     said = f"/run {spec.server}/{spec.tool}" + (f" {written}" if arguments else "")
-    return Ready(run=RunRequest(name=spec.name, arguments=written), text=said)
+    return Ready(run=RunRequest(name=spec.name, arguments=written), text=redact(said))
 
 
 def _json_object(text: str) -> dict[str, object] | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tests.failures.asks import IN_SUITE, asks
 from tests.failures.cases import CROWD, cases
 from tests.failures.discord.answered import answered_with, answered_with_all, ask_for_all
 from tests.failures.discord.kills import OWN_STEPS, POSTED_WITH_FILE, THREAD_BEGUN
 from tests.failures.discord.limits import LIMITS, PAUSE_S, WHOLE, limited
 from tests.failures.discord.refusals import rows
+from tests.failures.discord.stage import DiscordStage
 from tests.failures.discord.world import ask, discord_of
 from tests.failures.kills import PARTLY_SHOWN, POSTED, kills
 from tests.failures.refusals import refusals
@@ -38,6 +40,7 @@ def all_cases() -> Iterator[Case]:
             play=limited(route),
             is_in_suite=route in _LIMITS_IN_SUITE,
         )
+    yield from asks("discord", DiscordStage, in_suite=IN_SUITE)
     yield from kills("discord", OWN_STEPS, in_suite=(PARTLY_SHOWN, POSTED, THREAD_BEGUN, POSTED_WITH_FILE))
 
 

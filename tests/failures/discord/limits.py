@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
+from tests.failures.asks import approved_by_group
 from tests.failures.discord.answered import answered_with, answered_with_all, ask_for_all
+from tests.failures.discord.stage import DiscordStage
 from tests.failures.discord.world import ask, discord_of
 from tests.failures.table import LONG, LOOK
 from tests.failures.world import World
@@ -111,5 +114,9 @@ LIMITS: dict[str, tuple[str, Scene]] = {
     "start_thread_from_message": ("one answer, one trace in one thread", _traced),
     "create_reaction": ("three answers in order; the signs a little later", _waited),
     "delete_own_reaction": ("three answers in order; the signs go a little later", _waited),
+    "get_member": (
+        "a call runs that someone with the role has approved, once",
+        partial(approved_by_group, DiscordStage),
+    ),
     "list_messages": ("what was missed is answered a little later", _missed),
 }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tests.failures.asks import IN_SUITE, LATE_FORM, LOST_POST, asks
 from tests.failures.cases import CROWD, cases
 from tests.failures.kills import PARTLY_SHOWN, POSTED, kills
 from tests.failures.refusals import refusals
 from tests.failures.slack.kills import OWN_STEPS
 from tests.failures.slack.limits import SCENES, SEEN, limited
+from tests.failures.slack.stage import SlackStage
 from tests.failures.slack.world import slack_of
 from tests.failures.table import DRAW, LAST_WORDS, LONG, Case, served
 from tests.failures.world import World
@@ -40,6 +42,7 @@ def all_cases() -> Iterator[Case]:
             play=limited(method),
             is_in_suite=method in _LIMITS_IN_SUITE,
         )
+    yield from asks("slack", SlackStage, in_suite=(*IN_SUITE, LATE_FORM, LOST_POST))
     yield from kills("slack", OWN_STEPS, in_suite=(PARTLY_SHOWN, POSTED))
 
 

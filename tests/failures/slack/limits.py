@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from adapters.slack.manifest import SHORTCUT
+from tests.failures.asks import approved_by_group
+from tests.failures.slack.stage import SlackStage
 from tests.failures.slack.world import slack_of
 from tests.failures.table import DRAW, LAST_WORDS, LONG, LOOK
 from tests.failures.world import WAIT_S, World
@@ -186,6 +188,11 @@ async def _elsewhere(world: World) -> None:
         assert "did look" in answer.shown
 
 
+async def _approved(world: World) -> None:
+    slack_of(world).ack_timeout_s = 3.0  # https://docs.slack.dev/interactivity/handling-user-interaction
+    await approved_by_group(SlackStage, world)
+
+
 SCENES: Mapping[str, Scene] = {
     "auth.test": _answered,
     "apps.connections.open": _answered,
@@ -207,6 +214,7 @@ SCENES: Mapping[str, Scene] = {
     "files.getUploadURLExternal": _with_file,
     "files.completeUploadExternal": _with_file,
     "files.info": _from_another_workspace,
+    "usergroups.users.list": _approved,
     "views.publish": _at_home,
     "views.open": _in_detail,
     "views.update": _in_window,
@@ -222,6 +230,7 @@ SEEN: Mapping[Scene, str] = {
     _missed: "what was missed is answered, once",
     _elsewhere: "the answer as a direct message, with the reason",
     _with_file: "one answer and its file, once",
+    _approved: "a call runs that someone of the group has approved, once",
     _at_home: "the Home tab",
     _in_detail: "the window with arguments and results",
     _in_window: "the window with history and tools",

@@ -131,12 +131,14 @@ class FakeDiscord(People):
         scope: Literal["user", "global", "shared"] = "user",
         via: bool = True,
         times: int = 1,
+        where: Callable[[Asked], bool] = lambda _: True,
     ) -> None:
         """Answer the next calls of the route (`*`: of any) with 429; without `via` the library does not repeat them.
 
         https://discord.com/developers/docs/topics/rate-limits#exceeding-a-rate-limit
         """
-        self._add(route, Fault(kind="limit", times=times, retry_after_s=retry_after, scope=scope, has_via=via))
+        fault = Fault(kind="limit", times=times, retry_after_s=retry_after, scope=scope, has_via=via, where=where)
+        self._add(route, fault)
 
     def cloudflare_next(self, times: int = 1, *, route: str = "*") -> None:
         """Answer the next calls as Cloudflare does to those that it bans: 429 without Via and without JSON."""
@@ -151,6 +153,7 @@ class FakeDiscord(People):
         drop: Literal["", "before", "after"] = "",
         answer: Any = None,
         times: int = 1,
+        where: Callable[[Asked], bool] = lambda _: True,
     ) -> None:
         """Let the next calls of the route (`*`: of any) fail, in one of three ways.
 
@@ -159,7 +162,7 @@ class FakeDiscord(People):
         "after" it; then it took effect.
         """
         kind = "drop" if drop else "code" if code else "status"
-        fault = Fault(kind=kind, times=times, status=status or 500, code=code, drop=drop, answer=answer)
+        fault = Fault(kind=kind, times=times, status=status or 500, code=code, drop=drop, answer=answer, where=where)
         self._add(route, fault)
 
     def refuse(

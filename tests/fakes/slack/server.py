@@ -33,6 +33,7 @@ class Fault:
     status: int = 0
     retry_after_s: int | None = None
     drop: Literal["", "before", "after"] = ""
+    where: Callable[[Json], bool] = lambda arguments: True  # other calls pass it by
 
 
 @dataclass(kw_only=True)
@@ -116,9 +117,16 @@ class FakeSlack(People):
 
     # --- faults
 
-    def limit_next(self, method: str, *, retry_after_s: int = 1, times: int = 1) -> None:
+    def limit_next(
+        self,
+        method: str,
+        *,
+        retry_after_s: int = 1,
+        times: int = 1,
+        where: Callable[[Json], bool] = lambda arguments: True,
+    ) -> None:
         """Answer the next calls of the method (`*`: of any) with 429: https://docs.slack.dev/apis/web-api/rate-limits."""
-        self._faults[method].append(Fault(times=times, retry_after_s=retry_after_s))
+        self._faults[method].append(Fault(times=times, retry_after_s=retry_after_s, where=where))
 
     def fail_next(
         self,
@@ -128,15 +136,16 @@ class FakeSlack(People):
         status: int = 0,
         drop: Literal["", "before", "after"] = "",
         times: int = 1,
+        where: Callable[[Json], bool] = lambda arguments: True,
     ) -> None:
-        """Let the next calls of the method (`*`: of any) fail, in one of three ways.
+        """Let the next calls of the method (`*`: of any) with such arguments fail, in one of three ways.
 
         `response_url`, `upload` and `download` name the endpoints that are no methods; they fail before the call.
 
         `error`: refused with that code. `status`: an HTTP error without JSON. `drop`: the connection is cut without
         an answer, "before" the call is done, or "after" it: then it took effect.
         """
-        self._faults[method].append(Fault(times=times, error=error, status=status, drop=drop))
+        self._faults[method].append(Fault(times=times, error=error, status=status, drop=drop, where=where))
 
     def refuse(
         self, *methods: str, error: str = "", status: int = 0, where: Callable[[Json], bool] = lambda arguments: True
@@ -161,9 +170,9 @@ class FakeSlack(People):
         """Return the calls of one method, oldest first."""
         return [call for call in self.calls if call.method == method]
 
-    def _next_fault(self, method: str) -> Fault | None:
+    def _next_fault(self, method: str, arguments: Json) -> Fault | None:
         for name in (method, "*"):
-            if faults := self._faults.get(name):
+            if (faults := self._faults.get(name)) and faults[0].where(arguments):
                 faults[0].times -= 1
                 return faults.popleft() if faults[0].times <= 0 else faults[0]
         return None
@@ -195,7 +204,7 @@ class FakeSlack(People):
                 return web.Response()
         known = self.tokens.get(value)
         team = known.team if known else ""
-        fault = self._next_fault(name) or self._ruled(name, raw) or Fault(times=0)
+        fault = self._next_fault(name, raw) or self._ruled(name, raw) or Fault(times=0)
         if fault.drop == "before":
             self._record(name, raw, team, {"error": "dropped"}, status=0)
             return _cut(request)
@@ -247,7 +256,7 @@ class FakeSlack(People):
     async def _respond(self, request: web.Request) -> web.StreamResponse:
         url = self.response_urls.get(request.match_info["key"])
         body = await request.json()
-        fault = self._next_fault("response_url") or Fault(times=0)
+        fault = self._next_fault("response_url", body) or Fault(times=0)
         if fault.drop or fault.status or fault.retry_after_s is not None:
             return _failed(request, fault)
         try:
@@ -265,7 +274,7 @@ class FakeSlack(People):
     async def _upload(self, request: web.Request) -> web.StreamResponse:
         """Take the bytes, raw or as multipart: https://docs.slack.dev/messaging/working-with-files."""
         stored = self.files.get(request.match_info["file"])
-        if fault := self._next_fault("upload") or self._ruled("upload", {}):
+        if fault := self._next_fault("upload", {}) or self._ruled("upload", {}):
             return _failed(request, fault)
         if stored is None or stored.is_uploaded:
             return web.Response(status=404, text="no such upload")
@@ -288,7 +297,7 @@ class FakeSlack(People):
         team, _, file = request.match_info["file"].partition("-")
         stored = self.files.get(file)
         self.downloads.append(file)
-        if fault := self._next_fault("download"):
+        if fault := self._next_fault("download", {}):
             return _failed(request, fault)
         token = self.tokens.get(_bearer(request))
         if stored is None:

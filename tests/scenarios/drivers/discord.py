@@ -189,13 +189,13 @@ class DiscordConversation:
                 world.guild.members[world.cleo.id].permissions |= PERMISSIONS["MANAGE_MESSAGES"]
                 await room.press(room.growing[-1], world.cleo, "stop")
             case "word" if self._channel.is_thread:
-                await room.say(world.ben, "stop")
+                await room.say(world.ada, "stop")
             case "word":
-                await room.ask(world.ben, "stop")
+                await room.ask(world.ada, "stop")
             case "reply":
                 await room.say(world.ada, "Stop", reply_to=room.growing[-1])
             case "command":
-                await world.discord.slash(self._channel, world.ben, "stop")
+                await world.discord.slash(self._channel, world.ada, "stop")
             case _:
                 raise ValueError(way)
 

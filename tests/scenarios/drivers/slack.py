@@ -205,11 +205,11 @@ class SlackConversation:
         slack = self._driver.slack
         match way:
             case "button":
-                await slack.press_stop(self._channel, self._root, "U2")
+                await slack.press_stop(self._channel, self._root, "U1")
             case "word":
                 await self.thread.say("U1", "Stop")
             case "mention":
-                await self.thread.say("U2", "stop", mention=True)
+                await self.thread.say("U1", "stop", mention=True)
             case _:
                 raise ValueError(way)
 

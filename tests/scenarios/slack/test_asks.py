@@ -114,6 +114,39 @@ async def test_a_message_of_an_ask_is_found_again_wherever_it_was_posted() -> No
             assert "Declined" in message.shown
 
 
+async def test_a_message_that_cannot_be_changed_any_more_is_followed_by_one_that_can() -> None:
+    async with open_asking() as world:
+        slack, root = world.slack, await world.slack.say("C1", "U1", "deploy it", mention=True)
+        post = in_thread(root)
+        reference = await world.adapter.put_ask(post)
+        (old,) = slack.bot_messages("C1", root)
+        slack.refuse("chat.update", error="edit_window_closed", where=lambda arguments: arguments["ts"] == old.ts)
+        record = decided(post, "**Approved** by Cleo", reference=reference)
+        slack.fail_next("chat.postMessage", drop="after")
+        with pytest.raises(AdapterError):  # the process may have died here: it is tried again
+            await world.adapter.put_ask(record)
+        later = await world.adapter.put_ask(record)
+        (_, new) = slack.bot_messages("C1", root)
+        assert "*Approved* by Cleo" in new.shown and "Approved" not in old.shown
+        assert await world.adapter.put_ask(replace(record, reference=later)) == later
+        found = await world.adapter.find_ask(post)
+        assert found is not None and found.reference == later
+
+
+@pytest.mark.parametrize("is_record", [False, True])
+async def test_a_message_that_someone_deleted_comes_back_only_where_it_is_still_to_be_decided(is_record: bool) -> None:
+    async with open_asking() as world:
+        slack, root = world.slack, await world.slack.say("C1", "U1", "deploy it", mention=True)
+        post = in_thread(root)
+        reference = await world.adapter.put_ask(post)
+        (message,) = slack.bot_messages("C1", root)
+        await slack.delete("C1", message.ts)
+        again = replace(post, reference=reference)
+        put = await world.adapter.put_ask(decided(post, "Declined", reference=reference) if is_record else again)
+        assert (put == reference) == is_record
+        assert len(slack.bot_messages("C1", root)) == (0 if is_record else 1)
+
+
 async def test_a_place_that_refuses_is_said_to_refuse_for_good() -> None:
     async with open_asking() as world:
         world.slack.add_channel("C9", members=["U1"], bot_is_member=False)

@@ -17,7 +17,7 @@ from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolCall, ToolSpec
 from bot.domain.people import Actor, Asker
 from bot.domain.turns import CallDecided, CallWaiting
-from bot.ports.rights import Allowed, Asks, Denied, Judgement, Withheld
+from bot.ports.rights import Allowed, Asks, Denied, Judgement, Unknown, Withheld
 from bot.ports.store import Store
 from bot.ports.tools import READ_RESOURCE, Offer, Resumed
 from bot.rights.facts import digest_of, parse_arguments
@@ -97,12 +97,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         people, pins = PlatformPeople(lambda: rules[-1]), Pins(store)
         tools = GuardedTools(Listed({}), policy=lambda: rules[-1], people=people, pins=pins)
         guard = PolicyGuard(
-            policy=lambda: rules[-1],
-            people=people,
-            store=store,
-            pins=pins,
-            find=tools.find,
-            why_unknown=tools.why_unknown,
+            policy=lambda: rules[-1], people=people, store=store, pins=pins, find=tools.find, unknown=tools.unknown
         )
         yield Bench(guard, tools, store, rules)
 
@@ -141,12 +136,14 @@ async def test_defaults_of_the_schema_stand_in_for_arguments_that_are_left_out(b
     assert isinstance(await bench.judge(DEPLOY, {"env": "dev"}), Allowed)
 
 
-async def test_reading_a_resource_is_a_tool_of_its_server_and_allowed_unless_a_rule_says_otherwise(
+async def test_reading_a_resource_is_a_tool_of_its_server_and_asks_where_nobody_trusts_that_server(
     bench: Bench,
 ) -> None:
     bench.rules.append(policy(RULES))
-    assert isinstance(await bench.judge(READS, {"server": "deploys", "uri": "a:b"}), Allowed)
-    assert isinstance(await bench.judge(READS, {"server": "files", "uri": "a:b"}), Denied)
+    assert isinstance(await bench.judge(READS, {"server": "deploys", "uri": "a:b"}), Asks)
+    trusting = read_resource_spec(["deploys", "files"], trusted=["deploys", "files"])
+    assert isinstance(await bench.judge(trusting, {"server": "deploys", "uri": "a:b"}), Allowed)
+    assert isinstance(await bench.judge(trusting, {"server": "files", "uri": "a:b"}), Denied)
     offer = await bench.tools.offer(ADA)
     reads = offer.find(READ_RESOURCE)
     assert reads is not None and reads.parameters["properties"]["server"]["enum"] == ["deploys"]
@@ -159,7 +156,7 @@ async def test_a_tool_that_is_not_offered_is_judged_all_the_same_and_an_unknown_
     assert (await bench.tools.offer(ADA)).find(DEPLOY.name) is None
     assert isinstance(await bench.judge(None, name=DEPLOY.name), Denied)
     judged = await bench.judge(None, name="d__imitated")
-    assert isinstance(judged, Allowed) and judged.ruling.rule == ""
+    assert isinstance(judged, Unknown) and "There is no tool of the name 'd__imitated'" in judged.text
     call = ToolCall(id="c", name="d__imitated", arguments="{}")
     outcome = await bench.tools.call(call, actor=ADA.actor, conversation=PLACE)
     assert cast("Any", outcome).outcome == "error"

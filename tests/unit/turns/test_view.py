@@ -172,3 +172,11 @@ def test_of_a_turn_that_is_over_no_call_is_seen_to_run(journal: Sequence[Step]) 
     trace = screen.see(StateChanged(state="delivering")).trace
     assert trace == details_of(journal, is_over=True)
     assert not {line.state for line in trace} & {"asked", "waiting", "running"}
+
+
+def test_a_turn_that_was_given_back_at_a_shutdown_is_shown_as_one_that_may_have_been_shown_before() -> None:
+    shown: list[TurnView] = []
+    lease = Lease(turn_id=7, conversation_id=1, fence=2, attempt=1)  # giving it back spends no attempt
+    turn = ClaimedTurn(lease=lease, event=message("Hi"), state="running")
+    ViewObserver(turn, shown.append).saw(turn, StateChanged(state="delivering"))
+    assert shown[-1].attempt == 2
