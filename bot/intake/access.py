@@ -46,13 +46,17 @@ class Access:
         """Return whether the asker may act on what others asked here: a moderator or an operator."""
         return asker.standing.is_moderator or await self.is_operator(asker)
 
-    async def note(self, asker: Asker, *, kind: str, outcome: str, rule: str = "") -> None:
+    async def note(
+        self, asker: Asker, *, kind: str, outcome: str, rule: str = "", server: str = "", tool: str = ""
+    ) -> None:
         """Append what the asker did, or was refused by the rule, to the audit. Raises StoreError."""
         entry = AuditEntry(
             kind="refused" if kind == "refused" else "act",
             at=self.now(),
             person=str(asker.actor),
             place=asker.place,
+            server=server,
+            tool=tool,
             rule=rule,
             outcome=outcome,
         )

@@ -107,7 +107,8 @@ def _content(file: Path) -> bytes:
             return opened.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         raise SettingsError(
-            f"{file} is not there, so no rule in it would hold. Correct TOOLBRIDGE_CONFIG, or unset it."
+            f"{file} is not there, so no rule in it would hold. Put it there, or remove what leads to it: "
+            f"TOOLBRIDGE_CONFIG or a link."
         ) from None
     except OSError as error:
         raise SettingsError(

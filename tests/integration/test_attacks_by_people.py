@@ -172,6 +172,10 @@ async def test_run_gives_nobody_a_tool_that_is_denied_to_them(tmp_path: Path) ->
             asked = CommandInvoked(conversation=HERE, event_key="c", author_id=ADA, name="run", argument=argument)
             answer = await at.bot.inbox.command(asked)
             assert isinstance(answer, CommandAnswer) and answer.ready is answer.form is None
+        refused = [line.entry for line in await at.store.audit_lines()]  # a name that no tool has is no refusal
+        assert {(one.kind, one.server, one.tool, one.outcome) for one in refused} == {
+            ("refused", "deploys", "deploy", "run")
+        }
         assert isinstance(await at.bot.inbox.form(form_asked(target, ADA)), Refused)
         assert isinstance(await at.bot.inbox.submit(filled(target, ADA, {})), Refused)
         assert isinstance(await at.bot.inbox.form(form_asked(target, BEN)), Form)

@@ -15,6 +15,7 @@ from bot.domain.messages import ToolSpec
 from bot.domain.people import Asker
 from bot.forms.making import form_of
 from bot.forms.schemas import read_schema
+from bot.intake.access import Access
 from bot.intake.commands.phrases import code
 from bot.ports.tools import ToolDirectory
 from bot.text.redaction import redact
@@ -24,14 +25,19 @@ HOW = "Name a tool as `run SERVER/TOOL`; `tools` shows them. Arguments may follo
 MAX_NAMED = 10  # arguments that are missing
 
 
-async def answer_run(tools: ToolDirectory, *, asker: Asker, argument: str) -> CommandAnswer:
-    """Return the form for the tool's arguments, or the call where they are given or there are none to give."""
+async def answer_run(tools: ToolDirectory, *, access: Access, asker: Asker, argument: str) -> CommandAnswer:
+    """Return the form for the tool's arguments, or the call where they are given or there are none to give.
+
+    A tool that there is, but not for the asker here, is refused as if there were none; the audit has it.
+    """
     name, _, arguments = argument.strip().partition(" ")
     if not name:
         return CommandAnswer(text=HOW)
     offered = (await tools.offer(asker)).tools
     spec = find_tool(offered, name)
     if spec is None:
+        if (denied := find_tool((await tools.offer(None)).tools, name)) is not None:
+            await access.note(asker, kind="refused", outcome="run", server=denied.server, tool=denied.tool)
         return CommandAnswer(text=_unknown(offered, name))
     if arguments.strip():
         parsed = _json_object(arguments)

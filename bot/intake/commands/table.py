@@ -150,7 +150,7 @@ class Commands:
         return CommandAnswer(text=text)
 
     async def _answer_run(self, event: CommandInvoked) -> CommandAnswer:
-        return await answer_run(self._tools, asker=event.asker, argument=event.argument)
+        return await answer_run(self._tools, access=self._access, asker=event.asker, argument=event.argument)
 
     async def _answer_approvals(self, event: CommandInvoked) -> CommandAnswer:
         return CommandAnswer(text=await describe_approvals(self._store, access=self._access, asker=event.asker))
