@@ -366,7 +366,7 @@ ROWS = (
     ),
     Row(
         happens=FIXED,
-        seen="the call runs once; the record is a message of its own; people who press the old one read what was decided",
+        seen="the call runs once; the record is a message of its own; people who press the old one read that",
         scene=_fixed_message,
     ),
     Row(

@@ -31,6 +31,7 @@ from tests.kills.matrix import (
 from tests.kills.script import ALONE, ASKED, BLIND, LARGE, SMALL, WAITING
 
 SCRIPTS = {"small": SMALL, "asked": ASKED, "waiting": WAITING, "blind": BLIND, "large": LARGE}
+PAUSED = {"paused": ALONE, "paused-asked": ASKED}
 AHEAD = 4  # histories that wait for each process
 NAME_CHARS = 34
 OF_ASKS = (  # points on the way of a call that is asked about
@@ -50,7 +51,8 @@ def main() -> int:
         if options.enumerate:
             outcomes += _live(pool, _points(folder, is_short=options.short), folder)
         if options.pauses:
-            outcomes += _live(pool, enumerate_pauses("paused", ALONE, folder / "census"), folder)
+            for name, script in PAUSED.items():
+                outcomes += _live(pool, enumerate_pauses(name, script, folder / "census"), folder)
         if options.random:
             print(f"random kills: seed {options.seed}", flush=True)
             outcomes += _until(options.random, _live(pool, random_histories(options.seed), folder))
@@ -104,10 +106,10 @@ def _find(name: str, folder: Path) -> History:
     if kind == "random":
         seed, _, number = rest.partition(": ")
         return next(islice(random_histories(int(seed)), int(number), None))
-    if kind == "paused:":
-        histories = enumerate_pauses("paused", ALONE, folder / "census")
+    script = name.partition(":")[0]
+    if script in PAUSED:
+        histories = enumerate_pauses(script, PAUSED[script], folder / "census")
     else:
-        script = name.partition(":")[0]
         histories = enumerate_points(script, SCRIPTS[script], folder / "census")
     return next(history for history in histories if history.name == name)
 

@@ -134,10 +134,12 @@ def enumerate_points(
 def enumerate_pauses(name: str, script: Script, folder: Path) -> list[History]:
     """Return a history for each point of one conversation at which a process can be paused and do no harm later.
 
-    The one pause that no bot can make good is that between its last look at its own lease and the post itself.
+    The one pause that no bot can make good is that between its last look at its own lease and the post itself; of an
+    ask's message, that look is the mark that it is about to be posted.
     """
     undisturbed = History(name=name, row="undisturbed", script=script, deaths=())
-    without = ("statement", "commit", "post: before", "farewell")
+    last_looks = ("post: before", "about to show an ask: after", "ask: before it is shown")
+    without = ("statement", "commit", "farewell", *last_looks)
     return [
         History(
             name=f"{name}: {point}: {nth}",
