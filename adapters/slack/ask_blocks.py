@@ -43,6 +43,7 @@ def ask_blocks(view: AskView) -> tuple[Blocks, str]:
         *record,
         *_lines(view.lines),
         *_message(view),
+        *_host(view),
         *_arguments(view.arguments),
         *_markdown(view.change, CHANGE_CHARS),
         *([kit.context(_shared(view.votes, VOTES_CHARS))] if view.votes else []),
@@ -76,6 +77,10 @@ def _message(view: AskView) -> Blocks:
         return []
     quoted = {"type": "rich_text_quote", "elements": [_text(cut(kit.flat(view.message), MESSAGE_CHARS))]}
     return [{"type": "rich_text", "elements": [kit.label("The server says:"), quoted]}]
+
+
+def _host(view: AskView) -> Blocks:
+    return [kit.section(f"The page is on *{kit.literal(view.host, 300)}*.")] if view.host.strip() else []
 
 
 def _arguments(arguments: Sequence[ArgumentLine]) -> Blocks:
