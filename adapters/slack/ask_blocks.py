@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adapters.shared.asks import DETAILS, OPEN, choice_label, form_label, offered_choices
+from adapters.shared.asks import DETAILS, OPEN, channel_line, choice_label, form_label, offered_choices
 from adapters.slack import kit
 from adapters.slack.kit import Blocks
 from adapters.slack.mrkdwn import to_mrkdwn
@@ -41,7 +41,7 @@ def ask_blocks(view: AskView) -> tuple[Blocks, str]:
     blocks = [
         kit.section(f"*{title}*"),
         *record,
-        *_lines(view.lines),
+        *_lines(view),
         *_message(view),
         *_host(view),
         *_arguments(view.arguments),
@@ -61,8 +61,14 @@ def pressed_value(view: AskView) -> str:
 # --- what is asked ---------------------------------------------------------------------------------------------
 
 
-def _lines(lines: Sequence[str]) -> Blocks:
-    return [kit.section(_shared(lines, LINES_CHARS))] if lines else []
+def _lines(view: AskView) -> Blocks:
+    if not view.lines:
+        return []
+    if (found := channel_line(view, view.lines[0], "slack")) is None:
+        return [kit.section(_shared(view.lines, LINES_CHARS))]
+    first = f"{kit.literal(found[0], LINE_CHARS)} <#{found[1]}>."  # mentions of channels notify nobody
+    rest = view.lines[1:]
+    return [kit.section("\n".join([first, *([_shared(rest, LINES_CHARS - len(first))] if rest else [])]))]
 
 
 def _shared(lines: Sequence[str], max_chars: int) -> str:

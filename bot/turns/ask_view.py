@@ -99,6 +99,7 @@ def _approval_view(record: AskRecord, ask: ApprovalAsk) -> AskView:
         state=record.state,
         title=f"Run {_call_name(ask)}" + ("?" if is_pending else ""),
         lines=tuple(_lines(record, ask)),
+        place=record.conversation.place,
         arguments=tuple(argument_lines(ask.arguments)),
         change=ask.change,
         votes=tuple(_vote_lines(record, ask)),
@@ -115,7 +116,7 @@ def _approval_view(record: AskRecord, ask: ApprovalAsk) -> AskView:
 def _lines(record: AskRecord, ask: ApprovalAsk) -> Sequence[str]:
     reason = one_line(ask.reason, max_chars=REASON_CHARS).rstrip(".")
     lines = [
-        f"{_asker_name(record)} asks for it in {record.conversation.place}.",
+        f"{_asker_name(record)} asks for it in {_place(record)}.",
         f"Why it is asked: {reason} (rule: {one_line(ask.rule, max_chars=NAME_CHARS)}).",
     ]
     if record.state == "pending":
@@ -125,6 +126,11 @@ def _lines(record: AskRecord, ask: ApprovalAsk) -> Sequence[str]:
     if name := edited_by(record):
         lines.append(f"{name} changed the arguments; the model had asked for others.")
     return lines
+
+
+def _place(record: AskRecord) -> str:
+    is_private = record.conversation.is_direct and record.conversation.platform != "console"
+    return "direct messages" if is_private else record.conversation.place
 
 
 def _approval_choices(ask: ApprovalAsk) -> tuple[Choice, ...]:

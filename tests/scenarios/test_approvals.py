@@ -104,7 +104,14 @@ async def test_a_call_is_decided_by_those_who_may_and_runs_once_with_the_argumen
         )
         await conversation.ask("deploy it, please")
         asked = await conversation.asked()
-        for words in ("Run deploys/deploy?", "Ada asks for it", "Somebody is asleep", "@oncall", '"prod"', "replicas"):
+        for words in (
+            "Run deploys/deploy?",
+            "Ada asks for it in <#",
+            "Somebody is asleep",
+            "@oncall",
+            '"prod"',
+            "replicas",
+        ):
             assert words in asked.shown
         assert set(asked.buttons) == {"Run", "Decline", "Edit arguments", "Details", "Withdraw", "Suggest rule"}
         await conversation.ask("are you there?")
