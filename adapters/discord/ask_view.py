@@ -12,7 +12,7 @@ from adapters.discord.code_blocks import fenced
 from adapters.discord.components import DANGER, LINK, MAX_IN_ROW, PRIMARY, SECONDARY, button, row
 from adapters.discord.markdown import PART_CHARS, answer_text, escape, visible
 from adapters.discord.render import Shown, details_message, text_file
-from adapters.shared.asks import CHOICE_LABELS, DETAILS, OPEN, choice_label, form_label, offered_choices
+from adapters.shared.asks import CHOICE_LABELS, DETAILS, OPEN, channel_line, choice_label, form_label, offered_choices
 from bot.domain.answers import Details
 from bot.domain.asks import ArgumentLine, AskView
 from bot.domain.events import Choice
@@ -70,11 +70,16 @@ def _around(view: AskView) -> tuple[list[str], list[str], int]:
 
 def _above(view: AskView, max_chars: int) -> Iterator[str]:
     yield f"**{_plain(view.title, TITLE_CHARS)}**"
-    yield from (_plain(line, max_chars) for line in view.lines[:MAX_LINES] if line.strip())
+    yield from (_line(view, line, max_chars) for line in view.lines[:MAX_LINES] if line.strip())
     if view.message.strip():
         yield f"> {_plain(view.message, max_chars)}"
     if view.host.strip():
         yield f"The page is on **{_plain(view.host, TITLE_CHARS)}**."
+
+
+def _line(view: AskView, line: str, max_chars: int) -> str:
+    found = channel_line(view, line, "discord")
+    return f"{_plain(found[0], max_chars)} <#{found[1]}>." if found else _plain(line, max_chars)
 
 
 def _below(view: AskView, max_chars: int) -> Iterator[str]:

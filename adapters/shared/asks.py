@@ -32,6 +32,18 @@ def choice_label(view: AskView, choice: Choice) -> str:
     return GO_ON if view.kind == "link" and choice == "run" else CHOICE_LABELS[choice]
 
 
+def channel_line(view: AskView, line: str, platform: str) -> tuple[str, str] | None:
+    """Return the line without its end, and the id of the platform's channel that it ends with; None for other lines.
+
+    Only the end counts, which the core wrote: the name before it is someone's own.
+    """
+    match view.place.split(":"):
+        case [of, _, channel] if of == platform and channel.isalnum() and line.endswith(f" in {view.place}."):
+            return line.removesuffix(f" {view.place}."), channel
+        case _:
+            return None
+
+
 def offered_choices(view: AskView) -> tuple[Choice, ...]:
     """Return the choices that have a button now: none once it is decided."""
     return view.choices if view.state == "pending" else ()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adapters.shared.asks import DETAILS, OPEN, choice_label, form_label, offered_choices
+from adapters.shared.asks import DETAILS, OPEN, channel_line, choice_label, form_label, offered_choices
 from adapters.slack import kit
 from adapters.slack.kit import Blocks
 from adapters.slack.mrkdwn import to_mrkdwn
@@ -41,8 +41,9 @@ def ask_blocks(view: AskView) -> tuple[Blocks, str]:
     blocks = [
         kit.section(f"*{title}*"),
         *record,
-        *_lines(view.lines),
+        *_lines(view),
         *_message(view),
+        *_host(view),
         *_arguments(view.arguments),
         *_markdown(view.change, CHANGE_CHARS),
         *([kit.context(_shared(view.votes, VOTES_CHARS))] if view.votes else []),
@@ -60,8 +61,14 @@ def pressed_value(view: AskView) -> str:
 # --- what is asked ---------------------------------------------------------------------------------------------
 
 
-def _lines(lines: Sequence[str]) -> Blocks:
-    return [kit.section(_shared(lines, LINES_CHARS))] if lines else []
+def _lines(view: AskView) -> Blocks:
+    if not view.lines:
+        return []
+    if (found := channel_line(view, view.lines[0], "slack")) is None:
+        return [kit.section(_shared(view.lines, LINES_CHARS))]
+    first = f"{kit.literal(found[0], LINE_CHARS)} <#{found[1]}>."  # mentions of channels notify nobody
+    rest = view.lines[1:]
+    return [kit.section("\n".join([first, *([_shared(rest, LINES_CHARS - len(first))] if rest else [])]))]
 
 
 def _shared(lines: Sequence[str], max_chars: int) -> str:
@@ -76,6 +83,10 @@ def _message(view: AskView) -> Blocks:
         return []
     quoted = {"type": "rich_text_quote", "elements": [_text(cut(kit.flat(view.message), MESSAGE_CHARS))]}
     return [{"type": "rich_text", "elements": [kit.label("The server says:"), quoted]}]
+
+
+def _host(view: AskView) -> Blocks:
+    return [kit.section(f"The page is on *{kit.literal(view.host, 300)}*.")] if view.host.strip() else []
 
 
 def _arguments(arguments: Sequence[ArgumentLine]) -> Blocks:

@@ -121,6 +121,7 @@ class AskView:
     state: AskState
     title: str
     lines: tuple[str, ...]  # where, who asks, why, who may decide
+    place: str = ""  # of the question, in the notation of rules: where the first line ends with it, it may be drawn
     arguments: tuple[ArgumentLine, ...] = ()
     change: str = ""
     message: str = ""  # the server's words

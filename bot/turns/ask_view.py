@@ -99,6 +99,7 @@ def _approval_view(record: AskRecord, ask: ApprovalAsk, *, shown_in: str) -> Ask
         state=record.state,
         title=f"Run {_call_name(ask)}" + ("?" if is_pending else ""),
         lines=tuple(_lines(record, ask, shown_in=shown_in)),
+        place=record.conversation.place,
         arguments=tuple(argument_lines(ask.arguments)),
         change=ask.change,
         votes=tuple(_vote_lines(record, ask)),

@@ -640,6 +640,16 @@ async def test_a_stop_of_a_running_turn_is_signalled_once_to_the_process_that_ru
     assert await store.signals(HERE) == []
 
 
+async def test_a_stop_of_one_turn_stops_that_one_or_none(store: Store) -> None:
+    lease = await begin(store)
+    following = await ask(store)
+    assert await store.request_stop(room("room"), by=ASKER, turn_id=following + 1) is None
+    assert await store.request_stop(room("other"), by=ASKER, turn_id=lease.turn_id) is None
+    assert await store.participants(room("room"), is_open=True, turn_id=following + 1) == []
+    assert len(await store.participants(room("room"), is_open=True, turn_id=lease.turn_id)) == 1
+    assert await store.request_stop(room("room"), by=ASKER, turn_id=lease.turn_id) == lease.turn_id
+
+
 async def test_signals_of_several_turns_come_together(store: Store) -> None:
     leases = [await begin(store, name) for name in ("a", "b")]
     for name in ("b", "a"):

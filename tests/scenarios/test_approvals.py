@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +61,15 @@ def with_deployer(driver: Driver, rules: str = RULES) -> Mapping[str, Any]:
     return with_servers(driver.home)
 
 
-def with_servers(home: Path, *, cafe: str = "") -> Mapping[str, Any]:
-    """Return the settings of a bot with the deployer, and with a server at that address."""
+def with_servers(home: Path, *, cafe: str | Sequence[str] = ()) -> Mapping[str, Any]:
+    """Return the settings of a bot with the deployer, and with a server at an address or by Python arguments."""
     deployer = {
         "command": sys.executable,
         "args": [str(SERVERS / "deployer.py")],
         "env": {"CALLS_FILE": str(home / "calls")},
     }
-    servers = {"deploys": deployer, **({"cafe": {"url": cafe}} if cafe else {})}
+    other = {"url": cafe} if isinstance(cafe, str) else {"command": sys.executable, "args": [*cafe]}
+    servers = {"deploys": deployer, **({"cafe": other} if cafe else {})}
     file = home / "mcp.json"
     file.write_text(json.dumps({"mcpServers": servers}), encoding="utf-8")
     return {"mcp_config": file}
@@ -103,7 +104,14 @@ async def test_a_call_is_decided_by_those_who_may_and_runs_once_with_the_argumen
         )
         await conversation.ask("deploy it, please")
         asked = await conversation.asked()
-        for words in ("Run deploys/deploy?", "Ada asks for it", "Somebody is asleep", "@oncall", '"prod"', "replicas"):
+        for words in (
+            "Run deploys/deploy?",
+            "Ada asks for it in this channel.",
+            "Somebody is asleep",
+            "@oncall",
+            '"prod"',
+            "replicas",
+        ):
             assert words in asked.shown
         assert set(asked.buttons) == {"Run", "Decline", "Edit arguments", "Details", "Withdraw", "Suggest rule"}
         await conversation.ask("are you there?")
@@ -170,6 +178,13 @@ async def test_the_asker_changes_arguments_and_lets_a_tool_run_for_an_hour_and_w
         assert (await conversation.answered(4))[-1] == "Too late."
         assert list(expired.buttons) == ["Details"] and len(ran(driver)) == 2
 
+        stopped = await ask_for(conversation, driver, 3, "Not read.", tool="deploy", env="prod")
+        assert "`deploys/deploy`" in await driver.command("approvals")
+        await conversation.stop("word")
+        await stopped.becomes("No longer asked")
+        await driver.until(lambda: any("Stopped." in text for text in conversation.texts))
+        assert "Nothing is waiting for you" in await driver.command("approvals") and len(ran(driver)) == 2
+
 
 async def test_a_call_that_two_people_approve_waits_over_a_restart_between_them_and_runs_once(driver: Driver) -> None:
     settings = with_deployer(driver)
@@ -228,6 +243,22 @@ async def make_calls(driver: Driver, settings: Mapping[str, Any]) -> None:
         await declined.press("Decline", by="ada")
         await declined.becomes("Declined", "by Ada")
         await driver.until(lambda: any("decline" in message.shown for message in again.answers))
+
+
+async def test_the_page_that_a_server_asks_to_open_is_shown_to_the_asker_alone(driver: Driver) -> None:
+    settings = with_servers(driver.home, cafe=[str(SERVERS / "inquirer.py"), "--era", "handshake"])
+    async with driver.serving(**settings):
+        paying = await driver.run_tool("cafe/pay", "{}", by="ada")
+        asked = await paying.asked()
+        assert "Please pay" in asked.shown and "pay.example" in asked.shown
+        assert "https://" not in asked.shown
+        assert list(asked.buttons) == ["Open", "Go on", "Decline", "Details"]
+        assert "pay.example" not in await asked.told("Open", by="ben")
+        assert "https://pay.example/checkout?order=7" in await asked.told("Open", by="ada")
+        assert "Only the person who asked" in await asked.told("Go on", by="ben")
+        await asked.press("Go on", by="ada")
+        await asked.becomes("Answered", "by Ada")
+        await driver.until(lambda: any("accept" in text for text in paying.texts))
 
 
 ELSEWHERE = """
