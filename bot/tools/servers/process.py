@@ -125,6 +125,8 @@ async def _stop(process: _Process) -> None:
     close_process_job(process)
     with suppress(OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
         await process.stdout.aclose()
+    with anyio.move_on_after(_FLUSH_S):  # until its transport is closed; not for what inherited its output
+        await process.wait()
 
 
 async def _kill_tree(process: _Process) -> None:

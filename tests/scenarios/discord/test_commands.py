@@ -14,10 +14,11 @@ import structlog
 
 from adapters.discord.api import DiscordApi
 from adapters.discord.manifest import ASK_ABOUT, NOTE, keep_synced
-from adapters.discord.phrases import NO_DIRECT, NOT_YOURS, OLD_BUTTON, OLD_COMMAND, OLD_FORM, OLD_STOP
+from adapters.discord.phrases import NO_DIRECT, OLD_BUTTON, OLD_COMMAND, OLD_FORM
 from bot.domain.backoff import Backoff
 from bot.domain.commands import COMMANDS
 from bot.domain.events import ConversationKey
+from bot.intake.commands.acting import OLD_STOP
 from bot.stores.sqlite.store import open_sqlite
 from tests.fakes.discord import Channel, FakeDiscord, Interaction, Message, User
 from tests.scenarios import memory
@@ -322,7 +323,7 @@ async def test_only_the_asker_or_a_moderator_stops_an_answer_and_an_old_stop_but
             lambda: next((each for each in discord.own(world.channel) if "Stop" in labels(each)), None)
         )
         (stop,) = [mark for mark in live.custom_ids if mark.startswith("tb:stop")]
-        assert await here.told(live, stop, user=world.ben) == NOT_YOURS
+        assert "Someone else asked for what runs here" in await here.told(live, stop, user=world.ben)
         member = world.guild.members[world.cleo.id]
         member.permissions |= 1 << 13  # Manage Messages
         assert await here.told(live, stop, user=world.cleo) == "Stopping."

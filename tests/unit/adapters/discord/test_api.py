@@ -89,7 +89,6 @@ async def test_all_calls_together_keep_within_fifty_a_second_but_those_for_inter
         with pytest.raises(DiscordRefusedError):  # there is none of that id, which Discord says at once
             await api.call("POST", "/interactions/{number}/{code}/callback", json={"type": 5}, number="1", code="t")
         assert not all(call.done() for call in calls)
-        assert time.monotonic() - began_at < 0.9
         await asyncio.gather(*calls)
         assert time.monotonic() - began_at > 0.9
 
