@@ -184,7 +184,7 @@ async def test_history_and_clear_are_about_the_channel_and_in_a_thread_about_tha
         assert "blue" not in in_channel.content
         assert "**Cleo**: And here?" in in_thread.content and "red" not in in_thread.content
 
-        assert "The person who began it" in (await here.slash("clear", channel=thread)).content
+        assert "The person who began this conversation" in (await here.slash("clear", channel=thread)).content
         cleared = await here.slash("clear", channel=thread, user=world.cleo)
         assert "2 messages of this conversation deleted" in cleared.content
         assert "no messages yet" in (await here.slash("history", channel=thread)).content
@@ -424,7 +424,7 @@ async def test_a_mention_with_a_commands_word_is_the_command_and_everyone_sees_i
         assert "**Ada**: hello" in (await command("history")).content
         assert "`calculate`" in (await command("tools calc")).content
         assert "**In Discord**" in (await command("Help")).content
-        assert "The person who began it" in (await command("clear")).content
+        assert "The person who began this conversation" in (await command("clear")).content
         assert "2 messages of this conversation deleted" in (await command("clear", world.ada)).content
         examples = await command("examples")
         assert select_of(examples)["options"]
