@@ -111,6 +111,36 @@ async def test_a_platform_that_does_not_answer_holds_nobody_up() -> None:
     assert "in time" in person.unknown[SLACK_GROUP]
 
 
+async def test_a_message_waits_a_moment_for_the_platform_and_what_it_says_later_is_known_to_the_next_one() -> None:
+    policy = policy_of(f'[access]\npeople = ["{SLACK_GROUP}"]')
+    slack = Groups(holds={("slack:T1:U2", SLACK_GROUP)}, gate=asyncio.Event())
+    known = PlatformPeople(lambda: policy, writer_s=0.01)
+    known.add("slack", slack)
+    first, second = await asyncio.gather(known.writer(ANN), known.writer(ANN))
+    assert first == second and "Slack did not answer in time" in policy.may_write(first, HERE)
+    assert slack.gate is not None
+    slack.gate.set()
+    assert (await known.person(ANN)).groups == {SLACK_GROUP}
+    assert policy.may_write(await known.writer(ANN), HERE) == ""
+    assert slack.asked == ["slack:T1:U2"]
+
+
+async def test_no_message_waits_for_groups_on_which_it_does_not_hang_who_may_write() -> None:
+    slack = Groups(gate=asyncio.Event())
+    known = people(slack)
+    assert POLICY.may_write(await known.writer(ANN), HERE) == ""
+    assert slack.asked == []
+
+
+async def test_what_is_still_asked_ends_with_the_app() -> None:
+    policy = policy_of(f'[access]\npeople = ["{SLACK_GROUP}"]')
+    known = PlatformPeople(lambda: policy, writer_s=0.01)
+    known.add("slack", Groups(gate=asyncio.Event()))
+    await known.writer(ANN)
+    await known.close()
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "memberships"]
+
+
 async def test_without_groups_in_the_file_nobody_is_asked() -> None:
     slack = Groups()
     known = PlatformPeople(lambda: policy_of(""))
