@@ -41,6 +41,11 @@ class Asked:
         return self.person.id == self.asker.id
 
     @property
+    def is_in_doubt(self) -> bool:
+        """Whether it is not known now which groups the asker is in, on which the ruling may hang."""
+        return self.facts is not None and bool(self.facts.person.unknown)
+
+    @property
     def terms(self) -> Terms:
         """How the call is approved now; where it need not be any more, one of those who may say so."""
         ask, ruling = self.record.ask, self.ruling
