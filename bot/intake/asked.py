@@ -120,7 +120,7 @@ class AskReader:
 
         The audit has the refusal of the `act`. Raises StoreError.
         """
-        why = self.guard.policy().may_write(await self.guard.people.person(by), by.place)
+        why = self.guard.policy().may_write(await self.guard.people.writer(by), by.place)
         if why:
             refused = AuditEntry(
                 kind="refused", at=self.now(), person=str(by.actor), place=by.place, rule=ACCESS, outcome=act
@@ -141,7 +141,7 @@ class AskReader:
 
     async def why_outside(self, by: Asker, place: str) -> str:
         """Return why an outsider may do nothing there, as a sentence for them; empty for everybody else."""
-        person = await self.guard.people.person(by)
+        person = await self.guard.people.writer(by)
         return self.guard.policy().may_write(person, place) if person.outsider else ""
 
     async def refuse(self, asked: Asked, notice: str, *, act: str) -> Refused:
