@@ -54,33 +54,33 @@ class PlatformPeople:
 
     async def person(self, asker: Asker, *, is_fresh: bool = False) -> Person:
         """As of `People`: what cannot be found out is `unknown`."""
-        policy = self._policy()
-        actor = acting_in(asker.actor, asker.place)
         # What came with the event is as old as the event, which may have waited for an approval.
         standing = replace(asker.standing, roles=()) if is_fresh else asker.standing
-        return await self._seen(policy, actor, standing, policy.groups_of_interest(actor), is_fresh=is_fresh)
+        return await self._known(replace(asker, standing=standing), is_fresh=is_fresh)
 
     async def writer(self, asker: Asker) -> Person:
         """As of `People`."""
-        policy = self._policy()
-        actor = acting_in(asker.actor, asker.place)
-        wanted = policy.groups_of_interest(actor) & policy.groups_of_access
-        return await self._seen(policy, actor, asker.standing, wanted, within_s=self._writer_s)
+        return await self._known(asker, for_access=True)
 
-    async def _seen(
-        self,
-        policy: FilePolicy,
-        actor: Actor,
-        standing: Standing,
-        wanted: frozenset[str],
-        *,
-        is_fresh: bool = False,
-        within_s: float | None = None,
-    ) -> Person:
+    async def _known(self, asker: Asker, *, is_fresh: bool = False, for_access: bool = False) -> Person:
+        policy = self._policy()
+        found = await self._seen(policy, asker, is_fresh=is_fresh, for_access=for_access)
+        if policy is not (now := self._policy()):  # it was read again meanwhile, and may name other groups
+            found = await self._seen(now, asker, is_fresh=is_fresh, for_access=for_access)
+        return found
+
+    async def _seen(self, policy: FilePolicy, asker: Asker, *, is_fresh: bool, for_access: bool) -> Person:
+        actor, standing = acting_in(asker.actor, asker.place), asker.standing
+        wanted = policy.groups_of_interest(actor)
+        if for_access:
+            wanted &= policy.groups_of_access
         open_ = wanted - _said_by_the_event(standing, actor, wanted)
-        accounts = policy.accounts_of(actor)
+        within_s = self._writer_s if for_access else None
         answers = await asyncio.gather(
-            *(self._memberships(each, open_, is_fresh=is_fresh, within_s=within_s) for each in accounts)
+            *(
+                self._memberships(each, open_, is_fresh=is_fresh, within_s=within_s)
+                for each in policy.accounts_of(actor)
+            )
         )
         return policy.person(actor, standing, _joined(answers))
 

@@ -36,9 +36,11 @@ class Groups(GroupSource):
     unknown: str = ""
     asked: list[str] = field(default_factory=list[str])
     gate: asyncio.Event | None = None
+    began: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def memberships(self, actor: Actor, groups: frozenset[str], *, is_fresh: bool) -> Memberships:
         self.asked.append(str(actor))
+        self.began.set()
         if self.gate is not None:
             await self.gate.wait()
         if self.problem is not None:
@@ -130,6 +132,19 @@ async def test_no_message_waits_for_groups_on_which_it_does_not_hang_who_may_wri
     known = people(slack)
     assert POLICY.may_write(await known.writer(ANN), HERE) == ""
     assert slack.asked == []
+
+
+async def test_a_policy_that_is_read_again_while_a_platform_answers_has_its_own_groups_asked_for() -> None:
+    now = [POLICY]
+    slack = Groups(holds={("slack:T1:U2", "slack:T1:usergroup:S7")}, gate=asyncio.Event())
+    known = PlatformPeople(lambda: now[-1])
+    known.add("slack", slack)
+    asking = asyncio.create_task(known.person(ANN))
+    await slack.began.wait()
+    now.append(policy_of('[access]\npeople = ["slack:T1:usergroup:S7"]'))
+    assert slack.gate is not None
+    slack.gate.set()
+    assert (await asking).groups == {"slack:T1:usergroup:S7"}
 
 
 async def test_what_is_still_asked_ends_with_the_app() -> None:
