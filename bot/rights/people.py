@@ -21,7 +21,7 @@ KEPT_S = 60.0
 ANSWER_S = 10.0  # a platform that takes longer has not answered
 # How long a message waits for that: Slack takes acknowledgements for three seconds, in which its name is looked up too.
 # https://docs.slack.dev/apis/events-api/#responding
-WRITER_S = 1.0
+WRITER_S = 0.75
 _MAX_KEPT = 10_000
 _NAMES = {"slack": "Slack", "discord": "Discord"}
 
