@@ -41,6 +41,11 @@ class Asked:
         return self.person.id == self.asker.id
 
     @property
+    def is_in_doubt(self) -> bool:
+        """Whether it is not known now which groups the asker is in, on which the ruling may hang."""
+        return self.facts is not None and bool(self.facts.person.unknown)
+
+    @property
     def terms(self) -> Terms:
         """How the call is approved now; where it need not be any more, one of those who may say so."""
         ask, ruling = self.record.ask, self.ruling
@@ -115,7 +120,7 @@ class AskReader:
 
         The audit has the refusal of the `act`. Raises StoreError.
         """
-        why = self.guard.policy().may_write(await self.guard.people.person(by), by.place)
+        why = self.guard.policy().may_write(await self.guard.people.writer(by), by.place)
         if why:
             refused = AuditEntry(
                 kind="refused", at=self.now(), person=str(by.actor), place=by.place, rule=ACCESS, outcome=act
@@ -136,7 +141,7 @@ class AskReader:
 
     async def why_outside(self, by: Asker, place: str) -> str:
         """Return why an outsider may do nothing there, as a sentence for them; empty for everybody else."""
-        person = await self.guard.people.person(by)
+        person = await self.guard.people.writer(by)
         return self.guard.policy().may_write(person, place) if person.outsider else ""
 
     async def refuse(self, asked: Asked, notice: str, *, act: str) -> Refused:
