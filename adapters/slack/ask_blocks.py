@@ -14,6 +14,7 @@ from adapters.slack.mrkdwn import to_mrkdwn
 from adapters.slack.payloads import time_of
 from bot.domain.asks import ArgumentLine, AskView
 from bot.domain.events import Choice
+from bot.text.lines import flat
 from bot.text.split import cut, split_markdown
 
 # The blocks of one message take about 13,000 characters together (see `render`), so each part has its share.
@@ -81,7 +82,7 @@ def _shared(lines: Sequence[str], max_chars: int) -> str:
 def _message(view: AskView) -> Blocks:
     if not view.message.strip():
         return []
-    quoted = {"type": "rich_text_quote", "elements": [_text(cut(kit.flat(view.message), MESSAGE_CHARS))]}
+    quoted = {"type": "rich_text_quote", "elements": [_text(cut(flat(view.message), MESSAGE_CHARS))]}
     return [{"type": "rich_text", "elements": [kit.label("The server says:"), quoted]}]
 
 
@@ -102,7 +103,7 @@ def _arguments(arguments: Sequence[ArgumentLine]) -> Blocks:
 
 
 def _argument(argument: ArgumentLine, max_chars: int) -> Blocks:
-    name, value = cut(kit.flat(argument.name), NAME_CHARS), kit.flat(argument.value)
+    name, value = cut(flat(argument.name), NAME_CHARS), flat(argument.value)
     is_cut = argument.is_cut or len(value) > max_chars
     return [
         _text(f"{name or '(no name)'}: ", bold=True),

@@ -12,7 +12,7 @@ from adapters.slack.parse import HomeOpened, conversation_key
 from bot.domain.answers import CommandAnswer
 from bot.ports.platform import Host
 from bot.ports.tools import ServerStatus
-from bot.text.split import cut
+from bot.text.lines import literal, one_line
 
 DETAIL_CHARS = 160
 
@@ -71,5 +71,4 @@ def _state(status: ServerStatus) -> str:
 
 def _plain(text: str) -> str:
     """Return untrusted text as one short line in which no character means anything in Markdown."""
-    flat = cut("".join(char if char.isprintable() else " " for char in text), DETAIL_CHARS)
-    return re.sub(r"([\\`*_~\[\]<>|#&])", r"\\\1", flat)
+    return literal(one_line(text, max_chars=DETAIL_CHARS))

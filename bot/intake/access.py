@@ -12,8 +12,6 @@ from bot.ports.rights import People, Policy
 from bot.ports.store import RightsStore
 from bot.rights.guard import ACCESS
 
-OPERATORS_ONLY = "That is for operators: `operators` below [access] in toolbridge.toml names them."
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:

@@ -21,7 +21,7 @@ from bot.intake.commands.running import ready, run_form
 from bot.ports.store import Settlement
 from bot.ports.tools import ToolDirectory
 from bot.rights.approving import voter_name
-from bot.rights.facts import digest_of, parse_arguments
+from bot.rights.facts import digest_of, read_arguments
 from bot.turns.auditing import audited_arguments
 from bot.turns.bell import Bell
 
@@ -88,7 +88,7 @@ class Forms:
             spec.parameters if spec else {},
             target=event.target,
             title=f"{ask.server}/{ask.tool}",
-            values=parse_arguments(ask.arguments),
+            values=read_arguments(ask.arguments),
             submit="Change",
         )
 

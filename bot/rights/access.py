@@ -15,7 +15,7 @@ _MAX_PATTERN_BYTES = 1 << 20  # of memory for one pattern
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class AccessTable:
     """`[access]`; without it everybody may write where the bot was invited, but for outsiders."""
 
     people: Crowd

@@ -12,7 +12,7 @@ from bot.domain.asks import ApprovalAsk, ArgumentLine, AskRecord, AskView, FormA
 from bot.domain.events import Choice, ConversationKey
 from bot.domain.people import Actor
 from bot.domain.rights import Terms
-from bot.text.lines import NAME_CHARS, one_line
+from bot.text.lines import NAME_CHARS, literal, one_line, printable
 from bot.text.redaction import HIDDEN, redact
 
 VALUE_CHARS = 200  # of one argument: a long one cannot push a later one out of sight
@@ -157,7 +157,7 @@ def _argument(name: str, value: object) -> ArgumentLine:
 
 
 def _line(name: str, value: str) -> ArgumentLine:
-    flat = "".join(char if char.isprintable() else " " for char in value)
+    flat = printable(value)
     return ArgumentLine(
         name=one_line(name, max_chars=KEY_CHARS),
         value=flat if len(flat) <= VALUE_CHARS else f"{flat[: VALUE_CHARS - 1]}…",
@@ -226,8 +226,7 @@ def _plain_names(votes: Sequence[Vote]) -> str:
 
 def _plain(text: str) -> str:
     """Return the text on one line in which no character means anything in Markdown."""
-    flat = one_line(text, max_chars=NAME_CHARS)
-    return "".join(f"\\{char}" if char in r"\`*_~[]<>|#&" else char for char in flat)
+    return literal(one_line(text, max_chars=NAME_CHARS))
 
 
 def _name(vote: Vote) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from typing import cast
 
 from bot.domain.answers import CommandAnswer, Ready
 from bot.domain.events import RunRequest
@@ -18,6 +16,7 @@ from bot.forms.schemas import read_schema
 from bot.intake.access import Access
 from bot.intake.commands.phrases import code
 from bot.ports.tools import ToolDirectory
+from bot.rights.facts import read_arguments
 from bot.text.redaction import redact
 
 HOW = "Name a tool as `run SERVER/TOOL`; `tools` shows them. Arguments may follow as a JSON object."
@@ -40,7 +39,7 @@ async def answer_run(tools: ToolDirectory, *, access: Access, asker: Asker, argu
             await access.note(asker, kind="refused", outcome="run", server=denied.server, tool=denied.tool)
         return CommandAnswer(text=_unknown(offered, name))
     if arguments.strip():
-        parsed = _json_object(arguments)
+        parsed = read_arguments(arguments)
         if parsed is None:
             return CommandAnswer(text=f"What follows {code(name)} is not one JSON object. {HOW}")
         if missing := _missing(spec, parsed):
@@ -71,14 +70,6 @@ def ready(spec: ToolSpec, arguments: Mapping[str, object]) -> Ready:
     written = json.dumps(arguments, ensure_ascii=False)
     said = f"/run {spec.server}/{spec.tool}" + (f" {written}" if arguments else "")
     return Ready(run=RunRequest(name=spec.name, arguments=written), text=redact(said))
-
-
-def _json_object(text: str) -> dict[str, object] | None:
-    with suppress(ValueError, RecursionError):
-        parsed: object = json.loads(text)
-        if isinstance(parsed, dict):
-            return cast("dict[str, object]", parsed)
-    return None
 
 
 def _missing(spec: ToolSpec, arguments: Mapping[str, object]) -> Sequence[str]:
