@@ -67,7 +67,7 @@ def _lines(view: AskView) -> Blocks:
         return []
     if (found := channel_line(view, view.lines[0], "slack")) is None:
         return [kit.section(_shared(view.lines, LINES_CHARS))]
-    first = f"{kit.literal(found[0], LINE_CHARS)} <#{found[1]}>."  # mentions of channels notify nobody
+    first = f"{kit.literal(found[0], LINE_CHARS)} <#{found[1]}>."  # mentions of channels notify no one
     rest = view.lines[1:]
     return [kit.section("\n".join([first, *([_shared(rest, LINES_CHARS - len(first))] if rest else [])]))]
 

@@ -324,7 +324,7 @@ def _picker(picks: Sequence[Pick], *, command: str) -> Blocks:
 def _confirm_clear() -> dict[str, Any]:
     return {
         "title": kit.plain("Forget this conversation?"),
-        "text": kit.plain("Its messages are deleted for everybody. Its files stay."),
+        "text": kit.plain("Its messages are deleted for everyone. Its files stay."),
         "confirm": kit.plain("Forget it"),
         "deny": kit.plain("Keep it"),
         "style": "danger",

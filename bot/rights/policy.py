@@ -36,7 +36,7 @@ class PlaceRights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilePolicy:
-    """What one file says. Never changes, and asks nobody."""
+    """What one file says. Never changes, and does no I/O."""
 
     file: str = ""  # empty: the defaults
     groups: Groups = field(default_factory=lambda: Groups({}))

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from bot.domain.rights import Facts, Tool, Verdict
 from bot.ports.rights import Memberships
-from bot.ports.store import PastCall, RightsStore
+from bot.ports.rights_store import PastCall, RightsStore
 from bot.ports.tools import READ_RESOURCE
 from bot.rights.arguments import with_defaults
 from bot.rights.facts import read_arguments

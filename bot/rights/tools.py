@@ -1,4 +1,4 @@
-"""The tools port behind the policy: what may not be called is not offered, and unknown names reach nobody."""
+"""The Tools port behind the policy: it offers only what may be called, and calls of unknown names reach no server."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class GuardedTools:
         return found
 
     async def find(self, name: str) -> ToolSpec | None:
-        """Return the tool of that namespaced name, whoever may call it; as it was last, where its server is away."""
+        """Return the tool of that namespaced name, even if no one may call it; as it was last if its server is away."""
         offer = await self._tools.offer(None)
         self._know(offer.tools)
         return self._known.get(name)

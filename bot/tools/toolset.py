@@ -119,7 +119,7 @@ class Toolset:
             tell([status for status in self.status() if status.state in ("idle", "starting")])
 
     async def offer(self, asker: Asker | None) -> Offer:
-        """Return what can be called now, the same for everybody; waits a few seconds for servers that start."""
+        """Return what can be called now, the same for everyone; waits a few seconds for servers that start."""
         await self._reach()
         offered = {name for name, server in self._servers.items() if server.is_offered}
         notes: list[str] = []

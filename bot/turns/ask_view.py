@@ -105,7 +105,6 @@ def _approval_view(record: AskRecord, ask: ApprovalAsk, *, shown_in: str) -> Ask
         votes=tuple(_vote_lines(record, ask)),
         record=record_line(record),
         choices=_approval_choices(ask) if is_pending else (),
-        may_edit=is_pending,
         form_target=f"edit:{record.id}" if is_pending else "",
         expires_at=record.expires_at,
         digest=ask.digest,
@@ -138,7 +137,7 @@ def _where(asked_in: ConversationKey, shown_in: str) -> str:
 
 
 def _approval_choices(ask: ApprovalAsk) -> tuple[Choice, ...]:
-    """Return the buttons: an hour is offered, and nothing but declining needed, where the asker alone decides."""
+    """Return the buttons; where only the asker decides, an hour is offered, and Decline also withdraws the call."""
     if not ask.terms.is_own:
         return ("run", "decline", "withdraw", "suggest_rule")
     return ("run", "decline", "suggest_rule") if ask.change else ("run", "run_for_an_hour", "decline", "suggest_rule")
@@ -152,7 +151,7 @@ def _vote_lines(record: AskRecord, ask: ApprovalAsk) -> Sequence[str]:
 def _argument(name: str, value: object) -> ArgumentLine:
     shown = json.dumps(value, ensure_ascii=False)[: VALUE_CHARS + _BEYOND_CHARS]
     prefix = f"{json.dumps(name, ensure_ascii=False)}: "
-    redacted = redact(prefix + shown)  # the name tells that a value is a secret
+    redacted = redact(prefix + shown)  # the name can show that a value is a secret
     return _line(name, redacted[len(prefix) :] if redacted.startswith(prefix) else HIDDEN)
 
 

@@ -51,7 +51,7 @@ async def answer_run(tools: ToolDirectory, *, access: Access, asker: Asker, argu
 
 
 def find_tool(offered: Sequence[ToolSpec], name: str) -> ToolSpec | None:
-    """Return the tool called so: `server/tool`, `server.tool`, the namespaced name, or its own where that is plain."""
+    """Return the tool: by `server/tool`, `server.tool`, the namespaced name, or its own where only one has it."""
     for spec in offered:
         if name in (f"{spec.server}/{spec.tool}", f"{spec.server}.{spec.tool}", spec.name):
             return spec
@@ -82,7 +82,8 @@ def _incomplete(spec: ToolSpec, missing: Sequence[str]) -> str:
     name = f"{spec.server}/{spec.tool}"
     more = f" and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""
     named = f"{', '.join(map(code, missing[:MAX_NAMED]))}{more}"
-    return f"{code(name)} was not run: it needs {named} too. {code(f'run {name}')} alone shows a form for all of them."
+    form = f"{code(f'run {name}')} without arguments shows a form for all of them."
+    return f"{code(name)} was not run: it needs {named} too. {form}"
 
 
 def _unknown(offered: Sequence[ToolSpec], name: str) -> str:

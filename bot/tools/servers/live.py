@@ -37,7 +37,7 @@ _LINK_NOTE = (
 )
 _UNCLEAR_NOTE = (
     "[The server {server!r} asked something while several of its calls ran, without saying which of them it was about, "
-    "so nobody was asked. Calling the tool again on its own may help.]"
+    "so no one was asked. Calling the tool again on its own may help.]"
 )
 
 
@@ -195,7 +195,7 @@ class CallsOnLink:
         """Return the call that a question is about; None where that cannot be known.
 
         A process and a shared stream do not say it. There it is the only call that runs; of several, the newest, but
-        only where all are of one asker: nobody is to see what a server asks someone else.
+        only where all are of one asker: no one may see what a server asks someone else.
         """
         if (origin := self._origins.pop(question_id, None)) is not None:
             return self._calls.get(origin)
