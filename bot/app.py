@@ -152,7 +152,7 @@ def _make_host(settings: Settings, *, worker: str, store: Store, rights: _Rights
         prospects=rights.tools.prospects,
     )
     admission = Admission(max_input_chars=settings.max_input_chars, requests_per_minute=settings.requests_per_minute)
-    reader = AskReader(store=store, guard=rights.guard, now=time.time)
+    reader = AskReader(store=store, guard=rights.guard, access=rights.access, now=time.time)
     return Inbox(
         worker=worker,
         store=store,

@@ -108,7 +108,7 @@ def _keys(view: AskView, *, has_others: bool) -> Iterator[_Key]:
     for choice in view.choices:
         if not (view.kind == "link" and choice == "run"):
             yield choices[choice]
-        if choice in ("run", "run_for_an_hour") and choice == _last_run(view) and view.may_edit and view.form_target:
+        if view.kind == "approval" and view.form_target and choice == _last_run(view):
             yield _EDIT
     yield _DETAILS
     if has_others:

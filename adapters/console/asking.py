@@ -21,7 +21,7 @@ from bot.ports.platform import Host
 
 SHOWN_WITHIN_S = 10.0  # the core changes what is shown of an ask once a decision is stored
 UNCLEAR = "Type r to run it, d to decline. Anything longer is sent as a message."
-STALE = "What is asked changed while you typed: look at it and answer again."
+STALE = "The question changed while you typed: look at it and answer again."
 
 
 class Terminal(Protocol):

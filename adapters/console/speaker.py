@@ -25,7 +25,7 @@ from bot.domain.events import (
 from bot.domain.people import Standing
 
 OWNER = Standing(is_moderator=True)  # a conversation at a terminal is the person's own to stop and to clear
-NOBODY = "user"  # where the system has no name for the person, as in a container with a number for a user
+NOBODY = "user"  # where the system has no name for the person, as in a container that runs as a bare user id
 
 
 def user_name() -> str:

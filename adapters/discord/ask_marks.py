@@ -60,7 +60,7 @@ class FormPress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Malformed:
-    """It begins as one of these and is none: nobody was shown such a button."""
+    """It looks like one of these and is not: no one was ever shown such a button."""
 
 
 AskPress = Decide | About | FormPress | Malformed

@@ -21,7 +21,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class AskPresses:
-    """Hands them to the host; the answer is for the person who pressed alone. The core changes the message."""
+    """Hands them to the host; only the person who pressed sees the answer. The core changes the message."""
 
     def __init__(self, host: Host, *, responses: Responses, forms: Forms) -> None:
         self._host = host

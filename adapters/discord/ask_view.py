@@ -19,7 +19,7 @@ from bot.domain.events import Choice
 from bot.text.split import ELLIPSIS, cut
 
 TITLE_CHARS, NAME_CHARS, LINE_CHARS = 150, 60, 200
-# Each text that stands around the arguments is cut to the first of these at which there is room for them, and then each
+# Each text around the arguments is cut to the first of these at which there is room for them, and then each
 # argument's value: none is pushed out of sight by another.
 _TEXT_CHARS = (400, 200, 100, 60, 30)
 _VALUE_CHARS = (400, 200, 120, 80, 50, 30, 15)
@@ -41,7 +41,7 @@ def ask_message(view: AskView, *, key: str) -> Shown:
 
 
 def ask_details(details: Details) -> Shown:
-    """Return all that is known of an ask, for one person alone; a link is shown whole, with its host first."""
+    """Return all that is known of an ask, for one person only; a link is shown whole, with its host first."""
     if not details.link:
         return details_message(details.lines, note=details.notice)
     host = escape(cut(visible(_host_of(details.link)), LINE_CHARS))
@@ -176,7 +176,7 @@ def _link_rows(link: str, host: str) -> Iterator[dict[str, Any]]:
 
 
 def _host_of(link: str) -> str:
-    """Return the host of a link as a name server knows it: letters that look alike are told apart."""
+    """Return the host of a link as a name server knows it: letters that look alike become distinct."""
     try:
         host = urlsplit(link).hostname or ""
         return host if host.isascii() else host.encode("idna").decode()

@@ -11,7 +11,7 @@ from adapters.discord.errors import DiscordUnreachableError
 from adapters.discord.invite import invite_url, missing
 from bot.domain.errors import RateLimitError
 from bot.ports.platform import SetUp
-from bot.text.split import cut
+from bot.text.lines import one_line
 
 # Flags of an application; the second is for bots in fewer than 100 servers:
 # https://discord.com/developers/docs/resources/application#application-object-application-flags
@@ -79,4 +79,4 @@ def _lacking(servers: Sequence[dict[str, Any]]) -> str:
 
 
 def _visible(name: str) -> str:
-    return cut("".join(char if char.isprintable() else " " for char in name), NAME_CHARS)
+    return one_line(name, max_chars=NAME_CHARS)

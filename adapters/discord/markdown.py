@@ -17,6 +17,7 @@ from markdown_it.tree import SyntaxTreeNode
 from adapters.discord.code_blocks import Line, unfenced, with_plain_fences
 from adapters.discord.prose import shown_inline, shown_line
 from adapters.discord.tables import table_lines
+from bot.text.lines import flat
 
 PART_CHARS = 1_900  # of a part of an answer as it is shown
 MAX_ROUNDS = 5  # of conversion; two are the rule
@@ -59,7 +60,7 @@ def escape(text: str) -> str:
 
 def visible(text: str) -> str:
     """Return untrusted text on one line, without invisible characters."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return flat(text)
 
 
 # --- answers ---------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from adapters.discord.payloads import text_at, text_of
 from adapters.shared.payloads import Payload, dict_of, dicts_of, list_of
-from bot.text.split import cut
+from bot.text.lines import one_line
 
 MAX_NAME_CHARS = 80
 
@@ -112,4 +112,4 @@ def display_name(user: Payload, member: Payload) -> str:
 
 def flat(text: str) -> str:
     """Return an untrusted name on one line, without invisible characters."""
-    return cut("".join(char if char.isprintable() else " " for char in text), MAX_NAME_CHARS)
+    return one_line(text, max_chars=MAX_NAME_CHARS)

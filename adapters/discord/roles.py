@@ -40,7 +40,7 @@ class Roles:
         self._kept = TTLCache[tuple[str, str], frozenset[str]](MAX_KEPT, ttl=KEPT_S)  # by server and person
 
     async def memberships(self, actor: Actor, groups: Iterable[str], *, is_fresh: bool) -> Memberships:
-        """See `bot.ports.rights.GroupSource`; groups of other platforms are none of Discord's business."""
+        """See `bot.ports.rights.GroupSource`; groups of other platforms are left out."""
         held: set[str] = set()
         unknown: dict[str, str] = {}
         for guild, named in _by_guild(groups).items():
@@ -53,7 +53,7 @@ class Roles:
         return Memberships(groups=frozenset(held), unknown=unknown)
 
     async def _roles(self, guild: str, user: str, *, is_fresh: bool) -> frozenset[str]:
-        """Return the roles of a member, with the one of everybody; none for people who are not there.
+        """Return the roles of a member, with the `@everyone` role; none for people who are not on the server.
 
         Raises:
             AdapterError: Discord does not say it.
@@ -74,7 +74,7 @@ class Roles:
                 return frozenset()
             raise
         id_of(dict_of(member.get("user")))  # an answer that is not Discord's says nothing
-        return frozenset({*roles_of(member), guild})  # the role of everybody has the server's id
+        return frozenset({*roles_of(member), guild})  # the `@everyone` role has the server's id
 
 
 def _by_guild(groups: Iterable[str]) -> dict[str, dict[str, str]]:

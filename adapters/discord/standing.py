@@ -24,7 +24,7 @@ def standing_in(payload: Payload) -> Standing:
 
 
 def roles_of(member: Payload) -> tuple[str, ...]:
-    """Return the ids of a member's roles, without the one of everybody."""
+    """Return the ids of a member's roles, without the `@everyone` role."""
     return tuple(role for role in map(text_of, list_of(member.get("roles"))) if role)
 
 

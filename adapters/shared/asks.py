@@ -22,13 +22,11 @@ def form_label(view: AskView) -> str:
     """Return the label of the button that opens the ask's form; "" where it has none now."""
     if view.state != "pending" or not view.form_target:
         return ""
-    if view.kind == "form":
-        return FILL_IN
-    return EDIT if view.may_edit else ""
+    return {"approval": EDIT, "form": FILL_IN, "link": ""}[view.kind]
 
 
 def choice_label(view: AskView, choice: Choice) -> str:
-    """Return the label of a choice's button; nothing runs by it where a page was to be opened."""
+    """Return the label of a choice's button; "Go on" where a page was to be opened, as nothing runs then."""
     return GO_ON if view.kind == "link" and choice == "run" else CHOICE_LABELS[choice]
 
 

@@ -14,6 +14,7 @@ from adapters.slack.mrkdwn import to_mrkdwn
 from adapters.slack.payloads import time_of
 from bot.domain.asks import ArgumentLine, AskView
 from bot.domain.events import Choice
+from bot.text.lines import flat
 from bot.text.split import cut, split_markdown
 
 # The blocks of one message take about 13,000 characters together (see `render`), so each part has its share.
@@ -66,7 +67,7 @@ def _lines(view: AskView) -> Blocks:
         return []
     if (found := channel_line(view, view.lines[0], "slack")) is None:
         return [kit.section(_shared(view.lines, LINES_CHARS))]
-    first = f"{kit.literal(found[0], LINE_CHARS)} <#{found[1]}>."  # mentions of channels notify nobody
+    first = f"{kit.literal(found[0], LINE_CHARS)} <#{found[1]}>."  # mentions of channels notify no one
     rest = view.lines[1:]
     return [kit.section("\n".join([first, *([_shared(rest, LINES_CHARS - len(first))] if rest else [])]))]
 
@@ -81,7 +82,7 @@ def _shared(lines: Sequence[str], max_chars: int) -> str:
 def _message(view: AskView) -> Blocks:
     if not view.message.strip():
         return []
-    quoted = {"type": "rich_text_quote", "elements": [_text(cut(kit.flat(view.message), MESSAGE_CHARS))]}
+    quoted = {"type": "rich_text_quote", "elements": [_text(cut(flat(view.message), MESSAGE_CHARS))]}
     return [{"type": "rich_text", "elements": [kit.label("The server says:"), quoted]}]
 
 
@@ -102,7 +103,7 @@ def _arguments(arguments: Sequence[ArgumentLine]) -> Blocks:
 
 
 def _argument(argument: ArgumentLine, max_chars: int) -> Blocks:
-    name, value = cut(kit.flat(argument.name), NAME_CHARS), kit.flat(argument.value)
+    name, value = cut(flat(argument.name), NAME_CHARS), flat(argument.value)
     is_cut = argument.is_cut or len(value) > max_chars
     return [
         _text(f"{name or '(no name)'}: ", bold=True),

@@ -1,4 +1,4 @@
-"""What people press below what is asked: decisions, details, links. Each answer is for the one who pressed alone."""
+"""What people press below what is asked: decisions, details, links. Only the person who pressed sees the answer."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Decisions:
                 assert_never(explained)
 
     async def show_link(self, pressed: Pressed) -> None:
-        """Show where the link leads, to its presser alone."""
+        """Show where the link leads, only to the person who pressed."""
         explained = await self._details(pressed)
         match explained:
             case None:

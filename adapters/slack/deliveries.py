@@ -125,7 +125,7 @@ class Deliveries:
         self._at_work_in = at_work_in
 
     async def take(self, body: Payload, bot_user: str) -> dict[str, Any]:
-        """Take one delivery and return what Slack gets for it; when this returns, it may be told that it arrived.
+        """Take one delivery and return what Slack gets for it; once this returns, the delivery may be acknowledged.
 
         Raises:
             BotError: What was delivered could not be stored; Slack must deliver it again.

@@ -23,6 +23,7 @@ from adapters.slack.presses import json_value
 from bot.domain.events import ConversationKey
 from bot.domain.forms import Field, Form, Invalid, Option
 from bot.forms.folding import fold
+from bot.text.lines import flat
 from bot.text.split import cut
 
 FORM, DECLINE = "tb:form", "tb:decline"  # callback id of the windows; action id of the button in them
@@ -67,7 +68,7 @@ def form_view(form: Form, place: ConversationKey, *, notice: str = "") -> dict[s
     view = kit.modal(
         form.title,
         blocks or [kit.section("There is nothing to fill in.")],
-        submit=kit.plain(cut(kit.flat(form.submit), kit.TITLE_CHARS) or "Send"),
+        submit=kit.plain(cut(flat(form.submit), kit.TITLE_CHARS) or "Send"),
         callback_id=FORM,
         private_metadata=_note(form.target, place),
     )
@@ -89,17 +90,17 @@ def _message(text: str) -> Blocks:
 def _input(field: Field) -> dict[str, Any]:
     block_id = f"{_FIELD}{field.name}"
     if len(block_id) > MAX_ID_CHARS:
-        raise NoRoomError(f"The name of a field is longer than Slack allows: “{cut(kit.flat(field.name), 60)}”.")
+        raise NoRoomError(f"The name of a field is longer than Slack allows: “{cut(flat(field.name), 60)}”.")
     if len(field.value) > INPUT_CHARS:
         raise NoRoomError(
-            f"The value of “{cut(kit.flat(field.label), 60)}” is longer than the {INPUT_CHARS:,} characters that a "
+            f"The value of “{cut(flat(field.label), 60)}” is longer than the {INPUT_CHARS:,} characters that a "
             f"field takes in Slack, so it cannot be changed here."
         )
-    hint = cut(kit.flat(field.hint), HINT_CHARS)
+    hint = cut(flat(field.hint), HINT_CHARS)
     return {
         "type": "input",
         "block_id": block_id,
-        "label": kit.plain(cut(kit.flat(field.label), LABEL_CHARS) or "(no name)"),
+        "label": kit.plain(cut(flat(field.label), LABEL_CHARS) or "(no name)"),
         "optional": not field.is_required or field.kind == "checkbox",
         "element": _element(field),
         **({"hint": kit.plain(hint)} if hint else {}),
@@ -181,7 +182,7 @@ def _fits(options: Sequence[Option]) -> bool:
 
 def _option(option: Option) -> dict[str, Any]:
     # A value must not be empty, which one of a schema may be.
-    label = cut(kit.flat(option.label), OPTION_CHARS) or cut(kit.flat(option.value), OPTION_CHARS) or "(empty)"
+    label = cut(flat(option.label), OPTION_CHARS) or cut(flat(option.value), OPTION_CHARS) or "(empty)"
     return {"text": kit.plain(label), "value": f"={option.value}"}
 
 
@@ -287,7 +288,7 @@ def errors_answer(invalid: Invalid, inputs: Sequence[str]) -> dict[str, Any] | N
     errors: dict[str, str] = {}
     for name, sentence in invalid.errors.items():
         place = name if name in inputs else inputs[-1]
-        said = sentence if name in inputs else f"{cut(kit.flat(name), 60)}: {sentence}"
+        said = sentence if name in inputs else f"{cut(flat(name), 60)}: {sentence}"
         errors[f"{_FIELD}{place}"] = _both(errors.get(f"{_FIELD}{place}", ""), said)
     if invalid.notice or not errors:
         first = f"{_FIELD}{inputs[0]}"

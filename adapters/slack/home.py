@@ -12,7 +12,7 @@ from adapters.slack.parse import HomeOpened, conversation_key
 from bot.domain.answers import CommandAnswer
 from bot.ports.platform import Host
 from bot.ports.tools import ServerStatus
-from bot.text.split import cut
+from bot.text.lines import literal, one_line
 
 DETAIL_CHARS = 160
 
@@ -20,6 +20,9 @@ _HOW_TO_ASK = (
     "Write to me directly, or mention me in a channel. In a conversation that I take part in, "
     "no further mention is needed."
 )
+
+
+_YOURS = re.compile(r"^- \*\*You\*\*: (.*)$", re.MULTILINE)
 
 
 class Home:
@@ -36,16 +39,23 @@ class Home:
         Raises:
             AdapterError: Slack does not take it.
         """
+        view = render.home_view(await self._content(opened))
+        await self._api.call("views.publish", team=opened.team, may_repeat=True, user_id=opened.user, view=view)
+
+    async def _content(self, opened: HomeOpened) -> CommandAnswer:
+        """Return what is on the tab; people who may not use the bot get the reason instead of its tools."""
+        # The tab belongs to the person's direct messages with the app, whose channel the event does not name.
+        usage = await self._commands.answer("usage", conversation_key(opened.team, "D", ""), opened.user)
+        if not _YOURS.search(usage.text):
+            return CommandAnswer(text=f"{self._host.about}\n\n{usage.text}")
         examples = tuple(await self._host.directory.examples())  # starts idle servers, so their state is read after it
-        usage = await self._commands.answer("usage", conversation_key(opened.team, "", ""), opened.user)
         paragraphs = [
             self._host.about,
             f"**How to ask**\n\n{_HOW_TO_ASK}",
             f"**Tool servers**\n\n{server_list(self._host.directory.status())}",
             use_so_far(usage),
         ]
-        view = render.home_view(CommandAnswer(text="\n\n".join(filter(None, paragraphs)), choices=examples))
-        await self._api.call("views.publish", team=opened.team, may_repeat=True, user_id=opened.user, view=view)
+        return CommandAnswer(text="\n\n".join(filter(None, paragraphs)), choices=examples)
 
 
 def server_list(statuses: Sequence[ServerStatus]) -> str:
@@ -61,7 +71,7 @@ def server_list(statuses: Sequence[ServerStatus]) -> str:
 
 def use_so_far(usage: CommandAnswer) -> str:
     """Return the line of the `usage` command that is about the person; without one, all that the command says."""
-    found = re.search(r"^- \*\*You\*\*: (.*)$", usage.text, re.MULTILINE)
+    found = _YOURS.search(usage.text)
     return f"**Your use so far**: {found[1]}" if found else usage.text
 
 
@@ -71,5 +81,4 @@ def _state(status: ServerStatus) -> str:
 
 def _plain(text: str) -> str:
     """Return untrusted text as one short line in which no character means anything in Markdown."""
-    flat = cut("".join(char if char.isprintable() else " " for char in text), DETAIL_CHARS)
-    return re.sub(r"([\\`*_~\[\]<>|#&])", r"\\\1", flat)
+    return literal(one_line(text, max_chars=DETAIL_CHARS))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapters.slack.mrkdwn import fitting, unformatted
+from bot.text.lines import flat
 from bot.text.split import cut
 
 Blocks = list[dict[str, Any]]
@@ -22,11 +23,6 @@ TITLE_CHARS = 24  # of a modal, and of its buttons: https://docs.slack.dev/refer
 
 
 # --- untrusted text --------------------------------------------------------------------------------------------
-
-
-def flat(text: str) -> str:
-    """Return untrusted text on one line, without invisible characters."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def literal(text: str, max_chars: int = TEXT_CHARS) -> str:

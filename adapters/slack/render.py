@@ -19,6 +19,7 @@ from adapters.slack.mrkdwn import WORD_JOINER, fitting, to_mrkdwn, unformatted
 from bot.domain.answers import CommandAnswer, Example, Pick
 from bot.domain.events import ConversationKey
 from bot.domain.turns import UNENDED_CALLS, TraceLine, TurnView
+from bot.text.lines import flat
 from bot.text.split import ELLIPSIS, cut, split_markdown
 
 MAX_PLAIN_BLOCKS = 10
@@ -101,8 +102,8 @@ def neutralize(text: str) -> str:
 def status_text(view: TurnView) -> str:
     """Return what the turn is doing, to follow the bot's name: https://docs.slack.dev/reference/methods/assistant.threads.setStatus"""
     if view.notice:
-        return cut(kit.flat(view.notice), STATUS_CHARS)
-    tools = dict.fromkeys(kit.flat(line.tool) for line in view.trace if line.state in UNENDED_CALLS)
+        return cut(flat(view.notice), STATUS_CHARS)
+    tools = dict.fromkeys(flat(line.tool) for line in view.trace if line.state in UNENDED_CALLS)
     return cut(f"is using {', '.join(tools)}…", STATUS_CHARS) if tools else "is thinking…"
 
 
@@ -111,7 +112,7 @@ def session_title(view: TurnView) -> str:
 
     Slack keeps the first title of a session: https://docs.slack.dev/reference/methods/agents.sessions.setStatus
     """
-    return cut(kit.flat(view.question), SESSION_TITLE_CHARS)
+    return cut(flat(view.question), SESSION_TITLE_CHARS)
 
 
 # --- the trace -------------------------------------------------------------------------------------------------
@@ -165,7 +166,7 @@ def _failures(lines: Sequence[TraceLine]) -> str:
 
 
 def _files(line: TraceLine) -> str:
-    names = cut(", ".join(map(kit.flat, line.attachments)), kit.TEXT_CHARS // 8)
+    names = cut(", ".join(map(flat, line.attachments)), kit.TEXT_CHARS // 8)
     return fitting(f"Files: {unformatted(names)}", kit.TEXT_CHARS // 2)
 
 
@@ -182,7 +183,7 @@ def details_view(lines: Sequence[TraceLine], *, turn_id: int, note: str = "") ->
     Below a result of a turn that is cut, a button requests all of it as a file; `call` in its value counts from 1.
     """
     shown = lines[:MAX_VIEW_CALLS]
-    notice = fitting(unformatted(kit.flat(note)), kit.TEXT_CHARS)
+    notice = fitting(unformatted(flat(note)), kit.TEXT_CHARS)
     blocks: Blocks = [kit.context(notice)] if notice else []
     for number, line in enumerate(shown, start=1):
         blocks += _details(
@@ -258,7 +259,7 @@ def command_blocks(
     number = min(max(0, page), len(pages) - 1)
     blocks: Blocks = [{"type": "markdown", "text": neutralize(pages[number])}]
     if len(pages) > 1 and command not in _ACTING:
-        asked = {"command": command, "argument": kit.flat(argument)[:MAX_ARGUMENT_CHARS], "thread": place}
+        asked = {"command": command, "argument": flat(argument)[:MAX_ARGUMENT_CHARS], "thread": place}
         turners = [("Previous", "prev", number - 1), ("Next", "next", number + 1)]
         blocks.append(kit.context(f"Page {number + 1:,} of {len(pages):,}"))
         blocks.append(
@@ -303,7 +304,7 @@ def _choice_rows(choices: Sequence[Example], *, place: str) -> Blocks:
 
 def _picker(picks: Sequence[Pick], *, command: str) -> Blocks:
     options = [
-        {"text": kit.plain(cut(kit.flat(pick.label), OPTION_CHARS) or "(no title)"), "value": value}
+        {"text": kit.plain(cut(flat(pick.label), OPTION_CHARS) or "(no title)"), "value": value}
         for pick in picks
         if len(value := kit.compact({"c": command, "t": pick.conversation.thread})) <= OPTION_VALUE_CHARS
     ]
@@ -323,7 +324,7 @@ def _picker(picks: Sequence[Pick], *, command: str) -> Blocks:
 def _confirm_clear() -> dict[str, Any]:
     return {
         "title": kit.plain("Forget this conversation?"),
-        "text": kit.plain("Its messages are deleted for everybody. Its files stay."),
+        "text": kit.plain("Its messages are deleted for everyone. Its files stay."),
         "confirm": kit.plain("Forget it"),
         "deny": kit.plain("Keep it"),
         "style": "danger",

@@ -12,7 +12,7 @@ from bot.cli.since import since
 from bot.cli.start import start
 from bot.domain.audit import AuditLine
 from bot.domain.errors import BotError, SettingsError
-from bot.ports.store import RightsStore
+from bot.ports.rights_store import RightsStore
 from bot.stores.chain import Chain
 from bot.stores.factory import open_store
 from bot.text.cleaning import clean

@@ -139,7 +139,7 @@ def command_parser() -> argparse.ArgumentParser:
     chat.add_argument("-m", "--message", metavar="TEXT", help="ask this, print the answer and leave")
     chat.add_argument("--conversation", metavar="NAME", default="main", help="which conversation to go on with (main)")
     _add_model(chat)
-    chat.add_argument("--yes", action="store_true", help="with -m: run what asks me, without asking")
+    chat.add_argument("--yes", action="store_true", help="with -m: run calls that only I have to approve")
     chat.set_defaults(run=_chat)
 
     run = commands.add_parser("run", help="serve every chat platform whose tokens are set")
@@ -171,6 +171,12 @@ def command_parser() -> argparse.ArgumentParser:
     history.set_defaults(run=_history)
 
     audit = commands.add_parser("audit", help="print what was decided and run, or check that nothing of it was changed")
+    _add_audit(audit)
+    _add_trust(commands.choices)
+    return parser
+
+
+def _add_audit(audit: argparse.ArgumentParser) -> None:
     audit.add_argument("act", nargs="?", choices=("verify",), help="check every line, and print the head of the chain")
     audit.add_argument("--since", default="", metavar="TIME", help="only what came later: 30d, 12h, 2026-11-01")
     audit.add_argument("--person", default="", metavar="PERSON", help="only this person, as the lines name them")
@@ -182,8 +188,6 @@ def command_parser() -> argparse.ArgumentParser:
         "--head", default="", metavar="HASH", help="with verify: this was the head once, so it must be there"
     )
     audit.set_defaults(run=_audit)
-    _add_trust(commands.choices)
-    return parser
 
 
 def _add_trust(commands: Mapping[str, argparse.ArgumentParser]) -> None:

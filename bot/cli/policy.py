@@ -15,7 +15,7 @@ from bot.domain.rights import Facts, Tool
 from bot.ports.rights import Memberships
 from bot.rights.current import FILE_NAME, describe_policy, load_policy, policy_file
 from bot.rights.explain import Explanation, explain
-from bot.rights.facts import parse_arguments
+from bot.rights.facts import read_arguments
 from bot.rights.findings import PolicyFileError
 from bot.rights.notation import ACCOUNT_CURE, PLACE, PLACES_CURE, account, acting_in
 from bot.rights.policy import FilePolicy
@@ -107,7 +107,7 @@ def _facts(arguments: Namespace, policy: FilePolicy, servers: Sequence[ServerCon
     if not PLACE.fullmatch(arguments.place):
         raise SettingsError(f"--in {arguments.place} is no place. {PLACES_CURE}")
     server, tool = _tool(arguments.tool, servers)
-    parsed = parse_arguments(arguments.arguments)
+    parsed = read_arguments(arguments.arguments)
     if parsed is None:
         raise SettingsError(f"{arguments.arguments} is not one JSON object: write the call's arguments as one.")
     actor = acting_in(actor, arguments.place)

@@ -18,7 +18,7 @@ from bot.cli.start import start
 from bot.domain.audit import AuditEntry
 from bot.domain.errors import BotError, SettingsError, StoreError
 from bot.ports.platform import Adapter
-from bot.ports.store import RightsStore
+from bot.ports.rights_store import RightsStore
 from bot.rights.current import Reloaded
 
 log = structlog.stdlib.get_logger(__name__)

@@ -13,7 +13,8 @@ from bot.cli.start import start
 from bot.domain.audit import AuditEntry
 from bot.intake.commands.phrases import flat
 from bot.intake.commands.tools import describe_tools
-from bot.ports.store import Pin, Store
+from bot.ports.rights_store import Pin
+from bot.ports.store import Store
 from bot.rights.pinning import Pins, describe_change
 from bot.settings import Settings
 from bot.stores.factory import open_store

@@ -45,7 +45,7 @@ class Folder:
 
     @property
     def is_used(self) -> bool:
-        """Whether all of its files may be used; one that may not be keeps the others out too."""
+        """Whether all of its files may be used; if one may not, none may."""
         return not self.untrusted
 
     @property
@@ -115,7 +115,7 @@ def left_out(folder: Folder) -> str:
 
 
 def require_trust(arguments: Namespace, *, may_ask: bool) -> None:
-    """Return once the files of the working folder may be used; where `may_ask`, the person at the terminal says so.
+    """Return once the files of the working folder may be used; with `may_ask`, ask the person at the terminal.
 
     Raises:
         SettingsError: They may not be used, with the cure.
@@ -134,7 +134,7 @@ def require_trust(arguments: Namespace, *, may_ask: bool) -> None:
     if lines is None:
         raise SettingsError("Nothing was started, and nothing of this folder was used.")
     if look(folder.path, environ=os.environ).digests != folder.digests:
-        raise SettingsError("The files of this folder have changed meanwhile. Nothing was started: start it again.")
+        raise SettingsError("The files of this folder have changed in the meantime. Nothing was started; start again.")
     arguments.folder = replace(folder, untrusted=(), was_trusted=())
     try:
         _remember(folder, lines)

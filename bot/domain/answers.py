@@ -98,7 +98,7 @@ class Details:
 
     lines: tuple[TraceLine, ...]
     notice: str = ""
-    link: str = ""  # a page to open, for the person who asked alone
+    link: str = ""  # a page to open, only for the person who asked
 
 
 Accepted = Queued | Known | Refused | Ignored

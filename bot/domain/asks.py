@@ -13,7 +13,7 @@ from bot.domain.rights import Terms
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalAsk:
-    """A call may run once it is approved; bound to exactly these arguments by `digest`."""
+    """A call that may run once it is approved; `digest` binds the approval to exactly these arguments."""
 
     server: str
     tool: str
@@ -129,9 +129,8 @@ class AskView:
     votes: tuple[str, ...] = ()  # "Ben approved (1 of 2)", ...
     record: str = ""  # once it is decided: who, when, by which rule
     choices: tuple[Choice, ...] = ()  # the buttons besides Details; the first is the primary one
-    may_edit: bool = False  # there is a button for the form `edit_target`
-    form_target: str = ""  # the button that opens a form: "Edit arguments", or "Fill in" where `kind` is "form"
-    has_link: bool = False  # there is a button that shows the link to the asker alone (`DetailsAsked`)
+    form_target: str = ""  # of the button that opens a form: to edit the arguments, or to fill in the server's form
+    has_link: bool = False  # there is a button that shows the link only to the asker (`DetailsAsked`)
     expires_at: float = 0.0  # seconds since the epoch; shown in the reader's own time
     digest: str = ""
     version: int = 1

@@ -56,7 +56,7 @@ class ConversationKey:
 
     @property
     def is_direct(self) -> bool:
-        """Whether it is a conversation with one person alone: their direct messages, or the terminal."""
+        """Whether it is a conversation with only one person: their direct messages, or the terminal."""
         # https://docs.slack.dev/reference/objects/conversation-object: ids of direct messages begin with D
         match self.platform:
             case "slack":
@@ -141,7 +141,7 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """A call that a person asks for by themselves; `name` is the tool's namespaced one, `arguments` one JSON object."""
+    """A call that a person asks for directly; `name` is the tool's namespaced one, `arguments` one JSON object."""
 
     name: str
     arguments: str = "{}"

@@ -30,7 +30,7 @@ class Actor:
 class Standing:
     """What the platform says of a person where they act, besides who they are; it came with the event.
 
-    `outsider` is why they are one, as a phrase ("a guest of this workspace"), empty for everybody else. `problem` is
+    `outsider` is why they are one, as a phrase ("a guest of this workspace"), empty for everyone else. `problem` is
     why the platform could not say so, as a phrase. `roles` are role ids of the Discord server.
     """
 
@@ -40,7 +40,7 @@ class Standing:
     problem: str = ""
 
 
-UNKNOWN = Standing()  # nothing was said
+UNKNOWN = Standing()  # the platform said nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

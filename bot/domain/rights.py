@@ -61,7 +61,7 @@ class Terms:
 
     @property
     def is_own(self) -> bool:
-        """Whether the asker alone decides: the only case in which `--yes` and an hour's grant are possible."""
+        """Whether only the asker decides: the only case in which `--yes` and an hour's grant are possible."""
         return not self.approvers and self.approvals == 1 and self.asker_may_approve
 
 

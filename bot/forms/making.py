@@ -9,6 +9,7 @@ from bot.domain.forms import Field, FieldKind, Form, Option
 from bot.forms.schemas import MISSING, OTHER, Alternative, Bounds, Property, dumped, read_schema
 from bot.forms.values import FORMATS, json_sentence, number_sentence, to_text
 from bot.text.cleaning import clean
+from bot.text.lines import one_line
 from bot.text.split import cut
 
 _MAX_TITLE_CHARS = 150
@@ -51,7 +52,7 @@ def form_of(
         fields.append(_other(given, hidden))
     return Form(
         target=target,
-        title=_flat(title, _MAX_TITLE_CHARS),
+        title=one_line(title, max_chars=_MAX_TITLE_CHARS),
         fields=tuple(fields),
         message=_lines(message),
         submit=submit,
@@ -69,7 +70,7 @@ def _field(prop: Property, text: str) -> Field:
     is_text, is_many = prop.kind == "string", prop.kind == "many"
     return Field(
         name=prop.name,
-        label=_flat(prop.title, _MAX_LABEL_CHARS) or _flat(prop.name, _MAX_LABEL_CHARS) or "?",
+        label=_label(prop.title) or _label(prop.name) or "?",
         kind=kind,
         hint=_hint(prop),
         is_required=prop.is_required and not _may_stay_empty(prop),
@@ -112,11 +113,11 @@ def _text_kind(prop: Property, text: str) -> FieldKind:
 
 
 def _option(alternative: Alternative) -> Option:
-    return Option(value=alternative.text, label=_flat(alternative.label, _MAX_LABEL_CHARS) or alternative.text)
+    return Option(value=alternative.text, label=_label(alternative.label) or alternative.text)
 
 
 def _hint(prop: Property) -> str:
-    said = _flat(prop.description, _MAX_HINT_CHARS)
+    said = one_line(prop.description, max_chars=_MAX_HINT_CHARS)
     match prop.kind:
         case "json":
             return f"{said} {json_sentence(prop)}".strip()
@@ -138,8 +139,8 @@ def _other(given: Mapping[str, Any], hidden: list[str]) -> Field:
     return Field(name=OTHER, label="More, as JSON", kind="json", hint=hint + named, value=value)
 
 
-def _flat(text: str, max_chars: int) -> str:
-    return cut("".join(char if char.isprintable() else " " for char in text), max_chars)
+def _label(text: str) -> str:
+    return one_line(text, max_chars=_MAX_LABEL_CHARS)
 
 
 def _lines(text: str) -> str:

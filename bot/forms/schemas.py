@@ -1,4 +1,4 @@
-"""JSON schemas of others, read for what a form needs; whatever cannot be read becomes a property written as JSON."""
+"""JSON schemas of others, read for what a form needs; what cannot be read becomes a property written as JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MISSING: Final = object()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alternative:
-    """One value that a property can have; `text` stands for it in fields."""
+    """One value that a property can have; fields hold it as `text`."""
 
     value: Any
     text: str

@@ -1,4 +1,4 @@
-"""Access: who may use the bot where they write, asked on every way in."""
+"""Who may use the bot where they write: checked on every way in."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from bot.domain.audit import AuditEntry
 from bot.domain.people import Asker
 from bot.domain.rights import Person
 from bot.ports.rights import People, Policy
-from bot.ports.store import RightsStore
+from bot.ports.rights_store import RightsStore
 from bot.rights.guard import ACCESS
-
-OPERATORS_ONLY = "That is for operators: `operators` below [access] in toolbridge.toml names them."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Asks the policy of now; every refusal goes to the audit. `now` gives seconds since the epoch."""
+    """Asks the current policy; every refusal goes to the audit. `now` gives seconds since the epoch."""
 
     people: People
     policy: Callable[[], Policy]
@@ -43,7 +41,7 @@ class Access:
         return self.policy().blocked(text) if text else ""
 
     async def is_operator(self, asker: Asker) -> bool:
-        """Return whether the asker is an operator; who sits at the terminal has the database itself, and is one."""
+        """Return whether the asker is an operator; anyone at the terminal has the database itself, so is one."""
         if asker.actor.platform == "console":
             return True
         return self._is_operator(await self.people.person(asker))

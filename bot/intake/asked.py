@@ -1,4 +1,4 @@
-"""What is asked of people, as a person meets it who acts on it: with the policy of now."""
+"""Asks as read for a person who acts on them: under the current policy."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from bot.domain.audit import AuditEntry, AuditKind
 from bot.domain.messages import ToolSpec
 from bot.domain.people import Asker
 from bot.domain.rights import Facts, Person, Ruling, Terms
+from bot.intake.access import Access
 from bot.ports.rights import Policy
 from bot.ports.store import MAX_ID, Store
 from bot.rights.approving import why_not_decide
-from bot.rights.guard import ACCESS, PolicyGuard
+from bot.rights.guard import PolicyGuard
 from bot.turns.ask_view import record_line
 from bot.turns.auditing import audited_arguments
 
@@ -25,7 +26,7 @@ NOT_YOURS = "Only the person who asked can answer this."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A pending ask, who acts on it, and who had asked. Approvals have `facts` and `ruling`: of the call, now."""
+    """A pending ask, the person who acts on it and the asker. Approvals also have the call as it is judged now."""
 
     record: AskRecord
     by: Asker
@@ -65,9 +66,7 @@ class Asked:
         if not isinstance(self.record.ask, ApprovalAsk):
             return "" if self.is_asker else NOT_YOURS
         if self.person.problem and not self.is_asker:  # they may be a guest
-            return (
-                f"It cannot be found out whether you may decide: {self.person.problem}. Please try again in a minute."
-            )
+            return f"I cannot find out whether you may decide: {self.person.problem}. Please try again in a minute."
         return why_not_decide(self.policy, self.terms, self.person, asker=self.asker)
 
     def entry(self, kind: AuditKind, at: float, *, outcome: str, approvers: tuple[str, ...] = ()) -> AuditEntry:
@@ -96,6 +95,7 @@ class AskReader:
 
     store: Store
     guard: PolicyGuard
+    access: Access
     now: Callable[[], float]
 
     async def find(self, ask_id: int) -> AskRecord | None:
@@ -120,16 +120,10 @@ class AskReader:
 
         The audit has the refusal of the `act`. Raises StoreError.
         """
-        why = self.guard.policy().may_write(await self.guard.people.writer(by), by.place)
-        if why:
-            refused = AuditEntry(
-                kind="refused", at=self.now(), person=str(by.actor), place=by.place, rule=ACCESS, outcome=act
-            )
-            await self.store.audit([refused])
-        return why
+        return await self.access.why_not(by, act=act)
 
     async def rule(self, record: AskRecord, ask: ApprovalAsk) -> tuple[Facts, Ruling]:
-        """Return the call with what the policy of now says of it; the ask may have other arguments than the record's.
+        """Return the call with what the current policy says of it; the ask may have other arguments than the record's.
 
         Raises StoreError.
         """
@@ -140,7 +134,7 @@ class AskReader:
         return await self.guard.rule(unlisted, ask.arguments, asker=record.by, change=ask.change)
 
     async def why_outside(self, by: Asker, place: str) -> str:
-        """Return why an outsider may do nothing there, as a sentence for them; empty for everybody else."""
+        """Return why an outsider may not act there, as a sentence for them; empty for everyone else."""
         person = await self.guard.people.writer(by)
         return self.guard.policy().may_write(person, place) if person.outsider else ""
 

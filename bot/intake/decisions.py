@@ -1,4 +1,4 @@
-"""Decisions: a press on a button below what is asked, checked by the policy of now and stored before it is shown."""
+"""Decisions: a press on a button below what is asked, checked by the current policy and stored before it is shown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bot.domain.errors import StoreError
 from bot.domain.events import DecisionMade, DetailsAsked
 from bot.domain.turns import CallDecided, TraceLine
 from bot.intake.asked import NOT_KNOWN, Asked, AskReader
-from bot.ports.store import Grant, Settlement
+from bot.ports.rights_store import Grant, Settlement
 from bot.rights.approving import approver_name, holding, voter_name
 from bot.turns.ask_view import edited_by, valid_votes
 from bot.turns.bell import Bell
@@ -250,7 +250,7 @@ class Decisions:
 
 
 def _may_last(asked: Asked) -> bool:
-    """Return whether an hour may be granted: the asker alone decides, and knows the tool as it is."""
+    """Return whether an hour may be granted: only the asker decides, and the tool has not changed."""
     ask, ruling = asked.record.ask, asked.ruling
     is_own = ruling is not None and ruling.verdict == "ask" and ruling.terms.is_own
     return is_own and isinstance(ask, ApprovalAsk) and not ask.change

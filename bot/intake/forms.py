@@ -18,10 +18,10 @@ from bot.forms.making import form_of
 from bot.forms.reading import read_form
 from bot.intake.asked import NOT_KNOWN, NOT_YOURS, Asked, AskReader
 from bot.intake.commands.running import ready, run_form
-from bot.ports.store import Settlement
+from bot.ports.rights_store import Settlement
 from bot.ports.tools import ToolDirectory
 from bot.rights.approving import voter_name
-from bot.rights.facts import digest_of, parse_arguments
+from bot.rights.facts import digest_of, read_arguments
 from bot.turns.auditing import audited_arguments
 from bot.turns.bell import Bell
 
@@ -88,7 +88,7 @@ class Forms:
             spec.parameters if spec else {},
             target=event.target,
             title=f"{ask.server}/{ask.tool}",
-            values=parse_arguments(ask.arguments),
+            values=read_arguments(ask.arguments),
             submit="Change",
         )
 
@@ -110,7 +110,7 @@ class Forms:
         if ruling.verdict == "deny":
             await self.reader.refuse(asked, ruling.reason, act="edit")
             return Invalid(notice=f"The policy does not allow these arguments: {ruling.reason}")
-        return await self._store_edit(event, asked, _asked_anew(edited, ruling))
+        return await self._store_edit(event, asked, _asked_again(edited, ruling))
 
     async def _store_edit(self, event: FormSubmitted, asked: Asked, edited: ApprovalAsk) -> Submitted:
         """Keep the new arguments; the approvals so far are void, and a press on Run approves what it shows."""
@@ -201,7 +201,7 @@ def _why_not_edit(asked: Asked) -> str:
     return "" if asked.is_asker else asked.why_not()
 
 
-def _asked_anew(edited: ApprovalAsk, ruling: Ruling) -> ApprovalAsk:
+def _asked_again(edited: ApprovalAsk, ruling: Ruling) -> ApprovalAsk:
     """Return the ask as the policy sees the new arguments; where these need no approval, the old terms stay."""
     if ruling.verdict != "ask":
         return edited

@@ -187,7 +187,7 @@ class EndpointModel:
         telling.pause(_NARROWING, 0.0)
         try:
             return await fitting.narrow(refusal, takes)
-        except (*FAULTS, ModelError) as error:  # something else is wrong as well: the refusal is what people are told
+        except (*FAULTS, ModelError) as error:  # something else is wrong as well: people see the refusal
             _log.warning("model_tools_not_narrowed", model=self.name, error=type(error).__name__)
             return False
 

@@ -22,6 +22,7 @@ from bot.domain.errors import (
 )
 from bot.models import wordings
 from bot.models.refusals import Refusal, StreamRefusalError, content_filter_error, read_refusal
+from bot.text.lines import flat
 from bot.text.redaction import HIDDEN, redact
 
 _MAX_QUOTE_CHARS = 200
@@ -212,7 +213,7 @@ def names_parameter(refusal: Refusal, parameter: str) -> bool:
 
 def quote(text: str, labels: Labels) -> str:
     """Return `: text` as one short line without secrets, or nothing."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    line = flat(text)
     for secret in labels.secrets:
         if len(secret) >= _MIN_SECRET_CHARS:
             line = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", HIDDEN, line)

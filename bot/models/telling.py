@@ -1,4 +1,4 @@
-"""What is told of one answer while it is asked for."""
+"""What observers see of one answer while the model writes it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bot.ports.model import ModelProgressSink
 
 
 class Telling:
-    """What was told of one answer while it was asked for, perhaps several times."""
+    """What observers saw of one answer, which the model may have begun several times."""
 
     def __init__(self, progress: ModelProgressSink) -> None:
         self._progress = progress
@@ -17,12 +17,12 @@ class Telling:
 
     @property
     def has_told(self) -> bool:
-        """Whether text of the running try was told."""
+        """Whether observers saw text of the running try."""
         return bool(self._pieces)
 
     @property
     def longest(self) -> str:
-        """The longest text that was told in one try."""
+        """The longest text that observers saw in one try."""
         return max(self._longest, "".join(self._pieces), key=len)
 
     def say(self, said: Said) -> None:

@@ -92,7 +92,7 @@ class Host(Protocol):
     async def decide(self, event: DecisionMade) -> Decided:
         """Store a decision on what is asked, where the person may make it, and wake the turn; never raises a BotError.
 
-        The ask's messages change by `Adapter.put_ask`; the answer is for the person who pressed alone.
+        The ask's messages change by `Adapter.put_ask`; only the person who pressed sees the answer.
         """
         ...
 

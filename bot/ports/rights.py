@@ -15,7 +15,7 @@ from bot.ports.tools import Resumed
 
 
 class Policy(Protocol):
-    """One `toolbridge.toml` (or the defaults, without one), validated. Pure: it asks nobody and never changes."""
+    """One `toolbridge.toml` (or the defaults, without one), validated. Pure: it does no I/O and never changes."""
 
     @property
     def operators(self) -> Sequence[str]:
@@ -104,7 +104,7 @@ class GroupSource(Protocol):
 
 
 class People(Protocol):
-    """Persons as the policy of now sees them; asks the platforms for what it needs."""
+    """Persons as the current policy sees them; asks the platforms for what it needs."""
 
     async def person(self, asker: Asker, *, is_fresh: bool = False) -> Person:
         """Return the asker as rules see them; `is_fresh` reads the platforms' groups again. Never raises a BotError."""
@@ -184,7 +184,7 @@ class Guard(Protocol):
         conversation: ConversationKey,
         resumed: Resumed | None = None,
     ) -> Judgement:
-        """Return what the policy of now says of the call; `spec` is None for a tool that is not offered.
+        """Return what the current policy says of the call; `spec` is None for a tool that is not offered.
 
         With `resumed`, it waited for an approval that was decided: the approval is spent here, where it still holds.
         What the server itself asked (a form, a link) is no approval: then the call was judged before, and is again.

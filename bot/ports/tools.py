@@ -100,12 +100,13 @@ class Tools(ToolDirectory, Protocol):
         conversation: ConversationKey,
         resumed: Resumed | None = None,
         progress: Progress | None = None,
+        may_repeat: bool = True,
     ) -> ToolResult | Wait:
         """Run one call in the actor's name; any failure but cancellation is a result that the model can read.
 
         Servers get the conversation's opaque id, to keep conversations apart. A call that waited for what its server
         asked goes on with `resumed`, and may wait again. `progress` gets a phrase each time the server says how far the
-        call is.
+        call is. Without `may_repeat` it is sent once, whatever its tool is.
         """
         ...
 

@@ -15,8 +15,8 @@ _MAX_PATTERN_BYTES = 1 << 20  # of memory for one pattern
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """`[access]`; without it everybody may write where the bot was invited, but for outsiders."""
+class AccessTable:
+    """`[access]`; without it everyone but outsiders may write wherever the bot was invited."""
 
     people: Crowd
     places: Places
@@ -34,7 +34,7 @@ class Access:
         if self.people.is_everybody:
             return ""
         if doubt := person.problem or ("" if self.people.holds(person) else self.people.doubt(person)):
-            return f"It cannot be found out whether you may use me: {doubt}. Please ask again in a minute."
+            return f"I cannot find out whether you may use me: {doubt}. Please ask again in a minute."
         if not self.people.holds(person):
             return "You are not among the people who may use me. An operator of the bot can change that."
         return ""

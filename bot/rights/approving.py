@@ -22,7 +22,7 @@ def why_not_decide(policy: Policy, terms: Terms, person: Person, *, asker: Perso
     if included.is_in:
         return ""
     named = " or ".join(terms.approvers)
-    doubt = f" (it could not be found out whether you are one of them: {included.problem})" if included.problem else ""
+    doubt = f" (I cannot find out whether you are one of them: {included.problem})" if included.problem else ""
     return f"Only {named} may decide on this call{doubt}."
 
 

@@ -74,7 +74,7 @@ def _members(value: object, segment: str) -> Iterator[Any]:
 def with_defaults(arguments: Mapping[str, Any], schema: object) -> Mapping[str, Any] | None:
     """Return the arguments with the schema's `default` for each that is left out, also inside of objects and arrays.
 
-    A default of null stands in for nothing. What is not understood of the schema, which is the server's, adds nothing.
+    A default of null adds nothing. What is not understood of the schema, which is the server's, adds nothing.
     Returns None, which rules take for arguments that cannot be compared, where that would be too much work.
     """
     try:

@@ -22,9 +22,9 @@ def check_document(
             _check_approvals(table, ("rule", index), policy, findings)
             _warn_of_any(table, ("rule", index), findings)
     _check_order(document, policy.rules, findings)
-    _warn(document, policy, findings)
+    _warn(document, findings)
     if servers is not None:
-        _check_servers(document, policy, findings, servers)
+        _check_servers(document, findings, servers)
 
 
 def _check_names(document: Document, findings: Findings) -> None:
@@ -90,7 +90,7 @@ def _warn_of_any(table: RuleTable, path: Path, findings: Findings) -> None:
             )
 
 
-def _warn(document: Document, policy: FilePolicy, findings: Findings) -> None:
+def _warn(document: Document, findings: Findings) -> None:
     if document.has_budgets:
         findings.warn(("budgets",), "budgets are read, and not enforced by this version", "Do not rely on them yet.")
     for key in ("people", "places"):
@@ -98,7 +98,7 @@ def _warn(document: Document, policy: FilePolicy, findings: Findings) -> None:
             findings.warn(("access", key), f"{key} is empty, so nobody can use the bot", f'Name {key}, or "*".')
 
 
-def _check_servers(document: Document, policy: FilePolicy, findings: Findings, servers: Collection[str]) -> None:
+def _check_servers(document: Document, findings: Findings, servers: Collection[str]) -> None:
     lists: list[tuple[Path, list[str]]] = [
         (("rule", index, "tools"), table.tools) for index, table in enumerate(document.rules) if table is not None
     ]

@@ -1,4 +1,4 @@
-"""The policy of now: which file it is in, and reading it again while turns run."""
+"""The current policy: which file it is in, and reading it again while turns run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class CurrentPolicy:
         log.info("policy_read", file=self._policy.file, rules=len(self._policy.rules))
 
     def now(self) -> FilePolicy:
-        """Return the policy of now; ask for it again at every decision."""
+        """Return the current policy; ask for it again at every decision."""
         return self._policy
 
     def reload(self) -> Reloaded:
@@ -81,7 +81,7 @@ def policy_file(settings: Settings, *, folder: Path | None = None) -> Path | Non
 
 
 def open_policy(settings: Settings, *, servers: Collection[str] | None = None) -> CurrentPolicy:
-    """Return the policy of now for these settings. `servers` are the names of those configured, for warnings.
+    """Return the current policy for these settings. `servers` are the names of those configured, for warnings.
 
     Raises:
         SettingsError: The file cannot be read or is not valid.

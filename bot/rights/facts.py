@@ -6,27 +6,26 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 from bot.domain.messages import ToolSpec
 from bot.domain.rights import Facts, Person, Tool
 from bot.ports.tools import READ_RESOURCE
 from bot.rights.arguments import with_defaults
+from bot.text.arguments import parse_arguments
 
 
-def parse_arguments(text: str) -> Mapping[str, Any] | None:
-    """Return the arguments as the tools port reads them; None where they are not one JSON object."""
+def read_arguments(text: str) -> Mapping[str, Any] | None:
+    """Return the arguments as they would be sent; None where they are not one JSON object."""
     try:
-        parsed: object = json.loads(text) if text.strip() else {}
-        json.dumps(parsed, allow_nan=False, ensure_ascii=False).encode()  # NaN, infinity, half characters
-    except (ValueError, RecursionError):
+        return parse_arguments(text)
+    except ValueError:
         return None
-    return cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else None
 
 
 def digest_of(server: str, tool: str, arguments: str) -> str:
     """Return the digest of one call; it is the same however its arguments are ordered and spaced."""
-    parsed = parse_arguments(arguments)
+    parsed = read_arguments(arguments)
     said: object = arguments if parsed is None else parsed
     canonical = json.dumps([server, tool, said], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
@@ -50,7 +49,7 @@ def tool_of(spec: ToolSpec, arguments: Mapping[str, Any] | None, *, change: str 
 
 def facts_of(spec: ToolSpec, arguments: str, *, person: Person, place: str, change: str = "") -> Facts:
     """Return the call as rules see it, now, with the schema's defaults for arguments that are left out."""
-    parsed = parse_arguments(arguments)
+    parsed = read_arguments(arguments)
     return Facts(
         person=person,
         place=place,

@@ -13,7 +13,7 @@ from bot.domain.people import Asker
 from bot.domain.rights import Facts, Ruling
 from bot.domain.turns import CallDecided
 from bot.ports.rights import Allowed, Asks, Denied, Judgement, People, Policy, Unknown, Withheld
-from bot.ports.store import Grant, RightsStore
+from bot.ports.rights_store import Grant, RightsStore
 from bot.ports.tools import Resumed
 from bot.rights.approving import approver_name, holding
 from bot.rights.facts import digest_of, facts_of
@@ -26,7 +26,7 @@ ACCESS = "[access]"  # the name of the rule, where that table decides
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyGuard:
-    """Satisfies `Guard` by the policy of now.
+    """Satisfies `Guard` by the current policy.
 
     `find` returns a tool by its namespaced name, offered or not; `unknown`, what the model reads where there is none.
     """
@@ -68,7 +68,7 @@ class PolicyGuard:
     async def rule(
         self, spec: ToolSpec, arguments: str, *, asker: Asker, is_fresh: bool = False, change: str | None = None
     ) -> tuple[Facts, Ruling]:
-        """Return a call as rules see it, and what the policy of now says of it; `change`: of a tool that is not listed.
+        """Return a call as rules see it, and the current policy's ruling; `change`: of a tool that is not listed.
 
         `is_fresh` reads the platforms' groups again. Raises StoreError.
         """
@@ -105,7 +105,7 @@ class _Case:
 
     async def _asked(self) -> Judgement:
         if self.facts.arguments is None:
-            text = "The arguments are not one JSON object, so nobody was asked to approve this call. Send one."
+            text = "The arguments are not one JSON object, so no one was asked to approve this call. Send one."
             return self._denied(text, note="not asked about: the arguments are no JSON object")
         if withheld := self._withheld():
             return withheld
@@ -150,7 +150,7 @@ class _Case:
             note = "" if decision.outcome in _TOLD else "could not be approved"
             return self._denied(_why_not_approved(decision), note=note)
         if self.ruling.verdict == "deny":
-            return self._denied(f"It was approved, but the policy of now does not allow it: {self.ruling.reason}")
+            return self._denied(f"It was approved, but the current policy does not allow it: {self.ruling.reason}")
         if withheld := self._withheld():
             return withheld
         approvers = tuple(dict.fromkeys(approver_name(vote) for vote in decision.votes))
@@ -217,9 +217,9 @@ def _shut_out(reason: str) -> Ruling:
 
 
 def _why_not_approved(decision: CallDecided) -> str:
-    """Return what became of a call that nobody approved, for the model: who decided it, and when."""
+    """Return what became of a call that no one approved, for the model: who decided it, and when."""
     last = decision.votes[-1] if decision.votes else None
-    who = _name(last.name or last.by) if last else decision.by or "Somebody"
+    who = _name(last.name or last.by) if last else decision.by or "Someone"
     when = f" at {datetime.fromtimestamp(last.at, UTC):%H:%M} UTC" if last else ""
     match decision.outcome:
         case "declined":
@@ -227,7 +227,7 @@ def _why_not_approved(decision: CallDecided) -> str:
         case "withdrawn":
             return f"{who} took this call back{when}, so it was not run."
         case "expired":
-            return "Nobody approved this call before its time was over, so it was not run."
+            return "No one approved this call before its time was over, so it was not run."
         case _:
             return f"This call could not be approved, so it was not run. {decision.note}".strip()
 

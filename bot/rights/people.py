@@ -1,4 +1,4 @@
-"""Persons as the policy of now sees them: the platforms say which groups hold them."""
+"""Persons as the current policy sees them: the platforms say which groups hold them."""
 
 from __future__ import annotations
 

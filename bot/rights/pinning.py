@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from bot.domain.messages import ToolSpec
-from bot.ports.store import Pin, RightsStore
+from bot.ports.rights_store import Pin, RightsStore
 from bot.ports.tools import READ_RESOURCE
 
 DIFF_CHARS = 2_500

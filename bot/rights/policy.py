@@ -11,7 +11,7 @@ from cachetools import LRUCache
 from bot.domain.people import Actor, Standing
 from bot.domain.rights import Facts, Person, PlaceSettings, Ruling, Tool, Verdict
 from bot.ports.rights import Inclusion, Memberships
-from bot.rights.access import Access
+from bot.rights.access import AccessTable
 from bot.rights.findings import Finding
 from bot.rights.globs import ToolPattern
 from bot.rights.notation import PERSON, PLATFORM_GROUP, Crowd, Groups, Places, account, channel_of, names_of
@@ -36,12 +36,12 @@ class PlaceRights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilePolicy:
-    """What one file says. Never changes, and asks nobody."""
+    """What one file says. Never changes, and does no I/O."""
 
     file: str = ""  # empty: the defaults
     groups: Groups = field(default_factory=lambda: Groups({}))
     accounts: Mapping[str, str] = field(default_factory=dict[str, str])  # the person of `[people]` by account
-    access: Access = field(default_factory=lambda: Access(people=Crowd.of(["*"]), places=Places.of(["*"])))
+    access: AccessTable = field(default_factory=lambda: AccessTable(people=Crowd.of(["*"]), places=Places.of(["*"])))
     rules: tuple[Rule, ...] = ()
     places: Mapping[str, PlaceRights] = field(default_factory=dict[str, PlaceRights])
     budgets: Mapping[str, _Budget] = field(default_factory=dict[str, _Budget])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from bot.domain.rights import PlaceSettings
-from bot.rights.access import Access, linear_pattern
+from bot.rights.access import AccessTable, linear_pattern
 from bot.rights.checks import check_document
 from bot.rights.compiling import Compiler
 from bot.rights.document import Document, PlaceTable
@@ -150,14 +150,14 @@ class _Reader:
                     self.findings.wrong(path, f"{name} is an account of {owners[name]} too", cure, text=name)
         return owners
 
-    def _access(self, compiler: Compiler) -> Access:
+    def _access(self, compiler: Compiler) -> AccessTable:
         table = self.document.access
         compiler.check_people(table.operators, ("access", "operators"))
         for app in table.apps:
             if not APP.fullmatch(app):
                 cure = "Write slack:TEAM:ID or discord:ID."
                 self.findings.wrong(("access", "apps"), f"{app!r} is no app", cure, text=app)
-        return Access(
+        return AccessTable(
             people=compiler.crowd(table.people, ("access", "people")),
             places=compiler.places(table.places, ("access", "places")),
             takes_outsiders=table.outsiders,

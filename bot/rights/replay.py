@@ -11,10 +11,10 @@ from typing import Any, cast
 
 from bot.domain.rights import Facts, Tool, Verdict
 from bot.ports.rights import Memberships
-from bot.ports.store import PastCall, RightsStore
+from bot.ports.rights_store import PastCall, RightsStore
 from bot.ports.tools import READ_RESOURCE
 from bot.rights.arguments import with_defaults
-from bot.rights.facts import parse_arguments
+from bot.rights.facts import read_arguments
 from bot.rights.guard import ACCESS
 from bot.rights.policy import FilePolicy
 
@@ -122,7 +122,7 @@ def _decided(
     person = policy.person(event.actor, event.standing, Memberships(groups=groups))
     if policy.may_write(person, event.conversation.place) or policy.blocked(event.text):
         return "deny", ACCESS
-    arguments = parse_arguments(call.arguments)
+    arguments = read_arguments(call.arguments)
     # The reading of a resource is a tool of the server whose resource it is.
     server = str((arguments or {}).get("server", "")) if call.tool == READ_RESOURCE else call.server
     ruling = policy.decide(

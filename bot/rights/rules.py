@@ -69,7 +69,7 @@ class Rule:
         doubt = self.people.doubt(person) if person.unknown else ""
         if not doubt:
             return None
-        reason = f"The rule {self.name!r} is for certain people, and who they are cannot be found out: {doubt}."
+        reason = f"The rule {self.name!r} is for certain people, and I cannot find out who they are: {doubt}."
         return Ruling(verdict="deny", rule=self.name, rule_key=self.key, reason=reason)
 
     def covers(self, other: Rule) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from bot.domain.rights import Facts, Person, Ruling
 from bot.rights.conditions import kind
+from bot.text.lines import printable
 from bot.text.redaction import redact
 
 _MAX_CHARS = 200  # of a text that is worth a condition
@@ -67,4 +68,4 @@ def toml_text(text: str) -> str:
 
 
 def _comment(text: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in text)
+    return printable(text)

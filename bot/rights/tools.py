@@ -1,4 +1,4 @@
-"""The tools port behind the policy: what may not be called is not offered, and unknown names reach nobody."""
+"""The Tools port behind the policy: it offers only what may be called, and calls of unknown names reach no server."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class GuardedTools:
         return found
 
     async def find(self, name: str) -> ToolSpec | None:
-        """Return the tool of that namespaced name, whoever may call it; as it was last, where its server is away."""
+        """Return the tool of that namespaced name, even if no one may call it; as it was last if its server is away."""
         offer = await self._tools.offer(None)
         self._know(offer.tools)
         return self._known.get(name)
@@ -71,11 +71,19 @@ class GuardedTools:
         conversation: ConversationKey,
         resumed: Resumed | None = None,
         progress: Progress | None = None,
+        may_repeat: bool = True,
     ) -> ToolResult | Wait:
         """Pass the call on. One of an unknown name was not judged: it reaches no server."""
         if call.name not in self._known:
             return ToolResult(call_id=call.id, text=self.unknown(call.name), outcome="error")
-        return await self._tools.call(call, actor=actor, conversation=conversation, resumed=resumed, progress=progress)
+        return await self._tools.call(
+            call,
+            actor=actor,
+            conversation=conversation,
+            resumed=resumed,
+            progress=progress,
+            may_repeat=may_repeat,
+        )
 
     async def search(self, query: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
         """See `Tools`."""

@@ -1,6 +1,6 @@
 """The chain of the audit: each line's hash covers the line and the hash before it.
 
-A digest stands for the arguments, so that purging them breaks nothing.
+A digest replaces the arguments, so that purging them breaks nothing.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bot.domain.asks import AskDelivery, AskRecord
 from bot.domain.audit import AuditEntry, AuditLine
 from bot.domain.events import ConversationKey
-from bot.ports.store import Grant, PastCall, Pin
+from bot.ports.rights_store import Grant, PastCall, Pin
 from bot.stores.base import Units
 from bot.stores.units import ask_posts, asks, audit_log, rights
 

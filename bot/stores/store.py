@@ -12,24 +12,22 @@ from bot.domain.audit import AuditEntry
 from bot.domain.events import ConversationKey, MessageReceived, Rating
 from bot.domain.messages import Message, Usage
 from bot.domain.turns import CallDecided, Post, Step, TurnState
+from bot.ports.rights_store import Grant, Settlement, VoteOutcome
 from bot.ports.store import (
     ClaimedTurn,
     ConversationSummary,
     DecisionOutcome,
     Full,
-    Grant,
     History,
     HistoryEntry,
     Knowledge,
     Lease,
     OutboxPost,
     Revision,
-    Settlement,
     Signal,
     ToolMemory,
     ToolUse,
     UsageTotals,
-    VoteOutcome,
 )
 from bot.stores.base import Units
 from bot.stores.rights import AskUnits, RightsUnits

@@ -94,13 +94,13 @@ def apart(servers: Sequence[ServerConfig]) -> Sequence[ServerConfig]:
     """Return the servers, with a problem for each whose tools could have the names of an earlier one's tools.
 
     The names of tools begin with those of their servers: "a" could call a tool of its own "b__act", and so imitate the
-    tool "act" of a server "a__b". In rules a slash stands between the two: "a" could call a tool of its own "b/act",
+    tool "act" of a server "a__b". In rules a slash separates the two: "a" could call a tool of its own "b/act",
     and so be allowed what the tool "act" of a server "a/b" is.
     """
     kept: list[ServerConfig] = []
     for server in servers:
         other = next((one.name for one in kept if _could_imitate(server.name, one.name)), None)
-        problem = f"its tools could not be told from those of server {other!r}. Rename one of the two"
+        problem = f"its tools could be confused with those of server {other!r}. Rename one of the two"
         kept.append(server if other is None or server.problem else replace(server, endpoints=(), problem=problem))
     return kept
 

@@ -135,7 +135,7 @@ def _next(
 
 
 def _without_refused(pending: Pending) -> Pending:
-    """Return it with an answer to each question that nobody is to be asked."""
+    """Return it with an answer to each question that no one is to be asked."""
     refused = {each.key: note for each in pending.inquiries if (note := each.refusal(server=pending.server))}
     answers = {key: {"action": "decline"} for key in refused}
     return replace(pending, answers=answers, notes=(*pending.notes, *dict.fromkeys(refused.values())))
@@ -144,7 +144,7 @@ def _without_refused(pending: Pending) -> Pending:
 def result_of(decision: CallDecided, inquiry: Inquiry, *, is_complete: bool) -> ElicitResult:
     """Return what the server gets of a person's decision, or of time's.
 
-    `is_complete`: the server said that what the page was opened for is done, so nobody need say that it was opened.
+    `is_complete`: the server said that what the page was opened for is done, so no one has to say that it was opened.
     """
     if decision.outcome == "decline":
         return ElicitResult(action="decline")

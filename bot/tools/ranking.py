@@ -33,7 +33,7 @@ class Ranking(Protocol):
     """Rows, ready to be searched."""
 
     def best(self, asked: Sequence[str], *, limit: int, server: str | None = None) -> Iterable[int]:
-        """Return the numbers of the rows that contain any of the words, the best first, perhaps of one server alone."""
+        """Return the numbers of the rows that contain any of the words, the best first, of one server if named."""
         ...
 
     def close(self) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import structlog
 from mcp import types
@@ -21,6 +20,7 @@ from bot.domain.messages import ToolCall, ToolResult, ToolSpec
 from bot.domain.people import Actor, Asker
 from bot.ports.store import NoteStore
 from bot.ports.tools import Offer, Progress, Resumed, ServerStatus, Wait
+from bot.text.arguments import parse_arguments
 from bot.text.cleaning import strip_surrogates
 from bot.tools.catalog import Catalog, Listing, tool_name
 from bot.tools.config import ServerConfig
@@ -119,7 +119,7 @@ class Toolset:
             tell([status for status in self.status() if status.state in ("idle", "starting")])
 
     async def offer(self, asker: Asker | None) -> Offer:
-        """Return what can be called now, the same for everybody; waits a few seconds for servers that start."""
+        """Return what can be called now, the same for everyone; waits a few seconds for servers that start."""
         await self._reach()
         offered = {name for name, server in self._servers.items() if server.is_offered}
         notes: list[str] = []
@@ -140,6 +140,7 @@ class Toolset:
         conversation: ConversationKey,
         resumed: Resumed | None = None,
         progress: Progress | None = None,
+        may_repeat: bool = True,
     ) -> ToolResult | Wait:
         """Run one call; any failure but cancellation is a result that the model can read.
 
@@ -148,7 +149,10 @@ class Toolset:
         """
         started_at = time.monotonic()
         live = LiveCall(
-            asker=(str(actor), conversation), conversation_id=conversation.opaque_id, progress=progress or _ignore
+            asker=(str(actor), conversation),
+            conversation_id=conversation.opaque_id,
+            progress=progress or _ignore,
+            may_repeat=may_repeat,
         )
         if resumed is not None and isinstance(resumed.wait.ask, FormAsk | LinkAsk):
             outcome = await self._resume(call, resumed, live)
@@ -237,7 +241,9 @@ class Toolset:
 
         while True:
             try:
-                answer = await _sent(send, may_repeat=lambda: is_repeatable and not live.question_count)
+                answer = await _sent(
+                    send, may_repeat=lambda: is_repeatable and live.may_repeat and not live.question_count
+                )
             except LinksNeededError as error:
                 pending = links_first(error.links, pending)
             else:
@@ -254,11 +260,11 @@ class Toolset:
 
     async def _target(self, call: ToolCall) -> tuple[str, str, dict[str, Any], bool]:
         if call.name == READ_RESOURCE:
-            asked = parse_arguments(call.arguments)
+            asked = arguments_to_send(call.arguments)
             name, uri = parse_reading(asked, servers=self._with_resources())
             return name, RESOURCE, {"uri": uri}, True
         spec = await self._find(call.name)
-        return spec.server, spec.tool, parse_arguments(call.arguments), spec.is_repeatable
+        return spec.server, spec.tool, arguments_to_send(call.arguments), spec.is_repeatable
 
     def _trusted(self, names: Sequence[str]) -> list[str]:
         configs = [self._servers[name].config for name in names]
@@ -284,21 +290,16 @@ class Toolset:
         raise CallError(f"There is no tool of the name {name!r}. {hint}")
 
 
-def parse_arguments(text: str) -> dict[str, Any]:
+def arguments_to_send(text: str) -> dict[str, Any]:
     """Return the arguments that a model wrote; an empty text means none.
 
     Raises:
-        CallError: It is not one JSON object, or it holds what JSON cannot carry; the model can correct it.
+        CallError: They cannot be sent; the model can correct them.
     """
     try:
-        arguments: object = json.loads(text) if text.strip() else {}
-        json.dumps(arguments, allow_nan=False, ensure_ascii=False).encode()  # NaN, infinity, half characters
-    except (ValueError, RecursionError) as error:
-        said = str(error) if isinstance(error, json.JSONDecodeError) else f"{type(error).__name__}"
-        raise CallError(f"The arguments are not valid JSON ({said}). Send one JSON object.") from None
-    if not isinstance(arguments, dict):
-        raise CallError(f"The arguments are a JSON {type(arguments).__name__}. Send one JSON object.")
-    return cast("dict[str, Any]", arguments)
+        return parse_arguments(text)
+    except ValueError as error:
+        raise CallError(f"The arguments {error}. Send one JSON object.") from None
 
 
 async def _sent(send: Callable[[], Awaitable[Answer]], *, may_repeat: Callable[[], bool]) -> Answer:

@@ -12,7 +12,7 @@ from bot.domain.asks import ApprovalAsk, ArgumentLine, AskRecord, AskView, FormA
 from bot.domain.events import Choice, ConversationKey
 from bot.domain.people import Actor
 from bot.domain.rights import Terms
-from bot.text.lines import NAME_CHARS, one_line
+from bot.text.lines import NAME_CHARS, literal, one_line, printable
 from bot.text.redaction import HIDDEN, redact
 
 VALUE_CHARS = 200  # of one argument: a long one cannot push a later one out of sight
@@ -105,7 +105,6 @@ def _approval_view(record: AskRecord, ask: ApprovalAsk, *, shown_in: str) -> Ask
         votes=tuple(_vote_lines(record, ask)),
         record=record_line(record),
         choices=_approval_choices(ask) if is_pending else (),
-        may_edit=is_pending,
         form_target=f"edit:{record.id}" if is_pending else "",
         expires_at=record.expires_at,
         digest=ask.digest,
@@ -138,7 +137,7 @@ def _where(asked_in: ConversationKey, shown_in: str) -> str:
 
 
 def _approval_choices(ask: ApprovalAsk) -> tuple[Choice, ...]:
-    """Return the buttons: an hour is offered, and nothing but declining needed, where the asker alone decides."""
+    """Return the buttons; where only the asker decides, an hour is offered, and Decline also withdraws the call."""
     if not ask.terms.is_own:
         return ("run", "decline", "withdraw", "suggest_rule")
     return ("run", "decline", "suggest_rule") if ask.change else ("run", "run_for_an_hour", "decline", "suggest_rule")
@@ -152,12 +151,12 @@ def _vote_lines(record: AskRecord, ask: ApprovalAsk) -> Sequence[str]:
 def _argument(name: str, value: object) -> ArgumentLine:
     shown = json.dumps(value, ensure_ascii=False)[: VALUE_CHARS + _BEYOND_CHARS]
     prefix = f"{json.dumps(name, ensure_ascii=False)}: "
-    redacted = redact(prefix + shown)  # the name tells that a value is a secret
+    redacted = redact(prefix + shown)  # the name can show that a value is a secret
     return _line(name, redacted[len(prefix) :] if redacted.startswith(prefix) else HIDDEN)
 
 
 def _line(name: str, value: str) -> ArgumentLine:
-    flat = "".join(char if char.isprintable() else " " for char in value)
+    flat = printable(value)
     return ArgumentLine(
         name=one_line(name, max_chars=KEY_CHARS),
         value=flat if len(flat) <= VALUE_CHARS else f"{flat[: VALUE_CHARS - 1]}…",
@@ -226,8 +225,7 @@ def _plain_names(votes: Sequence[Vote]) -> str:
 
 def _plain(text: str) -> str:
     """Return the text on one line in which no character means anything in Markdown."""
-    flat = one_line(text, max_chars=NAME_CHARS)
-    return "".join(f"\\{char}" if char in r"\`*_~[]<>|#&" else char for char in flat)
+    return literal(one_line(text, max_chars=NAME_CHARS))
 
 
 def _name(vote: Vote) -> str:

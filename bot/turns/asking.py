@@ -77,7 +77,7 @@ class AskDesk:
                     self._begin_plan(record)
                 for delivery in await self.store.due_ask_posts(serves=serves):
                     self._begin(delivery)
-            except Exception as error:  # noqa: BLE001  (a loop that ends would leave a process that asks nobody)
+            except Exception as error:  # noqa: BLE001  (a loop that ends would leave a process that asks no one)
                 log_failure("asks_not_read", error)
                 await asyncio.sleep(RETRY.wait_s(1))
             await heard(self.bell.asks, within_s=SWEEP_S)

@@ -43,7 +43,7 @@ class Resources:
     model: Model
     tools: Tools
     guard: Guard
-    policy: Callable[[], Policy]  # the one of now
+    policy: Callable[[], Policy]  # the current one
     window: Window
     system_prompt: str
     limits: Limits = field(default_factory=Limits)

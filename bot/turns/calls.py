@@ -213,6 +213,7 @@ class Calls:
             conversation=self.turn.conversation,
             resumed=self.journal.resumed(self.number, call.id),
             progress=progress,
+            may_repeat=not allowed.approvers,  # an approval is for one run
         )
 
 

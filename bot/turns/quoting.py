@@ -8,6 +8,7 @@ from datetime import UTC
 
 from bot.domain.events import Earlier, Quoted, Relation, SharedFile
 from bot.text.cleaning import clean, clean_name
+from bot.text.lines import flat
 from bot.text.split import cut
 
 MAX_NAME_CHARS = 80
@@ -185,5 +186,5 @@ def _notes(one: Quoted) -> Sequence[str]:
 
 def _flat(text: str) -> str:
     """Return untrusted text on one line that cannot end a bracket."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    line = flat(text)
     return line.replace("[", "(").replace("]", ")")

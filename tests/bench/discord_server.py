@@ -32,7 +32,7 @@ class Asked(NamedTuple):
 
 
 class Asker:
-    """Somebody who asks, and looks at a clock."""
+    """Someone who asks, and looks at a clock."""
 
     def __init__(self, discord: FakeDiscord, *, guilds: int, channels: int) -> None:
         self._discord = discord

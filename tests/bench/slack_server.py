@@ -24,7 +24,7 @@ SIGNS = ("agents.sessions.setStatus", "assistant.threads.setStatus", "chat.postM
 
 
 class Asker:
-    """Somebody who asks, and looks at a clock."""
+    """Someone who asks, and looks at a clock."""
 
     def __init__(self, slack: FakeSlack) -> None:
         self._slack = slack

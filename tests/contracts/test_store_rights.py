@@ -24,7 +24,8 @@ from bot.domain.turns import (
     CallWaiting,
     Step,
 )
-from bot.ports.store import Grant, Lease, PastCall, Pin, Settlement, Store
+from bot.ports.rights_store import Grant, PastCall, Pin, Settlement
+from bot.ports.store import Lease, Store
 from bot.stores.chain import Chain
 from tests.contracts.stores import (
     ALL,

@@ -50,7 +50,7 @@ class Stage(Protocol):
         ...
 
     def told(self, person: Person) -> Sequence[str]:
-        """Return what the bot has told that person alone."""
+        """Return what the bot has shown only to that person."""
         ...
 
     async def press(self, label: str, *, by: Person, ask: int = -1) -> None:
@@ -73,7 +73,7 @@ class Stage(Protocol):
         ...
 
     def spoil_forms(self) -> None:
-        """Let the next form open too late."""
+        """Make the next form open too late."""
         ...
 
     def spoil_groups(self) -> None:

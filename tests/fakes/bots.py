@@ -131,7 +131,7 @@ class Bot:
     async def decide(
         self, turn_id: int, *, outcome: str = "approved", call_id: str = "call_0", note: str = ""
     ) -> DecisionOutcome:
-        """Decide what a tool's own wait is about, as whoever waits for that does it."""
+        """Decide what a tool's own wait is about, as the one who waits for that does it."""
         decided = CallDecided(round=0, call_id=call_id, outcome=outcome, by="fake:U2", note=note)
         made = await self.store.decide(turn_id, decided)
         self.bell.ring_for_work()

@@ -119,6 +119,7 @@ class ScriptedTools:
         conversation: ConversationKey,
         resumed: Resumed | None = None,
         progress: Progress | None = None,
+        may_repeat: bool = True,
     ) -> ToolResult | Wait:
         self.ran.append(call.name)
         self.sent.append(call)

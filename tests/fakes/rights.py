@@ -15,7 +15,8 @@ from bot.intake.asked import AskReader
 from bot.intake.decisions import Decisions
 from bot.intake.forms import Forms
 from bot.ports.rights import Inclusion, Memberships, People, Policy
-from bot.ports.store import RightsStore, Store
+from bot.ports.rights_store import RightsStore
+from bot.ports.store import Store
 from bot.ports.tools import Tools
 from bot.rights.guard import PolicyGuard
 from bot.rights.pinning import Pins
@@ -26,7 +27,7 @@ ALLOW_ALL = '[[rule]]\nname = "tests"\ntools = ["*/*"]\nthen = "allow"\n'
 
 
 def allow_all(home: Path) -> None:
-    """Let everybody run every tool of this home, unless it has rules of its own already."""
+    """Allow everyone to run every tool of this home, unless it has rules of its own already."""
     file = home / "toolbridge.toml"
     if not file.exists():
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -100,7 +101,7 @@ class ScriptedPolicy:
 
 @dataclass
 class ScriptedPeople:
-    """Satisfies `People`: everybody is who they are; `policies` counts nobody's groups."""
+    """Satisfies `People`: everyone is who they are; `policies` counts no one's groups."""
 
     policy: Callable[[], Policy]
     fresh: list[str] = field(default_factory=list)  # of whom the groups were read again
@@ -141,7 +142,7 @@ class Guarded:
 
 
 def open_access(store: RightsStore, rights: Callable[[], Policy] | None = None, people: People | None = None) -> Access:
-    """Access by this policy; without one, everybody but outsiders may do everything."""
+    """Access by this policy; without one, everyone but outsiders may do everything."""
     policy = rights or Rights()
     return Access(people=people or ScriptedPeople(policy), policy=policy, store=store, now=time.time)
 
@@ -154,18 +155,19 @@ def guarded(
     rights: Callable[[], Policy] | None = None,
     people: People | None = None,
 ) -> Guarded:
-    """Put them together; without `rights`, every call is allowed; without `people`, everybody is who they are."""
+    """Put them together; without `rights`, every call is allowed; without `people`, everyone is who they are."""
     policy = rights or Rights()
     people, pins = people or ScriptedPeople(policy), Pins(store)
     behind = GuardedTools(tools, policy=policy, people=people, pins=pins)
     guard = PolicyGuard(policy=policy, people=people, store=store, pins=pins, find=behind.find, unknown=behind.unknown)
-    reader = AskReader(store=store, guard=guard, now=time.time)
+    access = open_access(store, policy, people)
+    reader = AskReader(store=store, guard=guard, access=access, now=time.time)
     return Guarded(
         store=store,
         policy=policy,
         tools=behind,
         guard=guard,
-        access=open_access(store, policy, people),
+        access=access,
         decisions=Decisions(reader=reader, bell=bell),
         forms=Forms(reader=reader, tools=behind, bell=bell),
     )

@@ -31,7 +31,7 @@ from bot.rights.policy import FilePolicy
 from bot.stores.sqlite.store import open_sqlite
 from bot.tools.catalog import tool_name
 from bot.tools.servers.errors import CallError
-from bot.tools.toolset import parse_arguments
+from bot.tools.toolset import arguments_to_send
 from tests.fakes.bots import Bot, open_bot
 from tests.fakes.ports import RecordingAdapter, ScriptedModel, ScriptedTools, calls, says
 from tests.unit.rights.parts import policy_of
@@ -93,10 +93,11 @@ class Servers(ScriptedTools):
         conversation: ConversationKey,
         resumed: Resumed | None = None,
         progress: Progress | None = None,
+        may_repeat: bool = True,
     ) -> ToolResult:
         found = next(one for one in self.specs if one.name == call.name)
         try:
-            arguments = parse_arguments(call.arguments)
+            arguments = arguments_to_send(call.arguments)
         except CallError as error:
             return ToolResult(call_id=call.id, text=str(error), outcome="error")
         self.got.append((found.server, found.tool, arguments))

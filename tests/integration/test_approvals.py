@@ -186,7 +186,7 @@ async def test_a_call_that_nobody_approves_expires_and_the_model_answers(store: 
         await bot.say(message("deploy it"))
         assert await adapter.wait_for_posts(1) == ["Done."]
     assert servers.ran == []
-    assert "Nobody approved this call" in read_by_the_model(answers.requests[-1])[0]
+    assert "No one approved this call" in read_by_the_model(answers.requests[-1])[0]
 
 
 async def test_stop_ends_a_turn_that_waits_and_its_ask_is_void(store: Store) -> None:
@@ -287,7 +287,7 @@ async def test_an_approval_is_spent_only_where_it_still_holds(store: Store) -> N
     assert "The approval no longer holds" in read_by_the_model(answers.requests[-1])[0]
 
 
-# --- the policy of now -----------------------------------------------------------------------------------------
+# --- the current policy -----------------------------------------------------------------------------------------
 
 
 async def test_a_policy_that_denies_by_now_ends_the_call_at_the_click(store: Store) -> None:

@@ -8,7 +8,7 @@ from bot.domain.asks import ApprovalAsk, Vote
 from bot.domain.events import ConversationKey
 from bot.domain.rights import Terms
 from bot.domain.turns import CallDecided, CallJudged, CallWaiting
-from bot.ports.store import Settlement
+from bot.ports.rights_store import Settlement
 from bot.stores.sqlite.store import open_sqlite
 from tests.integration.test_store_migrations import EVENT, HERE, JOURNAL, schema
 

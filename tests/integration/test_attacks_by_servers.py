@@ -134,7 +134,7 @@ async def test_a_change_is_shown_in_characters_that_steer_no_terminal_and_change
 def test_of_two_servers_whose_tools_could_have_the_same_names_the_second_is_left_out(first: str, second: str) -> None:
     kept = apart([server(first), server(second)])
     assert kept[0].problem == ""
-    assert "could not be told from those of server" in kept[1].problem and kept[1].endpoints == ()
+    assert "could be confused with those of server" in kept[1].problem and kept[1].endpoints == ()
 
 
 @pytest.mark.parametrize(("first", "second"), [("a", "ab"), ("a", "b"), ("a-b", "a"), ("ä", "ö"), ("a", "A")])

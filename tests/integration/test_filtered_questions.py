@@ -61,7 +61,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 class Thread(RecordingAdapter):
-    """A platform where these messages stand before each question."""
+    """A platform where these messages precede each question."""
 
     def __init__(self, *messages: Quoted) -> None:
         super().__init__()

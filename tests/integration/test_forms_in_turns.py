@@ -1,4 +1,4 @@
-"""What tool servers ask of people while a turn waits: forms and links, for the asker alone."""
+"""What tool servers ask of people while a turn waits: forms and links, only for the asker."""
 
 from __future__ import annotations
 

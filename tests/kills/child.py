@@ -425,6 +425,7 @@ class WatchedTools:
         conversation: ConversationKey,
         resumed: Resumed | None = None,
         progress: Progress | None = None,
+        may_repeat: bool = True,
     ) -> ToolResult | Wait:
         self._fate.reach("call: before it is sent")
         calling = asyncio.ensure_future(self._tools.call(call, actor=actor, conversation=conversation, resumed=resumed))

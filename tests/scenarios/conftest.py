@@ -95,7 +95,7 @@ class Toolbridge:
         return await self.run("chat", "-m", question, *arguments)
 
     def write_mcp_json(self, servers: Mapping[str, Any]) -> None:
-        """Use these servers; without rules of its own, everybody may run all of their tools."""
+        """Use these servers; without rules of its own, everyone may run all of their tools."""
         (self.folder / "mcp.json").write_text(json.dumps({"mcpServers": servers}), encoding="utf-8")
         if servers:
             allow_all(self.home)

@@ -30,7 +30,7 @@ name = "deploys"
 tools = ["deploys/deploy"]
 then = "ask"
 approvers = ["@oncall"]
-reason = "Somebody is asleep."
+reason = "Someone is asleep."
 
 [[rule]]
 name = "two people"
@@ -107,7 +107,7 @@ async def test_a_call_is_decided_by_those_who_may_and_runs_once_with_the_argumen
         for words in (
             "Run deploys/deploy?",
             "Ada asks for it in this channel.",
-            "Somebody is asleep",
+            "Someone is asleep",
             "@oncall",
             '"prod"',
             "replicas",

@@ -26,7 +26,7 @@ async def leave(terminal: FakeTerminal, process: asyncio.subprocess.Process) -> 
 
 
 def add_oldtimer(toolbridge: Toolbridge) -> Path:
-    """Add a server whose calls stand in the file that is returned."""
+    """Add a server that writes its calls to the file that is returned."""
     calls = toolbridge.folder / "calls"
     command = {"command": sys.executable, "args": [str(SERVERS / "oldtimer.py")], "env": {"CALLS_FILE": str(calls)}}
     toolbridge.write_mcp_json({"old": command})

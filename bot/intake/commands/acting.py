@@ -21,7 +21,7 @@ OLD_STOP = "That answer is not being worked on any more. `stop` ends the one tha
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acting:
-    """Acts on conversations, for those whose act it is."""
+    """Clears and stops conversations, for those who may."""
 
     store: Store
     bell: Bell
@@ -52,7 +52,7 @@ class Acting:
         return began in author_keys(event.actor) or await self.access.is_in_charge(event.asker)
 
     async def stop(self, event: CommandInvoked) -> CommandAnswer:
-        """Stop what the asker has asked for here; moderators and operators stop what anybody has.
+        """Stop what the asker has asked for here; moderators and operators stop what anyone has.
 
         A press on a Stop button stops that button's turn or none.
         """

@@ -11,7 +11,7 @@ from bot.domain.rights import Person
 from bot.intake.access import Access
 from bot.intake.commands.phrases import code, plain
 from bot.ports.rights import Policy
-from bot.ports.store import AskStore
+from bot.ports.rights_store import AskStore
 from bot.rights.approving import why_not_decide
 
 MAX_LINES = 20  # below each heading

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from bot.ports.store import UsageTotals
-from bot.text.lines import one_line
+from bot.text.lines import literal, one_line
 
 LINE_CHARS = 160
 
@@ -26,7 +24,7 @@ def count(number: int, noun: str) -> str:
 
 def plain(text: str) -> str:
     """Return untrusted text as one short line in which no character means anything in Markdown."""
-    return re.sub(r"([\\`*_~\[\]<>|#&])", r"\\\1", flat(text))
+    return literal(flat(text))
 
 
 def code(text: str) -> str:

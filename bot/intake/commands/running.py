@@ -5,8 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from typing import cast
 
 from bot.domain.answers import CommandAnswer, Ready
 from bot.domain.events import RunRequest
@@ -18,6 +16,7 @@ from bot.forms.schemas import read_schema
 from bot.intake.access import Access
 from bot.intake.commands.phrases import code
 from bot.ports.tools import ToolDirectory
+from bot.rights.facts import read_arguments
 from bot.text.redaction import redact
 
 HOW = "Name a tool as `run SERVER/TOOL`; `tools` shows them. Arguments may follow as a JSON object."
@@ -40,7 +39,7 @@ async def answer_run(tools: ToolDirectory, *, access: Access, asker: Asker, argu
             await access.note(asker, kind="refused", outcome="run", server=denied.server, tool=denied.tool)
         return CommandAnswer(text=_unknown(offered, name))
     if arguments.strip():
-        parsed = _json_object(arguments)
+        parsed = read_arguments(arguments)
         if parsed is None:
             return CommandAnswer(text=f"What follows {code(name)} is not one JSON object. {HOW}")
         if missing := _missing(spec, parsed):
@@ -52,7 +51,7 @@ async def answer_run(tools: ToolDirectory, *, access: Access, asker: Asker, argu
 
 
 def find_tool(offered: Sequence[ToolSpec], name: str) -> ToolSpec | None:
-    """Return the tool called so: `server/tool`, `server.tool`, the namespaced name, or its own where that is plain."""
+    """Return the tool: by `server/tool`, `server.tool`, the namespaced name, or its own where only one has it."""
     for spec in offered:
         if name in (f"{spec.server}/{spec.tool}", f"{spec.server}.{spec.tool}", spec.name):
             return spec
@@ -73,14 +72,6 @@ def ready(spec: ToolSpec, arguments: Mapping[str, object]) -> Ready:
     return Ready(run=RunRequest(name=spec.name, arguments=written), text=redact(said))
 
 
-def _json_object(text: str) -> dict[str, object] | None:
-    with suppress(ValueError, RecursionError):
-        parsed: object = json.loads(text)
-        if isinstance(parsed, dict):
-            return cast("dict[str, object]", parsed)
-    return None
-
-
 def _missing(spec: ToolSpec, arguments: Mapping[str, object]) -> Sequence[str]:
     """Return the arguments that the tool's schema requires and that are not given; their types are the server's."""
     properties = read_schema(spec.parameters).properties.values()
@@ -91,7 +82,8 @@ def _incomplete(spec: ToolSpec, missing: Sequence[str]) -> str:
     name = f"{spec.server}/{spec.tool}"
     more = f" and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""
     named = f"{', '.join(map(code, missing[:MAX_NAMED]))}{more}"
-    return f"{code(name)} was not run: it needs {named} too. {code(f'run {name}')} alone shows a form for all of them."
+    form = f"{code(f'run {name}')} without arguments shows a form for all of them."
+    return f"{code(name)} was not run: it needs {named} too. {form}"
 
 
 def _unknown(offered: Sequence[ToolSpec], name: str) -> str:

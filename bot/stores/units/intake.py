@@ -14,7 +14,8 @@ from bot.domain.asks import Ask, Vote
 from bot.domain.audit import AuditEntry
 from bot.domain.events import ConversationKey, MessageReceived
 from bot.domain.turns import CallDecided
-from bot.ports.store import DecisionOutcome, Full, Grant, Revision, Settlement, VoteOutcome, author_key
+from bot.ports.rights_store import Grant, Settlement, VoteOutcome
+from bot.ports.store import DecisionOutcome, Full, Revision, author_key
 from bot.stores import codec
 from bot.stores.db import Db, Row, first
 from bot.stores.units import asks, audit_log, journal, rights

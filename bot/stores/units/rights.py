@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from bot.domain.audit import AuditEntry
 from bot.domain.turns import CallAsked, CallJudged
-from bot.ports.store import Grant, PastCall, Pin
+from bot.ports.rights_store import Grant, PastCall, Pin
 from bot.stores import codec
 from bot.stores.db import Db, Row
 from bot.stores.units import audit_log, journal

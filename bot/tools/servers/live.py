@@ -37,7 +37,7 @@ _LINK_NOTE = (
 )
 _UNCLEAR_NOTE = (
     "[The server {server!r} asked something while several of its calls ran, without saying which of them it was about, "
-    "so nobody was asked. Calling the tool again on its own may help.]"
+    "so no one was asked. Calling the tool again on its own may help.]"
 )
 
 
@@ -101,11 +101,20 @@ class LiveCall:
     `asker` is whose call it is and where: two calls of the same asker may see each other's questions.
     """
 
-    def __init__(self, *, asker: object, conversation_id: str, progress: Progress, replica: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        asker: object,
+        conversation_id: str,
+        progress: Progress,
+        replica: str = "",
+        may_repeat: bool = True,
+    ) -> None:
         self.id = secrets.token_hex(8)
         self.asker = asker
         self.conversation_id = conversation_id
         self.progress = progress
+        self.may_repeat = may_repeat  # after its connection broke off, where its tool allows that
         self.server = ""  # its own names, as soon as they are known
         self.tool = ""
         self.replica = replica  # which one has the call, or is to get it: only that one may understand its own state
@@ -195,7 +204,7 @@ class CallsOnLink:
         """Return the call that a question is about; None where that cannot be known.
 
         A process and a shared stream do not say it. There it is the only call that runs; of several, the newest, but
-        only where all are of one asker: nobody is to see what a server asks someone else.
+        only where all are of one asker: no one may see what a server asks someone else.
         """
         if (origin := self._origins.pop(question_id, None)) is not None:
             return self._calls.get(origin)

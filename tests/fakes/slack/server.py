@@ -138,7 +138,7 @@ class FakeSlack(People):
         times: int = 1,
         where: Callable[[Json], bool] = lambda arguments: True,
     ) -> None:
-        """Let the next calls of the method (`*`: of any) with such arguments fail, in one of three ways.
+        """Make the next calls of the method (`*`: of any) with such arguments fail, in one of three ways.
 
         `response_url`, `upload` and `download` name the endpoints that are no methods; they fail before the call.
 

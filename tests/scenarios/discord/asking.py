@@ -27,7 +27,6 @@ VIEW = AskView(
     lines=("Ada asks for it in discord:1:2.", "Who may decide: @oncall."),
     arguments=(ArgumentLine(name="env", value='"prod" @everyone'),),
     choices=("run", "run_for_an_hour", "decline", "withdraw", "suggest_rule"),
-    may_edit=True,
     form_target="edit:7",
     expires_at=1_900_000_000.0,
     digest=DIGEST,
@@ -38,7 +37,7 @@ Answer = Outcome | Callable[[], Awaitable[Outcome]]
 
 @dataclass
 class Script:
-    """The core: answers each kind of event as it is told, and keeps what came."""
+    """The core: answers each kind of event as scripted, and keeps what came."""
 
     answers: dict[type, Answer] = field(default_factory=dict[type, Answer])
     events: list[Event] = field(default_factory=list[Event])

@@ -146,7 +146,7 @@ async def test_a_press_is_a_decision_with_what_was_shown_and_who_decided() -> No
         assert decision.standing == Standing(roles=(role_of(here),), is_moderator=True)
         assert decision.conversation == here.post().place
 
-        # Who may not decide hears that alone; the message is the core's to change.
+        # Only the person who may not decide learns that; the message is the core's to change.
         here.script.answers[DecisionMade] = Refused(notice="Only people of @oncall can decide this.")
         refused = await here.press(asked, here.ada, "Decline")
         assert refused.text == "Only people of @oncall can decide this."

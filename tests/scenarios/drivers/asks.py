@@ -52,7 +52,7 @@ class Asked(Protocol):
         ...
 
     async def told(self, label: str, *, by: Person = "ada") -> str:
-        """Press the button; return what only that person is told."""
+        """Press the button; return what only that person sees."""
         ...
 
     async def open(self, label: str, *, by: Person = "ada") -> Window:

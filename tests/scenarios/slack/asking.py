@@ -117,7 +117,6 @@ APPROVAL = AskView(
     lines=("Ada asks.", "The rule production deploys asks for it."),
     arguments=(ArgumentLine(name="env", value="prod"), ArgumentLine(name="note", value="x" * 200, is_cut=True)),
     choices=("run", "run_for_an_hour", "decline", "withdraw", "suggest_rule"),
-    may_edit=True,
     form_target="edit:7",
     expires_at=1_798_000_000.0,
     digest="d" * 64,

@@ -15,7 +15,7 @@ from tests.scenarios import memory
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """Somebody who uses commands."""
+    """Someone who uses commands."""
 
     slack: FakeSlack
     user: str = "U1"

@@ -256,7 +256,7 @@ async def test_a_servers_form_can_be_declined_and_closing_it_decides_nothing() -
     form = replace(DEPLOY, target="answer:7", may_decline=True)
     async with open_asking(FormAsked=form, FormSubmitted=Done()) as world:
         root = await world.slack.say("C1", "U1", "deploy it", mention=True)
-        view = replace(APPROVAL, kind="form", form_target="answer:7", may_edit=False, choices=("decline",))
+        view = replace(APPROVAL, kind="form", form_target="answer:7", choices=("decline",))
         await world.adapter.put_ask(in_thread(root, view))
         (message,) = world.slack.bot_messages("C1", root)
         assert list(buttons(message.blocks)) == ["Fill in", "Decline", "Details"]

@@ -698,7 +698,7 @@ async def test_run_makes_the_call_where_its_arguments_are_given_or_there_are_non
         ("deploys/deplou", "Did you mean `deploys/deploy`"),
         ("deploys/deploy [1]", "is not one JSON object"),
         ("deploys/deploy " + "[" * 100_000, "is not one JSON object"),
-        ("deploys/deploy {}", "was not run: it needs `env` too. `run deploys/deploy` alone shows a form"),
+        ("deploys/deploy {}", "was not run: it needs `env` too. `run deploys/deploy` without arguments shows a form"),
         ('deploys/deploy {"Env": "prod"}', "it needs `env` too"),
     ],
 )

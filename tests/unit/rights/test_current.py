@@ -1,4 +1,4 @@
-"""The policy of now: which file counts, and what becomes of one that breaks."""
+"""The current policy: which file counts, and what becomes of one that breaks."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from bot.domain.turns import CallDecided, CallWaiting
 from bot.ports.rights import Allowed, Asks, Denied, Judgement, Unknown, Withheld
 from bot.ports.store import Store
 from bot.ports.tools import READ_RESOURCE, Offer, Resumed
-from bot.rights.facts import digest_of, parse_arguments
+from bot.rights.facts import digest_of, read_arguments
 from bot.rights.guard import PolicyGuard
 from bot.rights.people import PlatformPeople
 from bot.rights.pinning import Pins
@@ -29,7 +29,7 @@ from bot.rights.reading import read_policy
 from bot.rights.tools import GuardedTools
 from bot.stores.sqlite.store import open_sqlite
 from bot.tools.resources import read_resource_spec
-from bot.tools.toolset import parse_arguments as parsed_when_sent
+from bot.tools.toolset import arguments_to_send
 from tests.fakes.ports import ScriptedTools
 
 PLACE = ConversationKey(platform="slack", space="T1", channel="C1", thread="1.2")
@@ -247,7 +247,7 @@ def test_a_digest_is_of_the_meaning_of_the_arguments_and_of_the_tool() -> None:
 @given(st.text() | st.recursive(st.none() | st.floats() | st.text(), lambda inner: st.lists(inner)).map(json.dumps))
 def test_what_is_judged_is_read_as_it_is_when_it_is_sent(text: str) -> None:
     try:
-        sent = parsed_when_sent(text)
+        sent = arguments_to_send(text)
     except Exception:  # noqa: BLE001  (the port's own errors, whichever)
         sent = None
-    assert parse_arguments(text) == sent
+    assert read_arguments(text) == sent

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from bot.domain.events import ConversationKey, MessageReceived
 from bot.domain.people import Standing
-from bot.ports.store import PastCall
+from bot.ports.rights_store import PastCall
 from bot.rights.policy import FilePolicy
 from bot.rights.replay import Change, KnownTools, Replayed, replay, table
 from tests.unit.rights.parts import policy_of

@@ -110,7 +110,7 @@ def test_servers_whose_tools_could_take_each_others_names_are_not_used_together(
     first, second = load({name: {"command": "x"} for name in names})
     assert first.endpoints != () and first.problem == ""
     assert second.endpoints == ()
-    assert second.problem == (f"its tools could not be told from those of server {names[0]!r}. Rename one of the two")
+    assert second.problem == (f"its tools could be confused with those of server {names[0]!r}. Rename one of the two")
 
 
 def test_servers_whose_names_only_begin_alike_are_used_together() -> None:

@@ -21,7 +21,7 @@ from mcp.types import (
 
 from bot.tools.results import NOTHING, parse_result
 from bot.tools.servers.errors import CallError
-from bot.tools.toolset import parse_arguments
+from bot.tools.toolset import arguments_to_send
 
 
 def test_texts_are_joined_and_structured_content_is_not_repeated() -> None:
@@ -82,7 +82,7 @@ def test_no_result_however_odd_raises(data: str, mime_type: str, uri: str) -> No
 
 @given(st.dictionaries(st.text(), st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5)))
 def test_every_json_object_is_understood(arguments: dict[str, object]) -> None:
-    assert parse_arguments(json.dumps(arguments)) == arguments
+    assert arguments_to_send(json.dumps(arguments)) == arguments
 
 
 @given(
@@ -90,7 +90,7 @@ def test_every_json_object_is_understood(arguments: dict[str, object]) -> None:
 )
 def test_text_that_is_no_json_object_is_refused_in_words(text: str) -> None:
     try:
-        arguments = parse_arguments(text)
+        arguments = arguments_to_send(text)
     except CallError as error:
         assert "Send one JSON object" in str(error)  # noqa: PT017  (both ends are right, for different texts)
     else:
@@ -99,4 +99,4 @@ def test_text_that_is_no_json_object_is_refused_in_words(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "  \n"])
 def test_no_text_means_no_arguments(text: str) -> None:
-    assert parse_arguments(text) == {}
+    assert arguments_to_send(text) == {}

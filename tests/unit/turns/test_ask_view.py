@@ -56,7 +56,7 @@ def test_it_says_what_where_who_why_and_who_decides() -> None:
     )
     assert view.votes == ("Ben approved (1 of 2)",)
     assert view.choices == ("run", "decline", "withdraw", "suggest_rule")
-    assert (view.may_edit, view.form_target, view.digest, view.expires_at) == (True, "edit:7", "d1", 1_800_003_600)
+    assert (view.form_target, view.digest, view.expires_at) == ("edit:7", "d1", 1_800_003_600)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_it_says_where_the_call_was_asked_for_as_seen_from_where_it_is_shown(
 def test_once_it_is_decided_it_is_the_record(state: str, votes: tuple[Vote, ...], record: str) -> None:
     view = ask_view(replace(RECORD, state=state, votes=votes))  # type: ignore[arg-type]
     assert view.record == record
-    assert (view.title, view.choices, view.may_edit, view.form_target) == ("Run deploys/deploy", (), False, "")
+    assert (view.title, view.choices, view.form_target) == ("Run deploys/deploy", (), "")
 
 
 def test_approvals_before_an_edit_and_those_of_other_arguments_do_not_count() -> None:

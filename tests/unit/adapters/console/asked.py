@@ -31,7 +31,6 @@ def approval(ask_id: int = 1, **parts: Any) -> AskView:
         "lines": ("jdoe asks for it in console.", "Why it is asked: everything else asks (rule: default)."),
         "arguments": (ArgumentLine(name="env", value='"prod"'), ArgumentLine(name="replicas", value="3")),
         "choices": ("run", "run_for_an_hour", "decline", "suggest_rule"),
-        "may_edit": True,
         "form_target": f"edit:{ask_id}",
         "expires_at": time.time() + 3600,
         "digest": f"d{ask_id}",

@@ -49,7 +49,7 @@ def test_until_when_it_can_be_decided(left_s: float, words: str) -> None:
 
 
 def test_the_prompt_offers_only_what_can_be_chosen() -> None:
-    view = approval(choices=("run", "decline", "withdraw"), may_edit=False)
+    view = approval(choices=("run", "decline", "withdraw"), form_target="")
     assert prompt(view, has_others=False) == "Run deploys/deploy? [r]un, [d]ecline, [w]ithdraw, [?] details: "
     assert read_answer("h", view, has_others=False) is None
     assert read_answer("n", view, has_others=True) == "next"

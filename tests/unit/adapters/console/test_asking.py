@@ -137,7 +137,7 @@ async def test_a_key_that_was_typed_for_another_question_decides_nothing() -> No
         await room.put(decided(approval(1)))
         await room.shows("Run mail/send? [r]un")
         room.type("")
-        await room.shows("What is asked changed while you typed")
+        await room.shows("The question changed while you typed")
     assert room.world.seen == []
 
 
@@ -252,7 +252,7 @@ async def test_a_link_is_shown_with_its_host_and_enter_says_that_it_was_opened()
     ask = approval(kind="link", title="booking asks to open a page", host="pay.example", has_link=True)
     world = World(explains=Details(lines=(), link="https://pay.example/x?y=1"))
     async with chatting(world) as room:
-        ask = replace(ask, choices=("run", "decline"), may_edit=False, form_target="")
+        ask = replace(ask, choices=("run", "decline"), form_target="")
         await room.put(ask)
         await room.shows("The page is on pay.example.", "Open https://pay.example/x?y=1", "[Enter] when done")
         room.type("")

@@ -44,7 +44,7 @@ class OneShot(World):
 
     async def _turn(self, question: str) -> None:
         for ask in self._asks:
-            self._show("waiting", question, notice="Somebody has to approve this.")
+            self._show("waiting", question, notice="Someone has to approve this.")
             await self.adapter.put_ask(post_of(self.adapter, ask, question))
             while not any(isinstance(event, DecisionMade | FormSubmitted) for event in self.seen):
                 self.arrived.clear()

@@ -38,7 +38,6 @@ VIEW = AskView(
     lines=("Ada asks in this thread.", "Production changes need two people on call."),
     arguments=(ArgumentLine(name="env", value="prod"), ArgumentLine(name="replicas", value="3")),
     choices=("run", "run_for_an_hour", "decline", "withdraw", "suggest_rule"),
-    may_edit=True,
     form_target="edit:7",
     expires_at=1_800_000_000.0,
     digest=DIGEST,
@@ -99,7 +98,7 @@ def test_a_decision_without_words_is_named() -> None:
 
 
 def test_a_form_is_filled_in_or_declined_and_a_link_is_opened() -> None:
-    form = replace(VIEW, kind="form", form_target="answer:7", may_edit=False, choices=("decline", "withdraw"))
+    form = replace(VIEW, kind="form", form_target="answer:7", choices=("decline", "withdraw"))
     shown = ask_message(replace(form, message="Which *branch*?"), key="k")
     check(shown)
     assert labels(shown) == ["Fill in", "Decline", "Details", "Withdraw"]
@@ -159,7 +158,6 @@ views = st.builds(
     votes=st.lists(texts, max_size=8).map(tuple),
     record=texts,
     choices=st.lists(st.sampled_from(get_args(Choice)), unique=True).map(tuple),
-    may_edit=st.booleans(),
     form_target=st.sampled_from(["", f"edit:{10**18 - 1}", "run:" + "n" * 64]),
     has_link=st.booleans(),
     expires_at=st.floats(allow_nan=True, allow_infinity=True),
