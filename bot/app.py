@@ -97,6 +97,7 @@ async def open_app(
         opened = [await stack.enter_async_context(open_adapter(host)) for open_adapter in adapters]
         for adapter in opened:
             rights.people.add(adapter.name, adapter)
+        stack.push_async_callback(rights.people.close)
         resources = Resources(
             store=store,
             model=model,

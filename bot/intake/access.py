@@ -27,12 +27,18 @@ class Access:
 
         `act` is what they do, in a word, for the audit; `text` is what they say. Raises StoreError.
         """
-        person = await self.people.person(asker)
-        policy = self.policy()
-        reason = policy.may_write(person, asker.place) or (policy.blocked(text) if text else "")
+        reason = await self.why_not_here(asker) or self.why_not_read(text)
         if reason:
             await self.note(asker, kind="refused", outcome=act, rule=ACCESS)
         return reason
+
+    async def why_not_here(self, asker: Asker) -> str:
+        """Return why the asker may not use the bot here, as a sentence for them; empty where they may."""
+        return self.policy().may_write(await self.people.writer(asker), asker.place)
+
+    def why_not_read(self, text: str) -> str:
+        """Return why the text is refused, as a sentence for its author; empty where it is not."""
+        return self.policy().blocked(text) if text else ""
 
     async def is_operator(self, asker: Asker) -> bool:
         """Return whether the asker is an operator; anyone at the terminal has the database itself, so is one."""

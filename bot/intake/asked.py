@@ -42,6 +42,11 @@ class Asked:
         return self.person.id == self.asker.id
 
     @property
+    def is_in_doubt(self) -> bool:
+        """Whether it is not known now which groups the asker is in, on which the ruling may hang."""
+        return self.facts is not None and bool(self.facts.person.unknown)
+
+    @property
     def terms(self) -> Terms:
         """How the call is approved now; where it need not be any more, one of those who may say so."""
         ask, ruling = self.record.ask, self.ruling
@@ -130,7 +135,7 @@ class AskReader:
 
     async def why_outside(self, by: Asker, place: str) -> str:
         """Return why an outsider may not act there, as a sentence for them; empty for everyone else."""
-        person = await self.guard.people.person(by)
+        person = await self.guard.people.writer(by)
         return self.guard.policy().may_write(person, place) if person.outsider else ""
 
     async def refuse(self, asked: Asked, notice: str, *, act: str) -> Refused:

@@ -87,6 +87,8 @@ class Decisions:
             return await self._take_back(event, asked)
         why = asked.why_not()
         if asked.ruling is not None and asked.ruling.verdict == "deny" and (asked.is_asker or not why):
+            if asked.is_in_doubt:  # the platform may say it in a minute
+                return await self.reader.refuse(asked, asked.ruling.reason, act=event.choice)
             return await self._end(event, asked, CHANGED.format(reason=asked.ruling.reason))
         if event.choice == "suggest_rule":
             return self._suggest(asked)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
 import structlog
+from cachetools import LRUCache, TTLCache
 
 from bot.domain.answers import (
     Accepted,
@@ -44,8 +45,9 @@ from bot.intake.admission import Admission
 from bot.intake.apps import AppGate
 from bot.intake.decisions import Decisions
 from bot.intake.forms import Forms
-from bot.ports.store import MAX_ID, Full, NoteStore, Revision, Store
+from bot.ports.store import MAX_ID, Full, NoteStore, Revision, Store, author_key
 from bot.ports.tools import ToolDirectory
+from bot.rights.guard import ACCESS
 from bot.turns.bell import Bell
 from bot.turns.details import details_of
 
@@ -55,7 +57,12 @@ MAX_WAITING = 20  # open turns in one conversation
 # Open turns of this process on one platform: with 200 at once and 10 s for each, about two minutes of work. People who
 # would have to wait longer are refused at once.
 MAX_OPEN = 2_000
+MISSED_AGE = timedelta(minutes=1)  # of messages that were not delivered at once
+TOLD_S = 60.0  # in which the reason why someone is shut out is not said again to what they wrote before
+MAX_REFUSED = 5_000  # remembered at once
 LATE_MENTION = timedelta(minutes=2)  # how long a message can become a question by an edit
+
+_Told = tuple[str, ConversationKey, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +82,9 @@ class Inbox:
     apps: AppGate = field(default_factory=AppGate)
     takes_follow_ups: bool = True  # also without a mention, where the bot takes part
     shows_thoughts: bool = False  # in Details, after the calls
+    # Who was shut out of which conversation a moment ago, and why; and refused messages that the audit has.
+    told: TTLCache[_Told, bool] = field(default_factory=lambda: TTLCache[_Told, bool](MAX_REFUSED, ttl=TOLD_S))
+    noted: LRUCache[str, bool] = field(default_factory=lambda: LRUCache[str, bool](MAX_REFUSED))
 
     @property
     def notes(self) -> NoteStore:
@@ -89,7 +99,7 @@ class Inbox:
             await self._note_talk(event)
             return Ignored()
         if event.author_kind == "person":
-            if not event.is_addressed and await self._why_not(event):  # it may have been said to the others
+            if not event.is_addressed and await self._is_shut_out(event):  # it may have been said to the others
                 await self._note_talk(event)
                 return Ignored()
             self.apps.note_person(event)
@@ -103,10 +113,11 @@ class Inbox:
     async def _accept(self, event: MessageReceived) -> Accepted:
         admitted = self.admission.admit(event)
         if isinstance(admitted, Refused):
-            known = await self.store.find(event.event_key)  # a late redelivery asks for nothing new
-            return admitted if known is None else Known(turn_id=known)
-        if reason := await self._why_not(event):
-            return Refused(notice=reason)
+            return await self._known(event) or admitted
+        if reason := await self.access.why_not_here(event.asker):
+            return await self._known(event) or await self._shut_out(event, reason)
+        if reason := self.access.why_not_read(event.text):
+            return await self._known(event) or await self._refused(event, reason)
         outcome = await self.store.accept(admitted, worker=self.worker, max_waiting=MAX_WAITING, max_open=MAX_OPEN)
         match outcome:
             case Queued():
@@ -119,11 +130,37 @@ class Inbox:
             case _:
                 assert_never(outcome)
 
+    async def _known(self, event: MessageReceived) -> Known | None:
+        """Return the turn of a message that was taken before: a late redelivery asks for nothing new."""
+        known = await self.store.find(event.event_key)
+        return None if known is None else Known(turn_id=known)
+
+    async def _shut_out(self, event: MessageReceived, reason: str) -> Refused:
+        """Refuse a person; of what they wrote while the bot was away, only the first message gets the reason."""
+        said = author_key(event.actor), event.conversation, reason
+        is_missed = datetime.now(UTC) - event.sent_at > MISSED_AGE
+        refused = await self._refused(event, "" if is_missed and said in self.told else reason)
+        self.told[said] = True
+        return refused
+
+    async def _refused(self, event: MessageReceived, notice: str) -> Refused:
+        if event.event_key not in self.noted:  # platforms deliver some messages twice
+            await self.access.note(event.asker, kind="refused", outcome="message", rule=ACCESS)
+            self.noted[event.event_key] = True
+        return Refused(notice=notice)
+
+    async def _is_shut_out(self, event: MessageReceived) -> bool:
+        return bool(await self.access.why_not_here(event.asker) or self.access.why_not_read(event.text))
+
     async def revise(self, event: MessageEdited | MessageDeleted) -> Revised:
         """See `Host`."""
         match event:
             case MessageEdited():
-                return await self._edit(event.message)
+                outcome = await self._edit(event.message)
+                if isinstance(outcome, Refused) and event.message.author_kind != "person":  # as for its messages
+                    _note_unanswered(event.message, outcome.notice)
+                    return Ignored()
+                return outcome
             case MessageDeleted():
                 revision = await self.store.withdraw(event.event_key)
                 return _revised(revision, _WITHDRAWN.get(revision, ""))
@@ -140,13 +177,10 @@ class Inbox:
         admitted = self.admission.admit(message)
         if isinstance(admitted, Refused):
             return Refused(notice=f"The change was not accepted; the message stays as it was. {admitted.notice}")
-        if reason := await self._why_not(message):
+        if reason := await self.access.why_not(message.asker, act="message", text=message.text):
             return Refused(notice=f"The change was not accepted; the message stays as it was. {reason}")
         revision = await self.store.edit(admitted)
         return _revised(revision, _EDITED.get(revision, ""))
-
-    async def _why_not(self, message: MessageReceived) -> str:
-        return await self.access.why_not(message.asker, act="message", text=message.text)
 
     async def _is_for_bot(self, event: MessageReceived) -> bool:
         if event.is_talk:

@@ -110,6 +110,14 @@ class People(Protocol):
         """Return the asker as rules see them; `is_fresh` reads the platforms' groups again. Never raises a BotError."""
         ...
 
+    async def writer(self, asker: Asker) -> Person:
+        """Return the asker as `Policy.may_write` needs them, within a second: what arrives is acknowledged afterwards.
+
+        Of the platforms' groups, only those that `[access]` names count, and what a platform does not say in that time
+        is `unknown`. Never raises a BotError.
+        """
+        ...
+
 
 # --- the guard -------------------------------------------------------------------------------------------------
 

@@ -72,9 +72,10 @@ class PolicyGuard:
 
         `is_fresh` reads the platforms' groups again. Raises StoreError.
         """
-        person = await self.people.person(asker, is_fresh=is_fresh)
         if change is None:
             change = await self.pins.change_of(spec)
+        # Nothing is awaited between this and the decision: one policy says who the person is and what they may do.
+        person = await self.people.person(asker, is_fresh=is_fresh)
         facts, policy = facts_of(spec, arguments, person=person, place=asker.place, change=change), self.policy()
         why_not = policy.may_write(person, asker.place)  # who was let in may have been shut out while the call waited
         return facts, _shut_out(why_not) if why_not else policy.decide(facts)

@@ -162,6 +162,12 @@ class FilePolicy:
         mine = {group_space(each) for each in self.accounts_of(actor)}
         return frozenset(group for group in self.interesting if group.startswith(tuple(mine)))
 
+    @property
+    def groups_of_access(self) -> frozenset[str]:
+        """The platforms' groups on which it hangs who may write at all."""
+        people = self.access.people
+        return frozenset() if people.is_everybody else people.groups
+
     def person(self, actor: Actor, standing: Standing, memberships: Memberships) -> Person:
         """As of `Policy`. The roles that came with the event are among the groups."""
         names = names_of(actor).union(*(names_of(other) for other in self.accounts_of(actor)[1:]))

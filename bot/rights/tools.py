@@ -35,7 +35,10 @@ class GuardedTools:
         await self._pins.see(offer.tools)
         if asker is None:
             return offer
-        person, policy = await self._people.person(asker), self._policy()
+        person = await self._people.person(asker)
+        policy = self._policy()
+        if policy.may_write(person, asker.place) and not (person.unknown or person.problem):
+            return replace(offer, tools=(), instructions=())  # also as suggestions: names of tools are nothing for them
         kept = [self._for(spec, person, asker.place, policy) for spec in offer.tools]
         tools = tuple(spec for spec in kept if spec is not None)
         servers = {spec.server for spec in tools}
@@ -44,7 +47,8 @@ class GuardedTools:
 
     async def prospects(self, asker: Asker, specs: Sequence[ToolSpec]) -> Mapping[str, Verdict | Literal["depends"]]:
         """Return what a call of each tool by the asker would be met with, by the tools' namespaced names."""
-        person, policy = await self._people.person(asker), self._policy()
+        person = await self._people.person(asker)
+        policy = self._policy()
         found: dict[str, Verdict | Literal["depends"]] = {}
         for spec in specs:
             if spec.name == READ_RESOURCE:

@@ -51,6 +51,7 @@ class AskDesk:
     worker: str = ""  # this process, among those that the store knows
     patience: Patience = field(default_factory=Patience)
     _showing: dict[int, asyncio.Task[None]] = field(default_factory=dict[int, asyncio.Task[None]], init=False)
+    _planning: dict[int, asyncio.Task[None]] = field(default_factory=dict[int, asyncio.Task[None]], init=False)
     _seen_at: dict[int, float] = field(default_factory=dict[int, float], init=False)  # by message, as below
     _troubles: dict[int, _Trouble] = field(default_factory=dict[int, _Trouble], init=False)  # by message
     # By ask: the places that refused its message for good. After a restart each is tried once more.
@@ -63,7 +64,7 @@ class AskDesk:
         try:
             yield
         finally:
-            tasks = [loop, *self._showing.values()]
+            tasks = [loop, *self._planning.values(), *self._showing.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -73,7 +74,7 @@ class AskDesk:
             try:
                 serves = [adapter.serves for adapter in self.adapters]
                 for record in await self.store.unplanned_asks(serves=serves):
-                    await self._plan(record)
+                    self._begin_plan(record)
                 for delivery in await self.store.due_ask_posts(serves=serves):
                     self._begin(delivery)
             except Exception as error:  # noqa: BLE001  (a loop that ends would leave a process that asks no one)
@@ -82,6 +83,21 @@ class AskDesk:
             await heard(self.bell.asks, within_s=SWEEP_S)
 
     # --- where ---
+
+    def _begin_plan(self, record: AskRecord) -> None:
+        if record.id not in self._planning:
+            self._planning[record.id] = asyncio.create_task(self._plan_alone(record), name=f"ask-places:{record.id}")
+
+    async def _plan_alone(self, record: AskRecord) -> None:
+        """Plan one ask, for which a platform may have to say who is in a group: no other ask waits for that."""
+        try:
+            await self._plan(record)
+        except Exception as error:  # noqa: BLE001  (one ask is isolated from the others)
+            log_failure("ask_not_planned", error)
+            await asyncio.sleep(RETRY.wait_s(3))
+        finally:
+            del self._planning[record.id]
+            self.bell.asks.set()
 
     async def _plan(self, record: AskRecord) -> None:
         """Plan the ask's messages; where every place refuses them, what is asked is void."""
@@ -181,6 +197,8 @@ class AskDesk:
             self._refused.setdefault(delivery.ask_id, set()).add(place)
         try:
             await self.store.drop_ask_post(delivery.post_id)
+            self._troubles.pop(delivery.post_id, None)
+            self._seen_at.pop(delivery.post_id, None)
         except Exception as failure:  # noqa: BLE001  (it is tried and refused again)
             log_failure("ask_not_dropped", failure)
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from bot.domain.asks import ApprovalAsk
+from bot.domain.asks import ApprovalAsk, FormAsk, LinkAsk
 from bot.domain.messages import ModelAnswer, ToolCall, ToolResult
 from bot.domain.turns import (
     CallAsked,
@@ -218,6 +218,8 @@ class Calls:
 
 async def end_call(call: ToolCall, wait: CallWaiting, *, turn: Turn, tools: Tools) -> None:
     """End a call whose server has asked something: it may go on meanwhile, and nobody will answer it."""
+    if not isinstance(wait.ask, FormAsk | LinkAsk):  # nothing goes on: the tools port would take it for a new call
+        return
     ended = Resumed(wait=wait, decision=CallDecided(round=wait.round, call_id=call.id, outcome="stopped"))
     with suppress(TimeoutError):
         async with asyncio.timeout(END_CALL_S):

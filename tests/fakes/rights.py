@@ -111,6 +111,9 @@ class ScriptedPeople:
             self.fresh.append(str(asker.actor))
         return self.policy().person(asker.actor, asker.standing, Memberships())
 
+    async def writer(self, asker: Asker) -> Person:
+        return await self.person(asker)
+
 
 @dataclass
 class Rights:

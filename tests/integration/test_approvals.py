@@ -580,6 +580,30 @@ async def test_an_ask_whose_place_refuses_it_is_shown_in_the_thread(store: Store
     assert (post.place, post.in_reply_to) == (CONVERSATION, "deploy it")
 
 
+class Silent(RecordingAdapter):
+    """A platform that never says who has a role."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name, self.is_asked = "discord", asyncio.Event()
+
+    async def members(self, group: str) -> list[str]:
+        self.is_asked.set()
+        await asyncio.Event().wait()
+        return []
+
+
+async def test_no_ask_waits_for_what_a_platform_does_not_say_of_another_one(store: Store) -> None:
+    adapter, now = Silent(), rights(Terms(approvers=("discord:1:role:7",), ask_in="dm"))
+    answers = ScriptedModel([calls("deploy", arguments=PROD), calls("deploy", arguments=PROD)])
+    async with open_bot(store, answers, adapter, tools(), worker="a", rights=now) as bot:
+        await bot.say(message("deploy it"))
+        await adapter.is_asked.wait()
+        now.change(asks(only="deploy"))
+        view = await asked(bot, adapter, "deploy it too")
+    assert view.ask_id == 2
+
+
 async def test_an_ask_that_no_place_takes_is_void_and_the_model_is_told(store: Store) -> None:
     adapter, answers = RecordingAdapter(), model()
     adapter.refuses_places.update({"fake/team/closed/", str(CONVERSATION)})

@@ -125,6 +125,13 @@ async def test_people_from_outside_get_nothing_by_any_way_in(tmp_path: Path, who
     assert at.servers.got == []
 
 
+async def test_the_names_of_tools_are_not_suggested_to_people_from_outside(tmp_path: Path) -> None:
+    async with site(tmp_path, PROD) as at:
+        directory = at.bot.inbox.directory
+        assert (await directory.offer(said("hello").asker)).tools == (DEPLOY,)
+        assert (await directory.offer(said("hello", by=EVE, standing=GUEST).asker)).tools == ()
+
+
 async def test_what_a_guest_says_in_a_thread_of_the_bot_is_no_question(tmp_path: Path) -> None:
     async with site(tmp_path, PROD) as at:
         await at.ask()

@@ -184,6 +184,21 @@ async def test_someone_who_has_left_the_group_is_not_counted_when_the_next_one_a
     assert at.servers.got == []
 
 
+async def test_a_press_while_the_platform_does_not_say_who_the_asker_is_decides_nothing(tmp_path: Path) -> None:
+    denies = f'[[rule]]\nname = "not they"\ntools = ["*/*"]\npeople = ["{ONCALL}"]\nthen = "deny"\n'
+    async with site(tmp_path, PROD) as at:
+        view = await at.ask()
+        at.file.write(denies + ASKS_ADA)
+        at.groups.problem = "Slack does not answer"
+        refused = await at.press(view, ADA)
+        assert isinstance(refused, Refused) and "Slack does not answer" in refused.notice
+        assert await at.state(view) == "pending" and at.servers.got == []
+        at.groups.problem = ""
+        assert isinstance(await at.press(view, ADA), Done)
+        await at.end()
+    assert at.servers.got == SENT
+
+
 async def test_an_hour_is_granted_to_one_tool_one_person_and_one_conversation(tmp_path: Path) -> None:
     other = replace(DEPLOY, name="deploys__remove", tool="remove")
     remove = calls(other.name, arguments="{}")

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -342,6 +343,36 @@ async def test_an_outsider_is_refused_with_the_reason_by_every_way_in_and_nothin
             ("refused", "rating"),
         ]
         assert {line.person for line in lines} == {"fake:U1"}
+
+
+async def test_of_what_an_outsider_wrote_while_the_bot_was_away_one_message_gets_the_reason(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        old = datetime.now(UTC) - timedelta(minutes=5)
+        missed = [replace(message("Hello?", key=f"m{n}"), sent_at=old, standing=OUTSIDE) for n in (1, 2, 3, 3)]
+        outcomes = [await at.inbox.accept(one) for one in missed]
+        assert outcomes == [Refused(notice="a guest of this workspace"), *[Refused(notice="")] * 3]
+        now = replace(message("Hello?", key="now"), sent_at=datetime.now(UTC), standing=OUTSIDE)
+        assert await at.inbox.accept(now) == Refused(notice="a guest of this workspace")
+        assert len(await at.store.audit_lines()) == 4
+
+
+async def test_who_is_shut_out_hears_nothing_of_a_message_that_was_taken_before(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        asked = message("What is up?")
+        queued = await at.inbox.accept(asked)
+        assert isinstance(queued, Queued)
+        again = await at.inbox.accept(replace(asked, standing=OUTSIDE))
+        assert again == Known(turn_id=queued.turn_id) and await at.store.audit_lines() == []
+
+
+async def test_an_app_that_edits_its_question_is_not_answered_with_a_refusal(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        asked = replace(message("What is up?"), author_id="A1", author_kind="app")
+        assert isinstance(await at.inbox.accept(asked), Queued)
+        await at.store.heartbeat(WORKER, lease_s=60)
+        assert await at.store.claim(WORKER, serves=["fake/"], limit=1)
+        edited = replace(asked, text="What is up now?")
+        assert await at.inbox.revise(MessageEdited(message=edited)) == Ignored()
 
 
 async def test_what_an_outsider_says_to_others_in_a_thread_is_passed_over_in_silence(tmp_path: Path) -> None:

@@ -36,9 +36,11 @@ class Groups(GroupSource):
     unknown: str = ""
     asked: list[str] = field(default_factory=list[str])
     gate: asyncio.Event | None = None
+    began: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def memberships(self, actor: Actor, groups: frozenset[str], *, is_fresh: bool) -> Memberships:
         self.asked.append(str(actor))
+        self.began.set()
         if self.gate is not None:
             await self.gate.wait()
         if self.problem is not None:
@@ -109,6 +111,49 @@ async def test_what_cannot_be_found_out_is_unknown_and_is_asked_for_again(source
 async def test_a_platform_that_does_not_answer_holds_nobody_up() -> None:
     person = await people(Groups(gate=asyncio.Event()), answer_s=0.01).person(ANN)
     assert "in time" in person.unknown[SLACK_GROUP]
+
+
+async def test_a_message_waits_a_moment_for_the_platform_and_what_it_says_later_is_known_to_the_next_one() -> None:
+    policy = policy_of(f'[access]\npeople = ["{SLACK_GROUP}"]')
+    slack = Groups(holds={("slack:T1:U2", SLACK_GROUP)}, gate=asyncio.Event())
+    known = PlatformPeople(lambda: policy, writer_s=0.01)
+    known.add("slack", slack)
+    first, second = await asyncio.gather(known.writer(ANN), known.writer(ANN))
+    assert first == second and "Slack did not answer in time" in policy.may_write(first, HERE)
+    assert slack.gate is not None
+    slack.gate.set()
+    assert (await known.person(ANN)).groups == {SLACK_GROUP}
+    assert policy.may_write(await known.writer(ANN), HERE) == ""
+    assert slack.asked == ["slack:T1:U2"]
+
+
+async def test_no_message_waits_for_groups_on_which_it_does_not_hang_who_may_write() -> None:
+    slack = Groups(gate=asyncio.Event())
+    known = people(slack)
+    assert POLICY.may_write(await known.writer(ANN), HERE) == ""
+    assert slack.asked == []
+
+
+async def test_a_policy_that_is_read_again_while_a_platform_answers_has_its_own_groups_asked_for() -> None:
+    now = [POLICY]
+    slack = Groups(holds={("slack:T1:U2", "slack:T1:usergroup:S7")}, gate=asyncio.Event())
+    known = PlatformPeople(lambda: now[-1])
+    known.add("slack", slack)
+    asking = asyncio.create_task(known.person(ANN))
+    await slack.began.wait()
+    now.append(policy_of('[access]\npeople = ["slack:T1:usergroup:S7"]'))
+    assert slack.gate is not None
+    slack.gate.set()
+    assert (await asking).groups == {"slack:T1:usergroup:S7"}
+
+
+async def test_what_is_still_asked_ends_with_the_app() -> None:
+    policy = policy_of(f'[access]\npeople = ["{SLACK_GROUP}"]')
+    known = PlatformPeople(lambda: policy, writer_s=0.01)
+    known.add("slack", Groups(gate=asyncio.Event()))
+    await known.writer(ANN)
+    await known.close()
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "memberships"]
 
 
 async def test_without_groups_in_the_file_nobody_is_asked() -> None:
