@@ -134,7 +134,7 @@ def require_trust(arguments: Namespace, *, may_ask: bool) -> None:
     if lines is None:
         raise SettingsError("Nothing was started, and nothing of this folder was used.")
     if look(folder.path, environ=os.environ).digests != folder.digests:
-        raise SettingsError("The files of this folder have changed in the meantime. Nothing was started; start again.")
+        raise SettingsError("The files of this folder have changed meanwhile. Nothing was started: start it again.")
     arguments.folder = replace(folder, untrusted=(), was_trusted=())
     try:
         _remember(folder, lines)
