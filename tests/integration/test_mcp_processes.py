@@ -83,6 +83,12 @@ async def test_a_call_that_broke_off_is_repeated_only_on_the_word_of_someone_tru
         assert lines(calls) == ["crash_repeatable"] * times
 
 
+async def test_a_call_that_may_not_be_repeated_is_sent_once_whatever_its_tool_is(calls: Path) -> None:
+    async with Toolset([oldtimer(calls, trusted=True)], timing=QUICK, offer_wait_s=20) as tools:
+        assert (await call(tools, "old__crash_repeatable", may_repeat=False)).outcome == "interrupted"
+        assert lines(calls) == ["crash_repeatable"]
+
+
 async def test_a_process_that_ends_between_calls_is_noticed_without_a_call_and_comes_back(calls: Path) -> None:
     async with Toolset([oldtimer(calls)], timing=QUICK, offer_wait_s=20) as tools:
         await tools.offer(None)

@@ -46,10 +46,10 @@ def web(name: str, *urls: str, transport: Literal["any", "http", "sse"] = "any",
     return ServerConfig(name=name, endpoints=endpoints, **options)
 
 
-async def call(tools: Tools, name: str, arguments: str = "{}") -> ToolResult:
+async def call(tools: Tools, name: str, arguments: str = "{}", *, may_repeat: bool = True) -> ToolResult:
     """Run one call in `CONVERSATION`."""
     call = ToolCall(id="call-1", name=name, arguments=arguments)
-    result = await tools.call(call, actor=ACTOR, conversation=CONVERSATION)
+    result = await tools.call(call, actor=ACTOR, conversation=CONVERSATION, may_repeat=may_repeat)
     assert not isinstance(result, Wait)
     return result
 
