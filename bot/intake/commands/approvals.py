@@ -23,7 +23,7 @@ async def describe_approvals(store: AskStore, *, access: Access, asker: Asker) -
     policy = access.policy()
     pending = await store.asks()
     mine = [record for record in pending if record.asker in person.names]
-    to_decide = [record for record in pending if may_decide(record, person, policy)]
+    to_decide = [record for record in pending if may_decide(record, person, policy, place=asker.place)]
     paragraphs = [
         *_list("Waiting for you", to_decide),
         *_list("Waiting for others", [record for record in mine if record not in to_decide]),
@@ -31,12 +31,18 @@ async def describe_approvals(store: AskStore, *, access: Access, asker: Asker) -
     return "\n\n".join(paragraphs) or "Nothing is waiting for you, and none of your own calls is waiting."
 
 
-def may_decide(record: AskRecord, person: Person, policy: Policy) -> bool:
-    """Return whether the person is one of those who can decide the ask, and has not approved it already."""
+def may_decide(record: AskRecord, person: Person, policy: Policy, *, place: str) -> bool:
+    """Return whether the person is one of those who can decide the ask, and has not approved it already.
+
+    Where everybody can, those in other places do not read of it: a private channel may be among them.
+    """
     is_own = record.asker in person.names
     if not isinstance(record.ask, ApprovalAsk):
         return is_own
     if any(vote.person == person.id and vote.digest == record.ask.digest for vote in record.votes):
+        return False
+    names = policy.people_of(record.ask.terms.approvers)
+    if not is_own and record.conversation.place != place and any(name.endswith("*") for name in names):
         return False
     asker = person if is_own else Person(id=record.asker, names=frozenset({record.asker}))
     return not why_not_decide(policy, record.ask.terms, person, asker=asker)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from bot.domain.answers import CommandAnswer, Example, Queued
+from bot.domain.asks import ApprovalAsk, AskRecord
 from bot.domain.commands import COMMANDS, Command, nearest_command
 from bot.domain.events import CommandInvoked, ConversationKey, MessageReceived, RunRequest
 from bot.domain.messages import (
@@ -28,7 +29,9 @@ from bot.domain.messages import (
     UserMessage,
 )
 from bot.domain.people import Asker, Standing
+from bot.domain.rights import Person, Terms
 from bot.domain.turns import Post
+from bot.intake.commands.approvals import may_decide
 from bot.intake.commands.table import Commands
 from bot.intake.commands.tools import Prospect, describe_tools
 from bot.ports.store import ConversationSummary, Store
@@ -719,3 +722,48 @@ async def test_tools_marks_what_asks_and_names_what_is_not_for_the_asker_here() 
     text = await describe_tools(ScriptedTools(specs=(DEPLOY, PING)), asker=asker, prospects=prospects)
     assert "- `deploy` (asks first): Deploy it." in text
     assert "- `ping`" not in text and "**Not for you here**: `deploys/ping`" in text
+
+
+# --- what waits ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("approvers", "place", "is_listed"),
+    [
+        (("*",), "chat:team:general", True),
+        (("*",), "chat:team:private", False),
+        (("chat:u2",), "chat:team:private", True),
+    ],
+)
+def test_what_everybody_can_decide_is_listed_only_where_it_is_asked(
+    approvers: tuple[str, ...], place: str, is_listed: bool
+) -> None:
+    channel = place.rpartition(":")[2]
+    ask_of_ada = ApprovalAsk(
+        server="deploys",
+        tool="deploy",
+        name="deploys__deploy",
+        arguments="{}",
+        digest="d",
+        rule="r",
+        rule_key="k",
+        reason="It acts.",
+        terms=Terms(approvers=approvers),
+    )
+    record = AskRecord(
+        id=1,
+        turn_id=1,
+        round=0,
+        call_id="c",
+        conversation=thread("1", channel),
+        event_key="e",
+        asker="chat:u1",
+        asker_id="u1",
+        asker_name="Ada",
+        ask=ask_of_ada,
+        state="pending",
+        created_at=0.0,
+        expires_at=1.0,
+    )
+    person = Person(id="chat:u2", names=frozenset({"chat:u2"}))
+    assert may_decide(record, person, ScriptedPolicy(), place="chat:team:general") is is_listed
