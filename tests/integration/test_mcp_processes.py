@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ import psutil
 import pytest
 
 from bot.tools.config import ServerConfig, StdioEndpoint
+from bot.tools.servers.link import Link
+from bot.tools.servers.process import open_process
 from bot.tools.toolset import Toolset
 from tests.fakes.mcp_servers.processes import QUICK, call, lines, process, until, until_offered
 
@@ -207,3 +211,25 @@ async def test_no_process_is_left_when_the_toolset_is_closed(calls: Path) -> Non
         started_at = time.monotonic()
     assert time.monotonic() - started_at < 6
     assert children() == []
+
+
+async def test_a_process_whose_stop_is_cut_short_is_killed_all_the_same() -> None:
+    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
+    endpoint = StdioEndpoint(program=sys.executable, args=("-c", stubborn), label="stubborn")
+    is_open = asyncio.Event()
+
+    async def hold() -> None:
+        async with open_process(endpoint, Link(endpoint, server="old", on_suspect=lambda: None)):
+            is_open.set()
+            await asyncio.Event().wait()
+
+    before = set(psutil.Process().children())
+    holding = asyncio.create_task(hold())
+    await is_open.wait()
+    (stuck,) = set(psutil.Process().children()) - before
+    holding.cancel()
+    await asyncio.sleep(0)  # the stop has begun, and waits for the process
+    holding.cancel()
+    with suppress(asyncio.CancelledError):
+        await holding
+    await until(lambda: not stuck.is_running() or stuck.status() == psutil.STATUS_ZOMBIE)

@@ -6,6 +6,7 @@ time, and bounds it.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
@@ -47,24 +48,44 @@ async def open_process(endpoint: StdioEndpoint, link: Link) -> AsyncGenerator[St
     """Start the server's process; at the end it is stopped with all that it started. Raises OSError."""
     with link.stderr() as errlog:
         process = await _spawn(endpoint, errlog)
-        to_sdk, incoming = anyio.create_memory_object_stream[Incoming](0)
-        outgoing, from_sdk = anyio.create_memory_object_stream[SessionMessage](0)
-        has_written = anyio.Event()
-        async with anyio.create_task_group() as pumps:
-            pumps.start_soon(_read, process, to_sdk, link)
-            pumps.start_soon(_write, process, from_sdk, to_sdk, has_written)
-            try:
-                yield incoming, outgoing
-            finally:
-                with anyio.CancelScope(shield=True):
-                    incoming.close()
-                    outgoing.close()
-                    with anyio.move_on_after(_FLUSH_S):
-                        await has_written.wait()
-                    await _stop(process)
-                    for stream in (to_sdk, from_sdk):
-                        stream.close()
-                pumps.cancel_scope.cancel()
+        try:
+            async with _pumped(process, link) as streams:
+                yield streams
+        finally:
+            _let_go(process)
+
+
+@asynccontextmanager
+async def _pumped(process: _Process, link: Link) -> AsyncGenerator[Streams]:
+    to_sdk, incoming = anyio.create_memory_object_stream[Incoming](0)
+    outgoing, from_sdk = anyio.create_memory_object_stream[SessionMessage](0)
+    has_written = anyio.Event()
+    async with anyio.create_task_group() as pumps:
+        pumps.start_soon(_read, process, to_sdk, link)
+        pumps.start_soon(_write, process, from_sdk, to_sdk, has_written)
+        try:
+            yield incoming, outgoing
+        finally:
+            with anyio.CancelScope(shield=True):
+                incoming.close()
+                outgoing.close()
+                with anyio.move_on_after(_FLUSH_S):
+                    await has_written.wait()
+                await _stop(process)
+                for stream in (to_sdk, from_sdk):
+                    stream.close()
+            pumps.cancel_scope.cancel()
+
+
+def _let_go(process: _Process) -> None:
+    """Close what is left, also where a second cancellation cut the stop short: asyncio's, which no scope holds off.
+
+    Without this the process would be let go by the garbage collector, after the end of its loop. No public part of
+    anyio or asyncio closes the transport of a process.
+    """
+    transport = getattr(getattr(process, "_process", None), "_transport", None)
+    if isinstance(transport, asyncio.SubprocessTransport):
+        transport.close()
 
 
 async def _spawn(endpoint: StdioEndpoint, errlog: TextIO) -> _Process:
