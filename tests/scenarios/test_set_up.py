@@ -27,6 +27,7 @@ async def test_run_answers_a_question_and_ends_cleanly_on_sigterm(driver: Driver
         await driver.until(lambda: driver.is_connected, WAIT_S)
         question = await conversation.ask("hello")
         await conversation.answered()
+        await driver.until(lambda: driver.is_settled, WAIT_S)  # the answer itself comes back as an event
         code, err = await terminate(process)
     assert code == TERMINATED
     assert "Traceback" not in err and "Unclosed" not in err

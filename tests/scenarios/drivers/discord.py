@@ -435,6 +435,10 @@ class DiscordDriver:
         return bool(self.discord.connected())
 
     @property
+    def is_settled(self) -> bool:
+        return True  # a gateway's events are not acknowledged one by one
+
+    @property
     def is_gone(self) -> bool:
         return not self.discord.connected()
 

@@ -333,6 +333,11 @@ class Driver(Protocol):
         ...
 
     @property
+    def is_settled(self) -> bool:
+        """Whether the bot has acknowledged all that it was sent; what it has not is sent again, to the next one."""
+        ...
+
+    @property
     def is_gone(self) -> bool:
         """Whether no bot has any connection with the platform."""
         ...

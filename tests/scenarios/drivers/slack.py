@@ -427,6 +427,10 @@ class SlackDriver:
         return len(self.slack.open_sockets()) == 2
 
     @property
+    def is_settled(self) -> bool:
+        return all(delivery.acked_at for delivery in self.slack.acks)
+
+    @property
     def is_gone(self) -> bool:
         return not self.slack.open_sockets()
 
