@@ -133,7 +133,13 @@ def _open_rights(policy: CurrentPolicy, *, store: Store, tools: Toolset) -> _Rig
     people, pins = PlatformPeople(policy.now), Pins(store)
     guarded = GuardedTools(tools, policy=policy.now, people=people, pins=pins)
     guard = PolicyGuard(
-        policy=policy.now, people=people, store=store, pins=pins, find=guarded.find, unknown=guarded.unknown
+        policy=policy.now,
+        people=people,
+        store=store,
+        pins=pins,
+        newest=guarded.newest,
+        find=guarded.find,
+        unknown=guarded.unknown,
     )
     access = Access(people=people, policy=policy.now, store=store, now=time.time)
     return _Rights(policy=policy, people=people, tools=guarded, guard=guard, access=access)

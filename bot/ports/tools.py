@@ -110,6 +110,10 @@ class Tools(ToolDirectory, Protocol):
         """
         ...
 
+    def newest(self, name: str) -> ToolSpec | None:
+        """Return the tool of that namespaced name as its server listed it last; asks and waits for no server."""
+        ...
+
     async def search(self, query: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
         """Return up to `limit` of the tools that share a word with the query, the best first.
 

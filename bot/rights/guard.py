@@ -28,13 +28,15 @@ ACCESS = "[access]"  # the name of the rule, where that table decides
 class PolicyGuard:
     """Satisfies `Guard` by the current policy.
 
-    `find` returns a tool by its namespaced name, offered or not; `unknown`, what the model reads where there is none.
+    `newest` returns a tool by its namespaced name as its server lists it now, `find` also one that is not listed now;
+    `unknown`, what the model reads where there is none.
     """
 
     policy: Callable[[], Policy]
     people: People
     store: RightsStore
     pins: Pins
+    newest: Callable[[str], ToolSpec | None]
     find: Callable[[str], Awaitable[ToolSpec | None]]
     unknown: Callable[[str], str]
 
@@ -48,7 +50,8 @@ class PolicyGuard:
         resumed: Resumed | None = None,
     ) -> Judgement:
         """See `Guard`. Raises StoreError."""
-        spec = spec or await self.find(call.name)
+        # A server may have changed the tool since it was offered: what it is now is what would run.
+        spec = self.newest(call.name) or spec or await self.find(call.name)
         approval = resumed if resumed is not None and isinstance(resumed.wait.ask, ApprovalAsk) else None
         if spec is None:
             return self._without_tool(call, approval)

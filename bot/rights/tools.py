@@ -85,6 +85,10 @@ class GuardedTools:
             may_repeat=may_repeat,
         )
 
+    def newest(self, name: str) -> ToolSpec | None:
+        """See `Tools`."""
+        return self._tools.newest(name)
+
     async def search(self, query: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
         """See `Tools`."""
         return await self._tools.search(query, among=among, limit=limit)

@@ -162,6 +162,10 @@ class Toolset:
             return outcome
         return replace(outcome, text=strip_surrogates(outcome.text), seconds=time.monotonic() - started_at)
 
+    def newest(self, name: str) -> ToolSpec | None:
+        """See `Tools`; the tool that reads resources is no server's, and is not found."""
+        return self._known().find(name)
+
     async def search(self, query: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
         """Return the tools that share a word with the query, the best first."""
         return await self._search.search(query, among=among, limit=limit)

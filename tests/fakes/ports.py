@@ -95,21 +95,26 @@ class ScriptedTools:
     actors: list[Actor] = field(default_factory=list)
     decisions: list[CallDecided | None] = field(default_factory=list)
     sent: list[ToolCall] = field(default_factory=list)
+    may_repeat: list[bool] = field(default_factory=list)
+
+    def listed(self) -> tuple[ToolSpec, ...]:
+        return tuple(
+            ToolSpec(
+                name=name,
+                server="fake",
+                tool=name,
+                description=name,
+                parameters={"type": "object"},
+                is_repeatable=name in self.repeatable,
+            )
+            for name in self.functions
+        )
+
+    def newest(self, name: str) -> ToolSpec | None:
+        return next((spec for spec in self.listed() if spec.name == name), None)
 
     async def offer(self, asker: Asker | None) -> Offer:
-        return Offer(
-            tools=tuple(
-                ToolSpec(
-                    name=name,
-                    server="fake",
-                    tool=name,
-                    description=name,
-                    parameters={"type": "object"},
-                    is_repeatable=name in self.repeatable,
-                )
-                for name in self.functions
-            )
-        )
+        return Offer(tools=self.listed())
 
     async def call(
         self,
@@ -123,6 +128,7 @@ class ScriptedTools:
     ) -> ToolResult | Wait:
         self.ran.append(call.name)
         self.sent.append(call)
+        self.may_repeat.append(may_repeat)
         self.conversations.append(conversation)
         self.actors.append(actor)
         self.decisions.append(resumed.decision if resumed else None)

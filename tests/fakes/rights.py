@@ -159,7 +159,15 @@ def guarded(
     policy = rights or Rights()
     people, pins = people or ScriptedPeople(policy), Pins(store)
     behind = GuardedTools(tools, policy=policy, people=people, pins=pins)
-    guard = PolicyGuard(policy=policy, people=people, store=store, pins=pins, find=behind.find, unknown=behind.unknown)
+    guard = PolicyGuard(
+        policy=policy,
+        people=people,
+        store=store,
+        pins=pins,
+        newest=behind.newest,
+        find=behind.find,
+        unknown=behind.unknown,
+    )
     access = open_access(store, policy, people)
     reader = AskReader(store=store, guard=guard, access=access, now=time.time)
     return Guarded(

@@ -82,6 +82,9 @@ class Servers(ScriptedTools):
         self.results: dict[str, str] = {}
         self.away: set[str] = set()  # servers that are not offered now, and back as soon as they are called
 
+    def listed(self) -> tuple[ToolSpec, ...]:
+        return self.specs
+
     async def offer(self, asker: Asker | None) -> Offer:
         return Offer(tools=tuple(one for one in self.specs if one.server not in self.away))
 

@@ -520,6 +520,17 @@ async def test_a_call_that_had_started_after_its_approval_is_not_run_again(store
     assert "It may have run" in read_by_the_model(answers.requests[-1])[0]
 
 
+async def test_an_approved_call_is_sent_once_and_another_one_as_often_as_its_tool_allows(store: Store) -> None:
+    adapter, servers = RecordingAdapter(), tools()
+    async with open_bot(store, model(), adapter, servers, worker="a", rights=rights()) as bot:
+        await press(bot, await asked(bot, adapter), ADA)
+        await adapter.wait_for_posts(1)
+    async with open_bot(store, model(), adapter, servers, worker="b") as bot:
+        await bot.say(message("again"))
+        await adapter.wait_for_posts(2)
+    assert servers.may_repeat == [False, True]
+
+
 async def test_a_message_that_may_be_visible_already_is_found_and_not_posted_again(store: Store) -> None:
     adapter = RecordingAdapter()
     adapter.loses_references = True

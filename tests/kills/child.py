@@ -439,6 +439,9 @@ class WatchedTools:
         self._fate.reach("call: after its result came")
         return result
 
+    def newest(self, name: str) -> ToolSpec | None:
+        return self._tools.newest(name)
+
     async def search(self, query: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
         return await self._tools.search(query, among=among, limit=limit)
 

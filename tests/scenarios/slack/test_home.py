@@ -44,6 +44,14 @@ async def test_the_home_tab_tells_what_the_bot_is_its_servers_the_examples_and_t
         assert "**" not in shown  # a view shows mrkdwn
 
 
+async def test_the_home_tab_shows_a_guest_no_tools_and_says_why(tmp_path: Path) -> None:
+    async with open_bot(tmp_path, **BUNDLED) as bot:
+        bot.slack.add_user("U4", display_name="Gus", is_restricted=True)
+        shown = await opened(bot, "U4", showing="a guest of this workspace")
+        home = bot.slack.home("U4")
+        assert "toolbridge" not in shown and home and labels(home["blocks"]) == []
+
+
 async def test_an_example_in_the_home_tab_is_started_in_a_direct_message_once(tmp_path: Path) -> None:
     async with open_bot(tmp_path, **BUNDLED) as bot:
         await opened(bot, "U1", showing="toolbridge")

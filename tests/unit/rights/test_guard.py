@@ -19,7 +19,7 @@ from bot.domain.people import Actor, Asker
 from bot.domain.turns import CallDecided, CallWaiting
 from bot.ports.rights import Allowed, Asks, Denied, Judgement, Unknown, Withheld
 from bot.ports.store import Store
-from bot.ports.tools import READ_RESOURCE, Offer, Resumed
+from bot.ports.tools import READ_RESOURCE, Resumed
 from bot.rights.facts import digest_of, read_arguments
 from bot.rights.guard import PolicyGuard
 from bot.rights.people import PlatformPeople
@@ -82,8 +82,11 @@ class Bench:
 
 
 class Listed(ScriptedTools):
-    async def offer(self, asker: Asker | None) -> Offer:
-        return Offer(tools=(DEPLOY, LOOK, ADD, READS))
+    def listed(self) -> tuple[ToolSpec, ...]:
+        return DEPLOY, LOOK, ADD, READS
+
+    def newest(self, name: str) -> ToolSpec | None:
+        return None  # each test says what the tool is
 
 
 def policy(text: str) -> FilePolicy:
@@ -97,7 +100,13 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         people, pins = PlatformPeople(lambda: rules[-1]), Pins(store)
         tools = GuardedTools(Listed({}), policy=lambda: rules[-1], people=people, pins=pins)
         guard = PolicyGuard(
-            policy=lambda: rules[-1], people=people, store=store, pins=pins, find=tools.find, unknown=tools.unknown
+            policy=lambda: rules[-1],
+            people=people,
+            store=store,
+            pins=pins,
+            newest=tools.newest,
+            find=tools.find,
+            unknown=tools.unknown,
         )
         yield Bench(guard, tools, store, rules)
 
