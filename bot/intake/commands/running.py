@@ -14,8 +14,8 @@ from bot.domain.people import Asker
 from bot.forms.making import form_of
 from bot.forms.schemas import read_schema
 from bot.intake.access import Access
-from bot.intake.commands.phrases import code
-from bot.ports.tools import ToolDirectory
+from bot.intake.commands.phrases import code, plain
+from bot.ports.tools import ServerStatus, ToolDirectory
 from bot.rights.facts import read_arguments
 from bot.text.redaction import redact
 
@@ -37,7 +37,7 @@ async def answer_run(tools: ToolDirectory, *, access: Access, asker: Asker, argu
     if spec is None:
         if (denied := find_tool((await tools.offer(None)).tools, name)) is not None:
             await access.note(asker, kind="refused", outcome="run", server=denied.server, tool=denied.tool)
-        return CommandAnswer(text=_unknown(offered, name))
+        return CommandAnswer(text=_absent(tools.status(), name) or _unknown(offered, name))
     if arguments.strip():
         parsed = read_arguments(arguments)
         if parsed is None:
@@ -84,6 +84,15 @@ def _incomplete(spec: ToolSpec, missing: Sequence[str]) -> str:
     named = f"{', '.join(map(code, missing[:MAX_NAMED]))}{more}"
     form = f"{code(f'run {name}')} without arguments shows a form for all of them."
     return f"{code(name)} was not run: it needs {named} too. {form}"
+
+
+def _absent(statuses: Sequence[ServerStatus], name: str) -> str:
+    """Return that the server of the tool cannot be reached and why, as a sentence; empty where that is not the case."""
+    replicas = [status for status in statuses if name.startswith((f"{status.server}/", f"{status.server}."))]
+    if not replicas or any(status.state == "ready" for status in replicas):
+        return ""
+    reason = plain(replicas[0].detail.rstrip(".") or replicas[0].state)
+    return f"The tool server {code(replicas[0].server)} is not ready: {reason}. Please try again in a minute."
 
 
 def _unknown(offered: Sequence[ToolSpec], name: str) -> str:

@@ -711,6 +711,15 @@ async def test_run_says_what_is_wrong_and_how_it_goes(tmp_path: Path, argument: 
         assert said in answer.text and answer.form is None and answer.ready is None
 
 
+async def test_run_says_that_the_tools_server_is_away_and_why(tmp_path: Path) -> None:
+    away = ServerStatus(server="dead", replica="x", state="down", detail="there is no program 'x'.")
+    async with bench(tmp_path, ScriptedTools(specs=(PING,), servers=(away,))) as at:
+        for argument in ("dead/deploy", "dead.deploy {}"):
+            said = (await say(at, "run", argument, by="u1")).text
+            assert said.startswith("The tool server `dead` is not ready: there is no program 'x'. Please try again")
+        assert "You cannot use" in (await say(at, "run", "deader/deploy", by="u1")).text
+
+
 # --- what the asker may use ------------------------------------------------------------------------------------
 
 
