@@ -220,6 +220,8 @@ def _field(field: Payload) -> str:
 # --- files ---------------------------------------------------------------------------------------------------------
 
 _CLIPS: Mapping[str, str] = {"slack_audio": "a voice clip", "slack_video": "a video clip"}
+# Slack's own documents. A canvas is a page at its private address: stablyai/agent-slack#19, rusq/slackdump#401.
+_CANVAS, _LIST = "application/vnd.slack-docs", "application/vnd.slack-list"
 # https://docs.slack.dev/reference/objects/file-object: of these no bytes can be had.
 _GONE: Mapping[str, str] = {
     "tombstone": "a file that was deleted",
@@ -237,7 +239,13 @@ def _file(file: Payload) -> Words:
         return _clip(file, clip)
     if text_at(file, "mode") == "email" or text_at(file, "filetype") == "email":
         return _email(file)
-    return Words(files=(shared_file(file),)) if text_at(file, "id") or _address(file) else Words()
+    if text_at(file, "mimetype") == _LIST or text_at(file, "filetype") == "list":
+        return Words(unread=(f"the list {_name(file)}",))
+    described = text_at(file, "alt_txt")  # what its author wrote for people who cannot see it
+    return Words(
+        text=escaped(f"({_name(file)}: {described})") if described.strip() else "",
+        files=(shared_file(file),) if text_at(file, "id") or _address(file) else (),
+    )
 
 
 def shared_file(file: Payload) -> SharedFile:
@@ -246,11 +254,13 @@ def shared_file(file: Payload) -> SharedFile:
     https://docs.slack.dev/reference/objects/file-object#slack_connect_files
     """
     size = file.get("size")
+    is_canvas = text_at(file, "mimetype") == _CANVAS
+    address = first_text(file, "url_private", "url_private_download") if is_canvas else _address(file)
     return SharedFile(
         name=_name(file),
-        mime_type=text_at(file, "mimetype"),
+        mime_type="text/html" if is_canvas else text_at(file, "mimetype"),
         size=size if isinstance(size, int) and 0 <= size < 2**53 else 0,
-        reference=f"{text_at(file, 'id')} {_address(file)}",
+        reference=f"{text_at(file, 'id')} {address}",
     )
 
 
