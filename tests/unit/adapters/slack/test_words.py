@@ -368,8 +368,8 @@ def test_what_cannot_be_read_is_named(block: Any, unread: tuple[str, ...]) -> No
 
 WORDS = """
 type text blocks attachments elements files rows fields accessory style transcription preview content message_blocks
-message is_share is_msg_unfurl alt_txt mimetype from_url author_id author_name ts timestamp fallback title footer value from mode
-subtype offset indent url user_id size id name label tasks output caption
+message is_share is_msg_unfurl from_url author_id author_name ts timestamp fallback title footer value from mode
+alt_txt mimetype subtype offset indent url user_id size id name label tasks output caption
 """
 NAMES = st.sampled_from(WORDS.split())
 KINDS = """
