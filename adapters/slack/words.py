@@ -16,6 +16,7 @@ from adapters.slack.payloads import first_text, number_text, text_at, time_of
 from bot.domain.events import AuthorKind, Quoted, Relation, SharedFile
 
 MAX_DEPTH = 3  # of forwards within forwards
+BEHIND_LINK = "the message behind a link"
 # What Slack says where it cannot show a message in plain text; people never see it.
 _FALLBACKS = frozenset(
     {"[no preview available]", "this content can't be displayed.", "this message contains interactive elements."}
@@ -168,7 +169,7 @@ def _without_words(attachment: Payload, relation: Relation) -> Words:
     fallback = text_at(attachment, "fallback")
     if fallback and not _is_fallback(fallback):
         return Words(text=fallback)
-    return Words(unread=("the forwarded message" if relation == "forward" else "the message behind a link",))
+    return Words(unread=("the forwarded message" if relation == "forward" else BEHIND_LINK,))
 
 
 def _preview(attachment: Payload) -> Words:
