@@ -12,6 +12,7 @@ from slack_sdk.errors import SlackClientError
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from adapters.slack.api import SlackApi
+from adapters.slack.buckets import Priority
 from adapters.slack.kit import Blocks
 from adapters.slack.own_messages import notice_mark
 from adapters.slack.parse import conversation_key
@@ -60,6 +61,7 @@ class Replies:
                 # Buttons belong to the conversation: pressed here, they would be about another one.
                 blocks=[block for block in blocks if block["type"] != "actions"],
                 metadata=notice_mark("reply"),
+                priority=Priority.PROGRESS,
                 unfurl_links=False,
                 unfurl_media=False,
             )
