@@ -220,6 +220,7 @@ def _field(field: Payload) -> str:
 
 # --- files ---------------------------------------------------------------------------------------------------------
 
+LATER = "transcript:"  # in place of an address: Slack is still making the transcript
 _CLIPS: Mapping[str, str] = {"slack_audio": "a voice clip", "slack_video": "a video clip"}
 # Slack's own documents. A canvas is a page at its private address: stablyai/agent-slack#19, rusq/slackdump#401.
 _CANVAS, _LIST = "application/vnd.slack-docs", "application/vnd.slack-list"
@@ -274,16 +275,28 @@ def _address(file: Payload) -> str:
 
 
 def _clip(file: Payload, clip: str) -> Words:
-    """Return the transcript that Slack made. It is in clients' code only: soxtoby/SlackNet#167."""
+    """Return the transcript that Slack made, or where the rest of it is. It is in clients' code only.
+
+    soxtoby/SlackNet#167 and shaharia-lab/slackcli#5 have the shapes; the preview of a longer one is cut.
+    """
     transcription = dict_of(file.get("transcription"))
     preview = dict_of(transcription.get("preview"))
     words, status = text_at(preview, "content"), text_at(transcription, "status")
+    pictures = [f"the pictures of {clip}"] if clip == _CLIPS["slack_video"] else []
+    if status == "processing" and text_at(file, "id"):
+        return Words(files=(_transcript(file, LATER),), unread=tuple(pictures))
     if status != "complete" or not words:
-        state = "its transcript is not ready yet" if status == "processing" else "it has no transcript"
-        return Words(unread=(f"{clip} ({state})",))
-    unread = [f"the rest of {clip}"] if preview.get("has_more") is not False else []
-    unread += [f"the pictures of {clip}"] if clip == _CLIPS["slack_video"] else []
-    return Words(text=escaped(words), unread=tuple(unread))
+        return Words(unread=(f"{clip} (it has no transcript)",))
+    if preview.get("has_more") is False:
+        return Words(text=escaped(words), unread=tuple(pictures))
+    if whole := text_at(file, "vtt"):
+        return Words(files=(_transcript(file, whole),), unread=tuple(pictures))
+    return Words(text=escaped(words), unread=(f"the rest of {clip}", *pictures))
+
+
+def _transcript(file: Payload, address: str) -> SharedFile:
+    name = f"{_name(file)} (transcript)"
+    return SharedFile(name=name, mime_type="text/vtt", size=0, reference=f"{text_at(file, 'id')} {address}")
 
 
 def _email(file: Payload) -> Words:
