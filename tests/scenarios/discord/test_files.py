@@ -14,6 +14,7 @@ from adapters.discord.api import API_URL
 from adapters.discord.files import download
 from bot.domain.errors import AdapterError
 from tests.fakes.discord.world import ALL_BOT_PERMISSIONS, Message, Upload
+from tests.fakes.mcp_servers.processes import free_port
 from tests.fakes.mcp_servers.workshop import PIXEL
 from tests.scenarios.discord.rooms import Room, open_room
 from tests.scenarios.model import calls

@@ -248,6 +248,36 @@ async def test_a_form_that_discord_does_not_accept_is_named_in_the_sentence(tmp_
         assert "content: BASE_TYPE_BAD_LENGTH" in told.content
 
 
+# --- what is said besides answers ---
+
+
+@pytest.mark.parametrize(("written", "said"), [("help", "**In Discord**"), ("", "is empty")])
+async def test_a_reply_that_a_channel_refuses_reaches_its_reader_with_the_reason(
+    tmp_path: Path, written: str, said: str
+) -> None:
+    async with open_room(tmp_path) as room:
+        discord = room.world.discord
+        discord.allow_bot(room.channel, *without("SEND_MESSAGES"))
+        question = await room.ask(room.world.ada, written)
+        await discord.until(lambda: any(said in told.content for told in direct(room)))
+        [told, *more] = direct(room)
+        assert f"<#{room.channel.id}>" in told.content and str(question.id) in told.content
+        assert "Send Messages" in told.content and len(more) <= 1
+        assert room.messages == [] and SIGN not in question.reactions
+
+
+async def test_where_a_reply_is_refused_everywhere_the_message_gets_a_sign(tmp_path: Path) -> None:
+    async with open_room(tmp_path) as room:
+        discord = room.world.discord
+        refuse_in(room, POST, 50013)
+        room.world.ada.has_closed_dms = True
+        with capture_logs() as logs:
+            question = await room.ask(room.world.ada, "help")
+            await discord.until(lambda: SIGN in question.reactions)
+            await discord.until(lambda: any(line["event"] == "task_failed" for line in logs))
+        assert tracebacks(logs) == []
+
+
 # --- places that Discord refuses ---
 
 
