@@ -151,6 +151,13 @@ class _Collected:
         for carried in parts:
             self.add(carried)
 
+    def add_words(self, words: Words) -> None:
+        """Add what was collected of another message."""
+        self._texts += filter(None, [words.text])
+        for file in words.files:
+            self.add(Carried(file=file))
+        self._unread |= dict.fromkeys(words.unread)
+
     @property
     def words(self) -> Words:
         return Words(text="\n".join(self._texts), files=tuple(self._files.values()), unread=tuple(self._unread))
@@ -181,8 +188,14 @@ def _all_words(message: Payload, reader: Reader, people: Mapping[str, str], *, t
     _add(found, message)
     for snapshot in _snapshots(message):
         found.add_text("[forwarded]")
-        _add(found, snapshot)
+        found.add_words(_words_of_snapshot(snapshot, reader, people))
     return found.words
+
+
+def _words_of_snapshot(snapshot: Payload, reader: Reader, people: Mapping[str, str]) -> Words:
+    found = _Collected(reader.knowing(snapshot), {**people, **people_in(snapshot)}, keeps_ids=True)
+    _add(found, snapshot)
+    return Words(text="", unread=_why_empty(snapshot, reader)) if found.words.is_empty else found.words
 
 
 def _add(found: _Collected, message: Payload) -> None:

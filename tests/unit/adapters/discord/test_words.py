@@ -215,7 +215,7 @@ def test_a_forward_within_a_quotation_is_part_of_it_with_its_files() -> None:
     message = by_ben(message_snapshots=[{"message": snapshot}])
     outer = by_ben("what?", mentions=[], referenced_message=message, type=19)
     [reply] = quoted_by(outer, READER)
-    assert reply.text == "[forwarded]\nof <@1> in #general (51)"
+    assert reply.text == "[forwarded]\nof @ann (1) in #general (51)"
     assert [file.name for file in reply.files] == ["a.txt"]
     assert (reply.author, reply.author_kind) == ("Ben", "person")
 
@@ -247,6 +247,9 @@ def test_a_message_without_words_says_why() -> None:
     assert quoted(by_ben(), "reply", blind).unread == (NO_INTENT,)
     assert quoted(by_ben(author={"id": BOT}), "reply", blind).unread == ()
     assert quoted(by_ben(type=6), "reply", READER).unread == (NOTICE,)
+    forward = by_ben(message_snapshots=[{"message": {"content": ""}}])
+    assert quoted(forward, "reply", READER).unread == ()
+    assert quoted(forward, "reply", blind).unread == (NO_INTENT,)
 
 
 # --- whatever arrives ---
