@@ -45,6 +45,7 @@ from bot.intake.admission import Admission
 from bot.intake.apps import AppGate
 from bot.intake.decisions import Decisions
 from bot.intake.forms import Forms
+from bot.intake.talk import ExpectedAnswers
 from bot.ports.store import MAX_ID, Full, NoteStore, Revision, Store, author_key
 from bot.ports.tools import ToolDirectory
 from bot.rights.guard import ACCESS
@@ -80,6 +81,7 @@ class Inbox:
     forms: Forms
     about: str = ""
     apps: AppGate = field(default_factory=AppGate)
+    expected: ExpectedAnswers = field(default_factory=ExpectedAnswers)
     takes_follow_ups: bool = True  # also without a mention, where the bot takes part
     shows_thoughts: bool = False  # in Details, after the calls
     # Who was shut out of which conversation a moment ago, and why; and refused messages that the audit has.
@@ -188,12 +190,15 @@ class Inbox:
 
     async def _is_for_bot(self, event: MessageReceived) -> bool:
         if event.is_talk:
+            self.expected.note(event)
             return False
         if event.author_kind != "person":
             reason = self.apps.why_not(event)
             if reason and event.is_addressed:
                 _note_unanswered(event.event_key, reason)
             return not reason
+        if self.expected.is_one(event):
+            return False
         if event.is_addressed:
             return True
         return await self.expects_follow_ups(event.conversation)
