@@ -107,7 +107,9 @@ async def test_the_doctor_says_who_the_bot_is_and_how_slack_reaches_it(
 
 
 async def test_over_http_the_doctor_says_where_slack_has_to_reach_the_bot(slack: FakeSlack) -> None:
-    options = SlackOptions(bot_token="xoxb-test", signing_secret="signing-test", api_url=slack.api_url, http_port=1234)
+    options = SlackOptions(
+        bot_token="xoxb-test", signing_secret="signing-test", api_url=slack.api_url, http_address="127.0.0.1:1234"
+    )
     assert await diagnose(options) == SetUp(detail="@toolbridge in t1, HTTP on 127.0.0.1:1234")
 
 
