@@ -67,7 +67,7 @@ class HttpEndpoint:
     def _routes(self) -> list[HttpRoute]:
         routes: list[HttpRoute] = []
         if self._verifier is not None:  # without it, forged deliveries could not be recognised
-            routes.append(HttpRoute(method="POST", path=EVENTS_PATH, answer=self._on_request))
+            routes.append(HttpRoute(method="POST", path=EVENTS_PATH, answer=self._on_request, is_signed=True))
         if (flow := self._bolt.app.oauth_flow) is not None:
             routes.append(HttpRoute(method="GET", path=INSTALL_PATH, answer=_page(flow.handle_installation)))
             routes.append(HttpRoute(method="GET", path=REDIRECT_PATH, answer=self._on_redirect))

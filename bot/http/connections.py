@@ -20,6 +20,9 @@ _SILENT = logging.getLogger(f"{__name__}.uvicorn")
 _SILENT.setLevel(logging.CRITICAL + 1)  # each bad request is a line of uvicorn's; here they are counted
 
 
+CONNECTION = "connection"
+
+
 class Stage(Enum):
     """What a connection waits for."""
 
@@ -34,10 +37,10 @@ class Connection(H11Protocol):
     """One connection, which has to get on within the bounds."""
 
     def __init__(self, config: Config, state: ServerState, *, connections: Connections) -> None:
-        super().__init__(config, state, {})
+        super().__init__(config, state, {CONNECTION: self})  # a request finds it in its scope's state
         self.logger = _SILENT
         self.peer = ""
-        self.is_trusted = False
+        self.is_known = False  # a proxy's, or one by which something came that was signed
         self.since = 0.0  # when it began to wait for this request
         self.until = 0.0
         self._connections = connections
@@ -54,7 +57,7 @@ class Connection(H11Protocol):
         """Begin to wait for the head."""
         super().connection_made(transport)
         self.peer = self.client[0] if self.client else ""
-        self.is_trusted = self._connections.peers.is_trusted(self.peer)
+        self.is_known = self._connections.peers.is_trusted(self.peer)
         self._enter(Stage.HEAD)
         self._connections.add(self)
 
@@ -71,9 +74,10 @@ class Connection(H11Protocol):
         self._look()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request."""
-        self._stage = Stage.END  # a request that came behind this one has a time of its own
-        self.since = self.loop.time()
+        """Wait for the next request; a peer that has sent it already, which no proxy does, is let go."""
+        if self.conn.their_state is h11.DONE and self.conn.trailing_data[0]:
+            self._connections.refusals.count("pipelined", peer=self.peer)
+            self.transport.close()
         super().on_response_complete()
         self._look()
 
@@ -148,13 +152,13 @@ class Connections:
     def make_room(self, peer: str) -> bool:
         """Have a place free for one more of `peer`; False: all are in work, and one will be free in a moment."""
         if not self.peers.is_trusted(peer):
-            own = [connection for connection in self._waiting() if connection.peer == peer]
+            own = [each for each in self._waiting() if each.peer == peer and not each.is_known]
             if len(own) >= self.bounds.unfinished_each:
                 return self._close_oldest(own)
         return len(self._open) < self.bounds.connections or self.close_oldest()
 
     def close_oldest(self) -> bool:
-        """Close the one that has waited longest, a proxy's last; False: each is in work, and has been for a moment."""
+        """Close the one that has waited longest, known ones last; False: each is in work, and has been for a moment."""
         given_up = asyncio.get_running_loop().time() - self.bounds.patience_s
         return self._close_oldest(self._waiting()) or self._close_oldest(
             connection for connection in self._open if connection.since < given_up
@@ -189,7 +193,7 @@ class Connections:
         return [connection for connection in self._open if connection.stage is not Stage.ANSWER]
 
     def _close_oldest(self, connections: Iterable[Connection]) -> bool:
-        oldest = min(connections, key=lambda each: (each.is_trusted, each.since), default=None)
+        oldest = min(connections, key=lambda each: (each.is_known, each.since), default=None)
         if oldest is None:
             return False
         if (

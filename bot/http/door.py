@@ -13,6 +13,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot.http.bounds import MAX_BODY_BYTES, MAX_HEAD_BYTES
+from bot.http.connections import CONNECTION
 from bot.http.peers import Peers
 from bot.http.refusals import Refusals
 from bot.ports.http import HttpRoute
@@ -41,6 +42,7 @@ class Door:
         self._held_bytes = held_bytes
         self._relieve = relieve
         self._held = 0
+        self._signed: set[str] = set()
         self._routes = {HEALTH_PATH: Route(HEALTH_PATH, _is_well, methods=["GET"])}
         self._router = self._route()
 
@@ -48,6 +50,7 @@ class Door:
     def serving(self, *routes: HttpRoute) -> Generator[None]:
         """Answer at the routes while the context is open, 503 afterwards."""
         self._put(Route(each.path, each.answer, methods=[each.method]) for each in routes)
+        self._signed |= {each.path for each in routes if each.is_signed}
         try:
             yield
         finally:
@@ -72,6 +75,8 @@ class Door:
                 await PlainTextResponse("Internal Server Error", status_code=500)(scope, receive, answering.send)
         finally:
             self._held -= body.size
+        if answering.status < 300 and scope["path"] in self._signed and (connection := scope["state"].get(CONNECTION)):
+            connection.is_known = True
         if answering.status >= 400:
             reason = REASONS.get(answering.status, f"status_{answering.status}")
             self._refusals.count(reason, peer=scope["client"][0] if client else "")
