@@ -88,6 +88,9 @@ class Connection(H11Protocol):
             super().send_400_response(msg)
         except h11.LocalProtocolError:
             self.transport.close()
+        if self.cycle and not self.cycle.response_complete:  # nothing more can be sent
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
 
     # --- how far it has got ---
 

@@ -13,7 +13,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot.http.bounds import MAX_BODY_BYTES, MAX_HEAD_BYTES
-from bot.http.connections import CONNECTION
+from bot.http.connections import CONNECTION, Connection
 from bot.http.peers import Peers
 from bot.http.refusals import Refusals
 from bot.ports.http import HttpRoute
@@ -75,7 +75,8 @@ class Door:
                 await PlainTextResponse("Internal Server Error", status_code=500)(scope, receive, answering.send)
         finally:
             self._held -= body.size
-        if answering.status < 300 and scope["path"] in self._signed and (connection := scope["state"].get(CONNECTION)):
+        if answering.status < 300 and scope["path"] in self._signed:
+            connection: Connection = scope["state"][CONNECTION]
             connection.is_known = True
         if answering.status >= 400:
             reason = REASONS.get(answering.status, f"status_{answering.status}")
