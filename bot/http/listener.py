@@ -28,6 +28,7 @@ log = structlog.stdlib.get_logger(__name__)
 BACKLOG = 2_048  # what the system holds of connections that were not taken yet; it may cut it
 LOOK_S = 0.25
 PAUSE_S = 0.05  # until a place or a descriptor is looked for again
+READ_ROUNDS = 3  # of the event loop, until what a new connection has sent is read: only then may it have to make room
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -129,6 +130,8 @@ class Listener:
                 await asyncio.sleep(PAUSE_S)
             make = partial(Connection, self._config, self._state, connections=self.connections)
             await asyncio.get_running_loop().connect_accepted_socket(make, accepted)
+            for _ in range(READ_ROUNDS):
+                await asyncio.sleep(0)
         except OSError:
             accepted.close()
         except asyncio.CancelledError:

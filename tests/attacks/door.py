@@ -150,7 +150,7 @@ async def measure(
     with tempfile.TemporaryDirectory() as home:
         async with serving(Path(home), descriptors=descriptors) as bot:
             bot.slack.keeps_connections = keeps_connections
-            payloads = await bot.mentions(events)
+            payloads, began = await bot.mentions(events), time.monotonic()
             async with (holders := Peers(bot.port)).holding(peers):
                 waits: list[float] = []
                 for payload in payloads:
@@ -164,7 +164,9 @@ async def measure(
                 "events": len(waits),
                 "events_lost": waits.count(float("inf")),
                 "longest_acknowledgement_s": round(max(waits), 3),
-                "log_lines": len(bot.log),
+                "seconds": round(time.monotonic() - began, 1),
+                "log_lines_of_refusals": len(bot.logged("http_refused")),
+                "tracebacks": len(bot.logged("Traceback")),
             }
 
 
