@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot.http.bounds import bounds_for
 from bot.http.listener import open_listener
@@ -67,24 +67,28 @@ async def test_where_no_descriptor_is_left_requests_are_answered_and_the_log_doe
 
     loop = asyncio.get_running_loop()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    async with open_listener("127.0.0.1", 0) as listener:
-        slow = [socket.socket() for _ in range(20)]
-        quick = socket.socket()
-        for each in (*slow, quick):
-            each.setblocking(False)
-        complaints: list[object] = []
-        loop.set_exception_handler(lambda _loop, context: complaints.append(context))
-        try:
-            highest = max(int(each.name) for each in Path("/proc/self/fd").iterdir())
-            resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 5, hard))
-            async with asyncio.timeout(WAIT_S):
-                for each in slow:
-                    await loop.sock_connect(each, ("127.0.0.1", listener.port))
-                await loop.sock_connect(quick, ("127.0.0.1", listener.port))
-                await loop.sock_sendall(quick, b"GET /healthz HTTP/1.1\r\nHost: bot\r\n\r\n")
-                assert (await loop.sock_recv(quick, 1_000)).startswith(b"HTTP/1.1 200")
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with capture_logs() as logged:
+        async with open_listener("127.0.0.1", 0) as listener:
+            slow = [socket.socket() for _ in range(20)]
+            quick = socket.socket()
             for each in (*slow, quick):
-                each.close()
+                each.setblocking(False)
+            complaints: list[object] = []
+            loop.set_exception_handler(lambda _loop, context: complaints.append(context))
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (quick.fileno() + 5, hard))  # the last that was opened
+                async with asyncio.timeout(WAIT_S):
+                    for each in slow:
+                        await loop.sock_connect(each, ("127.0.0.1", listener.port))
+                    await loop.sock_connect(quick, ("127.0.0.1", listener.port))
+                    await loop.sock_sendall(quick, b"GET /healthz HTTP/1.1\r\nHost: bot\r\n\r\n")
+                    assert (await loop.sock_recv(quick, 1_000)).startswith(b"HTTP/1.1 200")
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                for each in (*slow, quick):
+                    each.close()
     assert complaints == []
+    lines = [line["reasons"] for line in logged if line["event"] == "http_refused"]
+    assert len(lines) <= 2 and any(
+        "no_descriptor" in reasons for reasons in lines
+    )  # the first, and the rest at the end

@@ -235,6 +235,16 @@ async def test_a_token_that_was_revoked_ends_the_bot_at_its_start(slack: FakeSla
     assert slack.open_sockets() == []
 
 
+async def test_over_sockets_the_bot_works_where_nothing_listens_for_its_install_pages(slack: FakeSlack) -> None:
+    options = SlackOptions(client_id="c", client_secret="s", app_token="xapp-test", api_url=slack.api_url)
+    async with open_slack(options, ScriptedHost()) as adapter, asyncio.timeout(WAIT_S):
+        running = asyncio.create_task(adapter.run())
+        await adapter.session.opened.wait()
+        assert adapter.session.port == 0 and not running.done()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_an_http_port_that_is_taken_ends_the_bot_with_the_cure(toolbridge: Toolbridge, slack: FakeSlack) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
