@@ -68,8 +68,7 @@ class SlackOptions:
     client_id: str = ""
     client_secret: str = field(default="", repr=False)
     api_url: str = "https://slack.com/api/"
-    http_host: str = "127.0.0.1"
-    http_port: int = 8080
+    http_address: str = "127.0.0.1:8080"  # where the bot listens, as the doctor says it
     command_prefix: str = ""
     backfill_minutes: float = 15.0
     trace: TraceLevel = "summary"
@@ -121,10 +120,11 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
             api,
             identities=identities,
             session=Session(
-                _endpoints(options),
+                Endpoints(app_token=options.app_token, signing_secret=options.signing_secret),
                 api=api,
                 identities=identities,
                 handle=deliveries.take,
+                listener=host.http,
                 oauth=oauth,
                 watch=options.watch,
             ),
@@ -182,15 +182,6 @@ def _posts(
         pace=options.pace,
         trace=options.trace,
         on_running=sign.remove,
-    )
-
-
-def _endpoints(options: SlackOptions) -> Endpoints:
-    return Endpoints(
-        app_token=options.app_token,
-        signing_secret=options.signing_secret,
-        host=options.http_host,
-        port=options.http_port,
     )
 
 

@@ -46,6 +46,7 @@ from bot.intake.apps import AppGate
 from bot.intake.decisions import Decisions
 from bot.intake.forms import Forms
 from bot.intake.talk import ExpectedAnswers
+from bot.ports.http import HttpListener, NoListener
 from bot.ports.store import MAX_ID, Full, NoteStore, Revision, Store, author_key
 from bot.ports.tools import ToolDirectory
 from bot.rights.guard import ACCESS
@@ -80,6 +81,7 @@ class Inbox:
     decisions: Decisions
     forms: Forms
     about: str = ""
+    http: HttpListener = field(default_factory=NoListener)
     apps: AppGate = field(default_factory=AppGate)
     expected: ExpectedAnswers = field(default_factory=ExpectedAnswers)
     takes_follow_ups: bool = True  # also without a mention, where the bot takes part
