@@ -18,6 +18,7 @@ from adapters.slack.presses import Pressed
 from adapters.slack.render import notice_blocks
 from bot.domain.errors import BotError
 from bot.domain.events import ConversationKey
+from bot.text.moments import plain_moments
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -39,7 +40,7 @@ class Replies:
                 channel=conversation.channel,
                 user=user,
                 thread_ts=conversation.thread or None,
-                text=text,
+                text=plain_moments(text),
                 blocks=blocks or notice_blocks(text),
             )
         except BotError as error:

@@ -45,10 +45,11 @@ from bot.intake.admission import Admission
 from bot.intake.apps import AppGate
 from bot.intake.decisions import Decisions
 from bot.intake.forms import Forms
-from bot.ports.store import MAX_ID, Full, NoteStore, Revision, Store, author_key
+from bot.ports.store import MAX_ID, Full, NoteStore, OverBudget, Revision, Store, author_key
 from bot.ports.tools import ToolDirectory
 from bot.rights.guard import ACCESS
 from bot.turns.bell import Bell
+from bot.turns.budgets import Budgets
 from bot.turns.details import details_of
 
 log = structlog.stdlib.get_logger(__name__)
@@ -76,6 +77,7 @@ class Inbox:
     bell: Bell
     directory: ToolDirectory
     access: Access
+    budgets: Budgets
     decisions: Decisions
     forms: Forms
     about: str = ""
@@ -118,7 +120,10 @@ class Inbox:
             return await self._known(event) or await self._shut_out(event, reason)
         if reason := self.access.why_not_read(event.text):
             return await self._known(event) or await self._refused(event, reason)
-        outcome = await self.store.accept(admitted, worker=self.worker, max_waiting=MAX_WAITING, max_open=MAX_OPEN)
+        toll = await self.budgets.toll(event.asker, event.conversation)
+        outcome = await self.store.accept(
+            admitted, worker=self.worker, max_waiting=MAX_WAITING, max_open=MAX_OPEN, toll=toll
+        )
         match outcome:
             case Queued():
                 self.bell.ring_for_work()
@@ -127,6 +132,9 @@ class Inbox:
                 return outcome
             case Full():
                 return Refused(notice=_why_full(outcome))
+            case OverBudget():
+                log.info("budget_used_up", actor=str(event.actor), place=event.conversation.place)
+                return Refused(notice=self.budgets.refusal(outcome.used))
             case _:
                 assert_never(outcome)
 

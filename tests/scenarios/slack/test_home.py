@@ -36,11 +36,11 @@ async def test_the_home_tab_tells_what_the_bot_is_its_servers_the_examples_and_t
         shown = await opened(bot, "U1", showing="I answer questions with the tools of your team's MCP servers.")
         assert "Model: `rehearsal`" in shown and "mention me in a channel" in shown
         assert "*toolbridge*: ready, 9 tools" in shown
-        assert "*Your use so far*: 0 turns" in shown
+        assert "*Your use so far*: today 0 turns" in shown
         home = bot.slack.home("U1")
         assert home and home["type"] == "home"
         assert labels(home["blocks"])[:3] == ["Time somewhere else", "Two tools at once", "Calculate and save"]
-        assert "*Your use so far*: 1 turn," in await opened(bot, "U2", showing="*Your use so far*")
+        assert "*Your use so far*: today 1 turn," in await opened(bot, "U2", showing="*Your use so far*")
         assert "**" not in shown  # a view shows mrkdwn
 
 
