@@ -15,6 +15,7 @@ from bot.domain.messages import ModelAnswer, Usage
 from bot.domain.turns import TokensSpent
 from bot.ports.model import ModelProgressSink, ModelRequest
 from bot.turns.notices import NoticeDesk
+from tests.attacks.budgets import measure
 from tests.fakes.ports import ScriptedModel, calls, says
 from tests.integration.attacking import (
     ADA,
@@ -238,3 +239,9 @@ async def test_without_budgets_everything_is_counted_and_nothing_refused(tmp_pat
     async with site(tmp_path, TEN, text=ALLOWS_ALL) as at:
         await at.answered("hello")
         assert await spent(at) == Spent(turns=1, usage=TEN.usage)
+
+
+async def test_the_figures_of_the_attacks_are_those_of_the_budget() -> None:
+    figures = await measure(flood=60)
+    assert figures["taken of them with a budget of 20 turns"] == 20
+    assert figures["another person's question was taken"] == "yes"
