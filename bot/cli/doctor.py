@@ -14,8 +14,8 @@ import structlog
 
 from adapters.registry import PLATFORMS, Platform
 from bot.app import read_system_prompt
-from bot.cli.servers import servers_of, wait_for_servers
 from bot.cli.policy import money_warnings
+from bot.cli.servers import servers_of, wait_for_servers
 from bot.cli.start import start
 from bot.cli.trust import folder_of, left_out
 from bot.domain.errors import BotError, SettingsError
