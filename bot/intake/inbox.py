@@ -133,8 +133,7 @@ class Inbox:
             case Full():
                 return Refused(notice=_why_full(outcome))
             case OverBudget():
-                log.info("budget_used_up", actor=str(event.actor), place=event.conversation.place)
-                return Refused(notice=self.budgets.refusal(outcome.used))
+                return self._over_budget(event, self.budgets.refusal(outcome.used))
             case _:
                 assert_never(outcome)
 
@@ -150,6 +149,14 @@ class Inbox:
         refused = await self._refused(event, "" if is_missed and said in self.told else reason)
         self.told[said] = True
         return refused
+
+    def _over_budget(self, event: MessageReceived, reason: str) -> Refused:
+        """Refuse a question; of follow-ups without a mention, only the first one within a minute gets the reason."""
+        log.info("budget_used_up", actor=str(event.actor), place=event.conversation.place)
+        said = author_key(event.actor), event.conversation, reason
+        is_told = not event.is_addressed and said in self.told
+        self.told[said] = True
+        return Refused(notice="" if is_told else reason)
 
     async def _refused(self, event: MessageReceived, notice: str) -> Refused:
         if event.event_key not in self.noted:  # platforms deliver some messages twice

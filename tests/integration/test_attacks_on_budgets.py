@@ -63,6 +63,16 @@ async def test_of_a_flood_in_many_threads_only_the_budgets_turns_are_taken_and_o
         assert (await spent(at)).turns == 6 and (await spent(at, "person:slack:T1:U1")).turns == 5
 
 
+async def test_who_goes_on_talking_in_a_thread_hears_the_reason_once(tmp_path: Path) -> None:
+    async with site(tmp_path, TEN, text=budget("person = { turns_per_day = 1 }")) as at:
+        await at.bot.say(said("first"))
+        follow_ups = [replace(said(f"and {number}"), is_addressed=False) for number in range(5)]
+        told = [await at.bot.inbox.accept(one) for one in follow_ups]
+        assert [isinstance(one, Refused) and bool(one.notice) for one in told] == [True, False, False, False, False]
+        asked_again = await at.bot.inbox.accept(said("by a mention"))
+        assert isinstance(asked_again, Refused) and asked_again.notice
+
+
 async def test_a_call_made_by_hand_counts_as_a_turn_and_is_refused_like_one(tmp_path: Path) -> None:
     async with site(tmp_path, text=budget("person = { turns_per_day = 1 }")) as at:
         run = RunRequest(name=DEPLOY.name, arguments='{"env": "prod"}')
