@@ -64,7 +64,7 @@ async def test_an_example_in_the_home_tab_is_started_in_a_direct_message_once(tm
         assert question.text == f"<@U1> asks: {TOKYO}"
         await bot.slack.until(lambda: "Tokyo" in bot.slack.visible(room, question.ts)[-1].shown)
         await bot.slack.until(lambda: bot.slack.status(room, question.ts) == "active")
-        assert "*Your use so far*: 1 turn," in await opened(bot, "U1", showing="*Your use so far*")
+        assert "*Your use so far*: today 1 turn," in await opened(bot, "U1", showing="*Your use so far*")
 
 
 async def test_an_example_that_cannot_be_started_from_the_home_tab_is_explained_in_a_window(tmp_path: Path) -> None:
