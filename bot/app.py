@@ -34,8 +34,10 @@ from bot.tools.toolset import Toolset
 from bot.turns.asking import AskDesk
 from bot.turns.attempt import Resources
 from bot.turns.bell import Bell
+from bot.turns.budgets import Budgets
 from bot.turns.context import SYSTEM_PROMPT, Window
 from bot.turns.limits import LEASE_S, Limits, Patience
+from bot.turns.notices import NoticeDesk
 from bot.turns.runner import Runner
 from bot.turns.tokens import estimate_tokens, open_counter
 from bot.turns.worker import new_worker_id
@@ -106,6 +108,7 @@ async def open_app(
             tools=rights.tools,
             guard=rights.guard,
             policy=policy.now,
+            budgets=rights.budgets,
             window=window,
             system_prompt=system_prompt,
             limits=_limits(
@@ -117,6 +120,7 @@ async def open_app(
         desk = AskDesk(store=store, adapters=opened, policy=policy.now, bell=bell, worker=worker)
         await stack.enter_async_context(runner.working())
         await stack.enter_async_context(desk.working())
+        await stack.enter_async_context(NoticeDesk(store=store, adapters=opened).working())
         yield App(host=host, adapters=opened, store=store, model=model, tools=tools, policy=policy)
 
 
@@ -129,6 +133,7 @@ class _Rights:
     tools: GuardedTools
     guard: PolicyGuard
     access: Access
+    budgets: Budgets
 
 
 def _open_rights(policy: CurrentPolicy, *, store: Store, tools: Toolset) -> _Rights:
@@ -144,7 +149,8 @@ def _open_rights(policy: CurrentPolicy, *, store: Store, tools: Toolset) -> _Rig
         unknown=guarded.unknown,
     )
     access = Access(people=people, policy=policy.now, store=store, now=time.time)
-    return _Rights(policy=policy, people=people, tools=guarded, guard=guard, access=access)
+    budgets = Budgets(store=store, policy=policy.now, people=people)
+    return _Rights(policy=policy, people=people, tools=guarded, guard=guard, access=access, budgets=budgets)
 
 
 def _make_host(
@@ -162,6 +168,7 @@ def _make_host(
         tools=rights.tools,
         bell=bell,
         access=rights.access,
+        budgets=rights.budgets,
         model_name=model.name,
         about=describe_model(settings),
         limits=describe_limits(settings),
@@ -178,6 +185,7 @@ def _make_host(
         bell=bell,
         directory=rights.tools,
         access=rights.access,
+        budgets=rights.budgets,
         decisions=Decisions(reader=reader, bell=bell),
         forms=Forms(reader=reader, tools=rights.tools, bell=bell),
         about=commands.introduction,

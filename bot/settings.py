@@ -67,6 +67,10 @@ class Settings(BaseSettings):
     model_headers: SecretStr | None = None  # likewise
     model_requests_per_minute: int | None = Field(default=None, ge=1)  # unset: learnt from the endpoint's headers
     model_tokens_per_minute: int | None = Field(default=None, ge=1)  # likewise
+    # Dollars for a million tokens, of models that the price list does not have.
+    model_price_input_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    model_price_cached_input_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)  # unset: as other input
+    model_price_output_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     system_prompt_file: Path | None = None
 
     slack_bot_token: SecretStr | None = None

@@ -27,6 +27,7 @@ from adapters.discord.files import download
 from adapters.discord.forms import Forms
 from adapters.discord.interactions import Interactions
 from adapters.discord.manifest import keep_synced
+from adapters.discord.notice_posts import NoticePosts
 from adapters.discord.parse import PLATFORM
 from adapters.discord.posts import Posts
 from adapters.discord.proxies import Proxies
@@ -42,6 +43,7 @@ from adapters.shared.progress import Pace
 from adapters.shared.tasks import Background, run_together
 from bot.domain.asks import AskPost
 from bot.domain.backoff import Backoff
+from bot.domain.budgets import Notice
 from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey, Earlier, MessageDeleted, MessageEdited, MessageReceived, SharedFile
 from bot.domain.people import Actor
@@ -124,6 +126,7 @@ class DiscordAdapter:
         self._elsewhere = Elsewhere(api, self._channels)
         self._roles = Roles(api)
         self._asks = AskPosts(api)
+        self._notices = NoticePosts(api)
         sign = WaitingSign(Hourglass(api), self._background)
         self._arrivals = Arrivals(
             host,
@@ -249,6 +252,16 @@ class DiscordAdapter:
         """Look for the message of what is asked, once the bot is logged in. Raises AdapterError."""
         await self._is_ready.wait()
         return await self._asks.find(post)
+
+    async def post_notice(self, notice: Notice) -> str:
+        """Post the notice in its channel, once the bot is logged in; return its id. Raises AdapterError."""
+        await self._is_ready.wait()
+        return await self._notices.post(notice)
+
+    async def find_notice(self, notice: Notice) -> Found | None:
+        """Look for the notice in its channel, once the bot is logged in. Raises AdapterError."""
+        await self._is_ready.wait()
+        return await self._notices.find(notice)
 
     async def memberships(self, actor: Actor, groups: frozenset[str], *, is_fresh: bool) -> Memberships:
         """Return which of the roles the person has; what Discord does not say is unknown."""

@@ -29,6 +29,7 @@ from adapters.slack.groups import Groups
 from adapters.slack.identities import Identities
 from adapters.slack.installs import Installations, InstalledTokens, NoteStates, OneToken
 from adapters.slack.limits import RATES, Limits
+from adapters.slack.notice_posts import NoticePosts
 from adapters.slack.pace import Pace
 from adapters.slack.parse import PLATFORM, message_ts
 from adapters.slack.people import People
@@ -42,6 +43,7 @@ from adapters.slack.traces import TraceLevel
 from adapters.slack.words import LATER
 from bot.domain.asks import AskPost
 from bot.domain.backoff import Backoff
+from bot.domain.budgets import Notice
 from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey, Earlier, MessageDeleted, MessageEdited, MessageReceived, SharedFile
 from bot.domain.people import Actor
@@ -133,6 +135,7 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
             ),
             posts=posts,
             asks=Asks(api, identities=identities),
+            notices=NoticePosts(api, identities=identities),
             groups=Groups(api),
             reader=ThreadReader(api, identities=identities, people=people, readable=readable),
             background=background,
@@ -239,6 +242,7 @@ class SlackAdapter:
         backfill: Backfill,
         posts: Posts,
         asks: Asks,
+        notices: NoticePosts,
         groups: Groups,
         reader: ThreadReader,
         background: Background,
@@ -251,6 +255,7 @@ class SlackAdapter:
         self._backfill = backfill
         self._posts = posts
         self._asks = asks
+        self._notices = notices
         self._groups = groups
         self._reader = reader
         self._background = background
@@ -296,6 +301,14 @@ class SlackAdapter:
     async def find_ask(self, post: AskPost) -> Found | None:
         """Look for the message of what is asked. Raises AdapterError where Slack does not show the place."""
         return await self._asks.find(post)
+
+    async def post_notice(self, notice: Notice) -> str:
+        """Post the notice in its channel; return its timestamp. Raises AdapterError."""
+        return await self._notices.post(notice)
+
+    async def find_notice(self, notice: Notice) -> Found | None:
+        """Look for the notice in its channel. Raises AdapterError where Slack does not show that."""
+        return await self._notices.find(notice)
 
     async def memberships(self, actor: Actor, groups: frozenset[str], *, is_fresh: bool) -> Memberships:
         """Return which of Slack's user groups hold the actor; remembered for a minute unless `is_fresh`."""

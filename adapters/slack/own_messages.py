@@ -98,6 +98,11 @@ def notice_mark(about: str) -> dict[str, Any]:
     return {"event_type": NOTICE, "event_payload": {"about": about}}
 
 
+def keyed_notice_mark(key: str) -> dict[str, Any]:
+    """Return the metadata of a notice that is posted once."""
+    return {"event_type": NOTICE, "event_payload": {"about": "notice", "key": key}}
+
+
 async def find_own_messages(slack: Slack, place: Place, *, bot_user: str, since: str) -> Sequence[OwnMessage]:
     """Return the bot's messages in the thread from the timestamp `since` on, oldest first.
 

@@ -20,6 +20,7 @@ from adapters.slack.presses import Pressed
 from adapters.slack.render import notice_blocks, refused_blocks
 from bot.domain.errors import BotError
 from bot.domain.events import ConversationKey
+from bot.text.moments import plain_moments
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -42,7 +43,7 @@ class Replies:
                 channel=conversation.channel,
                 user=user,
                 thread_ts=conversation.thread or None,
-                text=text,
+                text=plain_moments(text),
                 blocks=shown,
             )
         except BotError as error:
@@ -57,7 +58,7 @@ class Replies:
                 "chat.postMessage",
                 team=team,
                 channel=str(opened["channel"]["id"]),
-                text=text,
+                text=plain_moments(text),
                 # Buttons belong to the conversation: pressed here, they would be about another one.
                 blocks=[block for block in blocks if block["type"] != "actions"],
                 metadata=notice_mark("reply"),

@@ -47,10 +47,11 @@ from bot.intake.decisions import Decisions
 from bot.intake.forms import Forms
 from bot.intake.talk import ExpectedAnswers
 from bot.ports.http import HttpListener, NoListener
-from bot.ports.store import MAX_ID, Full, NoteStore, Revision, Store, author_key
+from bot.ports.store import MAX_ID, Full, NoteStore, OverBudget, Revision, Store, author_key
 from bot.ports.tools import ToolDirectory
 from bot.rights.guard import ACCESS
 from bot.turns.bell import Bell
+from bot.turns.budgets import Budgets
 from bot.turns.details import details_of
 
 log = structlog.stdlib.get_logger(__name__)
@@ -78,6 +79,7 @@ class Inbox:
     bell: Bell
     directory: ToolDirectory
     access: Access
+    budgets: Budgets
     decisions: Decisions
     forms: Forms
     about: str = ""
@@ -122,7 +124,10 @@ class Inbox:
             return await self._known(event) or await self._shut_out(event, reason)
         if reason := self.access.why_not_read(event.text):
             return await self._known(event) or await self._refused(event, reason)
-        outcome = await self.store.accept(admitted, worker=self.worker, max_waiting=MAX_WAITING, max_open=MAX_OPEN)
+        toll = await self.budgets.toll(event.asker, event.conversation)
+        outcome = await self.store.accept(
+            admitted, worker=self.worker, max_waiting=MAX_WAITING, max_open=MAX_OPEN, toll=toll
+        )
         match outcome:
             case Queued():
                 self.bell.ring_for_work()
@@ -131,6 +136,8 @@ class Inbox:
                 return outcome
             case Full():
                 return Refused(notice=_why_full(outcome))
+            case OverBudget():
+                return self._over_budget(event, self.budgets.refusal(outcome.used))
             case _:
                 assert_never(outcome)
 
@@ -148,6 +155,14 @@ class Inbox:
             _note_unanswered(event.event_key, reason)
         self.told[said] = True
         return await self._refused(event, "" if is_silent else reason)
+
+    def _over_budget(self, event: MessageReceived, reason: str) -> Refused:
+        """Refuse a question; of follow-ups without a mention, only the first one within a minute gets the reason."""
+        log.info("budget_used_up", actor=str(event.actor), place=event.conversation.place)
+        said = author_key(event.actor), event.conversation, reason
+        is_told = not event.is_addressed and said in self.told
+        self.told[said] = True
+        return Refused(notice="" if is_told else reason)
 
     async def _refused(self, event: MessageReceived, notice: str) -> Refused:
         if event.event_key not in self.noted:  # platforms deliver some messages twice

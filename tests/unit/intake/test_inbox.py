@@ -35,7 +35,7 @@ from bot.stores.sqlite.store import open_sqlite
 from bot.turns.bell import Bell
 from tests.fakes.database import locked
 from tests.fakes.ports import CONVERSATION, ScriptedTools, calls, message, says
-from tests.fakes.rights import Rights, open_access, open_asks
+from tests.fakes.rights import Rights, open_access, open_asks, open_budgets
 
 WORKER = "worker-1"
 OTHER = replace(CONVERSATION, channel="random")
@@ -104,6 +104,7 @@ async def desk(
             bell=bell,
             directory=ScriptedTools({}),
             access=open_access(store, rights),
+            budgets=open_budgets(store, rights),
             decisions=decisions,
             forms=forms,
             apps=AppGate({"fake:A1"}),
