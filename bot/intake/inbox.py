@@ -45,7 +45,7 @@ from bot.intake.admission import Admission
 from bot.intake.apps import AppGate
 from bot.intake.decisions import Decisions
 from bot.intake.forms import Forms
-from bot.ports.store import MAX_ID, Full, NoteStore, Revision, Store, author_key
+from bot.ports.store import MAX_ID, Full, NoteStore, OwnBounds, Revision, Store, author_key
 from bot.ports.tools import ToolDirectory
 from bot.rights.guard import ACCESS
 from bot.turns.bell import Bell
@@ -57,6 +57,10 @@ MAX_WAITING = 20  # open turns in one conversation
 # Open turns of this process on one platform: with 200 at once and 10 s for each, about two minutes of work. People who
 # would have to wait longer are refused at once.
 MAX_OPEN = 2_000
+# Of those, one author's: it takes ten people to fill all up. In a conversation of several people half of the turns can
+# be one person's; answers there keep the order of the questions, so those who ask after them wait for them.
+MAX_OWN_OPEN = MAX_OPEN // 10
+MAX_OWN_WAITING = MAX_WAITING // 2
 MISSED_AGE = timedelta(minutes=1)  # of messages that were not delivered at once
 TOLD_S = 60.0  # in which the reason why someone is shut out is not said again to what they wrote before
 MAX_REFUSED = 5_000  # remembered at once
@@ -118,7 +122,10 @@ class Inbox:
             return await self._known(event) or await self._shut_out(event, reason)
         if reason := self.access.why_not_read(event.text):
             return await self._known(event) or await self._refused(event, reason)
-        outcome = await self.store.accept(admitted, worker=self.worker, max_waiting=MAX_WAITING, max_open=MAX_OPEN)
+        own = OwnBounds(open=MAX_OWN_OPEN, waiting=MAX_OWN_WAITING if event.is_shared else None)
+        outcome = await self.store.accept(
+            admitted, worker=self.worker, max_waiting=MAX_WAITING, max_open=MAX_OPEN, own=own
+        )
         match outcome:
             case Queued():
                 self.bell.ring_for_work()
@@ -291,11 +298,24 @@ def _revised(revision: Revision, notice: str) -> Revised:
 
 
 def _why_full(full: Full) -> str:
-    if full.waits_behind >= MAX_WAITING:
-        return (
-            f"{full.waits_behind} messages are already waiting here. Please send this one again once they are answered."
-        )
-    return (
-        f"Too much is going on: {MAX_OPEN:,} messages are waiting in all conversations. "
-        f"Please send this one again in about two minutes."
-    )
+    match full.why:
+        case "waiting":
+            return (
+                f"{full.waits_behind} messages are already waiting here. "
+                f"Please send this one again once they are answered."
+            )
+        case "own_waiting":
+            return (
+                f"{MAX_OWN_WAITING} messages of yours are already waiting here, and other people want to ask here too. "
+                f"Please send this one again once some are answered."
+            )
+        case "own_open":
+            return (
+                f"{MAX_OWN_OPEN} messages of yours are already waiting. "
+                f"Please send this one again once some are answered."
+            )
+        case "open":
+            return (
+                f"Too much is going on: {MAX_OPEN:,} messages are waiting in all conversations. "
+                f"Please send this one again in about two minutes."
+            )

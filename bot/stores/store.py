@@ -14,10 +14,12 @@ from bot.domain.messages import Message, Usage
 from bot.domain.turns import CallDecided, Post, Step, TurnState
 from bot.ports.rights_store import Grant, Settlement, VoteOutcome
 from bot.ports.store import (
+    NO_BOUNDS,
     ClaimedTurn,
     ConversationSummary,
     DecisionOutcome,
     Full,
+    OwnBounds,
     History,
     HistoryEntry,
     Knowledge,
@@ -38,11 +40,17 @@ class IntakeUnits(Units):
     """See `bot.ports.store.IntakeStore`."""
 
     async def accept(
-        self, event: MessageReceived, *, worker: str, max_waiting: int, max_open: int | None = None
+        self,
+        event: MessageReceived,
+        *,
+        worker: str,
+        max_waiting: int,
+        max_open: int | None = None,
+        own: OwnBounds = NO_BOUNDS,
     ) -> Queued | Known | Full:
         return await self.engine.write(
             lambda db: intake.accept(
-                db, event, worker=worker, max_waiting=max_waiting, max_open=max_open, now=self._now()
+                db, event, worker=worker, max_waiting=max_waiting, max_open=max_open, own=own, now=self._now()
             )
         )
 
@@ -128,11 +136,15 @@ class WorkUnits(Units):
     async def expire(self, worker: str) -> None:
         await self.engine.write(lambda db: work.expire(db, worker))
 
-    async def claim(self, worker: str, *, serves: Sequence[str], limit: int) -> Sequence[ClaimedTurn]:
+    async def claim(
+        self, worker: str, *, serves: Sequence[str], limit: int, reserved: int = 0
+    ) -> Sequence[ClaimedTurn]:
         if not serves or limit <= 0:
             return []
         return await self.engine.write(
-            lambda db: work.claim(db, worker, serves=serves, limit=limit, cutoff=self._leases.cutoff())
+            lambda db: work.claim(
+                db, worker, serves=serves, limit=limit, reserved=reserved, cutoff=self._leases.cutoff()
+            )
         )
 
     async def give_back(self, lease: Lease) -> None:

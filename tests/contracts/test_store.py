@@ -155,7 +155,7 @@ async def test_a_redelivery_to_a_full_conversation_is_recognised_all_the_same(st
 async def test_a_platform_that_holds_all_the_turns_it_may_leaves_room_for_the_others(store: Store) -> None:
     await ask(store, "a")
     full = await store.accept(question("b"), worker=HERE, max_waiting=20, max_open=1)
-    assert full == Full(waits_behind=0)
+    assert full == Full(waits_behind=0, why="open")
     elsewhere = replace(question(), conversation=replace(room("c"), platform="other"))
     assert isinstance(await store.accept(elsewhere, worker=HERE, max_waiting=20, max_open=1), Queued)
     assert isinstance(await store.accept(question("b"), worker=THERE, max_waiting=20, max_open=1), Queued)
