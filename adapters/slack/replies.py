@@ -31,7 +31,9 @@ class Replies:
         self._api = api
 
     async def tell(self, conversation: ConversationKey, user: str, text: str, *, blocks: Blocks | None = None) -> None:
-        """Say it to the person, in the thread."""
+        """Say it to the person, in the thread; nothing where there is no text."""
+        if not text:
+            return
         try:
             await self._api.call(
                 "chat.postEphemeral",

@@ -40,6 +40,7 @@ from bot.domain.events import (
     MessageEdited,
     MessageReceived,
 )
+from bot.domain.people import Actor
 from bot.intake.access import Access
 from bot.intake.admission import Admission
 from bot.intake.apps import AppGate
@@ -137,6 +138,17 @@ class Inbox:
             case _:
                 assert_never(outcome)
 
+    async def may_ask(self, event: MessageReceived) -> Refused | None:
+        """See `Host`."""
+        admitted = self.admission.admit(event)
+        if isinstance(admitted, Refused):
+            return admitted
+        try:
+            reason = await self.access.why_not(event.asker, act="message", text=event.text)
+        except StoreError as error:
+            reason = str(error)
+        return Refused(notice=reason) if reason else None
+
     async def _known(self, event: MessageReceived) -> Known | None:
         """Return the turn of a message that was taken before: a late redelivery asks for nothing new."""
         known = await self.store.find(event.event_key)
@@ -181,11 +193,11 @@ class Inbox:
             if message.is_addressed and message.author_kind == "person":
                 _note_unanswered(message, "an edit added the mention too late")
             return Ignored()
-        admitted = self.admission.admit(message)
+        admitted = self.admission.revise(message)
         if isinstance(admitted, Refused):
-            return Refused(notice=f"The change was not accepted; the message stays as it was. {admitted.notice}")
+            return _unchanged(admitted.notice)
         if reason := await self.access.why_not(message.asker, act="message", text=message.text):
-            return Refused(notice=f"The change was not accepted; the message stays as it was. {reason}")
+            return _unchanged(reason)
         revision = await self.store.edit(admitted)
         return _revised(revision, _EDITED.get(revision, ""))
 
@@ -216,6 +228,8 @@ class Inbox:
         """See `Host`."""
         if not event.is_addressed and not await self.store.takes_part(event.conversation):
             return Ignored()
+        if refused := self._too_many(event, decides=event.name == "stop"):
+            return CommandAnswer(text=refused.notice) if refused.notice else Ignored()
         try:
             if reason := await self.access.why_not(event.asker, act=event.name):
                 return CommandAnswer(text=reason)
@@ -225,6 +239,8 @@ class Inbox:
 
     async def details(self, event: DetailsAsked) -> Explained:
         """See `Host`."""
+        if refused := self._too_many(event, decides=bool(event.ask_id)):
+            return refused
         try:
             if event.ask_id:
                 return await self.decisions.details(event)
@@ -243,6 +259,8 @@ class Inbox:
 
     async def rate(self, event: FeedbackGiven) -> Rated:
         """See `Host`."""
+        if refused := self._too_many(event):
+            return refused
         try:
             if reason := await self.access.why_not(event.asker, act="rating"):
                 return Refused(notice=reason)
@@ -258,15 +276,33 @@ class Inbox:
 
     async def decide(self, event: DecisionMade) -> Decided:
         """See `Host`."""
-        return await self.decisions.decide(event)
+        return self._too_many(event, decides=True) or await self.decisions.decide(event)
 
     async def form(self, event: FormAsked) -> Formed:
         """See `Host`."""
-        return await self.forms.form(event)
+        return self._too_many(event, decides=_is_asked_for(event.target)) or await self.forms.form(event)
 
     async def submit(self, event: FormSubmitted) -> Submitted:
         """See `Host`."""
-        return await self.forms.submit(event)
+        return self._too_many(event, decides=_is_asked_for(event.target)) or await self.forms.submit(event)
+
+    # --- how often ---
+
+    def _too_many(
+        self,
+        event: CommandInvoked | DetailsAsked | FeedbackGiven | DecisionMade | FormAsked | FormSubmitted,
+        *,
+        decides: bool = False,
+    ) -> Refused | None:
+        return self.admission.why_not(event.actor, event.event_key, act="decide" if decides else "act")
+
+    def is_muted(self, actor: Actor, *, decides: bool = False) -> bool:
+        """See `Host`."""
+        return self.admission.is_muted(actor, act="decide" if decides else "act")
+
+    def may_look_up(self, event: CommandInvoked) -> bool:
+        """See `Host`."""
+        return self.admission.may_look_up(event.actor, event.event_key)
 
 
 _NOT_KNOWN = "This answer is no longer known here."
@@ -281,6 +317,11 @@ _WITHDRAWN: dict[Revision, str] = {
 }
 
 
+def _is_asked_for(target: str) -> bool:
+    """Return whether a form answers something that is asked, and makes no call of its own."""
+    return not target.startswith("run:")
+
+
 def _is_addressed_in_time(message: MessageReceived) -> bool:
     """Return whether a message that was no question has become one by an edit soon enough."""
     edited_at = message.edited_at
@@ -289,6 +330,11 @@ def _is_addressed_in_time(message: MessageReceived) -> bool:
 
 def _note_unanswered(message: MessageReceived, reason: str) -> None:
     log.info("mention_not_answered", message=message.event_key, reason=reason)
+
+
+def _unchanged(reason: str) -> Refused:
+    """Return why a message stays as it was; nothing where the reason was said a moment ago."""
+    return Refused(notice=reason and f"The change was not accepted; the message stays as it was. {reason}")
 
 
 def _revised(revision: Revision, notice: str) -> Revised:

@@ -54,9 +54,9 @@ def accept(
     if max_open is not None and _open_turns(db, worker, platform) >= max_open:
         return Full(waits_behind=waits_behind, why="open")
     (turn,) = db.execute(
-        "INSERT INTO turn (event_key, conversation_id, event, state, worker, accepted_at,"
+        "INSERT INTO turn (event_key, conversation_id, event, state, worker, accepted_at,"  # noqa: S608  (as there)
         " is_first, has_waited, platform, author, ticket)"
-        f" SELECT ?, ?, ?, 'queued', asked.worker, ?, ?, ?, ?, asked.author, {ticket_of('asked')}"  # noqa: S608
+        f" SELECT ?, ?, ?, 'queued', asked.worker, ?, ?, ?, ?, asked.author, {ticket_of('asked')}"
         " FROM (SELECT ? AS author, ? AS worker) AS asked RETURNING id",
         (
             event.event_key,
@@ -219,12 +219,10 @@ def vote(
 
 
 def _open_turns(db: Db, worker: str, platform: str, author: str | None = None) -> int:
-    whose, parameters = ("", ()) if author is None else (" AND author = ?", (author,))
-    (held,) = db.execute(
-        "SELECT count(*) AS turns FROM turn WHERE worker = ? AND platform = ? AND ended_at IS NULL" + whose,
-        (worker, platform, *parameters),
-    )
-    return held["turns"]
+    held = "SELECT count(*) AS turns FROM turn WHERE worker = ? AND platform = ? AND ended_at IS NULL"
+    if author is None:
+        return db.execute(held, (worker, platform))[0]["turns"]
+    return db.execute(f"{held} AND author = ?", (worker, platform, author))[0]["turns"]
 
 
 def _is_begun(turn: Row) -> bool:

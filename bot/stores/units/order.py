@@ -2,10 +2,10 @@
 
 Of its open turns that do not wait for a decision exactly one is the first (`is_first`): only that one can run.
 
-Then it draws a ticket, and the lowest ticket goes first. Places go round by person: one who has nothing else that runs or
-could run draws 0. The others draw a number behind their own last one, further behind it the more of their turns run, and
-never before the lowest that waits: people who wait go by turns, whoever holds few places more often, and nobody waits for
-ever. Within one person's share conversations go round by themselves, as each has one ticket at a time.
+Then it draws a ticket, and the lowest ticket goes first. Places go round by person: one who has nothing else that runs
+or could run draws 0. The others draw a number behind their own last one, further behind it the more of their turns run,
+and never before the lowest that waits: people who wait take turns, those who hold few places more often, and nobody
+waits for ever. Within one person's share conversations take turns by themselves, as each has one ticket at a time.
 
 A ticket is drawn once, in the store: looking at who holds what at each claim would read all turns that wait, of which
 there may be thousands.
@@ -14,6 +14,7 @@ there may be thousands.
 from __future__ import annotations
 
 from bot.stores.db import Db
+
 
 def end_turn(db: Db, turn_id: int, conversation_id: int, *, now: float, state: str | None = None) -> None:
     """End the turn, by default in the state that its reply named, and set the next one free."""

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.slack.buckets import AGING_S, REGROW_S, RESERVED_S, Bucket, Caller, Priority, Queue, Rate
+from adapters.shared.buckets import AGING_S, REGROW_S, RESERVED_S, Bucket, Caller, Priority, Queue, Rate
 
 POSTS = Rate(calls=25, period_s=25)
 ANSWER, PROGRESS = Priority.ANSWER, Priority.PROGRESS
