@@ -201,7 +201,7 @@ def _not_written(event: Payload, place: _Place) -> Unanswered | None:
     if author is not None and author.id == _SLACKBOT:
         reason = "Slackbot wrote it"
     elif event.get("subtype") not in WRITTEN:
-        reason = f"a system message ({event.get('subtype')})"
+        reason = f"a system message ({text_at(event, 'subtype')})"
     else:
         reason = "it names no author"
     return Unanswered(event_key=place.key(ts), reason=reason)

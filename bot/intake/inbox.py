@@ -111,7 +111,7 @@ class Inbox:
             return await self._accept(event)
         outcome = await self._accept(event)
         if isinstance(outcome, Refused):  # what is said to another bot may be answered by it
-            _note_unanswered(event, outcome.notice)
+            _note_unanswered(event.event_key, outcome.notice)
             return Ignored()
         return outcome
 
@@ -158,9 +158,11 @@ class Inbox:
         """Refuse a person; of what they wrote while the bot was away, only the first message gets the reason."""
         said = author_key(event.actor), event.conversation, reason
         is_missed = datetime.now(UTC) - event.sent_at > MISSED_AGE
-        refused = await self._refused(event, "" if is_missed and said in self.told else reason)
+        is_silent = is_missed and said in self.told
+        if is_silent and event.is_addressed and event.event_key not in self.noted:
+            _note_unanswered(event.event_key, reason)
         self.told[said] = True
-        return refused
+        return await self._refused(event, "" if is_silent else reason)
 
     async def _refused(self, event: MessageReceived, notice: str) -> Refused:
         if event.event_key not in self.noted:  # platforms deliver some messages twice
@@ -177,11 +179,13 @@ class Inbox:
             case MessageEdited():
                 outcome = await self._edit(event.message)
                 if isinstance(outcome, Refused) and event.message.author_kind != "person":  # as for its messages
-                    _note_unanswered(event.message, outcome.notice)
+                    _note_unanswered(event.message.event_key, outcome.notice)
                     return Ignored()
                 return outcome
             case MessageDeleted():
                 revision = await self.store.withdraw(event.event_key)
+                if revision == "made":
+                    _note_unanswered(event.event_key, "it was deleted")
                 return _revised(revision, _WITHDRAWN.get(revision, ""))
             case _:
                 assert_never(event)
@@ -191,7 +195,7 @@ class Inbox:
             if _is_addressed_in_time(message):
                 return await self.accept(message)
             if message.is_addressed and message.author_kind == "person":
-                _note_unanswered(message, "an edit added the mention too late")
+                _note_unanswered(message.event_key, "an edit added the mention too late")
             return Ignored()
         admitted = self.admission.revise(message)
         if isinstance(admitted, Refused):
@@ -207,7 +211,7 @@ class Inbox:
         if event.author_kind != "person":
             reason = self.apps.why_not(event)
             if reason and event.is_addressed:
-                _note_unanswered(event, reason)
+                _note_unanswered(event.event_key, reason)
             return not reason
         if event.is_addressed:
             return True
@@ -328,8 +332,8 @@ def _is_addressed_in_time(message: MessageReceived) -> bool:
     return message.is_addressed and edited_at is not None and edited_at - message.sent_at <= LATE_MENTION
 
 
-def _note_unanswered(message: MessageReceived, reason: str) -> None:
-    log.info("mention_not_answered", message=message.event_key, reason=reason)
+def _note_unanswered(event_key: str, reason: str) -> None:
+    log.info("mention_not_answered", message=event_key, reason=reason)
 
 
 def _unchanged(reason: str) -> Refused:
