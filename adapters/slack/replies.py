@@ -11,8 +11,8 @@ import structlog
 from slack_sdk.errors import SlackClientError
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from adapters.slack.api import SlackApi
 from adapters.shared.buckets import Priority
+from adapters.slack.api import SlackApi
 from adapters.slack.kit import Blocks
 from adapters.slack.own_messages import notice_mark
 from adapters.slack.parse import conversation_key
