@@ -181,7 +181,8 @@ class Chat:
             case Known(turn_id=turn_id):
                 return await self._follow(turn_id)
             case Refused(notice=notice):
-                self._screen.say(plain_moments(notice))
+                if notice:  # otherwise it was said a moment ago
+                    self._screen.say(plain_moments(notice))
                 return "failed"
             case Ignored():
                 return "failed"

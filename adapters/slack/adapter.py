@@ -13,6 +13,8 @@ import structlog
 from slack_sdk.oauth.token_rotation.async_rotator import AsyncTokenRotator
 
 from adapters.shared.arrivals import Arrivals, Notices, WaitingSign, Written, keep_catching_up, log_in
+from adapters.shared.buckets import Rate
+from adapters.shared.shares import on_behalf_of
 from adapters.shared.tasks import Background, run_together
 from adapters.slack.answer import PART_CHARS
 from adapters.slack.api import SlackApi, Tokens, open_client
@@ -21,7 +23,6 @@ from adapters.slack.asks import Asks
 from adapters.slack.authors import Authors
 from adapters.slack.backfill import Backfill, Threads
 from adapters.slack.bolt import OAuth
-from adapters.slack.buckets import Rate
 from adapters.slack.deliveries import make_deliveries
 from adapters.slack.earlier import ThreadReader
 from adapters.slack.files import download, located, transcript
@@ -280,7 +281,8 @@ class SlackAdapter:
 
     def show(self, view: TurnView) -> None:
         """Show progress; see `adapters.shared.progress`."""
-        self._posts.board.show(view)
+        with on_behalf_of(view.author_id, view.conversation):
+            self._posts.board.show(view)
 
     def split(self, text: str) -> Sequence[str]:
         """Cut an answer into messages of 9,000 characters at most."""
@@ -288,19 +290,23 @@ class SlackAdapter:
 
     async def post(self, post: Post) -> str:
         """Show the post in its thread, with its files below it, and return its timestamp. Raises AdapterError."""
-        return await self._posts.post(post)
+        with on_behalf_of(post.author_id, post.conversation):
+            return await self._posts.post(post)
 
     async def find(self, post: Post) -> Found | None:
         """Look for the post in its thread. Raises AdapterError where Slack does not show the thread."""
-        return await self._posts.find(post)
+        with on_behalf_of(post.author_id, post.conversation):
+            return await self._posts.find(post)
 
     async def put_ask(self, post: AskPost) -> str:
         """Post what is asked, or change its message; return the message's reference. Raises AdapterError."""
-        return await self._asks.put(post)
+        with on_behalf_of(post.person, post.place):
+            return await self._asks.put(post)
 
     async def find_ask(self, post: AskPost) -> Found | None:
         """Look for the message of what is asked. Raises AdapterError where Slack does not show the place."""
-        return await self._asks.find(post)
+        with on_behalf_of(post.person, post.place):
+            return await self._asks.find(post)
 
     async def post_notice(self, notice: Notice) -> str:
         """Post the notice in its channel; return its timestamp. Raises AdapterError."""
@@ -320,7 +326,8 @@ class SlackAdapter:
 
     async def read_earlier(self, message: MessageReceived, *, since: datetime | None, limit: int) -> Earlier:
         """Return the thread before the message, as people read it. Raises AdapterError where Slack does not show it."""
-        return await self._reader.before(message, since=since, limit=limit)
+        with on_behalf_of(message.author_id, message.conversation):
+            return await self._reader.before(message, since=since, limit=limit)
 
     async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
         """Return the bytes of a file that came with a message. Raises AdapterError."""

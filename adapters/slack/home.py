@@ -35,6 +35,8 @@ class Home:
         Raises:
             AdapterError: Slack does not take it.
         """
+        if self._host.is_muted(conversation_key(opened.team, "D", "").person(opened.user)):
+            return
         view = render.home_view(await self._content(opened))
         await self._api.call("views.publish", team=opened.team, may_repeat=True, user_id=opened.user, view=view)
 

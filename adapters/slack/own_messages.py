@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
+from adapters.shared.buckets import Priority
 from adapters.shared.payloads import dict_of, number_of
-from adapters.slack.buckets import Priority
 from bot.domain.asks import AskPost
 from bot.domain.events import ConversationKey
 from bot.domain.turns import Post

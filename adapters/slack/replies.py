@@ -11,8 +11,8 @@ import structlog
 from slack_sdk.errors import SlackClientError
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
+from adapters.shared.buckets import Priority
 from adapters.slack.api import SlackApi
-from adapters.slack.buckets import Priority
 from adapters.slack.kit import Blocks
 from adapters.slack.own_messages import notice_mark
 from adapters.slack.parse import conversation_key
@@ -34,7 +34,12 @@ class Replies:
         self._api = api
 
     async def tell(self, conversation: ConversationKey, user: str, text: str, *, blocks: Blocks | None = None) -> None:
-        """Say it to the person, in the thread; where Slack does not take it there, in a direct message."""
+        """Say it to the person, in the thread; where Slack does not take it there, in a direct message.
+
+        Without a text nothing is said.
+        """
+        if not text:
+            return
         shown = blocks or notice_blocks(text)
         try:
             await self._api.call(

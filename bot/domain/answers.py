@@ -77,7 +77,10 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """Nothing was done; `notice` is a sentence for the person who asked: why, and what to do."""
+    """Nothing was done; `notice` is a sentence for the person who asked: why, and what to do.
+
+    Without a notice nothing is to be shown: it was said a moment ago.
+    """
 
     notice: str
 

@@ -175,6 +175,7 @@ class MessageReceived(_Acting):
     unread: tuple[str, ...] = ()  # as of `Quoted`
     standing: Standing = UNKNOWN
     run: RunRequest | None = None  # `/run`: this call is to be made, and no model is asked
+    admitted_as: str = ""  # posted by the bot for its author: the event key under which `Host.may_ask` allowed it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -248,7 +248,7 @@ class EndpointModel:
 
         try:
             async with asyncio.timeout_at(deadline):
-                await self._pacer.admit(request.asker, tokens=tokens, on_wait=on_wait)
+                await self._pacer.admit(request.asker, conversation=request.cache_key, tokens=tokens, on_wait=on_wait)
         except TimeoutError:
             error = ModelRateLimitError(retry_after_s=max(waits, default=0.0))
             raise _with_text(error, telling.longest) from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from bot.domain.answers import Accepted, Answered, Decided, Explained, Formed, Rated, Revised, Submitted
+from bot.domain.answers import Accepted, Answered, Decided, Explained, Formed, Rated, Refused, Revised, Submitted
 from bot.domain.asks import AskPost
 from bot.domain.budgets import Notice
 from bot.domain.events import (
@@ -24,6 +24,7 @@ from bot.domain.events import (
     MessageReceived,
     SharedFile,
 )
+from bot.domain.people import Actor
 from bot.domain.turns import Post, TurnView
 from bot.ports.http import HttpListener
 from bot.ports.rights import GroupSource
@@ -73,11 +74,29 @@ class Host(Protocol):
         ...
 
     async def command(self, event: CommandInvoked) -> Answered:
-        """Answer a command; a failure of the store is said in the answer.
+        """Answer a command; a failure of the store is said in the answer. One too many is ignored once that was said.
 
         Raises:
             StoreError: It could not be found out whether the command is for the bot.
         """
+        ...
+
+    async def may_ask(self, event: MessageReceived) -> Refused | None:
+        """Count a question that is to be posted in someone's name; return why it may not be, None where it may.
+
+        `event` has the key of what they pressed. The message that is accepted then has that key as `admitted_as`. A
+        refusal without a notice was said a moment ago: nothing is to be shown.
+        """
+        ...
+
+    def is_muted(self, actor: Actor, *, decides: bool = False) -> bool:
+        """Return whether what the person presses or commands now is to be dropped without a word, as they do far too
+        much and were told so a moment ago. `decides`: they decide something that was asked, or stop an answer.
+        """
+        ...
+
+    def may_look_up(self, event: CommandInvoked) -> bool:
+        """Return whether the person gets completions for what they type; counted."""
         ...
 
     async def expects_follow_ups(self, conversation: ConversationKey) -> bool:

@@ -32,9 +32,23 @@ DecisionOutcome = Literal["made", "decided_before", "unknown"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Full:
-    """The message was not stored: too many turns are open, in the conversation or in the process."""
+    """The message was not stored: too many turns are open, in the conversation or in the process, of all or of its
+    author ("own").
+    """
 
     waits_behind: int  # open turns of the conversation
+    why: Literal["waiting", "open", "own_waiting", "own_open"] = "waiting"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnBounds:
+    """How many of the turns that may be open can be one author's, so that they leave room for others; None: all."""
+
+    waiting: int | None = None  # in one conversation
+    open: int | None = None  # in the worker, on one platform
+
+
+NO_BOUNDS = OwnBounds()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +181,7 @@ class IntakeStore(Protocol):
         worker: str,
         max_waiting: int,
         max_open: int | None = None,
+        own: OwnBounds = NO_BOUNDS,
         toll: Toll | None = None,
     ) -> Queued | Known | Full | OverBudget:
         """Store the event as a queued turn of `worker` unless its `event_key` is stored already.
@@ -175,7 +190,7 @@ class IntakeStore(Protocol):
         stored.
 
         With `max_waiting` open turns in the conversation, or `max_open` of the worker on its platform, nothing is
-        stored. A turn that waits for a decision does not count.
+        stored, nor with as many of the author's as `own` allows. A turn that waits for a decision does not count.
         """
         ...
 
@@ -267,9 +282,16 @@ class WorkStore(Protocol):
         """End the lease of a worker that is known to be dead; the turns it ran keep the attempt they spent."""
         ...
 
-    async def claim(self, worker: str, *, serves: Sequence[str], limit: int) -> Sequence[ClaimedTurn]:
+    async def claim(
+        self, worker: str, *, serves: Sequence[str], limit: int, reserved: int = 0
+    ) -> Sequence[ClaimedTurn]:
         """Take up to `limit` turns that can run now: the first open one of its conversation that does not wait for a
         decision, and either queued here or left behind by a worker that is dead.
+
+        What dead workers left goes first. Of the others those go first whose author had nothing else that ran or could
+        run when they became the first of their conversation. Then people take turns, those with few running turns more
+        often, and of one person's turns the one goes first that became the first of its conversation first. The last
+        `reserved` of the `limit` are only for those who had nothing else.
 
         `serves` are prefixes of conversation keys (`str(ConversationKey)`); turns of other conversations are left.
         """

@@ -15,6 +15,7 @@ from bot.domain.messages import Message, Usage
 from bot.domain.turns import CallDecided, Post, Step, TurnState
 from bot.ports.rights_store import Grant, Settlement, VoteOutcome
 from bot.ports.store import (
+    NO_BOUNDS,
     ClaimedTurn,
     ConversationSummary,
     DecisionOutcome,
@@ -25,6 +26,7 @@ from bot.ports.store import (
     Lease,
     OutboxPost,
     OverBudget,
+    OwnBounds,
     Revision,
     Signal,
     ToolMemory,
@@ -47,11 +49,19 @@ class IntakeUnits(Units):
         worker: str,
         max_waiting: int,
         max_open: int | None = None,
+        own: OwnBounds = NO_BOUNDS,
         toll: Toll | None = None,
     ) -> Queued | Known | Full | OverBudget:
         return await self.engine.write(
             lambda db: intake.accept(
-                db, event, worker=worker, max_waiting=max_waiting, max_open=max_open, toll=toll, now=self._now()
+                db,
+                event,
+                worker=worker,
+                max_waiting=max_waiting,
+                max_open=max_open,
+                own=own,
+                toll=toll,
+                now=self._now(),
             )
         )
 
@@ -137,11 +147,15 @@ class WorkUnits(Units):
     async def expire(self, worker: str) -> None:
         await self.engine.write(lambda db: work.expire(db, worker))
 
-    async def claim(self, worker: str, *, serves: Sequence[str], limit: int) -> Sequence[ClaimedTurn]:
+    async def claim(
+        self, worker: str, *, serves: Sequence[str], limit: int, reserved: int = 0
+    ) -> Sequence[ClaimedTurn]:
         if not serves or limit <= 0:
             return []
         return await self.engine.write(
-            lambda db: work.claim(db, worker, serves=serves, limit=limit, cutoff=self._leases.cutoff())
+            lambda db: work.claim(
+                db, worker, serves=serves, limit=limit, reserved=reserved, cutoff=self._leases.cutoff()
+            )
         )
 
     async def give_back(self, lease: Lease) -> None:

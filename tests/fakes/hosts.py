@@ -38,7 +38,7 @@ from bot.domain.events import (
     MessageReceived,
 )
 from bot.domain.forms import Form, Invalid
-from bot.domain.people import Asker
+from bot.domain.people import Actor, Asker
 from bot.ports.http import HttpListener, NoListener
 from bot.ports.tools import Offer, ServerStatus
 
@@ -117,6 +117,15 @@ class ScriptedHost:
 
     async def command(self, event: CommandInvoked) -> Answered:
         return _one_of(await self._receive(event), CommandAnswer, Ignored)
+
+    async def may_ask(self, event: MessageReceived) -> Refused | None:
+        return None
+
+    def is_muted(self, actor: Actor, *, decides: bool = False) -> bool:
+        return False
+
+    def may_look_up(self, event: CommandInvoked) -> bool:
+        return True
 
     async def expects_follow_ups(self, conversation: ConversationKey) -> bool:
         return True

@@ -162,7 +162,7 @@ async def test_two_hundred_conversations_are_worked_on_at_once_and_none_mixes_wi
         return says("; ".join(item.text for item in request.messages if isinstance(item, UserMessage)))
 
     sent = [
-        message(f"{room}.{n}", conversation=elsewhere(str(room)), key=f"{room}.{n}")
+        replace(message(f"{room}.{n}", conversation=elsewhere(str(room)), key=f"{room}.{n}"), author_id=f"U{room}")
         for n in range(2)
         for room in range(200)
     ]

@@ -552,8 +552,10 @@ class BreakingStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def claim(self, worker: str, *, serves: Sequence[str], limit: int) -> Sequence[ClaimedTurn]:
+    async def claim(
+        self, worker: str, *, serves: Sequence[str], limit: int, reserved: int = 0
+    ) -> Sequence[ClaimedTurn]:
         if self.failures:
             self.failures -= 1
             raise ZeroDivisionError
-        return await self._store.claim(worker, serves=serves, limit=limit)
+        return await self._store.claim(worker, serves=serves, limit=limit, reserved=reserved)

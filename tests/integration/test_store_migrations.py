@@ -238,6 +238,23 @@ async def test_what_is_used_is_counted_from_the_upgrade_on(old: Path) -> None:
         assert await store.spending(["all"], ["2026-11"]) == {"2026-11": spent}
 
 
+async def test_turns_that_wait_in_an_older_version_draw_tickets_so_that_one_author_leaves_places(old: Path) -> None:
+    with sqlite3.connect(old) as db:
+        db.executemany(
+            "INSERT INTO conversation (key) VALUES (?)", [(f"console/local/{number}/",) for number in range(3)]
+        )
+        db.execute(
+            "INSERT INTO turn (event_key, conversation_id, event, state, worker, accepted_at, is_first)"
+            " SELECT 'waits ' || id, id, (SELECT event FROM turn WHERE id = 1), 'queued', 'us', 1, 1 FROM conversation"
+            " WHERE key GLOB 'console/local/[0-9]/'"
+        )
+    async with open_sqlite(old) as store:
+        await store.heartbeat("us", lease_s=60)
+        tickets = [turn.lease.turn_id for turn in await store.claim("us", serves=["console/"], limit=9, reserved=9)]
+        assert len(tickets) == 1
+        assert len(await store.claim("us", serves=["console/"], limit=9)) >= 2
+
+
 async def test_a_later_rating_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
     path = tmp_path / "new.db"
     async with open_sqlite(path, now=lambda: 1_000.0) as store:

@@ -60,7 +60,7 @@ def write_check(db: Db) -> None:
 
 # --- who works on what ---
 
-# Done in two statements, each of which walks along the index to the turns it takes and reads none of the others.
+# Each statement walks along the index to the turns it takes and reads none of the others.
 _CLAIM = """
 UPDATE turn
 SET state = CASE state WHEN 'queued' THEN 'running' ELSE state END,
@@ -73,7 +73,7 @@ WHERE id IN (
 RETURNING id, conversation_id, fence, attempts, event, state, stop_requested, has_waited, wakes
 """
 # A turn is free when it was queued here, ...
-_QUEUED = "candidate.worker = ? AND candidate.state = 'queued' ORDER BY candidate.id"
+_QUEUED = "candidate.worker = ? AND candidate.state = 'queued'{ticket} ORDER BY candidate.ticket, candidate.id"
 # ... or when the worker that had it (accepted or ran it) is not alive any more, or gave it up; taken worker by worker,
 # unsorted.
 _LEFT = """
@@ -84,19 +84,33 @@ candidate.worker IN (
         SELECT (SELECT worker FROM turn WHERE ended_at IS NULL AND worker > holder.id ORDER BY worker LIMIT 1)
         FROM holder WHERE holder.id IS NOT NULL)
     SELECT id FROM holder
-    WHERE id <> ? AND NOT EXISTS (SELECT 1 FROM worker WHERE worker.id = holder.id AND worker.expires_at > ?))
+    WHERE id <> ? AND NOT EXISTS (SELECT 1 FROM worker WHERE worker.id = holder.id AND worker.expires_at > ?)){ticket}
 """
+_QUIET = " AND candidate.ticket = 0"
 
 
-def claim(db: Db, worker: str, *, serves: Sequence[str], limit: int, cutoff: float) -> Sequence[ClaimedTurn]:
-    """Take the turns that dead workers left, then those that were queued here."""
+def claim(
+    db: Db, worker: str, *, serves: Sequence[str], limit: int, cutoff: float, reserved: int = 0
+) -> Sequence[ClaimedTurn]:
+    """Take the turns that dead workers left, then those that were queued here, in the order of their tickets; where
+    only reserved places are left, those of people who had nothing open.
+    """
     served = " OR ".join("substr(conversation.key, 1, length(?)) = ?" for _ in serves)
     prefixes = [prefix for prefix in serves for _ in range(2)]
-    left = db.execute(_CLAIM.format(free=_LEFT, served=served), (worker, *prefixes, worker, cutoff, limit))
-    queued = db.execute(
-        _CLAIM.format(free=_QUEUED, served=served), (worker, *prefixes, worker, max(limit - len(left), 0))
-    )
-    turns = sorted(map(_claimed, [*left, *queued]), key=lambda turn: turn.lease.turn_id)
+    rows: list[Row] = []
+
+    def take(room: int, *, ticket: str) -> None:
+        for free, found in ((_LEFT, (worker, cutoff)), (_QUEUED, (worker,))):
+            if room > 0:
+                statement = _CLAIM.format(free=free.format(ticket=ticket), served=served)
+                taken = db.execute(statement, (worker, *prefixes, *found, room))
+                rows.extend(taken)
+                room -= len(taken)
+
+    take(limit - reserved, ticket="")
+    if len(rows) >= limit - reserved:  # more may be waiting
+        take(limit - len(rows), ticket=_QUIET)
+    turns = sorted(map(_claimed, rows), key=lambda turn: turn.lease.turn_id)
     for turn in turns:
         if turn.stop_requested:  # its new holder knows
             db.execute("DELETE FROM signal WHERE turn_id = ? AND kind = 'stop'", (turn.lease.turn_id,))
