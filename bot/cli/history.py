@@ -16,6 +16,7 @@ from bot.text.cleaning import clean
 from bot.text.lines import flat
 from bot.text.marks import plain_id, plain_name
 from bot.text.redaction import redact
+from bot.text.terminal import visible
 
 
 class UnknownConversationError(BotError):
@@ -33,7 +34,7 @@ async def history(arguments: Namespace) -> int:
             lines = await conversation_lines(store, limit=arguments.limit)
         else:
             lines = await transcript_lines(store, arguments.conversation, limit=arguments.limit)
-    print("\n".join(lines))
+    print(visible("\n".join(lines)))
     return 0
 
 
