@@ -19,6 +19,8 @@ from bot.text.terminal import visible
 KEY = ConversationKey(platform="console", space="local", channel="default")
 OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
+REORDERS = ("\u202e", "\u2067", "\u061c", "&#x202e;", "&#8207;", "<http://a/%E2%80%AE>", "[a](http://b/%E2%80%AEc)")
+
 hostile = st.lists(
     st.sampled_from(
         [
