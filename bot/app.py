@@ -30,6 +30,7 @@ from bot.rights.tools import GuardedTools
 from bot.settings import Settings
 from bot.stores.factory import open_store
 from bot.tools.configured import load_servers
+from bot.tools.conversation_ids import open_conversation_ids
 from bot.tools.toolset import Toolset
 from bot.turns.asking import AskDesk
 from bot.turns.attempt import Resources
@@ -84,9 +85,10 @@ async def open_app(
     system_prompt = read_system_prompt(settings)
     servers = load_servers(settings, answers=inputs)
     policy = open_policy(settings, servers={server.name for server in servers})
+    ids = open_conversation_ids(settings.toolbridge_home)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.store_url))
-        tools = await stack.enter_async_context(Toolset(servers, notes=store))
+        tools = await stack.enter_async_context(Toolset(servers, notes=store, ids=ids))
         tools.warm_up()  # server processes start while the model is being opened
         window = Window(
             max_messages=settings.max_conversation_length,

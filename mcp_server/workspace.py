@@ -107,6 +107,13 @@ class Workspace:
         self._root = root
         self._placing = threading.Lock()
 
+    def adopt(self, conversation: str, former: str) -> None:
+        """Move the files that were kept under a former id of the conversation, once; where it has files, nothing."""
+        old, new = self._root / folder_name(former), self._root / folder_name(conversation)
+        with self._placing, _storage_faults(), suppress(FileNotFoundError):
+            if stat.S_ISDIR(old.lstat().st_mode) and not os.path.lexists(new):
+                old.rename(new)
+
     def save(self, conversation: str | None, filename: str, content: str) -> SavedFile:
         """Put `content` into the file, whole or not at all, and on disk before this returns."""
         name = plain_name(filename)

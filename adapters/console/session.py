@@ -31,6 +31,7 @@ from adapters.console.plain import speaks_unicode, tolerate_any_text
 from bot.domain.answers import CommandAnswer
 from bot.domain.commands import COMMANDS
 from bot.domain.turns import TraceLine, TurnView
+from bot.text.terminal import flat, visible
 
 REFRESHES_PER_SECOND = 8  # of the region that is redrawn; changes in between are drawn once
 PROMPT = "> "
@@ -85,7 +86,7 @@ class Terminal:
         """Return what is typed after the text, which no history keeps; None after Ctrl-C or Ctrl-D."""
         self._asked = PromptSession(interrupt_exception=_Interrupted, input=self._prompt.input)
         try:
-            return await self._asked.prompt_async(render.flat(text) + " ")
+            return await self._asked.prompt_async(flat(text) + " ")
         except (EOFError, _Interrupted):
             return None
         finally:
@@ -110,7 +111,7 @@ class Terminal:
         """Print text of the core; while a line is being typed, above it."""
         with set_app(self._asked.app):
             async with in_terminal():
-                self._print(render.markdown(text) if is_markdown else Text(render.visible(text)))
+                self._print(render.markdown(text) if is_markdown else Text(visible(text)))
 
     @contextmanager
     def following(self) -> Generator[None]:
@@ -133,7 +134,7 @@ class Terminal:
 
     def say(self, sentence: str) -> None:
         """Print a sentence of the program, apart from what the model says."""
-        self._console.print(Text(render.visible(sentence), style="dim"))
+        self._console.print(Text(visible(sentence), style="dim"))
 
     def call_ended(self, line: TraceLine) -> None:
         """Print the call under the question."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from adapters.shared.payloads import Payload, dict_of, dicts_of
@@ -46,10 +46,13 @@ def words_of(message: Payload, *, bot_user: str = "") -> Words:
     return _words(message, bot_user, MAX_DEPTH)
 
 
-def quoted_message(message: Payload, relation: Relation, *, author: str, kind: AuthorKind, bot_user: str) -> Quoted:
+def quoted_message(
+    message: Payload, relation: Relation, *, author: str, author_id: str = "", kind: AuthorKind, bot_user: str
+) -> Quoted:
     """Return a whole message as a quotation; what it shows of other messages becomes a part of its text."""
     words = words_of(message, bot_user=bot_user)
-    return _quotation(words, relation, author=author, kind=kind, ts=message.get("ts"))
+    quoted = _quotation(words, relation, author=author, kind=kind, ts=message.get("ts"))
+    return replace(quoted, author_id=author_id if kind == "person" else "")
 
 
 def _quotation(words: Words, relation: Relation, *, author: str, kind: AuthorKind, ts: object) -> Quoted:
@@ -162,7 +165,8 @@ def _shown(attachment: Payload, relation: Relation, bot_user: str, depth: int) -
     user = text_at(attachment, "author_id")
     kind: AuthorKind = "self" if user and user == bot_user else "person" if user.startswith(("U", "W")) else "app"
     author = first_text(attachment, "author_name", "author_subname", "service_name") or user
-    return Words(quoted=(_quotation(words, relation, author=author, kind=kind, ts=attachment.get("ts")),))
+    quoted = _quotation(words, relation, author=author, kind=kind, ts=attachment.get("ts"))
+    return Words(quoted=(replace(quoted, author_id=user if kind == "person" else ""),))
 
 
 def _without_words(attachment: Payload, relation: Relation) -> Words:

@@ -32,6 +32,7 @@ from bot.rights.policy import FilePolicy, default_ruling
 from bot.settings import Settings
 from bot.stores.factory import describe_store, open_store
 from bot.text.cleaning import clean, clean_name
+from bot.text.terminal import visible
 from bot.tools.configured import load_servers
 from bot.tools.toolset import Toolset
 from bot.turns.context import Window
@@ -64,9 +65,9 @@ async def doctor(arguments: Namespace) -> int:
         checks.append(check)
         if not arguments.json:
             cure = f" {check.cure}" if check.cure else ""
-            print(f"{check.state:6} {check.part}: {check.detail}{cure}", flush=True)
+            print(visible(f"{check.state:6} {check.part}: {check.detail}{cure}"), flush=True)
             for line in check.output:
-                print(f"         | {line}", flush=True)
+                print(f"         | {visible(line)}", flush=True)
     if arguments.json:
         print(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
     return 1 if any(check.state == "failed" for check in checks) else 0

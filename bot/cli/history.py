@@ -13,7 +13,10 @@ from bot.domain.messages import AssistantMessage, ToolMessage, UserMessage
 from bot.ports.store import ConversationStore, History, HistoryEntry
 from bot.stores.factory import open_store
 from bot.text.cleaning import clean
+from bot.text.lines import flat
+from bot.text.marks import plain_id, plain_name
 from bot.text.redaction import redact
+from bot.text.terminal import visible
 
 
 class UnknownConversationError(BotError):
@@ -31,7 +34,7 @@ async def history(arguments: Namespace) -> int:
             lines = await conversation_lines(store, limit=arguments.limit)
         else:
             lines = await transcript_lines(store, arguments.conversation, limit=arguments.limit)
-    print("\n".join(lines))
+    print(visible("\n".join(lines)))
     return 0
 
 
@@ -85,12 +88,26 @@ def _key(name: str) -> ConversationKey:
 def _lines(entry: HistoryEntry) -> Iterator[str]:
     at = f"{entry.at:%Y-%m-%d %H:%M:%S}"
     match entry.message:
-        case UserMessage(text=text, speaker=speaker):
-            yield f"{at}  {speaker or 'you'}: {clean(text)}"
+        case UserMessage(text=text, attached=attached):
+            words = "\n\n".join(filter(None, [text, attached]))
+            yield f"{at}  {_who(entry.message)}: {_indented(words)}"
         case AssistantMessage(text=text, tool_calls=calls):
             if text:
-                yield f"{at}  bot: {clean(text)}"
+                yield f"{at}  bot: {_indented(text)}"
             for call in calls:
-                yield f"{at}    calls {clean(call.name)} {redact(clean(call.arguments))}"
+                yield f"{at}    calls {flat(call.name)} {redact(_indented(call.arguments))}"
         case ToolMessage(text=text):
-            yield f"{at}    result {redact(clean(text))}"
+            yield f"{at}    result {redact(_indented(text))}"
+
+
+def _who(message: UserMessage) -> str:
+    """Return the speaker as the terminal shows them, with the id where several people write."""
+    if message.speaker is None:
+        return "you"
+    name = plain_name(message.speaker) or "someone"
+    return f"{name} ({plain_id(message.speaker_id)})" if message.speaker_id else name
+
+
+def _indented(text: str) -> str:
+    """Return the text with its further lines below the first one, so that none looks like another message."""
+    return clean(text).replace("\n", "\n    ")

@@ -13,6 +13,7 @@ from contextlib import suppress
 from adapters.registry import PLATFORMS, PlatformCommand
 from bot.cli.policy_arguments import add_policy_arguments
 from bot.domain.errors import BotError, SettingsError
+from bot.text.terminal import visible
 
 OK, FAILED, BAD_USAGE = 0, 1, 2
 ENDING_SIGNALS = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _print_error(error: BotError) -> None:
-    print(f"toolbridge: {error}", file=sys.stderr)
+    print(f"toolbridge: {visible(str(error))}", file=sys.stderr)
 
 
 async def until_terminated(work: Coroutine[object, object, int]) -> int:
@@ -123,7 +124,7 @@ def _of_platform(command: PlatformCommand) -> Run:
     async def run(arguments: argparse.Namespace) -> int:
         from bot.cli.start import start
 
-        print(await command.text(start(arguments, logs_to_file=True), arguments))
+        print(visible(await command.text(start(arguments, logs_to_file=True), arguments)))
         return OK
 
     return run

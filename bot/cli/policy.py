@@ -22,7 +22,7 @@ from bot.rights.policy import FilePolicy
 from bot.rights.replay import HANG_ON_GROUPS, KnownTools, Replayed, replay, table
 from bot.settings import Settings
 from bot.stores.factory import open_store
-from bot.text.cleaning import clean
+from bot.text.terminal import visible
 from bot.tools.config import ServerConfig
 from bot.tools.configured import load_servers
 
@@ -62,7 +62,7 @@ def money_warnings(settings: Settings, policy: FilePolicy) -> Sequence[str]:
 
 def _say(lines: Iterable[str]) -> None:
     for line in lines:
-        print(" " * (len(line) - len(line.lstrip(" "))) + clean(line))
+        print(visible(line).rstrip())
 
 
 def _servers(settings: Settings) -> Sequence[ServerConfig] | None:

@@ -21,6 +21,7 @@ from bot.http.listener import open_listener
 from bot.ports.platform import Adapter
 from bot.ports.rights_store import RightsStore
 from bot.rights.current import Reloaded
+from bot.text.terminal import visible
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -101,7 +102,7 @@ async def _serve(adapters: Sequence[Adapter]) -> None:
         except BotError as error:
             failures.append(error)
             if len(failures) < len(adapters):
-                print(f"toolbridge: {adapter.name} is not served any more. {error}", file=sys.stderr)
+                print(f"toolbridge: {adapter.name} is not served any more. {visible(str(error))}", file=sys.stderr)
 
     async with asyncio.TaskGroup() as group:
         for adapter in adapters:

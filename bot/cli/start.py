@@ -8,6 +8,7 @@ from argparse import Namespace
 from bot.cli.trust import folder_of, left_out
 from bot.observe.logs import configure_logs
 from bot.settings import Settings, export_env_file, load_settings
+from bot.text.terminal import visible
 
 
 def start(
@@ -22,7 +23,7 @@ def start(
     """
     folder = folder_of(arguments)
     if tells_left_out and (note := left_out(folder)):
-        print(f"toolbridge: {note}", file=sys.stderr)
+        print(f"toolbridge: {visible(note)}", file=sys.stderr)
     settings = load_settings(env_file=folder.env_file, model_provider=getattr(arguments, "model", None))
     export_env_file(folder.env_file)
     if needs_model:

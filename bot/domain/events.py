@@ -119,6 +119,7 @@ class Quoted:
     text: str
     author: str = ""  # the name that people see; "" where the platform does not say it
     author_kind: AuthorKind = "person"
+    author_id: str = ""  # of a person, where the platform says it: names are not unique
     sent_at: datetime | None = None  # aware, UTC
     reference: str = ""  # the platform's reference, as `Adapter.post` returns it; "" where it is not known
     files: tuple[SharedFile, ...] = ()

@@ -83,15 +83,18 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserMessage:
-    """A question. `speaker` is set where several people share the conversation.
+    """A question. `speaker`, a display name, is set where several people share the conversation.
 
-    `context` is what the question points at, in front of it: other people's words, marked as such. `images` are only
-    for the turn that asks: the history keeps a sentence in their place.
+    `text` is what the speaker wrote. `context` is what the question points at, in front of it: other people's words,
+    marked as such. `attached` follows it: the texts of its files, and notes on what was not read, marked too. `images`
+    are only for the turn that asks: the history keeps a sentence in their place.
     """
 
     text: str
     context: str = ""
     speaker: str | None = None
+    speaker_id: str = ""  # the platform's own id of the speaker; "" in messages that were stored before it was kept
+    attached: str = ""
     images: tuple[Attachment, ...] = ()
     is_withheld: bool = False  # a content filter refused it: people can read its turn, the model gets none of it
     kind: Literal["user"] = "user"

@@ -26,6 +26,7 @@ from bot.models.rendering import data_url, render_question, valid_name
 from bot.models.thoughts import Said, ThoughtFilter
 from bot.ports.model import ModelRequest
 from bot.text.cleaning import strip_surrogates
+from bot.text.marks import unmarked
 
 
 class Responses:
@@ -78,12 +79,12 @@ def _render(message: Message) -> Iterator[dict[str, Any]]:
         case UserMessage():
             yield {"role": "user", "content": list(_render_parts(message))}
         case ToolMessage():
-            yield {"type": "function_call_output", "call_id": message.call_id, "output": strip_surrogates(message.text)}
+            yield {"type": "function_call_output", "call_id": message.call_id, "output": unmarked(message.text)}
         case AssistantMessage() if items := [item for item in message.replay if "type" in item]:
             yield from map(_as_input, items)
         case AssistantMessage():
             if message.text:
-                yield {"role": "assistant", "content": strip_surrogates(message.text)}
+                yield {"role": "assistant", "content": unmarked(message.text)}
             for call in message.tool_calls:
                 yield {
                     "type": "function_call",

@@ -231,7 +231,11 @@ class Attempt:
             conversation=event.conversation,
             system="\n\n".join(filter(None, [self._resources.system_prompt, self._settings.prompt])),
             history=(),
-            question=UserMessage(text=event.text, speaker=event.author_name if event.is_shared else None),
+            question=UserMessage(
+                text=event.text,
+                speaker=event.author_name if event.is_shared else None,
+                speaker_id=event.author_id if event.is_shared else "",
+            ),
             selection=Selection(Offer(tools=()), window=self._resources.window),
             max_rounds=self._limits.max_tool_rounds,
             window=self._resources.window,

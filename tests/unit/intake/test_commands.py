@@ -261,6 +261,20 @@ async def test_history_shows_time_speaker_text_and_the_tools_of_each_answer(tmp_
     assert f"{datetime.now(UTC):%Y-%m-%d}" in question
 
 
+async def test_history_tells_people_of_one_name_apart(tmp_path: Path) -> None:
+    said = [("Ann", "U1"), ("Ann", "U2"), ("Cleo", "U3"), ("bot", "U4")]
+    async with bench(tmp_path) as at:
+        for name, speaker_id in said:
+            await converse(at.store, [UserMessage(text="hi", speaker=name, speaker_id=speaker_id)])
+        lines = (await at.run("history")).splitlines()[2:]
+    assert [line.split(" ", 3)[3] for line in lines] == [
+        "**Ann (U1)**: hi",
+        "**Ann (U2)**: hi",
+        "**Cleo**: hi",
+        "**bot (U4)**: hi",
+    ]
+
+
 async def test_history_shows_the_last_twenty_messages(tmp_path: Path) -> None:
     async with bench(tmp_path) as at:
         for number in range(15):
