@@ -17,6 +17,7 @@ from bot.intake.decisions import Decisions
 from bot.intake.forms import Forms
 from bot.intake.inbox import Inbox
 from bot.models.factory import describe_model, open_model
+from bot.models.redacting import RedactingModel
 from bot.observe.turn_log import TurnLog
 from bot.ports.model import Model
 from bot.ports.platform import Adapter, Host
@@ -28,6 +29,8 @@ from bot.rights.pinning import Pins
 from bot.rights.tools import GuardedTools
 from bot.settings import Settings
 from bot.stores.factory import open_store
+from bot.text.known_values import known
+from bot.tools.config import ServerConfig
 from bot.tools.configured import load_servers
 from bot.tools.toolset import Toolset
 from bot.turns.asking import AskDesk
@@ -81,6 +84,7 @@ async def open_app(
     servers = load_servers(settings, answers=inputs)
     policy = open_policy(settings, servers={server.name for server in servers})
     async with AsyncExitStack() as stack:
+        stack.enter_context(known.hiding(_secrets(settings, servers), mode=settings.redact))
         store = await stack.enter_async_context(open_store(settings.store_url))
         tools = await stack.enter_async_context(Toolset(servers, notes=store))
         tools.warm_up()  # server processes start while the model is being opened
@@ -100,7 +104,7 @@ async def open_app(
         stack.push_async_callback(rights.people.close)
         resources = Resources(
             store=store,
-            model=model,
+            model=RedactingModel(model),
             tools=rights.tools,
             guard=rights.guard,
             policy=policy.now,
@@ -116,6 +120,12 @@ async def open_app(
         await stack.enter_async_context(runner.working())
         await stack.enter_async_context(desk.working())
         yield App(host=host, adapters=opened, store=store, model=model, tools=tools, policy=policy)
+
+
+def _secrets(settings: Settings, servers: Sequence[ServerConfig]) -> Sequence[str]:
+    """Return what shows nowhere: the bot's own secrets, and those that it gives to tool servers."""
+    endpoints = [endpoint for server in servers for endpoint in server.endpoints]
+    return [*settings.secrets, *(value for endpoint in endpoints for value in endpoint.known_values)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,7 @@ from bot.domain.messages import ModelAnswer
 from bot.domain.turns import Paused, TextArrived, TextTakenBack
 from bot.ports.model import Model, ModelProgress, ModelProgressSink, ModelRequest
 from bot.text.holding import HeldText
-from bot.text.redaction import redact_cut, redact_prose
-
-HIDDEN_NOTE = "A secret was hidden from this answer."
+from bot.text.redaction import HIDDEN_NOTE, redact_cut, redact_prose
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ def _redacted(answer: ModelAnswer) -> ModelAnswer:
 
 
 def _without_words(item: dict[str, Any]) -> dict[str, Any]:
-    """Return an item that goes back to the model; of the Responses API's, the one with the answer's words has others."""
+    """Return an item that goes back to the model; where it has the answer's words, these are redacted as well."""
     content = item.get("content")
     if item.get("type") != "message" or not isinstance(content, list):
         return item

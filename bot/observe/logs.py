@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 import structlog
 
-from bot.text.redaction import redact
+from bot.text.redaction import redact_always
 
 MAX_FILE_BYTES = 5 * 1024 * 1024
 KEPT_FILES = 3
@@ -86,9 +86,9 @@ def _hide_secrets(_logger: Any, _method: str, event: structlog.typing.EventDict)
 def _redacted(value: Any) -> Any:
     match value:
         case str():
-            return redact(value)
+            return redact_always(value)
         case BaseException():
-            return redact(repr(value))
+            return redact_always(repr(value))
         case list() | tuple():
             return [_redacted(item) for item in cast("Iterable[Any]", value)]
         case dict():

@@ -6,7 +6,7 @@ import re
 
 from bot.text.redaction import redact_prose, shown_until
 
-_LOOK_CHARS = 40  # that arrived since the last look: one look for each token would cost far more, and show no more
+_LOOK_CHARS = 80  # that arrived since the last look: one look for each token would cost far more, and show no more
 _BREAK = re.compile(r"[^!-~]")
 
 

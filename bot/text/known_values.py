@@ -8,10 +8,10 @@ import re
 import threading
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import quote, quote_plus
 
-import re2
+from bot.text.patterns import Pattern, linear, literal
 
 # What is hidden beside known values: secrets in answers, files and what is seen of tools; only the latter; nothing.
 RedactMode = Literal["on", "trace", "off"]
@@ -21,8 +21,10 @@ LEAST_CHARS = 6  # what is shorter is in every other text
 _MODES: tuple[RedactMode, ...] = ("on", "trace", "off")
 _LEAST_PLAIN_CHARS = 10  # of letters or of digits alone: a word, a number
 _COMMON = frozenset(
-    "application/json application/octet-stream text/event-stream text/plain development production toolbridge "
-    "postgresql passphrase credential placeholder".split()
+    (
+        *("application/json", "application/octet-stream", "text/event-stream", "text/plain", "development"),
+        *("production", "toolbridge", "postgresql", "passphrase", "credential", "placeholder"),
+    )
 )
 _PLAIN = re.compile(r"[A-Za-z]+|[a-z]+(?:[-_ ][a-z]+)*|\d+")
 _ONE_WORD = re.compile(r"[!-~]+")
@@ -62,8 +64,8 @@ class KnownValues:
     def __init__(self) -> None:
         self._lock = threading.Lock()  # logs are written on any thread
         self._kept: dict[object, tuple[frozenset[str], RedactMode]] = {}
-        self._pattern: Any = None
-        self._growing: Any = None
+        self._pattern: Pattern | None = None
+        self._growing: Pattern | None = None
         self.mode: RedactMode = "on"  # the strictest that is asked for
 
     @contextmanager
@@ -105,8 +107,8 @@ class KnownValues:
         written = {form for values, _ in self._kept.values() for value in values for form in forms(value)}
         longest_first = sorted(written, key=lambda form: (-len(form), form))
         several = [form for form in longest_first if not _ONE_WORD.fullmatch(form)]
-        self._pattern = _compiled("|".join(map(_literal, longest_first)))
-        self._growing = _compiled("|".join(rf"(?:{_prefixes(form)})\z" for form in several))
+        self._pattern = _any_of(map(_literal, longest_first))
+        self._growing = _any_of(rf"(?:{_prefixes(form)})\z" for form in several)
         modes = {mode for _, mode in self._kept.values()} or {"on"}
         self.mode = next(mode for mode in _MODES if mode in modes)
 
@@ -115,7 +117,7 @@ known = KnownValues()  # one for the process, as its logs are: a value of its ow
 
 
 def _literal(text: str) -> str:
-    return re2.escape(text.encode("utf-8", "surrogatepass")).decode("latin-1")
+    return literal(text.encode("utf-8", "surrogatepass"))
 
 
 def _prefixes(text: str) -> str:
@@ -126,10 +128,6 @@ def _prefixes(text: str) -> str:
     return first + "".join(rf"(?:{byte}" for byte in more) + rest + ")?" * len(more)
 
 
-def _compiled(pattern: str) -> Any:
-    if not pattern:
-        return None
-    options: Any = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
-    options.max_mem = 64 << 20
-    return re2.compile(pattern.encode("latin-1"), options)
+def _any_of(patterns: Iterable[str]) -> Pattern | None:
+    together = "|".join(patterns)
+    return linear(together) if together else None

@@ -5,19 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
-
-import re2
+from itertools import islice
 
 from bot.text import secret_names as names
 from bot.text import secret_shapes as shapes
 from bot.text.known_values import HIDDEN, known
+from bot.text.patterns import Found, Pattern, linear
 
-__all__ = ["HIDDEN", "hide_known", "redact", "redact_always", "redact_cut", "redact_prose", "shown_until"]
+HIDDEN_NOTE = "A secret was hidden from this answer."
+__all__ = [
+    "HIDDEN",
+    "HIDDEN_NOTE",
+    "hide_known",
+    "redact",
+    "redact_always",
+    "redact_cut",
+    "redact_prose",
+    "shown_until",
+]
 
 _HIDDEN = HIDDEN.encode()
 _NESTED = 3  # a value that is no secret may have one in it, and so on
-_MAX_MEMORY = 64 << 20  # bytes, of which a pattern uses what its texts need; with too little it gets slow
+_MAX_HEADS = 100  # beginnings of secrets in the part of a text that is held back
 _SHORT_CHARS = 11  # no token is that short: a word at which a text was cut off
 
 
@@ -67,14 +76,24 @@ def shown_until(data: bytes) -> int:
     spans = known.spans(data)
     has_key = shapes.KEY_SIGN in data
     if known.mode == "on" and (has_key or _pattern("anything").search(data)):
-        growing = _pattern("growing").search(data)
         spans += [match.span() for match in _pattern("all").finditer(data)]
         spans += [match.span() for match in _pattern("key").finditer(data)] if has_key else []
-        spans += [(growing.start(), len(data))] if growing else []
+        spans += [(start, len(data)) for start in _growing(data)]
     for start, stop in sorted(spans, reverse=True):
         if start < end and (stop > end or stop == len(data)):
             end = _last_word(data, start)
     return end
+
+
+def _growing(data: bytes) -> Iterator[int]:
+    """Yield where the first thing begins that reaches the end of the text and may still grow."""
+    heads = [match.start() for match in islice(_pattern("heads").finditer(data), _MAX_HEADS + 1)]
+    growing = _pattern("growing")
+    for start in heads[:_MAX_HEADS]:
+        if growing.fullmatch(data, start):
+            yield start
+            return
+    yield from heads[_MAX_HEADS:]  # made to be slow: all behind it is held back
 
 
 def _last_word(data: bytes, end: int) -> int:
@@ -98,15 +117,16 @@ _VALUES: Mapping[str, tuple[str, str]] = {
     "hinted": names.HINTED,
 }
 _ALL = "|".join((_WHOLE, _JWT, *(f"(?:{name})(?:{value})" for name, value in _VALUES.values())))
-_GROWING = rf"(?:(?-i:{shapes.GROWING})|{names.GROWING})\z"
+_HEADS = f"{names.HEADS}|(?-i:{shapes.HEAD})"
+_GROWING = f"(?-i:{shapes.GROWING})|{names.GROWING}"
 
 
 # Compiled when they are first needed, which takes some milliseconds each; a key for each, since the texts are long.
 _PATTERNS: Mapping[str, str] = {
     "all": _ALL,
     "growing": _GROWING,
-    "anything": f"{_GROWING}|{_ALL}",
-    "whole": _WHOLE,
+    "heads": _HEADS,
+    "anything": f"{_HEADS}|{_ALL}",
     "jwt": _JWT,
     "key": rf"(?-i:{shapes.KEY})",
     "word": r"[!-~]+\z",
@@ -115,12 +135,8 @@ _PATTERNS: Mapping[str, str] = {
 
 
 @cache
-def _pattern(key: str) -> Any:
-    options: Any = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1  # bytes: ASCII is itself in UTF-8, all else is "not ASCII"
-    options.case_sensitive = False
-    options.max_mem = _MAX_MEMORY
-    return re2.compile(_PATTERNS[key].encode(), options)
+def _pattern(key: str) -> Pattern:
+    return linear(_PATTERNS[key], ignores_case=True)
 
 
 # --- hiding ----------------------------------------------------------------------------------------------------
@@ -130,9 +146,8 @@ def _without_secrets(text: str, *, is_prose: bool) -> str:
     data = given = text.encode("utf-8", "surrogatepass")
     if shapes.KEY_SIGN in data:  # first: a block of several lines may be the value of a name
         data = _pattern("key").sub(_hidden_key, data)
-    if data == given and _pattern("all").search(data) is None:
-        return text
-    return b"".join(_pieces(data, is_prose=is_prose, depth=0)).decode("utf-8", "surrogatepass")
+    pieces = list(_pieces(data, is_prose=is_prose, depth=0))
+    return text if len(pieces) == 1 and data == given else b"".join(pieces).decode("utf-8", "surrogatepass")
 
 
 def _pieces(data: bytes, *, is_prose: bool, depth: int) -> Iterator[bytes]:
@@ -146,11 +161,10 @@ def _pieces(data: bytes, *, is_prose: bool, depth: int) -> Iterator[bytes]:
 
 
 def _shown(found: bytes, *, is_prose: bool, depth: int) -> bytes:
-    if _pattern("whole").fullmatch(found):
-        return _HIDDEN
-    if _pattern("jwt").fullmatch(found):
-        return _HIDDEN if found.count(b".") >= 2 else found
-    kind, name, value = _parts(found)
+    parts = _parts(found)
+    if parts is None:
+        return _HIDDEN if found.count(b".") >= 2 or not _pattern("jwt").fullmatch(found) else found
+    kind, name, value = parts
     if _is_secret(kind, name, value, is_prose=is_prose):
         return name + _hidden_value(value)
     if depth == _NESTED:
@@ -158,18 +172,29 @@ def _shown(found: bytes, *, is_prose: bool, depth: int) -> bytes:
     return name + b"".join(_pieces(value, is_prose=is_prose, depth=depth + 1))
 
 
-def _hidden_key(match: Any) -> bytes:
+def _hidden_key(match: Found) -> bytes:
     """Return what is shown of a block; a first line that is only talked about has no key behind it."""
-    found: bytes = match.group(0)
+    found = match.group(0)
     return _HIDDEN if _LINE_OF_KEY.search(found) else found
 
 
-def _parts(found: bytes) -> tuple[str, bytes, bytes]:
-    """Return which kind of named value it is, its name and its value."""
-    for kind in _VALUES:
+def _parts(found: bytes) -> tuple[str, bytes, bytes] | None:
+    """Return which kind of named value it is, its name and its value; None for a token, which is a secret by itself."""
+    for kind in _KINDS.get(found[:1], _LETTER_KINDS):
         if match := _pattern(kind).fullmatch(found):
             return kind, match.group(1), match.group(2)
-    raise AssertionError("unreachable: it is one of these kinds")
+    return None
+
+
+# Nearly all are named values; of the others, each begins in its own way.
+_LETTER_KINDS = ("named", "hinted", "place", "bearer")
+_KINDS: Mapping[bytes, tuple[str, ...]] = {
+    b":": ("url",),
+    b"<": ("element",),
+    b"-": ("hinted",),
+    **dict.fromkeys((b"b", b"B"), ("bearer",)),
+    **dict.fromkeys((b"c", b"C", b"s", b"S"), ("cookie", *_LETTER_KINDS)),
+}
 
 
 def _is_secret(kind: str, name: bytes, value: bytes, *, is_prose: bool) -> bool:

@@ -36,7 +36,7 @@ HINTED = (
     rf"|(?:{_HARD}|{_SOFT}){_MORE}{_QUOTES}[ \t]{{0,40}}\|[ \t]{{0,40}}"
     rf"|{_HARD}{_MORE}{_QUOTES}[ ](?:is|was)(?:[ ]now)?:?[ ]{_MARKS}"
     rf"|--[a-z0-9-]{{0,40}}(?:{_HARD}|pass)[ \t]{{1,4}}"
-    rf"|(?:\s-u|--user)[ =]{{1,3}}[\"']?[^\s:\"'/]{{1,80}}:",
+    rf"|(?:\B-u|--user)[ =]{{1,3}}[\"']?[^\s:\"'/\[]{{1,80}}:",
     _VALUE,
 )
 COOKIE = (
@@ -48,8 +48,11 @@ BEARER = r"\b(?:bearer|basic)\s{1,8}", r"[\w.~+/=-]{8,}"
 URL = r"://[^\s:/@]{0,100}:", r"[^\s@/]{1,200}@"
 
 _TAIL = r"[!-~\x80-\xff]*"
-_OPEN = rf"(?:{_DOUBLE}\\?|{_ESCAPED}\\{{0,3}}|{_SINGLE}|{_TICKED}|{_LIST}\n?|{_OBJECT}\n?|{_FIELDS}|(?:{_SCHEME})?{_TAIL})"
-# Where one of these may still grow at the end of the text.
+_OPEN = (
+    rf"(?:{_DOUBLE}\\?|{_ESCAPED}\\{{0,3}}|{_SINGLE}|{_TICKED}|{_LIST}\n?|{_OBJECT}\n?|{_FIELDS}|(?:{_SCHEME})?{_TAIL})"
+)
+# How what may still grow begins; and what it is from there on, if it reaches the end of the text.
+HEADS = rf"{_HARD}|{_SOFT}|{_KEYS}[ ]|cookie|--[a-z]|\B-u|<\w|\b(?:bearer|basic)\s"
 GROWING = "|".join(
     (
         rf"{_HARD}{_MORE}{_QUOTES}[ \t]{{0,8}}(?:(?::=?|=>?)[ \t]{{0,8}}{_MARKS}{_OPEN})?",
@@ -58,7 +61,7 @@ GROWING = "|".join(
         rf"{_HARD}{_MORE}{_QUOTES}[ ](?:i|is|w|wa|was)?",
         rf"{_HARD}{_MORE}{_QUOTES}[ ](?:is|was)(?:[ ](?:n|no|now))?:?(?:[ ]{_MARKS}{_OPEN})?",
         rf"--[a-z0-9-]{{0,40}}(?:{_HARD}|pass)[ \t]{{1,4}}{_OPEN}",
-        rf"(?:\s-u|--user)[ =]{{1,3}}[\"']?(?:[^\s:\"'/]{{1,80}}:{_OPEN}|{_TAIL})",
+        rf"(?:\B-u|--user)[ =]{{1,3}}[\"']?(?:[^\s:\"'/\[]{{1,80}}:{_OPEN}|{_TAIL})",
         rf"{_KEYS}[ ]{_TAIL}",
         r"cookie[\"'*`]{0,3}[ \t]{0,8}(?::[^\n\"'`]*)?",
         rf"<[\w:.-]{{0,40}}(?:{_HARD}|pwd)[\w.-]{{0,20}}(?:\s[^<>]{{0,200}})?(?:>[^<]*)?",
@@ -75,19 +78,25 @@ _STAND_IN = re.compile(
     [<{\[].* | \$(?:\w+|\{.*|\(.*) | %(?:\w|\(.*|\w+%)? | .*(?:\.\.\.|…|\*\*\*|•••|<[^>]*>|\{\{|\$\{).* | (.)\1*
     | .*(?:your|example|placeholder|redacted|hidden|replace|change[-_]?me|dummy|sample|insert|todo).* | x{3,}.*
     | (?:my|the|a|an|some|new|old|db|user|test|api|auth|access|current|raw|plain|hashed?|encrypted)?[ _-]?
-      (?:passw(?:or)?[dt]|pass|pwd|passphrase|secret|token|key|credential|cookie)s?[ _-]?(?:here|value|name|id|hash|type|\d)?
+      (?:passw(?:or)?[dt]|pass|pwd|passphrase|secret|token|key|credential|cookie)s?
+      [ _-]?(?:here|value|name|id|hash|type|\d)?
     | null|none|nil|undefined|true|false|yes|no|on|off|empty|unset|missing|required|optional|default|unknown|n/?a|tbd
     | str(?:ing)?|text|int(?:eger)?|bool(?:ean)?|bytes?|object|array|number|any|secretstr|varchar(?:\(\d+\))?
-    | bearer|basic|digest|jwt|oauth2?|base64(?:url)?|sha-?\d+|md5|hs\d+|rs\d+|es\d+|aes-?\d+|ed25519|x509|utf-?8|rsa-?\d*
+    | bearer|basic|digest|jwt|oauth2?|base64(?:url)?|sha-?\d+|md5|hs\d+|rs\d+|es\d+|aes-?\d+|ed25519|x509|utf-?8
+    | rsa-?\d*
     """,
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
 _CALL = re.compile(r"[A-Za-z_$][\w$]*(?:(?:\.|::|->|\?\.)[A-Za-z_$][\w$]*)*[(\[{].*", re.DOTALL)
 _PART = r"[A-Za-z_$]+\d{0,2}(?:_[A-Za-z]+\d{0,2})*"  # an identifier as people write it: digits come last
-_NAME = re.compile(rf"{_PART}(?:(?:\.|::|->|\?\.){_PART})*\.?|[\w$]+(?:\.[\w$]+)*(?:\.|::|->)(?:[a-z]+(?:[A-Z][a-z]+)*|[a-z_]+)")
+_NAME = re.compile(
+    rf"{_PART}(?:(?:\.|::|->|\?\.){_PART})*\.?|[\w$]+(?:\.[\w$]+)*(?:\.|::|->)(?:[a-z]+(?:[A-Z][a-z]+)*|[a-z_]+)"
+)
 _CONSTANT = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
-_PATH = re.compile(r"(?:~|\.{1,2})?/[\w.@-]+(?:/[\w.@{}-]*)+|[\w+.-]+://.*|(?:[\w.-]+/){1,6}[\w.-]+\.\w{1,5}", re.DOTALL)
-_WORDS = re.compile(r"[^\W\d]+(?:['’/-][^\W\d]+)*|[a-z]+\d{1,3}(?:-[a-z]+)+")
+_PATH = re.compile(
+    r"(?:~|\.{1,2})?/[\w.@-]+(?:/[\w.@{}-]*)+|[\w+.-]+://.*|(?:[\w.-]+/){1,6}[\w.-]+\.\w{1,5}", re.DOTALL
+)
+_WORDS = re.compile(r"[^\W\d]+(?:['\u2019/-][^\W\d]+)*|[a-z]+\d{1,3}(?:-[a-z]+)+")
 _RANDOM = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*\d)[A-Za-z0-9+/=]{32,}")
 _SCHEMES = re.compile(r"(?:basic|bearer|token|apikey|digest) +", re.IGNORECASE)
 _ASSIGNED = re.compile(rb"(?:PASS(?:WORD|WD|PHRASE)?|PWD|SECRETS?|TOKENS?|KEYS?|CREDENTIALS?)(?:_[A-Z0-9]+)?=$")

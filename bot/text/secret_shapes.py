@@ -40,8 +40,8 @@ _TOKENS = (
     r"\bshp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}|\bsq0csp-[\w-]{40,}",  # https://shopify.dev/docs/apps/build/authentication
     r"\bdp\.(?:pt|st|ct|sa|scim|audit)\.\w{30,}|\bpul-[0-9a-f]{40}",  # Doppler, Pulumi
     r"\bops_eyJ[\w+/=-]{40,}|\bA3-[A-Z0-9]{6}-(?:[A-Z0-9]{5,11}-){2,5}[A-Z0-9]{5}",  # https://developer.1password.com
-    r"\bglsa_\w{32,}|\bglc_eyJ[\w+/=]{20,}|\bsntry[su]_[\w+/=-]{30,}|\bNRAK-[A-Z0-9]{20,}",  # Grafana, Sentry, New Relic
-    r"\blin_api_\w{30,}|\bntn_\w{30,}|\bsecret_[A-Za-z0-9]{43}|\bfigd_[\w-]{30,}|\bPMAK-[\w-]{40,}",  # Linear, Notion ..
+    r"\bglsa_\w{32,}|\bglc_eyJ[\w+/=]{20,}|\bsntry[su]_[\w+/=-]{30,}|\bNRAK-[A-Z0-9]{20,}",  # Grafana, Sentry ..
+    r"\blin_api_\w{30,}|\bntn_\w{30,}|\bsecret_[A-Za-z0-9]{43}|\bfigd_[\w-]{30,}|\bPMAK-[\w-]{40,}",  # Linear ..
     r"\bpat[A-Za-z0-9]{14}\.[0-9a-f]{64}",  # https://airtable.com/developers/web/guides/personal-access-tokens
     r"\btskey-[\w-]{20,}",  # https://tailscale.com/kb/1277/key-prefixes
     r"\bsbp_[0-9a-f]{40}|\bsb_secret_[\w-]{20,}|\bnfp_\w{30,}|\bpscale_(?:tkn|oauth|pw)_[\w.-]{30,}",  # Supabase ..
@@ -53,9 +53,12 @@ _JWT = r"\beyJ[\w.-]{30,}"  # RFC 7519, 7516; three parts or more, which the cal
 # RFC 7468, RFC 4880: a block is its lines of base64 and its headers. What comes after it is no part of it.
 _BREAK = r"(?:\r?\n|(?:\\{1,3}[rn]){1,2})"
 _KEY_BEGIN = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-_KEY_LINE = rf"{_BREAK}(?:[A-Z][A-Za-z-]{{2,30}}: [^\n\\]*|[ \t>|]{{0,20}}(?:\d{{1,5}}[:|\t ])?[ \t]{{0,8}}[A-Za-z0-9+/=]*)"
+_KEY_LINE = (
+    rf"{_BREAK}(?:[A-Z][A-Za-z-]{{2,30}}: [^\n\\]*|[ \t>|]{{0,20}}(?:\d{{1,5}}[:|\t ])?[ \t]{{0,8}}[A-Za-z0-9+/=]*)"
+)
 _KEY_BODY = rf"(?:{_KEY_LINE}|[ ]{{1,4}}[A-Za-z0-9+/=]{{40,}})*"
-_KEY_END = rf"(?:{_BREAK}|[ ]{{1,4}})?[ \t>|]{{0,20}}[A-Za-z0-9+/=]{{0,76}}[ ]?-----END [A-Z0-9 ]{{0,40}}PRIVATE KEY(?: BLOCK)?-----"
+_KEY_LAST = r"[ \t>|]{0,20}[A-Za-z0-9+/=]{0,76}[ ]?-----END "
+_KEY_END = rf"(?:{_BREAK}|[ ]{{1,4}})?{_KEY_LAST}[A-Z0-9 ]{{0,40}}PRIVATE KEY(?: BLOCK)?-----"
 KEY = rf"{_KEY_BEGIN}{_KEY_BODY}(?:{_KEY_END})?"
 KEY_SIGN = b"PRIVATE KEY"  # is in every one of them
 
@@ -74,11 +77,12 @@ PLACES = "|".join(
 )
 PLACE_VALUE = r"[\w%+/=@.~-]{8,}"
 
-# Where a block of several lines may still grow at the end of the text.
+# How a block of several lines that may still grow begins; and what it is from there on.
+HEAD = "-----BEGIN "
 GROWING = "|".join(
     (
         r"-----BEGIN [A-Z0-9 ]{0,60}-{0,5}",
         rf"{_KEY_BEGIN}{_KEY_BODY}(?:{_BREAK}|\\{{1,3}}|\r|[ ]{{1,4}})?[ \t>|]{{0,20}}[!-~]*",
-        rf"{_KEY_BEGIN}{_KEY_BODY}(?:{_BREAK}|[ ]{{1,4}})?[ \t>|]{{0,20}}[A-Za-z0-9+/=]{{0,76}}[ ]?-----END [A-Z0-9 ]{{0,60}}-{{0,5}}",
+        rf"{_KEY_BEGIN}{_KEY_BODY}(?:{_BREAK}|[ ]{{1,4}})?{_KEY_LAST}[A-Z0-9 ]{{0,60}}-{{0,5}}",
     )
 )

@@ -25,6 +25,7 @@ from bot.domain.turns import (
     TurnView,
 )
 from bot.ports.store import ClaimedTurn
+from bot.text.redaction import redact
 from bot.turns.details import CallLines
 
 VIEW_CHARS = 50_000  # of one call's arguments, and of one result: each view carries them
@@ -95,7 +96,7 @@ class ViewObserver:
                 return replace(view, text=before + text, notice="")
             case Paused(reason=reason, wait_s=wait_s):
                 again = f" Trying again in {wait_s:.0f} s." if wait_s else ""
-                return replace(view, notice=f"{reason}{again}")
+                return replace(view, notice=f"{redact(reason)}{again}")
             case ModelAnswered(answer=answer):
                 # What was heard of the answer is replaced by what is stored of it: the two must not differ.
                 text = self._kept_text() + answer.message.text if answer.message.text else view.text[: self._kept]
