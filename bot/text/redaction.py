@@ -10,7 +10,7 @@ from itertools import islice
 from bot.text import secret_names as names
 from bot.text import secret_shapes as shapes
 from bot.text.known_values import HIDDEN, known
-from bot.text.patterns import Found, Pattern, linear
+from bot.text.patterns import Pattern, linear
 
 HIDDEN_NOTE = "A secret was hidden from this answer."
 __all__ = [
@@ -27,6 +27,8 @@ __all__ = [
 _HIDDEN = HIDDEN.encode()
 _NESTED = 3  # a value that is no secret may have one in it, and so on
 _MAX_HEADS = 100  # beginnings of secrets in the part of a text that is held back
+_LAST_WORD = re.compile(r"[\w.~+/=-]+\Z", re.ASCII)
+_LONGEST_CUT_CHARS = 500
 _SHORT_CHARS = 11  # no token is that short: a word at which a text was cut off
 
 
@@ -54,12 +56,12 @@ def redact_prose(text: str) -> str:
 
 
 def redact_cut(text: str) -> str:
-    """Return the same for a text that broke off: at its end is no part of a secret that was not finished."""
-    data = text.encode("utf-8", "surrogatepass")
-    end = shown_until(data)
-    rest = data[end:].decode("utf-8", "surrogatepass")
-    shown = redact_prose(data[:end].decode("utf-8", "surrogatepass"))
-    return shown + (rest if len(rest) <= _SHORT_CHARS and rest.isalpha() else HIDDEN if rest else "")
+    """Return the same for a text that broke off: its last word goes too where it may be a token that was cut."""
+    shown = redact_prose(text)
+    last = _LAST_WORD.search(text[-_LONGEST_CUT_CHARS:])
+    if last is None or len(last[0]) <= _SHORT_CHARS or last[0].isalpha() or not shown.endswith(last[0]):
+        return shown
+    return shown.removesuffix(last[0]) + HIDDEN
 
 
 def hide_known(text: str) -> str:
@@ -74,10 +76,8 @@ def shown_until(data: bytes) -> int:
     """
     end = _last_word(data, len(data))
     spans = known.spans(data)
-    has_key = shapes.KEY_SIGN in data
-    if known.mode == "on" and (has_key or _pattern("anything").search(data)):
-        spans += [match.span() for match in _pattern("all").finditer(data)]
-        spans += [match.span() for match in _pattern("key").finditer(data)] if has_key else []
+    if known.mode == "on" and _pattern("anything").search(data):
+        spans += _spans(data)
         spans += [(start, len(data)) for start in _growing(data)]
     for start, stop in sorted(spans, reverse=True):
         if start < end and (stop > end or stop == len(data)):
@@ -143,11 +143,33 @@ def _pattern(key: str) -> Pattern:
 
 
 def _without_secrets(text: str, *, is_prose: bool) -> str:
-    data = given = text.encode("utf-8", "surrogatepass")
-    if shapes.KEY_SIGN in data:  # first: a block of several lines may be the value of a name
-        data = _pattern("key").sub(_hidden_key, data)
-    pieces = list(_pieces(data, is_prose=is_prose, depth=0))
-    return text if len(pieces) == 1 and data == given else b"".join(pieces).decode("utf-8", "surrogatepass")
+    data = text.encode("utf-8", "surrogatepass")
+    shown: list[bytes] = []
+    for start, end, is_key in _segments(data):
+        part = data[start:end]
+        shown.extend([_hidden_key(part)] if is_key else _pieces(part, is_prose=is_prose, depth=0))
+    return text if len(shown) == 1 and shown[0] == data else b"".join(shown).decode("utf-8", "surrogatepass")
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, bool]]:
+    """Yield the blocks of private keys, and what is between them: such a block may be the value of a name."""
+    at = 0
+    for match in _pattern("key").finditer(data) if shapes.KEY_SIGN in data else ():
+        start, end = match.span()
+        yield at, start, False
+        yield start, end, True
+        at = end
+    yield at, len(data), False
+
+
+def _spans(data: bytes) -> Iterator[tuple[int, int]]:
+    for start, end, is_key in _segments(data):
+        if is_key:
+            yield start, end
+        else:
+            for match in _pattern("all").finditer(data[start:end]):
+                begin, stop = match.span()
+                yield start + begin, start + stop
 
 
 def _pieces(data: bytes, *, is_prose: bool, depth: int) -> Iterator[bytes]:
@@ -172,10 +194,9 @@ def _shown(found: bytes, *, is_prose: bool, depth: int) -> bytes:
     return name + b"".join(_pieces(value, is_prose=is_prose, depth=depth + 1))
 
 
-def _hidden_key(match: Found) -> bytes:
+def _hidden_key(block: bytes) -> bytes:
     """Return what is shown of a block; a first line that is only talked about has no key behind it."""
-    found = match.group(0)
-    return _HIDDEN if _LINE_OF_KEY.search(found) else found
+    return _HIDDEN if _LINE_OF_KEY.search(block) else block
 
 
 def _parts(found: bytes) -> tuple[str, bytes, bytes] | None:
