@@ -142,6 +142,8 @@ def _is_likely_word(plain: str, name: bytes) -> bool:
         return False
     if _COUNT.fullmatch(plain):
         return b"pass" in name.lower()
+    if plain.isalnum() and b"pass" in name.lower():  # hunter2: the name of a variable seldom has a digit
+        return True
     return not (_CALL.fullmatch(plain) or _NAME.fullmatch(plain))
 
 
