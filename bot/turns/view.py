@@ -25,7 +25,7 @@ from bot.domain.turns import (
     TurnView,
 )
 from bot.ports.store import ClaimedTurn
-from bot.text.redaction import redact
+from bot.text.redaction import hide_known, redact
 from bot.turns.details import CallLines
 
 VIEW_CHARS = 50_000  # of one call's arguments, and of one result: each view carries them
@@ -47,7 +47,7 @@ class ViewObserver:
             conversation=turn.event.conversation,
             state="running",
             in_reply_to=turn.event.event_key,
-            question=turn.event.text,
+            question=hide_known(turn.event.text),
             author_id=turn.event.author_id,
             # A turn that was given back at a shutdown has spent no attempt, but was shown: its fence has grown.
             attempt=max(turn.lease.attempt + turn.wakes, turn.lease.fence),

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.text.known_values import KnownValues, is_keepable
+from bot.text.known_values import KnownValues, is_keepable, known
+from bot.text.redaction import redact, redact_always, redact_prose
+from tests.attacks.corpus import leaks
 
 VALUE = 'p"ss/w0rd+ü='
 
@@ -48,3 +50,13 @@ def test_values_are_known_while_their_part_is_open_and_the_strictest_mode_counts
         assert values.hide("s3cret-one s3cret-two") == "[hidden] s3cret-two"
     assert values.hide("s3cret-one") == "s3cret-one"
     assert values.mode == "on"
+
+
+def test_what_else_is_hidden_is_a_setting_and_logs_hide_all_with_any() -> None:
+    [leak] = leaks("npm", 1, seed=1)
+    for mode, seen_of_tools, answers in (("on", False, False), ("trace", False, True), ("off", True, True)):
+        with known.hiding(["s3cret-one"], mode=mode):  # pyright: ignore[reportArgumentType]
+            text = f"{leak.secret} s3cret-one"
+            assert (leak.secret in redact(text), leak.secret in redact_prose(text)) == (seen_of_tools, answers)
+            assert leak.secret not in redact_always(text)
+            assert "s3cret-one" not in redact(text) + redact_prose(text) + redact_always(text)
