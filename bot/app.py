@@ -19,6 +19,7 @@ from bot.intake.inbox import Inbox
 from bot.models.factory import describe_model, open_model
 from bot.models.redacting import RedactingModel
 from bot.observe.turn_log import TurnLog
+from bot.ports.http import HttpListener, NoListener
 from bot.ports.model import Model
 from bot.ports.platform import Adapter, Host
 from bot.ports.store import Store
@@ -67,6 +68,7 @@ async def open_app(
     lease_s: float = LEASE_S,
     patience: Patience | None = None,
     inputs: Mapping[str, str] | None = None,
+    http: HttpListener | None = None,
 ) -> AsyncGenerator[App]:
     """Open everything and work on turns while the context is open; at its end running turns get `drain_s` seconds.
 
@@ -74,7 +76,7 @@ async def open_app(
 
     Each adapter is opened with the host, and has to be run by the caller. `lease_s` is how long the process may be
     silent before others on the same database take its turns over; `patience`, how long a post may fail; `inputs`, the
-    answers to what mcp.json asks for.
+    answers to what mcp.json asks for; `http`, what listens for platforms that are reached by it.
 
     Raises:
         SettingsError: A setting is wrong; nothing was started.
@@ -97,7 +99,7 @@ async def open_app(
         window.count = open_counter(model.name)
         bell, worker = Bell(), new_worker_id()
         rights = _open_rights(policy, store=store, tools=tools)
-        host = _make_host(settings, worker=worker, store=store, rights=rights, model=model, bell=bell)
+        host = _make_host(settings, worker=worker, store=store, rights=rights, model=model, bell=bell, http=http)
         opened = [await stack.enter_async_context(open_adapter(host)) for open_adapter in adapters]
         for adapter in opened:
             rights.people.add(adapter.name, adapter)
@@ -155,7 +157,16 @@ def _open_rights(policy: CurrentPolicy, *, store: Store, tools: Toolset) -> _Rig
     return _Rights(policy=policy, people=people, tools=guarded, guard=guard, access=access)
 
 
-def _make_host(settings: Settings, *, worker: str, store: Store, rights: _Rights, model: Model, bell: Bell) -> Inbox:
+def _make_host(
+    settings: Settings,
+    *,
+    worker: str,
+    store: Store,
+    rights: _Rights,
+    model: Model,
+    bell: Bell,
+    http: HttpListener | None,
+) -> Inbox:
     commands = Commands(
         store=store,
         tools=rights.tools,
@@ -180,6 +191,7 @@ def _make_host(settings: Settings, *, worker: str, store: Store, rights: _Rights
         decisions=Decisions(reader=reader, bell=bell),
         forms=Forms(reader=reader, tools=rights.tools, bell=bell),
         about=commands.introduction,
+        http=http or NoListener(),
         apps=AppGate(settings.apps, also=lambda: rights.policy.now().apps),
         takes_follow_ups=settings.follow_ups == "always",
         shows_thoughts=settings.trace == "full",

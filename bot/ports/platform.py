@@ -24,6 +24,7 @@ from bot.domain.events import (
     SharedFile,
 )
 from bot.domain.turns import Post, TurnView
+from bot.ports.http import HttpListener
 from bot.ports.rights import GroupSource
 from bot.ports.store import NoteStore
 from bot.ports.tools import ToolDirectory
@@ -40,6 +41,11 @@ class Host(Protocol):
     @property
     def directory(self) -> ToolDirectory:
         """Which tools and examples there are, for a platform that shows or completes them in a place of its own."""
+        ...
+
+    @property
+    def http(self) -> HttpListener:
+        """What listens for HTTP, for a platform that delivers by it or has pages of its own."""
         ...
 
     @property
