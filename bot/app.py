@@ -17,6 +17,7 @@ from bot.intake.decisions import Decisions
 from bot.intake.forms import Forms
 from bot.intake.inbox import Inbox
 from bot.models.factory import describe_model, open_model
+from bot.models.redacting import RedactingModel
 from bot.observe.turn_log import TurnLog
 from bot.ports.http import HttpListener, NoListener
 from bot.ports.model import Model
@@ -29,6 +30,8 @@ from bot.rights.pinning import Pins
 from bot.rights.tools import GuardedTools
 from bot.settings import Settings
 from bot.stores.factory import open_store
+from bot.text.known_values import known
+from bot.tools.config import ServerConfig
 from bot.tools.configured import load_servers
 from bot.tools.conversation_ids import open_conversation_ids
 from bot.tools.toolset import Toolset
@@ -87,6 +90,7 @@ async def open_app(
     policy = open_policy(settings, servers={server.name for server in servers})
     ids = open_conversation_ids(settings.toolbridge_home)
     async with AsyncExitStack() as stack:
+        stack.enter_context(known.hiding(_secrets(settings, servers), mode=settings.redact))
         store = await stack.enter_async_context(open_store(settings.store_url))
         tools = await stack.enter_async_context(Toolset(servers, notes=store, ids=ids))
         tools.warm_up()  # server processes start while the model is being opened
@@ -106,7 +110,7 @@ async def open_app(
         stack.push_async_callback(rights.people.close)
         resources = Resources(
             store=store,
-            model=model,
+            model=RedactingModel(model),
             tools=rights.tools,
             guard=rights.guard,
             policy=policy.now,
@@ -124,6 +128,12 @@ async def open_app(
         await stack.enter_async_context(desk.working())
         await stack.enter_async_context(NoticeDesk(store=store, adapters=opened).working())
         yield App(host=host, adapters=opened, store=store, model=model, tools=tools, policy=policy)
+
+
+def _secrets(settings: Settings, servers: Sequence[ServerConfig]) -> Sequence[str]:
+    """Return what shows nowhere: the bot's own secrets, and those that it gives to tool servers."""
+    endpoints = [endpoint for server in servers for endpoint in server.endpoints]
+    return [*settings.secrets, *(value for endpoint in endpoints for value in endpoint.known_values)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -18,6 +18,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.domain.errors import SettingsError
+from bot.text.secret_values import of_named, of_url
 
 ModelProvider = Literal["azure", "openai", "rehearsal"]
 
@@ -39,7 +40,9 @@ FOREIGN = frozenset(
     }
 )
 # Other programs use names like these too: in the environment, a similar name is most likely theirs.
-COMMON = frozenset({"DATABASE_URL", "HTTP_HOST", "HTTP_PORT", "LOG_FORMAT", "LOG_LEVEL", "TRACE", "TRUSTED_PROXIES"})
+COMMON = frozenset(
+    {"DATABASE_URL", "HTTP_HOST", "HTTP_PORT", "LOG_FORMAT", "LOG_LEVEL", "REDACT", "TRACE", "TRUSTED_PROXIES"}
+)
 
 
 class Settings(BaseSettings):
@@ -112,6 +115,7 @@ class Settings(BaseSettings):
     max_thread_messages: int = Field(default=50, ge=0, le=200)  # read with a question in a thread
 
     trace: Literal["summary", "full", "off"] = "summary"
+    redact: Literal["on", "trace", "off"] = "on"
 
     http_host: str = "127.0.0.1"
     http_port: int | None = Field(default=8080, ge=0, le=65535)  # None: `off`
@@ -227,6 +231,18 @@ class Settings(BaseSettings):
     def extra_headers(self) -> dict[str, str]:
         """The headers of MODEL_HEADERS."""
         return _json_object(self.model_headers.get_secret_value() if self.model_headers else "{}")
+
+    @property
+    def secrets(self) -> Iterator[str]:
+        """The values that are not to show anywhere: tokens and keys, passwords in URLs, secret headers."""
+        for name in type(self).model_fields:
+            value: object = getattr(self, name)
+            if isinstance(value, SecretStr) and name != "model_headers":
+                yield from (part.strip() for part in value.get_secret_value().split(","))
+                yield value.get_secret_value()
+            elif isinstance(value, str) and "://" in value:
+                yield from (secret for url in value.split(",") for secret in of_url(url.strip()))
+        yield from of_named(self.extra_headers)
 
     @property
     def store_url(self) -> str:

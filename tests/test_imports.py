@@ -38,7 +38,7 @@ RULES: tuple[tuple[str, Set[str]], ...] = (
     ("bot.__main__", {"bot.cli"}),
     ("bot.cli", {"bot", "adapters.registry"}),
     ("bot.app", {"bot"}),
-    ("bot.settings", {"bot.domain"}),
+    ("bot.settings", {"bot.domain", "bot.text"}),
     ("bot.domain", set()),
     ("bot.text", {"bot.domain"}),
     ("bot.forms", {"bot.domain", "bot.text"}),

@@ -8,6 +8,7 @@ from argparse import Namespace
 from bot.cli.trust import folder_of, left_out
 from bot.observe.logs import configure_logs
 from bot.settings import Settings, export_env_file, load_settings
+from bot.text.known_values import known
 from bot.text.terminal import visible
 
 
@@ -25,6 +26,7 @@ def start(
     if tells_left_out and (note := left_out(folder)):
         print(f"toolbridge: {visible(note)}", file=sys.stderr)
     settings = load_settings(env_file=folder.env_file, model_provider=getattr(arguments, "model", None))
+    known.keep(start, settings.secrets, mode=settings.redact)  # as long as the process lives: its last line is a log
     export_env_file(folder.env_file)
     if needs_model:
         _ = settings.provider  # raises where one is only half set up, before anything starts

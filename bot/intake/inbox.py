@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
@@ -51,6 +51,7 @@ from bot.ports.http import HttpListener, NoListener
 from bot.ports.store import MAX_ID, Full, NoteStore, OverBudget, OwnBounds, Revision, Store, author_key
 from bot.ports.tools import ToolDirectory
 from bot.rights.guard import ACCESS
+from bot.text.redaction import hide_known
 from bot.turns.bell import Bell
 from bot.turns.budgets import Budgets
 from bot.turns.details import details_of
@@ -257,7 +258,8 @@ class Inbox:
         try:
             if reason := await self.access.why_not(event.asker, act=event.name):
                 return CommandAnswer(text=reason)
-            return await self.answer(event)
+            answer = await self.answer(event)
+            return replace(answer, text=hide_known(answer.text))
         except StoreError as error:
             return CommandAnswer(text=str(error))
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 import structlog
 
-from bot.text.redaction import redact
+from bot.text.redaction import redact_always
 from bot.text.terminal import flat, visible
 
 MAX_FILE_BYTES = 5 * 1024 * 1024
@@ -98,9 +98,9 @@ def _shown(name: str, value: Any) -> Any:
 def _redacted(value: Any) -> Any:
     match value:
         case str():
-            return redact(value)
+            return redact_always(value)
         case BaseException():
-            return redact(repr(value))
+            return redact_always(repr(value))
         case list() | tuple():
             return [_redacted(item) for item in cast("Iterable[Any]", value)]
         case dict():

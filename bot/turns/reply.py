@@ -11,6 +11,7 @@ from bot.domain.events import MessageReceived
 from bot.domain.messages import AssistantMessage, Attachment, Message, ToolResult
 from bot.domain.turns import Post
 from bot.text.images import NOT_KEPT, leave_images_out
+from bot.text.redaction import hide_known
 from bot.turns.journal import Journal
 from bot.turns.turn import Turn, add_round
 
@@ -33,7 +34,7 @@ def make_reply(turn: Turn, text: str, *, state: Outcome) -> Reply:
     The assistant's messages in the history, joined, are the text in the chat.
     """
     notes = "\n\n".join(f"_{note}_" for note in dict.fromkeys(turn.notes))
-    last = f"{text}\n\n{notes}" if notes else text
+    last = hide_known(f"{text}\n\n{notes}" if notes else text)
     return Reply(
         state=state,
         text="\n\n".join([*turn.texts, last]),

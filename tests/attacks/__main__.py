@@ -22,8 +22,12 @@ from typing import cast
 FILE = Path(__file__).parents[1] / "reports" / "ATTACKS.md"
 Figures = Mapping[str, float | str]
 # What `SECURITY.md` promises, by the figure's name: at most so much, or at least.
-AT_MOST: Mapping[str, float] = {}
-AT_LEAST: Mapping[str, float] = {}
+AT_MOST: Mapping[str, float] = {
+    "false alarms, of ordinary answers (%)": 1,
+    "a turn's answer redacted (ms)": 0.2,
+    "first question behind 220 slow ones of one person (s)": 1,
+}
+AT_LEAST: Mapping[str, float] = {"secrets found, of all (%)": 95}
 AREAS: Mapping[str, str] = {
     "door": "The HTTP door",
     "fairness": "One person's flood",

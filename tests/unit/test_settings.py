@@ -65,6 +65,7 @@ CONTRACT: Mapping[str, tuple[str, object]] = {
     "ALLOWED_APPS": ("slack:T1:A1, discord:12", "slack:T1:A1, discord:12"),
     "MAX_THREAD_MESSAGES": ("5", 5),
     "TRACE": ("full", "full"),
+    "REDACT": ("trace", "trace"),
     "HTTP_HOST": ("0.0.0.0", "0.0.0.0"),
     "HTTP_PORT": ("9090", 9090),
     "TRUSTED_PROXIES": ("10.0.0.5, fd00::/8", "10.0.0.5, fd00::/8"),
