@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from bot.domain.errors import ModelStreamError
 from bot.domain.messages import ModelAnswer
-from bot.domain.turns import Paused, TextArrived, TextTakenBack
+from bot.domain.turns import Paused, TextArrived, TextTakenBack, TokensSpent
 from bot.ports.model import Model, ModelProgress, ModelProgressSink, ModelRequest
 from bot.text.holding import HeldText
 from bot.text.redaction import HIDDEN_NOTE, redact_cut, redact_prose
@@ -41,7 +41,7 @@ class RedactingModel:
                 case TextTakenBack():
                     held.clear()
                     progress(event)
-                case Paused():
+                case Paused() | TokensSpent():
                     progress(event)
 
         try:
