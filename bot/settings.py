@@ -91,6 +91,8 @@ class Settings(BaseSettings):
     toolbridge_home: Path = Field(default_factory=lambda: platformdirs.user_data_path("toolbridge", appauthor=False))
     database_url: str | None = Field(default=None, repr=False)  # unset: toolbridge.db in the home folder
     toolbridge_config: Path | None = None
+    toolbridge_secret_key: SecretStr | None = None  # Fernet keys, separated by commas; unset: a file of the home folder
+    retention_days: int | None = Field(default=None, ge=0, le=36_500)  # 0 or unset: for ever
 
     weather_api_url: str | None = None
     geocoding_api_url: str | None = None
@@ -199,6 +201,11 @@ class Settings(BaseSettings):
     def extra_headers(self) -> dict[str, str]:
         """The headers of MODEL_HEADERS."""
         return _json_object(self.model_headers.get_secret_value() if self.model_headers else "{}")
+
+    @property
+    def kept_days(self) -> int | None:
+        """How many days texts are kept; None: for ever."""
+        return self.retention_days or None
 
     @property
     def store_url(self) -> str:

@@ -87,6 +87,7 @@ def quoted(
         relation=relation,
         text=words.text,
         author=display_name(author, dict_of(message.get("member"))) if author else "",
+        author_id=text_at(author, "id"),
         author_kind=author_kind(message, reader),
         sent_at=time_of(message.get("timestamp")) or made_at(text_at(message, "id")),
         reference=text_at(message, "id"),

@@ -78,14 +78,15 @@ class Usage:
 class UserMessage:
     """A question. `speaker` is set where several people share the conversation.
 
-    `context` is what the question points at, in front of it: other people's words, marked as such. `images` are only
-    for the turn that asks: the history keeps a sentence in their place.
+    `context` is what the question points at, in front of it: other people's words, marked as such; `quotes` are the
+    ids of these people. `images` are only for the turn that asks: the history keeps a sentence in their place.
     """
 
     text: str
     context: str = ""
     speaker: str | None = None
     images: tuple[Attachment, ...] = ()
+    quotes: tuple[str, ...] = ()
     is_withheld: bool = False  # a content filter refused it: people can read its turn, the model gets none of it
     kind: Literal["user"] = "user"
 

@@ -79,6 +79,7 @@ class Inbox:
     decisions: Decisions
     forms: Forms
     about: str = ""
+    kept_notes: NoteStore | None = None  # with tokens encrypted; None: as the store keeps them
     apps: AppGate = field(default_factory=AppGate)
     takes_follow_ups: bool = True  # also without a mention, where the bot takes part
     shows_thoughts: bool = False  # in Details, after the calls
@@ -89,7 +90,7 @@ class Inbox:
     @property
     def notes(self) -> NoteStore:
         """See `Host`."""
-        return self.store
+        return self.kept_notes or self.store
 
     # --- messages ---
 

@@ -30,6 +30,7 @@ from bot.ports.store import (
     UsageTotals,
 )
 from bot.stores.base import Units
+from bot.stores.retention import RetentionUnits
 from bot.stores.rights import AskUnits, RightsUnits
 from bot.stores.units import conversations, intake, journal, notes, tools, work
 
@@ -286,7 +287,7 @@ class NoteUnits(Units):
         await self.engine.write(lambda db: notes.put_note(db, name, text))
 
 
-class EngineStore(IntakeUnits, WorkUnits, ConversationUnits, AskUnits, RightsUnits, NoteUnits):
+class EngineStore(IntakeUnits, WorkUnits, ConversationUnits, AskUnits, RightsUnits, NoteUnits, RetentionUnits):
     """See `bot.ports.store.Store`. Closed with its engine."""
 
     async def check(self) -> None:

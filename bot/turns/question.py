@@ -59,6 +59,7 @@ class Preparation:
             turn.question,
             text="\n\n".join(filter(None, [text, *(f"[{note}]" for note in notes)])),
             context=quotation.text,
+            quotes=quotation.people,
         )
         turn.notes.extend([*notes, *quotation.notes])
         await self._add_files(turn, event, quotation)
