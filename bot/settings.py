@@ -38,7 +38,7 @@ FOREIGN = frozenset(
     }
 )
 # Other programs use names like these too: in the environment, a similar name is most likely theirs.
-COMMON = frozenset({"DATABASE_URL", "HTTP_HOST", "HTTP_PORT", "LOG_FORMAT", "LOG_LEVEL", "TRACE"})
+COMMON = frozenset({"DATABASE_URL", "HTTP_HOST", "HTTP_PORT", "LOG_FORMAT", "LOG_LEVEL", "RETENTION_DAYS", "TRACE"})
 
 
 class Settings(BaseSettings):

@@ -34,13 +34,18 @@ class Happening:
     files: tuple[str, ...] = ()
 
 
-def happenings(turn: TurnRecord) -> Iterator[Happening]:
-    """Yield what happened in the turn, in order."""
+def happenings(turn: TurnRecord) -> Sequence[Happening]:
+    """Return what happened in the turn, in order."""
     if turn.event is None:
         kind = "withdrawn" if turn.state == "withdrawn" else "texts deleted"
-        yield Happening(turn=turn.turn_id, at=_time(turn.accepted_at), kind=kind, by=_author(turn.author))
-        return
-    yield from _question(turn, turn.event)
+        return [Happening(turn=turn.turn_id, at=_time(turn.accepted_at), kind=kind, by=_author(turn.author))]
+    happened = list(_happenings(turn))
+    return sorted(happened, key=lambda one: one.at) if all(one.at for one in happened) else happened
+
+
+def _happenings(turn: TurnRecord) -> Iterator[Happening]:
+    if turn.event is not None:
+        yield from _question(turn, turn.event)
     tools: dict[tuple[int, str], str] = {}
     for timed in turn.steps:
         if isinstance(timed.step, CallAsked):

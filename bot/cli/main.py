@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 
 from adapters.registry import PLATFORMS, PlatformCommand
+from bot.cli.keeping_arguments import add_deletion_arguments, add_export_arguments, add_purge_arguments
 from bot.cli.policy_arguments import add_policy_arguments
 from bot.domain.errors import BotError, SettingsError
 
@@ -180,27 +181,21 @@ def command_parser() -> argparse.ArgumentParser:
     history = commands.add_parser("history", help="list the conversations, or print one of them")
     history.add_argument("conversation", nargs="?", help="a key from the list, or the name of a terminal conversation")
     history.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (50)")
-    history.add_argument("--delete", metavar="KEY", help="delete what is kept of this conversation")
-    history.add_argument("--files", action="store_true", help="with --delete: the files saved in it as well")
+    add_deletion_arguments(history)
     history.set_defaults(run=_history)
-    _add_export_and_purge(commands)
+
+    export = commands.add_parser("export", help="print a conversation as it happened: who, what ran, what was decided")
+    add_export_arguments(export)
+    export.set_defaults(run=_export)
+
+    purge = commands.add_parser("purge", help="remove a person's words wherever they are kept")
+    add_purge_arguments(purge)
+    purge.set_defaults(run=_purge)
 
     audit = commands.add_parser("audit", help="print what was decided and run, or check that nothing of it was changed")
     _add_audit(audit)
     _add_trust(commands.choices)
     return parser
-
-
-def _add_export_and_purge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # pyright: ignore[reportPrivateUsage]  (it has no other name)
-    export = commands.add_parser("export", help="print a conversation as it happened: who, what ran, what was decided")
-    export.add_argument("conversation", help="a key from `toolbridge history`, or the name of a terminal conversation")
-    export.add_argument("--format", choices=("md", "json"), default="md", help="Markdown (default) or JSON")
-    export.set_defaults(run=_export)
-
-    purge = commands.add_parser("purge", help="remove a person's words wherever they are kept")
-    purge.add_argument("--person", required=True, metavar="PERSON", help="slack:TEAM:USER, discord:USER, console:USER")
-    purge.add_argument("--yes", action="store_true", help="do it without asking")
-    purge.set_defaults(run=_purge)
 
 
 def _add_audit(audit: argparse.ArgumentParser) -> None:
