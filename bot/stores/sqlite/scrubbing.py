@@ -16,15 +16,15 @@ REWRITE_WAIT_MS = 100  # for others
 TRUNCATE_WAIT_MS = 20
 
 
-def rewrite(connection: sqlite3.Connection, *, whatever_size: bool = False) -> bool:
-    """Write the file again, or note that it is due where the file is large or in use; return whether it was written."""
+def rewrite(connection: sqlite3.Connection, *, max_bytes: int | None) -> bool:
+    """Write the file again, or note that this is due where the file is larger or in use; return which it was."""
     roll_back(connection)
-    if not whatever_size and _size(connection) > REWRITTEN_BYTES:
+    if max_bytes is not None and _size(connection) > max_bytes:
         return _put_off(connection)
     with _Waiting(connection, REWRITE_WAIT_MS):
         try:
             # A copy of the texts, for a moment: in memory where they are few, otherwise in a file without a name.
-            connection.execute(f"PRAGMA temp_store = {'DEFAULT' if whatever_size else 'MEMORY'}")
+            connection.execute(f"PRAGMA temp_store = {'DEFAULT' if max_bytes is None else 'MEMORY'}")
             connection.execute("VACUUM")
         except sqlite3.OperationalError:  # in use, or no space left: the texts are overwritten all the same
             return _put_off(connection)

@@ -19,7 +19,7 @@ from bot.stores.leases import LeaseClock
 from bot.stores.sqlite.connection import Connection, SqliteDb, settled
 from bot.stores.sqlite.group_commit import GroupCommit, store_error
 from bot.stores.sqlite.migrate import migrate
-from bot.stores.sqlite.scrubbing import is_due, rewrite, truncate_wal
+from bot.stores.sqlite.scrubbing import REWRITTEN_BYTES, is_due, rewrite, truncate_wal
 from bot.stores.store import EngineStore
 
 BUSY_TIMEOUT_S = 5.0
@@ -37,11 +37,14 @@ async def open_sqlite(
     now: Callable[[], float] = time.time,
     steady: Callable[[], float] | None = None,
     busy_timeout_s: float = BUSY_TIMEOUT_S,
+    rewritten_bytes: int = REWRITTEN_BYTES,
+    scrub_later_s: float = SCRUB_LATER_S,
 ) -> AsyncGenerator[EngineStore]:
     """Open the database file, making it and its folder where they are missing, and bring its schema up to date.
 
     `now` gives seconds since the epoch, `steady` seconds of a clock that is never set; without it that is the system's,
-    or `now` itself where that was given.
+    or `now` itself where that was given. `rewritten_bytes` and `scrub_later_s` are for `scrub`: how large a file may be
+    to be written again at once, and when the write-ahead file is tried again.
 
     Raises:
         StoreError: The file cannot be used: no permission, damaged, locked, or written by a newer version.
@@ -54,9 +57,9 @@ async def open_sqlite(
         await writer.run(migrate)
         await reader.run(lambda connection: connection.execute("PRAGMA query_only = ON"))
         commits = GroupCommit(writer)
-        engine = SqliteEngine(commits, reader, writer)
+        engine = SqliteEngine(commits, reader, writer, rewritten_bytes=rewritten_bytes)
         writing = asyncio.create_task(commits.write(), name="store:writer")
-        scrubbing = asyncio.create_task(engine.scrub_later(), name="store:scrubbing")
+        scrubbing = asyncio.create_task(engine.scrub_later(every_s=scrub_later_s), name="store:scrubbing")
         try:
             steady = steady or (time.monotonic if now is time.time else now)
             yield EngineStore(engine, now, leases=LeaseClock(now, steady))
@@ -70,10 +73,13 @@ async def open_sqlite(
 class SqliteEngine:
     """See `bot.stores.db.Engine`."""
 
-    def __init__(self, commits: GroupCommit, reader: Connection, writer: Connection) -> None:
+    def __init__(
+        self, commits: GroupCommit, reader: Connection, writer: Connection, *, rewritten_bytes: int = REWRITTEN_BYTES
+    ) -> None:
         self._commits = commits
         self._reader = reader
         self._writer = writer  # only for what is no unit: it runs between two commits
+        self._rewritten_bytes = rewritten_bytes
         self._is_left = asyncio.Event()  # something is in the write-ahead file that was to leave it
 
     async def read(self, unit: Unit[T]) -> T:
@@ -86,7 +92,7 @@ class SqliteEngine:
         return self._commits.run(unit, is_urgent=is_urgent)
 
     async def scrub(self) -> bool:
-        is_rewritten = await self._run(rewrite)
+        is_rewritten = await self._run(partial(rewrite, max_bytes=self._rewritten_bytes))
         for _ in range(int(SCRUB_S / SCRUB_PAUSE_S)):
             if await self._run(truncate_wal):
                 return is_rewritten
@@ -97,15 +103,15 @@ class SqliteEngine:
     async def scrub_at_start(self) -> bool:
         if not await self._run(is_due):
             return False
-        await self._run(partial(rewrite, whatever_size=True))
+        await self._run(partial(rewrite, max_bytes=None))
         await self._run(truncate_wal)
         return True
 
-    async def scrub_later(self) -> None:
+    async def scrub_later(self, *, every_s: float) -> None:
         """Empty the write-ahead file whenever `scrub` had to leave that, once nobody reads it; never returns."""
         while True:
             await self._is_left.wait()
-            await asyncio.sleep(SCRUB_LATER_S)
+            await asyncio.sleep(every_s)
             with suppress(StoreError):  # which every other use of the database says
                 if await self._run(truncate_wal):
                     self._is_left.clear()
