@@ -19,5 +19,5 @@ def add_export_arguments(parser: ArgumentParser) -> None:
 
 def add_purge_arguments(parser: ArgumentParser) -> None:
     """Add those of `toolbridge purge`."""
-    parser.add_argument("--person", required=True, metavar="PERSON", help="slack:TEAM:USER, discord:USER, console:USER")
+    parser.add_argument("--person", required=True, metavar="PERSON", help="whose, as rules name them")
     parser.add_argument("--yes", action="store_true", help="do it without asking")

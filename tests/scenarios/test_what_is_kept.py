@@ -47,7 +47,10 @@ async def test_an_operator_exports_deletes_and_purges(toolbridge: Toolbridge) ->
     unknown = await toolbridge.run("export", "nothing")
     assert (unknown.code, unknown.out) == (1, "") and "`toolbridge history` lists the conversations" in unknown.err
     person = f"console:{getpass.getuser()}"
+    people = f'[people]\nann = ["{person}", "slack:T1:U1"]\n'
+    (toolbridge.home / "toolbridge.toml").write_text(people, encoding="utf-8")
     shown = await toolbridge.run("purge", "--person", person)
+    assert "[people] links other accounts, each of which is purged by itself: slack:T1:U1" in shown.out
     assert shown.code == 2 and "turns that they asked for" in shown.out and "Nothing was removed" in shown.out
     assert holding(toolbridge.home, MARKER)
     purged = await toolbridge.run("purge", "--person", person, "--yes")

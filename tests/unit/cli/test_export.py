@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from markdown_it import MarkdownIt
 
@@ -122,7 +123,7 @@ def test_no_ones_words_are_markup_in_the_export() -> None:
     tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(text)
     found = {token.type for token in tokens} | {each.type for token in tokens for each in token.children or ()}
     assert not found & {"link_open", "image", "html_block", "html_inline", "code_inline", "blockquote_open"}
-    headings = [after.content for token, after in zip(tokens, tokens[1:], strict=False) if token.type == "heading_open"]
+    headings = [after.content for token, after in pairwise(tokens) if token.type == "heading_open"]
     assert headings == ["Conversation slack/T1/C1/1.1", "Turn 7"]
     assert "\x1b" not in text and "https://" not in "".join(token.content for token in tokens if token.type == "inline")
 
