@@ -21,16 +21,23 @@ def rewrite(connection: sqlite3.Connection, *, max_bytes: int | None) -> bool:
     roll_back(connection)
     if max_bytes is not None and _size(connection) > max_bytes:
         return _put_off(connection)
+    if not _vacuum(connection, in_memory=max_bytes is not None):
+        return _put_off(connection)
+    connection.execute("DELETE FROM note WHERE name = ?", (DUE,))
+    return True
+
+
+def _vacuum(connection: sqlite3.Connection, *, in_memory: bool) -> bool:
+    """Write the file again; False where it is in use, or no space is left: texts are overwritten all the same."""
     with _Waiting(connection, REWRITE_WAIT_MS):
         try:
             # A copy of the texts, for a moment: in memory where they are few, otherwise in a file without a name.
-            connection.execute(f"PRAGMA temp_store = {'DEFAULT' if max_bytes is None else 'MEMORY'}")
+            connection.execute(f"PRAGMA temp_store = {'MEMORY' if in_memory else 'DEFAULT'}")
             connection.execute("VACUUM")
-        except sqlite3.OperationalError:  # in use, or no space left: the texts are overwritten all the same
-            return _put_off(connection)
+        except sqlite3.OperationalError:
+            return False
         finally:
             connection.execute("PRAGMA temp_store = DEFAULT")
-    connection.execute("DELETE FROM note WHERE name = ?", (DUE,))
     return True
 
 
