@@ -22,6 +22,7 @@ from bot.keeping.files import KeptFiles
 from bot.keeping.retention import Retention
 from bot.models.factory import describe_model, open_model
 from bot.observe.turn_log import TurnLog
+from bot.ports.http import HttpListener, NoListener
 from bot.ports.model import Model
 from bot.ports.platform import Adapter, Host
 from bot.ports.store import NoteStore, Store
@@ -39,8 +40,10 @@ from bot.tools.toolset import Toolset
 from bot.turns.asking import AskDesk
 from bot.turns.attempt import Resources
 from bot.turns.bell import Bell
+from bot.turns.budgets import Budgets
 from bot.turns.context import SYSTEM_PROMPT, Window
 from bot.turns.limits import LEASE_S, Limits, Patience
+from bot.turns.notices import NoticeDesk
 from bot.turns.runner import Runner
 from bot.turns.tokens import estimate_tokens, open_counter
 from bot.turns.worker import new_worker_id
@@ -72,6 +75,7 @@ async def open_app(
     lease_s: float = LEASE_S,
     patience: Patience | None = None,
     inputs: Mapping[str, str] | None = None,
+    http: HttpListener | None = None,
 ) -> AsyncGenerator[App]:
     """Open everything and work on turns while the context is open; at its end running turns get `drain_s` seconds.
 
@@ -79,7 +83,7 @@ async def open_app(
 
     Each adapter is opened with the host, and has to be run by the caller. `lease_s` is how long the process may be
     silent before others on the same database take its turns over; `patience`, how long a post may fail; `inputs`, the
-    answers to what mcp.json asks for.
+    answers to what mcp.json asks for; `http`, what listens for platforms that are reached by it.
 
     Raises:
         SettingsError: A setting is wrong; nothing was started.
@@ -103,7 +107,9 @@ async def open_app(
         window.count = open_counter(model.name)
         bell, worker = Bell(), new_worker_id()
         rights = _open_rights(policy, store=store, tools=tools)
-        host = _make_host(settings, worker=worker, store=store, notes=notes, rights=rights, model=model, bell=bell)
+        host = _make_host(
+            settings, worker=worker, store=store, notes=notes, rights=rights, model=model, bell=bell, http=http
+        )
         opened = [await stack.enter_async_context(open_adapter(host)) for open_adapter in adapters]
         for adapter in opened:
             rights.people.add(adapter.name, adapter)
@@ -114,6 +120,7 @@ async def open_app(
             tools=rights.tools,
             guard=rights.guard,
             policy=policy.now,
+            budgets=rights.budgets,
             window=window,
             system_prompt=system_prompt,
             limits=_limits(
@@ -128,6 +135,7 @@ async def open_app(
         files = KeptFiles(settings.toolbridge_home)
         retention = Retention(store=store, files=files, days=settings.kept_days, now=time.time)
         await stack.enter_async_context(retention.working())
+        await stack.enter_async_context(NoticeDesk(store=store, adapters=opened).working())
         yield App(host=host, adapters=opened, store=store, model=model, tools=tools, policy=policy)
 
 
@@ -161,6 +169,7 @@ class _Rights:
     tools: GuardedTools
     guard: PolicyGuard
     access: Access
+    budgets: Budgets
 
 
 def _open_rights(policy: CurrentPolicy, *, store: Store, tools: Toolset) -> _Rights:
@@ -176,11 +185,20 @@ def _open_rights(policy: CurrentPolicy, *, store: Store, tools: Toolset) -> _Rig
         unknown=guarded.unknown,
     )
     access = Access(people=people, policy=policy.now, store=store, now=time.time)
-    return _Rights(policy=policy, people=people, tools=guarded, guard=guard, access=access)
+    budgets = Budgets(store=store, policy=policy.now, people=people)
+    return _Rights(policy=policy, people=people, tools=guarded, guard=guard, access=access, budgets=budgets)
 
 
 def _make_host(
-    settings: Settings, *, worker: str, store: Store, notes: NoteStore, rights: _Rights, model: Model, bell: Bell
+    settings: Settings,
+    *,
+    worker: str,
+    store: Store,
+    notes: NoteStore,
+    rights: _Rights,
+    model: Model,
+    bell: Bell,
+    http: HttpListener | None,
 ) -> Inbox:
     commands = Commands(
         store=store,
@@ -188,6 +206,7 @@ def _make_host(
         tools=rights.tools,
         bell=bell,
         access=rights.access,
+        budgets=rights.budgets,
         model_name=model.name,
         about=describe_model(settings),
         limits=describe_limits(settings),
@@ -205,9 +224,11 @@ def _make_host(
         bell=bell,
         directory=rights.tools,
         access=rights.access,
+        budgets=rights.budgets,
         decisions=Decisions(reader=reader, bell=bell),
         forms=Forms(reader=reader, tools=rights.tools, bell=bell),
         about=commands.introduction,
+        http=http or NoListener(),
         apps=AppGate(settings.apps, also=lambda: rights.policy.now().apps),
         takes_follow_ups=settings.follow_ups == "always",
         shows_thoughts=settings.trace == "full",

@@ -8,6 +8,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -38,7 +39,9 @@ FOREIGN = frozenset(
     }
 )
 # Other programs use names like these too: in the environment, a similar name is most likely theirs.
-COMMON = frozenset({"DATABASE_URL", "HTTP_HOST", "HTTP_PORT", "LOG_FORMAT", "LOG_LEVEL", "RETENTION_DAYS", "TRACE"})
+COMMON = frozenset(
+    {"DATABASE_URL", "HTTP_HOST", "HTTP_PORT", "LOG_FORMAT", "LOG_LEVEL", "RETENTION_DAYS", "TRACE", "TRUSTED_PROXIES"}
+)
 
 
 class Settings(BaseSettings):
@@ -66,6 +69,10 @@ class Settings(BaseSettings):
     model_headers: SecretStr | None = None  # likewise
     model_requests_per_minute: int | None = Field(default=None, ge=1)  # unset: learnt from the endpoint's headers
     model_tokens_per_minute: int | None = Field(default=None, ge=1)  # likewise
+    # Dollars for a million tokens, of models that the price list does not have.
+    model_price_input_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    model_price_cached_input_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)  # unset: as other input
+    model_price_output_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     system_prompt_file: Path | None = None
 
     slack_bot_token: SecretStr | None = None
@@ -111,7 +118,8 @@ class Settings(BaseSettings):
     trace: Literal["summary", "full", "off"] = "summary"
 
     http_host: str = "127.0.0.1"
-    http_port: int = Field(default=8080, ge=0, le=65535)
+    http_port: int | None = Field(default=8080, ge=0, le=65535)  # None: `off`
+    trusted_proxies: str = ""  # addresses and networks whose X-Forwarded-For counts
     log_format: Literal["json", "console"] = "console"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -165,6 +173,23 @@ class Settings(BaseSettings):
                 raise ValueError(f"{app} is no app: write slack:TEAM:ID or discord:ID, separated by commas")
         return value
 
+    @field_validator("http_port", mode="before")
+    @classmethod
+    def _read_off(cls, value: object) -> object:
+        return None if isinstance(value, str) and value.strip().lower() == "off" else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, value: str) -> str:
+        for item in _listed(value):
+            try:
+                ip_network(item)
+            except ValueError:
+                raise ValueError(
+                    f"{item} is neither an address nor a network: write 10.0.0.5 or 10.0.0.0/8, separated by commas"
+                ) from None
+        return value
+
     @field_validator("model_extra_body")
     @classmethod
     def _check_extra_body(cls, value: str | None) -> str | None:
@@ -191,6 +216,11 @@ class Settings(BaseSettings):
     def apps(self) -> frozenset[str]:
         """The apps of ALLOWED_APPS, in the notation of rules."""
         return frozenset(_listed(self.allowed_apps))
+
+    @property
+    def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The addresses and networks of TRUSTED_PROXIES."""
+        return tuple(map(ip_network, _listed(self.trusted_proxies)))
 
     @property
     def extra_body(self) -> dict[str, Any]:

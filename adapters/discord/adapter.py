@@ -22,11 +22,12 @@ from adapters.discord.channels import Channels
 from adapters.discord.commands import Commands
 from adapters.discord.deliveries import Deliveries
 from adapters.discord.earlier import read_earlier
+from adapters.discord.elsewhere import Elsewhere
 from adapters.discord.files import download
 from adapters.discord.forms import Forms
 from adapters.discord.interactions import Interactions
 from adapters.discord.manifest import keep_synced
-from adapters.discord.own_messages import send_reply
+from adapters.discord.notice_posts import NoticePosts
 from adapters.discord.parse import PLATFORM
 from adapters.discord.posts import Posts
 from adapters.discord.proxies import Proxies
@@ -42,8 +43,9 @@ from adapters.shared.progress import Pace
 from adapters.shared.tasks import Background, run_together
 from bot.domain.asks import AskPost
 from bot.domain.backoff import Backoff
+from bot.domain.budgets import Notice
 from bot.domain.errors import AdapterError
-from bot.domain.events import ConversationKey, Earlier, MessageDeleted, MessageReceived, SharedFile
+from bot.domain.events import ConversationKey, Earlier, MessageDeleted, MessageEdited, MessageReceived, SharedFile
 from bot.domain.people import Actor
 from bot.domain.turns import Post, TurnView
 from bot.ports.platform import Found, Host
@@ -121,8 +123,10 @@ class DiscordAdapter:
         self._channels = Channels(api, self.session)
         self._questions = Questions()
         self._proxies = Proxies()
+        self._elsewhere = Elsewhere(api, self._channels)
         self._roles = Roles(api)
         self._asks = AskPosts(api)
+        self._notices = NoticePosts(api)
         sign = WaitingSign(Hourglass(api), self._background)
         self._arrivals = Arrivals(
             host,
@@ -135,6 +139,7 @@ class DiscordAdapter:
         self._posts = Posts(
             api,
             channels=self._channels,
+            elsewhere=self._elsewhere,
             questions=self._questions,
             background=self._background,
             trace=options.trace,
@@ -184,6 +189,7 @@ class DiscordAdapter:
             commands=commands,
             questions=self._questions,
             proxies=self._proxies,
+            elsewhere=self._elsewhere,
             background=self._background,
             allow_dms=self._options.allow_dms,
         )
@@ -213,7 +219,9 @@ class DiscordAdapter:
     async def _tell(self, event: Written, text: str) -> None:
         if isinstance(event, MessageDeleted) and await self._proxies.is_replaced_soon(event.event_key):
             return
-        await send_reply(self._api, event.event_key, notice(text))
+        message = event.message if isinstance(event, MessageEdited) else event
+        author = message.author_id if isinstance(message, MessageReceived) else ""
+        await self._elsewhere.reply(event.conversation, event.event_key, notice(text), author=author)
 
     # --- what is shown ---
 
@@ -244,6 +252,16 @@ class DiscordAdapter:
         """Look for the message of what is asked, once the bot is logged in. Raises AdapterError."""
         await self._is_ready.wait()
         return await self._asks.find(post)
+
+    async def post_notice(self, notice: Notice) -> str:
+        """Post the notice in its channel, once the bot is logged in; return its id. Raises AdapterError."""
+        await self._is_ready.wait()
+        return await self._notices.post(notice)
+
+    async def find_notice(self, notice: Notice) -> Found | None:
+        """Look for the notice in its channel, once the bot is logged in. Raises AdapterError."""
+        await self._is_ready.wait()
+        return await self._notices.find(notice)
 
     async def memberships(self, actor: Actor, groups: frozenset[str], *, is_fresh: bool) -> Memberships:
         """Return which of the roles the person has; what Discord does not say is unknown."""

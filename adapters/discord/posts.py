@@ -31,6 +31,7 @@ class Posts:
         api: DiscordApi,
         *,
         channels: Channels,
+        elsewhere: Elsewhere,
         questions: Questions,
         background: Background,
         trace: TraceLevel,
@@ -47,7 +48,6 @@ class Posts:
         self._threadless = Threadless()
         self.board = ProgressBoard(self._open_progress, background)
         self._channels = channels
-        elsewhere = Elsewhere(api, channels)
         ways = Ways(
             finish=self._finish,
             find=self._find,

@@ -24,11 +24,12 @@ from adapters.slack.bolt import OAuth
 from adapters.slack.buckets import Rate
 from adapters.slack.deliveries import make_deliveries
 from adapters.slack.earlier import ThreadReader
-from adapters.slack.files import download, located
+from adapters.slack.files import download, located, transcript
 from adapters.slack.groups import Groups
 from adapters.slack.identities import Identities
 from adapters.slack.installs import Installations, InstalledTokens, NoteStates, OneToken
 from adapters.slack.limits import RATES, Limits
+from adapters.slack.notice_posts import NoticePosts
 from adapters.slack.pace import Pace
 from adapters.slack.parse import PLATFORM, message_ts
 from adapters.slack.people import People
@@ -39,8 +40,10 @@ from adapters.slack.replies import Replies
 from adapters.slack.session import Endpoints, Session, Watch
 from adapters.slack.standing import Standings
 from adapters.slack.traces import TraceLevel
+from adapters.slack.words import LATER
 from bot.domain.asks import AskPost
 from bot.domain.backoff import Backoff
+from bot.domain.budgets import Notice
 from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey, Earlier, MessageDeleted, MessageEdited, MessageReceived, SharedFile
 from bot.domain.people import Actor
@@ -67,8 +70,7 @@ class SlackOptions:
     client_id: str = ""
     client_secret: str = field(default="", repr=False)
     api_url: str = "https://slack.com/api/"
-    http_host: str = "127.0.0.1"
-    http_port: int = 8080
+    http_address: str = "127.0.0.1:8080"  # where the bot listens, as the doctor says it
     command_prefix: str = ""
     backfill_minutes: float = 15.0
     trace: TraceLevel = "summary"
@@ -120,10 +122,11 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
             api,
             identities=identities,
             session=Session(
-                _endpoints(options),
+                Endpoints(app_token=options.app_token, signing_secret=options.signing_secret),
                 api=api,
                 identities=identities,
                 handle=deliveries.take,
+                listener=host.http,
                 oauth=oauth,
                 watch=options.watch,
             ),
@@ -132,6 +135,7 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
             ),
             posts=posts,
             asks=Asks(api, identities=identities),
+            notices=NoticePosts(api, identities=identities),
             groups=Groups(api),
             reader=ThreadReader(api, identities=identities, people=people, readable=readable),
             background=background,
@@ -181,15 +185,6 @@ def _posts(
         pace=options.pace,
         trace=options.trace,
         on_running=sign.remove,
-    )
-
-
-def _endpoints(options: SlackOptions) -> Endpoints:
-    return Endpoints(
-        app_token=options.app_token,
-        signing_secret=options.signing_secret,
-        host=options.http_host,
-        port=options.http_port,
     )
 
 
@@ -247,6 +242,7 @@ class SlackAdapter:
         backfill: Backfill,
         posts: Posts,
         asks: Asks,
+        notices: NoticePosts,
         groups: Groups,
         reader: ThreadReader,
         background: Background,
@@ -259,6 +255,7 @@ class SlackAdapter:
         self._backfill = backfill
         self._posts = posts
         self._asks = asks
+        self._notices = notices
         self._groups = groups
         self._reader = reader
         self._background = background
@@ -305,6 +302,14 @@ class SlackAdapter:
         """Look for the message of what is asked. Raises AdapterError where Slack does not show the place."""
         return await self._asks.find(post)
 
+    async def post_notice(self, notice: Notice) -> str:
+        """Post the notice in its channel; return its timestamp. Raises AdapterError."""
+        return await self._notices.post(notice)
+
+    async def find_notice(self, notice: Notice) -> Found | None:
+        """Look for the notice in its channel. Raises AdapterError where Slack does not show that."""
+        return await self._notices.find(notice)
+
     async def memberships(self, actor: Actor, groups: frozenset[str], *, is_fresh: bool) -> Memberships:
         """Return which of Slack's user groups hold the actor; remembered for a minute unless `is_fresh`."""
         return await self._groups.memberships(actor, groups, is_fresh=is_fresh)
@@ -320,7 +325,9 @@ class SlackAdapter:
     async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
         """Return the bytes of a file that came with a message. Raises AdapterError."""
         file = await located(self._api, file, team=conversation.space)
-        _, _, url = file.reference.partition(" ")
+        file_id, _, url = file.reference.partition(" ")
+        if url == LATER:
+            return await transcript(self._api, file_id, team=conversation.space, max_bytes=max_bytes)
         if not url:
             raise AdapterError("Slack does not say where the file is. Send it again.", is_permanent=True)
         return await download(self._api, url, team=conversation.space, max_bytes=max_bytes, mime_type=file.mime_type)

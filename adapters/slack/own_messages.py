@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
+from adapters.shared.payloads import dict_of, number_of
 from adapters.slack.buckets import Priority
 from bot.domain.asks import AskPost
 from bot.domain.events import ConversationKey
@@ -97,6 +98,11 @@ def notice_mark(about: str) -> dict[str, Any]:
     return {"event_type": NOTICE, "event_payload": {"about": about}}
 
 
+def keyed_notice_mark(key: str) -> dict[str, Any]:
+    """Return the metadata of a notice that is posted once."""
+    return {"event_type": NOTICE, "event_payload": {"about": "notice", "key": key}}
+
+
 async def find_own_messages(slack: Slack, place: Place, *, bot_user: str, since: str) -> Sequence[OwnMessage]:
     """Return the bot's messages in the thread from the timestamp `since` on, oldest first.
 
@@ -162,18 +168,14 @@ def next_cursor(answer: Mapping[str, Any]) -> str:
 
 
 def _read(message: Mapping[str, Any]) -> OwnMessage:
-    metadata: Mapping[str, Any] = message.get("metadata") or {}
-    payload: Mapping[str, Any] = metadata.get("event_payload") or {}
+    metadata = dict_of(message.get("metadata"))
+    payload = dict_of(metadata.get("event_payload"))
     files = cast("list[dict[str, Any]]", message.get("files") or [])
     return OwnMessage(
         ts=str(message["ts"]),
         kind="file" if files else _KINDS.get(str(metadata.get("event_type")), "unmarked"),
         key=str(payload.get("key", "")),
-        turn=_number(payload.get("turn")),
-        number=_number(payload.get("part", payload.get("call"))),
+        turn=number_of(payload.get("turn")),
+        number=number_of(payload.get("part", payload.get("call"))),
         file_names=tuple(str(file.get("name", "")) for file in files),
     )
-
-
-def _number(value: object) -> int:
-    return int(value) if isinstance(value, int | str) and str(value).isdecimal() else 0

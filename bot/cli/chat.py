@@ -28,6 +28,7 @@ from bot.domain.events import (
     MessageEdited,
     MessageReceived,
 )
+from bot.ports.http import NoListener
 
 if TYPE_CHECKING:
     from bot.domain.people import Asker
@@ -150,6 +151,10 @@ class PendingHost:
     @property
     def directory(self) -> _PendingDirectory:
         return _PendingDirectory(self)
+
+    @property
+    def http(self) -> NoListener:
+        return NoListener()
 
     @property
     def about(self) -> str:

@@ -14,6 +14,7 @@ import structlog
 
 from adapters.registry import PLATFORMS, Platform
 from bot.app import open_secret_keys, read_system_prompt
+from bot.cli.policy import money_warnings
 from bot.cli.servers import servers_of, wait_for_servers
 from bot.cli.start import start
 from bot.cli.trust import folder_of, left_out
@@ -149,6 +150,8 @@ async def _check_model(settings: Settings, offers: Sequence[Offer]) -> list[Chec
         answer = await model.complete(request, deadline=started + MODEL_WAIT_S, progress=lambda _: None)
         seconds = asyncio.get_running_loop().time() - started
         answered = f"{model.name} answered after {seconds:.1f} s"
+        if answer.usage.unpriced_tokens:
+            answered += f"; no price of {clean(answer.model or model.name)} is known"
     if not answer.notes:
         return [Check(part="model", state="ok", detail=answered)]
     detail = f"{answered}. {clean(' '.join(answer.notes))}"
@@ -217,7 +220,7 @@ async def check_policy(settings: Settings, offered: Sequence[ToolSpec]) -> Seque
         found = tuple(clean(str(finding)) for finding in error.findings)
         cure = "Correct these: the bot does not start with them, and one that runs keeps its old rules."
         return [Check(part="policy", state="failed", detail=f"{file} is not valid.", cure=cure, output=found)]
-    warnings = tuple(clean(str(warning)) for warning in policy.warnings)
+    warnings = tuple(map(clean, (*map(str, policy.warnings), *money_warnings(settings, policy))))
     return [Check(part="policy", state="ok", detail=describe_policy(policy), output=warnings)]
 
 

@@ -126,6 +126,12 @@ async def _audit(arguments: argparse.Namespace) -> int:
     return await audit(arguments)
 
 
+async def _usage(arguments: argparse.Namespace) -> int:
+    from bot.cli.usage import usage
+
+    return await usage(arguments)
+
+
 def _of_platform(command: PlatformCommand) -> Run:
     async def run(arguments: argparse.Namespace) -> int:
         from bot.cli.start import start
@@ -194,6 +200,12 @@ def command_parser() -> argparse.ArgumentParser:
 
     audit = commands.add_parser("audit", help="print what was decided and run, or check that nothing of it was changed")
     _add_audit(audit)
+
+    usage = commands.add_parser("usage", help="print what people, places and all have used in a month or on a day")
+    usage.add_argument("--period", default="", metavar="PERIOD", help="2026-11 or 2026-11-29 (this month)")
+    usage.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (50)")
+    usage.add_argument("--json", action="store_true", help="print them as JSON; money in millionths of a dollar")
+    usage.set_defaults(run=_usage)
     _add_trust(commands.choices)
     return parser
 

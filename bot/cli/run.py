@@ -17,6 +17,7 @@ from bot.app import App, open_app
 from bot.cli.start import start
 from bot.domain.audit import AuditEntry
 from bot.domain.errors import BotError, SettingsError, StoreError
+from bot.http.listener import open_listener
 from bot.ports.platform import Adapter
 from bot.ports.rights_store import RightsStore
 from bot.rights.current import Reloaded
@@ -43,7 +44,10 @@ async def run(arguments: Namespace) -> int:
     if not openers:
         ways = ", or ".join(platform.needs for platform in PLATFORMS)
         raise SettingsError(f"No chat platform is configured. Set {ways}; `toolbridge chat` needs neither.")
-    async with open_app(settings, openers, drain_s=DRAIN_S) as app:
+    async with (
+        open_listener(settings.http_host, settings.http_port, proxies=settings.proxies) as http,
+        open_app(settings, openers, drain_s=DRAIN_S, http=http) as app,
+    ):
         noting = _reload_on_hangup(app)
         try:
             await _serve(app.adapters)

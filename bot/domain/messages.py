@@ -60,17 +60,24 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens of one or more model calls; `cached_tokens` is the part of `input_tokens` read from a prompt cache."""
+    """Tokens of one or more model calls; `cached_tokens` is the part of `input_tokens` read from a prompt cache.
+
+    `micro_usd` is what they cost, in millionths of a dollar, without the `unpriced_tokens`: no price is known of these.
+    """
 
     input_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
+    micro_usd: int = 0
+    unpriced_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             input_tokens=self.input_tokens + other.input_tokens,
             cached_tokens=self.cached_tokens + other.cached_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
+            micro_usd=self.micro_usd + other.micro_usd,
+            unpriced_tokens=self.unpriced_tokens + other.unpriced_tokens,
         )
 
 
@@ -124,3 +131,4 @@ class ModelAnswer:
     is_cut: bool = False  # the endpoint ended it at its output limit
     notes: tuple[str, ...] = ()  # sentences for the user: what the model could not be given
     thoughts: str = ""  # what it thought before it answered, where the endpoint shows it; no part of the answer
+    model: str = ""  # which model answered, as the endpoint names it; "" where it does not

@@ -9,7 +9,7 @@ from typing import Literal
 
 from bot.domain.asks import Ask, Vote
 from bot.domain.events import ConversationKey
-from bot.domain.messages import Attachment, ModelAnswer, ToolCall, ToolResult
+from bot.domain.messages import Attachment, ModelAnswer, ToolCall, ToolResult, Usage
 from bot.domain.rights import Verdict
 
 # "taken_over" is only a state of the view: another process works on the turn and shows it.
@@ -71,6 +71,16 @@ class Paused:
 
     reason: str
     wait_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokensSpent:
+    """A call to the model has cost tokens and gave no answer: it broke off, was stopped, or its answer was of no use.
+
+    Where the endpoint did not say how many, it is an estimate.
+    """
+
+    usage: Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +181,7 @@ class CallFinished:
 
 # A step is stored before anyone sees it; after a crash the turn goes on from its last one.
 Step = ModelAnswered | CallAsked | CallJudged | CallStarted | CallWaiting | CallDecided | CallFinished
-TurnEvent = StateChanged | ModelAsked | TextArrived | TextTakenBack | Paused | CallProgressed | Step
+TurnEvent = StateChanged | ModelAsked | TextArrived | TextTakenBack | Paused | TokensSpent | CallProgressed | Step
 
 # --- what is posted, and what is seen --------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from bot.domain.messages import (
 )
 from bot.models.arguments import read_arguments
 from bot.models.chat_completions import Options
-from bot.models.chat_fold import give_unique_ids, read_usage
+from bot.models.chat_fold import give_unique_ids, model_name, read_usage
 from bot.models.refusals import StreamRefusalError, content_filter_error
 from bot.models.rendering import data_url, render_question, valid_name
 from bot.models.thoughts import Said, ThoughtFilter
@@ -131,6 +131,7 @@ class ResponsesFold:
         self._items: list[dict[str, Any]] = []  # those that are done; the last event repeats them all
         self._calls: list[ToolCall] = []
         self._usage = Usage()
+        self._model = ""
         self._is_cut = False
         self._is_finished = False
 
@@ -181,7 +182,9 @@ class ResponsesFold:
             replay=tuple(item for item in replay if _may_return(item)),
         )
         thoughts = "".join([*self._thoughts, self._filter.thoughts]).strip()
-        return ModelAnswer(message=message, usage=self._usage, is_cut=self._is_cut, thoughts=thoughts)
+        return ModelAnswer(
+            message=message, usage=self._usage, is_cut=self._is_cut, thoughts=thoughts, model=self._model
+        )
 
     def _add_text(self, delta: str) -> Said:
         return self._say(self._filter.add(strip_surrogates(delta)))
@@ -201,6 +204,7 @@ class ResponsesFold:
         self._items = response.get("output") or self._items
         self._calls = give_unique_ids([_read_call(item) for item in self._items if _is_call(item)])
         self._is_cut = reason is not None or any(item.get("status") == "incomplete" for item in self._items)
+        self._model = model_name(response.get("model"))
         self._usage = read_usage(response.get("usage") or {}, names=("input_tokens", "output_tokens"))
         said = Said() if self._text else self._add_text("\n\n".join(_texts(self._items)))  # gateways without deltas
         self._is_finished = True

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from bot.domain.answers import Accepted, Answered, Decided, Explained, Formed, Rated, Revised, Submitted
 from bot.domain.asks import AskPost
+from bot.domain.budgets import Notice
 from bot.domain.events import (
     CommandInvoked,
     ConversationKey,
@@ -24,6 +25,7 @@ from bot.domain.events import (
     SharedFile,
 )
 from bot.domain.turns import Post, TurnView
+from bot.ports.http import HttpListener
 from bot.ports.rights import GroupSource
 from bot.ports.store import NoteStore
 from bot.ports.tools import ToolDirectory
@@ -40,6 +42,11 @@ class Host(Protocol):
     @property
     def directory(self) -> ToolDirectory:
         """Which tools and examples there are, for a platform that shows or completes them in a place of its own."""
+        ...
+
+    @property
+    def http(self) -> HttpListener:
+        """What listens for HTTP, for a platform that delivers by it or has pages of its own."""
         ...
 
     @property
@@ -171,6 +178,23 @@ class Adapter(GroupSource, Protocol):
 
     async def find_ask(self, post: AskPost) -> Found | None:
         """Look for a message that may have been posted before a crash; None: it is certainly not there.
+
+        Raises:
+            AdapterError: The platform cannot tell.
+        """
+        ...
+
+    async def post_notice(self, notice: Notice) -> str:
+        """Post it where it belongs, outside of threads, and return the platform's reference.
+
+        Raises:
+            RateLimitError: The platform asked for a pause; nothing was posted.
+            AdapterError: Any other refusal; the notice may or may not be visible.
+        """
+        ...
+
+    async def find_notice(self, notice: Notice) -> Found | None:
+        """Look for a notice that may have been posted before a crash; None: it is certainly not there.
 
         Raises:
             AdapterError: The platform cannot tell.

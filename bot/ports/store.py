@@ -1,5 +1,4 @@
-"""The port to durable memory: seven small ports (three are in `rights_store` and `retention_store`), and `Store`, which
-is all of them.
+"""The port to durable memory: eight small ports (four are in files of their own), and `Store`, which is all of them.
 
 When a method returns, what it wrote survives a power cut. A method whose caller is cancelled first finishes what it
 began: nothing is left unknown.
@@ -15,10 +14,12 @@ from typing import Literal, Protocol
 from bot.domain.answers import Known, Queued
 from bot.domain.asks import Ask, Vote
 from bot.domain.audit import AuditEntry
+from bot.domain.budgets import Charge, Toll, Used
 from bot.domain.events import ConversationKey, MessageReceived, Rating
 from bot.domain.messages import Message, Usage
 from bot.domain.people import Actor
 from bot.domain.turns import CallDecided, Post, Step, TurnState
+from bot.ports.budget_store import BudgetStore
 from bot.ports.retention_store import RetentionStore
 from bot.ports.rights_store import AskStore, Grant, RightsStore, Settlement, VoteOutcome
 
@@ -35,6 +36,13 @@ class Full:
     """The message was not stored: too many turns are open, in the conversation or in the process."""
 
     waits_behind: int  # open turns of the conversation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverBudget:
+    """The message was not stored: these bounds are used up."""
+
+    used: Sequence[Used]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,9 +162,18 @@ class IntakeStore(Protocol):
     """What arrives, stored before it is acknowledged."""
 
     async def accept(
-        self, event: MessageReceived, *, worker: str, max_waiting: int, max_open: int | None = None
-    ) -> Queued | Known | Full:
+        self,
+        event: MessageReceived,
+        *,
+        worker: str,
+        max_waiting: int,
+        max_open: int | None = None,
+        toll: Toll | None = None,
+    ) -> Queued | Known | Full | OverBudget:
         """Store the event as a queued turn of `worker` unless its `event_key` is stored already.
+
+        The `toll` is looked at and charged in the same commit: of two questions for which there is room for one, one is
+        stored.
 
         With `max_waiting` open turns in the conversation, or `max_open` of the worker on its platform, nothing is
         stored. A turn that waits for a decision does not count.
@@ -267,11 +284,14 @@ class WorkStore(Protocol):
         """Return what was asked of the turns that `worker` runs, once: what is returned is forgotten."""
         ...
 
-    async def record(self, lease: Lease, steps: Sequence[Step], *, audit: Sequence[AuditEntry] = ()) -> None:
+    async def record(
+        self, lease: Lease, steps: Sequence[Step], *, audit: Sequence[AuditEntry] = (), charge: Charge | None = None
+    ) -> None:
         """Append steps to the turn's journal, all or none; without any, only check the lease. Raises LeaseLostError.
 
         A `CallWaiting` with an `ask` makes that ask pending; a `CallDecided` of a call ends its pending one. `audit` is
-        appended to the audit in the same commit, here and in the methods below.
+        appended to the audit in the same commit, and what the steps cost is charged in it, here and in the methods
+        below.
         """
         ...
 
@@ -280,7 +300,13 @@ class WorkStore(Protocol):
         ...
 
     async def park(
-        self, lease: Lease, steps: Sequence[Step], *, wakes_at: float, audit: Sequence[AuditEntry] = ()
+        self,
+        lease: Lease,
+        steps: Sequence[Step],
+        *,
+        wakes_at: float,
+        audit: Sequence[AuditEntry] = (),
+        charge: Charge | None = None,
     ) -> TurnState:
         """Append steps and let the turn wait for a decision: it gives up its lease, and later turns of its conversation
         can be claimed.
@@ -308,6 +334,7 @@ class WorkStore(Protocol):
         usage: Usage,
         steps: Sequence[Step] = (),
         audit: Sequence[AuditEntry] = (),
+        charge: Charge | None = None,
         tool_use: ToolUse | None = None,
         read_until: datetime | None = None,
     ) -> None:
@@ -362,9 +389,10 @@ class ConversationStore(Protocol):
         summary_end: int,
         turn_id: int,
         usage: Usage,
+        charge: Charge | None = None,
     ) -> bool:
         """Keep the summary of everything up to the last message of `past_turn_id`, and start the window after that
-        message unless it starts later already, in one commit; add `usage` to what `turn_id` used.
+        message unless it starts later already, in one commit; add `usage` to what `turn_id` used, and charge it.
 
         Returns False, and keeps only the usage, where the conversation was cleared or summed up by another since
         `summary_end` was read.
@@ -441,7 +469,9 @@ class NoteStore(Protocol):
         ...
 
 
-class Store(IntakeStore, WorkStore, ConversationStore, AskStore, RightsStore, NoteStore, RetentionStore, Protocol):
+class Store(
+    IntakeStore, WorkStore, ConversationStore, AskStore, RightsStore, BudgetStore, NoteStore, RetentionStore, Protocol
+):
     """All of durable memory."""
 
     async def check(self) -> None:

@@ -50,7 +50,10 @@ class Runner:
             on_gap=self._leave_lost_turns,
         )
         self._summaries = SummaryWriter(
-            store=self.resources.store, model=self.resources.model, window=self.resources.window
+            store=self.resources.store,
+            model=self.resources.model,
+            window=self.resources.window,
+            budgets=self.resources.budgets,
         )
 
     @asynccontextmanager

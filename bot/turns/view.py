@@ -21,6 +21,7 @@ from bot.domain.turns import (
     Step,
     TextArrived,
     TextTakenBack,
+    TokensSpent,
     TurnEvent,
     TurnView,
 )
@@ -93,6 +94,8 @@ class ViewObserver:
                 before = self._kept_text() if self._is_void else view.text
                 self._is_void = False
                 return replace(view, text=before + text, notice="")
+            case TokensSpent():
+                return view
             case Paused(reason=reason, wait_s=wait_s):
                 again = f" Trying again in {wait_s:.0f} s." if wait_s else ""
                 return replace(view, notice=f"{reason}{again}")

@@ -39,6 +39,7 @@ from bot.domain.events import (
 )
 from bot.domain.forms import Form, Invalid
 from bot.domain.people import Asker
+from bot.ports.http import HttpListener, NoListener
 from bot.ports.tools import Offer, ServerStatus
 
 Event = (
@@ -100,8 +101,11 @@ class ScriptedHost:
 
     about = "A bot by script."
 
-    def __init__(self, receive: Callable[[Event], Awaitable[Outcome]] = nobody) -> None:
+    def __init__(
+        self, receive: Callable[[Event], Awaitable[Outcome]] = nobody, *, http: HttpListener | None = None
+    ) -> None:
         self._receive = receive
+        self.http: HttpListener = http or NoListener()
         self.notes = MemoryNotes()
         self.directory = FixedDirectory()
 

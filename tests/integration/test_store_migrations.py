@@ -13,6 +13,7 @@ import pytest
 
 from bot.domain.answers import Known, Queued
 from bot.domain.asks import FormAsk
+from bot.domain.budgets import Charge, Spent
 from bot.domain.events import ConversationKey, MessageReceived, Rating
 from bot.domain.messages import AssistantMessage, ModelAnswer, ToolCall, ToolResult, Usage, UserMessage
 from bot.domain.turns import CallDecided, CallFinished, CallStarted, CallWaiting, ModelAnswered, Post
@@ -227,6 +228,14 @@ async def test_usage_of_an_older_version_counts_for_all_and_who_asks_is_known_fr
         await store.accept(event("new"), worker="us", max_waiting=20)
         assert (await store.usage()).turns == 5
         assert (await store.usage(author=author_key(HERE.person("you")))).turns == 1
+
+
+async def test_what_is_used_is_counted_from_the_upgrade_on(old: Path) -> None:
+    async with open_sqlite(old) as store:
+        assert await store.spending(["all"], ["2026-11"]) == {"2026-11": Spent()}
+        spent = Spent(turns=1, usage=Usage(input_tokens=3))
+        await store.charge(Charge(ledgers=("all",), periods=("2026-11",), spent=spent))
+        assert await store.spending(["all"], ["2026-11"]) == {"2026-11": spent}
 
 
 async def test_a_later_rating_takes_the_place_of_the_one_before(tmp_path: Path) -> None:

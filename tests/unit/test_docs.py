@@ -110,6 +110,14 @@ def test_the_rules_that_a_document_shows_are_valid_with_the_servers_that_the_rea
     assert policy.warnings == ()
 
 
+def test_the_budgets_that_the_documents_show_are_valid(tmp_path: Path) -> None:
+    (budgets,) = [block for block in blocks(RIGHTS, "toml") if "[budgets]" in block]
+    file = tmp_path / "toolbridge.toml"
+    file.write_text(f'[groups]\noncall = ["slack:T1:U1"]\n{budgets}', encoding="utf-8")
+    policy = load_policy(file)
+    assert policy.budgets.has_money and policy.budgets.for_people and policy.warnings == ()
+
+
 def test_the_command_line_takes_every_command_that_a_document_shows() -> None:
     lines = [
         line for text in (README, CONTRIBUTING, RIGHTS) for block in blocks(text, "sh") for line in block.splitlines()

@@ -12,21 +12,29 @@ from datetime import datetime
 from bot.domain.answers import Known, Queued
 from bot.domain.asks import Ask, Vote
 from bot.domain.audit import AuditEntry
+from bot.domain.budgets import Toll
 from bot.domain.events import ConversationKey, MessageReceived
 from bot.domain.turns import CallDecided
 from bot.ports.rights_store import Grant, Settlement, VoteOutcome
-from bot.ports.store import DecisionOutcome, Full, Revision, author_key
+from bot.ports.store import DecisionOutcome, Full, OverBudget, Revision, author_key
 from bot.stores import codec
 from bot.stores.db import Db, Row, first
-from bot.stores.units import asks, audit_log, journal, rights
+from bot.stores.units import asks, audit_log, budgets, journal, rights
 from bot.stores.units.conversations import conversation_id_of
 from bot.stores.units.order import end_turn, wake_turn
 
 
 def accept(
-    db: Db, event: MessageReceived, *, worker: str, max_waiting: int, max_open: int | None, now: float
-) -> Queued | Known | Full:
-    """Store the event as a queued turn, the first of its conversation where no other is open."""
+    db: Db,
+    event: MessageReceived,
+    *,
+    worker: str,
+    max_waiting: int,
+    max_open: int | None,
+    now: float,
+    toll: Toll | None = None,
+) -> Queued | Known | Full | OverBudget:
+    """Store the event as a queued turn, the first of its conversation where no other is open, and charge the toll."""
     known = find(db, event.event_key)
     if known is not None:
         return Known(turn_id=known)
@@ -40,6 +48,10 @@ def accept(
     is_full = max_open is not None and _open_turns(db, worker, platform) >= max_open
     if is_full or waits_behind >= max_waiting:
         return Full(waits_behind=waits_behind)
+    if toll is not None:
+        if spent := [used for used in budgets.used(db, toll.bounds) if used.is_up]:
+            return OverBudget(used=spent)
+        budgets.charge(db, toll.charge)
     (turn,) = db.execute(
         "INSERT INTO turn (event_key, conversation_id, event, state, worker, accepted_at,"
         " is_first, has_waited, platform, author)"

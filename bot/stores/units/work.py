@@ -10,13 +10,14 @@ from datetime import datetime
 from typing import Literal
 
 from bot.domain.audit import AuditEntry
+from bot.domain.budgets import Charge
 from bot.domain.errors import LeaseLostError
 from bot.domain.messages import Message, Usage
 from bot.domain.turns import Post, Step, TurnState
 from bot.ports.store import ClaimedTurn, Lease, OutboxPost, Signal, ToolUse
 from bot.stores import codec
 from bot.stores.db import Db, Row
-from bot.stores.units import asks, audit_log, journal, tools
+from bot.stores.units import asks, audit_log, budgets, journal, tools
 from bot.stores.units.order import end_turn, free_next, wake_turn
 
 # --- workers ---
@@ -133,16 +134,31 @@ WHERE turn.worker = ? OR turn.state <> 'running'"""
 # --- what is done in a turn ---
 
 
-def record(db: Db, lease: Lease, steps: Sequence[Step], *, now: float, audit: Sequence[AuditEntry] = ()) -> None:
+def record(
+    db: Db,
+    lease: Lease,
+    steps: Sequence[Step],
+    *,
+    now: float,
+    audit: Sequence[AuditEntry] = (),
+    charge: Charge | None = None,
+) -> None:
     """Append the steps."""
-    _append(db, lease, steps, now=now, audit=audit)
+    _append(db, lease, steps, now=now, audit=audit, charge=charge)
 
 
 def park(
-    db: Db, lease: Lease, steps: Sequence[Step], *, wakes_at: float, now: float, audit: Sequence[AuditEntry] = ()
+    db: Db,
+    lease: Lease,
+    steps: Sequence[Step],
+    *,
+    wakes_at: float,
+    now: float,
+    audit: Sequence[AuditEntry] = (),
+    charge: Charge | None = None,
 ) -> TurnState:
     """Append the steps and free the turn: it waits, or is queued at once where what it waits for has happened."""
-    stop_requested = _append(db, lease, steps, now=now, audit=audit)
+    stop_requested = _append(db, lease, steps, now=now, audit=audit, charge=charge)
     if stop_requested or any(wait.is_decided and not wait.is_finished for wait in journal.waits(db, lease.turn_id)):
         db.execute(
             "UPDATE turn SET state = 'queued', worker = '', attempts = 0, wakes = wakes + 1 WHERE id = ?",
@@ -181,11 +197,12 @@ def reply(
     steps: Sequence[Step],
     now: float,
     audit: Sequence[AuditEntry] = (),
+    charge: Charge | None = None,
     tool_use: ToolUse | None = None,
     read_until: datetime | None = None,
 ) -> None:
     """Store the last steps, the outcome, the messages and the outbox; the turn is being delivered from here on."""
-    _append(db, lease, steps, now=now, audit=audit)
+    _append(db, lease, steps, now=now, audit=audit, charge=charge)
     asks.void_all(db, lease.turn_id)
     db.execute(
         "UPDATE turn SET state = 'delivering', outcome = ?,"
@@ -259,13 +276,25 @@ def abandon(db: Db, lease: Lease, *, now: float) -> None:
     end_turn(db, lease.turn_id, lease.conversation_id, now=now, state="undelivered")
 
 
-def _append(db: Db, lease: Lease, steps: Sequence[Step], *, now: float, audit: Sequence[AuditEntry]) -> bool:
-    """Append steps and audit of a running turn; return whether it is to stop: then it asks nobody."""
+def _append(
+    db: Db,
+    lease: Lease,
+    steps: Sequence[Step],
+    *,
+    now: float,
+    audit: Sequence[AuditEntry],
+    charge: Charge | None,
+) -> bool:
+    """Append steps and audit of a running turn, and charge what they cost; return whether it is to stop.
+
+    One that is to stop asks nobody.
+    """
     stop_requested = bool(_hold(db, lease, "running")["stop_requested"])
     journal.append(db, lease.turn_id, steps, now=now)
     if stop_requested:
         asks.void_all(db, lease.turn_id)
     audit_log.append(db, audit)
+    budgets.charge(db, charge)
     return stop_requested
 
 

@@ -373,7 +373,7 @@ async def test_an_example_is_started_in_the_channel_in_the_name_of_who_chose_it_
         assert "Tokyo" in answer.content and answer.reference == question.id
         assert discord.visible(world.channel) == [question, answer]
         assert discord.thread_of(question) is not None  # with the trace
-        assert "**You**: 1 turn," in (await here.slash("usage", user=world.ben)).content
+        assert "**You**: today 1 turn," in (await here.slash("usage", user=world.ben)).content
         assert f"**Ben**: {TOKYO}" in (await here.slash("history")).content
         assert discord.pings == []
 

@@ -40,7 +40,7 @@ from bot.ports.tools import Offer, ServerStatus
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.bell import Bell
 from mcp_server.workspace import Workspace
-from tests.fakes.rights import Rights, ScriptedPolicy, open_access
+from tests.fakes.rights import Rights, ScriptedPolicy, open_access, open_budgets
 
 HERE = ConversationKey(platform="console", space="local", channel="here")
 ELSEWHERE = ConversationKey(platform="console", space="local", channel="elsewhere")
@@ -116,6 +116,7 @@ async def bench(
             bell=bell,
             access=open_access(store, rights),
             files=files,
+            budgets=open_budgets(store, rights),
             model_name="rehearsal",
             about="The rehearsal model is not an AI.",
             limits=["A message holds at most 10,000 characters."],
@@ -349,9 +350,9 @@ async def test_stop_says_when_nothing_is_running(tmp_path: Path) -> None:
 
 
 async def test_usage_counts_this_conversation_the_asker_and_all(tmp_path: Path) -> None:
-    usage = Usage(input_tokens=1_500, cached_tokens=1_000, output_tokens=40)
-    async with bench(tmp_path) as at:
-        for conversation, author_id in ((HERE, "u2"), (ELSEWHERE, "u1")):
+    usage = Usage(input_tokens=1_500, cached_tokens=1_000, output_tokens=40, micro_usd=250_000)
+    async with bench(tmp_path, rights=Rights(now=ScriptedPolicy(operators=("chat:u1",)))) as at:
+        for conversation, author_id in ((thread("1"), "u2"), (thread("2", "other"), "u1")):
             await converse(
                 at.store,
                 [UserMessage(text="hi"), AssistantMessage(text="ho")],
@@ -359,10 +360,17 @@ async def test_usage_counts_this_conversation_the_asker_and_all(tmp_path: Path) 
                 usage=usage,
                 author_id=author_id,
             )
-        assert (await at.run("usage")).splitlines() == [
-            "- **This conversation**: 1 turn, 1,500 tokens in (67% from the prompt cache), 40 tokens out",
-            "- **You**: 1 turn, 1,500 tokens in (67% from the prompt cache), 40 tokens out",
-            "- **All conversations**: 2 turns, 3,000 tokens in (67% from the prompt cache), 80 tokens out",
+            asker = Asker(actor=conversation.person(author_id), place=conversation.place)
+            charge = open_budgets(at.store).charge(asker, conversation, usage, turns=1)
+            assert charge is not None
+            await at.store.charge(charge)
+        one = "1 turn, 1,500 tokens in (67% from the prompt cache), 40 tokens out"
+        two = "2 turns, 3,000 tokens in (67% from the prompt cache), 80 tokens out"
+        assert (await at.run("usage", conversation=thread("1"))).splitlines() == [
+            f"- **This conversation**: {one}",
+            f"- **You**: today {one}, $0.25; this month {one}, $0.25",
+            f"- **This place**: today {one}, $0.25; this month {one}, $0.25",
+            f"- **All conversations**: today {two}, $0.50; this month {two}, $0.50; since the beginning {two}",
         ]
 
 
@@ -502,7 +510,9 @@ async def test_usage_in_a_channel_counts_the_asker_alone(tmp_path: Path) -> None
             at.store, [UserMessage(text="hi"), AssistantMessage(text="ho")], conversation=thread("3"), author_id="u2"
         )
         answer = await at.answer_in_channel("usage")
-        assert answer.text == "- **You**: 2 turns, 0 tokens in, 0 tokens out"
+        nothing = "0 turns, 0 tokens in, 0 tokens out"
+        assert answer.text.splitlines()[0] == f"- **You**: today {nothing}; this month {nothing}"
+        assert "This conversation" not in answer.text and "All conversations" not in answer.text
 
 
 # --- untrusted text --------------------------------------------------------------------------------------------
@@ -534,6 +544,7 @@ def listed(tool: ToolSpec) -> str:
         tools=ScriptedTools(specs=(tool,)),
         bell=Bell(),
         access=open_access(cast("Store", None)),
+        budgets=open_budgets(cast("Store", None)),
         model_name="m",
         about="",
     )
@@ -566,6 +577,7 @@ def listed_title(title: str) -> str:
         tools=ScriptedTools(),
         bell=Bell(),
         access=open_access(cast("Store", Listing())),
+        budgets=open_budgets(cast("Store", Listing())),
         model_name="m",
         about="",
     )
@@ -633,7 +645,6 @@ async def test_what_was_asked_at_the_terminal_before_people_had_names_there_is_t
                 CommandInvoked(conversation=here, event_key="e", author_id="ann", name=name)
             )
 
-        assert "- **You**: 2 turns" in (await said("usage")).text
         assert (await said("clear")).text.startswith("4 messages")  # without a confirmation: nobody else took part
 
 
