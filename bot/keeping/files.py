@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,11 +35,20 @@ class FilesGone:
         return self != FilesGone()
 
 
+def former_id(conversation: ConversationKey) -> str:
+    """Return the id under which tool servers have known the conversation from the first version on."""
+    return conversation.opaque_id
+
+
 @dataclass(frozen=True, slots=True)
 class KeptFiles:
-    """The files of one home folder. What is missing or cannot be deleted is passed over; nothing follows links."""
+    """The files of one home folder. What is missing or cannot be deleted is passed over; nothing follows links.
+
+    `id_of` gives the id under which tool servers know a conversation; files under its former id count as well.
+    """
 
     home: Path
+    id_of: Callable[[ConversationKey], str] = former_id
 
     async def forget(
         self, conversation: ConversationKey, event_keys: Iterable[str], *, with_saved: bool = False
@@ -50,7 +59,7 @@ class KeptFiles:
 
     async def count_saved(self, conversation: ConversationKey) -> int:
         """Return how many files are saved in the conversation."""
-        return await asyncio.to_thread(lambda: len(list(_files(self._workspace(conversation)))))
+        return await asyncio.to_thread(lambda: len(self._saved(conversation)))
 
     async def forget_older(self, before: float) -> FilesGone:
         """Delete what was written last before that time, in seconds since the epoch; of logs and typed lines, lines."""
@@ -59,11 +68,12 @@ class KeptFiles:
     def _forget(self, conversation: ConversationKey, event_keys: Iterable[str], *, with_saved: bool) -> FilesGone:
         answers = {answer_key(key) for key in event_keys}
         of_them = [file for file in _files(self.home / ATTACHMENTS) if file.name.partition(".")[0] in answers]
-        workspace = self._workspace(conversation)
-        saved = _delete(_files(workspace)) if with_saved else 0
+        saved = 0
         if with_saved:
-            with suppress(OSError):
-                workspace.rmdir()
+            saved = _delete(self._saved(conversation))
+            for workspace in self._workspaces(conversation):
+                with suppress(OSError):
+                    workspace.rmdir()
         typed = 0
         if conversation.platform == "console":
             typed = _shorten(self.home / TYPED, lambda text: typed_lines.without_conversation(text, str(conversation)))
@@ -83,8 +93,12 @@ class KeptFiles:
             log_lines=sum(_cut_log(file, before) for file in logs),
         )
 
-    def _workspace(self, conversation: ConversationKey) -> Path:
-        return self.home / WORKSPACES / workspace_name(conversation.opaque_id)
+    def _saved(self, conversation: ConversationKey) -> Sequence[Path]:
+        return [file for workspace in self._workspaces(conversation) for file in _files(workspace)]
+
+    def _workspaces(self, conversation: ConversationKey) -> Sequence[Path]:
+        ids = dict.fromkeys((self.id_of(conversation), former_id(conversation)))
+        return [self.home / WORKSPACES / workspace_name(each) for each in ids]
 
 
 def workspace_name(conversation_id: str) -> str:

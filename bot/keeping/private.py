@@ -15,6 +15,7 @@ NAMES = frozenset(
     {
         "attachments",
         "console-history",
+        "conversation.key",
         "logs",
         "mcp.json",
         "secret-key",
@@ -76,7 +77,7 @@ def is_open(path: Path) -> bool:
 
 
 def _known(home: Path) -> Iterator[Path]:
-    kept = {"logs", "attachments", "workspaces", "console-history", "secret-key"}
+    kept = {"logs", "attachments", "workspaces", "console-history", "secret-key", "conversation.key"}
     for entry in home.iterdir():
         if (entry.name in kept or entry.name.startswith(_DATABASE)) and not entry.is_symlink():
             yield entry
@@ -85,4 +86,4 @@ def _known(home: Path) -> Iterator[Path]:
 
 
 def _is_ours(name: str) -> bool:
-    return name in NAMES or name.startswith((_DATABASE, ".trusted", ".secret-key"))
+    return name in NAMES or name.startswith((_DATABASE, ".trusted", ".secret-key", ".conversation.key"))

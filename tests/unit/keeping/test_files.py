@@ -41,6 +41,14 @@ async def test_the_attachments_of_these_answers_go_and_saved_files_only_where_as
     assert (await files.count_saved(HERE), await files.count_saved(THERE)) == (0, 1)
 
 
+async def test_files_are_found_under_the_id_that_servers_know_and_under_the_former_one(tmp_path: Path) -> None:
+    for name in ("keyed", HERE.opaque_id):
+        Workspace(tmp_path / "workspaces").save(name, "a.txt", "words")
+    files = KeptFiles(tmp_path, lambda _: "keyed")
+    assert await files.count_saved(HERE) == 2
+    assert (await files.forget(HERE, [], with_saved=True)).saved == 2
+
+
 async def test_what_was_typed_in_the_conversation_goes_and_the_file_stays_private(tmp_path: Path) -> None:
     at = datetime.now()  # noqa: DTZ005
     text = "".join(entry_text(str(one), at=at, conversation=str(one)) for one in (HERE, THERE, HERE))
