@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+import structlog
+
 from bot.domain.errors import SettingsError
 from bot.intake.access import Access
 from bot.intake.admission import Admission
@@ -16,13 +18,15 @@ from bot.intake.commands.table import Commands
 from bot.intake.decisions import Decisions
 from bot.intake.forms import Forms
 from bot.intake.inbox import Inbox
+from bot.keeping.files import KeptFiles
+from bot.keeping.retention import Retention
 from bot.models.factory import describe_model, open_model
 from bot.models.redacting import RedactingModel
 from bot.observe.turn_log import TurnLog
 from bot.ports.http import HttpListener, NoListener
 from bot.ports.model import Model
 from bot.ports.platform import Adapter, Host
-from bot.ports.store import Store
+from bot.ports.store import NoteStore, Store
 from bot.rights.current import CurrentPolicy, open_policy
 from bot.rights.guard import PolicyGuard
 from bot.rights.people import PlatformPeople
@@ -30,6 +34,8 @@ from bot.rights.pinning import Pins
 from bot.rights.tools import GuardedTools
 from bot.settings import Settings
 from bot.stores.factory import open_store
+from bot.stores.secret_key import SecretKeys, secret_keys
+from bot.stores.secret_notes import SecretNotes, lost_sentence, renew
 from bot.text.known_values import known
 from bot.tools.config import ServerConfig
 from bot.tools.configured import load_servers
@@ -45,6 +51,8 @@ from bot.turns.notices import NoticeDesk
 from bot.turns.runner import Runner
 from bot.turns.tokens import estimate_tokens, open_counter
 from bot.turns.worker import new_worker_id
+
+log = structlog.stdlib.get_logger(__name__)
 
 OpenAdapter = Callable[[Host], AbstractAsyncContextManager[Adapter]]
 
@@ -92,7 +100,9 @@ async def open_app(
     async with AsyncExitStack() as stack:
         stack.enter_context(known.hiding(_secrets(settings, servers), mode=settings.redact))
         store = await stack.enter_async_context(open_store(settings.store_url))
-        tools = await stack.enter_async_context(Toolset(servers, notes=store, ids=ids))
+        await store.scrub_at_start()
+        notes = await _open_notes(settings, store)
+        tools = await stack.enter_async_context(Toolset(servers, notes=notes, ids=ids))
         tools.warm_up()  # server processes start while the model is being opened
         window = Window(
             max_messages=settings.max_conversation_length,
@@ -103,7 +113,9 @@ async def open_app(
         window.count = open_counter(model.name)
         bell, worker = Bell(), new_worker_id()
         rights = _open_rights(policy, store=store, tools=tools)
-        host = _make_host(settings, worker=worker, store=store, rights=rights, model=model, bell=bell, http=http)
+        host = _make_host(
+            settings, worker=worker, store=store, notes=notes, rights=rights, model=model, bell=bell, http=http
+        )
         opened = [await stack.enter_async_context(open_adapter(host)) for open_adapter in adapters]
         for adapter in opened:
             rights.people.add(adapter.name, adapter)
@@ -126,6 +138,9 @@ async def open_app(
         desk = AskDesk(store=store, adapters=opened, policy=policy.now, bell=bell, worker=worker)
         await stack.enter_async_context(runner.working())
         await stack.enter_async_context(desk.working())
+        files = open_files(settings)
+        retention = Retention(store=store, files=files, days=settings.kept_days, now=time.time)
+        await stack.enter_async_context(retention.working())
         await stack.enter_async_context(NoticeDesk(store=store, adapters=opened).working())
         yield App(host=host, adapters=opened, store=store, model=model, tools=tools, policy=policy)
 
@@ -134,6 +149,32 @@ def _secrets(settings: Settings, servers: Sequence[ServerConfig]) -> Sequence[st
     """Return what shows nowhere: the bot's own secrets, and those that it gives to tool servers."""
     endpoints = [endpoint for server in servers for endpoint in server.endpoints]
     return [*settings.secrets, *(value for endpoint in endpoints for value in endpoint.known_values)]
+
+
+def open_files(settings: Settings) -> KeptFiles:
+    """Return the files in the home folder. Raises SettingsError where the key of their names is damaged."""
+    return KeptFiles(settings.toolbridge_home, id_of=open_conversation_ids(settings.toolbridge_home).of)
+
+
+def open_secret_keys(settings: Settings) -> SecretKeys:
+    """Return the keys of what is kept encrypted. Raises SettingsError."""
+    said = settings.toolbridge_secret_key
+    return secret_keys(
+        said.get_secret_value() if said else "",
+        home=settings.toolbridge_home,
+        is_local=settings.store_url.startswith("sqlite:"),
+    )
+
+
+async def _open_notes(settings: Settings, store: Store) -> SecretNotes:
+    """Return the notes, in which tokens are encrypted from here on; those that no key reads cost only themselves."""
+    keys = open_secret_keys(settings)
+    renewal = await renew(store, store, keys)
+    if renewal.renewed:
+        log.info("secrets_encrypted", notes=renewal.renewed)
+    if renewal.lost:
+        log.error("secrets_not_readable", cure=lost_sentence(renewal.lost))
+    return SecretNotes(store, keys)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +211,7 @@ def _make_host(
     *,
     worker: str,
     store: Store,
+    notes: NoteStore,
     rights: _Rights,
     model: Model,
     bell: Bell,
@@ -177,6 +219,7 @@ def _make_host(
 ) -> Inbox:
     commands = Commands(
         store=store,
+        files=open_files(settings),
         tools=rights.tools,
         bell=bell,
         access=rights.access,
@@ -192,6 +235,7 @@ def _make_host(
     return Inbox(
         worker=worker,
         store=store,
+        kept_notes=notes,
         admission=admission,
         answer=commands.answer,
         bell=bell,

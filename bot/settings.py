@@ -41,7 +41,17 @@ FOREIGN = frozenset(
 )
 # Other programs use names like these too: in the environment, a similar name is most likely theirs.
 COMMON = frozenset(
-    {"DATABASE_URL", "HTTP_HOST", "HTTP_PORT", "LOG_FORMAT", "LOG_LEVEL", "REDACT", "TRACE", "TRUSTED_PROXIES"}
+    {
+        "DATABASE_URL",
+        "HTTP_HOST",
+        "HTTP_PORT",
+        "LOG_FORMAT",
+        "LOG_LEVEL",
+        "REDACT",
+        "RETENTION_DAYS",
+        "TRACE",
+        "TRUSTED_PROXIES",
+    }
 )
 
 
@@ -99,6 +109,8 @@ class Settings(BaseSettings):
     toolbridge_home: Path = Field(default_factory=lambda: platformdirs.user_data_path("toolbridge", appauthor=False))
     database_url: str | None = Field(default=None, repr=False)  # unset: toolbridge.db in the home folder
     toolbridge_config: Path | None = None
+    toolbridge_secret_key: SecretStr | None = None  # Fernet keys, separated by commas; unset: a file of the home folder
+    retention_days: int | None = Field(default=None, ge=0, le=36_500)  # 0 or unset: for ever
 
     weather_api_url: str | None = None
     geocoding_api_url: str | None = None
@@ -243,6 +255,11 @@ class Settings(BaseSettings):
             elif isinstance(value, str) and "://" in value:
                 yield from (secret for url in value.split(",") for secret in of_url(url.strip()))
         yield from of_named(self.extra_headers)
+
+    @property
+    def kept_days(self) -> int | None:
+        """How many days texts are kept; None: for ever."""
+        return self.retention_days or None
 
     @property
     def store_url(self) -> str:

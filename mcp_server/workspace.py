@@ -174,7 +174,7 @@ class Workspace:
         return folder / name
 
     def _made_folder(self, conversation: str | None) -> Path:
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(self._root)
         with suppress(FileExistsError):
             (self._root / folder_name(conversation)).mkdir(mode=0o700)
         folder = self._folder(conversation)
@@ -192,6 +192,14 @@ class Workspace:
                 )
             return folder
         return None
+
+
+def _make_private(folder: Path) -> None:
+    """Make the folder, and those above it that are missing, for their owner only; mkdir would open those above."""
+    if not folder.is_dir():
+        _make_private(folder.parent)
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
 
 
 def folder_name(conversation: str | None) -> str:

@@ -44,13 +44,14 @@ RULES: tuple[tuple[str, Set[str]], ...] = (
     ("bot.forms", {"bot.domain", "bot.text"}),
     ("bot.ports", {"bot.domain"}),
     ("bot.http", {"bot.domain", "bot.ports"}),
-    ("bot.observe", {"bot.domain", "bot.ports", "bot.text"}),
-    ("bot.stores", {"bot.domain", "bot.ports", "bot.text"}),
+    ("bot.keeping", {"bot.domain", "bot.ports", "bot.text"}),
+    ("bot.observe", {"bot.domain", "bot.ports", "bot.text", "bot.keeping"}),
+    ("bot.stores", {"bot.domain", "bot.ports", "bot.text", "bot.keeping"}),
     ("bot.models", {"bot.domain", "bot.ports", "bot.text", "bot.settings"}),
     ("bot.tools", {"bot.domain", "bot.ports", "bot.text", "bot.forms", "bot.settings"}),
     ("bot.rights", {"bot.domain", "bot.ports", "bot.text", "bot.settings"}),
     ("bot.turns", {"bot.domain", "bot.ports", "bot.text"}),
-    ("bot.intake", {"bot.domain", "bot.ports", "bot.text", "bot.forms", "bot.turns", "bot.rights"}),
+    ("bot.intake", {"bot.domain", "bot.ports", "bot.text", "bot.forms", "bot.turns", "bot.rights", "bot.keeping"}),
 )
 
 

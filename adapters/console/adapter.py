@@ -81,6 +81,7 @@ class ConsoleAdapter:
             stdin=self._stdin,
             stdout=self._stdout,
             history_file=self._history_file,
+            conversation=str(self.conversation),
             shows_details=self._trace == "full",
         ) as terminal:
             asking = Asking(terminal, self._host, self._speaker)

@@ -14,7 +14,7 @@ from prompt_toolkit.application import create_app_session, in_terminal
 from prompt_toolkit.application.current import set_app
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
-from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.history import History, InMemoryHistory
 from prompt_toolkit.input import create_input
 from prompt_toolkit.input.typeahead import clear_typeahead
 from prompt_toolkit.output import create_output
@@ -25,6 +25,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from adapters.console import render
+from adapters.console.history import TypedLines
 from adapters.console.keys import forget_keys, quiet_keys
 from adapters.console.parse import EXIT
 from adapters.console.plain import speaks_unicode, tolerate_any_text
@@ -174,9 +175,12 @@ class Terminal:
 
 @contextmanager
 def open_terminal(
-    *, stdin: TextIO, stdout: TextIO, history_file: Path | None, shows_details: bool
+    *, stdin: TextIO, stdout: TextIO, history_file: Path | None, shows_details: bool, conversation: str = ""
 ) -> Generator[Terminal]:
-    """Hold the terminal of these streams; its modes are restored at the end."""
+    """Hold the terminal of these streams; its modes are restored at the end.
+
+    What is typed goes into `history_file`, as said in this `conversation` (`str(ConversationKey)`).
+    """
     tolerate_any_text(stdout)
     with (
         quiet_keys(stdin),
@@ -184,7 +188,7 @@ def open_terminal(
     ):
         prompt: PromptSession[str] = PromptSession(
             completer=_Slashes(),
-            history=_open_history(history_file),
+            history=_open_history(history_file, conversation),
             interrupt_exception=_Interrupted,
             reserve_space_for_menu=MENU_LINES,
         )
@@ -205,13 +209,13 @@ class _Slashes(Completer):
                 yield Completion(f"/{name}", start_position=-len(before), display_meta=description)
 
 
-def _open_history(file: Path | None) -> History:
+def _open_history(file: Path | None, conversation: str) -> History:
     """Return the lines of earlier chats; where the file cannot be written, they are kept only in memory."""
     if file is None:
         return InMemoryHistory()
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         file.touch(mode=0o600)
     except OSError:
         return InMemoryHistory()
-    return FileHistory(str(file))
+    return TypedLines(file, conversation)

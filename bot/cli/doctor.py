@@ -13,7 +13,7 @@ from typing import Any, Literal
 import structlog
 
 from adapters.registry import PLATFORMS, Platform
-from bot.app import read_system_prompt
+from bot.app import open_secret_keys, read_system_prompt
 from bot.cli.policy import money_warnings
 from bot.cli.servers import servers_of, wait_for_servers
 from bot.cli.start import start
@@ -22,15 +22,17 @@ from bot.domain.errors import BotError, SettingsError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolSpec, UserMessage
 from bot.domain.rights import Tool
+from bot.keeping.private import tighten
 from bot.models.factory import describe_model, open_model
 from bot.ports.model import ModelRequest
-from bot.ports.store import ToolMemory
+from bot.ports.store import Store, ToolMemory
 from bot.ports.tools import READ_RESOURCE, Offer, ServerStatus
 from bot.rights.current import FILE_NAME, describe_policy, load_policy, policy_file
 from bot.rights.findings import PolicyFileError
 from bot.rights.policy import FilePolicy, default_ruling
 from bot.settings import Settings
 from bot.stores.factory import describe_store, open_store
+from bot.stores.secret_notes import lost_sentence, unreadable
 from bot.text.cleaning import clean, clean_name
 from bot.text.terminal import visible
 from bot.tools.configured import load_servers
@@ -83,7 +85,7 @@ async def _checks(arguments: Namespace) -> AsyncIterator[Check]:
     except BotError as error:
         yield _failed("settings", error)
         return
-    for check in await surviving("store", _check_store(settings)):
+    for check in (check_home(settings), *await surviving("store", _check_store(settings))):
         yield check
     offers: list[Offer] = []
     tools = await surviving("tools", _check_tools(settings, arguments, offers))
@@ -115,9 +117,27 @@ async def _check_store(settings: Settings) -> Sequence[Check]:
         async with open_store(settings.store_url) as store:
             await store.check()
             totals = await store.usage()
+            secrets = await surviving("secrets", _check_secrets(settings, store))
     except BotError as error:
         return [_failed("store", error, cure=f"The file is {where}.")]
-    return [Check(part="store", state="ok", detail=f"{where}, {totals.turns} turns")]
+    return [Check(part="store", state="ok", detail=f"{where}, {totals.turns} turns"), *secrets]
+
+
+def check_home(settings: Settings) -> Check:
+    """Return whether only the owner reads the home folder, after an attempt to make that so."""
+    home = settings.toolbridge_home
+    if problem := tighten(home):
+        return Check(part="home", state="failed", detail=problem)
+    kept = f"texts are kept for {settings.kept_days} days" if settings.kept_days else "texts are kept for ever"
+    return Check(part="home", state="ok", detail=f"{home}, {kept}")
+
+
+async def _check_secrets(settings: Settings, store: Store) -> Sequence[Check]:
+    """Return whether the tokens that are kept can be read; nothing where there are none."""
+    known, lost = await unreadable(store, open_secret_keys(settings))
+    if lost:
+        return [Check(part="secrets", state="failed", detail=clean(lost_sentence(lost)))]
+    return [Check(part="secrets", state="ok", detail=f"{known} kept, encrypted")] if known else []
 
 
 async def _check_model(settings: Settings, offers: Sequence[Offer]) -> list[Check]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 
 from adapters.registry import PLATFORMS, PlatformCommand
+from bot.cli.keeping_arguments import add_deletion_arguments, add_export_arguments, add_purge_arguments
 from bot.cli.policy_arguments import add_policy_arguments
 from bot.domain.errors import BotError, SettingsError
 from bot.text.terminal import visible
@@ -108,6 +109,18 @@ async def _history(arguments: argparse.Namespace) -> int:
     return await history(arguments)
 
 
+async def _export(arguments: argparse.Namespace) -> int:
+    from bot.cli.export import export
+
+    return await export(arguments)
+
+
+async def _purge(arguments: argparse.Namespace) -> int:
+    from bot.cli.purge import purge
+
+    return await purge(arguments)
+
+
 async def _audit(arguments: argparse.Namespace) -> int:
     from bot.cli.audit import audit
 
@@ -175,7 +188,16 @@ def command_parser() -> argparse.ArgumentParser:
     history = commands.add_parser("history", help="list the conversations, or print one of them")
     history.add_argument("conversation", nargs="?", help="a key from the list, or the name of a terminal conversation")
     history.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (50)")
+    add_deletion_arguments(history)
     history.set_defaults(run=_history)
+
+    export = commands.add_parser("export", help="print a conversation as it happened: who, what ran, what was decided")
+    add_export_arguments(export)
+    export.set_defaults(run=_export)
+
+    purge = commands.add_parser("purge", help="remove a person's words wherever they are kept")
+    add_purge_arguments(purge)
+    purge.set_defaults(run=_purge)
 
     audit = commands.add_parser("audit", help="print what was decided and run, or check that nothing of it was changed")
     _add_audit(audit)

@@ -118,8 +118,9 @@ class Quoted:
     relation: Relation
     text: str
     author: str = ""  # the name that people see; "" where the platform does not say it
+    author_id: str = ""  # the platform's id of the author; "" where it is not known
+    nested_ids: tuple[str, ...] = ()  # likewise, of those whose messages are shown in this one
     author_kind: AuthorKind = "person"
-    author_id: str = ""  # of a person, where the platform says it: names are not unique
     sent_at: datetime | None = None  # aware, UTC
     reference: str = ""  # the platform's reference, as `Adapter.post` returns it; "" where it is not known
     files: tuple[SharedFile, ...] = ()

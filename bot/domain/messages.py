@@ -86,8 +86,9 @@ class UserMessage:
     """A question. `speaker`, a display name, is set where several people share the conversation.
 
     `text` is what the speaker wrote. `context` is what the question points at, in front of it: other people's words,
-    marked as such. `attached` follows it: the texts of its files, and notes on what was not read, marked too. `images`
-    are only for the turn that asks: the history keeps a sentence in their place.
+    marked as such; `quotes` are the ids of these people. `attached` follows the text: the texts of its files, and notes
+    on what was not read, marked too. `images` are only for the turn that asks: the history keeps a sentence in their
+    place.
     """
 
     text: str
@@ -96,6 +97,7 @@ class UserMessage:
     speaker_id: str = ""  # the platform's own id of the speaker; "" in messages that were stored before it was kept
     attached: str = ""
     images: tuple[Attachment, ...] = ()
+    quotes: tuple[str, ...] = ()
     is_withheld: bool = False  # a content filter refused it: people can read its turn, the model gets none of it
     kind: Literal["user"] = "user"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Literal
@@ -204,6 +205,11 @@ class Post:
     is_last: bool = True  # of the answer's posts
     way: PostWay = "whole"  # always that in the store
     trouble: str = ""  # a sentence: why it is not tried as it is
+
+
+def answer_key(event_key: str) -> str:
+    """Return what the keys of the posts begin with that answer this event; files may be named after them."""
+    return hashlib.sha256(event_key.encode()).hexdigest()[:20]
 
 
 CallState = Literal[

@@ -89,6 +89,7 @@ class Inbox:
     decisions: Decisions
     forms: Forms
     about: str = ""
+    kept_notes: NoteStore | None = None  # with tokens encrypted; None: as the store keeps them
     http: HttpListener = field(default_factory=NoListener)
     apps: AppGate = field(default_factory=AppGate)
     expected: ExpectedAnswers = field(default_factory=ExpectedAnswers)
@@ -101,7 +102,7 @@ class Inbox:
     @property
     def notes(self) -> NoteStore:
         """See `Host`."""
-        return self.store
+        return self.kept_notes or self.store
 
     # --- messages ---
 

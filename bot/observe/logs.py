@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import os
 import sys
 from collections.abc import Iterable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import structlog
 
+from bot.keeping.private import make_folder, open_private
 from bot.text.redaction import redact_always
 from bot.text.terminal import flat, visible
 
@@ -72,12 +75,20 @@ def _handler(file: Path | None) -> logging.Handler:
     if file is None:
         return logging.StreamHandler()
     try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return logging.handlers.RotatingFileHandler(
+        make_folder(file.parent)
+        return _PrivateFile(
             file, maxBytes=MAX_FILE_BYTES, backupCount=KEPT_FILES, encoding="utf-8", errors="backslashreplace"
         )
     except OSError:
         return logging.NullHandler()  # a folder that cannot be written is reported where the database is opened
+
+
+class _PrivateFile(logging.handlers.RotatingFileHandler):
+    """Makes its files for their owner only."""
+
+    def _open(self) -> TextIOWrapper:
+        file = os.fdopen(open_private(self.baseFilename, os.O_CREAT | os.O_APPEND | os.O_WRONLY), "ab")
+        return TextIOWrapper(file, encoding=self.encoding, errors=self.errors, write_through=True)
 
 
 def _hide_secrets(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -1,4 +1,4 @@
-"""The port to durable memory: seven small ports (three are in files of their own), and `Store`, which is all of them.
+"""The port to durable memory: eight small ports (four are in files of their own), and `Store`, which is all of them.
 
 When a method returns, what it wrote survives a power cut. A method whose caller is cancelled first finishes what it
 began: nothing is left unknown.
@@ -20,6 +20,7 @@ from bot.domain.messages import Message, Usage
 from bot.domain.people import Actor
 from bot.domain.turns import CallDecided, Post, Step, TurnState
 from bot.ports.budget_store import BudgetStore
+from bot.ports.retention_store import RetentionStore
 from bot.ports.rights_store import AskStore, Grant, RightsStore, Settlement, VoteOutcome
 
 MAX_ID = 2**63 - 1  # of a turn or an ask: no store has more; what people send may be any number
@@ -458,7 +459,7 @@ class ConversationStore(Protocol):
         """Delete the conversation's messages, their summary and the journals of ended turns; return how many messages
         went.
 
-        Asks of ended turns stay without their texts; the audit stays as it is.
+        Asks of ended turns stay without their texts, and so do their lines in the audit without the arguments.
         """
         ...
 
@@ -490,7 +491,9 @@ class NoteStore(Protocol):
         ...
 
 
-class Store(IntakeStore, WorkStore, ConversationStore, AskStore, RightsStore, BudgetStore, NoteStore, Protocol):
+class Store(
+    IntakeStore, WorkStore, ConversationStore, AskStore, RightsStore, BudgetStore, NoteStore, RetentionStore, Protocol
+):
     """All of durable memory."""
 
     async def check(self) -> None:

@@ -35,6 +35,7 @@ from bot.ports.store import (
 )
 from bot.stores.base import Units
 from bot.stores.budgets import BudgetUnits
+from bot.stores.retention import RetentionUnits
 from bot.stores.rights import AskUnits, RightsUnits
 from bot.stores.units import conversations, intake, journal, notes, tools, work
 
@@ -321,7 +322,9 @@ class NoteUnits(Units):
         await self.engine.write(lambda db: notes.put_note(db, name, text))
 
 
-class EngineStore(IntakeUnits, WorkUnits, ConversationUnits, AskUnits, RightsUnits, BudgetUnits, NoteUnits):
+class EngineStore(
+    IntakeUnits, WorkUnits, ConversationUnits, AskUnits, RightsUnits, BudgetUnits, NoteUnits, RetentionUnits
+):
     """See `bot.ports.store.Store`. Closed with its engine."""
 
     async def check(self) -> None:

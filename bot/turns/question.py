@@ -60,6 +60,7 @@ class Preparation:
             text=event.text or (MENTION_ONLY if not event.files else ""),
             context=quotation.text,
             attached="\n\n".join(map(marked, notes)),
+            quotes=quotation.people,
         )
         turn.notes.extend([*notes, *quotation.notes])
         await self._add_files(turn, event, quotation)

@@ -41,11 +41,14 @@ _VERBS: dict[Relation, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quotation:
-    """What a question points at: `text` for the model, `notes` for people, and the files to read with it."""
+    """What a question points at: `text` for the model, `notes` for people, the files to read with it, and the ids of
+    the people whose words it has.
+    """
 
     text: str = ""
     notes: tuple[str, ...] = ()
     files: tuple[SharedFile, ...] = ()
+    people: tuple[str, ...] = ()
 
 
 def quote(quoted: Sequence[Quoted], earlier: Earlier, *, max_chars: int, unknown: str = "") -> Quotation:
@@ -68,7 +71,12 @@ def quote(quoted: Sequence[Quoted], earlier: Earlier, *, max_chars: int, unknown
     if not blocks:
         return Quotation()
     text = "\n\n".join([_INTRODUCTION, *blocks, _END])
-    return Quotation(text=text, notes=tuple(notes), files=_files(quoted, fitting))
+    return Quotation(text=text, notes=tuple(notes), files=_files(quoted, fitting), people=_people((*fitting, *quoted)))
+
+
+def _people(messages: Sequence[Quoted]) -> tuple[str, ...]:
+    ids = (each for one in messages if one.author_kind != "self" for each in (one.author_id, *one.nested_ids))
+    return tuple(dict.fromkeys(filter(None, ids)))
 
 
 def _missing(earlier: Earlier, fitting: Sequence[Quoted], *, is_cut: bool) -> str:

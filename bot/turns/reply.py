@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from bot.domain.events import MessageReceived
 from bot.domain.messages import AssistantMessage, Attachment, Message, ToolResult
-from bot.domain.turns import Post
+from bot.domain.turns import Post, answer_key
 from bot.text.images import NOT_KEPT, leave_images_out
 from bot.text.redaction import hide_known
 from bot.turns.journal import Journal
@@ -102,4 +101,4 @@ def make_posts(
 
 
 def _post_key(event: MessageReceived, part: int) -> str:
-    return f"{hashlib.sha256(event.event_key.encode()).hexdigest()[:20]}.{part}"
+    return f"{answer_key(event.event_key)}.{part}"

@@ -277,3 +277,16 @@ def event(key: str) -> MessageReceived:
         text=f"What about {key}?",
         sent_at=datetime(2026, 11, 1, 12, 30, tzinfo=UTC),
     )
+
+
+async def test_a_database_of_before_is_written_again_once_and_its_steps_have_no_times(old: Path) -> None:
+    async with open_sqlite(old) as store:
+        (_, running, _) = await store.timeline(HERE)
+        assert [step.at for step in running.steps] == [None, None, None]
+        assert await store.scrub_at_start() is True
+        assert await store.scrub_at_start() is False
+
+
+async def test_a_new_database_has_nothing_to_be_written_again(tmp_path: Path) -> None:
+    async with open_sqlite(tmp_path / "new.db") as store:
+        assert await store.scrub_at_start() is False

@@ -53,6 +53,8 @@ CONTRACT: Mapping[str, tuple[str, object]] = {
     "TOOLBRIDGE_HOME": ("/data", Path("/data")),
     "DATABASE_URL": ("postgresql://u:database-secret@h/d", "postgresql://u:database-secret@h/d"),
     "TOOLBRIDGE_CONFIG": ("toolbridge.toml", Path("toolbridge.toml")),
+    "TOOLBRIDGE_SECRET_KEY": ("one,two", "one,two"),
+    "RETENTION_DAYS": ("30", 30),
     "WEATHER_API_URL": ("http://127.0.0.1:4", "http://127.0.0.1:4"),
     "GEOCODING_API_URL": ("http://127.0.0.1:5", "http://127.0.0.1:5"),
     "MAX_CONVERSATION_LENGTH": ("20", 20),

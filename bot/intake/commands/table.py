@@ -18,6 +18,7 @@ from bot.intake.commands.phrases import code, count, flat, plain
 from bot.intake.commands.running import answer_run
 from bot.intake.commands.tools import Prospects, describe_tools
 from bot.intake.commands.usage import describe_usage
+from bot.keeping.files import KeptFiles
 from bot.ports.store import ConversationSummary, Store
 from bot.ports.tools import ToolDirectory
 from bot.turns.bell import Bell
@@ -69,7 +70,7 @@ class Commands:
 
     `about` says which model answers, `limits` are sentences on what a conversation may hold; both are shown by `help`.
     `refused_tools` returns the tools that the model does not take now, with the reasons; `prospects`, what the policy
-    says of tools before their arguments are known.
+    says of tools before their arguments are known; `files` are those of the home folder.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Commands:
         tools: ToolDirectory,
         bell: Bell,
         access: Access,
+        files: KeptFiles | None = None,
         budgets: Budgets,
         model_name: str,
         about: str,
@@ -93,7 +95,7 @@ class Commands:
         self._prospects = prospects
         self._limits = limits
         self._refused_tools = refused_tools
-        acting = Acting(store=store, bell=bell, access=access)
+        acting = Acting(store=store, bell=bell, access=access, files=files)
         what = f"I answer questions with the tools of your team's MCP servers. Model: {code(model_name)}."
         self.introduction = "\n\n".join(filter(None, [what, about]))  # what the bot is, for people
         self._rows: Mapping[str, Row] = {

@@ -14,7 +14,7 @@ from bot.domain.messages import Usage
 from bot.ports.store import ConversationSummary, History, HistoryEntry, Knowledge, UsageTotals
 from bot.stores import codec
 from bot.stores.db import Db, Row, first, key_range
-from bot.stores.units import asks, budgets
+from bot.stores.units import asks, budgets, forgetting
 from bot.text.split import cut
 
 HISTORY_ROWS = 5_000  # far above any window; bounds what one turn reads
@@ -208,7 +208,9 @@ def clear(db: Db, conversation: ConversationKey, *, now: float) -> int:
         (now, conversation_id),
     )
     ended = "(SELECT id FROM turn WHERE conversation_id = ? AND ended_at IS NOT NULL AND event <> '')"
+    forgetting.forget_notes(db, ended, (conversation_id,))
     asks.forget_texts(db, ended, (conversation_id,))
+    forgetting.forget_arguments(db, ended, (conversation_id,))
     for table in ("journal", "outbox"):
         db.execute(
             f"DELETE FROM {table} WHERE turn_id IN {ended}",  # noqa: S608  (no outside text in it)

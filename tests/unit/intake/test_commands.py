@@ -34,10 +34,12 @@ from bot.domain.turns import Post
 from bot.intake.commands.approvals import may_decide
 from bot.intake.commands.table import Commands
 from bot.intake.commands.tools import Prospect, describe_tools
+from bot.keeping.files import KeptFiles
 from bot.ports.store import ConversationSummary, Store
 from bot.ports.tools import Offer, ServerStatus
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.bell import Bell
+from mcp_server.workspace import Workspace
 from tests.fakes.rights import Rights, ScriptedPolicy, open_access, open_budgets
 
 HERE = ConversationKey(platform="console", space="local", channel="here")
@@ -104,7 +106,7 @@ class Bench:
 
 @asynccontextmanager
 async def bench(
-    tmp_path: Path, tools: ScriptedTools | None = None, rights: Rights | None = None
+    tmp_path: Path, tools: ScriptedTools | None = None, rights: Rights | None = None, files: KeptFiles | None = None
 ) -> AsyncGenerator[Bench]:
     bell = Bell()
     async with open_sqlite(tmp_path / "bot.db") as store:
@@ -113,6 +115,7 @@ async def bench(
             tools=tools or ScriptedTools(),
             bell=bell,
             access=open_access(store, rights),
+            files=files,
             budgets=open_budgets(store, rights),
             model_name="rehearsal",
             about="The rehearsal model is not an AI.",
@@ -314,6 +317,20 @@ async def test_clear_forgets_this_conversation_alone_and_says_how_much_and_that_
         assert await at.run("history") == "This conversation has no messages yet."
         assert await at.run("clear") == "There was nothing to forget. Saved files are kept."
         assert len((await at.run("history", conversation=ELSEWHERE)).splitlines()) == 4
+
+
+async def test_clear_keeps_saved_files_and_says_how_they_go_and_clear_files_deletes_them(tmp_path: Path) -> None:
+    files = KeptFiles(tmp_path / "home")
+    async with bench(tmp_path, files=files) as at:
+        await converse(at.store, [UserMessage(text="hi"), AssistantMessage(text="ho")])
+        Workspace(files.home / "workspaces").save(HERE.opaque_id, "a.txt", "words")
+        assert "Nothing was deleted." in await at.run("clear", "everything")
+        assert await at.run("clear") == (
+            "2 messages of this conversation deleted. Saved files are kept. `clear files` deletes them as well."
+        )
+        assert await at.run("clear", "Files") == "There was nothing to forget. 1 saved file deleted."
+        assert await at.run("clear", "files") == "There was nothing to forget. No files were saved here."
+        assert [line.entry.outcome for line in await at.store.audit_lines()] == ["clear", "clear files"]
 
 
 # --- the others ------------------------------------------------------------------------------------------------
@@ -627,7 +644,7 @@ async def test_a_conversation_of_one_person_is_cleared_at_once_and_one_of_severa
         assert first.confirms and "You are not the only one who spoke here." in first.text
         assert len(await at.store.transcript(thread("1"), limit=9)) == 4
         assert "4 messages" in (await say(at, "clear", by="u1", is_confirmed=True)).text
-        assert [line.entry.outcome for line in await at.store.audit_lines()] == ["clear"]
+        assert [line.entry.outcome for line in await at.store.audit_lines()] == ["clear", "clear"]
 
 
 async def test_what_was_asked_at_the_terminal_before_people_had_names_there_is_the_persons_own(tmp_path: Path) -> None:
