@@ -16,6 +16,7 @@ from bot.stores import codec
 from bot.stores.db import Db, Row, key_range
 from bot.stores.units import asks, forgetting, journal
 from bot.stores.units.sought import Sought, direct, places
+from bot.text.marks import CLOSE, plain_name
 
 PAGE_ROWS = 500
 REMOVED = "[What this message pointed at was removed.]"
@@ -65,7 +66,8 @@ def contexts(db: Db, who: Sought, *, after: int, remove: bool) -> tuple[int, int
 def _quotes(message: UserMessage, who: Sought) -> bool:
     if message.quotes:
         return who.person.id in message.quotes
-    return any(f"> {name}" in message.context for name in who.names)
+    written = ((f"> {name}", f": {plain_name(name)}{CLOSE}") for name in who.names)  # before, and since names have ids
+    return any(words in message.context for forms in written for words in forms)
 
 
 def _change(
