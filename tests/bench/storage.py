@@ -133,6 +133,7 @@ async def _asking(path: Path) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
                 tools=core.tools,
                 guard=core.guard,
                 policy=core.policy,
+                budgets=core.budgets,
                 window=Window(max_messages=50, max_tokens=100_000, count=estimate_tokens),
                 system_prompt="Be brief.",
                 observers=(TurnLog(),),
