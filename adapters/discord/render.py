@@ -228,10 +228,9 @@ class PageRequest(NamedTuple):
 
 def command_message(answer: CommandAnswer, *, command: str, argument: str, page: int = 0) -> Shown:
     """Return one page of a command's answer; `page` counts from 0, and a page past the end means the last one."""
-    pages = [shown for part in split_markdown(answer.text, max_chars=RAW_CHARS) if (shown := answer_text(part).strip())]
-    pages = pages or ["(nothing)"]
+    pages = [part for part in split_markdown(answer.text, max_chars=RAW_CHARS) if part.strip()] or ["(nothing)"]
     number = min(max(0, page), len(pages) - 1)
-    text = pages[number]
+    text = answer_text(pages[number]).strip() or _NO_TEXT
     rows: Rows = _next_steps(answer, command, argument)
     if len(pages) > 1:
         text += f"\n-# Page {number + 1:,} of {len(pages):,}"

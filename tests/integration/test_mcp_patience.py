@@ -17,7 +17,7 @@ import structlog
 from bot.domain.messages import ToolCall
 from bot.stores.factory import open_store
 from bot.tools.config import ServerConfig
-from bot.tools.servers.process import MAX_MESSAGE_BYTES
+from bot.tools.servers.weighing import MAX_MESSAGE_BYTES
 from bot.tools.toolset import Toolset
 from tests.fakes.mcp_servers.http_player import GREETING, HttpPlayer, answer
 from tests.fakes.mcp_servers.processes import (
@@ -270,6 +270,6 @@ async def test_an_answer_beyond_the_bound_is_refused_at_once_and_the_next_one_wo
             await tools.offer(None)
             result = await call(tools, "shop__act")
             assert result.outcome == "interrupted"
-            assert "its answer is larger than 32 MB" in result.text
+            assert "its answer is larger than 12 MB" in result.text
             assert "may have run" in result.text
             assert (await call(tools, "shop__other" if way == "process" else "shop__act")).text == "acted"

@@ -30,11 +30,10 @@ from mcp.types import JSONRPCMessage
 from bot.tools.config import StdioEndpoint
 from bot.tools.servers.lines import LineSplitter, LongLine
 from bot.tools.servers.link import Link
-from bot.tools.servers.reading import read_messages, unreadable
+from bot.tools.servers.reading import unreadable
 from bot.tools.servers.streams import Incoming, Streams
+from bot.tools.servers.weighing import MAX_MESSAGE_BYTES, TOO_LARGE, read_weighed
 
-MAX_MESSAGE_BYTES = 32 * 1024 * 1024
-TOO_LARGE = f"its answer is larger than {MAX_MESSAGE_BYTES // 1024 // 1024} MB"
 # https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#shutdown: close its input, wait, then kill
 _FLUSH_S = 0.5
 _EXIT_S = 2.0
@@ -104,17 +103,17 @@ async def _read(process: _Process, to_sdk: MemoryObjectSendStream[Incoming], lin
         async with to_sdk:
             while True:
                 for line in splitter.feed(await process.stdout.receive()):
-                    for message in _messages(line, link):
+                    for message in await _messages(line, link):
                         await to_sdk.send(SessionMessage(message))
     with suppress(anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError, OSError):
         while True:  # unread output would keep the server from ending
             await process.stdout.receive()
 
 
-def _messages(line: bytes | LongLine, link: Link) -> list[JSONRPCMessage]:
+async def _messages(line: bytes | LongLine, link: Link) -> list[JSONRPCMessage]:
     if isinstance(line, LongLine):
         return unreadable(line.head, line.tail, waiting=link.waiting, why=TOO_LARGE)
-    return read_messages(line, waiting=link.waiting) if line.strip() else []
+    return await read_weighed(line, waiting=link.waiting) if line and not line.isspace() else []
 
 
 async def _write(
