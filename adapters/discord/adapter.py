@@ -22,11 +22,11 @@ from adapters.discord.channels import Channels
 from adapters.discord.commands import Commands
 from adapters.discord.deliveries import Deliveries
 from adapters.discord.earlier import read_earlier
+from adapters.discord.elsewhere import Elsewhere
 from adapters.discord.files import download
 from adapters.discord.forms import Forms
 from adapters.discord.interactions import Interactions
 from adapters.discord.manifest import keep_synced
-from adapters.discord.own_messages import send_reply
 from adapters.discord.parse import PLATFORM
 from adapters.discord.posts import Posts
 from adapters.discord.proxies import Proxies
@@ -43,7 +43,7 @@ from adapters.shared.tasks import Background, run_together
 from bot.domain.asks import AskPost
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError
-from bot.domain.events import ConversationKey, Earlier, MessageDeleted, MessageReceived, SharedFile
+from bot.domain.events import ConversationKey, Earlier, MessageDeleted, MessageEdited, MessageReceived, SharedFile
 from bot.domain.people import Actor
 from bot.domain.turns import Post, TurnView
 from bot.ports.platform import Found, Host
@@ -121,6 +121,7 @@ class DiscordAdapter:
         self._channels = Channels(api, self.session)
         self._questions = Questions()
         self._proxies = Proxies()
+        self._elsewhere = Elsewhere(api, self._channels)
         self._roles = Roles(api)
         self._asks = AskPosts(api)
         sign = WaitingSign(Hourglass(api), self._background)
@@ -135,6 +136,7 @@ class DiscordAdapter:
         self._posts = Posts(
             api,
             channels=self._channels,
+            elsewhere=self._elsewhere,
             questions=self._questions,
             background=self._background,
             trace=options.trace,
@@ -184,6 +186,7 @@ class DiscordAdapter:
             commands=commands,
             questions=self._questions,
             proxies=self._proxies,
+            elsewhere=self._elsewhere,
             background=self._background,
             allow_dms=self._options.allow_dms,
         )
@@ -213,7 +216,9 @@ class DiscordAdapter:
     async def _tell(self, event: Written, text: str) -> None:
         if isinstance(event, MessageDeleted) and await self._proxies.is_replaced_soon(event.event_key):
             return
-        await send_reply(self._api, event.event_key, notice(text))
+        message = event.message if isinstance(event, MessageEdited) else event
+        author = message.author_id if isinstance(message, MessageReceived) else ""
+        await self._elsewhere.reply(event.conversation, event.event_key, notice(text), author=author)
 
     # --- what is shown ---
 

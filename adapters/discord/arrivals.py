@@ -14,6 +14,7 @@ from adapters.discord.api import DiscordApi, Identity
 from adapters.discord.backfill import Backfill
 from adapters.discord.channels import Channels
 from adapters.discord.commands import Commands
+from adapters.discord.elsewhere import Elsewhere
 from adapters.discord.errors import UNKNOWN_MESSAGE, DiscordRefusedError
 from adapters.discord.own_messages import MESSAGE, send_reply
 from adapters.discord.parse import (
@@ -66,6 +67,7 @@ class DiscordArrivals:
         commands: Commands,
         questions: Questions,
         proxies: Proxies,
+        elsewhere: Elsewhere,
         background: Background,
         allow_dms: bool,
     ) -> None:
@@ -87,6 +89,7 @@ class DiscordArrivals:
         self._turned_away: RecentKeys[str] = RecentKeys(MAX_KEYS)  # authors of direct messages that are not allowed
         self._told_unreadable: RecentKeys[ConversationKey] = RecentKeys(MAX_KEYS)
         self._proxies = proxies
+        self._elsewhere = elsewhere
         # What replies answer that came without it, for a moment: Discord may deliver them again.
         self._fetched = TTLCache[str, Payload](MAX_FETCHED, ttl=FETCHED_S)  # by the reply
 
@@ -274,7 +277,7 @@ class DiscordArrivals:
             await self.hand_over(_asked(command, payload, answer.ready))
         else:
             shown = command_message(answer, command=command.name, argument=command.argument)
-            await send_reply(self._api, command.event_key, shown)
+            await self._elsewhere.reply(command.conversation, command.event_key, shown, author=command.author_id)
 
 
 def _asked(command: CommandInvoked, payload: Payload, ready: Ready) -> MessageReceived:

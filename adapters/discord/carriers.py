@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
+from pathlib import PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from adapters.discord.payloads import text_at
+from adapters.discord.payloads import text_at, time_of
 from adapters.discord.readable import flat
 from adapters.shared.payloads import Payload, dict_of, dicts_of
 from bot.domain.events import SharedFile
@@ -71,7 +72,8 @@ def of_embed(embed: Payload) -> Iterator[Carried]:
     for name, what in (("image", "a picture"), ("thumbnail", "a picture"), ("video", "a video")):
         if shown := dict_of(embed.get(name)):
             yield _media(shown, what=f"{what} in an embed")
-    yield Carried(text_at(dict_of(embed.get("footer")), "text"))
+            yield _described(shown)
+    yield Carried(_footer(embed))
 
 
 def of_preview(embed: Payload) -> Iterator[str]:
@@ -89,6 +91,19 @@ def site_of(embed: Payload) -> str:
 def _field(each: Payload) -> str:
     name, value = text_at(each, "name").strip(), text_at(each, "value").strip()
     return (f"{name}:\n{value}" if "\n" in value else f"{name}: {value}") if name and value else name or value
+
+
+def _footer(embed: Payload) -> str:
+    """Return the last line of an embed, on which clients show its time as well."""
+    at = time_of(embed.get("timestamp"))
+    shown = at.strftime("%Y-%m-%dT%H:%M:%SZ") if at is not None else ""
+    return " • ".join(filter(None, (text_at(dict_of(embed.get("footer")), "text"), shown)))
+
+
+def _described(shown: Payload) -> Carried:
+    """Return what people wrote to describe a picture or a video."""
+    description = text_at(shown, "description")
+    return Carried(f"({description})" if description else "")
 
 
 def _link(text: str, url: str) -> str:
@@ -160,10 +175,10 @@ def _of_other(component: Payload) -> Iterator[Carried]:
 
 
 def _of_item(item: Payload) -> Iterator[Carried]:
-    media, description = dict_of(item.get("media")), text_at(item, "description")
+    media = dict_of(item.get("media"))
     is_video = text_at(media, "content_type").startswith("video/")
     yield _media(media, what="a video" if is_video else "a picture")
-    yield Carried(f"({description})" if description else "")
+    yield _described(item)
 
 
 def _file_component(component: Payload) -> Carried:
@@ -193,12 +208,22 @@ def of_attachments(message: Payload) -> Iterator[Carried]:
     """Yield the attachments, and what people wrote to describe them."""
     is_voice = has_flag(message, VOICE_MESSAGE)
     for attachment in dicts_of(message.get("attachments")):
-        name, description = text_at(attachment, "filename"), text_at(attachment, "description")
+        name, description = _name_of(attachment), text_at(attachment, "description")
         yield Carried(
             text=f"({name or 'file'}: {description})" if description else "",
             file=_shared(attachment, name=name, size=attachment.get("size")),
             unread=_voice(attachment) if is_voice else "",
         )
+
+
+def _name_of(attachment: Payload) -> str:
+    """Return the name that people gave a file; `filename` lacks the letters that Discord does not take in addresses.
+
+    https://discord.js.org/docs/packages/discord-api-types/main/v10/APIAttachment:Interface
+    """
+    name, title = text_at(attachment, "filename"), text_at(attachment, "title")
+    ending = PurePosixPath(name).suffix
+    return title + ("" if title.endswith(ending) else ending) if title else name
 
 
 def _voice(attachment: Payload) -> str:
@@ -258,12 +283,15 @@ def of_stickers(message: Payload) -> Iterator[str]:
         yield f"[sticker: {flat(text_at(sticker, 'name')) or 'without a name'}]"
 
 
-def of_activity(message: Payload) -> Carried:
-    """Return what a message says about a game or a call."""
+def of_activity(message: Payload) -> Iterator[Carried]:
+    """Yield what a message says about a game, a call or the looks of the app."""
     if dict_of(message.get("activity")):
         name = flat(text_at(dict_of(message.get("application")), "name"))
-        return Carried(f"[invitation to {name}]" if name else "", unread="" if name else "an invitation")
-    return Carried(unread="a call" if dict_of(message.get("call")) else "")
+        yield Carried(f"[invitation to {name}]" if name else "", unread="" if name else "an invitation")
+    if dict_of(message.get("call")):
+        yield Carried(unread="a call")
+    if dict_of(message.get("shared_client_theme")):
+        yield Carried(unread="a theme for the app")
 
 
 def has_flag(message: Payload, flag: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import chain
 
 import structlog
 
@@ -13,12 +14,12 @@ from adapters.discord.errors import UNKNOWN_MESSAGE, DiscordRefusedError
 from adapters.discord.own_messages import MESSAGE, MESSAGES, PAGE, marks_of, page_of
 from adapters.discord.parse import Thread, message_place
 from adapters.discord.payloads import text_at
-from adapters.discord.readable import Reader
+from adapters.discord.readable import Reader, people_in
 from adapters.discord.snowflakes import as_number, made_at
-from adapters.discord.words import NO_INTENT, THREAD_STARTER, WRITTEN, author_kind, quoted
+from adapters.discord.words import NO_INTENT, POLL_RESULT, THREAD_STARTER, WRITTEN, author_kind, quoted
 from adapters.shared.payloads import Payload, dict_of
 from bot.domain.errors import AdapterError
-from bot.domain.events import Earlier, MessageReceived, Quoted
+from bot.domain.events import Earlier, MessageReceived, Quoted, Relation
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -62,6 +63,8 @@ class _Page:
         self._messages = sorted(page, key=lambda message: as_number(text_at(message, "id")))
         self._reader = reader
         self._since = since
+        # An embed names people by their ids; those who take part in the thread are known.
+        self._people = dict(chain.from_iterable(people_in(message).items() for message in self._messages))
         self.channel = channel
         self.thread = thread or Thread("")
 
@@ -74,9 +77,10 @@ class _Page:
     @property
     def others(self) -> Sequence[Quoted]:
         """The messages besides the first one that are news."""
-        said = [one for one in self._messages if one.get("type", 0) in WRITTEN and text_at(one, "id") != self.channel]
+        types = (*WRITTEN, POLL_RESULT)
+        said = [one for one in self._messages if one.get("type", 0) in types and text_at(one, "id") != self.channel]
         said = _without_notices(said, self._reader)
-        return [quoted(one, "earlier", self._reader) for one in said if self._is_news(one)]
+        return [self._quoted(one, "earlier") for one in said if self._is_news(one)]
 
     @property
     def knows_starter(self) -> bool:
@@ -117,7 +121,11 @@ class _Page:
         """Return the message as the one that the thread began with, with the title of a post in a forum."""
         if not message:
             return Quoted(relation="starter", text=self.thread.title) if self.thread.title else None
-        return quoted(message, "starter", self._reader, title=self.thread.title)
+        return self._quoted(message, "starter", title=self.thread.title)
+
+    def _quoted(self, message: Payload, relation: Relation, *, title: str = "") -> Quoted:
+        people = {**self._people, **people_in(message)}
+        return quoted(message, relation, self._reader, title=title, people=people)
 
     def _is_news(self, message: Payload) -> bool:
         sent_at = made_at(text_at(message, "id"))

@@ -9,13 +9,14 @@ import structlog
 from adapters.discord.api import DiscordApi
 from adapters.discord.channels import Channels
 from adapters.discord.errors import MISSING_ACCESS, MISSING_PERMISSIONS, DiscordRefusedError
-from adapters.discord.own_messages import MESSAGE, find_own_messages, id_of, place_of, send_message
+from adapters.discord.own_messages import MESSAGE, find_own_messages, id_of, place_of, send_message, send_reply
 from adapters.discord.parse import DIRECT, message_id
-from adapters.discord.postable import postable
-from adapters.discord.render import CONTENT_CHARS, notice_text
+from adapters.discord.postable import Postable, postable
+from adapters.discord.render import CONTENT_CHARS, Shown, notice_text
 from adapters.discord.status import REACTION
 from adapters.shared.posting import Posted
 from bot.domain.errors import AdapterError
+from bot.domain.events import ConversationKey
 from bot.domain.turns import Post
 
 log = structlog.stdlib.get_logger(__name__)
@@ -36,16 +37,48 @@ class Elsewhere:
 
         It gets no buttons: the turn belongs to the other channel, where nobody can rate it now.
         """
-        channel = await self._direct_channel(post)
-        text, files = postable(post)
-        heading = self._heading(post, refusal) if refusal is not None else ""
-        above = ""
+        channel = await self._direct_channel(post.conversation, post.author_id)
+        heading = self._heading(post.conversation, post.in_reply_to, refusal) if refusal is not None else ""
+        return await self._send_below(heading, postable(post), channel=channel, key=post.key)
+
+    async def reply(self, conversation: ConversationKey, key: str, shown: Shown, *, author: str) -> None:
+        """Reply to the message of that event key, to its author directly where Discord refuses that for good.
+
+        Where that is refused too, the message gets a sign.
+
+        Raises:
+            AdapterError: Discord failed, or refused; then there is the sign at most.
+        """
+        try:
+            await send_reply(self._api, key, shown)
+        except DiscordRefusedError as error:
+            if not error.is_permanent or not author:
+                raise
+            log.warning("reply_refused", error=str(error))
+            await self._reply_directly(conversation, key, shown, author=author, refusal=error)
+
+    async def _reply_directly(
+        self, conversation: ConversationKey, key: str, shown: Shown, *, author: str, refusal: AdapterError
+    ) -> None:
+        heading = self._heading(conversation, key, refusal)
+        try:
+            channel = await self._direct_channel(conversation, author)
+            # Its buttons belong to the other channel.
+            await self._send_below(heading, Postable(shown.text, ()), channel=channel, key=message_id(key))
+        except AdapterError as error:
+            if error.is_permanent:
+                await self._mark(conversation, key)
+            raise
+
+    async def _send_below(self, heading: str, sent: Postable, *, channel: str, key: str) -> str:
+        """Send it below a heading, in a second message where both do not fit into one; return the id of the last."""
+        text, above = sent.text, ""
         if heading and len(heading) + 1 + len(text) > CONTENT_CHARS:
-            above = await send_message(self._api, channel, text=heading, key=f"{post.key}.h")
+            above = await send_message(self._api, channel, text=heading, key=f"{key}.h")
         elif heading:
             text = f"{heading}\n{text}"
         try:
-            return await send_message(self._api, channel, text=text, files=files, key=f"{post.key}.d")
+            return await send_message(self._api, channel, text=text, files=sent.files, key=f"{key}.d")
         except DiscordRefusedError:
             if above:
                 await self._delete(channel, above)
@@ -59,26 +92,26 @@ class Elsewhere:
 
     async def find(self, post: Post) -> Posted | None:
         """Look for what was sent of the post by `directly`; a sentence is recognised by its key for a few minutes."""
-        channel, text = await self._direct_channel(post), postable(post).text
+        channel, text = await self._direct_channel(post.conversation, post.author_id), postable(post).text
+        link = _link(post.conversation, post.in_reply_to)
         # Other short ones are headed; a text of a few words may be that of another answer.
         may_be_bare = post.part > 0 or len(text) > CONTENT_CHARS // 2
         for message in await find_own_messages(self._api, channel, since=message_id(post.in_reply_to) or "0"):
-            is_headed = message.text.endswith(f"\n{text}") and _link(post) in message.text
+            is_headed = message.text.endswith(f"\n{text}") and link in message.text
             if is_headed or (may_be_bare and message.text == text):
                 return Posted(message.id, "direct")
         return None
 
-    async def _direct_channel(self, post: Post) -> str:
-        if post.conversation.space == DIRECT:
+    async def _direct_channel(self, conversation: ConversationKey, person: str) -> str:
+        if conversation.space == DIRECT:
             raise AdapterError("It was asked for in a direct message.", is_permanent=True)
-        body = {"recipient_id": post.author_id}
+        body = {"recipient_id": person}
         return id_of(await self._api.call("POST", "/users/@me/channels", json=body, is_repeatable=False))
 
-    def _heading(self, post: Post, refusal: AdapterError) -> str:
-        channel = place_of(post.conversation, post.in_reply_to).channel
-        return (
-            f"-# My answer in <#{channel}> ({_link(post)}) could not be posted there. {self._reason(channel, refusal)}"
-        )
+    def _heading(self, conversation: ConversationKey, key: str, refusal: AdapterError) -> str:
+        channel = place_of(conversation, key).channel
+        link, reason = _link(conversation, key), self._reason(channel, refusal)
+        return f"-# My answer in <#{channel}> ({link}) could not be posted there. {reason}"
 
     def _reason(self, channel: str, refusal: AdapterError) -> str:
         is_lacking = isinstance(refusal, DiscordRefusedError) and refusal.code in (MISSING_ACCESS, MISSING_PERMISSIONS)
@@ -103,9 +136,12 @@ class Elsewhere:
 
     async def _mark_question(self, post: Post, sentence: str) -> str:
         """Put a sign on the question: less than a sentence, so that the refusal is raised all the same."""
-        channel, question = place_of(post.conversation, post.in_reply_to).channel, message_id(post.in_reply_to)
-        await self._api.call("PUT", REACTION, channel_id=channel, message_id=question, emoji=SIGN)
+        await self._mark(post.conversation, post.in_reply_to)
         raise AdapterError(sentence, is_permanent=True)
+
+    async def _mark(self, conversation: ConversationKey, key: str) -> None:
+        channel = place_of(conversation, key).channel
+        await self._api.call("PUT", REACTION, channel_id=channel, message_id=message_id(key), emoji=SIGN)
 
     async def _say(self, post: Post, channel: str, sentence: str, *, way: str, reply_to: str = "") -> str:
         text = notice_text(sentence)
@@ -117,7 +153,7 @@ def lacking_permissions(names: Sequence[str]) -> str:
     return f"I lack {', '.join(names)} there; someone who manages the channel has to grant that to my role."
 
 
-def _link(post: Post) -> str:
-    """Return the address of the question."""
-    place = place_of(post.conversation, post.in_reply_to)
-    return f"https://discord.com/channels/{place.space}/{place.channel}/{message_id(post.in_reply_to)}"
+def _link(conversation: ConversationKey, key: str) -> str:
+    """Return the address of the message of that event key."""
+    place = place_of(conversation, key)
+    return f"https://discord.com/channels/{place.space}/{place.channel}/{message_id(key)}"

@@ -10,6 +10,7 @@ import structlog
 from yarl import URL
 
 from adapters.discord.errors import DiscordUnreachableError
+from adapters.shared.reaching import unreached
 from bot.domain.errors import AdapterError
 
 log = structlog.stdlib.get_logger(__name__)
@@ -36,7 +37,7 @@ async def download(session: aiohttp.ClientSession, url: str, *, max_bytes: int, 
                 raise AdapterError(f"Discord did not return the file (HTTP {response.status}). Send it again.")
             return await _read(response, max_bytes)
     except (aiohttp.ClientError, OSError) as error:  # TimeoutError is one
-        log.warning("discord_download_failed", error=type(error).__name__)
+        log.warning("discord_download_failed", error=unreached(error, url))
         raise DiscordUnreachableError("The file could not be fetched from Discord. Send it again.") from None
 
 

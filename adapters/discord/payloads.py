@@ -23,7 +23,7 @@ def text_of(value: object) -> str:
 
 def time_of(timestamp: object) -> datetime | None:
     """Return the time, in UTC; None for anything that is not a timestamp."""
-    with suppress(ValueError, TypeError):
+    with suppress(ValueError, TypeError, OverflowError):  # years 1 and 9999 leave the calendar in other zones
         at = datetime.fromisoformat(cast("str", timestamp))
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     return None

@@ -32,6 +32,7 @@ class Posts:
         api: DiscordApi,
         *,
         channels: Channels,
+        elsewhere: Elsewhere,
         questions: Questions,
         background: Background,
         trace: TraceLevel,
@@ -48,7 +49,6 @@ class Posts:
         self._threadless = Threadless()
         self.board = ProgressBoard(self._open_progress, background)
         self._channels = channels
-        elsewhere = Elsewhere(api, channels)
         ways = Ways(
             finish=self._finish,
             find=self._find,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
 
 from adapters.discord.payloads import text_at, text_of
 from adapters.shared.payloads import Payload, dict_of, dicts_of, list_of
@@ -57,6 +58,15 @@ class Reader:
         roles = "".join(rf"|&{re.escape(role)}" for role in sorted(self.bot_roles))
         return re.compile(rf"([ \t]*)<@(?:!?{re.escape(self.bot_user)}{roles})>([ \t]*)")
 
+    def knowing(self, message: Payload) -> Reader:
+        """Return the reader with the names of channels and roles that come with a message: of another server, say."""
+        names = _places_in(message)
+
+        def name_of(number: str) -> str:
+            return self.name_of(number) or names.get(number, "")
+
+        return replace(self, name_of=name_of) if names else self
+
     def plain(self, text: str, people: Mapping[str, str], *, keeps_ids: bool = False) -> str:
         """Return a text with names in place of ids, which stay where no name is known, and words in place of markup.
 
@@ -99,9 +109,28 @@ def _gap(found: re.Match[str]) -> str:
 
 
 def people_in(message: Payload) -> Mapping[str, str]:
-    """Return the names of the people that a message mentions, by their ids."""
-    mentioned = dicts_of(message.get("mentions"))
-    return {text_at(user, "id"): display_name(user, dict_of(user.get("member"))) for user in mentioned}
+    """Return the names of the people that a message comes with, by their ids: its author and those whom it mentions.
+
+    Embeds mention nobody; components and menus refer to people of whom only `resolved` has the names.
+    """
+    resolved = dict_of(message.get("resolved"))
+    members = dict_of(resolved.get("members"))
+    users = [{**dict_of(user), "member": members.get(key)} for key, user in dict_of(resolved.get("users")).items()]
+    author = {**dict_of(message.get("author")), "member": message.get("member")}
+    known = [author, dict_of(dict_of(message.get("interaction_metadata")).get("user")), *users]
+    known += dicts_of(message.get("mentions"))
+    return {text_at(user, "id"): display_name(user, dict_of(user.get("member"))) for user in known if user.get("id")}
+
+
+def _places_in(message: Payload) -> Mapping[str, str]:
+    """Return the names of channels and roles that come with a message, by their ids.
+
+    https://docs.discord.com/developers/resources/message#channel-mention-object
+    """
+    resolved = dict_of(message.get("resolved"))
+    groups = (dict_of(resolved.get(name)).values() for name in ("channels", "roles"))
+    known = [*map(dict_of, chain.from_iterable(groups)), *dicts_of(message.get("mention_channels"))]
+    return {text_at(place, "id"): text_at(place, "name") for place in known}
 
 
 def display_name(user: Payload, member: Payload) -> str:

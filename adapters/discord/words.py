@@ -26,6 +26,7 @@ from bot.domain.events import AuthorKind, Quoted, Relation, SharedFile
 # The types that have an author who wrote them: by people, and by apps that a command called.
 # https://docs.discord.com/developers/resources/message#message-object-message-types
 DEFAULT, REPLY, COMMAND, THREAD_STARTER, MENU_COMMAND = 0, 19, 20, 21, 23
+POLL_RESULT = 46
 WRITTEN = (DEFAULT, REPLY, COMMAND, MENU_COMMAND)  # a tuple: what a payload has for a type may not be hashable
 
 NO_INTENT = "its words, for lack of the Message Content intent"
@@ -50,7 +51,7 @@ class Words:
 
 def own_words(message: Payload, reader: Reader) -> Words:
     """Return what the author of a message to the bot says by it: without the bot's mention, and nothing quoted."""
-    found = _Collected(reader, people_in(message))
+    found = _Collected(reader.knowing(message), people_in(message))
     found.add_text(reader.without_mention(text_at(message, "content")))
     found.add_all(each._replace(text=reader.without_mention(each.text)) for each in _carried(message))
     return found.words
@@ -150,6 +151,13 @@ class _Collected:
         for carried in parts:
             self.add(carried)
 
+    def add_words(self, words: Words) -> None:
+        """Add what was collected of another message."""
+        self._texts += filter(None, [words.text])
+        for file in words.files:
+            self.add(Carried(file=file))
+        self._unread |= dict.fromkeys(words.unread)
+
     @property
     def words(self) -> Words:
         return Words(text="\n".join(self._texts), files=tuple(self._files.values()), unread=tuple(self._unread))
@@ -164,7 +172,7 @@ def _carried(message: Payload) -> Iterator[Carried]:
     for sticker in of_stickers(message):
         yield Carried(sticker)
     yield from of_attachments(message)
-    yield of_activity(message)
+    yield from of_activity(message)
 
 
 def _embeds(message: Payload, *, are_previews: bool) -> list[dict[str, object]]:
@@ -175,13 +183,19 @@ def _embeds(message: Payload, *, are_previews: bool) -> list[dict[str, object]]:
 
 
 def _all_words(message: Payload, reader: Reader, people: Mapping[str, str], *, title: str = "") -> Words:
-    found = _Collected(reader, people, keeps_ids=True)
+    found = _Collected(reader.knowing(message), people, keeps_ids=True)
     found.add_text(title)
     _add(found, message)
     for snapshot in _snapshots(message):
         found.add_text("[forwarded]")
-        _add(found, snapshot)
+        found.add_words(_words_of_snapshot(snapshot, reader, people))
     return found.words
+
+
+def _words_of_snapshot(snapshot: Payload, reader: Reader, people: Mapping[str, str]) -> Words:
+    found = _Collected(reader.knowing(snapshot), {**people, **people_in(snapshot)}, keeps_ids=True)
+    _add(found, snapshot)
+    return Words(text="", unread=_why_empty(snapshot, reader)) if found.words.is_empty else found.words
 
 
 def _add(found: _Collected, message: Payload) -> None:

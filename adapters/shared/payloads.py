@@ -6,6 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 Payload = Mapping[str, Any]
+MAX_NUMBER = 2**63 - 1  # of a turn, an ask or a page: more than any store has
+
+
+def number_of(value: object) -> int:
+    """Return a whole number from 1 to MAX_NUMBER, also one that is written in ASCII digits; 0 for anything else."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= len(str(MAX_NUMBER)):
+        value = int(value)
+    return value if type(value) is int and 0 < value <= MAX_NUMBER else 0
 
 
 def dict_of(value: object) -> dict[str, Any]:

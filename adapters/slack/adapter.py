@@ -24,7 +24,7 @@ from adapters.slack.bolt import OAuth
 from adapters.slack.buckets import Rate
 from adapters.slack.deliveries import make_deliveries
 from adapters.slack.earlier import ThreadReader
-from adapters.slack.files import download, located
+from adapters.slack.files import download, located, transcript
 from adapters.slack.groups import Groups
 from adapters.slack.identities import Identities
 from adapters.slack.installs import Installations, InstalledTokens, NoteStates, OneToken
@@ -39,6 +39,7 @@ from adapters.slack.replies import Replies
 from adapters.slack.session import Endpoints, Session, Watch
 from adapters.slack.standing import Standings
 from adapters.slack.traces import TraceLevel
+from adapters.slack.words import LATER
 from bot.domain.asks import AskPost
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError
@@ -320,7 +321,9 @@ class SlackAdapter:
     async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
         """Return the bytes of a file that came with a message. Raises AdapterError."""
         file = await located(self._api, file, team=conversation.space)
-        _, _, url = file.reference.partition(" ")
+        file_id, _, url = file.reference.partition(" ")
+        if url == LATER:
+            return await transcript(self._api, file_id, team=conversation.space, max_bytes=max_bytes)
         if not url:
             raise AdapterError("Slack does not say where the file is. Send it again.", is_permanent=True)
         return await download(self._api, url, team=conversation.space, max_bytes=max_bytes, mime_type=file.mime_type)

@@ -42,7 +42,7 @@ class SlackArrivals:
         self._standings = standings
         self._note = note
         self._background = background
-        self._unanswered: RecentKeys[str] = RecentKeys(MAX_UNANSWERED)  # mentions: each is delivered twice
+        self._unanswered: RecentKeys[str] = RecentKeys(MAX_UNANSWERED)  # mentions; each comes twice
         self._changes: RecentKeys[str] = RecentKeys(MAX_CHANGES)  # edits: that of a mention is delivered twice, too
         self._order: KeyedLock[ConversationKey] = KeyedLock()
         self._gone: RecentKeys[str] = RecentKeys(MAX_GONE)  # deleted messages, whose own deliveries may come later
@@ -58,15 +58,16 @@ class SlackArrivals:
         Raises:
             BotError: It could not be stored; Slack must deliver it again.
         """
-        if isinstance(event, CommandInvoked):
-            return  # backfill found it: its author has long invoked it again
+        if isinstance(event, CommandInvoked):  # backfill found it: its author has long invoked it again
+            self._leave(event, "a command that was found while catching up" if event.is_addressed else "")
+            return
         if isinstance(event, Unanswered):
-            if self._unanswered.add(event.event_key):
-                note_unanswered(event)
+            self._leave(event, event.reason)
             return
         if isinstance(event, MessageDeleted):
             self._gone.add(event.event_key)
         elif event.event_key in self._gone:
+            self._leave(event, "it was deleted before it was delivered" if _mentions_bot(event) else "")
             return
         async with self._order.hold(event.conversation):
             if isinstance(event, MessageReceived) and event.event_key in self._unanswered:
@@ -82,10 +83,16 @@ class SlackArrivals:
         if isinstance(event, MessageReceived):
             self._keep_order(event, outcome)
 
-    async def settled(self, conversation: ConversationKey) -> None:
-        """Return once what arrived in the conversation before is stored."""
-        async with self._order.hold(conversation):
+    async def settled(self, invoked: CommandInvoked) -> None:
+        """Return once what arrived in the command's conversation before is stored."""
+        self._unanswered.add(invoked.event_key)  # it gets its answer now; backfill may find it once more
+        async with self._order.hold(invoked.conversation):
             pass
+
+    def _leave(self, event: CommandInvoked | Unanswered | Written, reason: str) -> None:
+        """Say once why the message gets no answer, where it mentions the bot."""
+        if reason and self._unanswered.add(event.event_key):
+            note_unanswered(Unanswered(event_key=event.event_key, reason=reason))
 
     def _keep_order(self, event: MessageReceived, outcome: Accepted | Revised) -> None:
         """Keep what does not seem to be for the bot; hand it over again after the mention that it followed."""
@@ -113,6 +120,10 @@ class SlackArrivals:
 
     async def _whole(self, message: MessageReceived) -> MessageReceived:
         return await self._readable.message(await self._standings.stamp(message))
+
+
+def _mentions_bot(event: MessageReceived | MessageEdited) -> bool:
+    return (event.message if isinstance(event, MessageEdited) else event).is_addressed
 
 
 def _change(event: MessageEdited) -> str:

@@ -97,6 +97,7 @@ class BoltApp:
             if oauth
             else None,
         )
+        app.error(_failed)
         app.middleware(self._receive)  # pyright: ignore[reportUnknownMemberType]  (Bolt's own is not typed)
         if oauth:
             app.enable_token_revocation_listeners()
@@ -145,8 +146,17 @@ class BoltApp:
         return BoltResponse(status=200, body=answer or "")
 
 
+async def _failed(error: Exception) -> BoltResponse:
+    """Return what Slack gets where Bolt failed: it reads parts of a delivery without looking whether they are there."""
+    if isinstance(error, BotError):
+        log.warning("delivery_not_taken", error=str(error))
+        return BoltResponse(status=503)  # Slack delivers it again
+    log.warning("delivery_not_valid", error=type(error).__name__)
+    return BoltResponse(status=400, body="This is not valid.")
+
+
 class _Authorize(AsyncAuthorize):
-    """Tells Bolt who the bot is. Where that is unknown it raises: Bolt then answers 500, and Slack delivers again."""
+    """Tells Bolt who the bot is. Where that is unknown it raises, and Slack delivers again."""
 
     def __init__(self, api: SlackApi, identities: Identities) -> None:
         self._api = api

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from adapters.slack import render
 from adapters.slack.ask_blocks import link_blocks
 from adapters.slack.people import People
-from adapters.slack.presses import Pressed, json_value
+from adapters.slack.presses import NOT_VALID, Pressed, json_value
 from adapters.slack.replies import Replies
 from adapters.slack.standing import Standings
 from adapters.slack.windows import Windows, conversation_of, shown_thread
@@ -16,7 +16,7 @@ from bot.domain.answers import Details, Explained, Refused
 from bot.domain.events import Choice, DecisionMade, DetailsAsked
 from bot.ports.platform import Host
 
-NOT_VALID = "That button is not valid. Nothing was decided."
+NOT_DECIDED = f"{NOT_VALID} Nothing was decided."
 MAX_ID = 2**63 - 1
 MAX_DIGEST_CHARS = 200
 MAX_URL_CHARS = 3_000  # https://docs.slack.dev/reference/block-kit/block-elements/button-element
@@ -36,7 +36,7 @@ class Decisions:
         """Decide what the button says, and tell its presser what came of it, where there is something to say."""
         asked = asked_by(pressed)
         if asked is None or choice not in get_args(Choice):
-            await self._tell(pressed, NOT_VALID)
+            await self._tell(pressed, NOT_DECIDED)
             return
         ask_id, digest = asked
         decision = DecisionMade(
@@ -57,7 +57,7 @@ class Decisions:
         explained = await self._details(pressed)
         match explained:
             case None:
-                await self._tell(pressed, NOT_VALID)
+                await self._tell(pressed, NOT_DECIDED)
             case Details(lines=lines, notice=notice):
                 await self._windows.open(pressed, render.details_view(lines, turn_id=0, note=notice))
             case Refused(notice=notice):
@@ -70,7 +70,7 @@ class Decisions:
         explained = await self._details(pressed)
         match explained:
             case None:
-                await self._tell(pressed, NOT_VALID)
+                await self._tell(pressed, NOT_DECIDED)
             case Details(link=link, notice=notice):
                 host = host_of(link)
                 if not host:

@@ -165,5 +165,5 @@ class Deliveries:
                 assert_never(arrived)
 
     async def _take_command(self, invoked: CommandInvoked) -> None:
-        await self._arrivals.settled(invoked.conversation)  # a `stop` may be meant for the question before it
+        await self._arrivals.settled(invoked)  # a `stop` may be meant for the question before it
         await self._commands.spoken(invoked)

@@ -15,6 +15,7 @@ from adapters.shared.payloads import dict_of
 from adapters.shared.reaching import unreached
 from adapters.slack.api import SlackApi, is_refusal, retry_after_s
 from adapters.slack.errors import HTTP, SlackRefusedError, SlackUnreachableError
+from adapters.slack.payloads import text_at
 from adapters.slack.words import shared_file
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.events import SharedFile
@@ -26,6 +27,7 @@ MAX_REDIRECTS = 5
 MAX_NAME_CHARS = 120
 CHUNK_BYTES = 64 * 1024
 TRANSFER_TIMEOUT_S = 120.0
+MAX_LOOKS = 10  # for a transcript that Slack is still making
 
 _LOGIN_PAGE = (
     "Slack sent a page instead of the file. The app may lack the permission files:read: its operator adds it in the "
@@ -69,6 +71,28 @@ async def located(api: SlackApi, file: SharedFile, *, team: str, wait_s: float =
         raise AdapterError(reason, is_permanent=error.is_permanent) from None
     found = shared_file(dict_of(answer.get("file")))
     return found if found.reference.partition(" ")[2] else file
+
+
+async def transcript(api: SlackApi, file_id: str, *, team: str, max_bytes: int, pause_s: float = 2.0) -> bytes:
+    """Return the transcript of a clip, once Slack has made it: its WebVTT, or the words where these are all.
+
+    Raises:
+        AdapterError: There is none after a while, or Slack does not show it; a sentence for the sender.
+    """
+    for _ in range(MAX_LOOKS):
+        answer = await api.call("files.info", team=team, may_repeat=True, file=file_id)
+        file = dict_of(answer.get("file"))
+        made = dict_of(file.get("transcription"))
+        if text_at(made, "status") != "processing":
+            break
+        await asyncio.sleep(pause_s)
+    else:
+        raise AdapterError("Slack takes long to make its transcript. Send it again in a minute.")
+    if text_at(made, "status") != "complete":
+        raise AdapterError("Slack made no transcript of it. Write what you said.", is_permanent=True)
+    if whole := text_at(file, "vtt"):
+        return await download(api, whole, team=team, max_bytes=max_bytes, mime_type="text/vtt")
+    return text_at(dict_of(made.get("preview")), "content").encode()
 
 
 async def upload(api: SlackApi, *, team: str, channel: str, thread_ts: str, attachment: Attachment) -> str:

@@ -7,6 +7,7 @@ from typing import Any, assert_never
 
 import structlog
 
+from adapters.shared.payloads import number_of
 from adapters.shared.tasks import RecentKeys
 from adapters.slack import render
 from adapters.slack.api import SlackApi
@@ -16,8 +17,9 @@ from adapters.slack.files import upload
 from adapters.slack.filling import Forms
 from adapters.slack.manifest import SHORTCUT
 from adapters.slack.parse import conversation_key
+from adapters.slack.payloads import text_at
 from adapters.slack.people import People
-from adapters.slack.presses import Pressed, json_value
+from adapters.slack.presses import NOT_VALID, Pressed, json_value
 from adapters.slack.questions import Questions
 from adapters.slack.replies import Replies
 from adapters.slack.shortcut import Shortcut
@@ -89,9 +91,9 @@ class Interactions:
                 await self._start_example(pressed)
             case ["pick"]:
                 value = json_value(pressed.value)
-                name = str(value.get("c", ""))
+                name = text_at(value, "c")
                 # Slack has asked before it forgets a conversation.
-                await self._show_command(pressed, name, thread=str(value.get("t", "")), is_confirmed=name == "clear")
+                await self._show_command(pressed, name, thread=text_at(value, "t"), is_confirmed=name == "clear")
             case ["page", *_] | ["confirm"]:
                 await self._repeat_command(pressed, json_value(pressed.value))
             case ["run", name]:
@@ -111,10 +113,10 @@ class Interactions:
         """Run a command again: for another page of its answer, or confirmed."""
         await self._show_command(
             pressed,
-            str(value.get("command", "")),
-            thread=str(value.get("thread", "")),
-            argument=str(value.get("argument", "")),
-            page=_number(value.get("page")),
+            text_at(value, "command"),
+            thread=text_at(value, "thread"),
+            argument=text_at(value, "argument"),
+            page=number_of(value.get("page")),
             is_confirmed=pressed.action == "tb:confirm",
         )
 
@@ -141,14 +143,15 @@ class Interactions:
 
     async def _take_feedback(self, pressed: Pressed) -> None:
         rating, _, turn = pressed.value.partition(":")
-        if rating not in ("good", "bad") or not turn.isdecimal():
-            return
         conversation = conversation_of(pressed)
+        if rating not in ("good", "bad"):
+            await self._replies.tell(conversation, pressed.user, NOT_VALID)
+            return
         given = FeedbackGiven(
             conversation=conversation,
             event_key=f"slack:{pressed.key}",
             author_id=pressed.user,
-            turn_id=int(turn),
+            turn_id=number_of(turn),
             rating=rating,
         )
         rated = await self._host.rate(await self._standings.stamp(given))
@@ -163,7 +166,7 @@ class Interactions:
         return await self._host.details(await self._standings.stamp(asked))
 
     async def _open_details(self, pressed: Pressed) -> None:
-        turn = int(pressed.value) if pressed.value.isdecimal() else 0
+        turn = number_of(pressed.value)
         explained = await self._details(pressed, turn, conversation_of(pressed))
         match explained:
             case Details(lines=lines, notice=notice):
@@ -177,7 +180,7 @@ class Interactions:
     async def _post_whole(self, pressed: Pressed) -> None:
         """Post one whole result into the thread, where a window has no room for it."""
         value, conversation = json_value(pressed.value), noted_conversation(pressed)
-        turn, call = _number(value.get("turn")), _number(value.get("call"))
+        turn, call = number_of(value.get("turn")), number_of(value.get("call"))
         explained = await self._details(pressed, turn, conversation)
         match explained:
             case Details(lines=lines) if 0 < call <= len(lines):
@@ -208,16 +211,11 @@ class Interactions:
     async def _start_example(self, pressed: Pressed) -> None:
         """Ask the example in the person's name: in the thread it was chosen in, otherwise in a new one."""
         value = json_value(pressed.value)
-        text, thread = str(value.get("text", "")), str(value.get("thread", ""))
+        text, thread = text_at(value, "text"), text_at(value, "thread")
         try:
             await self._questions.ask(conversation_key(pressed.team, pressed.channel, thread), pressed.user, text)
         except BotError as error:
             await self._windows.explain(pressed, error, thread=thread)
-
-
-def _number(value: object) -> int:
-    """Return the number in a button's value; 0 for anything else: buttons of other versions may be pressed."""
-    return value if isinstance(value, int) else 0
 
 
 def _result_file(line: TraceLine) -> Attachment:

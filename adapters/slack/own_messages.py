@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
+from adapters.shared.payloads import dict_of, number_of
 from adapters.slack.buckets import Priority
 from bot.domain.asks import AskPost
 from bot.domain.events import ConversationKey
@@ -162,18 +163,14 @@ def next_cursor(answer: Mapping[str, Any]) -> str:
 
 
 def _read(message: Mapping[str, Any]) -> OwnMessage:
-    metadata: Mapping[str, Any] = message.get("metadata") or {}
-    payload: Mapping[str, Any] = metadata.get("event_payload") or {}
+    metadata = dict_of(message.get("metadata"))
+    payload = dict_of(metadata.get("event_payload"))
     files = cast("list[dict[str, Any]]", message.get("files") or [])
     return OwnMessage(
         ts=str(message["ts"]),
         kind="file" if files else _KINDS.get(str(metadata.get("event_type")), "unmarked"),
         key=str(payload.get("key", "")),
-        turn=_number(payload.get("turn")),
-        number=_number(payload.get("part", payload.get("call"))),
+        turn=number_of(payload.get("turn")),
+        number=number_of(payload.get("part", payload.get("call"))),
         file_names=tuple(str(file.get("name", "")) for file in files),
     )
-
-
-def _number(value: object) -> int:
-    return int(value) if isinstance(value, int | str) and str(value).isdecimal() else 0

@@ -201,7 +201,7 @@ def _not_written(event: Payload, place: _Place) -> Unanswered | None:
     if author is not None and author.id == _SLACKBOT:
         reason = "Slackbot wrote it"
     elif event.get("subtype") not in WRITTEN:
-        reason = f"a system message ({event.get('subtype')})"
+        reason = f"a system message ({text_at(event, 'subtype')})"
     else:
         reason = "it names no author"
     return Unanswered(event_key=place.key(ts), reason=reason)
@@ -215,6 +215,7 @@ def _message(event: Payload, place: _Place, author: Author) -> MessageReceived:
     words = words_of(event, bot_user=place.bot_user)
     is_mention = event.get("type") == "app_mention" or _mentions(words.text, place.bot_user)
     is_addressed = is_mention or (is_direct and author.kind == "person")
+    others = None if is_addressed else _people_at_the_beginning(words.text)
     return MessageReceived(
         conversation=conversation_key(place.team, place.channel, root),
         event_key=place.key(ts),
@@ -224,7 +225,8 @@ def _message(event: Payload, place: _Place, author: Author) -> MessageReceived:
         sent_at=time_of(ts) or datetime.now(UTC),
         is_shared=not is_direct,
         is_addressed=is_addressed,
-        is_talk=not is_addressed and (author.kind == "app" or _is_to_someone_else(words.text)),
+        is_talk=not is_addressed and (author.kind == "app" or others is not None),
+        talks_to=others or (),
         author_kind=author.kind,
         author_aliases=author.aliases,
         has_earlier=root != ts,
@@ -289,10 +291,11 @@ def _mentions(text: str, user: str) -> bool:
 _PREFACE = r"(?::[\w+'-]+:|[^\w<]|_)*+"
 
 
-def _is_to_someone_else(text: str) -> bool:
-    """Whether its words begin with people: one, a group, or everyone there."""
+def _people_at_the_beginning(text: str) -> tuple[str, ...] | None:
+    """Return the ids of the people that the words begin with, none of groups; None where they do not begin so."""
     people = r"<(?:@\w+|!subteam\^\w+|!here|!channel|!everyone)(?:\|[^>]*)?>"
-    return re.match(_PREFACE + people, text) is not None
+    found = re.match(rf"{_PREFACE}(?P<people>(?:{people}[\s,]*+)+)", text)
+    return tuple(re.findall(r"<@(\w+)", found["people"])) if found else None
 
 
 def _stop(event: Payload, team: str) -> CommandInvoked:

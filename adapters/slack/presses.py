@@ -11,6 +11,8 @@ from adapters.shared.payloads import Payload, dict_of, dicts_of
 from adapters.slack.parse import SlashInvoked, team_of
 from adapters.slack.payloads import text_at
 
+NOT_VALID = "That button is not valid."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pressed:

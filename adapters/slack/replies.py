@@ -12,10 +12,12 @@ from slack_sdk.errors import SlackClientError
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from adapters.slack.api import SlackApi
+from adapters.slack.buckets import Priority
 from adapters.slack.kit import Blocks
+from adapters.slack.own_messages import notice_mark
 from adapters.slack.parse import conversation_key
 from adapters.slack.presses import Pressed
-from adapters.slack.render import notice_blocks
+from adapters.slack.render import notice_blocks, refused_blocks
 from bot.domain.errors import BotError
 from bot.domain.events import ConversationKey
 
@@ -31,7 +33,8 @@ class Replies:
         self._api = api
 
     async def tell(self, conversation: ConversationKey, user: str, text: str, *, blocks: Blocks | None = None) -> None:
-        """Say it to the person, in the thread."""
+        """Say it to the person, in the thread; where Slack does not take it there, in a direct message."""
+        shown = blocks or notice_blocks(text)
         try:
             await self._api.call(
                 "chat.postEphemeral",
@@ -40,10 +43,30 @@ class Replies:
                 user=user,
                 thread_ts=conversation.thread or None,
                 text=text,
-                blocks=blocks or notice_blocks(text),
+                blocks=shown,
             )
         except BotError as error:
             log.warning("reply_not_shown", error=str(error))
+            await self._tell_directly(conversation, user, text, [*refused_blocks(conversation, "", str(error)), *shown])
+
+    async def _tell_directly(self, conversation: ConversationKey, user: str, text: str, blocks: Blocks) -> None:
+        team = conversation.space
+        try:
+            opened = await self._api.call("conversations.open", team=team, may_repeat=True, users=user)
+            await self._api.call(
+                "chat.postMessage",
+                team=team,
+                channel=str(opened["channel"]["id"]),
+                text=text,
+                # Buttons belong to the conversation: pressed here, they would be about another one.
+                blocks=[block for block in blocks if block["type"] != "actions"],
+                metadata=notice_mark("reply"),
+                priority=Priority.PROGRESS,
+                unfurl_links=False,
+                unfurl_media=False,
+            )
+        except BotError as error:
+            log.warning("reply_not_shown_directly", error=str(error))
 
     async def answer(self, pressed: Pressed, blocks: Blocks, text: str, *, thread: str) -> None:
         """Say it to the person who pressed, where it was pressed."""

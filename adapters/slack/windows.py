@@ -12,6 +12,7 @@ from adapters.slack import render
 from adapters.slack.api import SlackApi
 from adapters.slack.errors import SlackRefusedError
 from adapters.slack.parse import conversation_key
+from adapters.slack.payloads import text_at
 from adapters.slack.presses import Pressed, json_value
 from adapters.slack.replies import Replies
 from bot.domain.errors import BotError
@@ -81,7 +82,7 @@ def shown_thread(pressed: Pressed) -> str:
 def noted_conversation(pressed: Pressed) -> ConversationKey:
     """Return the conversation that the window with the button was opened for."""
     note = json_value(pressed.view_note)
-    return conversation_key(pressed.team, str(note.get("channel", "")), str(note.get("thread", "")))
+    return conversation_key(pressed.team, text_at(note, "channel"), text_at(note, "thread"))
 
 
 def place_note(pressed: Pressed) -> str:

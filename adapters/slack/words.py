@@ -16,6 +16,7 @@ from adapters.slack.payloads import first_text, number_text, text_at, time_of
 from bot.domain.events import AuthorKind, Quoted, Relation, SharedFile
 
 MAX_DEPTH = 3  # of forwards within forwards
+BEHIND_LINK = "the message behind a link"
 # What Slack says where it cannot show a message in plain text; people never see it.
 _FALLBACKS = frozenset(
     {"[no preview available]", "this content can't be displayed.", "this message contains interactive elements."}
@@ -168,7 +169,7 @@ def _without_words(attachment: Payload, relation: Relation) -> Words:
     fallback = text_at(attachment, "fallback")
     if fallback and not _is_fallback(fallback):
         return Words(text=fallback)
-    return Words(unread=("the forwarded message" if relation == "forward" else "the message behind a link",))
+    return Words(unread=("the forwarded message" if relation == "forward" else BEHIND_LINK,))
 
 
 def _preview(attachment: Payload) -> Words:
@@ -219,7 +220,10 @@ def _field(field: Payload) -> str:
 
 # --- files ---------------------------------------------------------------------------------------------------------
 
+LATER = "transcript:"  # in place of an address: Slack is still making the transcript
 _CLIPS: Mapping[str, str] = {"slack_audio": "a voice clip", "slack_video": "a video clip"}
+# Slack's own documents. A canvas is a page at its private address: stablyai/agent-slack#19, rusq/slackdump#401.
+_CANVAS, _LIST = "application/vnd.slack-docs", "application/vnd.slack-list"
 # https://docs.slack.dev/reference/objects/file-object: of these no bytes can be had.
 _GONE: Mapping[str, str] = {
     "tombstone": "a file that was deleted",
@@ -237,7 +241,13 @@ def _file(file: Payload) -> Words:
         return _clip(file, clip)
     if text_at(file, "mode") == "email" or text_at(file, "filetype") == "email":
         return _email(file)
-    return Words(files=(shared_file(file),)) if text_at(file, "id") or _address(file) else Words()
+    if text_at(file, "mimetype") == _LIST or text_at(file, "filetype") == "list":
+        return Words(unread=(f"the list {_name(file)}",))
+    described = text_at(file, "alt_txt")  # what its author wrote for people who cannot see it
+    return Words(
+        text=escaped(f"({_name(file)}: {described})") if described.strip() else "",
+        files=(shared_file(file),) if text_at(file, "id") or _address(file) else (),
+    )
 
 
 def shared_file(file: Payload) -> SharedFile:
@@ -246,11 +256,13 @@ def shared_file(file: Payload) -> SharedFile:
     https://docs.slack.dev/reference/objects/file-object#slack_connect_files
     """
     size = file.get("size")
+    is_canvas = text_at(file, "mimetype") == _CANVAS
+    address = first_text(file, "url_private", "url_private_download") if is_canvas else _address(file)
     return SharedFile(
         name=_name(file),
-        mime_type=text_at(file, "mimetype"),
+        mime_type="text/html" if is_canvas else text_at(file, "mimetype"),
         size=size if isinstance(size, int) and 0 <= size < 2**53 else 0,
-        reference=f"{text_at(file, 'id')} {_address(file)}",
+        reference=f"{text_at(file, 'id')} {address}",
     )
 
 
@@ -263,16 +275,28 @@ def _address(file: Payload) -> str:
 
 
 def _clip(file: Payload, clip: str) -> Words:
-    """Return the transcript that Slack made. It is in clients' code only: soxtoby/SlackNet#167."""
+    """Return the transcript that Slack made, or where the rest of it is. It is in clients' code only.
+
+    soxtoby/SlackNet#167 and shaharia-lab/slackcli#5 have the shapes; the preview of a longer one is cut.
+    """
     transcription = dict_of(file.get("transcription"))
     preview = dict_of(transcription.get("preview"))
     words, status = text_at(preview, "content"), text_at(transcription, "status")
+    pictures = [f"the pictures of {clip}"] if clip == _CLIPS["slack_video"] else []
+    if status == "processing" and text_at(file, "id"):
+        return Words(files=(_transcript(file, LATER),), unread=tuple(pictures))
     if status != "complete" or not words:
-        state = "its transcript is not ready yet" if status == "processing" else "it has no transcript"
-        return Words(unread=(f"{clip} ({state})",))
-    unread = [f"the rest of {clip}"] if preview.get("has_more") is not False else []
-    unread += [f"the pictures of {clip}"] if clip == _CLIPS["slack_video"] else []
-    return Words(text=escaped(words), unread=tuple(unread))
+        return Words(unread=(f"{clip} (it has no transcript)",))
+    if preview.get("has_more") is False:
+        return Words(text=escaped(words), unread=tuple(pictures))
+    if whole := text_at(file, "vtt"):
+        return Words(files=(_transcript(file, whole),), unread=tuple(pictures))
+    return Words(text=escaped(words), unread=(f"the rest of {clip}", *pictures))
+
+
+def _transcript(file: Payload, address: str) -> SharedFile:
+    name = f"{_name(file)} (transcript)"
+    return SharedFile(name=name, mime_type="text/vtt", size=0, reference=f"{text_at(file, 'id')} {address}")
 
 
 def _email(file: Payload) -> Words:

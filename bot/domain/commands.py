@@ -67,8 +67,11 @@ def _spoken_call(words: Sequence[str], text: str) -> str:
     return text[at:].strip() if at >= 0 else " ".join(words[1:])
 
 
+_MARKS = "!.,;…*_~`"  # signs of emphasis, and those of bold and other text on chat platforms
+
+
 def _asks_to_stop(words: Sequence[str]) -> bool:
-    bare = [word for each in words if (word := each.lower().removeprefix("/").strip("!.,;…"))]
+    bare = [word for each in words if (word := each.lower().strip(_MARKS).removeprefix("/"))]
     return bare in (["stop"], ["please", "stop"], ["stop", "please"])
 
 

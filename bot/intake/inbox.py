@@ -45,6 +45,7 @@ from bot.intake.admission import Admission
 from bot.intake.apps import AppGate
 from bot.intake.decisions import Decisions
 from bot.intake.forms import Forms
+from bot.intake.talk import ExpectedAnswers
 from bot.ports.store import MAX_ID, Full, NoteStore, Revision, Store, author_key
 from bot.ports.tools import ToolDirectory
 from bot.rights.guard import ACCESS
@@ -81,6 +82,7 @@ class Inbox:
     forms: Forms
     about: str = ""
     apps: AppGate = field(default_factory=AppGate)
+    expected: ExpectedAnswers = field(default_factory=ExpectedAnswers)
     takes_follow_ups: bool = True  # also without a mention, where the bot takes part
     shows_thoughts: bool = False  # in Details, after the calls
     # Who was shut out of which conversation a moment ago, and why; and refused messages that the audit has.
@@ -107,7 +109,7 @@ class Inbox:
             return await self._accept(event)
         outcome = await self._accept(event)
         if isinstance(outcome, Refused):  # what is said to another bot may be answered by it
-            _note_unanswered(event, outcome.notice)
+            _note_unanswered(event.event_key, outcome.notice)
             return Ignored()
         return outcome
 
@@ -140,9 +142,11 @@ class Inbox:
         """Refuse a person; of what they wrote while the bot was away, only the first message gets the reason."""
         said = author_key(event.actor), event.conversation, reason
         is_missed = datetime.now(UTC) - event.sent_at > MISSED_AGE
-        refused = await self._refused(event, "" if is_missed and said in self.told else reason)
+        is_silent = is_missed and said in self.told
+        if is_silent and event.is_addressed and event.event_key not in self.noted:
+            _note_unanswered(event.event_key, reason)
         self.told[said] = True
-        return refused
+        return await self._refused(event, "" if is_silent else reason)
 
     async def _refused(self, event: MessageReceived, notice: str) -> Refused:
         if event.event_key not in self.noted:  # platforms deliver some messages twice
@@ -159,11 +163,13 @@ class Inbox:
             case MessageEdited():
                 outcome = await self._edit(event.message)
                 if isinstance(outcome, Refused) and event.message.author_kind != "person":  # as for its messages
-                    _note_unanswered(event.message, outcome.notice)
+                    _note_unanswered(event.message.event_key, outcome.notice)
                     return Ignored()
                 return outcome
             case MessageDeleted():
                 revision = await self.store.withdraw(event.event_key)
+                if revision == "made":
+                    _note_unanswered(event.event_key, "it was deleted")
                 return _revised(revision, _WITHDRAWN.get(revision, ""))
             case _:
                 assert_never(event)
@@ -173,7 +179,7 @@ class Inbox:
             if _is_addressed_in_time(message):
                 return await self.accept(message)
             if message.is_addressed and message.author_kind == "person":
-                _note_unanswered(message, "an edit added the mention too late")
+                _note_unanswered(message.event_key, "an edit added the mention too late")
             return Ignored()
         admitted = self.admission.admit(message)
         if isinstance(admitted, Refused):
@@ -185,12 +191,15 @@ class Inbox:
 
     async def _is_for_bot(self, event: MessageReceived) -> bool:
         if event.is_talk:
+            self.expected.note(event)
             return False
         if event.author_kind != "person":
             reason = self.apps.why_not(event)
             if reason and event.is_addressed:
-                _note_unanswered(event, reason)
+                _note_unanswered(event.event_key, reason)
             return not reason
+        if self.expected.is_one(event):
+            return False
         if event.is_addressed:
             return True
         return await self.expects_follow_ups(event.conversation)
@@ -283,8 +292,8 @@ def _is_addressed_in_time(message: MessageReceived) -> bool:
     return message.is_addressed and edited_at is not None and edited_at - message.sent_at <= LATE_MENTION
 
 
-def _note_unanswered(message: MessageReceived, reason: str) -> None:
-    log.info("mention_not_answered", message=message.event_key, reason=reason)
+def _note_unanswered(event_key: str, reason: str) -> None:
+    log.info("mention_not_answered", message=event_key, reason=reason)
 
 
 def _revised(revision: Revision, notice: str) -> Revised:

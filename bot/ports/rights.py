@@ -164,7 +164,7 @@ class Asks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown:
-    """There is no such tool now, so no rule was asked and nothing may be sent; `text` is what the model reads."""
+    """Nothing may be sent: there is no such tool now, or too much was asked for at once; `text` is for the model."""
 
     text: str
 

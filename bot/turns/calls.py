@@ -30,6 +30,8 @@ from bot.turns.selection import FIND_TOOLS
 from bot.turns.turn import RESTARTED, Parked, Turn
 
 EXPIRED = "expired"  # the outcome of a wait that nobody ended
+MAX_CALLS = 64  # of one answer
+MAX_ASKS = 10  # of one answer: each is a message to people
 END_CALL_S = 0.5  # for a server to learn that its call has ended, before the turn goes on
 
 
@@ -58,7 +60,8 @@ class Calls:
                 before.append(CallFinished(round=self.number, result=result))
             elif self.journal.result(self.number, call.id) is None and not await self._waits(call):
                 ready.append(call)
-        judged = await self._judge(ready)
+        before.extend(self._too_many(call) for call in ready[MAX_CALLS:])
+        judged = self._asking_for_few(await self._judge(ready[:MAX_CALLS]))
         for call, judgement in judged:
             before.extend(self._steps_of(call, judgement))
         await self.journal.record(*before)
@@ -107,6 +110,20 @@ class Calls:
         """Return what the guard says of each; None for the core's own tool, which reaches no server."""
         judged = await asyncio.gather(*(self._judge_one(call) for call in calls))
         return list(zip(calls, judged, strict=True))
+
+    def _asking_for_few(
+        self, judged: Sequence[tuple[ToolCall, Judgement | None]]
+    ) -> Sequence[tuple[ToolCall, Judgement | None]]:
+        """Return the same, where calls beyond the first few that ask people are not made."""
+        asking = [call for call, judgement in judged if isinstance(judgement, Asks)]
+        left_out = {call.id for call in asking[MAX_ASKS:]}
+        too_many = Unknown(text=_TOO_MANY_ASKS.format(count=len(asking), limit=MAX_ASKS))
+        return [(call, too_many if call.id in left_out else judgement) for call, judgement in judged]
+
+    def _too_many(self, call: ToolCall) -> CallFinished:
+        count = len(self.answer.message.tool_calls)
+        text = f"This call was not made: {count:,} were asked for at once, and only {MAX_CALLS} can be."
+        return self._unsent(call, ToolResult(call_id=call.id, text=text, outcome="error"))
 
     async def _judge_one(self, call: ToolCall) -> Judgement | None:
         if self._is_own(call):
@@ -215,6 +232,12 @@ class Calls:
             progress=progress,
             may_repeat=not allowed.approvers,  # an approval is for one run
         )
+
+
+_TOO_MANY_ASKS = (
+    "This call was not made: {count:,} calls of this answer need a person's approval, and only {limit} are asked about "
+    "at once. Ask for it again once those are decided."
+)
 
 
 async def end_call(call: ToolCall, wait: CallWaiting, *, turn: Turn, tools: Tools) -> None:

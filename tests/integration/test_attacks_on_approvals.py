@@ -11,9 +11,11 @@ import pytest
 from bot.domain.answers import Details, Done, Refused
 from bot.domain.events import ConversationKey
 from bot.domain.people import Standing
+from bot.turns.calls import MAX_ASKS, MAX_CALLS
 from tests.fakes.ports import calls
 from tests.integration.attacking import (
     ADA,
+    ALLOWS_ALL,
     ASKS_ADA,
     BEN,
     BEN_TOO,
@@ -236,3 +238,28 @@ async def test_details_of_a_question_are_for_those_who_may_use_the_bot_here_or_d
         assert isinstance(await at.bot.inbox.details(details_asked(view, EVE, conversation=elsewhere)), Refused)
         await at.press(view, ADA, "decline")
         assert isinstance(await at.bot.inbox.details(details_asked(view, EVE)), Refused)
+
+
+# --- more than people can look at ---
+
+
+async def test_of_very_many_calls_at_once_only_some_are_made_and_the_model_reads_which(tmp_path: Path) -> None:
+    many = calls(*[DEPLOY.name] * (MAX_CALLS + 3), arguments='{"env": "prod"}')
+    async with site(tmp_path, many, text=ALLOWS_ALL) as at:
+        read = await at.answered()
+    assert len(at.servers.got) == MAX_CALLS
+    assert ["was not made" in text for text in read[MAX_CALLS:]] == [True] * 3
+
+
+async def test_one_answer_asks_people_only_a_few_times(tmp_path: Path) -> None:
+    many = calls(*[DEPLOY.name] * (MAX_ASKS + 5), arguments='{"env": "prod"}')
+    async with site(tmp_path, many) as at:
+        await at.ask()
+        await at.adapter.wait_for_ask(lambda _: len(at.adapter.asks) >= MAX_ASKS)
+        for post in list(at.adapter.asks.values()):
+            await at.press(post.view, ADA)
+        await at.end()
+        read = at.read_by_the_model()
+        assert len(at.adapter.asks) == MAX_ASKS
+    assert len(at.servers.got) == MAX_ASKS
+    assert ["was not made" in text for text in read[MAX_ASKS:]] == [True] * 5

@@ -57,7 +57,9 @@ async def test_where_follow_ups_need_a_mention_they_are_left_alone_without_one(d
         await thread.mention("and now?", by="cleo")
         assert list(await thread.answered(2)) == ["Here I am.", "Still here."]
         await driver.settled()
-        assert len(await driver.model.requests()) == 2
+        requests = await driver.model.requests()
+        assert len(requests) == 2
+        assert "> Ben" in str(requests[-1]["messages"][-1])  # what was left alone is known all the same
 
 
 # --- a mention that comes later ---

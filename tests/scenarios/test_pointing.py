@@ -99,7 +99,7 @@ async def test_talk_among_people_in_the_bots_thread_is_left_alone_and_known_to_t
         await thread.ask("we plan the release")
         await thread.answered()
         await thread.say("when can you?", by="ada", to="ben")
-        await thread.say("on Friday", by="ben", to="ada")
+        await thread.say("on Friday", by="ben")
         await driver.settled()
         assert len(await driver.model.requests()) == 1
 

@@ -97,6 +97,17 @@ async def _no_room(world: World) -> None:
     await _settled_with(world, root, "Hello!")
 
 
+async def _notice_refused(world: World) -> None:
+    slack = slack_of(world)
+    slack.refuse("chat.postEphemeral", error="user_not_in_channel")
+    await _ask(slack, "too long " * 2_000)
+    direct = slack.dm("U1")
+    [told] = await slack.until(lambda: slack.bot_messages(direct))
+    await slack.settled()  # the mention comes in a second delivery
+    assert "characters" in told.shown and "<#C1>" in told.shown
+    assert slack.bot_messages(direct) == [told]
+
+
 # --- Slack's answers are lost ----------------------------------------------------------------------------------
 
 
@@ -176,6 +187,11 @@ _OWN = tuple(
             "Slack opens no connection, because the app has ten elsewhere",
             "one answer, once there is room",
             _no_room,
+        ),
+        (
+            "a channel refuses for good what only one person would see",
+            "that person reads it in a direct message, with the reason",
+            _notice_refused,
         ),
         (
             "the database takes no new question for a while",

@@ -38,6 +38,6 @@ class Route:
 
 
 def as_snowflake(name: str, value: str) -> int:
-    if not value.isdigit():
+    if not (value.isascii() and value.isdecimal() and len(value) <= 20):
         raise form_error(name, "NUMBER_TYPE_COERCE", f'Value "{value}" is not snowflake.')
     return int(value)

@@ -304,7 +304,9 @@ class FakeSlack(People):
             return web.Response(status=404)
         if token is None or token.is_revoked or token.team != team or "files:read" not in token.scopes:
             return web.Response(text=LOGIN_PAGE, content_type="text/html")
-        return web.Response(body=stored.content, content_type=stored.mimetype)
+        # A canvas is a page: https://github.com/stablyai/agent-slack/pull/19
+        is_canvas = stored.mimetype == "application/vnd.slack-docs"
+        return web.Response(body=stored.content, content_type="text/html" if is_canvas else stored.mimetype)
 
     def grant_code(self, team: str, user: str = "") -> str:
         """Return a code for oauth.v2.access, as if that person had allowed the app in that workspace."""

@@ -124,6 +124,7 @@ class StoredFile:
     is_shared: bool = False
     elsewhere: str = ""  # the address of a file that is not kept by Slack
     is_hidden: bool = False  # messages name its id alone: https://docs.slack.dev/apis/slack-connect/
+    clip: Json = field(default_factory=Json)  # what a voice clip has besides, its transcript: soxtoby/SlackNet#167
 
 
 @dataclass(eq=False, kw_only=True)
@@ -627,4 +628,5 @@ class World:
             "is_external": bool(stored.elsewhere),
             "url_private": url,
             "url_private_download": url,
+            **stored.clip,
         }

@@ -8,11 +8,13 @@ from typing import Any
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from adapters.discord.api import API_URL
 from adapters.discord.files import download
 from bot.domain.errors import AdapterError
 from tests.fakes.discord.world import ALL_BOT_PERMISSIONS, Message, Upload
+from tests.fakes.mcp_servers.processes import free_port
 from tests.fakes.mcp_servers.workshop import PIXEL
 from tests.scenarios.discord.rooms import Room, open_room
 from tests.scenarios.model import calls
@@ -80,6 +82,14 @@ async def test_what_is_no_address_is_not_asked_for_and_keeps_no_answer_back(addr
     async with aiohttp.ClientSession() as session:
         with pytest.raises(AdapterError, match="not on Discord's own servers"):
             await download(session, address, max_bytes=1_000, api_url=API_URL)
+
+
+async def test_a_file_that_cannot_be_fetched_is_a_line_with_address_and_reason_and_without_what_opens_it() -> None:
+    host = f"http://127.0.0.1:{free_port()}"
+    async with aiohttp.ClientSession() as session:
+        with capture_logs() as logs, pytest.raises(AdapterError, match="could not be fetched"):
+            await download(session, f"{host}/a.txt?hm=secret", max_bytes=1_000, api_url=host)
+    assert [line["error"] for line in logs] == [f"{host.removeprefix('http://')}: Connection refused"]
 
 
 # --- from tools ---

@@ -23,6 +23,7 @@ SIGN = "⚠️"
 NOTE = "-# The rest of this answer could not be posted here. The person who asked got it in a direct message."
 # They pass: Discord takes the same message a little later.
 PASSING = {20016, 20028, 20029, 40003, 40004, 40006, 40062, 110001, 130000}
+ABOUT_FILES = (20009, 30015, 40005, 50013, 50045, 50046, 50110, 50123, 50138, 50146, 400001)
 FINAL = [code for code in POSTING_CODES if code not in PASSING]
 
 
@@ -113,15 +114,30 @@ async def test_whatever_the_last_edit_is_refused_with_the_answer_is_seen_and_no_
 async def test_whatever_a_file_is_refused_with_it_costs_only_the_file(tmp_path: Path) -> None:
     async with open_room(tmp_path, **with_workshop(tmp_path)) as room:
         world, discord = room.world, room.world.discord
-        about_files = (20009, 30015, 40005, 50013, 50045, 50046, 50110, 50123, 50138, 50146, 400001)
-        await world.model.script(*[calls("shop__record"), {"text": "Listen."}] * len(about_files))
-        for number, code in enumerate(about_files, start=1):
+        await world.model.script(*[calls("shop__record"), {"text": "Listen."}] * len(ABOUT_FILES))
+        for number, code in enumerate(ABOUT_FILES, start=1):
             lift = discord.refuse(POST, code=code, where=lambda asked: asked.has_files)
             await room.ask(world.ada, "draw")
             texts = await room.answered(number)
             assert texts[-1].startswith("Listen.\n-# 1 file could not be posted. ")
             lift()
         assert direct(room) == []
+
+
+async def test_whatever_a_file_is_refused_with_on_the_last_edit_it_costs_only_the_file(tmp_path: Path) -> None:
+    async with open_room(tmp_path, **with_workshop(tmp_path)) as room:
+        world, discord, text = room.world, room.world.discord, words(100)
+        codes = (40005, 50013, 400001)
+        await world.model.pace(chunk_s=0.01)
+        await world.model.script(*[calls("shop__record"), {"text": text}] * len(codes))
+        for number, code in enumerate(codes, start=1):
+            lift = discord.refuse(EDIT, code=code, where=lambda asked: asked.has_files)
+            await room.ask(world.ada, "draw")
+            texts = await room.answered(number)
+            assert texts[-1].startswith(f"{text}\n-# 1 file could not be posted. ")
+            lift()
+        assert {call.code for call in discord.calls_of(EDIT)} >= set(codes)
+        assert direct(room) == [] and room.growing == []
 
 
 @pytest.mark.parametrize("code", sorted(PASSING))
@@ -246,6 +262,36 @@ async def test_a_form_that_discord_does_not_accept_is_named_in_the_sentence(tmp_
         await room.ask(room.world.ada, "tell me")
         [told] = await room.world.discord.until(lambda: room.messages)
         assert "content: BASE_TYPE_BAD_LENGTH" in told.content
+
+
+# --- what is said besides answers ---
+
+
+@pytest.mark.parametrize(("written", "said"), [("help", "**In Discord**"), ("", "is empty")])
+async def test_a_reply_that_a_channel_refuses_reaches_its_reader_with_the_reason(
+    tmp_path: Path, written: str, said: str
+) -> None:
+    async with open_room(tmp_path) as room:
+        discord = room.world.discord
+        discord.allow_bot(room.channel, *without("SEND_MESSAGES"))
+        question = await room.ask(room.world.ada, written)
+        await discord.until(lambda: any(said in told.content for told in direct(room)))
+        [told, *more] = direct(room)
+        assert f"<#{room.channel.id}>" in told.content and str(question.id) in told.content
+        assert "Send Messages" in told.content and len(more) <= 1
+        assert room.messages == [] and SIGN not in question.reactions
+
+
+async def test_where_a_reply_is_refused_everywhere_the_message_gets_a_sign(tmp_path: Path) -> None:
+    async with open_room(tmp_path) as room:
+        discord = room.world.discord
+        refuse_in(room, POST, 50013)
+        room.world.ada.has_closed_dms = True
+        with capture_logs() as logs:
+            question = await room.ask(room.world.ada, "help")
+            await discord.until(lambda: SIGN in question.reactions)
+            await discord.until(lambda: any(line["event"] == "task_failed" for line in logs))
+        assert tracebacks(logs) == []
 
 
 # --- places that Discord refuses ---

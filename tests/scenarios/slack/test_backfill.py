@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from structlog.testing import capture_logs
+
 from bot.stores.factory import open_store
 from tests.fakes.slack import FakeSlack
 from tests.scenarios.model import Model
@@ -61,6 +63,24 @@ async def test_a_missed_message_is_answered_as_it_reads_after_it_was_changed(tmp
         assert "right words" in texts(slack, "C1", root)
         assert "wrong words" not in texts(slack, "C1", root)
         assert len(await model.requests()) == 2
+
+
+async def test_a_command_that_was_missed_is_not_run_which_the_log_says_once_and_of_an_answered_one_nothing(
+    tmp_path: Path,
+) -> None:
+    async with open_world() as (slack, model), bot(slack, model, tmp_path):
+        await known_thread(slack)
+        await slack.say("C1", "U1", "tools", mention=True)
+        await slack.until(lambda: slack.ephemerals("U1"))
+        slack.refuse_sockets(4)
+        await slack.cut_sockets()
+        missed = await slack.say("C1", "U1", "history", mention=True, deliver=False)
+        after = await slack.say("C1", "U1", "are you there", mention=True, deliver=False)
+        with capture_logs() as logs:
+            await until_answered(slack, "C1", after)
+        lines = [(line["message"], line["reason"]) for line in logs if line["event"] == "mention_not_answered"]
+        assert lines == [(f"slack:T1:C1:{missed}", "a command that was found while catching up")]
+        assert len(slack.ephemerals("U1")) == 1
 
 
 async def test_a_time_without_any_connection_is_made_up_for(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.scenarios.model import calls
 from tests.scenarios.slack.serving import Bot, Mode, open_bot
@@ -97,9 +98,12 @@ async def test_a_message_that_was_deleted_before_its_delivery_came_is_not_answer
         late = bot.slack.held[:2]
         await bot.slack.release([2])
         await bot.slack.settled()
-        for delivery in late:
-            bot.slack.deliver("events_api", delivery.payload, team="T1")
-        await bot.slack.settled()
+        with capture_logs() as logs:
+            for delivery in late:
+                bot.slack.deliver("events_api", delivery.payload, team="T1")
+            await bot.slack.settled()
+        [line] = [line for line in logs if line["event"] == "mention_not_answered"]
+        assert line["log_level"] == "info" and line["reason"] == "it was deleted before it was delivered"
         kept = await start(bot, "U1", "do mind")
         assert await kept.answered() == ["Here."]
         assert len(await bot.model.requests()) == 1

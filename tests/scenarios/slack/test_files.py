@@ -16,6 +16,8 @@ from tests.scenarios.slack.serving import Bot, open_bot
 from tests.scenarios.slack.threads import Thread, start
 from tests.scenarios.tools import with_workshop
 
+CANVAS = "application/vnd.slack-docs"
+
 
 def without_scope(bot: Bot, scope: str) -> None:
     """Take one permission from the app."""
@@ -44,6 +46,26 @@ async def test_a_file_without_words_in_a_direct_message_is_a_question(tmp_path: 
         thread = await start(bot, "U1", "", channel=bot.slack.dm("U1"), files=[notes])
         assert await thread.answered() == ["I have read it."]
         assert "Milk" in await question(bot)
+
+
+async def test_the_words_of_a_canvas_reach_the_model(tmp_path: Path) -> None:
+    async with open_bot(tmp_path) as bot:
+        await bot.model.script({"text": "On Friday."})
+        canvas = bot.slack.add_file("Plan", b"<h1>Release</h1><p>On Friday</p>", mimetype=CANVAS)
+        await (await start(bot, "U1", "when is the release?", files=[canvas])).answered()
+        assert "On Friday" in await question(bot)
+
+
+async def test_a_spoken_question_whose_transcript_slack_is_still_making_is_answered(tmp_path: Path) -> None:
+    async with open_bot(tmp_path) as bot:
+        await bot.model.script({"text": "Sunday."})
+        clip = bot.slack.add_file("audio_message.m4a", b"", mimetype="audio/mp4")
+        clip.clip = {"subtype": "slack_audio", "transcription": {"status": "processing"}}
+        thread = await start(bot, "U1", "", channel=bot.slack.dm("U1"), files=[clip])
+        spoken = {"content": "What day is it?", "has_more": False}
+        clip.clip = {"subtype": "slack_audio", "transcription": {"status": "complete", "preview": spoken}}
+        assert await thread.answered() == ["Sunday."]
+        assert "What day is it?" in await question(bot)
 
 
 async def test_a_file_that_is_not_on_slacks_servers_is_not_asked_for(tmp_path: Path) -> None:

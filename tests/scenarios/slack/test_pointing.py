@@ -222,6 +222,18 @@ async def test_a_preview_that_slack_adds_is_no_edit(tmp_path: Path) -> None:
         assert len(await bot.model.requests()) == 1
 
 
+async def test_a_message_behind_a_link_is_read_though_slack_shows_it_after_the_question(tmp_path: Path) -> None:
+    async with open_bot(tmp_path) as bot:
+        await bot.model.script({"text": "It is."})
+        link = "https://example.slack.com/archives/C3/p1785744000000100"
+        thread = await start(bot, "U1", f"is this still going on? <{link}>")
+        shown = {"is_msg_unfurl": True, "from_url": link, "author_name": "Carla", "text": "mail-out is at 18,000"}
+        await bot.slack.unfurl("C1", thread.root, shown)
+        await thread.answered()
+        assert "> Carla" in await read_last(bot) and "mail-out is at 18,000" in await read_last(bot)
+        assert len(await bot.model.requests()) == 1
+
+
 async def test_words_that_are_only_in_the_blocks_are_read_in_order(tmp_path: Path) -> None:
     async with open_bot(tmp_path) as bot:
         await bot.model.script({"text": "Done."})

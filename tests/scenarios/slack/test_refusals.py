@@ -184,3 +184,27 @@ async def test_a_notice_that_is_refused_too_ends_the_turn_and_the_next_question_
         bot.slack.clear_faults()
         await bot.slack.say("C1", "U1", "and now?", root)
         await bot.slack.until(lambda: [one.shown for one in bot.slack.bot_messages("C1", root)] == ["Heard."])
+
+
+# --- what only one person would see ----------------------------------------------------------------------------
+
+
+async def test_whatever_refuses_a_notice_its_reader_gets_it_directly(tmp_path: Path) -> None:
+    async with open_bot(tmp_path, options=UNLIMITED, patience=PATIENCE, max_input_chars=100) as bot:
+        codes = [code for code in [*error_codes("chat.postMessage"), "user_not_in_channel"] if code[:4] != "rate"]
+        asked = await ask_in_each(bot, codes, refusing(bot, "chat.postEphemeral"), "word " * 30)
+        await bot.slack.until(lambda: all("at most 100 are accepted" in one.seen for one in asked))
+        assert len(bot.slack.bot_messages(bot.slack.dm("U1"))) == len(codes)
+
+
+async def test_an_answer_to_a_command_that_is_refused_reaches_who_asked_directly_without_its_buttons(
+    tmp_path: Path,
+) -> None:
+    async with open_bot(tmp_path, options=UNLIMITED) as bot:
+        bot.slack.refuse("chat.postEphemeral", error="restricted_action_thread_locked")
+        await bot.slack.say("C1", "U1", "examples", mention=True)
+        direct = bot.slack.dm("U1")
+        [answer] = await bot.slack.until(lambda: bot.slack.bot_messages(direct))
+        assert "<#C1>" in answer.shown and "This thread is locked." in answer.shown
+        assert "xamples" in answer.shown
+        assert not any(block["type"] == "actions" for block in answer.blocks)

@@ -8,7 +8,19 @@ from bot.domain.commands import spoken_command
 
 
 @pytest.mark.parametrize(
-    "text", ["stop", "Stop!", "STOP.", "please stop", "stop please", "Stop, please!", "/stop", "stop …"]
+    "text",
+    [
+        "stop",
+        "Stop!",
+        "STOP.",
+        "please stop",
+        "stop please",
+        "Stop, please!",
+        "/stop",
+        "stop …",
+        "*STOP*",
+        "**Please stop!**",
+    ],
 )
 @pytest.mark.parametrize("is_addressed", [True, False])
 def test_to_stop_may_be_said_politely_or_with_emphasis(text: str, is_addressed: bool) -> None:

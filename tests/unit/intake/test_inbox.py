@@ -141,10 +141,13 @@ async def test_a_message_among_others_is_ignored_without_a_word_and_is_not_count
         assert isinstance(refused, Refused) and "more than 1 messages" in refused.notice
 
 
-async def test_a_follow_up_after_the_only_question_was_deleted_is_ignored(tmp_path: Path) -> None:
+async def test_a_follow_up_after_the_only_question_was_deleted_is_ignored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     async with desk(tmp_path) as at:
         await at.inbox.accept(message("first"))
         await at.inbox.revise(MessageDeleted(conversation=CONVERSATION, event_key="first"))
+        assert "it was deleted" in capsys.readouterr().out  # why it gets no answer
         assert await at.inbox.accept(follow_up("second")) == Ignored()
 
 
@@ -345,12 +348,15 @@ async def test_an_outsider_is_refused_with_the_reason_by_every_way_in_and_nothin
         assert {line.person for line in lines} == {"fake:U1"}
 
 
-async def test_of_what_an_outsider_wrote_while_the_bot_was_away_one_message_gets_the_reason(tmp_path: Path) -> None:
+async def test_of_what_an_outsider_wrote_while_the_bot_was_away_one_message_gets_the_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     async with desk(tmp_path) as at:
         old = datetime.now(UTC) - timedelta(minutes=5)
         missed = [replace(message("Hello?", key=f"m{n}"), sent_at=old, standing=OUTSIDE) for n in (1, 2, 3, 3)]
         outcomes = [await at.inbox.accept(one) for one in missed]
         assert outcomes == [Refused(notice="a guest of this workspace"), *[Refused(notice="")] * 3]
+        assert capsys.readouterr().out.count("mention_not_answered") == 2  # each of those without a word, once
         now = replace(message("Hello?", key="now"), sent_at=datetime.now(UTC), standing=OUTSIDE)
         assert await at.inbox.accept(now) == Refused(notice="a guest of this workspace")
         assert len(await at.store.audit_lines()) == 4

@@ -21,6 +21,15 @@ from tests.unit.adapters.discord.test_adapter import Place, open_place, running
 GOOD = [{"type": 1, "components": [{"type": 2, "style": 2, "custom_id": "tb:good:7:1", "label": "Good"}]}]
 DETAILS = [{"type": 1, "components": [{"type": 2, "style": 2, "custom_id": "tb:details:7:0", "label": "Details"}]}]
 STOP = [{"type": 1, "components": [{"type": 2, "style": 2, "custom_id": "tb:stop:7:0", "label": "Stop"}]}]
+POLL_RESULT = {
+    "type": "poll_result",
+    "fields": [
+        {"name": "poll_question_text", "value": "Tea?", "inline": False},
+        {"name": "victor_answer_votes", "value": "3", "inline": False},
+        {"name": "total_votes", "value": "5", "inline": False},
+        {"name": "victor_answer_text", "value": "yes", "inline": False},
+    ],
+}
 
 
 async def ignore(event: Event) -> Ignored:
@@ -76,7 +85,7 @@ async def test_everyones_words_come_in_order_and_the_bots_traces_and_notices_do_
         own(place, thread, "second part.", GOOD)
         own(place, thread, "It still gro", STOP, reply=first)
         await discord.join(thread, ada)
-        await discord.say_as_webhook(thread, embeds=[{"title": "Build 17"}])
+        await discord.say_as_webhook(thread, embeds=[{"title": f"Build 17 of <@{ada.id}>"}])
         question = await discord.say(thread, ada, "and now?", mention=True)
         await discord.say(thread, ada, "too late")
         earlier = await read(place, asked(thread, question))
@@ -85,10 +94,21 @@ async def test_everyones_words_come_in_order_and_the_bots_traces_and_notices_do_
             ("earlier", "person", "first"),
             ("earlier", "self", "The answer,"),
             ("earlier", "self", "second part."),
-            ("earlier", "app", "Build 17"),
+            ("earlier", "app", f"Build 17 of @{ada.name} ({ada.id})"),
         ]
         assert not earlier.is_cut
         assert [call.route for call in discord.calls] == ["list_messages"]
+
+
+async def test_the_result_of_a_poll_comes_along_and_other_notices_of_discord_do_not() -> None:
+    async with open_place(ScriptedHost(ignore)) as place, running(place):
+        discord, ada = place.discord, place.question.author
+        thread = await discord.start_thread(place.channel, ada, "Deploy", message=place.question)
+        for kind, embeds in ((6, []), (46, [POLL_RESULT])):
+            notice = await discord.say(thread, ada, "x")
+            notice.type, notice.content, notice.embeds = kind, "", embeds
+        earlier = await read(place, asked(thread, await discord.say(thread, ada, "and now?", mention=True)))
+        assert [one.text for one in earlier.messages][1:] == ["Result of the poll: Tea?\nyes: 3 of 5 votes"]
 
 
 async def test_only_what_was_said_since_then_is_returned() -> None:

@@ -52,6 +52,8 @@ def text_of(message: Payload) -> str:
         ({"fields": [{"name": "\u200b", "value": "only this"}, {"value": "or this"}]}, "\u200b: only this\nor this"),
         ({"description": "ask <@2> in <#52>"}, "ask <@2> in #52"),
         ({"title": "a", "type": "rich"}, "a"),
+        ({"footer": {"text": "job 5"}, "timestamp": "2026-08-03T11:00:01.5+02:00"}, "job 5 • 2026-08-03T09:00:01Z"),
+        ({"title": "a", "timestamp": "2026-08-03T09:00:01Z"}, "a\n2026-08-03T09:00:01Z"),
         ({}, ""),
     ],
 )
@@ -63,6 +65,47 @@ def test_a_quotation_keeps_the_ids_beside_the_names_and_the_authors_own_words_ar
     message = by_hook(embeds=[{"description": "ask <@&61> in <#51> or <#52>"}])
     assert quoted(message, "reply", READER).text == "ask @Helpers (61) in #general (51) or #52"
     assert own_words(message, READER).text == "ask @Helpers in #general or #52"
+
+
+def test_a_description_of_a_picture_or_video_in_an_embed_is_read() -> None:
+    embed = {"image": {"url": "https://e.org/a.png", "description": "load at 98 %"}, "video": {"description": "a fire"}}
+    assert text_of(by_hook(embeds=[embed])) == "(load at 98 %)\n(a fire)"
+
+
+def test_names_that_come_with_a_message_are_used_for_what_it_does_not_mention() -> None:
+    resolved = {
+        "users": {"1": ANN},
+        "members": {"1": {"nick": "Ann of Ops"}},
+        "roles": {"62": {"id": "62", "name": "Duty"}},
+        "channels": {"52": {"id": "52", "name": "alerts"}},
+    }
+    crossposted = [{"id": "53", "guild_id": "4", "type": 5, "name": "big-news"}]
+    embed = {"description": "<@1> and <@4> of <@&62> in <#52>, <#53>, <#51>"}
+    metadata = {"user": {"id": "4", "username": "dan"}}
+    message = by_hook(embeds=[embed], resolved=resolved, mention_channels=crossposted, interaction_metadata=metadata)
+    assert quoted(message, "reply", READER).text == (
+        "@Ann of Ops (1) and @dan (4) of @Duty (62) in #alerts (52), #big-news (53), #general (51)"
+    )
+
+
+def test_the_one_who_asks_about_an_embed_is_known_to_it() -> None:
+    alert = by_hook(embeds=[{"description": "assigned to <@2>"}])
+    [reply] = quoted_by(by_ben("what do I do?", type=19, referenced_message=alert), READER)
+    assert reply.text == "assigned to @Ben (2)"
+
+
+@pytest.mark.parametrize(
+    ("filename", "title", "name"),
+    [
+        ("bersicht.pdf", "Übersicht", "Übersicht.pdf"),
+        ("_.txt", "отчёт.txt", "отчёт.txt"),
+        ("LICENSE", "LIZENZ", "LIZENZ"),
+        ("a.png", None, "a.png"),
+    ],
+)
+def test_a_file_is_called_what_people_called_it(filename: str, title: Any, name: str) -> None:
+    [file] = own_words(by_ben(attachments=[{"filename": filename, "title": title, "url": CDN}]), READER).files
+    assert file.name == name
 
 
 def test_several_embeds_follow_the_text_in_their_order() -> None:
@@ -153,6 +196,8 @@ def test_stickers_invitations_and_calls_are_named() -> None:
     assert text_of(by_ben(activity={"type": 3}, application={"name": "Chess"})) == "[invitation to Chess]"
     assert own_words(by_ben(activity={"type": 3}), READER).unread == ("an invitation",)
     assert own_words(by_ben(call={"participants": ["1"]}), READER).unread == ("a call",)
+    theme = {"colors": ["5865F2"], "gradient_angle": 0, "base_mix": 50}
+    assert own_words(by_ben(shared_client_theme=theme), READER).unread == ("a theme for the app",)
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(7.4, " of 7 s"), (None, ""), (float("inf"), ""), (-1, "")])
@@ -170,7 +215,7 @@ def test_a_forward_within_a_quotation_is_part_of_it_with_its_files() -> None:
     message = by_ben(message_snapshots=[{"message": snapshot}])
     outer = by_ben("what?", mentions=[], referenced_message=message, type=19)
     [reply] = quoted_by(outer, READER)
-    assert reply.text == "[forwarded]\nof <@1> in #general (51)"
+    assert reply.text == "[forwarded]\nof @ann (1) in #general (51)"
     assert [file.name for file in reply.files] == ["a.txt"]
     assert (reply.author, reply.author_kind) == ("Ben", "person")
 
@@ -202,6 +247,9 @@ def test_a_message_without_words_says_why() -> None:
     assert quoted(by_ben(), "reply", blind).unread == (NO_INTENT,)
     assert quoted(by_ben(author={"id": BOT}), "reply", blind).unread == ()
     assert quoted(by_ben(type=6), "reply", READER).unread == (NOTICE,)
+    forward = by_ben(message_snapshots=[{"message": {"content": ""}}])
+    assert quoted(forward, "reply", READER).unread == ()
+    assert quoted(forward, "reply", blind).unread == (NO_INTENT,)
 
 
 # --- whatever arrives ---
@@ -212,7 +260,8 @@ FIELDS = [
     "description", "footer", "image", "thumbnail", "video", "label", "placeholder", "options", "custom_id", "flags",
     "sticker_items", "stickers", "attachments", "filename", "size", "duration_secs", "message_snapshots", "message",
     "referenced_message", "message_reference", "mentions", "mention_roles", "id", "timestamp", "activity", "call",
-    "application", "webhook_id", "bot", "provider",
+    "application", "webhook_id", "bot", "provider", "resolved", "users", "members", "channels", "roles", "nick",
+    "mention_channels", "interaction_metadata", "user", "shared_client_theme",
 ]  # fmt: skip
 junk = st.recursive(
     st.none()

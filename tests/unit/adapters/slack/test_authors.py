@@ -1,13 +1,18 @@
-"""Messages with a mark of an app: whose they are."""
+"""Messages with a mark of an app: whose they are; and those with links to messages: what these lead to."""
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from adapters.slack.authors import Authors
 from adapters.slack.people import People
+from adapters.slack.previews import Previews
 from bot.domain.events import MessageEdited, MessageReceived
 from tests.unit.adapters.slack.test_api import TEAM, Loopback, opened, serving
 
@@ -68,3 +73,77 @@ async def test_a_direct_message_through_an_app_is_for_the_bot_where_a_person_wro
 async def test_where_it_makes_no_difference_slack_is_not_asked(event: dict[str, Any]) -> None:
     _, slack = await read(event, is_bot=False)
     assert slack.seen == []
+
+
+# --- links to messages ---
+
+LINK = "https://example.slack.com/archives/C3/p1785744000000100"
+QUESTION = {
+    "type": "message",
+    "channel": "C1",
+    "user": "U1",
+    "ts": "1785747602.000100",
+    "text": f"<@UBOT> is this still going on? <{LINK}>",
+}
+PREVIEW = {"is_msg_unfurl": True, "from_url": LINK, "author_id": "U3", "author_name": "Carla", "text": "Queue is full"}
+SHOWN = {
+    "type": "message",
+    "subtype": "message_changed",
+    "channel": "C1",
+    "message": {**QUESTION, "attachments": [PREVIEW]},
+    "previous_message": QUESTION,
+}
+PATIENT_S, HASTY_S = 60.0, 0.05
+
+
+@asynccontextmanager
+async def authors(patience_s: float) -> AsyncGenerator[Any]:
+    async with serving() as slack, opened(slack) as api, People(api) as people:
+        reader = Authors(people, previews=Previews(patience_s=patience_s))
+
+        async def read(event: dict[str, Any], channel: str = "") -> Any:
+            return await reader.read(event, team=TEAM, bot_user="UBOT", channel=channel)
+
+        yield read
+
+
+async def test_a_message_behind_a_link_that_slack_shows_a_moment_later_comes_along_with_both_deliveries() -> None:
+    async with authors(PATIENT_S) as read:
+        reading = [asyncio.create_task(read(event)) for event in (QUESTION, QUESTION | {"type": "app_mention"})]
+        await asyncio.sleep(0.05)
+        assert not any(task.done() for task in reading)
+        assert await read(SHOWN) is None  # no edit
+        for told in await asyncio.gather(*reading):
+            assert [quoted.text for quoted in told.quoted] == ["Queue is full"]
+            assert told.unread == ()
+
+
+async def test_a_preview_that_overtakes_its_message_is_not_lost() -> None:
+    async with authors(PATIENT_S) as read:
+        await read(SHOWN)
+        assert [quoted.text for quoted in (await read(QUESTION)).quoted] == ["Queue is full"]
+
+
+async def test_a_message_behind_a_link_that_is_never_shown_is_named_as_unread_after_one_moment() -> None:
+    async with authors(HASTY_S) as read:
+        told = [await read(QUESTION) for _ in range(2)]
+        assert [(one.quoted, one.unread) for one in told] == [((), ("the message behind a link",))] * 2
+    async with authors(PATIENT_S) as read:
+        assert (await read(QUESTION, channel="C1")).unread  # found in a history: nothing more comes
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        QUESTION | {"text": "<@UBOT> what is <https://example.com/archives/C3/p1>?"},
+        QUESTION | {"text": f"nobody asks the bot <{LINK}>"},
+        QUESTION | {"text": f"<@U2> see <{LINK}>", "thread_ts": "1785747600.000100"},
+        QUESTION | {"attachments": [PREVIEW]},
+    ],
+)
+async def test_other_messages_wait_for_no_preview(event: dict[str, Any]) -> None:
+    began = time.monotonic()
+    async with authors(PATIENT_S) as read:
+        told = await read(event)
+    assert time.monotonic() - began < PATIENT_S / 2
+    assert told is None or told.unread == ()

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from adapters.slack.api import SlackApi
 from adapters.slack.errors import SlackUnreachableError
-from adapters.slack.files import MAX_NAME_CHARS, download, file_name, upload
+from adapters.slack.files import MAX_LOOKS, MAX_NAME_CHARS, download, file_name, transcript, upload
 from adapters.slack.installs import OneToken
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.messages import Attachment
@@ -275,3 +275,34 @@ def test_a_file_is_named_as_the_tool_named_it_as_far_as_that_is_safe(name: str, 
 def test_any_name_becomes_one_short_line_without_a_folder(name: str, mime_type: str) -> None:
     safe = file_name(Attachment(name=name, mime_type=mime_type, data=b"x"))
     assert safe and safe.isprintable() and len(safe) <= MAX_NAME_CHARS and not set(safe) & set('/\\:*?"<>|')
+
+
+# --- transcripts ---
+
+
+def clip(*, vtt: str = "", **transcription: object) -> dict[str, object]:
+    return {"ok": True, "file": {"id": "F1", "subtype": "slack_audio", "transcription": transcription, "vtt": vtt}}
+
+
+SPOKEN = {"status": "complete", "preview": {"content": "What day is it?", "has_more": False}}
+
+
+async def test_a_transcript_is_waited_for_and_is_the_whole_one() -> None:
+    async with serving() as slack, files(slack) as (api, url):
+        slack.script["files.info"] = [clip(status="processing"), clip(**SPOKEN, vtt=f"{url}/files/1.vtt")]
+        slack.script["/files/1.vtt"] = [gives(b"WEBVTT", content_type="text/vtt")]
+        assert await transcript(api, "F1", team=TEAM, max_bytes=100, pause_s=0.0) == b"WEBVTT"
+
+
+async def test_where_the_words_of_a_transcript_are_all_there_is_they_are_it() -> None:
+    async with serving() as slack, files(slack) as (api, _):
+        slack.script["files.info"] = [clip(**SPOKEN)]
+        assert await transcript(api, "F1", team=TEAM, max_bytes=100, pause_s=0.0) == b"What day is it?"
+
+
+@pytest.mark.parametrize(("status", "sentence"), [("processing", "takes long"), ("failed", "no transcript"), (7, "no")])
+async def test_a_transcript_that_does_not_come_is_a_sentence(status: object, sentence: str) -> None:
+    async with serving() as slack, files(slack) as (api, _):
+        slack.script["files.info"] = [clip(status=status)] * MAX_LOOKS
+        with pytest.raises(AdapterError, match=sentence):
+            await transcript(api, "F1", team=TEAM, max_bytes=100, pause_s=0.0)

@@ -309,18 +309,60 @@ def transcribed(**fields: Any) -> dict[str, Any]:
         (transcribed(), "a &lt; b", ()),
         (transcribed(preview={"content": "first", "has_more": True}), "first", ("the rest of a voice clip",)),
         (transcribed(preview={"content": "first"}), "first", ("the rest of a voice clip",)),
-        (transcribed(status="processing"), "", ("a voice clip (its transcript is not ready yet)",)),
         (transcribed(status="failed"), "", ("a voice clip (it has no transcript)",)),
         (CLIP, "", ("a voice clip (it has no transcript)",)),
         (transcribed() | {"subtype": "slack_video"}, "a &lt; b", ("the pictures of a video clip",)),
         ({"id": "F1", "mode": "tombstone"}, "", ("a file that was deleted",)),
         ({"id": "F1", "mode": "hidden_by_limit"}, "", ("a file that the workspace's plan hides",)),
         ({"id": "F1", "file_access": "access_denied"}, "", ("the file F1, which I may not see",)),
+        (
+            {"id": "F1", "title": "Sprint", "mimetype": "application/vnd.slack-list", "filetype": "list"},
+            "",
+            ("the list Sprint",),
+        ),
     ],
 )
 def test_files_that_are_no_files_to_read_say_what_they_are(file: Any, said: str, unread: tuple[str, ...]) -> None:
     read = words(text="", files=[file])
     assert (read.text, read.unread, read.files) == (said, unread, ())
+
+
+@pytest.mark.parametrize(
+    ("file", "reference", "unread"),
+    [
+        (transcribed(status="processing"), "F1 transcript:", ()),
+        (
+            transcribed(preview={"content": "first", "has_more": True}) | {"vtt": "https://files.slack.com/a.vtt"},
+            "F1 https://files.slack.com/a.vtt",
+            (),
+        ),
+        (
+            transcribed(status="processing") | {"subtype": "slack_video"},
+            "F1 transcript:",
+            ("the pictures of a video clip",),
+        ),
+    ],
+)
+def test_a_transcript_that_is_not_in_the_message_is_a_file_of_it(file: Any, reference: str, unread: Any) -> None:
+    read = words(text="", files=[file])
+    [found] = read.files
+    assert (found.name, found.reference) == ("audio_message.m4a (transcript)", reference)
+    assert (read.text, read.unread) == ("", unread)
+
+
+def test_a_picture_comes_with_the_words_that_describe_it() -> None:
+    read = words(
+        text="see", files=[{"id": "F1", "name": "graph.png", "alt_txt": "errors > 5 %", "mimetype": "image/png"}]
+    )
+    assert read.text == "see\n\n(graph.png: errors &gt; 5 %)"
+    assert [file.name for file in read.files] == ["graph.png"]
+
+
+def test_a_canvas_is_a_page() -> None:
+    private, page = "https://files.slack.com/files-pri/T1-F1/plan", "https://files.slack.com/T1-F1/download/plan"
+    canvas = {"id": "F1", "title": "Plan", "mimetype": "application/vnd.slack-docs", "filetype": "quip"}
+    [file] = words(text="", files=[canvas | {"url_private": private, "url_private_download": page}]).files
+    assert (file.name, file.mime_type, file.reference) == ("Plan", "text/html", f"F1 {private}")
 
 
 def test_an_email_is_someone_elses_words() -> None:
@@ -349,7 +391,7 @@ def test_what_cannot_be_read_is_named(block: Any, unread: tuple[str, ...]) -> No
 WORDS = """
 type text blocks attachments elements files rows fields accessory style transcription preview content message_blocks
 message is_share is_msg_unfurl from_url author_id author_name ts timestamp fallback title footer value from mode
-subtype offset indent url user_id size id name label tasks output caption
+alt_txt mimetype vtt status has_more subtype offset indent url user_id size id name label tasks output caption
 """
 NAMES = st.sampled_from(WORDS.split())
 KINDS = """
