@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -44,12 +45,22 @@ async def run(arguments: Namespace) -> int:
         ways = ", or ".join(platform.needs for platform in PLATFORMS)
         raise SettingsError(f"No chat platform is configured. Set {ways}; `toolbridge chat` needs neither.")
     async with open_app(settings, openers, drain_s=DRAIN_S) as app:
+        exempt_what_stays()
         noting = _reload_on_hangup(app)
         try:
             await _serve(app.adapters)
         finally:
             await asyncio.gather(*noting)
     return 0
+
+
+def exempt_what_stays() -> None:
+    """Keep the garbage collector from walking through what stays to the end, modules above all.
+
+    That takes a tenth of a second, in which everything else waits, each time that much has come and gone.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _reload_on_hangup(app: App) -> Set[asyncio.Task[None]]:

@@ -244,7 +244,7 @@ async def test_a_call_whose_progress_stops_times_out(tmp_path: Path) -> None:
 
 
 async def test_a_large_answer_of_a_process_costs_time_in_proportion_to_its_size(tmp_path: Path) -> None:
-    sizes = {"small": 2_000_000, "large": 16_000_000}
+    sizes = {"small": 120_000, "large": 8 * 120_000}
     config = player(tmp_path, {"replies": {name: text_result("x" * size) for name, size in sizes.items()}})
     took: dict[str, float] = {}
     async with Toolset([config], timing=QUICK, offer_wait_s=20) as tools:

@@ -10,6 +10,7 @@ import httpx2
 from bot.text.apart import PIECE
 from bot.tools.servers.lines import LineSplitter, LongLine
 from bot.tools.servers.reading import Waiting, is_message, unreadable
+from bot.tools.servers.storms import NoticeGate
 from bot.tools.servers.weighing import LIGHT_BYTES, MAX_MESSAGE_BYTES, TOO_LARGE, is_heavy, read_weighed, with_turns
 
 
@@ -26,6 +27,7 @@ class MendedEvents(httpx2.AsyncByteStream):
         self._response = response
         self._waiting = waiting
         self._on_question = on_question
+        self._gate = NoticeGate()
         self._splitter = LineSplitter(MAX_MESSAGE_BYTES)
         self._lines: list[bytes | LongLine] = []
         self._size = 0
@@ -68,6 +70,8 @@ class MendedEvents(httpx2.AsyncByteStream):
             messages = unreadable(head, long.tail, waiting=self._waiting(), why=TOO_LARGE)
         else:
             data = b"\n".join(line[5:].removeprefix(b" ") for line in whole if line.startswith(b"data:"))
+            if not self._gate.lets(data):
+                return
             is_light = not await is_heavy(data)
             if is_light and self._on_question is not None and b"elicitation" in data:
                 self._on_question(data)
