@@ -11,9 +11,10 @@ import gc
 import json
 import sys
 import tempfile
+import uuid
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -72,14 +73,12 @@ class Field:
 
     app: App
     crowd: BombCrowd
-    asked: int = field(default=0)
 
     async def ask(self, channel: str, text: str, *files: SharedFile) -> str:
         """Return the answer to one person's question in a channel of their own."""
-        self.asked += 1
         event = MessageReceived(
             conversation=room(channel, platform=self.crowd.name),
-            event_key=f"{channel}-{self.asked}",
+            event_key=uuid.uuid4().hex,
             author_id=f"U{channel}",
             author_name=channel,
             text=text,
@@ -117,9 +116,7 @@ class Held:
 async def bombed() -> AsyncGenerator[Field]:
     """Yield a bot with a tool server of bombs, whose tools run without asking."""
     with tempfile.TemporaryDirectory() as home:
-        config = Path(home) / "mcp.json"
-        server = {"command": sys.executable, "args": [str(BOMBER)], "trusted": True}
-        config.write_text(json.dumps({"mcpServers": {"bombs": server, "calm": server}}), encoding="utf-8")
+        config = write_servers(Path(home), "bombs", "calm")
         crowd = BombCrowd()
         async with open_app(_settings(Path(home), config), [lambda _host: nullcontext(crowd)], drain_s=10) as app:
             crew = Field(app, crowd)
@@ -130,6 +127,15 @@ async def bombed() -> AsyncGenerator[Field]:
                 yield crew
             finally:
                 gc.unfreeze()
+
+
+def write_servers(home: Path, *names: str) -> Path:
+    """Return an mcp.json with the bundled server and with such servers, whose read-only tools run without asking."""
+    server = {"command": sys.executable, "args": [str(BOMBER)], "trusted": True}
+    config = home / "mcp.json"
+    servers = {"toolbridge": {"bundled": True}, **dict.fromkeys(names, server)}
+    config.write_text(json.dumps({"mcpServers": servers}), encoding="utf-8")
+    return config
 
 
 async def explode(crew: Field, bomb: Callable[[], Coroutine[Any, Any, str]]) -> Held:

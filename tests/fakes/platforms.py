@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
+from bot.domain.asks import AskPost
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.events import ConversationKey, Earlier, MessageReceived, SharedFile
 from bot.domain.turns import Post, TurnView
@@ -74,6 +75,12 @@ class Crowd:
         return post.key
 
     async def find(self, post: Post) -> Found | None:
+        return None
+
+    async def put_ask(self, post: AskPost) -> str:
+        raise AdapterError("the crowd is asked nothing", is_permanent=True)
+
+    async def find_ask(self, post: AskPost) -> Found | None:
         return None
 
     async def read_earlier(self, message: MessageReceived, *, since: datetime | None, limit: int) -> Earlier:
