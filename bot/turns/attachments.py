@@ -17,7 +17,7 @@ from bot.text.decoding import decode_text, is_like_text
 MAX_FILES = 10  # of one message
 MAX_FILE_CHARS = 50_000  # of one text file
 FILES_WITHOUT_CUT = 2  # so many of the longest text files fit into one question
-MAX_IMAGES_BYTES = 10_000_000  # of all images of a question; each request repeats them, a third larger as base64
+MAX_IMAGES_BYTES = 8_000_000  # of all images of a question; each request repeats them, a third larger as base64
 MAX_AT_ONCE = 4  # fetched for one question
 FETCH_S = 60.0
 

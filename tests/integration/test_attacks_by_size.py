@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.attacks.bombs import ANSWERS, Field, bombed, explode, shown
 from tests.attacks.lag import MAX_HOLD_MS, LoopLag
 from tests.fakes.mcp_servers.http_player import HttpPlayer, answer
 from tests.fakes.mcp_servers.processes import QUICK, call, process, web
+from tests.scenarios.drivers import DRIVERS
 
 # What is seen of each bomb in the end: of results the beginning, and a sentence on the rest.
 RESULTS = {
@@ -95,6 +97,22 @@ async def test_an_answer_that_is_a_thousand_times_larger_unpacked_is_read_to_the
 @pytest.mark.parametrize("name", ["images", "fences", "headings", "table"])
 async def test_a_long_answer_of_hostile_markup_is_rendered_apart(name: str) -> None:
     assert min([await shown(ANSWERS[name]), await shown(ANSWERS[name])]) <= MAX_HOLD_MS
+
+
+@pytest.mark.parametrize("platform", DRIVERS)
+async def test_a_platform_shows_an_answer_of_hostile_markup_and_another_person_gets_theirs(
+    platform: str, tmp_path: Path
+) -> None:
+    hostile = ANSWERS["images"][:12_000]
+    async with DRIVERS[platform](tmp_path) as driver, driver.serving() as conversation:
+        await driver.model.script({"text": hostile}, {"text": "Here you are."})
+        async with LoopLag() as lag:
+            await conversation.ask("draw", by="ada")
+            other = await driver.open("thread")
+            await other.ask("and mine?", by="ben")
+            await conversation.answered()
+            assert "".join(await other.answered()) in (hostile, "Here you are.")
+        assert lag.worst_ms <= 2 * MAX_HOLD_MS  # the loopback platform and the model work on the same loop
 
 
 # --- the probe -------------------------------------------------------------------------------------------------

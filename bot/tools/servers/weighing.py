@@ -50,7 +50,7 @@ async def with_turns(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 def _has_many_parts(raw: bytes) -> bool:
     parts = texts = 0
-    for outside in _outside_of_texts(raw):
+    for outside in outside_of_texts(raw):
         parts += sum(len(part.translate(None, delete=_INSIDE)) for part in outside)
         texts += len(outside)
         if max(parts, texts) > MAX_PARTS:
@@ -58,7 +58,7 @@ def _has_many_parts(raw: bytes) -> bool:
     return False
 
 
-def _outside_of_texts(raw: bytes) -> Iterator[list[bytes]]:
+def outside_of_texts(raw: bytes) -> Iterator[list[bytes]]:
     """Yield, piece by piece, what stands before, between and after the texts."""
     rest, is_inside = b"", False
     for start in range(0, len(raw), PIECE):
