@@ -7,7 +7,6 @@ loop was held in one go, and how long another person waited for an answer meanwh
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import sys
 import tempfile
@@ -22,12 +21,11 @@ from typing import Any
 from adapters.discord.render import command_message, part_message, split_answer
 from adapters.slack.render import home_view
 from bot.app import App, open_app
-from bot.cli.run import exempt_what_stays
 from bot.domain.answers import CommandAnswer, Queued
 from bot.domain.events import ConversationKey, MessageReceived, SharedFile
 from bot.settings import Settings
 from bot.text.apart import apart
-from tests.attacks.lag import LoopLag
+from tests.attacks.lag import LoopLag, as_served
 from tests.fakes.platforms import Crowd, room
 
 BOMBER = Path(__file__).parents[1] / "fakes" / "mcp_servers" / "bomber.py"
@@ -122,11 +120,8 @@ async def bombed() -> AsyncGenerator[Field]:
             crew = Field(app, crowd)
             await crew.call("quick")
             await crew.ask("quiet", "call calm__quick with {}")  # all is started
-            exempt_what_stays()  # as `toolbridge run` does
-            try:
+            with as_served():
                 yield crew
-            finally:
-                gc.unfreeze()
 
 
 def write_servers(home: Path, *names: str) -> Path:
@@ -160,9 +155,10 @@ async def shown(text: str) -> float:
         lambda: home_view(answer),
         lambda: command_message(answer, command="tools", argument=""),
     )
-    async with LoopLag() as lag:
-        for form in forms:
-            await apart(form, size=len(text))
+    with as_served():
+        async with LoopLag() as lag:
+            for form in forms:
+                await apart(form, size=len(text))
     return lag.worst_ms
 
 

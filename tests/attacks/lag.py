@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
+from bot.cli.run import exempt_what_stays
+
 MAX_HOLD_MS = 50.0  # by the data of one person
 _TICK_S = 0.005
+
+
+@contextmanager
+def as_served() -> Generator[None]:
+    """Spare the garbage collector what is there already, as `toolbridge run` does."""
+    exempt_what_stays()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 class LoopLag:

@@ -7,7 +7,7 @@ import functools
 import gzip
 import hashlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 
 from bot.tools.toolset import Toolset
 from tests.attacks.bombs import ANSWERS, Field, bombed, explode, shown
-from tests.attacks.lag import MAX_HOLD_MS, LoopLag
+from tests.attacks.lag import MAX_HOLD_MS, LoopLag, as_served
 from tests.fakes.mcp_servers.http_player import HttpPlayer, answer
 from tests.fakes.mcp_servers.processes import QUICK, call, process, web
 from tests.scenarios.drivers import DRIVERS
@@ -35,6 +35,12 @@ RESULTS = {
     "noise": "done",
 }
 MAX_WAIT_S = 10.0  # another person's, on a busy machine; a bomb took 6.5 s of everybody
+
+
+@pytest.fixture(autouse=True)
+def serving() -> Iterator[None]:
+    with as_served():
+        yield
 
 
 async def check(crew: Field, bomb: Callable[[], Coroutine[Any, Any, str]]) -> None:
