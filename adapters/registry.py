@@ -92,6 +92,11 @@ def _slack_options(settings: Settings) -> SlackOptions | None:
         raise SettingsError(
             "Slack needs SLACK_APP_TOKEN (Socket Mode, no public address) or SLACK_SIGNING_SECRET (HTTP). Set one."
         )
+    if not app and settings.http_port is None:
+        raise SettingsError(
+            "Slack delivers over HTTP without SLACK_APP_TOKEN, and HTTP_PORT=off switches off what listens for it. Set "
+            "HTTP_PORT to a port, or SLACK_APP_TOKEN (Socket Mode)."
+        )
     from adapters.slack.adapter import SlackOptions
 
     return SlackOptions(
@@ -101,8 +106,7 @@ def _slack_options(settings: Settings) -> SlackOptions | None:
         client_id=client_id or "",
         client_secret=_secret(client_secret),
         api_url=settings.slack_api_url,
-        http_host=settings.http_host,
-        http_port=settings.http_port,
+        http_address=f"{settings.http_host}:{settings.http_port}",
         command_prefix=settings.slack_command_prefix,
         backfill_minutes=settings.slack_backfill_minutes,
         trace=settings.trace,

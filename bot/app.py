@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+import structlog
+
 from bot.domain.errors import SettingsError
 from bot.intake.access import Access
 from bot.intake.admission import Admission
@@ -16,11 +18,15 @@ from bot.intake.commands.table import Commands
 from bot.intake.decisions import Decisions
 from bot.intake.forms import Forms
 from bot.intake.inbox import Inbox
+from bot.keeping.files import KeptFiles
+from bot.keeping.retention import Retention
 from bot.models.factory import describe_model, open_model
+from bot.models.redacting import RedactingModel
 from bot.observe.turn_log import TurnLog
+from bot.ports.http import HttpListener, NoListener
 from bot.ports.model import Model
 from bot.ports.platform import Adapter, Host
-from bot.ports.store import Store
+from bot.ports.store import NoteStore, Store
 from bot.rights.current import CurrentPolicy, open_policy
 from bot.rights.guard import PolicyGuard
 from bot.rights.people import PlatformPeople
@@ -28,16 +34,25 @@ from bot.rights.pinning import Pins
 from bot.rights.tools import GuardedTools
 from bot.settings import Settings
 from bot.stores.factory import open_store
+from bot.stores.secret_key import SecretKeys, secret_keys
+from bot.stores.secret_notes import SecretNotes, lost_sentence, renew
+from bot.text.known_values import known
+from bot.tools.config import ServerConfig
 from bot.tools.configured import load_servers
+from bot.tools.conversation_ids import open_conversation_ids
 from bot.tools.toolset import Toolset
 from bot.turns.asking import AskDesk
 from bot.turns.attempt import Resources
 from bot.turns.bell import Bell
+from bot.turns.budgets import Budgets
 from bot.turns.context import SYSTEM_PROMPT, Window
 from bot.turns.limits import LEASE_S, Limits, Patience
+from bot.turns.notices import NoticeDesk
 from bot.turns.runner import Runner
 from bot.turns.tokens import estimate_tokens, open_counter
 from bot.turns.worker import new_worker_id
+
+log = structlog.stdlib.get_logger(__name__)
 
 OpenAdapter = Callable[[Host], AbstractAsyncContextManager[Adapter]]
 
@@ -64,6 +79,7 @@ async def open_app(
     lease_s: float = LEASE_S,
     patience: Patience | None = None,
     inputs: Mapping[str, str] | None = None,
+    http: HttpListener | None = None,
 ) -> AsyncGenerator[App]:
     """Open everything and work on turns while the context is open; at its end running turns get `drain_s` seconds.
 
@@ -71,7 +87,7 @@ async def open_app(
 
     Each adapter is opened with the host, and has to be run by the caller. `lease_s` is how long the process may be
     silent before others on the same database take its turns over; `patience`, how long a post may fail; `inputs`, the
-    answers to what mcp.json asks for.
+    answers to what mcp.json asks for; `http`, what listens for platforms that are reached by it.
 
     Raises:
         SettingsError: A setting is wrong; nothing was started.
@@ -80,9 +96,13 @@ async def open_app(
     system_prompt = read_system_prompt(settings)
     servers = load_servers(settings, answers=inputs)
     policy = open_policy(settings, servers={server.name for server in servers})
+    ids = open_conversation_ids(settings.toolbridge_home)
     async with AsyncExitStack() as stack:
+        stack.enter_context(known.hiding(_secrets(settings, servers), mode=settings.redact))
         store = await stack.enter_async_context(open_store(settings.store_url))
-        tools = await stack.enter_async_context(Toolset(servers, notes=store))
+        await store.scrub_at_start()
+        notes = await _open_notes(settings, store)
+        tools = await stack.enter_async_context(Toolset(servers, notes=notes, ids=ids))
         tools.warm_up()  # server processes start while the model is being opened
         window = Window(
             max_messages=settings.max_conversation_length,
@@ -93,17 +113,20 @@ async def open_app(
         window.count = open_counter(model.name)
         bell, worker = Bell(), new_worker_id()
         rights = _open_rights(policy, store=store, tools=tools)
-        host = _make_host(settings, worker=worker, store=store, rights=rights, model=model, bell=bell)
+        host = _make_host(
+            settings, worker=worker, store=store, notes=notes, rights=rights, model=model, bell=bell, http=http
+        )
         opened = [await stack.enter_async_context(open_adapter(host)) for open_adapter in adapters]
         for adapter in opened:
             rights.people.add(adapter.name, adapter)
         stack.push_async_callback(rights.people.close)
         resources = Resources(
             store=store,
-            model=model,
+            model=RedactingModel(model),
             tools=rights.tools,
             guard=rights.guard,
             policy=policy.now,
+            budgets=rights.budgets,
             window=window,
             system_prompt=system_prompt,
             limits=_limits(
@@ -115,7 +138,43 @@ async def open_app(
         desk = AskDesk(store=store, adapters=opened, policy=policy.now, bell=bell, worker=worker)
         await stack.enter_async_context(runner.working())
         await stack.enter_async_context(desk.working())
+        files = open_files(settings)
+        retention = Retention(store=store, files=files, days=settings.kept_days, now=time.time)
+        await stack.enter_async_context(retention.working())
+        await stack.enter_async_context(NoticeDesk(store=store, adapters=opened).working())
         yield App(host=host, adapters=opened, store=store, model=model, tools=tools, policy=policy)
+
+
+def _secrets(settings: Settings, servers: Sequence[ServerConfig]) -> Sequence[str]:
+    """Return what shows nowhere: the bot's own secrets, and those that it gives to tool servers."""
+    endpoints = [endpoint for server in servers for endpoint in server.endpoints]
+    return [*settings.secrets, *(value for endpoint in endpoints for value in endpoint.known_values)]
+
+
+def open_files(settings: Settings) -> KeptFiles:
+    """Return the files in the home folder. Raises SettingsError where the key of their names is damaged."""
+    return KeptFiles(settings.toolbridge_home, id_of=open_conversation_ids(settings.toolbridge_home).of)
+
+
+def open_secret_keys(settings: Settings) -> SecretKeys:
+    """Return the keys of what is kept encrypted. Raises SettingsError."""
+    said = settings.toolbridge_secret_key
+    return secret_keys(
+        said.get_secret_value() if said else "",
+        home=settings.toolbridge_home,
+        is_local=settings.store_url.startswith("sqlite:"),
+    )
+
+
+async def _open_notes(settings: Settings, store: Store) -> SecretNotes:
+    """Return the notes, in which tokens are encrypted from here on; those that no key reads cost only themselves."""
+    keys = open_secret_keys(settings)
+    renewal = await renew(store, store, keys)
+    if renewal.renewed:
+        log.info("secrets_encrypted", notes=renewal.renewed)
+    if renewal.lost:
+        log.error("secrets_not_readable", cure=lost_sentence(renewal.lost))
+    return SecretNotes(store, keys)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +186,7 @@ class _Rights:
     tools: GuardedTools
     guard: PolicyGuard
     access: Access
+    budgets: Budgets
 
 
 def _open_rights(policy: CurrentPolicy, *, store: Store, tools: Toolset) -> _Rights:
@@ -142,15 +202,28 @@ def _open_rights(policy: CurrentPolicy, *, store: Store, tools: Toolset) -> _Rig
         unknown=guarded.unknown,
     )
     access = Access(people=people, policy=policy.now, store=store, now=time.time)
-    return _Rights(policy=policy, people=people, tools=guarded, guard=guard, access=access)
+    budgets = Budgets(store=store, policy=policy.now, people=people)
+    return _Rights(policy=policy, people=people, tools=guarded, guard=guard, access=access, budgets=budgets)
 
 
-def _make_host(settings: Settings, *, worker: str, store: Store, rights: _Rights, model: Model, bell: Bell) -> Inbox:
+def _make_host(
+    settings: Settings,
+    *,
+    worker: str,
+    store: Store,
+    notes: NoteStore,
+    rights: _Rights,
+    model: Model,
+    bell: Bell,
+    http: HttpListener | None,
+) -> Inbox:
     commands = Commands(
         store=store,
+        files=open_files(settings),
         tools=rights.tools,
         bell=bell,
         access=rights.access,
+        budgets=rights.budgets,
         model_name=model.name,
         about=describe_model(settings),
         limits=describe_limits(settings),
@@ -162,14 +235,17 @@ def _make_host(settings: Settings, *, worker: str, store: Store, rights: _Rights
     return Inbox(
         worker=worker,
         store=store,
+        kept_notes=notes,
         admission=admission,
         answer=commands.answer,
         bell=bell,
         directory=rights.tools,
         access=rights.access,
+        budgets=rights.budgets,
         decisions=Decisions(reader=reader, bell=bell),
         forms=Forms(reader=reader, tools=rights.tools, bell=bell),
         about=commands.introduction,
+        http=http or NoListener(),
         apps=AppGate(settings.apps, also=lambda: rights.policy.now().apps),
         takes_follow_ups=settings.follow_ups == "always",
         shows_thoughts=settings.trace == "full",

@@ -7,7 +7,8 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -17,6 +18,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.domain.errors import SettingsError
+from bot.text.secret_values import of_named, of_url
 
 ModelProvider = Literal["azure", "openai", "rehearsal"]
 
@@ -38,7 +40,19 @@ FOREIGN = frozenset(
     }
 )
 # Other programs use names like these too: in the environment, a similar name is most likely theirs.
-COMMON = frozenset({"DATABASE_URL", "HTTP_HOST", "HTTP_PORT", "LOG_FORMAT", "LOG_LEVEL", "TRACE"})
+COMMON = frozenset(
+    {
+        "DATABASE_URL",
+        "HTTP_HOST",
+        "HTTP_PORT",
+        "LOG_FORMAT",
+        "LOG_LEVEL",
+        "REDACT",
+        "RETENTION_DAYS",
+        "TRACE",
+        "TRUSTED_PROXIES",
+    }
+)
 
 
 class Settings(BaseSettings):
@@ -66,6 +80,10 @@ class Settings(BaseSettings):
     model_headers: SecretStr | None = None  # likewise
     model_requests_per_minute: int | None = Field(default=None, ge=1)  # unset: learnt from the endpoint's headers
     model_tokens_per_minute: int | None = Field(default=None, ge=1)  # likewise
+    # Dollars for a million tokens, of models that the price list does not have.
+    model_price_input_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    model_price_cached_input_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)  # unset: as other input
+    model_price_output_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     system_prompt_file: Path | None = None
 
     slack_bot_token: SecretStr | None = None
@@ -91,6 +109,8 @@ class Settings(BaseSettings):
     toolbridge_home: Path = Field(default_factory=lambda: platformdirs.user_data_path("toolbridge", appauthor=False))
     database_url: str | None = Field(default=None, repr=False)  # unset: toolbridge.db in the home folder
     toolbridge_config: Path | None = None
+    toolbridge_secret_key: SecretStr | None = None  # Fernet keys, separated by commas; unset: a file of the home folder
+    retention_days: int | None = Field(default=None, ge=0, le=36_500)  # 0 or unset: for ever
 
     weather_api_url: str | None = None
     geocoding_api_url: str | None = None
@@ -107,9 +127,11 @@ class Settings(BaseSettings):
     max_thread_messages: int = Field(default=50, ge=0, le=200)  # read with a question in a thread
 
     trace: Literal["summary", "full", "off"] = "summary"
+    redact: Literal["on", "trace", "off"] = "on"
 
     http_host: str = "127.0.0.1"
-    http_port: int = Field(default=8080, ge=0, le=65535)
+    http_port: int | None = Field(default=8080, ge=0, le=65535)  # None: `off`
+    trusted_proxies: str = ""  # addresses and networks whose X-Forwarded-For counts
     log_format: Literal["json", "console"] = "console"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -163,6 +185,23 @@ class Settings(BaseSettings):
                 raise ValueError(f"{app} is no app: write slack:TEAM:ID or discord:ID, separated by commas")
         return value
 
+    @field_validator("http_port", mode="before")
+    @classmethod
+    def _read_off(cls, value: object) -> object:
+        return None if isinstance(value, str) and value.strip().lower() == "off" else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, value: str) -> str:
+        for item in _listed(value):
+            try:
+                ip_network(item)
+            except ValueError:
+                raise ValueError(
+                    f"{item} is neither an address nor a network: write 10.0.0.5 or 10.0.0.0/8, separated by commas"
+                ) from None
+        return value
+
     @field_validator("model_extra_body")
     @classmethod
     def _check_extra_body(cls, value: str | None) -> str | None:
@@ -191,6 +230,11 @@ class Settings(BaseSettings):
         return frozenset(_listed(self.allowed_apps))
 
     @property
+    def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The addresses and networks of TRUSTED_PROXIES."""
+        return tuple(map(ip_network, _listed(self.trusted_proxies)))
+
+    @property
     def extra_body(self) -> dict[str, Any]:
         """The parameters of MODEL_EXTRA_BODY; one that is null is left out of every request."""
         return _json_object(self.model_extra_body or "{}")
@@ -199,6 +243,23 @@ class Settings(BaseSettings):
     def extra_headers(self) -> dict[str, str]:
         """The headers of MODEL_HEADERS."""
         return _json_object(self.model_headers.get_secret_value() if self.model_headers else "{}")
+
+    @property
+    def secrets(self) -> Iterator[str]:
+        """The values that are not to show anywhere: tokens and keys, passwords in URLs, secret headers."""
+        for name in type(self).model_fields:
+            value: object = getattr(self, name)
+            if isinstance(value, SecretStr) and name != "model_headers":
+                yield from (part.strip() for part in value.get_secret_value().split(","))
+                yield value.get_secret_value()
+            elif isinstance(value, str) and "://" in value:
+                yield from (secret for url in value.split(",") for secret in of_url(url.strip()))
+        yield from of_named(self.extra_headers)
+
+    @property
+    def kept_days(self) -> int | None:
+        """How many days texts are kept; None: for ever."""
+        return self.retention_days or None
 
     @property
     def store_url(self) -> str:

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from mcp_server.bearer import TokenError, is_loopback, read_token
+
 if TYPE_CHECKING:
     from mcp.server import MCPServer
 
@@ -39,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             host=_DEFAULT_HOST if options.host is None else options.host,
             port=_DEFAULT_PORT if options.port is None else options.port,
             allowed_hosts=options.allowed_host or (),
+            token=options.token_file or "",
         )
     else:
         _serve_stdio(server)
@@ -88,11 +91,23 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
         metavar="HOST",
         help="name that clients reach this server by, beside localhost; may be repeated",
     )
+    parser.add_argument(
+        "--token-file",
+        type=_token,
+        metavar="FILE",
+        help="a file with the bearer token that clients must send; needed where other machines reach this server",
+    )
     parser.add_argument("--workspace", type=_folder, metavar="DIR", help="where files are kept")
     options = parser.parse_args(arguments)
-    given_for_http = [options.host, options.port, options.allowed_host]
-    if options.transport != _HTTP and given_for_http != [None, None, None]:
-        parser.error(f"--host, --port and --allowed-host need --transport {_HTTP}")
+    given_for_http = [options.host, options.port, options.allowed_host, options.token_file]
+    if options.transport != _HTTP and any(given is not None for given in given_for_http):
+        parser.error(f"--host, --port, --allowed-host and --token-file need --transport {_HTTP}")
+    if options.host is not None and not is_loopback(options.host) and options.token_file is None:
+        parser.error(
+            f"other machines can reach {options.host or 'all addresses'}: write a long random token into a file that "
+            "only you can read, give it as --token-file FILE, and give it to clients as the header "
+            "`Authorization: Bearer TOKEN`"
+        )
     return options
 
 
@@ -100,6 +115,13 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
     return int(text)
+
+
+def _token(file: str) -> str:
+    try:
+        return read_token(Path(file))
+    except TokenError as error:
+        raise ArgumentTypeError(str(error)) from error
 
 
 def _host_name(text: str) -> str:

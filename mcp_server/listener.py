@@ -12,6 +12,8 @@ import uvicorn
 from mcp.server import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 
+from mcp_server.bearer import BearerGate
+
 PATH: Final = "/mcp"
 
 _LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
@@ -20,11 +22,12 @@ _MAX_BODY_BYTES = 8 * 1024 * 1024  # a file of 1 MiB in which JSON escapes every
 _SHUTDOWN_S = 3  # for requests in progress once the process is asked to stop
 
 
-def serve_http(server: MCPServer[Any], *, host: str, port: int, allowed_hosts: Iterable[str]) -> None:
+def serve_http(server: MCPServer[Any], *, host: str, port: int, allowed_hosts: Iterable[str], token: str = "") -> None:
     """Serve until SIGINT or SIGTERM; it writes `listening on http://HOST:PORT/mcp` to stderr once it does.
 
     Port 0 takes a free one. Only requests whose Host header names this machine's loopback
-    addresses, `host` itself or one of `allowed_hosts` are answered, whatever `host` is.
+    addresses, `host` itself or one of `allowed_hosts` are answered, whatever `host` is; with a `token`, only those
+    that bring it.
 
     Raises:
         SystemExit: 0 after a signal; 3 when the address cannot be bound, with the reason in the log.
@@ -37,7 +40,7 @@ def serve_http(server: MCPServer[Any], *, host: str, port: int, allowed_hosts: I
         max_request_body_size=_MAX_BODY_BYTES,
     )
     config = uvicorn.Config(
-        app,
+        BearerGate(app, token) if token else app,
         host=host,
         port=port,
         ws="none",

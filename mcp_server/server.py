@@ -25,6 +25,9 @@ from mcp_server.workspace import MAX_FILE_BYTES, DeletedFile, FileList, FileText
 CONVERSATION_KEY: Final = "toolbridge/conversation"
 """The key in a request's `_meta` whose value, any non-empty string, says which conversation's files are meant."""
 
+FORMER_KEY: Final = "toolbridge/conversation-before"
+"""The key whose value is the id that the conversation had before: its files are moved to the new one, once."""
+
 _INSTRUCTIONS = (
     "Small everyday tools. Files are text files in a folder of their own for each conversation, addressed by plain "
     "names without folders. Use calculate for arithmetic and pass a result on exactly as it was given."
@@ -127,19 +130,26 @@ class FileTools:
         context: _Context,
     ) -> Annotated[CallToolResult, SavedFile]:
         """Save a text file in this conversation's folder; a file of that name is overwritten."""
-        return reply(self._workspace.save(_conversation(context), filename, content))
+        return reply(self._workspace.save(self._conversation(context), filename, content))
 
     def read_text_file(self, filename: _Filename, context: _Context) -> Annotated[CallToolResult, FileText]:
         """Read a text file of this conversation."""
-        return reply(self._workspace.read(_conversation(context), filename))
+        return reply(self._workspace.read(self._conversation(context), filename))
 
     def list_text_files(self, context: _Context) -> Annotated[CallToolResult, FileList]:
         """List the text files of this conversation with their sizes."""
-        return reply(self._workspace.list(_conversation(context)))
+        return reply(self._workspace.list(self._conversation(context)))
 
     def delete_text_file(self, filename: _Filename, context: _Context) -> Annotated[CallToolResult, DeletedFile]:
         """Delete a text file of this conversation for good."""
-        return reply(self._workspace.delete(_conversation(context), filename))
+        return reply(self._workspace.delete(self._conversation(context), filename))
+
+    def _conversation(self, context: _Context) -> str | None:
+        conversation = _conversation(context)
+        former = cast(Mapping[str, object], context.request_context.meta or {}).get(FORMER_KEY)
+        if conversation is not None and isinstance(former, str) and former:
+            self._workspace.adopt(conversation, former)
+        return conversation
 
 
 class _Server(MCPServer[Weather]):

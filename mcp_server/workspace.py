@@ -107,6 +107,13 @@ class Workspace:
         self._root = root
         self._placing = threading.Lock()
 
+    def adopt(self, conversation: str, former: str) -> None:
+        """Move the files that were kept under a former id of the conversation, once; where it has files, nothing."""
+        old, new = self._root / folder_name(former), self._root / folder_name(conversation)
+        with self._placing, _storage_faults(), suppress(FileNotFoundError):
+            if stat.S_ISDIR(old.lstat().st_mode) and not os.path.lexists(new):
+                old.rename(new)
+
     def save(self, conversation: str | None, filename: str, content: str) -> SavedFile:
         """Put `content` into the file, whole or not at all, and on disk before this returns."""
         name = plain_name(filename)
@@ -167,7 +174,7 @@ class Workspace:
         return folder / name
 
     def _made_folder(self, conversation: str | None) -> Path:
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(self._root)
         with suppress(FileExistsError):
             (self._root / folder_name(conversation)).mkdir(mode=0o700)
         folder = self._folder(conversation)
@@ -185,6 +192,14 @@ class Workspace:
                 )
             return folder
         return None
+
+
+def _make_private(folder: Path) -> None:
+    """Make the folder, and those above it that are missing, for their owner only; mkdir would open those above."""
+    if not folder.is_dir():
+        _make_private(folder.parent)
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
 
 
 def folder_name(conversation: str | None) -> str:

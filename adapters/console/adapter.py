@@ -17,6 +17,7 @@ from adapters.console.screen import Screen, TraceLevel
 from adapters.console.speaker import Speaker, user_name
 from adapters.console.unattended import PATIENCE_S, Unattended
 from bot.domain.asks import AskPost
+from bot.domain.budgets import Notice
 from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey, Earlier, MessageReceived, SharedFile
 from bot.domain.people import Actor
@@ -80,6 +81,7 @@ class ConsoleAdapter:
             stdin=self._stdin,
             stdout=self._stdout,
             history_file=self._history_file,
+            conversation=str(self.conversation),
             shows_details=self._trace == "full",
         ) as terminal:
             asking = Asking(terminal, self._host, self._speaker)
@@ -173,6 +175,14 @@ class ConsoleAdapter:
 
     async def find_ask(self, post: AskPost) -> Found | None:
         """Return None: a terminal keeps nothing, so what may have been shown is shown again."""
+        return None
+
+    async def post_notice(self, notice: Notice) -> str:
+        """Raise AdapterError: a terminal is no place for notices to several people."""
+        raise AdapterError("A terminal takes no notices. Set warn_in to a channel.", is_permanent=True)
+
+    async def find_notice(self, notice: Notice) -> Found | None:
+        """Return None: a terminal keeps nothing."""
         return None
 
     async def memberships(self, actor: Actor, groups: frozenset[str], *, is_fresh: bool) -> Memberships:

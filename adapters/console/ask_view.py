@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from adapters.console.render import flat, visible
 from bot.domain.asks import AskView
 from bot.domain.events import Choice
+from bot.text.terminal import flat, visible
 
 TITLE_CHARS = 60  # of the title in the prompt; the whole one is above
 

@@ -18,6 +18,7 @@ from bot.domain.errors import BotError
 from bot.domain.events import Choice
 from bot.domain.forms import Form
 from bot.ports.platform import Host
+from bot.text.terminal import flat
 
 SHOWN_WITHIN_S = 10.0  # the core changes what is shown of an ask once a decision is stored
 UNCLEAR = "Type r to run it, d to decline. Anything longer is sent as a message."
@@ -87,7 +88,7 @@ class Asking:
         self._open[view.ask_id] = post
         self._prompt()  # before it is shown: the prompt is drawn again below it
         if before is not None and before.view.digest == view.digest:
-            await self._terminal.above("\n".join(render.flat(vote) for vote in view.votes))
+            await self._terminal.above("\n".join(flat(vote) for vote in view.votes))
         else:
             await self._terminal.above(ask_view.block(view, now=time.time()))
             await self._show_link(post)
@@ -100,7 +101,7 @@ class Asking:
         self._prompt()
         if view.version > self._decided.get(view.ask_id, 0):
             self._decided[view.ask_id] = view.version
-            title = render.flat(view.title)
+            title = flat(view.title)
             await self._terminal.above(f"{title}\n\n{view.record}" if view.record else title, is_markdown=True)
         self._changed.set()
 
@@ -173,7 +174,7 @@ class Asking:
 
     async def confirm(self, question: str) -> bool:
         """Return whether the person says yes."""
-        answer = await self._terminal.question(f"{render.flat(question)}? [y/N] ")
+        answer = await self._terminal.question(f"{flat(question)}? [y/N] ")
         return (answer or "").strip().lower() in ("y", "yes")
 
     async def _follow_up(self, outcome: Done | Refused, post: AskPost) -> bool:
@@ -215,4 +216,4 @@ class Asking:
 
 
 def _link(url: str) -> str:
-    return f"Open {render.flat(url)}" if url else ""
+    return f"Open {flat(url)}" if url else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import assert_never
 
@@ -22,6 +22,7 @@ from bot.domain.events import CommandInvoked, MessageReceived
 from bot.domain.forms import Form
 from bot.domain.turns import UNENDED_CALLS, Post, TurnView
 from bot.ports.platform import Host
+from bot.text.moments import plain_moments
 
 
 @dataclass(slots=True)
@@ -180,7 +181,8 @@ class Chat:
             case Known(turn_id=turn_id):
                 return await self._follow(turn_id)
             case Refused(notice=notice):
-                self._screen.say(notice)
+                if notice:  # otherwise it was said a moment ago
+                    self._screen.say(plain_moments(notice))
                 return "failed"
             case Ignored():
                 return "failed"
@@ -202,6 +204,7 @@ class Chat:
         if answer.form is not None:
             return await self._fill_in(answer.form)
         is_refusal = invoked.name == "run"  # nothing is to be run: the answer says why
+        answer = replace(answer, text=plain_moments(answer.text))
         self._screen.command_answer(answer, is_refusal=is_refusal)
         if is_refusal:
             return "misused"

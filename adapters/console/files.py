@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +21,13 @@ def save_attachments(folder: Path, post_key: str, attachments: Sequence[Attachme
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     paths = [folder / f"{post_key}-{number}-{_safe(item.name)}" for number, item in enumerate(attachments, start=1)]
     for path, attachment in zip(paths, attachments, strict=True):
-        path.write_bytes(attachment.data)
+        with open(path, "wb", opener=_private) as file:
+            file.write(attachment.data)
     return paths
+
+
+def _private(name: str, flags: int) -> int:
+    return os.open(name, flags, 0o600)
 
 
 def _safe(name: str) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from adapters.console.render import flat, visible
 from bot.domain.answers import Done, Ready, Refused, Submitted
 from bot.domain.forms import Field, Form, Invalid
+from bot.text.terminal import flat, visible
 
 CLOSED = "Nothing was sent."
 _HINTS = {

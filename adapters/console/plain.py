@@ -12,6 +12,7 @@ from typing import TextIO
 from adapters.console import render
 from bot.domain.answers import CommandAnswer
 from bot.domain.turns import TraceLine, TurnView
+from bot.text.terminal import flat, visible
 
 
 class PlainOutput:
@@ -32,7 +33,7 @@ class PlainOutput:
 
     def say(self, sentence: str) -> None:
         """Write a sentence about the turn."""
-        _write(self._stderr, render.flat(sentence))
+        _write(self._stderr, flat(sentence))
 
     def progress(self, view: TurnView) -> None:
         """Write what the turn waits for, once for each new wait."""
@@ -52,14 +53,14 @@ class PlainOutput:
     async def answer(self, text: str, *, is_late: bool) -> None:
         """Write the answer; one to an earlier question goes to stderr, so that it is not mistaken for this one."""
         if is_late:
-            _write(self._stderr, f"Answer to an earlier question:\n{render.visible(text)}")
+            _write(self._stderr, f"Answer to an earlier question:\n{visible(text)}")
         else:
             self._print(text)
 
     def command_answer(self, answer: CommandAnswer, *, is_refusal: bool = False) -> None:
         """Write the answer of a command; one that says why nothing was done goes to stderr."""
         if is_refusal:
-            _write(self._stderr, render.visible(answer.text).rstrip("\n"))
+            _write(self._stderr, visible(answer.text).rstrip("\n"))
             return
         self._print(answer.text)
         if answer.choices:
@@ -71,7 +72,7 @@ class PlainOutput:
 
             Console(file=self._stdout).print(render.markdown(text))
         else:
-            _write(self._stdout, render.visible(text).rstrip("\n"))
+            _write(self._stdout, visible(text).rstrip("\n"))
 
 
 def tolerate_any_text(stream: TextIO) -> None:

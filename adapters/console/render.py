@@ -7,26 +7,19 @@ rich is imported only where it draws, so that a pipe does not wait for it.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from bot.domain.answers import Example
 from bot.domain.turns import TraceLine, TurnView
+from bot.text.terminal import flat, visible
 
 if TYPE_CHECKING:
+    from markdown_it.token import Token
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.markdown import Markdown
 
 GROWING_CHARS = 2_000  # of a growing answer, redrawn at each refresh (7 ms of CPU)
-
-# Whole escape sequences (CSI, strings such as OSC, two-character ones), so that no rest of them is left over.
-_ESCAPES = re.compile(
-    "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]"
-    "|(?:\x1b[\\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\\\|\x9c)"
-    "|\x1b[ -/]*[0-~]"
-)
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 _ENDINGS = {
     "error": "failed",
@@ -37,16 +30,6 @@ _ENDINGS = {
     "denied": "not allowed",
     "withheld": "not sent (dry run)",
 }
-
-
-def visible(text: str) -> str:
-    """Return the text without anything that a terminal would obey: of the controls, only newline and tab remain."""
-    return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))
-
-
-def flat(text: str) -> str:
-    """Return the text on one line, without anything that a terminal would obey."""
-    return " ".join(visible(text).split())
 
 
 # --- the trace -------------------------------------------------------------------------------------------------
@@ -151,9 +134,17 @@ def markdown(text: str) -> Markdown:
     parser = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
     drawn.parsed = parser.parse(visible(text))
     for block in drawn.parsed:
+        _make_visible(block)
         for token in block.children or ():
+            _make_visible(token)
             token.type = "hardbreak" if token.type == "softbreak" else token.type
     return drawn
+
+
+def _make_visible(token: Token) -> None:
+    """Clean the token's texts once more: the parser has read entities and percent signs by now."""
+    token.content = visible(token.content)
+    token.attrs = {name: visible(value) if isinstance(value, str) else value for name, value in token.attrs.items()}
 
 
 def growing_text(text: str, *, max_lines: int) -> RenderableType:

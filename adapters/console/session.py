@@ -14,7 +14,7 @@ from prompt_toolkit.application import create_app_session, in_terminal
 from prompt_toolkit.application.current import set_app
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
-from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.history import History, InMemoryHistory
 from prompt_toolkit.input import create_input
 from prompt_toolkit.input.typeahead import clear_typeahead
 from prompt_toolkit.output import create_output
@@ -25,12 +25,14 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from adapters.console import render
+from adapters.console.history import TypedLines
 from adapters.console.keys import forget_keys, quiet_keys
 from adapters.console.parse import EXIT
 from adapters.console.plain import speaks_unicode, tolerate_any_text
 from bot.domain.answers import CommandAnswer
 from bot.domain.commands import COMMANDS
 from bot.domain.turns import TraceLine, TurnView
+from bot.text.terminal import flat, visible
 
 REFRESHES_PER_SECOND = 8  # of the region that is redrawn; changes in between are drawn once
 PROMPT = "> "
@@ -85,7 +87,7 @@ class Terminal:
         """Return what is typed after the text, which no history keeps; None after Ctrl-C or Ctrl-D."""
         self._asked = PromptSession(interrupt_exception=_Interrupted, input=self._prompt.input)
         try:
-            return await self._asked.prompt_async(render.flat(text) + " ")
+            return await self._asked.prompt_async(flat(text) + " ")
         except (EOFError, _Interrupted):
             return None
         finally:
@@ -110,7 +112,7 @@ class Terminal:
         """Print text of the core; while a line is being typed, above it."""
         with set_app(self._asked.app):
             async with in_terminal():
-                self._print(render.markdown(text) if is_markdown else Text(render.visible(text)))
+                self._print(render.markdown(text) if is_markdown else Text(visible(text)))
 
     @contextmanager
     def following(self) -> Generator[None]:
@@ -133,7 +135,7 @@ class Terminal:
 
     def say(self, sentence: str) -> None:
         """Print a sentence of the program, apart from what the model says."""
-        self._console.print(Text(render.visible(sentence), style="dim"))
+        self._console.print(Text(visible(sentence), style="dim"))
 
     def call_ended(self, line: TraceLine) -> None:
         """Print the call under the question."""
@@ -173,9 +175,12 @@ class Terminal:
 
 @contextmanager
 def open_terminal(
-    *, stdin: TextIO, stdout: TextIO, history_file: Path | None, shows_details: bool
+    *, stdin: TextIO, stdout: TextIO, history_file: Path | None, shows_details: bool, conversation: str = ""
 ) -> Generator[Terminal]:
-    """Hold the terminal of these streams; its modes are restored at the end."""
+    """Hold the terminal of these streams; its modes are restored at the end.
+
+    What is typed goes into `history_file`, as said in this `conversation` (`str(ConversationKey)`).
+    """
     tolerate_any_text(stdout)
     with (
         quiet_keys(stdin),
@@ -183,7 +188,7 @@ def open_terminal(
     ):
         prompt: PromptSession[str] = PromptSession(
             completer=_Slashes(),
-            history=_open_history(history_file),
+            history=_open_history(history_file, conversation),
             interrupt_exception=_Interrupted,
             reserve_space_for_menu=MENU_LINES,
         )
@@ -204,13 +209,13 @@ class _Slashes(Completer):
                 yield Completion(f"/{name}", start_position=-len(before), display_meta=description)
 
 
-def _open_history(file: Path | None) -> History:
+def _open_history(file: Path | None, conversation: str) -> History:
     """Return the lines of earlier chats; where the file cannot be written, they are kept only in memory."""
     if file is None:
         return InMemoryHistory()
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         file.touch(mode=0o600)
     except OSError:
         return InMemoryHistory()
-    return FileHistory(str(file))
+    return TypedLines(file, conversation)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from adapters.console import render
 from adapters.console.answering import Reply
 from adapters.console.ask_notes import AskNotes
 from adapters.console.ask_view import subject
@@ -16,6 +15,7 @@ from bot.domain.asks import AskPost, AskView
 from bot.domain.events import Choice
 from bot.domain.forms import Form, Invalid
 from bot.ports.platform import Host
+from bot.text.terminal import flat
 
 PATIENCE_S = 10.0  # for what a turn waits for to be shown here; it may be asked elsewhere
 
@@ -87,7 +87,7 @@ class Unattended:
 
     async def _decide(self, view: AskView) -> bool:
         if view.kind != "approval":
-            self._say(f"{render.flat(view.title)}; with -m nobody is there to do that. Ask in `toolbridge chat`.")
+            self._say(f"{flat(view.title)}; with -m nobody is there to do that. Ask in `toolbridge chat`.")
             return await self._take(view, "withdraw")
         what = subject(view)
         if not is_own(view):
@@ -112,7 +112,7 @@ class Unattended:
         """Send the form off as it is; `Refused` says what is missing or wrong."""
         if lacks := missing(form):
             are = "is" if len(lacks) == 1 else "are"
-            return Refused(notice=f"{render.flat(form.title)}: {', '.join(lacks)} {are} missing.")
+            return Refused(notice=f"{flat(form.title)}: {', '.join(lacks)} {are} missing.")
         values = {field.name: field.value for field in form.fields}
         outcome = await self._host.submit(self._speaker.submission(form.target, values))
         if not isinstance(outcome, Invalid):
@@ -124,7 +124,7 @@ class Unattended:
     async def confirm(self, question: str) -> bool:
         """Return whether `--yes` was given."""
         if not self._says_yes:
-            self._say(f"{render.flat(question)}: add --yes to confirm that.")
+            self._say(f"{flat(question)}: add --yes to confirm that.")
         return self._says_yes
 
 

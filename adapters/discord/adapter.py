@@ -27,6 +27,7 @@ from adapters.discord.files import download
 from adapters.discord.forms import Forms
 from adapters.discord.interactions import Interactions
 from adapters.discord.manifest import keep_synced
+from adapters.discord.notice_posts import NoticePosts
 from adapters.discord.parse import PLATFORM
 from adapters.discord.posts import Posts
 from adapters.discord.proxies import Proxies
@@ -39,9 +40,11 @@ from adapters.discord.status import TYPING_S, Hourglass
 from adapters.discord.traces import TraceLevel
 from adapters.shared.arrivals import Arrivals, Notices, WaitingSign, Written, keep_catching_up, log_in
 from adapters.shared.progress import Pace
+from adapters.shared.shares import on_behalf_of
 from adapters.shared.tasks import Background, run_together
 from bot.domain.asks import AskPost
 from bot.domain.backoff import Backoff
+from bot.domain.budgets import Notice
 from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey, Earlier, MessageDeleted, MessageEdited, MessageReceived, SharedFile
 from bot.domain.people import Actor
@@ -124,6 +127,7 @@ class DiscordAdapter:
         self._elsewhere = Elsewhere(api, self._channels)
         self._roles = Roles(api)
         self._asks = AskPosts(api)
+        self._notices = NoticePosts(api)
         sign = WaitingSign(Hourglass(api), self._background)
         self._arrivals = Arrivals(
             host,
@@ -195,6 +199,7 @@ class DiscordAdapter:
         responses = Responses(self._api, application=me.application)
         asking = Asking(
             self._api,
+            self._host,
             channels=self._channels,
             responses=responses,
             commands=commands,
@@ -224,7 +229,8 @@ class DiscordAdapter:
 
     def show(self, view: TurnView) -> None:
         """Show progress; see `adapters.shared.progress`."""
-        self._posts.board.show(view)
+        with on_behalf_of(view.author_id, view.conversation):
+            self._posts.board.show(view)
 
     def split(self, text: str) -> Sequence[str]:
         """Cut an answer into messages of 2,000 characters; the rest of a very long one is one part, for a file."""
@@ -233,22 +239,36 @@ class DiscordAdapter:
     async def post(self, post: Post) -> str:
         """Show the post in its channel, once the bot is logged in, and return its id. Raises AdapterError."""
         await self._is_ready.wait()
-        return await self._posts.post(post)
+        with on_behalf_of(post.author_id, post.conversation):
+            return await self._posts.post(post)
 
     async def find(self, post: Post) -> Found | None:
         """Look for the post in its channel, once the bot is logged in. Raises AdapterError."""
         await self._is_ready.wait()
-        return await self._posts.find(post)
+        with on_behalf_of(post.author_id, post.conversation):
+            return await self._posts.find(post)
 
     async def put_ask(self, post: AskPost) -> str:
         """Post what is asked, or change its message, once the bot is logged in; return its key. Raises AdapterError."""
         await self._is_ready.wait()
-        return await self._asks.put(post)
+        with on_behalf_of(post.person, post.place):
+            return await self._asks.put(post)
 
     async def find_ask(self, post: AskPost) -> Found | None:
         """Look for the message of what is asked, once the bot is logged in. Raises AdapterError."""
         await self._is_ready.wait()
-        return await self._asks.find(post)
+        with on_behalf_of(post.person, post.place):
+            return await self._asks.find(post)
+
+    async def post_notice(self, notice: Notice) -> str:
+        """Post the notice in its channel, once the bot is logged in; return its id. Raises AdapterError."""
+        await self._is_ready.wait()
+        return await self._notices.post(notice)
+
+    async def find_notice(self, notice: Notice) -> Found | None:
+        """Look for the notice in its channel, once the bot is logged in. Raises AdapterError."""
+        await self._is_ready.wait()
+        return await self._notices.find(notice)
 
     async def memberships(self, actor: Actor, groups: frozenset[str], *, is_fresh: bool) -> Memberships:
         """Return which of the roles the person has; what Discord does not say is unknown."""
@@ -264,7 +284,8 @@ class DiscordAdapter:
     async def read_earlier(self, message: MessageReceived, *, since: datetime | None, limit: int) -> Earlier:
         """Return what was said in the thread before the message, once the bot is logged in. Raises AdapterError."""
         await self._is_ready.wait()
-        return await read_earlier(self._api, self._channels, message, since=since, limit=limit)
+        with on_behalf_of(message.author_id, message.conversation):
+            return await read_earlier(self._api, self._channels, message, since=since, limit=limit)
 
     async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
         """Return the bytes of a file that came with a message. Raises AdapterError."""

@@ -17,6 +17,7 @@ from adapters.discord.own_messages import MESSAGE, OwnMessage, Place, edit_messa
 from adapters.discord.postable import postable, with_note
 from adapters.discord.render import Rows, feedback_row, part_message, split_answer, stop_row
 from adapters.discord.snowflakes import created_at
+from adapters.shared.shares import as_progress
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.messages import Attachment
 from bot.domain.turns import Post
@@ -97,14 +98,18 @@ class AnswerWriter:
         async with self._lock:
             if self.is_final or self._is_refused:
                 return
-            await self._find_unknown()
-            parts = await apart(lambda: [part_message(part).text for part in split_answer(text)], size=len(text))
-            try:
-                for number, part in enumerate(parts):
-                    await self._grow_part(number, part, is_last=number == len(parts) - 1)
-            except DiscordRefusedError as error:
-                self._is_refused = error.is_permanent
-                raise
+            with as_progress():
+                await self._grow(text)
+
+    async def _grow(self, text: str) -> None:
+        await self._find_unknown()
+        parts = await apart(lambda: [part_message(part).text for part in split_answer(text)], size=len(text))
+        try:
+            for number, part in enumerate(parts):
+                await self._grow_part(number, part, is_last=number == len(parts) - 1)
+        except DiscordRefusedError as error:
+            self._is_refused = error.is_permanent
+            raise
 
     async def _grow_part(self, number: int, text: str, *, is_last: bool) -> None:
         message = self._messages.get(number)

@@ -7,7 +7,8 @@ import json as json_format
 import logging
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple, Self, cast
@@ -16,7 +17,6 @@ import aiohttp
 import discord
 import structlog
 import yarl
-from aiolimiter import AsyncLimiter
 
 from adapters.discord.errors import (
     RATES,
@@ -35,7 +35,10 @@ from adapters.discord.private_parts import (
     make_http,
     use_api,
 )
+from adapters.shared.buckets import Caller, Rate
+from adapters.shared.gates import Gate, Turnstile
 from adapters.shared.reaching import unreached
+from adapters.shared.shares import current_priority, current_share
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.messages import Attachment
 
@@ -46,6 +49,10 @@ REQUEST_TIMEOUT_S = 60.0  # including the pauses that Discord asks for within it
 # Over all channels. The library sends more, and each refusal counts towards a ban by Cloudflare:
 # https://discord.com/developers/docs/topics/rate-limits#global-rate-limit
 REQUESTS_PER_S = 50.0
+TURN_S = 60.0  # for a request's turn among those of others
+# Of the requests that change something in one channel, one of a kind goes at a time: the library keeps the rates of
+# channels, first come, first served. One that takes longer than this holds up no other.
+HOLD_S = 6.0
 LONGEST_PAUSE_S = 30.0  # a longer one is raised instead of slept through; discord.py takes no smaller number
 # Cloudflare's refusals name no time; a ban for too many bad requests lasts longer the more is sent meanwhile:
 # https://discord.com/developers/docs/topics/rate-limits#invalid-request-limit-aka-cloudflare-bans
@@ -86,7 +93,8 @@ class DiscordApi:
         self._api_url = api_url.rstrip("/")
         self._breaker_s = breaker_s
         self._login: _Login | None = None
-        self._limiter = AsyncLimiter(requests_per_s, 1.0)
+        self._gate = Gate(Rate(calls=max(1, round(requests_per_s)), period_s=1.0))
+        self._channels = Turnstile(hold_s=HOLD_S)
         self._blocked_until = 0.0  # seconds of time.monotonic(): Cloudflare refused the last request
 
     async def __aenter__(self) -> Self:
@@ -180,10 +188,31 @@ class DiscordApi:
             request["json"] = json
         route = Route(method, path, **parameters)
         try:
-            return await self._send(http, route, request, Exchange(is_repeatable=is_repeatable))
+            async with self._turn(method, path, parameters.get("channel_id", "")):
+                return await self._send(http, route, request, Exchange(is_repeatable=is_repeatable))
         except DiscordUnreachableError as error:
             log.info("discord_failed", what=f"{method} {path}", error=str(error))
             raise
+
+    @asynccontextmanager
+    async def _turn(self, method: str, path: str, channel: str) -> AsyncGenerator[None]:
+        """Run the block when it is the request's turn: people take turns, and answers go before progress.
+
+        Raises:
+            RateLimitError: The turn did not come in time.
+        """
+        if path.startswith(_OF_INTERACTIONS):
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        caller = Caller(current_priority(), loop.time(), current_share())
+        async with AsyncExitStack() as stack:
+            if channel and method != "GET":
+                key = f"{method} {path} {channel}"
+                await stack.enter_async_context(self._channels.passed(key, caller, wait_s=TURN_S))
+            await self._gate.passed(caller, loop.time() + TURN_S)
+            self._check_not_blocked()
+            yield
 
     @property
     def _logged_in(self) -> _Login:
@@ -194,9 +223,6 @@ class DiscordApi:
     async def _send(self, http: HTTPClient, route: Route, request: Mapping[str, Any], exchange: Exchange) -> Any:
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                if not route.path.startswith(_OF_INTERACTIONS):
-                    await self._limiter.acquire()
-                    self._check_not_blocked()
                 answer = await http.request(route, **request, trace_request_ctx=exchange)
         except asyncio.CancelledError:
             end_global_pause(http)

@@ -15,9 +15,9 @@ from adapters.discord.commands import Commands
 from adapters.discord.manifest import ASK_ABOUT
 from adapters.discord.markdown import escape, visible
 from adapters.discord.own_messages import MESSAGE, send_message
-from adapters.discord.parse import DIRECT, event_key, sent_at
+from adapters.discord.parse import DIRECT, event_key, interaction_key, sent_at
 from adapters.discord.payloads import text_at
-from adapters.discord.phrases import ASKED_BELOW, OLD_EXAMPLE, OLD_FORM
+from adapters.discord.phrases import ASKED_BELOW, OLD_EXAMPLE, OLD_FORM, TOO_OFTEN
 from adapters.discord.presses import AskedAbout, Pressed, asked_about
 from adapters.discord.render import find_example, notice_text
 from adapters.discord.responses import Responses
@@ -26,6 +26,7 @@ from adapters.shared.payloads import Payload, dict_of, dicts_of
 from bot.domain.answers import Ready
 from bot.domain.errors import BotError
 from bot.domain.events import CommandInvoked, MessageReceived
+from bot.ports.platform import Host
 from bot.text.redaction import redact
 from bot.text.split import cut
 
@@ -43,6 +44,7 @@ class Asking:
     def __init__(
         self,
         api: DiscordApi,
+        host: Host,
         *,
         channels: Channels,
         responses: Responses,
@@ -51,6 +53,7 @@ class Asking:
         allow_dms: bool,
     ) -> None:
         self._api = api
+        self._host = host
         self._channels = channels
         self._responses = responses
         self._commands = commands
@@ -74,21 +77,17 @@ class Asking:
             await self._responses.fill_text(interaction, OLD_EXAMPLE)
             return
         said = f"**{escape(pressed.user_name)}** asks: {example.text}"
-        question = await self._post(interaction, pressed.channel, said)
-        if question is not None:
-            has_earlier = pressed.channel != pressed.conversation.channel
-            message = pressed.question(example.text, event_key=question, at=sent_at(text_at(interaction, "id")))
-            await self._ask(replace(message, has_earlier=has_earlier))
+        message = pressed.question(example.text, event_key=pressed.event_key, at=sent_at(text_at(interaction, "id")))
+        has_earlier = pressed.channel != pressed.conversation.channel
+        await self._begin(interaction, replace(message, has_earlier=has_earlier), pressed.channel, said)
 
     async def start_run(self, interaction: Payload, pressed: Pressed, ready: Ready) -> None:
         """Make a call that someone asked for without a model; Discord shows already that a response follows."""
         # The arguments are no Markdown, and everyone there reads them; the trace has all of them.
         call = redact(ready.text.removeprefix("/run "))
         said = f"**{escape(pressed.user_name)}** runs: {escape(cut(visible(call), SHOWN_CHARS))}"
-        question = await self._post(interaction, pressed.channel, said)
-        if question is not None:
-            message = pressed.question(ready.text, event_key=question, at=sent_at(text_at(interaction, "id")))
-            await self._ask(replace(message, run=ready.run))
+        message = pressed.question(ready.text, event_key=pressed.event_key, at=sent_at(text_at(interaction, "id")))
+        await self._begin(interaction, replace(message, run=ready.run), pressed.channel, said)
 
     async def open_form(self, interaction: Payload, chosen: AskedAbout) -> None:
         """Show a form for a question about the message that was chosen."""
@@ -120,9 +119,8 @@ class Asking:
             return
         text = _typed(data).strip()
         said = f"**{escape(chosen.user_name)}** asks: {text}"
-        question = await self._post(interaction, chosen.channel, said, about=chosen.message_id)
-        if question is not None:
-            await self._ask(chosen.question(text, event_key=question))
+        message = chosen.question(text, event_key=interaction_key(text_at(interaction, "id")))
+        await self._begin(interaction, message, chosen.channel, said, about=chosen.message_id)
 
     async def _chosen_for(self, interaction: Payload, form: str) -> AskedAbout | None:
         """Return what the form is about, fetched where it was opened before a restart; None where it is not known.
@@ -143,6 +141,20 @@ class Asking:
         message = await self._api.call("GET", MESSAGE, channel_id=sent.channel, message_id=found[1])
         chosen = asked_about(interaction, message, target=found[1], reader=reader)
         return None if chosen.chosen.unread == (NO_INTENT,) else chosen
+
+    async def _begin(
+        self, interaction: Payload, message: MessageReceived, channel: str, said: str, *, about: str = ""
+    ) -> None:
+        """Post the question and ask it, where the host takes it: what is too much must not fill a channel.
+
+        `message` has the key of the interaction.
+        """
+        if (refused := await self._host.may_ask(message)) is not None:
+            await self._responses.fill_text(interaction, refused.notice or TOO_OFTEN)
+            return
+        question = await self._post(interaction, channel, said, about=about)
+        if question is not None:
+            await self._ask(replace(message, event_key=question, admitted_as=message.event_key))
 
     async def _post(self, interaction: Payload, channel: str, said: str, *, about: str = "") -> str | None:
         """Show the question in the channel and return its event key; None where Discord refuses it."""

@@ -22,7 +22,7 @@ from adapters.discord.forms import OPEN_S, Forms
 from adapters.discord.manifest import RUN
 from adapters.discord.parse import DIRECT, DirectRefused, Mark, parse_mark
 from adapters.discord.payloads import text_at
-from adapters.discord.phrases import NO_DIRECT, OLD_BUTTON, OLD_COMMAND
+from adapters.discord.phrases import NO_DIRECT, OLD_BUTTON, OLD_COMMAND, TOO_OFTEN
 from adapters.discord.presses import (
     AskedAbout,
     Pressed,
@@ -42,6 +42,8 @@ from bot.ports.platform import Host
 
 log = structlog.stdlib.get_logger(__name__)
 
+DECIDING = ("tb:decide:", "tb:about:", "tb:fill:", "tb:form:", "tb:stop:")  # below what is asked, or an answer
+OWN_FORM = "tb:form:run:"
 MAX_KEYS = 2_000  # remembered to tell a second delivery from a second press
 
 
@@ -84,6 +86,8 @@ class Interactions:
         if not self._handled.add(text_at(interaction, "id")):
             return
         interaction = self._channels.with_owner(interaction)
+        if self._is_muted(interaction):
+            return  # not even acknowledged, which would be a call for each; Discord says so to the person
         match interaction.get("type"):
             case Kind.COMMAND:
                 await self._take_command(interaction)
@@ -95,6 +99,13 @@ class Interactions:
                 await self._take_form(interaction)
             case kind:
                 log.warning("unknown_interaction", type=kind)
+
+    def _is_muted(self, interaction: Payload) -> bool:
+        if interaction.get("type") == Kind.AUTOCOMPLETE:
+            return False  # it is counted by itself
+        pressed = pressed_in(interaction, self._reader(interaction))
+        decides = pressed.action.startswith(DECIDING) and not pressed.action.startswith(OWN_FORM)
+        return self._host.is_muted(pressed.conversation.person(pressed.user_id), decides=decides)
 
     def _reader(self, interaction: Payload) -> Reader:
         return self._channels.reader({}, text_at(interaction, "guild_id"))
@@ -142,7 +153,7 @@ class Interactions:
     async def _fill(
         self, interaction: Payload, command: CommandInvoked, answer: CommandAnswer | None, *, page: int = 0
     ) -> None:
-        answer = answer or CommandAnswer(text="")
+        answer = answer or CommandAnswer(text=TOO_OFTEN)
         if answer.ready is not None:
             await self._asking.start_run(interaction, pressed_in(interaction, self._reader(interaction)), answer.ready)
             return
@@ -154,6 +165,8 @@ class Interactions:
         focused = [option for option in dicts_of(data.get("options")) if option.get("focused") is True]
         command = {**interaction, "type": Kind.COMMAND, "data": {**data, "options": focused}}
         typed = parse_slash(command, reader=self._reader(interaction), allow_dms=self._allow_dms)
+        if isinstance(typed, CommandInvoked) and not self._host.may_look_up(typed):
+            return
         names = await self._commands.suggest(typed) if isinstance(typed, CommandInvoked) else []
         await self._responses.offer(interaction, names)
 
@@ -227,7 +240,7 @@ class Interactions:
         """Stop the answer for those who may; the host knows them, and whether it is being worked on."""
         await self._responses.say_later(interaction)
         answer = await self._commands.answer(replace(_command("stop", pressed), turn_id=turn))
-        await self._responses.fill_text(interaction, answer.text if answer else "")
+        await self._responses.fill_text(interaction, answer.text if answer else TOO_OFTEN)
 
     async def _rate(self, interaction: Payload, pressed: Pressed, turn: int, *, is_good: bool) -> None:
         await self._responses.say_later(interaction)
@@ -242,8 +255,10 @@ class Interactions:
             )
         )
         match rated:
-            case Done(notice=notice) | Refused(notice=notice):
+            case Done(notice=notice):
                 await self._responses.fill_text(interaction, notice)
+            case Refused(notice=notice):
+                await self._responses.fill_text(interaction, notice or TOO_OFTEN)
             case _:
                 assert_never(rated)
 
@@ -254,7 +269,7 @@ class Interactions:
             case Details():
                 shown = details_message(outcome.lines, note=outcome.notice)
             case Refused():
-                shown = details_message((), note=outcome.notice)
+                shown = details_message((), note=outcome.notice or TOO_OFTEN)
             case _:
                 assert_never(outcome)
         await self._responses.fill(interaction, shown)

@@ -13,7 +13,7 @@ import structlog
 from adapters.discord.api import DiscordApi
 from adapters.discord.errors import DiscordRefusedError
 from bot.domain.backoff import Backoff
-from bot.domain.commands import COMMANDS, Command
+from bot.domain.commands import COMMANDS, FILES, Command
 from bot.domain.errors import AdapterError, BotError, RateLimitError
 from bot.ports.store import NoteStore
 
@@ -21,6 +21,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 ASK_ABOUT = "Ask about this"
 RUN = "run"  # opens a form
+CLEAR = "clear"
 NOTE = "discord/commands"  # a hash of what was registered, and the server that it was registered for
 OF_GUILD = "/applications/{application_id}/guilds/{guild_id}/commands"
 # https://discord.com/developers/docs/interactions/application-commands
@@ -51,6 +52,9 @@ def commands(*, allow_dms: bool) -> list[dict[str, Any]]:
 def _options(command: Command) -> list[dict[str, Any]]:
     if not command.argument:
         return []
+    if command.name == CLEAR:
+        choices = [{"name": "delete saved files as well", "value": FILES}]
+        return [{**_text("files", "what to forget besides the messages", autocomplete=False), "choices": choices}]
     if command.name != RUN:
         return [_text("word", "only tools that match this word", autocomplete=True)]
     return [

@@ -20,6 +20,7 @@ from adapters.shared.progress import UNENDED_CALLS, call_line
 from bot.domain.answers import CommandAnswer, Example
 from bot.domain.messages import Attachment
 from bot.domain.turns import TraceLine
+from bot.text.moments import with_moments
 from bot.text.split import ELLIPSIS, cut, split_markdown
 
 Rows = list[dict[str, Any]]
@@ -92,10 +93,18 @@ def stop_row(turn_id: int, part: int) -> dict[str, Any]:
 
 def notice_text(text: str) -> str:
     """Return Markdown as the text of one message, cut where it does not fit."""
-    shown = answer_text(text[: 2 * CONTENT_CHARS]).strip()
+    shown = answer_text(_with_times(text[: 2 * CONTENT_CHARS])).strip()
     if len(shown) > PART_CHARS:  # code that is cut gets its closing fence, for which there must be room
         shown = answer_text(_cut_lines(shown, PART_CHARS - 20))
     return shown or _NO_TEXT
+
+
+def _with_times(text: str) -> str:
+    """Return the core's sentence with its moments in the reader's own time zone.
+
+    https://discord.com/developers/docs/reference#message-formatting-timestamp-styles
+    """
+    return with_moments(text, lambda at, _: f"<t:{at}:f>")
 
 
 def notice(text: str) -> Shown:
@@ -228,7 +237,8 @@ class PageRequest(NamedTuple):
 
 def command_message(answer: CommandAnswer, *, command: str, argument: str, page: int = 0) -> Shown:
     """Return one page of a command's answer; `page` counts from 0, and a page past the end means the last one."""
-    pages = [part for part in split_markdown(answer.text, max_chars=RAW_CHARS) if part.strip()] or ["(nothing)"]
+    parts = split_markdown(_with_times(answer.text), max_chars=RAW_CHARS)
+    pages = [part for part in parts if part.strip()] or ["(nothing)"]
     number = min(max(0, page), len(pages) - 1)
     text = answer_text(pages[number]).strip() or _NO_TEXT
     rows: Rows = _next_steps(answer, command, argument)

@@ -15,6 +15,7 @@ from adapters.discord.errors import CLOSED, THREAD_EXISTS, TITLE_BLOCKED, UNKNOW
 from adapters.discord.own_messages import OwnMessage, Place, edit_message, send_message
 from adapters.discord.parse import DIRECT
 from adapters.discord.render import Shown, call_message, thread_name, trace_message
+from adapters.shared.shares import as_progress
 from adapters.shared.tasks import RecentKeys
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.turns import TraceLine
@@ -106,9 +107,13 @@ class Trace:
     async def write(self, lines: Sequence[TraceLine]) -> None:
         """Show the calls as they are now. Raises AdapterError."""
         async with self._lock:
-            for number, wanted in self._wanted(lines).items():
-                if self._shown.get(number) != wanted:
-                    await self._show(number, wanted)
+            with as_progress():
+                await self._write(lines)
+
+    async def _write(self, lines: Sequence[TraceLine]) -> None:
+        for number, wanted in self._wanted(lines).items():
+            if self._shown.get(number) != wanted:
+                await self._show(number, wanted)
 
     def _wanted(self, lines: Sequence[TraceLine]) -> dict[int, _Content]:
         reason = self.waits_for()

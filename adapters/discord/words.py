@@ -83,12 +83,14 @@ def quoted(
 ) -> Quoted:
     """Return another message as a quotation, with all that it forwards; `title` is that of its forum post."""
     author = dict_of(message.get("author"))
+    kind = author_kind(message, reader)
     words = _all_words(message, reader, people or people_in(message), title=title)
     return Quoted(
         relation=relation,
         text=words.text,
         author=display_name(author, dict_of(message.get("member"))) if author else "",
-        author_kind=author_kind(message, reader),
+        author_kind=kind,
+        author_id=text_at(author, "id") if kind == "person" else "",
         sent_at=time_of(message.get("timestamp")) or made_at(text_at(message, "id")),
         reference=text_at(message, "id"),
         files=words.files,

@@ -13,6 +13,8 @@ import structlog
 from slack_sdk.oauth.token_rotation.async_rotator import AsyncTokenRotator
 
 from adapters.shared.arrivals import Arrivals, Notices, WaitingSign, Written, keep_catching_up, log_in
+from adapters.shared.buckets import Rate
+from adapters.shared.shares import on_behalf_of
 from adapters.shared.tasks import Background, run_together
 from adapters.slack.answer import PART_CHARS
 from adapters.slack.api import SlackApi, Tokens, open_client
@@ -21,7 +23,6 @@ from adapters.slack.asks import Asks
 from adapters.slack.authors import Authors
 from adapters.slack.backfill import Backfill, Threads
 from adapters.slack.bolt import OAuth
-from adapters.slack.buckets import Rate
 from adapters.slack.deliveries import make_deliveries
 from adapters.slack.earlier import ThreadReader
 from adapters.slack.files import download, located, transcript
@@ -29,6 +30,7 @@ from adapters.slack.groups import Groups
 from adapters.slack.identities import Identities
 from adapters.slack.installs import Installations, InstalledTokens, NoteStates, OneToken
 from adapters.slack.limits import RATES, Limits
+from adapters.slack.notice_posts import NoticePosts
 from adapters.slack.pace import Pace
 from adapters.slack.parse import PLATFORM, message_ts
 from adapters.slack.people import People
@@ -42,6 +44,7 @@ from adapters.slack.traces import TraceLevel
 from adapters.slack.words import LATER
 from bot.domain.asks import AskPost
 from bot.domain.backoff import Backoff
+from bot.domain.budgets import Notice
 from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey, Earlier, MessageDeleted, MessageEdited, MessageReceived, SharedFile
 from bot.domain.people import Actor
@@ -68,8 +71,7 @@ class SlackOptions:
     client_id: str = ""
     client_secret: str = field(default="", repr=False)
     api_url: str = "https://slack.com/api/"
-    http_host: str = "127.0.0.1"
-    http_port: int = 8080
+    http_address: str = "127.0.0.1:8080"  # where the bot listens, as the doctor says it
     command_prefix: str = ""
     backfill_minutes: float = 15.0
     trace: TraceLevel = "summary"
@@ -121,10 +123,11 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
             api,
             identities=identities,
             session=Session(
-                _endpoints(options),
+                Endpoints(app_token=options.app_token, signing_secret=options.signing_secret),
                 api=api,
                 identities=identities,
                 handle=deliveries.take,
+                listener=host.http,
                 oauth=oauth,
                 watch=options.watch,
             ),
@@ -133,6 +136,7 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
             ),
             posts=posts,
             asks=Asks(api, identities=identities),
+            notices=NoticePosts(api, identities=identities),
             groups=Groups(api),
             reader=ThreadReader(api, identities=identities, people=people, readable=readable),
             background=background,
@@ -182,15 +186,6 @@ def _posts(
         pace=options.pace,
         trace=options.trace,
         on_running=sign.remove,
-    )
-
-
-def _endpoints(options: SlackOptions) -> Endpoints:
-    return Endpoints(
-        app_token=options.app_token,
-        signing_secret=options.signing_secret,
-        host=options.http_host,
-        port=options.http_port,
     )
 
 
@@ -248,6 +243,7 @@ class SlackAdapter:
         backfill: Backfill,
         posts: Posts,
         asks: Asks,
+        notices: NoticePosts,
         groups: Groups,
         reader: ThreadReader,
         background: Background,
@@ -260,6 +256,7 @@ class SlackAdapter:
         self._backfill = backfill
         self._posts = posts
         self._asks = asks
+        self._notices = notices
         self._groups = groups
         self._reader = reader
         self._background = background
@@ -284,7 +281,8 @@ class SlackAdapter:
 
     def show(self, view: TurnView) -> None:
         """Show progress; see `adapters.shared.progress`."""
-        self._posts.board.show(view)
+        with on_behalf_of(view.author_id, view.conversation):
+            self._posts.board.show(view)
 
     def split(self, text: str) -> Sequence[str]:
         """Cut an answer into messages of 9,000 characters at most."""
@@ -292,19 +290,31 @@ class SlackAdapter:
 
     async def post(self, post: Post) -> str:
         """Show the post in its thread, with its files below it, and return its timestamp. Raises AdapterError."""
-        return await self._posts.post(post)
+        with on_behalf_of(post.author_id, post.conversation):
+            return await self._posts.post(post)
 
     async def find(self, post: Post) -> Found | None:
         """Look for the post in its thread. Raises AdapterError where Slack does not show the thread."""
-        return await self._posts.find(post)
+        with on_behalf_of(post.author_id, post.conversation):
+            return await self._posts.find(post)
 
     async def put_ask(self, post: AskPost) -> str:
         """Post what is asked, or change its message; return the message's reference. Raises AdapterError."""
-        return await self._asks.put(post)
+        with on_behalf_of(post.person, post.place):
+            return await self._asks.put(post)
 
     async def find_ask(self, post: AskPost) -> Found | None:
         """Look for the message of what is asked. Raises AdapterError where Slack does not show the place."""
-        return await self._asks.find(post)
+        with on_behalf_of(post.person, post.place):
+            return await self._asks.find(post)
+
+    async def post_notice(self, notice: Notice) -> str:
+        """Post the notice in its channel; return its timestamp. Raises AdapterError."""
+        return await self._notices.post(notice)
+
+    async def find_notice(self, notice: Notice) -> Found | None:
+        """Look for the notice in its channel. Raises AdapterError where Slack does not show that."""
+        return await self._notices.find(notice)
 
     async def memberships(self, actor: Actor, groups: frozenset[str], *, is_fresh: bool) -> Memberships:
         """Return which of Slack's user groups hold the actor; remembered for a minute unless `is_fresh`."""
@@ -316,7 +326,8 @@ class SlackAdapter:
 
     async def read_earlier(self, message: MessageReceived, *, since: datetime | None, limit: int) -> Earlier:
         """Return the thread before the message, as people read it. Raises AdapterError where Slack does not show it."""
-        return await self._reader.before(message, since=since, limit=limit)
+        with on_behalf_of(message.author_id, message.conversation):
+            return await self._reader.before(message, since=since, limit=limit)
 
     async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
         """Return the bytes of a file that came with a message. Raises AdapterError."""

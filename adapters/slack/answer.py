@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from adapters.slack.buckets import Priority
+from adapters.shared.buckets import Priority
 from adapters.slack.errors import SlackRefusedError
 from adapters.slack.live import GROW_WAIT_S, LiveMessage, LiveMessages
 from adapters.slack.messages import write

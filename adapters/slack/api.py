@@ -14,8 +14,8 @@ import structlog
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from adapters.shared.buckets import Priority
 from adapters.shared.reaching import unreached
-from adapters.slack.buckets import Priority
 from adapters.slack.errors import (
     HTTP,
     RATE_LIMIT_CODES,

@@ -1,4 +1,4 @@
-"""Bolt, which verifies, authorises and acknowledges deliveries; each is handled before it is acknowledged."""
+"""Bolt, which authorises and acknowledges deliveries; each is handled before it is acknowledged."""
 
 from __future__ import annotations
 
@@ -47,9 +47,7 @@ class OAuth:
 class BoltApp:
     """Passes deliveries to `handle`, which has stored what must not be lost when it returns."""
 
-    def __init__(
-        self, api: SlackApi, *, identities: Identities, handle: Handle, signing_secret: str, oauth: OAuth | None
-    ) -> None:
+    def __init__(self, api: SlackApi, *, identities: Identities, handle: Handle, oauth: OAuth | None) -> None:
         self._api = api
         self._identities = identities
         self._handle = handle
@@ -58,7 +56,7 @@ class BoltApp:
         self._is_idle = asyncio.Event()
         self._is_idle.set()
         self._is_closing = False
-        self.app = self._make_app(signing_secret)
+        self.app = self._make_app()
 
     async def drain(self) -> None:
         """Take nothing new; wait until what is being handled is acknowledged."""
@@ -72,7 +70,7 @@ class BoltApp:
                 await self._is_idle.wait()
                 await asyncio.sleep(0)  # the acknowledgement is sent right after
 
-    def _make_app(self, signing_secret: str) -> AsyncApp:
+    def _make_app(self) -> AsyncApp:
         quiet = logging.getLogger(f"{__name__}.bolt")
         quiet.setLevel(logging.ERROR)  # it warns about intended settings, and below that logs what people wrote
         oauth = self._oauth
@@ -80,8 +78,7 @@ class BoltApp:
             name="toolbridge",
             logger=quiet,
             client=self._api.client,
-            signing_secret=signing_secret,
-            request_verification_enabled=bool(signing_secret),
+            request_verification_enabled=False,  # done in `http_body`, before anything is parsed
             process_before_response=True,  # deliveries are handled before they are acknowledged
             authorize=_Authorize(self._api, self._identities),
             before_authorize=self._refuse_strangers,

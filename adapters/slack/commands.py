@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from uuid import uuid4
 
 from adapters.shared.arrivals import answer_command
 from adapters.shared.tasks import RecentKeys
@@ -57,7 +58,7 @@ class Commands:
         # What it asks for happens below the message, also where that begins a thread.
         thread = invoked.conversation.thread or message_ts(invoked.event_key)
         place = replace(invoked.conversation, thread=thread)
-        answer = await self._begin(answer, place, invoked.author_id)
+        answer = await self._begin(answer, place, invoked)
         if answer is not None:
             blocks, text = await self._blocks_of(invoked, answer, page=0, thread=place.thread)
             await self._replies.tell(invoked.conversation, invoked.author_id, text, blocks=blocks)
@@ -67,11 +68,12 @@ class Commands:
 
         A form opens at once; where Slack does not open it, there is a button for it.
         """
-        answer = await self._ask(invoked) or CommandAnswer(text="")
         place = invoked.conversation
+        if (answer := await self._ask(invoked)) is None:
+            return
         if answer.form is not None and await self._forms.open(pressed, answer.form, place):
             return
-        going_on = await self._begin(answer, place, invoked.author_id)
+        going_on = await self._begin(answer, place, invoked)
         if going_on is None:
             return
         blocks, text = await self._blocks_of(invoked, going_on, page=page)
@@ -84,7 +86,7 @@ class Commands:
         """Return the answer to a command, for a window or a tab that shows it."""
         invoked = CommandInvoked(
             conversation=conversation,
-            event_key=f"slack:{name}",
+            event_key=f"slack:{name}:{uuid4().hex}",
             author_id=user,
             name=name,
             is_confirmed=is_confirmed,
@@ -92,16 +94,21 @@ class Commands:
         return await self._ask(invoked) or CommandAnswer(text="")
 
     async def _ask(self, invoked: CommandInvoked) -> CommandAnswer | None:
+        """Return the answer; None where the command is not for the bot, or the person is not listened to now."""
+        if self._host.is_muted(invoked.actor, decides=invoked.name == "stop"):
+            return None
         return await answer_command(self._host, await self._standings.stamp(invoked))
 
-    async def _begin(self, answer: CommandAnswer, place: ConversationKey, user: str) -> CommandAnswer | None:
+    async def _begin(
+        self, answer: CommandAnswer, place: ConversationKey, invoked: CommandInvoked
+    ) -> CommandAnswer | None:
         """Make the call that is ready; return what is left to show."""
         if answer.ready is None:
             return answer
         try:
-            await self._questions.run(place, user, answer.ready)
+            await self._questions.run(place, invoked.author_id, answer.ready, key=f"run {invoked.event_key}")
         except BotError as error:
-            return CommandAnswer(text=str(error))
+            return CommandAnswer(text=str(error)) if str(error) else None
         return answer if answer.text.strip() else None
 
     async def _blocks_of(

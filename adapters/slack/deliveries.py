@@ -9,6 +9,7 @@ from typing import Any, assert_never
 
 from adapters.shared.arrivals import Unanswered
 from adapters.shared.payloads import Payload, dict_of
+from adapters.shared.shares import on_behalf_of
 from adapters.shared.tasks import Background
 from adapters.slack.api import SlackApi
 from adapters.slack.arrivals import SlackArrivals
@@ -20,7 +21,8 @@ from adapters.slack.forms import parse_submission
 from adapters.slack.home import Home
 from adapters.slack.identities import Identities
 from adapters.slack.interactions import Interactions
-from adapters.slack.parse import MESSAGES, Arrived, HomeOpened, parse_event, parse_slash, team_of
+from adapters.slack.parse import MESSAGES, Arrived, HomeOpened, conversation_key, parse_event, parse_slash, team_of
+from adapters.slack.payloads import text_at
 from adapters.slack.people import People
 from adapters.slack.presses import parse_press
 from adapters.slack.questions import Questions
@@ -51,7 +53,7 @@ def make_deliveries(
 ) -> Deliveries:
     """Return what takes every delivery, with the parts that answer commands and presses."""
     windows = Windows(api, replies=replies)
-    questions = Questions(api, people=people, take=arrivals.take)
+    questions = Questions(api, host, people=people, standings=standings, take=arrivals.take)
     forms = Forms(
         host,
         people=people,
@@ -130,6 +132,10 @@ class Deliveries:
         Raises:
             BotError: What was delivered could not be stored; Slack must deliver it again.
         """
+        with on_behalf_of(*_sender(body)):
+            return await self._take(body, bot_user)
+
+    async def _take(self, body: Payload, bot_user: str) -> dict[str, Any]:
         if "command" in body:
             self._background.spawn(self._commands.slash(parse_slash(body, prefix=self._prefix)), name="slash")
         elif body.get("type") == "event_callback":
@@ -167,3 +173,13 @@ class Deliveries:
     async def _take_command(self, invoked: CommandInvoked) -> None:
         await self._arrivals.settled(invoked)  # a `stop` may be meant for the question before it
         await self._commands.spoken(invoked)
+
+
+def _sender(body: Payload) -> tuple[str, ConversationKey]:
+    """Return who caused a delivery, "" where it does not say, and in which conversation."""
+    event, person = dict_of(body.get("event")), dict_of(body.get("user"))
+    message = dict_of(body.get("message"))
+    user = text_at(person, "id") or text_at(body, "user_id") or text_at(event, "user")
+    channel = text_at(dict_of(body.get("channel")), "id") or text_at(body, "channel_id") or text_at(event, "channel")
+    thread = text_at(event, "thread_ts") or text_at(event, "ts") or text_at(message, "thread_ts")
+    return user, conversation_key(team_of(body), channel, thread or text_at(message, "ts"))

@@ -29,7 +29,7 @@ async def diagnose(options: SlackOptions, *, uses_groups: bool = False) -> SetUp
     """
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session:
         client: Any = open_client(session, base_url=options.api_url)
-        way = "Socket Mode" if options.app_token else f"HTTP on {options.http_host}:{options.http_port}"
+        way = "Socket Mode" if options.app_token else f"HTTP on {options.http_address}"
         if options.app_token and (found := await _check_app_token(client, options.app_token)):
             return found
         if not options.bot_token:

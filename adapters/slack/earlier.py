@@ -108,6 +108,7 @@ def _quoted(message: Mapping[str, Any], relation: Relation, bot: Identity, peopl
         message,
         relation,
         author=bot.user_name if is_own else author.name or author.id,
+        author_id=author.id,
         kind="self" if is_own else author.kind,
         bot_user=bot.user,
     )

@@ -24,6 +24,7 @@ from bot.ports.platform import Host
 OPEN_WAIT_S = 1.0  # for the form, before a window opens without it
 SUBMIT_WAIT_S = 2.0  # for what becomes of it, before the window says that it takes longer
 NOT_VALID = "That form is not valid. Nothing was decided."
+TOO_OFTEN = "Nothing was done: that was too much at once. Try again in a minute."
 LEFT = "You can close this window."
 WAITING = "One moment…"
 
@@ -111,7 +112,7 @@ class Forms:
 
     async def _run(self, sent: Submission, ready: Ready) -> Done | Refused:
         try:
-            await self._questions.run(sent.place, sent.user, ready)
+            await self._questions.run(sent.place, sent.user, ready, key=f"run {sent.key}")
         except BotError as error:
             return Refused(notice=str(error))
         return Done()
@@ -159,7 +160,7 @@ class Forms:
 def _view(formed: Formed, place: ConversationKey) -> dict[str, Any]:
     """Return the window of a form, or one that says why there is none."""
     if isinstance(formed, Refused):
-        return render.notice_view("Not possible", formed.notice)
+        return render.notice_view("Not possible", formed.notice or TOO_OFTEN)
     try:
         return form_view(formed, place)
     except NoRoomError as error:
@@ -178,4 +179,6 @@ def _sentences(invalid: Invalid) -> str:
 
 def _said(outcome: Submitted, *, otherwise: str = f"Done. {LEFT}") -> str:
     """Return the core's own sentence; `otherwise` where it has none."""
-    return (outcome.notice if isinstance(outcome, Done | Refused) else "") or otherwise
+    if isinstance(outcome, Refused):
+        return outcome.notice or TOO_OFTEN
+    return (outcome.notice if isinstance(outcome, Done) else "") or otherwise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from adapters.slack import render
@@ -23,9 +22,6 @@ _HOW_TO_ASK = (
 )
 
 
-_YOURS = re.compile(r"^- \*\*You\*\*: (.*)$", re.MULTILINE)
-
-
 class Home:
     """Draws the Home tab of each person who opens it."""
 
@@ -40,6 +36,8 @@ class Home:
         Raises:
             AdapterError: Slack does not take it.
         """
+        if self._host.is_muted(conversation_key(opened.team, "D", "").person(opened.user)):
+            return
         content = await self._content(opened)
         view = await apart(lambda: render.home_view(content), size=len(content.text))
         await self._api.call("views.publish", team=opened.team, may_repeat=True, user_id=opened.user, view=view)
@@ -48,14 +46,14 @@ class Home:
         """Return what is on the tab; people who may not use the bot get the reason instead of its tools."""
         # The tab belongs to the person's direct messages with the app, whose channel the event does not name.
         usage = await self._commands.answer("usage", conversation_key(opened.team, "D", ""), opened.user)
-        if not _YOURS.search(usage.text):
+        if not usage.own_use:
             return CommandAnswer(text=f"{self._host.about}\n\n{usage.text}")
         examples = tuple(await self._host.directory.examples())  # starts idle servers, so their state is read after it
         paragraphs = [
             self._host.about,
             f"**How to ask**\n\n{_HOW_TO_ASK}",
             f"**Tool servers**\n\n{server_list(self._host.directory.status())}",
-            use_so_far(usage),
+            f"**Your use so far**: {usage.own_use}",
         ]
         return CommandAnswer(text="\n\n".join(filter(None, paragraphs)), choices=examples)
 
@@ -69,12 +67,6 @@ def server_list(statuses: Sequence[ServerStatus]) -> str:
         states = "; ".join(map(_state, replicas))
         lines.append(f"- **{_plain(server)}**: {states}, {count:,} tool{'' if count == 1 else 's'}")
     return "\n".join(lines) or "No tool server is set up."
-
-
-def use_so_far(usage: CommandAnswer) -> str:
-    """Return the line of the `usage` command that is about the person; without one, all that the command says."""
-    found = _YOURS.search(usage.text)
-    return f"**Your use so far**: {found[1]}" if found else usage.text
 
 
 def _state(status: ServerStatus) -> str:

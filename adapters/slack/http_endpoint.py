@@ -1,86 +1,126 @@
-"""The HTTP endpoint: deliveries where there are no sockets, and the pages that install the app."""
+"""Slack over HTTP: deliveries where there are no sockets, and the pages that install the app."""
 
 from __future__ import annotations
 
 import asyncio
-from urllib.parse import parse_qsl
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import aiohttp
 import structlog
-from aiohttp import web as http
-from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
+from slack_bolt.adapter.starlette.async_handler import to_async_bolt_request, to_starlette_response
+from slack_bolt.request.async_request import AsyncBoltRequest
+from slack_bolt.response import BoltResponse
 from slack_sdk.errors import SlackClientError
+from slack_sdk.signature import SignatureVerifier
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 
-from adapters.slack.bolt import DRAIN_S, BoltApp
+from adapters.slack.bolt import BoltApp
+from adapters.slack.http_body import NotSignedError, NotValidError, parse_body, verified
+from adapters.slack.parse import team_of
 from adapters.slack.private_parts import set_body
 from bot.domain.errors import AdapterError, BotError
+from bot.ports.http import HttpListener, HttpRoute
 
 log = structlog.stdlib.get_logger(__name__)
 
 EVENTS_PATH = "/slack/events"
+INSTALL_PATH = "/slack/install"
+REDIRECT_PATH = "/slack/oauth_redirect"
 
 
 class HttpEndpoint:
-    """Serves `host`:`port`; without a `signing_secret`, deliveries are not taken there."""
+    """Slack's part of the bot's listener; without a `signing_secret`, deliveries are not taken there."""
 
-    def __init__(self, bolt: BoltApp, *, signing_secret: str, host: str, port: int) -> None:
+    def __init__(self, bolt: BoltApp, *, signing_secret: str, listener: HttpListener) -> None:
         self._bolt = bolt
-        self._signing_secret = signing_secret
-        self._host = host
-        self._wanted_port = port
+        self._verifier = SignatureVerifier(signing_secret) if signing_secret else None
+        self._listener = listener
         self.opened = asyncio.Event()
-        self.port = 0  # once it is open
 
-    async def serve(self) -> None:
-        """Serve until cancelled. Raises AdapterError where the port is not free."""
-        application = http.Application(client_max_size=4 * 1024 * 1024)
-        if self._signing_secret:  # without it, forged deliveries could not be recognised
-            application.router.add_post(EVENTS_PATH, self._on_request)
-        if (flow := self._bolt.app.oauth_flow) is not None:
-            application.router.add_get("/slack/install", self._on_install)
-            application.router.add_get("/slack/oauth_redirect", self._on_redirect)
-            log.info("slack_install_page", path=flow.install_path)
-        runner = http.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=DRAIN_S)
-        await runner.setup()
+    @property
+    def port(self) -> int:
+        """The listener's port; 0 where it is not open."""
+        return self._listener.port
+
+    async def serve(self, *, is_needed: bool) -> None:
+        """Serve until cancelled.
+
+        Raises:
+            AdapterError: The listener is not open, and `is_needed`.
+        """
         try:
-            site = http.TCPSite(runner, self._host, self._wanted_port)
-            try:
-                await site.start()
-            except OSError as error:
-                raise AdapterError(
-                    f"Slack's HTTP endpoint cannot listen on {self._host}:{self._wanted_port} "
-                    f"({error.strerror}). Set HTTP_HOST and HTTP_PORT to an address that is free.",
-                    is_permanent=True,
-                ) from None
-            self.port = runner.addresses[0][1]
-            log.info("slack_http_open", port=self.port, path=EVENTS_PATH)
+            serving = self._listener.serve(*self._routes())
+        except AdapterError:
+            if is_needed:
+                raise
+            return  # the listener has said why
+        with serving:
+            log.info("slack_http_open", port=self.port)
             self.opened.set()
-            await asyncio.Event().wait()
-        finally:
-            await self._bolt.drain()
-            await runner.cleanup()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await self._bolt.drain()
 
-    async def _on_request(self, request: http.Request) -> http.Response:
-        bolt_request = await to_bolt_request(request)
-        if request.content_type == "application/x-www-form-urlencoded":
-            form = dict(parse_qsl(bolt_request.raw_body, keep_blank_values=True))
-            if "payload" not in form:
-                # Bolt mistakes any form in which the word "payload" occurs for an interaction, and finds none in it.
-                set_body(bolt_request, form)
-        return await to_aiohttp_response(await self._bolt.app.async_dispatch(bolt_request))
+    def _routes(self) -> list[HttpRoute]:
+        routes: list[HttpRoute] = []
+        if self._verifier is not None:  # without it, forged deliveries could not be recognised
+            routes.append(HttpRoute(method="POST", path=EVENTS_PATH, answer=self._on_request, is_signed=True))
+        if (flow := self._bolt.app.oauth_flow) is not None:
+            routes.append(HttpRoute(method="GET", path=INSTALL_PATH, answer=_page(flow.handle_installation)))
+            routes.append(HttpRoute(method="GET", path=REDIRECT_PATH, answer=self._on_redirect))
+        return routes
 
-    async def _on_install(self, request: http.Request) -> http.Response:
-        flow = self._bolt.app.oauth_flow
-        assert flow is not None
-        return await to_aiohttp_response(await flow.handle_installation(await to_bolt_request(request)))
+    async def _on_request(self, request: Request) -> Response:
+        assert self._verifier is not None
+        raw = await request.body()
+        try:
+            text = verified(raw, request.headers, self._verifier)
+            body = parse_body(text, content_type=request.headers.get("content-type", ""))
+            bolt_request = to_async_bolt_request(request, b"")  # Bolt's own parser takes some forms for interactions
+            _put(body, bolt_request)
+        except NotSignedError:
+            return PlainTextResponse("not signed", status_code=401)
+        except NotValidError:
+            return PlainTextResponse("not valid", status_code=400)
+        return to_starlette_response(await self._bolt.app.async_dispatch(bolt_request))
 
-    async def _on_redirect(self, request: http.Request) -> http.Response:
+    async def _on_redirect(self, request: Request) -> Response:
         flow = self._bolt.app.oauth_flow
         assert flow is not None
         try:
-            response = await to_aiohttp_response(await flow.handle_callback(await to_bolt_request(request)))
+            response = await _page(flow.handle_callback)(request)
         except (BotError, SlackClientError, aiohttp.ClientError, OSError) as error:
             log.warning("slack_install_failed", error=type(error).__name__)
-            return http.Response(status=503, text="The installation could not be finished. Open /slack/install again.")
-        log.info("slack_install_ended", status=response.status)
+            return PlainTextResponse(
+                "The installation could not be finished. Open /slack/install again.", status_code=503
+            )
+        log.info("slack_install_ended", status=response.status_code)
         return response
+
+
+def _put(body: dict[str, Any], request: AsyncBoltRequest) -> None:
+    """Have Bolt see the body.
+
+    Raises:
+        NotValidError: It names no workspace, or a part by which Bolt places it is of another type than Slack's.
+    """
+    if not team_of(body) and not (body.get("ssl_check") == "1" or body.get("type") == "url_verification"):
+        raise NotValidError
+    if not isinstance(body.get("event", {}), dict):
+        raise NotValidError
+    try:
+        set_body(request, body)
+    except ValueError:
+        raise NotValidError from None
+
+
+def _page(show: Callable[[AsyncBoltRequest], Awaitable[BoltResponse]]) -> Callable[[Request], Awaitable[Response]]:
+    """Return the page as a route; a body that a browser would not send is left unread."""
+
+    async def answer(request: Request) -> Response:
+        return to_starlette_response(await show(to_async_bolt_request(request, b"")))
+
+    return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import secrets
 import time
@@ -238,18 +239,22 @@ class NoteStates(AsyncOAuthStateStore):
         for name in {name for name, _ in oldest_first}.difference(kept):
             await self._notes.put_note(name, None)
         state = secrets.token_urlsafe(32)
-        await self._notes.put_note(f"{STATES}{state}", str(self._now() + STATE_LIVES_S))
+        await self._notes.put_note(_state_note(state), str(self._now() + STATE_LIVES_S))
         return state
 
     async def async_consume(self, state: str) -> bool:
         """Use the state up; return whether it was issued, unused and not expired."""
-        name = f"{STATES}{_quoted(state)}"
+        name = _state_note(state)
         async with self._lock:
             until = (await self._notes.notes(name)).get(name)
             if until is None:
                 return False
             await self._notes.put_note(name, None)
         return self._now() < float(until)
+
+
+def _state_note(state: str) -> str:
+    return f"{STATES}{hashlib.sha256(state.encode(errors='replace')).hexdigest()}"  # no copy of the notes is of use
 
 
 def _candidates(enterprise: str | None, team: str | None, *, is_org: bool) -> list[str]:

@@ -35,6 +35,7 @@ from bot.ports.platform import Host
 log = structlog.stdlib.get_logger(__name__)
 
 MAX_KEYS = 2_000  # of presses, to tell a second delivery from a second press
+DECIDING = ("tb:ask", "tb:link", "tb:form", "tb:decline")  # presses below what is asked
 
 
 class Interactions:
@@ -69,7 +70,8 @@ class Interactions:
 
     async def press(self, pressed: Pressed) -> None:
         """Do what the button says, once."""
-        if not self._done.add(pressed.key):
+        person = conversation_key(pressed.team, pressed.channel, "").person(pressed.user)
+        if not self._done.add(pressed.key) or self._host.is_muted(person, decides=pressed.action.startswith(DECIDING)):
             return
         self._people.meet(pressed.team, pressed.user, pressed.home)
         match pressed.action.removeprefix("tb:").split(":"):
@@ -171,6 +173,8 @@ class Interactions:
         match explained:
             case Details(lines=lines, notice=notice):
                 view = render.details_view(lines, turn_id=turn, note=notice)
+            case Refused(notice=""):
+                return
             case Refused(notice=notice):
                 view = render.details_view((), turn_id=turn, note=notice)
             case _:
@@ -213,7 +217,8 @@ class Interactions:
         value = json_value(pressed.value)
         text, thread = text_at(value, "text"), text_at(value, "thread")
         try:
-            await self._questions.ask(conversation_key(pressed.team, pressed.channel, thread), pressed.user, text)
+            place = conversation_key(pressed.team, pressed.channel, thread)
+            await self._questions.ask(place, pressed.user, text, key=f"slack:{pressed.key}")
         except BotError as error:
             await self._windows.explain(pressed, error, thread=thread)
 

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from adapters.slack.buckets import Bucket, Caller, Priority, Queue, Rate
-from bot.domain.errors import RateLimitError
+from adapters.shared.buckets import Caller, Priority, Rate
+from adapters.shared.gates import Gate
+from adapters.shared.shares import current_share
 
 MAX_IDLE_BUCKETS = 1_000
 
@@ -57,7 +58,7 @@ class Limits:
 
     def __init__(self, rates: Mapping[str, Rate] = RATES) -> None:
         self._rates = rates
-        self._gates: dict[Slot, _Gate] = {}
+        self._gates: dict[Slot, Gate] = {}
 
     def slot(self, team: str, method: str, channel: str) -> Slot:
         """Return the slot that a call uses."""
@@ -68,13 +69,14 @@ class Limits:
     ) -> None:
         """Wait until a call may be made, and count it.
 
-        Calls of one slot go by priority, then by `since`: when the caller began to wait (default: now). This and
-        `deadline` are seconds of the loop's clock.
+        Calls of one slot go by priority, then by the shares of people and of their conversations, then by `since`: when
+        the caller began to wait (default: now). This and `deadline` are seconds of the loop's clock.
 
         Raises:
             RateLimitError: It may not be made before `deadline`.
         """
-        caller = Caller(priority, asyncio.get_running_loop().time() if since is None else since)
+        since = asyncio.get_running_loop().time() if since is None else since
+        caller = Caller(priority, since, current_share())
         if slot.channel:
             await self._gate(slot).passed(caller, deadline)
         await self._gate(Slot(slot.team, slot.method)).passed(caller, deadline)
@@ -87,60 +89,14 @@ class Limits:
         """
         self._gate(slot).refuse(sent_at=sent_at, retry_after_s=retry_after_s)
 
-    def _gate(self, slot: Slot) -> _Gate:
+    def _gate(self, slot: Slot) -> Gate:
         gate = self._gates.get(slot)
         if gate is None:
             if len(self._gates) >= MAX_IDLE_BUCKETS:
                 self._gates = {key: kept for key, kept in self._gates.items() if not kept.is_spare}
             rate = self._rate(slot.method)
-            gate = self._gates[slot] = _Gate(rate.per_channel if slot.channel and rate.per_channel else rate)
+            gate = self._gates[slot] = Gate(rate.per_channel if slot.channel and rate.per_channel else rate)
         return gate
 
     def _rate(self, method: str) -> Rate:
         return self._rates.get(method, OTHERS)
-
-
-class _Gate:
-    """One bucket, with those who wait for it."""
-
-    def __init__(self, rate: Rate) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._queue = Queue(Bucket(rate, self._loop.time()))
-        self._admitted: dict[Caller, asyncio.Future[None]] = {}
-        self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def is_spare(self) -> bool:
-        """Whether a new one would be as good."""
-        return self._queue.is_idle and self._queue.bucket.is_full(self._loop.time())
-
-    async def passed(self, caller: Caller, deadline: float) -> None:
-        now = self._loop.time()
-        if now + (wait_s := self._queue.wait_s(caller, now)) > deadline:
-            raise RateLimitError(retry_after_s=wait_s)
-        admitted = self._admitted[caller] = self._loop.create_future()
-        self._queue.join(caller)
-        self._advance()
-        try:
-            if not admitted.done():
-                await asyncio.wait([admitted], timeout=deadline - now)
-        finally:
-            del self._admitted[caller]
-            if not admitted.done():
-                self._queue.leave(caller)
-        if not admitted.done():
-            raise RateLimitError(retry_after_s=self._queue.wait_s(caller, self._loop.time()))
-
-    def refuse(self, *, sent_at: float, retry_after_s: float) -> None:
-        self._queue.bucket.refuse(self._loop.time(), sent_at=sent_at, retry_after_s=retry_after_s)
-        self._advance()
-
-    def _advance(self) -> None:
-        """Admit those whose turn it is, and come back when it is the next one's."""
-        if self._timer is not None:
-            self._timer.cancel()
-        now = self._loop.time()
-        for caller in self._queue.admit(now):
-            self._admitted[caller].set_result(None)
-        next_s = self._queue.next_s(now)
-        self._timer = None if next_s is None else self._loop.call_later(next_s, self._advance)

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from adapters.slack.buckets import Priority
+from adapters.shared.buckets import Priority
 from adapters.slack.errors import SlackRefusedError
 from adapters.slack.messages import write
 from adapters.slack.own_messages import Place, Slack, growing_mark, notice_mark

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
+from bot.text.moments import SCHEME
 from bot.text.split import ELLIPSIS
 
 WORD_JOINER = "\u2060"
@@ -99,6 +100,9 @@ def _span(node: SyntaxTreeNode, *, is_bold: bool) -> str:
 def _link(node: SyntaxTreeNode, *, is_bold: bool) -> str:
     url = str(node.attrs.get("href", ""))
     text = _inline(node.children, is_bold=is_bold)
+    if moment := re.fullmatch(rf"{SCHEME}([0-9]{{1,12}})", url):
+        # https://docs.slack.dev/messaging/formatting-message-text#date-formatting
+        return f"<!date^{moment[1]}^{{date_short_pretty}} at {{time}}|{text.replace('|', '¦')}>"
     if not re.match(r"(?:https?://|mailto:)", url):
         return text
     safe = _escaped(url.replace("|", "%7C").replace("<", "%3C").replace(">", "%3E"))

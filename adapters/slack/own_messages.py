@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
+from adapters.shared.buckets import Priority
 from adapters.shared.payloads import dict_of, number_of
-from adapters.slack.buckets import Priority
 from bot.domain.asks import AskPost
 from bot.domain.events import ConversationKey
 from bot.domain.turns import Post
@@ -96,6 +96,11 @@ def ask_mark(post: AskPost) -> dict[str, Any]:
 def notice_mark(about: str) -> dict[str, Any]:
     """Return the metadata of any other message of the bot."""
     return {"event_type": NOTICE, "event_payload": {"about": about}}
+
+
+def keyed_notice_mark(key: str) -> dict[str, Any]:
+    """Return the metadata of a notice that is posted once."""
+    return {"event_type": NOTICE, "event_payload": {"about": "notice", "key": key}}
 
 
 async def find_own_messages(slack: Slack, place: Place, *, bot_user: str, since: str) -> Sequence[OwnMessage]:

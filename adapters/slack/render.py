@@ -20,6 +20,7 @@ from bot.domain.answers import CommandAnswer, Example, Pick
 from bot.domain.events import ConversationKey
 from bot.domain.turns import UNENDED_CALLS, TraceLine, TurnView
 from bot.text.lines import flat
+from bot.text.moments import plain_moments
 from bot.text.split import ELLIPSIS, cut, split_markdown
 
 MAX_PLAIN_BLOCKS = 10
@@ -255,7 +256,8 @@ def command_blocks(
     `page` counts from 0 and is limited to the last page; `place` is the thread the command belongs to, or empty;
     `thread` is the one in which what the answer's form or button asks for is to happen.
     """
-    pages = split_markdown(answer.text if answer.text.strip() else "(nothing)", max_chars=PAGE_CHARS)
+    text = plain_moments(answer.text)  # a markdown block has no dates in the reader's own time zone
+    pages = split_markdown(text if text.strip() else "(nothing)", max_chars=PAGE_CHARS)
     number = min(max(0, page), len(pages) - 1)
     blocks: Blocks = [{"type": "markdown", "text": neutralize(pages[number])}]
     if len(pages) > 1 and command not in _ACTING:
@@ -274,7 +276,7 @@ def command_blocks(
     asked = {"command": command, "argument": argument, "thread": place}
     going_on = _going_on(answer, asked, thread=thread or place)
     picker = _picker(answer.picks, command=command)
-    return [*blocks, *_choice_rows(answer.choices, place=place), *going_on, *picker], notification(answer.text)
+    return [*blocks, *_choice_rows(answer.choices, place=place), *going_on, *picker], notification(text)
 
 
 def _going_on(answer: CommandAnswer, asked: dict[str, Any], *, thread: str) -> Blocks:

@@ -11,8 +11,8 @@ import structlog
 from slack_sdk.errors import SlackClientError
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
+from adapters.shared.buckets import Priority
 from adapters.slack.api import SlackApi
-from adapters.slack.buckets import Priority
 from adapters.slack.kit import Blocks
 from adapters.slack.own_messages import notice_mark
 from adapters.slack.parse import conversation_key
@@ -20,6 +20,7 @@ from adapters.slack.presses import Pressed
 from adapters.slack.render import notice_blocks, refused_blocks
 from bot.domain.errors import BotError
 from bot.domain.events import ConversationKey
+from bot.text.moments import plain_moments
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -33,7 +34,12 @@ class Replies:
         self._api = api
 
     async def tell(self, conversation: ConversationKey, user: str, text: str, *, blocks: Blocks | None = None) -> None:
-        """Say it to the person, in the thread; where Slack does not take it there, in a direct message."""
+        """Say it to the person, in the thread; where Slack does not take it there, in a direct message.
+
+        Without a text nothing is said.
+        """
+        if not text:
+            return
         shown = blocks or notice_blocks(text)
         try:
             await self._api.call(
@@ -42,7 +48,7 @@ class Replies:
                 channel=conversation.channel,
                 user=user,
                 thread_ts=conversation.thread or None,
-                text=text,
+                text=plain_moments(text),
                 blocks=shown,
             )
         except BotError as error:
@@ -57,7 +63,7 @@ class Replies:
                 "chat.postMessage",
                 team=team,
                 channel=str(opened["channel"]["id"]),
-                text=text,
+                text=plain_moments(text),
                 # Buttons belong to the conversation: pressed here, they would be about another one.
                 blocks=[block for block in blocks if block["type"] != "actions"],
                 metadata=notice_mark("reply"),

@@ -1,4 +1,4 @@
-"""The connection to Slack: Socket Mode, or an HTTP endpoint; both lead to Bolt."""
+"""The connection to Slack: Socket Mode, or the bot's HTTP listener; both lead to Bolt."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from adapters.slack.http_endpoint import HttpEndpoint
 from adapters.slack.identities import Identities
 from adapters.slack.parse import PLATFORM
 from adapters.slack.sockets import Sockets, Watch
+from bot.ports.http import HttpListener
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +23,6 @@ class Endpoints:
 
     app_token: str = ""
     signing_secret: str = ""
-    host: str = "127.0.0.1"
-    port: int = 8080
 
 
 class Session:
@@ -36,16 +35,15 @@ class Session:
         api: SlackApi,
         identities: Identities,
         handle: Handle,
+        listener: HttpListener,
         oauth: OAuth | None = None,
         watch: Watch | None = None,
     ) -> None:
-        bolt = BoltApp(api, identities=identities, handle=handle, signing_secret=endpoints.signing_secret, oauth=oauth)
+        bolt = BoltApp(api, identities=identities, handle=handle, oauth=oauth)
         self._uses_sockets = bool(endpoints.app_token)
         self._needs_http = not self._uses_sockets or oauth is not None
         self._sockets = Sockets(bolt, api, app_token=endpoints.app_token, watch=watch or Watch())
-        self._http = HttpEndpoint(
-            bolt, signing_secret=endpoints.signing_secret, host=endpoints.host, port=endpoints.port
-        )
+        self._http = HttpEndpoint(bolt, signing_secret=endpoints.signing_secret, listener=listener)
 
     @property
     def opened(self) -> asyncio.Event:
@@ -64,18 +62,18 @@ class Session:
 
     @property
     def port(self) -> int:
-        """The port of the HTTP endpoint; 0 before it is open."""
+        """The port of the HTTP listener; 0 where it is not open."""
         return self._http.port
 
     async def run(self) -> None:
         """Receive deliveries; reconnects by itself.
 
         Raises:
-            AdapterError: Slack does not accept the app token, or the HTTP port is not free.
+            AdapterError: Slack does not accept the app token, or nothing listens for what it delivers.
         """
         parts: dict[str, Coroutine[Any, Any, None]] = {}
         if self._needs_http:
-            parts["http"] = self._http.serve()
+            parts["http"] = self._http.serve(is_needed=not self._uses_sockets)
         if self._uses_sockets:
             parts |= self._sockets.parts()
         await run_together(PLATFORM, **parts)

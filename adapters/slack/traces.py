@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from adapters.slack.buckets import Priority
+from adapters.shared.buckets import Priority
 from adapters.slack.own_messages import OwnMessage, Place, Slack, trace_mark
 from adapters.slack.render import call_blocks, trace_blocks
 from bot.domain.errors import AdapterError, RateLimitError

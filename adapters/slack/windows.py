@@ -59,7 +59,9 @@ class Windows:
         await self.tell(pressed, str(error), thread=thread)
 
     async def tell(self, pressed: Pressed, text: str, *, thread: str) -> None:
-        """Say something, in Markdown, to the person who pressed: where it was pressed, or in a window."""
+        """Say something, in Markdown, to the person who pressed: where it was pressed, or in a window; "": nothing."""
+        if not text:
+            return  # it was said a moment ago
         if not pressed.channel:
             view = render.notice_view("Not possible", text)
             await self._api.call(

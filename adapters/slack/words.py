@@ -46,13 +46,17 @@ def words_of(message: Payload, *, bot_user: str = "") -> Words:
     return _words(message, bot_user, MAX_DEPTH)
 
 
-def quoted_message(message: Payload, relation: Relation, *, author: str, kind: AuthorKind, bot_user: str) -> Quoted:
+def quoted_message(
+    message: Payload, relation: Relation, *, author: str, author_id: str = "", kind: AuthorKind, bot_user: str
+) -> Quoted:
     """Return a whole message as a quotation; what it shows of other messages becomes a part of its text."""
     words = words_of(message, bot_user=bot_user)
-    return _quotation(words, relation, author=author, kind=kind, ts=message.get("ts"))
+    return _quotation(words, relation, author=author, author_id=author_id, kind=kind, ts=message.get("ts"))
 
 
-def _quotation(words: Words, relation: Relation, *, author: str, kind: AuthorKind, ts: object) -> Quoted:
+def _quotation(
+    words: Words, relation: Relation, *, author: str, author_id: str, kind: AuthorKind, ts: object
+) -> Quoted:
     shown = [f"{each.author or 'Someone'} wrote: {each.text}" for each in words.quoted if each.text]
     nested = [file for each in words.quoted for file in each.files]
     unread = [part for each in words.quoted for part in each.unread]
@@ -60,6 +64,8 @@ def _quotation(words: Words, relation: Relation, *, author: str, kind: AuthorKin
         relation=relation,
         text="\n\n".join(part for part in (words.text, *shown) if part),
         author=author,
+        author_id=author_id if kind == "person" else "",
+        nested_ids=tuple(filter(None, (one for each in words.quoted for one in (each.author_id, *each.nested_ids)))),
         author_kind=kind,
         sent_at=time_of(ts),
         reference=ts if isinstance(ts, str) else "",
@@ -162,7 +168,8 @@ def _shown(attachment: Payload, relation: Relation, bot_user: str, depth: int) -
     user = text_at(attachment, "author_id")
     kind: AuthorKind = "self" if user and user == bot_user else "person" if user.startswith(("U", "W")) else "app"
     author = first_text(attachment, "author_name", "author_subname", "service_name") or user
-    return Words(quoted=(_quotation(words, relation, author=author, kind=kind, ts=attachment.get("ts")),))
+    quoted = _quotation(words, relation, author=author, author_id=user, kind=kind, ts=attachment.get("ts"))
+    return Words(quoted=(quoted,))
 
 
 def _without_words(attachment: Payload, relation: Relation) -> Words:

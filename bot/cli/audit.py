@@ -15,7 +15,7 @@ from bot.domain.errors import BotError, SettingsError
 from bot.ports.rights_store import RightsStore
 from bot.stores.chain import Chain
 from bot.stores.factory import open_store
-from bot.text.cleaning import clean
+from bot.text.terminal import visible, visible_json
 
 PAGE_LINES = 1_000
 
@@ -42,7 +42,7 @@ async def audit(arguments: Namespace) -> int:
             print(await verify(store, head=arguments.head))
             return 0
         async for line in lines(store, begin=begin, person=arguments.person, tool=arguments.tool):
-            print(as_json(line) if arguments.json else as_text(line))
+            print(visible_json(as_json(line)) if arguments.json else as_text(line))
     return 0
 
 
@@ -135,4 +135,4 @@ def _time(seconds: float) -> str:
 
 
 def _on_one_line(text: str) -> str:
-    return clean(text).replace("\n", " ")
+    return visible(text).replace("\n", " ").strip()

@@ -14,7 +14,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bot.domain.answers import Accepted, Answered, Decided, Example, Explained, Formed, Rated, Revised, Submitted
+from bot.domain.answers import (
+    Accepted,
+    Answered,
+    Decided,
+    Example,
+    Explained,
+    Formed,
+    Rated,
+    Refused,
+    Revised,
+    Submitted,
+)
 from bot.domain.errors import SettingsError
 from bot.domain.events import (
     CommandInvoked,
@@ -28,9 +39,10 @@ from bot.domain.events import (
     MessageEdited,
     MessageReceived,
 )
+from bot.ports.http import NoListener
 
 if TYPE_CHECKING:
-    from bot.domain.people import Asker
+    from bot.domain.people import Actor, Asker
     from bot.ports.platform import Adapter, Host
     from bot.ports.tools import Offer, ServerStatus
     from bot.settings import Settings
@@ -152,6 +164,10 @@ class PendingHost:
         return _PendingDirectory(self)
 
     @property
+    def http(self) -> NoListener:
+        return NoListener()
+
+    @property
     def about(self) -> str:
         return self._about if self.known is None else self.known.about
 
@@ -163,6 +179,15 @@ class PendingHost:
 
     async def command(self, event: CommandInvoked) -> Answered:
         return await (await self.opened()).command(event)
+
+    async def may_ask(self, event: MessageReceived) -> Refused | None:
+        return await (await self.opened()).may_ask(event)
+
+    def is_muted(self, actor: Actor, *, decides: bool = False) -> bool:
+        return self.known is not None and self.known.is_muted(actor, decides=decides)
+
+    def may_look_up(self, event: CommandInvoked) -> bool:
+        return self.known is None or self.known.may_look_up(event)
 
     async def expects_follow_ups(self, conversation: ConversationKey) -> bool:
         return await (await self.opened()).expects_follow_ups(conversation)

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import structlog
 
 from adapters.registry import PLATFORMS, Platform
-from bot.app import read_system_prompt
+from bot.app import open_secret_keys, read_system_prompt
+from bot.cli.policy import money_warnings
 from bot.cli.servers import servers_of, wait_for_servers
 from bot.cli.start import start
 from bot.cli.trust import folder_of, left_out
@@ -21,16 +22,19 @@ from bot.domain.errors import BotError, SettingsError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolSpec, UserMessage
 from bot.domain.rights import Tool
+from bot.keeping.private import tighten
 from bot.models.factory import describe_model, open_model
 from bot.ports.model import ModelRequest
-from bot.ports.store import ToolMemory
+from bot.ports.store import Store, ToolMemory
 from bot.ports.tools import READ_RESOURCE, Offer, ServerStatus
 from bot.rights.current import FILE_NAME, describe_policy, load_policy, policy_file
 from bot.rights.findings import PolicyFileError
 from bot.rights.policy import FilePolicy, default_ruling
 from bot.settings import Settings
 from bot.stores.factory import describe_store, open_store
+from bot.stores.secret_notes import lost_sentence, unreadable
 from bot.text.cleaning import clean, clean_name
+from bot.text.terminal import visible
 from bot.tools.configured import load_servers
 from bot.tools.toolset import Toolset
 from bot.turns.context import Window
@@ -63,9 +67,9 @@ async def doctor(arguments: Namespace) -> int:
         checks.append(check)
         if not arguments.json:
             cure = f" {check.cure}" if check.cure else ""
-            print(f"{check.state:6} {check.part}: {check.detail}{cure}", flush=True)
+            print(visible(f"{check.state:6} {check.part}: {check.detail}{cure}"), flush=True)
             for line in check.output:
-                print(f"         | {line}", flush=True)
+                print(f"         | {visible(line)}", flush=True)
     if arguments.json:
         print(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
     return 1 if any(check.state == "failed" for check in checks) else 0
@@ -81,7 +85,7 @@ async def _checks(arguments: Namespace) -> AsyncIterator[Check]:
     except BotError as error:
         yield _failed("settings", error)
         return
-    for check in await surviving("store", _check_store(settings)):
+    for check in (check_home(settings), *await surviving("store", _check_store(settings))):
         yield check
     offers: list[Offer] = []
     tools = await surviving("tools", _check_tools(settings, arguments, offers))
@@ -113,9 +117,27 @@ async def _check_store(settings: Settings) -> Sequence[Check]:
         async with open_store(settings.store_url) as store:
             await store.check()
             totals = await store.usage()
+            secrets = await surviving("secrets", _check_secrets(settings, store))
     except BotError as error:
         return [_failed("store", error, cure=f"The file is {where}.")]
-    return [Check(part="store", state="ok", detail=f"{where}, {totals.turns} turns")]
+    return [Check(part="store", state="ok", detail=f"{where}, {totals.turns} turns"), *secrets]
+
+
+def check_home(settings: Settings) -> Check:
+    """Return whether only the owner reads the home folder, after an attempt to make that so."""
+    home = settings.toolbridge_home
+    if problem := tighten(home):
+        return Check(part="home", state="failed", detail=problem)
+    kept = f"texts are kept for {settings.kept_days} days" if settings.kept_days else "texts are kept for ever"
+    return Check(part="home", state="ok", detail=f"{home}, {kept}")
+
+
+async def _check_secrets(settings: Settings, store: Store) -> Sequence[Check]:
+    """Return whether the tokens that are kept can be read; nothing where there are none."""
+    known, lost = await unreadable(store, open_secret_keys(settings))
+    if lost:
+        return [Check(part="secrets", state="failed", detail=clean(lost_sentence(lost)))]
+    return [Check(part="secrets", state="ok", detail=f"{known} kept, encrypted")] if known else []
 
 
 async def _check_model(settings: Settings, offers: Sequence[Offer]) -> list[Check]:
@@ -129,6 +151,8 @@ async def _check_model(settings: Settings, offers: Sequence[Offer]) -> list[Chec
         answer = await model.complete(request, deadline=started + MODEL_WAIT_S, progress=lambda _: None)
         seconds = asyncio.get_running_loop().time() - started
         answered = f"{model.name} answered after {seconds:.1f} s"
+        if answer.usage.unpriced_tokens:
+            answered += f"; no price of {clean(answer.model or model.name)} is known"
     if not answer.notes:
         return [Check(part="model", state="ok", detail=answered)]
     detail = f"{answered}. {clean(' '.join(answer.notes))}"
@@ -197,7 +221,7 @@ async def check_policy(settings: Settings, offered: Sequence[ToolSpec]) -> Seque
         found = tuple(clean(str(finding)) for finding in error.findings)
         cure = "Correct these: the bot does not start with them, and one that runs keeps its old rules."
         return [Check(part="policy", state="failed", detail=f"{file} is not valid.", cure=cure, output=found)]
-    warnings = tuple(clean(str(warning)) for warning in policy.warnings)
+    warnings = tuple(map(clean, (*map(str, policy.warnings), *money_warnings(settings, policy))))
     return [Check(part="policy", state="ok", detail=describe_policy(policy), output=warnings)]
 
 

@@ -1,19 +1,27 @@
-"""`toolbridge history`: lists the stored conversations, or prints one of them."""
+"""`toolbridge history`: lists the stored conversations, prints one of them, or deletes it."""
 
 from __future__ import annotations
 
+import time
 from argparse import Namespace
 from collections.abc import Iterator
 
-from adapters.registry import terminal_conversation
+from adapters.registry import terminal_conversation, terminal_user
+from bot.app import open_files
 from bot.cli.start import start
-from bot.domain.errors import BotError
+from bot.domain.audit import AuditEntry
+from bot.domain.errors import BotError, SettingsError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import AssistantMessage, ToolMessage, UserMessage
-from bot.ports.store import ConversationStore, History, HistoryEntry
+from bot.intake.commands.phrases import count
+from bot.keeping.files import KeptFiles
+from bot.ports.store import ConversationStore, History, HistoryEntry, Store
 from bot.stores.factory import open_store
 from bot.text.cleaning import clean
+from bot.text.lines import flat
+from bot.text.marks import plain_id, plain_name
 from bot.text.redaction import redact
+from bot.text.terminal import visible
 
 
 class UnknownConversationError(BotError):
@@ -21,18 +29,55 @@ class UnknownConversationError(BotError):
 
 
 async def history(arguments: Namespace) -> int:
-    """Print the most recent conversations, or the last messages of `arguments.conversation`.
+    """Print the most recent conversations, or the last messages of `arguments.conversation`; or delete one.
+
+    Raises:
+        SettingsError: The arguments do not fit together.
+        UnknownConversationError: Nothing is stored under that name.
+    """
+    if arguments.delete is None and arguments.files:
+        raise SettingsError("--files goes with --delete KEY: it deletes the conversation's saved files as well.")
+    if arguments.delete is not None and arguments.conversation is not None:
+        raise SettingsError("--delete takes the conversation itself: `toolbridge history --delete KEY`.")
+    settings = start(arguments, needs_model=False)
+    async with open_store(settings.store_url) as store:
+        if arguments.delete is not None:
+            files = open_files(settings)
+            lines = [await delete(store, files, arguments.delete, with_saved=arguments.files)]
+        elif arguments.conversation is None:
+            lines = await conversation_lines(store, limit=arguments.limit)
+        else:
+            lines = await transcript_lines(store, arguments.conversation, limit=arguments.limit)
+    print(visible("\n".join(lines)))
+    return 0
+
+
+async def delete(store: Store, files: KeptFiles, name: str, *, with_saved: bool) -> str:
+    """Delete all that is kept of a conversation's ended turns; return the sentence on what went.
 
     Raises:
         UnknownConversationError: Nothing is stored under that name.
     """
-    async with open_store(start(arguments, needs_model=False).store_url) as store:
-        if arguments.conversation is None:
-            lines = await conversation_lines(store, limit=arguments.limit)
-        else:
-            lines = await transcript_lines(store, arguments.conversation, limit=arguments.limit)
-    print("\n".join(lines))
-    return 0
+    conversation = conversation_key(name)
+    turns, saved = await store.kept_events(conversation), await files.count_saved(conversation)
+    if not turns and not saved and not await store.timeline(conversation):
+        raise unknown_conversation(name)
+    gone = await store.clear(conversation)
+    await files.forget(conversation, turns, with_saved=with_saved)
+    await store.audit([_deletion(conversation)])
+    await store.scrub()
+    said = [f"{count(gone, 'message')} of {conversation} deleted."]
+    if saved:
+        files_said = count(saved, "saved file")
+        said.append(f"{files_said} deleted." if with_saved else f"{files_said} kept: --files deletes them as well.")
+    if await store.participants(conversation, is_open=True):
+        said.append("What is not answered yet was kept.")
+    return " ".join(said)
+
+
+def _deletion(conversation: ConversationKey) -> AuditEntry:
+    by = f"console:{terminal_user()}"
+    return AuditEntry(kind="act", at=time.time(), person=by, place=conversation.place, outcome="history deleted")
 
 
 async def conversation_lines(store: ConversationStore, *, limit: int) -> list[str]:
@@ -53,12 +98,10 @@ async def transcript_lines(store: ConversationStore, name: str, *, limit: int) -
     Raises:
         UnknownConversationError: Nothing is stored under that name.
     """
-    conversation = _key(name)
+    conversation = conversation_key(name)
     entries = await store.transcript(conversation, limit=limit)
     if not entries:
-        raise UnknownConversationError(
-            f"No messages are stored for {name!r}. `toolbridge history` lists the conversations."
-        )
+        raise unknown_conversation(name)
     known = await store.history(conversation)
     older = sum(entry.recall != "words" for entry in entries)  # they are the first ones
     between = _border(known, has_older=older > 0)
@@ -75,7 +118,15 @@ def _border(known: History, *, has_older: bool) -> Iterator[str]:
         yield "--- the model no longer knows what came before ---"
 
 
-def _key(name: str) -> ConversationKey:
+def unknown_conversation(name: str) -> UnknownConversationError:
+    """Return the error for a name under which nothing is stored."""
+    return UnknownConversationError(
+        f"No messages are stored for {name!r}. `toolbridge history` lists the conversations."
+    )
+
+
+def conversation_key(name: str) -> ConversationKey:
+    """Return the conversation of that key, or of that name in the terminal."""
     try:
         return ConversationKey.parse(name)
     except ValueError:
@@ -85,12 +136,26 @@ def _key(name: str) -> ConversationKey:
 def _lines(entry: HistoryEntry) -> Iterator[str]:
     at = f"{entry.at:%Y-%m-%d %H:%M:%S}"
     match entry.message:
-        case UserMessage(text=text, speaker=speaker):
-            yield f"{at}  {speaker or 'you'}: {clean(text)}"
+        case UserMessage(text=text, attached=attached):
+            words = "\n\n".join(filter(None, [text, attached]))
+            yield f"{at}  {_who(entry.message)}: {_indented(words)}"
         case AssistantMessage(text=text, tool_calls=calls):
             if text:
-                yield f"{at}  bot: {clean(text)}"
+                yield f"{at}  bot: {_indented(text)}"
             for call in calls:
-                yield f"{at}    calls {clean(call.name)} {redact(clean(call.arguments))}"
+                yield f"{at}    calls {flat(call.name)} {redact(_indented(call.arguments))}"
         case ToolMessage(text=text):
-            yield f"{at}    result {redact(clean(text))}"
+            yield f"{at}    result {redact(_indented(text))}"
+
+
+def _who(message: UserMessage) -> str:
+    """Return the speaker as the terminal shows them, with the id where several people write."""
+    if message.speaker is None:
+        return "you"
+    name = plain_name(message.speaker) or "someone"
+    return f"{name} ({plain_id(message.speaker_id)})" if message.speaker_id else name
+
+
+def _indented(text: str) -> str:
+    """Return the text with its further lines below the first one, so that none looks like another message."""
+    return clean(text).replace("\n", "\n    ")

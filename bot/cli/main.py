@@ -11,8 +11,10 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 
 from adapters.registry import PLATFORMS, PlatformCommand
+from bot.cli.keeping_arguments import add_deletion_arguments, add_export_arguments, add_purge_arguments
 from bot.cli.policy_arguments import add_policy_arguments
 from bot.domain.errors import BotError, SettingsError
+from bot.text.terminal import visible
 
 OK, FAILED, BAD_USAGE = 0, 1, 2
 ENDING_SIGNALS = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
@@ -44,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _print_error(error: BotError) -> None:
-    print(f"toolbridge: {error}", file=sys.stderr)
+    print(f"toolbridge: {visible(str(error))}", file=sys.stderr)
 
 
 async def until_terminated(work: Coroutine[object, object, int]) -> int:
@@ -107,17 +109,35 @@ async def _history(arguments: argparse.Namespace) -> int:
     return await history(arguments)
 
 
+async def _export(arguments: argparse.Namespace) -> int:
+    from bot.cli.export import export
+
+    return await export(arguments)
+
+
+async def _purge(arguments: argparse.Namespace) -> int:
+    from bot.cli.purge import purge
+
+    return await purge(arguments)
+
+
 async def _audit(arguments: argparse.Namespace) -> int:
     from bot.cli.audit import audit
 
     return await audit(arguments)
 
 
+async def _usage(arguments: argparse.Namespace) -> int:
+    from bot.cli.usage import usage
+
+    return await usage(arguments)
+
+
 def _of_platform(command: PlatformCommand) -> Run:
     async def run(arguments: argparse.Namespace) -> int:
         from bot.cli.start import start
 
-        print(await command.text(start(arguments, logs_to_file=True), arguments))
+        print(visible(await command.text(start(arguments, logs_to_file=True), arguments)))
         return OK
 
     return run
@@ -168,10 +188,25 @@ def command_parser() -> argparse.ArgumentParser:
     history = commands.add_parser("history", help="list the conversations, or print one of them")
     history.add_argument("conversation", nargs="?", help="a key from the list, or the name of a terminal conversation")
     history.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (50)")
+    add_deletion_arguments(history)
     history.set_defaults(run=_history)
+
+    export = commands.add_parser("export", help="print a conversation as it happened: who, what ran, what was decided")
+    add_export_arguments(export)
+    export.set_defaults(run=_export)
+
+    purge = commands.add_parser("purge", help="remove a person's words wherever they are kept")
+    add_purge_arguments(purge)
+    purge.set_defaults(run=_purge)
 
     audit = commands.add_parser("audit", help="print what was decided and run, or check that nothing of it was changed")
     _add_audit(audit)
+
+    usage = commands.add_parser("usage", help="print what people, places and all have used in a month or on a day")
+    usage.add_argument("--period", default="", metavar="PERIOD", help="2026-11 or 2026-11-29 (this month)")
+    usage.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (50)")
+    usage.add_argument("--json", action="store_true", help="print them as JSON; money in millionths of a dollar")
+    usage.set_defaults(run=_usage)
     _add_trust(commands.choices)
     return parser
 

@@ -22,7 +22,7 @@ from bot.rights.policy import FilePolicy
 from bot.rights.replay import HANG_ON_GROUPS, KnownTools, Replayed, replay, table
 from bot.settings import Settings
 from bot.stores.factory import open_store
-from bot.text.cleaning import clean
+from bot.text.terminal import visible
 from bot.tools.config import ServerConfig
 from bot.tools.configured import load_servers
 
@@ -42,13 +42,27 @@ async def check(arguments: Namespace) -> int:
     except SettingsError as error:
         _say([str(error)])
         return 1
-    _say([*(f"warning: {warning}" for warning in policy.warnings), f"valid: {describe_policy(policy)}"])
+    warnings = [*map(str, policy.warnings), *money_warnings(settings, policy)]
+    _say([*(f"warning: {warning}" for warning in warnings), f"valid: {describe_policy(policy)}"])
     return 0
+
+
+def money_warnings(settings: Settings, policy: FilePolicy) -> Sequence[str]:
+    """Return why budgets of money cannot be enforced, as far as the settings say it."""
+    if not policy.budgets.has_money:
+        return ()
+    from bot.models.prices import CURE, price_problem  # the price list takes a moment
+
+    try:
+        problem = price_problem(settings)
+    except SettingsError:  # of the model, which is no matter of rules
+        return ()
+    return [f"[budgets]: {problem} {CURE}"] if problem else ()
 
 
 def _say(lines: Iterable[str]) -> None:
     for line in lines:
-        print(" " * (len(line) - len(line.lstrip(" "))) + clean(line))
+        print(visible(line).rstrip())
 
 
 def _servers(settings: Settings) -> Sequence[ServerConfig] | None:

@@ -18,9 +18,11 @@ from bot.app import App, open_app
 from bot.cli.start import start
 from bot.domain.audit import AuditEntry
 from bot.domain.errors import BotError, SettingsError, StoreError
+from bot.http.listener import open_listener
 from bot.ports.platform import Adapter
 from bot.ports.rights_store import RightsStore
 from bot.rights.current import Reloaded
+from bot.text.terminal import visible
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -44,7 +46,10 @@ async def run(arguments: Namespace) -> int:
     if not openers:
         ways = ", or ".join(platform.needs for platform in PLATFORMS)
         raise SettingsError(f"No chat platform is configured. Set {ways}; `toolbridge chat` needs neither.")
-    async with open_app(settings, openers, drain_s=DRAIN_S) as app:
+    async with (
+        open_listener(settings.http_host, settings.http_port, proxies=settings.proxies) as http,
+        open_app(settings, openers, drain_s=DRAIN_S, http=http) as app,
+    ):
         exempt_what_stays()
         noting = _reload_on_hangup(app)
         try:
@@ -108,7 +113,7 @@ async def _serve(adapters: Sequence[Adapter]) -> None:
         except BotError as error:
             failures.append(error)
             if len(failures) < len(adapters):
-                print(f"toolbridge: {adapter.name} is not served any more. {error}", file=sys.stderr)
+                print(f"toolbridge: {adapter.name} is not served any more. {visible(str(error))}", file=sys.stderr)
 
     async with asyncio.TaskGroup() as group:
         for adapter in adapters:

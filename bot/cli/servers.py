@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bot.cli.trust import folder_of
 from bot.ports.tools import ServerStatus
 from bot.settings import Settings
-from bot.text.cleaning import clean
+from bot.text.terminal import flat, visible
 from bot.tools.config import ServerConfig
 from bot.tools.configured import load_servers, open_inputs
 from bot.tools.placeholders import Input
@@ -33,7 +33,7 @@ async def wait_for_servers(tools: Toolset) -> None:
 
 def _tell(starting: Sequence[ServerStatus]) -> None:
     for status in starting:
-        about = clean(f"{status.server} is starting {status.detail}".strip())[:_MAX_CHARS]
+        about = flat(f"{status.server} is starting {status.detail}")[:_MAX_CHARS]
         print(f"toolbridge: waiting, {about}", file=sys.stderr, flush=True)
 
 
@@ -77,7 +77,7 @@ def interruptible() -> Generator[None]:
 def _ask(asked: Input) -> str:
     choices = f" ({', '.join(asked.options)})" if asked.options else ""
     default = f" [{asked.default}]" if asked.default else ""
-    question = clean(f"mcp.json asks: {asked.description or asked.id}{choices}{default}")
+    question = visible(f"mcp.json asks: {asked.description or asked.id}{choices}{default}").strip()
     hint = f" (or set {asked.variable})"
     try:
         if asked.is_password:

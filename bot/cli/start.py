@@ -5,9 +5,16 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
+import structlog
+
 from bot.cli.trust import folder_of, left_out
+from bot.keeping.private import tighten
 from bot.observe.logs import configure_logs
 from bot.settings import Settings, export_env_file, load_settings
+from bot.text.known_values import known
+from bot.text.terminal import visible
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 def start(
@@ -22,11 +29,15 @@ def start(
     """
     folder = folder_of(arguments)
     if tells_left_out and (note := left_out(folder)):
-        print(f"toolbridge: {note}", file=sys.stderr)
+        print(f"toolbridge: {visible(note)}", file=sys.stderr)
     settings = load_settings(env_file=folder.env_file, model_provider=getattr(arguments, "model", None))
+    known.keep(start, settings.secrets, mode=settings.redact)  # as long as the process lives: its last line is a log
     export_env_file(folder.env_file)
     if needs_model:
         _ = settings.provider  # raises where one is only half set up, before anything starts
+    problem = tighten(settings.toolbridge_home)
     file = settings.toolbridge_home / "logs" / "toolbridge.log" if logs_to_file else None
     configure_logs(log_format=settings.log_format, level=settings.log_level, file=file)
+    if problem:
+        log.warning("home_not_private", reason=problem)
     return settings

@@ -18,6 +18,7 @@ from bot.ports.store import Store
 from bot.rights.pinning import Pins, describe_change
 from bot.settings import Settings
 from bot.stores.factory import open_store
+from bot.text.terminal import visible
 from bot.tools.toolset import Toolset
 
 NO_CHANGES = "Every tool is as it was accepted."
@@ -33,7 +34,7 @@ async def tools(arguments: Namespace) -> int:
         await wait_for_servers(toolset)
         if arguments.changes or arguments.accept:
             return await _changes(settings, toolset, accept=arguments.accept)
-        print(await describe_tools(toolset, asker=None, word=arguments.word))
+        print(visible(await describe_tools(toolset, asker=None, word=arguments.word)))
     return 0
 
 

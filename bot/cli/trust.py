@@ -24,6 +24,7 @@ import platformdirs
 from dotenv import dotenv_values
 
 from bot.domain.errors import SettingsError
+from bot.keeping.private import make_folder
 
 ENV_FILE = Path(".env")
 MEMORY = "trusted-folders.json"
@@ -209,7 +210,7 @@ def _read(memory: Path) -> Mapping[str, object]:
 
 
 def _write(memory: Path, document: object) -> None:
-    memory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(memory.parent)
     descriptor, name = tempfile.mkstemp(dir=memory.parent, prefix=f".{MEMORY}.")  # mkstemp makes it 0600
     try:
         with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  (a descriptor that is open)

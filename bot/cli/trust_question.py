@@ -13,6 +13,7 @@ from bot.domain.errors import SettingsError
 from bot.intake.commands.phrases import count, flat
 from bot.observe.logs import configure_logs
 from bot.settings import Settings, load_settings
+from bot.text.terminal import visible
 from bot.tools.config import HttpEndpoint, ServerConfig, StdioEndpoint
 from bot.tools.configured import bundled_server, load_servers
 
@@ -30,7 +31,7 @@ def ask(folder: Folder) -> Sequence[str] | None:
     lines = list(describe(folder, environ=os.environ))
     print(f"{folder.reason} Look at what it would do before you use it: {flat(str(folder.path))}", file=sys.stderr)
     for line in _compared(lines, folder.shown):
-        print(f"  {line}", file=sys.stderr)
+        print(f"  {visible(line)}", file=sys.stderr)
     print("Use these files, now and until they change? [y/N] ", end="", file=sys.stderr, flush=True)
     with interruptible():
         answer = sys.stdin.readline()

@@ -42,6 +42,7 @@ class CommandAnswer:
 
     `form` is to be opened, where the platform can do that at once, otherwise by a button. `confirms` is the label of a
     button that invokes the same command again with `is_confirmed`. With `ready`, the call is to be made.
+    `own_use` is what the person has used, of the command that tells it.
     """
 
     text: str  # Markdown
@@ -50,6 +51,7 @@ class CommandAnswer:
     form: Form | None = None
     confirms: str = ""
     ready: Ready | None = None
+    own_use: str = ""
 
 
 # --- what became of an event -----------------------------------------------------------------------------------
@@ -75,7 +77,10 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """Nothing was done; `notice` is a sentence for the person who asked: why, and what to do."""
+    """Nothing was done; `notice` is a sentence for the person who asked: why, and what to do.
+
+    Without a notice nothing is to be shown: it was said a moment ago.
+    """
 
     notice: str
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+FILES = "files"  # what `clear` is told to delete as well
 HOW_TO_INVOKE = "write `/` before the name"
 
 
@@ -21,7 +22,7 @@ class Command(NamedTuple):
 COMMANDS: tuple[Command, ...] = (
     Command(name="tools", argument="[WORD]", description="show the tools I can use, or those that match a word"),
     Command(name="history", argument="", description="show the last messages of this conversation"),
-    Command(name="clear", argument="", description="forget this conversation's messages; its files stay"),
+    Command(name="clear", argument="[files]", description="forget this conversation; `files`: its saved files as well"),
     Command(name="examples", argument="", description="show examples to try"),
     Command(name="stop", argument="", description="stop the answer I am working on"),
     Command(name="usage", argument="", description="show turns and tokens used"),
@@ -37,10 +38,10 @@ _NAMES = frozenset(command.name for command in COMMANDS)
 def spoken_command(words: Sequence[str], *, is_addressed: bool, text: str = "") -> tuple[str, str] | None:
     """Return the command, and its argument, that a message without a slash says; `words` are without the bot's mention.
 
-    `stop the server` is a question: only a bare command is one, or `tools WORD`, or `run SERVER/TOOL` with nothing or a
-    JSON object after it. To stop may be said politely or with emphasis (`please stop`, `STOP!`). Without a mention,
-    `stop` is the only one: people who talk to each other say the other words too. `text` is the message as it was
-    written, whose spaces a JSON object keeps.
+    `stop the server` is a question: only a bare command is one, or `tools WORD`, `clear files`, or `run SERVER/TOOL`
+    with nothing or a JSON object after it. To stop may be said politely or with emphasis (`please stop`, `STOP!`).
+    Without a mention, `stop` is the only one: people who talk to each other say the other words too. `text` is the
+    message as it was written, whose spaces a JSON object keeps.
     """
     if _asks_to_stop(words):
         return "stop", ""
@@ -48,10 +49,11 @@ def spoken_command(words: Sequence[str], *, is_addressed: bool, text: str = "") 
         return "run", call
     if not words or len(words) > 2:
         return None
-    name = words[0].lower().removeprefix("/")
-    if name not in _NAMES or (len(words) == 2 and name != "tools") or not (is_addressed or name == "stop"):
+    name, argument = words[0].lower().removeprefix("/"), "".join(words[1:])
+    if name not in _NAMES or not (is_addressed or name == "stop"):
         return None
-    return name, "".join(words[1:])
+    takes_it = not argument or name == "tools" or (name == "clear" and argument.lower() == FILES)
+    return (name, argument) if takes_it else None
 
 
 _CALL = re.compile(r"[^\s/]+/[^\s/]+")

@@ -69,6 +69,10 @@ class ModelStreamError(ModelError):
         self.partial = partial
 
 
+class BudgetError(ModelError):
+    """A budget is used up, so the model was not asked."""
+
+
 class StoreError(BotError):
     """The database refused or failed an operation; nothing of it was kept."""
 

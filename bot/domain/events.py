@@ -118,6 +118,8 @@ class Quoted:
     relation: Relation
     text: str
     author: str = ""  # the name that people see; "" where the platform does not say it
+    author_id: str = ""  # the platform's id of the author; "" where it is not known
+    nested_ids: tuple[str, ...] = ()  # likewise, of those whose messages are shown in this one
     author_kind: AuthorKind = "person"
     sent_at: datetime | None = None  # aware, UTC
     reference: str = ""  # the platform's reference, as `Adapter.post` returns it; "" where it is not known
@@ -175,6 +177,7 @@ class MessageReceived(_Acting):
     unread: tuple[str, ...] = ()  # as of `Quoted`
     standing: Standing = UNKNOWN
     run: RunRequest | None = None  # `/run`: this call is to be made, and no model is asked
+    admitted_as: str = ""  # posted by the bot for its author: the event key under which `Host.may_ask` allowed it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,32 +60,44 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens of one or more model calls; `cached_tokens` is the part of `input_tokens` read from a prompt cache."""
+    """Tokens of one or more model calls; `cached_tokens` is the part of `input_tokens` read from a prompt cache.
+
+    `micro_usd` is what they cost, in millionths of a dollar, without the `unpriced_tokens`: no price is known of these.
+    """
 
     input_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
+    micro_usd: int = 0
+    unpriced_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             input_tokens=self.input_tokens + other.input_tokens,
             cached_tokens=self.cached_tokens + other.cached_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
+            micro_usd=self.micro_usd + other.micro_usd,
+            unpriced_tokens=self.unpriced_tokens + other.unpriced_tokens,
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserMessage:
-    """A question. `speaker` is set where several people share the conversation.
+    """A question. `speaker`, a display name, is set where several people share the conversation.
 
-    `context` is what the question points at, in front of it: other people's words, marked as such. `images` are only
-    for the turn that asks: the history keeps a sentence in their place.
+    `text` is what the speaker wrote. `context` is what the question points at, in front of it: other people's words,
+    marked as such; `quotes` are the ids of these people. `attached` follows the text: the texts of its files, and notes
+    on what was not read, marked too. `images` are only for the turn that asks: the history keeps a sentence in their
+    place.
     """
 
     text: str
     context: str = ""
     speaker: str | None = None
+    speaker_id: str = ""  # the platform's own id of the speaker; "" in messages that were stored before it was kept
+    attached: str = ""
     images: tuple[Attachment, ...] = ()
+    quotes: tuple[str, ...] = ()
     is_withheld: bool = False  # a content filter refused it: people can read its turn, the model gets none of it
     kind: Literal["user"] = "user"
 
@@ -123,3 +135,4 @@ class ModelAnswer:
     is_cut: bool = False  # the endpoint ended it at its output limit
     notes: tuple[str, ...] = ()  # sentences for the user: what the model could not be given
     thoughts: str = ""  # what it thought before it answered, where the endpoint shows it; no part of the answer
+    model: str = ""  # which model answered, as the endpoint names it; "" where it does not

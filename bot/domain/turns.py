@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Literal
 
 from bot.domain.asks import Ask, Vote
 from bot.domain.events import ConversationKey
-from bot.domain.messages import Attachment, ModelAnswer, ToolCall, ToolResult
+from bot.domain.messages import Attachment, ModelAnswer, ToolCall, ToolResult, Usage
 from bot.domain.rights import Verdict
 
 # "taken_over" is only a state of the view: another process works on the turn and shows it.
@@ -70,6 +71,16 @@ class Paused:
 
     reason: str
     wait_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokensSpent:
+    """A call to the model has cost tokens and gave no answer: it broke off, was stopped, or its answer was of no use.
+
+    Where the endpoint did not say how many, it is an estimate.
+    """
+
+    usage: Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +181,7 @@ class CallFinished:
 
 # A step is stored before anyone sees it; after a crash the turn goes on from its last one.
 Step = ModelAnswered | CallAsked | CallJudged | CallStarted | CallWaiting | CallDecided | CallFinished
-TurnEvent = StateChanged | ModelAsked | TextArrived | TextTakenBack | Paused | CallProgressed | Step
+TurnEvent = StateChanged | ModelAsked | TextArrived | TextTakenBack | Paused | TokensSpent | CallProgressed | Step
 
 # --- what is posted, and what is seen --------------------------------------------------------------------------
 
@@ -194,6 +205,11 @@ class Post:
     is_last: bool = True  # of the answer's posts
     way: PostWay = "whole"  # always that in the store
     trouble: str = ""  # a sentence: why it is not tried as it is
+
+
+def answer_key(event_key: str) -> str:
+    """Return what the keys of the posts begin with that answer this event; files may be named after them."""
+    return hashlib.sha256(event_key.encode()).hexdigest()[:20]
 
 
 CallState = Literal[

@@ -1,38 +1,73 @@
-"""Admission: which messages become turns, and the sentence for those that do not."""
+"""Admission: what people send and press is taken at a rate that leaves room for others; the rest gets a sentence."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 from cachetools import LRUCache
 
 from bot.domain.answers import Refused
 from bot.domain.events import MessageReceived
+from bot.domain.people import Actor
+from bot.intake.rates import MAX_PEOPLE, WINDOW_S, Allowance, Pauses
 from bot.ports.store import author_key
 from bot.text.cleaning import clean
 from bot.turns.quoting import shorten
 
-WINDOW_S = 60.0
-MAX_AUTHORS = 10_000  # remembered at once; the one who was silent longest is forgotten first
+# What people do besides asking. "act": commands, details, ratings, calls of their own; "decide": decisions, forms that
+# were asked for, and `stop`, which have to get through while the same person presses other things.
+Act = Literal["act", "decide"]
+ACTS_PER_MINUTE = 60
+EDITS_PER_MINUTE = 60
+LOOKUPS_PER_MINUTE = 300  # completions: one for each letter that is typed
 
 
 class Admission:
-    """Checks and cleans messages before they are stored. `clock` gives seconds that never go back."""
+    """Checks and cleans messages before they are stored, and counts them and all else that people do.
+
+    `clock` gives seconds that never go back. Refusals say when it works again; after one, the person's further tries
+    are refused without a notice until then.
+    """
 
     def __init__(
-        self, *, max_input_chars: int, requests_per_minute: int, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        max_input_chars: int,
+        requests_per_minute: int,
+        acts_per_minute: int = ACTS_PER_MINUTE,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_input_chars = max_input_chars
         self._requests_per_minute = requests_per_minute
         self._clock = clock
-        self._recent: LRUCache[str, deque[tuple[float, str]]] = LRUCache(MAX_AUTHORS)
+        self._recent: LRUCache[str, deque[tuple[float, str]]] = LRUCache(MAX_PEOPLE)
+        self._pauses = Pauses("messages", per_minute=requests_per_minute)
+        self._acts = {
+            "act": Allowance("commands and buttons", per_minute=acts_per_minute, clock=clock),
+            "decide": Allowance("decisions", per_minute=acts_per_minute, clock=clock),
+        }
+        self._edits = Allowance("changes to messages", per_minute=EDITS_PER_MINUTE, clock=clock)
+        self._lookups = Allowance("completions", per_minute=LOOKUPS_PER_MINUTE, clock=clock)
+
+    # --- messages ---
 
     def admit(self, event: MessageReceived) -> MessageReceived | Refused:
-        """Return the message as it is to be stored, or why it is not taken and what to do."""
+        """Count the message; return it as it is to be stored, or why it is not taken and what to do.
+
+        One that was admitted before it was posted (`admitted_as`) counts once.
+        """
+        return self._why_too_many(event) or self._cleaned(event)
+
+    def revise(self, message: MessageReceived) -> MessageReceived | Refused:
+        """Count the change to a message that was admitted; return the message likewise."""
+        change = f"{message.event_key} {message.edited_at}"
+        return self._edits.spend(author_key(message.actor), change) or self._cleaned(message)
+
+    def _cleaned(self, event: MessageReceived) -> MessageReceived | Refused:
         text = clean(event.text)
         if not (text or event.files or event.quoted or event.has_earlier or event.unread):
             return Refused(notice="The message is empty. Write what you would like to know or have done.")
@@ -40,11 +75,6 @@ class Admission:
             return Refused(
                 notice=f"The message has {len(text):,} characters; at most {self._max_input_chars:,} are accepted. "
                 f"Please shorten it or split it up."
-            )
-        if (wait_s := self._wait_s(event)) > 0:
-            return Refused(
-                notice=f"That is more than {self._requests_per_minute} messages in a minute. "
-                f"Please send it again in {math.ceil(wait_s)} s."
             )
         return replace(
             event,
@@ -54,16 +84,31 @@ class Admission:
             quoted=tuple(shorten(one, max_chars=self._max_input_chars) for one in event.quoted),
         )
 
-    def _wait_s(self, event: MessageReceived) -> float:
-        """Count the message; return the seconds until its author may send another, 0 where this one is taken."""
+    def _why_too_many(self, event: MessageReceived) -> Refused | None:
         author, now = author_key(event.actor), self._clock()
         recent = self._recent.get(author, deque())
         self._recent[author] = recent
         while recent and recent[0][0] <= now - WINDOW_S:
             recent.popleft()
-        if any(key == event.event_key for _, key in recent):
-            return 0.0  # a redelivery asks for nothing new
+        if any(key in (event.event_key, event.admitted_as) for _, key in recent):
+            return None  # a redelivery asks for nothing new
+        if self._pauses.holds(author, now):
+            return Refused(notice="")
         if len(recent) >= self._requests_per_minute:
-            return recent[0][0] + WINDOW_S - now
+            return self._pauses.begin(author, now, wait_s=recent[0][0] + WINDOW_S - now)
         recent.append((now, event.event_key))
-        return 0.0
+        return None
+
+    # --- all else ---
+
+    def why_not(self, actor: Actor, key: str, *, act: Act) -> Refused | None:
+        """Count what the person did under that event key; return why it is not taken, None where it is."""
+        return self._acts[act].spend(author_key(actor), key)
+
+    def is_muted(self, actor: Actor, *, act: Act) -> bool:
+        """Return whether what the person does now would be refused in silence."""
+        return self._acts[act].is_paused(author_key(actor))
+
+    def may_look_up(self, actor: Actor, key: str) -> bool:
+        """Count a completion; return whether the person gets it."""
+        return self._lookups.spend(author_key(actor), key) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
@@ -40,17 +40,21 @@ from bot.domain.events import (
     MessageEdited,
     MessageReceived,
 )
+from bot.domain.people import Actor
 from bot.intake.access import Access
 from bot.intake.admission import Admission
 from bot.intake.apps import AppGate
 from bot.intake.decisions import Decisions
 from bot.intake.forms import Forms
 from bot.intake.talk import ExpectedAnswers
-from bot.ports.store import MAX_ID, Full, NoteStore, Revision, Store, author_key
+from bot.ports.http import HttpListener, NoListener
+from bot.ports.store import MAX_ID, Full, NoteStore, OverBudget, OwnBounds, Revision, Store, author_key
 from bot.ports.tools import ToolDirectory
 from bot.rights.guard import ACCESS
 from bot.text.apart import LONG, apart
+from bot.text.redaction import hide_known
 from bot.turns.bell import Bell
+from bot.turns.budgets import Budgets
 from bot.turns.details import details_of
 
 log = structlog.stdlib.get_logger(__name__)
@@ -59,6 +63,10 @@ MAX_WAITING = 20  # open turns in one conversation
 # Open turns of this process on one platform: with 200 at once and 10 s for each, about two minutes of work. People who
 # would have to wait longer are refused at once.
 MAX_OPEN = 2_000
+# Of those, one author's: it takes ten people to fill all up. In a conversation of several people half of the turns can
+# be one person's; answers there keep the order of the questions, so those who ask after them wait for them.
+MAX_OWN_OPEN = MAX_OPEN // 10
+MAX_OWN_WAITING = MAX_WAITING // 2
 MISSED_AGE = timedelta(minutes=1)  # of messages that were not delivered at once
 TOLD_S = 60.0  # in which the reason why someone is shut out is not said again to what they wrote before
 MAX_REFUSED = 5_000  # remembered at once
@@ -78,9 +86,12 @@ class Inbox:
     bell: Bell
     directory: ToolDirectory
     access: Access
+    budgets: Budgets
     decisions: Decisions
     forms: Forms
     about: str = ""
+    kept_notes: NoteStore | None = None  # with tokens encrypted; None: as the store keeps them
+    http: HttpListener = field(default_factory=NoListener)
     apps: AppGate = field(default_factory=AppGate)
     expected: ExpectedAnswers = field(default_factory=ExpectedAnswers)
     takes_follow_ups: bool = True  # also without a mention, where the bot takes part
@@ -92,7 +103,7 @@ class Inbox:
     @property
     def notes(self) -> NoteStore:
         """See `Host`."""
-        return self.store
+        return self.kept_notes or self.store
 
     # --- messages ---
 
@@ -121,7 +132,11 @@ class Inbox:
             return await self._known(event) or await self._shut_out(event, reason)
         if reason := self.access.why_not_read(event.text):
             return await self._known(event) or await self._refused(event, reason)
-        outcome = await self.store.accept(admitted, worker=self.worker, max_waiting=MAX_WAITING, max_open=MAX_OPEN)
+        toll = await self.budgets.toll(event.asker, event.conversation)
+        own = OwnBounds(open=MAX_OWN_OPEN, waiting=MAX_OWN_WAITING if event.is_shared else None)
+        outcome = await self.store.accept(
+            admitted, worker=self.worker, max_waiting=MAX_WAITING, max_open=MAX_OPEN, own=own, toll=toll
+        )
         match outcome:
             case Queued():
                 self.bell.ring_for_work()
@@ -130,8 +145,21 @@ class Inbox:
                 return outcome
             case Full():
                 return Refused(notice=_why_full(outcome))
+            case OverBudget():
+                return self._over_budget(event, self.budgets.refusal(outcome.used))
             case _:
                 assert_never(outcome)
+
+    async def may_ask(self, event: MessageReceived) -> Refused | None:
+        """See `Host`."""
+        admitted = self.admission.admit(event)
+        if isinstance(admitted, Refused):
+            return admitted
+        try:
+            reason = await self.access.why_not(event.asker, act="message", text=event.text)
+        except StoreError as error:
+            reason = str(error)
+        return Refused(notice=reason) if reason else None
 
     async def _known(self, event: MessageReceived) -> Known | None:
         """Return the turn of a message that was taken before: a late redelivery asks for nothing new."""
@@ -147,6 +175,14 @@ class Inbox:
             _note_unanswered(event.event_key, reason)
         self.told[said] = True
         return await self._refused(event, "" if is_silent else reason)
+
+    def _over_budget(self, event: MessageReceived, reason: str) -> Refused:
+        """Refuse a question; of follow-ups without a mention, only the first one within a minute gets the reason."""
+        log.info("budget_used_up", actor=str(event.actor), place=event.conversation.place)
+        said = author_key(event.actor), event.conversation, reason
+        is_told = not event.is_addressed and said in self.told
+        self.told[said] = True
+        return Refused(notice="" if is_told else reason)
 
     async def _refused(self, event: MessageReceived, notice: str) -> Refused:
         if event.event_key not in self.noted:  # platforms deliver some messages twice
@@ -181,11 +217,11 @@ class Inbox:
             if message.is_addressed and message.author_kind == "person":
                 _note_unanswered(message.event_key, "an edit added the mention too late")
             return Ignored()
-        admitted = self.admission.admit(message)
+        admitted = self.admission.revise(message)
         if isinstance(admitted, Refused):
-            return Refused(notice=f"The change was not accepted; the message stays as it was. {admitted.notice}")
+            return _unchanged(admitted.notice)
         if reason := await self.access.why_not(message.asker, act="message", text=message.text):
-            return Refused(notice=f"The change was not accepted; the message stays as it was. {reason}")
+            return _unchanged(reason)
         revision = await self.store.edit(admitted)
         return _revised(revision, _EDITED.get(revision, ""))
 
@@ -219,15 +255,20 @@ class Inbox:
         """See `Host`."""
         if not event.is_addressed and not await self.store.takes_part(event.conversation):
             return Ignored()
+        if refused := self._too_many(event, decides=event.name == "stop"):
+            return CommandAnswer(text=refused.notice) if refused.notice else Ignored()
         try:
             if reason := await self.access.why_not(event.asker, act=event.name):
                 return CommandAnswer(text=reason)
-            return await self.answer(event)
+            answer = await self.answer(event)
+            return replace(answer, text=hide_known(answer.text))
         except StoreError as error:
             return CommandAnswer(text=str(error))
 
     async def details(self, event: DetailsAsked) -> Explained:
         """See `Host`."""
+        if refused := self._too_many(event, decides=bool(event.ask_id)):
+            return refused
         try:
             if event.ask_id:
                 return await self.decisions.details(event)
@@ -248,6 +289,8 @@ class Inbox:
 
     async def rate(self, event: FeedbackGiven) -> Rated:
         """See `Host`."""
+        if refused := self._too_many(event):
+            return refused
         try:
             if reason := await self.access.why_not(event.asker, act="rating"):
                 return Refused(notice=reason)
@@ -263,15 +306,33 @@ class Inbox:
 
     async def decide(self, event: DecisionMade) -> Decided:
         """See `Host`."""
-        return await self.decisions.decide(event)
+        return self._too_many(event, decides=True) or await self.decisions.decide(event)
 
     async def form(self, event: FormAsked) -> Formed:
         """See `Host`."""
-        return await self.forms.form(event)
+        return self._too_many(event, decides=_is_asked_for(event.target)) or await self.forms.form(event)
 
     async def submit(self, event: FormSubmitted) -> Submitted:
         """See `Host`."""
-        return await self.forms.submit(event)
+        return self._too_many(event, decides=_is_asked_for(event.target)) or await self.forms.submit(event)
+
+    # --- how often ---
+
+    def _too_many(
+        self,
+        event: CommandInvoked | DetailsAsked | FeedbackGiven | DecisionMade | FormAsked | FormSubmitted,
+        *,
+        decides: bool = False,
+    ) -> Refused | None:
+        return self.admission.why_not(event.actor, event.event_key, act="decide" if decides else "act")
+
+    def is_muted(self, actor: Actor, *, decides: bool = False) -> bool:
+        """See `Host`."""
+        return self.admission.is_muted(actor, act="decide" if decides else "act")
+
+    def may_look_up(self, event: CommandInvoked) -> bool:
+        """See `Host`."""
+        return self.admission.may_look_up(event.actor, event.event_key)
 
 
 _NOT_KNOWN = "This answer is no longer known here."
@@ -286,6 +347,11 @@ _WITHDRAWN: dict[Revision, str] = {
 }
 
 
+def _is_asked_for(target: str) -> bool:
+    """Return whether a form answers something that is asked, and makes no call of its own."""
+    return not target.startswith("run:")
+
+
 def _is_addressed_in_time(message: MessageReceived) -> bool:
     """Return whether a message that was no question has become one by an edit soon enough."""
     edited_at = message.edited_at
@@ -296,6 +362,11 @@ def _note_unanswered(event_key: str, reason: str) -> None:
     log.info("mention_not_answered", message=event_key, reason=reason)
 
 
+def _unchanged(reason: str) -> Refused:
+    """Return why a message stays as it was; nothing where the reason was said a moment ago."""
+    return Refused(notice=reason and f"The change was not accepted; the message stays as it was. {reason}")
+
+
 def _revised(revision: Revision, notice: str) -> Revised:
     if notice:
         return Refused(notice=notice)
@@ -303,11 +374,24 @@ def _revised(revision: Revision, notice: str) -> Revised:
 
 
 def _why_full(full: Full) -> str:
-    if full.waits_behind >= MAX_WAITING:
-        return (
-            f"{full.waits_behind} messages are already waiting here. Please send this one again once they are answered."
-        )
-    return (
-        f"Too much is going on: {MAX_OPEN:,} messages are waiting in all conversations. "
-        f"Please send this one again in about two minutes."
-    )
+    match full.why:
+        case "waiting":
+            return (
+                f"{full.waits_behind} messages are already waiting here. "
+                f"Please send this one again once they are answered."
+            )
+        case "own_waiting":
+            return (
+                f"{MAX_OWN_WAITING} messages of yours are already waiting here, and other people want to ask here too. "
+                f"Please send this one again once some are answered."
+            )
+        case "own_open":
+            return (
+                f"{MAX_OWN_OPEN} messages of yours are already waiting. "
+                f"Please send this one again once some are answered."
+            )
+        case "open":
+            return (
+                f"Too much is going on: {MAX_OPEN:,} messages are waiting in all conversations. "
+                f"Please send this one again in about two minutes."
+            )

@@ -21,6 +21,7 @@ from bot.models.chat_fold import ChatFold
 from bot.models.rendering import data_url, render_question, valid_name
 from bot.ports.model import ModelRequest
 from bot.text.cleaning import strip_surrogates
+from bot.text.marks import unmarked
 
 if TYPE_CHECKING:  # the rehearsal model counts tokens with this module and does without the SDK
     from openai import AsyncAPIResponse, AsyncOpenAI
@@ -113,9 +114,9 @@ def _render(message: Message) -> dict[str, Any]:
         case UserMessage():
             return {"role": "user", "content": list(_render_parts(message))}
         case ToolMessage():
-            return {"role": "tool", "tool_call_id": message.call_id, "content": strip_surrogates(message.text)}
+            return {"role": "tool", "tool_call_id": message.call_id, "content": unmarked(message.text)}
         case AssistantMessage(tool_calls=()):
-            return {"role": "assistant", "content": strip_surrogates(message.text)}
+            return {"role": "assistant", "content": unmarked(message.text)}
         case AssistantMessage():
             return _render_with_calls(message)
 
@@ -125,7 +126,7 @@ def _render_with_calls(message: AssistantMessage) -> dict[str, Any]:
     kept = next((item for item in message.replay if "type" not in item), dict[str, Any]())
     of_calls: dict[str, Any] = kept.get("calls", {})
     calls = [opaque.merge(_render_call(call), of_calls.get(call.id, {})) for call in message.tool_calls]
-    own = {"role": "assistant", "content": strip_surrogates(message.text) or None, "tool_calls": calls}
+    own = {"role": "assistant", "content": unmarked(message.text) or None, "tool_calls": calls}
     return {**kept.get("message", {}), **own}
 
 

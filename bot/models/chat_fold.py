@@ -22,6 +22,8 @@ _FILTERED = ("content_filter", "safety", "recitation", "prohibited_content", "bl
 # DeepSeek (insufficient_system_resource), OpenRouter (error), vLLM and SGLang (abort), Gemini (a call that it could not
 # read): the answer is no answer.
 _FAILED = ("error", "insufficient_system_resource", "abort", "function_call_filter", "malformed_function_call")
+_MAX_TOKENS = 1_000_000_000  # of one answer
+_MAX_NAME_CHARS = 200
 _THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking")
 
 
@@ -46,6 +48,7 @@ class ChatFold:
         self._at_index: dict[int, _CallDraft] = {}
         self._opaque: dict[str, Any] = {}
         self._usage = Usage()
+        self._model = ""
         self._finish_reason = ""
 
     @property
@@ -62,6 +65,7 @@ class ChatFold:
         """Add a chunk and return its text. A chunk may have no choices: Azure sends one first."""
         if error := event.get("error"):
             raise StreamRefusalError(error)
+        self._model = self._model or model_name(event.get("model"))
         if usage := event.get("usage"):
             self._usage = read_usage(usage, names=("prompt_tokens", "completion_tokens"))
         said = [self._add_choice(choice) for choice in event.get("choices") or ()]
@@ -86,6 +90,7 @@ class ChatFold:
             usage=self._usage,
             is_cut=self._finish_reason in _CUT,
             thoughts="".join([*self._thoughts, self._filter.thoughts]).strip(),
+            model=self._model,
         )
 
     def _replay(self, calls: Sequence[ToolCall]) -> Iterator[dict[str, Any]]:
@@ -210,8 +215,19 @@ def read_usage(usage: Mapping[str, Any], *, names: tuple[str, str]) -> Usage:
     """Return the token counts; `names` are the API's field names for input and output."""
     input_name, output_name = names
     details = cast("Mapping[str, Any]", usage.get(f"{input_name}_details") or {})
+    given = _tokens(usage.get(input_name))
     return Usage(
-        input_tokens=usage.get(input_name) or 0,
-        cached_tokens=details.get("cached_tokens") or 0,
-        output_tokens=usage.get(output_name) or 0,
+        input_tokens=given,
+        cached_tokens=min(_tokens(details.get("cached_tokens")), given),
+        output_tokens=_tokens(usage.get(output_name)),
     )
+
+
+def model_name(value: object) -> str:
+    """Return the model's name as an endpoint gives it, "" for anything else."""
+    return value[:_MAX_NAME_CHARS] if isinstance(value, str) else ""
+
+
+def _tokens(value: object) -> int:
+    """Return a number of tokens; what is none counts as nothing, so that it lowers no sum."""
+    return min(value, _MAX_TOKENS) if isinstance(value, int) and value > 0 else 0

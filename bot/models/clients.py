@@ -23,6 +23,7 @@ from bot.models.endpoint import EndpointModel, Patience
 from bot.models.errors import Labels
 from bot.models.listing import learning_context
 from bot.models.pacing import Pacer
+from bot.models.prices import prices_of
 from bot.models.responses import Responses
 from bot.settings import Settings
 
@@ -61,7 +62,14 @@ async def open_endpoint(
         )
         if learn is not None and not is_on_azure:  # Azure lists base models, without the size
             await stack.enter_async_context(learning_context(client, labels.model, learn))
-        yield EndpointModel(dialect, labels=labels, patience=patience, pacer=pacer, extra_body=settings.extra_body)
+        yield EndpointModel(
+            dialect,
+            labels=labels,
+            patience=patience,
+            pacer=pacer,
+            prices=prices_of(settings),
+            extra_body=settings.extra_body,
+        )
 
 
 async def _open_azure(stack: AsyncExitStack, settings: Settings) -> tuple[AsyncOpenAI, Labels]:

@@ -23,11 +23,14 @@ from bot.domain.errors import (
     ModelStreamError,
     ModelUnavailableError,
 )
-from bot.domain.messages import ModelAnswer, ToolSpec, UserMessage
+from bot.domain.messages import ModelAnswer, ToolSpec, Usage, UserMessage
+from bot.domain.turns import TokensSpent
+from bot.models.billing import Bill
 from bot.models.concessions import Fitting, Learnt
 from bot.models.errors import FAULTS, BrokenStreamError, Fault, Labels, fault_of, refusal_of
 from bot.models.narrowing import may_be_about_tools
 from bot.models.pacing import Pacer
+from bot.models.prices import Prices
 from bot.models.refusals import Refusal
 from bot.models.stream import Fold, receive
 from bot.models.telling import Telling
@@ -118,12 +121,14 @@ class EndpointModel:
         labels: Labels,
         patience: Patience,
         pacer: Pacer,
+        prices: Prices | None = None,
         extra_body: Mapping[str, Any] | None = None,
     ) -> None:
         self._dialect = dialect
         self._labels = labels
         self._patience = patience
         self._pacer = pacer
+        self._prices = prices or Prices({}, own=None)
         self._extra_body = extra_body or {}
         self._learnt = Learnt(labels=labels, concessions=dialect.concessions)
 
@@ -143,6 +148,17 @@ class EndpointModel:
         What the endpoint refuses of the request (images, tools, parameters) is left out, and the answer's notes say so.
         An answer that is empty, or was cut within a tool call, is asked for once more.
         """
+        bill = Bill(self._prices, request.model or self.name)
+        try:
+            return bill.close(await self._answer(request, bill, deadline=deadline, progress=progress))
+        except BaseException:
+            if (spent := bill.usage) != Usage():
+                progress(TokensSpent(usage=spent))
+            raise
+
+    async def _answer(
+        self, request: ModelRequest, bill: Bill, *, deadline: float, progress: ModelProgressSink
+    ) -> ModelAnswer:
         fitting, telling = Fitting(request, self._learnt), Telling(progress)
         tries = _Tries(self._patience, deadline=deadline)
         while True:
@@ -150,10 +166,11 @@ class EndpointModel:
             tokens = await apart(functools.partial(self._tokens, body), size=_size(request))
             try:
                 await self._wait_for_turn(request, telling, tokens=tokens, deadline=deadline)
-                answer = await self._read(body, deadline=deadline, telling=telling)
+                answer = await self._read(body, bill, deadline=deadline, telling=telling)
                 self._pacer.settle(estimated=tokens, used=answer.usage.input_tokens + answer.usage.output_tokens)
                 if (fault := self._fault_of_answer(answer, tries)) is None:
                     return _usable(answer, notes=fitting.notes)
+                bill.waste(answer)
             except FAULTS as error:
                 refusal = refusal_of(error)
                 if isinstance(error, APIStatusError):
@@ -161,7 +178,7 @@ class EndpointModel:
                 if (
                     refusal is not None
                     and not telling.has_told
-                    and await self._adapt(fitting, refusal, body, telling, deadline=deadline)
+                    and await self._adapt(fitting, refusal, body, telling, bill, deadline=deadline)
                 ):
                     continue
                 fault = self._judge(error, tries, deadline=deadline)
@@ -173,18 +190,27 @@ class EndpointModel:
             await asyncio.sleep(fault.wait_s)
 
     async def _adapt(
-        self, fitting: Fitting, refusal: Refusal, body: Mapping[str, Any], telling: Telling, *, deadline: float
+        self,
+        fitting: Fitting,
+        refusal: Refusal,
+        body: Mapping[str, Any],
+        telling: Telling,
+        bill: Bill,
+        *,
+        deadline: float,
     ) -> bool:
         """Leave out what the refusal is about; return whether the request can be sent again at once."""
-        return fitting.adapt(refusal, body) or await self._narrow(fitting, refusal, telling, deadline=deadline)
+        return fitting.adapt(refusal, body) or await self._narrow(fitting, refusal, telling, bill, deadline=deadline)
 
-    async def _narrow(self, fitting: Fitting, refusal: Refusal, telling: Telling, *, deadline: float) -> bool:
+    async def _narrow(
+        self, fitting: Fitting, refusal: Refusal, telling: Telling, bill: Bill, *, deadline: float
+    ) -> bool:
         """Leave out the tools for which a request was refused without naming them; return whether any was found."""
         if not fitting.may_narrow(refusal):
             return False
 
         async def takes(tools: Sequence[ToolSpec]) -> bool:
-            return await self._takes(fitting.probe(tools), deadline=deadline)
+            return await self._takes(fitting.probe(tools), bill, deadline=deadline)
 
         telling.pause(_NARROWING, 0.0)
         try:
@@ -193,12 +219,12 @@ class EndpointModel:
             _log.warning("model_tools_not_narrowed", model=self.name, error=type(error).__name__)
             return False
 
-    async def _takes(self, request: ModelRequest, *, deadline: float) -> bool:
+    async def _takes(self, request: ModelRequest, bill: Bill, *, deadline: float) -> bool:
         telling, body = Telling(_ignore), await self._body(request)
         tokens = await apart(lambda: self._tokens(body), size=_size(request))
         try:
             await self._wait_for_turn(request, telling, tokens=tokens, deadline=deadline)
-            await self._read(body, deadline=deadline, telling=telling)
+            bill.waste(await self._read(body, bill, deadline=deadline, telling=telling))
         except FAULTS as error:
             refusal = refusal_of(error)
             if refusal is None or not may_be_about_tools(refusal):
@@ -225,27 +251,34 @@ class EndpointModel:
 
         try:
             async with asyncio.timeout_at(deadline):
-                await self._pacer.admit(request.asker, tokens=tokens, on_wait=on_wait)
+                await self._pacer.admit(request.asker, conversation=request.cache_key, tokens=tokens, on_wait=on_wait)
         except TimeoutError:
             error = ModelRateLimitError(retry_after_s=max(waits, default=0.0))
             raise _with_text(error, telling.longest) from None
 
-    async def _read(self, body: Mapping[str, Any], *, deadline: float, telling: Telling) -> ModelAnswer:
+    async def _read(self, body: Mapping[str, Any], bill: Bill, *, deadline: float, telling: Telling) -> ModelAnswer:
         loop = asyncio.get_running_loop()
         fold = self._dialect.fold()
+        bill.begin(body)
+
+        def on_headers(headers: Mapping[str, str]) -> None:
+            bill.run()
+            self._pacer.learn(headers)
+
         try:
             async with asyncio.timeout_at(min(deadline, loop.time() + self._patience.first_word_s)) as watch:
 
                 def on_said(said: Said) -> None:
                     watch.reschedule(min(deadline, loop.time() + self._gap_s(fold)))
+                    bill.hear(said)
                     telling.say(said)
 
-                await receive(self._dialect.send(body), fold, on_headers=self._pacer.learn, on_said=on_said)
+                await receive(self._dialect.send(body), fold, on_headers=on_headers, on_said=on_said)
         except FAULTS:
             if not fold.is_finished:
                 raise
             telling.say(fold.end(was_announced=False))
-        return fold.answer()
+        return await bill.take(fold.answer())
 
     def _gap_s(self, fold: Fold) -> float:
         if fold.is_finished:

@@ -1,12 +1,17 @@
-"""Keeps to the endpoint's own limits, and shares them fairly: people take turns, however much each has asked."""
+"""Keeps to the endpoint's own limits, and shares them fairly: people take turns, however much each has asked.
+
+How many requests run at once has no bound of its own but the places of turns, which are shared likewise (the store's
+`claim`); the connections of the client are more than those.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from bot.domain.rota import Rota, Share
 from bot.models.wordings import duration_s
 
 _MINUTE_S = 60.0
@@ -60,7 +65,8 @@ class Pacer:
         self._limits = {"requests": requests_per_minute, "tokens": tokens_per_minute}
         self._buckets: dict[str, _Bucket] = {}
         self._told: dict[str, _Told] = {}
-        self._waiting: OrderedDict[str, deque[_Waiter]] = OrderedDict()  # by asker, who is next first
+        self._waiting: dict[Share, deque[_Waiter]] = {}
+        self._rota = Rota()  # who of them is next
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -69,22 +75,27 @@ class Pacer:
         told = self._told.get("tokens")
         return self._limits["tokens"] is not None or (told is not None and told.left < _PLENTY)
 
-    async def admit(self, asker: str, *, tokens: int, on_wait: Callable[[float], None]) -> None:
-        """Return when the request may be sent; `on_wait` is called with the seconds that it will at least take."""
+    async def admit(self, asker: str, *, tokens: int, on_wait: Callable[[float], None], conversation: str = "") -> None:
+        """Return when the request may be sent; `on_wait` is called with the seconds that it will at least take.
+
+        Those who wait take turns, and of each the conversations. Large requests count for more: whoever sends many
+        tokens waits for others to send as many.
+        """
         if not self._waiting:
             wait_s = self._wait_s(tokens)
             if wait_s <= _ROUNDING_S:
                 self._take(tokens)
                 return
-        waiter = _Waiter(tokens)
-        self._waiting.setdefault(asker, deque()).append(waiter)
+        waiter, share = _Waiter(tokens), Share(asker, conversation)
+        self._waiting.setdefault(share, deque()).append(waiter)
+        self._rota.join(share)
         wait_s = self._serve()
         if not waiter.admitted.done():
             on_wait(wait_s)
         try:
             await waiter.admitted
         except asyncio.CancelledError:
-            self._forget(asker, waiter)
+            self._forget(share, waiter)
             raise
 
     def learn(self, headers: Mapping[str, str]) -> None:
@@ -104,31 +115,32 @@ class Pacer:
     # --- who is next ---
 
     def _serve(self) -> float:
-        """Admit all who can be, one of each asker in turn; return the seconds until the next one can."""
+        """Admit all who can be, in turn; return the seconds until the next one can."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         while self._waiting:
-            asker, waiters = next(iter(self._waiting.items()))
+            share = min(self._waiting, key=self._rota.rank)
+            waiters = self._waiting[share]
             wait_s = self._wait_s(waiters[0].tokens)
             if wait_s > _ROUNDING_S:
                 self._timer = asyncio.get_running_loop().call_later(wait_s, self._serve)
                 return wait_s
             waiter = waiters.popleft()
-            if waiters:
-                self._waiting.move_to_end(asker)
-            else:
-                del self._waiting[asker]
+            if not waiters:
+                del self._waiting[share]
+            self._rota.serve(share, cost=max(1, waiter.tokens))
             self._take(waiter.tokens)
             waiter.admitted.set_result(None)
         return 0.0
 
-    def _forget(self, asker: str, waiter: _Waiter) -> None:
-        waiters = self._waiting.get(asker)
+    def _forget(self, share: Share, waiter: _Waiter) -> None:
+        waiters = self._waiting.get(share)
         if waiters is not None and waiter in waiters:
             waiters.remove(waiter)
+            self._rota.leave(share)
             if not waiters:
-                del self._waiting[asker]
+                del self._waiting[share]
         self._serve()
 
     # --- what is left ---

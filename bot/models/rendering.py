@@ -7,22 +7,24 @@ import re
 
 from bot.domain.messages import Attachment, UserMessage
 from bot.text.cleaning import strip_surrogates
+from bot.text.marks import speaker_line, unmarked
 
-_MAX_SPEAKER_CHARS = 80
 _MAX_NAME_CHARS = 64
 _INVALID_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 def render_question(message: UserMessage) -> str:
-    """Return the question, preceded by its speaker's name where several people share the conversation.
+    """Return the question; where several people share the conversation, its first line says whose it is.
 
-    What it points at comes first.
+    Chat Completions has a field for names, but gateways drop it or refuse it, and Responses has none:
+    https://github.com/stdapi-ai/stdapi.ai/issues/258, https://github.com/unslothai/unsloth/pull/10937
+    Then follow what it points at, its own words, and its files.
     """
-    text = message.text
-    if message.speaker is not None:
-        name = " ".join(message.speaker.translate({ord(char): " " for char in "[]"}).split())
-        text = f"[{name[:_MAX_SPEAKER_CHARS] or 'someone'}] {text}"
-    return strip_surrogates(f"{message.context}\n\n{text}" if message.context else text)
+    parts = [strip_surrogates(message.context), unmarked(message.text), strip_surrogates(message.attached)]
+    text = "\n\n".join(filter(None, parts))
+    if message.speaker is None:
+        return text
+    return f"{speaker_line(message.speaker, message.speaker_id)}\n{text}"
 
 
 def data_url(image: Attachment) -> str:

@@ -20,12 +20,13 @@ from bot.domain.messages import (
 )
 from bot.models.arguments import read_arguments
 from bot.models.chat_completions import Options
-from bot.models.chat_fold import give_unique_ids, read_usage
+from bot.models.chat_fold import give_unique_ids, model_name, read_usage
 from bot.models.refusals import StreamRefusalError, content_filter_error
 from bot.models.rendering import data_url, render_question, valid_name
 from bot.models.thoughts import Said, ThoughtFilter
 from bot.ports.model import ModelRequest
 from bot.text.cleaning import strip_surrogates
+from bot.text.marks import unmarked
 
 
 class Responses:
@@ -78,12 +79,12 @@ def _render(message: Message) -> Iterator[dict[str, Any]]:
         case UserMessage():
             yield {"role": "user", "content": list(_render_parts(message))}
         case ToolMessage():
-            yield {"type": "function_call_output", "call_id": message.call_id, "output": strip_surrogates(message.text)}
+            yield {"type": "function_call_output", "call_id": message.call_id, "output": unmarked(message.text)}
         case AssistantMessage() if items := [item for item in message.replay if "type" in item]:
             yield from map(_as_input, items)
         case AssistantMessage():
             if message.text:
-                yield {"role": "assistant", "content": strip_surrogates(message.text)}
+                yield {"role": "assistant", "content": unmarked(message.text)}
             for call in message.tool_calls:
                 yield {
                     "type": "function_call",
@@ -131,6 +132,7 @@ class ResponsesFold:
         self._items: list[dict[str, Any]] = []  # those that are done; the last event repeats them all
         self._calls: list[ToolCall] = []
         self._usage = Usage()
+        self._model = ""
         self._is_cut = False
         self._is_finished = False
 
@@ -181,7 +183,9 @@ class ResponsesFold:
             replay=tuple(item for item in replay if _may_return(item)),
         )
         thoughts = "".join([*self._thoughts, self._filter.thoughts]).strip()
-        return ModelAnswer(message=message, usage=self._usage, is_cut=self._is_cut, thoughts=thoughts)
+        return ModelAnswer(
+            message=message, usage=self._usage, is_cut=self._is_cut, thoughts=thoughts, model=self._model
+        )
 
     def _add_text(self, delta: str) -> Said:
         return self._say(self._filter.add(strip_surrogates(delta)))
@@ -201,6 +205,7 @@ class ResponsesFold:
         self._items = response.get("output") or self._items
         self._calls = give_unique_ids([_read_call(item) for item in self._items if _is_call(item)])
         self._is_cut = reason is not None or any(item.get("status") == "incomplete" for item in self._items)
+        self._model = model_name(response.get("model"))
         self._usage = read_usage(response.get("usage") or {}, names=("input_tokens", "output_tokens"))
         said = Said() if self._text else self._add_text("\n\n".join(_texts(self._items)))  # gateways without deltas
         self._is_finished = True

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import structlog
 
-from bot.text.redaction import redact
+from bot.keeping.private import make_folder, open_private
+from bot.text.redaction import redact_always
+from bot.text.terminal import flat, visible
 
 MAX_FILE_BYTES = 5 * 1024 * 1024
 KEPT_FILES = 3
@@ -46,16 +50,16 @@ def configure_logs(*, log_format: Literal["json", "console"], level: str, file: 
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    renderer = (
-        structlog.processors.JSONRenderer()
+    renderers: Sequence[structlog.typing.Processor] = (
+        [structlog.processors.JSONRenderer()]
         if log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=file is None and sys.stderr.isatty())
+        else [_make_visible, structlog.dev.ConsoleRenderer(colors=file is None and sys.stderr.isatty())]
     )
     handler = _handler(file)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
     logging.raiseExceptions = False  # a full disk loses lines; it must not write over the chat on the terminal
@@ -71,24 +75,43 @@ def _handler(file: Path | None) -> logging.Handler:
     if file is None:
         return logging.StreamHandler()
     try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return logging.handlers.RotatingFileHandler(
+        make_folder(file.parent)
+        return _PrivateFile(
             file, maxBytes=MAX_FILE_BYTES, backupCount=KEPT_FILES, encoding="utf-8", errors="backslashreplace"
         )
     except OSError:
         return logging.NullHandler()  # a folder that cannot be written is reported where the database is opened
 
 
+class _PrivateFile(logging.handlers.RotatingFileHandler):
+    """Makes its files for their owner only."""
+
+    def _open(self) -> TextIOWrapper:
+        file = os.fdopen(open_private(self.baseFilename, os.O_CREAT | os.O_APPEND | os.O_WRONLY), "ab")
+        return TextIOWrapper(file, encoding=self.encoding, errors=self.errors, write_through=True)
+
+
 def _hide_secrets(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     return {name: _redacted(value) for name, value in event.items()}
+
+
+def _make_visible(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Take out of every text what a terminal would obey, and keep it on its line; tracebacks keep their lines."""
+    return {name: _shown(name, value) for name, value in event.items()}
+
+
+def _shown(name: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return visible(value) if name in ("exception", "stack") else flat(value)
 
 
 def _redacted(value: Any) -> Any:
     match value:
         case str():
-            return redact(value)
+            return redact_always(value)
         case BaseException():
-            return redact(repr(value))
+            return redact_always(repr(value))
         case list() | tuple():
             return [_redacted(item) for item in cast("Iterable[Any]", value)]
         case dict():

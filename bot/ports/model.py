@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from bot.domain.messages import Message, ModelAnswer, ToolSpec
-from bot.domain.turns import Paused, TextArrived, TextTakenBack
+from bot.domain.turns import Paused, TextArrived, TextTakenBack, TokensSpent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class ModelRequest:
     purpose: Literal["answer", "summary"] = "answer"  # what the rehearsal model goes by; endpoints read `system`
 
 
-ModelProgress = TextArrived | TextTakenBack | Paused
+ModelProgress = TextArrived | TextTakenBack | Paused | TokensSpent
 ModelProgressSink = Callable[[ModelProgress], None]
 
 
@@ -46,7 +46,8 @@ class Model(Protocol):
 
         Pauses that the endpoint asks for, and retries after faults, happen inside and end before `deadline` (seconds of
         the running loop's clock). Text of an answer that broke off is reported as taken back before the answer is asked
-        for again.
+        for again. What a call cost that ends without an answer, also by a cancellation, is reported as `TokensSpent`;
+        otherwise it is in the answer's usage.
 
         Raises:
             ModelStreamError: Every try failed, at least one of them after some text; it has the longest of these texts.

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from bot.domain.answers import Accepted, Answered, Decided, Explained, Formed, Rated, Revised, Submitted
+from bot.domain.answers import Accepted, Answered, Decided, Explained, Formed, Rated, Refused, Revised, Submitted
 from bot.domain.asks import AskPost
+from bot.domain.budgets import Notice
 from bot.domain.events import (
     CommandInvoked,
     ConversationKey,
@@ -23,7 +24,9 @@ from bot.domain.events import (
     MessageReceived,
     SharedFile,
 )
+from bot.domain.people import Actor
 from bot.domain.turns import Post, TurnView
+from bot.ports.http import HttpListener
 from bot.ports.rights import GroupSource
 from bot.ports.store import NoteStore
 from bot.ports.tools import ToolDirectory
@@ -40,6 +43,11 @@ class Host(Protocol):
     @property
     def directory(self) -> ToolDirectory:
         """Which tools and examples there are, for a platform that shows or completes them in a place of its own."""
+        ...
+
+    @property
+    def http(self) -> HttpListener:
+        """What listens for HTTP, for a platform that delivers by it or has pages of its own."""
         ...
 
     @property
@@ -66,11 +74,29 @@ class Host(Protocol):
         ...
 
     async def command(self, event: CommandInvoked) -> Answered:
-        """Answer a command; a failure of the store is said in the answer.
+        """Answer a command; a failure of the store is said in the answer. One too many is ignored once that was said.
 
         Raises:
             StoreError: It could not be found out whether the command is for the bot.
         """
+        ...
+
+    async def may_ask(self, event: MessageReceived) -> Refused | None:
+        """Count a question that is to be posted in someone's name; return why it may not be, None where it may.
+
+        `event` has the key of what they pressed. The message that is accepted then has that key as `admitted_as`. A
+        refusal without a notice was said a moment ago: nothing is to be shown.
+        """
+        ...
+
+    def is_muted(self, actor: Actor, *, decides: bool = False) -> bool:
+        """Return whether what the person presses or commands now is to be dropped without a word, as they do far too
+        much and were told so a moment ago. `decides`: they decide something that was asked, or stop an answer.
+        """
+        ...
+
+    def may_look_up(self, event: CommandInvoked) -> bool:
+        """Return whether the person gets completions for what they type; counted."""
         ...
 
     async def expects_follow_ups(self, conversation: ConversationKey) -> bool:
@@ -171,6 +197,23 @@ class Adapter(GroupSource, Protocol):
 
     async def find_ask(self, post: AskPost) -> Found | None:
         """Look for a message that may have been posted before a crash; None: it is certainly not there.
+
+        Raises:
+            AdapterError: The platform cannot tell.
+        """
+        ...
+
+    async def post_notice(self, notice: Notice) -> str:
+        """Post it where it belongs, outside of threads, and return the platform's reference.
+
+        Raises:
+            RateLimitError: The platform asked for a pause; nothing was posted.
+            AdapterError: Any other refusal; the notice may or may not be visible.
+        """
+        ...
+
+    async def find_notice(self, notice: Notice) -> Found | None:
+        """Look for a notice that may have been posted before a crash; None: it is certainly not there.
 
         Raises:
             AdapterError: The platform cannot tell.

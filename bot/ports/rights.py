@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
+from zoneinfo import ZoneInfo
 
 from bot.domain.asks import ApprovalAsk
+from bot.domain.budgets import Limit
 from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolCall, ToolSpec
 from bot.domain.people import Actor, Asker, Standing
@@ -63,8 +65,50 @@ class Policy(Protocol):
         """Return the people and platforms' groups behind these names, @groups resolved."""
         ...
 
+    @property
+    def budgets(self) -> BudgetRules:
+        """Who may use how much."""
+        ...
+
+    def accounts_of(self, actor: Actor) -> Sequence[Actor]:
+        """Return the actor and the other accounts of the same person."""
+        ...
+
     def suggest_rule(self, facts: Facts) -> str:
         """Return the TOML of a rule that would allow this call."""
+        ...
+
+
+class BudgetRules(Protocol):
+    """What one `toolbridge.toml` says of budgets."""
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """By whose clocks days and months begin."""
+        ...
+
+    @property
+    def warn_in(self) -> str:
+        """The place in which budgets of places and of all are warned of, in the notation of rules; "" for none."""
+        ...
+
+    @property
+    def exempts_operators(self) -> bool:
+        """Whether operators are refused nothing."""
+        ...
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody has a limit."""
+        ...
+
+    @property
+    def has_money(self) -> bool:
+        """Whether any limit counts money."""
+        ...
+
+    def limits_of(self, person: Person, place: str) -> Sequence[Limit]:
+        """Return the limits that concern the person in the place."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The port to durable memory: six small ports (two are in `rights_store`), and `Store`, which is all of them.
+"""The port to durable memory: eight small ports (four are in files of their own), and `Store`, which is all of them.
 
 When a method returns, what it wrote survives a power cut. A method whose caller is cancelled first finishes what it
 began: nothing is left unknown.
@@ -14,10 +14,13 @@ from typing import Literal, Protocol
 from bot.domain.answers import Known, Queued
 from bot.domain.asks import Ask, Vote
 from bot.domain.audit import AuditEntry
+from bot.domain.budgets import Charge, Toll, Used
 from bot.domain.events import ConversationKey, MessageReceived, Rating
 from bot.domain.messages import Message, Usage
 from bot.domain.people import Actor
 from bot.domain.turns import CallDecided, Post, Step, TurnState
+from bot.ports.budget_store import BudgetStore
+from bot.ports.retention_store import RetentionStore
 from bot.ports.rights_store import AskStore, Grant, RightsStore, Settlement, VoteOutcome
 
 MAX_ID = 2**63 - 1  # of a turn or an ask: no store has more; what people send may be any number
@@ -30,9 +33,30 @@ DecisionOutcome = Literal["made", "decided_before", "unknown"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Full:
-    """The message was not stored: too many turns are open, in the conversation or in the process."""
+    """The message was not stored: too many turns are open, in the conversation or in the process, of all or of its
+    author ("own").
+    """
 
     waits_behind: int  # open turns of the conversation
+    why: Literal["waiting", "open", "own_waiting", "own_open"] = "waiting"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnBounds:
+    """How many of the turns that may be open can be one author's, so that they leave room for others; None: all."""
+
+    waiting: int | None = None  # in one conversation
+    open: int | None = None  # in the worker, on one platform
+
+
+NO_BOUNDS = OwnBounds()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverBudget:
+    """The message was not stored: these bounds are used up."""
+
+    used: Sequence[Used]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,12 +176,22 @@ class IntakeStore(Protocol):
     """What arrives, stored before it is acknowledged."""
 
     async def accept(
-        self, event: MessageReceived, *, worker: str, max_waiting: int, max_open: int | None = None
-    ) -> Queued | Known | Full:
+        self,
+        event: MessageReceived,
+        *,
+        worker: str,
+        max_waiting: int,
+        max_open: int | None = None,
+        own: OwnBounds = NO_BOUNDS,
+        toll: Toll | None = None,
+    ) -> Queued | Known | Full | OverBudget:
         """Store the event as a queued turn of `worker` unless its `event_key` is stored already.
 
+        The `toll` is looked at and charged in the same commit: of two questions for which there is room for one, one is
+        stored.
+
         With `max_waiting` open turns in the conversation, or `max_open` of the worker on its platform, nothing is
-        stored. A turn that waits for a decision does not count.
+        stored, nor with as many of the author's as `own` allows. A turn that waits for a decision does not count.
         """
         ...
 
@@ -249,9 +283,16 @@ class WorkStore(Protocol):
         """End the lease of a worker that is known to be dead; the turns it ran keep the attempt they spent."""
         ...
 
-    async def claim(self, worker: str, *, serves: Sequence[str], limit: int) -> Sequence[ClaimedTurn]:
+    async def claim(
+        self, worker: str, *, serves: Sequence[str], limit: int, reserved: int = 0
+    ) -> Sequence[ClaimedTurn]:
         """Take up to `limit` turns that can run now: the first open one of its conversation that does not wait for a
         decision, and either queued here or left behind by a worker that is dead.
+
+        What dead workers left goes first. Of the others those go first whose author had nothing else that ran or could
+        run when they became the first of their conversation. Then people take turns, those with few running turns more
+        often, and of one person's turns the one goes first that became the first of its conversation first. The last
+        `reserved` of the `limit` are only for those who had nothing else.
 
         `serves` are prefixes of conversation keys (`str(ConversationKey)`); turns of other conversations are left.
         """
@@ -265,11 +306,14 @@ class WorkStore(Protocol):
         """Return what was asked of the turns that `worker` runs, once: what is returned is forgotten."""
         ...
 
-    async def record(self, lease: Lease, steps: Sequence[Step], *, audit: Sequence[AuditEntry] = ()) -> None:
+    async def record(
+        self, lease: Lease, steps: Sequence[Step], *, audit: Sequence[AuditEntry] = (), charge: Charge | None = None
+    ) -> None:
         """Append steps to the turn's journal, all or none; without any, only check the lease. Raises LeaseLostError.
 
         A `CallWaiting` with an `ask` makes that ask pending; a `CallDecided` of a call ends its pending one. `audit` is
-        appended to the audit in the same commit, here and in the methods below.
+        appended to the audit in the same commit, and what the steps cost is charged in it, here and in the methods
+        below.
         """
         ...
 
@@ -278,7 +322,13 @@ class WorkStore(Protocol):
         ...
 
     async def park(
-        self, lease: Lease, steps: Sequence[Step], *, wakes_at: float, audit: Sequence[AuditEntry] = ()
+        self,
+        lease: Lease,
+        steps: Sequence[Step],
+        *,
+        wakes_at: float,
+        audit: Sequence[AuditEntry] = (),
+        charge: Charge | None = None,
     ) -> TurnState:
         """Append steps and let the turn wait for a decision: it gives up its lease, and later turns of its conversation
         can be claimed.
@@ -306,6 +356,7 @@ class WorkStore(Protocol):
         usage: Usage,
         steps: Sequence[Step] = (),
         audit: Sequence[AuditEntry] = (),
+        charge: Charge | None = None,
         tool_use: ToolUse | None = None,
         read_until: datetime | None = None,
     ) -> None:
@@ -360,9 +411,10 @@ class ConversationStore(Protocol):
         summary_end: int,
         turn_id: int,
         usage: Usage,
+        charge: Charge | None = None,
     ) -> bool:
         """Keep the summary of everything up to the last message of `past_turn_id`, and start the window after that
-        message unless it starts later already, in one commit; add `usage` to what `turn_id` used.
+        message unless it starts later already, in one commit; add `usage` to what `turn_id` used, and charge it.
 
         Returns False, and keeps only the usage, where the conversation was cleared or summed up by another since
         `summary_end` was read.
@@ -407,7 +459,7 @@ class ConversationStore(Protocol):
         """Delete the conversation's messages, their summary and the journals of ended turns; return how many messages
         went.
 
-        Asks of ended turns stay without their texts; the audit stays as it is.
+        Asks of ended turns stay without their texts, and so do their lines in the audit without the arguments.
         """
         ...
 
@@ -439,7 +491,9 @@ class NoteStore(Protocol):
         ...
 
 
-class Store(IntakeStore, WorkStore, ConversationStore, AskStore, RightsStore, NoteStore, Protocol):
+class Store(
+    IntakeStore, WorkStore, ConversationStore, AskStore, RightsStore, BudgetStore, NoteStore, RetentionStore, Protocol
+):
     """All of durable memory."""
 
     async def check(self) -> None:

@@ -91,8 +91,6 @@ def _warn_of_any(table: RuleTable, path: Path, findings: Findings) -> None:
 
 
 def _warn(document: Document, findings: Findings) -> None:
-    if document.has_budgets:
-        findings.warn(("budgets",), "budgets are read, and not enforced by this version", "Do not rely on them yet.")
     for key in ("people", "places"):
         if not getattr(document.access, key):
             findings.warn(("access", key), f"{key} is empty, so nobody can use the bot", f'Name {key}, or "*".')

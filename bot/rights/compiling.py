@@ -6,12 +6,15 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from typing import cast
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from bot.domain.budgets import Scope
 from bot.domain.rights import Terms
 from bot.rights import conditions
 from bot.rights.arguments import Pointer
+from bot.rights.budgets import UTC_ZONE, BudgetRules, Override, limits_from
 from bot.rights.conditions import Condition, Test
-from bot.rights.document import ConditionTable, RuleTable
+from bot.rights.document import BudgetsTable, BudgetTable, ConditionTable, OverrideTable, RuleTable
 from bot.rights.findings import Findings, Path
 from bot.rights.globs import ToolPattern
 from bot.rights.hours import HOURS_CURE, Hours, parse_hours
@@ -110,6 +113,42 @@ class Compiler:
         except ValueError as error:
             self._findings.wrong(path, f"these are no hours: {error}", HOURS_CURE)
             return None
+
+    # --- budgets -----------------------------------------------------------------------------------------------
+
+    def budgets(self, table: BudgetsTable, path: Path) -> BudgetRules:
+        """Return who may use how much."""
+        overrides = [self._override(one, (*path, "override", index)) for index, one in enumerate(table.override)]
+        tables: Mapping[Scope, BudgetTable] = {"person": table.person, "place": table.place, "all": table.all}
+        if table.warn_in and not is_channel(table.warn_in):
+            cure = "Write slack:TEAM:CHANNEL or discord:SERVER:CHANNEL."
+            self._findings.wrong((*path, "warn_in"), f"{table.warn_in!r} is no place to warn in", cure)
+        return BudgetRules(
+            zone=self._zone(table.timezone, (*path, "timezone")),
+            warn_in=table.warn_in,
+            exempts_operators=table.operators_exempt,
+            limits=tuple(limit for scope, one in tables.items() for limit in limits_from(one.model_dump(), scope)),
+            for_people=tuple(one for one in overrides if not one.people.is_empty),
+            for_places=tuple(one for one in overrides if one.people.is_empty),
+        )
+
+    def _override(self, table: OverrideTable, path: Path) -> Override:
+        if bool(table.people) == bool(table.places):
+            cure = 'Write people = ["@group"] or places = ["slack:TEAM:CHANNEL"].'
+            self._findings.wrong(path, "an override is for people or for places", cure)
+        scope = "person" if table.people else "place"
+        return Override(
+            people=self.crowd(table.people, (*path, "people")),
+            places=self.places(table.places, (*path, "places")),
+            limits=limits_from(table.model_dump(), scope),
+        )
+
+    def _zone(self, name: str, path: Path) -> ZoneInfo:
+        try:
+            return ZoneInfo(name)
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            self._findings.wrong(path, f"{name!r} is no time zone", 'Write one like "Europe/Berlin", or "UTC".')
+            return UTC_ZONE
 
     # --- terms -------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,8 @@ from bot.rights.findings import Findings, Path
 TABLES = ("groups", "people", "access", "rule", "places", "budgets")
 MAX_RULES = 1_000  # each is compared with all before it
 _MAX_NAME_CHARS = 100
+_MAX_AMOUNT = 10**15  # above any use; sums stay within what stores can count
+_MAX_USD = 10**9
 _MAX_REASON_CHARS = 500  # it is shown to people in one line
 
 
@@ -75,12 +77,19 @@ class PlaceTable(_Table):
 class BudgetTable(_Table):
     """The bounds of a budget; what is left out has none."""
 
-    turns_per_day: int | None = Field(default=None, gt=0)
-    turns_per_month: int | None = Field(default=None, gt=0)
-    tokens_per_day: int | None = Field(default=None, gt=0)
-    tokens_per_month: int | None = Field(default=None, gt=0)
-    usd_per_day: float | int | None = Field(default=None, gt=0, allow_inf_nan=False)
-    usd_per_month: float | int | None = Field(default=None, gt=0, allow_inf_nan=False)
+    turns_per_day: int | None = Field(default=None, gt=0, le=_MAX_AMOUNT)
+    turns_per_month: int | None = Field(default=None, gt=0, le=_MAX_AMOUNT)
+    tokens_per_day: int | None = Field(default=None, gt=0, le=_MAX_AMOUNT)
+    tokens_per_month: int | None = Field(default=None, gt=0, le=_MAX_AMOUNT)
+    usd_per_day: float | int | None = Field(default=None, gt=0, le=_MAX_USD, allow_inf_nan=False)
+    usd_per_month: float | int | None = Field(default=None, gt=0, le=_MAX_USD, allow_inf_nan=False)
+
+
+class OverrideTable(BudgetTable):
+    """`[[budgets.override]]`: what holds for some people or some places in place of the table for all of them."""
+
+    people: list[str] = []
+    places: list[str] = []
 
 
 class BudgetsTable(_Table):
@@ -89,6 +98,10 @@ class BudgetsTable(_Table):
     person: BudgetTable = BudgetTable()
     place: BudgetTable = BudgetTable()
     all: BudgetTable = BudgetTable()
+    override: list[OverrideTable] = Field(default=[], max_length=100)
+    timezone: str = "UTC"
+    warn_in: str = ""
+    operators_exempt: bool = False
 
 
 _NAMES = TypeAdapter(dict[str, list[str]], config=ConfigDict(strict=True, hide_input_in_errors=True))
@@ -108,7 +121,6 @@ class Document:
         self.budgets = self._read(BudgetsTable, raw.get("budgets", {}), ("budgets",)) or BudgetsTable()
         self.rules = self._rules(raw.get("rule", []))
         self.places = self._places(raw.get("places", {}))
-        self.has_budgets = "budgets" in raw
 
     def _names(self, raw: dict[str, Any], table: str) -> dict[str, list[str]]:
         try:
@@ -170,7 +182,7 @@ def _keys_of(table: type[_Table], inner: Path) -> list[str]:
     if table is RuleTable and inner[0] == "arguments":
         table = ConditionTable
     if table is BudgetsTable and len(inner) > 1:
-        table = BudgetTable
+        table = OverrideTable if inner[0] == "override" else BudgetTable
     return [field.alias or name for name, field in table.model_fields.items()]
 
 

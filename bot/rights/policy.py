@@ -12,6 +12,7 @@ from bot.domain.people import Actor, Standing
 from bot.domain.rights import Facts, Person, PlaceSettings, Ruling, Tool, Verdict
 from bot.ports.rights import Inclusion, Memberships
 from bot.rights.access import AccessTable
+from bot.rights.budgets import NO_BUDGETS, BudgetRules
 from bot.rights.findings import Finding
 from bot.rights.globs import ToolPattern
 from bot.rights.notation import PERSON, PLATFORM_GROUP, Crowd, Groups, Places, account, channel_of, names_of
@@ -19,7 +20,6 @@ from bot.rights.rules import Rule, digest, first_of
 from bot.rights.suggesting import rule_for
 
 _MAX_KEPT = 4_096  # pairs of tool and place of which it is known which rules concern them
-_Budget = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class FilePolicy:
     access: AccessTable = field(default_factory=lambda: AccessTable(people=Crowd.of(["*"]), places=Places.of(["*"])))
     rules: tuple[Rule, ...] = ()
     places: Mapping[str, PlaceRights] = field(default_factory=dict[str, PlaceRights])
-    budgets: Mapping[str, _Budget] = field(default_factory=dict[str, _Budget])
+    budgets: BudgetRules = NO_BUDGETS
     warnings: tuple[Finding, ...] = ()
     interesting: frozenset[str] = frozenset()  # the platforms' groups that the file names
     _concerned: LRUCache[Any, tuple[Rule, ...]] = field(
@@ -164,9 +164,16 @@ class FilePolicy:
 
     @property
     def groups_of_access(self) -> frozenset[str]:
-        """The platforms' groups on which it hangs who may write at all."""
+        """The platforms' groups on which it hangs who may write at all, and with which budget."""
         people = self.access.people
-        return frozenset() if people.is_everybody else people.groups
+        groups = frozenset[str]() if people.is_everybody else people.groups
+        return groups.union(*(one.people.groups for one in self.budgets.for_people), self._groups_of_exempt)
+
+    @property
+    def _groups_of_exempt(self) -> frozenset[str]:
+        if not self.budgets.exempts_operators:
+            return frozenset()
+        return Crowd.of(self.groups.resolve(self.access.operators)).groups
 
     def person(self, actor: Actor, standing: Standing, memberships: Memberships) -> Person:
         """As of `Policy`. The roles that came with the event are among the groups."""

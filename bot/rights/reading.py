@@ -114,7 +114,7 @@ class _Reader:
             access=self._access(compiler),
             rules=tuple(self._rules(compiler)),
             places={name: self._place(name, table, compiler) for name, table in self.document.places.items()},
-            budgets=self._budgets(),
+            budgets=compiler.budgets(self.document.budgets, ("budgets",)),
             interesting=self._interesting(groups),
         )
 
@@ -190,13 +190,10 @@ class _Reader:
         )
         return PlaceRights(settings=settings, tools=tools)
 
-    def _budgets(self) -> Mapping[str, Mapping[str, float]]:
-        tables = self.document.budgets.model_dump(exclude_none=True)
-        return {name: bounds for name, bounds in tables.items() if bounds}
-
     def _interesting(self, groups: Groups) -> frozenset[str]:
         """Return the platforms' groups that anything in the file hangs on."""
         document = self.document
         lists = [document.access.people, document.access.operators]
+        lists += [override.people for override in document.budgets.override]
         lists += [names for rule in document.rules if rule is not None for names in (rule.people, rule.approvers)]
         return frozenset(name for names in lists for name in groups.resolve(names) if PLATFORM_GROUP.fullmatch(name))

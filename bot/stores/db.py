@@ -49,6 +49,14 @@ class Engine(Protocol):
         """
         ...
 
+    async def scrub(self) -> bool:
+        """See `bot.ports.retention_store.RetentionStore`."""
+        ...
+
+    async def scrub_at_start(self) -> bool:
+        """See `bot.ports.retention_store.RetentionStore`."""
+        ...
+
     async def check(self) -> None:
         """Read all of the data. Raises StoreError where it is damaged."""
         ...

@@ -9,11 +9,13 @@ from typing import Literal
 from bot.domain.answers import Known, Queued
 from bot.domain.asks import Ask, Vote
 from bot.domain.audit import AuditEntry
+from bot.domain.budgets import Charge, Toll
 from bot.domain.events import ConversationKey, MessageReceived, Rating
 from bot.domain.messages import Message, Usage
 from bot.domain.turns import CallDecided, Post, Step, TurnState
 from bot.ports.rights_store import Grant, Settlement, VoteOutcome
 from bot.ports.store import (
+    NO_BOUNDS,
     ClaimedTurn,
     ConversationSummary,
     DecisionOutcome,
@@ -23,6 +25,8 @@ from bot.ports.store import (
     Knowledge,
     Lease,
     OutboxPost,
+    OverBudget,
+    OwnBounds,
     Revision,
     Signal,
     ToolMemory,
@@ -30,6 +34,8 @@ from bot.ports.store import (
     UsageTotals,
 )
 from bot.stores.base import Units
+from bot.stores.budgets import BudgetUnits
+from bot.stores.retention import RetentionUnits
 from bot.stores.rights import AskUnits, RightsUnits
 from bot.stores.units import conversations, intake, journal, notes, tools, work
 
@@ -38,11 +44,25 @@ class IntakeUnits(Units):
     """See `bot.ports.store.IntakeStore`."""
 
     async def accept(
-        self, event: MessageReceived, *, worker: str, max_waiting: int, max_open: int | None = None
-    ) -> Queued | Known | Full:
+        self,
+        event: MessageReceived,
+        *,
+        worker: str,
+        max_waiting: int,
+        max_open: int | None = None,
+        own: OwnBounds = NO_BOUNDS,
+        toll: Toll | None = None,
+    ) -> Queued | Known | Full | OverBudget:
         return await self.engine.write(
             lambda db: intake.accept(
-                db, event, worker=worker, max_waiting=max_waiting, max_open=max_open, now=self._now()
+                db,
+                event,
+                worker=worker,
+                max_waiting=max_waiting,
+                max_open=max_open,
+                own=own,
+                toll=toll,
+                now=self._now(),
             )
         )
 
@@ -128,11 +148,15 @@ class WorkUnits(Units):
     async def expire(self, worker: str) -> None:
         await self.engine.write(lambda db: work.expire(db, worker))
 
-    async def claim(self, worker: str, *, serves: Sequence[str], limit: int) -> Sequence[ClaimedTurn]:
+    async def claim(
+        self, worker: str, *, serves: Sequence[str], limit: int, reserved: int = 0
+    ) -> Sequence[ClaimedTurn]:
         if not serves or limit <= 0:
             return []
         return await self.engine.write(
-            lambda db: work.claim(db, worker, serves=serves, limit=limit, cutoff=self._leases.cutoff())
+            lambda db: work.claim(
+                db, worker, serves=serves, limit=limit, reserved=reserved, cutoff=self._leases.cutoff()
+            )
         )
 
     async def give_back(self, lease: Lease) -> None:
@@ -143,17 +167,25 @@ class WorkUnits(Units):
             return []
         return await self.engine.write(lambda db: work.signals(db, worker))
 
-    async def record(self, lease: Lease, steps: Sequence[Step], *, audit: Sequence[AuditEntry] = ()) -> None:
-        await self.engine.write(lambda db: work.record(db, lease, steps, now=self._now(), audit=audit))
+    async def record(
+        self, lease: Lease, steps: Sequence[Step], *, audit: Sequence[AuditEntry] = (), charge: Charge | None = None
+    ) -> None:
+        await self.engine.write(lambda db: work.record(db, lease, steps, now=self._now(), audit=audit, charge=charge))
 
     async def steps(self, turn_id: int) -> Sequence[Step]:
         return await self.engine.read(lambda db: journal.steps(db, turn_id))
 
     async def park(
-        self, lease: Lease, steps: Sequence[Step], *, wakes_at: float, audit: Sequence[AuditEntry] = ()
+        self,
+        lease: Lease,
+        steps: Sequence[Step],
+        *,
+        wakes_at: float,
+        audit: Sequence[AuditEntry] = (),
+        charge: Charge | None = None,
     ) -> TurnState:
         return await self.engine.write(
-            lambda db: work.park(db, lease, steps, wakes_at=wakes_at, now=self._now(), audit=audit)
+            lambda db: work.park(db, lease, steps, wakes_at=wakes_at, now=self._now(), audit=audit, charge=charge)
         )
 
     async def wake_expired(self) -> int:
@@ -171,6 +203,7 @@ class WorkUnits(Units):
         usage: Usage,
         steps: Sequence[Step] = (),
         audit: Sequence[AuditEntry] = (),
+        charge: Charge | None = None,
         tool_use: ToolUse | None = None,
         read_until: datetime | None = None,
     ) -> None:
@@ -184,6 +217,7 @@ class WorkUnits(Units):
                 usage=usage,
                 steps=steps,
                 audit=audit,
+                charge=charge,
                 tool_use=tool_use,
                 read_until=read_until,
                 now=self._now(),
@@ -223,6 +257,7 @@ class ConversationUnits(Units):
         summary_end: int,
         turn_id: int,
         usage: Usage,
+        charge: Charge | None = None,
     ) -> bool:
         return await self.engine.write(
             lambda db: conversations.put_summary(
@@ -233,6 +268,7 @@ class ConversationUnits(Units):
                 summary_end=summary_end,
                 turn_id=turn_id,
                 usage=usage,
+                charge=charge,
             )
         )
 
@@ -286,7 +322,9 @@ class NoteUnits(Units):
         await self.engine.write(lambda db: notes.put_note(db, name, text))
 
 
-class EngineStore(IntakeUnits, WorkUnits, ConversationUnits, AskUnits, RightsUnits, NoteUnits):
+class EngineStore(
+    IntakeUnits, WorkUnits, ConversationUnits, AskUnits, RightsUnits, BudgetUnits, NoteUnits, RetentionUnits
+):
     """See `bot.ports.store.Store`. Closed with its engine."""
 
     async def check(self) -> None:

@@ -23,7 +23,7 @@ def strip_surrogates(text: str) -> str:
 
 def clean_name(name: str) -> str:
     """Return a file's name as one short line that is safe inside backticks and brackets."""
-    line = " ".join("".join(char if char.isprintable() and char not in "`[]" else " " for char in name).split())
+    line = " ".join("".join(char if char.isprintable() and char not in "`[]⟦⟧" else " " for char in name).split())
     if len(line) > _MAX_NAME_CHARS:
         line = f"{line[: _MAX_NAME_CHARS - 16]}…{line[-15:]}"  # the end shows the kind of file
     return line or "unnamed"

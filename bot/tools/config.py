@@ -11,6 +11,8 @@ from pathlib import Path, PurePath
 from typing import Literal
 from urllib.parse import urlsplit
 
+from bot.text.secret_values import of_arguments, of_named, of_url
+
 HIDDEN = "…"
 
 # Programs whose first plain argument is a program or a package, so it can be shown.
@@ -34,6 +36,11 @@ class StdioEndpoint:
         """Texts that must not be shown."""
         return _without_short([*self.env.values(), *(arg for arg in self.args if arg not in self.label)])
 
+    @property
+    def known_values(self) -> Iterable[str]:
+        """Those of them that are secrets by their names or looks, not modes or paths; they are hidden in all texts."""
+        return [*of_named(self.env), *of_arguments(self.args)]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpEndpoint:
@@ -51,6 +58,11 @@ class HttpEndpoint:
         words = [word for value in self.headers.values() for word in (value, *value.split())]
         in_path = [segment for segment in parts.path.split("/") if _looks_secret(segment)]
         return _without_short([*words, parts.query, parts.netloc.rpartition("@")[0], parts.password or "", *in_path])
+
+    @property
+    def known_values(self) -> Iterable[str]:
+        """Those of them that are secrets by their names or looks, and are hidden in all texts."""
+        return [*of_url(self.url), *of_named(self.headers)]
 
 
 Endpoint = StdioEndpoint | HttpEndpoint

@@ -24,6 +24,7 @@ from bot.text.arguments import parse_arguments
 from bot.text.cleaning import strip_surrogates
 from bot.tools.catalog import Catalog, Listing, tool_name
 from bot.tools.config import ServerConfig
+from bot.tools.conversation_ids import ConversationIds
 from bot.tools.inquiries import FORM_OUTCOMES, Pending, links_first, next_round, read_pending, result_of
 from bot.tools.live_calls import LiveCalls
 from bot.tools.remarks import instructions_of, missing_notes
@@ -62,6 +63,7 @@ class Toolset:
         timing: Timing | None = None,
         offer_wait_s: float = 5.0,
         notes: NoteStore | None = None,
+        ids: ConversationIds | None = None,
     ) -> None:
         timing = timing or Timing()
         self._changes = StateChanges()
@@ -76,6 +78,7 @@ class Toolset:
         self._cataloged: tuple[object, ...] = ()
         self._search = ToolSearch()
         self._live = LiveCalls(self._owners)
+        self._ids = ids or ConversationIds()
 
     async def __aenter__(self) -> Self:
         await self._owners.__aenter__()
@@ -150,7 +153,8 @@ class Toolset:
         started_at = time.monotonic()
         live = LiveCall(
             asker=(str(actor), conversation),
-            conversation_id=conversation.opaque_id,
+            conversation_id=self._ids.of(conversation),
+            former_id=conversation.opaque_id,
             progress=progress or _ignore,
             may_repeat=may_repeat,
         )

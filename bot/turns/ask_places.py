@@ -25,7 +25,7 @@ async def ask_places(record: AskRecord, *, policy: Policy, adapters: Sequence[Ad
         return [thread]
     if ask.terms.ask_in == "dm":
         return await _direct(record, ask, policy=policy, adapters=adapters)
-    place = _channel(ask.terms.ask_in)
+    place = channel_named(ask.terms.ask_in)
     if place is None:
         return [thread]
     # Another process may serve the place; where none does, people can still decide in the thread.
@@ -33,7 +33,8 @@ async def ask_places(record: AskRecord, *, policy: Policy, adapters: Sequence[Ad
     return [(place, "")] if is_served else [(place, ""), thread]
 
 
-def _channel(name: str) -> ConversationKey | None:
+def channel_named(name: str) -> ConversationKey | None:
+    """Return the channel of that name in the notation of rules; None for what names no channel."""
     match name.split(":"):
         case [platform, space, channel] if channel != "dm":
             return ConversationKey(platform=platform, space=space, channel=channel)

@@ -13,6 +13,7 @@ from bot.domain.events import ConversationKey, SharedFile
 from bot.domain.messages import Attachment, UserMessage
 from bot.text.cleaning import clean_name
 from bot.text.decoding import decode_text, is_like_text
+from bot.text.marks import marked, unmarked
 
 MAX_FILES = 10  # of one message
 MAX_FILE_CHARS = 50_000  # of one text file
@@ -40,8 +41,8 @@ class SharedContent:
 
     def added_to(self, question: UserMessage) -> UserMessage:
         """Return the question together with the files."""
-        text = "\n\n".join(part for part in (question.text, self.text) if part)
-        return replace(question, text=text, images=self.images)
+        attached = "\n\n".join(part for part in (question.attached, self.text) if part)
+        return replace(question, attached=attached, images=self.images)
 
 
 async def read_files(
@@ -209,13 +210,13 @@ def _put_together(contents: Sequence[_Content], *, max_chars: int, own: int) -> 
             case _Unread():
                 notes.append(content.sentence)
     if len(images) > 1:
-        blocks.append(f"[The images, in their order: {', '.join(f'`{image.name}`' for image in images)}.]")
+        blocks.append(marked(f"The images, in their order: {', '.join(f'`{image.name}`' for image in images)}."))
     content = SharedContent(text="\n\n".join(blocks), images=tuple(images))
     return _noted(content, *notes)
 
 
 def _noted(content: SharedContent, *notes: str) -> SharedContent:
-    text = "\n\n".join([part for part in (content.text, *(f"[{note}]" for note in notes)) if part])
+    text = "\n\n".join([part for part in (content.text, *map(marked, notes)) if part])
     return replace(content, text=text, notes=(*content.notes, *notes))
 
 
@@ -231,9 +232,10 @@ _QUOTED = "a message quoted above"
 
 def _quote(name: str, text: str, *, origin: str) -> str:
     """Return the text in a fence that nothing in it can close."""
+    text = unmarked(text)
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     suffix = name.rpartition(".")[2].lower() if "." in name else ""
     language = suffix if re.fullmatch(r"[a-z0-9]{1,10}", suffix) else ""
-    heading = f"[The file `{name}` was sent with {origin}:]"
+    heading = marked(f"The file `{name}` was sent with {origin}:")
     return "\n".join((heading, f"{fence}{language}", text.rstrip("\n"), fence))

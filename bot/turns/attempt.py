@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Literal
 
 import structlog
 
-from bot.domain.errors import AdapterError, BotError, LeaseLostError, ModelError, ModelStreamError
-from bot.domain.messages import Message, UserMessage
+from bot.domain.budgets import Charge
+from bot.domain.errors import AdapterError, BotError, BudgetError, LeaseLostError, ModelError, ModelStreamError
+from bot.domain.messages import Message, Usage, UserMessage
 from bot.domain.turns import Paused, StateChanged, Step, TurnState, TurnView
 from bot.ports.model import Model
 from bot.ports.observer import TurnObserver
@@ -19,6 +21,7 @@ from bot.ports.rights import Guard, Policy
 from bot.ports.store import ClaimedTurn, Store
 from bot.ports.tools import Offer, Tools
 from bot.text.apart import apart
+from bot.turns.budgets import BudgetedModel, Budgets
 from bot.turns.calls import end_call
 from bot.turns.context import Window
 from bot.turns.delivery import deliver
@@ -45,6 +48,7 @@ class Resources:
     tools: Tools
     guard: Guard
     policy: Callable[[], Policy]  # the current one
+    budgets: Budgets
     window: Window
     system_prompt: str
     limits: Limits = field(default_factory=Limits)
@@ -159,6 +163,9 @@ class Attempt:
     async def _answer(self, draft: Turn) -> Reply | Parked:
         deadline = asyncio.get_running_loop().time() + self._limits.turn_timeout_s
         self._enter("running")
+        state: Literal["stopped", "failed"] = "failed"
+        outcome: str | Parked = ""
+        text = ""  # how it was broken off
         try:
             async with asyncio.timeout_at(deadline) as self._scope:
                 if self._is_stopped:
@@ -172,22 +179,48 @@ class Attempt:
                     journal=self._journal,
                     deadline=deadline,
                 )
-            return outcome if isinstance(outcome, Parked) else make_reply(draft, outcome, state="answered")
         except TimeoutError:
             if self._is_lost:
                 raise LeaseLostError(f"Turn {draft.turn_id} was taken over while this process was paused.") from None
-            if self._is_stopped:
-                text = _after(self._view.unkept_text, "Stopped.")
-                return make_broken_off_reply(draft, self._journal, text, state="stopped")
-            text = _after(self._view.unkept_text, _TIMED_OUT.format(seconds=self._limits.turn_timeout_s))
-        except ModelStreamError as error:
-            text = _after(error.partial, str(error))
+            state = "stopped" if self._is_stopped else "failed"
+            reason = "Stopped." if self._is_stopped else _TIMED_OUT.format(seconds=self._limits.turn_timeout_s)
+            text = _after(self._view.unkept_text, reason)
         except ModelError as error:
-            log.warning("model_failed", error=type(error).__name__)
-            text = str(error)
+            text = self._failed(error)
         finally:
             self._scope = None  # what is stored from here on cannot be stopped any more
-        return make_broken_off_reply(draft, self._journal, text, state="failed")
+        if text:
+            return await self._broken_off(draft, text, state=state)
+        return outcome if isinstance(outcome, Parked) else await self._answered(draft, outcome)
+
+    def _failed(self, error: ModelError) -> str:
+        """Return what the model's failure leaves to be said."""
+        if isinstance(error, ModelStreamError):
+            return _after(error.partial, str(error))
+        if isinstance(error, BudgetError):
+            log.info("budget_used_up")
+        else:
+            log.warning("model_failed", error=type(error).__name__)
+        return str(error)
+
+    async def _answered(self, draft: Turn, text: str) -> Reply:
+        draft.notes.extend(await self._budget_notes())
+        return make_reply(draft, text, state="answered")
+
+    async def _broken_off(self, draft: Turn, text: str, *, state: Literal["stopped", "failed"]) -> Reply:
+        draft.notes.extend(note for note in await self._budget_notes() if note != text)
+        return make_broken_off_reply(draft, self._journal, text, state=state)
+
+    # --- budgets ---
+
+    async def _budget_notes(self) -> Sequence[str]:
+        event = self.turn.event
+        return await self._resources.budgets.warn(
+            event.asker, event.conversation, turn_id=self.turn.lease.turn_id, held=self._journal.held_usage
+        )
+
+    def _charge(self, usage: Usage) -> Charge | None:
+        return self._resources.budgets.charge(self.turn.event.asker, self.turn.event.conversation, usage)
 
     # --- what the model gets ---
 
@@ -199,7 +232,11 @@ class Attempt:
             conversation=event.conversation,
             system="\n\n".join(filter(None, [self._resources.system_prompt, self._settings.prompt])),
             history=(),
-            question=UserMessage(text=event.text, speaker=event.author_name if event.is_shared else None),
+            question=UserMessage(
+                text=event.text,
+                speaker=event.author_name if event.is_shared else None,
+                speaker_id=event.author_id if event.is_shared else "",
+            ),
             selection=Selection(Offer(tools=()), window=self._resources.window),
             max_rounds=self._limits.max_tool_rounds,
             window=self._resources.window,
@@ -208,8 +245,12 @@ class Attempt:
 
     def _model(self) -> Model:
         """Return what answers: for a call that a person asked for by themselves, no model at all."""
-        run = self.turn.event.run
-        return self._resources.model if run is None else DirectRun(run)
+        event, resources = self.turn.event, self._resources
+        if event.run is not None:
+            return DirectRun(event.run)
+        return BudgetedModel(
+            model=resources.model, budgets=resources.budgets, asker=event.asker, conversation=event.conversation
+        )
 
     # --- what is left behind ---
 
@@ -270,7 +311,8 @@ class Attempt:
     # --- what is seen ---
 
     def _open_journal(self, steps: Sequence[Step]) -> Journal:
-        return Journal(self._store, self.turn, steps, observers=(self._view, *self._resources.observers))
+        observers = (self._view, *self._resources.observers)
+        return Journal(self._store, self.turn, steps, observers=observers, charge=self._charge)
 
     def _enter(self, state: TurnState) -> None:
         self._journal.tell(StateChanged(state=state))

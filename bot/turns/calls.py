@@ -26,6 +26,7 @@ from bot.ports.rights import Allowed, Asks, Denied, Guard, Judgement, Unknown, W
 from bot.ports.tools import Resumed, Tools, Wait
 from bot.turns.ask_view import waiting_reason
 from bot.turns.journal import Journal
+from bot.turns.seen_results import FILE_NOTE, without_secrets
 from bot.turns.selection import FIND_TOOLS
 from bot.turns.turn import RESTARTED, Parked, Turn
 
@@ -214,7 +215,10 @@ class Calls:
                 state=outcome.state,
             )
         else:
-            step = CallFinished(round=self.number, result=_with_edit(outcome, call, allowed))
+            result = await without_secrets(outcome)
+            if result.attachments != outcome.attachments:
+                self.turn.notes.append(FILE_NOTE)
+            step = CallFinished(round=self.number, result=_with_edit(result, call, allowed))
         await self.journal.record(step)
 
     async def _send(self, call: ToolCall, allowed: Allowed | None) -> ToolResult | Wait:

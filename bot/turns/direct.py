@@ -9,7 +9,7 @@ from bot.domain.events import RunRequest
 from bot.domain.messages import AssistantMessage, ModelAnswer, ToolCall, ToolMessage
 from bot.domain.turns import TextArrived
 from bot.ports.model import ModelProgressSink, ModelRequest
-from bot.text.redaction import redact
+from bot.text.redaction import HIDDEN_NOTE, redact
 
 ANSWER_CHARS = 20_000  # of the result that is shown as the answer; Details has all of it
 _BEYOND_CHARS = 2_000  # are searched for secrets as well: half of one would not be recognised as a secret
@@ -30,16 +30,18 @@ class DirectRun:
         if not isinstance(last, ToolMessage):
             call = ToolCall(id=CALL_ID, name=self.run.name, arguments=self.run.arguments)
             return ModelAnswer(message=AssistantMessage(text="", tool_calls=(call,)))
-        text = _bounded(last.text)
+        text, is_redacted = _bounded(last.text)
         progress(TextArrived(text=text))
-        return ModelAnswer(message=AssistantMessage(text=text))
+        return ModelAnswer(message=AssistantMessage(text=text), notes=(HIDDEN_NOTE,) if is_redacted else ())
 
 
-def _bounded(text: str) -> str:
-    """Return the result as people read it: bounded, and without secrets, which no model has looked at."""
+def _bounded(text: str) -> tuple[str, bool]:
+    """Return the result as people read it, bounded and without secrets, and whether it had any."""
     if not text.strip():
-        return "It is done; the tool returned no text."
-    shown = redact(text[: ANSWER_CHARS + _BEYOND_CHARS])
+        return "It is done; the tool returned no text.", False
+    read = text[: ANSWER_CHARS + _BEYOND_CHARS]
+    shown = redact(read)
     if len(text) <= ANSWER_CHARS:
-        return shown
-    return f"{shown[:ANSWER_CHARS]}\n\n_(cut: the first {ANSWER_CHARS:,} of {len(text):,} characters)_"
+        return shown, shown != read
+    cut = f"_(cut: the first {ANSWER_CHARS:,} of {len(text):,} characters)_"
+    return f"{shown[:ANSWER_CHARS]}\n\n{cut}", shown != read

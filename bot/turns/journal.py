@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Literal
 
 import structlog
 
 from bot.domain.asks import ApprovalAsk, FormAsk, LinkAsk
+from bot.domain.budgets import Charge
 from bot.domain.messages import Message, ModelAnswer, ToolCall, ToolResult, Usage
 from bot.domain.turns import (
     CallAsked,
@@ -21,6 +22,7 @@ from bot.domain.turns import (
     Post,
     StateChanged,
     Step,
+    TokensSpent,
     TurnEvent,
     TurnState,
 )
@@ -35,11 +37,18 @@ log = structlog.stdlib.get_logger(__name__)
 class Journal:
     """What the turn has done so far, and the only way to write more of it.
 
-    A step is known here before it is stored, never the other way round; observers see it once it is durable.
+    A step is known here before it is stored, never the other way round; observers see it once it is durable. What
+    model calls cost is charged in the commit of their step, by what `charge` returns for it.
     """
 
     def __init__(
-        self, store: WorkStore, turn: ClaimedTurn, steps: Sequence[Step], *, observers: Sequence[TurnObserver] = ()
+        self,
+        store: WorkStore,
+        turn: ClaimedTurn,
+        steps: Sequence[Step],
+        *,
+        observers: Sequence[TurnObserver] = (),
+        charge: Callable[[Usage], Charge | None] = lambda _: None,
     ) -> None:
         self._store = store
         self._turn = turn
@@ -52,6 +61,9 @@ class Journal:
         self._results: dict[tuple[int, str], ToolResult] = {}
         self._audit = CallAudit(turn)
         self._held: list[Step] = []
+        self._charge = charge
+        self._lost = Usage()  # of calls that gave no answer, all in all
+        self._uncharged = Usage()  # of those, what no commit has charged yet
         self._failed: list[TurnObserver] = []  # each is logged once: a turn may have thousands of events
         for step in steps:
             self._know(step)
@@ -66,8 +78,13 @@ class Journal:
 
     @property
     def usage(self) -> Usage:
-        """The tokens of all answers so far."""
-        return sum((answer.usage for answer in self.answers), Usage())
+        """The tokens of all answers so far, and of calls that gave none."""
+        return sum((answer.usage for answer in self.answers), self._lost)
+
+    @property
+    def held_usage(self) -> Usage:
+        """What the next commit will charge."""
+        return _usage_of(self._held) + self._uncharged
 
     def answer(self, round_number: int) -> ModelAnswer | None:
         """Return the model's answer of that round, if it was given before."""
@@ -123,6 +140,9 @@ class Journal:
     def tell(self, *events: TurnEvent) -> None:
         """Hand events to the observers; an observer that fails is logged once and does not reach the turn."""
         for event in events:
+            if isinstance(event, TokensSpent):
+                self._lost += event.usage
+                self._uncharged += event.usage
             for observer in self._observers:
                 try:
                     observer.saw(self._turn, event)
@@ -135,7 +155,9 @@ class Journal:
         """Make the steps durable, in one commit with those that are held. Raises LeaseLostError."""
         stored = self._take(steps)
         if stored:
-            await self._store.record(self._turn.lease, stored, audit=self._audit.entries(stored))
+            await self._store.record(
+                self._turn.lease, stored, audit=self._audit.entries(stored), charge=self._costs(stored)
+            )
         self.tell(*stored)
 
     def hold(self, step: Step) -> None:
@@ -151,8 +173,8 @@ class Journal:
     async def park(self, *steps: Step, wakes_at: float) -> TurnState:
         """Let the turn wait for decisions; return the state it is in now. Raises LeaseLostError."""
         stored = self._take(steps)
-        audit = self._audit.entries(stored)
-        state = await self._store.park(self._turn.lease, stored, wakes_at=wakes_at, audit=audit)
+        audit, charge = self._audit.entries(stored), self._costs(stored)
+        state = await self._store.park(self._turn.lease, stored, wakes_at=wakes_at, audit=audit, charge=charge)
         self.tell(*stored, StateChanged(state="waiting"))
         return state
 
@@ -178,10 +200,15 @@ class Journal:
             usage=self.usage,
             steps=stored,
             audit=self._audit.entries(stored),
+            charge=self._costs(stored),
             tool_use=tool_use,
             read_until=read_until,
         )
         self.tell(*stored, StateChanged(state="delivering"))
+
+    def _costs(self, stored: Sequence[Step]) -> Charge | None:
+        usage, self._uncharged = _usage_of(stored) + self._uncharged, Usage()
+        return self._charge(usage)
 
     def _take(self, steps: Sequence[Step]) -> Sequence[Step]:
         for step in steps:
@@ -211,3 +238,7 @@ class Journal:
     def _decide(self, step: CallDecided, resumed: Resumed) -> None:
         is_approval = isinstance(resumed.wait.ask, ApprovalAsk)
         (self._approvals if is_approval else self._decided)[step.round, step.call_id] = resumed
+
+
+def _usage_of(steps: Sequence[Step]) -> Usage:
+    return sum((step.answer.usage for step in steps if isinstance(step, ModelAnswered)), Usage())

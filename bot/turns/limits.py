@@ -40,6 +40,15 @@ class Limits:
     max_file_bytes: int = 10_000_000  # of each file that comes with a question
     max_thread_messages: int = 50  # that stand before a question in its thread and are read with it
 
+    @property
+    def reserved(self) -> int:
+        """How many of the turns at once are kept for people who have none, so that no one person takes all places.
+
+        The share is a judgement: a person whose questions wait still gets four places of five, and forty others can
+        begin at once.
+        """
+        return 0 if self.max_running == 1 else max(1, self.max_running // 5)
+
     def may_read_journal(self, attempt: int) -> bool:
         """Return whether this attempt reads what the ones before did: it may be what breaks the bot."""
         return attempt <= self.max_attempts + 1

@@ -14,6 +14,7 @@ from bot.domain.events import Earlier, MessageReceived, Quoted
 from bot.ports.platform import Adapter
 from bot.ports.store import Knowledge, Store
 from bot.ports.tools import Offer, ServerInstructions, Tools
+from bot.text.marks import marked, unmarked
 from bot.turns.attachments import read_files
 from bot.turns.context import Window, count_tokens, load_history
 from bot.turns.limits import Limits
@@ -54,11 +55,12 @@ class Preparation:
         """
         quotation = await self._quote(turn, event, has_waited=has_waited)
         notes = [unread_note(event.unread)] if event.unread else []
-        text = event.text or (MENTION_ONLY if not event.files else "")
         turn.question = replace(
             turn.question,
-            text="\n\n".join(filter(None, [text, *(f"[{note}]" for note in notes)])),
+            text=event.text or (MENTION_ONLY if not event.files else ""),
             context=quotation.text,
+            attached="\n\n".join(map(marked, notes)),
+            quotes=quotation.people,
         )
         turn.notes.extend([*notes, *quotation.notes])
         await self._add_files(turn, event, quotation)
@@ -172,7 +174,8 @@ def with_instructions(system: str, instructions: Sequence[ServerInstructions], *
     """
     blocks: list[str] = []
     for one in instructions:
-        block = "\n".join([f"Server {one.server!r}:", *(f"> {line}".rstrip() for line in one.text.splitlines())])
+        lines = unmarked(one.text).splitlines()
+        block = "\n".join([f"Server {one.server!r}:", *(f"> {line}".rstrip() for line in lines)])
         if len(block) <= max_chars:
             max_chars -= len(block)
             blocks.append(block)

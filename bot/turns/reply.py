@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from bot.domain.events import MessageReceived
 from bot.domain.messages import AssistantMessage, Attachment, Message, ToolResult
-from bot.domain.turns import Post
+from bot.domain.turns import Post, answer_key
 from bot.text.images import NOT_KEPT, leave_images_out
+from bot.text.redaction import hide_known
 from bot.turns.journal import Journal
 from bot.turns.turn import Turn, add_round
 
@@ -33,7 +33,7 @@ def make_reply(turn: Turn, text: str, *, state: Outcome) -> Reply:
     The assistant's messages in the history, joined, are the text in the chat.
     """
     notes = "\n\n".join(f"_{note}_" for note in dict.fromkeys(turn.notes))
-    last = f"{text}\n\n{notes}" if notes else text
+    last = hide_known(f"{text}\n\n{notes}" if notes else text)
     return Reply(
         state=state,
         text="\n\n".join([*turn.texts, last]),
@@ -101,4 +101,4 @@ def make_posts(
 
 
 def _post_key(event: MessageReceived, part: int) -> str:
-    return f"{hashlib.sha256(event.event_key.encode()).hexdigest()[:20]}.{part}"
+    return f"{answer_key(event.event_key)}.{part}"

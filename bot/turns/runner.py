@@ -50,7 +50,10 @@ class Runner:
             on_gap=self._leave_lost_turns,
         )
         self._summaries = SummaryWriter(
-            store=self.resources.store, model=self.resources.model, window=self.resources.window
+            store=self.resources.store,
+            model=self.resources.model,
+            window=self.resources.window,
+            budgets=self.resources.budgets,
         )
 
     @asynccontextmanager
@@ -102,8 +105,10 @@ class Runner:
 
     async def _claim(self, adapter: Adapter) -> None:
         running = sum(attempt.adapter is adapter for attempt in self._attempts.values())
-        free = self.resources.limits.max_running - running
-        for turn in await self.resources.store.claim(self.worker, serves=[adapter.serves], limit=free):
+        limits, store = self.resources.limits, self.resources.store
+        free = limits.max_running - running
+        serves = [adapter.serves]
+        for turn in await store.claim(self.worker, serves=serves, limit=free, reserved=limits.reserved):
             attempt = Attempt(turn, adapter=adapter, resources=self.resources, is_alive=self._lease.is_held)
             if turn.lease.turn_id in self._early_stops:
                 attempt.stop()

@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from bot.domain.budgets import Charge
 from bot.domain.errors import BotError, ModelContentFilterError, ModelContextError, ModelError, ModelUnavailableError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Message, ModelAnswer, Usage
+from bot.domain.turns import TokensSpent
 from bot.ports.model import Model, ModelProgress
-from bot.ports.store import ConversationStore, History
+from bot.ports.store import History, Store
+from bot.turns.budgets import BudgetedModel, Budgets
 from bot.turns.context import Turns, Window, last_turn_that_leaves, middle_turn, up_to_turn
 from bot.turns.summary import cut_summary, input_tokens, portion, summary_request
 from bot.turns.turn import Turn
@@ -31,9 +34,10 @@ LEAST_INPUT_TOKENS = 200  # an endpoint that takes no more than that takes no su
 class SummaryWriter:
     """Keeps the summaries of all conversations that this process answers in."""
 
-    store: ConversationStore
+    store: Store
     model: Model
     window: Window
+    budgets: Budgets
     _busy: set[ConversationKey] = field(default_factory=set[ConversationKey])
 
     async def follow(self, turn: Turn, said: Sequence[Message]) -> None:
@@ -84,7 +88,13 @@ class SummaryWriter:
         return last_turn_that_leaves(turns, window=self.window, max_tokens=max_tokens, is_early=is_early)
 
     async def _sum_up(self, turn: Turn, known: History, leaving: Turns) -> bool:
-        past, summary, usage = await self._ask(known.summary, leaving)
+        lost: list[Usage] = []  # of calls that gave no summary
+        try:
+            past, summary, usage = await self._ask(turn, known.summary, leaving, lost)
+        except BaseException:
+            await self._charge_lost(turn, lost)
+            raise
+        usage = sum(lost, usage)
         is_kept = await self.store.put_summary(
             turn.conversation,
             summary,
@@ -92,11 +102,20 @@ class SummaryWriter:
             summary_end=known.summary_end,
             turn_id=turn.turn_id,
             usage=usage,
+            charge=self._costs(turn, usage),
         )
         log.info("summed_up", chars=len(summary), input_tokens=usage.input_tokens, kept=is_kept)
         return is_kept
 
-    async def _ask(self, summary: str, leaving: Turns) -> tuple[int, str, Usage]:
+    def _costs(self, turn: Turn, usage: Usage) -> Charge | None:
+        return self.budgets.charge(turn.asker, turn.conversation, usage)
+
+    async def _charge_lost(self, turn: Turn, lost: Sequence[Usage]) -> None:
+        charge = self._costs(turn, sum(lost, Usage()))
+        if charge is not None:
+            await self.store.charge(charge)
+
+    async def _ask(self, turn: Turn, summary: str, leaving: Turns, lost: list[Usage]) -> tuple[int, str, Usage]:
         """Return the turn up to which the new summary goes, the summary, and what it cost.
 
         What is too long for the model is summed up in smaller portions, and a turn that a content filter refuses is
@@ -106,7 +125,7 @@ class SummaryWriter:
         while True:
             past, transcript = portion(leaving, window=self.window, max_tokens=max_tokens)
             try:
-                answer = await self._complete(summary, transcript)
+                answer = await self._complete(turn, summary, transcript, lost)
             except ModelContextError as error:
                 self.window.learn(error.limit_tokens)
                 max_tokens = min(max_tokens // 2, input_tokens(self.window))
@@ -122,18 +141,20 @@ class SummaryWriter:
             else:
                 return past, cut_summary(answer.message.text, window=self.window), answer.usage
 
-    async def _complete(self, summary: str, transcript: str) -> ModelAnswer:
+    async def _complete(self, turn: Turn, summary: str, transcript: str, lost: list[Usage]) -> ModelAnswer:
+        def progress(event: ModelProgress) -> None:  # nobody watches a summary being written
+            if isinstance(event, TokensSpent):
+                lost.append(event.usage)
+
+        model = BudgetedModel(model=self.model, budgets=self.budgets, asker=turn.asker, conversation=turn.conversation)
         request = summary_request(summary, transcript, window=self.window)
         deadline = asyncio.get_running_loop().time() + PATIENCE_S
         try:
             async with asyncio.timeout_at(deadline):
-                answer = await self.model.complete(request, deadline=deadline, progress=_ignore)
+                answer = await model.complete(request, deadline=deadline, progress=progress)
         except TimeoutError:
             raise ModelUnavailableError(f"The model did not sum up within {PATIENCE_S:.0f} s.") from None
         if not answer.message.text.strip():
+            lost.append(answer.usage)
             raise ModelUnavailableError("The model gave no summary.")
         return answer
-
-
-def _ignore(_: ModelProgress) -> None:
-    """Nobody watches a summary being written."""

@@ -21,10 +21,12 @@ from bot.domain.turns import (
     Step,
     TextArrived,
     TextTakenBack,
+    TokensSpent,
     TurnEvent,
     TurnView,
 )
 from bot.ports.store import ClaimedTurn
+from bot.text.redaction import hide_known, redact
 from bot.turns.details import CallLines
 
 VIEW_CHARS = 50_000  # of one call's arguments, and of one result: each view carries them
@@ -46,7 +48,7 @@ class ViewObserver:
             conversation=turn.event.conversation,
             state="running",
             in_reply_to=turn.event.event_key,
-            question=turn.event.text,
+            question=hide_known(turn.event.text),
             author_id=turn.event.author_id,
             # A turn that was given back at a shutdown has spent no attempt, but was shown: its fence has grown.
             attempt=max(turn.lease.attempt + turn.wakes, turn.lease.fence),
@@ -93,9 +95,11 @@ class ViewObserver:
                 before = self._kept_text() if self._is_void else view.text
                 self._is_void = False
                 return replace(view, text=before + text, notice="")
+            case TokensSpent():
+                return view
             case Paused(reason=reason, wait_s=wait_s):
                 again = f" Trying again in {wait_s:.0f} s." if wait_s else ""
-                return replace(view, notice=f"{reason}{again}")
+                return replace(view, notice=f"{redact(reason)}{again}")
             case ModelAnswered(answer=answer):
                 # What was heard of the answer is replaced by what is stored of it: the two must not differ.
                 text = self._kept_text() + answer.message.text if answer.message.text else view.text[: self._kept]

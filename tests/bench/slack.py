@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+from adapters.shared.buckets import Rate
 from adapters.slack.adapter import SlackAdapter, SlackOptions, open_slack
-from adapters.slack.buckets import Rate
 from adapters.slack.limits import RATES
 from bot.app import open_app
 from tests.bench.measure import Row, compare, p99

@@ -76,8 +76,11 @@ async def accepted(store: Store, event: MessageReceived) -> int:
     return outcome.turn_id
 
 
-async def claim(store: Store, *, worker: str = HERE, serves: Sequence[str] = ALL, limit: int = 100) -> list[int]:
-    return [turn.lease.turn_id for turn in await store.claim(worker, serves=serves, limit=limit)]
+async def claim(
+    store: Store, *, worker: str = HERE, serves: Sequence[str] = ALL, limit: int = 100, reserved: int = 0
+) -> list[int]:
+    turns = await store.claim(worker, serves=serves, limit=limit, reserved=reserved)
+    return [turn.lease.turn_id for turn in turns]
 
 
 async def claim_one(store: Store, *, worker: str = HERE) -> ClaimedTurn:

@@ -24,6 +24,7 @@ from bot.domain.answers import CommandAnswer, Done, Ignored, Known, Queued, Refu
 from bot.domain.errors import AdapterError, StoreError
 from bot.domain.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived
 from bot.domain.turns import Post, TraceLine, TurnView
+from bot.http.listener import open_listener
 from bot.ports.platform import Adapter, Found
 from tests.fakes.discord import Channel as Room
 from tests.fakes.discord import FakeDiscord, User
@@ -253,12 +254,14 @@ async def open_slack_platform(
             app_token="xapp-test" if mode == "socket" else "",
             signing_secret="signing-test" if mode == "http" else "",
             api_url=slack.api_url,
-            http_port=0,
             pace=Pace(trace_delay_s=0.05, grow_from_s=0.1, status_gap_s=0.05),
             watch=Watch(look_s=0.02),
         )
         core = Core()
-        async with open_slack(options, core.host) as adapter:
+        async with (
+            open_listener("127.0.0.1", 0) as core.host.http,
+            open_slack(options, core.host) as adapter,
+        ):
             yield Slack(core, adapter, slack, channel=slack.dm("U1") if channel == "DM" else channel)
 
 

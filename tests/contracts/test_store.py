@@ -41,6 +41,7 @@ from bot.ports.store import (
     History,
     Knowledge,
     Lease,
+    OwnBounds,
     Signal,
     Store,
     ToolMemory,
@@ -155,10 +156,39 @@ async def test_a_redelivery_to_a_full_conversation_is_recognised_all_the_same(st
 async def test_a_platform_that_holds_all_the_turns_it_may_leaves_room_for_the_others(store: Store) -> None:
     await ask(store, "a")
     full = await store.accept(question("b"), worker=HERE, max_waiting=20, max_open=1)
-    assert full == Full(waits_behind=0)
+    assert full == Full(waits_behind=0, why="open")
     elsewhere = replace(question(), conversation=replace(room("c"), platform="other"))
     assert isinstance(await store.accept(elsewhere, worker=HERE, max_waiting=20, max_open=1), Queued)
     assert isinstance(await store.accept(question("b"), worker=THERE, max_waiting=20, max_open=1), Queued)
+
+
+async def test_one_author_leaves_room_for_others_in_a_conversation_and_in_all(store: Store) -> None:
+    own = OwnBounds(waiting=1, open=2)
+    await ask(store, "a")
+    event = question("a")
+    bounds = {"worker": HERE, "max_waiting": 20, "own": own}
+    assert await store.accept(event, **bounds) == Full(waits_behind=1, why="own_waiting")
+    await ask(store, "b")
+    assert await store.accept(question("c"), **bounds) == Full(waits_behind=0, why="own_open")
+    assert isinstance(await store.accept(replace(event, author_id="u2"), **bounds), Queued)
+    assert isinstance(await store.accept(question("c"), **{**bounds, "worker": THERE}), Queued)
+
+
+async def test_a_person_who_has_nothing_running_gets_a_place_that_others_leave_to_them(store: Store) -> None:
+    flood = [await ask(store, f"flood {number}") for number in range(5)]
+    assert await claim(store, limit=4, reserved=2) == flood[:2]
+    assert await claim(store, limit=2, reserved=2) == []
+    quiet = await accepted(store, replace(question("quiet"), author_id="u2"))
+    assert await claim(store, limit=2, reserved=2) == [quiet]
+    assert await claim(store, limit=1) == [flood[2]]
+
+
+async def test_people_who_wait_take_turns(store: Store) -> None:
+    flood = [await ask(store, f"flood {number}") for number in range(6)]
+    assert await claim(store, limit=2) == flood[:2]
+    others = [await accepted(store, replace(question(f"other {number}"), author_id="u2")) for number in range(2)]
+    order = [await claim(store, limit=1) for _ in range(6)]
+    assert order[0] == [others[0]] and [others[1]] in order[:3]
 
 
 async def test_an_accept_whose_caller_is_cancelled_is_stored_before_the_cancellation_goes_on(store: Store) -> None:

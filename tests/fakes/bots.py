@@ -171,6 +171,7 @@ async def open_bot(
             tools=core.tools,
             guard=core.guard,
             policy=core.policy,
+            budgets=core.budgets,
             window=Window(max_messages=max_messages, max_tokens=max_tokens, count=len),
             system_prompt="Be brief.",
             limits=limits or Limits(drain_s=0.0, retry_s=0.01),
@@ -182,7 +183,15 @@ async def open_bot(
     desk = AskDesk(store=core.store, adapters=adapters, policy=core.policy, bell=bell, worker=worker)
     # what arrives outlives the crash
     taken = guarded(store, tools or ScriptedTools({}), bell, rights=rights, people=people)
-    commands = Commands(store=store, tools=taken.tools, bell=bell, access=taken.access, model_name=model.name, about="")
+    commands = Commands(
+        store=store,
+        tools=taken.tools,
+        bell=bell,
+        access=taken.access,
+        budgets=taken.budgets,
+        model_name=model.name,
+        about="",
+    )
     inbox = Inbox(
         worker=worker,
         store=store,
@@ -191,6 +200,7 @@ async def open_bot(
         bell=bell,
         directory=taken.tools,
         access=taken.access,
+        budgets=taken.budgets,
         decisions=taken.decisions,
         forms=taken.forms,
     )

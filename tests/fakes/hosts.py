@@ -38,7 +38,8 @@ from bot.domain.events import (
     MessageReceived,
 )
 from bot.domain.forms import Form, Invalid
-from bot.domain.people import Asker
+from bot.domain.people import Actor, Asker
+from bot.ports.http import HttpListener, NoListener
 from bot.ports.tools import Offer, ServerStatus
 
 Event = (
@@ -100,8 +101,11 @@ class ScriptedHost:
 
     about = "A bot by script."
 
-    def __init__(self, receive: Callable[[Event], Awaitable[Outcome]] = nobody) -> None:
+    def __init__(
+        self, receive: Callable[[Event], Awaitable[Outcome]] = nobody, *, http: HttpListener | None = None
+    ) -> None:
         self._receive = receive
+        self.http: HttpListener = http or NoListener()
         self.notes = MemoryNotes()
         self.directory = FixedDirectory()
 
@@ -113,6 +117,15 @@ class ScriptedHost:
 
     async def command(self, event: CommandInvoked) -> Answered:
         return _one_of(await self._receive(event), CommandAnswer, Ignored)
+
+    async def may_ask(self, event: MessageReceived) -> Refused | None:
+        return None
+
+    def is_muted(self, actor: Actor, *, decides: bool = False) -> bool:
+        return False
+
+    def may_look_up(self, event: CommandInvoked) -> bool:
+        return True
 
     async def expects_follow_ups(self, conversation: ConversationKey) -> bool:
         return True

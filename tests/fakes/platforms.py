@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from bot.domain.asks import AskPost
+from bot.domain.budgets import Notice
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.events import ConversationKey, Earlier, MessageReceived, SharedFile
 from bot.domain.people import Actor
@@ -83,6 +84,12 @@ class Crowd:
         raise AdapterError("the crowd is asked nothing", is_permanent=True)
 
     async def find_ask(self, post: AskPost) -> Found | None:
+        return None
+
+    async def post_notice(self, notice: Notice) -> str:
+        return notice.key
+
+    async def find_notice(self, notice: Notice) -> Found | None:
         return None
 
     async def memberships(self, actor: Actor, groups: frozenset[str], *, is_fresh: bool) -> Memberships:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from bot.domain.answers import Example
 from bot.domain.asks import AskPost, AskView
+from bot.domain.budgets import Notice
 from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey, Earlier, MessageReceived, SharedFile
 from bot.domain.messages import AssistantMessage, ModelAnswer, ToolCall, ToolResult, ToolSpec, Usage
@@ -181,6 +182,8 @@ class RecordingAdapter:
         self.ask_failures: deque[AdapterError] = deque()
         self.refuses_places: set[str] = set()  # for good
         self.asks_posted = 0
+        self.notices: list[Notice] = []
+        self.notice_failures: deque[AdapterError] = deque()
         self.groups: frozenset[str] = frozenset()  # which hold everybody
         self.group_members: dict[str, Sequence[str]] = {}
 
@@ -220,6 +223,24 @@ class RecordingAdapter:
             raise AdapterError("the platform cannot search")
         reference = f"ask-{post.key}"
         return Found(reference=reference) if reference in self.asks else None
+
+    async def post_notice(self, notice: Notice) -> str:
+        if self.notice_failures:
+            raise self.notice_failures.popleft()
+        async with self._changed:
+            self.notices.append(notice)
+            self._changed.notify_all()
+        return f"notice-{notice.key}"
+
+    async def find_notice(self, notice: Notice) -> Found | None:
+        shown = any(one.key == notice.key for one in self.notices)
+        return Found(reference=f"notice-{notice.key}") if shown else None
+
+    async def wait_for_notices(self, count: int, *, timeout_s: float = 60.0) -> list[str]:
+        """Return the texts of all notices once there are `count`."""
+        async with asyncio.timeout(timeout_s), self._changed:
+            await self._changed.wait_for(lambda: len(self.notices) >= count)
+        return [notice.text for notice in self.notices]
 
     async def memberships(self, actor: Actor, groups: frozenset[str], *, is_fresh: bool) -> Memberships:
         return Memberships(groups=self.groups & groups)

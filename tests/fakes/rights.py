@@ -14,14 +14,17 @@ from bot.intake.access import Access
 from bot.intake.asked import AskReader
 from bot.intake.decisions import Decisions
 from bot.intake.forms import Forms
+from bot.ports.budget_store import BudgetStore
 from bot.ports.rights import Inclusion, Memberships, People, Policy
 from bot.ports.rights_store import RightsStore
 from bot.ports.store import Store
 from bot.ports.tools import Tools
+from bot.rights.budgets import NO_BUDGETS, BudgetRules
 from bot.rights.guard import PolicyGuard
 from bot.rights.pinning import Pins
 from bot.rights.tools import GuardedTools
 from bot.turns.bell import Bell
+from bot.turns.budgets import Budgets
 
 ALLOW_ALL = '[[rule]]\nname = "tests"\ntools = ["*/*"]\nthen = "allow"\n'
 
@@ -63,6 +66,7 @@ class ScriptedPolicy:
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     settings: PlaceSettings = field(default_factory=PlaceSettings)
     denied_tools: frozenset[str] = frozenset()
+    budgets: BudgetRules = NO_BUDGETS
 
     def decide(self, facts: Facts) -> Ruling:
         ruling = self.rules(facts)
@@ -85,6 +89,9 @@ class ScriptedPolicy:
 
     def groups_of_interest(self, actor: Actor) -> frozenset[str]:
         return frozenset()
+
+    def accounts_of(self, actor: Actor) -> Sequence[Actor]:
+        return [actor]
 
     def person(self, actor: Actor, standing: Standing, memberships: Memberships) -> Person:
         return Person(id=str(actor), names=frozenset({str(actor)}), outsider=standing.outsider)
@@ -137,6 +144,7 @@ class Guarded:
     tools: GuardedTools
     guard: PolicyGuard
     access: Access
+    budgets: Budgets
     decisions: Decisions
     forms: Forms
 
@@ -145,6 +153,14 @@ def open_access(store: RightsStore, rights: Callable[[], Policy] | None = None, 
     """Access by this policy; without one, everyone but outsiders may do everything."""
     policy = rights or Rights()
     return Access(people=people or ScriptedPeople(policy), policy=policy, store=store, now=time.time)
+
+
+def open_budgets(
+    store: BudgetStore, rights: Callable[[], Policy] | None = None, people: People | None = None
+) -> Budgets:
+    """Budgets by this policy; without one, nobody has any."""
+    policy = rights or Rights()
+    return Budgets(store=store, policy=policy, people=people or ScriptedPeople(policy))
 
 
 def guarded(
@@ -176,6 +192,7 @@ def guarded(
         tools=behind,
         guard=guard,
         access=access,
+        budgets=open_budgets(store, policy, people),
         decisions=Decisions(reader=reader, bell=bell),
         forms=Forms(reader=reader, tools=behind, bell=bell),
     )

@@ -201,10 +201,11 @@ async def site(
     specs: Sequence[ToolSpec] = (),
     groups: Groups | None = None,
     tools: Tools | None = None,
+    adapter: RecordingAdapter | None = None,
 ) -> AsyncGenerator[Site]:
     """A bot with this policy file and these tools, whose model gives these answers and then ends its turn."""
     file, servers, groups = File(text), Servers(*specs), groups or Groups()
-    adapter, model = RecordingAdapter(), ScriptedModel([*answers, says("Done.")])
+    adapter, model = adapter or RecordingAdapter(), ScriptedModel([*answers, says("Done.")])
     adapter.name, adapter.serves = "slack", "slack/"
     people = PlatformPeople(file)
     people.add("slack", groups)

@@ -162,7 +162,7 @@ async def test_two_hundred_conversations_are_worked_on_at_once_and_none_mixes_wi
         return says("; ".join(item.text for item in request.messages if isinstance(item, UserMessage)))
 
     sent = [
-        message(f"{room}.{n}", conversation=elsewhere(str(room)), key=f"{room}.{n}")
+        replace(message(f"{room}.{n}", conversation=elsewhere(str(room)), key=f"{room}.{n}"), author_id=f"U{room}")
         for n in range(2)
         for room in range(200)
     ]
@@ -376,7 +376,10 @@ async def test_clear_in_the_middle_of_a_turn_forgets_what_was_before_and_keeps_t
         running = await bot.say(message("running"))
         await held.is_asked("running")
         queued = await bot.say(message("queued"))
-        assert await bot.command("clear") == "2 messages of this conversation deleted. Saved files are kept."
+        assert await bot.command("clear") == (
+            "2 messages of this conversation deleted. Saved files are kept. "
+            "What is not answered yet stays: stop it, then clear again."
+        )
         held.is_let_go.set()
         await ended(bot, adapter, [running, queued])
         stored = [entry.message for entry in await bot.store.transcript(CONVERSATION, limit=100)]

@@ -534,10 +534,10 @@ async def test_an_image_does_not_count_by_its_bytes() -> None:
 async def test_what_the_bot_writes_around_files_is_no_request_but_their_text_is() -> None:
     async with open_fake() as fake:
         text = (
-            "[Ann] [The file `a.txt` was sent with this message:]\n```txt\nthanks\n```\n\n"
-            "[The images, in their order: `a.png`, `b.png`.]\n\n"
-            "[The file `x.pdf` was not read: it cannot be taken.]\n\n"
-            "[Of the file `b.txt` only the first 2 of 3 characters were read.]"
+            "⟦from U1: Ann⟧\n⟦The file `a.txt` was sent with this message:⟧\n```txt\nthanks\n```\n\n"
+            "⟦The images, in their order: `a.png`, `b.png`.⟧\n\n"
+            "⟦The file `x.pdf` was not read: it cannot be taken.⟧\n\n"
+            "⟦Of the file `b.txt` only the first 2 of 3 characters were read.⟧"
         )
         assert await fake.ask(text) == "You are welcome."
 

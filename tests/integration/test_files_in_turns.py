@@ -113,8 +113,9 @@ async def test_text_files_and_images_are_in_the_question_in_every_round(store: S
     async with core(store, model, adapter, limits=Limits(max_file_bytes=5000)) as bot:
         await bot.send("What is this?", NOTES, CAT)
         assert await adapter.wait_for_posts(1) == ["A cat."]
-    text = "What is this?\n\n[The file `notes.txt` was sent with this message:]\n```txt\nthanks\n```"
-    assert asked(model, 0) == asked(model, 1) == UserMessage(text=text, images=(SEEN,))
+    file = "⟦The file `notes.txt` was sent with this message:⟧\n```txt\nthanks\n```"
+    question = UserMessage(text="What is this?", attached=file, images=(SEEN,))
+    assert asked(model, 0) == asked(model, 1) == question
     assert sorted(adapter.fetched) == [("F1", CONVERSATION, 5000), ("F2", CONVERSATION, 5000)]
 
 
@@ -127,8 +128,8 @@ async def test_the_history_keeps_the_text_and_for_each_image_a_sentence(store: S
         await adapter.wait_for_posts(2)
         question = (await bot.kept())[0]
     assert isinstance(question, UserMessage) and question.images == ()
-    assert question.text.startswith("What is this?") and "thanks" in question.text
-    assert question.text.endswith("[The image `cat.png` was sent with this message; it is not kept.]")
+    assert question.text == "What is this?" and "thanks" in question.attached
+    assert question.attached.endswith("⟦The image `cat.png` was sent with this message; it is not kept.⟧")
     assert model.requests[1].messages[0] == question
 
 
@@ -140,7 +141,7 @@ async def test_what_was_not_read_is_told_to_the_model_and_to_the_user(store: Sto
         kept = await bot.kept()
     gone = "The file `gone.txt` was not read: The file is not on the platform any more."
     assert post == f"I have no report.\n\n_{NOT_READ}_\n\n_{gone}_"
-    assert asked(model).text == f"Sum it up\n\n[{NOT_READ}]\n\n[{gone}]"
+    assert (asked(model).text, asked(model).attached) == ("Sum it up", f"⟦{NOT_READ}⟧\n\n⟦{gone}⟧")
     assert kept == [asked(model), AssistantMessage(text=post)]
 
 
@@ -158,7 +159,7 @@ async def test_a_small_model_is_not_given_more_text_than_it_can_read(store: Stor
     async with core(store, model, adapter, max_tokens=4) as bot:
         await bot.send("See", NOTES)
         [post] = await adapter.wait_for_posts(1)
-    assert "only the first 4 of 6 characters" in post and "thank" not in asked(model).text
+    assert "only the first 4 of 6 characters" in post and "thank" not in asked(model).attached
 
 
 # --- turns that break off ----------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -12,8 +13,13 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.types import RequestParamsMeta
 
+from bot.settings import Settings
+from bot.tools.configured import load_servers
+from bot.tools.conversation_ids import open_conversation_ids
+from bot.tools.toolset import Toolset
 from mcp_server.server import CONVERSATION_KEY
 from mcp_server.workspace import folder_name
+from tests.fakes.mcp_servers.processes import CONVERSATION, call
 from tests.fakes.open_meteo import FakeOpenMeteo
 
 HOUSE = Path(__file__).resolve().parents[2]
@@ -21,6 +27,15 @@ COMMAND = ("-m", "mcp_server")
 MODES = ["auto", "legacy"]
 ERAS = {"auto": "2026-07-28", "legacy": "2025-11-25"}
 ANNOUNCED = "listening on "
+TOKEN = "correct-horse-battery"
+
+
+def token_file(folder: Path) -> tuple[str, str]:
+    """The option for a file with the token."""
+    file = folder / "token"
+    file.write_text(f"{TOKEN}\n")
+    file.chmod(0o600)
+    return "--token-file", str(file)
 
 
 async def start(*options: str, **environment: str) -> asyncio.subprocess.Process:
@@ -130,14 +145,16 @@ async def post(url: str, *, host: str, origin: str | None = None) -> int:
             "clientInfo": {"name": "test", "version": "1"},
         },
     }
-    headers = {"Host": host, "Accept": "application/json, text/event-stream"} | ({"Origin": origin} if origin else {})
+    headers = {"Host": host, "Accept": "application/json, text/event-stream", "Authorization": f"Bearer {TOKEN}"}
+    headers |= {"Origin": origin} if origin else {}
     async with httpx2.AsyncClient() as client:
         return (await client.post(url, json=hello, headers=headers)).status_code
 
 
 @pytest.mark.parametrize("bound", ["127.0.0.1", "0.0.0.0"])
-async def test_only_local_and_allowed_hosts_are_answered_whatever_the_address(bound: str) -> None:
-    async with serving("--host", bound, "--allowed-host", "Tools.example.org") as (_, announced):
+async def test_only_local_and_allowed_hosts_are_answered_whatever_the_address(bound: str, tmp_path: Path) -> None:
+    token = token_file(tmp_path)
+    async with serving("--host", bound, "--allowed-host", "Tools.example.org", *token) as (_, announced):
         url = announced.replace("0.0.0.0", "127.0.0.1")
         port = httpx2.URL(url).port
         statuses = {
@@ -190,6 +207,33 @@ async def test_sigterm_stops_a_stdio_server_whose_client_is_still_there() -> Non
     process.stdin.close()
 
 
+async def test_other_machines_need_the_token_and_the_bot_sends_it_as_mcp_json_says(tmp_path: Path) -> None:
+    config, token = tmp_path / "mcp.json", token_file(tmp_path)
+    headers = {"Authorization": "Bearer ${TOOLS_TOKEN}"}
+    async with serving("--host", "0.0.0.0", *token, "--workspace", str(tmp_path)) as (process, url):
+        url = url.replace("0.0.0.0", "127.0.0.1")
+        async with httpx2.AsyncClient() as client:
+            refused = await client.post(url, json={}, headers={"Authorization": "Bearer wrong-horse"})
+            elsewhere = {"Authorization": f"Bearer {TOKEN}", "Host": "evil.example.org"}
+            rebound = await client.post(url, json={}, headers=elsewhere)
+        assert refused.status_code == 401 and refused.headers["www-authenticate"].startswith("Bearer")
+        assert rebound.status_code == 421
+        config.write_text(json.dumps({"mcpServers": {"tools": {"url": url, "headers": headers}}}))
+        settings = Settings(_env_file=None, mcp_config=config)  # pyright: ignore[reportCallIssue]  (pydantic-settings' own)
+        servers = load_servers(settings, environ={"TOOLS_TOKEN": TOKEN})
+        old = tmp_path / folder_name(CONVERSATION.opaque_id)  # from before ids were made with a key
+        old.mkdir()
+        (old / "old.txt").write_text("kept")
+        async with Toolset(servers, ids=open_conversation_ids(tmp_path), offer_wait_s=20) as tools:
+            await tools.offer(None)
+            read = await call(tools, "tools__read_text_file", '{"filename": "old.txt"}')
+        assert read.outcome == "ok" and "kept" in read.text
+        process.terminate()
+        assert process.stderr is not None
+        assert b"horse" not in await process.stderr.read()
+    assert not old.exists()
+
+
 async def test_a_stdio_server_ends_when_its_client_leaves() -> None:
     assert await run() == (0, "", "")
 
@@ -203,6 +247,9 @@ async def test_a_stdio_server_ends_when_its_client_leaves() -> None:
         ["--transport", "streamable-http", "--allowed-host", "https://tools.example.org/"],
         ["--port", "0"],
         ["--allowed-host", "tools.example.org"],
+        ["--token-file", __file__],
+        ["--transport", "streamable-http", "--host", "0.0.0.0"],
+        ["--transport", "streamable-http", "--token-file", "/nowhere/token"],
         ["--workspace", __file__],
         ["--workspace", ""],
         ["--verbose"],
@@ -230,5 +277,8 @@ async def test_help_names_every_option_and_imports_nothing_heavy() -> None:
     )
     async with asyncio.timeout(30):
         output = (await process.communicate())[0].decode()
-    assert all(option in output for option in ("--transport", "--host", "--port", "--allowed-host", "--workspace"))
+    assert all(
+        option in output
+        for option in ("--transport", "--host", "--port", "--allowed-host", "--token-file", "--workspace")
+    )
     assert not any(f"'{module}'" in output for module in ("mcp", "pydantic", "uvicorn", "asyncio"))

@@ -106,7 +106,7 @@ async def room(store: Store, *, max_thread_messages: int = 50) -> AsyncGenerator
 
 def words(question: UserMessage) -> Sequence[str]:
     """What is quoted in front of a question."""
-    return [line.partition(": ")[2] for line in question.context.splitlines() if line.startswith("> ")]
+    return [line.partition("⟧: ")[2] for line in question.context.splitlines() if line.startswith("> ")]
 
 
 # --- the thread --------------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ async def test_files_of_the_thread_are_read_with_the_first_question(store: Store
     async with room(store) as at:
         at.platform.say(1, "here", files=(LOG,))
         question = await at.ask(2, "what is in it?")
-        assert "[The file `pay.log` was sent with a message quoted above:]" in question.text and "ERR" in question.text
+        assert "⟦The file `pay.log` was sent with a message quoted above:⟧\n```log\nERR" in question.attached
 
 
 async def test_a_question_that_waited_for_a_decision_still_has_its_thread_though_later_ones_were_answered(
@@ -260,13 +260,16 @@ async def test_a_reply_to_the_newest_answer_tells_nothing_that_is_not_in_front_o
         first = Quoted(relation="reply", text="noted", author_kind="self", reference=f"ref-{at.platform.posts[-1].key}")
         assert (await at.ask(2, "why?", quoted=(first,), has_earlier=False)).context == ""
         older = await at.ask(3, "and that?", quoted=(first,), has_earlier=False)
-        assert "> you (the assistant): noted" in older.context
+        assert "from you, the assistant⟧: noted" in older.context
 
 
 async def test_what_could_not_be_read_of_the_question_is_said(store: Store) -> None:
     async with room(store) as at:
         question = await at.ask(1, "look", unread=("a video",), has_earlier=False)
-        assert question.text == "look\n\n[These parts of this message could not be read: a video.]"
+        assert (question.text, question.attached) == (
+            "look",
+            "⟦These parts of this message could not be read: a video.⟧",
+        )
         assert "_These parts of this message could not be read: a video._" in at.platform.posts[-1].text
 
 

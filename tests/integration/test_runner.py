@@ -343,7 +343,7 @@ async def test_speakers_are_told_apart_where_several_write(store: Store) -> None
     async with core(store, model, adapter=adapter) as bot:
         await bot.inbox.accept(message("hello", is_shared=True))
         await adapter.wait_for_posts(1)
-    assert model.requests[0].messages == (UserMessage(text="hello", speaker="Ada"),)
+    assert model.requests[0].messages == (UserMessage(text="hello", speaker="Ada", speaker_id="U1"),)
 
 
 async def test_a_long_answer_is_posted_in_parts_that_join_to_the_stored_text(store: Store) -> None:
@@ -552,8 +552,10 @@ class BreakingStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def claim(self, worker: str, *, serves: Sequence[str], limit: int) -> Sequence[ClaimedTurn]:
+    async def claim(
+        self, worker: str, *, serves: Sequence[str], limit: int, reserved: int = 0
+    ) -> Sequence[ClaimedTurn]:
         if self.failures:
             self.failures -= 1
             raise ZeroDivisionError
-        return await self._store.claim(worker, serves=serves, limit=limit)
+        return await self._store.claim(worker, serves=serves, limit=limit, reserved=reserved)

@@ -13,6 +13,7 @@ import pytest
 
 from bot.domain.answers import Known, Queued
 from bot.domain.asks import FormAsk
+from bot.domain.budgets import Charge, Spent
 from bot.domain.events import ConversationKey, MessageReceived, Rating
 from bot.domain.messages import AssistantMessage, ModelAnswer, ToolCall, ToolResult, Usage, UserMessage
 from bot.domain.turns import CallDecided, CallFinished, CallStarted, CallWaiting, ModelAnswered, Post
@@ -229,6 +230,31 @@ async def test_usage_of_an_older_version_counts_for_all_and_who_asks_is_known_fr
         assert (await store.usage(author=author_key(HERE.person("you")))).turns == 1
 
 
+async def test_what_is_used_is_counted_from_the_upgrade_on(old: Path) -> None:
+    async with open_sqlite(old) as store:
+        assert await store.spending(["all"], ["2026-11"]) == {"2026-11": Spent()}
+        spent = Spent(turns=1, usage=Usage(input_tokens=3))
+        await store.charge(Charge(ledgers=("all",), periods=("2026-11",), spent=spent))
+        assert await store.spending(["all"], ["2026-11"]) == {"2026-11": spent}
+
+
+async def test_turns_that_wait_in_an_older_version_draw_tickets_so_that_one_author_leaves_places(old: Path) -> None:
+    with sqlite3.connect(old) as db:
+        db.executemany(
+            "INSERT INTO conversation (key) VALUES (?)", [(f"console/local/{number}/",) for number in range(3)]
+        )
+        db.execute(
+            "INSERT INTO turn (event_key, conversation_id, event, state, worker, accepted_at, is_first)"
+            " SELECT 'waits ' || id, id, (SELECT event FROM turn WHERE id = 1), 'queued', 'us', 1, 1 FROM conversation"
+            " WHERE key GLOB 'console/local/[0-9]/'"
+        )
+    async with open_sqlite(old) as store:
+        await store.heartbeat("us", lease_s=60)
+        tickets = [turn.lease.turn_id for turn in await store.claim("us", serves=["console/"], limit=9, reserved=9)]
+        assert len(tickets) == 1
+        assert len(await store.claim("us", serves=["console/"], limit=9)) >= 2
+
+
 async def test_a_later_rating_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
     path = tmp_path / "new.db"
     async with open_sqlite(path, now=lambda: 1_000.0) as store:
@@ -251,3 +277,16 @@ def event(key: str) -> MessageReceived:
         text=f"What about {key}?",
         sent_at=datetime(2026, 11, 1, 12, 30, tzinfo=UTC),
     )
+
+
+async def test_a_database_of_before_is_written_again_once_and_its_steps_have_no_times(old: Path) -> None:
+    async with open_sqlite(old) as store:
+        (_, running, _) = await store.timeline(HERE)
+        assert [step.at for step in running.steps] == [None, None, None]
+        assert await store.scrub_at_start() is True
+        assert await store.scrub_at_start() is False
+
+
+async def test_a_new_database_has_nothing_to_be_written_again(tmp_path: Path) -> None:
+    async with open_sqlite(tmp_path / "new.db") as store:
+        assert await store.scrub_at_start() is False

@@ -23,6 +23,7 @@ from typing import Any, TypeVar, cast
 
 from bot.domain.answers import CommandAnswer, Decided, Done, Example
 from bot.domain.asks import AskPost
+from bot.domain.budgets import Notice
 from bot.domain.errors import AdapterError
 from bot.domain.events import CommandInvoked, ConversationKey, DecisionMade, Earlier, MessageReceived, SharedFile
 from bot.domain.messages import ToolCall, ToolResult, ToolSpec
@@ -153,6 +154,7 @@ async def _live(world: World, script: Script, fate: Fate, *, lease_s: float) -> 
                 tools=core.tools,
                 guard=core.guard,
                 policy=core.policy,
+                budgets=core.budgets,
                 window=Window(max_messages=MAX_MESSAGES, max_tokens=1_000_000, count=len),
                 system_prompt="Be brief.",
                 limits=Limits(turn_timeout_s=60, lease_s=lease_s, summary_s=10),
@@ -169,6 +171,7 @@ async def _live(world: World, script: Script, fate: Fate, *, lease_s: float) -> 
             bell=bell,
             directory=core.tools,
             access=core.access,
+            budgets=core.budgets,
             decisions=core.decisions,
             forms=core.forms,
         )
@@ -286,6 +289,12 @@ class FilePlatform:
             self._changed.notify_all()
         self._reach("ask: after, visible")
         return f"reference of {post.key}"
+
+    async def post_notice(self, notice: Notice) -> str:
+        raise AssertionError("nobody has a budget here")
+
+    async def find_notice(self, notice: Notice) -> Found | None:
+        return None
 
     async def find_ask(self, post: AskPost) -> Found | None:
         if not self._script.can_find:

@@ -327,6 +327,7 @@ def _examine_end(world: World, script: Script) -> Iterator[Fault]:
     for question in script.questions:
         yield from examination.of_question(question)
     yield from examination.of_asks()
+    yield from examination.of_costs()
     for channel in script.channels:
         yield from examination.of_order(channel)
         yield from examination.of_summary(channel)
@@ -448,6 +449,11 @@ class Examination:
         ids = [self._turns[key].id for key in keys if key in self._turns]
         if any(after <= before for before, after in pairwise(ids)):
             yield self.fault("out of order", f"{channel}: taken up as {ids}")
+
+    def of_costs(self) -> Iterator[Fault]:
+        charged, used = self._world.tokens()
+        if charged != used:
+            yield self.fault("doubled" if charged > used else "lost", f"{charged} tokens were charged and {used} used")
 
     def of_asks(self) -> Iterator[Fault]:
         """Yield messages of asks that are shown twice where the platform can find them, or do not end as records."""

@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -124,6 +125,21 @@ class World:
         """Return how many turns have not ended."""
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
             return db.execute("SELECT count(*) FROM turn WHERE ended_at IS NULL").fetchone()[0]
+
+    def tokens(self) -> tuple[int, int]:
+        """Return the tokens that were charged to all, and those of the stored answers and summaries."""
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
+            (charged,) = db.execute(
+                "SELECT COALESCE(sum(input_tokens + output_tokens), 0) FROM spending"
+                " WHERE ledger = 'all' AND length(period) = 10"
+            ).fetchone()
+            # A turn's own sum has its summaries; it lacks its answers where its journal was not read any more.
+            used = {row[0]: row[1] for row in db.execute("SELECT id, input_tokens + output_tokens FROM turn")}
+            stored = Counter[int]()
+            for turn_id, body in db.execute("SELECT turn_id, body FROM journal"):
+                usage = json.loads(body).get("answer", {}).get("usage", {})
+                stored[turn_id] += usage.get("input_tokens", 0) + usage.get("output_tokens", 0)
+            return charged, sum(max(tokens, stored[turn_id]) for turn_id, tokens in used.items())
 
     def summary(self, conversation: str) -> tuple[str, frozenset[int]]:
         """Return the conversation's summary and the turns before its end."""

@@ -46,7 +46,14 @@ class Toolbridge:
     def environment(self) -> dict[str, str]:
         clean = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
         weather = {"WEATHER_API_URL": NOWHERE, "GEOCODING_API_URL": NOWHERE}
-        return {**clean, **weather, "TOOLBRIDGE_HOME": str(self.home), "PYTHONUTF8": "1", **self.settings}
+        return {
+            **clean,
+            **weather,
+            "TOOLBRIDGE_HOME": str(self.home),
+            "PYTHONUTF8": "1",
+            "HTTP_PORT": "0",
+            **self.settings,
+        }
 
     async def start(self, *arguments: str, stdin: int = asyncio.subprocess.DEVNULL) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(

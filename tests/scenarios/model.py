@@ -40,6 +40,17 @@ def calls(*names: str, **arguments: Any) -> dict[str, Any]:
     return {"tool_calls": [{"name": name, "arguments": arguments} for name in names]}
 
 
+def spoken(content: Any) -> Any:
+    """Return a question that the model was sent with "[NAME] " before its own words, for the line with its speaker."""
+    if isinstance(content, list):
+        return [{**part, "text": spoken(part["text"])} if "text" in part else part for part in content]
+    speaker = re.match(r"⟦from [^\s?]+: (.*)⟧\n", content)
+    if speaker is None:
+        return content
+    before, mark, own = content[speaker.end() :].rpartition("⟦The message itself:⟧\n\n")
+    return f"{before}{mark}[{speaker[1]}] {own}"
+
+
 def words(count: int, *, start: int = 0) -> str:
     """Return so many words of which no two are the same, in paragraphs: what is doubled or lost differs."""
     lines = [" ".join(f"word{number}" for number in range(at, at + 50)) for at in range(start, start + count, 50)]

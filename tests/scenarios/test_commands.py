@@ -34,7 +34,7 @@ async def test_usage_tells_what_the_asker_used_and_to_operators_what_all_did(dri
         await conversation.ask("hello", by="ben")
         await conversation.answered()
         shown = await driver.command("usage")
-        told = ["**You**: 0 turns", *driver.usage_there]
+        told = ["**You**: today 0 turns", *driver.usage_there]
         assert [words for words in told if words not in shown] == []
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from bot.domain.messages import AssistantMessage, ToolMessage, UserMessage
 from tests.scenarios.drivers import WAYS_TO_STOP, Conversation, Driver, Question
-from tests.scenarios.model import calls, last_word
+from tests.scenarios.model import calls, last_word, spoken
 from tests.scenarios.tools import with_workshop
 
 CHUNK_S = 0.005  # of an answer that is slow enough to be stopped
@@ -19,8 +19,8 @@ STOPPING = "Stopping."  # what the one who stopped it is told, on some platforms
 async def asked(driver: Driver) -> list[str]:
     """Return the questions that the model read in its last request, without what they point at."""
     messages = (await driver.model.requests())[-1]["messages"]
-    questions = [message["content"] for message in messages if message["role"] == "user"]
-    return [question.rpartition("[The message itself:]\n\n")[2] for question in questions]
+    questions = [spoken(message["content"]) for message in messages if message["role"] == "user"]
+    return [question.rpartition("⟦The message itself:⟧\n\n")[2] for question in questions]
 
 
 def answers_in(conversation: Conversation) -> list[str]:

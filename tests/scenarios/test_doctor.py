@@ -15,7 +15,7 @@ async def test_a_healthy_setup_has_a_line_for_each_part_and_ends_with_0(toolbrid
     ran = await toolbridge.run("doctor")
     assert ran.code == 0
     parts = [line.split(":")[0].split(maxsplit=1)[1] for line in ran.out.splitlines()]
-    assert parts == ["settings", "store", "model", "tools toolbridge", "policy", "slack", "discord"]
+    assert parts == ["settings", "home", "store", "model", "tools toolbridge", "policy", "slack", "discord"]
     assert "not an AI" in ran.out
 
 
@@ -23,6 +23,7 @@ async def test_json_says_the_same_for_machines(toolbridge: Toolbridge) -> None:
     checks = json.loads((await toolbridge.run("doctor", "--json")).out)
     assert {check["part"]: check["state"] for check in checks} == {
         "settings": "ok",
+        "home": "ok",
         "store": "ok",
         "model": "ok",
         "tools toolbridge": "ok",

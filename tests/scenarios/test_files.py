@@ -9,13 +9,13 @@ import pytest
 
 from tests.fakes.mcp_servers.workshop import PIXEL, SOUND
 from tests.scenarios.drivers import ALL_DRIVERS, Driver, File
-from tests.scenarios.model import calls
+from tests.scenarios.model import calls, spoken
 from tests.scenarios.tools import with_workshop
 
 
 async def question(driver: Driver) -> Any:
     """Return the content of the last message that the model was sent."""
-    return (await driver.model.requests())[-1]["messages"][-1]["content"]
+    return spoken((await driver.model.requests())[-1]["messages"][-1]["content"])
 
 
 @pytest.mark.parametrize("driver", ALL_DRIVERS, indirect=True)

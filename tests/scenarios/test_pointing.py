@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tests.scenarios.drivers import Alert, Conversation, Driver, File
+from tests.scenarios.model import spoken
 
 ALERT = Alert(
     title="checkout is down",
@@ -17,7 +18,7 @@ ALERT = Alert(
 async def read_last(driver: Driver) -> str:
     """Return the last question as the model got it."""
     messages = (await driver.model.requests())[-1]["messages"]
-    return [message["content"] for message in messages if message["role"] == "user"][-1]
+    return [spoken(message["content"]) for message in messages if message["role"] == "user"][-1]
 
 
 def quoted(text: str) -> list[str]:
@@ -34,7 +35,7 @@ def check_order(lines: Sequence[str], *beginnings: tuple[str, str]) -> None:
     """Check that the lines are these people's, in this order: pairs of a name and of words that follow it."""
     assert len(lines) == len(beginnings), lines
     for line, (name, words) in zip(lines, beginnings, strict=True):
-        assert line.startswith(name), line
+        assert f": {name}⟧: " in line, line
         assert words in line
 
 
@@ -70,7 +71,7 @@ async def test_below_an_alert_of_another_app_its_words_come_along(driver: Driver
         shown = "\n".join(quoted(read))
         for words in ("checkout is down", "3 of 5 probes failed", "eu-west", "RB-77"):
             assert shown.count(words) == 1
-        assert quoted(read)[0].startswith("Uptime (a bot)")
+        assert "from a bot: Uptime⟧: " in quoted(read)[0]
         assert shown.index("RB-77") < shown.index("I see timeouts")
 
 

@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import sqlite3
 import tomllib
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from bot.cli.main import command_parser
+from bot.cli.trust import MEMORY
 from bot.domain.commands import COMMANDS
+from bot.keeping.files import ATTACHMENTS, LOGS, TYPED, WORKSPACES
+from bot.rights.current import FILE_NAME as RULES_FILE
 from bot.rights.current import load_policy
 from bot.settings import Settings
+from bot.stores.secret_key import FILE_NAME as KEY_FILE
+from bot.stores.sqlite.store import open_sqlite
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -103,6 +110,14 @@ def test_the_rules_that_a_document_shows_are_valid_with_the_servers_that_the_rea
     assert policy.warnings == ()
 
 
+def test_the_budgets_that_the_documents_show_are_valid(tmp_path: Path) -> None:
+    (budgets,) = [block for block in blocks(RIGHTS, "toml") if "[budgets]" in block]
+    file = tmp_path / "toolbridge.toml"
+    file.write_text(f'[groups]\noncall = ["slack:T1:U1"]\n{budgets}', encoding="utf-8")
+    policy = load_policy(file)
+    assert policy.budgets.has_money and policy.budgets.for_people and policy.warnings == ()
+
+
 def test_the_command_line_takes_every_command_that_a_document_shows() -> None:
     lines = [
         line for text in (README, CONTRIBUTING, RIGHTS) for block in blocks(text, "sh") for line in block.splitlines()
@@ -133,3 +148,15 @@ def test_every_dependency_has_an_exact_version_and_a_reason() -> None:
         assert f"\n{name.lower().replace('_', '-')}==" in constraints, name
         if requirement not in extras["dev"]:
             assert f"`{name}`" in CONTRIBUTING, name
+
+
+async def test_the_table_of_what_is_kept_names_every_table_and_file_that_there_is(tmp_path: Path) -> None:
+    data = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\| (`[^|]+) \|", data, flags=re.MULTILINE)
+    rows = {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+    async with open_sqlite(tmp_path / "a.db"):
+        with closing(sqlite3.connect(tmp_path / "a.db")) as db:
+            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert tables <= rows, tables - rows
+    files = {ATTACHMENTS, WORKSPACES, TYPED, LOGS, KEY_FILE, MEMORY, RULES_FILE}
+    assert files <= {name.rstrip("/") for name in rows}

@@ -29,6 +29,9 @@ CONTRACT: Mapping[str, tuple[str, object]] = {
     "MODEL_HEADERS": ('{"x-key": "header-secret"}', '{"x-key": "header-secret"}'),
     "MODEL_REQUESTS_PER_MINUTE": ("30", 30),
     "MODEL_TOKENS_PER_MINUTE": ("90000", 90_000),
+    "MODEL_PRICE_INPUT_USD": ("2.5", 2.5),
+    "MODEL_PRICE_CACHED_INPUT_USD": ("1.25", 1.25),
+    "MODEL_PRICE_OUTPUT_USD": ("10", 10.0),
     "SYSTEM_PROMPT_FILE": ("prompt.txt", Path("prompt.txt")),
     "SLACK_BOT_TOKEN": ("slack-bot-secret", "slack-bot-secret"),
     "SLACK_APP_TOKEN": ("slack-app-secret", "slack-app-secret"),
@@ -50,6 +53,8 @@ CONTRACT: Mapping[str, tuple[str, object]] = {
     "TOOLBRIDGE_HOME": ("/data", Path("/data")),
     "DATABASE_URL": ("postgresql://u:database-secret@h/d", "postgresql://u:database-secret@h/d"),
     "TOOLBRIDGE_CONFIG": ("toolbridge.toml", Path("toolbridge.toml")),
+    "TOOLBRIDGE_SECRET_KEY": ("one,two", "one,two"),
+    "RETENTION_DAYS": ("30", 30),
     "WEATHER_API_URL": ("http://127.0.0.1:4", "http://127.0.0.1:4"),
     "GEOCODING_API_URL": ("http://127.0.0.1:5", "http://127.0.0.1:5"),
     "MAX_CONVERSATION_LENGTH": ("20", 20),
@@ -62,8 +67,10 @@ CONTRACT: Mapping[str, tuple[str, object]] = {
     "ALLOWED_APPS": ("slack:T1:A1, discord:12", "slack:T1:A1, discord:12"),
     "MAX_THREAD_MESSAGES": ("5", 5),
     "TRACE": ("full", "full"),
+    "REDACT": ("trace", "trace"),
     "HTTP_HOST": ("0.0.0.0", "0.0.0.0"),
     "HTTP_PORT": ("9090", 9090),
+    "TRUSTED_PROXIES": ("10.0.0.5, fd00::/8", "10.0.0.5, fd00::/8"),
     "LOG_FORMAT": ("json", "json"),
     "LOG_LEVEL": ("debug", "DEBUG"),
 }
@@ -216,6 +223,8 @@ def test_in_our_own_file_they_are_slips_too(slip: str, meant: str) -> None:
         ("MODEL_MAX_OUTPUT_TOKENS", "0"),
         ("MODEL_REQUESTS_PER_MINUTE", "0"),
         ("MODEL_TOKENS_PER_MINUTE", "-1"),
+        ("MODEL_PRICE_INPUT_USD", "-0.1"),
+        ("MODEL_PRICE_OUTPUT_USD", "inf"),
         ("MODEL_EXTRA_BODY", "secret"),
         ("MODEL_EXTRA_BODY", "[]"),
         ("MODEL_EXTRA_BODY", '{"tools": []}'),
@@ -236,6 +245,9 @@ def test_in_our_own_file_they_are_slips_too(slip: str, meant: str) -> None:
         ("SLACK_COMMAND_PREFIX", "/secret "),
         ("SLACK_COMMAND_PREFIX", "Secret"),
         ("HTTP_PORT", "70000"),
+        ("HTTP_PORT", "on"),
+        ("TRUSTED_PROXIES", "10.0.0.5, nginx"),
+        ("TRUSTED_PROXIES", "10.0.0.5/8"),
         ("MODEL_API", "secret-api"),
         ("LOG_LEVEL", "LOUD"),
         ("TRACE", "all"),
@@ -266,6 +278,18 @@ def test_no_secret_is_in_an_error_or_its_chain_or_a_representation(monkeypatch: 
         open_store(settings.store_url)
     assert "secret" not in str(caught.value)
     assert "secret" not in describe_store(settings.store_url)
+
+
+@pytest.mark.parametrize("text", ["off", " OFF "])
+def test_the_http_listener_can_be_switched_off(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PORT", text)
+    assert load_settings().http_port is None
+
+
+def test_trusted_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().proxies == ()
+    monkeypatch.setenv("TRUSTED_PROXIES", "10.0.0.5,192.168.0.0/16 ::1")
+    assert [str(each) for each in load_settings().proxies] == ["10.0.0.5/32", "192.168.0.0/16", "::1/128"]
 
 
 # --- which model -----------------------------------------------------------------------------------------------

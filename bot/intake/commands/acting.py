@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from bot.domain.answers import CommandAnswer
+from bot.domain.commands import FILES
 from bot.domain.events import CommandInvoked
 from bot.intake.access import Access
-from bot.intake.commands.phrases import count
+from bot.intake.commands.phrases import code, count
+from bot.keeping.files import KeptFiles
 from bot.ports.store import Store, author_key, author_keys
 from bot.turns.bell import Bell
 
@@ -26,9 +29,15 @@ class Acting:
     store: Store
     bell: Bell
     access: Access
+    files: KeptFiles | None = None  # of the home folder
 
     async def clear(self, event: CommandInvoked) -> CommandAnswer:
-        """Forget the conversation: at once where one person has spoken, otherwise after a confirmation."""
+        """Forget the conversation: at once where one person has spoken, otherwise after a confirmation.
+
+        Told `files`, it deletes what was saved in the conversation as well. A turn that has not ended stays.
+        """
+        if event.argument.strip().lower() not in ("", FILES):
+            return CommandAnswer(text=f"{code('clear')} takes nothing, or {code(FILES)}. Nothing was deleted.")
         people = await self.store.participants(event.conversation)
         is_shared = not set(people) <= set(author_keys(event.actor))
         if is_shared and not await self._may_clear(event, began=people[0]):
@@ -37,16 +46,40 @@ class Acting:
             return CommandAnswer(text=f"Other people have spoken here as well. {may} can clear it.")
         if is_shared and not event.is_confirmed:
             return CommandAnswer(
-                text=f"You are not the only one who spoke here. Clearing forgets what everyone said. {FILES_STAY}",
+                text=f"You are not the only one who spoke here. Clearing forgets what everyone said. "
+                f"{'Files that were saved here are deleted.' if _with_files(event) else FILES_STAY}",
                 confirms="Clear it for everyone",
             )
+        return CommandAnswer(text=await self._forget(event))
+
+    async def _forget(self, event: CommandInvoked) -> str:
+        """Forget it all, and return what is said of that."""
+        turns = await self.store.kept_events(event.conversation)
         gone = await self.store.clear(event.conversation)
-        if not gone:
-            return CommandAnswer(text=f"There was nothing to forget. {FILES_STAY}")
-        if is_shared:
-            await self.access.note(event.asker, kind="act", outcome="clear")
-        log.info("conversation_cleared", conversation=str(event.conversation), by=str(event.actor), messages=gone)
-        return CommandAnswer(text=f"{count(gone, 'message')} of this conversation deleted. {FILES_STAY}")
+        if turns or gone:
+            await self.store.scrub()
+        saved = await self._forget_files(event, turns)
+        if gone or saved:
+            await self.access.note(event.asker, kind="act", outcome="clear files" if saved else "clear")
+            log.info("conversation_cleared", conversation=str(event.conversation), by=str(event.actor), messages=gone)
+        what = f"{count(gone, 'message')} of this conversation deleted." if gone else "There was nothing to forget."
+        return " ".join(filter(None, [what, await self._about_files(event, saved), await self._about_open(event)]))
+
+    async def _forget_files(self, event: CommandInvoked, turns: Sequence[str]) -> int:
+        if self.files is None:
+            return 0
+        return (await self.files.forget(event.conversation, turns, with_saved=_with_files(event))).saved
+
+    async def _about_files(self, event: CommandInvoked, saved: int) -> str:
+        if _with_files(event):
+            return f"{count(saved, 'saved file')} deleted." if saved else "No files were saved here."
+        if self.files is None or not await self.files.count_saved(event.conversation):
+            return FILES_STAY
+        return f"{FILES_STAY} {code('clear files')} deletes them as well."
+
+    async def _about_open(self, event: CommandInvoked) -> str:
+        is_open = await self.store.participants(event.conversation, is_open=True)
+        return "What is not answered yet stays: stop it, then clear again." if is_open else ""
 
     async def _may_clear(self, event: CommandInvoked, *, began: str) -> bool:
         return began in author_keys(event.actor) or await self.access.is_in_charge(event.asker)
@@ -73,6 +106,10 @@ class Acting:
             may = _those_who_may("The person who asked", event)
             return CommandAnswer(text=f"Someone else asked for what runs here. {may} can stop it.")
         return CommandAnswer(text=OLD_STOP if event.turn_id else "Nothing is running in this conversation.")
+
+
+def _with_files(event: CommandInvoked) -> bool:
+    return event.argument.strip().lower() == FILES
 
 
 def _those_who_may(first: str, event: CommandInvoked) -> str:

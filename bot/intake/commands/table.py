@@ -10,18 +10,19 @@ import structlog
 from bot.domain.answers import CommandAnswer, Pick
 from bot.domain.commands import COMMANDS, HOW_TO_INVOKE, nearest_command
 from bot.domain.events import CommandInvoked
-from bot.domain.messages import Usage
-from bot.domain.people import Actor
 from bot.intake.access import Access
 from bot.intake.commands.acting import Acting
 from bot.intake.commands.approvals import describe_approvals
 from bot.intake.commands.history import history_text
-from bot.intake.commands.phrases import code, count, flat, plain, total_phrase
+from bot.intake.commands.phrases import code, count, flat, plain
 from bot.intake.commands.running import answer_run
 from bot.intake.commands.tools import Prospects, describe_tools
-from bot.ports.store import ConversationSummary, Store, UsageTotals, author_keys
+from bot.intake.commands.usage import describe_usage
+from bot.keeping.files import KeptFiles
+from bot.ports.store import ConversationSummary, Store
 from bot.ports.tools import ToolDirectory
 from bot.turns.bell import Bell
+from bot.turns.budgets import Budgets
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -69,7 +70,7 @@ class Commands:
 
     `about` says which model answers, `limits` are sentences on what a conversation may hold; both are shown by `help`.
     `refused_tools` returns the tools that the model does not take now, with the reasons; `prospects`, what the policy
-    says of tools before their arguments are known.
+    says of tools before their arguments are known; `files` are those of the home folder.
     """
 
     def __init__(
@@ -79,6 +80,8 @@ class Commands:
         tools: ToolDirectory,
         bell: Bell,
         access: Access,
+        files: KeptFiles | None = None,
+        budgets: Budgets,
         model_name: str,
         about: str,
         limits: Sequence[str] = (),
@@ -88,10 +91,11 @@ class Commands:
         self._store = store
         self._tools = tools
         self._access = access
+        self._budgets = budgets
         self._prospects = prospects
         self._limits = limits
         self._refused_tools = refused_tools
-        acting = Acting(store=store, bell=bell, access=access)
+        acting = Acting(store=store, bell=bell, access=access, files=files)
         what = f"I answer questions with the tools of your team's MCP servers. Model: {code(model_name)}."
         self.introduction = "\n\n".join(filter(None, [what, about]))  # what the bot is, for people
         self._rows: Mapping[str, Row] = {
@@ -162,20 +166,7 @@ class Commands:
         return CommandAnswer(text="**Examples to try**", choices=examples)
 
     async def _answer_usage(self, event: CommandInvoked) -> CommandAnswer:
-        own = await self._own_usage(event.actor)
-        lines = [f"- **You**: {total_phrase(own)}"]
-        if await self._access.is_operator(event.asker):
-            total = await self._store.usage()
-            lines.append(f"- **All conversations**: {total_phrase(total)}")
-        if not event.is_channel_wide:
-            here = await self._store.usage(event.conversation)
-            lines.insert(0, f"- **This conversation**: {total_phrase(here)}")
-        return CommandAnswer(text="\n".join(lines))
-
-    async def _own_usage(self, actor: Actor) -> UsageTotals:
-        found = [await self._store.usage(author=key) for key in author_keys(actor)]
-        usage = sum((totals.usage for totals in found), Usage())
-        return UsageTotals(turns=sum(totals.turns for totals in found), usage=usage)
+        return await describe_usage(self._store, budgets=self._budgets, access=self._access, event=event)
 
     async def _answer_help(self, event: CommandInvoked) -> CommandAnswer:
         limits = "\n".join(f"- {limit}" for limit in self._limits)

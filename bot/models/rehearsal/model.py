@@ -71,9 +71,9 @@ def word_groups(text: str) -> list[str]:
 
 
 def _as_sent(message: Message) -> Message:
-    """Return the message as an endpoint would get it: with its speaker's name in the text."""
+    """Return the message as an endpoint would get it: with who wrote it in the text."""
     if isinstance(message, UserMessage):
-        return replace(message, text=render_question(message), speaker=None)
+        return replace(message, text=render_question(message), speaker=None, context="", attached="")
     return message
 
 

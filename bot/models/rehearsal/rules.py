@@ -348,17 +348,16 @@ def _fits(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> bool:
 
 _MAX_PARTS = 60
 _MAX_JOINED = 12  # parts of one clause
-_SPEAKER = re.compile(r"\s*\[(?P<speaker>[^\]\n]{1,80})\]\s+")
+_SPEAKER = re.compile(r"⟦from (?P<id>\S+): (?P<speaker>[^⟦⟧\n]*)⟧\n")
 # What the bot itself writes around the files of a question; the text of the files is part of the question.
 _QUOTED_FILE = re.compile(
-    r"(?:^|(?<=\] ))\[The file `[^`\n]+` was sent with (?:this message|a message quoted above):\]\n"
+    r"^⟦The file `[^`\n]+` was sent with (?:this message|a message quoted above):⟧\n"
     r"(?P<fence>`{3,})\w*\n(?P<text>.*?)\n(?P=fence)$",
     re.MULTILINE | re.DOTALL,
 )
-_AROUND_FILES = re.compile(
-    r"(?:^|(?<=\] ))\[(?:The|Of the|These parts of) (?:\d+ )?(?:file|image|this message|message)s?\b[^\n]*\]$",
-    re.MULTILINE,
-)
+_AROUND_FILES = re.compile(r"^⟦[^\n]*⟧$", re.MULTILINE)
+# Before these lines of the bot's own is what the question points at, and the summary: no part of what is asked.
+_BEGINNING = re.compile(r"^⟦(?:The message itself:|End of the summary)⟧\n", re.MULTILINE)
 _QUOTES = r"\"[^\"\n]*\"|“[^”\n]*”|`[^`\n]*`|(?<!\w)'[^'\n]*'(?!\w)"
 _BOUNDARY = re.compile(
     r"\n+|[.!?;]+(?=\s|$)\s*|,\s+(?:(?:and|then|but|also|so)\s+)*"
@@ -379,10 +378,11 @@ Reading = Callable[[Draft], None]  # adds what a clause asks for to the draft
 
 def _understand(message: UserMessage, draft: Draft) -> None:
     draft.remarks += [f"You sent an image: {len(image.data):,} bytes of {image.mime_type}." for image in message.images]
-    text = _AROUND_FILES.sub("", _QUOTED_FILE.sub(r"\g<text>\n", message.text))
-    tag = _SPEAKER.match(text)
+    tag = _SPEAKER.match(message.text)
     draft.speaker = tag["speaker"] if tag else message.speaker or ""
-    text = text[tag.end() :] if tag else text
+    text = message.text[tag.end() :] if tag else message.text
+    text = _BEGINNING.split(text)[-1]
+    text = _AROUND_FILES.sub("", _QUOTED_FILE.sub(r"\g<text>\n", text))
     parts = _parts(text)
     if len(parts) > _MAX_PARTS:
         draft.unknown.append(_clip(text, 80))

@@ -45,7 +45,8 @@ def _points_of_message(line: str) -> Iterator[str]:
     fields = cast("dict[str, Any]", message)
     said = " ".join(str(fields.get("said", "")).split())
     if said and not said.endswith("?") and _STATEMENT.search(said):
-        yield f"- {fields.get('user') or 'The user'} said: {said[:_MAX_CHARS]}"
+        speaker_id = f" ({fields['id']})" if fields.get("id") else ""
+        yield f"- {fields.get('user') or 'The user'}{speaker_id} said: {said[:_MAX_CHARS]}"
     if "save" in str(fields.get("tool", "")):
         for name in _FILE.findall(str(fields.get("arguments", ""))):
             yield f"- File written: {name[:_MAX_CHARS]}"

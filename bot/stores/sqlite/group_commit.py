@@ -92,7 +92,7 @@ class GroupCommit:
 def _commit(connection: sqlite3.Connection, units: Sequence[Unit[Any]]) -> list[Any]:
     """Return each unit's result, or how it failed, once the transaction that they share has ended."""
     try:
-        _roll_back(connection)  # what a failed rollback may have left open
+        roll_back(connection)  # what a failed rollback may have left open
         connection.execute("BEGIN IMMEDIATE")
     except Exception as error:  # noqa: BLE001  (handed to the callers)
         return _all_failed(units, error)  # at once: one after the other they could wait for a lock for minutes
@@ -110,7 +110,7 @@ def _run_all(connection: sqlite3.Connection, units: Sequence[Unit[Any]]) -> list
         outcomes = [_run(db, unit) for unit in units]
         connection.execute("COMMIT")
     except BaseException:
-        _roll_back(connection)
+        roll_back(connection)
         raise
     return outcomes
 
@@ -122,7 +122,8 @@ def _run(db: Db, unit: Unit[Any]) -> Any:
         return _Failed(error)
 
 
-def _roll_back(connection: sqlite3.Connection) -> None:
+def roll_back(connection: sqlite3.Connection) -> None:
+    """End a transaction that is open, if there is one."""
     if connection.in_transaction:  # SQLite itself rolls back on some errors, a full disk among them
         connection.execute("ROLLBACK")
 

@@ -206,12 +206,13 @@ def _record(row: Row, votes: Sequence[Vote]) -> AskRecord:
 def forget_texts(db: Db, turns: str, values: Sequence[object]) -> None:
     """Remove what was asked and answered in these ended turns; the asks stay, for the messages that show them."""
     for row in db.execute(f"SELECT id, body FROM ask WHERE turn_id IN {turns}", values):  # noqa: S608  (no outside text)
-        body = codec.asks.dump_json(_without_texts(codec.asks.validate_json(row["body"]))).decode()
+        body = codec.asks.dump_json(without_texts(codec.asks.validate_json(row["body"]))).decode()
         db.execute("UPDATE ask SET body = ?, original = '' WHERE id = ?", (body, row["id"]))
         db.execute("UPDATE ask_vote SET content = '' WHERE ask_id = ?", (row["id"],))
 
 
-def _without_texts(ask: Ask) -> Ask:
+def without_texts(ask: Ask) -> Ask:
+    """Return the ask without what people and servers wrote."""
     match ask:
         case ApprovalAsk():
             return replace(ask, arguments="", change="")

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from bot.domain.budgets import Charge
 from bot.domain.events import ConversationKey, MessageReceived, Rating
 from bot.domain.messages import Usage
 from bot.ports.store import ConversationSummary, History, HistoryEntry, Knowledge, UsageTotals
 from bot.stores import codec
 from bot.stores.db import Db, Row, first, key_range
-from bot.stores.units import asks
+from bot.stores.units import asks, budgets, forgetting
 from bot.text.split import cut
 
 HISTORY_ROWS = 5_000  # far above any window; bounds what one turn reads
@@ -72,6 +73,7 @@ def put_summary(
     summary_end: int,
     turn_id: int,
     usage: Usage,
+    charge: Charge | None = None,
 ) -> bool:
     """Store the summary with the window's start, unless it was made of what is there no longer; count its usage."""
     db.execute(
@@ -79,6 +81,7 @@ def put_summary(
         " output_tokens = output_tokens + ? WHERE id = ?",
         (usage.input_tokens, usage.cached_tokens, usage.output_tokens, turn_id),
     )
+    budgets.charge(db, charge)
     # After a clear, the messages of the turn are gone for good, whatever ids new ones get.
     last = first(
         db.execute(
@@ -205,7 +208,9 @@ def clear(db: Db, conversation: ConversationKey, *, now: float) -> int:
         (now, conversation_id),
     )
     ended = "(SELECT id FROM turn WHERE conversation_id = ? AND ended_at IS NOT NULL AND event <> '')"
+    forgetting.forget_notes(db, ended, (conversation_id,))
     asks.forget_texts(db, ended, (conversation_id,))
+    forgetting.forget_arguments(db, ended, (conversation_id,))
     for table in ("journal", "outbox"):
         db.execute(
             f"DELETE FROM {table} WHERE turn_id IN {ended}",  # noqa: S608  (no outside text in it)

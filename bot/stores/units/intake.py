@@ -12,48 +12,68 @@ from datetime import datetime
 from bot.domain.answers import Known, Queued
 from bot.domain.asks import Ask, Vote
 from bot.domain.audit import AuditEntry
+from bot.domain.budgets import Toll
 from bot.domain.events import ConversationKey, MessageReceived
 from bot.domain.turns import CallDecided
 from bot.ports.rights_store import Grant, Settlement, VoteOutcome
-from bot.ports.store import DecisionOutcome, Full, Revision, author_key
+from bot.ports.store import NO_BOUNDS, DecisionOutcome, Full, OverBudget, OwnBounds, Revision, author_key
 from bot.stores import codec
 from bot.stores.db import Db, Row, first
-from bot.stores.units import asks, audit_log, journal, rights
+from bot.stores.units import asks, audit_log, budgets, journal, rights
 from bot.stores.units.conversations import conversation_id_of
-from bot.stores.units.order import end_turn, wake_turn
+from bot.stores.units.order import end_turn, ticket_of, wake_turn
 
 
 def accept(
-    db: Db, event: MessageReceived, *, worker: str, max_waiting: int, max_open: int | None, now: float
-) -> Queued | Known | Full:
-    """Store the event as a queued turn, the first of its conversation where no other is open."""
+    db: Db,
+    event: MessageReceived,
+    *,
+    worker: str,
+    max_waiting: int,
+    max_open: int | None,
+    now: float,
+    own: OwnBounds = NO_BOUNDS,
+    toll: Toll | None = None,
+) -> Queued | Known | Full | OverBudget:
+    """Store the event as a queued turn, the first of its conversation where no other is open, and charge the toll."""
     known = find(db, event.event_key)
     if known is not None:
         return Known(turn_id=known)
     conversation_id = conversation_id_of(db, event.conversation)
+    platform, author = event.conversation.platform, author_key(event.actor)
     (waiting,) = db.execute(
-        "SELECT count(*) AS turns FROM turn WHERE conversation_id = ? AND ended_at IS NULL AND state <> 'waiting'",
-        (conversation_id,),
+        "SELECT count(*) AS turns, count(*) FILTER (WHERE author = ?) AS own FROM turn"
+        " WHERE conversation_id = ? AND ended_at IS NULL AND state <> 'waiting'",
+        (author, conversation_id),
     )
     waits_behind = waiting["turns"]
-    platform = event.conversation.platform
-    is_full = max_open is not None and _open_turns(db, worker, platform) >= max_open
-    if is_full or waits_behind >= max_waiting:
+    if waits_behind >= max_waiting:
         return Full(waits_behind=waits_behind)
+    if own.waiting is not None and waiting["own"] >= own.waiting:
+        return Full(waits_behind=waits_behind, why="own_waiting")
+    if own.open is not None and _open_turns(db, worker, platform, author) >= own.open:
+        return Full(waits_behind=waits_behind, why="own_open")
+    if max_open is not None and _open_turns(db, worker, platform) >= max_open:
+        return Full(waits_behind=waits_behind, why="open")
+    if toll is not None:
+        if spent := [used for used in budgets.used(db, toll.bounds) if used.is_up]:
+            return OverBudget(used=spent)
+        budgets.charge(db, toll.charge)
     (turn,) = db.execute(
-        "INSERT INTO turn (event_key, conversation_id, event, state, worker, accepted_at,"
-        " is_first, has_waited, platform, author)"
-        " VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?) RETURNING id",
+        "INSERT INTO turn (event_key, conversation_id, event, state, worker, accepted_at,"  # noqa: S608  (as there)
+        " is_first, has_waited, platform, author, ticket)"
+        f" SELECT ?, ?, ?, 'queued', asked.worker, ?, ?, ?, ?, asked.author, {ticket_of('asked')}"
+        " FROM (SELECT ? AS author, ? AS worker) AS asked RETURNING id",
         (
             event.event_key,
             conversation_id,
             codec.events.dump_json(event).decode(),
-            worker,
             now,
             int(waits_behind == 0),
             int(waits_behind > 0),
             platform,
-            author_key(event.actor),
+            author,
+            worker,
         ),
     )
     return Queued(turn_id=turn["id"], waits_behind=waits_behind)
@@ -204,11 +224,11 @@ def vote(
     return "made"
 
 
-def _open_turns(db: Db, worker: str, platform: str) -> int:
-    (held,) = db.execute(
-        "SELECT count(*) AS turns FROM turn WHERE worker = ? AND platform = ? AND ended_at IS NULL", (worker, platform)
-    )
-    return held["turns"]
+def _open_turns(db: Db, worker: str, platform: str, author: str | None = None) -> int:
+    held = "SELECT count(*) AS turns FROM turn WHERE worker = ? AND platform = ? AND ended_at IS NULL"
+    if author is None:
+        return db.execute(held, (worker, platform))[0]["turns"]
+    return db.execute(f"{held} AND author = ?", (worker, platform, author))[0]["turns"]
 
 
 def _is_begun(turn: Row) -> bool:

@@ -25,3 +25,8 @@ def put_note(db: Db, name: str, text: str | None) -> None:
             "INSERT INTO note (name, text) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET text = excluded.text",
             (name, text),
         )
+
+
+def replace_note(db: Db, name: str, *, old: str, new: str) -> bool:
+    """Store the new text where the old one is there still."""
+    return bool(db.execute("UPDATE note SET text = ? WHERE name = ? AND text = ? RETURNING name", (new, name, old)))

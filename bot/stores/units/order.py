@@ -1,6 +1,14 @@
 """The order of a conversation's turns.
 
 Of its open turns that do not wait for a decision exactly one is the first (`is_first`): only that one can run.
+
+Then it draws a ticket, and the lowest ticket goes first. Places go round by person: one who has nothing else that runs
+or could run draws 0. The others draw a number behind their own last one, further behind it the more of their turns run,
+and never before the lowest that waits: people who wait take turns, those who hold few places more often, and nobody
+waits for ever. Within one person's share conversations take turns by themselves, as each has one ticket at a time.
+
+A ticket is drawn once, in the store: looking at who holds what at each claim would read all turns that wait, of which
+there may be thousands.
 """
 
 from __future__ import annotations
@@ -19,7 +27,7 @@ def end_turn(db: Db, turn_id: int, conversation_id: int, *, now: float, state: s
 def free_next(db: Db, conversation_id: int) -> None:
     """Make the oldest turn that does not wait the first one, unless the conversation has a first one."""
     db.execute(
-        "UPDATE turn SET is_first = 1 WHERE id ="
+        f"UPDATE turn SET is_first = 1, ticket = {ticket_of('turn')} WHERE id ="  # noqa: S608  (no outside text in it)
         " (SELECT min(id) FROM turn WHERE conversation_id = ? AND ended_at IS NULL AND state <> 'waiting')"
         " AND NOT EXISTS (SELECT 1 FROM turn AS other"
         " WHERE other.conversation_id = ? AND other.ended_at IS NULL AND other.is_first = 1)",
@@ -37,3 +45,17 @@ def wake_turn(db: Db, turn_id: int) -> bool:
     for turn in woken:
         free_next(db, turn["conversation_id"])
     return bool(woken)
+
+
+def ticket_of(row: str) -> str:
+    """Return the SQL for the ticket that a turn draws now: of the `author` and `worker` of that row."""
+    own = f"FROM turn AS own WHERE own.author = {row}.author AND own.is_first = 1"
+    others = f"FROM turn AS other WHERE other.worker = {row}.worker AND other.ended_at IS NULL AND other.is_first = 1"
+    return f"""
+    CASE WHEN EXISTS (SELECT 1 {own}) THEN
+        (SELECT CASE WHEN behind > lowest THEN behind ELSE lowest END FROM (SELECT
+            1 + (SELECT count(*) {own} AND own.state IN ('running', 'delivering'))
+              + COALESCE((SELECT max(own.ticket) {own} AND own.state = 'queued'), 0) AS behind,
+            COALESCE((SELECT min(other.ticket) {others} AND other.state = 'queued' AND other.ticket > 0), 0) AS lowest
+        ) AS found)
+    ELSE 0 END"""  # noqa: S608  (no outside text in it)

@@ -10,13 +10,14 @@ from datetime import datetime
 from typing import Literal
 
 from bot.domain.audit import AuditEntry
+from bot.domain.budgets import Charge
 from bot.domain.errors import LeaseLostError
 from bot.domain.messages import Message, Usage
 from bot.domain.turns import Post, Step, TurnState
 from bot.ports.store import ClaimedTurn, Lease, OutboxPost, Signal, ToolUse
 from bot.stores import codec
 from bot.stores.db import Db, Row
-from bot.stores.units import asks, audit_log, journal, tools
+from bot.stores.units import asks, audit_log, budgets, journal, tools
 from bot.stores.units.order import end_turn, free_next, wake_turn
 
 # --- workers ---
@@ -59,7 +60,7 @@ def write_check(db: Db) -> None:
 
 # --- who works on what ---
 
-# Done in two statements, each of which walks along the index to the turns it takes and reads none of the others.
+# Each statement walks along the index to the turns it takes and reads none of the others.
 _CLAIM = """
 UPDATE turn
 SET state = CASE state WHEN 'queued' THEN 'running' ELSE state END,
@@ -72,7 +73,7 @@ WHERE id IN (
 RETURNING id, conversation_id, fence, attempts, event, state, stop_requested, has_waited, wakes
 """
 # A turn is free when it was queued here, ...
-_QUEUED = "candidate.worker = ? AND candidate.state = 'queued' ORDER BY candidate.id"
+_QUEUED = "candidate.worker = ? AND candidate.state = 'queued'{ticket} ORDER BY candidate.ticket, candidate.id"
 # ... or when the worker that had it (accepted or ran it) is not alive any more, or gave it up; taken worker by worker,
 # unsorted.
 _LEFT = """
@@ -83,19 +84,33 @@ candidate.worker IN (
         SELECT (SELECT worker FROM turn WHERE ended_at IS NULL AND worker > holder.id ORDER BY worker LIMIT 1)
         FROM holder WHERE holder.id IS NOT NULL)
     SELECT id FROM holder
-    WHERE id <> ? AND NOT EXISTS (SELECT 1 FROM worker WHERE worker.id = holder.id AND worker.expires_at > ?))
+    WHERE id <> ? AND NOT EXISTS (SELECT 1 FROM worker WHERE worker.id = holder.id AND worker.expires_at > ?)){ticket}
 """
+_QUIET = " AND candidate.ticket = 0"
 
 
-def claim(db: Db, worker: str, *, serves: Sequence[str], limit: int, cutoff: float) -> Sequence[ClaimedTurn]:
-    """Take the turns that dead workers left, then those that were queued here."""
+def claim(
+    db: Db, worker: str, *, serves: Sequence[str], limit: int, cutoff: float, reserved: int = 0
+) -> Sequence[ClaimedTurn]:
+    """Take the turns that dead workers left, then those that were queued here, in the order of their tickets; where
+    only reserved places are left, those of people who had nothing open.
+    """
     served = " OR ".join("substr(conversation.key, 1, length(?)) = ?" for _ in serves)
     prefixes = [prefix for prefix in serves for _ in range(2)]
-    left = db.execute(_CLAIM.format(free=_LEFT, served=served), (worker, *prefixes, worker, cutoff, limit))
-    queued = db.execute(
-        _CLAIM.format(free=_QUEUED, served=served), (worker, *prefixes, worker, max(limit - len(left), 0))
-    )
-    turns = sorted(map(_claimed, [*left, *queued]), key=lambda turn: turn.lease.turn_id)
+    rows: list[Row] = []
+
+    def take(room: int, *, ticket: str) -> None:
+        for free, found in ((_LEFT, (worker, cutoff)), (_QUEUED, (worker,))):
+            if room > 0:
+                statement = _CLAIM.format(free=free.format(ticket=ticket), served=served)
+                taken = db.execute(statement, (worker, *prefixes, *found, room))
+                rows.extend(taken)
+                room -= len(taken)
+
+    take(limit - reserved, ticket="")
+    if len(rows) >= limit - reserved:  # more may be waiting
+        take(limit - len(rows), ticket=_QUIET)
+    turns = sorted(map(_claimed, rows), key=lambda turn: turn.lease.turn_id)
     for turn in turns:
         if turn.stop_requested:  # its new holder knows
             db.execute("DELETE FROM signal WHERE turn_id = ? AND kind = 'stop'", (turn.lease.turn_id,))
@@ -133,16 +148,31 @@ WHERE turn.worker = ? OR turn.state <> 'running'"""
 # --- what is done in a turn ---
 
 
-def record(db: Db, lease: Lease, steps: Sequence[Step], *, now: float, audit: Sequence[AuditEntry] = ()) -> None:
+def record(
+    db: Db,
+    lease: Lease,
+    steps: Sequence[Step],
+    *,
+    now: float,
+    audit: Sequence[AuditEntry] = (),
+    charge: Charge | None = None,
+) -> None:
     """Append the steps."""
-    _append(db, lease, steps, now=now, audit=audit)
+    _append(db, lease, steps, now=now, audit=audit, charge=charge)
 
 
 def park(
-    db: Db, lease: Lease, steps: Sequence[Step], *, wakes_at: float, now: float, audit: Sequence[AuditEntry] = ()
+    db: Db,
+    lease: Lease,
+    steps: Sequence[Step],
+    *,
+    wakes_at: float,
+    now: float,
+    audit: Sequence[AuditEntry] = (),
+    charge: Charge | None = None,
 ) -> TurnState:
     """Append the steps and free the turn: it waits, or is queued at once where what it waits for has happened."""
-    stop_requested = _append(db, lease, steps, now=now, audit=audit)
+    stop_requested = _append(db, lease, steps, now=now, audit=audit, charge=charge)
     if stop_requested or any(wait.is_decided and not wait.is_finished for wait in journal.waits(db, lease.turn_id)):
         db.execute(
             "UPDATE turn SET state = 'queued', worker = '', attempts = 0, wakes = wakes + 1 WHERE id = ?",
@@ -181,11 +211,12 @@ def reply(
     steps: Sequence[Step],
     now: float,
     audit: Sequence[AuditEntry] = (),
+    charge: Charge | None = None,
     tool_use: ToolUse | None = None,
     read_until: datetime | None = None,
 ) -> None:
     """Store the last steps, the outcome, the messages and the outbox; the turn is being delivered from here on."""
-    _append(db, lease, steps, now=now, audit=audit)
+    _append(db, lease, steps, now=now, audit=audit, charge=charge)
     asks.void_all(db, lease.turn_id)
     db.execute(
         "UPDATE turn SET state = 'delivering', outcome = ?,"
@@ -259,13 +290,25 @@ def abandon(db: Db, lease: Lease, *, now: float) -> None:
     end_turn(db, lease.turn_id, lease.conversation_id, now=now, state="undelivered")
 
 
-def _append(db: Db, lease: Lease, steps: Sequence[Step], *, now: float, audit: Sequence[AuditEntry]) -> bool:
-    """Append steps and audit of a running turn; return whether it is to stop: then it asks nobody."""
+def _append(
+    db: Db,
+    lease: Lease,
+    steps: Sequence[Step],
+    *,
+    now: float,
+    audit: Sequence[AuditEntry],
+    charge: Charge | None,
+) -> bool:
+    """Append steps and audit of a running turn, and charge what they cost; return whether it is to stop.
+
+    One that is to stop asks nobody.
+    """
     stop_requested = bool(_hold(db, lease, "running")["stop_requested"])
     journal.append(db, lease.turn_id, steps, now=now)
     if stop_requested:
         asks.void_all(db, lease.turn_id)
     audit_log.append(db, audit)
+    budgets.charge(db, charge)
     return stop_requested
 
 

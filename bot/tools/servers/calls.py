@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from mcp import Client, MCPError, types
 from pydantic import ValidationError
@@ -26,6 +26,7 @@ from bot.tools.servers.faults import fault_of
 from bot.tools.servers.live import Answers, LiveCall
 
 RESOURCE = "resources/read"  # instead of a tool's name: the argument `uri` is to be read
+FORMER_KEY = "toolbridge/conversation-before"  # the id that it had before ids were made with a key
 CONVERSATION_KEY = "toolbridge/conversation"  # in the _meta of each call: the conversation's opaque id
 _MAX_PROGRESS_CHARS = 120
 _PROGRESS_GAP_S = 0.2  # between two reports of one call: some servers send thousands a second
@@ -74,9 +75,17 @@ async def _call(
         progress_callback=patience.progressed,
         input_responses=live.answers.responses,
         request_state=live.answers.request_state,
-        meta={CONVERSATION_KEY: live.conversation_id},
+        meta=_meta(live),
         allow_input_required=True,
     )
+
+
+def _meta(live: LiveCall) -> types.RequestParamsMeta:
+    """Return what a call says of its conversation, with the id by which a server may have kept something of it."""
+    meta: dict[str, Any] = {CONVERSATION_KEY: live.conversation_id}
+    if live.former_id not in ("", live.conversation_id):
+        meta[FORMER_KEY] = live.former_id
+    return cast("types.RequestParamsMeta", meta)
 
 
 class _Patience:

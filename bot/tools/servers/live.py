@@ -106,6 +106,7 @@ class LiveCall:
         *,
         asker: object,
         conversation_id: str,
+        former_id: str = "",
         progress: Progress,
         replica: str = "",
         may_repeat: bool = True,
@@ -113,6 +114,7 @@ class LiveCall:
         self.id = secrets.token_hex(8)
         self.asker = asker
         self.conversation_id = conversation_id
+        self.former_id = former_id  # under which the conversation's files were kept before ids had a key
         self.progress = progress
         self.may_repeat = may_repeat  # after its connection broke off, where its tool allows that
         self.server = ""  # its own names, as soon as they are known

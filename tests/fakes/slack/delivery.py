@@ -74,6 +74,7 @@ class Deliveries(World):
         self.events_url = ""
         self.interactivity_url = ""  # defaults to events_url, as bolt has one path for all
         self.commands_url = ""
+        self.keeps_connections = True  # over HTTP; otherwise each delivery comes by a new one
         self.ack_timeout_s = 3.0  # https://docs.slack.dev/apis/events-api: an answer within three seconds
         self.retry_gaps_s: tuple[float, ...] = (0.0, 0.3, 1.0)  # Slack's are 0, 60 and 300
         self.retired_life_s = 10.0
@@ -423,7 +424,8 @@ class Deliveries(World):
         if retry:
             headers |= {"X-Slack-Retry-Num": str(retry["num"]), "X-Slack-Retry-Reason": retry["reason"]}
         if self._session is None:
-            self._session = aiohttp.ClientSession()
+            connector = aiohttp.TCPConnector(force_close=not self.keeps_connections)
+            self._session = aiohttp.ClientSession(connector=connector)
         async with (
             asyncio.timeout(self.ack_timeout_s),
             self._session.post(url, data=body.encode(), headers=headers) as response,

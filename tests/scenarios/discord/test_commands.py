@@ -23,6 +23,7 @@ from bot.stores.sqlite.store import open_sqlite
 from tests.fakes.discord import Channel, FakeDiscord, Interaction, Message, User
 from tests.scenarios import memory
 from tests.scenarios.discord.serving import Bot, World, open_world, serving
+from tests.scenarios.model import spoken
 from tests.scenarios.tools import with_workshop, without_tools
 
 BUNDLED: dict[str, Any] = {"mcp_config": None}  # the server that comes with the bot
@@ -373,7 +374,7 @@ async def test_an_example_is_started_in_the_channel_in_the_name_of_who_chose_it_
         assert "Tokyo" in answer.content and answer.reference == question.id
         assert discord.visible(world.channel) == [question, answer]
         assert discord.thread_of(question) is not None  # with the trace
-        assert "**You**: 1 turn," in (await here.slash("usage", user=world.ben)).content
+        assert "**You**: today 1 turn," in (await here.slash("usage", user=world.ben)).content
         assert f"**Ben**: {TOKYO}" in (await here.slash("history")).content
         assert discord.pings == []
 
@@ -484,8 +485,8 @@ async def test_ask_about_this_asks_the_question_of_the_form_about_the_chosen_mes
         assert question.content == "**Ada** asks: Why? <@&1> @everyone" and question.reference == chosen.id
         assert answer.reference == question.id
         (request,) = await world.model.requests()
-        asked = request["messages"][-1]["content"]
-        assert "> Ben at " in asked and ": The build fails since *noon*." in asked and "Why?" in asked
+        asked = spoken(request["messages"][-1]["content"])
+        assert ": Ben⟧: " in asked and ": The build fails since *noon*." in asked and "Why?" in asked
         assert discord.pings == []
 
         again = await discord.submit(form, {"question": "Since when?"})  # the form may be sent once more
@@ -506,8 +507,8 @@ async def test_a_form_that_is_sent_after_a_restart_asks_about_the_message_that_i
             assert question.content == "**Ada** asks: Why?" and question.reference == chosen.id
             assert answer.reference == question.id
             (request,) = await world.model.requests()
-            asked = request["messages"][-1]["content"]
-            assert "> Ben at " in asked and ": The build fails." in asked and "[Ada] Why?" in asked
+            asked = spoken(request["messages"][-1]["content"])
+            assert ": Ben⟧: " in asked and ": The build fails." in asked and "[Ada] Why?" in asked
 
 
 async def test_a_form_about_a_message_that_is_gone_or_no_longer_readable_gets_the_reason(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from tests.scenarios.discord.rooms import Room, general, marks, open_room
 from tests.scenarios.discord.serving import open_world, serving
-from tests.scenarios.model import calls
+from tests.scenarios.model import calls, spoken
 from tests.scenarios.tools import with_workshop, without_tools
 
 HOURGLASS = "⏳"
@@ -21,8 +21,8 @@ CHUNK_S = 0.005  # of an answer that is slow enough to be stopped
 async def asked(room: Room) -> list[str]:
     """Return the questions that the model read in its last request, without what they point at."""
     messages = (await room.world.model.requests())[-1]["messages"]
-    questions = [message["content"] for message in messages if message["role"] == "user"]
-    return [question.rpartition("[The message itself:]\n\n")[2] for question in questions]
+    questions = [spoken(message["content"]) for message in messages if message["role"] == "user"]
+    return [question.rpartition("⟦The message itself:⟧\n\n")[2] for question in questions]
 
 
 # --- where it answers ---

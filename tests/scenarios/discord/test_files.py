@@ -17,13 +17,13 @@ from tests.fakes.discord.world import ALL_BOT_PERMISSIONS, Message, Upload
 from tests.fakes.mcp_servers.processes import free_port
 from tests.fakes.mcp_servers.workshop import PIXEL
 from tests.scenarios.discord.rooms import Room, open_room
-from tests.scenarios.model import calls
+from tests.scenarios.model import calls, spoken
 from tests.scenarios.tools import with_workshop
 
 
 async def question(room: Room) -> Any:
     """Return the content of the last message that the model was sent."""
-    return (await room.world.model.requests())[-1]["messages"][-1]["content"]
+    return spoken((await room.world.model.requests())[-1]["messages"][-1]["content"])
 
 
 def files(messages: list[Message]) -> dict[str, bytes]:
@@ -43,7 +43,7 @@ async def test_the_file_of_the_message_that_a_question_replies_to_is_read_too(tm
         await room.ask(room.world.ada, "what does he want?", reply_to=notes)
         await room.answered()
         asked = await question(room)
-        assert "[Ada] " in asked and "> Ben at " in asked and ": (file: notes.txt)" in asked and "Milk" in asked
+        assert "[Ada] " in asked and ": Ben⟧: " in asked and ": (file: notes.txt)" in asked and "Milk" in asked
 
 
 async def test_a_file_that_is_bigger_than_its_message_says_is_named_with_the_reason(tmp_path: Path) -> None:

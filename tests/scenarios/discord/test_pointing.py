@@ -14,7 +14,7 @@ from tests.fakes.discord.world import ALL_BOT_PERMISSIONS, Upload
 from tests.scenarios.discord.rooms import Room, kinds, open_room
 from tests.scenarios.discord.serving import World
 from tests.scenarios.discord.test_traces import trace_of
-from tests.scenarios.model import calls, last_word
+from tests.scenarios.model import calls, last_word, spoken
 from tests.scenarios.tools import with_workshop
 
 CHUNK_S = 0.005  # of an answer that is slow enough to be stopped
@@ -28,7 +28,7 @@ POLL: dict[str, Any] = {
 async def read(world: World) -> str:
     """Return the last question as the model read it, with what it points at."""
     messages = (await world.model.requests())[-1]["messages"]
-    return [message["content"] for message in messages if message["role"] == "user"][-1]
+    return [spoken(message["content"]) for message in messages if message["role"] == "user"][-1]
 
 
 def at(room: Room, channel: Channel) -> Room:
@@ -59,7 +59,7 @@ async def test_a_thread_on_a_message_is_known_from_its_start_at_the_price_of_one
         assert await thread.answered() == ["Its encoding."]
         assert thread.answers[0].reference == question.id
         asked = await read(world)
-        starter, other = "Ben at ", "Cleo at "
+        starter, other = ": Ben⟧: ", ": Cleo⟧: "
         assert in_order(
             asked,
             [starter, "The invoice export drops umlauts", other, "only in the CSV", "[Ada] what could be the cause?"],
@@ -113,7 +113,7 @@ async def test_a_post_in_a_forum_is_known_with_its_title(tmp_path: Path) -> None
         await post.ask(world.ada, "is this known?")
         assert await post.answered() == ["It is known."]
         assert in_order(
-            await read(world), ["Cleo at ", "VPN asks for the code twice", "Only after suspend.", "[Ada] is"]
+            await read(world), [": Cleo⟧: ", "VPN asks for the code twice", "Only after suspend.", "[Ada] is"]
         )
 
         own = at(room, await discord.post(forum, world.ben, "Two monitors", "How do I do that?", mention=True))
@@ -131,7 +131,7 @@ async def test_a_thread_on_the_bots_own_answer_knows_that_answer(tmp_path: Path)
         thread = at(room, await discord.start_thread(room.channel, world.ben, "Trains", message=room.answers[0]))
         await thread.ask(world.ben, "from where?")
         assert await thread.answered() == ["From platform 4."]
-        assert in_order(await read(world), ["you (the assistant)", "Take the 22:51.", "[Ben] from where?"])
+        assert in_order(await read(world), ["from you, the assistant⟧: ", "Take the 22:51.", "[Ben] from where?"])
 
 
 async def test_a_starter_that_is_deleted_is_said_to_be(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ async def test_what_people_reply_to_each_other_in_the_bots_thread_is_left_alone_
         await world.discord.say_as_webhook(thread.channel, embeds=[{"title": "Build 17 is green"}])
         await thread.say(world.ada, "so, when?")
         assert await thread.answered(2) == ["Here I am.", "On Friday."]
-        said = ["@Ben (", ") when can you?", "on Friday", "hook (a bot)", "Build 17 is green", "[Ada] so, when?"]
+        said = ["@Ben (", ") when can you?", "on Friday", "from a bot: hook⟧: ", "Build 17 is green", "[Ada] so, when?"]
         assert in_order(await read(world), said)
         assert "are you there?" not in await read(world)
 
@@ -291,7 +291,7 @@ async def test_a_thread_that_a_person_began_on_the_question_is_a_conversation_of
         await thread.ask(world.cleo, "are you here?")
         assert await thread.answered() == ["In the thread."]
         assert thread.key != room.key
-        assert in_order(await read(world), ["Ada at ", "hello", "Ben at ", "and here?", "[Cleo] are you here?"])
+        assert in_order(await read(world), [": Ada⟧: ", "hello", ": Ben⟧: ", "and here?", "[Cleo] are you here?"])
 
 
 async def test_questions_and_commands_from_menus_in_the_thread_of_a_trace_are_the_channels(tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ async def test_questions_and_commands_from_menus_in_the_thread_of_a_trace_are_th
         form = await discord.context_menu(thread.channel, thread.traces[0], world.ben, "Ask about this")
         await discord.submit(form, {"question": "Why?"})
         assert (await thread.answered())[-1] == "Nothing there."
-        assert in_order(await read(world), ["you (the assistant)", "look", "[Ben] Why?"])
+        assert in_order(await read(world), ["from you, the assistant⟧: ", "look", "[Ben] Why?"])
         assert len(room.messages) == 1
         assert len([message for message in await room.stored() if isinstance(message, UserMessage)]) == 2
 
@@ -329,7 +329,7 @@ async def test_a_reply_to_an_older_answer_says_which_one_and_its_file_is_read(tm
         await room.say(world.ben, "how many rows?", reply_to=older)
         await room.answered(3)
         asked = await read(world)
-        assert in_order(asked, ["you (the assistant)", "The list is long.", "[Ben] how many rows?", "1,2"])
+        assert in_order(asked, ["from you, the assistant⟧: ", "The list is long.", "[Ben] how many rows?", "1,2"])
         newest = room.answers[-1]
         await room.say(world.ben, "are you sure?", reply_to=newest)
         await room.answered(4)
@@ -350,7 +350,7 @@ async def test_of_the_newest_answer_what_is_not_in_the_history_is_read_when_it_i
 
         await room.ask(world.cleo, "", reply_to=room.answers[-1])  # the mention alone
         await room.answered(3)
-        assert in_order(await read(world), ["you (the assistant)", "One.", "what it points at is the question"])
+        assert in_order(await read(world), ["from you, the assistant⟧: ", "One.", "what it points at is the question"])
 
 
 async def test_a_reply_that_comes_without_its_message_is_completed_by_one_call(tmp_path: Path) -> None:
@@ -392,7 +392,7 @@ async def test_what_is_pointed_at_by_the_mention_alone_is_the_question(tmp_path:
         poll = await room.say(world.ben, "", poll=POLL)
         question = await room.ask(world.ada, "", reply_to=poll)
         assert await room.answered() == ["Ghent leads."]
-        assert in_order(await read(world), ["Ben at ", "Poll: Where do we meet?", "Ghent: 4 votes", "online: 0 votes"])
+        assert in_order(await read(world), [": Ben⟧: ", "Poll: Where do we meet?", "Ghent: 4 votes", "online: 0 votes"])
         assert (await trace_of(room, question)).channel.name == "About Ben's message"
 
         sticker = await room.say(world.cleo, "", stickers=["coffee first"])
@@ -422,8 +422,8 @@ async def test_a_forward_in_direct_messages_is_read_with_its_file(tmp_path: Path
         await discord.forward(direct.channel, world.ada, said)
         assert await direct.answered() == ["Ask Ben."]
         asked = await read(world)
-        assert "author not known" in asked and f"The door code is on #{room.channel.id}." in asked
-        assert "second floor" in asked and "Ben at" not in asked
+        assert "from ?: name not known⟧: " in asked and f"The door code is on #{room.channel.id}." in asked
+        assert "second floor" in asked and "Ben⟧" not in asked
 
 
 async def test_an_alert_is_read_when_it_is_asked_about(tmp_path: Path) -> None:
@@ -438,7 +438,7 @@ async def test_an_alert_is_read_when_it_is_asked_about(tmp_path: Path) -> None:
         form = await discord.context_menu(room.channel, alert, world.ada, "Ask about this")
         await discord.submit(form, {"question": "whose is it?"})
         assert await room.answered() == ["**Ada** asks: whose is it?", "The storage team."]
-        parts = ["Nightly jobs (a bot)", "Backup is late", "Owner: storage team", "[Ada] whose is it?"]
+        parts = ["from a bot: Nightly jobs⟧: ", "Backup is late", "Owner: storage team", "[Ada] whose is it?"]
         assert in_order(await read(world), parts)
 
 
@@ -454,4 +454,4 @@ async def test_what_a_message_points_at_is_known_as_well_when_it_was_missed(tmp_
         else:
             await room.ask(world.ada, "why?", reply_to=said)
         await room.answered()
-        assert in_order(await read(world), ["Ben at ", "The build fails.", "[Ada] why?"])
+        assert in_order(await read(world), [": Ben⟧: ", "The build fails.", "[Ada] why?"])

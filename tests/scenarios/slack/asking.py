@@ -13,6 +13,7 @@ from adapters.slack.pace import Pace
 from bot.domain.answers import CommandAnswer, Queued
 from bot.domain.asks import ArgumentLine, AskPost, AskView
 from bot.domain.events import CommandInvoked, ConversationKey, MessageReceived
+from bot.http.listener import open_listener
 from tests.fakes.hosts import Event, Outcome, ScriptedHost
 from tests.fakes.slack import FakeSlack, Message
 from tests.fakes.slack.blocks import elements_of
@@ -91,8 +92,12 @@ async def open_fake() -> AsyncGenerator[FakeSlack]:
 async def asking(slack: FakeSlack, core: Core, *, mode: Literal["socket", "http"] = "socket") -> AsyncGenerator[Asking]:
     """One life of the adapter."""
     way = {"app_token": "xapp-test"} if mode == "socket" else {"signing_secret": "signing-test"}
-    options = SlackOptions(bot_token="xoxb-test", api_url=slack.api_url, http_port=0, pace=QUICK, **way)
-    async with open_slack(options, ScriptedHost(core.receive)) as adapter, asyncio.TaskGroup() as group:
+    options = SlackOptions(bot_token="xoxb-test", api_url=slack.api_url, pace=QUICK, **way)
+    async with (
+        open_listener("127.0.0.1", 0) as http,
+        open_slack(options, ScriptedHost(core.receive, http=http)) as adapter,
+        asyncio.TaskGroup() as group,
+    ):
         running = group.create_task(adapter.run())
         await adapter.session.opened.wait()
         slack.mode = mode

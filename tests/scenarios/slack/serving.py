@@ -14,6 +14,7 @@ from adapters.slack.progress import Pace
 from adapters.slack.session import Watch
 from bot.app import App, OpenAdapter, open_app
 from bot.domain.backoff import Backoff
+from bot.http.listener import open_listener
 from bot.settings import load_settings
 from bot.turns.limits import Patience
 from tests.fakes.openai import serve_openai
@@ -87,7 +88,6 @@ async def serving(
         app_token="xapp-test" if mode == "socket" else "",
         signing_secret="signing-test" if mode == "http" else "",
         api_url=slack.api_url,
-        http_port=0,
         pace=QUICK,
         watch=WATCH,
     )
@@ -102,11 +102,13 @@ async def serving(
     }
     async with (
         bundled_tools(home, given) as tools,
+        open_listener("127.0.0.1", 0) as http,
         open_app(
             load_settings(env_file=None, **{**given, **tools}),
             [lambda host: open_slack(slack_options, host), *beside],
             drain_s=0.5,
             patience=patience,
+            http=http,
         ) as app,
         asyncio.TaskGroup() as group,
     ):

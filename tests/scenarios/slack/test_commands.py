@@ -176,7 +176,7 @@ async def test_an_example_is_started_in_a_new_thread_in_the_name_of_who_pressed_
         await bot.slack.until(lambda: bot.slack.status("C1", question.ts) == "active")
         assert [m.shown for m in bot.slack.bot_messages("C1")] == [f"<@U2> asks: {TOKYO}"]
         assert len(bot.slack.visible("C1", question.ts)) == 3  # the question, the trace, the answer
-        assert "**You**: 1 turn," in (await ben.slash("/usage")).shown
+        assert "**You**: today 1 turn," in (await ben.slash("/usage")).shown
         history = (await ben.slash("/history")).shown
         assert f"**Ben**: {TOKYO}" in history
 

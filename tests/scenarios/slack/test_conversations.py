@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tests.scenarios.model import calls
+from tests.scenarios.model import calls, spoken
 from tests.scenarios.slack.serving import Bot, Mode, open_bot
 from tests.scenarios.slack.threads import Thread, start
 from tests.scenarios.tools import with_workshop
@@ -64,7 +64,7 @@ async def test_several_people_in_one_thread_are_told_apart_by_their_names(tmp_pa
         await thread.say("U3", "I like tea & cake")
         await thread.answered(2)
         asked = [message for message in (await bot.model.requests())[-1]["messages"] if message["role"] == "user"]
-        assert [message["content"] for message in asked] == [
+        assert [spoken(message["content"]) for message in asked] == [
             "[Ada] remember what @Ben likes",
             "[Cleo] I like tea & cake",
         ]
@@ -146,7 +146,7 @@ async def test_of_a_crowd_that_one_message_mentions_only_some_are_asked_for_by_n
         thread = await start(bot, "U1", f"hello <@U2> and {crowd}")
         assert await thread.answered() == ["Many."]
         assert len({call.arguments["user"] for call in bot.slack.calls_of("users.info")}) <= 20
-        [asked] = [request["messages"][-1]["content"] for request in await bot.model.requests()]
+        [asked] = [spoken(request["messages"][-1]["content"]) for request in await bot.model.requests()]
         assert asked.startswith("[Ada] hello ") and "@U159" in asked
 
 
@@ -180,7 +180,7 @@ async def test_stop_ends_only_the_running_answer_and_the_next_question_is_answer
         await bot.slack.press_stop("C1", thread.root, "U1")
         release()
         assert await thread.answered(2) == ["Stopped.", "One."]
-        assert (await bot.model.requests())[-1]["messages"][-1]["content"] == "[Ada] second"
+        assert spoken((await bot.model.requests())[-1]["messages"][-1]["content"]) == "[Ada] second"
 
 
 async def test_a_question_whose_thread_was_deleted_while_it_was_worked_on_holds_up_nothing(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.fakes.mcp_servers.workshop import PIXEL
 from tests.fakes.slack import ALL_BOT_SCOPES
-from tests.scenarios.model import calls
+from tests.scenarios.model import calls, spoken
 from tests.scenarios.slack.serving import Bot, open_bot
 from tests.scenarios.slack.threads import Thread, start
 from tests.scenarios.tools import with_workshop
@@ -26,7 +26,7 @@ def without_scope(bot: Bot, scope: str) -> None:
 
 async def question(bot: Bot) -> Any:
     """Return the content of the last message that the model was sent."""
-    return (await bot.model.requests())[-1]["messages"][-1]["content"]
+    return spoken((await bot.model.requests())[-1]["messages"][-1]["content"])
 
 
 def files(thread: Thread) -> Mapping[str, bytes]:

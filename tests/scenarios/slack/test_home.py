@@ -36,11 +36,11 @@ async def test_the_home_tab_tells_what_the_bot_is_its_servers_the_examples_and_t
         shown = await opened(bot, "U1", showing="I answer questions with the tools of your team's MCP servers.")
         assert "Model: `rehearsal`" in shown and "mention me in a channel" in shown
         assert "*toolbridge*: ready, 9 tools" in shown
-        assert "*Your use so far*: 0 turns" in shown
+        assert "*Your use so far*: today 0 turns" in shown
         home = bot.slack.home("U1")
         assert home and home["type"] == "home"
         assert labels(home["blocks"])[:3] == ["Time somewhere else", "Two tools at once", "Calculate and save"]
-        assert "*Your use so far*: 1 turn," in await opened(bot, "U2", showing="*Your use so far*")
+        assert "*Your use so far*: today 1 turn," in await opened(bot, "U2", showing="*Your use so far*")
         assert "**" not in shown  # a view shows mrkdwn
 
 
@@ -64,7 +64,7 @@ async def test_an_example_in_the_home_tab_is_started_in_a_direct_message_once(tm
         assert question.text == f"<@U1> asks: {TOKYO}"
         await bot.slack.until(lambda: "Tokyo" in bot.slack.visible(room, question.ts)[-1].shown)
         await bot.slack.until(lambda: bot.slack.status(room, question.ts) == "active")
-        assert "*Your use so far*: 1 turn," in await opened(bot, "U1", showing="*Your use so far*")
+        assert "*Your use so far*: today 1 turn," in await opened(bot, "U1", showing="*Your use so far*")
 
 
 async def test_an_example_that_cannot_be_started_from_the_home_tab_is_explained_in_a_window(tmp_path: Path) -> None:

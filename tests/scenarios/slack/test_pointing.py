@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from adapters.slack.backfill import ALIVE
 from tests.fakes.rights import allow_all
 from tests.fakes.slack import FakeSlack, typed
-from tests.scenarios.model import words
+from tests.scenarios.model import spoken, words
 from tests.scenarios.slack.serving import Bot, open_bot, open_world, serving
 from tests.scenarios.slack.threads import Thread, start
 from tests.scenarios.tools import without_tools
@@ -23,7 +23,7 @@ OF_THE_CONNECTION = {"auth.test", "apps.connections.open", "conversations.histor
 async def read_last(bot: Bot) -> str:
     """Return the last question as the model got it."""
     messages = (await bot.model.requests())[-1]["messages"]
-    return [message["content"] for message in messages if message["role"] == "user"][-1]
+    return [spoken(message["content"]) for message in messages if message["role"] == "user"][-1]
 
 
 def calls_since(slack: FakeSlack, before: int) -> Sequence[str]:
@@ -101,7 +101,7 @@ async def test_talk_that_is_delivered_before_the_question_that_it_followed_is_kn
         await slack.settled()
         await thread.say("U1", "so, when?", mention=True)
         await thread.answered(2)
-        assert "> Ben" in await read_last(bot) and "on Friday" in await read_last(bot)
+        assert ": Ben⟧: " in await read_last(bot) and "on Friday" in await read_last(bot)
 
 
 async def test_an_alert_whose_author_slack_is_slow_to_tell_is_known_to_the_question_right_after_it(
@@ -115,7 +115,7 @@ async def test_an_alert_whose_author_slack_is_slow_to_tell_is_known_to_the_quest
         await bot.slack.say_as_other_bot("C1", "checkout is down", thread.root)
         await thread.say("U1", "what is down?")
         await thread.answered(2)
-        assert "> Other (a bot)" in await read_last(bot) and "checkout is down" in await read_last(bot)
+        assert "from a bot: Other⟧: " in await read_last(bot) and "checkout is down" in await read_last(bot)
 
 
 async def test_names_that_slack_does_not_tell_keep_no_acknowledgement_back(tmp_path: Path) -> None:
@@ -305,5 +305,5 @@ async def test_what_was_missed_is_read_with_its_table_and_its_thread(tmp_path: P
         async with serving(slack, model, tmp_path, settings=settings) as bot:
             await Thread(slack=slack, bot=bot, channel="C1", root=root).answered()
             read = await read_last(bot)
-        assert "> Ben" in read and "three offers came in" in read
+        assert ": Ben⟧: " in read and "three offers came in" in read
         assert "| South | 890 |" in read

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapters.slack.buckets import Rate
+from adapters.shared.buckets import Rate
 from adapters.slack.errors import SlackRefusedError
 from adapters.slack.own_messages import GROWING, POST
 from bot.turns.limits import Patience

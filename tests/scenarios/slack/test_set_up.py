@@ -107,7 +107,9 @@ async def test_the_doctor_says_who_the_bot_is_and_how_slack_reaches_it(
 
 
 async def test_over_http_the_doctor_says_where_slack_has_to_reach_the_bot(slack: FakeSlack) -> None:
-    options = SlackOptions(bot_token="xoxb-test", signing_secret="signing-test", api_url=slack.api_url, http_port=1234)
+    options = SlackOptions(
+        bot_token="xoxb-test", signing_secret="signing-test", api_url=slack.api_url, http_address="127.0.0.1:1234"
+    )
     assert await diagnose(options) == SetUp(detail="@toolbridge in t1, HTTP on 127.0.0.1:1234")
 
 
@@ -231,6 +233,16 @@ async def test_a_token_that_was_revoked_ends_the_bot_at_its_start(slack: FakeSla
         with pytest.raises(AdapterError, match=rf"no longer valid \({code}\).*reinstall the app in Slack"):
             await adapter.run()
     assert slack.open_sockets() == []
+
+
+async def test_over_sockets_the_bot_works_where_nothing_listens_for_its_install_pages(slack: FakeSlack) -> None:
+    options = SlackOptions(client_id="c", client_secret="s", app_token="xapp-test", api_url=slack.api_url)
+    async with open_slack(options, ScriptedHost()) as adapter, asyncio.timeout(WAIT_S):
+        running = asyncio.create_task(adapter.run())
+        await adapter.session.opened.wait()
+        assert adapter.session.port == 0 and not running.done()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_an_http_port_that_is_taken_ends_the_bot_with_the_cure(toolbridge: Toolbridge, slack: FakeSlack) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from bot.domain.audit import AuditEntry
 from bot.domain.errors import SettingsError
 from bot.ports.store import Store
 from bot.stores.sqlite.store import open_sqlite
+from bot.text.terminal import visible_json
 
 ROOT = Path(__file__).parents[3]
 NOON = 1_793_534_400.0  # 2026-11-01T12:00:00Z
@@ -68,6 +70,26 @@ async def test_a_line_says_when_who_where_what_and_how_it_was_decided(store: Sto
         "  rule: production deploys  approvers: slack:T1:U2, discord:300  outcome: approved",
         "2026-11-01T12:01:00.000Z  refused  discord:300  discord:dm  outcome: an outsider",
     ]
+
+
+async def test_no_line_steers_a_terminal_or_changes_the_order_of_what_is_read(path: Path) -> None:
+    evil = "a\u202eb\x9b2Jc\u2067\x1b[1m"
+    async with open_sqlite(path) as store:
+        await store.audit([replace(ENTRY, tool=evil, arguments=evil, rule=evil, outcome=evil)])
+        [line] = [line async for line in lines(store)]
+    assert as_text(line).isprintable() and as_text(line).count("abc") == 4
+    assert visible_json(as_json(line)).isprintable() and json.loads(visible_json(as_json(line)))["tool"] == evil
+
+
+def test_what_is_wrong_with_a_policy_file_is_said_without_its_steering_characters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TOOLBRIDGE_HOME", str(tmp_path))
+    file = tmp_path / "rules.toml"
+    file.write_text('[[rule]]\n"a\u202eb\u2066" = 1\n', encoding="utf-8")
+    assert main(["policy", "check", str(file)]) == 1
+    said = capsys.readouterr().out
+    assert said.replace("\n", "").isprintable()
 
 
 async def test_a_line_of_json_has_every_fact(store: Store) -> None:

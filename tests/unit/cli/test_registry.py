@@ -45,6 +45,7 @@ def test_a_platform_that_is_set_up_can_be_opened(name: str, given: dict[str, Any
         ({"slack_app_token": TOKEN}, "SLACK_BOT_TOKEN"),
         ({"slack_client_id": "1", "slack_app_token": TOKEN}, "SLACK_CLIENT_SECRET"),
         ({"slack_client_id": "1", "slack_client_secret": TOKEN, "slack_bot_token": TOKEN}, "one of the two"),
+        ({"slack_bot_token": TOKEN, "slack_signing_secret": TOKEN, "http_port": "off"}, "HTTP_PORT=off"),
     ],
 )
 def test_slack_that_is_half_set_up_is_refused_with_what_is_missing(given: dict[str, Any], cure: str) -> None:

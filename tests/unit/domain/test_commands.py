@@ -34,7 +34,11 @@ def test_a_sentence_with_the_word_stop_is_a_question(text: str) -> None:
     assert spoken_command(text.split(), is_addressed=True) is None
 
 
-@pytest.mark.parametrize("text", ["history", "/help", "tools weather", "Usage"])
+def test_to_clear_something_else_is_a_question() -> None:
+    assert spoken_command(["clear", "cache"], is_addressed=True) is None
+
+
+@pytest.mark.parametrize("text", ["history", "/help", "tools weather", "Usage", "clear files"])
 def test_other_commands_need_the_mention(text: str) -> None:
     name, _, argument = text.lower().removeprefix("/").partition(" ")
     assert spoken_command(text.split(), is_addressed=True) == (name, argument)

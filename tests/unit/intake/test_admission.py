@@ -160,3 +160,38 @@ def test_authors_are_counted_apart_also_where_workspaces_use_the_same_ids() -> N
     gate.admit(message(key="k2", author="u2"))
     gate.admit(message(key="k3", space="another team"))
     refusal(gate, message(key="k4"))
+
+
+def test_who_is_told_to_wait_hears_nothing_more_until_then() -> None:
+    clock = Clock()
+    gate = admission(clock, requests_per_minute=1)
+    gate.admit(message(key="k0"))
+    assert "1 messages in a minute" in refusal(gate, message(key="k1"))
+    assert [refusal(gate, message(key=f"k{number}")) for number in range(2, 1_000)] == [""] * 998
+
+
+def test_empty_and_overlong_messages_count_as_well() -> None:
+    gate = admission(requests_per_minute=2)
+    assert "empty" in refusal(gate, message("", key="k1"))
+    assert "characters" in refusal(gate, message("x" * 101, key="k2"))
+    assert "messages in a minute" in refusal(gate, message("x" * 101, key="k3"))
+
+
+def test_a_message_that_was_admitted_before_it_was_posted_counts_once() -> None:
+    gate = admission(requests_per_minute=1)
+    gate.admit(message(key="press"))
+    assert isinstance(gate.admit(replace(message(key="post"), admitted_as="press")), MessageReceived)
+    refusal(gate, message(key="another"))
+
+
+def test_changes_have_an_allowance_of_their_own() -> None:
+    gate = admission(requests_per_minute=1)
+    gate.admit(message(key="k0"))
+    changes = [
+        replace(message(f"change {number}", key="k0"), edited_at=datetime(2026, 11, 2, 0, 0, number, tzinfo=UTC))
+        for number in range(60)
+    ]
+    assert all(isinstance(gate.revise(change), MessageReceived) for change in changes)
+    late = replace(changes[0], edited_at=datetime(2026, 11, 3, tzinfo=UTC))
+    refused = [gate.revise(replace(late, text=f"more {number}")) for number in range(2)]
+    assert isinstance(refused[0], Refused) and "60 changes to messages in a minute" in refused[0].notice

@@ -34,11 +34,13 @@ from bot.domain.turns import Post
 from bot.intake.commands.approvals import may_decide
 from bot.intake.commands.table import Commands
 from bot.intake.commands.tools import Prospect, describe_tools
+from bot.keeping.files import KeptFiles
 from bot.ports.store import ConversationSummary, Store
 from bot.ports.tools import Offer, ServerStatus
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.bell import Bell
-from tests.fakes.rights import Rights, ScriptedPolicy, open_access
+from mcp_server.workspace import Workspace
+from tests.fakes.rights import Rights, ScriptedPolicy, open_access, open_budgets
 
 HERE = ConversationKey(platform="console", space="local", channel="here")
 ELSEWHERE = ConversationKey(platform="console", space="local", channel="elsewhere")
@@ -104,7 +106,7 @@ class Bench:
 
 @asynccontextmanager
 async def bench(
-    tmp_path: Path, tools: ScriptedTools | None = None, rights: Rights | None = None
+    tmp_path: Path, tools: ScriptedTools | None = None, rights: Rights | None = None, files: KeptFiles | None = None
 ) -> AsyncGenerator[Bench]:
     bell = Bell()
     async with open_sqlite(tmp_path / "bot.db") as store:
@@ -113,6 +115,8 @@ async def bench(
             tools=tools or ScriptedTools(),
             bell=bell,
             access=open_access(store, rights),
+            files=files,
+            budgets=open_budgets(store, rights),
             model_name="rehearsal",
             about="The rehearsal model is not an AI.",
             limits=["A message holds at most 10,000 characters."],
@@ -260,6 +264,20 @@ async def test_history_shows_time_speaker_text_and_the_tools_of_each_answer(tmp_
     assert f"{datetime.now(UTC):%Y-%m-%d}" in question
 
 
+async def test_history_tells_people_of_one_name_apart(tmp_path: Path) -> None:
+    said = [("Ann", "U1"), ("Ann", "U2"), ("Cleo", "U3"), ("bot", "U4")]
+    async with bench(tmp_path) as at:
+        for name, speaker_id in said:
+            await converse(at.store, [UserMessage(text="hi", speaker=name, speaker_id=speaker_id)])
+        lines = (await at.run("history")).splitlines()[2:]
+    assert [line.split(" ", 3)[3] for line in lines] == [
+        "**Ann (U1)**: hi",
+        "**Ann (U2)**: hi",
+        "**Cleo**: hi",
+        "**bot (U4)**: hi",
+    ]
+
+
 async def test_history_shows_the_last_twenty_messages(tmp_path: Path) -> None:
     async with bench(tmp_path) as at:
         for number in range(15):
@@ -301,6 +319,20 @@ async def test_clear_forgets_this_conversation_alone_and_says_how_much_and_that_
         assert len((await at.run("history", conversation=ELSEWHERE)).splitlines()) == 4
 
 
+async def test_clear_keeps_saved_files_and_says_how_they_go_and_clear_files_deletes_them(tmp_path: Path) -> None:
+    files = KeptFiles(tmp_path / "home")
+    async with bench(tmp_path, files=files) as at:
+        await converse(at.store, [UserMessage(text="hi"), AssistantMessage(text="ho")])
+        Workspace(files.home / "workspaces").save(HERE.opaque_id, "a.txt", "words")
+        assert "Nothing was deleted." in await at.run("clear", "everything")
+        assert await at.run("clear") == (
+            "2 messages of this conversation deleted. Saved files are kept. `clear files` deletes them as well."
+        )
+        assert await at.run("clear", "Files") == "There was nothing to forget. 1 saved file deleted."
+        assert await at.run("clear", "files") == "There was nothing to forget. No files were saved here."
+        assert [line.entry.outcome for line in await at.store.audit_lines()] == ["clear", "clear files"]
+
+
 # --- the others ------------------------------------------------------------------------------------------------
 
 
@@ -332,9 +364,9 @@ async def test_stop_says_when_nothing_is_running(tmp_path: Path) -> None:
 
 
 async def test_usage_counts_this_conversation_the_asker_and_all(tmp_path: Path) -> None:
-    usage = Usage(input_tokens=1_500, cached_tokens=1_000, output_tokens=40)
-    async with bench(tmp_path) as at:
-        for conversation, author_id in ((HERE, "u2"), (ELSEWHERE, "u1")):
+    usage = Usage(input_tokens=1_500, cached_tokens=1_000, output_tokens=40, micro_usd=250_000)
+    async with bench(tmp_path, rights=Rights(now=ScriptedPolicy(operators=("chat:u1",)))) as at:
+        for conversation, author_id in ((thread("1"), "u2"), (thread("2", "other"), "u1")):
             await converse(
                 at.store,
                 [UserMessage(text="hi"), AssistantMessage(text="ho")],
@@ -342,10 +374,17 @@ async def test_usage_counts_this_conversation_the_asker_and_all(tmp_path: Path) 
                 usage=usage,
                 author_id=author_id,
             )
-        assert (await at.run("usage")).splitlines() == [
-            "- **This conversation**: 1 turn, 1,500 tokens in (67% from the prompt cache), 40 tokens out",
-            "- **You**: 1 turn, 1,500 tokens in (67% from the prompt cache), 40 tokens out",
-            "- **All conversations**: 2 turns, 3,000 tokens in (67% from the prompt cache), 80 tokens out",
+            asker = Asker(actor=conversation.person(author_id), place=conversation.place)
+            charge = open_budgets(at.store).charge(asker, conversation, usage, turns=1)
+            assert charge is not None
+            await at.store.charge(charge)
+        one = "1 turn, 1,500 tokens in (67% from the prompt cache), 40 tokens out"
+        two = "2 turns, 3,000 tokens in (67% from the prompt cache), 80 tokens out"
+        assert (await at.run("usage", conversation=thread("1"))).splitlines() == [
+            f"- **This conversation**: {one}",
+            f"- **You**: today {one}, $0.25; this month {one}, $0.25",
+            f"- **This place**: today {one}, $0.25; this month {one}, $0.25",
+            f"- **All conversations**: today {two}, $0.50; this month {two}, $0.50; since the beginning {two}",
         ]
 
 
@@ -485,7 +524,9 @@ async def test_usage_in_a_channel_counts_the_asker_alone(tmp_path: Path) -> None
             at.store, [UserMessage(text="hi"), AssistantMessage(text="ho")], conversation=thread("3"), author_id="u2"
         )
         answer = await at.answer_in_channel("usage")
-        assert answer.text == "- **You**: 2 turns, 0 tokens in, 0 tokens out"
+        nothing = "0 turns, 0 tokens in, 0 tokens out"
+        assert answer.text.splitlines()[0] == f"- **You**: today {nothing}; this month {nothing}"
+        assert "This conversation" not in answer.text and "All conversations" not in answer.text
 
 
 # --- untrusted text --------------------------------------------------------------------------------------------
@@ -517,6 +558,7 @@ def listed(tool: ToolSpec) -> str:
         tools=ScriptedTools(specs=(tool,)),
         bell=Bell(),
         access=open_access(cast("Store", None)),
+        budgets=open_budgets(cast("Store", None)),
         model_name="m",
         about="",
     )
@@ -549,6 +591,7 @@ def listed_title(title: str) -> str:
         tools=ScriptedTools(),
         bell=Bell(),
         access=open_access(cast("Store", Listing())),
+        budgets=open_budgets(cast("Store", Listing())),
         model_name="m",
         about="",
     )
@@ -601,7 +644,7 @@ async def test_a_conversation_of_one_person_is_cleared_at_once_and_one_of_severa
         assert first.confirms and "You are not the only one who spoke here." in first.text
         assert len(await at.store.transcript(thread("1"), limit=9)) == 4
         assert "4 messages" in (await say(at, "clear", by="u1", is_confirmed=True)).text
-        assert [line.entry.outcome for line in await at.store.audit_lines()] == ["clear"]
+        assert [line.entry.outcome for line in await at.store.audit_lines()] == ["clear", "clear"]
 
 
 async def test_what_was_asked_at_the_terminal_before_people_had_names_there_is_the_persons_own(tmp_path: Path) -> None:
@@ -616,7 +659,6 @@ async def test_what_was_asked_at_the_terminal_before_people_had_names_there_is_t
                 CommandInvoked(conversation=here, event_key="e", author_id="ann", name=name)
             )
 
-        assert "- **You**: 2 turns" in (await said("usage")).text
         assert (await said("clear")).text.startswith("4 messages")  # without a confirmation: nobody else took part
 
 

@@ -17,8 +17,10 @@ from bot.domain.errors import StoreError
 from bot.domain.events import (
     CommandInvoked,
     ConversationKey,
+    DecisionMade,
     DetailsAsked,
     FeedbackGiven,
+    FormAsked,
     MessageDeleted,
     MessageEdited,
     MessageReceived,
@@ -35,7 +37,7 @@ from bot.stores.sqlite.store import open_sqlite
 from bot.turns.bell import Bell
 from tests.fakes.database import locked
 from tests.fakes.ports import CONVERSATION, ScriptedTools, calls, message, says
-from tests.fakes.rights import Rights, open_access, open_asks
+from tests.fakes.rights import Rights, open_access, open_asks, open_budgets
 
 WORKER = "worker-1"
 OTHER = replace(CONVERSATION, channel="random")
@@ -104,6 +106,7 @@ async def desk(
             bell=bell,
             directory=ScriptedTools({}),
             access=open_access(store, rights),
+            budgets=open_budgets(store, rights),
             decisions=decisions,
             forms=forms,
             apps=AppGate({"fake:A1"}),
@@ -385,3 +388,65 @@ async def test_what_an_outsider_says_to_others_in_a_thread_is_passed_over_in_sil
     async with desk(tmp_path) as at:
         await at.inbox.accept(message("first"))
         assert await at.inbox.accept(replace(follow_up("second"), standing=OUTSIDE)) == Ignored()
+
+
+# --- how often -------------------------------------------------------------------------------------------------
+
+
+def command(number: int, *, name: str = "help", author: str = "U1") -> CommandInvoked:
+    return CommandInvoked(conversation=CONVERSATION, event_key=f"c{number}", author_id=author, name=name)
+
+
+async def test_of_300_commands_a_minutes_worth_is_answered_one_refused_and_the_rest_ignored(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        outcomes = [await at.inbox.command(command(number)) for number in range(300)]
+        texts = [outcome.text for outcome in outcomes if isinstance(outcome, CommandAnswer)]
+        assert texts[:60] == ["answered"] * 60 and len(texts) == 61
+        assert "60 commands and buttons in a minute" in texts[60] and len(at.commands) == 60
+        assert at.inbox.is_muted(command(0).actor) and not at.inbox.is_muted(command(0, author="U2").actor)
+        assert await at.inbox.command(command(1, author="U2")) == CommandAnswer(text="answered")
+
+
+async def test_every_press_is_counted_and_decisions_and_stop_are_counted_apart(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        actor = command(0).actor
+        for number in range(20):
+            details = DetailsAsked(conversation=CONVERSATION, event_key=f"d{number}", author_id="U1", turn_id=9)
+            await at.inbox.details(details)
+            await at.inbox.form(
+                FormAsked(conversation=CONVERSATION, event_key=f"f{number}", author_id="U1", target="run:s__t")
+            )
+            rated = FeedbackGiven(
+                conversation=CONVERSATION, event_key=f"r{number}", author_id="U1", turn_id=9, rating="good"
+            )
+            await at.inbox.rate(rated)
+        refused = await at.inbox.details(
+            DetailsAsked(conversation=CONVERSATION, event_key="more", author_id="U1", turn_id=9)
+        )
+        assert isinstance(refused, Refused) and "in a minute" in refused.notice
+        assert at.inbox.is_muted(actor) and not at.inbox.is_muted(actor, decides=True)
+        assert await at.inbox.command(command(1, name="stop")) == CommandAnswer(text="answered")
+        decision = DecisionMade(conversation=CONVERSATION, event_key="x", author_id="U1", ask_id=9, choice="run")
+        assert "in a minute" not in (await at.inbox.decide(decision)).notice
+
+
+async def test_a_question_that_is_posted_for_someone_is_counted_before_and_once(tmp_path: Path) -> None:
+    async with desk(tmp_path, requests_per_minute=1) as at:
+        pressed = message("An example", key="press")
+        assert await at.inbox.may_ask(pressed) is None
+        posted = replace(pressed, event_key="post", admitted_as="press")
+        assert isinstance(await at.inbox.accept(posted), Queued)
+        refused = [await at.inbox.may_ask(message("Another", key=f"press{number}")) for number in range(3)]
+        assert ["in a minute" in (each.notice if each else "") for each in refused] == [True, False, False]
+
+
+async def test_who_may_not_use_the_bot_has_nothing_posted_for_them(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        guest = replace(message("An example", key="press"), standing=Standing(outsider="a guest"))
+        assert await at.inbox.may_ask(guest) == Refused(notice="a guest")
+
+
+async def test_completions_are_counted_by_themselves(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        assert [at.inbox.may_look_up(command(number)) for number in range(301)].count(True) == 300
+        assert await at.inbox.command(command(1)) == CommandAnswer(text="answered")

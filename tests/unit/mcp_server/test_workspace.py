@@ -36,6 +36,18 @@ def outside(tmp_path: Path) -> Path:
     return path
 
 
+def test_files_under_a_former_id_are_moved_once_and_never_over_others(tmp_path: Path) -> None:
+    kept = Workspace(tmp_path)
+    kept.adopt("new", "old")
+    assert not any(tmp_path.iterdir())
+    kept.save("old", "a.txt", "before")
+    kept.adopt("new", "old")
+    assert kept.read("new", "a.txt").content == "before" and kept.list("old").files == []
+    kept.save("old", "a.txt", "by someone who knows the former id")
+    kept.adopt("new", "old")
+    assert kept.read("new", "a.txt").content == "before"
+
+
 def test_a_saved_file_is_read_back_unchanged(workspace: Workspace) -> None:
     content = "Result: 120\r\nπ ≈ 3.14\n\x00 end"
     workspace.save(ONE, "calculation.txt", content)

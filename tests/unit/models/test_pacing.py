@@ -98,3 +98,36 @@ async def test_someone_who_leaves_gives_the_place_to_the_next() -> None:
     async with asyncio.timeout(10):
         await staying
     assert leaving.cancelled()
+
+
+async def test_of_one_person_the_conversations_take_turns() -> None:
+    pacer = Pacer(requests_per_minute=1200, tokens_per_minute=None)
+    await admit(pacer, *("a" for _ in range(200)))  # the burst is spent
+    order: list[str] = []
+
+    async def one(conversation: str) -> None:
+        await pacer.admit("a", conversation=conversation, tokens=0, on_wait=lambda _: None)
+        order.append(conversation)
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        for conversation in "1111112":
+            group.create_task(one(conversation))
+    assert order.index("2") <= 2
+
+
+async def test_whoever_sends_many_tokens_waits_for_others_to_send_as_many() -> None:
+    pacer = Pacer(requests_per_minute=None, tokens_per_minute=600_000)  # ten thousand a second
+    await admit(pacer, "a", tokens=600_000)
+    order: list[str] = []
+
+    async def one(asker: str, tokens: int) -> None:
+        await pacer.admit(asker, tokens=tokens, on_wait=lambda _: None)
+        order.append(asker)
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(one("large", 1_000))
+        for _ in range(5):
+            group.create_task(one("small", 100))
+    assert order.index("small") <= 1
+    assert order[:7].count("small") == 5

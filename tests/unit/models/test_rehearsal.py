@@ -284,8 +284,8 @@ REQUESTED: list[tuple[str, Calls]] = [
     ("greet Ada", [("greet", {"name": "Ada"})]),
     ("greet me, I am Bob", [("greet", {"name": "Bob"})]),
     ("My name is Zoe. Greet me.", [("greet", {"name": "Zoe"})]),
-    ("[Ana Lopez] greet me", [("greet", {"name": "Ana Lopez"})]),
-    ("[Ana Lopez] 2 + 2", [("calculate", {"operation": "add", "a": 2, "b": 2})]),
+    ("⟦from U1: Ana Lopez⟧\ngreet me", [("greet", {"name": "Ana Lopez"})]),
+    ("⟦from U1: Ana Lopez⟧\n2 + 2", [("calculate", {"operation": "add", "a": 2, "b": 2})]),
     ("say hello to Ada and Bob", [("greet", {"name": "Ada"}), ("greet", {"name": "Bob"})]),
     ("which files do I have?", [("list_text_files", {})]),
 ]

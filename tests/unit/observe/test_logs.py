@@ -47,6 +47,15 @@ def configure_file(path: Path, *, level: str = "INFO") -> structlog.stdlib.Bound
     return structlog.stdlib.get_logger("bot.test")
 
 
+def test_a_line_on_the_terminal_is_one_line_that_nothing_in_it_can_leave_or_turn_around(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logs(log_format="console", level="INFO")
+    structlog.stdlib.get_logger("bot.test").info("tool_failed", server="a\u202eb\x9b2Jc\n2026 [info] fine\x1b[2J")
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1 and shown.strip().isprintable() and "abc 2026 [info] fine" in shown
+
+
 def test_each_event_is_one_line_of_json_with_its_time_level_and_values(tmp_path: Path) -> None:
     log = configure_file(tmp_path / "a.log")
     with structlog.contextvars.bound_contextvars(turn=7):

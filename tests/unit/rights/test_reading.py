@@ -86,10 +86,12 @@ def test_the_example_of_the_documents_is_valid_and_says_what_it_says() -> None:
         True,
         ("deploys/*",),
     )
-    assert policy.budgets == {"person": {"turns_per_day": 200, "tokens_per_day": 500_000, "usd_per_day": 5}}
-    assert [str(warning) for warning in policy.warnings] == [
-        "toolbridge.toml:38: [budgets]: budgets are read, and not enforced by this version. Do not rely on them yet."
+    assert [(one.scope, one.measure, one.period, one.amount) for one in policy.budgets.limits] == [
+        ("person", "turns", "day", 200),
+        ("person", "tokens", "day", 500_000),
+        ("person", "usd", "day", 5_000_000),
     ]
+    assert policy.warnings == ()
 
 
 RULE = '[[rule]]\nname = "r"\ntools = ["a/b"]\nthen = "ask"\n'
@@ -172,6 +174,13 @@ RULE = '[[rule]]\nname = "r"\ntools = ["a/b"]\nthen = "ask"\n'
         ("[budgets]\nperson = { turns_per_day = 0 }\n", 2, "greater than 0"),
         ("[budgets]\nperson = { turns_per_week = 1 }\n", 2, "turns_per_week"),
         ("[budgets.team]\nturns_per_day = 1\n", 1, "there is no key 'team'"),
+        ('[budgets]\ntimezone = "Mars/Base"\n', 2, "'Mars/Base' is no time zone"),
+        ('[budgets]\ntimezone = "../../etc/passwd"\n', 2, "is no time zone"),
+        ('[budgets]\nwarn_in = "slack:T1:dm"\n', 2, "is no place to warn in"),
+        ("[budgets]\nall = { usd_per_day = 1e300 }\n", 2, "less than or equal"),
+        ("[[budgets.override]]\nturns_per_day = 1\n", 1, "an override is for people or for places"),
+        ('[[budgets.override]]\npeople = ["@x"]\nturns_per_day = 1\n', 2, "there is no group @x"),
+        ('[[budgets.override]]\npeople = ["*"]\nturns_a_day = 1\n', 3, "turns_per_day"),
         ("x = 'a\n", 1, "it is not TOML"),
         ("\n\nx = 1\nx = 2\n", 4, "it is not TOML"),
     ],
@@ -252,7 +261,6 @@ def test_a_rule_behind_a_wider_one_can_never_match(first: str, second: str, is_s
         ('[[rule]]\ntools = ["wiki/*"]\nthen = "deny"\nexpires = "2h"\n', "expires has no effect"),
         ('[[rule]]\ntools = ["wiki/*"]\nthen = "allow"\narguments = { "/a/*" = { equals = 1 } }\n', "one element"),
         ("[access]\npeople = []\n", "nobody can use the bot"),
-        ("[budgets]\n", "not enforced"),
     ],
 )
 def test_what_is_odd_and_can_be_used_is_a_warning(text: str, said: str) -> None:

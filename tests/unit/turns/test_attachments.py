@@ -77,7 +77,7 @@ async def read(
 
 async def test_a_text_file_stands_in_a_fence_under_its_name() -> None:
     content = await read({"main.py": b"print(1)\n"})
-    assert content.text == "[The file `main.py` was sent with this message:]\n```py\nprint(1)\n```"
+    assert content.text == "⟦The file `main.py` was sent with this message:⟧\n```py\nprint(1)\n```"
     assert content.images == () and content.notes == ()
 
 
@@ -103,7 +103,7 @@ async def test_an_image_goes_along_as_what_its_bytes_say(data: bytes, mime_type:
 
 async def test_several_images_are_named_in_their_order() -> None:
     content = await read({"a.png": PNG, "b.png": PNG})
-    assert content.text == "[The images, in their order: `a.png`, `b.png`.]"
+    assert content.text == "⟦The images, in their order: `a.png`, `b.png`.⟧"
 
 
 async def test_what_claims_to_be_an_image_and_is_none_is_no_text_either() -> None:
@@ -122,7 +122,7 @@ async def test_what_can_be_neither_is_not_even_fetched(mime_type: str) -> None:
         [shared("x", mime_type=mime_type)], source=source, conversation=CONVERSATION, max_bytes=1000
     )
     assert content.notes == (f"The file `x` was not read: {ONLY}.",)
-    assert content.text == f"[{content.notes[0]}]"
+    assert content.text == f"⟦{content.notes[0]}⟧"
     assert source.fetched == []
 
 
@@ -147,7 +147,7 @@ async def test_other_bytes_are_not_taken_for_text_whatever_is_claimed(data: byte
 async def test_a_guessed_encoding_is_told_to_the_model_and_the_user(data: bytes, note: str) -> None:
     content = await read({"list.csv": data})
     assert content.notes == (f"The file `list.csv` {note}.",)
-    assert "Müller" in content.text and f"[{content.notes[0]}]" in content.text
+    assert "Müller" in content.text and f"⟦{content.notes[0]}⟧" in content.text
 
 
 @pytest.mark.parametrize("encoding", ["shift_jis", "gbk", "cp1251"])
@@ -189,7 +189,7 @@ async def test_where_the_limit_is_zero_files_are_said_to_be_turned_off() -> None
 async def test_a_long_text_is_cut_and_both_are_told() -> None:
     content = await read({"x.txt": b"a" * 1234}, max_chars=1000)
     assert content.notes == ("Of the file `x.txt` only the first 1,000 of 1,234 characters were read.",)
-    assert content.text.count("a" * 1000) == 1 and f"[{content.notes[0]}]" in content.text
+    assert content.text.count("a" * 1000) == 1 and f"⟦{content.notes[0]}⟧" in content.text
 
 
 async def test_the_text_of_all_files_together_is_bounded() -> None:
@@ -267,7 +267,7 @@ async def test_whatever_a_file_is_called_its_note_stays_on_one_line_in_its_brack
     files = [shared(name, mime_type="application/pdf")]
     source = Source({files[0].reference: AdapterError("It is gone.")})  # asked for where it is called like TypeScript
     content = await read_files(files, source=source, conversation=CONVERSATION, max_bytes=100)
-    assert re.fullmatch(r"\[The file `[^`\[\]\n]+` was not read: [^\[\]\n]+\]", content.text)
+    assert re.fullmatch(r"⟦The file `[^`⟦⟧\n]+` was not read: [^⟦⟧\n]+⟧", content.text)
 
 
 @given(st.binary(max_size=40))
@@ -282,14 +282,14 @@ def test_only_the_first_bytes_make_an_image(data: bytes) -> None:
 def test_a_question_gets_the_text_and_the_images_and_keeps_its_speaker() -> None:
     image = Attachment(name="a.png", mime_type="image/png", data=PNG)
     question = SharedContent(text="[file]", images=(image,)).added_to(UserMessage(text="See", speaker="Ada"))
-    assert question == UserMessage(text="See\n\n[file]", speaker="Ada", images=(image,))
-    assert SharedContent(text="[file]").added_to(UserMessage(text="")).text == "[file]"
+    assert question == UserMessage(text="See", attached="[file]", speaker="Ada", images=(image,))
+    assert SharedContent(text="[file]").added_to(UserMessage(text="", attached="[note]")).attached == "[note]\n\n[file]"
 
 
 def test_without_its_images_a_question_has_a_sentence_for_each() -> None:
     images = tuple(Attachment(name=name, mime_type="image/png", data=PNG) for name in ("a.png", "b.png"))
     message = leave_images_out(UserMessage(text="See", images=images), "The image {name} is gone.")
-    assert message == UserMessage(text="See\n\n[The image `a.png` is gone.]\n\n[The image `b.png` is gone.]")
+    assert message == UserMessage(text="See", attached="⟦The image `a.png` is gone.⟧\n\n⟦The image `b.png` is gone.⟧")
     assert leave_images_out(UserMessage(text=" as it is "), "x") == UserMessage(text=" as it is ")
 
 

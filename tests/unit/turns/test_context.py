@@ -232,13 +232,13 @@ def test_a_summary_is_marked_and_begins_the_first_message_so_that_the_two_sides_
     messages = [message for _, message in plain_turn(1)] + [UserMessage(text="And now?")]
     first, *rest = with_summary(messages, "- Ann likes tea.")
     assert rest == messages[1:] and isinstance(first, UserMessage) and first.text == "x"
-    assert first.context.startswith("[Summary of the conversation") and "- Ann likes tea.\n[End" in first.context
+    assert first.context.startswith("⟦Summary of the conversation") and "- Ann likes tea.\n⟦End" in first.context
     assert with_summary(messages, "") == tuple(messages)
 
 
 def test_a_summary_stands_before_what_the_first_message_points_at() -> None:
     (message,) = with_summary([UserMessage(text="This?", context="> Ben: no")], "- Ann likes tea.")
-    assert isinstance(message, UserMessage) and message.context.endswith("[End of the summary]\n\n> Ben: no")
+    assert isinstance(message, UserMessage) and message.context.endswith("⟦End of the summary⟧\n\n> Ben: no")
 
 
 @given(histories, limits, st.integers(0, 600))

@@ -33,6 +33,14 @@ def test_each_argument_has_a_line_of_its_own_and_a_long_one_hides_none() -> None
     assert '    env: "prod"' in lines
 
 
+def test_what_is_asked_is_read_in_the_order_in_which_it_was_written() -> None:
+    evil = "a\u202eb\u2066c\u200fd\x9b2J\x90"
+    arguments = (ArgumentLine(name=evil, value=evil),)
+    view = approval(title=evil, lines=(evil,), arguments=arguments, message=evil, host=evil, change=evil)
+    shown = block(view, now=NOON) + prompt(view, has_others=True)
+    assert shown.count("abcd") >= 6 and shown.replace("\n", "").isprintable()
+
+
 @pytest.mark.parametrize(
     ("left_s", "words"),
     [

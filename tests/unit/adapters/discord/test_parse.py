@@ -337,7 +337,14 @@ def test_a_question_in_reply_to_someone_else_points_at_what_it_is_about() -> Non
     message = parsed(reply(f"<@{BOT}> is this true?", to))
     assert message.text == "is this true?"
     assert message.quoted == (
-        Quoted(relation="reply", text="one @Ann (1)\u2028two\nthree", author="ben", sent_at=MADE_AT, reference=MESSAGE),
+        Quoted(
+            relation="reply",
+            text="one @Ann (1)\u2028two\nthree",
+            author="ben",
+            author_id="2",
+            sent_at=MADE_AT,
+            reference=MESSAGE,
+        ),
     )
 
 
@@ -527,7 +534,7 @@ def test_a_press_says_who_pressed_what_where() -> None:
     assert pressed.channel_conversation == IN_CHANNEL
 
 
-CHOSEN = Quoted(relation="chosen", text="a\nb", author="ben", reference="12", files=(PNG_FILE,))
+CHOSEN = Quoted(relation="chosen", text="a\nb", author="ben", author_id="2", reference="12", files=(PNG_FILE,))
 
 
 def test_the_menu_of_a_message_quotes_it_in_a_question() -> None:

@@ -42,6 +42,7 @@ from bot.domain.events import (
     MessageEdited,
     MessageReceived,
 )
+from bot.domain.people import Actor
 from bot.domain.turns import TurnView
 from bot.ports.store import NoteStore
 from bot.ports.tools import ToolDirectory
@@ -95,6 +96,15 @@ class FakeHost:
         if isinstance(self.answers, Exception):
             raise self.answers
         return self.answers
+
+    async def may_ask(self, event: MessageReceived) -> Refused | None:
+        raise AssertionError("nothing asks for it")
+
+    def is_muted(self, actor: Actor, *, decides: bool = False) -> bool:
+        raise AssertionError("nothing asks for it")
+
+    def may_look_up(self, event: CommandInvoked) -> bool:
+        raise AssertionError("nothing asks for it")
 
     async def expects_follow_ups(self, conversation: ConversationKey) -> bool:
         raise AssertionError("nothing asks for it")

@@ -18,8 +18,8 @@ from aiohttp import web as server
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.shared.buckets import Priority, Rate
 from adapters.slack.api import SlackApi, Tokens
-from adapters.slack.buckets import Priority, Rate
 from adapters.slack.errors import SlackRefusedError, SlackUnreachableError, without_values
 from adapters.slack.installs import OneToken
 from adapters.slack.limits import Limits

@@ -5,8 +5,11 @@ Pure: `now` is given, in seconds of any clock that does not go back.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import IntEnum
+
+from bot.domain.rota import Rota, Share
 
 AGING_S = 10.0  # progress that has waited this long takes its turn among the answers: it must not starve
 RESERVED = 0.8  # the share of a bucket that progress leaves to the answers that follow it ...
@@ -15,6 +18,7 @@ REGROW_S = 60.0  # without a refusal, until the ceiling rises by one
 # After a refusal, calls are this much slower than documented: one that arrives a millisecond early costs a second.
 CAUTION = 1.05
 _ALMOST = 1e-9  # rounding
+OWN = Share("")  # of what the bot does for nobody
 
 
 class Priority(IntEnum):
@@ -38,15 +42,15 @@ class Rate:
 
 @dataclass(slots=True, eq=False)
 class Caller:
-    """A caller that has waited since `since`."""
+    """A caller that has waited since `since`, and in whose share it calls."""
 
     priority: Priority
     since: float
+    share: Share = OWN
 
-    def rank(self, now: float) -> tuple[Priority, float]:
-        """Return what callers are sorted by."""
-        is_aged = now - self.since >= AGING_S
-        return (Priority.ANSWER if is_aged else self.priority), self.since
+    def at(self, now: float) -> Priority:
+        """Return its priority by now."""
+        return Priority.ANSWER if now - self.since >= AGING_S else self.priority
 
     @property
     def held_until(self) -> float:
@@ -120,46 +124,91 @@ class Bucket:
         self.level = min(self.level, self.ceiling)
 
 
-class Queue:
-    """The callers that wait for one bucket: answers first, then in the order in which they began to wait."""
+class Line:
+    """Callers in order: answers first; then people take turns, and of each the conversations; then by when they came.
 
-    def __init__(self, bucket: Bucket) -> None:
-        self.bucket = bucket
+    However many calls one person causes, another's is the next but few.
+    """
+
+    def __init__(self) -> None:
         self._callers: list[Caller] = []
+        self._rota = Rota()
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nobody waits."""
-        return not self._callers
+    def __len__(self) -> int:
+        """Return how many wait."""
+        return len(self._callers)
 
     def join(self, caller: Caller) -> None:
         """Begin to wait."""
         self._callers.append(caller)
+        self._rota.join(caller.share)
 
     def leave(self, caller: Caller) -> None:
         """Wait no longer."""
         self._callers.remove(caller)
+        self._rota.leave(caller.share)
+
+    def serve(self, caller: Caller) -> None:
+        """Take the caller out, as it was its turn."""
+        self._callers.remove(caller)
+        self._rota.serve(caller.share)
+
+    def head(self, now: float) -> Caller:
+        """Return whose turn it is; somebody must wait."""
+        return min(self._callers, key=lambda each: (each.at(now), self._rota.rank(each.share), each.since))
+
+    def ahead(self, caller: Caller, now: float) -> int:
+        """Return how many go first at least: of the same share those before it, and as many answers of each other
+        person, but for one whose turn has just been.
+        """
+        own = sum(
+            each.share == caller.share and each.at(now) <= caller.at(now) and each.since <= caller.since
+            for each in self._callers
+        )
+        others = Counter(
+            each.share.person
+            for each in self._callers
+            if each.share.person != caller.share.person and each.at(now) == Priority.ANSWER
+        )
+        return own + sum(min(count, max(0, own - 1)) for count in others.values())
+
+
+class Queue:
+    """The callers that wait for one bucket."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket = bucket
+        self._line = Line()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits."""
+        return not self._line
+
+    def join(self, caller: Caller) -> None:
+        """Begin to wait."""
+        self._line.join(caller)
+
+    def leave(self, caller: Caller) -> None:
+        """Wait no longer."""
+        self._line.leave(caller)
 
     def wait_s(self, caller: Caller, now: float) -> float:
         """Return how long a caller that joined now would wait at least, unless others leave."""
-        ahead = sum(other.rank(now) <= caller.rank(now) for other in self._callers)
-        return self._wait_s(caller, now, ahead=ahead)
+        return self._wait_s(caller, now, ahead=self._line.ahead(caller, now))
 
     def admit(self, now: float) -> list[Caller]:
         """Return the callers that can go now, in order; they wait no longer, and their calls are counted."""
         admitted: list[Caller] = []
-        while self._callers and self._wait_s(caller := self._head(now), now) <= 0:
-            self._callers.remove(caller)
+        while self._line and self._wait_s(caller := self._line.head(now), now) <= 0:
+            self._line.serve(caller)
             self.bucket.take()
             admitted.append(caller)
         return admitted
 
     def next_s(self, now: float) -> float | None:
         """Return in how many seconds to admit again; None: nobody waits."""
-        return self._wait_s(self._head(now), now) if self._callers else None
-
-    def _head(self, now: float) -> Caller:
-        return min(self._callers, key=lambda caller: caller.rank(now))
+        return self._wait_s(self._line.head(now), now) if self._line else None
 
     def _wait_s(self, caller: Caller, now: float, *, ahead: int = 0) -> float:
         """Return how long it takes until the caller can call, after so many others."""

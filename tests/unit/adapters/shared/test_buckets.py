@@ -7,7 +7,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.slack.buckets import AGING_S, REGROW_S, RESERVED_S, Bucket, Caller, Priority, Queue, Rate
+from adapters.shared.buckets import AGING_S, REGROW_S, RESERVED_S, Bucket, Caller, Priority, Queue, Rate
+from bot.domain.rota import Share
 
 POSTS = Rate(calls=25, period_s=25)
 ANSWER, PROGRESS = Priority.ANSWER, Priority.PROGRESS
@@ -144,6 +145,50 @@ def test_the_wait_that_is_foretold_is_never_longer_than_the_real_one(waiting: li
     join(line, *waiting)
     line.admit(0.0)
     caller = Caller(own, 0.5)
+    foretold_s = line.wait_s(caller, 0.5)
+    line.join(caller)
+    admitted_at = next(at for at, each in drain(line, 0.5) if each is caller)
+    assert foretold_s <= admitted_at - 0.5 + 1e-3
+
+
+# --- people ---
+
+people = st.sampled_from(["ann", "bob", "eve"]).map(Share)
+
+
+def test_another_person_is_the_next_but_one_behind_a_flood() -> None:
+    line = queue()
+    flood = [Caller(ANSWER, 0.0, Share("ann", "1")) for _ in range(60)]
+    for caller in flood:
+        line.join(caller)
+    assert len(line.admit(0.0)) == 25
+    quiet = Caller(ANSWER, 0.5, Share("bob", "2"))
+    assert line.wait_s(quiet, 0.5) < 1
+    line.join(quiet)
+    times = drain(line, 0.5)
+    assert [caller for _, caller in times].index(quiet) <= 1
+    assert next(at for at, caller in times if caller is quiet) <= 2.0
+
+
+def test_answers_go_before_the_progress_of_others_whoever_they_are() -> None:
+    line = queue(Rate(calls=1, period_s=1))
+    line.bucket.take()
+    trace = Caller(PROGRESS, 0.0, Share("bob"))
+    answers = [Caller(ANSWER, 0.1, Share("ann")) for _ in range(3)]
+    for caller in (trace, *answers):
+        line.join(caller)
+    assert [caller for _, caller in drain(line, 0.1, until=6.0)] == [*answers, trace]
+
+
+@given(st.lists(st.tuples(priorities, people), max_size=40), st.tuples(priorities, people))
+def test_the_wait_that_is_foretold_is_never_longer_than_the_real_one_among_several_people(
+    waiting: list[tuple[Priority, Share]], own: tuple[Priority, Share]
+) -> None:
+    line = queue(Rate(calls=5, period_s=5))
+    for number, (priority, share) in enumerate(waiting):
+        line.join(Caller(priority, 1e-6 * number, share))
+    line.admit(0.0)
+    caller = Caller(own[0], 0.5, own[1])
     foretold_s = line.wait_s(caller, 0.5)
     line.join(caller)
     admitted_at = next(at for at, each in drain(line, 0.5) if each is caller)

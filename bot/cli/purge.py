@@ -1,0 +1,143 @@
+"""`toolbridge purge`: removes a person's words wherever they are kept. It works while `toolbridge run` does."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+
+from adapters.registry import terminal_user
+from bot.app import open_files
+from bot.cli.servers import interruptible
+from bot.cli.start import start
+from bot.domain.audit import AuditEntry
+from bot.domain.errors import SettingsError
+from bot.domain.people import Actor
+from bot.intake.commands.phrases import count
+from bot.keeping.files import FilesGone, KeptFiles
+from bot.ports.retention_store import PersonTraces
+from bot.ports.store import Store
+from bot.rights.current import load_policy, policy_file
+from bot.rights.notation import ACCOUNT_CURE, account
+from bot.settings import Settings
+from bot.stores.factory import open_store
+
+STOP_S = 20.0  # for turns of the person that are running, in whichever process
+LOOK_S = 0.2
+FAILED, BAD_USAGE = 1, 2
+STAYS = (
+    "What stays: ids and times (who asked, voted and ran what, and when), what the audit says without its arguments, "
+    "sentences of answers to other people that repeat their words, and what the chat platform itself has."
+)
+
+
+async def purge(arguments: Namespace) -> int:
+    """Say what would go, ask, and remove it. Without a terminal nothing is removed unless `--yes` is given.
+
+    Returns 1 where something has to be done again, because a question of the person is still being answered.
+
+    Raises:
+        SettingsError: The person is none.
+    """
+    person = account(arguments.person)
+    if person is None:
+        raise SettingsError(f"{arguments.person!r} names no person. {ACCOUNT_CURE}")
+    settings = start(arguments, needs_model=False)
+    async with open_store(settings.store_url) as store:
+        traces = await store.traces(person)
+        files = open_files(settings)
+        saved = sum([await files.count_saved(conversation) for conversation in traces.direct])
+        _say([f"{arguments.person}:", *_found(traces, saved), STAYS, *_others(settings, person)])
+        if not arguments.yes and not _confirmed():
+            print("Nothing was removed. --yes removes it without asking.")
+            return 0 if sys.stdin.isatty() else BAD_USAGE
+        return await remove(store, files, person)
+
+
+async def remove(store: Store, files: KeptFiles, person: Actor, *, patience_s: float = STOP_S) -> int:
+    """Stop the person's turns, remove their words, and say what went; return the exit code."""
+    await _stop(store, person, patience_s=patience_s)
+    gone = await store.forget_person(person)
+    files_gone = FilesGone()
+    for conversation in gone.direct:
+        files_gone = _sum(files_gone, await files.forget(conversation, gone.forgotten.event_keys, with_saved=True))
+    by = f"console:{terminal_user()}"
+    await store.audit([AuditEntry(kind="act", at=time.time(), person=by, place="console", outcome=f"purged {person}")])
+    await store.scrub()
+    typed, attached = files_gone.typed_lines, files_gone.attachments
+    beside = [f"lines typed in the terminal: {typed:,}", f"attachments: {attached:,}"] if typed or attached else []
+    _say(["Removed:", *_found(gone, files_gone.saved), *beside])
+    if gone.open_turns:
+        which = count(gone.open_turns, "question")
+        print(f"{which} of theirs did not end within {patience_s:.0f} s and was kept: run this again in a minute.")
+        return FAILED
+    return 0
+
+
+async def _stop(store: Store, person: Actor, *, patience_s: float) -> None:
+    for _ in range(int(patience_s / LOOK_S)):
+        if not await store.stop_person(person, by=f"console:{terminal_user()}"):
+            return
+        await asyncio.sleep(LOOK_S)
+
+
+# --- what is said ---
+
+
+def _say(lines: Sequence[str]) -> None:
+    first, *others = lines
+    print(first)
+    for line in others:
+        print(f"  {line}")
+
+
+def _found(traces: PersonTraces, saved: int) -> Iterator[str]:
+    counts = {
+        "turns that they asked for, with answers and tool results": traces.forgotten.turns,
+        "quotations of them in questions of others": traces.quotations,
+        "questions of others that quoted them (all that such a question pointed at goes)": traces.contexts,
+        "summaries of conversations in which they spoke (new ones are made of what is kept)": traces.summaries,
+        "texts that they filled in or edited in turns of others": traces.answers,
+        "lines of the audit that lose their arguments": traces.forgotten.arguments,
+        "ratings": traces.ratings,
+        "permissions for an hour": traces.grants,
+        "notes on their direct messages": traces.notes,
+        "files saved in their direct messages": saved,
+    }
+    lines = [f"{what}: {number:,}" for what, number in counts.items() if number]
+    yield from lines or ["nothing is kept of their words"]
+    if traces.open_turns:
+        yield f"not answered yet: {count(traces.open_turns, 'question')} (they are stopped first)"
+
+
+def _others(settings: Settings, person: Actor) -> Iterator[str]:
+    """Yield the other accounts of the person, which are purged by themselves."""
+    accounts: Mapping[str, str] = {}
+    try:
+        if (file := policy_file(settings)) is not None:
+            accounts = load_policy(file).accounts
+    except SettingsError:
+        yield "toolbridge.toml cannot be read: it may link other accounts of this person."
+        return
+    name = accounts.get(str(person))
+    linked = [one for one, of in accounts.items() if name and of == name and one != str(person)]
+    if linked:
+        yield f"[people] links other accounts, each of which is purged by itself: {', '.join(sorted(linked))}"
+
+
+def _confirmed() -> bool:
+    if not sys.stdin.isatty():
+        return False
+    print("Remove all this for good? [y/N] ", end="", flush=True)
+    with interruptible():
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _sum(one: FilesGone, other: FilesGone) -> FilesGone:
+    return FilesGone(
+        attachments=one.attachments + other.attachments,
+        saved=one.saved + other.saved,
+        typed_lines=one.typed_lines + other.typed_lines,
+    )

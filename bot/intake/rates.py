@@ -1,0 +1,88 @@
+"""How often one person may do something: what is too much is refused once, then in silence, until it works again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from cachetools import LRUCache
+
+from bot.domain.answers import Refused
+
+log = structlog.stdlib.get_logger(__name__)
+
+WINDOW_S = 60.0
+MAX_PEOPLE = 10_000  # remembered at once; the one who was silent longest is forgotten first
+MIN_PAUSE_S = 10.0  # so that people who go on and on are told six times a minute at most
+
+
+@dataclass(slots=True)
+class _Pause:
+    until: float
+    unsaid: int = 0  # how often something was refused in silence
+
+
+class Pauses:
+    """People who did too much of one kind (`what`, as a plural) and are not listened to for a while.
+
+    Times are seconds of one clock.
+    """
+
+    def __init__(self, what: str, *, per_minute: int) -> None:
+        self._what = what
+        self._per_minute = per_minute
+        self._pauses: LRUCache[str, _Pause] = LRUCache(MAX_PEOPLE)
+
+    def begin(self, person: str, now: float, *, wait_s: float) -> Refused:
+        """Listen to the person again in `wait_s` seconds or a little later; the notice says when."""
+        self._pauses[person] = _Pause(until=now + max(wait_s, MIN_PAUSE_S))
+        log.info("asked_too_often", person=person, what=self._what)
+        pause_s = math.ceil(max(wait_s, MIN_PAUSE_S))
+        return Refused(
+            notice=f"That is more than {self._per_minute} {self._what} in a minute. "
+            f"Please try again in {pause_s} s; until then I leave more of them unanswered."
+        )
+
+    def holds(self, person: str, now: float) -> bool:
+        """Return whether the person is not listened to now. Counted, and logged less and less often."""
+        pause = self._pauses.get(person)
+        if pause is None or now >= pause.until:
+            return False
+        pause.unsaid += 1
+        if math.log10(pause.unsaid).is_integer():  # at 1, 10, 100 and so on: 1,000 refusals are no 1,000 lines
+            log.info("left_unanswered", person=person, what=self._what, count=pause.unsaid)
+        return True
+
+
+class Allowance:
+    """So many events a minute for each person: all at once, or spread. A repeated key costs nothing.
+
+    Of each person the store of it is one number and one key.
+    """
+
+    def __init__(self, what: str, *, per_minute: int, clock: Callable[[], float]) -> None:
+        self._per_minute = per_minute
+        self._clock = clock
+        self._pauses = Pauses(what, per_minute=per_minute)
+        self._spent: LRUCache[str, tuple[float, str]] = LRUCache(MAX_PEOPLE)  # when all is there again; the last key
+
+    def spend(self, person: str, key: str) -> Refused | None:
+        """Count the event; return why it is refused, or None. A refusal without a notice was said before."""
+        now = self._clock()
+        restored_at, last = self._spent.get(person, (now, ""))
+        if last == key:
+            return None
+        if self._pauses.holds(person, now):
+            return Refused(notice="")
+        each_s = WINDOW_S / self._per_minute
+        restored_at = max(restored_at, now) + each_s
+        if (wait_s := restored_at - now - WINDOW_S) > each_s * 1e-6:
+            return self._pauses.begin(person, now, wait_s=wait_s)
+        self._spent[person] = restored_at, key
+        return None
+
+    def is_paused(self, person: str) -> bool:
+        """Return whether the person was refused and has to wait; counted as one more refusal."""
+        return self._pauses.holds(person, self._clock())

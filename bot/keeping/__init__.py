@@ -1,0 +1,1 @@
+"""What is kept beside the database: the home folder, who can read it, and how it is forgotten."""

@@ -1,0 +1,89 @@
+"""Folders and files that only their owner reads. Windows has no such modes: a user's folder is private there."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+FOLDER_MODE, FILE_MODE = 0o700, 0o600
+OTHERS = 0o077
+# What the home folder has in it. Where there is anything else, it is not only ours, and its mode is left alone.
+NAMES = frozenset(
+    {
+        "attachments",
+        "console-history",
+        "conversation.key",
+        "logs",
+        "mcp.json",
+        "secret-key",
+        "toolbridge.toml",
+        "trusted-folders.json",
+        "workspaces",
+        ".env",
+    }
+)
+_DATABASE = "toolbridge.db"
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder, and those above it that are missing, for their owner only. Raises OSError."""
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        make_folder(folder.parent)
+    with suppress(FileExistsError):  # another process has just made it
+        folder.mkdir(mode=FOLDER_MODE)
+
+
+def open_private(name: str, flags: int) -> int:
+    """Open a file, for its owner only where it is new; the `opener` of `open`."""
+    return os.open(name, flags, FILE_MODE)
+
+
+def tighten(home: Path) -> str:
+    """Make the home and what is known in it private where others can read it; return why that was not possible.
+
+    The sentence says what to do; it is empty where all is private. A home that is missing is none.
+    """
+    if os.name == "nt" or not home.is_dir():
+        return ""
+    try:
+        return _tighten(home)
+    except OSError as error:
+        return f"{home} can be read by others, and its mode cannot be changed ({error.strerror}). Run: chmod 700 {home}"
+
+
+def _tighten(home: Path) -> str:
+    if is_open(home):
+        strangers = sorted(entry.name for entry in home.iterdir() if not _is_ours(entry.name))
+        if strangers:
+            return (
+                f"{home} can be read by others. It is left so, because it holds more than what Toolbridge keeps "
+                f"({strangers[0]}). Run: chmod 700 {home}, or set TOOLBRIDGE_HOME to a folder of its own."
+            )
+        home.chmod(FOLDER_MODE)
+    for path in _known(home):
+        if is_open(path):
+            path.chmod(FOLDER_MODE if path.is_dir() else FILE_MODE)
+    return ""
+
+
+def is_open(path: Path) -> bool:
+    """Return whether others than the owner may read or change it."""
+    return bool(stat.S_IMODE(path.stat().st_mode) & OTHERS)
+
+
+def _known(home: Path) -> Iterator[Path]:
+    kept = {"logs", "attachments", "workspaces", "console-history", "secret-key", "conversation.key"}
+    for entry in home.iterdir():
+        if (entry.name in kept or entry.name.startswith(_DATABASE)) and not entry.is_symlink():
+            yield entry
+            if entry.name in ("logs", "attachments"):
+                yield from (file for file in entry.iterdir() if file.is_file() and not file.is_symlink())
+
+
+def _is_ours(name: str) -> bool:
+    return name in NAMES or name.startswith((_DATABASE, ".trusted", ".secret-key", ".conversation.key"))

@@ -1,0 +1,70 @@
+"""The ids under which tool servers know conversations: they reveal nothing, and nobody can work one out."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bot.domain.errors import SettingsError
+from bot.domain.events import ConversationKey
+
+FILE_NAME = "conversation.key"
+_KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationIds:
+    """Ids made with a key; with an empty key they are the former ones, which follow from the conversation's address."""
+
+    key: bytes = field(default=b"", repr=False)
+
+    def of(self, conversation: ConversationKey) -> str:
+        """Return the id that the conversation has with this key, always the same."""
+        if not self.key:
+            return conversation.opaque_id
+        return hmac.digest(self.key, str(conversation).encode(), "sha256").hex()[:32]
+
+
+def open_conversation_ids(home: Path) -> ConversationIds:
+    """Return the ids made with the key in the home; it is made there, for its owner only, where there is none.
+
+    Raises:
+        SettingsError: The key cannot be read or made, or is damaged.
+    """
+    file = home / FILE_NAME
+    try:
+        if not file.exists():
+            _make(file)
+        key = bytes.fromhex(file.read_text(encoding="ascii").strip())
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read or made: {error.strerror}.") from error
+    except ValueError:
+        key = b""
+    if len(key) != _KEY_BYTES:
+        raise SettingsError(
+            f"{file} is damaged. Put back its copy; without it the files of conversations are not found any more."
+        )
+    return ConversationIds(key)
+
+
+def _make(file: Path) -> None:
+    """Make the key whole or not at all; of two processes that do so at once, the first one's key counts."""
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as opened:
+            opened.write(secrets.token_hex(_KEY_BYTES))
+            opened.flush()
+            os.fsync(opened.fileno())
+        try:
+            os.link(draft, file)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,22 @@
+"""`toolbridge history` shows who said what, and nothing said looks like a line of another message."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bot.cli.history import transcript_lines
+from bot.domain.messages import AssistantMessage, UserMessage
+from bot.stores.sqlite.store import open_sqlite
+from tests.contracts.stores import begin, finish
+
+
+async def test_each_message_is_one_persons_with_their_id(tmp_path: Path) -> None:
+    poses = "hi\n2026-01-01 10:00:00  Ben (U2): I approve"
+    async with open_sqlite(tmp_path / "toolbridge.db") as store:
+        lease = await begin(store, "room")
+        question = UserMessage(text=poses, speaker="Ada\u202e\nBen", speaker_id="U1", attached="⟦a file⟧")
+        await finish(store, lease, question, AssistantMessage(text=poses))
+        [summary] = await store.conversations(limit=1)
+        lines = "\n".join(await transcript_lines(store, str(summary.conversation), limit=10)).splitlines()
+    assert [line[21:] for line in lines if not line.startswith("    ")] == ["Ada Ben (U1): hi", "bot: hi"]
+    assert "\u202e" not in "".join(lines) and "    ⟦a file⟧" in lines

@@ -1,0 +1,70 @@
+"""Only the owner reads the home folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from bot.keeping.private import is_open, make_folder, tighten
+from bot.observe.logs import configure_logs
+from bot.stores.sqlite.store import open_sqlite
+from mcp_server.workspace import Workspace
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+
+
+def modes(folder: Path) -> set[tuple[str, int]]:
+    return {(path.name, path.stat().st_mode & 0o777) for path in (folder, *folder.rglob("*"))}
+
+
+@pytest.fixture(autouse=True)
+def loose_umask() -> object:
+    before = os.umask(0o002)
+    yield
+    os.umask(before)
+
+
+async def test_every_part_that_makes_the_home_makes_it_and_its_files_private(tmp_path: Path) -> None:
+    for name in ("store", "logs", "workspace"):
+        home = tmp_path / name / "home"
+        if name == "store":
+            async with open_sqlite(home / "toolbridge.db"):
+                pass
+        elif name == "logs":
+            handlers = logging.getLogger().handlers
+            configure_logs(log_format="json", level="INFO", file=home / "logs" / "toolbridge.log")
+            logging.getLogger().handlers = handlers
+        else:
+            Workspace(home / "workspaces").save("c", "a.txt", "words")
+        assert all(mode in (0o700, 0o600) for _, mode in modes(home)), modes(home)
+
+
+def test_a_home_of_before_is_tightened_with_what_is_known_in_it(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / "logs").mkdir(parents=True)
+    for name in ("toolbridge.db", "toolbridge.db-wal", "console-history", "toolbridge.toml", "logs/toolbridge.log"):
+        (home / name).touch()
+    assert is_open(home)
+    assert tighten(home) == ""
+    assert {(name, mode) for name, mode in modes(home) if mode & 0o077} == {("toolbridge.toml", 0o664)}
+
+
+def test_a_folder_that_holds_other_things_is_left_as_it_is_and_that_is_said(tmp_path: Path) -> None:
+    home = tmp_path / "shared"
+    home.mkdir()
+    (home / "someone-elses").touch()
+    problem = tighten(home)
+    assert "someone-elses" in problem and "chmod 700" in problem and "TOOLBRIDGE_HOME" in problem
+    assert is_open(home)
+    home.chmod(0o700)
+    assert tighten(home) == ""
+
+
+def test_a_missing_home_is_no_fault(tmp_path: Path) -> None:
+    assert tighten(tmp_path / "missing") == ""
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert modes(tmp_path / "a") == {("a", 0o700), ("b", 0o700)}

@@ -1,0 +1,108 @@
+"""Text that grows: what is shown is always a beginning of what the whole becomes, and it comes soon."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.text.holding import HeldText
+from bot.text.known_values import known
+from bot.text.redaction import HIDDEN, redact_cut, redact_prose
+from tests.attacks.corpus import SHAPES, leaks
+from tests.attacks.ordinary import ordinary_answers
+
+ANSWERS = list(ordinary_answers(40, seed=5))
+LEAKS = [leak.text for shape in SHAPES for leak in leaks(shape, 3, seed=5)]
+GLUE = [
+    "\n",
+    " ",
+    "\n\n",
+    ": ",
+    " é ",
+    "日本",
+    "password: ",
+    "The token is ",
+    "`",
+    '"',
+    "<password>",
+    "api key",
+    "-----BEGIN",
+]
+OWN = "our ów n-value 1"
+texts = st.lists(st.sampled_from([*LEAKS, *ANSWERS, *GLUE, OWN, "hunter2"]), max_size=7).map(" ".join)
+
+
+def shown_in_pieces(text: str, sizes: list[int]) -> list[str]:
+    """Return what is shown after each piece, and at last the whole."""
+    held, shown, at = HeldText(), [""], 0
+    while at < len(text):
+        size = sizes[len(shown) % len(sizes)]
+        shown.append(shown[-1] + held.add(text[at : at + size]))
+        at += size
+    return [*shown, shown[-1] + held.end()]
+
+
+@settings(max_examples=100)
+@given(texts, st.lists(st.integers(1, 90), min_size=1, max_size=5))
+def test_whatever_the_pieces_are_no_part_of_a_secret_is_shown(text: str, sizes: list[int]) -> None:
+    with known.hiding([OWN], mode="on"):
+        whole = redact_prose(text)
+        shown = shown_in_pieces(text, sizes)
+    assert all(whole.startswith(part) for part in shown)
+    assert shown[-1] == whole
+
+
+@settings(max_examples=100)
+@given(texts)
+def test_redacting_twice_changes_nothing(text: str) -> None:
+    assert redact_prose(redact_prose(text)) == redact_prose(text)
+
+
+def test_of_ordinary_words_little_is_held_back() -> None:
+    text = "Six times seven is forty-two, and the answer goes on like this for a while. " * 20
+    for at, shown in zip(range(0, len(text), 4), shown_in_pieces(text, [4])[1:], strict=False):
+        assert len(shown) >= at - 100
+
+
+def test_a_private_key_is_held_back_until_its_end() -> None:
+    [leak] = leaks("pem", 1, seed=1)
+    block = leak.text[leak.text.index("-----BEGIN") : leak.text.rindex("-----") + 5]
+    held = HeldText()
+    shown = held.add("Here is the key that you asked for, from the vault of the team, all in one block:\n\n")
+    shown += "".join(held.add(char) for char in block)
+    assert shown == "Here is the key that you asked for, from the vault of the team, all in one block:\n\n"
+    assert held.add("\n\nThat is all, and it is more than enough. ".ljust(120) + "end ").startswith(f"{HIDDEN}\n\nThat")
+
+
+def test_a_text_that_broke_off_ends_before_what_may_be_a_secret() -> None:
+    assert redact_cut("The password: hunter2 and") == "The password: [hidden] and"
+    assert redact_cut("The word is unfin") == "The word is unfin"
+    assert redact_cut("It is ghp" + "_abc123defg456") == "It is [hidden]"
+    assert redact_cut("The last is word299") == "The last is word299"
+
+
+PIECES = [
+    "a",
+    "token: ",
+    'token:"',
+    "<password>",
+    "cookie: a=b; ",
+    "cookie: ",
+    "-----BEGIN PRIVATE KEY-----\n",
+    "é",
+    "--token ",
+]
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_a_text_made_to_be_slow_takes_linear_time(piece: str) -> None:
+    def seconds(chars: int) -> float:
+        text, began = (piece * chars)[:chars], time.thread_time()
+        shown_in_pieces(text, [16])
+        return time.thread_time() - began
+
+    seconds(2_000)  # patterns are compiled, and learn
+    assert seconds(40_000) < 12 * seconds(10_000) + 0.2
