@@ -23,6 +23,7 @@ from tests.scenarios.slack import serving as slack_serving
 
 BATCH = 100  # sent before it is waited for
 SETTLE_S, GATEWAY_S = 3.0, 0.1
+BATCH_S = 120.0  # until all of a batch are acknowledged or given up, on a busy machine
 
 
 # What buttons of the bot carry: https://docs.slack.dev/reference/interaction-payloads/block_actions-payload
@@ -72,7 +73,8 @@ async def faults_in_slack(folder: Path, *, count: int, seed: int) -> Sequence[st
                     bot.slack.deliver(*_slack_delivery(bot.slack, random, bases), team="T1")
                     for _ in range(min(BATCH, count - start))
                 ]
-                await asyncio.gather(*(delivery.ended.wait() for delivery in sent))
+                async with asyncio.timeout(BATCH_S):
+                    await asyncio.gather(*(delivery.ended.wait() for delivery in sent))
                 await _settle(before)
             return list(faults)
 
