@@ -33,6 +33,14 @@ class FilesGone:
     def __bool__(self) -> bool:
         return self != FilesGone()
 
+    def __add__(self, other: FilesGone) -> FilesGone:
+        return FilesGone(
+            attachments=self.attachments + other.attachments,
+            saved=self.saved + other.saved,
+            typed_lines=self.typed_lines + other.typed_lines,
+            log_lines=self.log_lines + other.log_lines,
+        )
+
 
 def former_id(conversation: ConversationKey) -> str:
     """Return the id under which tool servers have known the conversation from the first version on."""
