@@ -8,6 +8,7 @@ from bot.domain.answers import Details, Done, Explained, Rated, Refused
 from bot.domain.events import ConversationKey, DetailsAsked, FeedbackGiven
 from bot.intake.access import Access
 from bot.ports.store import MAX_ID, Store
+from bot.text.apart import LONG, apart
 from bot.turns.details import details_of
 
 _NOT_KNOWN = "This answer is no longer known here."
@@ -32,7 +33,9 @@ class PastAnswers:
         if not steps:
             return Details(lines=(), notice=_NOTHING_KEPT)
         is_over = bool(await self.store.outbox(event.turn_id))  # its answer is stored: no call runs any more
-        lines = details_of(steps, is_over=is_over, shows_thoughts=self.shows_thoughts)
+        lines = await apart(
+            lambda: details_of(steps, is_over=is_over, shows_thoughts=self.shows_thoughts), size=LONG * len(steps)
+        )
         return Details(lines=lines, notice="" if lines else "No tool was used for this answer.")
 
     async def rate(self, event: FeedbackGiven) -> Rated:
