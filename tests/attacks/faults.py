@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from structlog.processors import format_exc_info
 from structlog.testing import capture_logs
 
-MAX_CHARS = 1_000  # of one
+MAX_CHARS = 2_000  # of one
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Faults:
     def lines(self) -> list[str]:
         """A line for each."""
         own = [str(entry) for entry in self._logged if entry["log_level"] in ("error", "critical")]
-        return [line[:MAX_CHARS] for line in (*self._of_libraries, *own)]
+        return [line[-MAX_CHARS:] for line in (*self._of_libraries, *own)]  # a traceback ends with what was raised
 
     def clear(self) -> None:
         """Forget them."""
@@ -38,7 +39,7 @@ def watching() -> Generator[Faults]:
     handler = _Handler()
     logging.getLogger().addHandler(handler)
     try:
-        with capture_logs() as logged:
+        with capture_logs(processors=[format_exc_info]) as logged:
             yield Faults(handler.lines, logged)
     finally:
         logging.getLogger().removeHandler(handler)
