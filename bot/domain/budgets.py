@@ -1,4 +1,10 @@
-"""Budgets: how much may be used in a day or a month, what was used, and by whom it is counted."""
+"""Budgets: how much may be used in a day or a month, what was used, and by whom it is counted.
+
+The words, each with one meaning here and in the store: a *limit* is an entry of `[budgets]`; a *bound* is a limit in a
+period, for one person, one place or all; a *ledger* is where use is counted; what was *spent* is added to ledgers as a
+*charge*; a *toll* is the charge for taking a question, with the bounds that are looked at first; *used* is how much of
+a bound is spent.
+"""
 
 from __future__ import annotations
 

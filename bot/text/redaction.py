@@ -47,7 +47,7 @@ def redact_always(text: str) -> str:
 
 
 def redact_prose(text: str) -> str:
-    """Return an answer or a file without secrets, in linear time; with REDACT=trace and off, without known values only.
+    """Return an answer or a file without secrets, in linear time; unless REDACT=on, only known values are hidden.
 
     Of values named as secrets only those are hidden that do not read like words, code or a stand-in.
     """
@@ -56,7 +56,7 @@ def redact_prose(text: str) -> str:
 
 
 def redact_cut(text: str) -> str:
-    """Return the same for a text that broke off: its last word goes too where it may be a token that was cut."""
+    """Return what `redact_prose` returns of a text that broke off; a last word that may be half a token goes, too."""
     shown = redact_prose(text)
     last = _LAST_WORD.search(text[-_LONGEST_CUT_CHARS:])
     if last is None or len(last[0]) <= _SHORT_CHARS or last[0].isalpha() or not shown.endswith(last[0]):

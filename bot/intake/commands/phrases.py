@@ -32,14 +32,14 @@ def count(number: int, noun: str) -> str:
 
 def plain(text: str) -> str:
     """Return untrusted text as one short line in which no character means anything in Markdown."""
-    return literal(flat(text))
+    return literal(short_line(text))
 
 
 def code(text: str) -> str:
     """Return untrusted text as inline code on one short line."""
-    return f"`{flat(text).replace('`', chr(39)) or ' '}`"
+    return f"`{short_line(text).replace('`', chr(39)) or ' '}`"
 
 
-def flat(text: str) -> str:
+def short_line(text: str) -> str:
     """Return the text as one short line of printable characters."""
     return one_line(text, max_chars=LINE_CHARS)
