@@ -177,7 +177,9 @@ class Inbox:
 
     def _over_budget(self, event: MessageReceived, reason: str) -> Refused:
         """Refuse a question; of follow-ups without a mention, only the first one within a minute gets the reason."""
-        log.info("budget_used_up", actor=str(event.actor), place=event.conversation.place)
+        if event.event_key not in self.noted:  # platforms deliver some messages twice
+            log.info("budget_used_up", actor=str(event.actor), place=event.conversation.place)
+            self.noted[event.event_key] = True
         said = author_key(event.actor), event.conversation, reason
         is_told = not event.is_addressed and said in self.told
         self.told[said] = True
