@@ -61,7 +61,7 @@ async def check_http(settings: Settings) -> Check:
     """Return whether `run` can listen where the settings say; the port is taken for a moment to find out."""
     if settings.http_port is None:
         return Check(part="http", state="off", detail="HTTP_PORT=off")
-    where = f"{settings.http_host}:{settings.http_port}"
+    where = f"{settings.http_host}:{settings.http_port or 'any free port'}"
     try:
         for each in await open_sockets(settings.http_host, settings.http_port):
             each.close()
