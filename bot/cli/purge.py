@@ -64,7 +64,7 @@ async def remove(store: Store, files: KeptFiles, person: Actor, *, patience_s: f
     gone = await store.forget_person(person)
     files_gone = FilesGone()
     for conversation in gone.direct:
-        files_gone = _sum(files_gone, await files.forget(conversation, gone.forgotten.event_keys, with_saved=True))
+        files_gone += await files.forget(conversation, gone.forgotten.event_keys, with_saved=True)
     by = f"console:{terminal_user()}"
     await store.audit([AuditEntry(kind="act", at=time.time(), person=by, place="console", outcome=f"purged {person}")])
     await store.scrub()
@@ -133,11 +133,3 @@ def _confirmed() -> bool:
     print("Remove all this for good? [y/N] ", end="", flush=True)
     with interruptible():
         return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def _sum(one: FilesGone, other: FilesGone) -> FilesGone:
-    return FilesGone(
-        attachments=one.attachments + other.attachments,
-        saved=one.saved + other.saved,
-        typed_lines=one.typed_lines + other.typed_lines,
-    )

@@ -12,7 +12,7 @@ from datetime import date
 from bot.cli.start import start
 from bot.domain.budgets import Spent, periods_at
 from bot.domain.errors import SettingsError
-from bot.intake.commands.usage import spent_phrase
+from bot.intake.commands.phrases import spent_phrase
 from bot.rights.current import policy_of
 from bot.stores.factory import open_store
 from bot.text.cleaning import clean

@@ -54,7 +54,7 @@ class Bound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """What was used in a period."""
+    """Turns, and what was used in them."""
 
     turns: int = 0
     usage: Usage = field(default_factory=Usage)
@@ -106,6 +106,11 @@ class Used:
     def percent(self) -> int:
         """How much is used, in percent, rounded down."""
         return self.amount * 100 // self.bound.limit.amount
+
+    @property
+    def reached(self) -> tuple[int, ...]:
+        """The percentages at which it is warned of that are used, in order."""
+        return tuple(percent for percent in WARN_AT if self.percent >= percent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

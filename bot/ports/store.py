@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from bot.domain.answers import Known, Queued
 from bot.domain.asks import Ask, Vote
 from bot.domain.audit import AuditEntry
-from bot.domain.budgets import Charge, Toll, Used
+from bot.domain.budgets import Charge, Spent, Toll, Used
 from bot.domain.events import ConversationKey, MessageReceived, Rating
 from bot.domain.messages import Message, Usage
 from bot.domain.people import Actor
@@ -162,14 +162,6 @@ class ToolUse:
 
     called: Mapping[str, int] = field(default_factory=dict[str, int])  # how often it called which
     sent: tuple[str, ...] | None = None  # what the conversation's requests carry from now on; None: what they did
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageTotals:
-    """What a conversation (or all of them) has used."""
-
-    turns: int = 0
-    usage: Usage = field(default_factory=Usage)
 
 
 class IntakeStore(Protocol):
@@ -463,7 +455,7 @@ class ConversationStore(Protocol):
         """
         ...
 
-    async def usage(self, conversation: ConversationKey | None = None, *, author: str = "") -> UsageTotals:
+    async def usage(self, conversation: ConversationKey | None = None, *, author: str = "") -> Spent:
         """Return what the conversation, or all of them, used; with an `author` only what that one asked for.
 
         An author is named as `author_key` does it.

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.domain.answers import Known, Queued
+from bot.domain.budgets import Spent
 from bot.domain.errors import LeaseLostError, StoreError
 from bot.domain.events import ConversationKey, MessageReceived, Quoted, SharedFile
 from bot.domain.messages import (
@@ -46,7 +47,6 @@ from bot.ports.store import (
     Store,
     ToolMemory,
     ToolUse,
-    UsageTotals,
     author_key,
 )
 from bot.text.cleaning import clean
@@ -1429,11 +1429,9 @@ async def test_usage_adds_up_by_conversation_and_in_all_and_outlives_a_clear(sto
         await finish(store, lease, *said("x"), usage=Usage(input_tokens=100, cached_tokens=40, output_tokens=7))
     await store.clear(room("a"))
     both = Usage(input_tokens=200, cached_tokens=80, output_tokens=14)
-    assert await store.usage(room("a")) == UsageTotals(turns=2, usage=both)
-    assert await store.usage() == UsageTotals(
-        turns=3, usage=Usage(input_tokens=300, cached_tokens=120, output_tokens=21)
-    )
-    assert await store.usage(room("never seen")) == UsageTotals()
+    assert await store.usage(room("a")) == Spent(turns=2, usage=both)
+    assert await store.usage() == Spent(turns=3, usage=Usage(input_tokens=300, cached_tokens=120, output_tokens=21))
+    assert await store.usage(room("never seen")) == Spent()
 
 
 async def test_usage_is_counted_by_the_person_who_asked_on_one_platform(store: Store) -> None:
@@ -1445,10 +1443,10 @@ async def test_usage_is_counted_by_the_person_who_asked_on_one_platform(store: S
         await finish(store, (await claim_one(store)).lease, usage=Usage(input_tokens=10, output_tokens=1))
     await ask(store, "a third")  # by another person
     name = author_key(room("any").person("ann"))
-    assert await store.usage(author=name) == UsageTotals(turns=3, usage=Usage(input_tokens=30, output_tokens=3))
+    assert await store.usage(author=name) == Spent(turns=3, usage=Usage(input_tokens=30, output_tokens=3))
     assert (await store.usage(room("room"), author=name)).turns == 2
     assert (await store.usage(room("room"))).turns == 3
-    assert await store.usage(author=author_key(room("any").person("nobody"))) == UsageTotals()
+    assert await store.usage(author=author_key(room("any").person("nobody"))) == Spent()
     await store.clear(room("room"))
     assert (await store.usage(author=name)).turns == 3
 

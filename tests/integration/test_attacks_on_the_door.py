@@ -45,7 +45,7 @@ async def test_nonsense_is_refused_without_a_traceback_whether_it_is_signed_or_n
                 sent = Sent("POST", EVENTS, (("Content-Type", content_type), *headers.items()), body)
                 wanted = {400} if name == "bad bytes" and headers else {status}
                 assert await door.status(sent) in wanted, name
-        assert door.errors == []
+        assert door.faults.lines == []
 
 
 @pytest.mark.parametrize("at", ["now", "", "-1", "1e9", "9" * 5_000, "1_000", "²"])
@@ -53,7 +53,7 @@ async def test_a_time_that_is_none_is_not_signed(at: str) -> None:
     async with open_door() as door:
         headers = {**signed(b"{}"), "X-Slack-Request-Timestamp": at}
         assert await door.status(Sent("POST", EVENTS, tuple(headers.items()), b"{}")) == 401
-        assert door.errors == []
+        assert door.faults.lines == []
 
 
 def test_no_request_of_any_shape_is_an_error_of_the_bot() -> None:

@@ -59,24 +59,8 @@ def accept(
         if spent := [used for used in budgets.used(db, toll.bounds) if used.is_up]:
             return OverBudget(used=spent)
         budgets.charge(db, toll.charge)
-    (turn,) = db.execute(
-        "INSERT INTO turn (event_key, conversation_id, event, state, worker, accepted_at,"  # noqa: S608  (as there)
-        " is_first, has_waited, platform, author, ticket)"
-        f" SELECT ?, ?, ?, 'queued', asked.worker, ?, ?, ?, ?, asked.author, {ticket_of('asked')}"
-        " FROM (SELECT ? AS author, ? AS worker) AS asked RETURNING id",
-        (
-            event.event_key,
-            conversation_id,
-            codec.events.dump_json(event).decode(),
-            now,
-            int(waits_behind == 0),
-            int(waits_behind > 0),
-            platform,
-            author,
-            worker,
-        ),
-    )
-    return Queued(turn_id=turn["id"], waits_behind=waits_behind)
+    turn_id = _queue(db, event, conversation_id, worker=worker, waits_behind=waits_behind, now=now)
+    return Queued(turn_id=turn_id, waits_behind=waits_behind)
 
 
 def find(db: Db, event_key: str) -> int | None:
@@ -222,6 +206,28 @@ def vote(
         rights.put_grant(db, grant, now=now)
     audit_log.append(db, audit)
     return "made"
+
+
+def _queue(db: Db, event: MessageReceived, conversation_id: int, *, worker: str, waits_behind: int, now: float) -> int:
+    """Store the turn, and return its id."""
+    (turn,) = db.execute(
+        "INSERT INTO turn (event_key, conversation_id, event, state, worker, accepted_at,"  # noqa: S608  (no outside text in it)
+        " is_first, has_waited, platform, author, ticket)"
+        f" SELECT ?, ?, ?, 'queued', asked.worker, ?, ?, ?, ?, asked.author, {ticket_of('asked')}"
+        " FROM (SELECT ? AS author, ? AS worker) AS asked RETURNING id",
+        (
+            event.event_key,
+            conversation_id,
+            codec.events.dump_json(event).decode(),
+            now,
+            int(waits_behind == 0),
+            int(waits_behind > 0),
+            event.conversation.platform,
+            author_key(event.actor),
+            worker,
+        ),
+    )
+    return turn["id"]
 
 
 def _open_turns(db: Db, worker: str, platform: str, author: str | None = None) -> int:
