@@ -81,7 +81,8 @@ async def test_a_mark_of_a_speaker_that_the_model_copies_is_never_shown(driver: 
     mark = f"⟦from {driver.user_id('ada')}: Ada⟧"
     async with driver.serving() as conversation:
         await driver.model.pace(chunk_s=0.002)
-        await driver.model.script({"text": f"{mark}\n{words(150)}\n\nAs {mark} said.\n\n{mark}\n{words(100, start=150)}"})
+        text = f"{mark}\n{words(150)}\n\nAs {mark} said.\n\n{mark}\n{words(100, start=150)}"
+        await driver.model.script({"text": text})
         await conversation.ask("tell me")
         shown = "".join(await conversation.answered())
         assert "As Ada said." in shown and "word249" in shown
