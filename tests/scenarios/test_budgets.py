@@ -57,5 +57,19 @@ async def test_the_budget_of_all_is_warned_of_once_in_the_place_of_the_operators
     assert len([text for text in texts(driver) if "all conversations" in text]) == 1
 
 
+async def test_where_no_price_of_the_model_is_known_usage_says_that_a_budget_of_money_does_not_count_it(
+    driver: Driver,
+) -> None:
+    write(driver, "person = { usd_per_day = 1.0 }\nplace = { tokens_per_day = 100_000 }\nall = { usd_per_month = 100 }")
+    uncounted = "tokens without a known price are not counted"
+    async with driver.serving() as conversation:
+        assert uncounted not in await driver.command("usage")
+        await conversation.ask("what is it?")
+        await conversation.answered()
+        shown = await driver.command("usage")
+        lines = [line for line in shown.splitlines() if " left until " in line]
+        assert [uncounted in line for line in lines] == [True, False, True]
+
+
 def texts(driver: Driver) -> list[str]:
     return [message.shown for message in driver.in_channel]
