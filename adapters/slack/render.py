@@ -371,7 +371,7 @@ def shortcut_view(
     clear = {
         **kit.button("Clear", action_id="tb:run:clear", value="clear"),
         "style": "danger",
-        "confirm": _confirm_clear(),
+        "confirm": _confirm_clear(with_files=False),
     }
     blocks: Blocks = [
         kit.actions(
