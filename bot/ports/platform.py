@@ -92,8 +92,10 @@ class Host(Protocol):
         ...
 
     def is_muted(self, actor: Actor, *, decides: bool = False) -> bool:
-        """Return whether what the person presses or commands now is to be left undone, as they do far too much and
-        were told so a moment ago: nothing more needs to be said of it. `decides`: they decide something that was asked, or stop an answer.
+        """Return whether what the person presses or commands now is to be left undone: they do far too much.
+
+        They were told so a moment ago, so nothing more needs to be said. `decides`: they decide something that was
+        asked, or stop an answer.
         """
         ...
 
