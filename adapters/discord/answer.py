@@ -21,6 +21,7 @@ from adapters.shared.shares import as_progress
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.messages import Attachment
 from bot.domain.turns import Post
+from bot.text.apart import apart
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -102,10 +103,10 @@ class AnswerWriter:
 
     async def _grow(self, text: str) -> None:
         await self._find_unknown()
-        parts = split_answer(text)
+        parts = await apart(lambda: [part_message(part).text for part in split_answer(text)], size=len(text))
         try:
             for number, part in enumerate(parts):
-                await self._grow_part(number, part_message(part).text, is_last=number == len(parts) - 1)
+                await self._grow_part(number, part, is_last=number == len(parts) - 1)
         except DiscordRefusedError as error:
             self._is_refused = error.is_permanent
             raise
@@ -134,7 +135,7 @@ class AnswerWriter:
         self.is_final = True
         async with self._lock:
             await self._find_unknown()
-            text, files = postable(post)
+            text, files = await apart(lambda: postable(post), size=len(post.text))
             message = await self._finish_message(post, text, files=files)
             if post.is_last:
                 await self._drop_after(post.part)

@@ -23,6 +23,7 @@ _INDENTED_MARKER = "~" * 7  # of a fence around code that may itself contain fen
 _MAY_BE_INDENTED = re.compile(r"^[ >*+\-.)\d]*(?: {4}|\t)", re.MULTILINE)
 _LANGUAGE = re.compile(r"\{?[ .]*([A-Za-z0-9_+\-.#]+)")
 _MARKDOWN = MarkdownIt("commonmark", {"html": False})
+_MARKDOWN.parse("a")  # makes its tables of rules now, once: threads share them
 _QUOTE = re.compile(r"([ \t]*)>")
 
 

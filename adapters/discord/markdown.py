@@ -24,6 +24,7 @@ MAX_ROUNDS = 5  # of conversion; two are the rule
 
 _COLUMN_CAPS = (40, 20, 10, 0)  # a column is padded up to this many characters; the first cap that fits is taken
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
+_MARKDOWN.parse("a")  # makes its tables of rules now, once: threads share them
 _NESTING = re.compile(r"(?:[ \t>]|[-*+][ \t]|\d{1,9}[.)][ \t])*")
 _PLAIN = re.compile(r"(?:(?!#{4}|[-*_][ \t]*[-*_])[^`~|&>!=])*")  # nothing in it is shown otherwise than written
 _RULE = re.compile(r"([ \t>]*)([-*_])(?:[ \t]*\2){2,}[ \t]*")

@@ -280,7 +280,7 @@ class _Incoming:
             is_shared=not self.is_direct,
             is_addressed=self.is_addressed,
             is_talk=self._is_talk,
-            talks_to=self._talks_to if self._is_talk else (),
+            talks_to=self._people_at_the_beginning if self._is_talk else (),
             has_earlier=self._has_earlier,
             files=words.files,
             quoted=quoted,
@@ -323,12 +323,9 @@ class _Incoming:
         return begins_so is not None or self._is_reply_to_someone_else()
 
     @property
-    def _talks_to(self) -> tuple[str, ...]:
-        """The people whom it names at its beginning, and the one whom it replies to."""
+    def _people_at_the_beginning(self) -> tuple[str, ...]:
         begins = re.match(r"\s*(?:<@!?\d+>[\s,]*+)+", text_at(self._payload, "content"), re.ASCII)
-        named = re.findall(r"<@!?(\d+)>", begins[0]) if begins else []
-        replied_to = [self._replied_to] if self._is_reply_to_someone_else() and self._replied_to else []
-        return tuple(dict.fromkeys([*named, *replied_to]))
+        return tuple(re.findall(r"<@!?(\d+)>", begins[0])) if begins else ()
 
     def _is_reply_to_someone_else(self) -> bool:
         if self._payload.get("type") != REPLY:

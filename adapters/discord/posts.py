@@ -21,6 +21,7 @@ from adapters.shared.progress import Pace, ProgressBoard, TurnProgress
 from adapters.shared.tasks import Background
 from bot.domain.turns import Post, TurnView
 from bot.ports.platform import Found
+from bot.text.apart import apart
 
 
 class Posts:
@@ -78,7 +79,7 @@ class Posts:
 
     async def _find(self, post: Post) -> Found | None:
         channel = place_of(post.conversation, post.in_reply_to).channel
-        text = part_message(post.text).text
+        text = (await apart(lambda: part_message(post.text), size=len(post.text))).text
         for message in await self._own_messages(channel, message_id(post.in_reply_to)):
             is_it = message.has("good", turn=post.turn_id) if post.is_last else message.text == text
             if is_it and not message.has("stop", turn=post.turn_id):

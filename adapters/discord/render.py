@@ -238,10 +238,9 @@ class PageRequest(NamedTuple):
 def command_message(answer: CommandAnswer, *, command: str, argument: str, page: int = 0) -> Shown:
     """Return one page of a command's answer; `page` counts from 0, and a page past the end means the last one."""
     parts = split_markdown(_with_times(answer.text), max_chars=RAW_CHARS)
-    pages = [shown for part in parts if (shown := answer_text(part).strip())]
-    pages = pages or ["(nothing)"]
+    pages = [part for part in parts if part.strip()] or ["(nothing)"]
     number = min(max(0, page), len(pages) - 1)
-    text = pages[number]
+    text = answer_text(pages[number]).strip() or _NO_TEXT
     rows: Rows = _next_steps(answer, command, argument)
     if len(pages) > 1:
         text += f"\n-# Page {number + 1:,} of {len(pages):,}"

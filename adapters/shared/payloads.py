@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 Payload = Mapping[str, Any]
+# Of one list: no list of a message is nearly as long, and reading 100,000 would keep others waiting.
+MAX_ITEMS = 1_000
 MAX_NUMBER = 2**63 - 1  # of a turn, an ask or a page: more than any store has
 
 
@@ -21,9 +23,9 @@ def dict_of(value: object) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
-def list_of(value: object) -> Sequence[object]:
-    """Return the list, an empty one for anything else."""
-    return cast("list[object]", value) if isinstance(value, list) else []
+def list_of(value: object, *, at_most: int = MAX_ITEMS) -> Sequence[object]:
+    """Return the list as far as it is read, an empty one for anything else."""
+    return cast("list[object]", value)[:at_most] if isinstance(value, list) else []
 
 
 def dicts_of(value: object) -> Sequence[dict[str, Any]]:

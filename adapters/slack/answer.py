@@ -20,6 +20,7 @@ from adapters.slack.refusals import Refusals
 from adapters.slack.render import answer_blocks, feedback_blocks, neutralize
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.turns import Post
+from bot.text.apart import apart
 from bot.text.split import split_markdown
 
 log = structlog.stdlib.get_logger(__name__)
@@ -93,7 +94,7 @@ class AnswerWriter:
             if self.is_final:
                 return
             await self._make_sure()
-            parts = split_markdown(neutralize(text), max_chars=PART_CHARS)
+            parts = await apart(lambda: split_markdown(neutralize(text), max_chars=PART_CHARS), size=len(text))
             for number, part in enumerate(parts):
                 if number in self._messages and self._messages[number].is_whole:
                     continue

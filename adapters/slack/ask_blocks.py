@@ -120,8 +120,9 @@ def _markdown(markdown: str, max_chars: int) -> Blocks:
     """Return the core's Markdown as far as there is room for it."""
     if not markdown.strip():
         return []
-    parts = split_markdown(to_mrkdwn(markdown), max_chars=max_chars)
-    rest = [kit.context(f"The rest is under {DETAILS}.")] if len(parts) > 1 else []
+    parts = split_markdown(to_mrkdwn(markdown[: 2 * max_chars]), max_chars=max_chars)
+    is_cut = len(parts) > 1 or len(markdown) > 2 * max_chars
+    rest = [kit.context(f"The rest is under {DETAILS}.")] if is_cut else []
     return [kit.section(parts[0]), *rest] if parts and parts[0].strip() else []
 
 

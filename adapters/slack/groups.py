@@ -22,6 +22,7 @@ SCOPE = "usergroups:read"
 FRESH_S = 60.0
 WAIT_S = 10.0  # for Slack, which answers 20 times a minute and workspace
 MAX_GROUPS = 1_000
+MAX_USERS = 100_000  # of one group
 MAX_MEMBERS = 50
 
 
@@ -77,7 +78,7 @@ class Groups:
         answer = await self._api.call(
             "usergroups.users.list", team=team, may_repeat=True, wait_s=WAIT_S, usergroup=group_id, team_id=team
         )
-        return tuple(user for user in list_of(answer.get("users")) if isinstance(user, str))
+        return tuple(user for user in list_of(answer.get("users"), at_most=MAX_USERS) if isinstance(user, str))
 
 
 def _named(group: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from adapters.slack.parse import HomeOpened, conversation_key
 from bot.domain.answers import CommandAnswer
 from bot.ports.platform import Host
 from bot.ports.tools import ServerStatus
+from bot.text.apart import apart
 from bot.text.lines import literal, one_line
 
 DETAIL_CHARS = 160
@@ -37,7 +38,8 @@ class Home:
         """
         if self._host.is_muted(conversation_key(opened.team, "D", "").person(opened.user)):
             return
-        view = render.home_view(await self._content(opened))
+        content = await self._content(opened)
+        view = await apart(lambda: render.home_view(content), size=len(content.text))
         await self._api.call("views.publish", team=opened.team, may_repeat=True, user_id=opened.user, view=view)
 
     async def _content(self, opened: HomeOpened) -> CommandAnswer:

@@ -16,6 +16,7 @@ _ASTERISK, _GRAVE, _LOW_LINE, _TILDE = "\u2217", "\u02cb", "\u02cd", "\u223c"  #
 
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
+_MARKDOWN.parse("a")  # makes its tables of rules now, once: threads share them
 
 
 _EMPHASIS = {"strong": "*", "em": "_", "s": "~"}

@@ -10,6 +10,7 @@ from adapters.slack.presses import Pressed
 from adapters.slack.windows import Windows, conversation_of, noted_conversation, place_note
 from bot.domain.answers import CommandAnswer
 from bot.domain.events import ConversationKey
+from bot.text.apart import apart
 
 NO_ANSWER = CommandAnswer(text="")
 
@@ -46,5 +47,8 @@ class Shortcut:
         history, tools = await asyncio.gather(
             *(self._commands.answer(name, conversation, pressed.user) for name in ("history", "tools"))
         )
-        view = render.shortcut_view(history=history, tools=tools, answer=answer)
+        view = await apart(
+            lambda: render.shortcut_view(history=history, tools=tools, answer=answer),
+            size=len(history.text) + len(tools.text) + len(answer.text),
+        )
         await self._windows.change(pressed.team, view_id, view | {"private_metadata": note})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -49,12 +50,22 @@ async def run(arguments: Namespace) -> int:
         open_listener(settings.http_host, settings.http_port, proxies=settings.proxies) as http,
         open_app(settings, openers, drain_s=DRAIN_S, http=http) as app,
     ):
+        exempt_what_stays()
         noting = _reload_on_hangup(app)
         try:
             await _serve(app.adapters)
         finally:
             await asyncio.gather(*noting)
     return 0
+
+
+def exempt_what_stays() -> None:
+    """Keep the garbage collector from walking through what stays to the end, modules above all.
+
+    That takes a tenth of a second, in which everything else waits, each time that much has come and gone.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _reload_on_hangup(app: App) -> Set[asyncio.Task[None]]:

@@ -169,7 +169,7 @@ class MessageReceived(_Acting):
     is_addressed: bool = True  # a mention, a direct message; False: a follow-up without one
     files: tuple[SharedFile, ...] = ()
     is_talk: bool = False  # said to someone else, or by a bot without a mention
-    talks_to: tuple[str, ...] = ()  # of talk: the ids of the people whom it is said to, where they are named
+    talks_to: tuple[str, ...] = ()  # of talk: the ids of the people whom its words begin with
     author_kind: AuthorKind = "person"
     author_aliases: tuple[str, ...] = ()  # other ids of an app, under which an operator may list it
     has_earlier: bool = False  # other messages may stand before it in its thread

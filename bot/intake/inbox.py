@@ -51,6 +51,7 @@ from bot.ports.http import HttpListener, NoListener
 from bot.ports.store import MAX_ID, Full, NoteStore, OverBudget, OwnBounds, Revision, Store, author_key
 from bot.ports.tools import ToolDirectory
 from bot.rights.guard import ACCESS
+from bot.text.apart import LONG, apart
 from bot.text.redaction import hide_known
 from bot.turns.bell import Bell
 from bot.turns.budgets import Budgets
@@ -282,7 +283,9 @@ class Inbox:
             return Refused(notice=str(error))
         if not steps:
             return Details(lines=(), notice=_NOTHING_KEPT)
-        lines = details_of(steps, is_over=is_over, shows_thoughts=self.shows_thoughts)
+        lines = await apart(
+            lambda: details_of(steps, is_over=is_over, shows_thoughts=self.shows_thoughts), size=LONG * len(steps)
+        )
         return Details(lines=lines, notice="" if lines else "No tool was used for this answer.")
 
     async def rate(self, event: FeedbackGiven) -> Rated:

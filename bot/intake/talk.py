@@ -9,7 +9,7 @@ from cachetools import TTLCache
 
 from bot.domain.events import ConversationKey, MessageReceived
 
-EXPECTED_S = 600.0  # how long an answer is waited for
+EXPECTED_S = 300.0  # how long an answer is waited for
 MAX_EXPECTED = 10_000  # answers at once
 
 
@@ -21,8 +21,8 @@ class ExpectedAnswers:
         self._expected = TTLCache[tuple[ConversationKey, str], str](MAX_EXPECTED, ttl=EXPECTED_S, timer=now)
 
     def note(self, talk: MessageReceived) -> None:
-        """Expect an answer from each person whom it was said to."""
-        for person in talk.talks_to:
+        """Expect an answer from each person whom it was said to, unless it is such an answer itself."""
+        for person in () if self.is_one(talk) else talk.talks_to:
             self._expected[talk.conversation, person] = ""
 
     def is_one(self, message: MessageReceived) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import random
 from collections import Counter
@@ -22,7 +23,7 @@ from bot.domain.errors import (
     ModelStreamError,
     ModelUnavailableError,
 )
-from bot.domain.messages import ModelAnswer, ToolSpec, Usage
+from bot.domain.messages import ModelAnswer, ToolSpec, Usage, UserMessage
 from bot.domain.turns import TokensSpent
 from bot.models.billing import Bill
 from bot.models.concessions import Fitting, Learnt
@@ -35,6 +36,7 @@ from bot.models.stream import Fold, receive
 from bot.models.telling import Telling
 from bot.models.thoughts import Said
 from bot.ports.model import ModelProgressSink, ModelRequest
+from bot.text.apart import apart
 
 _CHARS_A_TOKEN = 4  # roughly
 _PACED = "The model's own limit is reached, so questions take turns."
@@ -160,8 +162,8 @@ class EndpointModel:
         fitting, telling = Fitting(request, self._learnt), Telling(progress)
         tries = _Tries(self._patience, deadline=deadline)
         while True:
-            body = self._body(fitting.request())
-            tokens = self._tokens(body)
+            body = await self._body(fitting.request())
+            tokens = await apart(functools.partial(self._tokens, body), size=_size(request))
             try:
                 await self._wait_for_turn(request, telling, tokens=tokens, deadline=deadline)
                 answer = await self._read(body, bill, deadline=deadline, telling=telling)
@@ -218,8 +220,8 @@ class EndpointModel:
             return False
 
     async def _takes(self, request: ModelRequest, bill: Bill, *, deadline: float) -> bool:
-        telling, body = Telling(_ignore), self._body(request)
-        tokens = self._tokens(body)
+        telling, body = Telling(_ignore), await self._body(request)
+        tokens = await apart(lambda: self._tokens(body), size=_size(request))
         try:
             await self._wait_for_turn(request, telling, tokens=tokens, deadline=deadline)
             bill.waste(await self._read(body, bill, deadline=deadline, telling=telling))
@@ -233,8 +235,9 @@ class EndpointModel:
     def _tokens(self, body: Mapping[str, Any]) -> int:
         return len(json.dumps(body)) // _CHARS_A_TOKEN if self._pacer.counts_tokens else 0
 
-    def _body(self, request: ModelRequest) -> dict[str, Any]:
-        body = self._learnt.concede(self._dialect.body(request))
+    async def _body(self, request: ModelRequest) -> dict[str, Any]:
+        whole = await apart(lambda: self._dialect.body(request), size=_size(request))
+        body = self._learnt.concede(whole)
         return {name: value for name, value in {**body, **self._extra_body}.items() if value is not None}
 
     async def _wait_for_turn(self, request: ModelRequest, telling: Telling, *, tokens: int, deadline: float) -> None:
@@ -311,6 +314,11 @@ class EndpointModel:
         fault = fault_of(BrokenStreamError(reason), self._labels, backoff_s=tries.backoff_s)
         fault = replace(fault, reason=reason)
         return fault if tries.are_left(fault) else None
+
+
+def _size(request: ModelRequest) -> int:
+    """Return the bytes of the images: they are written anew as base64 for each request."""
+    return sum(len(image.data) for one in request.messages if isinstance(one, UserMessage) for image in one.images)
 
 
 def _ignore(_said: object) -> None:

@@ -1,9 +1,16 @@
-"""Bytes of unknown encoding as text: what is certain, what is a guess and says so, and what is better not guessed."""
+"""Bytes of unknown encoding as text: what is certain, what is a guess and says so, and what is better not guessed.
+
+All is done piece by piece: in a thread, the event loop gets its turns between two pieces.
+"""
 
 from __future__ import annotations
 
+import codecs
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from bot.text.apart import PIECE
 
 _PDF = b"%PDF-"
 _MARKS = (
@@ -26,6 +33,7 @@ _FOREIGN_WORD = re.compile(rb"(?=[\x80-\xff]{4})[\x80-\xbf]{0,3}[\xc0-\xff]")
 _UNUSUAL = re.compile(
     "[\u0192\u02c6\u02dc\u2020\u2021\u2030\u2039\u203a\xa4\xa5\xa6\xa8\xac\xad\xaf\xb6\xb8\xb9\xf7\xd7]"
 )
+_MARGIN = 8
 _CAPITAL_WITHIN = re.compile("(?<=[a-z])[\xc0-\xde]")
 
 
@@ -45,13 +53,13 @@ def decode_text(data: bytes) -> Decoded | None:
     if found is None or "\0" in found.text:
         return None
     lines = found.text.replace("\r\n", "\n").replace("\r", "\n")
-    clean = _CONTROLS.sub("", lines)
+    clean = "".join(_CONTROLS.sub("", piece) for piece in _pieces(lines))
     return Decoded(text=clean, guess=found.guess) if len(lines) - len(clean) <= len(lines) * _MAX_CONTROLS else None
 
 
 def is_like_text(data: bytes) -> bool:
     """Return whether the bytes may be text in an encoding that is not known."""
-    return not data.startswith(_PDF) and not _NEVER_IN_TEXT.search(data)
+    return not data.startswith(_PDF) and not _holds(_NEVER_IN_TEXT, data)
 
 
 def _decoded(data: bytes) -> Decoded | None:
@@ -67,9 +75,27 @@ def _decoded(data: bytes) -> Decoded | None:
 
 def _strict(data: bytes, encoding: str) -> str | None:
     try:
-        return data.decode(encoding)
+        return _read(data, encoding)
     except UnicodeDecodeError:
         return None
+
+
+def _read(data: bytes, encoding: str, errors: str = "strict") -> str:
+    decoder = codecs.getincrementaldecoder(encoding)(errors)
+    text = "".join(decoder.decode(data[start : start + PIECE]) for start in range(0, len(data), PIECE))
+    return text + decoder.decode(b"", final=True)
+
+
+def _pieces(text: str, *, before: int = 0) -> Iterator[str]:
+    """Yield the text piece by piece, each with so many characters `before` it."""
+    for start in range(0, len(text), PIECE):
+        yield text[max(0, start - before) : start + PIECE]
+
+
+def _holds(pattern: re.Pattern[bytes], data: bytes) -> bool:
+    """Return whether the pattern, which looks at no more than `_MARGIN` bytes, matches anywhere."""
+    starts = range(0, len(data), PIECE)
+    return any(pattern.search(data[max(0, start - _MARGIN) : start + PIECE]) for start in starts)
 
 
 def _wide(data: bytes) -> Decoded | None:
@@ -86,11 +112,11 @@ def _wide(data: bytes) -> Decoded | None:
 
 def _damaged(data: bytes) -> Decoded | None:
     """Read UTF-8 in which a few bytes are wrong, as where a log was cut within a character."""
-    if _NEVER_IN_TEXT.search(data):
+    if _holds(_NEVER_IN_TEXT, data):
         return None
-    text = data.decode(errors="replace")
-    valid = sum(not char.isascii() and char != "\ufffd" for char in text)
+    text = _read(data, "utf-8", "replace")
     wrong = text.count("\ufffd")
+    valid = sum(len(piece) - len(piece.encode("ascii", "ignore")) for piece in _pieces(text)) - wrong
     if valid < wrong * _MIN_VALID:
         return None
     return Decoded(text=text, guess="read as UTF-8; what is not UTF-8 in it became \ufffd")
@@ -99,9 +125,15 @@ def _damaged(data: bytes) -> Decoded | None:
 def _western(data: bytes) -> Decoded | None:
     """Read Windows-1252, where single accents among plain letters make sense: nearly any bytes can be decoded so."""
     accents = len(data.translate(None, delete=_ASCII))
-    if _NEVER_IN_TEXT.search(data) or accents > len(data) * _MAX_ACCENTS or _FOREIGN_WORD.search(data):
+    if _holds(_NEVER_IN_TEXT, data) or accents > len(data) * _MAX_ACCENTS or _holds(_FOREIGN_WORD, data):
         return None
     text = _strict(data, "cp1252")
-    if text is None or len(_UNUSUAL.findall(text)) + len(_CAPITAL_WITHIN.findall(text)) > accents * _MAX_UNUSUAL:
+    if text is None or _count(_UNUSUAL, text) + _count(_CAPITAL_WITHIN, text, before=1) > accents * _MAX_UNUSUAL:
         return None
     return Decoded(text=text, guess="read as Windows-1252, because it is not UTF-8")
+
+
+def _count(pattern: re.Pattern[str], text: str, *, before: int = 0) -> int:
+    """Return how often the pattern of one character, and of what is `before` it, matches."""
+    found = (len(pattern.findall(piece)) for piece in _pieces(text, before=before))
+    return sum(found)

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from mcp import types
 
 from bot.domain.messages import Attachment, ToolResult
+from bot.text.apart import LONG, PIECE, apart
 from bot.text.cleaning import strip_surrogates
 
 # Python knows these since 3.13 or 3.14 only, or where the machine has a table of its own.
@@ -22,12 +23,19 @@ _SUFFIXES = {
     "audio/webm": ".weba",
     "image/webp": ".webp",
 }
+MAX_TEXT_CHARS = 1_000_000  # of one result: fifty times what the model is given of it
 NOTHING = "The tool returned nothing."
 NO_REASON = "The tool failed, and the server gives no reason."
 
 
+async def read_result(call_id: str, result: types.CallToolResult) -> ToolResult:
+    """Return what `parse_result` does; where there is much to read, others go on meanwhile."""
+    size = sum(map(_length, result.content)) + (LONG if result.structured_content is not None else 0)
+    return await apart(lambda: parse_result(call_id, result), size=size)
+
+
 def parse_result(call_id: str, result: types.CallToolResult) -> ToolResult:
-    """Return the result as domain types: the texts joined, bytes as attachments with a line in the text for each."""
+    """Return the result as domain types: the texts joined and bounded, bytes as attachments with a line for each."""
     lines: list[str] = []
     attachments: list[Attachment] = []
     for number, block in enumerate(result.content, start=1):
@@ -41,10 +49,26 @@ def parse_result(call_id: str, result: types.CallToolResult) -> ToolResult:
         lines.insert(0, json.dumps(result.structured_content, ensure_ascii=False, separators=(",", ":")))
     return ToolResult(
         call_id=call_id,
-        text="\n".join(line for line in lines if line) or (NO_REASON if result.is_error else NOTHING),
+        text=_bounded("\n".join(line for line in lines if line)) or (NO_REASON if result.is_error else NOTHING),
         outcome="error" if result.is_error else "ok",
         attachments=tuple(attachments),
     )
+
+
+def _length(block: types.ContentBlock) -> int:
+    match block:
+        case types.TextContent():
+            return len(block.text)
+        case types.ImageContent() | types.AudioContent():
+            return len(block.data)
+        case _:
+            return LONG
+
+
+def _bounded(text: str) -> str:
+    if len(text) <= MAX_TEXT_CHARS:
+        return text
+    return f"{text[:MAX_TEXT_CHARS]}\n[cut: the first {MAX_TEXT_CHARS:,} of {len(text):,} characters of this answer]"
 
 
 def _is_text(block: types.ContentBlock) -> bool:
@@ -82,10 +106,23 @@ def _parse_resource(
 
 def _decode(data: str, *, mime_type: str, name: str) -> str | Attachment:
     try:
-        decoded = base64.b64decode("".join(data.split()), validate=True)
+        decoded = _decode_base64(data)
     except (binascii.Error, ValueError):
         return f"[{mime_type}: the server sent it in invalid base64, so it cannot be shown]"
     return Attachment(name=strip_surrogates(name), mime_type=mime_type, data=decoded)
+
+
+def _decode_base64(data: str) -> bytes:
+    """Return the bytes, decoded piece by piece. Raises ValueError where the data is no base64."""
+    decoded, rest = bytearray(), ""
+    for start in range(0, len(data), PIECE):
+        text = rest + "".join(data[start : start + PIECE].split())
+        whole = len(text) // 4 * 4 - 4  # the last four characters, which may be the end, wait for the next piece
+        part, rest = text[: max(0, whole)], text[max(0, whole) :]
+        if "=" in part:
+            raise ValueError("it goes on after its end")
+        decoded += base64.b64decode(part, validate=True)
+    return bytes(decoded + base64.b64decode(rest, validate=True))
 
 
 def _suffix(mime_type: str) -> str:

@@ -29,7 +29,7 @@ from bot.tools.inquiries import FORM_OUTCOMES, Pending, links_first, next_round,
 from bot.tools.live_calls import LiveCalls
 from bot.tools.remarks import instructions_of, missing_notes
 from bot.tools.resources import READ_RESOURCE, parse_reading, read_resource_spec
-from bot.tools.results import parse_result
+from bot.tools.results import read_result
 from bot.tools.search import ToolSearch
 from bot.tools.servers.calls import RESOURCE
 from bot.tools.servers.calls import Outcome as Answer
@@ -256,7 +256,7 @@ class Toolset:
                 pending = links_first(error.links, pending)
             else:
                 if isinstance(answer, types.CallToolResult):
-                    return parse_result(call.id, answer)
+                    return await read_result(call.id, answer)
                 pending = next_round(answer, replace(pending, replica=live.replica))
             live.notes += [note for note in pending.notes if note not in live.notes]
             if (wait := replace(pending, notes=tuple(live.notes)).wait()) is not None:

@@ -18,7 +18,7 @@ from bot.text.marks import marked, unmarked
 MAX_FILES = 10  # of one message
 MAX_FILE_CHARS = 50_000  # of one text file
 FILES_WITHOUT_CUT = 2  # so many of the longest text files fit into one question
-MAX_IMAGES_BYTES = 20_000_000  # of all images of a question; each request repeats them, a third larger as base64
+MAX_IMAGES_BYTES = 8_000_000  # of all images of a question; each request repeats them, a third larger as base64
 MAX_AT_ONCE = 4  # fetched for one question
 FETCH_S = 60.0
 
@@ -162,7 +162,7 @@ async def _fetch(
         return _unread(file, sentence.rstrip("."))
     if len(data) > max_bytes:
         return _unread(file, _too_large(max_bytes))
-    # Ten megabytes take a good tenth of a second, in which everybody else would wait.
+    # Ten megabytes take up to half a second, in which everybody else would wait.
     return await asyncio.to_thread(_recognize, file, data, max_chars=max_chars)
 
 

@@ -20,6 +20,7 @@ from bot.ports.platform import Adapter
 from bot.ports.rights import Guard, Policy
 from bot.ports.store import ClaimedTurn, Store
 from bot.ports.tools import Offer, Tools
+from bot.text.apart import apart
 from bot.turns.budgets import BudgetedModel, Budgets
 from bot.turns.calls import end_call
 from bot.turns.context import Window
@@ -256,7 +257,10 @@ class Attempt:
     async def _store_reply(self, draft: Turn, reply: Reply) -> None:
         if draft.window_past is not None:
             await self._store.move_window(draft.conversation, past_turn_id=draft.window_past)
-        posts = make_posts(reply, self.turn.event, turn_id=draft.turn_id, split=self.adapter.split)
+        posts = await apart(
+            lambda: make_posts(reply, self.turn.event, turn_id=draft.turn_id, split=self.adapter.split),
+            size=len(reply.text),
+        )
         await self._journal.reply(
             reply.state,
             messages=reply.messages,

@@ -23,9 +23,16 @@ FILE = Path(__file__).parents[1] / "reports" / "ATTACKS.md"
 Figures = Mapping[str, float | str]
 # What `SECURITY.md` promises, by the figure's name: at most so much, or at least.
 AT_MOST: Mapping[str, float] = {
+    "signed events lost": 0,
+    "signed events lost, with 256 descriptors": 0,
+    "longest acknowledgement (s)": 3,
+    "longest acknowledgement (s), with 256 descriptors": 3,
+    "tracebacks in the log": 0,
+    "first question behind 220 slow ones of one person (s)": 1,
     "false alarms, of ordinary answers (%)": 1,
     "a turn's answer redacted (ms)": 0.2,
-    "first question behind 220 slow ones of one person (s)": 1,
+    "found in any file": 0,
+    "longest clear (s)": 1,
 }
 AT_LEAST: Mapping[str, float] = {"secrets found, of all (%)": 95}
 AREAS: Mapping[str, str] = {

@@ -42,7 +42,7 @@ async def _flood(folder: Path, count: int) -> dict[str, float | str]:
             "questions of one person at once": count,
             f"taken of them with a budget of {TURNS} turns": taken,
             "another person's question was taken": "yes" if isinstance(other, Queued) else "no",
-            "after ms": round(1_000 * seconds, 1),
+            "after (ms)": round(1_000 * seconds, 1),
         }
 
 
@@ -54,8 +54,8 @@ async def _cost(path: Path, *, rows: int = 10_000, charges: int = 500) -> dict[s
             await asyncio.gather(*(store.charge(_charge([f"person:{n}"])) for n in range(start, start + 500)))
         late = await _per_charge(store, charges)
     return {
-        "ms for a charge": round(early, 3),
-        f"ms for a charge with {2 * rows:,} rows in the ledger": round(late, 3),
+        "a charge (ms)": round(early, 3),
+        f"a charge with {2 * rows:,} rows in the ledger (ms)": round(late, 3),
     }
 
 

@@ -110,4 +110,4 @@ async def measure(*, turns: int = 300, seeds: int = 3) -> dict[str, float]:
                 remains = [*left(home, people=PEOPLE, rooms=[0]), *left(home, people=PEOPLE[:1], rooms=[1, 2, 3])]
             searched += 6
             found += len(remains)
-    return {"deleted words looked for": searched, "found in any file": found, "longest clear, s": round(longest_s, 3)}
+    return {"deleted words looked for": searched, "found in any file": found, "longest clear (s)": round(longest_s, 3)}

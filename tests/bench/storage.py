@@ -133,6 +133,7 @@ async def _asking(path: Path) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
                 tools=core.tools,
                 guard=core.guard,
                 policy=core.policy,
+                budgets=core.budgets,
                 window=Window(max_messages=50, max_tokens=100_000, count=estimate_tokens),
                 system_prompt="Be brief.",
                 observers=(TurnLog(),),
@@ -198,7 +199,7 @@ def _insert_turns(db: sqlite3.Connection, holders: Sequence[int]) -> None:
         " VALUES (?, ?, ?, ?, 'answered', 'answered', 'gone', 1, ?, ?)",
         ((turn, f"old-{turn}", holder, event, now, now) for turn, holder in numbered),
     )
-    db.executemany("INSERT INTO journal VALUES (?, 1, ?)", ((turn, step) for turn, _ in numbered))
+    db.executemany("INSERT INTO journal (turn_id, step, body) VALUES (?, 1, ?)", ((turn, step) for turn, _ in numbered))
     db.executemany("INSERT INTO outbox VALUES (?, 0, '{}', 'posted', 'ref')", ((turn,) for turn, _ in numbered))
     db.executemany(
         "INSERT INTO message (conversation_id, turn_id, body, created_at) VALUES (?, ?, ?, ?)",

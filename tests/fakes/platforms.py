@@ -6,10 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
+from bot.domain.asks import AskPost
+from bot.domain.budgets import Notice
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.events import ConversationKey, Earlier, MessageReceived, SharedFile
+from bot.domain.people import Actor
 from bot.domain.turns import Post, TurnView
 from bot.ports.platform import Found
+from bot.ports.rights import Memberships
 from tests.fakes.ports import RecordingAdapter
 
 
@@ -75,6 +79,24 @@ class Crowd:
 
     async def find(self, post: Post) -> Found | None:
         return None
+
+    async def put_ask(self, post: AskPost) -> str:
+        raise AdapterError("the crowd is asked nothing", is_permanent=True)
+
+    async def find_ask(self, post: AskPost) -> Found | None:
+        return None
+
+    async def post_notice(self, notice: Notice) -> str:
+        return notice.key
+
+    async def find_notice(self, notice: Notice) -> Found | None:
+        return None
+
+    async def memberships(self, actor: Actor, groups: frozenset[str], *, is_fresh: bool) -> Memberships:
+        return Memberships(groups=frozenset())
+
+    async def members(self, group: str) -> Sequence[str]:
+        return []
 
     async def read_earlier(self, message: MessageReceived, *, since: datetime | None, limit: int) -> Earlier:
         return Earlier()

@@ -17,7 +17,7 @@ import structlog
 from bot.domain.messages import ToolCall
 from bot.stores.factory import open_store
 from bot.tools.config import ServerConfig
-from bot.tools.servers.process import MAX_MESSAGE_BYTES
+from bot.tools.servers.weighing import MAX_MESSAGE_BYTES
 from bot.tools.toolset import Toolset
 from tests.fakes.mcp_servers.http_player import GREETING, HttpPlayer, answer
 from tests.fakes.mcp_servers.processes import (
@@ -244,7 +244,7 @@ async def test_a_call_whose_progress_stops_times_out(tmp_path: Path) -> None:
 
 
 async def test_a_large_answer_of_a_process_costs_time_in_proportion_to_its_size(tmp_path: Path) -> None:
-    sizes = {"small": 2_000_000, "large": 16_000_000}
+    sizes = {"small": 120_000, "large": 8 * 120_000}
     config = player(tmp_path, {"replies": {name: text_result("x" * size) for name, size in sizes.items()}})
     took: dict[str, float] = {}
     async with Toolset([config], timing=QUICK, offer_wait_s=20) as tools:
@@ -270,6 +270,6 @@ async def test_an_answer_beyond_the_bound_is_refused_at_once_and_the_next_one_wo
             await tools.offer(None)
             result = await call(tools, "shop__act")
             assert result.outcome == "interrupted"
-            assert "its answer is larger than 32 MB" in result.text
+            assert "its answer is larger than 12 MB" in result.text
             assert "may have run" in result.text
             assert (await call(tools, "shop__other" if way == "process" else "shop__act")).text == "acted"

@@ -59,7 +59,7 @@ async def test_where_follow_ups_need_a_mention_they_are_left_alone_without_one(d
         await driver.settled()
         requests = await driver.model.requests()
         assert len(requests) == 2
-        assert "> Ben" in str(requests[-1]["messages"][-1])  # what was left alone is known all the same
+        assert ": Ben" in str(requests[-1]["messages"][-1])  # what was left alone is known all the same
 
 
 # --- a mention that comes later ---

@@ -35,13 +35,13 @@ async def test_the_bot_ignores_what_is_not_for_it(driver: Driver) -> None:
         await thread.answered()
 
         await driver.chatter(thread)
-        await thread.say("stop it, I think", by="ben")
+        await thread.say("stop it, I think", by="cleo")
         assert (await thread.answered(2))[1:] == ["Still here."]
 
         await driver.check_silence()
         first, second = await asked(driver)  # the second with the talk before it
         assert first == "[Ada] are you there?"
-        assert second.endswith("[Ben] stop it, I think")
+        assert second.endswith("[Cleo] stop it, I think")
         assert len(await driver.model.requests()) == 2  # the question, and the only follow-up
 
 

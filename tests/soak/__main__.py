@@ -3,13 +3,15 @@
     python -m tests.soak [--minutes 10] [--conversations 200]
 
 The bot runs here, with its real store and its real tool server process; the rehearsal model is a process of its own.
-Exit code 1 when memory grew, an answer was wrong, or something was left open.
+At the end one person among them sends bombs: files and results of tools that are made to keep all others waiting.
+Exit code 1 when memory grew, an answer was wrong, something was left open, or the event loop was held for too long.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import logging
 import random
 import subprocess
@@ -24,13 +26,17 @@ from statistics import median, quantiles
 import psutil
 
 from bot.app import open_app
+from bot.cli.run import exempt_what_stays
 from bot.observe.logs import configure_logs
 from bot.settings import Settings
-from tests.fakes.platforms import Crowd
+from tests.attacks.bombs import CALLS, FILES, BombCrowd, Field, write_servers
+from tests.attacks.lag import MAX_HOLD_MS, LoopLag
 from tests.soak.crowd import Tally, talk
 from tests.soak.readings import Growth, judge_memory, left_over, take_census
 
 READINGS = 250
+BOMB_PAUSE_S = 1.0  # one person may ask so often
+BOMBS_SHARE = 5  # as long as a fifth of the rest
 NOWHERE = "http://127.0.0.1:9/none"  # the discard port: nothing answers
 # Memory is called flat within so much. Short runs are still warming up: caches, and the allocator's spare room.
 LONG_RUN_S = 300.0
@@ -45,6 +51,7 @@ class Soak:
     tally: Tally = field(default_factory=Tally)
     rss: dict[str, list[int]] = field(default_factory=dict[str, list[int]])  # bytes, by part
     tasks_left: list[str] = field(default_factory=list[str])
+    holds_ms: dict[str, float] = field(default_factory=dict[str, float])  # the longest of the event loop, by bomb
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as home, _model_server() as (url, model_server), _logs(Path(home)):
         settings = _settings(Path(home), url)
         asyncio.run(_soak(settings, model_server, seconds=1, think_s=[0.1, 0.1], seed=0))  # opens what stays for good
+        exempt_what_stays()  # as `toolbridge run` does
         before = take_census()
         think_s = [options.conversations / options.turns_per_second] * options.conversations
         soak = asyncio.run(_soak(settings, model_server, seconds=seconds, think_s=think_s, seed=options.seed))
@@ -66,8 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     share, mib = ALLOWED_LONG if seconds >= LONG_RUN_S else ALLOWED_SHORT
     memory = [judge_memory(part, rss, allowance=share, allowance_mib=mib) for part, rss in soak.rss.items()]
     _print_table(soak, memory, left, seconds=seconds, conversations=options.conversations)
-    is_good = all(growth.is_flat for growth in memory) and not any(left.values()) and not soak.tally.mistakes
-    return 0 if is_good else 1
+    is_flat, is_quick = all(growth.is_flat for growth in memory), max(soak.holds_ms.values()) <= MAX_HOLD_MS
+    return 0 if is_flat and is_quick and not any(left.values()) and not soak.tally.mistakes else 1
 
 
 def _children_besides(model_server: psutil.Process) -> list[psutil.Process]:
@@ -77,15 +85,15 @@ def _children_besides(model_server: psutil.Process) -> list[psutil.Process]:
 async def _soak(
     settings: Settings, model_server: psutil.Process, *, seconds: float, think_s: Sequence[float], seed: int
 ) -> Soak:
-    soak, crowd, loop = Soak(), Crowd(), asyncio.get_running_loop()
+    soak, crowd = Soak(), BombCrowd()
     async with open_app(settings, [lambda _host: nullcontext(crowd)], drain_s=10) as app:
         await app.tools.offer(None)
         async with asyncio.timeout(60):  # on a busy machine a first try may not have ended when the second has begun
-            while len(others := _children_besides(model_server)) != 1:  # noqa: ASYNC110  (a process sets no event)
+            while len(others := _children_besides(model_server)) != 2:  # noqa: ASYNC110  (a process sets no event)
                 await asyncio.sleep(0.1)
-        (tool_server,) = others
+        (tool_server,) = (each for each in others if "mcp_server" in each.cmdline())
         parts = {"bot": psutil.Process(), "tool server": tool_server, "model server": model_server}
-        ends_at = loop.time() + seconds
+        has_ended = asyncio.Event()
         async with asyncio.TaskGroup() as people:
             for number, pause_s in enumerate(think_s):
                 person = talk(
@@ -94,7 +102,7 @@ async def _soak(
                     crowd,
                     soak.tally,
                     think_s=pause_s,
-                    ends_at=ends_at,
+                    has_ended=has_ended,
                     random=random.Random(seed * 1_000_000 + number),
                 )
                 people.create_task(person)
@@ -102,9 +110,24 @@ async def _soak(
                 await asyncio.sleep(seconds / READINGS)
                 for part, process in parts.items():
                     soak.rss.setdefault(part, []).append(process.memory_info().rss)
+            await _bomb(soak, Field(app, crowd), seconds=seconds / BOMBS_SHARE)
+            has_ended.set()
     await asyncio.sleep(0)
     soak.tasks_left = [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     return soak
+
+
+async def _bomb(soak: Soak, crew: Field, *, seconds: float) -> None:
+    """Send bombs for some seconds, one after the other."""
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + seconds
+    for send, name in itertools.cycle([*((crew.call, each) for each in CALLS), *((crew.send, each) for each in FILES)]):
+        if loop.time() >= ends_at:
+            return
+        async with LoopLag() as lag:
+            await send(name)
+        soak.holds_ms[name] = max(soak.holds_ms.get(name, 0.0), lag.worst_ms)
+        await asyncio.sleep(BOMB_PAUSE_S)
 
 
 def _settings(home: Path, url: str) -> Settings:
@@ -114,7 +137,7 @@ def _settings(home: Path, url: str) -> Settings:
         openai_base_url=url,
         openai_model="rehearsal",
         max_conversation_length=20,  # reached early in the run: from there on no turn has more to read
-        mcp_config=None,
+        mcp_config=write_servers(home, "bombs"),
         weather_api_url=NOWHERE,
         geocoding_api_url=NOWHERE,
     )
@@ -155,6 +178,11 @@ def _print_table(
         verdict = "flat" if growth.is_flat else "GREW"
         early, late, allowed = growth.early_mib, growth.late_mib, growth.allowed_mib
         print(f"| {growth.part} | {early:.1f} | {late:.1f} | {allowed:.1f} | {verdict} |")
+    print()
+    name, hold_ms = max(soak.holds_ms.items(), key=lambda each: each[1])
+    print(f"| of {len(soak.holds_ms)} bombs | ms | allowed, ms |")
+    print("|---|---|---|")
+    print(f"| longest hold of the event loop ({name}) | {hold_ms:.0f} | {MAX_HOLD_MS:.0f} |")
     print()
     print("| left over at the end | count |")
     print("|---|---|")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -25,13 +26,15 @@ class Tally:
 
 
 async def talk(
-    name: str, app: App, crowd: Crowd, tally: Tally, *, think_s: float, ends_at: float, random: random.Random
+    name: str, app: App, crowd: Crowd, tally: Tally, *, think_s: float, has_ended: asyncio.Event, random: random.Random
 ) -> None:
-    """Ask one question after the other until `ends_at` (of the loop's clock), with a pause to think before each."""
+    """Ask one question after the other until the run `has_ended`, with a pause to think before each."""
     loop, conversation = asyncio.get_running_loop(), room(name, platform=crowd.name)
     for turn in itertools.count():
-        await asyncio.sleep(random.uniform(0, 2 * think_s))
-        if loop.time() >= ends_at:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(random.uniform(0, 2 * think_s)):
+                await has_ended.wait()
+        if has_ended.is_set():
             return
         question, expected = _question(turn, random)
         event = MessageReceived(

@@ -153,7 +153,7 @@ async def _read_resource(client: Client, uri: str, answers: Answers) -> Outcome:
 def describe_progress(done: float, total: float | None, message: str | None) -> str:
     """Return how far a call is, as a short phrase for people."""
     count = f"{done:g}" if total is None or total <= 0 else f"{done:g} of {total:g}"
-    said = " ".join(clean(message or "").split())
+    said = " ".join(clean((message or "")[: 2 * _MAX_PROGRESS_CHARS]).split())
     phrase = f"{count}: {said}" if said else count
     return phrase if len(phrase) <= _MAX_PROGRESS_CHARS else f"{phrase[: _MAX_PROGRESS_CHARS - 1]}…"
 

@@ -22,10 +22,9 @@ from bot.tools.servers.cures import http_cure, network_trouble
 from bot.tools.servers.events import MendedEvents
 from bot.tools.servers.faults import made_here, tells_of_lost_session
 from bot.tools.servers.link import Link
-from bot.tools.servers.process import MAX_MESSAGE_BYTES
-from bot.tools.servers.reading import read_messages
 from bot.tools.servers.streams import Incoming, Streams
 from bot.tools.servers.web import NEVER_SENT, fault_of_status, new_http_client
+from bot.tools.servers.weighing import MAX_MESSAGE_BYTES, read_weighed
 
 _NO_SSE = "its answer is not a stream of events"
 
@@ -97,7 +96,8 @@ async def _read(events: AsyncIterator[ServerSentEvent], to_sdk: MemoryObjectSend
         async with to_sdk:
             async for event in events:
                 if event.event == "message" and event.data.strip():
-                    for message in read_messages(event.data.encode("utf-8", "replace"), waiting=link.waiting):
+                    raw = event.data.encode("utf-8", "replace")
+                    for message in await read_weighed(raw, waiting=link.waiting):
                         await to_sdk.send(SessionMessage(message))
     except (httpx2.RequestError, anyio.BrokenResourceError, anyio.ClosedResourceError):
         pass  # the end of the stream: requests in progress learn of it

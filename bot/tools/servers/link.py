@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Generator
@@ -22,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 STDERR_LINES = 20  # that are kept of a server's standard error
 _MAX_LINE_CHARS = 500
+_LOGGED_A_SECOND = 100  # lines: a server that writes without an end would keep a processor busy
 _STDERR_WAIT_S = 5.0  # far more than it takes to read what a pipe holds, also on a busy machine
 
 
@@ -32,7 +34,7 @@ class Link:
         self._secrets = endpoint.secrets
         self._log = log.bind(server=server)
         self._on_suspect = on_suspect
-        self._stderr = deque[str](maxlen=STDERR_LINES)
+        self._stderr = deque[str](maxlen=STDERR_LINES)  # as it was written: secrets are hidden when it is shown
         self._stderr_file: TextIO | None = None
         self._stderr_mark = uuid.uuid4().hex  # a line of ours: what was written before it is read when it is
         self._has_read_stderr = asyncio.Event()
@@ -45,7 +47,7 @@ class Link:
     @property
     def stderr_lines(self) -> tuple[str, ...]:
         """The last lines that the process wrote to its standard error, without secrets."""
-        return tuple(self._stderr)
+        return tuple(filter(None, map(self.hide_secrets, self._stderr)))
 
     def mark_suspect(self) -> None:
         """Report that the connection may be broken."""
@@ -101,11 +103,14 @@ class Link:
 
     def _drain(self, read_end: int, loop: asyncio.AbstractEventLoop) -> None:
         with os.fdopen(read_end, encoding="utf-8", errors="replace") as lines:
+            second, logged = 0, 0
             while line := lines.readline(_MAX_LINE_CHARS):
                 text = line.strip()
                 if text == self._stderr_mark:
                     with suppress(RuntimeError):  # the loop may be closed by now
                         loop.call_soon_threadsafe(self._has_read_stderr.set)
-                elif text := self.hide_secrets(text):
+                elif text:
                     self._stderr.append(text)
-                    self._log.debug("tool_server_stderr", line=text)
+                    second, logged = (now, 0) if (now := int(time.monotonic())) != second else (second, logged + 1)
+                    if logged < _LOGGED_A_SECOND:
+                        self._log.debug("tool_server_stderr", line=self.hide_secrets(text))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TypeVar
 
 from mcp import Client, MCPError, types
@@ -16,6 +17,10 @@ from bot.tools.servers.link import Link
 
 _Page = TypeVar("_Page", bound=types.PaginatedResult)
 _MAX_PAGES = 100  # of one list, in case a server never ends it
+MAX_TOOLS = 2_000  # of one server
+_MAX_EXAMPLES = 50  # each is asked for by itself
+_MAX_EXAMPLE_CHARS = 4_000
+_TOO_MANY = f"more than {MAX_TOOLS:,} tools are listed, so only those at the beginning are offered"
 _ENDLESS = "its list of tools does not end, so only the beginning was read"
 _GAP = "a part of its list of tools could not be read, so some may be missing"
 
@@ -41,6 +46,8 @@ async def fetch_tools(client: Client, link: Link, *, page_s: float) -> Listed:
     for page in pages:
         for tool in page.tools:
             tools.setdefault(tool.name, tool)
+    if len(tools) > MAX_TOOLS:
+        tools, gap = dict(islice(tools.items(), MAX_TOOLS)), gap or _TOO_MANY
     left_out = {name: why for name, why in link.left_out.items() if name not in tools}
     return Listed(tools=tuple(tools.values()), left_out=left_out, gap=gap)
 
@@ -68,7 +75,7 @@ async def fetch_examples(client: Client, *, page_s: float) -> tuple[Example, ...
         return ()
     pages, _ = await _fetch_pages(client.list_prompts, page_s=page_s)
     prompts = {prompt.name: prompt for page in pages for prompt in page.prompts if not _needs_arguments(prompt)}
-    found = [await _fetch_example(client, prompt) for prompt in prompts.values()]
+    found = [await _fetch_example(client, prompt) for prompt in islice(prompts.values(), _MAX_EXAMPLES)]
     return tuple(example for example in found if example.text)
 
 
@@ -107,4 +114,4 @@ async def _fetch_example(client: Client, prompt: types.Prompt) -> Example:
             raise
         return Example(title=title, text="")
     texts = (message.content.text for message in messages if message.role == "user" and message.content.type == "text")
-    return Example(title=title, text=next(texts, ""))
+    return Example(title=title, text=next(texts, "")[:_MAX_EXAMPLE_CHARS])

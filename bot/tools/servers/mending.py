@@ -22,6 +22,13 @@ _HINTS = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
 _TOOL_FIELDS = ("name", "title", "description", "inputSchema", "annotations", "_meta")
 _CACHE = {"ttlMs": 0, "cacheScope": "private"}  # the newer era wants both in each list
 _MAX_TYPE_CHARS = 60
+_MAX_NAME_CHARS = 128  # of what is only reported; MCP allows a tool as many
+MAX_LISTED = 500  # tools, prompts, resources of one page
+MAX_BLOCKS = 500  # of one result; each is validated three times
+MAX_SCHEMA_PARTS = 5_000  # of one tool's arguments: every request to the model carries them
+MAX_DESCRIPTION_CHARS = 20_000  # models are offered a thousand or two
+MAX_GREETING_CHARS = 20_000
+_LISTS = ("prompts", "resources", "resourceTemplates")
 _block = TypeAdapter[ContentBlock](ContentBlock)
 
 
@@ -35,8 +42,10 @@ def mend_result(method: str, result: Object, *, report: Report) -> Object:
             return _mend_greeting(result, method=method)
         case "tools/list":
             return _mend_tools(result, report=report)
-        case "prompts/list" | "resources/list" | "resources/read":
-            return {**_CACHE, **result}
+        case "prompts/list" | "resources/list" | "resources/templates/list":
+            return {**_CACHE, **result, **{key: _first(result[key]) for key in _LISTS if key in result}}
+        case "resources/read":
+            return {**_CACHE, **result, **_bounded_contents(result)}
         case "tools/call" if result["resultType"] == "complete":
             return _mend_call(result)
         case _:
@@ -56,8 +65,9 @@ def _mend_greeting(result: Object, *, method: str) -> Object:
         for name, value in known.items()
         if value is not None and value is not False
     }
-    if not isinstance(result.get("instructions"), str):
-        mended.pop("instructions", None)
+    said_of_use: object = mended.pop("instructions", None)
+    if isinstance(said_of_use, str):
+        mended["instructions"] = said_of_use[:MAX_GREETING_CHARS]
     if method == "initialize":
         info: object = result.get("serverInfo")
         said = cast("Object", info) if isinstance(info, dict) else {}
@@ -72,7 +82,11 @@ def _mend_tools(result: Object, *, report: Report) -> Object:
     listed: object = result.get("tools")
     if not isinstance(result.get("nextCursor"), str):
         result.pop("nextCursor", None)
-    tools = [_mend_tool(tool, report=report) for tool in cast("list[object]", listed or [])]
+    found = cast("list[object]", listed or [])
+    for number, tool in enumerate(found[MAX_LISTED:], start=MAX_LISTED + 1):
+        name: object = cast("Object", tool).get("name") if isinstance(tool, dict) else None
+        report(str(name or number)[:_MAX_NAME_CHARS], f"it comes after the {MAX_LISTED:,} that are read of one page")
+    tools = [_mend_tool(tool, report=report) for tool in found[:MAX_LISTED]]
     return {**_CACHE, **result, "tools": [tool for tool in tools if tool is not None]}
 
 
@@ -89,11 +103,14 @@ def _mend_tool(tool: object, *, report: Report) -> Object | None:
     if schema is None:
         report(name, "its arguments are not described as an object")
         return None
+    if _has_more_parts(schema, than=MAX_SCHEMA_PARTS):
+        report(name, f"its arguments are described in more than {MAX_SCHEMA_PARTS:,} parts")
+        return None
     mended["inputSchema"] = schema
     mended["annotations"] = _mend_hints(said.get("annotations"))
     for key in ("title", "description"):
-        if not isinstance(mended.get(key, ""), str):
-            del mended[key]
+        if isinstance(text := mended.pop(key, None), str):
+            mended[key] = text[:MAX_DESCRIPTION_CHARS]
     if not isinstance(mended.get("_meta", {}), dict):
         del mended["_meta"]
     return mended if _fits(mended, name=name, report=report) else None
@@ -117,6 +134,22 @@ def _mend_schema(schema: object) -> Object | None:
     if "required" in mended:
         mended["required"] = [name for name in names if isinstance(name, str)]
     return mended
+
+
+def _has_more_parts(value: object, *, than: int) -> bool:
+    left, count = [value], 0
+    while left and count <= than:
+        part = left.pop()
+        if isinstance(part, dict):
+            left.extend(cast("Object", part).values())
+        elif isinstance(part, list):
+            left.extend(cast("list[object]", part))
+        count += 1
+    return count > than
+
+
+def _first(listed: object) -> object:
+    return cast("list[object]", listed)[:MAX_LISTED] if isinstance(listed, list) else listed
 
 
 def _mend_property(schema: object) -> object:
@@ -151,7 +184,9 @@ def _mend_call(result: Object) -> Object:
     legacy: object = result.get("toolResult")  # of 2024-10-07
     if said is None and legacy is not None:
         blocks = [_as_json(legacy)]
-    mended = {**result, "content": [_mend_block(block) for block in blocks]}
+    mended = {**result, "content": [_mend_block(block) for block in blocks[:MAX_BLOCKS]]}
+    if len(blocks) > MAX_BLOCKS:
+        mended["content"].append(_text(_left_out(len(blocks))))
     mended["isError"] = result.get("isError") in (True, "true", 1)
     structured: object = result.get("structuredContent")
     if structured is None:
@@ -161,6 +196,18 @@ def _mend_call(result: Object) -> Object:
         if not mended["content"]:
             mended["content"] = [_text(_as_json(structured))]
     return mended
+
+
+def _bounded_contents(result: Object) -> Object:
+    contents: object = result.get("contents")
+    if not isinstance(contents, list) or len(parts := cast("list[object]", contents)) <= MAX_BLOCKS:
+        return {}
+    note = {"uri": "toolbridge:left-out", "text": _left_out(len(parts))}
+    return {"contents": [*parts[:MAX_BLOCKS], note]}
+
+
+def _left_out(count: int) -> str:
+    return f"[cut: the first {MAX_BLOCKS:,} of {count:,} parts of this answer; {count - MAX_BLOCKS:,} are left out]"
 
 
 def _mend_block(block: object) -> Object:

@@ -30,11 +30,11 @@ from mcp.types import JSONRPCMessage
 from bot.tools.config import StdioEndpoint
 from bot.tools.servers.lines import LineSplitter, LongLine
 from bot.tools.servers.link import Link
-from bot.tools.servers.reading import read_messages, unreadable
+from bot.tools.servers.reading import unreadable
+from bot.tools.servers.storms import NoticeGate
 from bot.tools.servers.streams import Incoming, Streams
+from bot.tools.servers.weighing import MAX_MESSAGE_BYTES, TOO_LARGE, read_weighed
 
-MAX_MESSAGE_BYTES = 32 * 1024 * 1024
-TOO_LARGE = f"its answer is larger than {MAX_MESSAGE_BYTES // 1024 // 1024} MB"
 # https://modelcontextprotocol.io/specification/2025-11-25/basic/lifecycle#shutdown: close its input, wait, then kill
 _FLUSH_S = 0.5
 _EXIT_S = 2.0
@@ -99,22 +99,24 @@ async def _spawn(endpoint: StdioEndpoint, errlog: TextIO) -> _Process:
 
 async def _read(process: _Process, to_sdk: MemoryObjectSendStream[Incoming], link: Link) -> None:
     assert process.stdout is not None
-    splitter = LineSplitter(MAX_MESSAGE_BYTES)
+    splitter, gate = LineSplitter(MAX_MESSAGE_BYTES), NoticeGate()
     with suppress(anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError, OSError):
         async with to_sdk:
             while True:
                 for line in splitter.feed(await process.stdout.receive()):
-                    for message in _messages(line, link):
+                    for message in await _messages(line, link, gate):
                         await to_sdk.send(SessionMessage(message))
     with suppress(anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError, OSError):
         while True:  # unread output would keep the server from ending
             await process.stdout.receive()
 
 
-def _messages(line: bytes | LongLine, link: Link) -> list[JSONRPCMessage]:
+async def _messages(line: bytes | LongLine, link: Link, gate: NoticeGate) -> list[JSONRPCMessage]:
     if isinstance(line, LongLine):
         return unreadable(line.head, line.tail, waiting=link.waiting, why=TOO_LARGE)
-    return read_messages(line, waiting=link.waiting) if line.strip() else []
+    if not line or line.isspace() or not gate.lets(line):
+        return []
+    return await read_weighed(line, waiting=link.waiting)
 
 
 async def _write(

@@ -23,6 +23,7 @@ Waiting = Mapping[RequestId, str]  # the requests without an answer yet, with th
 LISTEN = "subscriptions/listen"  # is never answered while all is well
 
 _ENDS_BYTES = 300  # of a line or body, in which the id is looked for
+_MAX_MENDED_BYTES = 2 * 1024 * 1024  # of a message that is not valid: reading that takes several times as long
 _MAX_DIGITS = 300  # of a number; Python refuses to read more than 4,300
 _ID_FIRST = re.compile(rb'^\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d{1,18}|"[^"\\]{1,64}")\s*[,}]')
 _ID_LAST = re.compile(rb'[,{]\s*"id"\s*:\s*(\d{1,18}|"[^"\\]{1,64}")\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
@@ -38,7 +39,7 @@ def read_messages(raw: bytes, *, waiting: Waiting) -> list[JSONRPCMessage]:
     except ValueError:
         pass
     try:
-        document = _parse(raw)
+        document = _parse(raw if len(raw) <= _MAX_MENDED_BYTES else b"")
     except (ValueError, RecursionError):
         return unreadable(raw[:_ENDS_BYTES], raw[-_ENDS_BYTES:], waiting=waiting, why=NOT_VALID)
     parts = cast("list[object]", document) if isinstance(document, list) else [document]  # a batch, until 2025-03-26

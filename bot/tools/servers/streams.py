@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self, cast
 
 import structlog
 from mcp.shared.dispatcher import coerce_request_id
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
+from bot.text.apart import apart
 from bot.tools.servers.faults import NOT_VALID
 from bot.tools.servers.link import Link
 from bot.tools.servers.mending import mend_result
@@ -18,6 +21,8 @@ from bot.tools.servers.reading import error_to, only_waiting
 log = structlog.get_logger(__name__)
 
 Incoming = SessionMessage | Exception
+_MAX_ERROR_CHARS = 4_000
+_ENTRY = 100  # so much work is one entry of a list, compared to one character
 
 
 class ReadStream(Protocol):
@@ -56,7 +61,7 @@ class Answers:
         self._reports_end = reports_end
 
     async def receive(self) -> Incoming:
-        return self._mended(await self._stream.receive())
+        return await self._mended(await self._stream.receive())
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -66,7 +71,7 @@ class Answers:
 
     async def __anext__(self) -> Incoming:
         try:
-            return self._mended(await self._stream.__anext__())
+            return await self._mended(await self._stream.__anext__())
         except StopAsyncIteration:
             if self._reports_end:
                 self._link.mark_ended()
@@ -81,7 +86,7 @@ class Answers:
     ) -> bool | None:
         return await self._stream.__aexit__(exc_type, exc_val, exc_tb)
 
-    def _mended(self, incoming: Incoming) -> Incoming:
+    async def _mended(self, incoming: Incoming) -> Incoming:
         message = incoming.message if isinstance(incoming, SessionMessage) else None
         if isinstance(message, JSONRPCError) and message.id is None:  # a request that was not understood
             message.id = only_waiting(self._link.waiting)
@@ -89,13 +94,20 @@ class Answers:
             return incoming
         method = self._link.waiting.pop(coerce_request_id(message.id), "")
         if not isinstance(message, JSONRPCResponse):
+            message.error.message = message.error.message[:_MAX_ERROR_CHARS]
             return incoming
+        mend = functools.partial(mend_result, method, message.result, report=self._link.leave_out)
         try:
-            message.result = mend_result(method, message.result, report=self._link.leave_out)
+            message.result = await apart(mend, size=_size(message.result))
         except Exception:  # an odd answer must not end the connection
             log.exception("tool_server_answer_not_mended", method=method)
             return SessionMessage(error_to(message.id, NOT_VALID))
         return incoming
+
+
+def _size(result: Mapping[str, Any]) -> int:
+    lists = (cast("list[object]", value) for value in result.values() if isinstance(value, list))
+    return max(map(len, lists), default=0) * _ENTRY
 
 
 class Requests:

@@ -10,9 +10,10 @@ from mcp.client.streamable_http import streamable_http_client
 from bot.tools.config import Endpoint, StdioEndpoint
 from bot.tools.servers.legacy_sse import open_legacy_sse
 from bot.tools.servers.link import Link
-from bot.tools.servers.process import MAX_MESSAGE_BYTES, open_process
+from bot.tools.servers.process import open_process
 from bot.tools.servers.streams import Answers, Requests, Streams
 from bot.tools.servers.web import FaultBarrier
+from bot.tools.servers.weighing import MAX_MESSAGE_BYTES
 
 _MAX_EVENT_BYTES = 2 * MAX_MESSAGE_BYTES  # of the SDK, whose own limit is 1 MiB; larger ones never reach it
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 import ssl
@@ -21,8 +22,8 @@ from bot.tools.servers.cures import http_cure, network_trouble
 from bot.tools.servers.events import MendedEvents
 from bot.tools.servers.faults import NOT_VALID, Fault, made_here, tells_of_lost_session
 from bot.tools.servers.link import Link
-from bot.tools.servers.process import MAX_MESSAGE_BYTES, TOO_LARGE
 from bot.tools.servers.reading import Waiting, is_message, read_messages
+from bot.tools.servers.weighing import LIGHT_BYTES, MAX_MESSAGE_BYTES, TOO_LARGE, is_heavy, read_weighed, with_turns
 
 _CONNECT_TIMEOUT_S = 10.0
 _SESSION_END_TIMEOUT_S = 1.0  # for reporting to a server that its session ends
@@ -102,11 +103,13 @@ class FaultBarrier(httpx2.AsyncClient):
         if body is None:
             return _answer(request, made_here(TOO_LARGE, fault="unclear"))
         if response.is_success:
-            return _read_success(request, whole, waiting)
-        return self._read_error(request, whole, waiting)
+            return await _read_success(request, whole, waiting)
+        return await self._read_error(request, whole, waiting)
 
-    def _read_error(self, request: httpx2.Request, response: httpx2.Response, waiting: Waiting) -> httpx2.Response:
-        reply = _reply(response.content, waiting)
+    async def _read_error(
+        self, request: httpx2.Request, response: httpx2.Response, waiting: Waiting
+    ) -> httpx2.Response:
+        reply = await _reply(response.content, waiting)
         error = reply.error if isinstance(reply, JSONRPCError) else None
         if _is_session_gone(request, response, error):
             self._link.mark_suspect()
@@ -130,10 +133,12 @@ class FaultBarrier(httpx2.AsyncClient):
         return httpx2.Response(204, request=request)
 
 
-def _read_success(request: httpx2.Request, response: httpx2.Response, waiting: Waiting) -> httpx2.Response:
-    if _content_type(response) == _JSON and is_message(response.content):
+async def _read_success(request: httpx2.Request, response: httpx2.Response, waiting: Waiting) -> httpx2.Response:
+    if _content_type(response) == _JSON and not await is_heavy(response.content) and is_message(response.content):
+        if len(response.content) > LIGHT_BYTES:
+            await asyncio.sleep(0)  # the SDK reads it once more
         return response
-    reply = _reply(response.content, waiting)
+    reply = await _reply(response.content, waiting)
     if reply is not None:
         return _answer(request, reply, headers=_plain_headers(response))
     if not response.content.strip():
@@ -145,9 +150,9 @@ def _read_success(request: httpx2.Request, response: httpx2.Response, waiting: W
     return _answer(request, made_here(said, fault="unclear", cure=http_cure(response.status_code, response.headers)))
 
 
-def _reply(body: bytes, waiting: Waiting) -> JSONRPCResponse | JSONRPCError | None:
+async def _reply(body: bytes, waiting: Waiting) -> JSONRPCResponse | JSONRPCError | None:
     """Return the answer in a body: it belongs to the request that the body answers, whatever id it has."""
-    for message in read_messages(body, waiting=waiting):
+    for message in await read_weighed(body, waiting=waiting):
         if isinstance(message, JSONRPCResponse | JSONRPCError):
             message.id = next(iter(waiting))
             return message
@@ -188,7 +193,7 @@ async def _body(response: httpx2.Response) -> bytes | None:
     parts: list[bytes] = []
     size = 0
     try:
-        async for part in response.aiter_bytes():
+        async for part in with_turns(response.aiter_bytes()):
             parts.append(part)
             size += len(part)
             if size > MAX_MESSAGE_BYTES:

@@ -230,7 +230,7 @@ async def test_a_message_behind_a_link_is_read_though_slack_shows_it_after_the_q
         shown = {"is_msg_unfurl": True, "from_url": link, "author_name": "Carla", "text": "mail-out is at 18,000"}
         await bot.slack.unfurl("C1", thread.root, shown)
         await thread.answered()
-        assert "> Carla" in await read_last(bot) and "mail-out is at 18,000" in await read_last(bot)
+        assert "Carla" in await read_last(bot) and "mail-out is at 18,000" in await read_last(bot)
         assert len(await bot.model.requests()) == 1
 
 

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+import structlog
 
 from bot.keeping.private import is_open, make_folder, tighten
 from bot.observe.logs import configure_logs
@@ -37,6 +38,7 @@ async def test_every_part_that_makes_the_home_makes_it_and_its_files_private(tmp
             handlers = logging.getLogger().handlers
             configure_logs(log_format="json", level="INFO", file=home / "logs" / "toolbridge.log")
             logging.getLogger().handlers = handlers
+            structlog.reset_defaults()
         else:
             Workspace(home / "workspaces").save("c", "a.txt", "words")
         assert all(mode in (0o700, 0o600) for _, mode in modes(home)), modes(home)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.text.apart import PIECE
 from bot.text.decoding import Decoded, decode_text, is_like_text
 
 PRINTED = st.text(st.characters(exclude_categories=["C"], include_characters="\n\t"), min_size=1)
@@ -89,3 +90,17 @@ def test_colours_of_a_log_and_foreign_line_ends_are_taken_out() -> None:
 @pytest.mark.parametrize("data", [b"%PDF-1.7\ntext", b"PK\x03\x04" + bytes(50), bytes(range(256)) * 4])
 def test_other_files_are_no_text_and_not_like_it(data: bytes) -> None:
     assert decode_text(data) is None and not is_like_text(data)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32", "utf-16-le", "cp1252"])
+@pytest.mark.parametrize("before", range(4))
+def test_a_long_text_is_the_same_wherever_a_piece_of_it_ends(encoding: str, before: int) -> None:
+    text = "x" * before + "gr\xfc\xdfe, w\xf6rld\n" * (PIECE // 8)
+    found = decode_text(text.encode(encoding))
+    assert found is not None and found.text == text
+
+
+def test_what_is_wrong_at_the_end_of_a_piece_is_found() -> None:
+    assert decode_text(b"x" * (PIECE - 1) + "\xe4\xe4".encode() + b"\xff") is not None  # a damaged character
+    assert decode_text(b"x" * (PIECE - 2) + b"\xe4\xf6\xfc\xdf" + b"x" * 100) is None  # a word of no known script
+    assert decode_text(b"a\xe4" * 10 + b"x" * PIECE + b"\x00") is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from mcp.types import (
     TextContent,
 )
 
+from bot.text.apart import PIECE
 from bot.tools.results import NOTHING, parse_result
 from bot.tools.servers.errors import CallError
 from bot.tools.toolset import arguments_to_send
@@ -100,3 +102,26 @@ def test_text_that_is_no_json_object_is_refused_in_words(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "  \n"])
 def test_no_text_means_no_arguments(text: str) -> None:
     assert arguments_to_send(text) == {}
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, PIECE * 3 // 4, PIECE, PIECE + 1, 3 * PIECE + 2])
+@pytest.mark.parametrize("width", [0, 76])
+def test_a_large_picture_is_decoded_piece_by_piece_whatever_its_length_and_lines(size: int, width: int) -> None:
+    data = random.Random(size).randbytes(size)
+    encoded = base64.b64encode(data).decode()
+    if width:
+        encoded = "\n".join(encoded[at : at + width] for at in range(0, len(encoded), width)) + "\n"
+    result = parse_result("1", CallToolResult(content=[ImageContent(data=encoded, mime_type="image/png")]))
+    assert [each.data for each in result.attachments] == [data]
+
+
+@pytest.mark.parametrize("rest", ["QQ==QUJD", "!", "QQ==" + "\n" * PIECE + "QUJD", "Q"])
+def test_base64_that_is_none_is_said_wherever_a_piece_ends(rest: str) -> None:
+    for before in ("", "QUJD" * (PIECE // 4), "QUJD" * (PIECE // 4 - 1)):
+        result = parse_result("1", CallToolResult(content=[ImageContent(data=before + rest, mime_type="image/png")]))
+        assert "invalid base64" in result.text
+
+
+def test_a_text_without_an_end_is_cut_and_that_is_said() -> None:
+    result = parse_result("1", CallToolResult(content=[TextContent(text="x" * 3_000_000)]))
+    assert result.text == "x" * 1_000_000 + "\n[cut: the first 1,000,000 of 3,000,000 characters of this answer]"

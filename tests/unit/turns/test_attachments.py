@@ -205,7 +205,7 @@ async def test_the_images_together_are_bounded() -> None:
     large = PNG + bytes(MAX_IMAGES_BYTES // 2)
     content = await read({"a.png": large, "b.png": large, "c.png": PNG}, max_bytes=2 * MAX_IMAGES_BYTES)
     assert [image.name for image in content.images] == ["a.png", "c.png"]
-    assert content.notes == ("The file `b.png` was not read: the images of one message may have 20 MB together.",)
+    assert content.notes == ("The file `b.png` was not read: the images of one message may have 8 MB together.",)
 
 
 async def test_more_files_than_are_taken_are_not_fetched() -> None:
