@@ -157,6 +157,7 @@ class Inbox:
             return admitted
         try:
             reason = await self.access.why_not(event.asker, act="message", text=event.text)
+            reason = reason or await self.budgets.why_not(event.asker, event.conversation)
         except StoreError as error:
             reason = str(error)
         return Refused(notice=reason) if reason else None

@@ -67,6 +67,7 @@ class KnownValues:
         self._pattern: Pattern | None = None
         self._growing: Pattern | None = None
         self.mode: RedactMode = "on"  # the strictest that is asked for
+        self.longest = 0  # bytes of the longest of them, however it is written
 
     @contextmanager
     def hiding(self, values: Iterable[str], *, mode: RedactMode) -> Generator[None]:
@@ -107,6 +108,7 @@ class KnownValues:
         written = {form for values, _ in self._kept.values() for value in values for form in forms(value)}
         longest_first = sorted(written, key=lambda form: (-len(form), form))
         several = [form for form in longest_first if not _ONE_WORD.fullmatch(form)]
+        self.longest = max((len(form.encode("utf-8", "surrogatepass")) for form in written), default=0)
         self._pattern = _any_of(map(_literal, longest_first))
         self._growing = _any_of(rf"(?:{_prefixes(form)})\z" for form in several)
         modes = {mode for _, mode in self._kept.values()} or {"on"}
