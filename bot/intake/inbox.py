@@ -66,10 +66,17 @@ MAX_OPEN = 2_000
 # be one person's; answers there keep the order of the questions, so those who ask after them wait for them.
 MAX_OWN_OPEN = MAX_OPEN // 10
 MAX_OWN_WAITING = MAX_WAITING // 2
+# Turns that wait for a decision, one author's and those of one conversation: each has a message that asks, and is kept
+# until it expires. Who has so many is asked to have some decided before more are begun.
+MAX_OWN_UNDECIDED = 20
+MAX_UNDECIDED = 50
 MISSED_AGE = timedelta(minutes=1)  # of messages that were not delivered at once
 TOLD_S = 60.0  # in which the reason why someone is shut out is not said again to what they wrote before
 MAX_REFUSED = 5_000  # remembered at once
 LATE_MENTION = timedelta(minutes=2)  # how long a message can become a question by an edit
+
+_OWN = OwnBounds(open=MAX_OWN_OPEN, undecided=MAX_OWN_UNDECIDED)
+_OWN_SHARED = replace(_OWN, waiting=MAX_OWN_WAITING)
 
 _Told = tuple[str, ConversationKey, str]
 
@@ -132,9 +139,14 @@ class Inbox:
         if reason := self.access.why_not_read(event.text):
             return await self._known(event) or await self._refused(event, reason)
         toll = await self.budgets.toll(event.asker, event.conversation)
-        own = OwnBounds(open=MAX_OWN_OPEN, waiting=MAX_OWN_WAITING if event.is_shared else None)
         outcome = await self.store.accept(
-            admitted, worker=self.worker, max_waiting=MAX_WAITING, max_open=MAX_OPEN, own=own, toll=toll
+            admitted,
+            worker=self.worker,
+            max_waiting=MAX_WAITING,
+            max_open=MAX_OPEN,
+            max_undecided=MAX_UNDECIDED,
+            own=_OWN_SHARED if event.is_shared else _OWN,
+            toll=toll,
         )
         match outcome:
             case Queued():
@@ -387,6 +399,13 @@ def _why_full(full: Full) -> str:
                 f"{MAX_OWN_OPEN} messages of yours are already waiting. "
                 f"Please send this one again once some are answered."
             )
+        case "undecided" | "own_undecided":
+            which = (
+                f"{MAX_OWN_UNDECIDED} questions of yours wait"
+                if full.why == "own_undecided"
+                else f"{MAX_UNDECIDED} questions wait here"
+            )
+            return f"{which} for a decision. Please send this one again once some are decided, or end some with `stop`."
         case "open":
             return (
                 f"Too much is going on: {MAX_OPEN:,} messages are waiting in all conversations. "
