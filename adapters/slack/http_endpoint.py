@@ -74,7 +74,7 @@ class HttpEndpoint:
         routes: list[HttpRoute] = []
         if self._verifier is not None:  # without it, forged deliveries could not be recognised
             routes.append(HttpRoute(method="POST", path=EVENTS_PATH, answer=self._on_request, is_signed=True))
-        if (flow := self._bolt.app.oauth_flow) is not None:
+        if self._bolt.app.oauth_flow is not None:
             routes.append(HttpRoute(method="GET", path=INSTALL_PATH, answer=self._on_install))
             routes.append(HttpRoute(method="GET", path=REDIRECT_PATH, answer=self._on_redirect))
         return routes
