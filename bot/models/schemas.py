@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from bot.text.cleaning import strip_surrogates
 from bot.text.marks import unmarked
+from bot.text.redaction import hide_known
 
 Schema = Mapping[str, Any]
 
@@ -91,7 +92,7 @@ def _fit_keyword(keyword: str, value: object, *, depth: int) -> dict[str, Any]:
     if keyword == "type":
         return _fit_type(value)
     if keyword in _SAID and isinstance(value, str):
-        return {keyword: unmarked(value)}
+        return {keyword: hide_known(unmarked(value))}
     return {keyword: _clean(value, depth=depth)} if _may_be(keyword, value) else {}
 
 
@@ -141,7 +142,7 @@ def _clean(value: object, *, depth: int) -> Any:
         return None
     match value:
         case str():
-            return strip_surrogates(value)
+            return hide_known(strip_surrogates(value))
         case bool() | None:
             return value
         case int():

@@ -13,7 +13,7 @@ from bot.domain.events import Choice, ConversationKey
 from bot.domain.people import Actor
 from bot.domain.rights import Terms
 from bot.text.lines import NAME_CHARS, literal, one_line, printable
-from bot.text.redaction import HIDDEN, redact
+from bot.text.redaction import HIDDEN, hide_known, redact
 
 VALUE_CHARS = 200  # of one argument: a long one cannot push a later one out of sight
 KEY_CHARS = 60
@@ -101,7 +101,7 @@ def _approval_view(record: AskRecord, ask: ApprovalAsk, *, shown_in: str) -> Ask
         lines=tuple(_lines(record, ask, shown_in=shown_in)),
         place=record.conversation.place,
         arguments=tuple(argument_lines(ask.arguments)),
-        change=ask.change,
+        change=hide_known(ask.change),
         votes=tuple(_vote_lines(record, ask)),
         record=record_line(record),
         choices=_approval_choices(ask) if is_pending else (),
