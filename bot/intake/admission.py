@@ -63,8 +63,11 @@ class Admission:
 
     def revise(self, message: MessageReceived) -> MessageReceived | Refused:
         """Count the change to a message that was admitted; return the message likewise."""
-        change = f"{message.event_key} {message.edited_at}"
-        return self._edits.spend(str(message.actor), change) or self._cleaned(message)
+        return self.why_no_change(message) or self._cleaned(message)
+
+    def why_no_change(self, message: MessageReceived) -> Refused | None:
+        """Count the change to any message; return why it is not taken, None where it is."""
+        return self._edits.spend(str(message.actor), f"{message.event_key} {message.edited_at}")
 
     def _cleaned(self, event: MessageReceived) -> MessageReceived | Refused:
         text = clean(event.text)

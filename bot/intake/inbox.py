@@ -224,7 +224,7 @@ class Inbox:
     async def _edit(self, message: MessageReceived) -> Revised:
         if await self.store.find(message.event_key) is None:
             if _is_addressed_in_time(message):
-                return await self.accept(message)
+                return self.admission.why_no_change(message) or await self.accept(message)
             if message.is_addressed and message.author_kind == "person":
                 _note_unanswered(message.event_key, "an edit added the mention too late")
             return Ignored()
