@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from bot.text.redaction import HIDDEN_NOTE
 from bot.tools.config import HttpEndpoint, StdioEndpoint
 from bot.turns.ask_view import ask_view
 from bot.turns.question import with_instructions
+from bot.turns.seen_results import without_secrets
 from tests.attacks.corpus import SHAPES, leaks
 from tests.attacks.secrets import found_share, measure
 from tests.fakes.bots import ended, open_bot
@@ -119,6 +121,17 @@ def test_what_servers_say_of_themselves_shows_none_of_the_bots_secrets_to_people
         ]
     assert [OWN in text for text in shown] == [False] * 4
     assert all("[hidden]" in text for text in shown)
+
+
+async def test_a_result_made_to_be_slow_to_search_holds_up_no_other_conversation() -> None:
+    slow = Attachment(name="a.txt", mime_type="text/plain", data=b'password: "' * 17_000)
+    searching = asyncio.create_task(without_secrets(ToolResult(call_id="c", text="", attachments=(slow,))))
+    clock, longest_s = asyncio.get_running_loop().time, 0.0
+    while not searching.done():
+        began = clock()
+        await asyncio.sleep(0)
+        longest_s = max(longest_s, clock() - began)
+    assert longest_s < 0.3  # a busy machine; the search itself takes longer
 
 
 async def test_an_answer_that_broke_off_in_a_secret_ends_before_it() -> None:
