@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from ipaddress import ip_network
+from ipaddress import IPv6Address, ip_network
 from typing import Any
 
 import aiohttp
@@ -117,8 +117,10 @@ class HttpEndpoint:
 
 def _sender(request: Request) -> str:
     """Return who sends the request; one who has an IPv6 address has all of its network."""
-    host = request.client.host if request.client else ""
-    return str(ip_network(f"{host.partition('%')[0]}/64", strict=False)) if ":" in host else host
+    host = (request.client.host if request.client else "").partition("%")[0]
+    if ":" not in host or IPv6Address(host).ipv4_mapped:
+        return host
+    return str(ip_network(f"{host}/64", strict=False))
 
 
 def _put(body: dict[str, Any], request: AsyncBoltRequest) -> None:
