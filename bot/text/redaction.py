@@ -87,13 +87,21 @@ def shown_until(data: bytes) -> int:
 
 def _growing(data: bytes) -> Iterator[int]:
     """Yield where the first thing begins that reaches the end of the text and may still grow."""
-    heads = [match.start() for match in islice(_pattern("heads").finditer(data), _MAX_HEADS + 1)]
+    heads = list(islice(_heads(data), _MAX_HEADS + 1))
     growing = _pattern("growing")
     for start in heads[:_MAX_HEADS]:
         if growing.fullmatch(data, start):
             yield start
             return
     yield from heads[_MAX_HEADS:]  # made to be slow: all behind it is held back
+
+
+def _heads(data: bytes) -> Iterator[int]:
+    """Yield where secrets may begin, also within another such beginning: `--password`, `redis_password`."""
+    heads, at = _pattern("heads"), 0
+    while match := heads.search(data, at):
+        yield match.start()
+        at = match.start() + 1
 
 
 def _last_word(data: bytes, end: int) -> int:
