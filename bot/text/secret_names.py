@@ -101,7 +101,9 @@ _RANDOM = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*\d)[A-Za-z0-9+/=]{32,}")
 _SCHEMES = re.compile(r"(?:basic|bearer|token|apikey|digest) +", re.IGNORECASE)
 _ASSIGNED = re.compile(rb"(?:PASS(?:WORD|WD|PHRASE)?|PWD|SECRETS?|TOKENS?|KEYS?|CREDENTIALS?)(?:_[A-Z0-9]+)?=$")
 # Markup and punctuation that follow a value without a space; a value that is not ASCII itself keeps them.
-_FOLLOWS = re.compile(r"(?<=[!-~])(?:</|<br\b|[、。，；！？）】」』》\u00a0\u3000])")
+_FOLLOWS = re.compile(
+    r"(?<=[!-~])(?:</|<br\b|[\u3001\u3002\uff0c\uff1b\uff01\uff1f\uff09\u3011\u300d\u300f\u300b\u00a0\u3000])"
+)
 _QUOTES_OF_VALUES = ('"', "'", "`", '\\"', '\\\\"')
 _LEAST_CHARS = 4
 _LOOKED_AT = 400  # characters of a value: what is longer is no word of an answer

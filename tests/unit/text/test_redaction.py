@@ -151,7 +151,7 @@ def test_long_text_made_to_be_slow_is_read_in_linear_time(piece: str) -> None:
     redact("token: " + (piece * 100_000)[:100_000])
 
 
-@pytest.mark.parametrize("end", ["</code>", "<br>user: ann", "<br/>", "。", "，请妥善保管", "；", "</b></td>"])
+@pytest.mark.parametrize("end", ["</code>", "<br>user: ann", "<br/>", "。", "\uff0c请妥善保管", "\uff1b", "</b></td>"])
 @pytest.mark.parametrize("said", ["password: hX7ptR2wQ9z", "DB_PASS=hX7ptR2wQ9z", f"api_key={'hX7ptR2wQ9z' * 4}"])
 def test_what_follows_a_secret_without_a_space_does_not_make_it_look_like_a_stand_in(said: str, end: str) -> None:
     assert "hX7ptR2wQ9z" not in redact_prose(f"It is {said}{end} now.")
