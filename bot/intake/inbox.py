@@ -42,7 +42,7 @@ from bot.domain.people import Actor
 from bot.intake.access import Access
 from bot.intake.admission import Admission
 from bot.intake.apps import AppGate
-from bot.intake.bounds import MAX_OPEN, MAX_WAITING, own_bounds, why_full
+from bot.intake.bounds import MAX_OPEN, MAX_UNDECIDED, MAX_WAITING, own_bounds, why_full
 from bot.intake.decisions import Decisions
 from bot.intake.forms import Forms
 from bot.intake.past_answers import PastAnswers
@@ -62,6 +62,7 @@ MISSED_AGE = timedelta(minutes=1)  # of messages that were not delivered at once
 TOLD_S = 60.0  # in which the reason why someone is shut out is not said again to what they wrote before
 MAX_REFUSED = 5_000  # remembered at once
 LATE_MENTION = timedelta(minutes=2)  # how long a message can become a question by an edit
+
 
 _Told = tuple[str, ConversationKey, str]
 
@@ -134,6 +135,7 @@ class Inbox:
             worker=self.worker,
             max_waiting=MAX_WAITING,
             max_open=MAX_OPEN,
+            max_undecided=MAX_UNDECIDED,
             own=own_bounds(event),
             toll=toll,
         )
@@ -219,7 +221,7 @@ class Inbox:
     async def _edit(self, message: MessageReceived) -> Revised:
         if await self.store.find(message.event_key) is None:
             if _is_addressed_in_time(message):
-                return await self.accept(message)
+                return self.admission.why_no_change(message) or await self.accept(message)
             if message.is_addressed and message.author_kind == "person":
                 _note_unanswered(message.event_key, "an edit added the mention too late")
             return Ignored()

@@ -120,9 +120,9 @@ def _growing(data: bytes) -> Iterator[int]:
 
 
 def _heads(data: bytes) -> Iterator[int]:
-    """Yield where such a thing may begin, also within another beginning: `_pass` has `password` from its next byte."""
-    at = 0
-    while match := _pattern("heads").search(data, at):
+    """Yield where secrets may begin, also within another such beginning: `--password`, `redis_password`."""
+    heads, at = _pattern("heads"), 0
+    while match := heads.search(data, at):
         yield match.start()
         at = match.start() + 1
 

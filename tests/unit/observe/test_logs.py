@@ -97,6 +97,13 @@ def test_no_secret_is_written_wherever_it_stands(tmp_path: Path) -> None:
         assert "Traceback" in line["exception"] and HIDDEN in line["exception"]
 
 
+def test_no_secret_is_written_as_a_key_or_within_a_value_of_any_type(tmp_path: Path) -> None:
+    log = configure_file(tmp_path / "a.log")
+    log.warning("odd", names={SECRET: {SECRET: 1}}, data=SECRET.encode(), several={SECRET}, file=Path("/a") / SECRET)
+    assert SECRET not in (tmp_path / "a.log").read_text(encoding="utf-8")
+    assert logged(tmp_path / "a.log")[0]["names"] == {HIDDEN: {HIDDEN: 1}}
+
+
 def test_libraries_are_told_from_warnings_on_also_when_we_debug(tmp_path: Path) -> None:
     configure_file(tmp_path / "a.log", level="DEBUG")
     for name in QUIET:

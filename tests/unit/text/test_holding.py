@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bot.text.holding import HeldText
 from bot.text.known_values import known
-from bot.text.redaction import HIDDEN, redact_cut, redact_prose
+from bot.text.redaction import HIDDEN, redact_cut, redact_prose, shown_until
 from tests.attacks.corpus import SHAPES, leaks
 from tests.attacks.ordinary import ordinary_answers
 
@@ -75,6 +75,24 @@ def test_nor_is_any_part_of_one_in_a_long_word(parts: tuple[list[str], str], siz
         shown = shown_in_pieces(text, sizes)
     assert all(whole.startswith(part) for part in shown)
     assert shown[-1] == whole
+
+
+NAMES = ["redis_password", "my-password", "--password", "<password", "x_passwd", "--auth-token", "api token secret"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("sign", [" = ", " : ", " := ", " => ", " | ", " is ", ": ", "=", " "])
+def test_wherever_a_text_is_looked_at_no_secret_is_cut_from_its_name(name: str, sign: str) -> None:
+    text = f'It is {name}{sign}"0fG%-yArcHg+C0E865q" now.'.encode()
+    whole = redact_prose(text.decode())
+    for length in range(len(text)):
+        end = shown_until(text[:length])
+        assert redact_prose(text[:end].decode()) + redact_prose(text[end:].decode()) == whole, text[:end]
+
+
+@pytest.mark.parametrize("sign", [" = ", " : ", " := ", " => ", " | ", " is ", "=", " "])
+def test_the_value_of_an_option_is_hidden_behind_any_sign(sign: str) -> None:
+    assert "0fG" not in redact_prose(f'Call it with --password{sign}"0fG%-yArcHg+C0E865q".')
 
 
 @settings(max_examples=100)
