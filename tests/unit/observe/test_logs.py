@@ -8,7 +8,6 @@ import logging
 import logging.handlers
 import stat
 import sys
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +20,7 @@ from bot.text.redaction import HIDDEN
 SECRET = "xoxb" + "-1111111111-abcdefgh"
 
 
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Generator[None]:
-    """Put the process's logging back to what the other tests expect."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    levels = {name: logging.getLogger(name).level for name in QUIET}
-    yield
-    for handler in root.handlers:
-        if handler not in handlers:
-            handler.close()
-    root.handlers = handlers
-    root.setLevel(level)
-    for name, before in levels.items():
-        logging.getLogger(name).setLevel(before)
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 
 def logged(path: Path) -> list[dict[str, Any]]:
