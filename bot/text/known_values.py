@@ -77,14 +77,18 @@ class KnownValues:
         try:
             yield
         finally:
-            with self._lock:
-                del self._kept[key]
-                self._renew()
+            self.forget(key)
 
     def keep(self, key: object, values: Iterable[str], *, mode: RedactMode) -> None:
         """Hide these values from now on, in place of those that were given with that key before."""
         with self._lock:
             self._kept[key] = frozenset(filter(is_keepable, values)), mode
+            self._renew()
+
+    def forget(self, key: object) -> None:
+        """Hide the values that were given with that key no more."""
+        with self._lock:
+            self._kept.pop(key, None)
             self._renew()
 
     def hide(self, text: str) -> str:

@@ -8,12 +8,14 @@ from collections.abc import Generator
 import pytest
 import structlog
 
+from bot.cli.start import start
 from bot.observe.logs import QUIET
+from bot.text.known_values import known
 
 
 @pytest.fixture
-def logging_as_before() -> Generator[None]:
-    """Put the process's logging back to what the other tests expect."""
+def process_as_before() -> Generator[None]:
+    """Put back what a command or a log's setting up changes in the process: its logging, and the secrets it hides."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     levels = {name: logging.getLogger(name).level for name in QUIET}
@@ -26,3 +28,4 @@ def logging_as_before() -> Generator[None]:
     for name, before in levels.items():
         logging.getLogger(name).setLevel(before)
     structlog.reset_defaults()
+    known.forget(start)

@@ -43,6 +43,8 @@ ENTRY = AuditEntry(
 )
 REFUSED = AuditEntry(kind="refused", at=NOON + 60, person="discord:300", place="discord:dm", outcome="an\noutsider")
 
+pytestmark = pytest.mark.usefixtures("process_as_before")
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -81,7 +83,6 @@ async def test_no_line_steers_a_terminal_or_changes_the_order_of_what_is_read(pa
     assert visible_json(as_json(line)).isprintable() and json.loads(visible_json(as_json(line)))["tool"] == evil
 
 
-@pytest.mark.usefixtures("logging_as_before")  # the command sets the process's logging up
 def test_what_is_wrong_with_a_policy_file_is_said_without_its_steering_characters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

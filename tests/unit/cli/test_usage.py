@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from bot.cli.main import main
 
+pytestmark = pytest.mark.usefixtures("process_as_before")
+
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOOLBRIDGE_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    yield
-    root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
 
 
 def test_where_nothing_was_used_it_says_so_and_logs_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,7 @@ def loose_umask() -> object:
     os.umask(before)
 
 
-@pytest.mark.usefixtures("logging_as_before")
+@pytest.mark.usefixtures("process_as_before")
 async def test_every_part_that_makes_the_home_makes_it_and_its_files_private(tmp_path: Path) -> None:
     for name in ("store", "logs", "workspace"):
         home = tmp_path / name / "home"

@@ -20,7 +20,7 @@ from bot.text.redaction import HIDDEN
 SECRET = "xoxb" + "-1111111111-abcdefgh"
 
 
-pytestmark = pytest.mark.usefixtures("logging_as_before")
+pytestmark = pytest.mark.usefixtures("process_as_before")
 
 
 def logged(path: Path) -> list[dict[str, Any]]:
