@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from adapters.registry import terminal_user
 from bot.app import open_files
@@ -19,14 +19,14 @@ from bot.intake.commands.phrases import count
 from bot.keeping.files import FilesGone, KeptFiles
 from bot.ports.retention_store import PersonTraces
 from bot.ports.store import Store
-from bot.rights.current import load_policy, policy_file
+from bot.rights.current import policy_of
 from bot.rights.notation import ACCOUNT_CURE, account
 from bot.settings import Settings
 from bot.stores.factory import open_store
 
 STOP_S = 20.0  # for turns of the person that are running, in whichever process
 LOOK_S = 0.2
-FAILED, BAD_USAGE = 1, 2
+OK, FAILED, BAD_USAGE = 0, 1, 2
 STAYS = (
     "What stays: ids and times (who asked, voted and ran what, and when), what the audit says without its arguments, "
     "sentences of answers to other people that repeat their words, and what the chat platform itself has."
@@ -50,9 +50,11 @@ async def purge(arguments: Namespace) -> int:
         files = open_files(settings)
         saved = sum([await files.count_saved(conversation) for conversation in traces.direct])
         _say([f"{arguments.person}:", *_found(traces, saved), STAYS, *_others(settings, person)])
+        if traces == PersonTraces(names=traces.names):
+            return OK
         if not arguments.yes and not _confirmed():
             print("Nothing was removed. --yes removes it without asking.")
-            return 0 if sys.stdin.isatty() else BAD_USAGE
+            return OK if sys.stdin.isatty() else BAD_USAGE
         return await remove(store, files, person)
 
 
@@ -73,7 +75,7 @@ async def remove(store: Store, files: KeptFiles, person: Actor, *, patience_s: f
         which = count(gone.open_turns, "question")
         print(f"{which} of theirs did not end within {patience_s:.0f} s and was kept: run this again in a minute.")
         return FAILED
-    return 0
+    return OK
 
 
 async def _stop(store: Store, person: Actor, *, patience_s: float) -> None:
@@ -114,10 +116,8 @@ def _found(traces: PersonTraces, saved: int) -> Iterator[str]:
 
 def _others(settings: Settings, person: Actor) -> Iterator[str]:
     """Yield the other accounts of the person, which are purged by themselves."""
-    accounts: Mapping[str, str] = {}
     try:
-        if (file := policy_file(settings)) is not None:
-            accounts = load_policy(file).accounts
+        accounts = policy_of(settings).accounts
     except SettingsError:
         yield "toolbridge.toml cannot be read: it may link other accounts of this person."
         return

@@ -13,11 +13,16 @@ MAX_OPEN = 2_000
 # be one person's; answers there keep the order of the questions, so those who ask after them wait for them.
 MAX_OWN_OPEN = MAX_OPEN // 10
 MAX_OWN_WAITING = MAX_WAITING // 2
+# Turns that wait for a decision, one author's and those of one conversation: each has a message that asks, and is kept
+# until it expires. Who has so many is asked to have some decided before more are begun.
+MAX_OWN_UNDECIDED = 20
+MAX_UNDECIDED = 50
 
 
 def own_bounds(event: MessageReceived) -> OwnBounds:
     """Return how many open questions of its author the message may be one of."""
-    return OwnBounds(open=MAX_OWN_OPEN, waiting=MAX_OWN_WAITING if event.is_shared else None)
+    waiting = MAX_OWN_WAITING if event.is_shared else None
+    return OwnBounds(open=MAX_OWN_OPEN, waiting=waiting, undecided=MAX_OWN_UNDECIDED)
 
 
 def why_full(full: Full) -> str:
@@ -38,8 +43,16 @@ def why_full(full: Full) -> str:
                 f"{MAX_OWN_OPEN} messages of yours are already waiting. "
                 f"Please send this one again once some are answered."
             )
+        case "undecided":
+            return _undecided(f"{MAX_UNDECIDED} questions are waiting here for a decision")
+        case "own_undecided":
+            return _undecided(f"{MAX_OWN_UNDECIDED} questions of yours are waiting for a decision")
         case "open":
             return (
                 f"Too much is going on: {MAX_OPEN:,} messages are waiting in all conversations. "
                 f"Please send this one again in about two minutes."
             )
+
+
+def _undecided(which: str) -> str:
+    return f"{which}. Please send this one again once some are decided, or end some with `stop`."

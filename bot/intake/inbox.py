@@ -42,7 +42,7 @@ from bot.domain.people import Actor
 from bot.intake.access import Access
 from bot.intake.admission import Admission
 from bot.intake.apps import AppGate
-from bot.intake.bounds import MAX_OPEN, MAX_WAITING, own_bounds, why_full
+from bot.intake.bounds import MAX_OPEN, MAX_UNDECIDED, MAX_WAITING, own_bounds, why_full
 from bot.intake.decisions import Decisions
 from bot.intake.forms import Forms
 from bot.intake.past_answers import PastAnswers
@@ -62,6 +62,7 @@ MISSED_AGE = timedelta(minutes=1)  # of messages that were not delivered at once
 TOLD_S = 60.0  # in which the reason why someone is shut out is not said again to what they wrote before
 MAX_REFUSED = 5_000  # remembered at once
 LATE_MENTION = timedelta(minutes=2)  # how long a message can become a question by an edit
+
 
 _Told = tuple[str, ConversationKey, str]
 
@@ -134,6 +135,7 @@ class Inbox:
             worker=self.worker,
             max_waiting=MAX_WAITING,
             max_open=MAX_OPEN,
+            max_undecided=MAX_UNDECIDED,
             own=own_bounds(event),
             toll=toll,
         )
@@ -157,6 +159,7 @@ class Inbox:
             return admitted
         try:
             reason = await self.access.why_not(event.asker, act="message", text=event.text)
+            reason = reason or await self.budgets.why_not(event.asker, event.conversation)
         except StoreError as error:
             reason = str(error)
         return Refused(notice=reason) if reason else None
@@ -176,7 +179,9 @@ class Inbox:
 
     def _over_budget(self, event: MessageReceived, reason: str) -> Refused:
         """Refuse a question; of follow-ups without a mention, only the first one within a minute gets the reason."""
-        log.info("budget_used_up", actor=str(event.actor), place=event.conversation.place)
+        if event.event_key not in self.noted:  # platforms deliver some messages twice
+            log.info("budget_used_up", actor=str(event.actor), place=event.conversation.place)
+            self.noted[event.event_key] = True
         is_silent = self._was_told(event, reason) and not event.is_addressed
         return Refused(notice="" if is_silent else reason)
 
@@ -216,7 +221,7 @@ class Inbox:
     async def _edit(self, message: MessageReceived) -> Revised:
         if await self.store.find(message.event_key) is None:
             if _is_addressed_in_time(message):
-                return await self.accept(message)
+                return self.admission.why_no_change(message) or await self.accept(message)
             if message.is_addressed and message.author_kind == "person":
                 _note_unanswered(message.event_key, "an edit added the mention too late")
             return Ignored()

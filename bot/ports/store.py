@@ -38,7 +38,7 @@ class Full:
     """
 
     waits_behind: int  # open turns of the conversation
-    why: Literal["waiting", "open", "own_waiting", "own_open"] = "waiting"
+    why: Literal["waiting", "open", "undecided", "own_waiting", "own_open", "own_undecided"] = "waiting"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,7 @@ class OwnBounds:
 
     waiting: int | None = None  # in one conversation
     open: int | None = None  # in the worker, on one platform
+    undecided: int | None = None  # on one platform; these wait for a decision, and are open in no worker
 
 
 NO_BOUNDS = OwnBounds()
@@ -174,6 +175,7 @@ class IntakeStore(Protocol):
         worker: str,
         max_waiting: int,
         max_open: int | None = None,
+        max_undecided: int | None = None,
         own: OwnBounds = NO_BOUNDS,
         toll: Toll | None = None,
     ) -> Queued | Known | Full | OverBudget:
@@ -183,7 +185,8 @@ class IntakeStore(Protocol):
         stored.
 
         With `max_waiting` open turns in the conversation, or `max_open` of the worker on its platform, nothing is
-        stored, nor with as many of the author's as `own` allows. A turn that waits for a decision does not count.
+        stored, nor with as many of the author's as `own` allows. A turn that waits for a decision does not count among
+        these; of such turns the conversation may have `max_undecided`.
         """
         ...
 

@@ -49,6 +49,7 @@ class IntakeUnits(Units):
         worker: str,
         max_waiting: int,
         max_open: int | None = None,
+        max_undecided: int | None = None,
         own: OwnBounds = NO_BOUNDS,
         toll: Toll | None = None,
     ) -> Queued | Known | Full | OverBudget:
@@ -59,6 +60,7 @@ class IntakeUnits(Units):
                 worker=worker,
                 max_waiting=max_waiting,
                 max_open=max_open,
+                max_undecided=max_undecided,
                 own=own,
                 toll=toll,
                 now=self._now(),

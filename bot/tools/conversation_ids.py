@@ -44,6 +44,7 @@ def open_conversation_ids(home: Path) -> ConversationIds:
         key = b""
     if len(key) != _KEY_BYTES:
         raise SettingsError(
-            f"{file} is damaged. Put back its copy; without it the files of conversations are not found any more."
+            f"{file} is damaged. Put its copy back, or remove it: a new key is made then, and files that conversations "
+            f"have saved are not found any more."
         )
     return ConversationIds(key)

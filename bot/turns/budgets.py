@@ -112,6 +112,12 @@ class Budgets:
         bounds = () if await self.is_exempt(asker) else await self.bounds(asker, conversation)
         return Toll(charge=charge, bounds=bounds)
 
+    async def why_not(self, asker: Asker, conversation: ConversationKey) -> str:
+        """Return why a question would not be taken now; "" where it would. Raises StoreError."""
+        toll = await self.toll(asker, conversation)
+        spent = [used for used in await self.store.used(toll.bounds) if used.is_up] if toll and toll.bounds else []
+        return self.refusal(spent) if spent else ""
+
     def refusal(self, used: Sequence[Used]) -> str:
         """Return why nothing is taken, as a sentence with the time in which it is again; one of these is used up."""
         return refusal(used, zone=self.policy().budgets.zone)

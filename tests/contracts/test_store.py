@@ -7,6 +7,7 @@ import string
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -166,12 +167,26 @@ async def test_one_author_leaves_room_for_others_in_a_conversation_and_in_all(st
     own = OwnBounds(waiting=1, open=2)
     await ask(store, "a")
     event = question("a")
-    bounds = {"worker": HERE, "max_waiting": 20, "own": own}
+    bounds: dict[str, Any] = {"worker": HERE, "max_waiting": 20, "own": own}
     assert await store.accept(event, **bounds) == Full(waits_behind=1, why="own_waiting")
     await ask(store, "b")
     assert await store.accept(question("c"), **bounds) == Full(waits_behind=0, why="own_open")
     assert isinstance(await store.accept(replace(event, author_id="u2"), **bounds), Queued)
     assert isinstance(await store.accept(question("c"), **{**bounds, "worker": THERE}), Queued)
+
+
+async def test_turns_that_wait_for_decisions_are_bounded_by_person_and_by_conversation(store: Store) -> None:
+    for name in ("a", "b"):
+        await ask(store, name)
+    for turn in await store.claim(HERE, serves=ALL, limit=10):
+        await store.park(turn.lease, [WAITS], wakes_at=NEVER)
+    own: dict[str, Any] = {"worker": HERE, "max_waiting": 20, "own": OwnBounds(undecided=2)}
+    assert await store.accept(question("c"), **own) == Full(waits_behind=0, why="own_undecided")
+    assert isinstance(await store.accept(replace(question("c"), author_id="u2"), **own), Queued)
+    other = replace(question("a"), author_id="u2")
+    here: dict[str, Any] = {"worker": HERE, "max_waiting": 20, "max_undecided": 1}
+    assert await store.accept(other, **here) == Full(waits_behind=0, why="undecided")
+    assert isinstance(await store.accept(question("d"), **here), Queued)
 
 
 async def test_a_person_who_has_nothing_running_gets_a_place_that_others_leave_to_them(store: Store) -> None:

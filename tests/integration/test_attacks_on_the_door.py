@@ -9,6 +9,7 @@ import sys
 import pytest
 from structlog.testing import capture_logs
 
+from adapters.slack.http_endpoint import PAGES_PER_MINUTE
 from bot.http.bounds import bounds_for
 from bot.http.listener import open_listener
 from tests.attacks.door import hold
@@ -46,6 +47,14 @@ async def test_nonsense_is_refused_without_a_traceback_whether_it_is_signed_or_n
                 wanted = {400} if name == "bad bytes" and headers else {status}
                 assert await door.status(sent) in wanted, name
         assert door.faults.lines == []
+
+
+async def test_one_address_does_not_push_out_the_installations_that_others_have_begun() -> None:
+    async with open_door() as door:
+        pages = [await door.status(Sent("GET", "/slack/install")) for _ in range(PAGES_PER_MINUTE + 5)]
+        assert pages == [200] * PAGES_PER_MINUTE + [429] * 5
+        assert await door.status(Sent("GET", "/healthz")) == 200
+        assert door.errors == []
 
 
 @pytest.mark.parametrize("at", ["now", "", "-1", "1e9", "9" * 5_000, "1_000", "²"])

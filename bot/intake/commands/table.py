@@ -55,7 +55,7 @@ _HISTORY = Choice(
     none="There are no conversations in this channel yet.",
 )
 _CLEAR = Choice(
-    which="**Which conversation should I forget?** The newest comes first (times in UTC). Saved files are kept.",
+    which="**Which conversation should I forget?** The newest comes first (times in UTC).",
     none="There is no conversation in this channel to forget.",
 )
 _STOP = Choice(

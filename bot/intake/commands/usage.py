@@ -15,6 +15,7 @@ from bot.turns.budgets import Budgets, Usages
 
 _SCOPES = {"person": "Yours", "place": "This place's", "all": "The bot's"}
 _PERIODS = {"day": "a day", "month": "a month"}
+_UNPRICED = "; tokens without a known price are not counted"
 
 
 async def describe_usage(store: Store, *, budgets: Budgets, access: Access, event: CommandInvoked) -> CommandAnswer:
@@ -46,4 +47,11 @@ def _left(used: Used, usages: Usages, *, is_operator: bool) -> str:
     limit = used.bound.limit
     measure = {"turns": "turns", "tokens": "tokens", "usd": "money"}[limit.measure]
     left = left_line(used, zone=usages.zone, shows_amounts=limit.scope != "all" or is_operator)
-    return f"- {_SCOPES[limit.scope]}, {measure} {_PERIODS[limit.period]}: {left}"
+    uncounted = _UNPRICED if limit.measure == "usd" and _spent(used, usages).usage.unpriced_tokens else ""
+    return f"- {_SCOPES[limit.scope]}, {measure} {_PERIODS[limit.period]}: {left}{uncounted}"
+
+
+def _spent(used: Used, usages: Usages) -> Spent:
+    """Return all that was used of what the budget bounds."""
+    by_scope = {"person": usages.own, "place": usages.place, "all": usages.all}
+    return by_scope[used.bound.limit.scope][used.bound.period.key]

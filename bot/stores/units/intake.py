@@ -32,6 +32,7 @@ def accept(
     max_waiting: int,
     max_open: int | None,
     now: float,
+    max_undecided: int | None = None,
     own: OwnBounds = NO_BOUNDS,
     toll: Toll | None = None,
 ) -> Queued | Known | Full | OverBudget:
@@ -42,11 +43,17 @@ def accept(
     conversation_id = conversation_id_of(db, event.conversation)
     platform, author = event.conversation.platform, author_key(event.actor)
     (waiting,) = db.execute(
-        "SELECT count(*) AS turns, count(*) FILTER (WHERE author = ?) AS own FROM turn"
-        " WHERE conversation_id = ? AND ended_at IS NULL AND state <> 'waiting'",
+        "SELECT count(*) FILTER (WHERE state <> 'waiting') AS turns,"
+        " count(*) FILTER (WHERE state <> 'waiting' AND author = ?) AS own,"
+        " count(*) FILTER (WHERE state = 'waiting') AS undecided"
+        " FROM turn WHERE conversation_id = ? AND ended_at IS NULL",
         (author, conversation_id),
     )
     waits_behind = waiting["turns"]
+    if max_undecided is not None and waiting["undecided"] >= max_undecided:
+        return Full(waits_behind=waits_behind, why="undecided")
+    if own.undecided is not None and _undecided_turns(db, platform, author) >= own.undecided:
+        return Full(waits_behind=waits_behind, why="own_undecided")
     if waits_behind >= max_waiting:
         return Full(waits_behind=waits_behind)
     if own.waiting is not None and waiting["own"] >= own.waiting:
@@ -235,6 +242,16 @@ def _open_turns(db: Db, worker: str, platform: str, author: str | None = None) -
     if author is None:
         return db.execute(held, (worker, platform))[0]["turns"]
     return db.execute(f"{held} AND author = ?", (worker, platform, author))[0]["turns"]
+
+
+def _undecided_turns(db: Db, platform: str, author: str) -> int:
+    """Return how many turns of the author wait for a decision; no worker has them."""
+    (found,) = db.execute(
+        "SELECT count(*) AS turns FROM turn WHERE worker = '' AND platform = ? AND author = ? AND ended_at IS NULL"
+        " AND state = 'waiting'",
+        (platform, author),
+    )
+    return found["turns"]
 
 
 def _is_begun(turn: Row) -> bool:

@@ -328,7 +328,7 @@ async def test_clear_keeps_saved_files_and_says_how_they_go_and_clear_files_dele
         assert await at.run("clear") == (
             "2 messages of this conversation deleted. Saved files are kept. `clear files` deletes them as well."
         )
-        assert await at.run("clear", "Files") == "There was nothing to forget. 1 saved file deleted."
+        assert await at.run("clear", "Files") == "There were no messages to forget. 1 saved file deleted."
         assert await at.run("clear", "files") == "There was nothing to forget. No files were saved here."
         assert [line.entry.outcome for line in await at.store.audit_lines()] == ["clear", "clear files"]
 

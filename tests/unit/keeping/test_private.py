@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 
 import pytest
-import structlog
 
 from bot.keeping.private import is_open, make_file, make_folder, replace_file, tighten
 from bot.observe.logs import configure_logs
@@ -28,6 +26,7 @@ def loose_umask() -> object:
     os.umask(before)
 
 
+@pytest.mark.usefixtures("process_as_before")
 async def test_every_part_that_makes_the_home_makes_it_and_its_files_private(tmp_path: Path) -> None:
     for name in ("store", "logs", "workspace"):
         home = tmp_path / name / "home"
@@ -35,10 +34,7 @@ async def test_every_part_that_makes_the_home_makes_it_and_its_files_private(tmp
             async with open_sqlite(home / "toolbridge.db"):
                 pass
         elif name == "logs":
-            handlers = logging.getLogger().handlers
             configure_logs(log_format="json", level="INFO", file=home / "logs" / "toolbridge.log")
-            logging.getLogger().handlers = handlers
-            structlog.reset_defaults()
         else:
             Workspace(home / "workspaces").save("c", "a.txt", "words")
         assert all(mode in (0o700, 0o600) for _, mode in modes(home)), modes(home)
