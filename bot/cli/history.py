@@ -13,7 +13,7 @@ from bot.domain.audit import AuditEntry
 from bot.domain.errors import BotError, SettingsError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import AssistantMessage, ToolMessage, UserMessage
-from bot.intake.commands.phrases import count
+from bot.intake.commands.phrases import count, undeleted
 from bot.keeping.files import KeptFiles
 from bot.ports.store import ConversationStore, History, HistoryEntry, Store
 from bot.stores.factory import open_store
@@ -63,13 +63,15 @@ async def delete(store: Store, files: KeptFiles, name: str, *, with_saved: bool)
     if not turns and not saved and not await store.timeline(conversation):
         raise unknown_conversation(name)
     gone = await store.clear(conversation)
-    await files.forget(conversation, turns, with_saved=with_saved)
+    files_gone = await files.forget(conversation, turns, with_saved=with_saved)
     await store.audit([_deletion(conversation)])
     await store.scrub()
     said = [f"{count(gone, 'message')} of {conversation} deleted."]
-    if saved:
-        files_said = count(saved, "saved file")
-        said.append(f"{files_said} deleted." if with_saved else f"{files_said} kept: --files deletes them as well.")
+    if files_gone.saved:
+        said.append(f"{count(files_gone.saved, 'saved file')} deleted.")
+    elif saved and not with_saved:
+        said.append(f"{count(saved, 'saved file')} kept: --files deletes them as well.")
+    said.extend(filter(None, [undeleted(files_gone.undeleted)]))
     if await store.participants(conversation, is_open=True):
         said.append("What is not answered yet was kept.")
     return " ".join(said)

@@ -15,7 +15,7 @@ from bot.cli.start import start
 from bot.domain.audit import AuditEntry
 from bot.domain.errors import SettingsError
 from bot.domain.people import Actor
-from bot.intake.commands.phrases import count
+from bot.intake.commands.phrases import count, undeleted
 from bot.keeping.files import FilesGone, KeptFiles
 from bot.ports.retention_store import PersonTraces
 from bot.ports.store import Store
@@ -71,11 +71,13 @@ async def remove(store: Store, files: KeptFiles, person: Actor, *, patience_s: f
     typed, attached = files_gone.typed_lines, files_gone.attachments
     beside = [f"lines typed in the terminal: {typed:,}", f"attachments: {attached:,}"] if typed or attached else []
     _say(["Removed:", *_found(gone, files_gone.saved), *beside])
+    if still_there := undeleted(files_gone.undeleted):
+        print(still_there)
     if gone.open_turns:
         which = count(gone.open_turns, "question")
         print(f"{which} of theirs did not end within {patience_s:.0f} s and was kept: run this again in a minute.")
         return FAILED
-    return OK
+    return FAILED if still_there else OK
 
 
 async def _stop(store: Store, person: Actor, *, patience_s: float) -> None:

@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import structlog
+
 from bot.domain.events import ConversationKey
 from bot.domain.turns import answer_key
 from bot.keeping.private import FILE_MODE, replace_file
 from bot.text import typed_lines
+
+log = structlog.stdlib.get_logger(__name__)
 
 ATTACHMENTS, WORKSPACES, TYPED, LOGS = "attachments", "workspaces", "console-history", "logs"
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
@@ -29,6 +33,7 @@ class FilesGone:
     saved: int = 0  # files of conversations, in their workspaces
     typed_lines: int = 0
     log_lines: int = 0
+    undeleted: int = 0  # files that were to go and could not be deleted; the log says why
 
     def __bool__(self) -> bool:
         return self != FilesGone()
@@ -39,6 +44,7 @@ class FilesGone:
             saved=self.saved + other.saved,
             typed_lines=self.typed_lines + other.typed_lines,
             log_lines=self.log_lines + other.log_lines,
+            undeleted=self.undeleted + other.undeleted,
         )
 
 
@@ -49,7 +55,7 @@ def former_id(conversation: ConversationKey) -> str:
 
 @dataclass(frozen=True, slots=True)
 class KeptFiles:
-    """The files of one home folder. What is missing or cannot be deleted is passed over; nothing follows links.
+    """The files of one home folder. What is missing is passed over, what cannot be deleted counted, no link followed.
 
     `id_of` gives the id under which tool servers know a conversation; files under its former id count as well.
     """
@@ -75,27 +81,31 @@ class KeptFiles:
     def _forget(self, conversation: ConversationKey, event_keys: Iterable[str], *, with_saved: bool) -> FilesGone:
         answers = {answer_key(key) for key in event_keys}
         of_them = [file for file in _files(self.home / ATTACHMENTS) if file.name.partition(".")[0] in answers]
-        saved = 0
+        saved, left = 0, 0
         if with_saved:
-            saved = _delete(self._saved(conversation))
+            saved, left = _delete(self._saved(conversation))
             for workspace in self._workspaces(conversation):
                 with suppress(OSError):
                     workspace.rmdir()
         typed = 0
         if conversation.platform == "console":
             typed = _shorten(self.home / TYPED, lambda text: typed_lines.without_conversation(text, str(conversation)))
-        return FilesGone(attachments=_delete(of_them), saved=saved, typed_lines=typed)
+        attachments, more_left = _delete(of_them)
+        return FilesGone(attachments=attachments, saved=saved, typed_lines=typed, undeleted=left + more_left)
 
     def _forget_older(self, before: float) -> FilesGone:
-        saved = 0
+        saved = left = 0
         for workspace in _folders(self.home / WORKSPACES):
-            saved += _delete(_older(_files(workspace), before))
+            gone, not_gone = _delete(_older(_files(workspace), before))
+            saved, left = saved + gone, left + not_gone
             with suppress(OSError):  # there are others in it
                 workspace.rmdir()
         logs = list(_files(self.home / LOGS))
+        attachments, more_left = _delete(_older(_files(self.home / ATTACHMENTS), before))
         return FilesGone(
-            attachments=_delete(_older(_files(self.home / ATTACHMENTS), before)),
+            attachments=attachments,
             saved=saved,
+            undeleted=left + more_left,
             typed_lines=_shorten(self.home / TYPED, lambda text: typed_lines.without_older(text, before)),
             log_lines=sum(_cut_log(file, before) for file in logs),
         )
@@ -134,13 +144,20 @@ def _older(files: Iterable[Path], before: float) -> Iterator[Path]:
                 yield file
 
 
-def _delete(files: Iterable[Path]) -> int:
-    gone = 0
+def _delete(files: Iterable[Path]) -> tuple[int, int]:
+    """Delete them; return how many are gone, and how many are still there."""
+    gone = left = 0
     for file in files:
-        with suppress(OSError):
+        try:
             file.unlink()
+        except FileNotFoundError:
+            continue
+        except OSError as error:  # names of files may be people's words
+            log.warning("file_not_deleted", folder=str(file.parent), error=error.strerror)
+            left += 1
+        else:
             gone += 1
-    return gone
+    return gone, left
 
 
 # --- lines ---

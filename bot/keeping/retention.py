@@ -75,5 +75,6 @@ class Retention:
                 saved_files=files.saved,
                 typed_lines=files.typed_lines,
                 log_lines=files.log_lines,
+                undeleted=files.undeleted,
             )
         return gone, files

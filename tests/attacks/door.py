@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,62 +16,11 @@ from typing import Any
 import aiohttp
 import psutil
 
+from tests.attacks.peers import attacking
 from tests.fakes.slack import FakeSlack
 from tests.scenarios.conftest import Toolbridge
 
 WAIT_S = 60.0
-BITE_S = 1.0  # between two bytes of a slow peer
-BACK_S = 0.5  # until one that was closed is back
-HEAD = b"POST /slack/events HTTP/1.1\r\nHost: bot\r\n"
-# What each kind of peer sends at first; then one byte after the other.
-SLOW: dict[str, bytes] = {
-    "head": HEAD,
-    "body": HEAD + b"Content-Length: 4000000\r\n\r\n",
-    "chunks": HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
-    "silent": b"",
-    "idle": b"GET /healthz HTTP/1.1\r\nHost: bot\r\n\r\n",
-    "pipelined": b"GET /healthz HTTP/1.1\r\nHost: bot\r\n\r\n" * 500,
-}
-
-
-@dataclass
-class Peers:
-    """Slow peers, who come back when they are closed."""
-
-    port: int
-    kinds: tuple[str, ...] = tuple(SLOW)
-    came: int = 0
-
-    @asynccontextmanager
-    async def holding(self, number: int) -> AsyncGenerator[None]:
-        """Keep so many at it while the context is open; all have come once before it is entered."""
-        tasks = [asyncio.create_task(self._hold(each), name=f"peer:{each}") for each in range(number)]
-        try:
-            await until(lambda: self.came >= number)
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _hold(self, index: int) -> None:
-        kind = self.kinds[index % len(self.kinds)]
-        while True:
-            with suppress(OSError):
-                await self._once(kind)
-            await asyncio.sleep(BACK_S)
-
-    async def _once(self, kind: str) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1)
-        try:
-            self.came += 1
-            writer.write(SLOW[kind])
-            while not writer.is_closing() and not (reader.at_eof() or reader.exception()):
-                await asyncio.sleep(BITE_S)
-                if kind in ("head", "body"):
-                    writer.write(b"a")
-        finally:
-            writer.close()
 
 
 @dataclass
@@ -157,7 +106,7 @@ async def hold(
         async with serving(Path(home), descriptors=descriptors) as bot:
             bot.slack.keeps_connections = keeps_connections
             payloads, began = await bot.mentions(events), time.monotonic()
-            async with (holders := Peers(bot.port)).holding(peers):
+            async with attacking(bot.port, peers) as attack:
                 waits: list[float] = []
                 for payload in payloads:
                     waits.append(await bot.acknowledged(payload))
@@ -165,7 +114,7 @@ async def hold(
                 held = bot.held
             return {
                 "slow peers": peers,
-                "connections that they made": holders.came,
+                "connections that they made": attack.came,
                 "connections held at once": held,
                 "signed events sent meanwhile": len(waits),
                 "signed events lost": waits.count(float("inf")),

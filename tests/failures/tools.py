@@ -1,7 +1,7 @@
 """A tool server without any SDK whose calls can be held: while HOLD_FILE is there, none ends.
 
-`act` changes something and may run once, and takes a note; `look` only reads; `draw` reads as well, and returns a
-picture. CALLS_FILE gets the name of each call as it begins.
+`act` changes something and may run once, and takes a note; `look` only reads. So do `draw`, which returns a picture,
+`leak`, a file with a secret in it, and `pile`, more than is read. CALLS_FILE gets the name of each call as it begins.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 CALLS_FILE, HOLD_FILE = Path(os.environ.get("CALLS_FILE", os.devnull)), Path(os.environ.get("HOLD_FILE", os.devnull))
-READS = ("look", "draw")
+READS = ("look", "draw", "leak", "pile")
+SECRET = "hunter2hunter2"
+PILED = 600  # parts of one result
 PICTURE = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(64)).decode()
 
 
@@ -52,7 +54,17 @@ def call(name: str) -> list[dict[str, Any]]:
     while HOLD_FILE.is_file():
         time.sleep(0.01)
     text = {"type": "text", "text": f"did {name}"}
-    return [text, {"type": "image", "mimeType": "image/png", "data": PICTURE}] if name == "draw" else [text]
+    match name:
+        case "draw":
+            return [text, {"type": "image", "mimeType": "image/png", "data": PICTURE}]
+        case "leak":
+            kept = base64.b64encode(f"user=ada\npassword={SECRET}\n".encode()).decode()
+            resource = {"uri": "file:///access.txt", "mimeType": "text/plain", "blob": kept}
+            return [text, {"type": "resource", "resource": resource}]
+        case "pile":
+            return [{"type": "text", "text": f"part {number} of the pile"} for number in range(PILED)]
+        case _:
+            return [text]
 
 
 if __name__ == "__main__":

@@ -75,6 +75,10 @@ class World:
         """Wait until the messages of asks are known to show them as they are."""
         await until(lambda: not self._execute("SELECT 1 FROM ask_post WHERE is_due = 1"), timeout_s=WAIT_S)
 
+    async def until_given_up(self) -> None:
+        """Wait until a warning about a budget is given up, as its place takes none."""
+        await until(lambda: self._execute("SELECT 1 FROM budget_warning WHERE state = 'dropped'"), timeout_s=WAIT_S)
+
     async def until_noted(self) -> None:
         """Wait until the bot has noted what makes its next life look for what it missed."""
         note = self.driver.presence_note

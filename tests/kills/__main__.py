@@ -1,8 +1,9 @@
 """Prints the kill matrix: `python -m tests.kills [--enumerate] [--pauses] [--random 500] [--seed N]`.
 
-The exit code is 1 on any fault. Without options it is all of it: every point of three scripts (a small one, a large
-one, one on a platform that cannot search), a pause at every point, then 500 random kills. `--short` is what the tests
-run. `--only NAME` lives one history again and keeps its files; the name of a random one carries its seed.
+The exit code is 1 on any fault. Without options it is all of it: every point of its scripts (a small one, a large
+one, one on a platform that cannot search, one whose conversations are cleared), a pause at every point, then 500 random
+kills. `--short` is what the tests run. `--only NAME` lives one history again and keeps its files; the name of a random
+one carries its seed.
 """
 
 from __future__ import annotations
@@ -28,15 +29,16 @@ from tests.kills.matrix import (
     live_through,
     random_histories,
 )
-from tests.kills.script import ALONE, ASKED, BLIND, LARGE, SMALL, WAITING
+from tests.kills.script import ALONE, ASKED, BLIND, CLEARED, LARGE, SMALL, WAITING
 
-SCRIPTS = {"small": SMALL, "asked": ASKED, "waiting": WAITING, "blind": BLIND, "large": LARGE}
+SCRIPTS = {"small": SMALL, "asked": ASKED, "waiting": WAITING, "blind": BLIND, "large": LARGE, "cleared": CLEARED}
 PAUSED = {"paused": ALONE, "paused-asked": ASKED}
 AHEAD = 4  # histories that wait for each process
 NAME_CHARS = 34
 OF_ASKS = (  # points on the way of a call that is asked about
     *("ask", "turn parked", "message of an ask", "about to show", "vote", "decision", "verdict", "call", "result"),
 )
+OF_CLEARING = ("cleared", "scrubbed")
 SHORT_TIMES = 5  # at each point, where it is reached more often
 
 
@@ -94,11 +96,13 @@ def _points(folder: Path, *, is_short: bool) -> Iterator[History]:
         without = ("statement", "commit: in its middle")
         yield from enumerate_points("small", SMALL, folder / "census", without=without, most=SHORT_TIMES)
         yield from enumerate_points("asked", ASKED, folder / "census", only=OF_ASKS)
+        yield from enumerate_points("cleared", CLEARED, folder / "census", only=OF_CLEARING, most=2)
         return
     yield from enumerate_points("small", SMALL, folder / "census")
     yield from enumerate_points("waiting", WAITING, folder / "census", without=("statement", "commit: in its middle"))
     yield from enumerate_points("blind", BLIND, folder / "census", without=("statement", "commit"))
     yield from enumerate_points("large", LARGE, folder / "census", without=("statement",))
+    yield from enumerate_points("cleared", CLEARED, folder / "census")
 
 
 def _find(name: str, folder: Path) -> History:

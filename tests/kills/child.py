@@ -32,6 +32,7 @@ from bot.domain.rights import Facts, Ruling, Terms
 from bot.domain.turns import CallWaiting, Post, Step, TurnView
 from bot.intake.admission import Admission
 from bot.intake.inbox import Inbox
+from bot.models.redacting import RedactingModel
 from bot.observe.logs import configure_logs
 from bot.observe.turn_log import TurnLog
 from bot.ports.platform import Found
@@ -145,11 +146,13 @@ async def _live(world: World, script: Script, fate: Fate, *, lease_s: float) -> 
             worker=new_worker_id(),
             resources=Resources(
                 store=store,
-                model=ScriptedModel(
-                    script=script,
-                    asked=lambda line: world.note("asked", line),
-                    reach=fate.reach,
-                    seen=platform.seen,
+                model=RedactingModel(
+                    ScriptedModel(
+                        script=script,
+                        asked=lambda line: world.note("asked", line),
+                        reach=fate.reach,
+                        seen=platform.seen,
+                    )
                 ),
                 tools=core.tools,
                 guard=core.guard,
@@ -179,14 +182,23 @@ async def _live(world: World, script: Script, fate: Fate, *, lease_s: float) -> 
         await stack.enter_async_context(runner.working())
         await stack.enter_async_context(desk.working())
         deciding = asyncio.create_task(platform.approve_all(inbox))
+        clearing = asyncio.create_task(platform.clear_each(store))
         await platform.take_all(inbox)
         while world.open_turns():
             ended.clear()
             await ended.wait()
         while await real.due_ask_posts(serves=[platform.serves]):  # noqa: ASYNC110  (until each message is a record)
             await asyncio.sleep(0.002)
+        await clearing
+        if script.clears:
+            await platform.clear_all(store)
         deciding.cancel()
         await asyncio.gather(deciding, return_exceptions=True)
+
+
+async def _is_scrubbed(world: World, store: Store) -> bool:
+    await store.scrub()
+    return not world.database.with_name(f"{world.database.name}-wal").stat().st_size
 
 
 async def _no_command(event: CommandInvoked) -> CommandAnswer:
@@ -254,6 +266,25 @@ class FilePlatform:
                     self._world.note("outdated", ask.mark)
             twice = [(ask, person) for ask, person in presses if person == APPROVERS[0]]
             await asyncio.gather(*(self._approve(inbox, ask, person) for ask, person in (*presses, *twice)))
+
+    async def clear_each(self, store: Store) -> None:
+        """Clear each conversation, where the script has that, once its first question is answered."""
+        if self._script.clears:
+            first = [self._script.of(channel)[0] for channel in self._script.channels]
+            await asyncio.gather(*(self._clear_after(question, store) for question in first))
+
+    async def _clear_after(self, question: Question, store: Store) -> None:
+        await self.seen(frozenset({question.key}))
+        await store.clear(question.conversation)
+        await store.scrub()
+
+    async def clear_all(self, store: Store) -> None:
+        """Clear all conversations; what was said in them is gone when this returns."""
+        for channel in self._script.channels:
+            await store.clear(self._script.of(channel)[0].conversation)
+        while not await _is_scrubbed(self._world, store):  # noqa: ASYNC110  (a reader's end sets no event)
+            await asyncio.sleep(0.002)
+        self._world.note("cleared", "all")
 
     async def _approve(self, inbox: Inbox, ask: VisibleAsk, person: str) -> None:
         self._world.note("pressed", f"{ask.mark} {person}")
@@ -372,6 +403,8 @@ _WATCHED = {
     "mark_posted": "post recorded",
     "move_window": "window moved",
     "put_summary": "summary stored",
+    "clear": "cleared",
+    "scrub": "scrubbed",
 }
 _STEPS = {
     "answered": "model answer stored, with its calls and their starts",

@@ -23,11 +23,12 @@ import psutil
 from bot.domain.asks import ApprovalAsk
 from bot.domain.messages import AssistantMessage, ToolMessage
 from bot.domain.turns import CallDecided, CallFinished, CallJudged, CallStarted, CallWaiting, ModelAnswered
+from bot.text.redaction import HIDDEN
 from bot.turns.delivery import MAYBE_TWICE
 from bot.turns.limits import LEASE_S, Limits
 from tests.kills import child
 from tests.kills.child import APPROVERS, Death
-from tests.kills.script import ACTING, APPROVE, Question, Script, opening, random_script, runs_as
+from tests.kills.script import ACTING, APPROVE, SECRET, Question, Script, opening, random_script, runs_as
 from tests.kills.world import StoredTurn, Turns, Visible, World
 
 PAUSED_LEASE_S = 0.3  # of lives that are paused for longer than that
@@ -48,6 +49,8 @@ Wrong = Literal[
     "asked again",
     "redone",
     "forgotten",
+    "leaked",
+    "kept",
     "broken",
 ]
 MEANING: Mapping[Wrong, str] = {
@@ -63,6 +66,8 @@ MEANING: Mapping[Wrong, str] = {
     "redone": "a finished step that was done again, or an ended turn that was taken up",
     "untold": "a call that may have run, of which the model or the user was not told",
     "forgotten": "a question that left the model's window and is not in the summary, or more than once",
+    "leaked": "a secret that is visible or stored",
+    "kept": "words that are stored although they were cleared",
     "broken": "a life that ended with an error",
 }
 
@@ -319,6 +324,8 @@ def _examine_life(world: World, script: Script, before: Turns, *, status: int, i
     yield from examination.of_posts()
     yield from examination.of_calls()
     yield from examination.of_finished_steps(before)
+    yield from examination.of_secrets()
+    yield from examination.of_cleared()
 
 
 def _examine_end(world: World, script: Script) -> Iterator[Fault]:
@@ -330,7 +337,8 @@ def _examine_end(world: World, script: Script) -> Iterator[Fault]:
     yield from examination.of_costs()
     for channel in script.channels:
         yield from examination.of_order(channel)
-        yield from examination.of_summary(channel)
+        if not script.clears:
+            yield from examination.of_summary(channel)
 
 
 class Examination:
@@ -372,7 +380,8 @@ class Examination:
         for line, count in self._ran.items():
             if line.split()[0] in ACTING and count > 1:
                 yield self.fault("re-run", f"{line} ran {count} times")
-            yield from self._of_rights(line)
+            if not self._script.clears:  # which takes the verdict with it
+                yield from self._of_rights(line)
 
     def _of_rights(self, line: str) -> Iterator[Fault]:
         """Yield a call that the server saw and that the journal does not allow; what waits needs both people."""
@@ -411,6 +420,23 @@ class Examination:
             if key in before and (before[key].messages or _has_result(before[key], int(number), f"call_{call}")):
                 yield self.fault("redone", f"the call {line} was sent again")
 
+    def of_secrets(self) -> Iterator[Fault]:
+        """Yield where the secret is that the model says in each answer."""
+        if any(SECRET in visible.text for visible in self._visible):
+            yield self.fault("leaked", "the secret is visible")
+        if self._world.holds(SECRET):
+            yield self.fault("leaked", "the secret is stored")
+
+    def of_cleared(self) -> Iterator[Fault]:
+        """Yield the words that are still stored after the life has cleared everything."""
+        if not self._world.noted("cleared"):
+            return
+        for question in self._script.questions:
+            marks = [question.mark(n, call) for n, tools in enumerate(question.rounds) for call in range(len(tools))]
+            for words in (opening(question), *(f'"{mark}"' for mark in marks)):
+                if self._world.holds(words):
+                    yield self.fault("kept", f"{words!r} is stored after it was cleared")
+
     # --- at the end ---
 
     def of_question(self, question: Question) -> Iterator[Fault]:
@@ -421,9 +447,15 @@ class Examination:
             yield self.fault("lost", f"{question.key} has {len(posts)} posts and is {state}")
             return
         text = "".join(post.text.removesuffix(MAYBE_TWICE) for post in posts)
+        if self._script.clears:
+            if turn.messages or turn.steps or turn.outbox:
+                yield self.fault("kept", f"{question.key} has texts although it was cleared")
+            return
         is_given_up = turn.state == "failed" and turn.attempts > Limits().max_attempts
         if not is_given_up and (turn.state != "answered" or opening(question) not in text):
             yield self.fault("lost", f"{question.key} {turn.state} after {turn.attempts} attempts: {text[:200]!r}")
+        if turn.state == "answered" and HIDDEN not in text:
+            yield self.fault("lost", f"{question.key} does not show that a secret was hidden: {text[:200]!r}")
         if [post.part for post in posts] != list(range(len(turn.outbox))):
             yield self.fault("lost", f"{question.key} shows {len(posts)} of {len(turn.outbox)} parts")
         if any(item.state != "posted" for item in turn.outbox):

@@ -14,6 +14,7 @@ from bot.domain.events import ConversationKey
 from bot.domain.messages import AssistantMessage, ModelAnswer, ToolCall, ToolMessage, Usage, UserMessage
 from bot.domain.turns import TextArrived
 from bot.ports.model import ModelProgressSink, ModelRequest
+from tests.attacks.corpus import leaks
 
 ACTING = frozenset({"act", "slow"})
 # May act, read-only, idempotent, may act and takes its time, may act and waits for approval.
@@ -22,6 +23,7 @@ APPROVE = "approve"  # reaches the server as `act`
 SERVER = "old"
 SLOW_S = 0.02
 PIECE_CHARS = 40  # of a streamed answer
+SECRET = next(iter(leaks("github", 1, seed=1))).secret  # the model says it in each answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,7 @@ class Script:
     questions: tuple[Question, ...]
     max_chars: int = 4000  # of one post
     can_find: bool = True  # whether the platform can tell if it shows a post
+    clears: bool = False  # each conversation is cleared after its first answer, and at the end of each life
 
     @cached_property
     def by_key(self) -> Mapping[str, Question]:
@@ -101,6 +104,7 @@ LARGE = Script(
     max_chars=150,
 )
 ASKED = Script(WAITING.of("b"))
+CLEARED = Script((*SMALL.questions, *LARGE.of("d")), clears=True)
 ALONE = Script(SMALL.of("a"))
 BLIND = Script(SMALL.questions, max_chars=150, can_find=False)
 
@@ -121,7 +125,12 @@ def random_script(rng: random.Random) -> Script:
                     is_slow=channel == "a" and number == 1 and rng.random() < 0.5,
                 )
             )
-    return Script(tuple(questions), max_chars=rng.choice((80, 4000)), can_find=rng.random() < 0.8)
+    return Script(
+        tuple(questions),
+        max_chars=rng.choice((80, 4000)),
+        can_find=rng.random() < 0.8,
+        clears=rng.random() < 0.2,
+    )
 
 
 Reach = Callable[[str], None]
@@ -177,7 +186,7 @@ def opening(question: Question) -> str:
 def final_words(question: Question, results: Sequence[ToolMessage]) -> str:
     """Return the model's answer: it repeats what it was told of each call."""
     told = "".join(f"\n- {result.call_id}: {result.text}" for result in results)
-    return f"{opening(question)} It is long enough to arrive in more than one piece.{told}"
+    return f"{opening(question)} The token is {SECRET}, and it arrives in more than one piece.{told}"
 
 
 def _summary(asked: str) -> str:

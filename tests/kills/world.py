@@ -152,6 +152,11 @@ class World:
             )
             return summary, frozenset(turn_id for (turn_id,) in turns)
 
+    def holds(self, words: str) -> bool:
+        """Return whether the words are in any byte of the database's files."""
+        files = (self.database, self.database.with_name(f"{self.database.name}-wal"))
+        return any(file.exists() and words.encode() in file.read_bytes() for file in files)
+
     def turns(self) -> Turns:
         """Return what is stored, read from a copy: reading the files themselves would tidy up what the kill left."""
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:

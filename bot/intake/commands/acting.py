@@ -11,8 +11,8 @@ from bot.domain.answers import CommandAnswer
 from bot.domain.commands import FILES
 from bot.domain.events import CommandInvoked
 from bot.intake.access import Access
-from bot.intake.commands.phrases import code, count
-from bot.keeping.files import KeptFiles
+from bot.intake.commands.phrases import code, count, undeleted
+from bot.keeping.files import FilesGone, KeptFiles
 from bot.ports.store import Store, author_key, author_keys
 from bot.turns.bell import Bell
 
@@ -58,25 +58,31 @@ class Acting:
         gone = await self.store.clear(event.conversation)
         if turns or gone:
             await self.store.scrub()
-        saved = await self._forget_files(event, turns)
-        if gone or saved:
-            await self.access.note(event.asker, kind="act", outcome="clear files" if saved else "clear")
+        files = await self._forget_files(event, turns)
+        if gone or files.saved:
+            await self.access.note(event.asker, kind="act", outcome="clear files" if files.saved else "clear")
             log.info("conversation_cleared", conversation=str(event.conversation), by=str(event.actor), messages=gone)
-        return " ".join(
-            filter(
-                None,
-                [_about_messages(gone, saved), await self._about_files(event, saved), await self._about_open(event)],
-            )
-        )
+        said = [
+            _about_messages(gone, files.saved or files.undeleted),
+            await self._about_files(event, files),
+            await self._about_open(event),
+        ]
+        return " ".join(filter(None, said))
 
-    async def _forget_files(self, event: CommandInvoked, turns: Sequence[str]) -> int:
+    async def _forget_files(self, event: CommandInvoked, turns: Sequence[str]) -> FilesGone:
         if self.files is None:
-            return 0
-        return (await self.files.forget(event.conversation, turns, with_saved=_with_files(event))).saved
+            return FilesGone()
+        return await self.files.forget(event.conversation, turns, with_saved=_with_files(event))
 
-    async def _about_files(self, event: CommandInvoked, saved: int) -> str:
+    async def _about_files(self, event: CommandInvoked, files: FilesGone) -> str:
+        said = [await self._about_saved(event, files), undeleted(files.undeleted)]
+        return " ".join(filter(None, said))
+
+    async def _about_saved(self, event: CommandInvoked, files: FilesGone) -> str:
+        if _with_files(event) and (files.saved or files.undeleted):
+            return f"{count(files.saved, 'saved file')} deleted." if files.saved else ""
         if _with_files(event):
-            return f"{count(saved, 'saved file')} deleted." if saved else "No files were saved here."
+            return "No files were saved here."
         if self.files is None or not await self.files.count_saved(event.conversation):
             return FILES_STAY
         return f"{FILES_STAY} {code('clear files')} deletes them as well."

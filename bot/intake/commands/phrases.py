@@ -30,6 +30,11 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def undeleted(files: int) -> str:
+    """Return what people are told of so many files that should be gone and are still there; "" where there are none."""
+    return f"{count(files, 'file')} could not be deleted; the bot's log says why. Try it again." if files else ""
+
+
 def plain(text: str) -> str:
     """Return untrusted text as one short line in which no character means anything in Markdown."""
     return literal(short_line(text))

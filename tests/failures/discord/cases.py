@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.failures.asks import IN_SUITE, asks
+from tests.failures.bounds import bounds
 from tests.failures.cases import CROWD, cases
 from tests.failures.discord.answered import answered_with, answered_with_all, ask_for_all
 from tests.failures.discord.kills import OWN_STEPS, POSTED_WITH_FILE, THREAD_BEGUN
@@ -30,6 +31,7 @@ def all_cases() -> Iterator[Case]:
     """Yield the rows of the table, in its order."""
     yield from cases("discord", only_in_table=_ONLY_IN_TABLE)
     yield from refusals("discord")
+    yield from bounds("discord")
     yield from _OWN
     yield from rows()
     for route, (seen, _) in LIMITS.items():

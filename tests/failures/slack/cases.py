@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.failures.asks import IN_SUITE, LATE_FORM, LOST_POST, asks
+from tests.failures.bounds import bounds
 from tests.failures.cases import CROWD, cases
 from tests.failures.kills import PARTLY_SHOWN, POSTED, kills
 from tests.failures.refusals import refusals
+from tests.failures.slack import operators
 from tests.failures.slack.kills import OWN_STEPS
 from tests.failures.slack.limits import SCENES, SEEN, limited
 from tests.failures.slack.stage import SlackStage
@@ -26,7 +28,9 @@ def all_cases() -> Iterator[Case]:
     """Yield the rows of the table, in its order."""
     yield from cases("slack", only_in_table=(f"{CROWD} conversations at once",))  # which a scenario plays
     yield from refusals("slack")
+    yield from bounds("slack")
     yield from _OWN
+    yield from operators.rows()
     yield Case(
         platform="slack",
         happens=f"{BURST} mentions at once in one channel, where Slack takes one message a second",

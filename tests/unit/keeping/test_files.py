@@ -11,6 +11,7 @@ from bot.domain.turns import answer_key
 from bot.keeping.files import FilesGone, KeptFiles, workspace_name
 from bot.text.typed_lines import entry_text
 from mcp_server.workspace import Workspace, folder_name
+from tests.fakes.folders import undeletable
 
 HERE = ConversationKey(platform="console", space="local", channel="main")
 THERE = ConversationKey(platform="console", space="local", channel="other")
@@ -47,6 +48,17 @@ async def test_files_are_found_under_the_id_that_servers_know_and_under_the_form
     files = KeptFiles(tmp_path, lambda _: "keyed")
     assert await files.count_saved(HERE) == 2
     assert (await files.forget(HERE, [], with_saved=True)).saved == 2
+
+
+async def test_files_that_cannot_be_deleted_are_counted_and_stay(tmp_path: Path) -> None:
+    lay(tmp_path / "attachments" / f"{answer_key('e1')}.0-1-a.png")
+    for name in ("a.txt", "b.txt"):
+        Workspace(tmp_path / "workspaces").save(HERE.opaque_id, name, "words")
+    files = KeptFiles(tmp_path)
+    with undeletable(tmp_path / "workspaces"):
+        gone = await files.forget(HERE, ["e1"], with_saved=True)
+    assert gone == FilesGone(attachments=1, undeleted=2)
+    assert await files.forget(HERE, ["e1"], with_saved=True) == FilesGone(saved=2)
 
 
 async def test_what_was_typed_in_the_conversation_goes_and_the_file_stays_private(tmp_path: Path) -> None:

@@ -1,0 +1,35 @@
+"""Folders whose files nobody can delete, not even root."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+_CLOSED: set[Path] = set()
+_WATCHED: list[bool] = []
+
+
+@contextmanager
+def undeletable(folder: Path) -> Generator[None]:
+    """Refuse, in this process, each deletion of a file below the folder while the context is open."""
+    if not _WATCHED:
+        sys.addaudithook(
+            _refuse
+        )  # one that is there stays: https://docs.python.org/3/library/sys.html#sys.addaudithook
+        _WATCHED.append(True)
+    _CLOSED.add(folder)
+    try:
+        yield
+    finally:
+        _CLOSED.discard(folder)
+
+
+def _refuse(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "os.remove" and _CLOSED:
+        file = Path(os.fsdecode(arguments[0]))  # pyright: ignore[reportArgumentType]
+        if _CLOSED & set(file.parents):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
