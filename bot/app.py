@@ -97,6 +97,8 @@ async def open_app(
     servers = load_servers(settings, answers=inputs)
     policy = open_policy(settings, servers={server.name for server in servers})
     ids = open_conversation_ids(settings.toolbridge_home)
+    files = KeptFiles(settings.toolbridge_home, id_of=ids.of)
+    limits = _limits(settings, drain_s=drain_s, summary_s=summary_s, lease_s=lease_s, patience=patience or Patience())
     async with AsyncExitStack() as stack:
         stack.enter_context(known.hiding(_secrets(settings, servers), mode=settings.redact))
         store = await stack.enter_async_context(open_store(settings.store_url))
@@ -104,45 +106,61 @@ async def open_app(
         notes = await _open_notes(settings, store)
         tools = await stack.enter_async_context(Toolset(servers, notes=notes, ids=ids))
         tools.warm_up()  # server processes start while the model is being opened
-        window = Window(
-            max_messages=settings.max_conversation_length,
-            max_tokens=settings.model_context_tokens,
-            count=estimate_tokens,
+        model, window = await stack.enter_async_context(_open_model(settings))
+        core = _Core(
+            worker=new_worker_id(),
+            bell=Bell(),
+            store=store,
+            notes=notes,
+            files=files,
+            model=model,
+            rights=_open_rights(policy, store=store, tools=tools),
         )
-        model = await stack.enter_async_context(open_model(settings, learn=window.learn))
-        window.count = open_counter(model.name)
-        bell, worker = Bell(), new_worker_id()
-        rights = _open_rights(policy, store=store, tools=tools)
-        host = _make_host(
-            settings, worker=worker, store=store, notes=notes, rights=rights, model=model, bell=bell, http=http
-        )
+        host = _make_host(settings, core, http=http or NoListener())
         opened = [await stack.enter_async_context(open_adapter(host)) for open_adapter in adapters]
         for adapter in opened:
-            rights.people.add(adapter.name, adapter)
-        stack.push_async_callback(rights.people.close)
+            core.rights.people.add(adapter.name, adapter)
+        stack.push_async_callback(core.rights.people.close)
         resources = Resources(
             store=store,
             model=RedactingModel(model),
-            tools=rights.tools,
-            guard=rights.guard,
+            tools=core.rights.tools,
+            guard=core.rights.guard,
             policy=policy.now,
-            budgets=rights.budgets,
+            budgets=core.rights.budgets,
             window=window,
             system_prompt=system_prompt,
-            limits=_limits(
-                settings, drain_s=drain_s, summary_s=summary_s, lease_s=lease_s, patience=patience or Patience()
-            ),
+            limits=limits,
             observers=(TurnLog(),),
         )
-        runner = Runner(worker=worker, resources=resources, adapters=opened, bell=bell)
-        desk = AskDesk(store=store, adapters=opened, policy=policy.now, bell=bell, worker=worker)
-        await stack.enter_async_context(runner.working())
-        await stack.enter_async_context(desk.working())
-        files = open_files(settings)
-        retention = Retention(store=store, files=files, days=settings.kept_days, now=time.time)
-        await stack.enter_async_context(retention.working())
-        await stack.enter_async_context(NoticeDesk(store=store, adapters=opened).working())
+        await stack.enter_async_context(_working(core, resources, adapters=opened, kept_days=settings.kept_days))
         yield App(host=host, adapters=opened, store=store, model=model, tools=tools, policy=policy)
+
+
+@asynccontextmanager
+async def _open_model(settings: Settings) -> AsyncGenerator[tuple[Model, Window]]:
+    """Open the model, and the window that it reads of conversations."""
+    window = Window(
+        max_messages=settings.max_conversation_length, max_tokens=settings.model_context_tokens, count=estimate_tokens
+    )
+    async with open_model(settings, learn=window.learn) as model:
+        window.count = open_counter(model.name)
+        yield model, window
+
+
+@asynccontextmanager
+async def _working(
+    core: _Core, resources: Resources, *, adapters: Sequence[Adapter], kept_days: int | None
+) -> AsyncGenerator[None]:
+    """Work in the background while the context is open: on turns, what people are asked, old texts and notices."""
+    store, bell, worker, policy = core.store, core.bell, core.worker, core.rights.policy
+    async with (
+        Runner(worker=worker, resources=resources, adapters=adapters, bell=bell).working(),
+        AskDesk(store=store, adapters=adapters, policy=policy.now, bell=bell, worker=worker).working(),
+        Retention(store=store, files=core.files, days=kept_days, now=time.time).working(),
+        NoticeDesk(store=store, adapters=adapters).working(),
+    ):
+        yield
 
 
 def _secrets(settings: Settings, servers: Sequence[ServerConfig]) -> Sequence[str]:
@@ -206,20 +224,24 @@ def _open_rights(policy: CurrentPolicy, *, store: Store, tools: Toolset) -> _Rig
     return _Rights(policy=policy, people=people, tools=guarded, guard=guard, access=access, budgets=budgets)
 
 
-def _make_host(
-    settings: Settings,
-    *,
-    worker: str,
-    store: Store,
-    notes: NoteStore,
-    rights: _Rights,
-    model: Model,
-    bell: Bell,
-    http: HttpListener | None,
-) -> Inbox:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Core:
+    """The parts that answer events and work on turns."""
+
+    worker: str
+    bell: Bell
+    store: Store
+    notes: NoteStore
+    files: KeptFiles
+    model: Model
+    rights: _Rights
+
+
+def _make_host(settings: Settings, core: _Core, *, http: HttpListener) -> Inbox:
+    store, bell, model, rights = core.store, core.bell, core.model, core.rights
     commands = Commands(
         store=store,
-        files=open_files(settings),
+        files=core.files,
         tools=rights.tools,
         bell=bell,
         access=rights.access,
@@ -230,13 +252,12 @@ def _make_host(
         refused_tools=lambda: model.refused_tools,
         prospects=rights.tools.prospects,
     )
-    admission = Admission(max_input_chars=settings.max_input_chars, requests_per_minute=settings.requests_per_minute)
     reader = AskReader(store=store, guard=rights.guard, access=rights.access, now=time.time)
     return Inbox(
-        worker=worker,
+        worker=core.worker,
         store=store,
-        kept_notes=notes,
-        admission=admission,
+        kept_notes=core.notes,
+        admission=Admission(max_input_chars=settings.max_input_chars, requests_per_minute=settings.requests_per_minute),
         answer=commands.answer,
         bell=bell,
         directory=rights.tools,
@@ -245,7 +266,7 @@ def _make_host(
         decisions=Decisions(reader=reader, bell=bell),
         forms=Forms(reader=reader, tools=rights.tools, bell=bell),
         about=commands.introduction,
-        http=http or NoListener(),
+        http=http,
         apps=AppGate(settings.apps, also=lambda: rights.policy.now().apps),
         takes_follow_ups=settings.follow_ups == "always",
         shows_thoughts=settings.trace == "full",

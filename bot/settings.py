@@ -187,8 +187,13 @@ class Settings(BaseSettings):
 
     @field_validator("http_port", mode="before")
     @classmethod
-    def _read_off(cls, value: object) -> object:
-        return None if isinstance(value, str) and value.strip().lower() == "off" else value
+    def _read_port(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        text = value.strip().lower()
+        if text != "off" and not re.fullmatch(r"\d{1,5}", text):
+            raise ValueError("write a port from 0 to 65535, or off")
+        return None if text == "off" else text
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -48,7 +48,7 @@ RULES: tuple[tuple[str, Set[str]], ...] = (
     ("bot.observe", {"bot.domain", "bot.ports", "bot.text", "bot.keeping"}),
     ("bot.stores", {"bot.domain", "bot.ports", "bot.text", "bot.keeping"}),
     ("bot.models", {"bot.domain", "bot.ports", "bot.text", "bot.settings"}),
-    ("bot.tools", {"bot.domain", "bot.ports", "bot.text", "bot.forms", "bot.settings"}),
+    ("bot.tools", {"bot.domain", "bot.ports", "bot.text", "bot.forms", "bot.settings", "bot.keeping"}),
     ("bot.rights", {"bot.domain", "bot.ports", "bot.text", "bot.settings"}),
     ("bot.turns", {"bot.domain", "bot.ports", "bot.text"}),
     ("bot.intake", {"bot.domain", "bot.ports", "bot.text", "bot.forms", "bot.turns", "bot.rights", "bot.keeping"}),

@@ -68,7 +68,7 @@ def _arguments(arguments: str) -> str:
     """Return a JSON object as `name=value, ...`, and any other text unchanged."""
     try:
         values: Any = json.loads(arguments)
-    except ValueError:
+    except (ValueError, RecursionError):
         return flat(arguments)
     if not isinstance(values, dict):
         return flat(arguments)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from adapters.discord.payloads import text_at, time_of
-from adapters.discord.readable import flat
+from adapters.discord.readable import name_line
 from adapters.shared.payloads import Payload, dict_of, dicts_of
 from bot.domain.events import SharedFile
 
@@ -85,7 +85,7 @@ def of_preview(embed: Payload) -> Iterator[str]:
 def site_of(embed: Payload) -> str:
     """Return the name of the site that a preview is of, "" where it is not said."""
     names = (text_at(dict_of(embed.get(name)), "name") for name in ("provider", "author"))
-    return next((name for name in map(flat, names) if name), "")
+    return next((name for name in map(name_line, names) if name), "")
 
 
 def _field(each: Payload) -> str:
@@ -280,13 +280,13 @@ def _poll_media(media: object) -> str:
 def of_stickers(message: Payload) -> Iterator[str]:
     """Yield the names of the stickers. https://docs.discord.com/developers/resources/sticker"""
     for sticker in dicts_of(message.get("sticker_items")) or dicts_of(message.get("stickers")):
-        yield f"[sticker: {flat(text_at(sticker, 'name')) or 'without a name'}]"
+        yield f"[sticker: {name_line(text_at(sticker, 'name')) or 'without a name'}]"
 
 
 def of_activity(message: Payload) -> Iterator[Carried]:
     """Yield what a message says about a game, a call or the looks of the app."""
     if dict_of(message.get("activity")):
-        name = flat(text_at(dict_of(message.get("application")), "name"))
+        name = name_line(text_at(dict_of(message.get("application")), "name"))
         yield Carried(f"[invitation to {name}]" if name else "", unread="" if name else "an invitation")
     if dict_of(message.get("call")):
         yield Carried(unread="a call")

@@ -86,8 +86,9 @@ class Interactions:
         if not self._handled.add(text_at(interaction, "id")):
             return
         interaction = self._channels.with_owner(interaction)
-        if self._is_muted(interaction):
-            return  # not even acknowledged, which would be a call for each; Discord says so to the person
+        if self._is_muted(interaction):  # unanswered, Discord would show that the bot has failed
+            await self._responses.say(interaction, TOO_OFTEN)
+            return
         match interaction.get("type"):
             case Kind.COMMAND:
                 await self._take_command(interaction)
@@ -165,9 +166,8 @@ class Interactions:
         focused = [option for option in dicts_of(data.get("options")) if option.get("focused") is True]
         command = {**interaction, "type": Kind.COMMAND, "data": {**data, "options": focused}}
         typed = parse_slash(command, reader=self._reader(interaction), allow_dms=self._allow_dms)
-        if isinstance(typed, CommandInvoked) and not self._host.may_look_up(typed):
-            return
-        names = await self._commands.suggest(typed) if isinstance(typed, CommandInvoked) else []
+        is_taken = isinstance(typed, CommandInvoked) and self._host.may_look_up(typed)
+        names = await self._commands.suggest(typed) if isinstance(typed, CommandInvoked) and is_taken else []
         await self._responses.offer(interaction, names)
 
     # --- buttons and selects ---

@@ -82,10 +82,10 @@ class Reader:
                 # What is no mention is in a code block.
                 return f"@{people[value]}{kept}" if value in people else found[0]
             case "role":
-                name = flat(self.name_of(value))
+                name = name_line(self.name_of(value))
                 return f"@{name}{kept}" if name else f"@{value}"
             case "channel":
-                name = flat(self.name_of(value))
+                name = name_line(self.name_of(value))
                 return f"#{name}{kept}" if name else f"#{value}"
             case "emoji":
                 return f":{value}:"
@@ -136,9 +136,9 @@ def _places_in(message: Payload) -> Mapping[str, str]:
 def display_name(user: Payload, member: Payload) -> str:
     """Return the name that the guild shows for a user, on one line."""
     names = (text_at(member, "nick"), text_at(user, "global_name"), text_at(user, "username"), text_at(user, "id"))
-    return next((name for name in map(flat, names) if name), "someone")
+    return next((name for name in map(name_line, names) if name), "someone")
 
 
-def flat(text: str) -> str:
+def name_line(text: str) -> str:
     """Return an untrusted name on one line, without invisible characters."""
     return one_line(text, max_chars=MAX_NAME_CHARS)

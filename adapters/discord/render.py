@@ -21,6 +21,7 @@ from bot.domain.answers import CommandAnswer, Example
 from bot.domain.messages import Attachment
 from bot.domain.turns import TraceLine
 from bot.text.moments import with_moments
+from bot.text.redaction import redact_prose
 from bot.text.split import ELLIPSIS, cut, split_markdown
 
 Rows = list[dict[str, Any]]
@@ -36,6 +37,7 @@ MAX_EXAMPLE_SELECTS = 3  # of the five rows of a message
 MAX_ARGUMENT_CHARS = 60  # of a command, in a custom id
 CUSTOM_ID_CHARS, LABEL_CHARS = 100, 80  # of a button: https://docs.discord.com/developers/components/reference#button
 THREAD_NAME_CHARS = 100
+_TITLE_CHARS = 2_000  # of a question are searched for secrets: half of one would not be recognised
 NOTE_CHARS = 200
 
 _NO_TEXT = "_(no text)_"
@@ -113,8 +115,8 @@ def notice(text: str) -> Shown:
 
 
 def thread_name(question: str) -> str:
-    """Return the name of the thread that holds the trace of the question's turn."""
-    return cut(visible(question), THREAD_NAME_CHARS) or "Tools"
+    """Return the name of the thread that holds the trace of the question's turn: it stays when the question goes."""
+    return cut(visible(redact_prose(question[:_TITLE_CHARS])), THREAD_NAME_CHARS) or "Tools"
 
 
 # --- the trace -------------------------------------------------------------------------------------------------

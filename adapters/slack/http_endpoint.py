@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from ipaddress import IPv6Address, ip_network
 from typing import Any
 
 import aiohttp
 import structlog
+from cachetools import TTLCache
 from slack_bolt.adapter.starlette.async_handler import to_async_bolt_request, to_starlette_response
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
@@ -28,6 +30,9 @@ log = structlog.stdlib.get_logger(__name__)
 EVENTS_PATH = "/slack/events"
 INSTALL_PATH = "/slack/install"
 REDIRECT_PATH = "/slack/oauth_redirect"
+# Each page to install keeps a state, of which there are MAX_STATES: one address must not push out those of others.
+PAGES_PER_MINUTE = 20
+MAX_SENDERS = 10_000  # remembered at once
 
 
 class HttpEndpoint:
@@ -37,6 +42,7 @@ class HttpEndpoint:
         self._bolt = bolt
         self._verifier = SignatureVerifier(signing_secret) if signing_secret else None
         self._listener = listener
+        self._pages = TTLCache[str, int](MAX_SENDERS, ttl=60.0)  # opened by each sender
         self.opened = asyncio.Event()
 
     @property
@@ -68,8 +74,8 @@ class HttpEndpoint:
         routes: list[HttpRoute] = []
         if self._verifier is not None:  # without it, forged deliveries could not be recognised
             routes.append(HttpRoute(method="POST", path=EVENTS_PATH, answer=self._on_request, is_signed=True))
-        if (flow := self._bolt.app.oauth_flow) is not None:
-            routes.append(HttpRoute(method="GET", path=INSTALL_PATH, answer=_page(flow.handle_installation)))
+        if self._bolt.app.oauth_flow is not None:
+            routes.append(HttpRoute(method="GET", path=INSTALL_PATH, answer=self._on_install))
             routes.append(HttpRoute(method="GET", path=REDIRECT_PATH, answer=self._on_redirect))
         return routes
 
@@ -87,6 +93,14 @@ class HttpEndpoint:
             return PlainTextResponse("not valid", status_code=400)
         return to_starlette_response(await self._bolt.app.async_dispatch(bolt_request))
 
+    async def _on_install(self, request: Request) -> Response:
+        flow, sender = self._bolt.app.oauth_flow, _sender(request)
+        assert flow is not None, "the route is there only with it"
+        self._pages[sender] = opened = self._pages.get(sender, 0) + 1
+        if opened > PAGES_PER_MINUTE:
+            return PlainTextResponse("Too many installations were begun here. Try again in a minute.", status_code=429)
+        return await _page(flow.handle_installation)(request)
+
     async def _on_redirect(self, request: Request) -> Response:
         flow = self._bolt.app.oauth_flow
         assert flow is not None
@@ -99,6 +113,14 @@ class HttpEndpoint:
             )
         log.info("slack_install_ended", status=response.status_code)
         return response
+
+
+def _sender(request: Request) -> str:
+    """Return who sends the request; one who has an IPv6 address has all of its network."""
+    host = (request.client.host if request.client else "").partition("%")[0]
+    if ":" not in host or IPv6Address(host).ipv4_mapped:
+        return host
+    return str(ip_network(f"{host}/64", strict=False))
 
 
 def _put(body: dict[str, Any], request: AsyncBoltRequest) -> None:

@@ -93,9 +93,11 @@ class Interactions:
                 await self._start_example(pressed)
             case ["pick"]:
                 value = json_value(pressed.value)
-                name = text_at(value, "c")
+                name, argument = text_at(value, "c"), text_at(value, "a")
                 # Slack has asked before it forgets a conversation.
-                await self._show_command(pressed, name, thread=text_at(value, "t"), is_confirmed=name == "clear")
+                await self._show_command(
+                    pressed, name, thread=text_at(value, "t"), argument=argument, is_confirmed=name == "clear"
+                )
             case ["page", *_] | ["confirm"]:
                 await self._repeat_command(pressed, json_value(pressed.value))
             case ["run", name]:

@@ -102,7 +102,8 @@ def _link(node: SyntaxTreeNode, *, is_bold: bool) -> str:
     text = _inline(node.children, is_bold=is_bold)
     if moment := re.fullmatch(rf"{SCHEME}([0-9]{{1,12}})", url):
         # https://docs.slack.dev/messaging/formatting-message-text#date-formatting
-        return f"<!date^{moment[1]}^{{date_short_pretty}} at {{time}}|{text.replace('|', '¦')}>"
+        # Not date_short_pretty: our sentences say "on", and that writes "tomorrow" in place of a near date.
+        return f"<!date^{moment[1]}^{{date_short}} at {{time}}|{text.replace('|', '¦')}>"
     if not re.match(r"(?:https?://|mailto:)", url):
         return text
     safe = _escaped(url.replace("|", "%7C").replace("<", "%3C").replace(">", "%3E"))

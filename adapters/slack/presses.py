@@ -85,6 +85,6 @@ def pressed_by(invoked: SlashInvoked) -> Pressed:
 
 def json_value(text: str) -> dict[str, Any]:
     """Return the JSON object in a button's value or a view's note; {} where there is none."""
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         return dict_of(json.loads(text))
     return {}

@@ -17,6 +17,7 @@ from adapters.slack import kit
 from adapters.slack.kit import Blocks
 from adapters.slack.mrkdwn import WORD_JOINER, fitting, to_mrkdwn, unformatted
 from bot.domain.answers import CommandAnswer, Example, Pick
+from bot.domain.commands import FILES
 from bot.domain.events import ConversationKey
 from bot.domain.turns import UNENDED_CALLS, TraceLine, TurnView
 from bot.text.lines import flat
@@ -275,7 +276,7 @@ def command_blocks(
         )
     asked = {"command": command, "argument": argument, "thread": place}
     going_on = _going_on(answer, asked, thread=thread or place)
-    picker = _picker(answer.picks, command=command)
+    picker = _picker(answer.picks, command=command, argument=argument)
     return [*blocks, *_choice_rows(answer.choices, place=place), *going_on, *picker], notification(text)
 
 
@@ -304,11 +305,12 @@ def _choice_rows(choices: Sequence[Example], *, place: str) -> Blocks:
     return [kit.actions(*buttons[at : at + CHOICES_IN_ROW]) for at in range(0, len(buttons), CHOICES_IN_ROW)]
 
 
-def _picker(picks: Sequence[Pick], *, command: str) -> Blocks:
+def _picker(picks: Sequence[Pick], *, command: str, argument: str) -> Blocks:
+    given = {"a": argument} if argument.strip() else {}
     options = [
         {"text": kit.plain(cut(flat(pick.label), OPTION_CHARS) or "(no title)"), "value": value}
         for pick in picks
-        if len(value := kit.compact({"c": command, "t": pick.conversation.thread})) <= OPTION_VALUE_CHARS
+        if len(value := kit.compact({"c": command, "t": pick.conversation.thread, **given})) <= OPTION_VALUE_CHARS
     ]
     if not options:
         return []
@@ -319,14 +321,15 @@ def _picker(picks: Sequence[Pick], *, command: str) -> Blocks:
         "options": options[:MAX_OPTIONS],
     }
     if command == "clear":
-        picker["confirm"] = _confirm_clear()
+        picker["confirm"] = _confirm_clear(with_files=argument.strip().lower() == FILES)
     return [kit.actions(picker)]
 
 
-def _confirm_clear() -> dict[str, Any]:
+def _confirm_clear(*, with_files: bool) -> dict[str, Any]:
+    files = "Its messages and saved files are deleted for everyone."
     return {
         "title": kit.plain("Forget this conversation?"),
-        "text": kit.plain("Its messages are deleted for everyone. Its files stay."),
+        "text": kit.plain(files if with_files else "Its messages are deleted for everyone. Its files stay."),
         "confirm": kit.plain("Forget it"),
         "deny": kit.plain("Keep it"),
         "style": "danger",
@@ -368,7 +371,7 @@ def shortcut_view(
     clear = {
         **kit.button("Clear", action_id="tb:run:clear", value="clear"),
         "style": "danger",
-        "confirm": _confirm_clear(),
+        "confirm": _confirm_clear(with_files=False),
     }
     blocks: Blocks = [
         kit.actions(

@@ -186,7 +186,8 @@ class Sockets:
             self._connected.remove(client)
             if not self._connected:
                 self.gaps += 1
-                log.warning("slack_disconnected", gaps=self.gaps)
+                if not _is_cancelled():  # the bot does not end
+                    log.warning("slack_disconnected", gaps=self.gaps)
 
 
 async def _within(event: asyncio.Event, seconds: float) -> None:

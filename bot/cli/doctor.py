@@ -7,13 +7,13 @@ import dataclasses
 import json
 from argparse import Namespace
 from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 
 from adapters.registry import PLATFORMS, Platform
-from bot.app import open_secret_keys, read_system_prompt
+from bot.app import read_system_prompt
+from bot.cli.checks import Check, check_home, check_http, check_redaction, check_secrets, warning_place_problem
 from bot.cli.policy import money_warnings
 from bot.cli.servers import servers_of, wait_for_servers
 from bot.cli.start import start
@@ -22,17 +22,15 @@ from bot.domain.errors import BotError, SettingsError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolSpec, UserMessage
 from bot.domain.rights import Tool
-from bot.keeping.private import tighten
 from bot.models.factory import describe_model, open_model
 from bot.ports.model import ModelRequest
-from bot.ports.store import Store, ToolMemory
+from bot.ports.store import ToolMemory
 from bot.ports.tools import READ_RESOURCE, Offer, ServerStatus
-from bot.rights.current import FILE_NAME, describe_policy, load_policy, policy_file
+from bot.rights.current import FILE_NAME, describe_policy, load_policy, policy_file, policy_of
 from bot.rights.findings import PolicyFileError
 from bot.rights.policy import FilePolicy, default_ruling
 from bot.settings import Settings
 from bot.stores.factory import describe_store, open_store
-from bot.stores.secret_notes import lost_sentence, unreadable
 from bot.text.cleaning import clean, clean_name
 from bot.text.terminal import visible
 from bot.tools.configured import load_servers
@@ -47,17 +45,6 @@ MODEL_WAIT_S = 30.0
 MAX_NAMED = 20  # tools, in one line
 _CURE_OF_TOOLS = "Leave these tools out with deny patterns in mcp.json, or have their server's schemas corrected."
 _ANY_CURE = "Start that server, or correct its entry in mcp.json or MCP_SERVER_URL."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One line of the doctor: a part, its state, and what to do about it."""
-
-    part: str
-    state: Literal["ok", "off", "failed"]
-    detail: str
-    cure: str = ""
-    output: tuple[str, ...] = ()  # the last lines of a server's standard error
 
 
 async def doctor(arguments: Namespace) -> int:
@@ -85,7 +72,9 @@ async def _checks(arguments: Namespace) -> AsyncIterator[Check]:
     except BotError as error:
         yield _failed("settings", error)
         return
-    for check in (check_home(settings), *await surviving("store", _check_store(settings))):
+    for check in (check_home(settings), check_redaction(settings), await check_http(settings)):
+        yield check
+    for check in await surviving("store", _check_store(settings)):
         yield check
     offers: list[Offer] = []
     tools = await surviving("tools", _check_tools(settings, arguments, offers))
@@ -117,27 +106,10 @@ async def _check_store(settings: Settings) -> Sequence[Check]:
         async with open_store(settings.store_url) as store:
             await store.check()
             totals = await store.usage()
-            secrets = await surviving("secrets", _check_secrets(settings, store))
+            secrets = await surviving("secrets", check_secrets(settings, store))
     except BotError as error:
         return [_failed("store", error, cure=f"The file is {where}.")]
     return [Check(part="store", state="ok", detail=f"{where}, {totals.turns} turns"), *secrets]
-
-
-def check_home(settings: Settings) -> Check:
-    """Return whether only the owner reads the home folder, after an attempt to make that so."""
-    home = settings.toolbridge_home
-    if problem := tighten(home):
-        return Check(part="home", state="failed", detail=problem)
-    kept = f"texts are kept for {settings.kept_days} days" if settings.kept_days else "texts are kept for ever"
-    return Check(part="home", state="ok", detail=f"{home}, {kept}")
-
-
-async def _check_secrets(settings: Settings, store: Store) -> Sequence[Check]:
-    """Return whether the tokens that are kept can be read; nothing where there are none."""
-    known, lost = await unreadable(store, open_secret_keys(settings))
-    if lost:
-        return [Check(part="secrets", state="failed", detail=clean(lost_sentence(lost)))]
-    return [Check(part="secrets", state="ok", detail=f"{known} kept, encrypted")] if known else []
 
 
 async def _check_model(settings: Settings, offers: Sequence[Offer]) -> list[Check]:
@@ -221,8 +193,16 @@ async def check_policy(settings: Settings, offered: Sequence[ToolSpec]) -> Seque
         found = tuple(clean(str(finding)) for finding in error.findings)
         cure = "Correct these: the bot does not start with them, and one that runs keeps its old rules."
         return [Check(part="policy", state="failed", detail=f"{file} is not valid.", cure=cure, output=found)]
-    warnings = tuple(map(clean, (*map(str, policy.warnings), *money_warnings(settings, policy))))
+    found = [*map(str, policy.warnings), *money_warnings(settings, policy), _unread_warnings(settings, policy)]
+    warnings = tuple(map(clean, filter(None, found)))
     return [Check(part="policy", state="ok", detail=describe_policy(policy), output=warnings)]
+
+
+def _unread_warnings(settings: Settings, policy: FilePolicy) -> str:
+    try:
+        return warning_place_problem(policy, {each.name for each in PLATFORMS if each.options(settings) is not None})
+    except SettingsError:  # which the platform's own check says
+        return ""
 
 
 def _default_policy(offered: Sequence[ToolSpec]) -> Check:
@@ -245,8 +225,7 @@ def _asks_by_default(spec: ToolSpec) -> bool:
 def _groups(settings: Settings) -> Collection[str]:
     """Return the platforms' groups that rules name; none of a file that is not valid, which is said already."""
     try:
-        file = policy_file(settings)
-        return load_policy(file).interesting if file is not None else ()
+        return policy_of(settings).interesting
     except SettingsError:
         return ()
 

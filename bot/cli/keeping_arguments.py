@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 
 def add_deletion_arguments(parser: ArgumentParser) -> None:
     """Add those of `toolbridge history` that delete a conversation."""
-    parser.add_argument("--delete", metavar="KEY", help="delete what is kept of this conversation")
+    parser.add_argument("--delete", metavar="KEY", help="delete the words of this conversation")
     parser.add_argument("--files", action="store_true", help="with --delete: the files saved in it as well")
 
 
@@ -19,5 +19,7 @@ def add_export_arguments(parser: ArgumentParser) -> None:
 
 def add_purge_arguments(parser: ArgumentParser) -> None:
     """Add those of `toolbridge purge`."""
-    parser.add_argument("--person", required=True, metavar="PERSON", help="whose, as rules name them")
+    parser.add_argument(
+        "--person", required=True, metavar="PERSON", help="whose, as rules and `toolbridge audit` name them"
+    )
     parser.add_argument("--yes", action="store_true", help="do it without asking")

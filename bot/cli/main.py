@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -185,9 +186,9 @@ def command_parser() -> argparse.ArgumentParser:
     policy = commands.add_parser("policy", help="check the rules of toolbridge.toml, explain a verdict, replay calls")
     add_policy_arguments(policy)
 
-    history = commands.add_parser("history", help="list the conversations, or print one of them")
+    history = commands.add_parser("history", help="list the conversations, print one of them, or delete it")
     history.add_argument("conversation", nargs="?", help="a key from the list, or the name of a terminal conversation")
-    history.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (50)")
+    history.add_argument("--limit", type=_at_least_one, default=50, metavar="N", help="how many at most (50)")
     add_deletion_arguments(history)
     history.set_defaults(run=_history)
 
@@ -202,13 +203,21 @@ def command_parser() -> argparse.ArgumentParser:
     audit = commands.add_parser("audit", help="print what was decided and run, or check that nothing of it was changed")
     _add_audit(audit)
 
-    usage = commands.add_parser("usage", help="print what people, places and all have used in a month or on a day")
+    usage = commands.add_parser(
+        "usage", help="print how much each person and place, and all of them, used in a month or on a day"
+    )
     usage.add_argument("--period", default="", metavar="PERIOD", help="2026-11 or 2026-11-29 (this month)")
-    usage.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (50)")
+    usage.add_argument("--limit", type=_at_least_one, default=50, metavar="N", help="how many at most (50)")
     usage.add_argument("--json", action="store_true", help="print them as JSON; money in millionths of a dollar")
     usage.set_defaults(run=_usage)
     _add_trust(commands.choices)
     return parser
+
+
+def _at_least_one(text: str) -> int:
+    if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
 
 
 def _add_audit(audit: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from bot.domain.errors import SettingsError
 from bot.domain.people import Standing
 from bot.domain.rights import Facts, Tool
 from bot.ports.rights import Memberships
-from bot.rights.current import FILE_NAME, describe_policy, load_policy, policy_file
+from bot.rights.current import FILE_NAME, describe_policy, load_policy, policy_file, policy_of
 from bot.rights.explain import Explanation, explain
 from bot.rights.facts import read_arguments
 from bot.rights.findings import PolicyFileError
@@ -82,8 +82,7 @@ def _bundled(servers: Sequence[ServerConfig]) -> frozenset[str]:
 
 
 def _read(settings: Settings, file: Path | None = None) -> FilePolicy:
-    file = file or policy_file(settings)
-    return FilePolicy.default() if file is None else load_policy(file)
+    return policy_of(settings) if file is None else load_policy(file)
 
 
 # --- explain ---------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from adapters.registry import terminal_user
 from bot.app import open_files
@@ -19,14 +19,14 @@ from bot.intake.commands.phrases import count, undeleted
 from bot.keeping.files import FilesGone, KeptFiles
 from bot.ports.retention_store import PersonTraces
 from bot.ports.store import Store
-from bot.rights.current import load_policy, policy_file
+from bot.rights.current import policy_of
 from bot.rights.notation import ACCOUNT_CURE, account
 from bot.settings import Settings
 from bot.stores.factory import open_store
 
 STOP_S = 20.0  # for turns of the person that are running, in whichever process
 LOOK_S = 0.2
-FAILED, BAD_USAGE = 1, 2
+OK, FAILED, BAD_USAGE = 0, 1, 2
 STAYS = (
     "What stays: ids and times (who asked, voted and ran what, and when), what the audit says without its arguments, "
     "sentences of answers to other people that repeat their words, and what the chat platform itself has."
@@ -50,9 +50,11 @@ async def purge(arguments: Namespace) -> int:
         files = open_files(settings)
         saved = sum([await files.count_saved(conversation) for conversation in traces.direct])
         _say([f"{arguments.person}:", *_found(traces, saved), STAYS, *_others(settings, person)])
+        if traces == PersonTraces(names=traces.names):
+            return OK
         if not arguments.yes and not _confirmed():
             print("Nothing was removed. --yes removes it without asking.")
-            return 0 if sys.stdin.isatty() else BAD_USAGE
+            return OK if sys.stdin.isatty() else BAD_USAGE
         return await remove(store, files, person)
 
 
@@ -62,7 +64,7 @@ async def remove(store: Store, files: KeptFiles, person: Actor, *, patience_s: f
     gone = await store.forget_person(person)
     files_gone = FilesGone()
     for conversation in gone.direct:
-        files_gone = _sum(files_gone, await files.forget(conversation, gone.forgotten.event_keys, with_saved=True))
+        files_gone += await files.forget(conversation, gone.forgotten.event_keys, with_saved=True)
     by = f"console:{terminal_user()}"
     await store.audit([AuditEntry(kind="act", at=time.time(), person=by, place="console", outcome=f"purged {person}")])
     await store.scrub()
@@ -75,7 +77,7 @@ async def remove(store: Store, files: KeptFiles, person: Actor, *, patience_s: f
         which = count(gone.open_turns, "question")
         print(f"{which} of theirs did not end within {patience_s:.0f} s and was kept: run this again in a minute.")
         return FAILED
-    return FAILED if still_there else 0
+    return FAILED if still_there else OK
 
 
 async def _stop(store: Store, person: Actor, *, patience_s: float) -> None:
@@ -116,10 +118,8 @@ def _found(traces: PersonTraces, saved: int) -> Iterator[str]:
 
 def _others(settings: Settings, person: Actor) -> Iterator[str]:
     """Yield the other accounts of the person, which are purged by themselves."""
-    accounts: Mapping[str, str] = {}
     try:
-        if (file := policy_file(settings)) is not None:
-            accounts = load_policy(file).accounts
+        accounts = policy_of(settings).accounts
     except SettingsError:
         yield "toolbridge.toml cannot be read: it may link other accounts of this person."
         return
@@ -135,12 +135,3 @@ def _confirmed() -> bool:
     print("Remove all this for good? [y/N] ", end="", flush=True)
     with interruptible():
         return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def _sum(one: FilesGone, other: FilesGone) -> FilesGone:
-    return FilesGone(
-        attachments=one.attachments + other.attachments,
-        saved=one.saved + other.saved,
-        typed_lines=one.typed_lines + other.typed_lines,
-        undeleted=one.undeleted + other.undeleted,
-    )

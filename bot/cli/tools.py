@@ -11,7 +11,7 @@ from adapters.registry import terminal_user
 from bot.cli.servers import servers_of, wait_for_servers
 from bot.cli.start import start
 from bot.domain.audit import AuditEntry
-from bot.intake.commands.phrases import flat
+from bot.intake.commands.phrases import short_line
 from bot.intake.commands.tools import describe_tools
 from bot.ports.rights_store import Pin
 from bot.ports.store import Store
@@ -69,7 +69,7 @@ def _difference(pin: Pin) -> str:
 
 
 def _name(pin: Pin) -> str:
-    return flat(f"{pin.server}/{pin.tool}")
+    return short_line(f"{pin.server}/{pin.tool}")
 
 
 def _entry(pin: Pin) -> AuditEntry:

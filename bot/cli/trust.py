@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -24,7 +23,7 @@ import platformdirs
 from dotenv import dotenv_values
 
 from bot.domain.errors import SettingsError
-from bot.keeping.private import make_folder
+from bot.keeping.private import make_folder, replace_file
 
 ENV_FILE = Path(".env")
 MEMORY = "trusted-folders.json"
@@ -211,14 +210,7 @@ def _read(memory: Path) -> Mapping[str, object]:
 
 def _write(memory: Path, document: object) -> None:
     make_folder(memory.parent)
-    descriptor, name = tempfile.mkstemp(dir=memory.parent, prefix=f".{MEMORY}.")  # mkstemp makes it 0600
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  (a descriptor that is open)
-            json.dump(document, file, indent=1)
-        Path(name).replace(memory)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    replace_file(memory, json.dumps(document, indent=1))
 
 
 def _object(value: object) -> Mapping[str, object]:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from bot.cli.servers import interruptible
 from bot.cli.trust import ENV_FILE, Folder, settings_of
 from bot.domain.errors import SettingsError
-from bot.intake.commands.phrases import count, flat
+from bot.intake.commands.phrases import count, short_line
 from bot.observe.logs import configure_logs
 from bot.settings import Settings, load_settings
 from bot.text.terminal import visible
@@ -29,7 +29,9 @@ def ask(folder: Folder) -> Sequence[str] | None:
     """
     configure_logs(log_format="console", level="ERROR")  # what is wrong with an entry is said below
     lines = list(describe(folder, environ=os.environ))
-    print(f"{folder.reason} Look at what it would do before you use it: {flat(str(folder.path))}", file=sys.stderr)
+    print(
+        f"{folder.reason} Look at what it would do before you use it: {short_line(str(folder.path))}", file=sys.stderr
+    )
     for line in _compared(lines, folder.shown):
         print(f"  {visible(line)}", file=sys.stderr)
     print("Use these files, now and until they change? [y/N] ", end="", file=sys.stderr, flush=True)
@@ -46,9 +48,9 @@ def describe(folder: Folder, *, environ: Mapping[str, str]) -> Iterator[str]:
         if name == str(ENV_FILE):
             yield from _of_settings(settings, said, environ=environ)
         elif name.endswith(".toml"):
-            yield f"{flat(name)} says who may run what"
+            yield f"{short_line(name)} says who may run what"
         else:
-            yield from (f"{flat(name)} {line}" for line in _of_servers(load_servers(settings), settings))
+            yield from (f"{short_line(name)} {line}" for line in _of_servers(load_servers(settings), settings))
 
 
 def _of_settings(settings: Settings, said: Mapping[str, str], *, environ: Mapping[str, str]) -> Iterator[str]:
@@ -58,7 +60,7 @@ def _of_settings(settings: Settings, said: Mapping[str, str], *, environ: Mappin
         without_file = settings.model_copy(update={"mcp_config": None})
         urls = [server for server in load_servers(without_file, environ=environ) if server.name == "tools"]
         yield from (f".env {line}" for line in _of_servers(urls, settings))
-    yield f".env sets {flat(', '.join(sorted(said)))}"
+    yield f".env sets {short_line(', '.join(sorted(said)))}"
 
 
 def _model_host(settings: Settings) -> str:
@@ -69,7 +71,7 @@ def _model_host(settings: Settings) -> str:
         host = urlsplit(address).hostname if address else DEFAULT_HOST
     except (SettingsError, ValueError):  # is raised again, with the cure, before anything is asked there
         return ""
-    return flat(str(host or "an address that is not valid"))
+    return short_line(str(host or "an address that is not valid"))
 
 
 def _key(settings: Settings, said: Mapping[str, str]) -> str:
@@ -83,13 +85,13 @@ def _of_servers(servers: Sequence[ServerConfig], settings: Settings) -> Iterator
     own = bundled_server(settings, variables={}).endpoints[0].label
     for server in servers:
         if server.problem:
-            yield f"describes the server {flat(server.name)}, which cannot be used as it is"
+            yield f"describes the server {short_line(server.name)}, which cannot be used as it is"
         for endpoint in server.endpoints:
             if isinstance(endpoint, HttpEndpoint):
                 extras = f", with {count(len(endpoint.headers), 'header')}" if endpoint.headers else ""
-                yield flat(f"connects to {endpoint.label}{extras} (server {server.name})")
+                yield short_line(f"connects to {endpoint.label}{extras} (server {server.name})")
             elif endpoint.label != own:
-                yield flat(f"starts {_command(endpoint)} (server {server.name})")
+                yield short_line(f"starts {_command(endpoint)} (server {server.name})")
 
 
 def _command(endpoint: StdioEndpoint) -> str:

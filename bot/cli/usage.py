@@ -7,12 +7,13 @@ import json
 import re
 import time
 from argparse import Namespace
+from datetime import date
 
 from bot.cli.start import start
 from bot.domain.budgets import Spent, periods_at
 from bot.domain.errors import SettingsError
-from bot.intake.commands.usage import spent_phrase
-from bot.rights.current import open_policy
+from bot.intake.commands.phrases import spent_phrase
+from bot.rights.current import policy_of
 from bot.stores.factory import open_store
 from bot.text.cleaning import clean
 
@@ -24,9 +25,8 @@ async def usage(arguments: Namespace) -> int:
         SettingsError: It is no day and no month.
     """
     settings = start(arguments, needs_model=False)
-    zone = open_policy(settings).now().budgets.zone
-    period = arguments.period or periods_at(time.time(), zone)[1].key
-    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}(-[0-9]{2})?", period):
+    period = arguments.period or periods_at(time.time(), policy_of(settings).budgets.zone)[1].key
+    if not _is_period(period):
         raise SettingsError(f"--period {period!r} is no period. Write a month or a day: 2026-11, 2026-11-29.")
     async with open_store(settings.store_url) as store:
         found = await store.top_ledgers(period, limit=arguments.limit)
@@ -35,6 +35,16 @@ async def usage(arguments: Namespace) -> int:
     else:
         print("\n".join([f"{clean(name)}: {spent_phrase(spent)}" for name, spent in found] or ["Nothing was used."]))
     return 0
+
+
+def _is_period(text: str) -> bool:
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}(-[0-9]{2})?", text):
+        return False
+    try:
+        date.fromisoformat(text if len(text) > len("2026-11") else f"{text}-01")
+    except ValueError:
+        return False
+    return True
 
 
 def _as_json(name: str, period: str, spent: Spent) -> dict[str, object]:

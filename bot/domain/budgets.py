@@ -1,4 +1,10 @@
-"""Budgets: how much may be used in a day or a month, what was used, and by whom it is counted."""
+"""Budgets: how much may be used in a day or a month, what was used, and by whom it is counted.
+
+The words, each with one meaning here and in the store: a *limit* is an entry of `[budgets]`; a *bound* is a limit in a
+period, for one person, one place or all; a *ledger* is where use is counted; what was *spent* is added to ledgers as a
+*charge*; a *toll* is the charge for taking a question, with the bounds that are looked at first; *used* is how much of
+a bound is spent.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +60,7 @@ class Bound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """What was used in a period."""
+    """Turns, and what was used in them."""
 
     turns: int = 0
     usage: Usage = field(default_factory=Usage)
@@ -106,6 +112,11 @@ class Used:
     def percent(self) -> int:
         """How much is used, in percent, rounded down."""
         return self.amount * 100 // self.bound.limit.amount
+
+    @property
+    def reached(self) -> tuple[int, ...]:
+        """The percentages at which it is warned of that are used, in order."""
+        return tuple(percent for percent in WARN_AT if self.percent >= percent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from bot.forms.schemas import MISSING, OTHER, Alternative, Bounds, Property, dum
 from bot.forms.values import FORMATS, json_sentence, number_sentence, to_text
 from bot.text.cleaning import clean
 from bot.text.lines import one_line
+from bot.text.redaction import hide_known
 from bot.text.split import cut
 
 _MAX_TITLE_CHARS = 150
@@ -52,7 +53,7 @@ def form_of(
         fields.append(_other(given, hidden))
     return Form(
         target=target,
-        title=one_line(title, max_chars=_MAX_TITLE_CHARS),
+        title=one_line(hide_known(title), max_chars=_MAX_TITLE_CHARS),
         fields=tuple(fields),
         message=_lines(message),
         submit=submit,
@@ -61,7 +62,7 @@ def form_of(
 
 
 def _default(prop: Property) -> str:
-    return "" if prop.default is MISSING else to_text(prop, prop.default) or ""
+    return "" if prop.default is MISSING else hide_known(to_text(prop, prop.default) or "")
 
 
 def _field(prop: Property, text: str) -> Field:
@@ -117,7 +118,7 @@ def _option(alternative: Alternative) -> Option:
 
 
 def _hint(prop: Property) -> str:
-    said = one_line(prop.description, max_chars=_MAX_HINT_CHARS)
+    said = one_line(hide_known(prop.description), max_chars=_MAX_HINT_CHARS)
     match prop.kind:
         case "json":
             return f"{said} {json_sentence(prop)}".strip()
@@ -140,9 +141,9 @@ def _other(given: Mapping[str, Any], hidden: list[str]) -> Field:
 
 
 def _label(text: str) -> str:
-    return one_line(text, max_chars=_MAX_LABEL_CHARS)
+    return one_line(hide_known(text), max_chars=_MAX_LABEL_CHARS)
 
 
 def _lines(text: str) -> str:
-    cleaned = clean(text)
+    cleaned = hide_known(clean(text))
     return cleaned if len(cleaned) <= _MAX_MESSAGE_CHARS else f"{cleaned[: _MAX_MESSAGE_CHARS - 1]}…"

@@ -9,6 +9,9 @@ MAX_CONNECTIONS = 512
 MIN_CONNECTIONS = 8
 DESCRIPTORS_EACH = 4  # most of a process's descriptors are for the database, tool servers, models and platforms
 MAX_HEAD_BYTES = 16 * 1024
+PIECE_BYTES = 8 * 1024  # of what has arrived, taken at once
+# Two for each chunk of a body, which costs far more time than its bytes. Slack sends none; proxies put some KB in each.
+MAX_CHUNK_LINES = 4_096
 # The longest message of Slack, 40,000 characters, comes as text and as blocks, as it was and as it is now, with up to
 # twelve bytes a character: https://api.slack.com/changelog/2018-04-truncating-really-long-messages
 MAX_BODY_BYTES = 4 * 1024 * 1024

@@ -12,7 +12,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from bot.http.bounds import Bounds
+from bot.http.bounds import MAX_CHUNK_LINES, PIECE_BYTES, Bounds
 from bot.http.peers import Peers
 from bot.http.refusals import Refusals
 
@@ -45,6 +45,7 @@ class Connection(H11Protocol):
         self.until = 0.0
         self._connections = connections
         self._stage = Stage.HEAD
+        self._chunk_lines = 0
 
     @property
     def stage(self) -> Stage:
@@ -70,8 +71,15 @@ class Connection(H11Protocol):
         """Take what came, and look how far the request has got."""
         if self._stage is Stage.IDLE:
             self._enter(Stage.HEAD)
-        super().data_received(data)
-        self._look()
+        for start in range(0, len(data), PIECE_BYTES):  # h11 takes all chunks of what it is given at once
+            piece = data[start : start + PIECE_BYTES]
+            super().data_received(piece)
+            self._look()
+            if self._has_many_chunks(piece):
+                self._connections.refusals.count("many_chunks", peer=self.peer)
+                self.transport.abort()
+            if self.transport.is_closing():
+                return
 
     def on_response_complete(self) -> None:
         """Wait for the next request; a peer that has sent it already, which no proxy does, is let go."""
@@ -94,6 +102,11 @@ class Connection(H11Protocol):
 
     # --- how far it has got ---
 
+    def _has_many_chunks(self, piece: bytes) -> bool:
+        if self.conn.their_state is h11.SEND_BODY and any(name == b"transfer-encoding" for name, _ in self.headers):
+            self._chunk_lines += piece.count(b"\r\n")
+        return self._chunk_lines > MAX_CHUNK_LINES
+
     def _look(self) -> None:
         if (stage := self._found()) is not self._stage:
             self._enter(stage)
@@ -112,6 +125,7 @@ class Connection(H11Protocol):
         now, bounds = self.loop.time(), self._connections.bounds
         if stage in (Stage.IDLE, Stage.HEAD):
             self.since = now
+            self._chunk_lines = 0
         self._stage = stage
         self.until = (
             now

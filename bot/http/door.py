@@ -28,6 +28,7 @@ REASONS = {
     404: "unknown_path",
     405: "wrong_method",
     413: "body_too_large",
+    429: "too_many",
     431: "head_too_large",
     503: "away",
 }

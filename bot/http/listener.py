@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -32,6 +33,11 @@ READ_ROUNDS = 3  # of the event loop, until what a new connection has sent is re
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
+NOT_NEEDED = (
+    "/healthz does not answer. Discord and Slack's Socket Mode do not need the listener: HTTP_PORT=off switches it off."
+)
+
+
 @asynccontextmanager
 async def open_listener(
     host: str, port: int | None, *, proxies: Sequence[Network] = (), bounds: Bounds | None = None
@@ -45,13 +51,15 @@ async def open_listener(
         yield NoListener("HTTP_PORT=off switches off the listener that this needs. Set HTTP_PORT to a port.")
         return
     try:
-        sockets = await _listening(host, port)
+        sockets = await open_sockets(host, port)
     except OSError as error:
+        why = (
+            os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        )  # asyncio's repeats the address
         reason = (
-            f"The bot cannot listen on {host}:{port} ({error.strerror}). Set HTTP_HOST and HTTP_PORT to an address "
-            f"that is free."
+            f"The bot cannot listen on {host}:{port} ({why}). Set HTTP_HOST and HTTP_PORT to an address that is free."
         )
-        log.warning("http_not_open", reason=reason)
+        log.warning("http_not_open", reason=reason, effect=NOT_NEEDED)
         yield NoListener(reason)
         return
     listener = Listener(sockets, peers=Peers(proxies), bounds=bounds or bounds_for(descriptors()))
@@ -100,7 +108,8 @@ class Listener:
         self._stamp()
         tasks = [asyncio.create_task(self._accept(each), name="http:accept") for each in self._sockets]
         tasks.append(asyncio.create_task(self._look_after(), name="http:look-after"))
-        log.info("http_open", port=self.port, connections=self._bounds.connections)
+        host = self._sockets[0].getsockname()[0]
+        log.info("http_open", host=host, port=self.port, connections=self._bounds.connections)
         try:
             yield
         finally:
@@ -158,8 +167,8 @@ class Listener:
         await _end(list(self._state.tasks))
 
 
-async def _listening(host: str, port: int) -> Sequence[socket.socket]:
-    """Return a socket for each address of the host. Raises OSError."""
+async def open_sockets(host: str, port: int) -> Sequence[socket.socket]:
+    """Return a listening socket for each address of the host. Raises OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(
         host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )

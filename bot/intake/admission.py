@@ -14,7 +14,6 @@ from bot.domain.answers import Refused
 from bot.domain.events import MessageReceived
 from bot.domain.people import Actor
 from bot.intake.rates import MAX_PEOPLE, WINDOW_S, Allowance, Pauses
-from bot.ports.store import author_key
 from bot.text.cleaning import clean
 from bot.turns.quoting import shorten
 
@@ -64,8 +63,11 @@ class Admission:
 
     def revise(self, message: MessageReceived) -> MessageReceived | Refused:
         """Count the change to a message that was admitted; return the message likewise."""
-        change = f"{message.event_key} {message.edited_at}"
-        return self._edits.spend(author_key(message.actor), change) or self._cleaned(message)
+        return self.why_no_change(message) or self._cleaned(message)
+
+    def why_no_change(self, message: MessageReceived) -> Refused | None:
+        """Count the change to any message; return why it is not taken, None where it is."""
+        return self._edits.spend(str(message.actor), f"{message.event_key} {message.edited_at}")
 
     def _cleaned(self, event: MessageReceived) -> MessageReceived | Refused:
         text = clean(event.text)
@@ -85,7 +87,7 @@ class Admission:
         )
 
     def _why_too_many(self, event: MessageReceived) -> Refused | None:
-        author, now = author_key(event.actor), self._clock()
+        author, now = str(event.actor), self._clock()
         recent = self._recent.get(author, deque())
         self._recent[author] = recent
         while recent and recent[0][0] <= now - WINDOW_S:
@@ -103,12 +105,12 @@ class Admission:
 
     def why_not(self, actor: Actor, key: str, *, act: Act) -> Refused | None:
         """Count what the person did under that event key; return why it is not taken, None where it is."""
-        return self._acts[act].spend(author_key(actor), key)
+        return self._acts[act].spend(str(actor), key)
 
     def is_muted(self, actor: Actor, *, act: Act) -> bool:
         """Return whether what the person does now would be refused in silence."""
-        return self._acts[act].is_paused(author_key(actor))
+        return self._acts[act].is_paused(str(actor))
 
     def may_look_up(self, actor: Actor, key: str) -> bool:
         """Count a completion; return whether the person gets it."""
-        return self._lookups.spend(author_key(actor), key) is None
+        return self._lookups.spend(str(actor), key) is None

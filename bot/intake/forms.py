@@ -22,6 +22,7 @@ from bot.ports.rights_store import Settlement
 from bot.ports.tools import ToolDirectory
 from bot.rights.approving import voter_name
 from bot.rights.facts import digest_of, read_arguments
+from bot.text.redaction import redact
 from bot.turns.auditing import audited_arguments
 from bot.turns.bell import Bell
 
@@ -134,7 +135,7 @@ class Forms:
         if not asked.is_asker:
             return await self.reader.refuse(asked, NOT_YOURS, act="answer")
         title = f"{ask.server} asks for input"
-        return form_of(ask.schema, target=event.target, title=title, message=ask.message, may_decline=True)
+        return form_of(ask.schema, target=event.target, title=title, message=redact(ask.message), may_decline=True)
 
     async def _answer(self, event: FormSubmitted, asked: Asked, ask: FormAsk) -> Submitted:
         if not asked.is_asker:

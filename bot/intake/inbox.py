@@ -15,8 +15,6 @@ from bot.domain.answers import (
     Answered,
     CommandAnswer,
     Decided,
-    Details,
-    Done,
     Explained,
     Formed,
     Ignored,
@@ -44,33 +42,27 @@ from bot.domain.people import Actor
 from bot.intake.access import Access
 from bot.intake.admission import Admission
 from bot.intake.apps import AppGate
+from bot.intake.bounds import MAX_OPEN, MAX_UNDECIDED, MAX_WAITING, own_bounds, why_full
 from bot.intake.decisions import Decisions
 from bot.intake.forms import Forms
+from bot.intake.past_answers import PastAnswers
+from bot.intake.revisions import of_edit, of_withdrawal, unchanged
 from bot.intake.talk import ExpectedAnswers
 from bot.ports.http import HttpListener, NoListener
-from bot.ports.store import MAX_ID, Full, NoteStore, OverBudget, OwnBounds, Revision, Store, author_key
+from bot.ports.store import Full, NoteStore, OverBudget, Store, author_key
 from bot.ports.tools import ToolDirectory
 from bot.rights.guard import ACCESS
-from bot.text.apart import LONG, apart
 from bot.text.redaction import hide_known
 from bot.turns.bell import Bell
 from bot.turns.budgets import Budgets
-from bot.turns.details import details_of
 
 log = structlog.stdlib.get_logger(__name__)
 
-MAX_WAITING = 20  # open turns in one conversation
-# Open turns of this process on one platform: with 200 at once and 10 s for each, about two minutes of work. People who
-# would have to wait longer are refused at once.
-MAX_OPEN = 2_000
-# Of those, one author's: it takes ten people to fill all up. In a conversation of several people half of the turns can
-# be one person's; answers there keep the order of the questions, so those who ask after them wait for them.
-MAX_OWN_OPEN = MAX_OPEN // 10
-MAX_OWN_WAITING = MAX_WAITING // 2
 MISSED_AGE = timedelta(minutes=1)  # of messages that were not delivered at once
 TOLD_S = 60.0  # in which the reason why someone is shut out is not said again to what they wrote before
 MAX_REFUSED = 5_000  # remembered at once
 LATE_MENTION = timedelta(minutes=2)  # how long a message can become a question by an edit
+
 
 _Told = tuple[str, ConversationKey, str]
 
@@ -99,6 +91,11 @@ class Inbox:
     # Who was shut out of which conversation a moment ago, and why; and refused messages that the audit has.
     told: TTLCache[_Told, bool] = field(default_factory=lambda: TTLCache[_Told, bool](MAX_REFUSED, ttl=TOLD_S))
     noted: LRUCache[str, bool] = field(default_factory=lambda: LRUCache[str, bool](MAX_REFUSED))
+
+    @property
+    def past(self) -> PastAnswers:
+        """What people ask of answers that they have."""
+        return PastAnswers(store=self.store, access=self.access, shows_thoughts=self.shows_thoughts)
 
     @property
     def notes(self) -> NoteStore:
@@ -133,9 +130,14 @@ class Inbox:
         if reason := self.access.why_not_read(event.text):
             return await self._known(event) or await self._refused(event, reason)
         toll = await self.budgets.toll(event.asker, event.conversation)
-        own = OwnBounds(open=MAX_OWN_OPEN, waiting=MAX_OWN_WAITING if event.is_shared else None)
         outcome = await self.store.accept(
-            admitted, worker=self.worker, max_waiting=MAX_WAITING, max_open=MAX_OPEN, own=own, toll=toll
+            admitted,
+            worker=self.worker,
+            max_waiting=MAX_WAITING,
+            max_open=MAX_OPEN,
+            max_undecided=MAX_UNDECIDED,
+            own=own_bounds(event),
+            toll=toll,
         )
         match outcome:
             case Queued():
@@ -144,7 +146,7 @@ class Inbox:
             case Known():
                 return outcome
             case Full():
-                return Refused(notice=_why_full(outcome))
+                return Refused(notice=why_full(outcome))
             case OverBudget():
                 return self._over_budget(event, self.budgets.refusal(outcome.used))
             case _:
@@ -157,6 +159,7 @@ class Inbox:
             return admitted
         try:
             reason = await self.access.why_not(event.asker, act="message", text=event.text)
+            reason = reason or await self.budgets.why_not(event.asker, event.conversation)
         except StoreError as error:
             reason = str(error)
         return Refused(notice=reason) if reason else None
@@ -168,21 +171,26 @@ class Inbox:
 
     async def _shut_out(self, event: MessageReceived, reason: str) -> Refused:
         """Refuse a person; of what they wrote while the bot was away, only the first message gets the reason."""
-        said = author_key(event.actor), event.conversation, reason
         is_missed = datetime.now(UTC) - event.sent_at > MISSED_AGE
-        is_silent = is_missed and said in self.told
+        is_silent = self._was_told(event, reason) and is_missed
         if is_silent and event.is_addressed and event.event_key not in self.noted:
             _note_unanswered(event.event_key, reason)
-        self.told[said] = True
         return await self._refused(event, "" if is_silent else reason)
 
     def _over_budget(self, event: MessageReceived, reason: str) -> Refused:
         """Refuse a question; of follow-ups without a mention, only the first one within a minute gets the reason."""
-        log.info("budget_used_up", actor=str(event.actor), place=event.conversation.place)
+        if event.event_key not in self.noted:  # platforms deliver some messages twice
+            log.info("budget_used_up", actor=str(event.actor), place=event.conversation.place)
+            self.noted[event.event_key] = True
+        is_silent = self._was_told(event, reason) and not event.is_addressed
+        return Refused(notice="" if is_silent else reason)
+
+    def _was_told(self, event: MessageReceived, reason: str) -> bool:
+        """Return whether its author got that reason in the conversation a moment ago; from now on they have."""
         said = author_key(event.actor), event.conversation, reason
-        is_told = not event.is_addressed and said in self.told
+        was_told = said in self.told
         self.told[said] = True
-        return Refused(notice="" if is_told else reason)
+        return was_told
 
     async def _refused(self, event: MessageReceived, notice: str) -> Refused:
         if event.event_key not in self.noted:  # platforms deliver some messages twice
@@ -206,24 +214,24 @@ class Inbox:
                 revision = await self.store.withdraw(event.event_key)
                 if revision == "made":
                     _note_unanswered(event.event_key, "it was deleted")
-                return _revised(revision, _WITHDRAWN.get(revision, ""))
+                return of_withdrawal(revision)
             case _:
                 assert_never(event)
 
     async def _edit(self, message: MessageReceived) -> Revised:
         if await self.store.find(message.event_key) is None:
             if _is_addressed_in_time(message):
-                return await self.accept(message)
+                return self.admission.why_no_change(message) or await self.accept(message)
             if message.is_addressed and message.author_kind == "person":
                 _note_unanswered(message.event_key, "an edit added the mention too late")
             return Ignored()
         admitted = self.admission.revise(message)
         if isinstance(admitted, Refused):
-            return _unchanged(admitted.notice)
+            return unchanged(admitted.notice)
         if reason := await self.access.why_not(message.asker, act="message", text=message.text):
-            return _unchanged(reason)
+            return unchanged(reason)
         revision = await self.store.edit(admitted)
-        return _revised(revision, _EDITED.get(revision, ""))
+        return of_edit(revision)
 
     async def _is_for_bot(self, event: MessageReceived) -> bool:
         if event.is_talk:
@@ -272,37 +280,18 @@ class Inbox:
         try:
             if event.ask_id:
                 return await self.decisions.details(event)
-            if reason := await self.access.why_not(event.asker, act="details"):
-                return Refused(notice=reason)
-            if not await self._is_turn_of(event.turn_id, event.conversation):
-                return Refused(notice=_NOT_KNOWN)
-            steps = await self.store.steps(event.turn_id)
-            is_over = bool(await self.store.outbox(event.turn_id))  # its answer is stored: no call runs any more
+            return await self.past.details(event)
         except StoreError as error:
             return Refused(notice=str(error))
-        if not steps:
-            return Details(lines=(), notice=_NOTHING_KEPT)
-        lines = await apart(
-            lambda: details_of(steps, is_over=is_over, shows_thoughts=self.shows_thoughts), size=LONG * len(steps)
-        )
-        return Details(lines=lines, notice="" if lines else "No tool was used for this answer.")
 
     async def rate(self, event: FeedbackGiven) -> Rated:
         """See `Host`."""
         if refused := self._too_many(event):
             return refused
         try:
-            if reason := await self.access.why_not(event.asker, act="rating"):
-                return Refused(notice=reason)
-            if not await self._is_turn_of(event.turn_id, event.conversation):
-                return Refused(notice=_NOT_KNOWN)
-            await self.store.rate(event.turn_id, author_id=event.author_id, rating=event.rating)
+            return await self.past.rate(event)
         except StoreError as error:
             return Refused(notice=str(error))
-        return Done(notice="Thank you, that is noted.")
-
-    async def _is_turn_of(self, turn_id: int, conversation: ConversationKey) -> bool:
-        return 0 < turn_id <= MAX_ID and await self.store.is_turn_of(turn_id, conversation)
 
     async def decide(self, event: DecisionMade) -> Decided:
         """See `Host`."""
@@ -335,18 +324,6 @@ class Inbox:
         return self.admission.may_look_up(event.actor, event.event_key)
 
 
-_NOT_KNOWN = "This answer is no longer known here."
-_NOTHING_KEPT = "No tool calls were kept for this answer: they were forgotten with `clear`, or it has not begun yet."
-_EDITED: dict[Revision, str] = {
-    "started": "I am already working on an answer to the message as it was before the change. "
-    "Send the change as a new message.",
-    "ended": "The message was answered before it was changed. Send it as a new message to have it answered again.",
-}
-_WITHDRAWN: dict[Revision, str] = {
-    "started": "I am already working on an answer to the deleted message. `stop` ends that.",
-}
-
-
 def _is_asked_for(target: str) -> bool:
     """Return whether a form answers something that is asked, and makes no call of its own."""
     return not target.startswith("run:")
@@ -360,38 +337,3 @@ def _is_addressed_in_time(message: MessageReceived) -> bool:
 
 def _note_unanswered(event_key: str, reason: str) -> None:
     log.info("mention_not_answered", message=event_key, reason=reason)
-
-
-def _unchanged(reason: str) -> Refused:
-    """Return why a message stays as it was; nothing where the reason was said a moment ago."""
-    return Refused(notice=reason and f"The change was not accepted; the message stays as it was. {reason}")
-
-
-def _revised(revision: Revision, notice: str) -> Revised:
-    if notice:
-        return Refused(notice=notice)
-    return Ignored() if revision == "unknown" else Done()
-
-
-def _why_full(full: Full) -> str:
-    match full.why:
-        case "waiting":
-            return (
-                f"{full.waits_behind} messages are already waiting here. "
-                f"Please send this one again once they are answered."
-            )
-        case "own_waiting":
-            return (
-                f"{MAX_OWN_WAITING} messages of yours are already waiting here, and other people want to ask here too. "
-                f"Please send this one again once some are answered."
-            )
-        case "own_open":
-            return (
-                f"{MAX_OWN_OPEN} messages of yours are already waiting. "
-                f"Please send this one again once some are answered."
-            )
-        case "open":
-            return (
-                f"Too much is going on: {MAX_OPEN:,} messages are waiting in all conversations. "
-                f"Please send this one again in about two minutes."
-            )

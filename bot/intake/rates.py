@@ -42,7 +42,7 @@ class Pauses:
         pause_s = math.ceil(max(wait_s, MIN_PAUSE_S))
         return Refused(
             notice=f"That is more than {self._per_minute} {self._what} in a minute. "
-            f"Please try again in {pause_s} s; until then I leave more of them unanswered."
+            f"Please try again in {pause_s} s; I will not answer any more until then."
         )
 
     def holds(self, person: str, now: float) -> bool:

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import structlog
 
 from bot.domain.events import ConversationKey
 from bot.domain.turns import answer_key
-from bot.keeping.private import FILE_MODE
+from bot.keeping.private import FILE_MODE, replace_file
 from bot.text import typed_lines
 
 log = structlog.stdlib.get_logger(__name__)
@@ -38,6 +37,15 @@ class FilesGone:
 
     def __bool__(self) -> bool:
         return self != FilesGone()
+
+    def __add__(self, other: FilesGone) -> FilesGone:
+        return FilesGone(
+            attachments=self.attachments + other.attachments,
+            saved=self.saved + other.saved,
+            typed_lines=self.typed_lines + other.typed_lines,
+            log_lines=self.log_lines + other.log_lines,
+            undeleted=self.undeleted + other.undeleted,
+        )
 
 
 def former_id(conversation: ConversationKey) -> str:
@@ -164,23 +172,12 @@ def _shorten(file: Path, kept: Callable[[str], str]) -> int:
     after = kept(before)
     gone = _typed(before) - _typed(after)
     if gone:
-        _replace(file, after)
+        replace_file(file, after)
     return gone
 
 
 def _typed(text: str) -> int:
     return text.count("\n+")
-
-
-def _replace(file: Path, text: str) -> None:
-    descriptor, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # which makes it 0600
-    try:
-        with open(descriptor, "wb") as new:  # noqa: PTH123  (a descriptor that is open)
-            new.write(text.encode())
-        Path(draft).replace(file)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
 
 
 def _cut_log(file: Path, before: float) -> int:

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 OTHERS = 0o077
-# What the home folder has in it. Where there is anything else, it is not only ours, and its mode is left alone.
-NAMES = frozenset(
-    {
-        "attachments",
-        "console-history",
-        "conversation.key",
-        "logs",
-        "mcp.json",
-        "secret-key",
-        "toolbridge.toml",
-        "trusted-folders.json",
-        "workspaces",
-        ".env",
-    }
-)
+# What the home folder has in it: what the bot keeps there, of which it sets the modes, and what operators write.
+_KEPT = frozenset({"logs", "attachments", "workspaces", "console-history", "secret-key", "conversation.key"})
+_WRITTEN = frozenset({"mcp.json", "toolbridge.toml", "trusted-folders.json", ".env"})
 _DATABASE = "toolbridge.db"
 
 
@@ -41,6 +30,52 @@ def make_folder(folder: Path) -> None:
 def open_private(name: str, flags: int) -> int:
     """Open a file, for its owner only where it is new; the `opener` of `open`."""
     return os.open(name, flags, FILE_MODE)
+
+
+def make_file(file: Path, text: str) -> None:
+    """Make the file where it is missing: whole or not at all. Of two processes that do so, the first one's text counts.
+
+    Raises OSError.
+    """
+    if file.exists():
+        return
+    make_folder(file.parent)
+    draft = _draft(file, text)
+    try:
+        os.link(draft, file)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def replace_file(file: Path, text: str) -> None:
+    """Put a file with this text in the place of the file: whoever reads it gets all of one or all of the other.
+
+    Raises OSError.
+    """
+    draft = _draft(file, text)
+    try:
+        draft.replace(file)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _draft(file: Path, text: str) -> Path:
+    """Return a new file beside that one, with the text on the disk."""
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # which makes it 0600
+    try:
+        with open(descriptor, "wb") as draft:  # noqa: PTH123  (a descriptor that is open)
+            draft.write(text.encode())
+            draft.flush()
+            os.fsync(draft.fileno())
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return Path(name)
 
 
 def tighten(home: Path) -> str:
@@ -77,13 +112,14 @@ def is_open(path: Path) -> bool:
 
 
 def _known(home: Path) -> Iterator[Path]:
-    kept = {"logs", "attachments", "workspaces", "console-history", "secret-key", "conversation.key"}
     for entry in home.iterdir():
-        if (entry.name in kept or entry.name.startswith(_DATABASE)) and not entry.is_symlink():
+        if (entry.name in _KEPT or entry.name.startswith(_DATABASE)) and not entry.is_symlink():
             yield entry
             if entry.name in ("logs", "attachments"):
                 yield from (file for file in entry.iterdir() if file.is_file() and not file.is_symlink())
 
 
 def _is_ours(name: str) -> bool:
-    return name in NAMES or name.startswith((_DATABASE, ".trusted", ".secret-key", ".conversation.key"))
+    """Return whether nobody else made it. Where there is anything else in the home, its mode is left as it is."""
+    drafted = name[1:].rpartition(".")[0] if name.startswith(".") else ""
+    return name.startswith(_DATABASE) or bool({name, drafted} & (_KEPT | _WRITTEN))

@@ -31,7 +31,6 @@ _SECRETS = re.compile(
     r"\b(?:sk|pk|key)-[\w*.-]{6,}|\bBearer\s+\S+|\beyJ[\w-]+\.[\w.-]+|\b[A-Za-z0-9]{32,}\b", re.IGNORECASE
 )
 _API_VERSION = re.compile(r"api[ -]version", re.IGNORECASE)
-_OF_PARAMETERS = r"\b(?:argument|parameter|extra|property|field|unsupported|unknown|unrecognized)s?\b"
 _OUTPUT_LIMITS = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens"})
 
 

@@ -13,7 +13,8 @@ from bot.domain.messages import ToolSpec
 from bot.models.refusals import Refusal
 from bot.models.rendering import clip_words
 from bot.models.schemas import fit_schema
-from bot.text.cleaning import strip_surrogates
+from bot.text.marks import unmarked
+from bot.text.redaction import hide_known
 
 # https://developers.openai.com/api/reference/resources/chat: at most 128 tools, descriptions of 1,024 characters (that
 # page does not name the latter; the refusal does: https://github.com/langchain-ai/open_deep_research/issues/80)
@@ -59,7 +60,7 @@ class ToolFitter:
 
 def fit_tool(tool: ToolSpec) -> ToolSpec:
     """Return the tool with a description and a schema that OpenAI and Azure take."""
-    description = clip_words(strip_surrogates(tool.description), max_chars=MAX_DESCRIPTION_CHARS, mark=_CUT_MARK)
+    description = clip_words(hide_known(unmarked(tool.description)), max_chars=MAX_DESCRIPTION_CHARS, mark=_CUT_MARK)
     return ToolSpec(
         name=tool.name,
         server=tool.server,

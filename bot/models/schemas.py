@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from bot.text.cleaning import strip_surrogates
+from bot.text.marks import unmarked
+from bot.text.redaction import hide_known
 
 Schema = Mapping[str, Any]
 
@@ -31,6 +33,7 @@ _MAY_BE_NULL = frozenset({"default", "const"})
 _TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
 # What the values of plain keywords have to be; another value (draft 4 has booleans for limits) is left out.
 _TEXTS = frozenset({"title", "description", "format", "pattern", "$schema", "$ref", "$comment", "contentEncoding"})
+_SAID = frozenset({"title", "description", "$comment"})  # to the model, in the server's own words
 _NUMBERS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
 _COUNTED = ("Length", "Items", "Properties", "Contains")
 _COUNTS = frozenset({f"{end}{what}" for end in ("min", "max") for what in _COUNTED})
@@ -88,6 +91,8 @@ def _fit_keyword(keyword: str, value: object, *, depth: int) -> dict[str, Any]:
         return _fit_required(value)
     if keyword == "type":
         return _fit_type(value)
+    if keyword in _SAID and isinstance(value, str):
+        return {keyword: hide_known(unmarked(value))}
     return {keyword: _clean(value, depth=depth)} if _may_be(keyword, value) else {}
 
 
@@ -137,7 +142,7 @@ def _clean(value: object, *, depth: int) -> Any:
         return None
     match value:
         case str():
-            return strip_surrogates(value)
+            return hide_known(strip_surrogates(value))
         case bool() | None:
             return value
         case int():

@@ -110,11 +110,11 @@ def _redacted(value: Any) -> Any:
     match value:
         case str():
             return redact_always(value)
-        case BaseException():
-            return redact_always(repr(value))
+        case None | bool() | int() | float():
+            return value
         case list() | tuple():
             return [_redacted(item) for item in cast("Iterable[Any]", value)]
         case dict():
-            return {key: _redacted(item) for key, item in cast("dict[Any, Any]", value).items()}
+            return {_redacted(key): _redacted(item) for key, item in cast("dict[Any, Any]", value).items()}
         case _:
-            return value
+            return redact_always(repr(value))

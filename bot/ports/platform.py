@@ -84,14 +84,18 @@ class Host(Protocol):
     async def may_ask(self, event: MessageReceived) -> Refused | None:
         """Count a question that is to be posted in someone's name; return why it may not be, None where it may.
 
+        What is refused over a budget is refused here, before anything is posted.
+
         `event` has the key of what they pressed. The message that is accepted then has that key as `admitted_as`. A
         refusal without a notice was said a moment ago: nothing is to be shown.
         """
         ...
 
     def is_muted(self, actor: Actor, *, decides: bool = False) -> bool:
-        """Return whether what the person presses or commands now is to be dropped without a word, as they do far too
-        much and were told so a moment ago. `decides`: they decide something that was asked, or stop an answer.
+        """Return whether what the person presses or commands now is to be left undone: they do far too much.
+
+        They were told so a moment ago, so nothing more needs to be said. `decides`: they decide something that was
+        asked, or stop an answer.
         """
         ...
 

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from bot.domain.answers import Known, Queued
 from bot.domain.asks import Ask, Vote
 from bot.domain.audit import AuditEntry
-from bot.domain.budgets import Charge, Toll, Used
+from bot.domain.budgets import Charge, Spent, Toll, Used
 from bot.domain.events import ConversationKey, MessageReceived, Rating
 from bot.domain.messages import Message, Usage
 from bot.domain.people import Actor
@@ -38,7 +38,7 @@ class Full:
     """
 
     waits_behind: int  # open turns of the conversation
-    why: Literal["waiting", "open", "own_waiting", "own_open"] = "waiting"
+    why: Literal["waiting", "open", "undecided", "own_waiting", "own_open", "own_undecided"] = "waiting"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,7 @@ class OwnBounds:
 
     waiting: int | None = None  # in one conversation
     open: int | None = None  # in the worker, on one platform
+    undecided: int | None = None  # on one platform; these wait for a decision, and are open in no worker
 
 
 NO_BOUNDS = OwnBounds()
@@ -164,14 +165,6 @@ class ToolUse:
     sent: tuple[str, ...] | None = None  # what the conversation's requests carry from now on; None: what they did
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageTotals:
-    """What a conversation (or all of them) has used."""
-
-    turns: int = 0
-    usage: Usage = field(default_factory=Usage)
-
-
 class IntakeStore(Protocol):
     """What arrives, stored before it is acknowledged."""
 
@@ -182,6 +175,7 @@ class IntakeStore(Protocol):
         worker: str,
         max_waiting: int,
         max_open: int | None = None,
+        max_undecided: int | None = None,
         own: OwnBounds = NO_BOUNDS,
         toll: Toll | None = None,
     ) -> Queued | Known | Full | OverBudget:
@@ -191,7 +185,8 @@ class IntakeStore(Protocol):
         stored.
 
         With `max_waiting` open turns in the conversation, or `max_open` of the worker on its platform, nothing is
-        stored, nor with as many of the author's as `own` allows. A turn that waits for a decision does not count.
+        stored, nor with as many of the author's as `own` allows. A turn that waits for a decision does not count among
+        these; of such turns the conversation may have `max_undecided`.
         """
         ...
 
@@ -463,7 +458,7 @@ class ConversationStore(Protocol):
         """
         ...
 
-    async def usage(self, conversation: ConversationKey | None = None, *, author: str = "") -> UsageTotals:
+    async def usage(self, conversation: ConversationKey | None = None, *, author: str = "") -> Spent:
         """Return what the conversation, or all of them, used; with an `author` only what that one asked for.
 
         An author is named as `author_key` does it.

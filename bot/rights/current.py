@@ -89,6 +89,16 @@ def open_policy(settings: Settings, *, servers: Collection[str] | None = None) -
     return CurrentPolicy(lambda: policy_file(settings), servers=servers)
 
 
+def policy_of(settings: Settings) -> FilePolicy:
+    """Return the policy that counts now, for one look at it.
+
+    Raises:
+        SettingsError: The file cannot be read or is not valid.
+    """
+    file = policy_file(settings)
+    return FilePolicy.default() if file is None else load_policy(file)
+
+
 def load_policy(file: Path, *, servers: Collection[str] | None = None) -> FilePolicy:
     """Return the policy of a file.
 
@@ -122,4 +132,4 @@ def describe_policy(policy: FilePolicy) -> str:
         return f"no {FILE_NAME}, so the defaults hold"
     parts = [(len(policy.rules), "rule"), (len(policy.groups.names), "group"), (len(policy.warnings), "warning")]
     counts = [f"{number} {noun}{'' if number == 1 else 's'}" for number, noun in parts if number or noun == "rule"]
-    return f"{policy.file}, {', '.join(counts)}"
+    return ", ".join([policy.file, *counts, *([] if policy.budgets.is_empty else ["budgets"])])

@@ -156,15 +156,14 @@ class Document:
             return table.model_validate(raw)
         except ValidationError as error:
             items = error.errors(include_url=False, include_input=False)
-            for item in items:
-                self._report(table, path, item)
+            for inner, item in {_inner(item): item for item in reversed(items)}.items():  # the first of each value
+                self._report(table, path, inner, item)
         unknown = {item["loc"][0] for item in items if item["type"] == "extra_forbidden" and len(item["loc"]) == 1}
         if len(unknown) < len(items):
             return None
         return self._read(table, {key: raw[key] for key in raw if key not in unknown}, path)  # the rest is checked too
 
-    def _report(self, table: type[_Table], path: Path, item: Mapping[str, Any]) -> None:
-        inner = tuple(part for part in item["loc"] if part not in ("int", "float"))  # the branches of a number
+    def _report(self, table: type[_Table], path: Path, inner: Path, item: Mapping[str, Any]) -> None:
         key = str(inner[-1]) if inner else ""
         match item["type"]:
             case "extra_forbidden":
@@ -176,6 +175,11 @@ class Document:
             case _:
                 what, cure = f"{_dotted(inner)}: {_lower(item['msg'])}", "Correct it."
         self._findings.wrong((*path, *inner), what, cure)
+
+
+def _inner(item: Mapping[str, Any]) -> Path:
+    """Return where a value is in its table: pydantic names each branch of a number."""
+    return tuple(part for part in item["loc"] if part not in ("int", "float"))
 
 
 def _keys_of(table: type[_Table], inner: Path) -> list[str]:

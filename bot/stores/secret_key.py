@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from bot.domain.errors import SettingsError, StoreError
-from bot.keeping.private import make_folder
+from bot.keeping.private import make_file
 
 FILE_NAME = "secret-key"
 _MAKE = "`python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'` makes one."
@@ -86,29 +85,10 @@ def _check(key: str, *, where: str) -> None:
 
 def _of_file(path: Path) -> str:
     try:
-        _make(path)
+        make_file(path, f"{Fernet.generate_key().decode()}\n")
         key = path.read_text(encoding="ascii").strip()
         _check(key, where=f"The file {path}")
     except (OSError, UnicodeDecodeError, SettingsError) as error:
         why = str(error) if isinstance(error, SettingsError) else f"{path} cannot be used ({type(error).__name__})."
         raise StoreError(f"{why} Correct it, or set TOOLBRIDGE_SECRET_KEY.") from error
     return key
-
-
-def _make(path: Path) -> None:
-    """Make the file where it is missing; it is there whole or not at all, and the first of two processes wins."""
-    if path.exists():
-        return
-    make_folder(path.parent)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-    try:
-        with open(descriptor, "wb") as file:  # noqa: PTH123  (a descriptor that is open)
-            file.write(Fernet.generate_key() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink(missing_ok=True)

@@ -16,9 +16,8 @@ log = structlog.stdlib.get_logger(__name__)
 SECRET = ("slack/install/", "secret/")  # the names of such notes begin so
 MARK = "fernet:"  # before what is encrypted; notes of earlier versions are in the clear
 LOST = (
-    "was encrypted with a key that is missing. Put that key into TOOLBRIDGE_SECRET_KEY, after the one that is used "
-    "now, or restore the file secret-key of the home folder. Without it, install the app there again, at "
-    "/slack/install."
+    "encrypted with a key that is missing. Put that key into TOOLBRIDGE_SECRET_KEY, after the one that is used now, or "
+    "restore the file secret-key of the home folder. Without it, install the app there again, at /slack/install."
 )
 
 
@@ -57,7 +56,7 @@ class SecretNotes:
         found = self._keys.decrypt(text.removeprefix(MARK))
         if found is None and name not in self._told:
             self._told.add(name)
-            log.warning("secret_not_readable", note=name, cure=f"It {LOST}")
+            log.warning("secret_not_readable", note=name, cure=f"It is {LOST}")
         return found
 
 
@@ -82,11 +81,21 @@ async def renew(store: NoteStore, retention: RetentionStore, keys: SecretKeys) -
     return Renewal(renewed=renewed, lost=tuple(lost))
 
 
-async def unreadable(store: NoteStore, keys: SecretKeys) -> tuple[int, Sequence[str]]:
-    """Return how many secret notes there are, and the names of those that no key reads."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretsKept:
+    """How many secret notes there are, how many are in the clear still, and the names of those that no key reads."""
+
+    count: int = 0
+    clear: int = 0
+    lost: tuple[str, ...] = ()
+
+
+async def look_at_secrets(store: NoteStore, keys: SecretKeys) -> SecretsKept:
+    """Return the state of the secret notes; nothing is changed."""
     found = await _secrets(store)
-    lost = [name for name, text in found if text.startswith(MARK) and keys.decrypt(text.removeprefix(MARK)) is None]
-    return len(found), lost
+    encrypted = [(name, text.removeprefix(MARK)) for name, text in found if text.startswith(MARK)]
+    lost = tuple(name for name, text in encrypted if keys.decrypt(text) is None)
+    return SecretsKept(count=len(found), clear=len(found) - len(encrypted), lost=lost)
 
 
 async def _secrets(store: NoteStore) -> Sequence[tuple[str, str]]:
@@ -100,5 +109,5 @@ def is_secret(name: str) -> bool:
 
 def lost_sentence(names: Sequence[str]) -> str:
     """Return what an operator is told of notes that no key reads."""
-    which = ", ".join(names)
-    return f"{which} {LOST}"
+    is_or_are = "is" if len(names) == 1 else "are"
+    return f"{', '.join(names)} {is_or_are} {LOST}"

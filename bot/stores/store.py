@@ -9,7 +9,7 @@ from typing import Literal
 from bot.domain.answers import Known, Queued
 from bot.domain.asks import Ask, Vote
 from bot.domain.audit import AuditEntry
-from bot.domain.budgets import Charge, Toll
+from bot.domain.budgets import Charge, Spent, Toll
 from bot.domain.events import ConversationKey, MessageReceived, Rating
 from bot.domain.messages import Message, Usage
 from bot.domain.turns import CallDecided, Post, Step, TurnState
@@ -31,7 +31,6 @@ from bot.ports.store import (
     Signal,
     ToolMemory,
     ToolUse,
-    UsageTotals,
 )
 from bot.stores.base import Units
 from bot.stores.budgets import BudgetUnits
@@ -50,6 +49,7 @@ class IntakeUnits(Units):
         worker: str,
         max_waiting: int,
         max_open: int | None = None,
+        max_undecided: int | None = None,
         own: OwnBounds = NO_BOUNDS,
         toll: Toll | None = None,
     ) -> Queued | Known | Full | OverBudget:
@@ -60,6 +60,7 @@ class IntakeUnits(Units):
                 worker=worker,
                 max_waiting=max_waiting,
                 max_open=max_open,
+                max_undecided=max_undecided,
                 own=own,
                 toll=toll,
                 now=self._now(),
@@ -300,7 +301,7 @@ class ConversationUnits(Units):
     async def clear(self, conversation: ConversationKey) -> int:
         return await self.engine.write(lambda db: conversations.clear(db, conversation, now=self._now()))
 
-    async def usage(self, conversation: ConversationKey | None = None, *, author: str = "") -> UsageTotals:
+    async def usage(self, conversation: ConversationKey | None = None, *, author: str = "") -> Spent:
         return await self.engine.read(lambda db: conversations.usage(db, conversation, author=author))
 
     async def is_turn_of(self, turn_id: int, conversation: ConversationKey) -> bool:

@@ -7,15 +7,16 @@ import re
 from bot.text.redaction import redact_prose, shown_until
 
 _LOOK_CHARS = 80  # that arrived since the last look: one look for each token would cost far more, and show no more
+_LONG_CHARS = 480  # a word that is longer can be parted
 _BREAK = re.compile(r"[^!-~]")
 
 
 class HeldText:
     """One answer, piece by piece. What was shown of it is always a beginning of what the whole becomes.
 
-    White space and other scripts let go what is before them, so a word is held back; more only where something like
-    `password:` or the first line of a private key came before it. A look at a long text that is held back waits until
-    it has grown by an eighth: all looks together take linear time.
+    White space and other scripts let go what is before them, so a word is held back, of a long one some hundred
+    characters; more only where something like `password:` or the first line of a private key came before it. A look at
+    a long text that is held back waits until it has grown by an eighth: all looks together take linear time.
     """
 
     def __init__(self) -> None:
@@ -27,7 +28,7 @@ class HeldText:
         """Add the next piece; return what can be shown now, redacted."""
         self._held.append(piece)
         self._chars += len(piece)
-        if self._chars < self._next_look or not _BREAK.search(piece):
+        if self._chars < self._next_look or (self._chars < _LONG_CHARS and not _BREAK.search(piece)):
             return ""
         data = "".join(self._held).encode("utf-8", "surrogatepass")
         end = shown_until(data)

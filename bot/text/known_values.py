@@ -67,6 +67,7 @@ class KnownValues:
         self._pattern: Pattern | None = None
         self._growing: Pattern | None = None
         self.mode: RedactMode = "on"  # the strictest that is asked for
+        self.longest = 0  # bytes of the longest of them, however it is written
 
     @contextmanager
     def hiding(self, values: Iterable[str], *, mode: RedactMode) -> Generator[None]:
@@ -76,14 +77,18 @@ class KnownValues:
         try:
             yield
         finally:
-            with self._lock:
-                del self._kept[key]
-                self._renew()
+            self.forget(key)
 
     def keep(self, key: object, values: Iterable[str], *, mode: RedactMode) -> None:
         """Hide these values from now on, in place of those that were given with that key before."""
         with self._lock:
             self._kept[key] = frozenset(filter(is_keepable, values)), mode
+            self._renew()
+
+    def forget(self, key: object) -> None:
+        """Hide the values that were given with that key no more."""
+        with self._lock:
+            self._kept.pop(key, None)
             self._renew()
 
     def hide(self, text: str) -> str:
@@ -107,6 +112,7 @@ class KnownValues:
         written = {form for values, _ in self._kept.values() for value in values for form in forms(value)}
         longest_first = sorted(written, key=lambda form: (-len(form), form))
         several = [form for form in longest_first if not _ONE_WORD.fullmatch(form)]
+        self.longest = max((len(form.encode("utf-8", "surrogatepass")) for form in written), default=0)
         self._pattern = _any_of(map(_literal, longest_first))
         self._growing = _any_of(rf"(?:{_prefixes(form)})\z" for form in several)
         modes = {mode for _, mode in self._kept.values()} or {"on"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
 
@@ -30,6 +30,9 @@ _MAX_HEADS = 100  # beginnings of secrets in the part of a text that is held bac
 _LAST_WORD = re.compile(r"[\w.~+/=-]+\Z", re.ASCII)
 _LONGEST_CUT_CHARS = 500
 _SHORT_CHARS = 11  # no token is that short: a word at which a text was cut off
+# Within so many bytes it is decided whether something is a secret. The longest way: `://NAME:PASSWORD@`.
+_DECIDED_BYTES = 400
+_WORD_BYTES = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz")
 
 
 def redact(text: str) -> str:
@@ -47,7 +50,7 @@ def redact_always(text: str) -> str:
 
 
 def redact_prose(text: str) -> str:
-    """Return an answer or a file without secrets, in linear time; with REDACT=trace and off, without known values only.
+    """Return an answer or a file without secrets, in linear time; unless REDACT=on, only known values are hidden.
 
     Of values named as secrets only those are hidden that do not read like words, code or a stand-in.
     """
@@ -56,7 +59,7 @@ def redact_prose(text: str) -> str:
 
 
 def redact_cut(text: str) -> str:
-    """Return the same for a text that broke off: its last word goes too where it may be a token that was cut."""
+    """Return what `redact_prose` returns of a text that broke off; a last word that may be half a token goes, too."""
     shown = redact_prose(text)
     last = _LAST_WORD.search(text[-_LONGEST_CUT_CHARS:])
     if last is None or len(last[0]) <= _SHORT_CHARS or last[0].isalpha() or not shown.endswith(last[0]):
@@ -72,28 +75,56 @@ def hide_known(text: str) -> str:
 def shown_until(data: bytes) -> int:
     """Return how much of a UTF-8 text that goes on can be redacted and shown: no secret can begin in it and go on.
 
-    The last word is left out, and so is all from the beginning of a secret that may have more than one word.
+    The last word is left out, of a long one its end; and so is all from the beginning of a secret that may have more
+    than one word.
     """
     end = _last_word(data, len(data))
     spans = known.spans(data)
     if known.mode == "on" and _pattern("anything").search(data):
         spans += _spans(data)
         spans += [(start, len(data)) for start in _growing(data)]
+    end = _within_word(data, end, spans)
     for start, stop in sorted(spans, reverse=True):
         if start < end and (stop > end or stop == len(data)):
             end = _last_word(data, start)
     return end
 
 
+def _within_word(data: bytes, start: int, spans: Sequence[tuple[int, int]]) -> int:
+    """Return where the last word, which begins at `start`, can be parted; `start` where it cannot.
+
+    That is behind a sign, where no secret goes on: what comes later is then read as it is in the whole text.
+    """
+    end = _behind_sign(data, start, len(data) - max(_DECIDED_BYTES, known.longest))
+    for begin, stop in sorted(spans, reverse=True):
+        if begin < end and (stop > end or stop == len(data)):
+            end = _behind_sign(data, start, begin)
+    return end
+
+
+def _behind_sign(data: bytes, start: int, end: int) -> int:
+    while end > start and data[end - 1] in _WORD_BYTES:
+        end -= 1
+    return max(start, end)
+
+
 def _growing(data: bytes) -> Iterator[int]:
     """Yield where the first thing begins that reaches the end of the text and may still grow."""
-    heads = [match.start() for match in islice(_pattern("heads").finditer(data), _MAX_HEADS + 1)]
+    heads = list(islice(_heads(data), _MAX_HEADS + 1))
     growing = _pattern("growing")
     for start in heads[:_MAX_HEADS]:
         if growing.fullmatch(data, start):
             yield start
             return
     yield from heads[_MAX_HEADS:]  # made to be slow: all behind it is held back
+
+
+def _heads(data: bytes) -> Iterator[int]:
+    """Yield where secrets may begin, also within another such beginning: `--password`, `redis_password`."""
+    heads, at = _pattern("heads"), 0
+    while match := heads.search(data, at):
+        yield match.start()
+        at = match.start() + 1
 
 
 def _last_word(data: bytes, end: int) -> int:

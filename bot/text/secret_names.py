@@ -35,15 +35,17 @@ HINTED = (
     rf"{_SOFT}{_MORE}{_QUOTES}{_SIGN}{_MARKS}"
     rf"|(?:{_HARD}|{_SOFT}){_MORE}{_QUOTES}[ \t]{{0,40}}\|[ \t]{{0,40}}"
     rf"|{_HARD}{_MORE}{_QUOTES}[ ](?:is|was)(?:[ ]now)?:?[ ]{_MARKS}"
-    rf"|--[a-z0-9-]{{0,40}}(?:{_HARD}|pass)[ \t]{{1,4}}"
+    rf"|--[a-z0-9-]{{0,40}}(?:{_HARD}|pass)[ \t]{{1,4}}(?:(?::=|=>|[:=|]|is)[ \t]{{1,4}})?"
     rf"|(?:\B-u|--user)[ =]{{1,3}}[\"']?[^\s:\"'/\[]{{1,80}}:",
     _VALUE,
 )
+_CRUMB = r"[\w!#$%&*+.^|~-]"  # of a cookie's name
 COOKIE = (
     r"(?:set-)?cookie[\"'*`]{0,3}[ \t]{0,8}:[ \t]{0,8}[*`]{0,3}",
-    r"\[hidden\]|[\w!#$%&*+.^|~-]{1,100}=[^\s;\"'`]*(?:;[ ]?[\w!#$%&*+.^|~-]+(?:=[^;\"'`\n]*)?)*",
+    rf"\[hidden\]|{_CRUMB}{{1,100}}=[^\s;\"'`]*(?:;[ ]?{_CRUMB}+(?:=[^;\"'`\n]*)?)*",
 )
-ELEMENT = rf"<[\w:.-]{{0,40}}(?:{_HARD}|pwd)[\w.-]{{0,20}}(?:\s[^<>]{{0,200}})?>", r"[^<]+"
+_CONTENT = r"\s*[^<\s]+(?:\s+[^<\s]+){0,60}"  # words, or lines of base64: more of them are a text and no secret
+ELEMENT = rf"<[\w:.-]{{0,40}}(?:{_HARD}|pwd)[\w.-]{{0,20}}(?:\s[^<>]{{0,200}})?>", _CONTENT
 BEARER = r"\b(?:bearer|basic)\s{1,8}", r"[\w.~+/=-]{8,}"
 URL = r"://[^\s:/@]{0,100}:", r"[^\s@/]{1,200}@"
 
@@ -60,11 +62,11 @@ GROWING = "|".join(
         rf"(?:{_HARD}|{_SOFT}){_MORE}{_QUOTES}[ \t]{{0,40}}(?:\|[ \t]{{0,40}}{_OPEN})?",
         rf"{_HARD}{_MORE}{_QUOTES}[ ](?:i|is|w|wa|was)?",
         rf"{_HARD}{_MORE}{_QUOTES}[ ](?:is|was)(?:[ ](?:n|no|now))?:?(?:[ ]{_MARKS}{_OPEN})?",
-        rf"--[a-z0-9-]{{0,40}}(?:{_HARD}|pass)[ \t]{{1,4}}{_OPEN}",
+        rf"--[a-z0-9-]{{0,40}}(?:{_HARD}|pass)[ \t]{{1,4}}(?:(?::=|=>|[:=|]|is)[ \t]{{1,4}})?{_OPEN}",
         rf"(?:\B-u|--user)[ =]{{1,3}}[\"']?(?:[^\s:\"'/\[]{{1,80}}:{_OPEN}|{_TAIL})",
         rf"{_KEYS}[ ]{_TAIL}",
-        r"cookie[\"'*`]{0,3}[ \t]{0,8}(?::[^\n\"'`]*)?",
-        rf"<[\w:.-]{{0,40}}(?:{_HARD}|pwd)[\w.-]{{0,20}}(?:\s[^<>]{{0,200}})?(?:>[^<]*)?",
+        rf"cookie[\"'*`]{{0,3}}[ \t]{{0,8}}(?::[ \t]{{0,8}}[*`]{{0,3}}{_CRUMB}{{0,100}}(?:=[^\n\"'`]*)?)?",
+        rf"<[\w:.-]{{0,40}}(?:{_HARD}|pwd)[\w.-]{{0,20}}(?:\s[^<>]{{0,200}})?(?:>(?:{_CONTENT})?\s*)?",
         rf"\b(?:bearer|basic)\s{{1,8}}{_TAIL}",
     )
 )
@@ -100,6 +102,10 @@ _WORDS = re.compile(r"[^\W\d]+(?:['\u2019/-][^\W\d]+)*|[a-z]+\d{1,3}(?:-[a-z]+)+
 _RANDOM = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*\d)[A-Za-z0-9+/=]{32,}")
 _SCHEMES = re.compile(r"(?:basic|bearer|token|apikey|digest) +", re.IGNORECASE)
 _ASSIGNED = re.compile(rb"(?:PASS(?:WORD|WD|PHRASE)?|PWD|SECRETS?|TOKENS?|KEYS?|CREDENTIALS?)(?:_[A-Z0-9]+)?=$")
+# Markup and punctuation that follow a value without a space; a value that is not ASCII itself keeps them.
+_FOLLOWS = re.compile(
+    r"(?<=[!-~])(?:</|<br\b|[\u3001\u3002\uff0c\uff1b\uff01\uff1f\uff09\u3011\u300d\u300f\u300b\u00a0\u3000])"
+)
 _QUOTES_OF_VALUES = ('"', "'", "`", '\\"', '\\\\"')
 _LEAST_CHARS = 4
 _LOOKED_AT = 400  # characters of a value: what is longer is no word of an answer
@@ -112,7 +118,7 @@ def is_count(name: bytes, value: bytes) -> bool:
 
 def is_likely(name: bytes, value: bytes) -> bool:
     """Return whether a named value in prose or code looks like a secret, and not like words, code or a stand-in."""
-    text = _text(value[:_LOOKED_AT])
+    text = _FOLLOWS.split(_text(value[:_LOOKED_AT]), maxsplit=1)[0]
     bare = text.strip("\"'`\\*_ \t")
     bare = _SCHEMES.sub("", bare, count=1)
     plain = bare.strip("\"'`\\*_.,:!?) \t")

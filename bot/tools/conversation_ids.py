@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hmac
-import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bot.domain.errors import SettingsError
 from bot.domain.events import ConversationKey
+from bot.keeping.private import make_file
 
 FILE_NAME = "conversation.key"
 _KEY_BYTES = 32
@@ -36,8 +36,7 @@ def open_conversation_ids(home: Path) -> ConversationIds:
     """
     file = home / FILE_NAME
     try:
-        if not file.exists():
-            _make(file)
+        make_file(file, secrets.token_hex(_KEY_BYTES))
         key = bytes.fromhex(file.read_text(encoding="ascii").strip())
     except OSError as error:
         raise SettingsError(f"{file} cannot be read or made: {error.strerror}.") from error
@@ -45,26 +44,7 @@ def open_conversation_ids(home: Path) -> ConversationIds:
         key = b""
     if len(key) != _KEY_BYTES:
         raise SettingsError(
-            f"{file} is damaged. Put back its copy; without it the files of conversations are not found any more."
+            f"{file} is damaged. Put its copy back, or remove it: a new key is made then, and files that conversations "
+            f"have saved are not found any more."
         )
     return ConversationIds(key)
-
-
-def _make(file: Path) -> None:
-    """Make the key whole or not at all; of two processes that do so at once, the first one's key counts."""
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as opened:
-            opened.write(secrets.token_hex(_KEY_BYTES))
-            opened.flush()
-            os.fsync(opened.fileno())
-        try:
-            os.link(draft, file)
-        except FileExistsError:
-            pass
-        except OSError:  # a file system without links
-            draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)

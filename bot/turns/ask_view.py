@@ -13,13 +13,17 @@ from bot.domain.events import Choice, ConversationKey
 from bot.domain.people import Actor
 from bot.domain.rights import Terms
 from bot.text.lines import NAME_CHARS, literal, one_line, printable
-from bot.text.redaction import HIDDEN, redact
+from bot.text.redaction import HIDDEN, hide_known, redact
 
 VALUE_CHARS = 200  # of one argument: a long one cannot push a later one out of sight
 KEY_CHARS = 60
 MESSAGE_CHARS = 1_000  # of what a server says
 REASON_CHARS = 500
 _BEYOND_CHARS = 2_000  # are searched for secrets as well: half of one would not be recognised as a secret
+# A model that was misled could put what it wants to run where a secret is expected.
+_HIDES = (
+    f"{HIDDEN} is a part that looks like a secret. Those who decide see it with Edit arguments: anything can be in it."
+)
 APPROVES: frozenset[str] = frozenset({"run", "run_for_an_hour"})
 
 
@@ -101,7 +105,7 @@ def _approval_view(record: AskRecord, ask: ApprovalAsk, *, shown_in: str) -> Ask
         lines=tuple(_lines(record, ask, shown_in=shown_in)),
         place=record.conversation.place,
         arguments=tuple(argument_lines(ask.arguments)),
-        change=ask.change,
+        change=hide_known(ask.change),
         votes=tuple(_vote_lines(record, ask)),
         record=record_line(record),
         choices=_approval_choices(ask) if is_pending else (),
@@ -124,6 +128,8 @@ def _lines(record: AskRecord, ask: ApprovalAsk, *, shown_in: str) -> Sequence[st
         lines.append("The server has changed what it says of this tool since an operator accepted it.")
     if name := edited_by(record):
         lines.append(f"{name} changed the arguments; the model had asked for others.")
+    if record.state == "pending" and any(HIDDEN in line.value for line in argument_lines(ask.arguments)):
+        lines.append(_HIDES)
     return lines
 
 

@@ -27,7 +27,7 @@ def persons_warning(used: Used, *, zone: tzinfo) -> str:
 def operators_warning(used: Used, *, zone: tzinfo) -> str:
     """Return what operators read of the budget of a place or of all."""
     scope = "all conversations" if used.bound.limit.scope == "all" else f"the place `{_place(used)}`"
-    state = "is used up" if used.is_up else f"is used to {used.percent} %"
+    state = "is used up" if used.is_up else f"is {used.percent} % used"
     opens = f" It opens again on {moment(used.bound.period.ends_at, zone)}." if used.is_up else ""
     amount = f"{amount_phrase(used.amount, used.bound.limit.measure)} of {limit_phrase(used.bound.limit)}"
     period = f"{_PERIODS[used.bound.limit.period]} ({used.bound.period.key})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
@@ -11,7 +11,6 @@ import structlog
 
 from bot.domain.budgets import (
     ALL,
-    WARN_AT,
     Bound,
     BudgetWarning,
     Charge,
@@ -113,6 +112,12 @@ class Budgets:
         bounds = () if await self.is_exempt(asker) else await self.bounds(asker, conversation)
         return Toll(charge=charge, bounds=bounds)
 
+    async def why_not(self, asker: Asker, conversation: ConversationKey) -> str:
+        """Return why a question would not be taken now; "" where it would. Raises StoreError."""
+        toll = await self.toll(asker, conversation)
+        spent = [used for used in await self.store.used(toll.bounds) if used.is_up] if toll and toll.bounds else []
+        return self.refusal(spent) if spent else ""
+
     def refusal(self, used: Sequence[Used]) -> str:
         """Return why nothing is taken, as a sentence with the time in which it is again; one of these is used up."""
         return refusal(used, zone=self.policy().budgets.zone)
@@ -158,15 +163,17 @@ class Budgets:
         due = [warning for used in states for warning in self._warnings(used)]
         if not due:
             return ()
-        ours = {(one.name, one.period, one.measure, one.percent) for one in await self.store.warn(due, turn_id=turn_id)}
-        return tuple(filter(None, (self._told(used, ours) for used in states)))
+        ours = {_mark(one) for one in await self.store.warn(due, turn_id=turn_id)}
+        zone = self.policy().budgets.zone
+        return [persons_warning(used, zone=zone) for used in states if _is_among(used, ours)]
 
     def _warnings(self, used: Used) -> Sequence[BudgetWarning]:
         """Return the warnings for as far as it has come; only the last one is said."""
-        bound, reached = used.bound, [percent for percent in WARN_AT if used.percent >= percent]
+        bound = used.bound
         place = "" if bound.limit.scope == "person" else self._warn_in()
         if bound.limit.scope != "person" and not place:
             return ()
+        text = operators_warning(used, zone=self.policy().budgets.zone) if place else ""
         return [
             BudgetWarning(
                 name=bound.name,
@@ -174,24 +181,27 @@ class Budgets:
                 measure=bound.limit.measure,
                 percent=percent,
                 place=place,
-                text=operators_warning(used, zone=self.policy().budgets.zone)
-                if place and percent == reached[-1]
-                else "",
+                text=text if percent == used.reached[-1] else "",
             )
-            for percent in reached
+            for percent in used.reached
         ]
 
     def _warn_in(self) -> str:
         place = channel_named(self.policy().budgets.warn_in)
         return "" if place is None else str(place)
 
-    def _told(self, used: Used, ours: set[tuple[str, str, str, int]]) -> str:
-        bound = used.bound
-        if bound.limit.scope != "person":
-            return ""
-        reached = [percent for percent in WARN_AT if used.percent >= percent]
-        is_ours = bool(reached) and (bound.name, bound.period.key, bound.limit.measure, reached[-1]) in ours
-        return persons_warning(used, zone=self.policy().budgets.zone) if is_ours else ""
+
+_Mark = tuple[str, str, str, int]
+
+
+def _mark(warning: BudgetWarning) -> _Mark:
+    return warning.name, warning.period, warning.measure, warning.percent
+
+
+def _is_among(used: Used, warnings: Set[_Mark]) -> bool:
+    """Return whether the last warning for as far as it has come is one of these."""
+    bound, reached = used.bound, used.reached
+    return bool(reached) and (bound.name, bound.period.key, bound.limit.measure, reached[-1]) in warnings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

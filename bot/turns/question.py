@@ -15,6 +15,7 @@ from bot.ports.platform import Adapter
 from bot.ports.store import Knowledge, Store
 from bot.ports.tools import Offer, ServerInstructions, Tools
 from bot.text.marks import marked, unmarked
+from bot.text.redaction import hide_known
 from bot.turns.attachments import read_files
 from bot.turns.context import Window, count_tokens, load_history
 from bot.turns.limits import Limits
@@ -174,7 +175,7 @@ def with_instructions(system: str, instructions: Sequence[ServerInstructions], *
     """
     blocks: list[str] = []
     for one in instructions:
-        lines = unmarked(one.text).splitlines()
+        lines = hide_known(unmarked(one.text)).splitlines()
         block = "\n".join([f"Server {one.server!r}:", *(f"> {line}".rstrip() for line in lines)])
         if len(block) <= max_chars:
             max_chars -= len(block)

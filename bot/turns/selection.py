@@ -16,6 +16,7 @@ from bot.domain.messages import AssistantMessage, Message, ToolCall, ToolResult,
 from bot.ports.store import ToolMemory, ToolUse
 from bot.ports.tools import READ_RESOURCE, Offer, Tools
 from bot.text.cleaning import strip_surrogates
+from bot.text.redaction import hide_known
 from bot.text.split import cut
 from bot.turns.context import TOKENS_A_MESSAGE, Window
 
@@ -116,7 +117,7 @@ class Selection:
             text = 'Send one JSON object with the words to look for: {"query": "create invoice"}.'
             return ToolResult(call_id=call.id, text=text, outcome="error")
         found = await tools.search(query, among=self._offer.tools, limit=MAX_FOUND + MAX_ALSO)
-        return ToolResult(call_id=call.id, text=strip_surrogates(_describe(found, self._offer.tools)))
+        return ToolResult(call_id=call.id, text=hide_known(strip_surrogates(_describe(found, self._offer.tools))))
 
     def learn(self, call: ToolCall, result: ToolResult) -> None:
         """Add what a call has brought up: the tools that it found, or the one that was called without being listed."""

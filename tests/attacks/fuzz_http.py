@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -21,12 +20,12 @@ from urllib.parse import urlencode
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from slack_sdk.signature import SignatureVerifier
-from structlog.testing import capture_logs
 
 from adapters.slack.adapter import SlackOptions, open_slack
 from bot.domain.answers import Done, Ignored, Refused
 from bot.domain.events import CommandInvoked, DetailsAsked, FormAsked, MessageDeleted, MessageEdited, MessageReceived
 from bot.http.listener import open_listener
+from tests.attacks.faults import Faults, watching
 from tests.fakes.hosts import Event, Outcome, ScriptedHost
 from tests.fakes.slack import FakeSlack
 from tests.payloads.reading import samples
@@ -172,14 +171,8 @@ class Door:
     """A listener with all routes of Slack, and the errors that were logged."""
 
     port: int
-    raised: list[str]  # by Bolt and asyncio
-    logged: list[MutableMapping[str, Any]]
+    faults: Faults
     statuses: Counter[int] = field(default_factory=Counter[int])
-
-    @property
-    def errors(self) -> list[str]:
-        own = [each for each in self.logged if each["log_level"] in ("error", "critical")]
-        return [*self.raised, *map(str, own)]
 
     async def status(self, sent: Sent | bytes) -> int:
         """Send it and return the status of the answer; 0 where the connection is closed without one."""
@@ -201,7 +194,6 @@ class Door:
 @asynccontextmanager
 async def open_door() -> AsyncGenerator[Door]:
     """Slack's adapter, with events, pages to install and no core behind it, at a listener."""
-    seen = _Errors()
     async with (
         FakeSlack() as slack,
         open_listener("127.0.0.1", 0) as http,
@@ -218,12 +210,10 @@ async def open_door() -> AsyncGenerator[Door]:
         await host.notes.put_note("slack/install/-/T1", INSTALLED)
         running = asyncio.create_task(adapter.run())
         await adapter.session.opened.wait()
-        logging.getLogger().addHandler(seen)
         try:
-            with capture_logs() as logged:
-                yield Door(http.port, seen.errors, logged)
+            with watching() as faults:
+                yield Door(http.port, faults)
         finally:
-            logging.getLogger().removeHandler(seen)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 
@@ -241,17 +231,6 @@ async def _outcome(event: Event) -> Outcome:
             return Refused(notice="Not here.")
         case _:
             return Done()
-
-
-class _Errors(logging.Handler):
-    """Keeps the errors of Bolt, asyncio and the bot."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.errors: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.errors.append(self.format(record))
 
 
 def fuzz(inputs: int) -> dict[str, Any]:
@@ -275,9 +254,8 @@ def fuzz(inputs: int) -> dict[str, Any]:
             @given(requests() | RAW)
             def each(sent: Sent | bytes) -> None:
                 status = runner.run(at.status(sent))
-                errors = at.errors
-                at.logged.clear()
-                at.raised.clear()
+                errors = at.faults.lines
+                at.faults.clear()
                 assert status < 500 and not errors, (status, errors)
 
             each()

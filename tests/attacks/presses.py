@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-from collections.abc import Generator, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Sequence, Set
 from pathlib import Path
 from random import Random
 from typing import Any, cast
 
-from structlog.testing import capture_logs
-
 from adapters.discord.session import TAKEN
 from adapters.shared.payloads import dict_of
+from tests.attacks.faults import watching
 from tests.attacks.hostile import DIGITS, VALUES, changed, paths
 from tests.fakes.slack import FakeSlack
 from tests.payloads.reading import samples
@@ -65,7 +62,7 @@ async def faults_in_slack(folder: Path, *, count: int, seed: int) -> Sequence[st
     random = Random(seed)
     async with slack_serving.open_bot(folder) as bot:
         bot.slack.retry_gaps_s = ()  # what is not valid does not become so
-        with _watching() as faults:
+        with watching() as faults:
             bases = [each.payload for each in samples("slack")]
             for start in range(0, count, BATCH):
                 before = asyncio.all_tasks()
@@ -76,14 +73,14 @@ async def faults_in_slack(folder: Path, *, count: int, seed: int) -> Sequence[st
                 async with asyncio.timeout(BATCH_S):
                     await asyncio.gather(*(delivery.ended.wait() for delivery in sent))
                 await _settle(before)
-            return list(faults)
+            return faults.lines
 
 
 async def faults_in_discord(folder: Path, *, count: int, seed: int) -> Sequence[str]:
     """Dispatch so many events; return a line for each exception that nothing handled."""
     random = Random(seed)
     async with discord_serving.open_world() as world, discord_serving.serving(world, folder):
-        with _watching() as faults:
+        with watching() as faults:
             bases = [step for each in samples("discord") for step in _steps(each.payload) if step.get("t") in TAKEN]
             for start in range(0, count, BATCH):
                 before = asyncio.all_tasks()
@@ -92,7 +89,7 @@ async def faults_in_discord(folder: Path, *, count: int, seed: int) -> Sequence[
                 await asyncio.sleep(GATEWAY_S)
                 await _settle(before)
             assert any(session.is_connected for session in world.discord.sessions), "the gateway was lost"
-            return list(faults)
+            return faults.lines
 
 
 def _steps(payload: Any) -> list[Any]:
@@ -191,30 +188,3 @@ async def _settle(before: Set[asyncio.Task[Any]]) -> None:
     began = asyncio.all_tasks() - before
     if began:
         await asyncio.wait(began, timeout=SETTLE_S)
-
-
-class _Errors(logging.Handler):
-    """Collects what libraries log as errors."""
-
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__(logging.ERROR)
-        self._lines = lines
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._lines.append(f"{record.name}: {record.getMessage()} {record.exc_text or record.exc_info or ''}"[:1_000])
-
-
-@contextmanager
-def _watching() -> Generator[list[str]]:
-    """Collect what is logged as an error, and what is raised in tasks that nobody waits for."""
-    faults: list[str] = []
-    handler, loop = _Errors(faults), asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: faults.append(f"loop: {context}"[:1_000]))
-    logging.getLogger().addHandler(handler)
-    try:
-        with capture_logs() as lines:
-            yield faults
-            faults += [str(line)[:1_000] for line in lines if line["log_level"] in ("error", "critical")]
-    finally:
-        logging.getLogger().removeHandler(handler)
-        loop.set_exception_handler(None)

@@ -15,7 +15,7 @@ from bot.domain.answers import Queued
 from bot.domain.events import ConversationKey
 from bot.domain.messages import AssistantMessage, UserMessage
 from bot.domain.turns import CallStarted
-from bot.intake.inbox import MAX_WAITING
+from bot.intake.bounds import MAX_WAITING
 from bot.observe.logs import configure_logs
 from bot.observe.turn_log import TurnLog
 from bot.ports.store import ClaimedTurn, Store

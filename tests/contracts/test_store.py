@@ -7,12 +7,14 @@ import string
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.domain.answers import Known, Queued
+from bot.domain.budgets import Spent
 from bot.domain.errors import LeaseLostError, StoreError
 from bot.domain.events import ConversationKey, MessageReceived, Quoted, SharedFile
 from bot.domain.messages import (
@@ -46,7 +48,6 @@ from bot.ports.store import (
     Store,
     ToolMemory,
     ToolUse,
-    UsageTotals,
     author_key,
 )
 from bot.text.cleaning import clean
@@ -166,12 +167,26 @@ async def test_one_author_leaves_room_for_others_in_a_conversation_and_in_all(st
     own = OwnBounds(waiting=1, open=2)
     await ask(store, "a")
     event = question("a")
-    bounds = {"worker": HERE, "max_waiting": 20, "own": own}
+    bounds: dict[str, Any] = {"worker": HERE, "max_waiting": 20, "own": own}
     assert await store.accept(event, **bounds) == Full(waits_behind=1, why="own_waiting")
     await ask(store, "b")
     assert await store.accept(question("c"), **bounds) == Full(waits_behind=0, why="own_open")
     assert isinstance(await store.accept(replace(event, author_id="u2"), **bounds), Queued)
     assert isinstance(await store.accept(question("c"), **{**bounds, "worker": THERE}), Queued)
+
+
+async def test_turns_that_wait_for_decisions_are_bounded_by_person_and_by_conversation(store: Store) -> None:
+    for name in ("a", "b"):
+        await ask(store, name)
+    for turn in await store.claim(HERE, serves=ALL, limit=10):
+        await store.park(turn.lease, [WAITS], wakes_at=NEVER)
+    own: dict[str, Any] = {"worker": HERE, "max_waiting": 20, "own": OwnBounds(undecided=2)}
+    assert await store.accept(question("c"), **own) == Full(waits_behind=0, why="own_undecided")
+    assert isinstance(await store.accept(replace(question("c"), author_id="u2"), **own), Queued)
+    other = replace(question("a"), author_id="u2")
+    here: dict[str, Any] = {"worker": HERE, "max_waiting": 20, "max_undecided": 1}
+    assert await store.accept(other, **here) == Full(waits_behind=0, why="undecided")
+    assert isinstance(await store.accept(question("d"), **here), Queued)
 
 
 async def test_a_person_who_has_nothing_running_gets_a_place_that_others_leave_to_them(store: Store) -> None:
@@ -1429,11 +1444,9 @@ async def test_usage_adds_up_by_conversation_and_in_all_and_outlives_a_clear(sto
         await finish(store, lease, *said("x"), usage=Usage(input_tokens=100, cached_tokens=40, output_tokens=7))
     await store.clear(room("a"))
     both = Usage(input_tokens=200, cached_tokens=80, output_tokens=14)
-    assert await store.usage(room("a")) == UsageTotals(turns=2, usage=both)
-    assert await store.usage() == UsageTotals(
-        turns=3, usage=Usage(input_tokens=300, cached_tokens=120, output_tokens=21)
-    )
-    assert await store.usage(room("never seen")) == UsageTotals()
+    assert await store.usage(room("a")) == Spent(turns=2, usage=both)
+    assert await store.usage() == Spent(turns=3, usage=Usage(input_tokens=300, cached_tokens=120, output_tokens=21))
+    assert await store.usage(room("never seen")) == Spent()
 
 
 async def test_usage_is_counted_by_the_person_who_asked_on_one_platform(store: Store) -> None:
@@ -1445,10 +1458,10 @@ async def test_usage_is_counted_by_the_person_who_asked_on_one_platform(store: S
         await finish(store, (await claim_one(store)).lease, usage=Usage(input_tokens=10, output_tokens=1))
     await ask(store, "a third")  # by another person
     name = author_key(room("any").person("ann"))
-    assert await store.usage(author=name) == UsageTotals(turns=3, usage=Usage(input_tokens=30, output_tokens=3))
+    assert await store.usage(author=name) == Spent(turns=3, usage=Usage(input_tokens=30, output_tokens=3))
     assert (await store.usage(room("room"), author=name)).turns == 2
     assert (await store.usage(room("room"))).turns == 3
-    assert await store.usage(author=author_key(room("any").person("nobody"))) == UsageTotals()
+    assert await store.usage(author=author_key(room("any").person("nobody"))) == Spent()
     await store.clear(room("room"))
     assert (await store.usage(author=name)).turns == 3
 

@@ -189,9 +189,11 @@ async def test_a_persons_turns_go_whole_and_those_of_others_stay(store: Store) -
     await accepted(store, of_ben(room("room"), text="Ben's own"))
     turn = await claim_one(store)
     await finish(store, turn.lease, *said("Ben's own"))
-    assert (await store.traces(ANN)).forgotten.turns == 1
+    found = (await store.traces(ANN)).forgotten
+    assert (found.turns, found.arguments) == (1, 1)
     assert len(await texts(store)) == 4
     gone = await store.forget_person(ANN)
+    assert gone.forgotten == found
     assert (gone.forgotten.turns, gone.forgotten.messages, gone.names) == (1, 2, ("Ann",))
     assert await texts(store) == ["Ben's own?", "Ben's own!"]
     assert (await store.traces(ANN)).forgotten == Forgotten()

@@ -11,8 +11,10 @@ import pytest
 from bot.domain.answers import Details, Done, Refused
 from bot.domain.events import ConversationKey
 from bot.domain.people import Standing
+from bot.intake.inbox import MAX_OWN_UNDECIDED
 from bot.turns.calls import MAX_ASKS, MAX_CALLS
-from tests.fakes.ports import calls
+from tests.fakes.bots import notice_of
+from tests.fakes.ports import calls, says
 from tests.integration.attacking import (
     ADA,
     ALLOWS_ALL,
@@ -263,3 +265,13 @@ async def test_one_answer_asks_people_only_a_few_times(tmp_path: Path) -> None:
         assert len(at.adapter.asks) == MAX_ASKS
     assert len(at.servers.got) == MAX_ASKS
     assert ["was not made" in text for text in read[MAX_ASKS:]] == [True] * 5
+
+
+async def test_questions_that_wait_for_decisions_are_not_collected_without_end(tmp_path: Path) -> None:
+    async with site(tmp_path, *[PROD] * MAX_OWN_UNDECIDED, says("As you like."), PROD) as at:
+        views = [await at.ask(f"deploy {number}") for number in range(MAX_OWN_UNDECIDED)]
+        refused = notice_of(await at.bot.inbox.accept(said("one more")))
+        assert f"{MAX_OWN_UNDECIDED} questions of yours wait for a decision" in refused
+        await at.press(views[0], ADA, "decline")
+        await at.end()
+        assert await at.ask("there is room again")

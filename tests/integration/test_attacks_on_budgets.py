@@ -223,7 +223,7 @@ async def test_warnings_come_once_to_the_person_and_once_to_the_operators_place(
         assert "You have used 75 % of your budget for today (3 turns of 4)." in texts[2]
         assert len(at.adapter.notices) == 2 and {str(one.place) for one in at.adapter.notices} == {"slack/T1/COPS/"}
         assert re.search(
-            r"of all conversations for today \(\d{4}-\d\d-\d\d\) is used to 80 %: 40 tokens of 50\.", notices[0]
+            r"of all conversations for today \(\d{4}-\d\d-\d\d\) is 80 % used: 40 tokens of 50\.", notices[0]
         )
         assert "is used up: 50 tokens of 50. It opens again on [" in notices[1]
 

@@ -15,7 +15,8 @@ from bot.domain.answers import Refused
 from bot.domain.events import CommandInvoked, ConversationKey, MessageReceived
 from bot.domain.messages import ModelAnswer
 from bot.intake.admission import Admission
-from bot.intake.inbox import MAX_OWN_OPEN, MAX_OWN_WAITING, Inbox
+from bot.intake.bounds import MAX_OWN_OPEN, MAX_OWN_WAITING
+from bot.intake.inbox import Inbox
 from bot.ports.model import ModelRequest
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.limits import Limits

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 from bot.domain.errors import ModelStreamError
-from bot.domain.messages import Attachment, ToolCall, ToolMessage, ToolResult
+from bot.domain.messages import Attachment, ToolCall, ToolMessage, ToolResult, ToolSpec
+from bot.forms.making import form_of
+from bot.models.offering import fit_tool
 from bot.models.redacting import RedactingModel
 from bot.ports.model import ModelRequest
+from bot.ports.tools import ServerInstructions
 from bot.settings import load_settings
 from bot.stores.sqlite.store import open_sqlite
 from bot.text.known_values import known
 from bot.text.redaction import HIDDEN_NOTE
 from bot.tools.config import HttpEndpoint, StdioEndpoint
+from bot.turns.ask_view import ask_view
+from bot.turns.question import with_instructions
+from bot.turns.seen_results import without_secrets
 from tests.attacks.corpus import SHAPES, leaks
 from tests.attacks.secrets import found_share, measure
 from tests.fakes.bots import ended, open_bot
 from tests.fakes.ports import RecordingAdapter, ScriptedModel, ScriptedTools, calls, message, says
+from tests.unit.turns.test_ask_view import ASK, RECORD
 
 OWN = "Xy7/own+value=42"
 
@@ -95,6 +104,34 @@ async def test_the_bots_own_secrets_show_in_no_answer_however_they_are_written(t
     assert (
         OWN not in seen and quote(OWN, safe="") not in seen and base64.b64encode(OWN.encode()).decode()[4:] not in seen
     )
+
+
+def test_what_servers_say_of_themselves_shows_none_of_the_bots_secrets_to_people_or_to_the_model() -> None:
+    said = f"Use {OWN}."
+    part = {"type": "string", "title": said, "description": said, "default": said}
+    schema = {"type": "object", "description": said, "properties": {"x": part}}
+    record = replace(RECORD, ask=replace(ASK, change=said))
+    tool = ToolSpec(name="a__b", server="a", tool="b", description=said, parameters=schema)
+    with known.hiding([OWN], mode="off"):
+        shown = [
+            str(form_of(schema, target="answer:1", title=said, message=said)),
+            str(ask_view(record)),
+            str(fit_tool(tool)),
+            with_instructions("", [ServerInstructions(server="a", text=said)], max_chars=1_000),
+        ]
+    assert [OWN in text for text in shown] == [False] * 4
+    assert all("[hidden]" in text for text in shown)
+
+
+async def test_a_result_made_to_be_slow_to_search_holds_up_no_other_conversation() -> None:
+    slow = Attachment(name="a.txt", mime_type="text/plain", data=b'password: "' * 17_000)
+    searching = asyncio.create_task(without_secrets(ToolResult(call_id="c", text="", attachments=(slow,))))
+    clock, longest_s = asyncio.get_running_loop().time, 0.0
+    while not searching.done():
+        began = clock()
+        await asyncio.sleep(0)
+        longest_s = max(longest_s, clock() - began)
+    assert longest_s < 0.3  # a busy machine; the search itself takes longer
 
 
 async def test_an_answer_that_broke_off_in_a_secret_ends_before_it() -> None:

@@ -9,6 +9,7 @@ import sys
 import pytest
 from structlog.testing import capture_logs
 
+from adapters.slack.http_endpoint import PAGES_PER_MINUTE
 from bot.http.bounds import bounds_for
 from bot.http.listener import open_listener
 from tests.attacks.door import hold
@@ -45,6 +46,14 @@ async def test_nonsense_is_refused_without_a_traceback_whether_it_is_signed_or_n
                 sent = Sent("POST", EVENTS, (("Content-Type", content_type), *headers.items()), body)
                 wanted = {400} if name == "bad bytes" and headers else {status}
                 assert await door.status(sent) in wanted, name
+        assert door.faults.lines == []
+
+
+async def test_one_address_does_not_push_out_the_installations_that_others_have_begun() -> None:
+    async with open_door() as door:
+        pages = [await door.status(Sent("GET", "/slack/install")) for _ in range(PAGES_PER_MINUTE + 5)]
+        assert pages == [200] * PAGES_PER_MINUTE + [429] * 5
+        assert await door.status(Sent("GET", "/healthz")) == 200
         assert door.errors == []
 
 
@@ -53,7 +62,7 @@ async def test_a_time_that_is_none_is_not_signed(at: str) -> None:
     async with open_door() as door:
         headers = {**signed(b"{}"), "X-Slack-Request-Timestamp": at}
         assert await door.status(Sent("POST", EVENTS, tuple(headers.items()), b"{}")) == 401
-        assert door.errors == []
+        assert door.faults.lines == []
 
 
 def test_no_request_of_any_shape_is_an_error_of_the_bot() -> None:

@@ -15,7 +15,8 @@ import pytest
 from bot.domain.answers import Accepted, Known, Queued
 from bot.domain.messages import ModelAnswer
 from bot.intake.admission import Admission
-from bot.intake.inbox import MAX_OPEN, MAX_WAITING, Inbox
+from bot.intake.bounds import MAX_OPEN, MAX_WAITING
+from bot.intake.inbox import Inbox
 from bot.ports.model import ModelRequest
 from bot.ports.store import Store
 from bot.stores.sqlite.store import open_sqlite

@@ -378,7 +378,7 @@ async def test_clear_in_the_middle_of_a_turn_forgets_what_was_before_and_keeps_t
         queued = await bot.say(message("queued"))
         assert await bot.command("clear") == (
             "2 messages of this conversation deleted. Saved files are kept. "
-            "What is not answered yet stays: stop it, then clear again."
+            "Questions that are not answered yet stay: stop them, then clear again."
         )
         held.is_let_go.set()
         await ended(bot, adapter, [running, queued])

@@ -203,6 +203,39 @@ async def test_a_body_of_unknown_length_is_refused_once_it_is_too_large() -> Non
         sending.cancel()
 
 
+@pytest.mark.parametrize("head", [ECHO, HEALTH.removesuffix(b"\r\n")], ids=["being read", "answered already"])
+async def test_a_body_in_very_many_chunks_holds_up_nobody(head: bytes) -> None:
+    chunks = b"1\r\na\r\n" * 500_000
+    with capture_logs() as logged:
+        async with open_world() as world:
+            wire = await world.connect()
+            sending = asyncio.create_task(wire.send(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks))
+            longest_s = await longest_pause_s(until=sending)
+            await wire.closed()
+            await asyncio.gather(sending, return_exceptions=True)
+    assert refused(logged)["many_chunks"] == 1
+    assert longest_s < 0.5  # a busy machine; it was several seconds
+
+
+async def longest_pause_s(*, until: asyncio.Task[Any]) -> float:
+    """Return how long the loop was held up at most, until the task ends."""
+    clock, longest = asyncio.get_running_loop().time, 0.0
+    while not until.done():
+        began = clock()
+        await asyncio.sleep(0)
+        longest = max(longest, clock() - began)
+    return longest
+
+
+async def test_a_body_in_chunks_as_proxies_make_them_is_taken() -> None:
+    body = b"a" * 1_000_000
+    chunks = b"".join(b"400\r\n" + body[at : at + 1024].ljust(1024, b"a") + b"\r\n" for at in range(0, 1_000_000, 1024))
+    async with open_world() as world:
+        sent = ECHO + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+        status, echoed = await world.ask(sent)
+    assert status == 200 and len(echoed) == 1_000_448
+
+
 async def test_a_peer_that_goes_on_sending_what_was_refused_is_closed() -> None:
     async with open_world(QUICK) as world:
         wire = await world.connect(ECHO + b"Content-Length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1))

@@ -75,3 +75,16 @@ async def test_a_failing_model_is_reported_in_one_message(driver: Driver, kind: 
         assert len(conversation.messages) == 1
         if kind == "cut":
             assert text.startswith("word0 word1 ")
+
+
+async def test_a_mark_of_a_speaker_that_the_model_copies_is_never_shown(driver: Driver) -> None:
+    mark = f"⟦from {driver.user_id('ada')}: Ada⟧"
+    async with driver.serving() as conversation:
+        await driver.model.pace(chunk_s=0.002)
+        text = f"{mark}\n{words(150)}\n\nAs {mark} said.\n\n{mark}\n{words(100, start=150)}"
+        await driver.model.script({"text": text})
+        await conversation.ask("tell me")
+        shown = "".join(await conversation.answered())
+        assert "As Ada said." in shown and "word249" in shown
+        assert "⟦" not in driver.sent and "\\u27e6" not in driver.sent
+        assert all("⟦" not in answer for answer in await conversation.stored_answers())

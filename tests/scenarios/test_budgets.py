@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from tests.fakes.rights import ALLOW_ALL
 from tests.scenarios.drivers import Driver
 
@@ -55,6 +57,36 @@ async def test_the_budget_of_all_is_warned_of_once_in_the_place_of_the_operators
     async with driver.serving():
         await driver.settled()
     assert len([text for text in texts(driver) if "all conversations" in text]) == 1
+
+
+async def test_a_call_by_run_over_the_budget_is_refused_in_private_and_posts_nothing(driver: Driver) -> None:
+    write(driver, "person = { turns_per_day = 1 }")
+    sum_of = '{"operation": "add", "a": 1, "b": 1}'
+    async with driver.serving(mcp_config=None):
+        first = await driver.run_tool("toolbridge/calculate", sum_of)
+        await driver.until(lambda: any("= 2.0" in text for text in first.texts))
+        before = len(texts(driver))
+        running = asyncio.ensure_future(driver.run_tool("toolbridge/calculate", sum_of))  # it does not begin
+        [refused] = await driver.until(lambda: [text for text in driver.private("ada") if "used up" in text])
+        running.cancel()
+        assert "Your budget for today is used up (1 turn of 1). It opens again on " in refused
+        assert any(time in refused for time in (*TIMES, "UTC")) and "time:" not in refused
+        await driver.settled()
+        assert len(texts(driver)) == before
+
+
+async def test_where_no_price_of_the_model_is_known_usage_says_that_a_budget_of_money_does_not_count_it(
+    driver: Driver,
+) -> None:
+    write(driver, "person = { usd_per_day = 1.0 }\nplace = { tokens_per_day = 100_000 }\nall = { usd_per_month = 100 }")
+    uncounted = "tokens without a known price are not counted"
+    async with driver.serving() as conversation:
+        assert uncounted not in await driver.command("usage")
+        await conversation.ask("what is it?")
+        await conversation.answered()
+        shown = await driver.command("usage")
+        lines = [line for line in shown.splitlines() if " left until " in line]
+        assert [uncounted in line for line in lines] == [True, False, True]
 
 
 def texts(driver: Driver) -> list[str]:

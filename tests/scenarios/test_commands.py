@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.scenarios.drivers import ALL_DRIVERS, Driver
+from tests.scenarios.model import calls
 
 BUNDLED: dict[str, Any] = {"mcp_config": None}  # the server that comes with the bot
 
@@ -36,6 +37,24 @@ async def test_usage_tells_what_the_asker_used_and_to_operators_what_all_did(dri
         shown = await driver.command("usage")
         told = ["**You**: today 0 turns", *driver.usage_there]
         assert [words for words in told if words not in shown] == []
+
+
+async def test_clear_keeps_saved_files_and_clear_files_deletes_them_too(driver: Driver) -> None:
+    async with driver.serving(**BUNDLED) as conversation:
+        save = calls("toolbridge__save_text_file", filename="a.txt", content="words")
+        await driver.model.script(save, {"text": "Saved."}, save, {"text": "Saved."})
+        for number in (1, 2):
+            await conversation.ask("save it")
+            await conversation.answered(number)
+            if number == 1:
+                cleared = await conversation.command("clear")
+                assert cleared.startswith("4 messages of this conversation deleted. Saved files are kept.")
+                assert "`clear files` deletes them as well." in cleared
+                assert len(list((driver.home / "workspaces").rglob("a.txt"))) == 1
+        cleared = await conversation.command("clear", "files")
+        assert cleared.startswith("4 messages of this conversation deleted. 1 saved file deleted.")
+        assert list((driver.home / "workspaces").rglob("a.txt")) == []
+        assert "No files were saved here." in await conversation.command("clear", "files")
 
 
 async def test_a_long_answer_has_pages_that_can_be_turned_also_after_the_bot_was_restarted(driver: Driver) -> None:

@@ -15,7 +15,8 @@ async def test_a_healthy_setup_has_a_line_for_each_part_and_ends_with_0(toolbrid
     ran = await toolbridge.run("doctor")
     assert ran.code == 0
     parts = [line.split(":")[0].split(maxsplit=1)[1] for line in ran.out.splitlines()]
-    assert parts == ["settings", "home", "store", "model", "tools toolbridge", "policy", "slack", "discord"]
+    here = ["settings", "home", "redaction", "http", "store"]
+    assert parts == [*here, "model", "tools toolbridge", "policy", "slack", "discord"]
     assert "not an AI" in ran.out
 
 
@@ -24,6 +25,8 @@ async def test_json_says_the_same_for_machines(toolbridge: Toolbridge) -> None:
     assert {check["part"]: check["state"] for check in checks} == {
         "settings": "ok",
         "home": "ok",
+        "redaction": "ok",
+        "http": "ok",
         "store": "ok",
         "model": "ok",
         "tools toolbridge": "ok",

@@ -286,6 +286,11 @@ def test_the_http_listener_can_be_switched_off(text: str, monkeypatch: pytest.Mo
     assert load_settings().http_port is None
 
 
+def test_a_port_that_is_none_is_refused_with_both_ways_to_write_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PORT", "none")
+    assert "write a port from 0 to 65535, or off" in refusal()
+
+
 def test_trusted_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().proxies == ()
     monkeypatch.setenv("TRUSTED_PROXIES", "10.0.0.5,192.168.0.0/16 ::1")

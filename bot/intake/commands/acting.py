@@ -46,8 +46,8 @@ class Acting:
             return CommandAnswer(text=f"Other people have spoken here as well. {may} can clear it.")
         if is_shared and not event.is_confirmed:
             return CommandAnswer(
-                text=f"You are not the only one who spoke here. Clearing forgets what everyone said. "
-                f"{'Files that were saved here are deleted.' if _with_files(event) else FILES_STAY}",
+                text=f"You are not the only one who spoke here. Clearing forgets what everyone said"
+                f"{' and deletes the files that were saved here.' if _with_files(event) else f'. {FILES_STAY}'}",
                 confirms="Clear it for everyone",
             )
         return CommandAnswer(text=await self._forget(event))
@@ -62,8 +62,12 @@ class Acting:
         if gone or files.saved:
             await self.access.note(event.asker, kind="act", outcome="clear files" if files.saved else "clear")
             log.info("conversation_cleared", conversation=str(event.conversation), by=str(event.actor), messages=gone)
-        what = f"{count(gone, 'message')} of this conversation deleted." if gone else "There was nothing to forget."
-        return " ".join(filter(None, [what, await self._about_files(event, files), await self._about_open(event)]))
+        said = [
+            _about_messages(gone, files.saved or files.undeleted),
+            await self._about_files(event, files),
+            await self._about_open(event),
+        ]
+        return " ".join(filter(None, said))
 
     async def _forget_files(self, event: CommandInvoked, turns: Sequence[str]) -> FilesGone:
         if self.files is None:
@@ -85,7 +89,7 @@ class Acting:
 
     async def _about_open(self, event: CommandInvoked) -> str:
         is_open = await self.store.participants(event.conversation, is_open=True)
-        return "What is not answered yet stays: stop it, then clear again." if is_open else ""
+        return "Questions that are not answered yet stay: stop them, then clear again." if is_open else ""
 
     async def _may_clear(self, event: CommandInvoked, *, began: str) -> bool:
         return began in author_keys(event.actor) or await self.access.is_in_charge(event.asker)
@@ -112,6 +116,12 @@ class Acting:
             may = _those_who_may("The person who asked", event)
             return CommandAnswer(text=f"Someone else asked for what runs here. {may} can stop it.")
         return CommandAnswer(text=OLD_STOP if event.turn_id else "Nothing is running in this conversation.")
+
+
+def _about_messages(gone: int, saved: int) -> str:
+    if gone:
+        return f"{count(gone, 'message')} of this conversation deleted."
+    return "There were no messages to forget." if saved else "There was nothing to forget."
 
 
 def _with_files(event: CommandInvoked) -> bool:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from bot.ports.store import UsageTotals
+from bot.domain.budgets import Spent
 from bot.text.lines import literal, one_line
+from bot.turns.budget_words import dollars
 
 LINE_CHARS = 160
 
 
-def total_phrase(totals: UsageTotals) -> str:
-    """Return what was used, as a phrase."""
-    usage = totals.usage
+def spent_phrase(spent: Spent) -> str:
+    """Return what was used, as a phrase, with money where a price is known."""
+    usage = spent.usage
     cached = f" ({usage.cached_tokens / usage.input_tokens:.0%} from the prompt cache)" if usage.input_tokens else ""
-    return (
-        f"{count(totals.turns, 'turn')}, {usage.input_tokens:,} tokens in{cached}, {usage.output_tokens:,} tokens out"
-    )
+    parts = [
+        count(spent.turns, "turn"),
+        f"{usage.input_tokens:,} tokens in{cached}",
+        f"{usage.output_tokens:,} tokens out",
+    ]
+    if usage.micro_usd:
+        parts.append(dollars(usage.micro_usd))
+    if usage.unpriced_tokens and usage.micro_usd:
+        parts.append(f"and {count(usage.unpriced_tokens, 'token')} without a known price")
+    return ", ".join(parts)
 
 
 def count(number: int, noun: str) -> str:
@@ -29,14 +37,14 @@ def undeleted(files: int) -> str:
 
 def plain(text: str) -> str:
     """Return untrusted text as one short line in which no character means anything in Markdown."""
-    return literal(flat(text))
+    return literal(short_line(text))
 
 
 def code(text: str) -> str:
     """Return untrusted text as inline code on one short line."""
-    return f"`{flat(text).replace('`', chr(39)) or ' '}`"
+    return f"`{short_line(text).replace('`', chr(39)) or ' '}`"
 
 
-def flat(text: str) -> str:
+def short_line(text: str) -> str:
     """Return the text as one short line of printable characters."""
     return one_line(text, max_chars=LINE_CHARS)

@@ -14,7 +14,7 @@ from bot.intake.access import Access
 from bot.intake.commands.acting import Acting
 from bot.intake.commands.approvals import describe_approvals
 from bot.intake.commands.history import history_text
-from bot.intake.commands.phrases import code, count, flat, plain
+from bot.intake.commands.phrases import code, count, plain, short_line
 from bot.intake.commands.running import answer_run
 from bot.intake.commands.tools import Prospects, describe_tools
 from bot.intake.commands.usage import describe_usage
@@ -55,7 +55,7 @@ _HISTORY = Choice(
     none="There are no conversations in this channel yet.",
 )
 _CLEAR = Choice(
-    which="**Which conversation should I forget?** The newest comes first (times in UTC). Saved files are kept.",
+    which="**Which conversation should I forget?** The newest comes first (times in UTC).",
     none="There is no conversation in this channel to forget.",
 )
 _STOP = Choice(
@@ -195,7 +195,7 @@ def _candidate(summary: ConversationSummary) -> str:
 
 def _picks(summaries: Iterable[ConversationSummary]) -> tuple[Pick, ...]:
     return tuple(
-        Pick(conversation=summary.conversation, label=flat(f"{summary.last_at:%Y-%m-%d %H:%M} {_title(summary)}"))
+        Pick(conversation=summary.conversation, label=short_line(f"{summary.last_at:%Y-%m-%d %H:%M} {_title(summary)}"))
         for summary in summaries
     )
 

@@ -8,13 +8,14 @@ from bot.domain.answers import CommandAnswer
 from bot.domain.budgets import Spent, Used
 from bot.domain.events import CommandInvoked
 from bot.intake.access import Access
-from bot.intake.commands.phrases import count, total_phrase
+from bot.intake.commands.phrases import spent_phrase
 from bot.ports.store import Store
-from bot.turns.budget_words import dollars, left_line
+from bot.turns.budget_words import left_line
 from bot.turns.budgets import Budgets, Usages
 
 _SCOPES = {"person": "Yours", "place": "This place's", "all": "The bot's"}
 _PERIODS = {"day": "a day", "month": "a month"}
+_UNPRICED = "; tokens without a known price are not counted"
 
 
 async def describe_usage(store: Store, *, budgets: Budgets, access: Access, event: CommandInvoked) -> CommandAnswer:
@@ -23,13 +24,13 @@ async def describe_usage(store: Store, *, budgets: Budgets, access: Access, even
     is_operator = await access.is_operator(event.asker)
     lines: list[str] = []
     if not event.is_channel_wide:
-        lines.append(f"- **This conversation**: {total_phrase(await store.usage(event.conversation))}")
+        lines.append(f"- **This conversation**: {spent_phrase(await store.usage(event.conversation))}")
     own = _phrase(usages.own)
     lines.append(f"- **You**: {own}")
     if not event.conversation.is_direct:
         lines.append(f"- **This place**: {_phrase(usages.place)}")
     if is_operator:
-        ever = total_phrase(await store.usage())
+        ever = spent_phrase(await store.usage())
         lines.append(f"- **All conversations**: {_phrase(usages.all)}; since the beginning {ever}")
     left = [_left(used, usages, is_operator=is_operator) for used in usages.used]
     if left:
@@ -42,24 +43,15 @@ def _phrase(spent: Mapping[str, Spent]) -> str:
     return f"today {spent_phrase(today)}; this month {spent_phrase(month)}"
 
 
-def spent_phrase(spent: Spent) -> str:
-    """Return what was used in a period, with money where a price is known."""
-    usage = spent.usage
-    cached = f" ({usage.cached_tokens / usage.input_tokens:.0%} from the prompt cache)" if usage.input_tokens else ""
-    parts = [
-        count(spent.turns, "turn"),
-        f"{usage.input_tokens:,} tokens in{cached}",
-        f"{usage.output_tokens:,} tokens out",
-    ]
-    if usage.micro_usd:
-        parts.append(dollars(usage.micro_usd))
-    if usage.unpriced_tokens and usage.micro_usd:
-        parts.append(f"and {count(usage.unpriced_tokens, 'token')} without a known price")
-    return ", ".join(parts)
-
-
 def _left(used: Used, usages: Usages, *, is_operator: bool) -> str:
     limit = used.bound.limit
     measure = {"turns": "turns", "tokens": "tokens", "usd": "money"}[limit.measure]
     left = left_line(used, zone=usages.zone, shows_amounts=limit.scope != "all" or is_operator)
-    return f"- {_SCOPES[limit.scope]}, {measure} {_PERIODS[limit.period]}: {left}"
+    uncounted = _UNPRICED if limit.measure == "usd" and _spent(used, usages).usage.unpriced_tokens else ""
+    return f"- {_SCOPES[limit.scope]}, {measure} {_PERIODS[limit.period]}: {left}{uncounted}"
+
+
+def _spent(used: Used, usages: Usages) -> Spent:
+    """Return all that was used of what the budget bounds."""
+    by_scope = {"person": usages.own, "place": usages.place, "all": usages.all}
+    return by_scope[used.bound.limit.scope][used.bound.period.key]

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from bot.domain.budgets import Charge
+from bot.domain.budgets import Charge, Spent
 from bot.domain.events import ConversationKey, MessageReceived, Rating
 from bot.domain.messages import Usage
-from bot.ports.store import ConversationSummary, History, HistoryEntry, Knowledge, UsageTotals
+from bot.ports.store import ConversationSummary, History, HistoryEntry, Knowledge
 from bot.stores import codec
 from bot.stores.db import Db, Row, first, key_range
 from bot.stores.units import asks, budgets, forgetting
@@ -223,7 +223,7 @@ def clear(db: Db, conversation: ConversationKey, *, now: float) -> int:
     return gone["messages"]
 
 
-def usage(db: Db, conversation: ConversationKey | None, *, author: str) -> UsageTotals:
+def usage(db: Db, conversation: ConversationKey | None, *, author: str) -> Spent:
     """Return the sums over the turns that match."""
     wanted = {
         "conversation_id = (SELECT id FROM conversation WHERE key = ?)": str(conversation) if conversation else "",
@@ -237,7 +237,7 @@ def usage(db: Db, conversation: ConversationKey | None, *, author: str) -> Usage
         tuple(conditions.values()),
     )
     tokens = Usage(input_tokens=row["input"], cached_tokens=row["cached"], output_tokens=row["output"])
-    return UsageTotals(turns=row["turns"], usage=tokens)
+    return Spent(turns=row["turns"], usage=tokens)
 
 
 def is_turn_of(db: Db, turn_id: int, conversation: ConversationKey) -> bool:

@@ -32,6 +32,7 @@ def accept(
     max_waiting: int,
     max_open: int | None,
     now: float,
+    max_undecided: int | None = None,
     own: OwnBounds = NO_BOUNDS,
     toll: Toll | None = None,
 ) -> Queued | Known | Full | OverBudget:
@@ -42,11 +43,17 @@ def accept(
     conversation_id = conversation_id_of(db, event.conversation)
     platform, author = event.conversation.platform, author_key(event.actor)
     (waiting,) = db.execute(
-        "SELECT count(*) AS turns, count(*) FILTER (WHERE author = ?) AS own FROM turn"
-        " WHERE conversation_id = ? AND ended_at IS NULL AND state <> 'waiting'",
+        "SELECT count(*) FILTER (WHERE state <> 'waiting') AS turns,"
+        " count(*) FILTER (WHERE state <> 'waiting' AND author = ?) AS own,"
+        " count(*) FILTER (WHERE state = 'waiting') AS undecided"
+        " FROM turn WHERE conversation_id = ? AND ended_at IS NULL",
         (author, conversation_id),
     )
     waits_behind = waiting["turns"]
+    if max_undecided is not None and waiting["undecided"] >= max_undecided:
+        return Full(waits_behind=waits_behind, why="undecided")
+    if own.undecided is not None and _undecided_turns(db, platform, author) >= own.undecided:
+        return Full(waits_behind=waits_behind, why="own_undecided")
     if waits_behind >= max_waiting:
         return Full(waits_behind=waits_behind)
     if own.waiting is not None and waiting["own"] >= own.waiting:
@@ -59,24 +66,8 @@ def accept(
         if spent := [used for used in budgets.used(db, toll.bounds) if used.is_up]:
             return OverBudget(used=spent)
         budgets.charge(db, toll.charge)
-    (turn,) = db.execute(
-        "INSERT INTO turn (event_key, conversation_id, event, state, worker, accepted_at,"  # noqa: S608  (as there)
-        " is_first, has_waited, platform, author, ticket)"
-        f" SELECT ?, ?, ?, 'queued', asked.worker, ?, ?, ?, ?, asked.author, {ticket_of('asked')}"
-        " FROM (SELECT ? AS author, ? AS worker) AS asked RETURNING id",
-        (
-            event.event_key,
-            conversation_id,
-            codec.events.dump_json(event).decode(),
-            now,
-            int(waits_behind == 0),
-            int(waits_behind > 0),
-            platform,
-            author,
-            worker,
-        ),
-    )
-    return Queued(turn_id=turn["id"], waits_behind=waits_behind)
+    turn_id = _queue(db, event, conversation_id, worker=worker, waits_behind=waits_behind, now=now)
+    return Queued(turn_id=turn_id, waits_behind=waits_behind)
 
 
 def find(db: Db, event_key: str) -> int | None:
@@ -224,11 +215,43 @@ def vote(
     return "made"
 
 
+def _queue(db: Db, event: MessageReceived, conversation_id: int, *, worker: str, waits_behind: int, now: float) -> int:
+    """Store the turn, and return its id."""
+    (turn,) = db.execute(
+        "INSERT INTO turn (event_key, conversation_id, event, state, worker, accepted_at,"  # noqa: S608  (no outside text in it)
+        " is_first, has_waited, platform, author, ticket)"
+        f" SELECT ?, ?, ?, 'queued', asked.worker, ?, ?, ?, ?, asked.author, {ticket_of('asked')}"
+        " FROM (SELECT ? AS author, ? AS worker) AS asked RETURNING id",
+        (
+            event.event_key,
+            conversation_id,
+            codec.events.dump_json(event).decode(),
+            now,
+            int(waits_behind == 0),
+            int(waits_behind > 0),
+            event.conversation.platform,
+            author_key(event.actor),
+            worker,
+        ),
+    )
+    return turn["id"]
+
+
 def _open_turns(db: Db, worker: str, platform: str, author: str | None = None) -> int:
     held = "SELECT count(*) AS turns FROM turn WHERE worker = ? AND platform = ? AND ended_at IS NULL"
     if author is None:
         return db.execute(held, (worker, platform))[0]["turns"]
     return db.execute(f"{held} AND author = ?", (worker, platform, author))[0]["turns"]
+
+
+def _undecided_turns(db: Db, platform: str, author: str) -> int:
+    """Return how many turns of the author wait for a decision; no worker has them."""
+    (found,) = db.execute(
+        "SELECT count(*) AS turns FROM turn WHERE worker = '' AND platform = ? AND author = ? AND ended_at IS NULL"
+        " AND state = 'waiting'",
+        (platform, author),
+    )
+    return found["turns"]
 
 
 def _is_begun(turn: Row) -> bool:

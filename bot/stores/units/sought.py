@@ -91,7 +91,7 @@ def own_turns(db: Db, who: Sought, *, limit: int) -> Sequence[Row]:
 
 
 def count_own(db: Db, who: Sought) -> Forgotten:
-    """Return what would go with the person's turns."""
+    """Return what would go with the person's turns; the person's own lines of the audit are counted elsewhere."""
     turns = own_turns(db, who, limit=MANY)
     ids = [turn["id"] for turn in turns]
     messages = 0
@@ -102,7 +102,8 @@ def count_own(db: Db, who: Sought) -> Forgotten:
                 (key, *of_it),
             )
         )
-    arguments = sum(len(db.execute("SELECT 1 FROM audit WHERE turn_id = ? AND arguments <> ''", (one,))) for one in ids)
+    lines_of_others = "SELECT 1 FROM audit WHERE turn_id = ? AND arguments <> '' AND person <> ?"
+    arguments = sum(len(db.execute(lines_of_others, (one, str(who.person)))) for one in ids)
     return Forgotten(
         turns=len(ids), messages=messages, arguments=arguments, event_keys=tuple(turn["event_key"] for turn in turns)
     )

@@ -223,13 +223,7 @@ def reply(
         " input_tokens = ?, cached_tokens = ?, output_tokens = ? WHERE id = ?",
         (state, usage.input_tokens, usage.cached_tokens, usage.output_tokens, lease.turn_id),
     )
-    if messages:
-        bodies = [codec.messages.dump_json(message).decode() for message in messages]
-        db.executemany(
-            "INSERT INTO message (conversation_id, turn_id, body, created_at) VALUES (?, ?, ?, ?)",
-            [(lease.conversation_id, lease.turn_id, body, now) for body in bodies],
-        )
-        db.execute("UPDATE conversation SET last_at = ? WHERE id = ?", (now, lease.conversation_id))
+    _put_messages(db, lease, messages, now=now)
     if tool_use is not None:
         tools.remember(db, lease.conversation_id, tool_use)
     if read_until is not None:
@@ -237,19 +231,7 @@ def reply(
             "UPDATE conversation SET read_until = ? WHERE id = ? AND COALESCE(read_until, 0) < ?",
             (read_until.timestamp(), lease.conversation_id, read_until.timestamp()),
         )
-    first_part = min((post.part for post in posts), default=0)
-    db.executemany(
-        "INSERT INTO outbox (turn_id, part, body, state) VALUES (?, ?, ?, ?)",
-        [
-            (
-                lease.turn_id,
-                post.part,
-                codec.posts.dump_json(post).decode(),
-                "posting" if post.part == first_part else "pending",
-            )
-            for post in posts
-        ],
-    )
+    _put_posts(db, lease, posts)
 
 
 def outbox(db: Db, turn_id: int) -> Sequence[OutboxPost]:
@@ -288,6 +270,34 @@ def abandon(db: Db, lease: Lease, *, now: float) -> None:
     """End the turn as undelivered."""
     _hold(db, lease, "delivering")
     end_turn(db, lease.turn_id, lease.conversation_id, now=now, state="undelivered")
+
+
+def _put_messages(db: Db, lease: Lease, messages: Sequence[Message], *, now: float) -> None:
+    if not messages:
+        return
+    bodies = [codec.messages.dump_json(message).decode() for message in messages]
+    db.executemany(
+        "INSERT INTO message (conversation_id, turn_id, body, created_at) VALUES (?, ?, ?, ?)",
+        [(lease.conversation_id, lease.turn_id, body, now) for body in bodies],
+    )
+    db.execute("UPDATE conversation SET last_at = ? WHERE id = ?", (now, lease.conversation_id))
+
+
+def _put_posts(db: Db, lease: Lease, posts: Sequence[Post]) -> None:
+    """Store what is to be posted; the first part is about to be sent."""
+    first_part = min((post.part for post in posts), default=0)
+    db.executemany(
+        "INSERT INTO outbox (turn_id, part, body, state) VALUES (?, ?, ?, ?)",
+        [
+            (
+                lease.turn_id,
+                post.part,
+                codec.posts.dump_json(post).decode(),
+                "posting" if post.part == first_part else "pending",
+            )
+            for post in posts
+        ],
+    )
 
 
 def _append(

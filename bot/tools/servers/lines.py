@@ -25,11 +25,6 @@ class LineSplitter:
         self._size = 0
         self._head = b""  # of a line that is too long
 
-    @property
-    def pending_bytes(self) -> int:
-        """The size of the line that has no end yet."""
-        return self._size
-
     def feed(self, piece: bytes) -> Iterator[bytes | LongLine]:
         """Yield the lines that end in this piece, without their line feeds."""
         *ended, rest = piece.split(b"\n")

@@ -82,7 +82,7 @@ def _mend_tools(result: Object, *, report: Report) -> Object:
     listed: object = result.get("tools")
     if not isinstance(result.get("nextCursor"), str):
         result.pop("nextCursor", None)
-    found = cast("list[object]", listed or [])
+    found = cast("list[object]", listed) if isinstance(listed, list) else []
     for number, tool in enumerate(found[MAX_LISTED:], start=MAX_LISTED + 1):
         name: object = cast("Object", tool).get("name") if isinstance(tool, dict) else None
         report(str(name or number)[:_MAX_NAME_CHARS], f"it comes after the {MAX_LISTED:,} that are read of one page")

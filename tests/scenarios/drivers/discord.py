@@ -456,7 +456,7 @@ class DiscordDriver:
     ) -> Message:
         """Run a slash command; return what it answers that person, once it is there."""
         await self.discord.until(lambda: self.discord.commands(self.world.guild))
-        options = {"word": argument} if argument else {}
+        options = {"files" if name == "clear" else "word": argument} if argument else {}
         asked = await self.discord.slash(channel or self.world.channel, self.user(by), name, options)
         return await self._answer_to(asked)
 

@@ -13,6 +13,7 @@ from adapters.slack.installs import Installations
 from bot.domain.events import ConversationKey
 from bot.stores.factory import open_store
 from tests.fakes.slack import View
+from tests.scenarios.model import calls
 from tests.scenarios.slack.pressing import Person, labels, options, pressable, remember
 from tests.scenarios.slack.serving import Mode, open_bot, open_world, serving
 from tests.scenarios.slack.threads import start
@@ -69,6 +70,21 @@ async def test_clear_asks_which_of_several_to_forget_asks_again_and_forgets_only
         left = await ada.slash("/clear")  # one is left: it is that one
         assert "Keep me" in left.shown and "2 messages of this conversation deleted" in left.shown
         assert await threads[0].stored() == []
+
+
+async def test_clear_files_asks_which_of_several_to_forget_and_deletes_the_files_of_that_one(tmp_path: Path) -> None:
+    async with open_bot(tmp_path, **BUNDLED) as bot:
+        ada = Person(slack=bot.slack)
+        save = calls("toolbridge__save_text_file", filename="a.txt", content="words")
+        await bot.model.script(save, {"text": "Saved."}, save, {"text": "Saved."})
+        for question in ("Keep me", "Forget me"):
+            await (await start(bot, "U1", question)).answered()
+        asked = await ada.slash("/clear", "files")
+        confirm = pressable(asked.blocks)["tb:pick"]["confirm"]
+        assert confirm["text"]["text"] == "Its messages and saved files are deleted for everyone."
+        assert "files are kept" not in asked.shown
+        assert "4 messages of this conversation deleted. 1 saved file deleted." in await ada.pick(asked, "Forget me")
+        assert len(list((tmp_path / "workspaces").rglob("a.txt"))) == 1
 
 
 async def test_stop_stops_ones_only_answer_at_once_and_asks_which_where_several_are_worked_on(tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ import json
 import signal
 import socket
 from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from adapters.slack.adapter import SlackOptions, open_slack
 from adapters.slack.diagnose import diagnose
@@ -22,6 +24,7 @@ from tests.fakes.hosts import ScriptedHost
 from tests.fakes.slack import FakeSlack
 from tests.scenarios.conftest import WAIT_S, Toolbridge
 from tests.scenarios.drivers.slack import complaint
+from tests.scenarios.slack.serving import open_bot
 
 TERMINATED = 128 + signal.SIGTERM
 SOCKET = {"SLACK_BOT_TOKEN": "xoxb-test", "SLACK_APP_TOKEN": "xapp-test"}
@@ -166,6 +169,14 @@ async def logged(process: asyncio.subprocess.Process, event: str) -> None:
     async with asyncio.timeout(WAIT_S):
         while event.encode() not in (line := await process.stderr.readline()):
             assert line, "the process has ended"
+
+
+async def test_a_stop_is_no_loss_of_the_connection_in_the_log(tmp_path: Path) -> None:
+    with capture_logs() as logs:
+        async with open_bot(tmp_path):
+            pass
+    events = [line["event"] for line in logs]
+    assert "slack_connected" in events and "slack_disconnected" not in events
 
 
 async def test_run_answers_over_http(toolbridge: Toolbridge, slack: FakeSlack) -> None:

@@ -43,6 +43,8 @@ ENTRY = AuditEntry(
 )
 REFUSED = AuditEntry(kind="refused", at=NOON + 60, person="discord:300", place="discord:dm", outcome="an\noutsider")
 
+pytestmark = pytest.mark.usefixtures("process_as_before")
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from bot.cli.doctor import Check, check_policy, surviving
+from bot.cli.checks import Check, check_home, check_http, check_redaction
+from bot.cli.doctor import check_policy, surviving
 from bot.domain.errors import AdapterError
 from bot.domain.messages import ToolSpec
 from bot.settings import load_settings
@@ -78,3 +80,43 @@ async def test_a_file_of_rules_is_named_with_its_warnings_or_its_errors(tmp_path
     [line] = await check_policy(settings, OFFERED)
     assert (line.state, len(line.output)) == ("failed", 2)
     assert "does not start" in line.cure
+
+
+async def test_budgets_are_named_and_a_place_of_warnings_that_no_one_sees(tmp_path: Path) -> None:
+    file = tmp_path / "rules.toml"
+    file.write_text('[budgets]\nperson = { turns_per_day = 5 }\nwarn_in = "slack:T1:C1"\n')
+    settings = load_settings(env_file=None, toolbridge_home=tmp_path, toolbridge_config=file)
+    [line] = await check_policy(settings, OFFERED)
+    assert (line.state, line.detail) == ("ok", f"{file}, 0 rules, budgets")
+    assert line.output == (
+        "[budgets]: warn_in is on slack, which is not set up: no one sees the warnings. Name another place.",
+    )
+
+
+async def test_it_says_where_run_listens_and_whether_that_is_free(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = load_settings(env_file=None, toolbridge_home=tmp_path, http_port=port)
+        line = await check_http(settings)
+        assert (line.state, line.detail) == ("ok", f"127.0.0.1:{port} is taken.")
+        assert "By the bot, if it runs." in line.cure and "HTTP_PORT" in line.cure
+    line = await check_http(settings)
+    assert (line.state, line.detail) == ("ok", f"`toolbridge run` listens on 127.0.0.1:{port}")
+    line = await check_http(load_settings(env_file=None, toolbridge_home=tmp_path, http_host="192.0.2.1"))
+    assert line.state == "failed" and "cannot listen on 192.0.2.1:8080" in line.detail
+    off = await check_http(load_settings(env_file=None, toolbridge_home=tmp_path, http_port="off"))
+    assert (off.state, off.detail) == ("off", "HTTP_PORT=off")
+
+
+def test_it_says_what_redaction_hides(tmp_path: Path) -> None:
+    on, off = (
+        check_redaction(load_settings(env_file=None, toolbridge_home=tmp_path, redact=to)) for to in ("on", "off")
+    )
+    assert on.state == "ok" and on.detail.startswith("REDACT=on: what looks like a secret is hidden in answers")
+    assert off.state == "off" and off.detail == "REDACT=off: only the bot's own secrets are hidden"
+
+
+def test_a_damaged_key_of_conversations_is_a_failure_as_nothing_starts_with_it(tmp_path: Path) -> None:
+    (tmp_path / "conversation.key").write_text("x")
+    line = check_home(load_settings(env_file=None, toolbridge_home=tmp_path))
+    assert line.state == "failed" and "conversation.key is damaged. Put its copy back, or remove it" in line.detail

@@ -35,6 +35,11 @@ def message(text: str = "Hello", *, key: str = "k1", author: str = "u1", space: 
     )
 
 
+def in_slack(*, key: str, author: str = "u1", space: str = "team") -> MessageReceived:
+    written = message(key=key, author=author)
+    return replace(written, conversation=ConversationKey(platform="slack", space=space, channel="room"))
+
+
 def admission(clock: Clock | None = None, *, max_input_chars: int = 100, requests_per_minute: int = 3) -> Admission:
     return Admission(max_input_chars=max_input_chars, requests_per_minute=requests_per_minute, clock=clock or Clock())
 
@@ -156,10 +161,18 @@ def test_what_is_refused_does_not_count() -> None:
 
 def test_authors_are_counted_apart_also_where_workspaces_use_the_same_ids() -> None:
     gate = admission(requests_per_minute=1)
-    gate.admit(message(key="k1"))
-    gate.admit(message(key="k2", author="u2"))
-    gate.admit(message(key="k3", space="another team"))
-    refusal(gate, message(key="k4"))
+    gate.admit(in_slack(key="k1"))
+    gate.admit(in_slack(key="k2", author="u2"))
+    gate.admit(in_slack(key="k3", space="another team"))
+    refusal(gate, in_slack(key="k4"))
+
+
+def test_an_account_that_is_the_same_in_many_servers_is_counted_once() -> None:
+    gate = admission(requests_per_minute=1)
+    gate.admit(message(key="k1", space="111"))
+    assert "more than 1 messages" in refusal(gate, message(key="k2", space="@me"))
+    pressed = [gate.why_not(message(space=str(number)).actor, str(number), act="act") for number in range(70)]
+    assert pressed.count(None) == 60
 
 
 def test_who_is_told_to_wait_hears_nothing_more_until_then() -> None:

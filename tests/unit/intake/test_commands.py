@@ -331,9 +331,9 @@ async def test_clear_keeps_saved_files_and_says_how_they_go_and_clear_files_dele
         )
         with undeletable(files.home):
             assert await at.run("clear", "files") == (
-                "There was nothing to forget. 1 file could not be deleted; the bot's log says why. Try it again."
+                "There were no messages to forget. 1 file could not be deleted; the bot's log says why. Try it again."
             )
-        assert await at.run("clear", "Files") == "There was nothing to forget. 1 saved file deleted."
+        assert await at.run("clear", "Files") == "There were no messages to forget. 1 saved file deleted."
         assert await at.run("clear", "files") == "There was nothing to forget. No files were saved here."
         assert [line.entry.outcome for line in await at.store.audit_lines()] == ["clear", "clear files"]
 

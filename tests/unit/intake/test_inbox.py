@@ -29,7 +29,7 @@ from bot.domain.events import (
 from bot.domain.messages import ToolResult, Usage
 from bot.domain.people import Standing
 from bot.domain.turns import CallAsked, CallFinished, CallStarted, ModelAnswered, Post
-from bot.intake.admission import Admission
+from bot.intake.admission import EDITS_PER_MINUTE, Admission
 from bot.intake.apps import AppGate
 from bot.intake.inbox import Inbox
 from bot.ports.store import Lease, Store
@@ -179,6 +179,22 @@ async def test_changes_to_messages_that_are_not_known_are_passed_over_and_not_co
         await at.store.heartbeat(WORKER, lease_s=60)
         (turn,) = await at.store.claim(WORKER, serves=["fake/"], limit=1)
         assert turn.event.text == "changed"
+
+
+async def test_a_message_that_was_refused_and_is_changed_again_and_again_is_not_refused_each_time(
+    tmp_path: Path,
+) -> None:
+    async with desk(tmp_path) as at:
+        too_long = message("x" * 200)
+        assert isinstance(await at.inbox.accept(too_long), Refused)
+        outcomes = [
+            await at.inbox.revise(
+                MessageEdited(message=replace(too_long, edited_at=too_long.sent_at + timedelta(microseconds=number)))
+            )
+            for number in range(200)
+        ]
+        notices = [outcome.notice for outcome in outcomes if isinstance(outcome, Refused) and outcome.notice]
+        assert len(notices) == EDITS_PER_MINUTE + 1 and "changes to messages in a minute" in notices[-1]
 
 
 async def test_a_message_of_which_it_cannot_be_told_whether_it_is_for_the_bot_is_not_acknowledged(

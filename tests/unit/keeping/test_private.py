@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 
 import pytest
-import structlog
 
-from bot.keeping.private import is_open, make_folder, tighten
+from bot.keeping.private import is_open, make_file, make_folder, replace_file, tighten
 from bot.observe.logs import configure_logs
 from bot.stores.sqlite.store import open_sqlite
 from mcp_server.workspace import Workspace
@@ -28,6 +26,7 @@ def loose_umask() -> object:
     os.umask(before)
 
 
+@pytest.mark.usefixtures("process_as_before")
 async def test_every_part_that_makes_the_home_makes_it_and_its_files_private(tmp_path: Path) -> None:
     for name in ("store", "logs", "workspace"):
         home = tmp_path / name / "home"
@@ -35,10 +34,7 @@ async def test_every_part_that_makes_the_home_makes_it_and_its_files_private(tmp
             async with open_sqlite(home / "toolbridge.db"):
                 pass
         elif name == "logs":
-            handlers = logging.getLogger().handlers
             configure_logs(log_format="json", level="INFO", file=home / "logs" / "toolbridge.log")
-            logging.getLogger().handlers = handlers
-            structlog.reset_defaults()
         else:
             Workspace(home / "workspaces").save("c", "a.txt", "words")
         assert all(mode in (0o700, 0o600) for _, mode in modes(home)), modes(home)
@@ -70,3 +66,36 @@ def test_a_missing_home_is_no_fault(tmp_path: Path) -> None:
     make_folder(tmp_path / "a" / "b")
     make_folder(tmp_path / "a" / "b")
     assert modes(tmp_path / "a") == {("a", 0o700), ("b", 0o700)}
+
+
+def test_a_file_that_is_there_is_not_made_again(tmp_path: Path) -> None:
+    file = tmp_path / "home" / "secret-key"
+    make_file(file, "first")
+    make_file(file, "second")
+    assert file.read_text(encoding="utf-8") == "first"
+    assert modes(tmp_path / "home") == {("home", 0o700), ("secret-key", 0o600)}
+
+
+def test_a_file_is_replaced_as_a_whole_and_a_failure_leaves_it_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "console-history"
+    file.write_text("before", encoding="utf-8")
+    with pytest.raises(UnicodeEncodeError):
+        replace_file(file, "\ud800")
+    assert [(path.name, path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()] == [(file.name, "before")]
+    replace_file(file, "after")
+    assert [(path.name, path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()] == [(file.name, "after")]
+
+
+def test_a_draft_that_a_crash_left_does_not_keep_the_home_open(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o755)
+    for name in (
+        "toolbridge.db-wal",
+        ".console-history.a1b2",
+        ".trusted-folders.json.x",
+        ".conversation.key.y",
+        ".env",
+    ):
+        (home / name).touch()
+    assert tighten(home) == ""
+    assert not is_open(home)

@@ -8,7 +8,6 @@ import logging
 import logging.handlers
 import stat
 import sys
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +20,7 @@ from bot.text.redaction import HIDDEN
 SECRET = "xoxb" + "-1111111111-abcdefgh"
 
 
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Generator[None]:
-    """Put the process's logging back to what the other tests expect."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    levels = {name: logging.getLogger(name).level for name in QUIET}
-    yield
-    for handler in root.handlers:
-        if handler not in handlers:
-            handler.close()
-    root.handlers = handlers
-    root.setLevel(level)
-    for name, before in levels.items():
-        logging.getLogger(name).setLevel(before)
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("process_as_before")
 
 
 def logged(path: Path) -> list[dict[str, Any]]:
@@ -95,6 +80,13 @@ def test_no_secret_is_written_wherever_it_stands(tmp_path: Path) -> None:
     assert len(logged(tmp_path / "a.log")) == 4
     for line in logged(tmp_path / "a.log")[2:]:
         assert "Traceback" in line["exception"] and HIDDEN in line["exception"]
+
+
+def test_no_secret_is_written_as_a_key_or_within_a_value_of_any_type(tmp_path: Path) -> None:
+    log = configure_file(tmp_path / "a.log")
+    log.warning("odd", names={SECRET: {SECRET: 1}}, data=SECRET.encode(), several={SECRET}, file=Path("/a") / SECRET)
+    assert SECRET not in (tmp_path / "a.log").read_text(encoding="utf-8")
+    assert logged(tmp_path / "a.log")[0]["names"] == {HIDDEN: {HIDDEN: 1}}
 
 
 def test_libraries_are_told_from_warnings_on_also_when_we_debug(tmp_path: Path) -> None:

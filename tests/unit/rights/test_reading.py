@@ -178,6 +178,7 @@ RULE = '[[rule]]\nname = "r"\ntools = ["a/b"]\nthen = "ask"\n'
         ('[budgets]\ntimezone = "../../etc/passwd"\n', 2, "is no time zone"),
         ('[budgets]\nwarn_in = "slack:T1:dm"\n', 2, "is no place to warn in"),
         ("[budgets]\nall = { usd_per_day = 1e300 }\n", 2, "less than or equal"),
+        ('[budgets]\nperson = { usd_per_day = "5" }\n', 2, "usd_per_day: input should be a valid number"),
         ("[[budgets.override]]\nturns_per_day = 1\n", 1, "an override is for people or for places"),
         ('[[budgets.override]]\npeople = ["@x"]\nturns_per_day = 1\n', 2, "there is no group @x"),
         ('[[budgets.override]]\npeople = ["*"]\nturns_a_day = 1\n', 3, "turns_per_day"),

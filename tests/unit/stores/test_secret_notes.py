@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from bot.domain.errors import SettingsError, StoreError
 from bot.stores.secret_key import SecretKeys, secret_keys
-from bot.stores.secret_notes import Renewal, SecretNotes, lost_sentence, renew, unreadable
+from bot.stores.secret_notes import Renewal, SecretNotes, SecretsKept, look_at_secrets, lost_sentence, renew
 from bot.stores.sqlite.store import open_sqlite
 from tests.attacks.kept import holding
 
@@ -67,8 +67,18 @@ async def test_a_lost_key_costs_only_what_it_encrypted_and_is_said_once_with_the
                 assert await notes.notes("slack/install/") == {"slack/install/-/T2": TOKEN}
         assert [(line["event"], line["note"]) for line in logs] == [("secret_not_readable", NAME)]
         assert await renew(store, store, now) == Renewal(lost=(NAME,))
-        assert await unreadable(store, now) == (2, [NAME])
+        assert await look_at_secrets(store, now) == SecretsKept(count=2, lost=(NAME,))
         assert "TOOLBRIDGE_SECRET_KEY" in lost_sentence([NAME]) and "/slack/install" in lost_sentence([NAME])
+
+
+async def test_what_an_earlier_version_left_in_the_clear_is_counted_as_such_until_it_is_encrypted(
+    tmp_path: Path,
+) -> None:
+    async with open_sqlite(tmp_path / "a.db") as store:
+        await store.put_note(NAME, TOKEN)
+        assert await look_at_secrets(store, keys(NEW, home=tmp_path)) == SecretsKept(count=1, clear=1)
+        await renew(store, store, keys(NEW, home=tmp_path))
+        assert await look_at_secrets(store, keys(NEW, home=tmp_path)) == SecretsKept(count=1)
 
 
 async def test_without_a_setting_a_key_is_made_once_it_is_needed_for_its_owner_only(tmp_path: Path) -> None:

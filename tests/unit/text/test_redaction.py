@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.text.redaction import HIDDEN, redact
+from bot.text.redaction import HIDDEN, redact, redact_prose
 
 # Put together here, so that no scanner takes this file for a leak.
 TOKENS = {
@@ -149,3 +149,16 @@ def test_long_text_made_to_be_slow_is_read_in_linear_time(piece: str) -> None:
     """Each of these took minutes or hours with a pattern that begins again within what it has read."""
     redact((piece * 100_000)[:100_000])
     redact("token: " + (piece * 100_000)[:100_000])
+
+
+@pytest.mark.parametrize("end", ["</code>", "<br>user: ann", "<br/>", "。", "\uff0c请妥善保管", "\uff1b", "</b></td>"])
+@pytest.mark.parametrize("said", ["password: hX7ptR2wQ9z", "DB_PASS=hX7ptR2wQ9z", f"api_key={'hX7ptR2wQ9z' * 4}"])
+def test_what_follows_a_secret_without_a_space_does_not_make_it_look_like_a_stand_in(said: str, end: str) -> None:
+    assert "hX7ptR2wQ9z" not in redact_prose(f"It is {said}{end} now.")
+
+
+@pytest.mark.parametrize(
+    "said", ["password: <your password>", "token=<b>TOKEN</b>", "token: <token>。", "password: 密码。"]
+)
+def test_stand_ins_stay_whatever_follows_them(said: str) -> None:
+    assert redact_prose(said) == said

@@ -74,6 +74,10 @@ def drawn(text: str, *, width: int = 60) -> str:
     return file.getvalue()
 
 
+def test_arguments_that_are_nested_deeper_than_can_be_read_are_shown_as_they_are() -> None:
+    assert "[[[" in render.call_line(call(arguments="[" * 5_000), width=80)
+
+
 def words(text: str) -> str:
     return " ".join(text.split())
 

@@ -261,6 +261,12 @@ def test_notices_and_names_of_threads_are_short(notice: str, question: str) -> N
     assert 1 <= len(name) <= 100 and name.isprintable() and name.strip()
 
 
+def test_the_name_of_a_thread_has_no_secret_of_the_question_also_where_it_is_cut() -> None:
+    token = "ghp_" + "a1B2" * 9
+    assert render.thread_name(f"push with {token}") == "push with [hidden]"
+    assert "a1B2" not in render.thread_name(f"{'please ' * 13}{token}")
+
+
 # --- the trace ---
 
 

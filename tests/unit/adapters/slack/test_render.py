@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from adapters.slack import render
+from adapters.slack import mrkdwn, render
 from adapters.slack.render import Blocks
 from bot.domain.answers import CommandAnswer, Example, Pick
 from bot.domain.events import ConversationKey
@@ -602,3 +602,10 @@ def test_a_refused_answer_names_the_channel_where_it_has_a_name(channel: str, wh
     conversation = ConversationKey(platform="slack", space="T1", channel=channel, thread="1.2")
     [block] = render.refused_blocks(conversation, "", "It is *closed*.")
     assert block["text"]["text"].startswith(f"My answer to {where} could not be posted there.")
+
+
+def test_a_moment_reads_well_after_on_whatever_day_it_is() -> None:
+    sentence = "It opens again on [2026-11-30 00:00 UTC](time:1795996800)."
+    assert mrkdwn.to_mrkdwn(sentence) == (
+        "It opens again on <!date^1795996800^{date_short} at {time}|2026-11-30 00:00 UTC>."
+    )

@@ -1,0 +1,94 @@
+"""What the doctor checks on this machine: the home folder, where `run` listens, what is hidden, what is encrypted."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bot.app import open_secret_keys
+from bot.domain.errors import SettingsError
+from bot.http.listener import open_sockets
+from bot.keeping.private import tighten
+from bot.ports.store import Store
+from bot.rights.policy import FilePolicy
+from bot.settings import Settings
+from bot.stores.secret_notes import look_at_secrets, lost_sentence
+from bot.text.cleaning import clean
+from bot.tools.conversation_ids import FILE_NAME as KEY_FILE
+from bot.tools.conversation_ids import open_conversation_ids
+
+_HIDDEN = {
+    "on": "what looks like a secret is hidden in answers, files and all that is seen of tools",
+    "trace": "what looks like a secret is hidden only in what is seen of tools; answers and files show it",
+    "off": "only the bot's own secrets are hidden",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One line of the doctor: a part, its state, and what to do about it."""
+
+    part: str
+    state: Literal["ok", "off", "failed"]
+    detail: str
+    cure: str = ""
+    output: tuple[str, ...] = ()  # the last lines of a server's standard error
+
+
+def check_home(settings: Settings) -> Check:
+    """Return whether the home folder can be used and only the owner reads it, after an attempt to make that so."""
+    home = settings.toolbridge_home
+    if problem := tighten(home):
+        return Check(part="home", state="failed", detail=problem)
+    if (home / KEY_FILE).exists():
+        try:
+            open_conversation_ids(home)
+        except SettingsError as error:
+            return Check(part="home", state="failed", detail=str(error))
+    kept = f"texts are kept for {settings.kept_days} days" if settings.kept_days else "texts are kept for ever"
+    return Check(part="home", state="ok", detail=f"{home}, {kept}")
+
+
+def check_redaction(settings: Settings) -> Check:
+    """Return what is hidden of secrets."""
+    state = "off" if settings.redact == "off" else "ok"
+    return Check(part="redaction", state=state, detail=f"REDACT={settings.redact}: {_HIDDEN[settings.redact]}")
+
+
+async def check_http(settings: Settings) -> Check:
+    """Return whether `run` can listen where the settings say; the port is taken for a moment to find out."""
+    if settings.http_port is None:
+        return Check(part="http", state="off", detail="HTTP_PORT=off")
+    where = f"{settings.http_host}:{settings.http_port or 'any free port'}"
+    try:
+        for each in await open_sockets(settings.http_host, settings.http_port):
+            each.close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            cure = "By the bot, if it runs. If it does not, set HTTP_PORT to a port that is free, or to off."
+            return Check(part="http", state="ok", detail=f"{where} is taken.", cure=cure)
+        detail = f"`toolbridge run` cannot listen on {where} ({error.strerror})."
+        return Check(part="http", state="failed", detail=detail, cure="Correct HTTP_HOST and HTTP_PORT.")
+    proxies = f", behind {', '.join(map(str, settings.proxies))}" if settings.proxies else ""
+    return Check(part="http", state="ok", detail=f"`toolbridge run` listens on {where}{proxies}")
+
+
+async def check_secrets(settings: Settings, store: Store) -> Sequence[Check]:
+    """Return whether the tokens that are kept are encrypted and can be read; nothing where there are none."""
+    kept = await look_at_secrets(store, open_secret_keys(settings))
+    if kept.lost:
+        return [Check(part="secrets", state="failed", detail=clean(lost_sentence(kept.lost)))]
+    if kept.clear:
+        detail = f"{kept.count} kept, {kept.clear} not encrypted yet: the next start of `toolbridge run` does that"
+        return [Check(part="secrets", state="ok", detail=detail)]
+    return [Check(part="secrets", state="ok", detail=f"{kept.count} kept, encrypted")] if kept.count else []
+
+
+def warning_place_problem(policy: FilePolicy, served: Collection[str]) -> str:
+    """Return why warnings of budgets reach no one, as a line; empty where nothing is known against it."""
+    platform = policy.budgets.warn_in.partition(":")[0]
+    if not platform or platform in served:
+        return ""
+    return f"[budgets]: warn_in is on {platform}, which is not set up: no one sees the warnings. Name another place."
