@@ -11,7 +11,7 @@ import pytest
 from bot.domain.answers import Details, Done, Refused
 from bot.domain.events import ConversationKey
 from bot.domain.people import Standing
-from bot.intake.inbox import MAX_OWN_UNDECIDED
+from bot.intake.bounds import MAX_OWN_UNDECIDED
 from bot.turns.calls import MAX_ASKS, MAX_CALLS
 from tests.fakes.bots import notice_of
 from tests.fakes.ports import calls, says
@@ -271,7 +271,7 @@ async def test_questions_that_wait_for_decisions_are_not_collected_without_end(t
     async with site(tmp_path, *[PROD] * MAX_OWN_UNDECIDED, says("As you like."), PROD) as at:
         views = [await at.ask(f"deploy {number}") for number in range(MAX_OWN_UNDECIDED)]
         refused = notice_of(await at.bot.inbox.accept(said("one more")))
-        assert f"{MAX_OWN_UNDECIDED} questions of yours wait for a decision" in refused
+        assert f"{MAX_OWN_UNDECIDED} questions of yours are waiting for a decision" in refused
         await at.press(views[0], ADA, "decline")
         await at.end()
         assert await at.ask("there is room again")

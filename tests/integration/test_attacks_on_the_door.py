@@ -54,7 +54,7 @@ async def test_one_address_does_not_push_out_the_installations_that_others_have_
         pages = [await door.status(Sent("GET", "/slack/install")) for _ in range(PAGES_PER_MINUTE + 5)]
         assert pages == [200] * PAGES_PER_MINUTE + [429] * 5
         assert await door.status(Sent("GET", "/healthz")) == 200
-        assert door.errors == []
+        assert door.faults.lines == []
 
 
 @pytest.mark.parametrize("at", ["now", "", "-1", "1e9", "9" * 5_000, "1_000", "²"])

@@ -189,7 +189,7 @@ async def test_a_server_that_never_begins_is_left_out_and_said(store: Store) -> 
 
 
 async def test_a_tool_server_that_answers_garbage_harms_neither_the_bot_nor_its_other_calls() -> None:
-    servers = [process("odd", "babbler", timeout_s=2.0), process("old", "oldtimer")]
+    servers = [process("odd", "babbler", timeout_s=6.0), process("old", "oldtimer")]
     kinds = ["noise", "bytes", "shape", "content", "stranger", "list", "flood", "nothing", "sense"]
     async with asyncio.timeout(WAIT_S), Toolset(servers, timing=QUICK, offer_wait_s=WAIT_S) as tools:
         await tools.offer(None)
