@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from structlog.testing import capture_logs
 
 from bot.intake.admission import ACTS_PER_MINUTE
-from bot.intake.inbox import MAX_OWN_WAITING
+from bot.intake.bounds import MAX_OWN_WAITING
 from bot.text.redaction import HIDDEN_NOTE
 from mcp_server.workspace import Workspace
 from tests.attacks.corpus import leaks
