@@ -154,7 +154,7 @@ class Line:
         self._rota.serve(caller.share)
 
     def head(self, now: float) -> Caller:
-        """Return whose turn it is; somebody must wait."""
+        """Return whose turn it is; at least one caller must wait."""
         return min(self._callers, key=lambda each: (each.at(now), self._rota.rank(each.share), each.since))
 
     def ahead(self, caller: Caller, now: float) -> int:

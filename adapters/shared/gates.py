@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from adapters.shared.buckets import Bucket, Caller, Line, Queue, Rate
 from bot.domain.errors import RateLimitError
 
-BUSY_S = 5.0  # what a caller is told to wait whose turn did not come
+BUSY_S = 5.0  # the pause that a caller is asked to make whose turn did not come
 
 
 class Gate:
@@ -73,7 +73,7 @@ class Turnstile:
     def __init__(self, *, hold_s: float) -> None:
         """A call that takes longer than `hold_s` holds up no other."""
         self._hold_s = hold_s
-        self._lines: dict[str, Line] = {}  # of the keys at which somebody is
+        self._lines: dict[str, Line] = {}  # by key, where there is a caller
         self._admitted: dict[Caller, asyncio.Future[None]] = {}
 
     @asynccontextmanager

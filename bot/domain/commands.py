@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-FILES = "files"  # what `clear` is told to delete as well
+FILES = "files"  # the argument with which `clear` deletes saved files too
 HOW_TO_INVOKE = "write `/` before the name"
 
 

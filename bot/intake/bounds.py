@@ -14,7 +14,7 @@ MAX_OPEN = 2_000
 MAX_OWN_OPEN = MAX_OPEN // 10
 MAX_OWN_WAITING = MAX_WAITING // 2
 # Turns that wait for a decision, one author's and those of one conversation: each has a message that asks, and is kept
-# until it expires. Who has so many is asked to have some decided before more are begun.
+# until it expires. A person with so many must have some decided before asking more.
 MAX_OWN_UNDECIDED = 20
 MAX_UNDECIDED = 50
 

@@ -15,7 +15,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 WINDOW_S = 60.0
 MAX_PEOPLE = 10_000  # remembered at once; the one who was silent longest is forgotten first
-MIN_PAUSE_S = 10.0  # so that people who go on and on are told six times a minute at most
+MIN_PAUSE_S = 10.0  # so that a person who does not stop reads this six times a minute at most
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ class Pauses:
 class Allowance:
     """So many events a minute for each person: all at once, or spread. A repeated key costs nothing.
 
-    Of each person the store of it is one number and one key.
+    It keeps one number and one key for each person.
     """
 
     def __init__(self, what: str, *, per_minute: int, clock: Callable[[], float]) -> None:

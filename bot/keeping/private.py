@@ -52,7 +52,7 @@ def make_file(file: Path, text: str) -> None:
 
 
 def replace_file(file: Path, text: str) -> None:
-    """Put a file with this text in the place of the file: whoever reads it gets all of one or all of the other.
+    """Put a file with this text in the place of the file: a reader gets all of the old text or all of the new.
 
     Raises OSError.
     """

@@ -317,7 +317,7 @@ class EndpointModel:
 
 
 def _size(request: ModelRequest) -> int:
-    """Return the bytes of the images: they are written anew as base64 for each request."""
+    """Return the bytes of the images, which each request encodes as base64 again."""
     return sum(len(image.data) for one in request.messages if isinstance(one, UserMessage) for image in one.images)
 
 

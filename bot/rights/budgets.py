@@ -48,7 +48,7 @@ class BudgetRules:
         return any(limit.measure == "usd" for limit in limits)
 
     def limits_of(self, person: Person, place: str) -> Sequence[Limit]:
-        """As of the port: the first override that matches stands in for the limits of its scope."""
+        """See the port. The first override that matches replaces the limits of its scope."""
         channel = channel_of(place)
         person_limits = next((one.limits for one in self.for_people if one.people.holds(person)), None)
         place_limits = next((one.limits for one in self.for_places if one.places.hold(channel)), None)

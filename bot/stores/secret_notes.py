@@ -108,6 +108,6 @@ def is_secret(name: str) -> bool:
 
 
 def lost_sentence(names: Sequence[str]) -> str:
-    """Return what an operator is told of notes that no key reads."""
+    """Return the sentence for operators on notes that no key reads."""
     is_or_are = "is" if len(names) == 1 else "are"
     return f"{', '.join(names)} {is_or_are} {LOST}"

@@ -31,7 +31,7 @@ def count(number: int, noun: str) -> str:
 
 
 def undeleted(files: int) -> str:
-    """Return what people are told of so many files that should be gone and are still there; "" where there are none."""
+    """Return a sentence on so many files that could not be deleted; "" for none."""
     return f"{count(files, 'file')} could not be deleted; the bot's log says why. Try it again." if files else ""
 
 

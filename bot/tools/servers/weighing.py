@@ -59,7 +59,7 @@ def _has_many_parts(raw: bytes) -> bool:
 
 
 def outside_of_texts(raw: bytes) -> Iterator[list[bytes]]:
-    """Yield, piece by piece, what stands before, between and after the texts."""
+    """Yield, piece by piece, what is before, between and after the texts."""
     rest, is_inside = b"", False
     for start in range(0, len(raw), PIECE):
         piece = (rest + raw[start : start + PIECE]).replace(rb"\\", b"")
