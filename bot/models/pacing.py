@@ -78,7 +78,7 @@ class Pacer:
     async def admit(self, asker: str, *, tokens: int, on_wait: Callable[[float], None], conversation: str = "") -> None:
         """Return when the request may be sent; `on_wait` is called with the seconds that it will at least take.
 
-        Those who wait take turns, and of each the conversations. Large requests count for more: whoever sends many
+        Askers take turns, and so do the conversations of each. Large requests count for more: an asker who sends many
         tokens waits for others to send as many.
         """
         if not self._waiting:
