@@ -1,4 +1,4 @@
-"""What went wrong and was only logged: by the bot, by libraries, and by asyncio of tasks that nobody waits for."""
+"""Exceptions that nothing handled and that were only logged: by the bot, by libraries, by asyncio of its tasks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_CHARS = 2_000  # of one
 
 @dataclass(frozen=True)
 class Faults:
-    """The errors that were logged so far."""
+    """What was logged so far."""
 
     _of_libraries: list[str]
     _logged: list[MutableMapping[str, Any]]  # by the bot, at any level
@@ -24,7 +24,7 @@ class Faults:
     @property
     def lines(self) -> list[str]:
         """A line for each."""
-        own = [str(entry) for entry in self._logged if entry["log_level"] in ("error", "critical")]
+        own = [str(entry) for entry in self._logged if "exception" in entry]
         return [line[-MAX_CHARS:] for line in (*self._of_libraries, *own)]  # a traceback ends with what was raised
 
     def clear(self) -> None:
