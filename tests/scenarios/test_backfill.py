@@ -77,7 +77,7 @@ async def test_messages_that_are_older_than_the_age_limit_stay_unanswered(driver
         thread = await opened(driver, "thread")
         await opened(driver, "channel")
         await driver.noted()
-        await driver.was_there(2_000)
+    await driver.was_there(2_000)
     old, recent = await driver.open("channel"), await driver.open("channel")
     await old.ask("too old", deliver=False)
     await thread.say("too old as well", deliver=False)

@@ -17,6 +17,7 @@ from adapters.discord.diagnose import diagnose
 from bot.app import App
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Message as StoredMessage
+from bot.stores.sqlite.store import open_sqlite
 from bot.turns.limits import Patience
 from tests.fakes.discord import Channel, FakeDiscord, Interaction, Message, User, permissions_of
 from tests.fakes.discord.server import Asked
@@ -512,7 +513,8 @@ class DiscordDriver:
             await asyncio.sleep(0.01)
 
     async def was_there(self, seconds_ago: float) -> None:
-        await self.app.store.put_note(ALIVE, f"{time.time() - seconds_ago:.3f}")
+        async with open_sqlite(self.home / "toolbridge.db") as store:
+            await store.put_note(ALIVE, f"{time.time() - seconds_ago:.3f}")
 
     def be_impatient(self) -> None:
         pass

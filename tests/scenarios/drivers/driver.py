@@ -391,7 +391,7 @@ class Driver(Protocol):
         ...
 
     async def was_there(self, seconds_ago: float) -> None:
-        """Make the bot believe that it was there for the last time so long ago."""
+        """Make the next bot believe that one was there for the last time so long ago; while one is, it notes that it is."""
         ...
 
     def be_impatient(self) -> None:

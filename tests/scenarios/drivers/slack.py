@@ -20,6 +20,7 @@ from bot.app import App, OpenAdapter
 from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Message as StoredMessage
+from bot.stores.sqlite.store import open_sqlite
 from bot.turns.limits import Patience
 from tests.fakes.slack import FakeSlack, Message, StoredFile, typed
 from tests.fakes.slack.server import Hang
@@ -485,7 +486,8 @@ class SlackDriver:
         pass  # each answer is noted before it is seen
 
     async def was_there(self, seconds_ago: float) -> None:
-        await self.app.store.put_note(f"{ALIVE}T1", f"{time.time() - seconds_ago:.3f}")
+        async with open_sqlite(self.home / "toolbridge.db") as store:
+            await store.put_note(f"{ALIVE}T1", f"{time.time() - seconds_ago:.3f}")
 
     def be_impatient(self) -> None:
         self.slack.ack_timeout_s = 1.0
