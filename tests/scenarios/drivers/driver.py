@@ -391,7 +391,7 @@ class Driver(Protocol):
         ...
 
     async def was_there(self, seconds_ago: float) -> None:
-        """Make the next bot believe that one was there for the last time so long ago; while one is, it notes that it is."""
+        """Make the next bot believe that one was there so long ago for the last time; none may run meanwhile."""
         ...
 
     def be_impatient(self) -> None:
