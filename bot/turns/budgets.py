@@ -226,15 +226,15 @@ class BudgetedModel:
 
     @property
     def name(self) -> str:
-        """As of `Model`."""
+        """See `Model`."""
         return self.model.name
 
     @property
     def refused_tools(self) -> Mapping[str, str]:
-        """As of `Model`."""
+        """See `Model`."""
         return self.model.refused_tools
 
     async def complete(self, request: ModelRequest, *, deadline: float, progress: ModelProgressSink) -> ModelAnswer:
-        """As of `Model`. Raises BudgetError as well; a call that crosses a bound may finish."""
+        """See `Model`. Raises BudgetError as well; a call that crosses a bound may finish."""
         await self.budgets.check(self.asker, self.conversation)
         return await self.model.complete(request, deadline=deadline, progress=progress)
