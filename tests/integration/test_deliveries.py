@@ -486,6 +486,10 @@ async def test_a_process_that_was_paused_past_its_lease_writes_and_posts_nothing
             await paused.ask("Tell me about the moon", key="thinking", room="thinking")
             await endpoint.next_request(count=asked + 1)
             paused.signal(signal.SIGSTOP)
+            while _is_locked(toolbridge.home):  # it was within a commit, which holds up all others
+                paused.signal(signal.SIGCONT)
+                await asyncio.sleep(0.05)
+                paused.signal(signal.SIGSTOP)
             (folder / "busy").unlink()
             await until(lambda: len(posts(folder)) == 3, timeout_s=30)
             await until(lambda: _open_turns(toolbridge.home) == 0)
@@ -515,6 +519,16 @@ def _dump(home: Path) -> str:
     with closing(sqlite3.connect(home / "toolbridge.db")) as database:
         tables = ("turn", "journal", "outbox", "message")
         return json.dumps([database.execute(f"SELECT * FROM {table}").fetchall() for table in tables])
+
+
+def _is_locked(home: Path) -> bool:
+    with closing(sqlite3.connect(home / "toolbridge.db", timeout=2.0, isolation_level=None)) as db:
+        try:
+            db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        db.execute("ROLLBACK")
+    return False
 
 
 def _open_turns(home: Path) -> int:

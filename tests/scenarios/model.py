@@ -59,4 +59,4 @@ def words(count: int, *, start: int = 0) -> str:
 
 def last_word(text: str) -> int:
     """Return the number of the last of such words that the text has whole."""
-    return int(re.findall(r"word(\d+)(?=\s)", text)[-1])
+    return int(re.findall(r"\bw(?:ord)?(\d+)(?=\s)", text)[-1])
