@@ -22,6 +22,7 @@ from bot.domain.errors import BotError, SettingsError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolSpec, UserMessage
 from bot.domain.rights import Tool
+from bot.intake.commands.phrases import count
 from bot.models.factory import describe_model, open_model
 from bot.ports.model import ModelRequest
 from bot.ports.store import ToolMemory
@@ -109,7 +110,7 @@ async def _check_store(settings: Settings) -> Sequence[Check]:
             secrets = await surviving("secrets", check_secrets(settings, store))
     except BotError as error:
         return [_failed("store", error, cure=f"The file is {where}.")]
-    return [Check(part="store", state="ok", detail=f"{where}, {totals.turns} turns"), *secrets]
+    return [Check(part="store", state="ok", detail=f"{where}, {count(totals.turns, 'turn')}"), *secrets]
 
 
 async def _check_model(settings: Settings, offers: Sequence[Offer]) -> list[Check]:

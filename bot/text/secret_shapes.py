@@ -27,7 +27,7 @@ _TOKENS = (
     r"\b[\w.~-]{3}\dQ~[\w.~-]{31,}|\b[A-Za-z0-9]{52}JQQJ99[A-Za-z0-9]{20,}",
     r"\b[rs]k_(?:live|test)_\w{16,}|\bwhsec_[A-Za-z0-9+/=]{20,}",  # https://docs.stripe.com/keys
     r"\bnpm_[A-Za-z0-9]{36}",  # https://github.blog/changelog/2021-09-23-npm-has-a-new-access-token-format/
-    r"\bpypi-[\w-]{16,}",  # https://pypi.org/help/#apitoken
+    r"\bpypi-[\w-]{16,}",  # PyPI: its help page on API tokens
     r"\brubygems_[0-9a-f]{48}|\boy2[a-z0-9]{43}|\bdckr_(?:pat|oat)_[\w-]{20,}",  # RubyGems, NuGet, Docker Hub
     r"\bhf_[A-Za-z0-9]{30,}",  # https://huggingface.co/docs/hub/security-tokens
     r"\bhv[sbr]\.[\w-]{20,}",  # https://developer.hashicorp.com/vault/docs/concepts/tokens#token-prefixes
