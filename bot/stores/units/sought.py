@@ -10,7 +10,7 @@ from bot.domain.people import Actor
 from bot.ports.retention_store import Forgotten
 from bot.ports.store import author_key, author_keys
 from bot.stores import codec
-from bot.stores.db import Db, Row, key_range
+from bot.stores.db import Db, Row, key_range, places
 from bot.stores.units import asks
 from bot.stores.units.order import end_turn
 
@@ -169,7 +169,3 @@ def _unnamed_events(db: Db) -> Iterator[tuple[Row, MessageReceived]]:
         "SELECT id, conversation_id, event_key, ended_at, event FROM turn WHERE author = '' AND event <> ''"
     ):
         yield row, codec.events.validate_json(row["event"])
-
-
-def places(values: Sequence[object]) -> str:
-    return f"({', '.join('?' * len(values))})"
