@@ -57,9 +57,8 @@ def as_markdown(conversation: ConversationKey, happened: Sequence[Happening]) ->
 
 
 def _line(one: Happening) -> str:
-    who = " ".join(
-        filter(None, [_literal(one.name), f"({_literal(one.by)})" if one.name and one.by else _literal(one.by)])
-    )
+    name, by = _literal(one.name), _literal(one.by)
+    who = f"{name} ({by})" if name and by else name or by
     call = " ".join(filter(None, [_literal(one.tool), f"(call {_literal(one.call)})" if one.call else ""]))
     facts = [
         f"**{one.kind}**",
