@@ -9,7 +9,7 @@ from typing import Literal
 
 from bot.app import open_secret_keys
 from bot.domain.errors import SettingsError
-from bot.http.listener import open_sockets
+from bot.http.listener import bare_reason, open_sockets
 from bot.keeping.private import tighten
 from bot.ports.store import Store
 from bot.rights.policy import FilePolicy
@@ -69,7 +69,7 @@ async def check_http(settings: Settings) -> Check:
         if error.errno == errno.EADDRINUSE:
             cure = "By the bot, if it runs. If it does not, set HTTP_PORT to a port that is free, or to off."
             return Check(part="http", state="ok", detail=f"{where} is taken.", cure=cure)
-        detail = f"`toolbridge run` cannot listen on {where} ({error.strerror})."
+        detail = f"`toolbridge run` cannot listen on {where} ({bare_reason(error)})."
         return Check(part="http", state="failed", detail=detail, cure="Correct HTTP_HOST and HTTP_PORT.")
     proxies = f", behind {', '.join(map(str, settings.proxies))}" if settings.proxies else ""
     return Check(part="http", state="ok", detail=f"`toolbridge run` listens on {where}{proxies}")

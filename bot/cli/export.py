@@ -14,6 +14,7 @@ from bot.cli.start import start
 from bot.domain.events import ConversationKey
 from bot.stores.factory import open_store
 from bot.text.lines import flat, literal
+from bot.text.terminal import visible_json
 
 
 async def export(arguments: Namespace) -> int:
@@ -36,10 +37,9 @@ async def export(arguments: Namespace) -> int:
 
 
 def as_json(conversation: ConversationKey, happened: Sequence[Happening]) -> str:
-    """Return one JSON object."""
-    return json.dumps(
-        {"conversation": str(conversation), "happened": [asdict(one) for one in happened]}, indent=2, ensure_ascii=False
-    )
+    """Return one JSON object, in which nothing steers a terminal."""
+    document = {"conversation": str(conversation), "happened": [asdict(one) for one in happened]}
+    return visible_json(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def as_markdown(conversation: ConversationKey, happened: Sequence[Happening]) -> str:
@@ -57,9 +57,8 @@ def as_markdown(conversation: ConversationKey, happened: Sequence[Happening]) ->
 
 
 def _line(one: Happening) -> str:
-    who = " ".join(
-        filter(None, [_literal(one.name), f"({_literal(one.by)})" if one.name and one.by else _literal(one.by)])
-    )
+    name, by = _literal(one.name), _literal(one.by)
+    who = f"{name} ({by})" if name and by else name or by
     call = " ".join(filter(None, [_literal(one.tool), f"(call {_literal(one.call)})" if one.call else ""]))
     facts = [
         f"**{one.kind}**",

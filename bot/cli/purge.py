@@ -36,7 +36,7 @@ STAYS = (
 async def purge(arguments: Namespace) -> int:
     """Say what would go, ask, and remove it. Without a terminal nothing is removed unless `--yes` is given.
 
-    Returns 1 where something has to be done again, because a question of the person is still being answered.
+    Returns 1 where something is left: a question that is still being answered, or a file that could not be deleted.
 
     Raises:
         SettingsError: The person is none.
@@ -119,14 +119,12 @@ def _found(traces: PersonTraces, saved: int) -> Iterator[str]:
 def _others(settings: Settings, person: Actor) -> Iterator[str]:
     """Yield the other accounts of the person, which are purged by themselves."""
     try:
-        accounts = policy_of(settings).accounts
+        accounts = policy_of(settings).accounts_of(person)
     except SettingsError:
         yield "toolbridge.toml cannot be read: it may link other accounts of this person."
         return
-    name = accounts.get(str(person))
-    linked = [one for one, of in accounts.items() if name and of == name and one != str(person)]
-    if linked:
-        yield f"[people] links other accounts, each of which is purged by itself: {', '.join(sorted(linked))}"
+    if linked := sorted(str(one) for one in accounts if one != person):
+        yield f"[people] links other accounts, each of which is purged by itself: {', '.join(linked)}"
 
 
 def _confirmed() -> bool:

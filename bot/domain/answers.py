@@ -42,7 +42,7 @@ class CommandAnswer:
 
     `form` is to be opened, where the platform can do that at once, otherwise by a button. `confirms` is the label of a
     button that invokes the same command again with `is_confirmed`. With `ready`, the call is to be made.
-    `own_use` is what the person has used, of the command that tells it.
+    `own_use` is what the person has used; only `usage` sets it.
     """
 
     text: str  # Markdown

@@ -9,7 +9,7 @@ a bound is spent.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -158,14 +158,14 @@ def periods_at(at: float, zone: ZoneInfo) -> tuple[Period, Period]:
     tomorrow = today + timedelta(days=1)
     next_month = (today.replace(day=1) + timedelta(days=32)).replace(day=1)
     return (
-        Period(name="day", key=today.isoformat(), ends_at=_midnight(tomorrow.isoformat(), zone)),
-        Period(name="month", key=f"{today:%Y-%m}", ends_at=_midnight(next_month.isoformat(), zone)),
+        Period(name="day", key=today.isoformat(), ends_at=_midnight(tomorrow, zone)),
+        Period(name="month", key=f"{today:%Y-%m}", ends_at=_midnight(next_month, zone)),
     )
 
 
-def _midnight(day: str, zone: ZoneInfo) -> float:
+def _midnight(day: date, zone: ZoneInfo) -> float:
     """Return when a day begins. Where clocks skip midnight, the first moment after it is the same instant."""
-    return datetime.fromisoformat(day).replace(tzinfo=zone).astimezone(UTC).timestamp()
+    return datetime.combine(day, time(), zone).timestamp()
 
 
 def ledger_of(actor: Actor) -> str:

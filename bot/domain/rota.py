@@ -1,4 +1,4 @@
-"""Whose turn it is where several wait for the same thing: people in turn, and of each the conversations. Pure."""
+"""A fair order among those who wait for the same thing: by person, and by conversation within a person. Pure."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ class Rota:
         self._root = _Line(tag=0.0)
 
     def join(self, share: Share) -> None:
-        """Take note that one more waits."""
+        """Count one more that waits."""
         _join(_join(self._root, share.person), share.conversation)
         self._root.waiting += 1
         if len(self._root.lines) > MANY:
             _forget(self._root)
 
     def leave(self, share: Share) -> None:
-        """Take note that one waits no longer; it was no turn."""
+        """Count one that waits no longer, and was not served."""
         self._end(share)
 
     def serve(self, share: Share, *, cost: float = 1.0) -> None:
-        """Take note that it was the turn of one that waited."""
+        """Charge the cost to the share of one that waited: it is being served."""
         person = self._root.lines[share.person]
         _spend(self._root, person, cost)
         _spend(person, person.lines[share.conversation], cost)

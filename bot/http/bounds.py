@@ -34,7 +34,7 @@ class Bounds:
 
 
 def bounds_for(descriptors: int | None) -> Bounds:
-    """Return the bounds for a process that may have so many descriptors open; None: nobody knows."""
+    """Return the bounds for a process that may have so many descriptors open; None: unknown."""
     if descriptors is None:
         return Bounds()
     connections = max(MIN_CONNECTIONS, min(MAX_CONNECTIONS, descriptors // DESCRIPTORS_EACH))

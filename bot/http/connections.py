@@ -123,20 +123,18 @@ class Connection(H11Protocol):
 
     def _enter(self, stage: Stage) -> None:
         now, bounds = self.loop.time(), self._connections.bounds
+        wait_s = {
+            Stage.IDLE: bounds.idle_s,
+            Stage.HEAD: bounds.head_s,
+            Stage.BODY: bounds.body_s,
+            Stage.ANSWER: bounds.answer_s,
+            Stage.END: bounds.linger_s,
+        }
         if stage in (Stage.IDLE, Stage.HEAD):
             self.since = now
             self._chunk_lines = 0
         self._stage = stage
-        self.until = (
-            now
-            + {
-                Stage.IDLE: bounds.idle_s,
-                Stage.HEAD: bounds.head_s,
-                Stage.BODY: bounds.body_s,
-                Stage.ANSWER: bounds.answer_s,
-                Stage.END: bounds.linger_s,
-            }[stage]
-        )
+        self.until = now + wait_s[stage]
 
 
 _LATE = {Stage.HEAD: "slow_head", Stage.BODY: "slow_body", Stage.ANSWER: "slow_answer", Stage.END: "slow_reader"}
@@ -213,9 +211,8 @@ class Connections:
         oldest = min(connections, key=lambda each: (each.is_known, each.since), default=None)
         if oldest is None:
             return False
-        if (
-            oldest.stage is not Stage.IDLE
-        ):  # which any server may close: https://www.rfc-editor.org/rfc/rfc9112#section-9.6
+        # Any server may close an idle one: https://www.rfc-editor.org/rfc/rfc9112#section-9.6
+        if oldest.stage is not Stage.IDLE:
             self.refusals.count("crowded_out", peer=oldest.peer)
         self._close(oldest)
         return True

@@ -53,11 +53,9 @@ async def open_listener(
     try:
         sockets = await open_sockets(host, port)
     except OSError as error:
-        why = (
-            os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        )  # asyncio's repeats the address
         reason = (
-            f"The bot cannot listen on {host}:{port} ({why}). Set HTTP_HOST and HTTP_PORT to an address that is free."
+            f"The bot cannot listen on {host}:{port} ({bare_reason(error)}). "
+            "Set HTTP_HOST and HTTP_PORT to an address that is free."
         )
         log.warning("http_not_open", reason=reason, effect=NOT_NEEDED)
         yield NoListener(reason)
@@ -183,6 +181,13 @@ async def open_sockets(host: str, port: int) -> Sequence[socket.socket]:
             each.close()
         raise
     return sockets
+
+
+def bare_reason(error: OSError) -> str:
+    """Return why `open_sockets` failed, without the address, which `socket.create_server` adds to the reason."""
+    if error.errno and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)  # of names that cannot be looked up: their codes are no errno
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -87,11 +87,11 @@ class KeptFiles:
             for workspace in self._workspaces(conversation):
                 with suppress(OSError):
                     workspace.rmdir()
-        typed = 0
+        gone = FilesGone(saved=saved, undeleted=left)
         if conversation.platform == "console":
-            typed = _shorten(self.home / TYPED, lambda text: typed_lines.without_conversation(text, str(conversation)))
-        attachments, more_left = _delete(of_them)
-        return FilesGone(attachments=attachments, saved=saved, typed_lines=typed, undeleted=left + more_left)
+            gone += _shorten(self.home / TYPED, lambda text: typed_lines.without_conversation(text, str(conversation)))
+        attachments, left = _delete(of_them)
+        return gone + FilesGone(attachments=attachments, undeleted=left)
 
     def _forget_older(self, before: float) -> FilesGone:
         saved = left = 0
@@ -102,11 +102,10 @@ class KeptFiles:
                 workspace.rmdir()
         logs = list(_files(self.home / LOGS))
         attachments, more_left = _delete(_older(_files(self.home / ATTACHMENTS), before))
-        return FilesGone(
+        return _shorten(self.home / TYPED, lambda text: typed_lines.without_older(text, before)) + FilesGone(
             attachments=attachments,
             saved=saved,
             undeleted=left + more_left,
-            typed_lines=_shorten(self.home / TYPED, lambda text: typed_lines.without_older(text, before)),
             log_lines=sum(_cut_log(file, before) for file in logs),
         )
 
@@ -152,28 +151,38 @@ def _delete(files: Iterable[Path]) -> tuple[int, int]:
             file.unlink()
         except FileNotFoundError:
             continue
-        except OSError as error:  # names of files may be people's words
-            log.warning("file_not_deleted", folder=str(file.parent), error=error.strerror)
+        except OSError as error:
+            _note_undeleted(file, error)
             left += 1
         else:
             gone += 1
     return gone, left
 
 
+def _note_undeleted(file: Path, error: OSError) -> None:
+    # Only the folder: names of files may be people's words.
+    log.warning("file_not_deleted", folder=str(file.parent), error=error.strerror)
+
+
 # --- lines ---
 
 
-def _shorten(file: Path, kept: Callable[[str], str]) -> int:
+def _shorten(file: Path, kept: Callable[[str], str]) -> FilesGone:
     """Put what is to be kept in the place of the file; return how many typed lines went."""
     try:
         before = file.read_bytes().decode(errors="replace")
     except OSError:
-        return 0
+        return FilesGone()
     after = kept(before)
     gone = _typed(before) - _typed(after)
-    if gone:
+    if not gone:
+        return FilesGone()
+    try:
         replace_file(file, after)
-    return gone
+    except OSError as error:
+        _note_undeleted(file, error)
+        return FilesGone(undeleted=1)
+    return FilesGone(typed_lines=gone)
 
 
 def _typed(text: str) -> int:
@@ -191,15 +200,17 @@ def _cut_log(file: Path, before: float) -> int:
             log.seek(0)
             log.writelines(lines[cut:])
             log.truncate()
+        file.chmod(FILE_MODE)
     except OSError:
         return 0
     if cut == len(lines) and file.suffix != ".log":  # one that was full, and is empty now
         _delete([file])
-    else:
-        file.chmod(FILE_MODE)
     return cut
 
 
 def _is_since(line: bytes, before: float) -> bool:
     found = _TIME.search(line.decode(errors="replace"))  # a line of a traceback has none
-    return found is not None and datetime.fromisoformat(found[0]).timestamp() >= before
+    try:
+        return found is not None and datetime.fromisoformat(found[0]).timestamp() >= before
+    except ValueError:  # in a message, anything may look like a time
+        return False

@@ -81,7 +81,7 @@ def _draft(file: Path, text: str) -> Path:
 def tighten(home: Path) -> str:
     """Make the home and what is known in it private where others can read it; return why that was not possible.
 
-    The sentence says what to do; it is empty where all is private. A home that is missing is none.
+    The sentence says what to do; it is empty where all is private. A missing home is nothing to make private.
     """
     if os.name == "nt" or not home.is_dir():
         return ""
@@ -120,6 +120,6 @@ def _known(home: Path) -> Iterator[Path]:
 
 
 def _is_ours(name: str) -> bool:
-    """Return whether nobody else made it. Where there is anything else in the home, its mode is left as it is."""
+    """Return whether the bot or its operator made it. Where anything else is in the home, its mode is left as it is."""
     drafted = name[1:].rpartition(".")[0] if name.startswith(".") else ""
     return name.startswith(_DATABASE) or bool({name, drafted} & (_KEPT | _WRITTEN))

@@ -94,7 +94,7 @@ class Host(Protocol):
     def is_muted(self, actor: Actor, *, decides: bool = False) -> bool:
         """Return whether what the person presses or commands now is to be left undone: they do far too much.
 
-        They were told so a moment ago, so nothing more needs to be said. `decides`: they decide something that was
+        They got a notice a moment ago, so nothing more needs to be said. `decides`: they decide something that was
         asked, or stop an answer.
         """
         ...

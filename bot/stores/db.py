@@ -67,6 +67,11 @@ def first(rows: Sequence[Row]) -> Row | None:
     return rows[0] if rows else None
 
 
+def places(values: Sequence[object]) -> str:
+    """Return the list of places for these parameters, as `IN` takes it: `(?, ?)`."""
+    return f"({', '.join('?' * len(values))})"
+
+
 def key_range(prefix: str) -> tuple[str, str]:
     """Return the first text that begins so, and one that is after all of those (its end is no character)."""
     return prefix, f"{prefix}\U0010ffff"

@@ -42,7 +42,7 @@ class RetentionUnits(Units):
     def _stop(self, db: Db, who: Sought, *, by: str) -> int:
         living = set(work.workers(db, cutoff=self._leases.cutoff()))
         for turn in sought.open_turns(db, who):
-            # One that waits, or is queued for nobody, is taken up by any worker that lives.
+            # Any living worker takes up a turn that waits or that belongs to no worker.
             if turn["worker"] in living or (not turn["worker"] and living):
                 key = ConversationKey.parse(turn["key"])
                 intake.request_stop(db, key, by=by, author=_author(who, key), turn_id=turn["id"])

@@ -1,4 +1,4 @@
-"""The keys that encrypt tokens where they are kept: of the setting, or of a file in the home folder."""
+"""The keys that encrypt stored tokens, from the setting or from a file in the home folder."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SecretKeys:
             return None
 
     def rotate(self, encrypted: str) -> str | None:
-        """Return it encrypted with the first key, unchanged where it is already; None where no key reads it."""
+        """Return it encrypted with the first key, unchanged where it was already; None where no key reads it."""
         try:
             self._first.decrypt(encrypted.encode())
         except (InvalidToken, ValueError):

@@ -1,4 +1,4 @@
-"""Notes that hold tokens, encrypted where they are kept: what reads and writes them sees them in the clear."""
+"""Notes that hold tokens: encrypted in the store, in the clear for those who read and write them here."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SecretNotes:
     def __init__(self, notes: NoteStore, keys: SecretKeys) -> None:
         self._notes = notes
         self._keys = keys
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     async def notes(self, prefix: str) -> Mapping[str, str]:
         """See `NoteStore`."""
@@ -54,8 +54,8 @@ class SecretNotes:
         if not is_secret(name) or not text.startswith(MARK):
             return text
         found = self._keys.decrypt(text.removeprefix(MARK))
-        if found is None and name not in self._told:
-            self._told.add(name)
+        if found is None and name not in self._reported:
+            self._reported.add(name)
             log.warning("secret_not_readable", note=name, cure=f"It is {LOST}")
         return found
 

@@ -1,4 +1,4 @@
-"""Folders whose files nobody can delete, not even root."""
+"""Folders that nobody can change, not even root."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ _WATCHED: list[bool] = []
 
 @contextmanager
 def undeletable(folder: Path) -> Generator[None]:
-    """Refuse, in this process, each deletion of a file below the folder while the context is open."""
+    """Refuse, in this process, each deletion and each new file below the folder while the context is open."""
     if not _WATCHED:
-        sys.addaudithook(
-            _refuse
-        )  # one that is there stays: https://docs.python.org/3/library/sys.html#sys.addaudithook
+        # One that is there stays: https://docs.python.org/3/library/sys.html#sys.addaudithook
+        sys.addaudithook(_refuse)
         _WATCHED.append(True)
     _CLOSED.add(folder)
     try:
@@ -29,7 +28,11 @@ def undeletable(folder: Path) -> Generator[None]:
 
 
 def _refuse(event: str, arguments: tuple[object, ...]) -> None:
-    if event == "os.remove" and _CLOSED:
+    if _CLOSED and (event == "os.remove" or _makes_a_file(event, arguments)):
         file = Path(os.fsdecode(arguments[0]))  # pyright: ignore[reportArgumentType]
         if _CLOSED & set(file.parents):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+
+
+def _makes_a_file(event: str, arguments: tuple[object, ...]) -> bool:
+    return event == "open" and isinstance(arguments[2], int) and bool(arguments[2] & os.O_EXCL)

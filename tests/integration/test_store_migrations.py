@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Generator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -285,6 +286,25 @@ async def test_a_database_of_before_is_written_again_once_and_its_steps_have_no_
         assert [step.at for step in running.steps] == [None, None, None]
         assert await store.scrub_at_start() is True
         assert await store.scrub_at_start() is False
+
+
+async def test_a_purge_takes_of_an_older_version_only_what_the_person_asked(old: Path) -> None:
+    you = HERE.person("you")
+    with sqlite3.connect(old) as db:
+        bens = EVENT.replace("KEY", "bens").replace('"author_id":"you"', '"author_id":"ben"')
+        db.execute(
+            "INSERT INTO turn (event_key, conversation_id, event, state, worker, accepted_at, ended_at, is_first,"
+            " platform) VALUES ('bens', 1, ?, 'answered', 'gone', 1, 100.0, 0, 'console')",
+            (bens,),
+        )
+    async with open_sqlite(old) as store:
+        await store.heartbeat("us", lease_s=60)
+        await store.accept(replace(event("new"), conversation=QUIET), worker="us", max_waiting=20)
+        (turn,) = await store.claim("us", serves=[str(QUIET)], limit=1)
+        await end(store, turn.lease)
+        assert (await store.traces(you)).forgotten.event_keys == ("new", "old-1")
+        assert (await store.forget_person(you)).forgotten.event_keys == ("new", "old-1")
+        assert await store.kept_events(HERE) == ["bens"]
 
 
 async def test_a_new_database_has_nothing_to_be_written_again(tmp_path: Path) -> None:

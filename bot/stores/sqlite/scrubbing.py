@@ -66,7 +66,7 @@ def _put_off(connection: sqlite3.Connection) -> bool:
 
 
 class _Waiting:
-    """Has a connection wait for others only for a moment: turns wait for it meanwhile."""
+    """Bounds how long the connection waits for others: turns wait for it meanwhile."""
 
     def __init__(self, connection: sqlite3.Connection, wait_ms: int) -> None:
         self._connection = connection

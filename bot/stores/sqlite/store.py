@@ -112,7 +112,7 @@ class SqliteEngine:
         while True:
             await self._is_left.wait()
             await asyncio.sleep(every_s)
-            with suppress(StoreError):  # which every other use of the database says
+            with suppress(StoreError):  # every other use of the database reports it
                 if await self._run(truncate_wal):
                     self._is_left.clear()
 

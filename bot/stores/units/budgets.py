@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from bot.domain.budgets import Bound, BudgetWarning, Charge, DueNotice, Notice, Spent, Used
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Usage
-from bot.stores.db import Db, Row, key_range
+from bot.stores.db import Db, Row, key_range, places
 
 _ADD = (
     "INSERT INTO spending (ledger, period, turns, input_tokens, cached_tokens, output_tokens, micro_usd,"
@@ -74,9 +74,8 @@ def top_ledgers(db: Db, period: str, *, limit: int) -> Sequence[tuple[str, Spent
 
 
 def _spent(db: Db, ledgers: Sequence[str], period: str) -> Spent:
-    names = ", ".join("?" for _ in ledgers)
     (row,) = db.execute(
-        f"SELECT {_SUMS} FROM spending WHERE ledger IN ({names}) AND period = ?",  # noqa: S608  (no outside text in it)
+        f"SELECT {_SUMS} FROM spending WHERE ledger IN {places(ledgers)} AND period = ?",  # noqa: S608  (no outside text in it)
         (*ledgers, period),
     )
     return _read(row)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bot.domain.events import ConversationKey
 from bot.ports.retention_store import Forgotten
-from bot.stores.db import Db, Row, first
+from bot.stores.db import Db, Row, first, places
 from bot.stores.units import asks
 
 MOST = 200  # turns that are forgotten by one statement
@@ -48,7 +48,7 @@ def forget_turns(db: Db, turns: Sequence[Row]) -> Forgotten:
     if not turns:
         return Forgotten()
     ids = [turn["id"] for turn in turns]
-    listed = _places(ids)
+    listed = places(ids)
     forget_notes(db, listed, ids)
     asks.forget_texts(db, listed, ids)
     for table in ("journal", "outbox"):
@@ -95,13 +95,13 @@ def forget_summary(db: Db, conversation_id: int) -> bool:
 
 def _forget_messages(db: Db, conversation_id: int, turns: Sequence[int]) -> int:
     gone = db.execute(
-        f"DELETE FROM message WHERE conversation_id = ? AND turn_id IN {_places(turns)} RETURNING id",  # noqa: S608  (no outside text)
+        f"DELETE FROM message WHERE conversation_id = ? AND turn_id IN {places(turns)} RETURNING id",  # noqa: S608  (no outside text)
         (conversation_id, *turns),
     )
     if not gone:
         return 0
-    told = first(db.execute("SELECT summary_message_id AS last FROM conversation WHERE id = ?", (conversation_id,)))
-    if told is not None and any(row["id"] <= told["last"] for row in gone):
+    summary = first(db.execute("SELECT summary_message_id AS last FROM conversation WHERE id = ?", (conversation_id,)))
+    if summary is not None and any(row["id"] <= summary["last"] for row in gone):
         forget_summary(db, conversation_id)
     # An engine may give the ids of the messages that are gone to new ones: the window has to begin before those.
     db.execute(
@@ -125,7 +125,3 @@ def _forget_old_arguments(db: Db, before: float, *, limit: int) -> int:
             (before, limit),
         )
     )
-
-
-def _places(ids: Sequence[object]) -> str:
-    return f"({', '.join('?' * len(ids))})"

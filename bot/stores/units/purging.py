@@ -13,9 +13,9 @@ from bot.domain.events import ConversationKey
 from bot.domain.messages import Message, UserMessage
 from bot.domain.turns import CallDecided
 from bot.stores import codec
-from bot.stores.db import Db, Row, key_range
+from bot.stores.db import Db, Row, key_range, places
 from bot.stores.units import asks, forgetting, journal
-from bot.stores.units.sought import Sought, direct, places
+from bot.stores.units.sought import Sought, direct
 from bot.text.marks import CLOSE, plain_name
 
 PAGE_ROWS = 500
@@ -169,7 +169,7 @@ def notes(db: Db, who: Sought, *, remove: bool) -> int:
 
 
 def arguments(db: Db, who: Sought, *, remove: bool) -> int:
-    """Remove the arguments of the lines that the audit has of the person, and of those of the turns they asked for."""
+    """Remove the arguments of the lines that the audit has of the person, but for turns that have not ended."""
     still_open = "(SELECT id FROM turn WHERE ended_at IS NULL)"
     condition = f"arguments <> '' AND person = ? AND turn_id NOT IN {still_open}"
     values = (str(who.person),)

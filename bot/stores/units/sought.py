@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from bot.domain.events import ConversationKey, MessageReceived, Quoted
 from bot.domain.people import Actor
 from bot.ports.retention_store import Forgotten
-from bot.ports.store import author_keys
+from bot.ports.store import author_key, author_keys
 from bot.stores import codec
-from bot.stores.db import Db, Row, key_range
+from bot.stores.db import Db, Row, key_range, places
 from bot.stores.units import asks
 from bot.stores.units.order import end_turn
 
@@ -31,6 +31,12 @@ class Sought:
         person = self.person
         return conversation.platform == person.platform and (
             person.platform == "console" or person.space in ("", conversation.space)
+        )
+
+    def asked(self, event: MessageReceived) -> bool:
+        """Return whether the question is the person's."""
+        return self.is_in(event.conversation) and (
+            event.author_id == self.person.id or author_key(event.actor) in self.authors
         )
 
     def wrote(self, quoted: Quoted) -> bool:
@@ -85,9 +91,10 @@ def own_turns(db: Db, who: Sought, *, limit: int) -> Sequence[Row]:
         " AND ended_at IS NOT NULL AND event <> '' LIMIT ?",
         (*who.authors, limit),
     )
-    if rows:
+    if len(rows) == limit:
         return rows
-    return [row for row, event in _unnamed_events(db) if row["ended_at"] and who.is_in(event.conversation)][:limit]
+    unnamed = [row for row, event in _unnamed_events(db) if row["ended_at"] is not None and who.asked(event)]
+    return [*rows, *unnamed][:limit]
 
 
 def count_own(db: Db, who: Sought) -> Forgotten:
@@ -153,7 +160,7 @@ def _own_events(db: Db, who: Sought) -> Iterator[tuple[Row, MessageReceived]]:
         who.authors,
     )
     yield from ((row, codec.events.validate_json(row["event"])) for row in rows)
-    yield from ((row, event) for row, event in _unnamed_events(db) if event.author_id == who.person.id)
+    yield from ((row, event) for row, event in _unnamed_events(db) if who.asked(event))
 
 
 def _unnamed_events(db: Db) -> Iterator[tuple[Row, MessageReceived]]:
@@ -162,7 +169,3 @@ def _unnamed_events(db: Db) -> Iterator[tuple[Row, MessageReceived]]:
         "SELECT id, conversation_id, event_key, ended_at, event FROM turn WHERE author = '' AND event <> ''"
     ):
         yield row, codec.events.validate_json(row["event"])
-
-
-def places(values: Sequence[object]) -> str:
-    return f"({', '.join('?' * len(values))})"

@@ -104,6 +104,7 @@ async def test_it_says_where_run_listens_and_whether_that_is_free(tmp_path: Path
     assert (line.state, line.detail) == ("ok", f"`toolbridge run` listens on 127.0.0.1:{port}")
     line = await check_http(load_settings(env_file=None, toolbridge_home=tmp_path, http_host="192.0.2.1"))
     assert line.state == "failed" and "cannot listen on 192.0.2.1:8080" in line.detail
+    assert line.detail.count("192.0.2.1") == 1  # the system's reason, not Python's, which says the address too
     off = await check_http(load_settings(env_file=None, toolbridge_home=tmp_path, http_port="off"))
     assert (off.state, off.detail) == ("off", "HTTP_PORT=off")
 

@@ -128,6 +128,15 @@ def test_no_ones_words_are_markup_in_the_export() -> None:
     assert "\x1b" not in text and "https://" not in "".join(token.content for token in tokens if token.type == "inline")
 
 
+def test_nothing_in_the_json_steers_a_terminal() -> None:
+    turned = "a\u202e\x9b2Jb"
+    call = CallAsked(round=0, call=replace(CALL, id=turned), server="s", tool=turned)
+    turn = replace(TURN, steps=[TimedStep(step=call, at=NOON)])
+    printed = as_json(HERE, happenings(turn))
+    assert "\u202e" not in printed and "\x9b" not in printed
+    assert [one["call"] for one in json.loads(printed)["happened"] if one["kind"] == "call"] == [turned]
+
+
 def test_a_turn_whose_texts_are_gone_says_so_and_one_that_goes_on_says_that() -> None:
     (gone,) = happenings(replace(TURN, event=None, steps=(), asks=(), posts=()))
     assert (gone.kind, gone.by, gone.text) == ("texts deleted", "slack:T1:U1", "")

@@ -101,6 +101,25 @@ async def test_older_lines_of_logs_go_in_both_formats_and_an_open_log_goes_on(tm
     assert not rotated.exists()
 
 
+async def test_what_only_looks_like_a_time_in_a_log_is_none(tmp_path: Path) -> None:
+    log = lay(
+        tmp_path / "logs" / "toolbridge.log",
+        '{"error": "no time: 2026-13-01T00:00:00Z"}\n{"timestamp": "2026-02-01T00:00:00Z"}\n',
+    )
+    before = datetime.fromisoformat("2026-01-15T00:00:00+00:00").timestamp()
+    assert (await KeptFiles(tmp_path).forget_older(before)).log_lines == 1
+    assert log.read_text() == '{"timestamp": "2026-02-01T00:00:00Z"}\n'
+
+
+async def test_typed_lines_that_cannot_be_removed_are_counted_and_stay(tmp_path: Path) -> None:
+    at = datetime.fromtimestamp(NOW - 100)  # noqa: DTZ006
+    file = lay(tmp_path / "console-history", entry_text("hi", at=at, conversation=str(HERE)))
+    with undeletable(tmp_path):
+        assert await KeptFiles(tmp_path).forget(HERE, []) == FilesGone(undeleted=1)
+        assert await KeptFiles(tmp_path).forget_older(NOW) == FilesGone(undeleted=1)
+    assert str(HERE) in file.read_text()
+
+
 async def test_a_home_that_is_not_there_has_nothing_to_forget(tmp_path: Path) -> None:
     files = KeptFiles(tmp_path / "missing")
     assert not await files.forget(HERE, ["e1"], with_saved=True)
