@@ -10,7 +10,7 @@ from argparse import Namespace
 from datetime import date
 
 from bot.cli.start import start
-from bot.domain.budgets import Spent, periods_at
+from bot.domain.budgets import Spent, period_keys
 from bot.domain.errors import SettingsError
 from bot.intake.commands.phrases import spent_phrase
 from bot.rights.current import policy_of
@@ -25,7 +25,7 @@ async def usage(arguments: Namespace) -> int:
         SettingsError: It is no day and no month.
     """
     settings = start(arguments, needs_model=False)
-    period = arguments.period or periods_at(time.time(), policy_of(settings).budgets.zone)[1].key
+    period = arguments.period or period_keys(time.time(), policy_of(settings).budgets.zone)[1]
     if not _is_period(period):
         raise SettingsError(f"--period {period!r} is no period. Write a month or a day: 2026-11, 2026-11-29.")
     async with open_store(settings.store_url) as store:

@@ -155,12 +155,19 @@ class DueNotice:
 def periods_at(at: float, zone: ZoneInfo) -> tuple[Period, Period]:
     """Return the day and the month of a time, in seconds since the epoch."""
     today = datetime.fromtimestamp(at, zone).date()
+    day, month = period_keys(at, zone)
     tomorrow = today + timedelta(days=1)
     next_month = (today.replace(day=1) + timedelta(days=32)).replace(day=1)
     return (
-        Period(name="day", key=today.isoformat(), ends_at=_midnight(tomorrow, zone)),
-        Period(name="month", key=f"{today:%Y-%m}", ends_at=_midnight(next_month, zone)),
+        Period(name="day", key=day, ends_at=_midnight(tomorrow, zone)),
+        Period(name="month", key=month, ends_at=_midnight(next_month, zone)),
     )
+
+
+def period_keys(at: float, zone: ZoneInfo) -> tuple[str, str]:
+    """Return only the keys of `periods_at`: to count what was used, it does not matter when the periods end."""
+    day = datetime.fromtimestamp(at, zone).date().isoformat()
+    return day, day[: len("2026-11")]
 
 
 def _midnight(day: date, zone: ZoneInfo) -> float:

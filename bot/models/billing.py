@@ -46,7 +46,8 @@ class Bill:
         await self.prices.loaded()
         usage = answer.usage
         if not usage.input_tokens and not usage.output_tokens:  # some servers count nothing
-            usage = self._estimate(answer.message.text + "".join(call.arguments for call in answer.message.tool_calls))
+            arguments_chars = sum(len(call.arguments) for call in answer.message.tool_calls)
+            usage = self._estimate(len(answer.message.text) + arguments_chars)
         self._is_running = False
         return replace(answer, usage=self._priced(usage, answer.model))
 
@@ -63,11 +64,11 @@ class Bill:
         """What was spent on calls that gave no answer of use."""
         if not self._is_running:
             return self._wasted
-        return self._wasted + self._priced(self._estimate("." * self._heard_chars), "")
+        return self._wasted + self._priced(self._estimate(self._heard_chars), "")
 
-    def _estimate(self, answered: str) -> Usage:
+    def _estimate(self, answered_chars: int) -> Usage:
         asked = _DATA_URL.sub('""', json.dumps(self._body))
-        return Usage(input_tokens=len(asked) // _CHARS_A_TOKEN, output_tokens=-(-len(answered) // _CHARS_A_TOKEN))
+        return Usage(input_tokens=len(asked) // _CHARS_A_TOKEN, output_tokens=-(-answered_chars // _CHARS_A_TOKEN))
 
     def _priced(self, usage: Usage, model: str) -> Usage:
         return self.prices.priced(usage, model=model or self.model)

@@ -229,5 +229,5 @@ def model_name(value: object) -> str:
 
 
 def _tokens(value: object) -> int:
-    """Return a number of tokens; what is none counts as nothing, so that it lowers no sum."""
+    """Return a number of tokens; anything else counts as 0, so that it lowers no sum."""
     return min(value, _MAX_TOKENS) if isinstance(value, int) and value > 0 else 0

@@ -164,7 +164,7 @@ class FilePolicy:
 
     @property
     def groups_of_access(self) -> frozenset[str]:
-        """The platforms' groups on which it hangs who may write at all, and with which budget."""
+        """The platforms' groups that decide who may write at all, and with which budget."""
         people = self.access.people
         groups = frozenset[str]() if people.is_everybody else people.groups
         return groups.union(*(one.people.groups for one in self.budgets.for_people), self._groups_of_exempt)

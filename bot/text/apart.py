@@ -1,7 +1,7 @@
-"""Long work on data of one person, done so that everybody else's goes on meanwhile.
+"""Runs long work in a thread, so that other conversations go on meanwhile.
 
-A thread gives the event loop its turns between two steps of Python, every few milliseconds, but not within one call of
-a library in C, which keeps the interpreter for itself: what is long there is done piece by piece, or bounded.
+A thread gives the event loop its turn between two steps of Python, every few milliseconds, but not within one call into
+C, which keeps the interpreter for itself: such work is done piece by piece, or bounded.
 """
 
 from __future__ import annotations
@@ -16,5 +16,5 @@ _T = TypeVar("_T")
 
 
 async def apart(work: Callable[[], _T], *, size: int) -> _T:
-    """Return what `work` returns; where its `size` is long, it runs in a thread, and the loop goes on."""
+    """Return what `work` returns; where its `size` is long, it runs in a thread and does not hold up the loop."""
     return work() if size < LONG else await asyncio.to_thread(work)

@@ -1,4 +1,4 @@
-"""Marks of speakers that a model copies into its answer, although it is told not to: people never see them."""
+"""Speaker lines that a model copies into its answer although its prompt forbids that: people never see them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bot.text.marks import CLOSE, OPEN
 
-_MAX_CHARS = 220  # of a mark: a time, an id, a name, and what is between them
+_MAX_CHARS = 220  # of a speaker line: a time, an id, a name, and what is between them
 _INSIDE = rf"[^{OPEN}{CLOSE}\n]"
 _SPACES = r"[ \t]{0,20}"
 # As `speaker_line` and quotations write them.
@@ -19,7 +19,7 @@ _CUT = re.compile(rf"{OPEN}(?:[0-9: UTC,-]*(?:f|fr|fro|from|from {_INSIDE}*)?)\Z
 
 
 class Echoes:
-    """One answer, piece by piece, without such marks. What may become one is held back, so nothing is taken back."""
+    """One answer, piece by piece, without speaker lines. What may become one is held back until that is known."""
 
     def __init__(self) -> None:
         self._held = ""
@@ -29,26 +29,26 @@ class Echoes:
         """Add the next piece; return what can be shown now."""
         text = self._held + piece
         last = text.rfind(OPEN)
-        return self._let_go(text, last if last >= 0 and _UNFINISHED.match(text, last) else len(text))
+        return self._release(text, last if last >= 0 and _UNFINISHED.match(text, last) else len(text))
 
     def end(self) -> str:
         """Return what was held back: the text has ended."""
-        return self._let_go(self._held, len(self._held))
+        return self._release(self._held, len(self._held))
 
     def clear(self) -> None:
         """Forget all of it: the text is void."""
         self._held = self._before = ""
 
-    def _let_go(self, text: str, end: int) -> str:
+    def _release(self, text: str, end: int) -> str:
         shown = "".join(_pieces(text, end, before=self._before))
         self._held, self._before = text[end:], text[end - 1 : end] or self._before
         return shown
 
 
 def without_echoes(text: str, *, is_cut: bool = False) -> str:
-    """Return the answer without such marks; one in the middle of a line becomes the name in it.
+    """Return the answer without speaker lines; one in the middle of another line becomes the name in it.
 
-    Where the text broke off, the beginning of a mark goes as well.
+    Where the text broke off, the beginning of a speaker line goes as well.
     """
     if OPEN not in text:
         return text

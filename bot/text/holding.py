@@ -1,4 +1,4 @@
-"""Text that grows, without secrets: what may become one is held back until it is known what it is."""
+"""Text that arrives in pieces, without secrets: what may become one is held back until that is decided."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _BREAK = re.compile(r"[^!-~]")
 class HeldText:
     """One answer, piece by piece. What was shown of it is always a beginning of what the whole becomes.
 
-    White space and other scripts let go what is before them, so a word is held back, of a long one some hundred
-    characters; more only where something like `password:` or the first line of a private key came before it. A look at
-    a long text that is held back waits until it has grown by an eighth: all looks together take linear time.
+    The last word is held back until white space or another script follows it; of a long word, some hundred characters.
+    More is held back only after something like `password:` or the first line of a private key. A look at a long text
+    that is held back waits until it has grown by an eighth: all looks together take linear time.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class HeldText:
             return ""
         data = "".join(self._held).encode("utf-8", "surrogatepass")
         end = shown_until(data)
-        return self._let_go(data, end)
+        return self._release(data, end)
 
     def end(self) -> str:
         """Return what was held back: the text has ended, so nothing in it grows any more."""
@@ -44,7 +44,7 @@ class HeldText:
         """Forget what is held back: its text is void."""
         self._keep("")
 
-    def _let_go(self, data: bytes, end: int) -> str:
+    def _release(self, data: bytes, end: int) -> str:
         self._keep(data[end:].decode("utf-8", "surrogatepass"))
         return redact_prose(data[:end].decode("utf-8", "surrogatepass")) if end else ""
 

@@ -1,4 +1,4 @@
-"""What this process keeps secret, its own tokens and what it gives to tool servers, and how much else is hidden."""
+"""The values that this process keeps secret (its tokens, what tool servers get), and how much else is hidden."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def forms(value: str) -> set[str]:
 
 
 def _base64_pieces(data: bytes) -> Iterator[str]:
-    """Yield the characters that are the value's alone, for each place where it can begin in three bytes."""
+    """Yield the characters that depend on nothing but the value, for each place where it can begin in three bytes."""
     for before in range(3):
         whole = base64.b64encode(b"\0" * before + data).decode()
         piece = whole[-(-before * 8 // 6) : (before + len(data)) * 8 // 6]

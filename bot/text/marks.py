@@ -1,4 +1,4 @@
-"""What tells the core's own lines in a model's reading from the words of others: two signs that no one else's have."""
+"""Two signs that mark the core's own lines in what a model reads: the words of others never contain them."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def hide_known(text: str) -> str:
 
 
 def shown_until(data: bytes) -> int:
-    """Return how much of a UTF-8 text that goes on can be redacted and shown: no secret can begin in it and go on.
+    """Return how many bytes of an unfinished UTF-8 text can be shown: no secret begins in them and goes on after them.
 
     The last word is left out, of a long one its end; and so is all from the beginning of a secret that may have more
     than one word.
@@ -93,16 +93,16 @@ def shown_until(data: bytes) -> int:
 def _within_word(data: bytes, start: int, spans: Sequence[tuple[int, int]]) -> int:
     """Return where the last word, which begins at `start`, can be parted; `start` where it cannot.
 
-    That is behind a sign, where no secret goes on: what comes later is then read as it is in the whole text.
+    That is behind punctuation within no secret: what comes later is then read as it is in the whole text.
     """
-    end = _behind_sign(data, start, len(data) - max(_DECIDED_BYTES, known.longest))
+    end = _behind_punctuation(data, start, len(data) - max(_DECIDED_BYTES, known.longest))
     for begin, stop in sorted(spans, reverse=True):
         if begin < end and (stop > end or stop == len(data)):
-            end = _behind_sign(data, start, begin)
+            end = _behind_punctuation(data, start, begin)
     return end
 
 
-def _behind_sign(data: bytes, start: int, end: int) -> int:
+def _behind_punctuation(data: bytes, start: int, end: int) -> int:
     while end > start and data[end - 1] in _WORD_BYTES:
         end -= 1
     return max(start, end)

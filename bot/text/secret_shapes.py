@@ -65,7 +65,7 @@ KEY_SIGN = b"PRIVATE KEY"  # is in every one of them
 WHOLE = "|".join(_TOKENS)
 JWT = _JWT
 
-# What stays readable of these tells whose secret it is: the value behind it is hidden.
+# What stays readable of these shows whose secret it is: the value behind it is hidden.
 PLACES = "|".join(
     (
         r"hooks\.slack\.com/(?:services|workflows|triggers)/",  # https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks

@@ -29,7 +29,7 @@ NO_REASON = "The tool failed, and the server gives no reason."
 
 
 async def read_result(call_id: str, result: types.CallToolResult) -> ToolResult:
-    """Return what `parse_result` does; where there is much to read, others go on meanwhile."""
+    """Return what `parse_result` returns; a long result is read in a thread."""
     size = sum(map(_length, result.content)) + (LONG if result.structured_content is not None else 0)
     return await apart(lambda: parse_result(call_id, result), size=size)
 

@@ -162,7 +162,7 @@ async def _fetch(
         return _unread(file, sentence.rstrip("."))
     if len(data) > max_bytes:
         return _unread(file, _too_large(max_bytes))
-    # Ten megabytes take up to half a second, in which everybody else would wait.
+    # Ten megabytes take up to half a second, during which everyone else would wait.
     return await asyncio.to_thread(_recognize, file, data, max_chars=max_chars)
 
 

@@ -164,8 +164,8 @@ class Attempt:
         deadline = asyncio.get_running_loop().time() + self._limits.turn_timeout_s
         self._enter("running")
         state: Literal["stopped", "failed"] = "failed"
-        outcome: str | Parked = ""
-        text = ""  # how it was broken off
+        outcome: str | Parked | None = None
+        text = ""  # of a turn that was broken off, so without an outcome
         try:
             async with asyncio.timeout_at(deadline) as self._scope:
                 if self._is_stopped:
@@ -189,12 +189,12 @@ class Attempt:
             text = self._failed(error)
         finally:
             self._scope = None  # what is stored from here on cannot be stopped any more
-        if text:
+        if outcome is None:
             return await self._broken_off(draft, text, state=state)
         return outcome if isinstance(outcome, Parked) else await self._answered(draft, outcome)
 
     def _failed(self, error: ModelError) -> str:
-        """Return what the model's failure leaves to be said."""
+        """Return the answer that people get where the model failed."""
         if isinstance(error, ModelStreamError):
             return _after(error.partial, str(error))
         if isinstance(error, BudgetError):

@@ -35,7 +35,7 @@ def operators_warning(used: Used, *, zone: tzinfo) -> str:
 
 
 def left_line(used: Used, *, zone: tzinfo, shows_amounts: bool) -> str:
-    """Return what is left of a budget, as a phrase, with the time in which it begins again."""
+    """Return what is left of a budget, as a phrase, with the time at which it begins again."""
     limit, opens = used.bound.limit, moment(used.bound.period.ends_at, zone)
     left = max(limit.amount - used.amount, 0)
     if not left:
@@ -62,7 +62,7 @@ def limit_phrase(limit: Limit) -> str:
 
 
 def dollars(micro_usd: int) -> str:
-    """Return money; less than a cent is shown to a hundredth of one, and what is not nothing never as nothing."""
+    """Return money; less than a cent is shown to a hundredth of one, and never as nothing unless it is."""
     if 0 < micro_usd < MICRO // 100:
         return f"${max(micro_usd, 100) / MICRO:.4f}"
     return f"${micro_usd / MICRO:,.2f}"

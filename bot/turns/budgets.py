@@ -19,6 +19,7 @@ from bot.domain.budgets import (
     Toll,
     Used,
     ledger_of,
+    period_keys,
     periods_at,
     place_ledger,
 )
@@ -48,17 +49,17 @@ class Budgets:
 
     # --- charging ---
 
-    def charge(self, asker: Asker, conversation: ConversationKey, usage: Usage, *, turns: int = 0) -> Charge | None:
-        """Return what to charge for that to the asker, the place and all; None where it is nothing."""
-        spent = Spent(turns=turns, usage=usage)
-        if spent == Spent():
+    def charge(self, asker: Asker, conversation: ConversationKey, usage: Usage) -> Charge | None:
+        """Return what to charge for the tokens to the asker, the place and all; None where there are none."""
+        if usage == Usage():
             return None
-        rules = self.policy().budgets
-        self._note_unpriced(rules, usage)
-        periods = periods_at(self.now(), rules.zone)
+        self._note_unpriced(self.policy().budgets, usage)
+        return self._charge(asker, conversation, Spent(usage=usage))
+
+    def _charge(self, asker: Asker, conversation: ConversationKey, spent: Spent) -> Charge:
         return Charge(
             ledgers=(ledger_of(asker.actor), place_ledger(conversation), ALL),
-            periods=tuple(period.key for period in periods),
+            periods=period_keys(self.now(), self.policy().budgets.zone),
             spent=spent,
         )
 
@@ -74,7 +75,7 @@ class Budgets:
     async def bounds(self, asker: Asker, conversation: ConversationKey) -> tuple[Bound, ...]:
         """Return the bounds that concern the asker there; none where nobody has any.
 
-        Raises no BotError: a group of which a platform does not say who is in it holds nobody.
+        Raises no BotError: a group whose members the platform does not name counts as empty.
         """
         policy = self.policy()
         rules = policy.budgets
@@ -104,26 +105,23 @@ class Budgets:
             return True
         return policy.includes(policy.operators, await self.people.writer(asker)).is_in
 
-    async def toll(self, asker: Asker, conversation: ConversationKey) -> Toll | None:
+    async def toll(self, asker: Asker, conversation: ConversationKey) -> Toll:
         """Return what a question costs when it is taken."""
-        charge = self.charge(asker, conversation, Usage(), turns=1)
-        if charge is None:
-            return None
         bounds = () if await self.is_exempt(asker) else await self.bounds(asker, conversation)
-        return Toll(charge=charge, bounds=bounds)
+        return Toll(charge=self._charge(asker, conversation, Spent(turns=1)), bounds=bounds)
 
     async def why_not(self, asker: Asker, conversation: ConversationKey) -> str:
         """Return why a question would not be taken now; "" where it would. Raises StoreError."""
         toll = await self.toll(asker, conversation)
-        spent = [used for used in await self.store.used(toll.bounds) if used.is_up] if toll and toll.bounds else []
+        spent = [used for used in await self.store.used(toll.bounds) if used.is_up] if toll.bounds else []
         return self.refusal(spent) if spent else ""
 
     def refusal(self, used: Sequence[Used]) -> str:
-        """Return why nothing is taken, as a sentence with the time in which it is again; one of these is used up."""
+        """Return why no question is taken and when one is again, as sentences; at least one of these is used up."""
         return refusal(used, zone=self.policy().budgets.zone)
 
     async def check(self, asker: Asker, conversation: ConversationKey) -> None:
-        """Return where the model may be asked.
+        """Return if the model may be asked.
 
         Raises:
             BudgetError: A budget is used up; the sentence says which, and when it opens again.
@@ -137,7 +135,7 @@ class Budgets:
     async def usages(self, asker: Asker, conversation: ConversationKey) -> Usages:
         """Return what the asker, the place and all have used. Raises StoreError."""
         policy = self.policy()
-        periods = [period.key for period in periods_at(self.now(), policy.budgets.zone)]
+        periods = period_keys(self.now(), policy.budgets.zone)
         accounts = [ledger_of(account) for account in policy.accounts_of(asker.actor)]
         return Usages(
             own=await self.store.spending(accounts, periods),

@@ -36,21 +36,21 @@ def _redacted_file(file: Attachment) -> Attachment:
 
 
 def _redacted_bytes(data: bytes) -> bytes:
-    encoding = _encoding(data)
-    if encoding is None:
+    decoded = _decoded(data)
+    if decoded is None:
         return data
-    text = data.decode(encoding)
+    text, encoding = decoded
     shown = redact_prose(text)
     return data if shown == text else shown.encode(encoding)
 
 
-def _encoding(data: bytes) -> str | None:
-    """Return in what the file is written; None where it is no text. Any bytes can be read as Latin-1, and back."""
+def _decoded(data: bytes) -> tuple[str, str] | None:
+    """Return the file's text and its encoding; None where it is no text. Any bytes can be read as Latin-1, and back."""
     marked = next((encoding for mark, encoding in _MARKS if data.startswith(mark)), None)
     if marked is None and not is_like_text(data):
         return None
+    encoding = marked or "utf-8"
     try:
-        data.decode(marked or "utf-8")
+        return data.decode(encoding), encoding
     except UnicodeDecodeError:
-        return None if marked else "latin-1"
-    return marked or "utf-8"
+        return None if marked else (data.decode("latin-1"), "latin-1")

@@ -34,7 +34,7 @@ class Acting:
     async def clear(self, event: CommandInvoked) -> CommandAnswer:
         """Forget the conversation: at once where one person has spoken, otherwise after a confirmation.
 
-        Told `files`, it deletes what was saved in the conversation as well. A turn that has not ended stays.
+        With the argument `files`, it also deletes what was saved in the conversation. A turn that has not ended stays.
         """
         if event.argument.strip().lower() not in ("", FILES):
             return CommandAnswer(text=f"{code('clear')} takes nothing, or {code(FILES)}. Nothing was deleted.")
@@ -53,7 +53,7 @@ class Acting:
         return CommandAnswer(text=await self._forget(event))
 
     async def _forget(self, event: CommandInvoked) -> str:
-        """Forget it all, and return what is said of that."""
+        """Delete what was asked for, and return the sentences that report it."""
         turns = await self.store.kept_events(event.conversation)
         gone = await self.store.clear(event.conversation)
         if turns or gone:

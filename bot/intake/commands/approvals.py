@@ -34,7 +34,7 @@ async def describe_approvals(store: AskStore, *, access: Access, asker: Asker) -
 def may_decide(record: AskRecord, person: Person, policy: Policy, *, place: str) -> bool:
     """Return whether the person is one of those who can decide the ask, and has not approved it already.
 
-    Where everybody can, those in other places do not read of it: a private channel may be among them.
+    One that everybody can decide is shown to others only in its own place, which may be a private channel.
     """
     is_own = record.asker in person.names
     if not isinstance(record.ask, ApprovalAsk):

@@ -70,7 +70,7 @@ class MendedEvents(httpx2.AsyncByteStream):
             messages = unreadable(head, long.tail, waiting=self._waiting(), why=TOO_LARGE)
         else:
             data = b"\n".join(line[5:].removeprefix(b" ") for line in whole if line.startswith(b"data:"))
-            if not self._gate.lets(data):
+            if not self._gate.admits(data):
                 return
             is_light = not await is_heavy(data)
             if is_light and self._on_question is not None and b"elicitation" in data:

@@ -47,7 +47,8 @@ class Link:
     @property
     def stderr_lines(self) -> tuple[str, ...]:
         """The last lines that the process wrote to its standard error, without secrets."""
-        return tuple(filter(None, map(self.hide_secrets, self._stderr)))
+        lines = tuple(self._stderr)  # in one step: the thread that reads may add to it meanwhile
+        return tuple(filter(None, map(self.hide_secrets, lines)))
 
     def mark_suspect(self) -> None:
         """Report that the connection may be broken."""

@@ -18,7 +18,7 @@ from bot.tools.servers.link import Link
 _Page = TypeVar("_Page", bound=types.PaginatedResult)
 _MAX_PAGES = 100  # of one list, in case a server never ends it
 MAX_TOOLS = 2_000  # of one server
-_MAX_EXAMPLES = 50  # each is asked for by itself
+_MAX_EXAMPLES = 50  # each takes a request of its own
 _MAX_EXAMPLE_CHARS = 4_000
 _TOO_MANY = f"more than {MAX_TOOLS:,} tools are listed, so only those at the beginning are offered"
 _ENDLESS = "its list of tools does not end, so only the beginning was read"

@@ -52,7 +52,7 @@ async def open_process(endpoint: StdioEndpoint, link: Link) -> AsyncGenerator[St
             async with _pumped(process, link) as streams:
                 yield streams
         finally:
-            _let_go(process)
+            _close_transport(process)
 
 
 @asynccontextmanager
@@ -77,11 +77,11 @@ async def _pumped(process: _Process, link: Link) -> AsyncGenerator[Streams]:
             pumps.cancel_scope.cancel()
 
 
-def _let_go(process: _Process) -> None:
-    """Close what is left, also where a second cancellation cut the stop short: asyncio's, which no scope holds off.
+def _close_transport(process: _Process) -> None:
+    """Close what is left, also where a second cancellation cut the stop short: anyio's shield does not stop asyncio's.
 
-    Without this the process would be let go by the garbage collector, after the end of its loop. No public part of
-    anyio or asyncio closes the transport of a process.
+    Otherwise the garbage collector would close it after the end of the loop. No public part of anyio or asyncio closes
+    the transport of a process.
     """
     transport = getattr(getattr(process, "_process", None), "_transport", None)
     if isinstance(transport, asyncio.SubprocessTransport):
@@ -114,7 +114,7 @@ async def _read(process: _Process, to_sdk: MemoryObjectSendStream[Incoming], lin
 async def _messages(line: bytes | LongLine, link: Link, gate: NoticeGate) -> list[JSONRPCMessage]:
     if isinstance(line, LongLine):
         return unreadable(line.head, line.tail, waiting=link.waiting, why=TOO_LARGE)
-    if not line or line.isspace() or not gate.lets(line):
+    if not line or line.isspace() or not gate.admits(line):
         return []
     return await read_weighed(line, waiting=link.waiting)
 

@@ -17,12 +17,12 @@ _MAX_CALLS = 1_000  # remembered at once
 
 
 class NoticeGate:
-    """Lets the notices of one connection through, those on progress and the log no sooner than `GAP_S` apart."""
+    """Admits the notices of one connection: of each call, those on progress and the log at most one every `GAP_S`."""
 
     def __init__(self) -> None:
         self._last: LRUCache[Hashable, float] = LRUCache(_MAX_CALLS)  # when one was let through, by kind and call
 
-    def lets(self, raw: bytes) -> bool:
+    def admits(self, raw: bytes) -> bool:
         """Return whether the message is to be read; all but such notices are."""
         if len(raw) > _MAX_BYTES or not any(name in raw for name in _NAMES):
             return True

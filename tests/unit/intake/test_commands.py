@@ -380,9 +380,11 @@ async def test_usage_counts_this_conversation_the_asker_and_all(tmp_path: Path) 
                 author_id=author_id,
             )
             asker = Asker(actor=conversation.person(author_id), place=conversation.place)
-            charge = open_budgets(at.store).charge(asker, conversation, usage, turns=1)
+            budgets = open_budgets(at.store)
+            charge = budgets.charge(asker, conversation, usage)
             assert charge is not None
             await at.store.charge(charge)
+            await at.store.charge((await budgets.toll(asker, conversation)).charge)
         one = "1 turn, 1,500 tokens in (67% from the prompt cache), 40 tokens out"
         two = "2 turns, 3,000 tokens in (67% from the prompt cache), 80 tokens out"
         assert (await at.run("usage", conversation=thread("1"))).splitlines() == [

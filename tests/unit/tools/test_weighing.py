@@ -64,12 +64,12 @@ def test_of_notices_that_come_by_the_thousand_few_are_read_and_of_other_messages
         params = {"progressToken": token, "progress": 1}
         return json.dumps({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}).encode()
 
-    assert sum(gate.lets(notice(1)) for _ in range(1_000)) < 100
-    assert gate.lets(notice(2))  # of another call
+    assert sum(gate.admits(notice(1)) for _ in range(1_000)) < 100
+    assert gate.admits(notice(2))  # of another call
     for other in (
         b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}',
         b'{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"\\"notifications/progress\\""}]}}',
         b'{"jsonrpc":"2.0","id":1,"result":{"method":"notifications/progress"}}',
         b'"notifications/progress" [',
     ):
-        assert all(gate.lets(other) for _ in range(3))
+        assert all(gate.admits(other) for _ in range(3))
