@@ -105,8 +105,7 @@ class Interactions:
         if interaction.get("type") == Kind.AUTOCOMPLETE:
             return False  # it is counted by itself
         pressed = pressed_in(interaction, self._reader(interaction))
-        decides = pressed.action.startswith(DECIDING) and not pressed.action.startswith(OWN_FORM)
-        return self._host.is_muted(pressed.conversation.person(pressed.user_id), decides=decides)
+        return self._host.is_muted(pressed.conversation.person(pressed.user_id), decides=_decides(interaction))
 
     def _reader(self, interaction: Payload) -> Reader:
         return self._channels.reader({}, text_at(interaction, "guild_id"))
@@ -296,6 +295,14 @@ class Interactions:
                 return outcome
             outcomes.append(outcome)
         return outcomes[0]
+
+
+def _decides(interaction: Payload) -> bool:
+    """Return whether it decides something that is asked, or stops an answer; see `Host.is_muted`."""
+    data = dict_of(interaction.get("data"))
+    action = text_at(data, "custom_id")
+    is_stop = interaction.get("type") == Kind.COMMAND and text_at(data, "name") == "stop"
+    return is_stop or (action.startswith(DECIDING) and not action.startswith(OWN_FORM))
 
 
 def _command(name: str, pressed: Pressed, *, argument: str = "") -> CommandInvoked:
