@@ -145,7 +145,7 @@ class Asking:
     async def _begin(
         self, interaction: Payload, message: MessageReceived, channel: str, said: str, *, about: str = ""
     ) -> None:
-        """Post the question and ask it, where the host takes it: what is too much must not fill a channel.
+        """Post the question and ask it, if the host takes it: others must not fill a channel.
 
         `message` has the key of the interaction.
         """

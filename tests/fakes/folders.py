@@ -1,4 +1,4 @@
-"""Folders whose files nobody can delete, not even root."""
+"""Folders whose files cannot be deleted, not even by root."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ _WATCHED: list[bool] = []
 def undeletable(folder: Path) -> Generator[None]:
     """Refuse, in this process, each deletion of a file below the folder while the context is open."""
     if not _WATCHED:
-        sys.addaudithook(
-            _refuse
-        )  # one that is there stays: https://docs.python.org/3/library/sys.html#sys.addaudithook
+        # Once, for it cannot be removed: https://docs.python.org/3/library/sys.html#sys.addaudithook
+        sys.addaudithook(_refuse)
         _WATCHED.append(True)
     _CLOSED.add(folder)
     try:
