@@ -12,7 +12,7 @@ from bot.text.typed_lines import entry_text
 
 
 class TypedLines(FileHistory):
-    """Keeps each line with the conversation that it was typed in, and nothing in memory that the file has no more."""
+    """Keeps each line with the conversation that it was typed in; none stays in memory once the file has lost it."""
 
     def __init__(self, file: Path, conversation: str) -> None:
         super().__init__(str(file))

@@ -9,11 +9,11 @@ import structlog
 from adapters.discord.ask_marks import About, AskPress, Decide, FormPress, Malformed
 from adapters.discord.ask_view import ask_details
 from adapters.discord.forms import Forms
-from adapters.discord.phrases import NOT_VALID, TOO_OFTEN
+from adapters.discord.phrases import NOT_VALID
 from adapters.discord.presses import Pressed
-from adapters.discord.responses import Responses
+from adapters.discord.responses import Responses, outcome_text
 from adapters.shared.payloads import Payload
-from bot.domain.answers import Details, Done, Refused
+from bot.domain.answers import Details, Refused
 from bot.domain.events import DecisionMade, DetailsAsked
 from bot.ports.platform import Host
 
@@ -57,8 +57,7 @@ class AskPresses:
                 standing=pressed.standing,
             )
         )
-        is_done = isinstance(outcome, Done)
-        await self._responses.fill_text(interaction, outcome.notice or ("" if is_done else TOO_OFTEN))
+        await self._responses.fill_text(interaction, outcome_text(outcome))
 
     async def _show_details(self, interaction: Payload, pressed: Pressed, ask_id: int) -> None:
         await self._responses.say_later(interaction)
@@ -74,7 +73,7 @@ class AskPresses:
         match outcome:
             case Details():
                 await self._responses.fill(interaction, ask_details(outcome))
-            case Refused(notice=notice):
-                await self._responses.fill_text(interaction, notice or TOO_OFTEN)
+            case Refused():
+                await self._responses.fill_text(interaction, outcome_text(outcome))
             case _:
                 assert_never(outcome)

@@ -17,10 +17,10 @@ from adapters.discord.markdown import escape, visible
 from adapters.discord.own_messages import MESSAGE, send_message
 from adapters.discord.parse import DIRECT, event_key, interaction_key, sent_at
 from adapters.discord.payloads import text_at
-from adapters.discord.phrases import ASKED_BELOW, OLD_EXAMPLE, OLD_FORM, TOO_OFTEN
+from adapters.discord.phrases import ASKED_BELOW, OLD_EXAMPLE, OLD_FORM
 from adapters.discord.presses import AskedAbout, Pressed, asked_about
 from adapters.discord.render import find_example, notice_text
-from adapters.discord.responses import Responses
+from adapters.discord.responses import Responses, outcome_text
 from adapters.discord.words import NO_INTENT
 from adapters.shared.payloads import Payload, dict_of, dicts_of
 from bot.domain.answers import Ready
@@ -145,12 +145,12 @@ class Asking:
     async def _begin(
         self, interaction: Payload, message: MessageReceived, channel: str, said: str, *, about: str = ""
     ) -> None:
-        """Post the question and ask it, where the host takes it: what is too much must not fill a channel.
+        """Post the question and ask it, if the host takes it: others must not fill a channel.
 
         `message` has the key of the interaction.
         """
         if (refused := await self._host.may_ask(message)) is not None:
-            await self._responses.fill_text(interaction, refused.notice or TOO_OFTEN)
+            await self._responses.fill_text(interaction, outcome_text(refused))
             return
         question = await self._post(interaction, channel, said, about=about)
         if question is not None:

@@ -17,10 +17,10 @@ from adapters.discord.ask_marks import FormPress, form_id, parse_modal
 from adapters.discord.components import PRIMARY, button, row
 from adapters.discord.markdown import escape, visible
 from adapters.discord.modals import MAX_FIELDS, Filled, fits, is_of, modal, values_of
-from adapters.discord.phrases import BIG_FORM, CHANGED_FORM, LOST_FORM, NOT_VALID, SLOW_FORM, TOO_OFTEN
+from adapters.discord.phrases import BIG_FORM, CHANGED_FORM, LOST_FORM, NOT_VALID, SLOW_FORM
 from adapters.discord.presses import Pressed
 from adapters.discord.render import Shown, notice_text
-from adapters.discord.responses import Responses
+from adapters.discord.responses import Responses, outcome_text
 from adapters.shared.asks import CHOICE_LABELS, FILL_IN
 from adapters.shared.payloads import Payload, dict_of
 from bot.domain.answers import Done, Formed, Ready, Refused
@@ -86,7 +86,7 @@ class Forms:
         form = await self._form_of(pressed, target)
         data = dict_of(interaction.get("data"))
         if isinstance(form, Refused):
-            await self._responses.fill_text(interaction, form.notice or TOO_OFTEN)
+            await self._responses.fill_text(interaction, outcome_text(form))
         elif not is_of(data, form):
             await self._responses.fill(interaction, _with_button(CHANGED_FORM, FILL_IN, form_id("open", target)))
         else:
@@ -109,14 +109,14 @@ class Forms:
 
     async def _open_formed(self, interaction: Payload, pressed: Pressed, formed: Formed) -> None:
         if isinstance(formed, Refused):
-            await self._responses.say(interaction, formed.notice or TOO_OFTEN)
+            await self._responses.say(interaction, outcome_text(formed))
         else:
             await self.show(interaction, pressed.user_id, formed)
 
     async def _offer(self, interaction: Payload, pressed: Pressed, formed: Formed) -> None:
         """Show a button for a form that came too late to be opened."""
         if isinstance(formed, Refused):
-            await self._responses.fill_text(interaction, formed.notice or TOO_OFTEN)
+            await self._responses.fill_text(interaction, outcome_text(formed))
             return
         draft = _Draft(form=fold(formed, MAX_FIELDS))
         if not draft.form.fields:
@@ -161,10 +161,8 @@ class Forms:
         if not isinstance(outcome, Invalid):
             self._drafts.pop((pressed.user_id, submitted.target), None)
         match outcome:
-            case Done(notice=notice):
-                await self._responses.fill_text(interaction, notice)
-            case Refused(notice=notice):
-                await self._responses.fill_text(interaction, notice or TOO_OFTEN)
+            case Done() | Refused():
+                await self._responses.fill_text(interaction, outcome_text(outcome))
             case Ready():
                 await self._run(interaction, pressed, outcome)
             case Invalid():

@@ -33,10 +33,10 @@ from adapters.discord.presses import (
 )
 from adapters.discord.readable import Reader
 from adapters.discord.render import command_message, details_message, parse_confirmation, parse_page_request
-from adapters.discord.responses import EPHEMERAL, Responses
+from adapters.discord.responses import EPHEMERAL, Responses, outcome_text
 from adapters.shared.payloads import Payload, dict_of, dicts_of
 from adapters.shared.tasks import RecentKeys
-from bot.domain.answers import CommandAnswer, Details, Done, Explained, Refused
+from bot.domain.answers import CommandAnswer, Details, Explained, Refused
 from bot.domain.events import CommandInvoked, DetailsAsked, FeedbackGiven
 from bot.ports.platform import Host
 
@@ -105,8 +105,7 @@ class Interactions:
         if interaction.get("type") == Kind.AUTOCOMPLETE:
             return False  # it is counted by itself
         pressed = pressed_in(interaction, self._reader(interaction))
-        decides = pressed.action.startswith(DECIDING) and not pressed.action.startswith(OWN_FORM)
-        return self._host.is_muted(pressed.conversation.person(pressed.user_id), decides=decides)
+        return self._host.is_muted(pressed.conversation.person(pressed.user_id), decides=_decides(interaction))
 
     def _reader(self, interaction: Payload) -> Reader:
         return self._channels.reader({}, text_at(interaction, "guild_id"))
@@ -254,13 +253,7 @@ class Interactions:
                 standing=pressed.standing,
             )
         )
-        match rated:
-            case Done(notice=notice):
-                await self._responses.fill_text(interaction, notice)
-            case Refused(notice=notice):
-                await self._responses.fill_text(interaction, notice or TOO_OFTEN)
-            case _:
-                assert_never(rated)
+        await self._responses.fill_text(interaction, outcome_text(rated))
 
     async def _show_details(self, interaction: Payload, pressed: Pressed, turn: int) -> None:
         await self._responses.say_later(interaction)
@@ -269,7 +262,7 @@ class Interactions:
             case Details():
                 shown = details_message(outcome.lines, note=outcome.notice)
             case Refused():
-                shown = details_message((), note=outcome.notice or TOO_OFTEN)
+                shown = details_message((), note=outcome_text(outcome))
             case _:
                 assert_never(outcome)
         await self._responses.fill(interaction, shown)
@@ -296,6 +289,14 @@ class Interactions:
                 return outcome
             outcomes.append(outcome)
         return outcomes[0]
+
+
+def _decides(interaction: Payload) -> bool:
+    """Return whether it decides something that is asked, or stops an answer; see `Host.is_muted`."""
+    data = dict_of(interaction.get("data"))
+    action = text_at(data, "custom_id")
+    is_stop = interaction.get("type") == Kind.COMMAND and text_at(data, "name") == "stop"
+    return is_stop or (action.startswith(DECIDING) and not action.startswith(OWN_FORM))
 
 
 def _command(name: str, pressed: Pressed, *, argument: str = "") -> CommandInvoked:

@@ -1,4 +1,4 @@
-"""What the bot posts in Discord by itself, in no turn; how it is found again after a crash."""
+"""Notices that the bot posts in Discord outside of any turn, and how they are found again after a crash."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bot.ports.platform import Found
 
 
 class NoticePosts:
-    """Posts them in their channel."""
+    """Posts notices in their channel."""
 
     def __init__(self, api: DiscordApi) -> None:
         self._api = api
@@ -20,7 +20,7 @@ class NoticePosts:
         return await send_message(self._api, _channel(notice), text=notice_text(notice.text), key=notice.key)
 
     async def find(self, notice: Notice) -> Found | None:
-        """See `bot.ports.platform.Adapter.find_notice`: it has the same words, which name its day or month."""
+        """See `bot.ports.platform.Adapter.find_notice`: it is recognised by its words, which name its day or month."""
         wanted = notice_text(notice.text)
         for message in await latest_messages(self._api, _channel(notice), max_pages=MAX_PAGES):
             if message["author"]["id"] == self._api.identity.user and message["content"] == wanted:

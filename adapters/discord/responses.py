@@ -11,9 +11,10 @@ from adapters.discord.api import DiscordApi
 from adapters.discord.errors import ALREADY_ANSWERED, INVALID_FORM, DiscordRefusedError, DiscordUnreachableError
 from adapters.discord.own_messages import NO_MENTIONS, SUPPRESS_EMBEDS
 from adapters.discord.payloads import text_at
-from adapters.discord.phrases import DONE, REFUSED_FORM
+from adapters.discord.phrases import DONE, REFUSED_FORM, TOO_OFTEN
 from adapters.discord.render import Shown, notice_text
 from adapters.shared.payloads import Payload
+from bot.domain.answers import Done, Refused
 from bot.domain.errors import BotError
 
 log = structlog.stdlib.get_logger(__name__)
@@ -110,3 +111,11 @@ class Responses:
             else:
                 break
         return True
+
+
+def outcome_text(outcome: Done | Refused) -> str:
+    """Return what the person reads, also where the core has said it before.
+
+    Discord shows an interaction without an answer as failed.
+    """
+    return outcome.notice or (DONE if isinstance(outcome, Done) else TOO_OFTEN)

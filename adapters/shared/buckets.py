@@ -18,7 +18,7 @@ REGROW_S = 60.0  # without a refusal, until the ceiling rises by one
 # After a refusal, calls are this much slower than documented: one that arrives a millisecond early costs a second.
 CAUTION = 1.05
 _ALMOST = 1e-9  # rounding
-OWN = Share("")  # of what the bot does for nobody
+OWN = Share("")  # of calls that the bot makes for no one
 
 
 class Priority(IntEnum):
@@ -42,14 +42,14 @@ class Rate:
 
 @dataclass(slots=True, eq=False)
 class Caller:
-    """A caller that has waited since `since`, and in whose share it calls."""
+    """A caller that has waited since `since`, and the share that its call counts against."""
 
     priority: Priority
     since: float
     share: Share = OWN
 
     def at(self, now: float) -> Priority:
-        """Return its priority by now."""
+        """Return its priority at that time: progress that has waited for long counts as an answer."""
         return Priority.ANSWER if now - self.since >= AGING_S else self.priority
 
     @property
@@ -125,9 +125,9 @@ class Bucket:
 
 
 class Line:
-    """Callers in order: answers first; then people take turns, and of each the conversations; then by when they came.
+    """Callers in order: answers first; then people take turns, and so do each one's conversations; then by arrival.
 
-    However many calls one person causes, another's is the next but few.
+    However many calls one person causes, another person's waits only for a few of them.
     """
 
     def __init__(self) -> None:
@@ -158,8 +158,10 @@ class Line:
         return min(self._callers, key=lambda each: (each.at(now), self._rota.rank(each.share), each.since))
 
     def ahead(self, caller: Caller, now: float) -> int:
-        """Return how many go first at least: of the same share those before it, and as many answers of each other
-        person, but for one whose turn has just been.
+        """Return how many go first, at least.
+
+        These are the earlier ones of the same share and, of each other person, as many answers less one: that person's
+        turn may have just been.
         """
         own = sum(
             each.share == caller.share and each.at(now) <= caller.at(now) and each.since <= caller.since

@@ -1,4 +1,4 @@
-"""Where calls wait: for a bucket that allows one more, or for the one before them to end."""
+"""Where calls wait: until a bucket allows one more, or until the call before them has ended."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 from adapters.shared.buckets import Bucket, Caller, Line, Queue, Rate
 from bot.domain.errors import RateLimitError
 
-BUSY_S = 5.0  # the pause that a caller is asked to make whose turn did not come
+BUSY_S = 5.0  # the pause asked of a caller whose turn did not come
 
 
 class Gate:
-    """One bucket, with those who wait for it. Belongs to one event loop."""
+    """One bucket and the callers that wait for it. Belongs to one event loop."""
 
     def __init__(self, rate: Rate) -> None:
         self._loop = asyncio.get_running_loop()
@@ -23,7 +23,7 @@ class Gate:
 
     @property
     def is_spare(self) -> bool:
-        """Whether a new one would be as good."""
+        """Whether it can be dropped: a new one would be in the same state."""
         return self._queue.is_idle and self._queue.bucket.is_full(self._loop.time())
 
     async def passed(self, caller: Caller, deadline: float) -> None:
@@ -49,7 +49,7 @@ class Gate:
             raise RateLimitError(retry_after_s=self._queue.wait_s(caller, self._loop.time()))
 
     def refuse(self, *, sent_at: float, retry_after_s: float) -> None:
-        """Let nobody through for `retry_after_s` seconds; see `Bucket.refuse`."""
+        """Admit no caller for `retry_after_s` seconds; see `Bucket.refuse`."""
         self._queue.bucket.refuse(self._loop.time(), sent_at=sent_at, retry_after_s=retry_after_s)
         self._advance()
 
@@ -65,9 +65,9 @@ class Gate:
 
 
 class Turnstile:
-    """Lets one caller of each key through at a time, in the order of `Line`. Belongs to one event loop.
+    """Admits one caller of each key at a time, in the order of `Line`. Belongs to one event loop.
 
-    For limits that a library keeps behind it, first come, first served: there the next call meets one other at most.
+    It is for limits that a library enforces first come, first served: at most one other call is ever ahead there.
     """
 
     def __init__(self, *, hold_s: float) -> None:
@@ -89,7 +89,7 @@ class Turnstile:
         try:
             yield
         finally:
-            if loop.time() < release.when():  # otherwise it has let the next one through, or does so at once
+            if loop.time() < release.when():  # otherwise the timer has admitted the next one, or is about to
                 release.cancel()
                 self._next(key)
 

@@ -1,7 +1,7 @@
-"""For whom the bot calls a platform, and how urgently: each call takes of a person's share, and of a conversation's.
+"""For whom the bot calls a platform, and how urgently: calls count against a person's share, and a conversation's.
 
-Context variables carry it from where something arrives, or a turn is shown, down to the call and into the tasks that
-begin on the way: nothing between has a use for it.
+Context variables carry this from where something arrives, or a turn is shown, to the call, and into tasks that are
+started on the way: no code in between needs it.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ _priority: ContextVar[Priority] = ContextVar("priority", default=Priority.ANSWER
 
 
 def current_share() -> Share:
-    """Return whose share a call takes of now; the bot's own where it does something for nobody."""
+    """Return the share that a call made now counts against: the bot's own where it is made for no one."""
     return _share.get()
 
 
 def current_priority() -> Priority:
-    """Return what goes first: an answer, unless the block says otherwise."""
+    """Return the priority of a call made now: that of an answer, except within `as_progress`."""
     return _priority.get()
 
 
 @contextmanager
 def as_progress() -> Generator[None]:
-    """Let calls within the block go behind answers."""
+    """Make calls within the block wait behind answers."""
     token = _priority.set(Priority.PROGRESS)
     try:
         yield
@@ -40,7 +40,7 @@ def as_progress() -> Generator[None]:
 
 @contextmanager
 def on_behalf_of(author_id: str, conversation: ConversationKey) -> Generator[None]:
-    """Let calls within the block, and in tasks that begin there, take of this person's share.
+    """Count calls within the block, and in tasks started there, against this person's share.
 
     Without an author the conversation has a share of its own.
     """

@@ -35,7 +35,6 @@ from bot.ports.platform import Host
 log = structlog.stdlib.get_logger(__name__)
 
 MAX_KEYS = 2_000  # of presses, to tell a second delivery from a second press
-DECIDING = ("tb:ask", "tb:link", "tb:form", "tb:decline")  # presses below what is asked
 
 
 class Interactions:
@@ -71,7 +70,7 @@ class Interactions:
     async def press(self, pressed: Pressed) -> None:
         """Do what the button says, once."""
         person = conversation_key(pressed.team, pressed.channel, "").person(pressed.user)
-        if not self._done.add(pressed.key) or self._host.is_muted(person, decides=pressed.action.startswith(DECIDING)):
+        if not self._done.add(pressed.key) or self._host.is_muted(person, decides=pressed.decides):
             return
         self._people.meet(pressed.team, pressed.user, pressed.home)
         match pressed.action.removeprefix("tb:").split(":"):

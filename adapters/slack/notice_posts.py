@@ -1,4 +1,4 @@
-"""What the bot posts in Slack by itself, in no turn; how it is found again after a crash."""
+"""Notices that the bot posts in Slack outside of any turn, and how they are found again after a crash."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bot.text.moments import plain_moments
 
 
 class NoticePosts:
-    """Posts them outside of threads."""
+    """Posts notices in their channel, outside of threads."""
 
     def __init__(self, api: SlackApi, *, identities: Identities) -> None:
         self._api = api

@@ -12,6 +12,7 @@ from adapters.slack.parse import SlashInvoked, team_of
 from adapters.slack.payloads import text_at
 
 NOT_VALID = "That button is not valid."
+_DECIDING = ("tb:ask", "tb:link", "tb:form", "tb:decline", "tb:run:stop")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,12 @@ class Pressed:
     view_note: str  # private_metadata of the view
     key: str  # the same for each delivery of one press
     home: str = ""  # the workspace that the user belongs to; "" where Slack does not say it
+
+    @property
+    def decides(self) -> bool:
+        """Whether it decides something that is asked, or stops an answer; see `Host.is_muted`."""
+        picks_stop = self.action == "tb:pick" and json_value(self.value).get("c") == "stop"
+        return picks_stop or self.action.startswith(_DECIDING)
 
 
 def parse_press(body: Payload) -> Pressed | None:

@@ -27,8 +27,8 @@ class NotAskedError(AdapterError):
 class Questions:
     """Begins questions in the name of those who chose them; `take` takes what people write.
 
-    The host is asked before anything is posted: what is too much, or not allowed, must not fill a channel. `key` is the
-    event key of what they pressed.
+    The host is asked before anything is posted: questions that it does not take must not fill a channel. `key` is the
+    event key of the press.
     """
 
     def __init__(self, api: SlackApi, host: Host, *, people: People, standings: Standings, take: Take) -> None:

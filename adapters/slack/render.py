@@ -358,7 +358,7 @@ def refused_blocks(conversation: ConversationKey, link: str, reason: str) -> Blo
 
 def notice_view(title: str, text: str) -> dict[str, Any]:
     """Return a modal that says one thing, in plain text."""
-    return kit.modal(title, [{"type": "section", "text": kit.plain(cut(text, kit.TEXT_CHARS))}])
+    return kit.modal(title, [{"type": "section", "text": kit.plain(cut(plain_moments(text), kit.TEXT_CHARS))}])
 
 
 def shortcut_view(

@@ -91,7 +91,7 @@ def changed(payload: Any, changes: Sequence[tuple[Path, Any]]) -> Any:
         try:
             for step in path[:-1]:
                 inner = inner[step]
-            inner[path[-1]] = value
+            inner[path[-1]] = copy.deepcopy(value)  # later changes may reach into it
         except (KeyError, IndexError, TypeError):
             continue
     return result

@@ -17,7 +17,7 @@ _WATCHED: list[bool] = []
 def undeletable(folder: Path) -> Generator[None]:
     """Refuse, in this process, each deletion and each new file below the folder while the context is open."""
     if not _WATCHED:
-        # One that is there stays: https://docs.python.org/3/library/sys.html#sys.addaudithook
+        # Once, for it cannot be removed: https://docs.python.org/3/library/sys.html#sys.addaudithook
         sys.addaudithook(_refuse)
         _WATCHED.append(True)
     _CLOSED.add(folder)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.attacks.fuzz import PLATFORMS, fuzz
+from tests.attacks.hostile import changed
 from tests.attacks.presses import faults_in_discord, faults_in_slack
 from tests.fakes.slack import FakeSlack
 from tests.scenarios.slack.serving import open_bot
@@ -22,6 +23,12 @@ SENT = 100
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_no_payload_makes_a_parser_fail(platform: str) -> None:
     fuzz(platform, inputs=EXAMPLES)
+
+
+def test_nonsense_in_one_payload_does_not_change_the_nonsense_for_the_next() -> None:
+    empty: dict[str, object] = {}
+    assert changed({"a": 1}, [(("a",), empty), (("a", "b"), empty)]) == {"a": {"b": {}}}
+    assert not empty
 
 
 async def test_no_delivery_of_slack_makes_anything_fail(tmp_path: Path) -> None:

@@ -235,6 +235,14 @@ class Deliveries(World):
         return delivery
 
     async def _send_until_acked(self, delivery: Delivery) -> None:
+        try:
+            await self._send(delivery)
+        finally:  # also where the payload is not JSON: tests wait for the end of each delivery
+            delivery.gave_up = not delivery.acked.is_set()
+            delivery.ended.set()
+            self.touch()
+
+    async def _send(self, delivery: Delivery) -> None:
         # Only events are repeated; of commands and clicks the person is told that the app did not answer.
         gaps = self.retry_gaps_s[:MAX_REPEATS] if delivery.kind == "events_api" else ()
         for attempt, gap_s in enumerate((0.0, *gaps)):
@@ -244,9 +252,6 @@ class Deliveries(World):
             if not fault:
                 break
             delivery.faults.append(fault)
-        delivery.gave_up = not delivery.acked.is_set()
-        delivery.ended.set()
-        self.touch()
 
     def _acknowledge(self, delivery: Delivery, answer: Json | None) -> None:
         if delivery.acked_at is None:

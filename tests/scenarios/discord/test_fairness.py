@@ -54,3 +54,4 @@ async def test_presses_far_beyond_what_is_taken_do_nothing_and_are_answered_in_p
         # Where nothing answers, Discord shows that the application has failed.
         told = {(await here.answer_to(each)).content for each in dropped}
         assert told == {"Nothing was done: that was too much at once. Try again in a minute."}
+        assert "Nothing was done" not in (await here.slash("stop")).content  # an answer can be stopped all the same

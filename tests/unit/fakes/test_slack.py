@@ -404,6 +404,15 @@ async def test_an_event_that_nobody_acknowledges_is_sent_again_three_times_and_n
     assert slack.acks[0].gave_up and slack.acks[0].acked_at is None
 
 
+async def test_a_delivery_that_cannot_be_sent_is_given_up(slack: FakeSlack) -> None:
+    slack.mode = "http"
+    endless: dict[str, Any] = {"type": "event_callback"}
+    endless["event"] = endless
+    async with asyncio.timeout(10):
+        delivery = await slack.ended(slack.deliver("events_api", endless, team="T1"))
+    assert delivery.gave_up
+
+
 async def test_a_ticket_opens_one_connection_and_a_failed_handshake_uses_it_up(slack: FakeSlack) -> None:
     client = AsyncWebClient(base_url=slack.api_url)
     slack.refuse_sockets(1)

@@ -358,6 +358,27 @@ def test_a_press_in_a_window_is_for_the_workspace_that_has_the_app_not_for_that_
     assert pressed is not None and pressed.team == "T1"
 
 
+@pytest.mark.parametrize(
+    ("action", "value", "decides"),
+    [
+        ("tb:ask:run", "", True),
+        ("tb:asked", "", True),
+        ("tb:decline", "", True),
+        ("tb:run:stop", "stop", True),
+        ("tb:run:clear", "clear", False),
+        ("tb:pick", '{"c": "stop", "t": "1.2"}', True),
+        ("tb:pick", '{"c": "clear", "t": "1.2"}', False),
+        ("tb:details", "1", False),
+    ],
+)
+def test_presses_that_stop_an_answer_or_decide_something_are_counted_as_decisions(
+    action: str, value: str, *, decides: bool
+) -> None:
+    body = {"type": "block_actions", "actions": [{"action_id": action, "value": value}]}
+    pressed = parse_press(body)
+    assert pressed is not None and pressed.decides == decides
+
+
 def test_the_value_of_a_button_that_is_no_object_is_empty() -> None:
     assert json_value('{"turn": 7}') == {"turn": 7}
     assert json_value("[7]") == json_value("7 of") == json_value("") == json_value("[" * 100_000) == {}

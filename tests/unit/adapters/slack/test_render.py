@@ -609,3 +609,8 @@ def test_a_moment_reads_well_after_on_whatever_day_it_is() -> None:
     assert mrkdwn.to_mrkdwn(sentence) == (
         "It opens again on <!date^1795996800^{date_short} at {time}|2026-11-30 00:00 UTC>."
     )
+
+
+def test_a_window_says_a_moment_by_the_operators_clocks() -> None:
+    (block,) = render.notice_view("Form", "It opens again on [2026-11-30 00:00 UTC](time:1796083200).")["blocks"]
+    assert block["text"] == {"type": "plain_text", "text": "It opens again on 2026-11-30 00:00 UTC."}
