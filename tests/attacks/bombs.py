@@ -1,4 +1,4 @@
-"""Bombs: data of one person or tool server, made so that reading it holds up everybody else.
+"""Bombs: data of one person or tool server, that is made to hold up everyone else.
 
 `measure` sends each to a whole bot (its store, the rehearsal model, real server processes) and says how long its event
 loop was held in one go, and how long another person waited for an answer meanwhile.
@@ -42,7 +42,7 @@ FILES: Mapping[str, Callable[[], bytes]] = {
     "damaged utf-8": lambda: b"\xc3\xa4hello \xff\n" * 900_000,
     "controls": lambda: b"\x01a" * 4_900_000,
     "line ends": lambda: b"\r\n" * 4_900_000,
-    "picture": lambda: b"\x89PNG\r\n\x1a\n" + bytes(9 * MB),  # as a bomb of pixels says less, and is not decoded
+    "picture": lambda: b"\x89PNG\r\n\x1a\n" + bytes(9 * MB),  # a bomb of pixels has fewer bytes; neither is decoded
     "archive": lambda: b"PK\x03\x04" + bytes(9 * MB),
     "compressed": lambda: b"\x1f\x8b\x08" + bytes(9 * MB),
 }
@@ -89,11 +89,11 @@ class Field:
         return await asyncio.wait_for(answer, WAIT_S)
 
     async def call(self, bomb: str) -> str:
-        """Return the answer to one who asks for a tool whose result is a bomb."""
+        """Return the answer to a person who asks for a tool whose result is a bomb."""
         return await self.ask("attacker", f"call bombs__{bomb} with {{}}")
 
     async def send(self, bomb: str) -> str:
-        """Return the answer to one who sends a file that is a bomb."""
+        """Return the answer to a person who sends a file that is a bomb."""
         file = SharedFile(name=bomb, mime_type="text/plain", size=0, reference=bomb)
         return await self.ask("attacker", "hello", file)
 
@@ -104,7 +104,7 @@ class Held:
 
     hold_ms: float  # of the loop, in one go
     wait_s: float  # of another person, from a question to its answer
-    answer: str  # to the one who sent it
+    answer: str  # to the person who sent it
 
     def __str__(self) -> str:
         return f"{self.hold_ms:.0f} ms, another waited {self.wait_s:.1f} s"
@@ -125,7 +125,7 @@ async def bombed() -> AsyncGenerator[Field]:
 
 
 def write_servers(home: Path, *names: str) -> Path:
-    """Return an mcp.json with the bundled server and with such servers, whose read-only tools run without asking."""
+    """Return an mcp.json with the bundled server and a server of bombs by each name, whose tools run without asking."""
     server = {"command": sys.executable, "args": [str(BOMBER)], "trusted": True}
     config = home / "mcp.json"
     servers = {"toolbridge": {"bundled": True}, **dict.fromkeys(names, server)}
@@ -134,11 +134,11 @@ def write_servers(home: Path, *names: str) -> Path:
 
 
 async def explode(crew: Field, bomb: Callable[[], Coroutine[Any, Any, str]]) -> Held:
-    """Let one person send the bomb, and another ask meanwhile."""
+    """Have one person send the bomb and another ask meanwhile; return what the bomb did."""
     loop = asyncio.get_running_loop()
     async with LoopLag() as lag:
         task = asyncio.create_task(bomb())
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # the bomb is under way; nothing shows when it arrives
         asked_at = loop.time()
         answer = await crew.ask("quiet", "call calm__quick with {}")
         wait_s = loop.time() - asked_at

@@ -41,8 +41,8 @@ async def _flood(folder: Path, count: int) -> dict[str, float | str]:
         return {
             "questions of one person at once": count,
             f"taken of them with a budget of {TURNS} turns": taken,
-            "another person's question was taken": "yes" if isinstance(other, Queued) else "no",
-            "after (ms)": round(1_000 * seconds, 1),
+            "another person's question: taken": "yes" if isinstance(other, Queued) else "no",
+            "another person's question: taken after (ms)": round(1_000 * seconds, 1),
         }
 
 

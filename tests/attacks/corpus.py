@@ -1,8 +1,8 @@
 """Secrets of published shapes, made of random characters when they are needed.
 
-No secret stands in this file, so no scanner takes it for a leak: each is put together from its parts. The formats are
-those of `bot/text/secret_shapes.py`, where the page that states each is named, and of the programs that write the
-lines around them.
+This file contains no secret, so no scanner takes it for a leak: each is put together from its parts.
+`bot/text/secret_shapes.py` names the page that documents each format; the lines around a secret are as programs write
+them.
 """
 
 from __future__ import annotations
@@ -98,7 +98,6 @@ def _service_account(rnd: random.Random) -> Leak:
     return Leak(json.dumps(fields, indent=rnd.choice((None, 2))), block.splitlines()[2])
 
 
-# The 18 of the audit first, then others.
 SHAPES: Mapping[str, Callable[[random.Random], Leak]] = {
     "azure AccountKey": _plain(
         lambda rnd: some(rnd, 86, BASE64) + "==",

@@ -1,4 +1,4 @@
-"""Peers that hold connections of `toolbridge run` without ever sending a request, while Slack delivers events."""
+"""Slow peers hold connections of `toolbridge run` without sending a whole request, while Slack delivers events."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tests.fakes.slack import FakeSlack
 from tests.scenarios.conftest import Toolbridge
 
 WAIT_S = 60.0
+PACE_S = 0.1  # between events: all of them span several returns of the peers that were closed (`peers.BACK_S`)
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Served:
         return sum(each.laddr.port == self.port and each.status == psutil.CONN_ESTABLISHED for each in found)
 
     async def mentions(self, number: int) -> list[dict[str, Any]]:
-        """Return the deliveries of so many questions, which were not sent yet."""
+        """Return the deliveries of so many questions, which are not sent yet."""
         self.slack.hold()
         for index in range(number):
             await self.slack.say("C1", "U1", f"hello {index}", mention=True)
@@ -110,7 +111,7 @@ async def hold(
                 waits: list[float] = []
                 for payload in payloads:
                     waits.append(await bot.acknowledged(payload))
-                    await asyncio.sleep(0.1)
+                    await asyncio.sleep(PACE_S)
                 held = bot.held
             return {
                 "slow peers": peers,

@@ -1,4 +1,4 @@
-"""What one person who floods takes from a quiet one, in seconds."""
+"""How long a quiet person waits while another one floods the bot."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ async def measure() -> Mapping[str, float | str]:
         for name in ("slack", "discord"):
             (home / name).mkdir()
         return {
-            "first question behind 220 slow ones of one person (s)": await _behind_slow_questions(home / "a.db"),
+            f"first question behind {SLOW_QUESTIONS} slow ones of one person (s)": await _behind_slow_questions(
+                home / "a.db"
+            ),
             "answer in a Slack channel that one person floods with 60 questions (s)": await _on_slack(home / "slack"),
             "command in a Discord channel that one person floods with 60 commands (s)": await _on_discord(
                 home / "discord"
@@ -89,8 +91,3 @@ async def _on_discord(home: Path) -> float:
             asked = await shown.say(world.channel, world.ben, "help", mention=True)
             await shown.until(lambda: any(each.reference == asked.id for each in shown.visible(world.channel)))
             return round(time.monotonic() - began, 3)
-
-
-if __name__ == "__main__":
-    for name, figure in asyncio.run(measure()).items():
-        print(f"{name}: {figure}")

@@ -1,7 +1,7 @@
 """Peers that hold connections to a port without ever sending a whole request, in a process of their own.
 
 `python -m tests.attacks.peers PORT NUMBER` prints a line when all have come, and at the end of its input how many
-connections they made. Who measures how long others wait meanwhile is not kept waiting by them.
+connections they made. Their process is not the one that measures how long others wait, so they do not slow that down.
 """
 
 from __future__ import annotations

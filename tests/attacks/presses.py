@@ -19,7 +19,7 @@ from tests.scenarios.discord import serving as discord_serving
 from tests.scenarios.slack import serving as slack_serving
 
 BATCH = 100  # sent before it is waited for
-SETTLE_S, GATEWAY_S = 3.0, 0.1
+SETTLE_S = 3.0
 BATCH_S = 120.0  # until all of a batch are acknowledged or given up, on a busy machine
 
 
@@ -86,10 +86,16 @@ async def faults_in_discord(folder: Path, *, count: int, seed: int) -> Sequence[
                 before = asyncio.all_tasks()
                 for _ in range(min(BATCH, count - start)):
                     world.discord.dispatch(*_discord_event(world, random, bases))
-                await asyncio.sleep(GATEWAY_S)
+                await _taken(world)
                 await _settle(before)
             assert any(session.is_connected for session in world.discord.sessions), "the gateway was lost"
             return faults.lines
+
+
+async def _taken(world: discord_serving.World) -> None:
+    """Wait until the bot has taken all that was dispatched: a gateway keeps its order."""
+    last = await world.discord.slash(world.channel, world.ben, "help")
+    assert last.is_acked, world.discord.describe()
 
 
 def _steps(payload: Any) -> list[Any]:

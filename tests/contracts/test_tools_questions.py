@@ -198,9 +198,9 @@ async def test_no_time_of_the_call_passes_while_a_person_fills_the_form_in() -> 
     async with Toolset([slow], timing=QUICK, offer_wait_s=20) as tools:
         await tools.offer(None)
         first = waiting(await begin(tools, "introduce"))
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(2 * slow.timeout_s)  # as long as the person takes; nothing happens meanwhile
         second = waiting(await go_on(tools, "introduce", first, "accept", {"name": "Ada"}))
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(2 * slow.timeout_s)
         assert done(await go_on(tools, "introduce", second, "accept", {"city": "Rome"})).outcome == "ok"
         assert done(await begin(tools, "linger", '{"seconds": 5}')).outcome == "timeout"
 

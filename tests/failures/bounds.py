@@ -71,7 +71,7 @@ def _write_budgets(world: World, budgets: str) -> None:
     (world.home / "toolbridge.toml").write_text(f"{ALLOW_ALL}\n[budgets]\n{budgets}\n", encoding="utf-8")
 
 
-async def _is_answered_ben(world: World) -> None:
+async def _see_ben_answered(world: World) -> None:
     """See that another person is answered in a conversation of their own."""
     others = await world.driver.open()
     await others.ask("What is 20 + 1?", by="ben")
@@ -79,7 +79,7 @@ async def _is_answered_ben(world: World) -> None:
 
 
 async def _told(world: World, conversation: Conversation, question: Question) -> str:
-    """Return what Ada, and only she, is told about the question."""
+    """Return the notice about the question, which only Ada gets."""
     (told,) = await world.driver.until(lambda: conversation.notices(question))
     return told
 
@@ -95,7 +95,7 @@ async def _too_many_messages(world: World, conversation: Conversation) -> None:
     told = await _told(world, conversation, refused)
     assert "more than 2 messages in a minute. Please try again in " in told
     silent = await conversation.ask(QUESTION)
-    await _is_answered_ben(world)
+    await _see_ben_answered(world)
     assert set(conversation.notices(refused)) | set(conversation.notices(silent)) == {told}
     assert sum("Hello!" in text for text in conversation.texts) == 2
 
@@ -150,7 +150,7 @@ async def _over_budget(world: World, conversation: Conversation) -> None:
     await conversation.answered()
     told = await _told(world, conversation, await conversation.ask("What is 50 + 1?"))
     assert "Your budget for today is used up (1 turn of 1). It opens again on " in told
-    await _is_answered_ben(world)
+    await _see_ben_answered(world)
 
 
 async def _unreachable_place(world: World) -> None:

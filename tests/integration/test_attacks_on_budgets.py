@@ -212,7 +212,7 @@ async def test_warnings_come_once_to_the_person_and_once_to_the_operators_place(
             await at.bot.say(asked("of another", by=BEN))
             texts = await at.adapter.wait_for_posts(5)
             notices = await at.adapter.wait_for_notices(2)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # five sweeps of the desk, none of which may post a third
         assert [("You have used" in text, "used up" in text) for text in texts] == [
             (False, False),
             (False, False),
@@ -254,4 +254,4 @@ async def test_without_budgets_everything_is_counted_and_nothing_refused(tmp_pat
 async def test_the_figures_of_the_attacks_are_those_of_the_budget() -> None:
     figures = await measure(flood=60)
     assert figures["taken of them with a budget of 20 turns"] == 20
-    assert figures["another person's question was taken"] == "yes"
+    assert figures["another person's question: taken"] == "yes"

@@ -27,22 +27,23 @@ from tests.integration.test_runner import Core, core
 
 FLOOD, QUIET = "U1", "U2"
 PLACES = Limits(max_running=20, drain_s=0.0)
+FOR_ONE = 16  # of these places; the others are for people who have none
 SOON_S = 1.0
 WAIT_S = 60.0
 
 
 class Slow:
-    """A model that answers nobody who floods before it is opened, and everybody else at once."""
+    """A model that answers everyone at once, but a person who floods only after it is opened."""
 
     def __init__(self) -> None:
         self.opened = asyncio.Event()
         self.running = 0
         self.model = ScriptedModel([self._answer])
 
-    async def is_full(self) -> None:
+    async def until_full(self) -> None:
         """Return once the flood has all the places that it can have."""
         async with asyncio.timeout(WAIT_S):
-            while self.running < 16:  # noqa: ASYNC110
+            while self.running < FOR_ONE:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
     async def _answer(self, request: ModelRequest) -> ModelAnswer:
@@ -66,7 +67,7 @@ async def flooded(path: Path, *, questions: int) -> AsyncGenerator[tuple[Core, S
         core(store, slow.model, adapter=platform, limits=PLACES) as bot,
     ):
         await asyncio.gather(*(bot.inbox.accept(asked(f"flood{number}")) for number in range(questions)))
-        await slow.is_full()
+        await slow.until_full()
         yield bot, slow, platform
         slow.opened.set()
 
@@ -81,10 +82,10 @@ async def answer_s(bot: Core, platform: Platform, event: MessageReceived) -> flo
 
 async def test_one_persons_slow_questions_leave_places_for_the_first_question_of_another(tmp_path: Path) -> None:
     async with flooded(tmp_path, questions=60) as (bot, slow, platform):
-        assert slow.running == 16  # of 20: the others are for people who have none
+        assert slow.running == FOR_ONE
         waits = [await answer_s(bot, platform, asked(f"quiet{number}", by=QUIET)) for number in range(3)]
         assert max(waits) < SOON_S
-        assert slow.running == 16
+        assert slow.running == FOR_ONE
 
 
 async def test_the_places_that_are_kept_for_others_are_not_had_by_starting_again(tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ async def test_the_places_that_are_kept_for_others_are_not_had_by_starting_again
         for number in range(60):
             await store.accept(asked(f"flood{number}"), worker="dead", max_waiting=20)
         async with core(store, slow.model, adapter=platform, limits=PLACES) as bot:
-            await slow.is_full()
+            await slow.until_full()
             assert await answer_s(bot, platform, asked("quiet", by=QUIET)) < SOON_S
             slow.opened.set()
 

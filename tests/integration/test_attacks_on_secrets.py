@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from bot.turns.ask_view import ask_view
 from bot.turns.question import with_instructions
 from bot.turns.seen_results import without_secrets
 from tests.attacks.corpus import SHAPES, leaks
+from tests.attacks.lag import LoopLag
 from tests.attacks.secrets import found_share, measure
 from tests.fakes.bots import ended, open_bot
 from tests.fakes.ports import RecordingAdapter, ScriptedModel, ScriptedTools, calls, message, says
@@ -91,8 +91,8 @@ async def test_files_of_tools_have_no_secrets_and_the_model_reads_all_but_the_bo
 
 @pytest.mark.parametrize("mode", ["on", "trace", "off"])
 async def test_the_bots_own_secrets_show_in_no_answer_however_they_are_written(tmp_path: Path, mode: str) -> None:
-    ways = [OWN, quote(OWN, safe=""), base64.b64encode(f"user:{OWN}".encode()).decode(), f'{{"a": "{OWN}"}}']
-    model = ScriptedModel([says("\n".join(ways))])
+    quoted, encoded = quote(OWN, safe=""), base64.b64encode(f"user:{OWN}".encode()).decode()
+    model = ScriptedModel([says("\n".join((OWN, quoted, encoded, f'{{"a": "{OWN}"}}')))])
     adapter = RecordingAdapter()
     async with (
         open_sqlite(tmp_path / "toolbridge.db") as store,
@@ -101,9 +101,8 @@ async def test_the_bots_own_secrets_show_in_no_answer_however_they_are_written(t
         with known.hiding([OWN], mode=mode):  # pyright: ignore[reportArgumentType]
             await ended(bot, adapter, [await bot.say(message("say it"))])
     seen = str(adapter.posts) + str(adapter.views)
-    assert (
-        OWN not in seen and quote(OWN, safe="") not in seen and base64.b64encode(OWN.encode()).decode()[4:] not in seen
-    )
+    assert "[hidden]" in seen
+    assert [way for way in (OWN, quoted, encoded[8:]) if way in seen] == []  # the first 6 bytes are "user:X"
 
 
 def test_what_servers_say_of_themselves_shows_none_of_the_bots_secrets_to_people_or_to_the_model() -> None:
@@ -125,13 +124,9 @@ def test_what_servers_say_of_themselves_shows_none_of_the_bots_secrets_to_people
 
 async def test_a_result_made_to_be_slow_to_search_holds_up_no_other_conversation() -> None:
     slow = Attachment(name="a.txt", mime_type="text/plain", data=b'password: "' * 17_000)
-    searching = asyncio.create_task(without_secrets(ToolResult(call_id="c", text="", attachments=(slow,))))
-    clock, longest_s = asyncio.get_running_loop().time, 0.0
-    while not searching.done():
-        began = clock()
-        await asyncio.sleep(0)
-        longest_s = max(longest_s, clock() - began)
-    assert longest_s < 0.3  # a busy machine; the search itself takes longer
+    async with LoopLag() as lag:
+        await without_secrets(ToolResult(call_id="c", text="", attachments=(slow,)))
+    assert lag.worst_ms < 300  # the search itself takes longer
 
 
 async def test_an_answer_that_broke_off_in_a_secret_ends_before_it() -> None:

@@ -1,6 +1,6 @@
-"""Attacks on what is kept: whoever gets all files of the home finds nothing that was deleted, and no token.
+"""Attacks on what is kept: someone who gets all files of the home finds nothing that was deleted, and no token.
 
-All of them are done to real files while the database is open; each is a line in SECURITY.md.
+The files are real ones, and the database is open; each attack is a line in SECURITY.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bot.keeping.retention import Retention
 from bot.ports.retention_store import Forgotten
 from bot.stores.sqlite import scrubbing
 from bot.stores.sqlite.store import open_sqlite
-from tests.attacks.kept import PEOPLE, fill, holding, left, marker, measure, place
+from tests.attacks.kept import PEOPLE, fill, holding, left, measure, place
 
 ANN = Actor(platform="slack", space="T1", id=PEOPLE[0])
 ROOMS = range(4)
@@ -122,4 +122,3 @@ async def test_the_figures_for_the_table_find_nothing() -> None:
     figures = await measure(turns=60, seeds=1)
     assert figures["deleted words looked for"] == 6
     assert figures["found in any file"] == 0
-    assert marker("U1", 0).startswith("MARKER")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,7 +76,7 @@ def test_nobody_who_waits_gets_two_turns_less_than_another_who_waits(waiting: li
 
 
 @given(st.lists(st.tuples(st.sampled_from(["join", "leave", "serve"]), shares), max_size=80))
-def test_any_history_leaves_an_order_of_all_that_wait(history: list[tuple[str, Share]]) -> None:
+def test_any_history_ranks_all_that_wait_and_is_forgotten_once_no_one_waits(history: list[tuple[str, Share]]) -> None:
     rota, waiting = Rota(), list[Share]()
     for what, share in history:
         if what == "join":
@@ -86,5 +85,8 @@ def test_any_history_leaves_an_order_of_all_that_wait(history: list[tuple[str, S
         elif share in waiting:
             waiting.remove(share)
             (rota.leave if what == "leave" else rota.serve)(share)
-    order = sorted(waiting, key=rota.rank)
-    assert all(rota.rank(one) <= rota.rank(other) for one, other in pairwise(order))
+    assert all(0 <= tag <= len(history) for share in waiting for tag in rota.rank(share))
+    for share in waiting:
+        rota.leave(share)
+    rota.join(A)
+    assert rota.rank(A) == (0.0, 0.0)

@@ -115,7 +115,7 @@ async def test_of_one_person_the_conversations_take_turns() -> None:
     assert order.index("2") <= 2
 
 
-async def test_whoever_sends_many_tokens_waits_for_others_to_send_as_many() -> None:
+async def test_a_person_who_sends_many_tokens_waits_for_others_to_send_as_many() -> None:
     pacer = Pacer(requests_per_minute=None, tokens_per_minute=600_000)  # ten thousand a second
     await admit(pacer, "a", tokens=600_000)
     order: list[str] = []

@@ -33,13 +33,7 @@ hostile = st.lists(
             "&#27;",
             "&#x9b;",
             "\r",
-            "\u202e",
-            "\u2067",
-            "\u061c",
-            "&#x202e;",
-            "&#8207;",
-            "<http://a/%E2%80%AE>",
-            "[a](http://b/%E2%80%AEc)",
+            *REORDERS,
         ]
     )
     | st.text()
