@@ -110,4 +110,5 @@ def _check_servers(document: Document, findings: Findings, servers: Collection[s
                 and not any(glob_matches(server, known) for known in servers)
             ):
                 what = f"no server {server!r} is configured"
-                findings.warn(path, what, f"There are: {', '.join(sorted(servers))}.", text=name)
+                there = f"There are: {', '.join(sorted(servers))}." if servers else "There are none."
+                findings.warn(path, what, there, text=name)
