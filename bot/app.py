@@ -45,7 +45,9 @@ from bot.turns.asking import AskDesk
 from bot.turns.attempt import Resources
 from bot.turns.bell import Bell
 from bot.turns.budgets import Budgets
+from bot.turns.cluster import ProcessCluster
 from bot.turns.context import SYSTEM_PROMPT, Window
+from bot.turns.lease import WorkerLease
 from bot.turns.limits import LEASE_S, Limits, Patience
 from bot.turns.notices import NoticeDesk
 from bot.turns.runner import Runner
@@ -107,8 +109,10 @@ async def open_app(
         tools = await stack.enter_async_context(Toolset(servers, notes=notes, ids=ids))
         tools.warm_up()  # server processes start while the model is being opened
         model, window = await stack.enter_async_context(_open_model(settings))
+        worker = new_worker_id()
         core = _Core(
-            worker=new_worker_id(),
+            worker=worker,
+            lease=WorkerLease(store, worker, lease_s=lease_s),
             bell=Bell(),
             store=store,
             notes=notes,
@@ -155,7 +159,7 @@ async def _working(
     """Work in the background while the context is open: on turns, what people are asked, old texts and notices."""
     store, bell, worker, policy = core.store, core.bell, core.worker, core.rights.policy
     async with (
-        Runner(worker=worker, resources=resources, adapters=adapters, bell=bell).working(),
+        Runner(worker=worker, resources=resources, adapters=adapters, bell=bell, lease=core.lease).working(),
         AskDesk(store=store, adapters=adapters, policy=policy.now, bell=bell, worker=worker).working(),
         Retention(store=store, files=core.files, days=kept_days, now=time.time).working(),
         NoticeDesk(store=store, adapters=adapters).working(),
@@ -229,6 +233,7 @@ class _Core:
     """The parts that answer events and work on turns."""
 
     worker: str
+    lease: WorkerLease
     bell: Bell
     store: Store
     notes: NoteStore
@@ -267,6 +272,7 @@ def _make_host(settings: Settings, core: _Core, *, http: HttpListener) -> Inbox:
         forms=Forms(reader=reader, tools=rights.tools, bell=bell),
         about=commands.introduction,
         http=http,
+        cluster=ProcessCluster(store=store, worker=core.worker, lease=core.lease),
         apps=AppGate(settings.apps, also=lambda: rights.policy.now().apps),
         takes_follow_ups=settings.follow_ups == "always",
         shows_thoughts=settings.trace == "full",

@@ -39,6 +39,7 @@ from bot.domain.events import (
     MessageEdited,
     MessageReceived,
 )
+from bot.ports.cluster import LoneCluster
 from bot.ports.http import NoListener
 
 if TYPE_CHECKING:
@@ -166,6 +167,10 @@ class PendingHost:
     @property
     def http(self) -> NoListener:
         return NoListener()
+
+    @property
+    def cluster(self) -> LoneCluster:
+        return LoneCluster()  # the terminal shares no place
 
     @property
     def about(self) -> str:

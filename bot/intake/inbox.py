@@ -48,6 +48,7 @@ from bot.intake.forms import Forms
 from bot.intake.past_answers import PastAnswers
 from bot.intake.revisions import of_edit, of_withdrawal, unchanged
 from bot.intake.talk import ExpectedAnswers
+from bot.ports.cluster import Cluster, LoneCluster
 from bot.ports.http import HttpListener, NoListener
 from bot.ports.store import Full, NoteStore, OverBudget, Store, author_key
 from bot.ports.tools import ToolDirectory
@@ -84,6 +85,7 @@ class Inbox:
     about: str = ""
     kept_notes: NoteStore | None = None  # with tokens encrypted; None: as the store keeps them
     http: HttpListener = field(default_factory=NoListener)
+    cluster: Cluster = field(default_factory=LoneCluster)
     apps: AppGate = field(default_factory=AppGate)
     expected: ExpectedAnswers = field(default_factory=ExpectedAnswers)
     takes_follow_ups: bool = True  # also without a mention, where the bot takes part

@@ -26,6 +26,7 @@ from bot.domain.events import (
 )
 from bot.domain.people import Actor
 from bot.domain.turns import Post, TurnView
+from bot.ports.cluster import Cluster
 from bot.ports.http import HttpListener
 from bot.ports.rights import GroupSource
 from bot.ports.store import NoteStore
@@ -48,6 +49,11 @@ class Host(Protocol):
     @property
     def http(self) -> HttpListener:
         """What listens for HTTP, for a platform that delivers by it or has pages of its own."""
+        ...
+
+    @property
+    def cluster(self) -> Cluster:
+        """The processes that share the database, and the places that one of them holds at a time."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""The port to durable memory: eight small ports (four are in files of their own), and `Store`, which is all of them.
+"""The port to durable memory: nine small ports (five are in files of their own), and `Store`, which is all of them.
 
 When a method returns, what it wrote survives a power cut. A method whose caller is cancelled first finishes what it
 began: nothing is left unknown.
@@ -20,6 +20,7 @@ from bot.domain.messages import Message, Usage
 from bot.domain.people import Actor
 from bot.domain.turns import CallDecided, Post, Step, TurnState
 from bot.ports.budget_store import BudgetStore
+from bot.ports.cluster import ClusterStore
 from bot.ports.retention_store import RetentionStore
 from bot.ports.rights_store import AskStore, Grant, RightsStore, Settlement, VoteOutcome
 
@@ -487,7 +488,16 @@ class NoteStore(Protocol):
 
 
 class Store(
-    IntakeStore, WorkStore, ConversationStore, AskStore, RightsStore, BudgetStore, NoteStore, RetentionStore, Protocol
+    IntakeStore,
+    WorkStore,
+    ConversationStore,
+    AskStore,
+    RightsStore,
+    BudgetStore,
+    NoteStore,
+    RetentionStore,
+    ClusterStore,
+    Protocol,
 ):
     """All of durable memory."""
 

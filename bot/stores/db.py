@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
+from bot.ports.cluster import Topic
+
 T = TypeVar("T")
 
 
@@ -23,6 +25,18 @@ class Db(Protocol):
 
     def executemany(self, statement: str, rows: Iterable[Sequence[Any]], /) -> None:
         """Run one statement for each row of parameters."""
+        ...
+
+    def for_update(self, of: str, *, skips: bool = False) -> str:
+        """Return the clause with which a SELECT locks its rows of these tables (names or aliases, with commas).
+
+        They are locked until the unit is committed; `skips` leaves out those that others have locked. The clause is
+        empty on an engine with one writer at a time.
+        """
+        ...
+
+    def notify(self, topic: Topic) -> None:
+        """Tell the other processes of it once the unit is committed, where the engine can."""
         ...
 
 
@@ -47,6 +61,10 @@ class Engine(Protocol):
             BotError: The unit's own refusal.
             StoreError: The database failed; nothing of the unit was kept.
         """
+        ...
+
+    def listen(self, hear: Callable[[Topic], None]) -> None:
+        """See `bot.ports.cluster.ClusterStore`."""
         ...
 
     async def scrub(self) -> bool:

@@ -34,6 +34,7 @@ from bot.ports.store import (
 )
 from bot.stores.base import Units
 from bot.stores.budgets import BudgetUnits
+from bot.stores.cluster import ClusterUnits
 from bot.stores.retention import RetentionUnits
 from bot.stores.rights import AskUnits, RightsUnits
 from bot.stores.units import conversations, intake, journal, notes, tools, work
@@ -324,7 +325,15 @@ class NoteUnits(Units):
 
 
 class EngineStore(
-    IntakeUnits, WorkUnits, ConversationUnits, AskUnits, RightsUnits, BudgetUnits, NoteUnits, RetentionUnits
+    IntakeUnits,
+    WorkUnits,
+    ConversationUnits,
+    AskUnits,
+    RightsUnits,
+    BudgetUnits,
+    NoteUnits,
+    RetentionUnits,
+    ClusterUnits,
 ):
     """See `bot.ports.store.Store`. Closed with its engine."""
 

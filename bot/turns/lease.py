@@ -16,14 +16,18 @@ BEATS_A_LEASE = 4  # so often it is renewed: three renewals may fail
 
 
 class WorkerLease:
-    """Renews the lease of `worker`; `on_gap` is awaited after a time in which others may have taken its turns over."""
+    """Renews the lease of `worker`."""
 
-    def __init__(self, store: WorkStore, worker: str, *, lease_s: float, on_gap: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, store: WorkStore, worker: str, *, lease_s: float) -> None:
         self._store = store
         self._worker = worker
         self._lease_s = lease_s
-        self._on_gap = on_gap
+        self._after_gaps: list[Callable[[], Awaitable[None]]] = []
         self._until = 0.0  # in seconds of the running loop's clock
+
+    def on_gap(self, after: Callable[[], Awaitable[None]]) -> None:
+        """Have `after` awaited once the lease is held again after a time in which others may have taken its turns."""
+        self._after_gaps.append(after)
 
     def is_held(self) -> bool:
         """Return whether others must think that this process lives: one that was paused may have lost its turns."""
@@ -34,7 +38,8 @@ class WorkerLease:
         asked_at = asyncio.get_running_loop().time()
         await self._store.heartbeat(self._worker, lease_s=self._lease_s)
         if asked_at >= self._until:
-            await self._on_gap()
+            for after in self._after_gaps:
+                await after()
         self._until = asked_at + self._lease_s
 
     async def keep(self) -> None:

@@ -35,6 +35,7 @@ class Runner:
     resources: Resources
     adapters: Sequence[Adapter]
     bell: Bell = field(default_factory=Bell)
+    lease: WorkerLease | None = None
     _attempts: dict[int, Attempt] = field(default_factory=dict[int, Attempt], init=False)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]], init=False)
     _summing: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]], init=False)
@@ -43,12 +44,10 @@ class Runner:
     _summaries: SummaryWriter = field(init=False)
 
     def __post_init__(self) -> None:
-        self._lease = WorkerLease(
-            self.resources.store,
-            self.worker,
-            lease_s=self.resources.limits.lease_s,
-            on_gap=self._leave_lost_turns,
+        self._lease = self.lease or WorkerLease(
+            self.resources.store, self.worker, lease_s=self.resources.limits.lease_s
         )
+        self._lease.on_gap(self._leave_lost_turns)
         self._summaries = SummaryWriter(
             store=self.resources.store,
             model=self.resources.model,

@@ -39,6 +39,7 @@ from bot.domain.events import (
 )
 from bot.domain.forms import Form, Invalid
 from bot.domain.people import Actor, Asker
+from bot.ports.cluster import Cluster, LoneCluster
 from bot.ports.http import HttpListener, NoListener
 from bot.ports.tools import Offer, ServerStatus
 
@@ -102,10 +103,15 @@ class ScriptedHost:
     about = "A bot by script."
 
     def __init__(
-        self, receive: Callable[[Event], Awaitable[Outcome]] = nobody, *, http: HttpListener | None = None
+        self,
+        receive: Callable[[Event], Awaitable[Outcome]] = nobody,
+        *,
+        http: HttpListener | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
         self._receive = receive
         self.http: HttpListener = http or NoListener()
+        self.cluster: Cluster = cluster or LoneCluster()
         self.notes = MemoryNotes()
         self.directory = FixedDirectory()
 

@@ -17,6 +17,8 @@ from typing import Any, Self, TypeVar, cast
 
 import aiosqlite
 
+from bot.ports.cluster import Topic
+
 T = TypeVar("T")
 
 
@@ -66,6 +68,12 @@ class SqliteDb:
 
     def executemany(self, statement: str, rows: Iterable[Sequence[Any]], /) -> None:
         self._executemany(statement, rows)
+
+    def for_update(self, of: str, *, skips: bool = False) -> str:
+        return ""  # one transaction writes at a time
+
+    def notify(self, topic: Topic) -> None:
+        pass  # SQLite cannot: others look
 
 
 async def settled(result: asyncio.Future[T]) -> T:

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from bot.domain.errors import StoreError
 from bot.keeping.private import make_folder
+from bot.ports.cluster import Topic
 from bot.stores.db import Unit
 from bot.stores.leases import LeaseClock
 from bot.stores.sqlite.connection import Connection, SqliteDb, settled
@@ -90,6 +91,9 @@ class SqliteEngine:
 
     def write(self, unit: Unit[T], *, is_urgent: bool = False) -> Awaitable[T]:
         return self._commits.run(unit, is_urgent=is_urgent)
+
+    def listen(self, hear: Callable[[Topic], None]) -> None:
+        pass  # SQLite cannot tell
 
     async def scrub(self) -> bool:
         is_rewritten = await self._run(partial(rewrite, max_bytes=self._rewritten_bytes))

@@ -1,0 +1,204 @@
+"""The port to the processes that share a database: who lives, and the places that one of them holds at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+# What other processes are told at once, and would find by looking: a turn may be claimed, something was asked of a
+# running turn, something is asked of people or was decided.
+Topic = Literal["work", "signals", "asks"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What a process says of itself."""
+
+    name: str = ""  # PROCESS_NAME
+    version: str = ""
+    settings: str = ""  # digests: processes of one bot are to have the same
+    policy: str = ""
+    platforms: tuple[str, ...] = ()  # names of adapters
+    started_at: float = 0.0  # seconds since the epoch
+    is_draining: bool = False  # it takes nothing new, and ends
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A living process."""
+
+    worker: str
+    expires_at: float  # when its lease runs out unless it is renewed, in seconds since the epoch
+    about: About = field(default_factory=About)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """A place that one process holds at a time, such as a shard. It is held as long as its holder's lease runs."""
+
+    name: str
+    worker: str  # empty where it was given up
+    fence: int  # grows with each new holder
+    taken_at: float  # seconds since the epoch
+    note: str = ""  # what the holder left for the next one
+    is_held: bool = False  # its holder lives
+
+
+class ClusterStore(Protocol):
+    """What processes know of each other."""
+
+    async def describe(self, worker: str, about: About) -> None:
+        """Keep what a living worker says of itself."""
+        ...
+
+    async def members(self) -> Sequence[Member]:
+        """Return the workers whose lease has not run out, in the order in which they started."""
+        ...
+
+    async def take_slot(self, name: str, worker: str, *, rest_s: float = 0.0) -> Slot | None:
+        """Give the slot to `worker`; None where another that lives holds it, or it was taken less than `rest_s` ago.
+
+        One that holds it already takes it anew: then too the fence grows, and `rest_s` counts.
+        """
+        ...
+
+    async def note_slot(self, slot: Slot, note: str) -> bool:
+        """Keep the note for the next holder; False where another process has taken the slot since."""
+        ...
+
+    async def give_slot(self, slot: Slot) -> None:
+        """Give the slot up, unless another process has taken it since; its note stays."""
+        ...
+
+    async def slots(self, prefix: str) -> Sequence[Slot]:
+        """Return the slots whose names begin so, by name."""
+        ...
+
+    async def spend(self, name: str, *, calls: int, period_s: float, key: str = "") -> float:
+        """Count one of `calls` in `period_s` over all processes; return 0.0, or in how many seconds it would count.
+
+        A key that was counted last under that name costs nothing.
+        """
+        ...
+
+    async def reserve(self, name: str, *, calls: int, period_s: float) -> float:
+        """Take the next place among `calls` in `period_s` over all processes; return in how many seconds it begins."""
+        ...
+
+    async def hold_back(self, name: str, *, for_s: float) -> None:
+        """Have no place of that name begin within `for_s` seconds: who sets the rate has asked for a pause."""
+        ...
+
+    def listen(self, hear: Callable[[Topic], None]) -> None:
+        """Call `hear`, on the event loop, when another process may have committed something of the topic.
+
+        An engine that cannot tell never calls it; all that is told is found by looking too.
+        """
+        ...
+
+
+class Cluster(Protocol):
+    """The processes that share the database, as an adapter of one of them sees them."""
+
+    @property
+    def worker(self) -> str:
+        """This process, as the store knows it."""
+        ...
+
+    def is_held(self) -> bool:
+        """Return whether others must think that this process lives; where not, they may have taken all its slots."""
+        ...
+
+    def on_gap(self, after: Callable[[], Awaitable[None]]) -> None:
+        """Have `after` awaited once the process lives again after a time in which others may have taken its slots."""
+        ...
+
+    async def members(self, platform: str) -> Sequence[Member]:
+        """Return the living processes that serve the platform and do not end, with this one. Raises StoreError."""
+        ...
+
+    async def take(self, name: str, *, rest_s: float = 0.0) -> Slot | None:
+        """Take the slot for this process; see `ClusterStore.take_slot`. Raises StoreError."""
+        ...
+
+    async def note(self, slot: Slot, note: str) -> bool:
+        """See `ClusterStore.note_slot`. Raises StoreError."""
+        ...
+
+    async def give(self, slot: Slot) -> None:
+        """See `ClusterStore.give_slot`. Raises StoreError."""
+        ...
+
+    async def slots(self, prefix: str) -> Sequence[Slot]:
+        """See `ClusterStore.slots`. Raises StoreError."""
+        ...
+
+    async def reserve(self, name: str, *, calls: int, period_s: float) -> float:
+        """See `ClusterStore.reserve`. Raises StoreError."""
+        ...
+
+    async def hold_back(self, name: str, *, for_s: float) -> None:
+        """See `ClusterStore.hold_back`. Raises StoreError."""
+        ...
+
+
+@dataclass(slots=True)
+class LoneCluster:
+    """Satisfies `Cluster` for a process that shares its places with no other: it gets all that it takes."""
+
+    worker: str = "alone"
+    kept: dict[str, Slot] = field(default_factory=dict[str, Slot])
+
+    def is_held(self) -> bool:
+        """Return True."""
+        return True
+
+    def on_gap(self, after: Callable[[], Awaitable[None]]) -> None:
+        """Do nothing: there is none."""
+
+    async def members(self, platform: str) -> Sequence[Member]:
+        """Return this process."""
+        return [Member(worker=self.worker, expires_at=float("inf"), about=About(platforms=(platform,)))]
+
+    async def take(self, name: str, *, rest_s: float = 0.0) -> Slot | None:
+        """Give it the slot, unless it was taken too short a time ago."""
+        now, before = time.time(), self.kept.get(name)
+        if before is not None and before.taken_at > now - rest_s:
+            return None
+        slot = self.kept[name] = Slot(
+            name=name,
+            worker=self.worker,
+            fence=before.fence + 1 if before else 1,
+            taken_at=now,
+            note=before.note if before else "",
+            is_held=True,
+        )
+        return slot
+
+    async def note(self, slot: Slot, note: str) -> bool:
+        """Keep the note."""
+        if not self._is_own(slot):
+            return False
+        self.kept[slot.name] = replace(self.kept[slot.name], note=note)
+        return True
+
+    async def give(self, slot: Slot) -> None:
+        """Free the slot."""
+        if self._is_own(slot):
+            self.kept[slot.name] = replace(self.kept[slot.name], worker="", is_held=False)
+
+    async def slots(self, prefix: str) -> Sequence[Slot]:
+        """Return those that were taken."""
+        return [self.kept[name] for name in sorted(self.kept) if name.startswith(prefix)]
+
+    async def reserve(self, name: str, *, calls: int, period_s: float) -> float:
+        """Return 0: the process keeps to its own rates."""
+        return 0.0
+
+    async def hold_back(self, name: str, *, for_s: float) -> None:
+        """Do nothing."""
+
+    def _is_own(self, slot: Slot) -> bool:
+        return slot.name in self.kept and self.kept[slot.name].fence == slot.fence

@@ -1,0 +1,49 @@
+"""What processes know of each other, on any engine: each method runs one unit of work (`bot/stores/units`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from bot.ports.cluster import About, Member, Slot, Topic
+from bot.stores.base import Units
+from bot.stores.units import cluster
+
+
+class ClusterUnits(Units):
+    """See `bot.ports.cluster.ClusterStore`."""
+
+    async def describe(self, worker: str, about: About) -> None:
+        await self.engine.write(lambda db: cluster.describe(db, worker, about))
+
+    async def members(self) -> Sequence[Member]:
+        return await self.engine.read(lambda db: cluster.members(db, cutoff=self._leases.cutoff()))
+
+    async def take_slot(self, name: str, worker: str, *, rest_s: float = 0.0) -> Slot | None:
+        return await self.engine.write(
+            lambda db: cluster.take_slot(db, name, worker, rest_s=rest_s, now=self._now(), cutoff=self._leases.cutoff())
+        )
+
+    async def note_slot(self, slot: Slot, note: str) -> bool:
+        return await self.engine.write(lambda db: cluster.note_slot(db, slot, note))
+
+    async def give_slot(self, slot: Slot) -> None:
+        await self.engine.write(lambda db: cluster.give_slot(db, slot))
+
+    async def slots(self, prefix: str) -> Sequence[Slot]:
+        return await self.engine.read(lambda db: cluster.slots(db, prefix, cutoff=self._leases.cutoff()))
+
+    async def spend(self, name: str, *, calls: int, period_s: float, key: str = "") -> float:
+        return await self.engine.write(
+            lambda db: cluster.spend(db, name, calls=calls, period_s=period_s, key=key, now=self._now())
+        )
+
+    async def reserve(self, name: str, *, calls: int, period_s: float) -> float:
+        return await self.engine.write(
+            lambda db: cluster.reserve(db, name, calls=calls, period_s=period_s, now=self._now())
+        )
+
+    async def hold_back(self, name: str, *, for_s: float) -> None:
+        await self.engine.write(lambda db: cluster.hold_back(db, name, until=self._now() + for_s))
+
+    def listen(self, hear: Callable[[Topic], None]) -> None:
+        self.engine.listen(hear)

@@ -1,0 +1,83 @@
+"""What every store promises to processes that share it; see `bot.ports.cluster.ClusterStore`."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.ports.cluster import About
+from bot.ports.store import Store
+from tests.contracts.stores import HERE, LEASE_S, THERE, Clock
+
+ABOUT = About(name="here:1", version="0.1.0", settings="ab", policy="cd", platforms=("slack",), started_at=5.0)
+
+
+async def test_members_are_those_who_live_with_what_they_say_of_themselves(store: Store, clock: Clock) -> None:
+    await store.describe(HERE, ABOUT)
+    await store.describe("nobody", ABOUT)
+    assert [(member.worker, member.about) for member in await store.members()] == [(THERE, About()), (HERE, ABOUT)]
+    clock.now += LEASE_S / 2
+    await store.heartbeat(HERE, lease_s=LEASE_S)
+    clock.now += LEASE_S / 2
+    assert [member.worker for member in await store.members()] == [HERE]
+    assert (await store.members())[0].about == ABOUT
+
+
+async def test_a_slot_has_one_holder_as_long_as_that_lives(store: Store, clock: Clock) -> None:
+    held = await store.take_slot("shard/0", HERE)
+    assert held is not None
+    assert (held.worker, held.fence, held.is_held) == (HERE, 1, True)
+    assert await store.take_slot("shard/0", THERE) is None
+    assert await store.take_slot("shard/1", THERE) is not None
+    clock.now += LEASE_S
+    await store.heartbeat(THERE, lease_s=LEASE_S)
+    taken = await store.take_slot("shard/0", THERE)
+    assert taken is not None
+    assert taken.fence == 2
+
+
+async def test_who_lost_a_slot_neither_notes_nor_gives_it(store: Store) -> None:
+    held = await store.take_slot("shard/0", HERE)
+    assert held is not None
+    assert await store.note_slot(held, "session 7")
+    await store.give_slot(held)
+    taken = await store.take_slot("shard/0", THERE)
+    assert taken is not None
+    assert taken.note == "session 7"
+    assert not await store.note_slot(held, "too late")
+    await store.give_slot(held)
+    assert [(slot.worker, slot.note, slot.is_held) for slot in await store.slots("shard/")] == [
+        (THERE, "session 7", True)
+    ]
+    assert not await store.slots("shard/1")
+
+
+async def test_a_slot_rests_after_it_was_taken_also_for_its_holder(store: Store, clock: Clock) -> None:
+    assert await store.take_slot("identify", HERE, rest_s=5) is not None
+    assert await store.take_slot("identify", HERE, rest_s=5) is None
+    clock.now += 5
+    assert await store.take_slot("identify", THERE, rest_s=5) is None  # its holder lives
+    again = await store.take_slot("identify", HERE, rest_s=5)
+    assert again is not None
+    assert again.fence == 2
+    clock.set(-3600)
+    assert await store.take_slot("identify", HERE, rest_s=5) is not None  # taken in the future: the clock was set
+
+
+async def test_a_rate_is_spent_by_all_and_says_when_there_is_more(store: Store, clock: Clock) -> None:
+    assert [await store.spend("ask/U1", calls=3, period_s=60, key=str(key)) for key in range(3)] == [0.0, 0.0, 0.0]
+    assert await store.spend("ask/U1", calls=3, period_s=60, key="2") == 0.0  # was counted before
+    assert await store.spend("ask/U1", calls=3, period_s=60, key="3") == pytest.approx(20)
+    assert await store.spend("ask/U1", calls=3, period_s=60) == pytest.approx(20)
+    assert await store.spend("ask/U2", calls=3, period_s=60) == 0.0
+    clock.now += 20
+    assert await store.spend("ask/U1", calls=3, period_s=60) == 0.0
+    assert await store.spend("ask/U1", calls=3, period_s=60) == pytest.approx(20)
+
+
+async def test_reserved_places_follow_each_other_and_a_pause_moves_them(store: Store, clock: Clock) -> None:
+    waits = [await store.reserve("posts", calls=2, period_s=2) for _ in range(4)]
+    assert waits == pytest.approx([0, 0, 1, 2])
+    await store.hold_back("posts", for_s=30)
+    assert await store.reserve("posts", calls=2, period_s=2) == pytest.approx(29)
+    clock.now += 100
+    assert await store.reserve("posts", calls=2, period_s=2) == 0.0
