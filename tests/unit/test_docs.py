@@ -145,7 +145,7 @@ def test_every_dependency_has_an_exact_version_and_a_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8").lower().replace("_", "-")
     extras = project["optional-dependencies"]
-    for requirement in [*project["dependencies"], *extras["azure"], *extras["dev"]]:
+    for requirement in [*project["dependencies"], *extras["azure"], *extras["postgres"], *extras["dev"]]:
         name = re.split(r"[<>=\[]", requirement)[0]
         assert f"\n{name.lower().replace('_', '-')}==" in constraints, name
         if requirement not in extras["dev"]:
