@@ -21,7 +21,6 @@ _CROSSED = {
     "40001",  # serialization_failure
     "40P01",  # deadlock_detected
     "55P03",  # lock_not_available: the lock timeout
-    "23505",  # unique_violation: of a number that another transaction has given meanwhile
 }
 # A statement that this connection prepared is not there, or one of another connection is: each transaction runs on
 # another session of the server.
@@ -43,6 +42,11 @@ def is_lost(error: psycopg.Error) -> bool:
 def is_crossed(error: psycopg.Error) -> bool:
     """Return whether other transactions were in the way: the unit may do when it is run again."""
     return error.sqlstate in _CROSSED
+
+
+def is_doubled(error: psycopg.Error) -> bool:
+    """Return whether the unit stored something under a key that another one has taken meanwhile."""
+    return error.sqlstate == "23505"  # unique_violation
 
 
 def store_error(error: psycopg.Error) -> StoreError:
