@@ -20,19 +20,8 @@ from adapters.registry import PLATFORMS
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("bot", "adapters", "mcp_server")
 CHAT_SDKS = {"slack_bolt", "slack_sdk", "discord", "aiohttp"}
-SLOW = {
-    "pydantic",
-    "structlog",
-    "mcp",
-    "openai",
-    "rich",
-    "prompt_toolkit",
-    "sqlite3",
-    "psycopg",
-    "starlette",
-    "uvicorn",
-}
-SLOW |= CHAT_SDKS
+SLOW = {"pydantic", "structlog", "mcp", "openai", "rich", "prompt_toolkit", "sqlite3", "starlette", "uvicorn"}
+SLOW |= {"psycopg", *CHAT_SDKS}
 # The only files that use private parts of a library, one for each; such a library has a narrow range in pyproject.toml.
 USES_PRIVATE_PARTS = {"adapters.discord.private_parts": "discord.py", "adapters.slack.private_parts": "slack-bolt"}
 # No private parts, but behaviour that no document promises.
