@@ -48,8 +48,8 @@ def was_committed(session: Session, begun: Begun, lost: Exception, *, until: flo
 def _is_own(session: Session, begun: Begun, now: Begun) -> bool | None:
     """Return whether it was this transaction that was committed under its id; None where that is not known.
 
-    A server that crashed gives the ids again of which it had written nothing down; from which one on, its recovery notes
-    in a checkpoint, the only kind that begins where it is written.
+    A server that crashed gives ids again of which it had written nothing down. Its recovery notes from which one on, in
+    a checkpoint of the only kind that begins where it is written.
     """
     if now.incarnation == begun.incarnation:
         return True
