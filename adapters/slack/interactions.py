@@ -8,7 +8,7 @@ from typing import Any, assert_never
 import structlog
 
 from adapters.shared.payloads import number_of
-from adapters.shared.tasks import RecentKeys
+from adapters.shared.common import Once
 from adapters.slack import render
 from adapters.slack.api import SlackApi
 from adapters.slack.commands import Commands
@@ -16,7 +16,7 @@ from adapters.slack.deciding import Decisions
 from adapters.slack.files import upload
 from adapters.slack.filling import Forms
 from adapters.slack.manifest import SHORTCUT
-from adapters.slack.parse import conversation_key
+from adapters.slack.parse import PLATFORM, conversation_key
 from adapters.slack.payloads import text_at
 from adapters.slack.people import People
 from adapters.slack.presses import NOT_VALID, Pressed, json_value
@@ -65,12 +65,12 @@ class Interactions:
         self._forms = forms
         self._questions = questions
         self._shortcut = Shortcut(windows=windows, commands=commands)
-        self._done: RecentKeys[str] = RecentKeys(MAX_KEYS)
+        self._done = Once("press", host.cluster, platform=PLATFORM, max_keys=MAX_KEYS)
 
     async def press(self, pressed: Pressed) -> None:
         """Do what the button says, once."""
         person = conversation_key(pressed.team, pressed.channel, "").person(pressed.user)
-        if not self._done.add(pressed.key) or self._host.is_muted(person, decides=pressed.decides):
+        if not await self._done.add(pressed.key) or self._host.is_muted(person, decides=pressed.decides):
             return
         self._people.meet(pressed.team, pressed.user, pressed.home)
         match pressed.action.removeprefix("tb:").split(":"):
