@@ -37,12 +37,12 @@ from adapters.discord.render import command_message, notice
 from adapters.discord.snowflakes import as_number
 from adapters.discord.words import lacks_what_it_answers
 from adapters.shared.arrivals import Arrivals, Unanswered, Written, note_unanswered
-from adapters.shared.payloads import Payload, dict_of
 from adapters.shared.common import Once
+from adapters.shared.payloads import Payload, dict_of
 from adapters.shared.tasks import Background, KeyedLock, RecentKeys
 from bot.domain.answers import Done, Ignored, Known, Queued, Ready, Refused
 from bot.domain.errors import AdapterError, BotError
-from bot.domain.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived
+from bot.domain.events import CommandInvoked, MessageDeleted, MessageEdited, MessageReceived
 from bot.ports.platform import Host
 
 log = structlog.stdlib.get_logger(__name__)
@@ -258,9 +258,10 @@ class DiscordArrivals:
             if message.is_addressed:
                 reason = "it cannot be read, which was said in the conversation before"
                 note_unanswered(Unanswered(event_key=message.event_key, reason=reason))
-        elif message.is_addressed or await self._host.expects_follow_ups(message.conversation):
-            if await self._told_unreadable.add(place):
-                await send_reply(self._api, message.event_key, notice(UNREADABLE))
+        elif (
+            message.is_addressed or await self._host.expects_follow_ups(message.conversation)
+        ) and await self._told_unreadable.add(place):
+            await send_reply(self._api, message.event_key, notice(UNREADABLE))
 
     def _take_command(self, command: CommandInvoked, payload: Payload, *, is_missed: bool) -> None:
         if not is_missed:

@@ -20,7 +20,7 @@ from adapters.discord.channels import Channels
 from adapters.discord.commands import Commands
 from adapters.discord.forms import OPEN_S, Forms
 from adapters.discord.manifest import RUN
-from adapters.discord.parse import DIRECT, PLATFORM, DirectRefused, Mark, parse_mark
+from adapters.discord.parse import DIRECT, DirectRefused, Mark, parse_mark
 from adapters.discord.payloads import text_at
 from adapters.discord.phrases import NO_DIRECT, OLD_BUTTON, OLD_COMMAND, TOO_OFTEN
 from adapters.discord.presses import (
@@ -35,7 +35,7 @@ from adapters.discord.readable import Reader
 from adapters.discord.render import command_message, details_message, parse_confirmation, parse_page_request
 from adapters.discord.responses import EPHEMERAL, Responses, outcome_text
 from adapters.shared.payloads import Payload, dict_of, dicts_of
-from adapters.shared.common import Once
+from adapters.shared.tasks import RecentKeys
 from bot.domain.answers import CommandAnswer, Details, Explained, Refused
 from bot.domain.events import CommandInvoked, DetailsAsked, FeedbackGiven
 from bot.ports.platform import Host
@@ -79,11 +79,12 @@ class Interactions:
         self._forms = forms
         self._asks = asks
         self._allow_dms = allow_dms
-        self._handled = Once("interaction", host.cluster, platform=PLATFORM, max_keys=MAX_KEYS)
+        # By this process: Discord gives an interaction to the one session of its shard, and waits three seconds.
+        self._handled: RecentKeys[str] = RecentKeys(MAX_KEYS)
 
     async def handle(self, interaction: Payload) -> None:
         """Answer the interaction; Discord gets a response within its three seconds, however long the answer takes."""
-        if not await self._handled.add(text_at(interaction, "id")):
+        if not self._handled.add(text_at(interaction, "id")):
             return
         interaction = self._channels.with_owner(interaction)
         if self._is_muted(interaction):  # unanswered, Discord would show that the bot has failed

@@ -7,8 +7,8 @@ from typing import Any, assert_never
 
 import structlog
 
-from adapters.shared.payloads import number_of
 from adapters.shared.common import Once
+from adapters.shared.payloads import number_of
 from adapters.slack import render
 from adapters.slack.api import SlackApi
 from adapters.slack.commands import Commands

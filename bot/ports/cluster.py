@@ -199,11 +199,19 @@ class Cluster(Protocol):
         """See `ClusterStore.hold_back`. Never raises."""
         ...
 
+    async def pause(self, name: str, *, for_s: float) -> None:
+        """Tell all processes of a pause where nothing else is counted, unless a longer one was told. Never raises."""
+        ...
+
+    async def paused_s(self, name: str) -> float:
+        """Return how long such a pause still lasts. Never raises."""
+        ...
+
     async def is_first(self, name: str, *, within_s: float, platform: str = "") -> bool:
         """Return whether no other process has said so within that time; a process without company is always first.
 
-        The caller keeps in mind what it did itself. Never raises: where the store fails, it is first. What people are
-        told twice does less harm than what they are not told.
+        The caller keeps in mind what it did itself: asked again, this process is first again. Never raises: where the
+        store fails, it is first. What people are told twice does less harm than what they are not told.
         """
         ...
 
@@ -269,6 +277,13 @@ class LoneCluster:
 
     async def hold_back(self, name: str, *, calls: float, period_s: float, for_s: float) -> None:
         """Do nothing."""
+
+    async def pause(self, name: str, *, for_s: float) -> None:
+        """Do nothing."""
+
+    async def paused_s(self, name: str) -> float:
+        """Return 0."""
+        return 0.0
 
     async def is_first(self, name: str, *, within_s: float, platform: str = "") -> bool:
         """Return True."""

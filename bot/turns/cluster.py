@@ -89,10 +89,18 @@ class ProcessCluster:
         holding = self.store.hold_back(name, calls=calls, period_s=period_s, for_s=for_s)
         await self._tried(holding, otherwise=None)
 
+    async def pause(self, name: str, *, for_s: float) -> None:
+        if await self.paused_s(name) < for_s:
+            await self._tried(self.store.put_mark(name, "", for_s=for_s), otherwise=None)
+
+    async def paused_s(self, name: str) -> float:
+        told = await self._tried(self.store.mark(name), otherwise=None)
+        return told.for_s if told else 0.0
+
     async def is_first(self, name: str, *, within_s: float, platform: str = "") -> bool:
         if not await self.has_company(platform):
             return True
-        telling = self.store.spend(f"said/{digest(name)}", calls=1, period_s=within_s)
+        telling = self.store.spend(f"said/{digest(name)}", calls=1, period_s=within_s, key=self.worker)
         return await self._tried(telling, otherwise=0.0) == 0.0
 
     async def _look(self) -> Sequence[Member]:

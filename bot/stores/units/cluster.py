@@ -103,10 +103,11 @@ def spend(db: Db, name: str, *, calls: int, period_s: float, key: str, now: floa
     full_at = now + period_s + each_s * 1e-6  # rounding
     counted = db.execute(
         "INSERT INTO rate (name, restored_at, last_key) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET"  # noqa: S608  (no outside text)
-        f" restored_at = CASE WHEN excluded.last_key <> '' AND rate.last_key = excluded.last_key THEN rate.restored_at"
+        f" restored_at = CASE WHEN excluded.last_key <> '' AND rate.last_key = excluded.last_key"
+        " AND rate.restored_at > ? THEN rate.restored_at"
         f" ELSE {_LATER} + ? END, last_key = excluded.last_key"
         f" WHERE excluded.last_key <> '' AND rate.last_key = excluded.last_key OR {_LATER} + ? <= ? RETURNING name",
-        (name, now + each_s, key, now, now, each_s, now, now, each_s, full_at),
+        (name, now + each_s, key, now, now, now, each_s, now, now, each_s, full_at),
     )
     if counted:
         return 0.0
@@ -122,7 +123,9 @@ def reserve(db: Db, name: str, *, each_s: float, period_s: float, within_s: floa
         f" ON CONFLICT (name) DO UPDATE SET restored_at = {_LATER} + ? WHERE {_LATER} + ? <= ? RETURNING restored_at",
         (name, now + each_s, now, now, each_s, now, now, each_s, last),
     )
-    row = first(taken) or first(db.execute("SELECT restored_at + ? AS restored_at FROM rate WHERE name = ?", (each_s, name)))
+    row = first(taken) or first(
+        db.execute("SELECT restored_at + ? AS restored_at FROM rate WHERE name = ?", (each_s, name))
+    )
     return 0.0 if row is None else max(0.0, row["restored_at"] - period_s - now)
 
 
