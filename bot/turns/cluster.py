@@ -29,7 +29,7 @@ UNUSED_S = 3_600.0
 class _Seen:
     """The others as they were at the last look. Times are seconds of the loop's clock."""
 
-    others: Sequence[Member] = ()
+    others: Sequence[Member] | None = None  # None: there was none
     look_at: float = 0.0
     rests_until: float = 0.0
     looking: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -72,12 +72,13 @@ class ProcessCluster:
 
     async def has_company(self, platform: str = "") -> bool:
         now = asyncio.get_running_loop().time()
-        if now >= self._seen.look_at:
-            async with self._seen.looking:  # the first look of all is waited for by all
-                if now >= self._seen.look_at:
-                    self._seen.look_at = now + LOOK_S
-                    self._seen.others = await self._look()
-        return now >= self._seen.rests_until and any(_serves(one, platform) for one in self._seen.others)
+        if self._seen.others is None:
+            async with self._seen.looking:  # all wait for the first look; later ones hold up only who looks
+                if self._seen.others is None:
+                    await self._look(now)
+        elif now >= self._seen.look_at:
+            await self._look(now)
+        return now >= self._seen.rests_until and any(_serves(one, platform) for one in self._seen.others or ())
 
     async def reserve(
         self, name: str, *, calls: float, period_s: float, amount: float = 1.0, within_s: float | None = None
@@ -103,10 +104,10 @@ class ProcessCluster:
         telling = self.store.spend(f"said/{digest(name)}", calls=1, period_s=within_s, key=self.worker)
         return await self._tried(telling, otherwise=0.0) == 0.0
 
-    async def _look(self) -> Sequence[Member]:
-        members = await self._tried(self.store.members(), otherwise=None)
-        others = self._seen.others if members is None else members
-        return [member for member in others if member.worker != self.worker]
+    async def _look(self, now: float) -> None:
+        self._seen.look_at = now + LOOK_S
+        members = await self._tried(self.store.members(), otherwise=self._seen.others or ())
+        self._seen.others = [member for member in members if member.worker != self.worker]
 
     async def _tried(self, asking: Awaitable[T], *, otherwise: T) -> T:
         """Return what the store answers; where it fails, it is left alone for a while."""
