@@ -30,8 +30,11 @@ from bot.intake.apps import MAX_IN_A_ROW, AppGate
 from bot.intake.inbox import Inbox
 from bot.models.pacing import Pacer
 from bot.ports.store import Store
+from bot.stores.postgres.options import PostgresOptions
+from bot.stores.postgres.store import open_postgres
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.cluster import ProcessCluster
+from tests.fakes import postgres
 from tests.fakes.bots import Bot, notice_of, open_bot
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.ports import (
@@ -53,9 +56,20 @@ OpenStore = Callable[[], AbstractAsyncContextManager[Store]]
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> OpenStore:
+def sqlite_file(tmp_path: Path) -> Path:
+    return tmp_path / "toolbridge.db"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def opened(request: pytest.FixtureRequest, sqlite_file: Path) -> OpenStore:
     """Opens the one database of this test, once for each process."""
-    return lambda: open_sqlite(tmp_path / "toolbridge.db")
+    if request.param == "sqlite":
+        return lambda: open_sqlite(sqlite_file)
+    options = PostgresOptions(schema=postgres.new_schema())
+    return lambda: open_postgres(postgres.server().url, options)
+
+
+on_sqlite = pytest.mark.parametrize("opened", ["sqlite"], indirect=True)
 
 
 @asynccontextmanager
@@ -185,6 +199,7 @@ async def test_who_was_away_and_is_shut_out_hears_why_once(opened: OpenStore) ->
         assert len(audited) == len(missed)
 
 
+@on_sqlite
 async def test_what_the_author_of_a_message_hears_is_sent_by_one_process(opened: OpenStore) -> None:
     sent: list[tuple[str, str]] = []
 
@@ -202,6 +217,7 @@ async def test_what_the_author_of_a_message_hears_is_sent_by_one_process(opened:
     assert sent == [("m1", "The message is empty."), ("m2", "The message is empty.")]
 
 
+@on_sqlite
 async def test_a_press_that_is_delivered_to_both_is_done_once(opened: OpenStore) -> None:
     async with clusters(opened) as both:
         done = [Once("press", cluster, platform="slack", max_keys=10) for cluster in both]
@@ -209,6 +225,7 @@ async def test_a_press_that_is_delivered_to_both_is_done_once(opened: OpenStore)
         assert [await one.add("another") for one in reversed(done)] == [True, False]
 
 
+@on_sqlite
 async def test_a_waiting_sign_that_comes_late_is_removed_by_who_added_it(opened: OpenStore) -> None:
     signs: set[str] = set()
     may_add = asyncio.Event()
@@ -300,6 +317,7 @@ def post(api: SlackApi, text: str, *, channel: str = "C1", **options: Any) -> Co
     return api.call("chat.postMessage", team="T1", channel=channel, text=text, **options)
 
 
+@on_sqlite
 async def test_a_channel_in_slack_takes_the_posts_of_both_at_its_own_rate(opened: OpenStore) -> None:
     async with slack_apis(opened) as (slack, apis):
         slack.rates.are_enforced = True  # 25 at once, then one a second; the rest is answered with 429
@@ -324,6 +342,7 @@ async def test_a_pause_that_slack_asks_of_one_holds_for_the_other(opened: OpenSt
         assert len(slack.calls_of("chat.postMessage")) == 2
 
 
+@on_sqlite
 async def test_discord_gets_no_more_requests_from_both_than_from_one(opened: OpenStore) -> None:
     async with clusters(opened) as both, FakeDiscord() as discord, AsyncExitStack() as stack:
         channel = str(discord.add_channel(discord.add_guild("Team")).id)
@@ -357,6 +376,7 @@ async def test_discord_gets_no_more_requests_from_both_than_from_one(opened: Ope
         assert caught.value.retry_after_s > 200
 
 
+@on_sqlite
 async def test_a_models_limit_and_its_pauses_hold_for_both(opened: OpenStore) -> None:
     def pacer(cluster: ProcessCluster, name: str = "one", *, requests: int | None = 600) -> Pacer:
         return Pacer(requests_per_minute=requests, tokens_per_minute=None, cluster=cluster, name=name)
@@ -379,6 +399,7 @@ async def test_a_models_limit_and_its_pauses_hold_for_both(opened: OpenStore) ->
         assert 0.5 < wait_s <= 1.0 and now() - started >= 0.5
 
 
+@on_sqlite
 async def test_tokens_of_a_minute_hold_for_both(opened: OpenStore) -> None:
     async with clusters(opened) as both:
         here, there = (
@@ -397,8 +418,9 @@ async def test_tokens_of_a_minute_hold_for_both(opened: OpenStore) -> None:
 # --- alone, and without the store --------------------------------------------------------------------------------
 
 
+@on_sqlite
 async def test_a_process_that_is_alone_counts_by_itself_and_stores_nothing_of_it(
-    opened: OpenStore, tmp_path: Path
+    opened: OpenStore, sqlite_file: Path
 ) -> None:
     async with (
         opened() as store,
@@ -409,17 +431,20 @@ async def test_a_process_that_is_alone_counts_by_itself_and_stores_nothing_of_it
         cluster = ProcessCluster(store=store, worker="a")
         assert await Once("press", cluster, platform="fake", max_keys=10).add("k")
         await CommonRates(cluster, platform="fake").refuse("x", SlackLimits()._rate("chat.update"), retry_after_s=1)  # pyright: ignore[reportPrivateUsage]
-    with sqlite3.connect(tmp_path / "toolbridge.db") as connection:
+    with sqlite3.connect(sqlite_file) as connection:
         assert connection.execute("SELECT count(*) FROM rate").fetchall() == [(0,)]
 
 
-async def test_where_the_store_fails_posts_go_on_at_the_rate_of_each_process(opened: OpenStore, tmp_path: Path) -> None:
+@on_sqlite
+async def test_where_the_store_fails_posts_go_on_at_the_rate_of_each_process(
+    opened: OpenStore, sqlite_file: Path
+) -> None:
     async with clusters(opened) as (here, _), FakeSlack() as slack, aiohttp.ClientSession() as session:
         slack.add_channel("C1")
         limits = SlackLimits(common=CommonRates(here, platform="slack"))
         api = SlackApi(OneToken("xoxb-test"), session, base_url=slack.api_url, limits=limits)
         await post(api, "before")
-        with sqlite3.connect(tmp_path / "toolbridge.db") as connection:
+        with sqlite3.connect(sqlite_file) as connection:
             connection.execute("DROP TABLE rate")
         for number in range(3):
             await post(api, f"after {number}", wait_s=20)
