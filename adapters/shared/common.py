@@ -75,8 +75,12 @@ class Once:
         """Return whether this process has done it."""
         return key in self._own
 
+    def add_here(self, key: str) -> bool:
+        """Remember the key; return whether it is new to this process."""
+        return self._own.add(key)
+
     async def add(self, key: str) -> bool:
         """Remember the key; return whether it is new to all."""
-        return self._own.add(key) and await self._cluster.is_first(
+        return self.add_here(key) and await self._cluster.is_first(
             f"{self._topic}/{key}", within_s=self._within_s, platform=self._platform
         )

@@ -34,6 +34,7 @@ from bot.ports.platform import Host
 
 log = structlog.stdlib.get_logger(__name__)
 
+STORED_ONCE = ("tb:ask:", "tb:decline", "tb:feedback")  # presses of which the store keeps one for each person
 MAX_KEYS = 2_000  # of presses, to tell a second delivery from a second press
 
 
@@ -70,7 +71,7 @@ class Interactions:
     async def press(self, pressed: Pressed) -> None:
         """Do what the button says, once."""
         person = conversation_key(pressed.team, pressed.channel, "").person(pressed.user)
-        if not await self._done.add(pressed.key) or self._host.is_muted(person, decides=pressed.decides):
+        if not await self._is_new(pressed) or self._host.is_muted(person, decides=pressed.decides):
             return
         self._people.meet(pressed.team, pressed.user, pressed.home)
         match pressed.action.removeprefix("tb:").split(":"):
@@ -109,6 +110,14 @@ class Interactions:
                 await self._shortcut.open(pressed)
             case _:
                 log.warning("unknown_action", action=pressed.action)
+
+    async def _is_new(self, pressed: Pressed) -> bool:
+        """Return whether the press was not done yet. One that is stored once by itself is only looked for here: another
+        process may have died before it was stored.
+        """
+        if pressed.action.startswith(STORED_ONCE):
+            return self._done.add_here(pressed.key)
+        return await self._done.add(pressed.key)
 
     # --- commands and ratings ---
 
