@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from bot.ports.cluster import Cluster
 
 MINUTE_S = 60.0
 BURST_SHARE = 1 / 6  # of a minute's requests: endpoints count in windows of 1 to 10 s
+
+LOOK_S = 0.5  # how old what is known of a pause may be: a read for each request costs more than one more refusal
 
 
 class CommonPlaces:
@@ -19,6 +23,8 @@ class CommonPlaces:
         self._requests_per_minute = requests_per_minute
         self._tokens_per_minute = tokens_per_minute
         self._owed = 0.0  # tokens that were used above what was reserved
+        self._paused_until = 0.0  # as of the last look, in seconds of the loop's clock, as when that was
+        self._pause_seen_at = float("-inf")
         self.are_shared = False  # as of the last look
 
     async def look(self) -> None:
@@ -34,12 +40,20 @@ class CommonPlaces:
         """Tell all processes of a pause."""
         await self.look()
         if self.are_shared:
+            self._pause_seen_at = float("-inf")
             await self._cluster.pause(self._name, for_s=for_s)
 
     async def reserve(self, tokens: float) -> float:
         """Take the next place for a request of that size, and return in how many seconds it begins."""
-        waits = [await self._cluster.paused_s(self._name), await self._request(), await self._tokens(tokens)]
+        waits = [await self._pause_s(), await self._request(), await self._tokens(tokens)]
         return max(waits)
+
+    async def _pause_s(self) -> float:
+        now = asyncio.get_running_loop().time()
+        if now >= self._pause_seen_at + LOOK_S:
+            self._pause_seen_at = now
+            self._paused_until = now + await self._cluster.paused_s(self._name)
+        return max(0.0, self._paused_until - now)
 
     async def _request(self) -> float:
         if self._requests_per_minute is None:

@@ -24,11 +24,14 @@ from adapters.slack.limits import Limits as SlackLimits
 from bot.domain.answers import CommandAnswer, Done, Ignored, Known, Queued, Refused
 from bot.domain.errors import RateLimitError
 from bot.domain.events import CommandInvoked, ConversationKey, DecisionMade, MessageReceived
-from bot.domain.turns import TurnView
+from bot.domain.turns import Paused, TurnView
 from bot.intake.admission import ACTS_PER_MINUTE
 from bot.intake.apps import MAX_IN_A_ROW, AppGate
 from bot.intake.inbox import Inbox
+from bot.models.common_places import LOOK_S
+from bot.models.factory import open_model
 from bot.models.pacing import Pacer
+from bot.ports.model import Model, ModelProgress, ModelProgressSink
 from bot.ports.store import Store
 from bot.stores.postgres.options import PostgresOptions
 from bot.stores.postgres.store import open_postgres
@@ -37,6 +40,7 @@ from bot.turns.cluster import ProcessCluster
 from tests.fakes import postgres
 from tests.fakes.bots import Bot, notice_of, open_bot
 from tests.fakes.discord import FakeDiscord
+from tests.fakes.openai.raw import serve_answers
 from tests.fakes.ports import (
     CONVERSATION,
     RecordingAdapter,
@@ -49,6 +53,7 @@ from tests.fakes.ports import (
 )
 from tests.fakes.rights import Rights, ScriptedPolicy, asks
 from tests.fakes.slack import FakeSlack
+from tests.integration.test_model_faults import FINE, QUESTION, refusal, settings
 from tests.unit.rights.parts import policy_of
 
 WAIT_S = 60.0
@@ -393,10 +398,11 @@ async def test_a_models_limit_and_its_pauses_hold_for_both(opened: OpenStore) ->
         assert now() - started >= 0.45
         here, there = (pacer(cluster, "two", requests=None) for cluster in both)
         assert await admit(there) == []
-        await here.pause(1.0)
         started = now()
+        await here.pause(2.0)
+        await asyncio.sleep(LOOK_S)
         (wait_s,) = await admit(there)
-        assert 0.5 < wait_s <= 1.0 and now() - started >= 0.5
+        assert 0.2 < wait_s <= 2.0 - LOOK_S and now() - started >= 1.9
 
 
 @on_sqlite
@@ -413,6 +419,29 @@ async def test_tokens_of_a_minute_hold_for_both(opened: OpenStore) -> None:
         assert waits == [pytest.approx(0.5, abs=0.2)]
         await here.admit("U1", tokens=100, on_wait=waits.append)
         assert waits[1] > 0.2  # with the 200 that it used above what it had reserved
+
+
+@on_sqlite
+async def test_a_pause_that_a_models_endpoint_asks_of_one_holds_for_the_other(opened: OpenStore) -> None:
+    is_refused = asyncio.Event()
+
+    def note(progress: ModelProgress) -> None:
+        if isinstance(progress, Paused):
+            is_refused.set()
+
+    async def ask(model: Model, sink: ModelProgressSink) -> None:
+        await model.complete(QUESTION, deadline=asyncio.get_running_loop().time() + WAIT_S, progress=sink)
+
+    async with clusters(opened) as both, serve_answers(refusal(429, {"retry-after": "2"}), FINE) as endpoint:
+        named = settings(openai_base_url=f"{endpoint.url}/v1", openai_model="m", openai_api_key="secret-test")
+        async with open_model(named, cluster=both[0]) as here, open_model(named, cluster=both[1]) as there:
+            asking = asyncio.create_task(ask(here, note))
+            await is_refused.wait()
+            waits: list[ModelProgress] = []
+            await ask(there, waits.append)
+            await asking
+    assert len(endpoint.bodies) == 3
+    assert any(isinstance(one, Paused) and 1.0 < one.wait_s <= 2.2 for one in waits)
 
 
 # --- alone, and without the store --------------------------------------------------------------------------------

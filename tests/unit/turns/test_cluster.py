@@ -115,6 +115,8 @@ async def test_what_means_nothing_any_more_is_forgotten_meanwhile(store: Store, 
     await store.put_mark("new", "told", for_s=60)
     with sqlite3.connect(tmp_path / "toolbridge.db") as connection:
         async with forgetting_rates(store, every_s=0.01):
-            while connection.execute("SELECT name FROM rate").fetchall() != [("new",)]:
+            while True:
+                if connection.execute("SELECT name FROM rate").fetchall() == [("new",)]:
+                    break
                 await asyncio.sleep(0.01)
     assert await store.mark("new") is not None
