@@ -155,7 +155,7 @@ class SlackApi:
             try:
                 return await self._ask(slot, token, arguments, timeout_s)
             except RateLimitError as error:
-                self._limits.refuse(slot, sent_at=sent_at, retry_after_s=error.retry_after_s)
+                await self._limits.refuse(slot, sent_at=sent_at, retry_after_s=error.retry_after_s)
             except AdapterError as error:
                 failures += 1
                 pause_s = self._backoff.wait_s(failures)
