@@ -6,10 +6,10 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractAsyncContextManager, closing, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from bot.stores.db import Row
 from bot.stores.sqlite.store import open_sqlite
@@ -25,7 +25,7 @@ class Database(Protocol):
         """Open the store of the bot on it."""
         ...
 
-    def reading(self) -> AbstractAsyncContextManager[Rows] | Any:
+    def reading(self) -> AbstractContextManager[Rows]:
         """Read it as it is at one moment, in a context; what has no tables yet raises LookupError."""
         ...
 
@@ -64,7 +64,11 @@ class SqliteFile:
                 db.execute("BEGIN")
                 if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'slot'").fetchone():
                     raise LookupError("no tables yet")
-                yield lambda statement, *parameters: db.execute(statement, parameters).fetchall()
+
+                def rows(statement: str, *parameters: object) -> Sequence[Row]:
+                    return db.execute(statement, parameters).fetchall()
+
+                yield rows
 
     def _copied(self, folder: Path) -> Path:
         """Copy the files: reading them themselves would tidy up what a kill left."""
@@ -113,7 +117,6 @@ class PostgresDatabase:
     @contextmanager
     def reading(self) -> Generator[Rows]:
         raise NotImplementedError
-        yield
 
     def holds(self, words: str) -> bool:
         raise NotImplementedError
