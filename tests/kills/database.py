@@ -5,15 +5,24 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
+import uuid
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import psycopg
+from psycopg.rows import dict_row
+
 from bot.stores.db import Row
+from bot.stores.postgres.options import PostgresOptions
+from bot.stores.postgres.store import open_postgres
 from bot.stores.sqlite.store import open_sqlite
 from bot.stores.store import EngineStore
+from tests.fakes.postgres import PostgresServer
+
+SCHEMA = PostgresOptions().schema
 
 Rows = Callable[..., Sequence[Row]]  # of a statement with `?`, and its parameters
 
@@ -92,16 +101,30 @@ def serving(engine: str) -> Generator[str]:
     if engine == "sqlite":
         yield ""
         return
-    raise NotImplementedError
+    server = PostgresServer()
+    try:
+        yield server.url
+    finally:
+        server.close()
 
 
 @contextmanager
-def new_database(server: str, name: str) -> Generator[str]:
+def new_database(server: str) -> Generator[str]:
     """Make a database on the PostgreSQL server and yield its URL; without a server there is none."""
     if not server:
         yield ""
         return
-    raise NotImplementedError
+    name = f"world_{uuid.uuid4().hex}"
+    _run(server, f"CREATE DATABASE {name}")
+    try:
+        yield f"{server.rpartition('/')[0]}/{name}"
+    finally:
+        _run(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _run(server: str, statement: str) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(statement.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +132,41 @@ class PostgresDatabase:
     """A database of a PostgreSQL server."""
 
     url: str
-    is_scrubbed = True  # what was deleted leaves its files when the server vacuums them
+
+    @property
+    def is_scrubbed(self) -> bool:
+        return True  # what was deleted leaves its files when the server vacuums them
 
     def open(self) -> AbstractAsyncContextManager[EngineStore]:
-        raise NotImplementedError
+        return open_postgres(self.url)
 
     @contextmanager
     def reading(self) -> Generator[Rows]:
-        raise NotImplementedError
+        with psycopg.connect(self.url) as connection, connection.cursor(row_factory=dict_row) as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            cursor.execute(f'SET LOCAL search_path TO "{SCHEMA}"'.encode())
+            if cursor.execute("SELECT to_regclass('slot') AS found").fetchall() == [{"found": None}]:
+                raise LookupError("no tables yet")
+
+            def rows(statement: str, *parameters: object) -> Sequence[Row]:
+                return cursor.execute(statement.replace("?", "%s").encode(), parameters).fetchall()
+
+            yield rows
 
     def holds(self, words: str) -> bool:
-        raise NotImplementedError
+        try:
+            return self._holds(words)
+        except LookupError:
+            return False
+
+    def _holds(self, words: str) -> bool:
+        with self.reading() as rows:
+            columns = rows(
+                "SELECT table_name AS name, column_name AS part FROM information_schema.columns"
+                " WHERE table_schema = ? AND data_type = 'text'",
+                SCHEMA,
+            )
+            return any(
+                rows(f'SELECT 1 FROM "{one["name"]}" WHERE strpos("{one["part"]}", ?) > 0 LIMIT 1', words)
+                for one in columns
+            )

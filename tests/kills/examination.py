@@ -96,7 +96,9 @@ def examine_end(world: World, script: Script, *, is_herd: bool = False) -> Itera
     yield from examination.of_asks()
     yield from examination.of_costs()
     for channel in script.channels:
-        yield from examination.of_order_among_waiting(channel) if is_herd else examination.of_order(channel)
+        # Whoever accepts one message at a time stores them in their order.
+        is_strict = not is_herd and not world.url
+        yield from examination.of_order(channel) if is_strict else examination.of_order_among_waiting(channel)
         if not script.clears:
             yield from examination.of_summary(channel)
 

@@ -174,7 +174,7 @@ def live_through(history: History, folder: Path, *, server: str = "", keeps: boo
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    with new_database(server, folder.name) as url:
+    with new_database(server) as url:
         return _live_through(history, World(folder, url=url), keeps=keeps)
 
 

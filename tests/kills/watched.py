@@ -17,6 +17,9 @@ from bot.domain.people import Actor, Asker
 from bot.domain.turns import CallWaiting, Step
 from bot.ports.store import Lease, Store
 from bot.ports.tools import Offer, Progress, Resumed, ServerStatus, Wait
+from bot.stores.postgres.db import PgDb
+from bot.stores.postgres.engine import PostgresEngine
+from bot.stores.postgres.session import Session
 from bot.stores.sqlite.connection import Connection
 from bot.stores.sqlite.store import SqliteEngine
 from bot.stores.store import EngineStore
@@ -152,10 +155,42 @@ class WatchedTools:
 
 
 def watch_commits(store: EngineStore, fate: Fate) -> None:
-    # A commit cannot be seen from outside: its unit has no end of its own, and SQLite tells only when it begins.
-    commits = cast("SqliteEngine", store.engine)._commits  # pyright: ignore[reportPrivateUsage]
+    """Put points around the statements and commits of all that writes."""
+    # A commit cannot be seen from outside: its unit has no end of its own, and the driver tells nobody when it begins.
+    engine = store.engine
+    if isinstance(engine, PostgresEngine):
+        for line in (engine._urgent, engine._writes):  # pyright: ignore[reportPrivateUsage]
+            for session in line._sessions:  # pyright: ignore[reportPrivateUsage]
+                _watch_session(session, fate)
+        return
+    commits = cast("SqliteEngine", engine)._commits  # pyright: ignore[reportPrivateUsage]
     watched = WatchedConnection(commits._connection, fate)  # pyright: ignore[reportPrivateUsage]
     commits._connection = cast("Connection", watched)  # pyright: ignore[reportPrivateUsage]
+
+
+def _watch_session(session: Session, fate: Fate) -> None:
+    opening, committing = session.open, session.commit
+
+    def open_() -> PgDb:
+        return cast("PgDb", WatchedDatabase(opening(), fate))
+
+    def commit(told: str = "") -> None:
+        _watch_commit(fate, lambda: committing(told))
+
+    session.open, session.commit = open_, commit
+
+
+def _watch_commit(fate: Fate, commit: Callable[[], T]) -> T:
+    if fate.is_next(BEFORE_COMMIT):
+        time.sleep(HELD_S)  # only this thread: the event loop goes on
+    fate.reach(BEFORE_COMMIT)
+    if fate.is_next(IN_COMMIT):
+        threading.Thread(target=fate.reach, args=(IN_COMMIT,)).start()  # it races with the commit
+    else:
+        fate.reach(IN_COMMIT)
+    result = commit()
+    fate.reach(COMMITTED)
+    return result
 
 
 class WatchedConnection:
@@ -172,31 +207,19 @@ class WatchedConnection:
 class WatchedDatabase:
     """A database in its thread, with a point before each statement, and before, in the middle of and after a commit."""
 
-    def __init__(self, db: sqlite3.Connection, fate: Fate) -> None:
+    def __init__(self, db: Any, fate: Fate) -> None:
         self._db = db
         self._fate = fate
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._db, name)
 
-    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> Any:
         if statement == "COMMIT":
-            return self._commit()
+            return _watch_commit(self._fate, lambda: self._db.execute(statement))
         self._fate.reach("statement: before")
         return self._db.execute(statement, parameters)
 
-    def executemany(self, statement: str, parameters: Sequence[Any]) -> sqlite3.Cursor:
+    def executemany(self, statement: str, parameters: Sequence[Any]) -> Any:
         self._fate.reach("statement: before")
         return self._db.executemany(statement, parameters)
-
-    def _commit(self) -> sqlite3.Cursor:
-        if self._fate.is_next(BEFORE_COMMIT):
-            time.sleep(HELD_S)  # only this thread: the event loop goes on
-        self._fate.reach(BEFORE_COMMIT)
-        if self._fate.is_next(IN_COMMIT):
-            threading.Thread(target=self._fate.reach, args=(IN_COMMIT,)).start()  # it races with the commit
-        else:
-            self._fate.reach(IN_COMMIT)
-        cursor = self._db.execute("COMMIT")
-        self._fate.reach(COMMITTED)
-        return cursor

@@ -29,5 +29,5 @@ async def on_engine(
     server = _SERVERS[-1] if _SERVERS else ""
     if needs_server and not server:
         raise AssertionError("This row is about PostgreSQL; play it with --engine postgres.")
-    with new_database(server, world.home.name) as url:
+    with new_database(server) as url:
         await scene(world, url)
