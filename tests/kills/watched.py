@@ -17,9 +17,11 @@ from bot.domain.people import Actor, Asker
 from bot.domain.turns import CallWaiting, Step
 from bot.ports.store import Lease, Store
 from bot.ports.tools import Offer, Progress, Resumed, ServerStatus, Wait
+from bot.stores.db import Unit
 from bot.stores.postgres.db import PgDb
 from bot.stores.postgres.engine import PostgresEngine
 from bot.stores.postgres.session import Session
+from bot.stores.postgres.transactions import Transactions
 from bot.stores.sqlite.connection import Connection
 from bot.stores.sqlite.store import SqliteEngine
 from bot.stores.store import EngineStore
@@ -159,25 +161,42 @@ def watch_commits(store: EngineStore, fate: Fate) -> None:
     # A commit cannot be seen from outside: its unit has no end of its own, and the driver tells nobody when it begins.
     engine = store.engine
     if isinstance(engine, PostgresEngine):
-        for line in (engine._urgent, engine._writes):  # pyright: ignore[reportPrivateUsage]
-            for session in line._sessions:  # pyright: ignore[reportPrivateUsage]
-                _watch_session(session, fate)
+        transactions = engine._transactions  # pyright: ignore[reportPrivateUsage]
+        watched = cast("Transactions", WatchedTransactions(transactions, fate))
+        engine._transactions = watched  # pyright: ignore[reportPrivateUsage]
         return
     commits = cast("SqliteEngine", engine)._commits  # pyright: ignore[reportPrivateUsage]
-    watched = WatchedConnection(commits._connection, fate)  # pyright: ignore[reportPrivateUsage]
-    commits._connection = cast("Connection", watched)  # pyright: ignore[reportPrivateUsage]
+    connection = WatchedConnection(commits._connection, fate)  # pyright: ignore[reportPrivateUsage]
+    commits._connection = cast("Connection", connection)  # pyright: ignore[reportPrivateUsage]
 
 
-def _watch_session(session: Session, fate: Fate) -> None:
-    opening, committing = session.open, session.commit
+class WatchedTransactions:
+    """The transactions of PostgreSQL, on sessions with points in them."""
 
-    def open_() -> PgDb:
-        return cast("PgDb", WatchedDatabase(opening(), fate))
+    def __init__(self, transactions: Transactions, fate: Fate) -> None:
+        self._transactions = transactions
+        self._fate = fate
+        self._watched: set[Session] = set()
 
-    def commit(told: str = "") -> None:
-        _watch_commit(fate, lambda: committing(told))
+    def read(self, session: Session, unit: Unit[T]) -> T:
+        return self._transactions.read(session, unit)
 
-    session.open, session.commit = open_, commit
+    def write(self, session: Session, unit: Unit[T]) -> T:
+        if session not in self._watched:
+            self._watched.add(session)
+            self._watch(session)
+        return self._transactions.write(session, unit)
+
+    def _watch(self, session: Session) -> None:
+        opening, committing = session.open, session.commit
+
+        def open_() -> PgDb:
+            return cast("PgDb", WatchedDatabase(opening(), self._fate))
+
+        def commit(told: str = "") -> None:
+            _watch_commit(self._fate, lambda: committing(told))
+
+        session.open, session.commit = open_, commit
 
 
 def _watch_commit(fate: Fate, commit: Callable[[], T]) -> T:
