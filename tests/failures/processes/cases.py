@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tests.failures.discord.kills import OWN_STEPS as DISCORD_STEPS
 from tests.failures.discord.stage import DiscordStage
+from tests.failures.processes import postgres
 from tests.failures.processes.rows import cases, rows
 from tests.failures.slack.kills import OWN_STEPS as SLACK_STEPS
 from tests.failures.slack.stage import SlackStage
@@ -18,7 +19,9 @@ _OF_ONE_PROCESS = 2
 
 def slack_cases() -> Iterator[Case]:
     yield from cases("slack", rows("slack", steps=SLACK_STEPS[_OF_ONE_PROCESS:], open_stage=SlackStage))
+    yield from cases("slack", postgres.rows())
 
 
 def discord_cases() -> Iterator[Case]:
     yield from cases("discord", rows("discord", steps=DISCORD_STEPS, open_stage=DiscordStage))
+    yield from cases("discord", postgres.rows())

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+import psycopg
 from cryptography.fernet import Fernet
 
 from bot.settings import Settings
@@ -52,6 +53,7 @@ class Fleet:
 
     world: World
     url: str = ""  # of a PostgreSQL database; without it they share a file
+    through: str = ""  # how they reach it, where that is another way
     members: list[Member] = field(default_factory=list[Member])
     _key: str = field(default_factory=lambda: Fernet.generate_key().decode())
 
@@ -67,14 +69,14 @@ class Fleet:
 
     # --- their lives
 
-    async def start(self, *, url: str = "", clock_s: float = 0.0, **environment: str) -> Member:
-        """Start one more and wait until it takes part. `url` is its own way to the database, `clock_s` its clock."""
+    async def start(self, *, clock_s: float = 0.0, **environment: str) -> Member:
+        """Start one more and wait until it takes part; its clock is ahead by so much."""
         number = len(self.members) + 1
         home = self.world.home / f"process-{number}" if self.url else self.world.home
         log = self.world.home / f"bot-{number}.log"
         environment = {**self._environment(home), **_clock(clock_s), **environment}
         if self.url:
-            environment |= {"DATABASE_URL": url or self.url, "TOOLBRIDGE_SECRET_KEY": self._key}
+            environment |= {"DATABASE_URL": self.through or self.url, "TOOLBRIDGE_SECRET_KEY": self._key}
         with log.open("ab") as file:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "bot", "run"),
@@ -139,7 +141,7 @@ class Fleet:
         try:
             with self.database.reading() as rows:
                 return [dict(row) for row in rows(statement, *parameters)]  # pyright: ignore
-        except LookupError:
+        except (LookupError, psycopg.OperationalError):  # not there yet, or not there at the moment
             return []
 
     async def holder(self) -> Member:
@@ -171,7 +173,8 @@ class Fleet:
 
     async def until_quiet(self) -> None:
         """Wait until no turn is open."""
-        await until(lambda: not self.rows("SELECT id FROM turn WHERE ended_at IS NULL"), timeout_s=WAIT_S)
+        count = "SELECT count(*) AS open FROM turn WHERE ended_at IS NULL"
+        await until(lambda: [row["open"] for row in self.rows(count)] == [0], timeout_s=WAIT_S)
 
     async def until_open(self, turns: int) -> None:
         """Wait until so many turns are open."""
@@ -215,10 +218,12 @@ def _is_served(fleet: Fleet) -> bool:
 
 
 @asynccontextmanager
-async def open_fleet(world: World, url: str = "", *, processes: int = PROCESSES) -> AsyncGenerator[Fleet]:
+async def open_fleet(
+    world: World, url: str = "", *, processes: int = PROCESSES, through: str = ""
+) -> AsyncGenerator[Fleet]:
     """Start so many processes; at the end those that live are told to end, and do."""
     world.write_mcp_json()
-    fleet = Fleet(world=world, url=url)
+    fleet = Fleet(world=world, url=url, through=through)
     try:
         for _ in range(processes):
             await fleet.start()
