@@ -22,6 +22,7 @@ from tests.scenarios.drivers.slack import SlackDriver
 
 CUT_CONVERSATIONS, CUTS = 10, 20
 RESTARTS, A_RESTART = 10, 3  # conversations that begin with each
+MODEL_S = 0.2  # until its first word
 LONGEST_S = 600.0
 WAIT_S = 120.0
 COMMIT = b" COMMIT\0"  # as the engine sends it, in a message of its own
@@ -122,11 +123,14 @@ async def _each_once(fleet: Fleet, conversations: Sequence[Conversation]) -> Non
 async def _restarted(world: World, url: str) -> None:
     async with _own_server() as server, open_fleet(world, server.url) as fleet:
         conversations = await _acting_crowd(world, RESTARTS * A_RESTART)
+        await world.model.pace(first_token_s=MODEL_S)
+        chance = random.Random(RESTARTS)
         for number in range(RESTARTS):
             begin = number * A_RESTART
             async with asyncio.TaskGroup() as asking:
                 for conversation in conversations[begin : begin + A_RESTART]:
                     asking.create_task(_asked(conversation))
+            await asyncio.sleep(chance.uniform(0.0, 3 * MODEL_S))  # so that turns are at any step of theirs
             how = signal.SIGQUIT if number % 3 == 2 else signal.SIGINT
             await asyncio.to_thread(server.restart, how)
         await _each_once(fleet, conversations)
