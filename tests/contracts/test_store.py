@@ -461,6 +461,22 @@ async def test_the_next_turn_of_a_conversation_is_free_only_when_the_one_before_
     assert await claim(store) == [following]
 
 
+async def test_a_message_that_arrives_late_goes_before_those_that_were_said_after_it_and_were_not_begun(
+    store: Store,
+) -> None:
+    said_at = question().sent_at
+    late = replace(question(key="late"), sent_at=said_at - timedelta(seconds=2))
+    middle = replace(question(key="middle"), sent_at=said_at - timedelta(seconds=1))
+    last = await accepted(store, question(key="last"))
+    turns = [await accepted(store, event) for event in (middle, late)]
+    order: list[int] = []
+    for _ in range(3):
+        turn = await claim_one(store)
+        order.append(turn.lease.turn_id)
+        await finish(store, turn.lease, *said("a"))
+    assert order == [*reversed(turns), last]
+
+
 async def test_many_processes_never_hold_two_turns_of_one_conversation_and_keep_their_order(opened: OpenStore) -> None:
     rooms, turns_each = ["a", "b", "c", "d"], 6
     held: set[int] = set()

@@ -6,6 +6,7 @@ of a turn's CPU.
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
@@ -182,6 +183,7 @@ def _drain(connection: PGconn) -> None:
     """Read all results up to the sync; raise the first error among them."""
     failed: psycopg.Error | None = None
     while True:
+        _wait(connection)
         result = connection.get_result()
         if result is None:
             if connection.status != 0:
@@ -193,3 +195,14 @@ def _drain(connection: PGconn) -> None:
             failed = failed or failure(result)
     if failed is not None:
         raise failed
+
+
+def _wait(connection: PGconn) -> None:
+    """Wait until a result can be read.
+
+    `get_result` would wait too, but with the interpreter's lock: all of the process would stand still, also the thread
+    whose transaction has to end first.
+    """
+    while connection.is_busy():
+        select.select([connection.socket], [], [])
+        connection.consume_input()
