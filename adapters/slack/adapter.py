@@ -34,6 +34,7 @@ from adapters.slack.notice_posts import NoticePosts
 from adapters.slack.pace import Pace
 from adapters.slack.parse import PLATFORM, message_ts
 from adapters.slack.people import People
+from adapters.slack.places import app_of
 from adapters.slack.posts import Posts
 from adapters.slack.readable import Readable
 from adapters.slack.render import neutralize
@@ -128,6 +129,7 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
                 identities=identities,
                 handle=deliveries.take,
                 listener=host.http,
+                cluster=host.cluster,
                 oauth=oauth,
                 watch=options.watch,
             ),
@@ -163,6 +165,8 @@ def _backfill(
         authors=authors,
         notes=host.notes,
         threads=threads,
+        cluster=host.cluster,
+        watch=f"{PLATFORM}/{app_of(options.app_token)}/catch-up",
         max_age_s=60 * options.backfill_minutes,
         tick_s=options.watch.note_s,
         take=arrivals.take,

@@ -41,6 +41,7 @@ from bot.domain.forms import Form, Invalid
 from bot.domain.people import Actor, Asker
 from bot.ports.cluster import Cluster, LoneCluster
 from bot.ports.http import HttpListener, NoListener
+from bot.ports.store import NoteStore
 from bot.ports.tools import Offer, ServerStatus
 
 Event = (
@@ -108,11 +109,12 @@ class ScriptedHost:
         *,
         http: HttpListener | None = None,
         cluster: Cluster | None = None,
+        notes: NoteStore | None = None,
     ) -> None:
         self._receive = receive
         self.http: HttpListener = http or NoListener()
         self.cluster: Cluster = cluster or LoneCluster()
-        self.notes = MemoryNotes()
+        self.notes: NoteStore = notes or MemoryNotes()
         self.directory = FixedDirectory()
 
     async def accept(self, event: MessageReceived) -> Accepted:
