@@ -11,7 +11,7 @@ import structlog
 from cachetools import LRUCache
 
 from adapters.shared.tasks import Background, RecentKeys
-from bot.domain.answers import Accepted, CommandAnswer, Done, Ignored, Known, Queued, Refused, Revised
+from bot.domain.answers import Accepted, CommandAnswer, Done, Held, Ignored, Known, Queued, Refused, Revised
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError, BotError
 from bot.domain.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived
@@ -81,6 +81,10 @@ class Notices:
         change = str(event.message.edited_at or "") if isinstance(event, MessageEdited) else ""
         if self._sent.add((event.event_key, change, topic or text)):
             self._background.spawn(self._tell(event, text), name="notice")
+
+    def follow(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do what leads to a notice in the background."""
+        self._background.spawn(work, name="notice")
 
 
 class React(Protocol):
@@ -194,10 +198,15 @@ class Arrivals:
             case Refused(notice=notice) | Done(notice=notice):
                 if notice:
                     self._notices.send(event, notice)
+            case Held(outcome=deciding):
+                self._notices.follow(self._show_later(event, deciding))
             case Known() | Ignored():
                 pass
             case _:
                 assert_never(outcome)
+
+    async def _show_later(self, event: Written, deciding: Awaitable[Accepted]) -> None:
+        self._show(event, await deciding)
 
 
 async def answer_command(host: Host, invoked: CommandInvoked) -> CommandAnswer | None:

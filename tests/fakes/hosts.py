@@ -16,6 +16,7 @@ from bot.domain.answers import (
     Example,
     Explained,
     Formed,
+    Held,
     Ignored,
     Known,
     Queued,
@@ -55,7 +56,7 @@ Event = (
     | FormAsked
     | FormSubmitted
 )
-Outcome = Queued | Known | Refused | Ignored | Done | Details | CommandAnswer | Form | Ready | Invalid
+Outcome = Queued | Known | Refused | Ignored | Held | Done | Details | CommandAnswer | Form | Ready | Invalid
 T = TypeVar("T", bound=Outcome)
 
 
@@ -118,7 +119,7 @@ class ScriptedHost:
         self.directory = FixedDirectory()
 
     async def accept(self, event: MessageReceived) -> Accepted:
-        return _one_of(await self._receive(event), Queued, Known, Refused, Ignored)
+        return _one_of(await self._receive(event), Queued, Known, Refused, Ignored, Held)
 
     async def revise(self, event: MessageEdited | MessageDeleted) -> Revised:
         return _one_of(await self._receive(event), Queued, Known, Done, Refused, Ignored)
