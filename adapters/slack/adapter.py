@@ -52,7 +52,6 @@ from bot.domain.people import Actor
 from bot.domain.turns import Post, TurnView
 from bot.ports.platform import Found, Host
 from bot.ports.rights import Memberships
-from bot.ports.store import NoteStore
 from bot.text.split import split_markdown
 
 log = structlog.stdlib.get_logger(__name__)
@@ -89,7 +88,7 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
         session = await stack.enter_async_context(
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None), connector=aiohttp.TCPConnector(limit=200))
         )
-        oauth = _open_oauth(options, session, host.notes)
+        oauth = _open_oauth(options, session, host)
         tokens: Tokens = oauth.tokens if oauth else OneToken(options.bot_token)
         api = SlackApi(tokens, session, base_url=options.api_url, limits=Limits(options.rates))
         people = await stack.enter_async_context(People(api))
@@ -193,7 +192,7 @@ def _posts(
     )
 
 
-def _open_oauth(options: SlackOptions, session: aiohttp.ClientSession, notes: NoteStore) -> OAuth | None:
+def _open_oauth(options: SlackOptions, session: aiohttp.ClientSession, host: Host) -> OAuth | None:
     """Return what workspaces install the app with; None where there is only one."""
     if not options.client_id:
         return None
@@ -202,13 +201,13 @@ def _open_oauth(options: SlackOptions, session: aiohttp.ClientSession, notes: No
         client_secret=options.client_secret,
         client=open_client(session, base_url=options.api_url),
     )
-    installations = Installations(notes, rotator=rotator)
+    installations = Installations(host.notes, rotator=rotator, cluster=host.cluster)
     return OAuth(
         client_id=options.client_id,
         client_secret=options.client_secret,
         installations=installations,
         tokens=InstalledTokens(installations),
-        states=NoteStates(notes),
+        states=NoteStates(host.notes, cluster=host.cluster),
     )
 
 

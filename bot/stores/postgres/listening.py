@@ -66,8 +66,10 @@ class Listener:
                     self._hear(connection)
             except (psycopg.Error, BotError, OSError) as error:
                 if not is_said and not self._closing.is_set():
-                    log.warning("The database is not heard: what other processes tell is found by looking.",
-                                reason=type(error).__name__)
+                    log.warning(
+                        "The database is not heard: what other processes tell is found by looking.",
+                        reason=type(error).__name__,
+                    )
                     is_said = True
                 self._closing.wait(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

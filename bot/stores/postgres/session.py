@@ -110,7 +110,9 @@ class Begun:
 class Session:
     """A connection that one thread uses. Its methods raise psycopg.Error, and StoreError where none can be made."""
 
-    def __init__(self, database: Database, clock: DatabaseClock, *, steady: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, database: Database, clock: DatabaseClock, *, steady: Callable[[], float] = time.monotonic
+    ) -> None:
         self._database = database
         self._clock = clock
         self._steady = steady
