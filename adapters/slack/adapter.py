@@ -36,6 +36,7 @@ from adapters.slack.parse import PLATFORM, message_ts
 from adapters.slack.people import People
 from adapters.slack.places import app_of
 from adapters.slack.posts import Posts
+from adapters.slack.previews import Looking, Previews
 from adapters.slack.readable import Readable
 from adapters.slack.render import neutralize
 from adapters.slack.replies import Replies
@@ -96,7 +97,10 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
         identities, replies = Identities(api), Replies(api)
         sign = WaitingSign(partial(_react, api), background)
         threads = Threads(host.notes)
-        authors, readable = Authors(people), Readable(api, identities=identities, people=people)
+        authors, readable = (
+            Authors(people, previews=Previews(look=Looking(api, host.cluster).below)),
+            Readable(api, identities=identities, people=people),
+        )
         standings = Standings(people, identities)
         arrivals = SlackArrivals(
             Arrivals(host, notices=Notices(partial(_tell, replies), background), sign=sign),

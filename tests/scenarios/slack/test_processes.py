@@ -148,6 +148,28 @@ async def test_what_is_installed_removed_and_renewed_at_one_process_holds_at_ano
         await again.answered()
 
 
+async def test_a_linked_message_is_read_also_where_another_process_is_told_of_its_preview(tmp_path: Path) -> None:
+    async with balanced(tmp_path, **without_tools(tmp_path)) as behind:
+        slack = behind.slack
+        link = "https://team.slack.com/archives/C1/p1795000000000100"
+        shown = {"is_msg_unfurl": True, "from_url": link, "author_name": "Carla", "text": "the quota is at 18,000"}
+        slack.hold()
+        thread = await start(behind.bots[0], "U1", f"what does <{link}> say?")
+        asked, told = [one.payload for one in slack.held], len(slack.held)
+        await slack.unfurl("C1", thread.root, shown)
+        changed = [one.payload for one in slack.held][told:]
+        await slack.release([])
+        behind.to(0)
+        for payload in asked:
+            slack.deliver("events_api", payload, team="T1")
+        behind.to(1)
+        for payload in changed:
+            await slack.ended(slack.deliver("events_api", payload, team="T1"))
+        await thread.answered()
+        (request,) = await behind.model.requests()
+        assert "the quota is at 18,000" in str(request)
+
+
 async def test_three_quick_messages_to_three_processes_are_answered_in_the_order_in_which_they_were_said(
     tmp_path: Path,
 ) -> None:
