@@ -28,9 +28,10 @@ from adapters.slack.earlier import ThreadReader
 from adapters.slack.files import download, located, transcript
 from adapters.slack.groups import Groups
 from adapters.slack.identities import Identities
-from adapters.slack.installs import Installations, InstalledTokens, NoteStates, OneToken
+from adapters.slack.installs import Installations, InstalledTokens, OneToken
 from adapters.slack.limits import RATES, Limits
 from adapters.slack.notice_posts import NoticePosts
+from adapters.slack.oauth_states import NoteStates
 from adapters.slack.pace import Pace
 from adapters.slack.parse import PLATFORM, message_ts
 from adapters.slack.people import People

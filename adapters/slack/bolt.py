@@ -19,8 +19,9 @@ from slack_bolt.response import BoltResponse
 
 from adapters.slack.api import SlackApi
 from adapters.slack.identities import Identities
-from adapters.slack.installs import Installations, InstalledTokens, NoteStates
+from adapters.slack.installs import Installations, InstalledTokens
 from adapters.slack.manifest import BOT_SCOPES
+from adapters.slack.oauth_states import NoteStates
 from adapters.slack.parse import team_of
 from bot.domain.errors import AdapterError, BotError
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -14,7 +15,7 @@ from adapters.slack.adapter import SlackAdapter, SlackOptions, open_slack
 from adapters.slack.backfill import ALIVE, Threads
 from adapters.slack.parse import conversation_key
 from bot.domain.answers import Queued
-from bot.ports.cluster import About
+from bot.ports.cluster import About, Slot
 from bot.ports.store import Store
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.cluster import ProcessCluster
@@ -27,12 +28,28 @@ from tests.scenarios.slack.serving import WATCH
 LONG_S = 3_600.0
 
 
+class Dying:
+    """The store as a process sees it; one that was killed gives no slot back."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.is_dead = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def give_slot(self, slot: Slot) -> None:
+        if not self.is_dead:
+            await self._store.give_slot(slot)
+
+
 @dataclass
 class Process:
     """One process of the bot, with a scripted core."""
 
     worker: str
     adapter: SlackAdapter
+    store: Dying
     lease: WorkerLease
     running: asyncio.Task[None]
     taken: list[str] = field(default_factory=list[str])  # what arrived here, by its words
@@ -64,18 +81,20 @@ class House:
             return Queued(turn_id=len(taken))
 
         lease = WorkerLease(self.store, worker, lease_s=lease_s)
-        cluster = ProcessCluster(store=self.store, worker=worker, lease=lease)
+        store: Any = Dying(self.store)
+        cluster = ProcessCluster(store=store, worker=worker, lease=lease)
         host = ScriptedHost(receive, cluster=cluster, notes=self.store)
         options = SlackOptions(bot_token="xoxb-test", app_token="xapp-test", api_url=self.slack.api_url, watch=WATCH)
         adapter = await self.stack.enter_async_context(open_slack(options, host))
         await lease.renew()
         await self.store.describe(worker, About(platforms=("slack",), started_at=float(len(self.processes))))
-        process = Process(worker, adapter, lease, asyncio.create_task(adapter.run()), taken)
+        process = Process(worker, adapter, store, lease, asyncio.create_task(adapter.run()), taken)
         self.stack.push_async_callback(process.end)
         return process
 
     async def kill(self, process: Process) -> None:
-        """End a process as `kill -9` does: its lease runs out."""
+        """End a process as `kill -9` does: what it holds is free when its lease has run out."""
+        process.store.is_dead = True
         await process.end()
         await self.store.expire(process.worker)
 
