@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import structlog
 
 from adapters.slack.adapter import SlackAdapter, SlackOptions, open_slack
@@ -17,9 +18,13 @@ from adapters.slack.parse import conversation_key
 from bot.domain.answers import Queued
 from bot.ports.cluster import About, Slot
 from bot.ports.store import Store
+from bot.stores.postgres.options import PostgresOptions
+from bot.stores.postgres.store import open_postgres
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.cluster import ProcessCluster
 from bot.turns.lease import WorkerLease
+from tests.contracts.stores import OpenStore
+from tests.fakes import postgres
 from tests.fakes.hosts import Event, Outcome, ScriptedHost
 from tests.fakes.slack import FakeSlack
 from tests.fakes.slack.delivery import MAX_SOCKETS
@@ -114,20 +119,28 @@ class House:
                 await asyncio.sleep(0.02)
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
+    if request.param == "sqlite":
+        return lambda: open_sqlite(tmp_path / "a.db")
+    url, options = postgres.server().url, PostgresOptions(schema=postgres.new_schema())
+    return lambda: open_postgres(url, options)
+
+
 @asynccontextmanager
-async def house(tmp_path: Path) -> AsyncGenerator[House]:
-    async with FakeSlack() as slack, open_sqlite(tmp_path / "a.db") as store, AsyncExitStack() as stack:
+async def house(opened: OpenStore) -> AsyncGenerator[House]:
+    async with FakeSlack() as slack, opened() as store, AsyncExitStack() as stack:
         slack.add_user("U1", name="ada")
         slack.add_channel("C1", members=["U1"])
-        opened = House(slack, store, stack)
-        watching = asyncio.create_task(opened.watch())
+        house_ = House(slack, store, stack)
+        watching = asyncio.create_task(house_.watch())
         stack.callback(watching.cancel)
-        yield opened
+        yield house_
 
 
-async def test_ten_connections_are_divided_among_the_processes_that_live(tmp_path: Path) -> None:
+async def test_ten_connections_are_divided_among_the_processes_that_live(opened: OpenStore) -> None:
     with structlog.testing.capture_logs() as logs:
-        async with house(tmp_path) as house_:
+        async with house(opened) as house_:
             slack = house_.slack
             await house_.start()
             await house_.until(lambda: house_.held() == [2])
@@ -153,8 +166,8 @@ async def test_ten_connections_are_divided_among_the_processes_that_live(tmp_pat
     assert "SLACK_SIGNING_SECRET without SLACK_APP_TOKEN" in taken["error"]
 
 
-async def test_nothing_is_lost_while_connections_change_hands(tmp_path: Path) -> None:
-    async with house(tmp_path) as house_:
+async def test_nothing_is_lost_while_connections_change_hands(opened: OpenStore) -> None:
+    async with house(opened) as house_:
         await house_.start(5)
         await house_.until(lambda: house_.held() == [2] * 5)
         said = [f"message {number}" for number in range(40)]
@@ -168,8 +181,8 @@ async def test_nothing_is_lost_while_connections_change_hands(tmp_path: Path) ->
         assert not [delivery for delivery in house_.slack.acks if delivery.gave_up]
 
 
-async def test_a_process_that_wakes_after_its_lease_closes_its_connections_and_takes_nothing(tmp_path: Path) -> None:
-    async with house(tmp_path) as house_:
+async def test_a_process_that_wakes_after_its_lease_closes_its_connections_and_takes_nothing(opened: OpenStore) -> None:
+    async with house(opened) as house_:
         slack = house_.slack
         slack.ack_timeout_s = 0.5
         await house_.start()
@@ -195,8 +208,8 @@ async def _say(slack: FakeSlack, texts: list[str]) -> None:
 # --- catching up -----------------------------------------------------------------------------------------------
 
 
-async def test_what_was_missed_is_looked_for_by_one_process_and_by_the_next_when_that_ends(tmp_path: Path) -> None:
-    async with house(tmp_path) as house_:
+async def test_what_was_missed_is_looked_for_by_one_process_and_by_the_next_when_that_ends(opened: OpenStore) -> None:
+    async with house(opened) as house_:
         slack = house_.slack
         await house_.start()
         root = await slack.say("C1", "U1", "the opening", mention=True)
@@ -221,8 +234,8 @@ async def test_what_was_missed_is_looked_for_by_one_process_and_by_the_next_when
         assert len(slack.calls_of("conversations.history")) == looked + 2
 
 
-async def test_threads_that_two_processes_note_are_known_to_a_third(tmp_path: Path) -> None:
-    async with open_sqlite(tmp_path / "a.db") as store:
+async def test_threads_that_two_processes_note_are_known_to_a_third(opened: OpenStore) -> None:
+    async with opened() as store:
         first, second, third = Threads(store), Threads(store), Threads(store)
         await first.note(conversation_key("T1", "C1", "1700000001.000100"))
         await second.note(conversation_key("T1", "C1", "1700000002.000100"))
