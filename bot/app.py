@@ -16,6 +16,7 @@ from bot.intake.apps import AppGate
 from bot.intake.asked import AskReader
 from bot.intake.commands.table import Commands
 from bot.intake.decisions import Decisions
+from bot.intake.early import EarlyMessages
 from bot.intake.forms import Forms
 from bot.intake.inbox import Inbox
 from bot.intake.rates import CommonCount
@@ -126,6 +127,8 @@ async def open_app(
             rights=_open_rights(policy, store=store, tools=tools),
         )
         host = _make_host(settings, core, http=http or NoListener())
+        if host.early is not None:
+            await stack.enter_async_context(host.early.working(host.decide_now))
         opened = [await stack.enter_async_context(open_adapter(host)) for open_adapter in adapters]
         for adapter in opened:
             core.rights.people.add(adapter.name, adapter)
@@ -284,6 +287,7 @@ def _make_host(settings: Settings, core: _Core, *, http: HttpListener) -> Inbox:
         about=commands.introduction,
         http=http,
         cluster=core.cluster,
+        early=EarlyMessages(store=store, cluster=core.cluster),
         apps=AppGate(settings.apps, also=lambda: rights.policy.now().apps),
         takes_follow_ups=settings.follow_ups == "always",
         shows_thoughts=settings.trace == "full",

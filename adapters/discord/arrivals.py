@@ -40,7 +40,7 @@ from adapters.shared.arrivals import Arrivals, Unanswered, Written, note_unanswe
 from adapters.shared.common import Once
 from adapters.shared.payloads import Payload, dict_of
 from adapters.shared.tasks import Background, KeyedLock, RecentKeys
-from bot.domain.answers import Done, Ignored, Known, Queued, Ready, Refused
+from bot.domain.answers import Done, Held, Ignored, Known, Queued, Ready, Refused
 from bot.domain.errors import AdapterError, BotError
 from bot.domain.events import CommandInvoked, MessageDeleted, MessageEdited, MessageReceived
 from bot.ports.platform import Host
@@ -122,7 +122,7 @@ class DiscordArrivals:
             case Done():
                 if isinstance(event, MessageDeleted):
                     self._proxies.note_withdrawn(event.event_key)
-            case Ignored():
+            case Ignored() | Held():
                 pass
             case _:
                 assert_never(outcome)

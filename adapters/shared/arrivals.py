@@ -12,7 +12,7 @@ from cachetools import LRUCache
 
 from adapters.shared.common import ONCE_S, Once
 from adapters.shared.tasks import Background
-from bot.domain.answers import Accepted, CommandAnswer, Done, Ignored, Known, Queued, Refused, Revised
+from bot.domain.answers import Accepted, CommandAnswer, Done, Held, Ignored, Known, Queued, Refused, Revised
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError, BotError
 from bot.domain.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived
@@ -96,6 +96,10 @@ class Notices:
     async def _send(self, event: Written, text: str, key: str) -> None:
         if await self._sent.add(key):
             await self._tell(event, text)
+
+    def follow(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do what leads to a notice in the background."""
+        self._background.spawn(work, name="notice")
 
 
 class React(Protocol):
@@ -222,10 +226,15 @@ class Arrivals:
             case Refused(notice=notice) | Done(notice=notice):
                 if notice:
                     self._notices.send(event, notice)
+            case Held(outcome=deciding):
+                self._notices.follow(self._show_later(event, deciding))
             case Known() | Ignored():
                 pass
             case _:
                 assert_never(outcome)
+
+    async def _show_later(self, event: Written, deciding: Awaitable[Accepted]) -> None:
+        self._show(event, await deciding)
 
 
 async def answer_command(host: Host, invoked: CommandInvoked) -> CommandAnswer | None:

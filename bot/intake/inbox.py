@@ -14,6 +14,7 @@ from bot.domain.answers import (
     Answered,
     CommandAnswer,
     Decided,
+    Done,
     Explained,
     Formed,
     Ignored,
@@ -43,6 +44,7 @@ from bot.intake.admission import Admission
 from bot.intake.apps import AppGate
 from bot.intake.bounds import MAX_OPEN, MAX_UNDECIDED, MAX_WAITING, own_bounds, why_full
 from bot.intake.decisions import Decisions
+from bot.intake.early import EarlyMessages
 from bot.intake.forms import Forms
 from bot.intake.past_answers import PastAnswers
 from bot.intake.revisions import of_edit, of_withdrawal, unchanged
@@ -81,6 +83,7 @@ class Inbox:
     kept_notes: NoteStore | None = None  # with tokens encrypted; None: as the store keeps them
     http: HttpListener = field(default_factory=NoListener)
     cluster: Cluster = field(default_factory=LoneCluster)
+    early: EarlyMessages | None = None  # None: no message can overtake the one that it follows
     apps: AppGate = field(default_factory=AppGate)
     expected: ExpectedAnswers = field(default_factory=ExpectedAnswers)
     takes_follow_ups: bool = True  # also without a mention, where the bot takes part
@@ -109,6 +112,13 @@ class Inbox:
 
     async def accept(self, event: MessageReceived) -> Accepted:
         """See `Host`."""
+        outcome = await self.decide_now(event)
+        if self.early is None or not (isinstance(outcome, Ignored) and self.takes_follow_ups):
+            return outcome
+        return await self.early.hold(event, self.decide_now) if await self.early.may_be_early(event) else outcome
+
+    async def decide_now(self, event: MessageReceived) -> Accepted:
+        """Return what becomes of a message as things are now. Raises StoreError."""
         if not await self._is_for_bot(event):
             await self._note_talk(event)
             return Ignored()
@@ -208,6 +218,8 @@ class Inbox:
                 return outcome
             case MessageDeleted():
                 revision = await self.store.withdraw(event.event_key)
+                if revision == "unknown" and self.early is not None and await self.early.drop(event.event_key):
+                    revision = "made"
                 if revision == "made":
                     _note_unanswered(event.event_key, "it was deleted")
                 return of_withdrawal(revision)
@@ -218,6 +230,8 @@ class Inbox:
         if await self.store.find(message.event_key) is None:
             if _is_addressed_in_time(message):
                 return await self.admission.why_no_change_of_all(message) or await self.accept(message)
+            if self.early is not None and not message.is_addressed and await self.early.revise(message):
+                return Done()
             if message.is_addressed and message.author_kind == "person":
                 _note_unanswered(message.event_key, "an edit added the mention too late")
             return Ignored()
