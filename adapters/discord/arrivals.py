@@ -93,6 +93,11 @@ class DiscordArrivals:
         # What replies answer that came without it, for a moment: Discord may deliver them again.
         self._fetched = TTLCache[str, Payload](MAX_FETCHED, ttl=FETCHED_S)  # by the reply
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether something that the gateway delivered is not stored yet."""
+        return self._storing.is_busy or self._arrivals.is_behind
+
     def take(self, dispatch: str, payload: Payload) -> None:
         """Take a message, an edit or a deletion from the gateway; returns at once."""
         self._storing.spawn(self._take_in_order(dispatch, payload), name="message")

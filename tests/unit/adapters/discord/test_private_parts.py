@@ -16,7 +16,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import HTTPClient, Route
 
 from adapters.discord import private_parts
-from adapters.discord.session import TAKEN
+from adapters.discord.shards import TAKEN
 
 NO_INTENTS = discord.Intents.none()
 
@@ -106,8 +106,3 @@ def test_a_refusal_keeps_what_it_says_of_the_fields() -> None:
     error = discord.HTTPException(response, {"code": 50035, "errors": {"content": {"_errors": []}}})
     assert private_parts.form_errors(error) == {"content": {"_errors": []}}
     assert private_parts.form_errors(discord.HTTPException(response, "page")) is None
-
-
-def test_the_loggers_of_lost_connections_are_those_of_the_modules_that_connect() -> None:
-    modules = (discord.Client.__module__, discord.AutoShardedClient.__module__)
-    assert modules == private_parts.CONNECTION_LOGGERS
