@@ -119,6 +119,8 @@ class Backfill:
         Returns early when another session has begun: then there is more to look for.
         """
         gaps = self._session.gaps()
+        if self._session.has_taken_over(gaps):  # others may have noted it since
+            self._began_from = self._began_from or await self._last_online()
         missed_from = min((at or self._began_from for at in gaps.values()), default=self._began_from)
         if not missed_from:
             self._session.close_gaps(gaps)

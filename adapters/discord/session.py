@@ -123,6 +123,10 @@ class Session:
         """
         return {number: shard.alive_at for number, shard in self._shards.items() if shard.has_gap}
 
+    def has_taken_over(self, shards: Collection[int]) -> bool:
+        """Return whether any of these shards was another process's, or this one's before."""
+        return any(self._shards[number].share.slot.fence > 1 for number in shards if number in self._shards)
+
     def close_gaps(self, shards: Collection[int]) -> None:
         """Note that what was missed in these shards was found, unless another session began meanwhile."""
         for number in shards:

@@ -80,7 +80,6 @@ class Shares:
     def __init__(self, cluster: Cluster, *, application: str) -> None:
         self.root = f"discord/{application}"
         self._cluster = cluster
-        self._process: Slot | None = None
 
     async def look(self) -> Seen:
         """Return who holds what, this process among those that take shards. Raises StoreError."""
@@ -122,10 +121,10 @@ class Shares:
         return await self._cluster.note(share.slot, str(note))
 
     async def leave(self) -> None:
-        """Take part no more. Raises StoreError."""
-        process, self._process = self._process, None
-        if process is not None:
-            await self._cluster.give(process)
+        """Take part no more: give up all that this process holds still. Raises StoreError."""
+        for slot in await self._cluster.slots(f"{self.root}/"):
+            if slot.is_held and slot.worker == self._cluster.worker:
+                await self._cluster.give(slot)
 
     def _is_others(self, slot: Slot) -> bool:
         return slot.is_held and slot.worker != self._cluster.worker
@@ -137,8 +136,7 @@ class Shares:
     async def _join(self, held: Sequence[str]) -> None:
         for number in range(MAX_PROCESSES):
             name = f"{self.root}/process/{number:03}"
-            if name not in held and (slot := await self._cluster.take(name)) is not None:
-                self._process = slot
+            if name not in held and await self._cluster.take(name) is not None:
                 return
         raise StoreError(f"More than {MAX_PROCESSES} processes take Discord's shards.")
 
