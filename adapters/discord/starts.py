@@ -91,16 +91,25 @@ class Turn:
 
     async def begin(self, *, rest_s: float) -> None:
         """Wait for the place."""
-        while (slot := await self._cluster.take(self._name, rest_s=rest_s)) is None:  # noqa: ASYNC110  (others wait in other processes)
+        while (slot := await self._take(rest_s=rest_s)) is None:  # noqa: ASYNC110  (others wait in other processes)
             await asyncio.sleep(rest_s * random.uniform(0.05, 0.25))  # noqa: S311  (no secret)
         self._slot = slot
 
     async def use(self) -> None:
         """Pass the place on: IDENTIFY is sent now. Raises AdapterError where this process may not send it any more."""
-        self._slot = await self._cluster.take(self._name)
+        self._slot = await self._take()
         if self._slot is None or not self._cluster.is_held():
             raise AdapterError(NOT_HELD)
         await self.end()
+
+    async def _take(self, *, rest_s: float = 0.0) -> Slot | None:
+        """Take the place. Cancelled meanwhile, it still learns whether it was taken: nobody else could free it."""
+        taking = asyncio.ensure_future(self._cluster.take(self._name, rest_s=rest_s))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            self._slot = await taking or self._slot
+            raise
 
     async def end(self) -> None:
         """Pass the place on, unless that is done."""
