@@ -181,9 +181,15 @@ def _close_code(client: discord.Client) -> int | None:
     return None if ws is None else ws.socket.close_code
 
 
-def make_guild(client: discord.Client, payload: Mapping[str, Any]) -> discord.Guild:
-    """Return a server as the library would know it by a GUILD_CREATE of that content, without the client keeping it."""
-    return discord.Guild(data=cast("Any", payload), state=client._connection)  # pyright: ignore[reportPrivateUsage]
+def make_guild(payload: Mapping[str, Any]) -> discord.Guild:
+    """Return a server as the library would know it by a GUILD_CREATE of that content, with the bot as its one member.
+
+    Nothing of it changes later.
+    """
+    state: Any = discord.Client(intents=discord.Intents(guilds=True))._connection  # pyright: ignore[reportPrivateUsage]
+    (me,) = payload["members"]
+    state.user = discord.ClientUser(state=state, data=me["user"])
+    return discord.Guild(data=cast("Any", payload), state=state)
 
 
 def event_parsers(client: discord.Client) -> dict[str, Callable[[Any], None]]:
