@@ -340,3 +340,21 @@ async def test_what_is_missed_without_a_session_is_looked_for_in_the_channels_of
         looked_at = {call.parameters["channel"] for call in site.discord.calls_of("list_messages")}
         assert looked_at == {str(site.channels[lost].id)}
         assert len(site.accepted) == 4
+
+
+async def test_a_resumed_shard_understands_a_mention_of_the_bots_role(tmp_path: Path) -> None:
+    async with open_site(tmp_path, shards=2) as site:
+        await site.start("a")
+        dying = await site.start("b")
+        await site.until_shared(1, 1)
+        await site.until_noted()
+        (taken,) = await site.kill(dying)
+        await site.until_shared(2)
+        channel = site.channels[taken]
+        (role,) = [role for role in site.discord.guild(channel.guild or 0).roles.values() if role.bot]
+        ada = next(user for user in site.discord.users.values() if user.name == "Ada")
+        said = await site.discord.say(channel, ada, f"<@&{role.id}> hello")
+        await site.until_accepted([event_key(str(said.channel), str(said.id))])
+        again = await site.discord.say(channel, ada, f"<@&{role.id}> hello again")
+        await site.until_accepted([event_key(str(again.channel), str(again.id))])
+        assert len(site.discord.calls_of("get_guild")) == 1
