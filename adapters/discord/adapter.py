@@ -122,6 +122,7 @@ class DiscordAdapter:
             gateway_url=options.gateway_url,
             wants_content=options.message_content,
             watch=options.watch,
+            cluster=host.cluster,
         )
         self._channels = Channels(api, self.session)
         self._questions = Questions()
@@ -169,13 +170,16 @@ class DiscordAdapter:
         deliveries = Deliveries(arrivals, self._open_interactions(me, commands, arrivals), background=self._background)
 
         async def catch_up() -> None:
-            await backfill.run(arrivals.take_missed, is_behind=lambda: self._arrivals.is_behind)
+            await backfill.run(arrivals.take_missed, is_behind=lambda: arrivals.is_behind)
+
+        def is_behind() -> bool:
+            return arrivals.is_behind or backfill.is_behind
 
         try:
             await run_together(
                 PLATFORM,
                 commands=keep_synced(api, notes, allow_dms=options.allow_dms, dev_guild=options.dev_guild),
-                session=self.session.run(deliveries.take),
+                session=self.session.run(deliveries.take, is_behind=is_behind),
                 backfill=keep_catching_up(catch_up, pause_s=CATCH_UP_PAUSE_S),
             )
         finally:

@@ -98,6 +98,11 @@ class DiscordArrivals:
         # What replies answer that came without it, for a moment: Discord may deliver them again.
         self._fetched = TTLCache[str, Payload](MAX_FETCHED, ttl=FETCHED_S)  # by the reply
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether something that the gateway delivered is not stored yet."""
+        return self._storing.is_busy or self._arrivals.is_behind
+
     def take(self, dispatch: str, payload: Payload) -> None:
         """Take a message, an edit or a deletion from the gateway; returns at once."""
         self._storing.spawn(self._take_in_order(dispatch, payload), name="message")
@@ -159,6 +164,7 @@ class DiscordArrivals:
         if edited_at is None or datetime.now(UTC) - edited_at > MAX_EDIT_AGE:
             return  # a pin, a thread on the message or a link's preview: nobody changes it now
         guild = text_at(payload, "guild_id")
+        await self._learn_of(payload, guild)
         reader = self._channels.reader(payload, guild)
         thread = await self._channels.thread(channel, is_direct=not guild)
         if reader.is_mentioned_in(payload) or self._questions.knows(event_key(channel, text_at(payload, "id"))):
@@ -195,6 +201,7 @@ class DiscordArrivals:
             note_unanswered(Unanswered(event_key=key, reason="it is the copy of a message that is taken already"))
             return
         payload = copied or payload
+        await self._learn_of(payload, guild)
         reader = self._channels.reader(payload, guild)
         thread = await self._channels.thread(text_at(payload, "channel_id"), is_direct=not guild)
         if guild or self._allow_dms:
@@ -203,6 +210,11 @@ class DiscordArrivals:
         if isinstance(arrived, MessageReceived) and arrived.author_kind == "person":
             self._proxies.note(payload)
         await self._take_parsed(arrived, payload, guild=guild, is_missed=is_missed)
+
+    async def _learn_of(self, payload: Payload, guild: str) -> None:
+        """Learn of the server of a message that may mention the bot: only it says which role is the bot's."""
+        if payload.get("mention_roles") or payload.get("mentions"):
+            await self._channels.learn(guild)
 
     async def _take_parsed(self, arrived: Parsed | None, payload: Payload, *, guild: str, is_missed: bool) -> None:
         match arrived:
@@ -219,7 +231,7 @@ class DiscordArrivals:
             case Unreadable():
                 await self._take_unreadable(arrived)
             case CommandInvoked():
-                self._take_command(arrived, payload, is_missed=is_missed)
+                await self._take_command(arrived, payload, is_missed=is_missed)
             case MessageReceived():
                 if not guild:
                     await self._backfill.note_direct(text_at(payload, "channel_id"))
@@ -263,9 +275,10 @@ class DiscordArrivals:
         ) and await self._told_unreadable.add(place):
             await send_reply(self._api, message.event_key, notice(UNREADABLE))
 
-    def _take_command(self, command: CommandInvoked, payload: Payload, *, is_missed: bool) -> None:
+    async def _take_command(self, command: CommandInvoked, payload: Payload, *, is_missed: bool) -> None:
         if not is_missed:
             if command.event_key not in self._answered:
+                await self._channels.learn(text_at(payload, "guild_id"))
                 is_moderator = self._channels.is_moderator(payload)
                 command = replace(command, standing=replace(command.standing, is_moderator=is_moderator))
                 self._background.spawn(self._answer(command, payload), name="command")
