@@ -18,6 +18,7 @@ from adapters.discord.elsewhere import Elsewhere
 from adapters.discord.errors import UNKNOWN_MESSAGE, DiscordRefusedError
 from adapters.discord.own_messages import MESSAGE, send_reply
 from adapters.discord.parse import (
+    PLATFORM,
     DirectRefused,
     Parsed,
     Unreadable,
@@ -36,11 +37,12 @@ from adapters.discord.render import command_message, notice
 from adapters.discord.snowflakes import as_number
 from adapters.discord.words import lacks_what_it_answers
 from adapters.shared.arrivals import Arrivals, Unanswered, Written, note_unanswered
+from adapters.shared.common import Once
 from adapters.shared.payloads import Payload, dict_of
 from adapters.shared.tasks import Background, KeyedLock, RecentKeys
 from bot.domain.answers import Done, Held, Ignored, Known, Queued, Ready, Refused
 from bot.domain.errors import AdapterError, BotError
-from bot.domain.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived
+from bot.domain.events import CommandInvoked, MessageDeleted, MessageEdited, MessageReceived
 from bot.ports.platform import Host
 
 log = structlog.stdlib.get_logger(__name__)
@@ -49,6 +51,7 @@ MAX_KEYS = 5_000
 MAX_FETCHED = 500
 FETCHED_S = 60.0
 MAX_EDIT_AGE = timedelta(hours=1)  # Discord delivers a change at once, or when a session is resumed
+TOLD_S = 86_400.0  # in which another process does not say it again
 FETCH_S = 5.0  # for the message that another one answers; the channel's later messages wait meanwhile
 
 
@@ -83,11 +86,13 @@ class DiscordArrivals:
         self._background = background
         self._storing = Background("discord")
         self._order: KeyedLock[str] = KeyedLock()  # by channel
-        self._answered: RecentKeys[str] = RecentKeys(MAX_KEYS)  # commands; delivered again, they are not answered again
+        # Commands; delivered again, also to another process, they are not answered again.
+        self._answered = Once("command", host.cluster, platform=PLATFORM, max_keys=MAX_KEYS)
         self._refused: RecentKeys[str] = RecentKeys(MAX_KEYS)  # messages; delivered again, they are not taken either
         self._changes: RecentKeys[str] = RecentKeys(MAX_KEYS)  # to messages, that the host knows
-        self._turned_away: RecentKeys[str] = RecentKeys(MAX_KEYS)  # authors of direct messages that are not allowed
-        self._told_unreadable: RecentKeys[ConversationKey] = RecentKeys(MAX_KEYS)
+        # Authors of direct messages that are not allowed; conversations that cannot be read.
+        self._turned_away = _told("direct", host)
+        self._told_unreadable = _told("unreadable", host)
         self._proxies = proxies
         self._elsewhere = elsewhere
         # What replies answer that came without it, for a moment: Discord may deliver them again.
@@ -204,7 +209,7 @@ class DiscordArrivals:
             case None:
                 pass
             case DirectRefused():
-                if self._turned_away.add(arrived.author_id):
+                if await self._turned_away.add(arrived.author_id):
                     await send_reply(self._api, arrived.event_key, notice(NO_DIRECT))
                 else:
                     reason = "direct messages are switched off, which its author knows"
@@ -248,17 +253,19 @@ class DiscordArrivals:
 
     async def _take_unreadable(self, message: Unreadable) -> None:
         """Say once in a conversation that its messages cannot be read, where they may be for the bot."""
-        if message.conversation in self._told_unreadable:
+        place = str(message.conversation)
+        if place in self._told_unreadable:
             if message.is_addressed:
                 reason = "it cannot be read, which was said in the conversation before"
                 note_unanswered(Unanswered(event_key=message.event_key, reason=reason))
-        elif message.is_addressed or await self._host.expects_follow_ups(message.conversation):
-            self._told_unreadable.add(message.conversation)
+        elif (
+            message.is_addressed or await self._host.expects_follow_ups(message.conversation)
+        ) and await self._told_unreadable.add(place):
             await send_reply(self._api, message.event_key, notice(UNREADABLE))
 
     def _take_command(self, command: CommandInvoked, payload: Payload, *, is_missed: bool) -> None:
         if not is_missed:
-            if self._answered.add(command.event_key):
+            if command.event_key not in self._answered:
                 is_moderator = self._channels.is_moderator(payload)
                 command = replace(command, standing=replace(command.standing, is_moderator=is_moderator))
                 self._background.spawn(self._answer(command, payload), name="command")
@@ -270,14 +277,17 @@ class DiscordArrivals:
 
         A call that can be made at once is asked for by that message.
         """
-        answer = await self._commands.answer(command)
-        if answer is None:
+        if not await self._answered.add(command.event_key) or (answer := await self._commands.answer(command)) is None:
             return
         if answer.ready is not None:
             await self.hand_over(_asked(command, payload, answer.ready))
         else:
             shown = command_message(answer, command=command.name, argument=command.argument)
             await self._elsewhere.reply(command.conversation, command.event_key, shown, author=command.author_id)
+
+
+def _told(topic: str, host: Host) -> Once:
+    return Once(topic, host.cluster, platform=PLATFORM, max_keys=MAX_KEYS, within_s=TOLD_S)
 
 
 def _asked(command: CommandInvoked, payload: Payload, ready: Ready) -> MessageReceived:

@@ -79,6 +79,7 @@ class Interactions:
         self._forms = forms
         self._asks = asks
         self._allow_dms = allow_dms
+        # By this process: Discord gives an interaction to the one session of its shard, and waits three seconds.
         self._handled: RecentKeys[str] = RecentKeys(MAX_KEYS)
 
     async def handle(self, interaction: Payload) -> None:

@@ -55,6 +55,8 @@ class Exchange:
 
     is_repeatable: bool = True  # the library may ask again where Discord fails
     status: int = 0  # of the last answer; 0: there was none
+    # Called at once with the seconds of a pause that holds for all requests; the library waits it out.
+    on_global_pause: Callable[[float], None] | None = None
 
 
 def make_http(*, longest_pause_s: float) -> HTTPClient:
@@ -78,8 +80,17 @@ async def _note_answer(
     if exchange.status == TOO_MANY_REQUESTS:
         # The library takes each of them for a rate limit, and fails where it does not find how long to wait.
         answer = await _json_of(response)
-        if isinstance(answer, dict) and "retry_after" not in answer:
-            raise discord.HTTPException(response, cast("dict[str, Any]", answer))
+        if isinstance(answer, dict):
+            _note_pause(exchange, response, cast("dict[str, Any]", answer))
+
+
+def _note_pause(exchange: Exchange, response: aiohttp.ClientResponse, answer: dict[str, Any]) -> None:
+    """Take note of a rate limit: https://discord.com/developers/docs/topics/rate-limits#exceeding-a-rate-limit"""
+    if "retry_after" not in answer:
+        raise discord.HTTPException(response, answer)
+    pause_s = answer["retry_after"]
+    if answer.get("global") is True and exchange.on_global_pause and isinstance(pause_s, int | float):
+        exchange.on_global_pause(float(pause_s))
 
 
 async def _json_of(response: aiohttp.ClientResponse) -> Any:

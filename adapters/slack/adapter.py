@@ -14,6 +14,7 @@ from slack_sdk.oauth.token_rotation.async_rotator import AsyncTokenRotator
 
 from adapters.shared.arrivals import Arrivals, Notices, WaitingSign, Written, keep_catching_up, log_in
 from adapters.shared.buckets import Rate
+from adapters.shared.common import CommonRates
 from adapters.shared.shares import on_behalf_of
 from adapters.shared.tasks import Background, run_together
 from adapters.slack.answer import PART_CHARS
@@ -92,11 +93,12 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
         )
         oauth = _open_oauth(options, session, host)
         tokens: Tokens = oauth.tokens if oauth else OneToken(options.bot_token)
-        api = SlackApi(tokens, session, base_url=options.api_url, limits=Limits(options.rates))
+        common = CommonRates(host.cluster, platform=PLATFORM)
+        api = SlackApi(tokens, session, base_url=options.api_url, limits=Limits(options.rates, common=common))
         people = await stack.enter_async_context(People(api))
         background = Background(PLATFORM)
         identities, replies = Identities(api), Replies(api)
-        sign = WaitingSign(partial(_react, api), background)
+        sign = WaitingSign(partial(_react, api), background, host.cluster)
         threads = Threads(host.notes)
         authors, readable = (
             Authors(people, previews=Previews(look=Looking(api, host.cluster).below)),
@@ -104,7 +106,7 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
         )
         standings = Standings(people, identities)
         arrivals = SlackArrivals(
-            Arrivals(host, notices=Notices(partial(_tell, replies), background), sign=sign),
+            Arrivals(host, notices=Notices(partial(_tell, replies), background, host.cluster), sign=sign),
             readable=readable,
             standings=standings,
             note=threads.note,

@@ -156,7 +156,7 @@ class SlackApi:
             try:
                 return await self._ask(slot, token, arguments, timeout_s)
             except RateLimitError as error:
-                self._limits.refuse(slot, sent_at=sent_at, retry_after_s=error.retry_after_s)
+                await self._limits.refuse(slot, sent_at=sent_at, retry_after_s=error.retry_after_s)
             except AdapterError as error:
                 if await self._has_other_token(team, than=token, error=error):
                     continue

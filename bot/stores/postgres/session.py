@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import os
+import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,92 +12,16 @@ from dataclasses import dataclass
 import psycopg
 from psycopg.pq import ConnStatus, TransactionStatus
 
-from bot.domain.errors import SettingsError, StoreError
+from bot.domain.errors import StoreError
 from bot.stores.postgres.clock import DatabaseClock
-from bot.stores.postgres.db import PgDb, Row, run
-from bot.stores.postgres.errors import unreachable
-from bot.stores.postgres.options import PostgresOptions
+from bot.stores.postgres.database import Database
+from bot.stores.postgres.db import PgDb
 
-CONNECT_TIMEOUT_S = 5
-STATEMENT_TIMEOUT_S = 30
-# A process that stands still in a transaction must not hold up the heartbeats of others past their leases (15 s), ...
-IDLE_TIMEOUT_S = 5
-LOCK_TIMEOUT_S = 7  # ... and who waits for its locks outlasts it.
 OLDEST_VERSION = 130_000  # the first with `pg_current_xact_id`
-_SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,54}")
-
-# A network that is gone is noticed within half a minute; what the URL says of these counts more.
-_KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
-# https://www.postgresql.org/docs/current/runtime-config-wal.html: below `on` a crash may lose what was committed.
-_LOWER = ("off", "local", "remote_write")
 # What a server counts since it began to run; a crash sets it back. Transaction ids of before may be given again then.
-_INCARNATION = "pg_postmaster_start_time()::text || (SELECT stats_reset FROM pg_stat_bgwriter)::text"
-
-
-@dataclass(frozen=True, slots=True)
-class Database:
-    """A database that connections are made to."""
-
-    url: str
-    options: PostgresOptions
-
-    @property
-    def is_pooled(self) -> bool:
-        """Return whether transactions may each run on another session of the server: nothing outlives them there."""
-        return bool(self.options.listen_url)
-
-    @property
-    def schema(self) -> str:
-        """Return the schema's name. Raises SettingsError where it is none."""
-        if not _SCHEMA.fullmatch(self.options.schema):
-            raise SettingsError("DATABASE_SCHEMA must be a name of up to 55 letters, digits and underscores.")
-        return self.options.schema
-
-    def connect(self, *, listens: bool = False) -> psycopg.Connection:
-        """Make a connection. Raises StoreError."""
-        url = (self.options.listen_url if listens else "") or self.url
-        password = self.options.password() if self.options.password is not None else None
-        try:
-            given = psycopg.conninfo.conninfo_to_dict(url)
-        except psycopg.Error:
-            raise SettingsError(
-                "DATABASE_URL is no address of a PostgreSQL database. "
-                "It must look like postgresql://user@host:5432/database."
-            ) from None
-        defaults = {
-            "connect_timeout": CONNECT_TIMEOUT_S,
-            "application_name": self.options.name,
-            **_KEEPALIVES,
-            **given,
-            "client_encoding": "UTF8",
-        }
-        if password is not None:
-            defaults["password"] = password
-        try:
-            return psycopg.connect("", autocommit=True, **defaults)  # pyright: ignore[reportArgumentType]
-        except psycopg.Error as error:
-            raise unreachable(error, secrets=str(defaults.get("password") or "")) from error
-
-    def settings(self, *, is_local: bool) -> str:
-        """Return the statement that sets what a session, or with `is_local` its transaction, has to keep to."""
-        local = "true" if is_local else "false"
-        times = {
-            "statement_timeout": STATEMENT_TIMEOUT_S,
-            "lock_timeout": LOCK_TIMEOUT_S,
-            "idle_in_transaction_session_timeout": IDLE_TIMEOUT_S,
-        }
-        settings = {
-            **{name: f"{seconds}s" for name, seconds in times.items()},
-            "search_path": f'"{self.schema}"',
-            "timezone": "UTC",
-        }
-        sets = ", ".join(f"set_config('{name}', '{value}', {local})" for name, value in settings.items())
-        lower = ", ".join(f"'{value}'" for value in _LOWER)
-        return (
-            f"SELECT {sets};"  # noqa: S608  (the schema's name is checked)
-            f" SELECT set_config('synchronous_commit', 'on', {local})"
-            f" WHERE current_setting('synchronous_commit') IN ({lower})"
-        )
+_INCARNATION = (
+    "pg_postmaster_start_time()::text || COALESCE((SELECT stats_reset FROM pg_stat_bgwriter)::text, '') AS incarnation"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +44,13 @@ class Session:
         self._connection: psycopg.Connection | None = None
         self._db: PgDb | None = None
         self._incarnation = ""
+        # Behind a pooler every transaction may meet another server process, and the server may have been started anew.
         local = f" {database.settings(is_local=True)};" if database.is_pooled else ""
+        incarnation = f", {_INCARNATION}" if database.is_pooled else ""
         self._begin = (
             f"BEGIN ISOLATION LEVEL READ COMMITTED;{local}"  # noqa: S608  (the schema's name is checked)
-            " SELECT pg_current_xact_id()::text AS xid, extract(epoch FROM clock_timestamp())::float8 AS shown"
+            " SELECT pg_current_xact_id()::text AS xid,"
+            f" extract(epoch FROM clock_timestamp())::float8 AS shown{incarnation}"
         ).encode()
         self._begin_reading = f"BEGIN READ ONLY;{local}".encode()
 
@@ -148,26 +76,27 @@ class Session:
     def _set_up(self, connection: psycopg.Connection) -> PgDb:
         if connection.info.server_version < OLDEST_VERSION:
             raise StoreError(f"PostgreSQL must be version {OLDEST_VERSION // 10_000} or newer.")
+        db = PgDb(connection.pgconn, prepares=not self._database.is_pooled)
         if not self._database.is_pooled:
-            run(connection.pgconn, self._database.settings(is_local=False).encode())
-        (row,) = run(connection.pgconn, f"SELECT {_INCARNATION} AS incarnation".encode())
+            db.run(self._database.settings(is_local=False).encode())
+        (row,) = db.run(f"SELECT {_INCARNATION}".encode())
         self._incarnation = row["incarnation"]
-        return PgDb(connection.pgconn, prepares=not self._database.is_pooled)
+        return db
 
     def begin(self) -> Begun:
         """Begin a transaction."""
         db = self.open()
         db.topics.clear()
         asked_at = self._steady()
-        (row,) = self._run(self._begin)
+        (row,) = db.run(self._begin)
         self._clock.read(row["shown"], asked_at=asked_at, answered_at=self._steady())
-        return Begun(row["xid"], self._incarnation)
+        return Begun(row["xid"], row.get("incarnation", self._incarnation))
 
     def begin_reading(self) -> None:
         """Begin a transaction that writes nothing, where reading needs one."""
-        self.open()
+        db = self.open()
         if self._database.is_pooled:
-            self._run(self._begin_reading)
+            db.run(self._begin_reading)
 
     def script(self, script: str) -> None:
         """Run a script of several statements within the transaction."""
@@ -188,6 +117,16 @@ class Session:
         elif not self.is_open:
             self.close()
 
+    def cut_stuck(self, answer_s: float) -> None:
+        """Cut the connection where the server has answered nothing for so long; for another thread than the session's.
+
+        A server that stands still keeps its connections alive: nothing else would tell its client.
+        """
+        db, connection = self._db, self._connection
+        if db is not None and connection is not None and self._steady() - db.asked_at > answer_s:
+            with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.pgconn.socket)) as same:
+                same.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close the connection; it is made again when it is used."""
         connection, self._connection, self._db = self._connection, None, None
@@ -200,7 +139,7 @@ class Session:
             return False
         return self._connection.pgconn.transaction_status != TransactionStatus.IDLE
 
-    def _run(self, script: bytes) -> list[Row]:
-        if self._connection is None:
+    def _run(self, script: bytes) -> None:
+        if self._db is None:
             raise psycopg.OperationalError("there is no connection")
-        return list(run(self._connection.pgconn, script))
+        self._db.run(script)
