@@ -58,9 +58,9 @@ def serving_postgres() -> Generator[str]:
 
 
 @contextmanager
-def files_database(url: str) -> Generator[FilesDatabase]:
+def files_database(url: str, *, schema: str = "") -> Generator[FilesDatabase]:
     """Make a schema with the table; it goes at the end."""
-    database = FilesDatabase(url=url, schema=f"t{secrets.token_hex(6)}")
+    database = FilesDatabase(url=url, schema=schema or f"t{secrets.token_hex(6)}")
     with psycopg.connect(url, autocommit=True) as connection:
         name = Identifier(database.schema)
         connection.execute(SQL("CREATE SCHEMA {}").format(name))
