@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
     from mcp_server.workspace import Workspace
 
-# A PostgreSQL database that keeps the files instead of a folder, and the schema of its table. No option: others may see
-# the command line of a process.
+# A PostgreSQL database that keeps the files instead of a folder; the schema of its table; `entra` where tokens of Entra
+# ID are its passwords. They are no options: others may see the command line of a process.
 FILES_URL = "TOOLBRIDGE_FILES_URL"
 FILES_SCHEMA = "TOOLBRIDGE_FILES_SCHEMA"
+FILES_AUTH = "TOOLBRIDGE_FILES_AUTH"
 
 _HTTP = "streamable-http"
 _DEFAULT_HOST = "127.0.0.1"
@@ -73,12 +74,22 @@ def _workspace(folder: Path | None) -> "Workspace":
         from mcp_server.database import DEFAULT_SCHEMA, DatabaseWorkspace
 
         try:
-            return DatabaseWorkspace(url, schema=os.environ.get(FILES_SCHEMA) or DEFAULT_SCHEMA)
+            return DatabaseWorkspace(
+                url, schema=os.environ.get(FILES_SCHEMA) or DEFAULT_SCHEMA, password=_passwords(url)
+            )
         except LoginError as error:
             sys.exit(f"{FILES_URL}: {error}")
     from mcp_server.folder import FolderWorkspace
 
     return FolderWorkspace(folder or _default_folder())
+
+
+def _passwords(url: str) -> Callable[[], str] | None:
+    if os.environ.get(FILES_AUTH) != "entra":
+        return None
+    from mcp_server.entra import entra_passwords
+
+    return entra_passwords(url)
 
 
 def _default_folder() -> Path:

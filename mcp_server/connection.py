@@ -40,18 +40,24 @@ _WRITE: LiteralString = (
 
 
 class LoginError(Exception):
-    """The address of the database cannot be used; the sentence shows nothing of it."""
+    """The address of the database or its password cannot be used; the sentence shows nothing of them."""
 
 
 class KeptConnection:
     """Runs transactions, one at a time. All its methods raise ToolError, which names nothing of the database.
 
-    Work may run twice: where the connection was lost before the commit, or two transactions stood in each other's way.
-    It runs once where only the answer to the commit was lost. It never needs a session: PgBouncer may stand between.
+    Work may run twice, so doing it twice must leave what doing it once leaves: the connection may be lost, also before
+    the answer to the commit, or two transactions stand in each other's way. It never needs a session: PgBouncer may
+    stand between.
     """
 
-    def __init__(self, url: str) -> None:
-        """Connect nothing yet. Raises LoginError where the URL is none."""
+    def __init__(self, url: str, *, password: Callable[[], str] | None = None) -> None:
+        """Connect nothing yet. `password` gives that of each new connection, where the URL has none.
+
+        Raises:
+            LoginError: The URL is none.
+        """
+        self._password = password
         try:
             given = conninfo_to_dict(url)
             self._login = make_conninfo(url, **{key: value for key, value in _DEFAULTS.items() if key not in given})
@@ -70,13 +76,13 @@ class KeptConnection:
             return self._once(_READ, work)
 
     def write(self, work: Work[T]) -> T:
-        """Return what the work returns, once that is durable."""
+        """Return what the work returned, once it is durable; where it is not known whether it was, it is done again."""
         with self._alone(), _storage_faults():
             try:
                 return self._once(_WRITE, work)
             except _CommitLostError as lost:
-                if self._is_committed(lost.number):
-                    return lost.result
+                self._once(_WRITE, work)
+                return lost.result  # the second time, it found what it had done itself
             except psycopg.Error as error:
                 self._check_repeatable(error)
             return self._once(_WRITE, work)
@@ -86,7 +92,6 @@ class KeptConnection:
         connection.execute(begin)
         try:
             result = work(connection)
-            number = _number(connection) if begin == _WRITE else ""
         except BaseException:
             with suppress(psycopg.Error):
                 connection.execute("ROLLBACK")
@@ -94,18 +99,10 @@ class KeptConnection:
         try:
             connection.execute("COMMIT")
         except psycopg.Error as error:
-            if number and self._is_lost(error):
-                raise _CommitLostError(number, result) from error
+            if begin == _WRITE and self._is_lost(error):
+                raise _CommitLostError(result) from error
             raise
         return result
-
-    def _is_committed(self, number: str) -> bool:
-        """Return what became of a transaction whose commit was not answered, once the database knows."""
-        while True:
-            ((status,),) = self._reached().execute("SELECT pg_xact_status(%s::xid8)", (number,)).fetchall()
-            if status != "in progress":
-                return status == "committed"
-            time.sleep(_PAUSE_S)
 
     def _check_repeatable(self, error: psycopg.Error) -> None:
         """Return where the work may run again: nothing of it was kept. Raises the error where it would come again."""
@@ -125,13 +122,17 @@ class KeptConnection:
         give_up_at = time.monotonic() + REACH_S
         while True:
             try:
-                self._connection = psycopg.connect(self._login, autocommit=True, prepare_threshold=None)
-            except psycopg.OperationalError as error:
+                self._connection = self._connect()
+            except (psycopg.OperationalError, LoginError) as error:
                 if time.monotonic() >= give_up_at:
                     raise _UnreachableError from error
                 time.sleep(_PAUSE_S)
             else:
                 return self._connection
+
+    def _connect(self) -> Transaction:
+        secret: dict[str, Any] = {} if self._password is None else {"password": self._password()}
+        return psycopg.connect(self._login, autocommit=True, prepare_threshold=None, **secret)
 
     @contextmanager
     def _alone(self) -> Generator[None]:
@@ -150,15 +151,9 @@ class _UnreachableError(Exception):
 class _CommitLostError(Exception):
     """A transaction may have been committed: the answer did not arrive."""
 
-    def __init__(self, number: str, result: Any) -> None:
+    def __init__(self, result: Any) -> None:
         super().__init__()
-        self.number = number
         self.result = result
-
-
-def _number(connection: Transaction) -> str:
-    ((number,),) = connection.execute("SELECT pg_current_xact_id()::text").fetchall()
-    return str(number)
 
 
 @contextmanager

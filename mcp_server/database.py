@@ -1,6 +1,6 @@
 """The files of conversations in a table of a PostgreSQL database: what one process saves, another reads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, LiteralString
 
@@ -28,8 +28,9 @@ DEFAULT_SCHEMA = "toolbridge"
 class DatabaseWorkspace:
     """Every conversation's files in one table, which the bot's migrations make; satisfies `Workspace`."""
 
-    def __init__(self, url: str, *, schema: str = DEFAULT_SCHEMA) -> None:
-        self._connection = KeptConnection(url)
+    def __init__(self, url: str, *, schema: str = DEFAULT_SCHEMA, password: Callable[[], str] | None = None) -> None:
+        """See `KeptConnection` for the password, and what is raised."""
+        self._connection = KeptConnection(url, password=password)
         self._table = Identifier(schema, "file")
 
     def adopt(self, conversation: str, former: str) -> None:

@@ -89,9 +89,15 @@ def bundled_server(settings: Settings, *, variables: Mapping[str, str]) -> Serve
         if name in variables:
             env[name] = variables[name]
     if settings.is_shared:
-        env[FILES_URL] = settings.store_url
+        env |= _database(settings, variables=variables)
     command = StdioEndpoint(program=sys.executable, args=("-m", "mcp_server"), env=env, label="python -m mcp_server")
     return ServerConfig(name=BUNDLED_NAME, endpoints=(command,), trusted=True, is_bundled=True)
+
+
+def _database(settings: Settings, *, variables: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what the bundled server needs to keep files in the bot's database, with what libpq reads by itself."""
+    own = {name: value for name, value in variables.items() if name.startswith("PG")}
+    return {**own, FILES_URL: settings.store_url}
 
 
 def apart(servers: Sequence[ServerConfig]) -> Sequence[ServerConfig]:
