@@ -14,20 +14,14 @@ from mcp_server.connection import LoginError
 from mcp_server.database import DatabaseWorkspace
 from mcp_server.folder import FolderWorkspace
 from mcp_server.workspace import MAX_FILE_BYTES, MAX_FILES, Workspace, folder_name
-from tests.fakes.files_database import FilesDatabase, cutting, files_database, serving_postgres
+from tests.fakes.files_database import FilesDatabase, cutting, files_database
 
 ONE = "slack:T1:C1:170.1"
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Generator[str]:
-    with serving_postgres() as url:
-        yield url
-
-
 @pytest.fixture
-def database(postgres: str) -> Generator[FilesDatabase]:
-    with files_database(postgres) as database:
+def database() -> Generator[FilesDatabase]:
+    with files_database() as database:
         yield database
 
 

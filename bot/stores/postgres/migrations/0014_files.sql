@@ -1,3 +1,4 @@
+-- usable from: 0013
 -- The text files that conversations have saved with the bundled tool server, which reads and writes this table itself
 -- (`mcp_server/database.py`). `workspace` is a digest of the id under which tool servers know the conversation;
 -- `modified_at` is in seconds since the epoch. On SQLite they are in folders.
