@@ -17,7 +17,7 @@ Transaction = psycopg.Connection[tuple[Any, ...]]
 Work = Callable[[Transaction], T]
 
 STATEMENT_S: LiteralString = "10s"
-REACH_S = 15.0  # how long a call waits for a database that restarts
+REACH_S = 15.0  # a restart takes less
 _PAUSE_S = 0.2
 _LOG = logging.getLogger(__name__)
 
@@ -51,13 +51,15 @@ class KeptConnection:
     stand between.
     """
 
-    def __init__(self, url: str, *, password: Callable[[], str] | None = None) -> None:
-        """Connect nothing yet. `password` gives that of each new connection, where the URL has none.
+    def __init__(self, url: str, *, password: Callable[[], str] | None = None, reach_s: float = REACH_S) -> None:
+        """Connect nothing yet. `password` gives that of each new connection, where the URL has none; `reach_s` is how
+        long a call waits for a database that cannot be reached.
 
         Raises:
             LoginError: The URL is none.
         """
         self._password = password
+        self._reach_s = reach_s
         try:
             given = conninfo_to_dict(url)
             self._login = make_conninfo(url, **{key: value for key, value in _DEFAULTS.items() if key not in given})
@@ -119,7 +121,7 @@ class KeptConnection:
         """Return the connection, a new one where there is none or it was lost."""
         if self._connection is not None and not self._connection.closed:
             return self._connection
-        give_up_at = time.monotonic() + REACH_S
+        give_up_at = time.monotonic() + self._reach_s
         while True:
             try:
                 self._connection = self._connect()
@@ -136,7 +138,7 @@ class KeptConnection:
 
     @contextmanager
     def _alone(self) -> Generator[None]:
-        if not self._turn.acquire(timeout=2 * REACH_S):
+        if not self._turn.acquire(timeout=2 * self._reach_s):
             raise ToolError("the file storage is busy; try again in a minute")
         try:
             yield

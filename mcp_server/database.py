@@ -6,7 +6,7 @@ from typing import Any, LiteralString
 
 from psycopg.sql import SQL, Composed, Identifier
 
-from mcp_server.connection import KeptConnection, Transaction
+from mcp_server.connection import REACH_S, KeptConnection, Transaction
 from mcp_server.workspace import (
     MAX_FILES,
     DeletedFile,
@@ -28,9 +28,16 @@ DEFAULT_SCHEMA = "toolbridge"
 class DatabaseWorkspace:
     """Every conversation's files in one table, which the bot's migrations make; satisfies `Workspace`."""
 
-    def __init__(self, url: str, *, schema: str = DEFAULT_SCHEMA, password: Callable[[], str] | None = None) -> None:
-        """See `KeptConnection` for the password, and what is raised."""
-        self._connection = KeptConnection(url, password=password)
+    def __init__(
+        self,
+        url: str,
+        *,
+        schema: str = DEFAULT_SCHEMA,
+        password: Callable[[], str] | None = None,
+        reach_s: float = REACH_S,
+    ) -> None:
+        """See `KeptConnection` for all but the schema, in which the table is."""
+        self._connection = KeptConnection(url, password=password, reach_s=reach_s)
         self._table = Identifier(schema, "file")
 
     def adopt(self, conversation: str, former: str) -> None:

@@ -14,7 +14,9 @@ from mcp_server.connection import LoginError
 from mcp_server.database import DatabaseWorkspace
 from mcp_server.folder import FolderWorkspace
 from mcp_server.workspace import MAX_FILE_BYTES, MAX_FILES, Workspace, folder_name
-from tests.fakes.files_database import FilesDatabase, cutting, files_database
+from tests.fakes import postgres
+from tests.fakes.files_database import FilesDatabase, cutting, files_database, pausing
+from tests.fakes.pgbouncer import PROGRAM, pgbouncer
 
 ONE = "slack:T1:C1:170.1"
 
@@ -30,6 +32,17 @@ def workspace(request: pytest.FixtureRequest, tmp_path: Path) -> Workspace:
     if request.param == "folder":
         return FolderWorkspace(tmp_path)
     return workspace_on(request.getfixturevalue("database"))
+
+
+def fill(workspace: Workspace, root: Path, *, files: int) -> None:
+    """Put so many files into the conversation; in a folder by hand, where each save waits for the disk."""
+    if isinstance(workspace, FolderWorkspace):
+        (root / folder_name(ONE)).mkdir()
+    for number in range(files):
+        if isinstance(workspace, FolderWorkspace):
+            (root / folder_name(ONE) / f"{number}.txt").write_text("x")
+        else:
+            workspace.save(ONE, f"{number}.txt", "x")
 
 
 def workspace_on(database: FilesDatabase) -> DatabaseWorkspace:
@@ -130,9 +143,8 @@ def test_half_a_surrogate_pair_is_refused(workspace: Workspace) -> None:
         workspace.save(ONE, "a.txt", "\ud800")
 
 
-def test_a_full_conversation_takes_no_new_file_but_changes_of_the_old(workspace: Workspace) -> None:
-    for number in range(MAX_FILES):
-        workspace.save(ONE, f"{number}.txt", "x")
+def test_a_full_conversation_takes_no_new_file_but_changes_of_the_old(workspace: Workspace, tmp_path: Path) -> None:
+    fill(workspace, tmp_path, files=MAX_FILES)
     with pytest.raises(ToolError, match="already has 200 files, the most it may have; delete one first"):
         workspace.save(ONE, "one-more.txt", "x")
     assert workspace.save(ONE, "7.txt", "changed").overwritten
@@ -141,9 +153,8 @@ def test_a_full_conversation_takes_no_new_file_but_changes_of_the_old(workspace:
     assert len(workspace.list(ONE).files) == MAX_FILES
 
 
-def test_saves_at_the_same_time_never_pass_the_limit_or_tear_a_file(workspace: Workspace) -> None:
-    for number in range(MAX_FILES - 3):
-        workspace.save(ONE, f"{number}.txt", "x")
+def test_saves_at_the_same_time_never_pass_the_limit_or_tear_a_file(workspace: Workspace, tmp_path: Path) -> None:
+    fill(workspace, tmp_path, files=MAX_FILES - 3)
     start = threading.Barrier(8)
 
     def save(writer: int) -> bool:
@@ -243,6 +254,49 @@ def test_a_database_that_refuses_is_an_error_that_names_nothing_of_it(database: 
         workspace_on(database).save(ONE, "a.txt", "words")
     assert str(refused.value) == "the file storage failed: UndefinedTable"
     assert refused.value.__cause__ is None
+
+
+def test_a_call_waits_for_a_server_that_restarts_and_fails_where_it_does_not_come_back(
+    database: FilesDatabase,
+) -> None:
+    with pausing(database.url) as (url, door):
+        workspace = DatabaseWorkspace(url, schema=database.schema, reach_s=0.3)
+        workspace.save(ONE, "a.txt", "x")
+        door.shut()
+        with pytest.raises(ToolError, match="its database cannot be reached; try again in a minute"):
+            workspace.read(ONE, "a.txt")
+        patient = DatabaseWorkspace(url, schema=database.schema, reach_s=60)
+        with ThreadPoolExecutor(1) as thread:
+            reading = thread.submit(patient.read, ONE, "a.txt")
+            assert door.refused.wait(60)
+            door.open()
+            assert reading.result(60).content == "x"
+        assert workspace.read(ONE, "a.txt").content == "x"
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed (Debian's package pgbouncer)")
+def test_transactions_may_each_run_on_another_session_of_the_server(database: FilesDatabase) -> None:
+    with pgbouncer(postgres.server()) as url:
+        workspaces = [DatabaseWorkspace(url, schema=database.schema) for _ in range(8)]
+        with ThreadPoolExecutor(8) as threads:
+            saves = [threads.submit(each.save, ONE, f"{n}.txt", "x") for n, each in enumerate(workspaces * 3)]
+        assert not any(save.result().overwritten for save in saves)
+        assert len(workspaces[0].list(ONE).files) == 24
+
+
+def test_a_password_is_asked_for_with_each_connection_and_may_be_late(database: FilesDatabase) -> None:
+    asked: list[int] = []
+
+    def password() -> str:
+        asked.append(1)
+        if len(asked) == 2:
+            raise LoginError("Entra ID gave no token")
+        return "token"
+
+    workspace = DatabaseWorkspace(database.url, schema=database.schema, password=password)
+    workspace.save(ONE, "a.txt", "x")
+    database.cut()
+    assert workspace.read(ONE, "a.txt").content == "x" and len(asked) == 3
 
 
 def test_an_address_that_is_none_is_not_shown() -> None:

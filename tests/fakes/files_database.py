@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,35 +56,96 @@ def files_database(schema: str = "") -> Generator[FilesDatabase]:
         connection.execute(SQL("DROP SCHEMA {} CASCADE").format(name))
 
 
-@contextmanager
-def cutting(url: str, *, after: bool) -> Generator[str]:
-    """Stand before the server, and cut the first connection that commits: before the server has it, or after."""
-    upstream = conninfo_to_dict(url)
-    server_address = str(upstream["host"]), int(upstream["port"] or 0)
-    is_cut = threading.Event()
+class Door:
+    """Where clients of the server come in: each chunk that a client sends goes through `passes`, which may cut it."""
 
-    def forward(source: socket.socket, sink: socket.socket, *, is_client: bool) -> None:
+    def __init__(self, url: str, passes: Callable[[bytes, socket.socket], bool]) -> None:
+        upstream = conninfo_to_dict(url)
+        self._server = str(upstream["host"]), int(upstream["port"] or 0)
+        self._passes = passes
+        self._ends: list[socket.socket] = []
+        self._is_shut = False
+        self.refused = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = make_conninfo(url, port=self._listener.getsockname()[1])
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def shut(self) -> None:
+        """Cut all clients, and hang up on those that come."""
+        self._is_shut = True
+        for end in self._ends:
+            _hang_up(end)
+
+    def open(self) -> None:
+        """Let clients in again."""
+        self._is_shut = False
+
+    def close(self) -> None:
+        """End all of it."""
+        self.shut()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                if self._is_shut:
+                    client.close()
+                    self.refused.set()
+                    continue
+                server = socket.create_connection(self._server)
+                self._ends += (client, server)
+                threading.Thread(target=self._forward, args=(client, server, self._passes), daemon=True).start()
+                threading.Thread(target=self._forward, args=(server, client, _pass), daemon=True).start()
+
+    def _forward(
+        self, source: socket.socket, sink: socket.socket, passes: Callable[[bytes, socket.socket], bool]
+    ) -> None:
         with suppress(OSError), source, sink:
             while data := source.recv(65_536):
-                if is_client and b"COMMIT" in data and not is_cut.is_set():
-                    is_cut.set()
-                    if after:
-                        sink.sendall(data)
-                    source.shutdown(socket.SHUT_RDWR)
+                if not passes(data, sink):
+                    _hang_up(source)
                     sink.shutdown(socket.SHUT_WR)
                     return
                 sink.sendall(data)
 
-    def serve(door: socket.socket) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = door.accept()
-                server = socket.create_connection(server_address)
-                for ends, is_client in (((client, server), True), ((server, client), False)):
-                    threading.Thread(target=forward, args=ends, kwargs={"is_client": is_client}, daemon=True).start()
 
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        threading.Thread(target=serve, args=(door,), daemon=True).start()
-        yield make_conninfo(url, port=door.getsockname()[1])
-        door.shutdown(socket.SHUT_RDWR)
+def _pass(_data: bytes, _sink: socket.socket) -> bool:
+    return True
+
+
+def _hang_up(end: socket.socket) -> None:
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def pausing(url: str) -> Generator[tuple[str, Door]]:
+    """Stand before the server; yield the URL there, and what can be shut and opened."""
+    door = Door(url, _pass)
+    try:
+        yield door.url, door
+    finally:
+        door.close()
+
+
+@contextmanager
+def cutting(url: str, *, after: bool) -> Generator[str]:
+    """Stand before the server, and cut the first connection that commits: before the server has it, or after."""
+    is_cut = threading.Event()
+
+    def passes(data: bytes, sink: socket.socket) -> bool:
+        if b"COMMIT" not in data or is_cut.is_set():
+            return True
+        is_cut.set()
+        if after:
+            sink.sendall(data)
+        return False
+
+    door = Door(url, passes)
+    try:
+        yield door.url
         assert is_cut.is_set()
+    finally:
+        door.close()
