@@ -16,7 +16,7 @@ T = TypeVar("T")
 Transaction = psycopg.Connection[tuple[Any, ...]]
 Work = Callable[[Transaction], T]
 
-STATEMENT_S: LiteralString = "10s"
+_STATEMENT_TIMEOUT: LiteralString = "10s"
 REACH_S = 15.0  # a restart takes less
 _PAUSE_S = 0.2
 _LOG = logging.getLogger(__name__)
@@ -30,7 +30,8 @@ _DEFAULTS: Mapping[str, Any] = {
     "tcp_user_timeout": 15_000,
     "application_name": "toolbridge files",
 }
-_LIMIT: LiteralString = f"SET LOCAL statement_timeout = '{STATEMENT_S}'"
+# A process that stands still must not keep others from what it has locked.
+_LIMIT: LiteralString = f"SET LOCAL statement_timeout = '{_STATEMENT_TIMEOUT}'; SET LOCAL idle_in_transaction_session_timeout = '{_STATEMENT_TIMEOUT}'"
 _READ: LiteralString = f"BEGIN READ ONLY; {_LIMIT}"
 # What was saved survives a crash of the database also where its operator has asked for less by default.
 _WRITE: LiteralString = (
