@@ -16,7 +16,6 @@ T = TypeVar("T")
 Transaction = psycopg.Connection[tuple[Any, ...]]
 Work = Callable[[Transaction], T]
 
-_STATEMENT_TIMEOUT: LiteralString = "10s"
 REACH_S = 15.0  # a restart takes less
 _PAUSE_S = 0.2
 _LOG = logging.getLogger(__name__)
@@ -31,7 +30,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "application_name": "toolbridge files",
 }
 # A process that stands still must not keep others from what it has locked.
-_LIMIT: LiteralString = f"SET LOCAL statement_timeout = '{_STATEMENT_TIMEOUT}'; SET LOCAL idle_in_transaction_session_timeout = '{_STATEMENT_TIMEOUT}'"
+_LIMIT: LiteralString = "SET LOCAL statement_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = '10s'"
 _READ: LiteralString = f"BEGIN READ ONLY; {_LIMIT}"
 # What was saved survives a crash of the database also where its operator has asked for less by default.
 _WRITE: LiteralString = (
