@@ -88,9 +88,7 @@ def put_summary(
     return is_kept
 
 
-def _keep_summary(
-    db: Db, conversation: ConversationKey, summary: str, *, past_turn_id: int, summary_end: int
-) -> bool:
+def _keep_summary(db: Db, conversation: ConversationKey, summary: str, *, past_turn_id: int, summary_end: int) -> bool:
     # After a clear, the messages of the turn are gone for good, whatever ids new ones get.
     last = first(
         db.execute(
