@@ -1,6 +1,7 @@
 """One connection to PostgreSQL that outlives restarts of the database: what it was doing then is done once more."""
 
 import logging
+import os
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
@@ -52,8 +53,8 @@ class KeptConnection:
     """
 
     def __init__(self, url: str, *, password: Callable[[], str] | None = None, reach_s: float = REACH_S) -> None:
-        """Connect nothing yet. `password` gives that of each new connection, where the URL has none; `reach_s` is how
-        long a call waits for a database that cannot be reached.
+        """Connect nothing yet. `password` gives that of each new connection, where the URL has none, and goes out
+        encrypted; `reach_s` is how long a call waits for a database that cannot be reached.
 
         Raises:
             LoginError: The URL is none.
@@ -62,7 +63,8 @@ class KeptConnection:
         self._reach_s = reach_s
         try:
             given = conninfo_to_dict(url)
-            self._login = make_conninfo(url, **{key: value for key, value in _DEFAULTS.items() if key not in given})
+            defaults = {**_DEFAULTS, **({} if password is None else _encrypted(str(given.get("host") or "")))}
+            self._login = make_conninfo(url, **{key: value for key, value in defaults.items() if key not in given})
         except psycopg.Error:
             raise LoginError("the address of the database for files is not valid") from None
         self._connection: Transaction | None = None
@@ -144,6 +146,12 @@ class KeptConnection:
             yield
         finally:
             self._turn.release()
+
+
+def _encrypted(host: str) -> Mapping[str, str]:
+    """Return the option for encryption, where the host is another machine and the environment asks for nothing else."""
+    is_local = not host or host.startswith(("/", "@", "127.")) or host in ("localhost", "::1")
+    return {} if is_local or "PGSSLMODE" in os.environ else {"sslmode": "require"}
 
 
 class _UnreachableError(Exception):

@@ -22,7 +22,7 @@ IDS = shared_conversation_ids("5a" * 32)
 
 @pytest.fixture(scope="module")
 def database() -> Generator[FilesDatabase]:
-    with files_database("toolbridge") as database:
+    with files_database() as database:
         yield database
 
 
@@ -30,7 +30,7 @@ async def test_what_one_process_saved_another_reads_and_nothing_shows_where_it_i
     database: FilesDatabase, tmp_path: Path
 ) -> None:
     async with AsyncExitStack() as stack:
-        tools = [await open_tools(stack, database.url, tmp_path / name) for name in ("one", "other")]
+        tools = [await open_tools(stack, database, tmp_path / name) for name in ("one", "other")]
         saved = await call(tools[0], "toolbridge__save_text_file", '{"filename": "a.txt", "content": "by one"}')
         assert saved.text == "Saved a.txt (6 bytes)."
         read = await call(tools[1], "toolbridge__read_text_file", '{"filename": "a.txt"}')
@@ -50,8 +50,13 @@ def command_lines() -> list[list[str]]:
     return [child.cmdline() for child in children if child.status() != psutil.STATUS_ZOMBIE]
 
 
-async def open_tools(stack: AsyncExitStack, url: str, home: Path) -> Toolset:
-    settings = Settings(_env_file=None, toolbridge_home=home, database_url=url)  # pyright: ignore[reportCallIssue]  (pydantic-settings' own)
+async def open_tools(stack: AsyncExitStack, database: FilesDatabase, home: Path) -> Toolset:
+    settings = Settings(
+        _env_file=None,  # pyright: ignore[reportCallIssue]  (pydantic-settings' own)
+        toolbridge_home=home,
+        database_url=database.url,
+        database_schema=database.schema,
+    )
     servers = load_servers(settings, environ={}, uses_folder=False)
     tools = await stack.enter_async_context(Toolset(servers, ids=IDS, offer_wait_s=60))
     await tools.offer(None)
