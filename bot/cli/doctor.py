@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import time
 from argparse import Namespace
 from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from adapters.registry import PLATFORMS, Platform
 from bot.app import read_system_prompt
 from bot.cli.checks import Check, check_home, check_http, check_redaction, check_secrets, warning_place_problem
 from bot.cli.policy import money_warnings
+from bot.cli.processes import check_processes
 from bot.cli.servers import servers_of, wait_for_servers
 from bot.cli.start import start
 from bot.cli.trust import folder_of, left_out
@@ -108,9 +110,11 @@ async def _check_store(settings: Settings) -> Sequence[Check]:
             await store.check()
             totals = await store.usage()
             secrets = await surviving("secrets", check_secrets(settings, store))
+            served = {platform.name for platform in PLATFORMS}
+            living = await surviving("processes", check_processes(store, served=served, now=time.time()))
     except BotError as error:
         return [_failed("store", error, cure=f"The file is {where}.")]
-    return [Check(part="store", state="ok", detail=f"{where}, {count(totals.turns, 'turn')}"), *secrets]
+    return [Check(part="store", state="ok", detail=f"{where}, {count(totals.turns, 'turn')}"), *secrets, *living]
 
 
 async def _check_model(settings: Settings, offers: Sequence[Offer]) -> list[Check]:

@@ -46,6 +46,15 @@ class Slot:
     is_held: bool = False  # its holder lives
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenTurns:
+    """What has not ended yet."""
+
+    count: int = 0  # without those that wait for people
+    waiting: int = 0  # for people
+    oldest_at: float | None = None  # when the oldest of `count` was accepted, in seconds since the epoch
+
+
 class ClusterStore(Protocol):
     """What processes know of each other."""
 
@@ -74,6 +83,10 @@ class ClusterStore(Protocol):
 
     async def slots(self, prefix: str) -> Sequence[Slot]:
         """Return the slots whose names begin so, by name."""
+        ...
+
+    async def open_turns(self) -> OpenTurns:
+        """Return how much is open, of all processes and of those that are gone."""
         ...
 
     async def spend(self, name: str, *, calls: int, period_s: float, key: str = "") -> float:
