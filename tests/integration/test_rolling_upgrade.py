@@ -103,7 +103,7 @@ def scripts() -> Iterator[tuple[int, str]]:
 
 
 def test_each_migration_says_from_which_schema_on_a_version_can_use_the_file() -> None:
-    found = {number: re.findall(r"^-- usable_from: (\d+)$", text, re.MULTILINE) for number, text in scripts()}
+    found = {number: re.findall(r"^-- usable from: (\d+)$", text, re.MULTILINE) for number, text in scripts()}
     said = [int(of) for number, (of,) in ((number, said) for number, said in found.items() if number > 12)]
     assert said == sorted(said) and all(of <= number for number, of in zip(range(13, 99), said, strict=False))
 

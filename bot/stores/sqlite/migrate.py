@@ -1,6 +1,6 @@
 """Brings the schema of an SQLite file up to date; `user_version` says which it has.
 
-A migration says in a line `-- usable_from: N` which schema a version has to know to use the file all the same: where
+A migration says in a line `-- usable from: N` which schema a version has to know to use the file all the same: where
 the one before is enough, that version and this one can run side by side while the bot is upgraded.
 """
 
@@ -13,7 +13,7 @@ from importlib import resources
 from bot.domain.errors import StoreError
 
 USABLE_FROM = "store/usable_from"  # the note with the number that the file's newest migration says
-_USABLE_FROM = re.compile(r"^-- usable_from: (\d+)$", re.MULTILINE)
+_USABLE_FROM = re.compile(r"^-- usable from: (\d+)$", re.MULTILINE)
 
 
 def migrate(connection: sqlite3.Connection) -> None:
