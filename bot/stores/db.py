@@ -35,6 +35,13 @@ class Db(Protocol):
         """
         ...
 
+    def lock(self, name: str) -> None:
+        """Wait for all units that have locked this name, until they are committed; it guards what has no row to lock.
+
+        It does nothing on an engine with one writer at a time.
+        """
+        ...
+
     def notify(self, topic: Topic) -> None:
         """Tell the other processes of it once the unit is committed, where the engine can."""
         ...

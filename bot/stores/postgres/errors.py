@@ -1,0 +1,89 @@
+"""What PostgreSQL's refusals mean: what may be tried again, and what an operator can do."""
+
+from __future__ import annotations
+
+import psycopg
+
+from bot.domain.errors import StoreError
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_LOST = {
+    "25006",  # read_only_sql_transaction: this server is no longer the primary one
+    "25P03",  # idle_in_transaction_session_timeout: this process stood still
+    "57P01",  # admin_shutdown
+    "57P02",  # crash_shutdown
+    "57P03",  # cannot_connect_now
+    "57P04",  # database_dropped
+    "57P05",  # idle_session_timeout
+    "53300",  # too_many_connections
+}
+_CROSSED = {
+    "40001",  # serialization_failure
+    "40P01",  # deadlock_detected
+    "55P03",  # lock_not_available: the lock timeout
+    "23505",  # unique_violation: of a number that another transaction has given meanwhile
+}
+_FULL = {"53100", "53200"}  # disk_full, out_of_memory
+_DENIED = {"42501"}  # insufficient_privilege
+_DAMAGED = {"XX001", "XX002"}  # data_corrupted, index_corrupted
+
+
+def is_lost(error: psycopg.Error) -> bool:
+    """Return whether the connection is lost, or of no use any more."""
+    state = error.sqlstate or ""
+    if not state:
+        # libpq's own words, not the server's
+        return type(error) in (psycopg.OperationalError, psycopg.DatabaseError, psycopg.InterfaceError)
+    return state in _LOST or state.startswith("08")
+
+
+def is_crossed(error: psycopg.Error) -> bool:
+    """Return whether other transactions were in the way: the unit may do when it is run again."""
+    return error.sqlstate in _CROSSED
+
+
+def store_error(error: psycopg.Error) -> StoreError:
+    """Return the sentence for an error, with what an operator can do. It names no value of a statement."""
+    translated = StoreError(f"The database refused to work: {_cure(error)}.")
+    translated.__cause__ = error
+    return translated
+
+
+def unreachable(error: Exception, *, secrets: str = "") -> StoreError:
+    """Return the sentence for a database that no connection can be made to."""
+    said = str(error).strip().splitlines()
+    reason = said[-1].strip().rstrip(".") if said else type(error).__name__
+    if secrets:
+        reason = reason.replace(secrets, "...")
+    translated = StoreError(
+        f"The database cannot be reached ({reason}). Start PostgreSQL, or correct DATABASE_URL; then try again."
+    )
+    translated.__cause__ = error
+    return translated
+
+
+def unknown_outcome(error: Exception) -> StoreError:
+    """Return the sentence for a COMMIT of which nobody can say whether it was made."""
+    translated = StoreError(
+        "The database was lost while it stored something, and cannot say whether it did. It is safe to do it again."
+    )
+    translated.__cause__ = error
+    return translated
+
+
+def _cure(error: psycopg.Error) -> str:
+    state = error.sqlstate or ""
+    if is_lost(error):
+        return "the connection was lost and could not be made again; see whether PostgreSQL runs, and try again"
+    if is_crossed(error):
+        return "other transactions were in the way each time; try again, or see what locks its tables"
+    if state == "57014":
+        return "a statement took too long; see how busy PostgreSQL is, and try again"
+    if state in _FULL:
+        return "its disk or memory is full; free some"
+    if state in _DENIED:
+        primary = error.diag.message_primary or ""
+        return f"its role lacks a right ({primary}); grant it, as docs/scale.md shows"
+    if state in _DAMAGED:
+        return "its data is damaged; restore a backup"
+    return f"{type(error).__name__} {state}".strip()
