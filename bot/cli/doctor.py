@@ -20,6 +20,7 @@ from bot.cli.processes import check_processes
 from bot.cli.servers import servers_of, wait_for_servers
 from bot.cli.start import start
 from bot.cli.trust import folder_of, left_out
+from bot.database import describe_database, open_database
 from bot.domain.errors import BotError, SettingsError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolSpec, UserMessage
@@ -33,7 +34,6 @@ from bot.rights.current import FILE_NAME, describe_policy, load_policy, policy_f
 from bot.rights.findings import PolicyFileError
 from bot.rights.policy import FilePolicy, default_ruling
 from bot.settings import Settings
-from bot.stores.factory import describe_store, open_store
 from bot.text.cleaning import clean, clean_name
 from bot.text.terminal import visible
 from bot.tools.configured import load_servers
@@ -104,9 +104,9 @@ async def surviving(part: str, checking: Awaitable[Sequence[Check]]) -> Sequence
 
 
 async def _check_store(settings: Settings) -> Sequence[Check]:
-    where = describe_store(settings.store_url, schema=settings.database_schema)
+    where = describe_database(settings)
     try:
-        async with open_store(settings.store_url) as store:
+        async with open_database(settings) as store:
             await store.check()
             totals = await store.usage()
             secrets = await surviving("secrets", check_secrets(settings, store))
@@ -149,7 +149,7 @@ async def _tools_of_a_turn(settings: Settings, offer: Offer) -> tuple[ToolSpec, 
 
 async def _tool_memory(settings: Settings) -> ToolMemory:
     try:
-        async with open_store(settings.store_url) as store:
+        async with open_database(settings) as store:
             return await store.tool_memory(ConversationKey(platform="doctor", space="", channel=""))
     except BotError:  # which the store's own check says
         return ToolMemory()

@@ -12,9 +12,9 @@ from bot.intake.commands.phrases import count
 from bot.ports.cluster import ClusterStore, Member, OpenTurns, Slot
 from bot.text.cleaning import clean, clean_name
 
-# How adapters call what one process holds at a time.
-_SHARD = re.compile(r"discord/[^/]+/shard/(?P<number>\d+)/of/(?P<all>\d+)")
-_SOCKET = re.compile(r"slack/[^/]+/socket/\d+")
+# How adapters call what one process holds at a time: platform, app, what, and which.
+_SHARD = re.compile(r"[^/]+/[^/]+/shard/(?P<number>\d+)/of/(?P<all>\d+)")
+_SOCKET = re.compile(r"[^/]+/[^/]+/socket/\d+")
 _DIFFERENT = {
     "settings": "Give them the same settings, mcp.json and TOOLBRIDGE_SECRET_KEY, and restart one after the other.",
     "policy": "Give them the same toolbridge.toml, and send each SIGHUP or restart it.",
@@ -29,7 +29,7 @@ async def check_processes(store: ClusterStore, *, served: Collection[str], now: 
     members, turns = await store.members(), await store.open_turns()
     if not members and turns == OpenTurns():
         return []
-    slots = [slot for prefix in ("discord/", "slack/") for slot in await store.slots(prefix)]
+    slots = await store.slots("")
     lines = [_line(member, [slot for slot in slots if slot.worker == member.worker], now=now) for member in members]
     alive = "1 process lives" if len(members) == 1 else f"{len(members):,} processes live"
     detail = f"{alive if members else 'none lives'}; {_open(turns, now=now)}"
