@@ -59,6 +59,10 @@ class Engine(Protocol):
         """Return what the unit reads of all that was committed before. Raises StoreError."""
         ...
 
+    async def read_behind(self, unit: Unit[T]) -> T:
+        """Return what the unit reads once all that this process wrote before has been committed. Raises StoreError."""
+        ...
+
     def write(self, unit: Unit[T], *, is_urgent: bool = False) -> Awaitable[T]:
         """Return the unit's result once it is durable; an urgent unit goes before those that wait.
 

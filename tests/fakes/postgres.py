@@ -53,7 +53,7 @@ class PostgresServer:
         self._settings = {**SETTINGS, **settings}
         self._folder = Path(tempfile.mkdtemp(prefix="pg-"))
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
         atexit.register(self.close)
         self._folder.chmod(0o755)
         data = self._folder / "data"
@@ -147,7 +147,8 @@ def new_schema() -> str:
     return f"test_{next(_numbers)}"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]

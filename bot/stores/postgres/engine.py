@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bot.ports.cluster import Topic
 from bot.stores.db import Db, Unit
@@ -31,6 +31,7 @@ class PostgresEngine:
     ) -> None:
         self._transactions = transactions
         self._listener = listener
+        self._written: set[asyncio.Future[Any]] = set()  # what is not committed yet
         working = max(connections, MIN_CONNECTIONS) - 1
         self._urgent = Line([session()], name="urgent")
         self._reads = Line([session()], name="reader") if working > 2 else self._urgent  # noqa: PLR2004
@@ -40,9 +41,17 @@ class PostgresEngine:
     async def read(self, unit: Unit[T]) -> T:
         return await self._reads.put(partial(_read, self._transactions, unit))
 
+    async def read_behind(self, unit: Unit[T]) -> T:
+        if self._written:
+            await asyncio.wait(set(self._written))
+        return await self.read(unit)
+
     def write(self, unit: Unit[T], *, is_urgent: bool = False) -> Awaitable[T]:
         line = self._urgent if is_urgent else self._writes
-        return settled(line.put(partial(_write, self._transactions, unit), is_urgent=is_urgent))
+        result = line.put(partial(_write, self._transactions, unit), is_urgent=is_urgent)
+        self._written.add(result)
+        result.add_done_callback(self._written.discard)
+        return settled(result)
 
     def listen(self, hear: Callable[[Topic], None]) -> None:
         self._listener.add(hear)

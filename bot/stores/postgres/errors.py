@@ -21,8 +21,10 @@ _CROSSED = {
     "40001",  # serialization_failure
     "40P01",  # deadlock_detected
     "55P03",  # lock_not_available: the lock timeout
-    "23505",  # unique_violation: of a number that another transaction has given meanwhile
 }
+# A statement that this connection prepared is not there, or one of another connection is: each transaction runs on
+# another session of the server.
+_POOLED = {"26000", "42P05"}  # invalid_sql_statement_name, duplicate_prepared_statement
 _FULL = {"53100", "53200"}  # disk_full, out_of_memory
 _DENIED = {"42501"}  # insufficient_privilege
 _DAMAGED = {"XX001", "XX002"}  # data_corrupted, index_corrupted
@@ -40,6 +42,11 @@ def is_lost(error: psycopg.Error) -> bool:
 def is_crossed(error: psycopg.Error) -> bool:
     """Return whether other transactions were in the way: the unit may do when it is run again."""
     return error.sqlstate in _CROSSED
+
+
+def is_doubled(error: psycopg.Error) -> bool:
+    """Return whether the unit stored something under a key that another one has taken meanwhile."""
+    return error.sqlstate == "23505"  # unique_violation
 
 
 def store_error(error: psycopg.Error) -> StoreError:
@@ -79,6 +86,11 @@ def _cure(error: psycopg.Error) -> str:
         return "other transactions were in the way each time; try again, or see what locks its tables"
     if state == "57014":
         return "a statement took too long; see how busy PostgreSQL is, and try again"
+    if state in _POOLED:
+        return (
+            "DATABASE_URL seems to lead to a pooler in transaction mode, such as PgBouncer; "
+            "set DATABASE_LISTEN_URL to the address of PostgreSQL itself"
+        )
     if state in _FULL:
         return "its disk or memory is full; free some"
     if state in _DENIED:

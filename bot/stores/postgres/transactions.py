@@ -12,13 +12,15 @@ import psycopg
 
 from bot.domain.errors import BotError, SettingsError, StoreError
 from bot.stores.db import Unit
-from bot.stores.postgres.errors import is_crossed, is_lost, store_error
+from bot.stores.postgres.errors import is_crossed, is_doubled, is_lost, store_error
 from bot.stores.postgres.outcome import was_committed
 from bot.stores.postgres.session import Begun, Session
 
 T = TypeVar("T")
 
 PATIENCE_S = 10.0  # how long a unit is tried again
+# A unit that stores what is there finds it when it looks again; one that never does is wrong.
+MOST_DOUBLES = 3
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0
 
 
@@ -39,12 +41,13 @@ class Transactions:
         return self._patiently(session, lambda _: _read_once(session, unit))
 
     def _patiently(self, session: Session, attempt: Callable[[float], T]) -> T:
-        until, pause_s = time.monotonic() + self.patience_s, FIRST_PAUSE_S
+        until, pause_s, crossings = time.monotonic() + self.patience_s, FIRST_PAUSE_S, 0
         while True:
             try:
                 return attempt(until)
             except psycopg.Error as error:
-                may_help = is_lost(error) or is_crossed(error)
+                crossings += is_doubled(error)
+                may_help = is_lost(error) or is_crossed(error) or 0 < crossings <= MOST_DOUBLES
                 if is_lost(error):
                     session.close()
                 failure = store_error(error)

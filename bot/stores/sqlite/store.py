@@ -90,6 +90,9 @@ class SqliteEngine:
         except sqlite3.Error as error:
             raise store_error(error) from error
 
+    async def read_behind(self, unit: Unit[T]) -> T:
+        return await self.write(unit)  # they are written in turn
+
     def write(self, unit: Unit[T], *, is_urgent: bool = False) -> Awaitable[T]:
         return self._commits.run(unit, is_urgent=is_urgent)
 
