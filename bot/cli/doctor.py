@@ -15,6 +15,7 @@ import structlog
 from adapters.registry import PLATFORMS, Platform
 from bot.app import read_system_prompt
 from bot.cli.checks import Check, check_home, check_http, check_redaction, check_secrets, warning_place_problem
+from bot.cli.database_checks import check_server
 from bot.cli.policy import money_warnings
 from bot.cli.processes import check_processes
 from bot.cli.servers import servers_of, wait_for_servers
@@ -104,8 +105,11 @@ async def surviving(part: str, checking: Awaitable[Sequence[Check]]) -> Sequence
 
 
 async def _check_store(settings: Settings) -> Sequence[Check]:
-    where = describe_database(settings)
+    where, server = describe_database(settings), list[Check]()
     try:
+        server += await check_server(settings)
+        if any(check.state == "failed" for check in server):
+            return server
         async with open_database(settings) as store:
             await store.check()
             totals = await store.usage()
@@ -113,8 +117,13 @@ async def _check_store(settings: Settings) -> Sequence[Check]:
             served = {platform.name for platform in PLATFORMS}
             living = await surviving("processes", check_processes(store, served=served, now=time.time()))
     except BotError as error:
-        return [_failed("store", error, cure=f"The file is {where}.")]
-    return [Check(part="store", state="ok", detail=f"{where}, {count(totals.turns, 'turn')}"), *secrets, *living]
+        return [*server, _failed("store", error, cure=f"It is {where}.")]
+    return [
+        Check(part="store", state="ok", detail=f"{where}, {count(totals.turns, 'turn')}"),
+        *server,
+        *secrets,
+        *living,
+    ]
 
 
 async def _check_model(settings: Settings, offers: Sequence[Offer]) -> list[Check]:
