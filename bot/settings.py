@@ -321,6 +321,16 @@ class Settings(BaseSettings):
         return url.replace("$TOOLBRIDGE_HOME", str(self.toolbridge_home))
 
     @property
+    def secret_key(self) -> str:
+        """The keys of TOOLBRIDGE_SECRET_KEY as they were written; empty where it is not set."""
+        return self.toolbridge_secret_key.get_secret_value() if self.toolbridge_secret_key else ""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the database is one that processes on several machines share."""
+        return self.store_url.partition("://")[0] in ("postgres", "postgresql")
+
+    @property
     def provider(self) -> ModelProvider:
         """Which model answers. Raises SettingsError where the settings are incomplete or name several."""
         if self.model_provider is not None:

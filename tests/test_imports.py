@@ -146,7 +146,8 @@ def test_a_platform_is_a_folder_and_a_row_and_the_command_line_names_none() -> N
 def requirements() -> Mapping[str, str]:
     """The libraries that the product declares, by their canonical names, with their version ranges."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    required = [*project["dependencies"], *project["optional-dependencies"]["azure"]]
+    extras = project["optional-dependencies"]
+    required = [*project["dependencies"], *extras["azure"], *extras["postgres"]]
     return {
         _canonical(name): rest.partition("]")[2] or rest
         for name, rest in (re.split(r"(?=[<>=\[])", item, maxsplit=1) for item in required)

@@ -21,6 +21,8 @@ BUNDLED_NAME = "toolbridge"
 URL_SERVER_NAME = "tools"  # all URLs of MCP_SERVER_URL are replicas of one server
 DEFAULT_FILE = Path("mcp.json")
 
+FILES_URL = "TOOLBRIDGE_FILES_URL"  # for the bundled server alone: the database in which it keeps files
+
 # The bundled server calls public APIs through the same proxies as this process.
 _NETWORK_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -86,8 +88,16 @@ def bundled_server(settings: Settings, *, variables: Mapping[str, str]) -> Serve
     for name in (*_NETWORK_VARIABLES, *(name.lower() for name in _NETWORK_VARIABLES), "TZ"):
         if name in variables:
             env[name] = variables[name]
+    if settings.is_shared:
+        env |= _database(settings, variables=variables)
     command = StdioEndpoint(program=sys.executable, args=("-m", "mcp_server"), env=env, label="python -m mcp_server")
     return ServerConfig(name=BUNDLED_NAME, endpoints=(command,), trusted=True, is_bundled=True)
+
+
+def _database(settings: Settings, *, variables: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what the bundled server needs to keep files in the bot's database, with what libpq reads by itself."""
+    own = {name: value for name, value in variables.items() if name.startswith("PG")}
+    return {**own, FILES_URL: settings.store_url}
 
 
 def apart(servers: Sequence[ServerConfig]) -> Sequence[ServerConfig]:

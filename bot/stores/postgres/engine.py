@@ -26,6 +26,8 @@ class PostgresEngine:
     three connections, reading shares it. One listens.
     """
 
+    keeps_files = True
+
     def __init__(
         self, transactions: Transactions, listener: Listener, session: Callable[[], Session], *, connections: int
     ) -> None:
@@ -34,8 +36,8 @@ class PostgresEngine:
         self._written: set[asyncio.Future[Any]] = set()  # what is not committed yet
         working = max(connections, MIN_CONNECTIONS) - 1
         self._urgent = Line([session()], name="urgent")
-        self._reads = Line([session()], name="reader") if working > 2 else self._urgent  # noqa: PLR2004
-        writers = [session() for _ in range(working - (2 if working > 2 else 1))]  # noqa: PLR2004
+        self._reads = Line([session()], name="reader") if working > 2 else self._urgent
+        writers = [session() for _ in range(working - (2 if working > 2 else 1))]
         self._writes = Line(writers, name="writer") if writers else self._urgent
 
     async def read(self, unit: Unit[T]) -> T:
