@@ -9,6 +9,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from bot.cli.start import start
@@ -19,9 +20,11 @@ from bot.keeping.files import WORKSPACES
 from bot.settings import Settings
 from bot.stores.factory import describe_store, signed_in, sqlite_path
 from bot.stores.secret_key import FILE_NAME, SecretKeys, secret_keys
-from bot.stores.secret_notes import look_at_secrets
+from bot.stores.secret_notes import MARK, look_at_secrets
+from bot.stores.shared_secret import NAME as SHARED_IDS
 from bot.text.database_urls import is_postgres, secrets_of_database_url
 from bot.text.known_values import known
+from bot.tools.conversation_ids import key_to_share
 
 LINE_S = 10.0  # from one line to the next while one table is moved, where there is no terminal
 
@@ -51,8 +54,7 @@ async def _migrate(settings: Settings, url: str) -> int:
     if not source.is_file():
         raise SettingsError(f"The database {source} is not there, so there is nothing to move.")
     try:
-        await _check_keys(settings)
-        counts = await _moved(settings, source, url)
+        counts = await _moved(settings, source, url, keys=await _keys(settings))
     except SettingsError:
         raise
     except BotError as error:  # exit code 2 for whatever keeps it from its end
@@ -61,16 +63,19 @@ async def _migrate(settings: Settings, url: str) -> int:
     return 0
 
 
-async def _moved(settings: Settings, source: Path, url: str) -> Mapping[str, int]:
+async def _moved(settings: Settings, source: Path, url: str, *, keys: SecretKeys) -> Mapping[str, int]:
     try:
         from bot.stores.moving import Move
     except ImportError:
         raise SettingsError("PostgreSQL needs another package. Run pip install 'toolbridge[postgres]'.") from None
     with (
-        signed_in(url, postgres_options(settings), settings.database_auth) as (with_tls, options),
+        signed_in(url, replace(postgres_options(settings), listen_url=""), settings.database_auth) as (to, options),
         _shown() as progress,
     ):
-        move = Move(source=source, url=with_tls, options=options, workspaces=settings.toolbridge_home / WORKSPACES)
+        home = settings.toolbridge_home
+        # Under the ids that are made with this key, conversations find their files.
+        notes = {SHARED_IDS: f"{MARK}{keys.encrypt(key_to_share(home))}"}
+        move = Move(source=source, url=to, options=options, workspaces=home / WORKSPACES, notes=notes)
         work = asyncio.create_task(asyncio.to_thread(move.run, progress))
         try:
             return await asyncio.shield(work)
@@ -83,26 +88,30 @@ async def _moved(settings: Settings, source: Path, url: str) -> Mapping[str, int
 # --- keys ------------------------------------------------------------------------------------------------------
 
 
-async def _check_keys(settings: Settings) -> None:
-    """Raise SettingsError where the processes on the new database could not read what is encrypted in the old one."""
-    file, said = settings.toolbridge_home / FILE_NAME, settings.toolbridge_secret_key
-    if said is None and file.exists():
+async def _keys(settings: Settings) -> SecretKeys:
+    """Return the keys of the processes on the new database.
+
+    Raises:
+        SettingsError: None are set, or they do not read what is encrypted in the old one.
+    """
+    file, said = settings.toolbridge_home / FILE_NAME, settings.secret_key
+    if not said and file.exists():
         raise SettingsError(
             f"TOOLBRIDGE_SECRET_KEY is not set. Processes on PostgreSQL all need the same one, and this database is "
             f"encrypted with that of the home folder. This sets it: "
             f'export TOOLBRIDGE_SECRET_KEY="$(cat {shlex.quote(str(file))})"'
         )
-    text = said.get_secret_value() if said else ""
-    secret_keys(text, home=settings.toolbridge_home, is_local=False)  # raises where one is no key, or none is set
-    set_ones = [key for part in text.split(",") if (key := part.strip())]
+    secret_keys(said, home=settings.toolbridge_home, is_local=False)  # raises where one is no key, or none is set
+    keys = SecretKeys(lambda: [key for part in said.split(",") if (key := part.strip())])
     async with open_database(settings) as store:
-        lost = (await look_at_secrets(store, SecretKeys(lambda: set_ones))).lost
+        lost = (await look_at_secrets(store, keys)).lost
         if lost and file.exists():
             raise SettingsError(
                 f"{count(len(lost), 'token')} in this database cannot be read with TOOLBRIDGE_SECRET_KEY. Add the key "
                 f"of the home folder behind yours: "
                 f'export TOOLBRIDGE_SECRET_KEY="$TOOLBRIDGE_SECRET_KEY,$(cat {shlex.quote(str(file))})"'
             )
+    return keys
 
 
 # --- what is shown ---------------------------------------------------------------------------------------------

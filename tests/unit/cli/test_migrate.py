@@ -8,10 +8,16 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
+from bot.app import open_files
 from bot.cli.main import main
+from bot.database import open_database
+from bot.domain.events import ConversationKey
+from bot.keeping.files import workspace_name
+from bot.settings import load_settings
 from bot.stores.secret_key import secret_keys
 from bot.stores.secret_notes import SecretNotes
 from bot.stores.sqlite.store import open_sqlite
+from bot.tools.conversation_ids import open_conversation_ids
 from tests.fakes import postgres
 
 pytestmark = pytest.mark.usefixtures("process_as_before")
@@ -69,6 +75,25 @@ def test_where_the_home_has_the_key_it_says_how_to_set_it(
     assert f'export TOOLBRIDGE_SECRET_KEY="$(cat {home}/secret-key)"' in capsys.readouterr().err
     monkeypatch.setenv("TOOLBRIDGE_SECRET_KEY", f"{KEY},{(home / 'secret-key').read_text().strip()}")
     assert main(["migrate", "--to", target()]) == 0
+
+
+def test_conversations_find_their_files_there(home: Path) -> None:
+    keep(home)
+    ids = open_conversation_ids(home)
+    conversation = ConversationKey(platform="console", space="local", channel="main")
+    folder = home / "workspaces" / workspace_name(ids.of(conversation))
+    folder.mkdir(parents=True)
+    (folder / "a.txt").write_bytes(b"saved")
+    assert main(["migrate", "--to", target()]) == 0
+
+    async def found() -> int:
+        settings = load_settings(database_url=target())
+        async with open_database(settings) as store:
+            (home / "conversation.key").unlink()  # as on another machine
+            (folder / "a.txt").unlink()
+            return await (await open_files(settings, store)).count_saved(conversation)
+
+    assert asyncio.run(found()) == 1
 
 
 @pytest.mark.parametrize(
