@@ -21,7 +21,11 @@ BUNDLED_NAME = "toolbridge"
 URL_SERVER_NAME = "tools"  # all URLs of MCP_SERVER_URL are replicas of one server
 DEFAULT_FILE = Path("mcp.json")
 
-FILES_URL = "TOOLBRIDGE_FILES_URL"  # for the bundled server alone: the database in which it keeps files
+# For the bundled server alone: the database in which it keeps files, the schema there, and how it signs in.
+FILES_URL, FILES_SCHEMA, FILES_AUTH = "TOOLBRIDGE_FILES_URL", "TOOLBRIDGE_FILES_SCHEMA", "TOOLBRIDGE_FILES_AUTH"
+# How azure-identity finds the machine's identity: https://learn.microsoft.com/python/api/overview/azure/identity-readme
+_IDENTITY = ("AZURE_", "IDENTITY_", "MSI_", "IMDS_")
+_NO_IDENTITY = frozenset({"AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN"})
 
 # The bundled server calls public APIs through the same proxies as this process.
 _NETWORK_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -96,8 +100,10 @@ def bundled_server(settings: Settings, *, variables: Mapping[str, str]) -> Serve
 
 def _database(settings: Settings, *, variables: Mapping[str, str]) -> Mapping[str, str]:
     """Return what the bundled server needs to keep files in the bot's database, with what libpq reads by itself."""
-    own = {name: value for name, value in variables.items() if name.startswith("PG")}
-    return {**own, FILES_URL: settings.store_url}
+    read = ("PG", *(_IDENTITY if settings.database_auth == "entra" else ()))
+    own = {name: value for name, value in variables.items() if name.startswith(read) and name not in _NO_IDENTITY}
+    named = {FILES_SCHEMA: settings.database_schema, FILES_AUTH: settings.database_auth}
+    return {**own, **named, FILES_URL: settings.store_url}
 
 
 def apart(servers: Sequence[ServerConfig]) -> Sequence[ServerConfig]:

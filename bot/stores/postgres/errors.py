@@ -59,7 +59,7 @@ def store_error(error: psycopg.Error) -> StoreError:
 def unreachable(error: Exception, *, secrets: str = "") -> StoreError:
     """Return the sentence for a database that no connection can be made to."""
     said = str(error).strip().splitlines()
-    reason = said[-1].strip().rstrip(".") if said else type(error).__name__
+    reason = said[0].strip().rstrip(".") if said else type(error).__name__  # what follows is advice
     if secrets:
         reason = reason.replace(secrets, "...")
     translated = StoreError(

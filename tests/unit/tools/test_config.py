@@ -56,7 +56,13 @@ def test_only_the_bundled_server_gets_the_database_and_only_where_that_is_postgr
     )
     own, like = [server.endpoints[0] for server in servers]
     assert isinstance(own, StdioEndpoint) and isinstance(like, StdioEndpoint)
-    assert own.env == {"TOOLBRIDGE_HOME": "home", "PGSSLROOTCERT": "ca.pem", "TOOLBRIDGE_FILES_URL": url}
+    assert own.env == {
+        "TOOLBRIDGE_HOME": "home",
+        "PGSSLROOTCERT": "ca.pem",
+        "TOOLBRIDGE_FILES_URL": url,
+        "TOOLBRIDGE_FILES_SCHEMA": "toolbridge",
+        "TOOLBRIDGE_FILES_AUTH": "password",
+    }
     assert like.env == {}
     assert "hunter2" not in repr(servers) and "hunter2" in own.known_values and url in own.secrets
     local, _ = load_servers(settings(database_url="sqlite:///a.db"), environ=environ)
