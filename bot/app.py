@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from bot.database import open_database
 from bot.domain.errors import SettingsError
 from bot.intake.access import Access
 from bot.intake.admission import Admission
@@ -37,7 +38,6 @@ from bot.rights.people import PlatformPeople
 from bot.rights.pinning import Pins
 from bot.rights.tools import GuardedTools
 from bot.settings import Settings
-from bot.stores.factory import open_store
 from bot.stores.secret_key import SecretKeys, secret_keys
 from bot.stores.secret_notes import SecretNotes, lost_sentence, renew
 from bot.stores.shared_secret import shared_secret
@@ -112,7 +112,7 @@ async def open_app(
     limits = _limits(settings, drain_s=drain_s, summary_s=summary_s, lease_s=lease_s, patience=patience or Patience())
     async with AsyncExitStack() as stack:
         stack.enter_context(known.hiding(_secrets(settings, servers), mode=settings.redact))
-        store = await stack.enter_async_context(open_store(settings.store_url))
+        store = await stack.enter_async_context(open_database(settings))
         await store.scrub_at_start()
         ids = await open_ids(settings, store, keys=keys)
         notes = await _open_notes(store, keys=keys)

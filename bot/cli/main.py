@@ -134,6 +134,12 @@ async def _usage(arguments: argparse.Namespace) -> int:
     return await usage(arguments)
 
 
+async def _migrate(arguments: argparse.Namespace) -> int:
+    from bot.cli.migrate import migrate
+
+    return await migrate(arguments)
+
+
 def _of_platform(command: PlatformCommand) -> Run:
     async def run(arguments: argparse.Namespace) -> int:
         from bot.cli.start import start
@@ -210,6 +216,10 @@ def command_parser() -> argparse.ArgumentParser:
     usage.add_argument("--limit", type=_at_least_one, default=50, metavar="N", help="how many at most (50)")
     usage.add_argument("--json", action="store_true", help="print them as JSON; money in millionths of a dollar")
     usage.set_defaults(run=_usage)
+
+    migrate = commands.add_parser("migrate", help="move everything from the SQLite database to PostgreSQL")
+    migrate.add_argument("--to", required=True, metavar="URL", help="postgresql://user@host:5432/database")
+    migrate.set_defaults(run=_migrate)
     _add_trust(commands.choices)
     return parser
 
