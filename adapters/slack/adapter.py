@@ -298,6 +298,10 @@ class SlackAdapter:
         with on_behalf_of(post.author_id, post.conversation):
             return await self._posts.find(post)
 
+    async def settle(self, turn_id: int) -> None:
+        """See `adapters.shared.progress`."""
+        await self._posts.board.settle(turn_id)
+
     async def put_ask(self, post: AskPost) -> str:
         """Post what is asked, or change its message; return the message's reference. Raises AdapterError."""
         with on_behalf_of(post.person, post.place):

@@ -294,8 +294,15 @@ class WorkStore(Protocol):
         """
         ...
 
-    async def give_back(self, lease: Lease) -> None:
-        """Give up a turn that could not be worked on, for any worker (this one too) to claim as a new attempt."""
+    async def give_back(self, lease: Lease, *, is_spent: bool = True) -> None:
+        """Give up a turn that could not be worked on, for any worker (this one too) to claim as a new attempt.
+
+        Without `is_spent` the attempt that ends here does not count.
+        """
+        ...
+
+    async def hand_over(self, worker: str, *, serves: Sequence[str], keeps: Sequence[int]) -> None:
+        """Give up the open turns of `worker` in these conversations, but for those it keeps; they lose no attempt."""
         ...
 
     async def signals(self, worker: str) -> Sequence[Signal]:

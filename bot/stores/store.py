@@ -161,8 +161,12 @@ class WorkUnits(Units):
             )
         )
 
-    async def give_back(self, lease: Lease) -> None:
-        await self.engine.write(lambda db: work.give_back(db, lease))
+    async def give_back(self, lease: Lease, *, is_spent: bool = True) -> None:
+        await self.engine.write(lambda db: work.give_back(db, lease, is_spent=is_spent))
+
+    async def hand_over(self, worker: str, *, serves: Sequence[str], keeps: Sequence[int]) -> None:
+        if await self.engine.read(lambda db: work.has_others(db, worker, serves=serves, keeps=keeps)):
+            await self.engine.write(lambda db: work.hand_over(db, worker, serves=serves, keeps=keeps))
 
     async def signals(self, worker: str) -> Sequence[Signal]:
         if not await self.engine.read(lambda db: work.has_signals(db, worker)):

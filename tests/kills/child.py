@@ -321,6 +321,9 @@ class FilePlatform:
         self._reach("ask: after, visible")
         return f"reference of {post.key}"
 
+    async def settle(self, turn_id: int) -> None:
+        pass
+
     async def post_notice(self, notice: Notice) -> str:
         raise AssertionError("nobody has a budget here")
 
