@@ -31,8 +31,8 @@ def start(
     if tells_left_out and (note := left_out(folder)):
         print(f"toolbridge: {visible(note)}", file=sys.stderr)
     settings = load_settings(env_file=folder.env_file, model_provider=getattr(arguments, "model", None))
-    known.keep(start, settings.secrets, mode=settings.redact)  # as long as the process lives: its last line is a log
     export_env_file(folder.env_file)
+    known.keep(start, settings.secrets, mode=settings.redact)  # as long as the process lives: its last line is a log
     if needs_model:
         _ = settings.provider  # raises where one is only half set up, before anything starts
     problem = tighten(settings.toolbridge_home)
