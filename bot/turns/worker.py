@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -63,10 +64,8 @@ def _machine() -> str:
     parts = [socket.gethostname(), _first_line("/etc/machine-id"), _first_line("/proc/sys/kernel/random/boot_id")]
     if not parts[-1]:  # no Linux: the address of a network card
         parts.append(f"{uuid.getnode():x}")
-    try:
+    with suppress(OSError):
         parts.append(os.readlink("/proc/self/ns/pid"))  # noqa: PTH115  (it points at no file)
-    except OSError:
-        pass
     return " ".join(filter(None, parts)).replace("|", "")
 
 
