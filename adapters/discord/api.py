@@ -36,6 +36,7 @@ from adapters.discord.private_parts import (
     use_api,
 )
 from adapters.shared.buckets import Caller, Rate
+from adapters.shared.fence import check_held
 from adapters.shared.gates import Gate, Turnstile
 from adapters.shared.reaching import unreached
 from adapters.shared.shares import current_priority, current_share
@@ -132,7 +133,7 @@ class DiscordApi:
         """
         self._check_not_blocked()
         await self._log_out()
-        http = make_http(longest_pause_s=LONGEST_PAUSE_S)
+        http = make_http(longest_pause_s=LONGEST_PAUSE_S, before_each=check_held)
         try:
             identity = await self._ask_identity(http)
         except BaseException:
@@ -212,6 +213,7 @@ class DiscordApi:
                 await stack.enter_async_context(self._channels.passed(key, caller, wait_s=TURN_S))
             await self._gate.passed(caller, loop.time() + TURN_S)
             self._check_not_blocked()
+            check_held()
             yield
 
     @property
