@@ -37,9 +37,9 @@ from bot.rights.tools import GuardedTools
 from bot.settings import Settings
 from bot.settings_digest import settings_digest
 from bot.stores.factory import open_store
+from bot.stores.reaching import open_when_reached
 from bot.stores.secret_key import SecretKeys, secret_keys
 from bot.stores.secret_notes import SecretNotes, lost_sentence, renew
-from bot.stores.waiting import open_when_reached
 from bot.text.known_values import known
 from bot.tools.config import ServerConfig
 from bot.tools.configured import load_servers

@@ -35,6 +35,13 @@ class Db(Protocol):
         """
         ...
 
+    def lock(self, name: str) -> None:
+        """Wait for all units that have locked this name, until they are committed; it guards what has no row to lock.
+
+        It does nothing on an engine with one writer at a time.
+        """
+        ...
+
     def notify(self, topic: Topic) -> None:
         """Tell the other processes of it once the unit is committed, where the engine can."""
         ...
@@ -50,6 +57,10 @@ class Engine(Protocol):
 
     async def read(self, unit: Unit[T]) -> T:
         """Return what the unit reads of all that was committed before. Raises StoreError."""
+        ...
+
+    async def read_behind(self, unit: Unit[T]) -> T:
+        """Return what the unit reads once all that this process wrote before has been committed. Raises StoreError."""
         ...
 
     def write(self, unit: Unit[T], *, is_urgent: bool = False) -> Awaitable[T]:

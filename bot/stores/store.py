@@ -73,13 +73,13 @@ class IntakeUnits(Units):
         if known is not None:
             return known
         # It may be among those that wait for the next commit: behind them it is known.
-        return await self.engine.write(lambda db: intake.find(db, event_key))
+        return await self.engine.read_behind(lambda db: intake.find(db, event_key))
 
     async def takes_part(self, conversation: ConversationKey) -> bool:
         if await self.engine.read(lambda db: intake.takes_part(db, conversation)):
             return True
         # The question that this one follows may wait for the next commit as well.
-        return await self.engine.write(lambda db: intake.takes_part(db, conversation))
+        return await self.engine.read_behind(lambda db: intake.takes_part(db, conversation))
 
     async def note_talk(self, conversation: ConversationKey, *, at: datetime) -> None:
         await self.engine.write(lambda db: intake.note_talk(db, conversation, at=at))

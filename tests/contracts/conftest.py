@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 
 from bot.ports.store import Store
+from bot.stores.postgres.options import PostgresOptions
+from bot.stores.postgres.store import open_postgres
 from bot.stores.sqlite.store import open_sqlite
 from tests.contracts.stores import HERE, LEASE_S, THERE, Clock, OpenStore
+from tests.fakes import postgres
 
 
 @pytest.fixture
@@ -18,14 +20,15 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgres"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> OpenStore:
     """Opens the one database of this test; opened twice it is as two processes see it."""
 
-    def open_one() -> AbstractAsyncContextManager[Store]:
-        return open_sqlite(tmp_path / "store.db", now=clock, steady=clock.steady)
-
-    return {"sqlite": open_one}[request.param]
+    if request.param == "sqlite":
+        return lambda: open_sqlite(tmp_path / "store.db", now=clock, steady=clock.steady)
+    options = PostgresOptions(schema=postgres.new_schema())
+    url = postgres.server().url
+    return lambda: open_postgres(url, options, now=clock, steady=clock.steady)
 
 
 @pytest.fixture

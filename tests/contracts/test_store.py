@@ -310,6 +310,8 @@ async def test_a_change_that_meets_a_claim_is_made_before_it_or_not_at_all(store
             turns, revision = await asyncio.gather(
                 store.claim(HERE, serves=ALL, limit=10), other.edit(changed(event, "other"))
             )
+            # One that is being changed at this moment may be left for the next look.
+            turns = turns or await store.claim(HERE, serves=ALL, limit=10)
             assert (revision, turns[0].event.text) in {("made", "other"), ("started", event.text)}
 
 

@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar, cast
 import aiosqlite
 
 from bot.ports.cluster import Topic
+from bot.stores.waiting import settled
 
 T = TypeVar("T")
 
@@ -72,22 +73,8 @@ class SqliteDb:
     def for_update(self, of: str, *, skips: bool = False) -> str:
         return ""  # one transaction writes at a time
 
+    def lock(self, name: str) -> None:
+        pass
+
     def notify(self, topic: Topic) -> None:
         pass  # SQLite cannot: others look
-
-
-async def settled(result: asyncio.Future[T]) -> T:
-    """Return the future's result; a cancellation is passed on only after the future is done."""
-    cancelled: asyncio.CancelledError | None = None
-    while not result.done():
-        try:
-            await asyncio.shield(result)
-        except asyncio.CancelledError as error:
-            if result.cancelled():
-                raise
-            cancelled = error
-        except Exception:  # noqa: BLE001  (raised below, by result())
-            break
-    if cancelled is not None:
-        raise cancelled
-    return result.result()

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from bot.domain.errors import BotError, StoreError
 from bot.stores.db import Db, Unit
-from bot.stores.sqlite.connection import Connection, SqliteDb, settled
+from bot.stores.sqlite.connection import Connection, SqliteDb
+from bot.stores.waiting import settled
 
 T = TypeVar("T")
 

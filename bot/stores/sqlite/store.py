@@ -17,11 +17,12 @@ from bot.keeping.private import make_folder
 from bot.ports.cluster import Topic
 from bot.stores.db import Unit
 from bot.stores.leases import LeaseClock
-from bot.stores.sqlite.connection import Connection, SqliteDb, settled
+from bot.stores.sqlite.connection import Connection, SqliteDb
 from bot.stores.sqlite.group_commit import GroupCommit, store_error
 from bot.stores.sqlite.migrate import migrate
 from bot.stores.sqlite.scrubbing import REWRITTEN_BYTES, is_due, rewrite, truncate_wal
 from bot.stores.store import EngineStore
+from bot.stores.waiting import settled
 
 BUSY_TIMEOUT_S = 5.0
 SCRUB_S = 1.0  # how long a caller waits until others have read what is in the write-ahead file
@@ -88,6 +89,9 @@ class SqliteEngine:
             return await self._reader.run(lambda connection: unit(SqliteDb(connection)))
         except sqlite3.Error as error:
             raise store_error(error) from error
+
+    async def read_behind(self, unit: Unit[T]) -> T:
+        return await self.write(unit)  # they are written in turn
 
     def write(self, unit: Unit[T], *, is_urgent: bool = False) -> Awaitable[T]:
         return self._commits.run(unit, is_urgent=is_urgent)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from bot.domain.asks import AskDelivery
 from bot.domain.events import ConversationKey
 from bot.stores.db import Db, Row, ids_served
+from bot.stores.units.locks import lock_ask_of_post
 
 MOST = 1_000  # messages that are read at once
 
@@ -21,6 +22,7 @@ def ask_changed(db: Db, ask_id: int, *, is_ended: bool) -> None:
         " WHERE ask_id = ? AND state <> 'dropped'",
         (int(is_ended), ask_id),
     )
+    db.notify("asks")
 
 
 def plan_ask(db: Db, ask_id: int, places: Sequence[tuple[ConversationKey, str]]) -> None:
@@ -39,6 +41,7 @@ def plan_ask(db: Db, ask_id: int, places: Sequence[tuple[ConversationKey, str]])
             for number, (place, person) in enumerate(places, start=last["number"] + 1)
         ],
     )
+    db.notify("asks")
 
 
 def due_ask_posts(db: Db, *, serves: Sequence[str]) -> Sequence[AskDelivery]:
@@ -66,6 +69,7 @@ def mark_ask_posting(db: Db, post_id: int) -> bool:
 
 def mark_ask_posted(db: Db, post_id: int, *, reference: str, shown: int) -> None:
     """Store the reference and the version; the message stays due where the ask has changed meanwhile."""
+    lock_ask_of_post(db, post_id)
     db.execute(
         "UPDATE ask_post SET state = 'posted', reference = ?, shown = ?, is_due ="
         " (SELECT CASE WHEN ask.version > ? THEN 1 ELSE 0 END FROM ask WHERE ask.id = ask_post.ask_id)"
@@ -76,6 +80,7 @@ def mark_ask_posted(db: Db, post_id: int, *, reference: str, shown: int) -> None
 
 def drop_ask_post(db: Db, post_id: int) -> None:
     """Give the message up; an ask that has no other can be planned again."""
+    lock_ask_of_post(db, post_id)
     dropped = db.execute(
         "UPDATE ask_post SET state = 'dropped', is_due = 0 WHERE id = ? AND state <> 'dropped' RETURNING ask_id",
         (post_id,),

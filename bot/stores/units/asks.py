@@ -59,6 +59,7 @@ def _begin(db: Db, turn_id: int, wait: CallWaiting, ask: Ask, *, now: float) -> 
         (turn_id,),
     )
     asker = codec.events.validate_json(turn["event"]).actor
+    db.notify("asks")
     db.execute(
         "INSERT INTO ask (turn_id, round, call_id, conversation, asker, asker_id, asker_name, body, created_at,"
         " expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

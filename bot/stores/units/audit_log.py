@@ -1,6 +1,7 @@
 """The audit: appended in the commit that it tells of, and read by operators.
 
-An engine that runs transactions side by side repeats one that finds its number taken.
+Where transactions run side by side, each one holds the chain's end from its first line until it is committed: so its
+lines are the last that a unit writes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ def append(db: Db, entries: Sequence[AuditEntry]) -> None:
     """Append the entries to the chain."""
     if not entries:
         return
+    db.lock("audit")
     last = first(db.execute("SELECT number, hash FROM audit WHERE number = (SELECT max(number) FROM audit)"))
     chain = Chain() if last is None else Chain(last["number"], last["hash"])
     db.executemany(

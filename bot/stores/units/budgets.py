@@ -57,6 +57,13 @@ def used(db: Db, bounds: Sequence[Bound]) -> Sequence[Used]:
     return [Used(bound=bound, amount=sums[bound.ledgers, bound.period.key].of(bound.limit.measure)) for bound in bounds]
 
 
+def used_up(db: Db, bounds: Sequence[Bound]) -> Sequence[Used]:
+    """Return the bounds that are used up; until the unit is committed, no other one finds room where there is some."""
+    for ledger in sorted({ledger for bound in bounds for ledger in bound.ledgers}):
+        db.lock(f"spending/{ledger}")
+    return [one for one in used(db, bounds) if one.is_up]
+
+
 def spending(db: Db, ledgers: Sequence[str], periods: Sequence[str]) -> Mapping[str, Spent]:
     """Return what the ledgers used together in each period."""
     return {period: _spent(db, ledgers, period) for period in periods}
@@ -120,17 +127,18 @@ def has_due_notices(db: Db, *, serves: Sequence[str], now: float, retry_s: float
 
 def due_notices(db: Db, *, serves: Sequence[str], now: float, retry_s: float) -> Sequence[DueNotice]:
     """Take the notices that are to be posted."""
-    found = [row for prefix in serves for row in _due(db, prefix, now=now, retry_s=retry_s)]
+    lock = db.for_update("budget_warning", skips=True)
+    found = [row for prefix in serves for row in _due(db, prefix, now=now, retry_s=retry_s, lock=lock)]
     for row in found:
         db.execute("UPDATE budget_warning SET state = 'posting', taken_at = ? WHERE id = ?", (now, row["id"]))
     return [_notice(row) for row in found]
 
 
-def _due(db: Db, prefix: str, *, now: float, retry_s: float) -> Sequence[Row]:
+def _due(db: Db, prefix: str, *, now: float, retry_s: float, lock: str = "") -> Sequence[Row]:
     return db.execute(
-        "SELECT id, name, period, measure, percent, place, body, state FROM budget_warning"
+        "SELECT id, name, period, measure, percent, place, body, state FROM budget_warning"  # noqa: S608  (no outside text)
         " WHERE state IN ('planned', 'posting') AND place >= ? AND place < ?"
-        " AND (state = 'planned' OR taken_at <= ? OR taken_at > ?) ORDER BY place, id",
+        f" AND (state = 'planned' OR taken_at <= ? OR taken_at > ?) ORDER BY place, id{lock}",
         (*key_range(prefix), now - retry_s, now),  # one that was taken later than now: the clock was set back
     )
 

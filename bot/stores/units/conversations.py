@@ -15,6 +15,7 @@ from bot.ports.store import ConversationSummary, History, HistoryEntry, Knowledg
 from bot.stores import codec
 from bot.stores.db import Db, Row, first, key_range
 from bot.stores.units import asks, budgets, forgetting
+from bot.stores.units.locks import lock_named
 from bot.text.split import cut
 
 HISTORY_ROWS = 5_000  # far above any window; bounds what one turn reads
@@ -22,7 +23,7 @@ TITLE_CHARS = 80
 
 
 def conversation_id_of(db: Db, conversation: ConversationKey) -> int:
-    """Return the conversation's id, storing the conversation where it is new."""
+    """Return the conversation's id, storing the conversation where it is new; no other unit changes it meanwhile."""
     (row,) = db.execute(
         "INSERT INTO conversation (key) VALUES (?) ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING id",
         (str(conversation),),
@@ -76,12 +77,18 @@ def put_summary(
     charge: Charge | None = None,
 ) -> bool:
     """Store the summary with the window's start, unless it was made of what is there no longer; count its usage."""
+    lock_named(db, conversation)
     db.execute(
         "UPDATE turn SET input_tokens = input_tokens + ?, cached_tokens = cached_tokens + ?,"
         " output_tokens = output_tokens + ? WHERE id = ?",
         (usage.input_tokens, usage.cached_tokens, usage.output_tokens, turn_id),
     )
+    is_kept = _keep_summary(db, conversation, summary, past_turn_id=past_turn_id, summary_end=summary_end)
     budgets.charge(db, charge)
+    return is_kept
+
+
+def _keep_summary(db: Db, conversation: ConversationKey, summary: str, *, past_turn_id: int, summary_end: int) -> bool:
     # After a clear, the messages of the turn are gone for good, whatever ids new ones get.
     last = first(
         db.execute(
@@ -126,6 +133,7 @@ def _time(seconds: float | None) -> datetime | None:
 
 def move_window(db: Db, conversation: ConversationKey, *, past_turn_id: int) -> None:
     """Start the window after the last message of the turn; a turn before the window changes nothing."""
+    lock_named(db, conversation)
     # Only messages after the window's start are looked at: they are few, and the window cannot go backwards.
     db.execute(
         "UPDATE conversation SET window_message_id = COALESCE("

@@ -8,6 +8,7 @@ from bot.domain.events import ConversationKey
 from bot.ports.retention_store import Forgotten
 from bot.stores.db import Db, Row, first, places
 from bot.stores.units import asks
+from bot.stores.units.locks import lock_conversations
 
 MOST = 200  # turns that are forgotten by one statement
 _ENDED = "ended_at IS NOT NULL AND event <> ''"
@@ -47,6 +48,7 @@ def forget_turns(db: Db, turns: Sequence[Row]) -> Forgotten:
     """Forget the texts of these ended turns (`id`, `conversation_id`, `event_key`; `MOST` at most)."""
     if not turns:
         return Forgotten()
+    lock_conversations(db, (turn["conversation_id"] for turn in turns))
     ids = [turn["id"] for turn in turns]
     listed = places(ids)
     forget_notes(db, listed, ids)

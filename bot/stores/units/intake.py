@@ -21,6 +21,7 @@ from bot.stores import codec
 from bot.stores.db import Db, Row, first
 from bot.stores.units import asks, audit_log, budgets, journal, rights
 from bot.stores.units.conversations import conversation_id_of
+from bot.stores.units.locks import lock_named, lock_turn, lock_turn_of_ask, lock_turn_of_event
 from bot.stores.units.order import end_turn, ticket_of, wake_turn
 
 
@@ -37,10 +38,10 @@ def accept(
     toll: Toll | None = None,
 ) -> Queued | Known | Full | OverBudget:
     """Store the event as a queued turn, the first of its conversation where no other is open, and charge the toll."""
+    conversation_id = conversation_id_of(db, event.conversation)  # from here on the conversation is this unit's
     known = find(db, event.event_key)
     if known is not None:
         return Known(turn_id=known)
-    conversation_id = conversation_id_of(db, event.conversation)
     platform, author = event.conversation.platform, author_key(event.actor)
     (waiting,) = db.execute(
         "SELECT count(*) FILTER (WHERE state <> 'waiting') AS turns,"
@@ -62,11 +63,11 @@ def accept(
         return Full(waits_behind=waits_behind, why="own_open")
     if max_open is not None and _open_turns(db, worker, platform) >= max_open:
         return Full(waits_behind=waits_behind, why="open")
-    if toll is not None:
-        if spent := [used for used in budgets.used(db, toll.bounds) if used.is_up]:
-            return OverBudget(used=spent)
-        budgets.charge(db, toll.charge)
+    if toll is not None and (spent := budgets.used_up(db, toll.bounds)):
+        return OverBudget(used=spent)
     turn_id = _queue(db, event, conversation_id, worker=worker, waits_behind=waits_behind, now=now)
+    if toll is not None:
+        budgets.charge(db, toll.charge)
     return Queued(turn_id=turn_id, waits_behind=waits_behind)
 
 
@@ -99,7 +100,10 @@ def note_talk(db: Db, conversation: ConversationKey, *, at: datetime) -> None:
 def edit(db: Db, message: MessageReceived) -> Revision:
     """Replace what a question whose turn was not begun says, unless a later change is stored."""
     turn = first(
-        db.execute("SELECT id, state, wakes, ended_at, event FROM turn WHERE event_key = ?", (message.event_key,))
+        db.execute(
+            f"SELECT id, state, wakes, ended_at, event FROM turn WHERE event_key = ?{db.for_update('turn')}",  # noqa: S608  (no outside text)
+            (message.event_key,),
+        )
     )
     if turn is None or not turn["event"]:
         return "unknown"
@@ -124,6 +128,7 @@ def edit(db: Db, message: MessageReceived) -> Revision:
 
 def withdraw(db: Db, event_key: str, *, now: float) -> Revision:
     """End a turn that was not begun, and drop its text; the row stays, for a redelivery to find."""
+    lock_turn_of_event(db, event_key)
     turn = first(
         db.execute("SELECT id, conversation_id, state, wakes, ended_at FROM turn WHERE event_key = ?", (event_key,))
     )
@@ -140,6 +145,7 @@ def request_stop(db: Db, conversation: ConversationKey, *, by: str, author: str 
     """Mark the turn to stop, void what it asks people, and leave a signal for the process that runs it or wake it where
     it waits.
     """
+    lock_named(db, conversation)
     turn = first(
         db.execute(
             "SELECT turn.id, turn.state FROM turn JOIN conversation ON conversation.id = turn.conversation_id"
@@ -147,7 +153,7 @@ def request_stop(db: Db, conversation: ConversationKey, *, by: str, author: str 
             " AND (turn.state = 'waiting' OR turn.is_first = 1 AND turn.state IN ('queued', 'running')"
             "  OR ? <> '' AND turn.state = 'queued')"
             " AND (? = '' OR turn.author = ?) AND (? = 0 OR turn.id = ?)"
-            " ORDER BY turn.is_first DESC, turn.id DESC LIMIT 1",
+            f" ORDER BY turn.is_first DESC, turn.id DESC LIMIT 1{db.for_update('turn')}",
             (str(conversation), author, author, author, turn_id, turn_id),
         )
     )
@@ -160,6 +166,7 @@ def request_stop(db: Db, conversation: ConversationKey, *, by: str, author: str 
             " ON CONFLICT (turn_id, kind) DO UPDATE SET author = excluded.author",
             (turn["id"], by),
         )
+        db.notify("signals")
     asks.void_all(db, turn["id"])
     wake_turn(db, turn["id"])
     return turn["id"]
@@ -167,6 +174,7 @@ def request_stop(db: Db, conversation: ConversationKey, *, by: str, author: str 
 
 def decide(db: Db, turn_id: int, decision: CallDecided, *, now: float) -> DecisionOutcome:
     """Append the decision to the journal of a turn whose call waits and has not expired, and wake the turn."""
+    lock_turn(db, turn_id)
     turn = first(db.execute("SELECT state FROM turn WHERE id = ?", (turn_id,)))
     if turn is None or turn["state"] not in {"waiting", "queued", "running"}:
         return "unknown"
@@ -197,6 +205,7 @@ def vote(
     now: float,
 ) -> VoteOutcome:
     """Store the vote on a pending ask of that version that has not expired, and what follows from it."""
+    lock_turn_of_ask(db, ask_id)
     found = asks.find(db, ask_id)
     if found is None:
         return "unknown"
@@ -219,14 +228,15 @@ def _queue(db: Db, event: MessageReceived, conversation_id: int, *, worker: str,
     """Store the turn, and return its id."""
     (turn,) = db.execute(
         "INSERT INTO turn (event_key, conversation_id, event, state, worker, accepted_at,"  # noqa: S608  (no outside text in it)
-        " is_first, has_waited, platform, author, ticket)"
-        f" SELECT ?, ?, ?, 'queued', asked.worker, ?, ?, ?, ?, asked.author, {ticket_of('asked')}"
+        " said_at, is_first, has_waited, platform, author, ticket)"
+        f" SELECT ?, ?, ?, 'queued', asked.worker, ?, ?, ?, ?, ?, asked.author, {ticket_of('asked')}"
         " FROM (SELECT ? AS author, ? AS worker) AS asked RETURNING id",
         (
             event.event_key,
             conversation_id,
             codec.events.dump_json(event).decode(),
             now,
+            event.sent_at.timestamp(),
             int(waits_behind == 0),
             int(waits_behind > 0),
             event.conversation.platform,

@@ -1,6 +1,6 @@
 """The order of a conversation's turns.
 
-Of its open turns that do not wait for a decision exactly one is the first (`is_first`): only that one can run.
+What waits is in the order in which it was said, by the platform's time, whichever process stored it first. Of its open turns that do not wait for a decision exactly one is the first (`is_first`): only that one can run.
 
 Then it draws a ticket, and the lowest ticket goes first. Places go round by person: one who has nothing else that runs
 or could run draws 0. The others draw a number behind their own last one, further behind it the more of their turns run,
@@ -25,14 +25,17 @@ def end_turn(db: Db, turn_id: int, conversation_id: int, *, now: float, state: s
 
 
 def free_next(db: Db, conversation_id: int) -> None:
-    """Make the oldest turn that does not wait the first one, unless the conversation has a first one."""
-    db.execute(
+    """Make the turn that was said first, of those that do not wait, the first one, unless there is a first one."""
+    freed = db.execute(
         f"UPDATE turn SET is_first = 1, ticket = {ticket_of('turn')} WHERE id ="  # noqa: S608  (no outside text in it)
-        " (SELECT min(id) FROM turn WHERE conversation_id = ? AND ended_at IS NULL AND state <> 'waiting')"
+        " (SELECT next.id FROM turn AS next WHERE next.conversation_id = ? AND next.ended_at IS NULL"
+        "  AND next.state <> 'waiting' ORDER BY next.said_at, next.id LIMIT 1)"
         " AND NOT EXISTS (SELECT 1 FROM turn AS other"
-        " WHERE other.conversation_id = ? AND other.ended_at IS NULL AND other.is_first = 1)",
+        " WHERE other.conversation_id = ? AND other.ended_at IS NULL AND other.is_first = 1) RETURNING id",
         (conversation_id, conversation_id),
     )
+    if freed:
+        db.notify("work")  # it may be another process's
 
 
 def wake_turn(db: Db, turn_id: int) -> bool:

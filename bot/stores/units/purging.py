@@ -34,8 +34,10 @@ def quotations(db: Db, who: Sought, *, after: int, remove: bool) -> tuple[int, i
             return None
         return codec.events.dump_json(replace(event, quoted=kept)).decode()
 
+    lock = db.for_update("turn") if remove else ""
     rows = db.execute(
-        "SELECT id, event AS body FROM turn WHERE id > ? AND ended_at IS NOT NULL AND event <> '' ORDER BY id LIMIT ?",
+        "SELECT id, event AS body FROM turn WHERE id > ? AND ended_at IS NOT NULL AND event <> ''"  # noqa: S608  (no outside text)
+        f" ORDER BY id LIMIT ?{lock}",
         (after, PAGE_ROWS),
     )
     return _change(db, rows, without, "UPDATE turn SET event = ? WHERE id = ?", after=after, remove=remove)
@@ -54,10 +56,11 @@ def contexts(db: Db, who: Sought, *, after: int, remove: bool) -> tuple[int, int
             forgetting.forget_summary(db, row["conversation_id"])
         return codec.messages.dump_json(replace(message, context=REMOVED, quotes=())).decode()
 
+    lock = db.for_update("conversation, message") if remove else ""
     rows = db.execute(
-        "SELECT message.id, message.conversation_id, body, key FROM message"
+        "SELECT message.id, message.conversation_id, body, key FROM message"  # noqa: S608  (no outside text)
         " JOIN conversation ON conversation.id = message.conversation_id WHERE message.id > ?"
-        " ORDER BY message.id LIMIT ?",
+        f" ORDER BY message.id LIMIT ?{lock}",
         (after, PAGE_ROWS),
     )
     return _change(db, rows, without, "UPDATE message SET body = ? WHERE id = ?", after=after, remove=remove)

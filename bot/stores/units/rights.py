@@ -58,7 +58,7 @@ def put_pins(db: Db, seen: Sequence[Pin]) -> None:
     db.executemany(
         "INSERT INTO pin (server, tool, accepted) VALUES (?, ?, ?) ON CONFLICT (server, tool) DO UPDATE"
         " SET changed = CASE WHEN pin.accepted = excluded.accepted THEN '' ELSE excluded.accepted END",
-        [(pin.server, pin.tool, _now(pin)) for pin in seen],
+        sorted((pin.server, pin.tool, _now(pin)) for pin in seen),
     )
 
 
@@ -68,7 +68,7 @@ def accept_pins(db: Db, accepted: Sequence[Pin], *, audit: Sequence[AuditEntry])
         "INSERT INTO pin (server, tool, accepted) VALUES (?, ?, ?) ON CONFLICT (server, tool) DO UPDATE"
         " SET accepted = excluded.accepted,"
         " changed = CASE WHEN pin.changed = excluded.accepted THEN '' ELSE pin.changed END",
-        [(pin.server, pin.tool, _now(pin)) for pin in accepted],
+        sorted((pin.server, pin.tool, _now(pin)) for pin in accepted),
     )
     audit_log.append(db, audit)
 

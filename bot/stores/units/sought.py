@@ -12,6 +12,7 @@ from bot.ports.store import author_key, author_keys
 from bot.stores import codec
 from bot.stores.db import Db, Row, key_range, places
 from bot.stores.units import asks
+from bot.stores.units.locks import lock_turn
 from bot.stores.units.order import end_turn
 
 PAGE_ROWS = 500
@@ -135,6 +136,7 @@ def open_turns(db: Db, who: Sought) -> Sequence[Row]:
 
 def end_abandoned(db: Db, turn: Row, *, now: float) -> None:
     """End a turn that no living worker holds; one that held it once can write nothing more."""
+    lock_turn(db, turn["id"])
     asks.void_all(db, turn["id"])
     db.execute(
         "UPDATE turn SET outcome = 'stopped', fence = fence + 1, worker = '', wakes_at = NULL WHERE id = ?",

@@ -19,13 +19,17 @@ def tool_memory(db: Db, conversation: ConversationKey) -> ToolMemory:
     )
 
 
-def remember(db: Db, conversation_id: int, use: ToolUse) -> None:
-    """Count the calls, and keep the conversation's list where it has changed."""
+def count(db: Db, use: ToolUse) -> None:
+    """Count the calls."""
     if use.called:
         db.executemany(
             "INSERT INTO tool_use (name, uses) VALUES (?, ?)"
             " ON CONFLICT (name) DO UPDATE SET uses = tool_use.uses + excluded.uses",
-            list(use.called.items()),
+            sorted(use.called.items()),
         )
+
+
+def keep_sent(db: Db, conversation_id: int, use: ToolUse) -> None:
+    """Keep the conversation's list where it has changed."""
     if use.sent is not None:
         db.execute("UPDATE conversation SET sent_tools = ? WHERE id = ?", (" ".join(use.sent), conversation_id))

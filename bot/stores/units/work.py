@@ -31,7 +31,8 @@ def heartbeat(db: Db, worker: str, *, expires_at: float, latest_end: float, cuto
         (worker, expires_at),
     )
     db.execute("UPDATE worker SET expires_at = ? WHERE expires_at > ?", (latest_end, latest_end))
-    db.execute("DELETE FROM worker WHERE expires_at <= ?", (cutoff,))
+    ended = f"SELECT id FROM worker WHERE expires_at <= ?{db.for_update('worker', skips=True)}"  # noqa: S608  (no outside text)
+    db.execute(f"DELETE FROM worker WHERE id IN ({ended})", (cutoff,))  # noqa: S608  (no outside text)
 
 
 def workers(db: Db, *, cutoff: float) -> Sequence[str]:
@@ -50,26 +51,28 @@ def release(db: Db, worker: str) -> None:
 def expire(db: Db, worker: str) -> None:
     """End the lease of `worker`."""
     db.execute("DELETE FROM worker WHERE id = ?", (worker,))
+    db.notify("work")
 
 
 def write_check(db: Db) -> None:
     """Write a row and take it back."""
     db.execute("INSERT INTO worker (id, expires_at) VALUES ('check', 0)")
-    expire(db, "check")
+    db.execute("DELETE FROM worker WHERE id = 'check'")
 
 
 # --- who works on what ---
 
 # Each statement walks along the index to the turns it takes and reads none of the others.
 _CLAIM = """
-UPDATE turn
-SET state = CASE state WHEN 'queued' THEN 'running' ELSE state END,
-    worker = ?, fence = fence + 1, attempts = attempts + 1
-WHERE id IN (
+WITH taken (id) AS MATERIALIZED (
     SELECT candidate.id FROM turn AS candidate
     JOIN conversation ON conversation.id = candidate.conversation_id
     WHERE candidate.ended_at IS NULL AND candidate.is_first = 1 AND ({served}) AND {free}
-    LIMIT ?)
+    LIMIT ?{lock})
+UPDATE turn
+SET state = CASE state WHEN 'queued' THEN 'running' ELSE state END,
+    worker = ?, fence = fence + 1, attempts = attempts + 1
+WHERE id IN (SELECT taken.id FROM taken)
 RETURNING id, conversation_id, fence, attempts, event, state, stop_requested, has_waited, wakes
 """
 # A turn is free when it was queued here, ...
@@ -79,7 +82,7 @@ _QUEUED = "candidate.worker = ? AND candidate.state = 'queued'{ticket} ORDER BY 
 _LEFT = """
 candidate.worker IN (
     WITH RECURSIVE holder (id) AS (
-        SELECT ''
+        SELECT (SELECT worker FROM turn WHERE ended_at IS NULL AND worker >= '' ORDER BY worker LIMIT 1)
         UNION ALL
         SELECT (SELECT worker FROM turn WHERE ended_at IS NULL AND worker > holder.id ORDER BY worker LIMIT 1)
         FROM holder WHERE holder.id IS NOT NULL)
@@ -98,12 +101,13 @@ def claim(
     served = " OR ".join("substr(conversation.key, 1, length(?)) = ?" for _ in serves)
     prefixes = [prefix for prefix in serves for _ in range(2)]
     rows: list[Row] = []
+    lock = db.for_update("candidate", skips=True)
 
     def take(room: int, *, ticket: str) -> None:
         for free, found in ((_LEFT, (worker, cutoff)), (_QUEUED, (worker,))):
             if room > 0:
-                statement = _CLAIM.format(free=free.format(ticket=ticket), served=served)
-                taken = db.execute(statement, (worker, *prefixes, *found, room))
+                statement = _CLAIM.format(free=free.format(ticket=ticket), served=served, lock=lock)
+                taken = db.execute(statement, (*prefixes, *found, room, worker))
                 rows.extend(taken)
                 room -= len(taken)
 
@@ -188,7 +192,9 @@ def record(
     charge: Charge | None = None,
 ) -> None:
     """Append the steps."""
-    _append(db, lease, steps, now=now, audit=audit, charge=charge)
+    _append(db, lease, steps, now=now)
+    budgets.charge(db, charge)
+    audit_log.append(db, audit)
 
 
 def park(
@@ -202,12 +208,20 @@ def park(
     charge: Charge | None = None,
 ) -> TurnState:
     """Append the steps and free the turn: it waits, or is queued at once where what it waits for has happened."""
-    stop_requested = _append(db, lease, steps, now=now, audit=audit, charge=charge)
+    stop_requested = _append(db, lease, steps, now=now, frees=True)
+    state = _free(db, lease, wakes_at=wakes_at, stop_requested=stop_requested)
+    budgets.charge(db, charge)
+    audit_log.append(db, audit)
+    return state
+
+
+def _free(db: Db, lease: Lease, *, wakes_at: float, stop_requested: bool) -> TurnState:
     if stop_requested or any(wait.is_decided and not wait.is_finished for wait in journal.waits(db, lease.turn_id)):
         db.execute(
             "UPDATE turn SET state = 'queued', worker = '', attempts = 0, wakes = wakes + 1 WHERE id = ?",
             (lease.turn_id,),
         )
+        db.notify("work")
         return "queued"
     db.execute(
         "UPDATE turn SET state = 'waiting', worker = '', attempts = 0, wakes_at = ?, is_first = 0 WHERE id = ?",
@@ -224,10 +238,14 @@ def has_expired(db: Db, *, now: float) -> bool:
 
 def wake_expired(db: Db, *, now: float) -> int:
     """Queue the waiting turns whose time has come."""
-    return sum(wake_turn(db, row["id"]) for row in db.execute(f"{_EXPIRED} ORDER BY wakes_at", (now,)))
+    # Those that another unit has at this moment are found by the next look.
+    lock = db.for_update("conversation, turn", skips=True)
+    rows = db.execute(f"{_EXPIRED} ORDER BY wakes_at{lock}", (now,))
+    return sum(wake_turn(db, row["id"]) for row in rows)
 
 
-_EXPIRED = "SELECT id FROM turn WHERE wakes_at <= ?"
+_EXPIRED = """
+SELECT turn.id FROM turn JOIN conversation ON conversation.id = turn.conversation_id WHERE turn.wakes_at <= ?"""
 
 
 def reply(
@@ -246,7 +264,7 @@ def reply(
     read_until: datetime | None = None,
 ) -> None:
     """Store the last steps, the outcome, the messages and the outbox; the turn is being delivered from here on."""
-    _append(db, lease, steps, now=now, audit=audit, charge=charge)
+    _append(db, lease, steps, now=now, frees=True)
     asks.void_all(db, lease.turn_id)
     db.execute(
         "UPDATE turn SET state = 'delivering', outcome = ?,"
@@ -255,13 +273,17 @@ def reply(
     )
     _put_messages(db, lease, messages, now=now)
     if tool_use is not None:
-        tools.remember(db, lease.conversation_id, tool_use)
+        tools.keep_sent(db, lease.conversation_id, tool_use)
     if read_until is not None:
         db.execute(
             "UPDATE conversation SET read_until = ? WHERE id = ? AND COALESCE(read_until, 0) < ?",
             (read_until.timestamp(), lease.conversation_id, read_until.timestamp()),
         )
     _put_posts(db, lease, posts)
+    budgets.charge(db, charge)
+    if tool_use is not None:
+        tools.count(db, tool_use)
+    audit_log.append(db, audit)
 
 
 def outbox(db: Db, turn_id: int) -> Sequence[OutboxPost]:
@@ -281,7 +303,7 @@ def mark_posting(db: Db, lease: Lease, part: int) -> None:
 
 def mark_posted(db: Db, lease: Lease, part: int, *, reference: str, ends_turn: bool, now: float) -> None:
     """Store the reference of a post; then end the turn, or mark the next post as about to be sent."""
-    _hold(db, lease, "delivering")
+    _hold(db, lease, "delivering", frees=ends_turn)
     db.execute(
         "UPDATE outbox SET state = 'posted', reference = ? WHERE turn_id = ? AND part = ?",
         (reference, lease.turn_id, part),
@@ -298,7 +320,7 @@ def mark_posted(db: Db, lease: Lease, part: int, *, reference: str, ends_turn: b
 
 def abandon(db: Db, lease: Lease, *, now: float) -> None:
     """End the turn as undelivered."""
-    _hold(db, lease, "delivering")
+    _hold(db, lease, "delivering", frees=True)
     end_turn(db, lease.turn_id, lease.conversation_id, now=now, state="undelivered")
 
 
@@ -330,32 +352,27 @@ def _put_posts(db: Db, lease: Lease, posts: Sequence[Post]) -> None:
     )
 
 
-def _append(
-    db: Db,
-    lease: Lease,
-    steps: Sequence[Step],
-    *,
-    now: float,
-    audit: Sequence[AuditEntry],
-    charge: Charge | None,
-) -> bool:
-    """Append steps and audit of a running turn, and charge what they cost; return whether it is to stop.
-
-    One that is to stop asks nobody.
-    """
-    stop_requested = bool(_hold(db, lease, "running")["stop_requested"])
+def _append(db: Db, lease: Lease, steps: Sequence[Step], *, now: float, frees: bool = False) -> bool:
+    """Append steps of a running turn; return whether it is to stop. One that is to stop asks nobody."""
+    stop_requested = bool(_hold(db, lease, "running", frees=frees)["stop_requested"])
     journal.append(db, lease.turn_id, steps, now=now)
     if stop_requested:
         asks.void_all(db, lease.turn_id)
-    audit_log.append(db, audit)
-    budgets.charge(db, charge)
     return stop_requested
 
 
-def _hold(db: Db, lease: Lease, state: TurnState) -> Row:
-    """Return the turn while it belongs to this lease and is in that state; otherwise raise LeaseLostError."""
+def _hold(db: Db, lease: Lease, state: TurnState, *, frees: bool = False) -> Row:
+    """Return the turn while it belongs to this lease and is in that state; otherwise raise LeaseLostError.
+
+    A unit that changes the conversation too, or may set its next turn free (`frees`), locks it with the turn.
+    """
+    conversation, lock = "", db.for_update("turn")
+    if frees and lock:
+        conversation = " JOIN conversation ON conversation.id = turn.conversation_id"
+        lock = db.for_update("conversation, turn")
     rows = db.execute(
-        "SELECT stop_requested FROM turn WHERE id = ? AND fence = ? AND state = ?", (lease.turn_id, lease.fence, state)
+        f"SELECT turn.stop_requested FROM turn{conversation} WHERE turn.id = ? AND fence = ? AND state = ?{lock}",  # noqa: S608  (no outside text)
+        (lease.turn_id, lease.fence, state),
     )
     if not rows:
         raise LeaseLostError(f"Turn {lease.turn_id} is worked on by another process now.")

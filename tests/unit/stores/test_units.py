@@ -58,6 +58,9 @@ class PlannedDb:
         self._connection = connection
         self._db = SqliteDb(connection)
         self.plans: list[tuple[str, str]] = []
+        self.for_update = self._db.for_update
+        self.lock = self._db.lock
+        self.notify = self._db.notify
 
     def execute(self, statement: str, parameters: Sequence[Any] = (), /) -> Sequence[Row]:
         plan = self._connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)

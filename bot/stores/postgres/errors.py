@@ -1,0 +1,115 @@
+"""What PostgreSQL's refusals mean: what may be tried again, and what an operator can do."""
+
+from __future__ import annotations
+
+import psycopg
+
+from bot.domain.errors import StoreError, StoreUnreachableError
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_LOST = {
+    "25006",  # read_only_sql_transaction: this server is no longer the primary one
+    "25P03",  # idle_in_transaction_session_timeout: this process stood still
+    "57P01",  # admin_shutdown
+    "57P02",  # crash_shutdown
+    "57P03",  # cannot_connect_now
+    "57P04",  # database_dropped
+    "57P05",  # idle_session_timeout
+    "53300",  # too_many_connections
+}
+_CROSSED = {
+    "40001",  # serialization_failure
+    "40P01",  # deadlock_detected
+    "55P03",  # lock_not_available: the lock timeout
+}
+# A statement that this connection prepared is not there, or one of another connection is: each transaction runs on
+# another session of the server.
+_POOLED = {"26000", "42P05"}  # invalid_sql_statement_name, duplicate_prepared_statement
+_FULL = {"53100", "53200"}  # disk_full, out_of_memory
+_DENIED = {"42501"}  # insufficient_privilege
+_DAMAGED = {"XX001", "XX002"}  # data_corrupted, index_corrupted
+
+
+def is_lost(error: psycopg.Error) -> bool:
+    """Return whether the connection is lost, or of no use any more."""
+    state = error.sqlstate or ""
+    if not state:
+        # libpq's own words, not the server's
+        return type(error) in (psycopg.OperationalError, psycopg.DatabaseError, psycopg.InterfaceError)
+    return state in _LOST or state.startswith("08")
+
+
+def is_crossed(error: psycopg.Error) -> bool:
+    """Return whether other transactions were in the way: the unit may do when it is run again."""
+    return error.sqlstate in _CROSSED
+
+
+def is_doubled(error: psycopg.Error) -> bool:
+    """Return whether the unit stored something under a key that another one has taken meanwhile."""
+    return error.sqlstate == "23505"  # unique_violation
+
+
+def store_error(error: psycopg.Error) -> StoreError:
+    """Return the sentence for an error, with what an operator can do. It names no value of a statement."""
+    kind = StoreUnreachableError if is_lost(error) else StoreError
+    translated = kind(f"The database refused to work: {_cure(error)}.")
+    translated.__cause__ = error
+    return translated
+
+
+def unreachable(error: Exception, *, secrets: str = "") -> StoreError:
+    """Return the sentence for a database that no connection can be made to."""
+    said = str(error).strip().splitlines()
+    reason = said[-1].strip().rstrip(".") if said else type(error).__name__
+    if secrets:
+        reason = reason.replace(secrets, "...")
+    kind = StoreError if _is_answered(str(error)) else StoreUnreachableError
+    translated = kind(
+        f"The database cannot be reached ({reason}). Start PostgreSQL, or correct DATABASE_URL; then try again."
+    )
+    translated.__cause__ = error
+    return translated
+
+
+def _is_answered(said: str) -> bool:
+    """Return whether a server is there that does not let the role in, which waiting does not change.
+
+    libpq gives no code for a connection that failed, only the server's words: those of a server that starts, ends or
+    has no room are https://github.com/postgres/postgres/blob/master/src/backend/tcop/backend_startup.c
+    """
+    if "certificate" in said or "does not support SSL" in said:
+        return True
+    passing = ("starting up", "shutting down", "in recovery mode", "not yet accepting", "not accepting", "too many")
+    return "FATAL:" in said and not any(words in said for words in passing)
+
+
+def unknown_outcome(error: Exception) -> StoreError:
+    """Return the sentence for a COMMIT of which nobody can say whether it was made."""
+    translated = StoreUnreachableError(
+        "The database was lost while it stored something, and cannot say whether it did. It is safe to do it again."
+    )
+    translated.__cause__ = error
+    return translated
+
+
+def _cure(error: psycopg.Error) -> str:
+    state = error.sqlstate or ""
+    if is_lost(error):
+        return "the connection was lost and could not be made again; see whether PostgreSQL runs, and try again"
+    if is_crossed(error):
+        return "other transactions were in the way each time; try again, or see what locks its tables"
+    if state == "57014":
+        return "a statement took too long; see how busy PostgreSQL is, and try again"
+    if state in _POOLED:
+        return (
+            "DATABASE_URL seems to lead to a pooler in transaction mode, such as PgBouncer; "
+            "set DATABASE_LISTEN_URL to the address of PostgreSQL itself"
+        )
+    if state in _FULL:
+        return "its disk or memory is full; free some"
+    if state in _DENIED:
+        primary = error.diag.message_primary or ""
+        return f"its role lacks a right ({primary}); grant it, as docs/scale.md shows"
+    if state in _DAMAGED:
+        return "its data is damaged; restore a backup"
+    return f"{type(error).__name__} {state}".strip()

@@ -1,0 +1,99 @@
+"""Threads beside an event loop, each with one session, and the lines of work in front of them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from bot.domain.errors import BotError, StoreError
+from bot.stores.postgres.session import Session
+
+T = TypeVar("T")
+
+Work = Callable[[Session], Any]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    work: Work
+    result: asyncio.Future[Any]
+
+
+class Line:
+    """Work that waits for the next of its threads."""
+
+    def __init__(self, sessions: Sequence[Session], *, name: str) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._sessions = sessions
+        self._waiting: deque[_Waiting] = deque()
+        self._changed = threading.Condition()
+        self._is_closed = False
+        self._threads = [
+            threading.Thread(target=self._serve, args=(session,), name=f"store-{name}-{number}", daemon=True)
+            for number, session in enumerate(sessions)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def put(self, work: Callable[[Session], T], *, is_urgent: bool = False) -> asyncio.Future[T]:
+        """Have it run by a thread; urgent work goes before what waits. Raises StoreError once it is closed."""
+        result: asyncio.Future[T] = self._loop.create_future()
+        with self._changed:
+            if self._is_closed:
+                raise StoreError("The database is closed.")
+            if is_urgent:
+                self._waiting.appendleft(_Waiting(work, result))
+            else:
+                self._waiting.append(_Waiting(work, result))
+            self._changed.notify()
+        return result
+
+    def close(self) -> None:
+        """Take no more work; the threads end after what waits."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def join(self) -> None:
+        """Wait until the threads have ended."""
+        for thread in self._threads:
+            thread.join()
+
+    def _serve(self, session: Session) -> None:
+        while (waiting := self._next()) is not None:
+            outcome = _outcome(waiting.work, session)
+            self._loop.call_soon_threadsafe(_settle, waiting.result, outcome)
+        session.close()
+
+    def _next(self) -> _Waiting | None:
+        with self._changed:
+            while not self._waiting:
+                if self._is_closed:
+                    return None
+                self._changed.wait()
+            return self._waiting.popleft()
+
+
+def _outcome(work: Work, session: Session) -> tuple[Any, BaseException | None]:
+    try:
+        return work(session), None
+    except BotError as error:
+        return None, error
+    except BaseException as error:  # noqa: BLE001  (handed to the caller)
+        failure = StoreError(f"The database failed: {type(error).__name__}.")
+        failure.__cause__ = error
+        return None, failure
+
+
+def _settle(result: asyncio.Future[Any], outcome: tuple[Any, BaseException | None]) -> None:
+    value, error = outcome
+    if result.done():  # its caller was cancelled
+        return
+    if error is not None:
+        result.set_exception(error)
+    else:
+        result.set_result(value)

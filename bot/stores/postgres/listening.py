@@ -1,0 +1,92 @@
+"""What other processes tell by NOTIFY, on a connection of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+import threading
+from collections.abc import Callable
+from typing import cast, get_args
+
+import psycopg
+import structlog
+
+from bot.domain.errors import BotError
+from bot.ports.cluster import Topic
+from bot.stores.postgres.session import Database
+
+log = structlog.stdlib.get_logger(__name__)
+
+TOPICS: tuple[Topic, ...] = get_args(Topic)
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+
+Hear = Callable[[Topic], None]
+
+
+class Listener:
+    """Hears what other processes tell, from the first `add` on; connects again for as long as it is open."""
+
+    def __init__(self, database: Database, channel: str, source: str) -> None:
+        self._database = database
+        self._channel = channel
+        self._source = source
+        self._loop = asyncio.get_running_loop()
+        self._hearers: list[Hear] = []
+        self._thread: threading.Thread | None = None
+        self._closing = threading.Event()
+        self._closed, self._close = socket.socketpair()
+
+    def add(self, hear: Hear) -> None:
+        """Have `hear` called on the event loop."""
+        self._hearers.append(hear)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="store-listener", daemon=True)
+            self._thread.start()
+
+    async def close(self) -> None:
+        """End the thread and its connection."""
+        self._closing.set()
+        self._close.send(b"x")
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+        self._closed.close()
+        self._close.close()
+
+    def _run(self) -> None:
+        pause_s, is_said = FIRST_PAUSE_S, False
+        while not self._closing.is_set():
+            try:
+                with self._database.connect(listens=True) as connection:
+                    connection.execute(f'LISTEN "{self._channel}"'.encode())
+                    if is_said:
+                        log.info("The database is heard again.")
+                    pause_s, is_said = FIRST_PAUSE_S, False
+                    self._tell(TOPICS)  # what was told before is not known
+                    self._hear(connection)
+            except (psycopg.Error, BotError, OSError) as error:
+                if not is_said and not self._closing.is_set():
+                    log.warning("The database is not heard: what other processes tell is found by looking.",
+                                reason=type(error).__name__)
+                    is_said = True
+                self._closing.wait(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _hear(self, connection: psycopg.Connection) -> None:
+        pgconn = connection.pgconn
+        while not self._closing.is_set():
+            readable, _, _ = select.select([pgconn.socket, self._closed], [], [])
+            if pgconn.socket in readable:
+                pgconn.consume_input()
+                while (told := pgconn.notifies()) is not None:
+                    source, _, topic = told.extra.decode().partition(" ")
+                    if source != self._source and topic in TOPICS:
+                        self._tell([cast("Topic", topic)])
+
+    def _tell(self, topics: list[Topic] | tuple[Topic, ...]) -> None:
+        for topic in topics:
+            self._loop.call_soon_threadsafe(self._pass_on, topic)
+
+    def _pass_on(self, topic: Topic) -> None:
+        for hear in self._hearers:
+            hear(topic)

@@ -1,0 +1,115 @@
+"""Units as transactions: run again where others were in the way or the connection was lost, for a while."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import psycopg
+
+from bot.domain.errors import BotError, SettingsError, StoreError
+from bot.stores.db import Unit
+from bot.stores.postgres.errors import is_crossed, is_doubled, is_lost, store_error
+from bot.stores.postgres.outcome import was_committed
+from bot.stores.postgres.session import Begun, Session
+
+T = TypeVar("T")
+
+PATIENCE_S = 10.0  # how long a unit is tried again
+# A unit that stores what is there finds it when it looks again; one that never does is wrong.
+MOST_DOUBLES = 3
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Transactions:
+    """Runs units on sessions; used by several threads. `source` names this process in what it tells others."""
+
+    channel: str
+    source: str
+    patience_s: float = PATIENCE_S
+
+    def write(self, session: Session, unit: Unit[T]) -> T:
+        """Return the unit's result once it is committed. Raises BotError."""
+        return self._patiently(session, lambda until: self._write_once(session, unit, until))
+
+    def read(self, session: Session, unit: Unit[T]) -> T:
+        """Return what the unit reads. Raises BotError."""
+        return self._patiently(session, lambda _: _read_once(session, unit))
+
+    def _patiently(self, session: Session, attempt: Callable[[float], T]) -> T:
+        until, pause_s, crossings = time.monotonic() + self.patience_s, FIRST_PAUSE_S, 0
+        while True:
+            try:
+                return attempt(until)
+            except psycopg.Error as error:
+                crossings += is_doubled(error)
+                may_help = is_lost(error) or is_crossed(error) or 0 < crossings <= MOST_DOUBLES
+                if is_lost(error):
+                    session.close()
+                failure = store_error(error)
+            except Unreachable as error:
+                may_help, failure = True, error.failure
+            if not may_help or time.monotonic() + pause_s > until:
+                raise failure
+            time.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  (only spreads those that wait)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _write_once(self, session: Session, unit: Unit[T], until: float) -> T:
+        begun = _begun(session)
+        db = session.open()
+        try:
+            result = unit(db)
+        except BaseException as error:
+            session.roll_back()
+            if isinstance(error, psycopg.Error) and is_lost(error):
+                was_committed(session, begun, error, until=until)  # it was not: frees what it has locked
+            raise
+        return self._commit(session, begun, result, until)
+
+    def _commit(self, session: Session, begun: Begun, result: T, until: float) -> T:
+        told = [f"SELECT pg_notify('{self.channel}', '{self.source} {topic}');" for topic in session.open().topics]
+        try:
+            session.commit("".join(told))
+        except psycopg.Error as error:
+            if session.is_open and not is_lost(error):
+                session.roll_back()
+                raise
+            session.close()
+            if not was_committed(session, begun, error, until=until):
+                raise psycopg.OperationalError("the connection was lost before COMMIT") from error
+        return result
+
+
+class Unreachable(Exception):  # noqa: N818  (it never leaves this package)
+    """No connection could be made."""
+
+    def __init__(self, failure: StoreError) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+
+
+def _begun(session: Session) -> Begun:
+    try:
+        return session.begin()
+    except SettingsError:
+        raise
+    except BotError as error:
+        raise Unreachable(error if isinstance(error, StoreError) else StoreError(str(error))) from error
+
+
+def _read_once(session: Session, unit: Unit[T]) -> T:
+    try:
+        session.begin_reading()
+    except StoreError as error:
+        raise Unreachable(error) from error
+    try:
+        result = unit(session.open())
+        session.commit()
+    except BaseException:
+        session.roll_back()
+        raise
+    return result
