@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("bot", "adapters", "mcp_server")
 CHAT_SDKS = {"slack_bolt", "slack_sdk", "discord", "aiohttp"}
 SLOW = {"pydantic", "structlog", "mcp", "openai", "rich", "prompt_toolkit", "sqlite3", "starlette", "uvicorn"}
-SLOW |= CHAT_SDKS
+SLOW |= {"psycopg", *CHAT_SDKS}
 # The only files that use private parts of a library, one for each; such a library has a narrow range in pyproject.toml.
 USES_PRIVATE_PARTS = {"adapters.discord.private_parts": "discord.py", "adapters.slack.private_parts": "slack-bolt"}
 # No private parts, but behaviour that no document promises.
@@ -145,7 +145,8 @@ def test_a_platform_is_a_folder_and_a_row_and_the_command_line_names_none() -> N
 def requirements() -> Mapping[str, str]:
     """The libraries that the product declares, by their canonical names, with their version ranges."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    required = [*project["dependencies"], *project["optional-dependencies"]["azure"]]
+    optional = project["optional-dependencies"]
+    required = [*project["dependencies"], *optional["azure"], *optional["postgres"]]
     return {
         _canonical(name): rest.partition("]")[2] or rest
         for name, rest in (re.split(r"(?=[<>=\[])", item, maxsplit=1) for item in required)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from bot.ports.cluster import Topic
@@ -63,9 +63,10 @@ class Engine(Protocol):
         """Return what the unit reads once all that this process wrote before has been committed. Raises StoreError."""
         ...
 
-    def write(self, unit: Unit[T], *, is_urgent: bool = False) -> Awaitable[T]:
+    def write(self, unit: Unit[T], *, is_urgent: bool = False, of: Hashable = None) -> Awaitable[T]:
         """Return the unit's result once it is durable; an urgent unit goes before those that wait.
 
+        Units `of` the same thing run in the order in which they were written; others may run side by side.
         A cancelled caller waits for the commit all the same, so it never has to guess what was stored.
 
         Raises:

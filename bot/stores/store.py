@@ -65,7 +65,8 @@ class IntakeUnits(Units):
                 own=own,
                 toll=toll,
                 now=self._now(),
-            )
+            ),
+            of=event.conversation,
         )
 
     async def find(self, event_key: str) -> int | None:
@@ -82,19 +83,22 @@ class IntakeUnits(Units):
         return await self.engine.read_behind(lambda db: intake.takes_part(db, conversation))
 
     async def note_talk(self, conversation: ConversationKey, *, at: datetime) -> None:
-        await self.engine.write(lambda db: intake.note_talk(db, conversation, at=at))
+        await self.engine.write(lambda db: intake.note_talk(db, conversation, at=at), of=conversation)
 
     async def edit(self, message: MessageReceived) -> Revision:
-        return await self.engine.write(lambda db: intake.edit(db, message))
+        return await self.engine.write(lambda db: intake.edit(db, message), of=message.conversation)
 
     async def withdraw(self, event_key: str) -> Revision:
+        if await self.find(event_key) is None:
+            return "unknown"
         return await self.engine.write(lambda db: intake.withdraw(db, event_key, now=self._now()))
 
     async def request_stop(
         self, conversation: ConversationKey, *, by: str, author: str = "", turn_id: int = 0
     ) -> int | None:
         return await self.engine.write(
-            lambda db: intake.request_stop(db, conversation, by=by, author=author, turn_id=turn_id)
+            lambda db: intake.request_stop(db, conversation, by=by, author=author, turn_id=turn_id),
+            of=conversation,
         )
 
     async def decide(self, turn_id: int, decision: CallDecided) -> DecisionOutcome:
@@ -162,7 +166,7 @@ class WorkUnits(Units):
         )
 
     async def give_back(self, lease: Lease, *, is_spent: bool = True) -> None:
-        await self.engine.write(lambda db: work.give_back(db, lease, is_spent=is_spent))
+        await self.engine.write(lambda db: work.give_back(db, lease, is_spent=is_spent), of=lease.conversation_id)
 
     async def hand_over(self, worker: str, *, serves: Sequence[str], keeps: Sequence[int]) -> None:
         if await self.engine.read(lambda db: work.has_others(db, worker, serves=serves, keeps=keeps)):
@@ -176,7 +180,10 @@ class WorkUnits(Units):
     async def record(
         self, lease: Lease, steps: Sequence[Step], *, audit: Sequence[AuditEntry] = (), charge: Charge | None = None
     ) -> None:
-        await self.engine.write(lambda db: work.record(db, lease, steps, now=self._now(), audit=audit, charge=charge))
+        await self.engine.write(
+            lambda db: work.record(db, lease, steps, now=self._now(), audit=audit, charge=charge),
+            of=lease.conversation_id,
+        )
 
     async def steps(self, turn_id: int) -> Sequence[Step]:
         return await self.engine.read(lambda db: journal.steps(db, turn_id))
@@ -191,7 +198,8 @@ class WorkUnits(Units):
         charge: Charge | None = None,
     ) -> TurnState:
         return await self.engine.write(
-            lambda db: work.park(db, lease, steps, wakes_at=wakes_at, now=self._now(), audit=audit, charge=charge)
+            lambda db: work.park(db, lease, steps, wakes_at=wakes_at, now=self._now(), audit=audit, charge=charge),
+            of=lease.conversation_id,
         )
 
     async def wake_expired(self) -> int:
@@ -227,22 +235,24 @@ class WorkUnits(Units):
                 tool_use=tool_use,
                 read_until=read_until,
                 now=self._now(),
-            )
+            ),
+            of=lease.conversation_id,
         )
 
     async def outbox(self, turn_id: int) -> Sequence[OutboxPost]:
         return await self.engine.read(lambda db: work.outbox(db, turn_id))
 
     async def mark_posting(self, lease: Lease, part: int) -> None:
-        await self.engine.write(lambda db: work.mark_posting(db, lease, part))
+        await self.engine.write(lambda db: work.mark_posting(db, lease, part), of=lease.conversation_id)
 
     async def mark_posted(self, lease: Lease, part: int, *, reference: str, ends_turn: bool) -> None:
         await self.engine.write(
-            lambda db: work.mark_posted(db, lease, part, reference=reference, ends_turn=ends_turn, now=self._now())
+            lambda db: work.mark_posted(db, lease, part, reference=reference, ends_turn=ends_turn, now=self._now()),
+            of=lease.conversation_id,
         )
 
     async def abandon(self, lease: Lease) -> None:
-        await self.engine.write(lambda db: work.abandon(db, lease, now=self._now()))
+        await self.engine.write(lambda db: work.abandon(db, lease, now=self._now()), of=lease.conversation_id)
 
 
 class ConversationUnits(Units):
@@ -275,7 +285,8 @@ class ConversationUnits(Units):
                 turn_id=turn_id,
                 usage=usage,
                 charge=charge,
-            )
+            ),
+            of=conversation,
         )
 
     async def knowledge(self, conversation: ConversationKey) -> Knowledge:
@@ -285,7 +296,9 @@ class ConversationUnits(Units):
         return await self.engine.read(lambda db: tools.tool_memory(db, conversation))
 
     async def move_window(self, conversation: ConversationKey, *, past_turn_id: int) -> None:
-        await self.engine.write(lambda db: conversations.move_window(db, conversation, past_turn_id=past_turn_id))
+        await self.engine.write(
+            lambda db: conversations.move_window(db, conversation, past_turn_id=past_turn_id), of=conversation
+        )
 
     async def transcript(self, conversation: ConversationKey, *, limit: int) -> Sequence[HistoryEntry]:
         return await self.engine.read(lambda db: conversations.transcript(db, conversation, limit=limit))
@@ -304,7 +317,9 @@ class ConversationUnits(Units):
         )
 
     async def clear(self, conversation: ConversationKey) -> int:
-        return await self.engine.write(lambda db: conversations.clear(db, conversation, now=self._now()))
+        return await self.engine.write(
+            lambda db: conversations.clear(db, conversation, now=self._now()), of=conversation
+        )
 
     async def usage(self, conversation: ConversationKey | None = None, *, author: str = "") -> Spent:
         return await self.engine.read(lambda db: conversations.usage(db, conversation, author=author))

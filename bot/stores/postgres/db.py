@@ -99,7 +99,7 @@ def _dollars(statement: str) -> bytes:
 # --- values ---
 
 
-def _written(parameters: Sequence[Any]) -> tuple[tuple[int, ...], list[bytes | None]]:
+def _written(parameters: Sequence[Any]) -> tuple[tuple[int, ...], list[Any]]:
     """Return the parameters' types, and how they are sent."""
     types = tuple([_UNKNOWN if value is None else _TYPES[type(value)] for value in parameters])
     return types, [None if value is None else _WRITERS[type(value)](value) for value in parameters]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,6 +17,8 @@ from bot.stores.postgres.transactions import Transactions
 from bot.stores.waiting import settled
 
 T = TypeVar("T")
+
+READS_APART = 3  # connections beside the listening one from which on one is kept for reading
 
 
 class PostgresEngine:
@@ -33,9 +35,10 @@ class PostgresEngine:
         self._listener = listener
         self._written: set[asyncio.Future[Any]] = set()  # what is not committed yet
         working = max(connections, MIN_CONNECTIONS) - 1
+        reading = 1 if working >= READS_APART else 0
         self._urgent = Line([session()], name="urgent")
-        self._reads = Line([session()], name="reader") if working > 2 else self._urgent  # noqa: PLR2004
-        writers = [session() for _ in range(working - (2 if working > 2 else 1))]  # noqa: PLR2004
+        self._reads = Line([session()], name="reader") if reading else self._urgent
+        writers = [session() for _ in range(working - 1 - reading)]
         self._writes = Line(writers, name="writer") if writers else self._urgent
 
     async def read(self, unit: Unit[T]) -> T:
@@ -46,9 +49,9 @@ class PostgresEngine:
             await asyncio.wait(set(self._written))
         return await self.read(unit)
 
-    def write(self, unit: Unit[T], *, is_urgent: bool = False) -> Awaitable[T]:
+    def write(self, unit: Unit[T], *, is_urgent: bool = False, of: Hashable = None) -> Awaitable[T]:
         line = self._urgent if is_urgent else self._writes
-        result = line.put(partial(_write, self._transactions, unit), is_urgent=is_urgent)
+        result = line.put(partial(_write, self._transactions, unit), is_urgent=is_urgent, of=of)
         self._written.add(result)
         result.add_done_callback(self._written.discard)
         return settled(result)

@@ -7,14 +7,14 @@ import select
 import socket
 import threading
 from collections.abc import Callable
-from typing import cast, get_args
+from typing import get_args
 
 import psycopg
 import structlog
 
 from bot.domain.errors import BotError
 from bot.ports.cluster import Topic
-from bot.stores.postgres.session import Database
+from bot.stores.postgres.database import Database
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -60,14 +60,13 @@ class Listener:
                 with self._database.connect(listens=True) as connection:
                     connection.execute(f'LISTEN "{self._channel}"'.encode())
                     if is_said:
-                        log.info("The database is heard again.")
+                        log.info("database_heard_again")
                     pause_s, is_said = FIRST_PAUSE_S, False
                     self._tell(TOPICS)  # what was told before is not known
                     self._hear(connection)
             except (psycopg.Error, BotError, OSError) as error:
                 if not is_said and not self._closing.is_set():
-                    log.warning("The database is not heard: what other processes tell is found by looking.",
-                                reason=type(error).__name__)
+                    log.warning("database_not_heard", reason=type(error).__name__)  # what is told is found by looking
                     is_said = True
                 self._closing.wait(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
@@ -81,7 +80,7 @@ class Listener:
                 while (told := pgconn.notifies()) is not None:
                     source, _, topic = told.extra.decode().partition(" ")
                     if source != self._source and topic in TOPICS:
-                        self._tell([cast("Topic", topic)])
+                        self._tell([topic])
 
     def _tell(self, topics: list[Topic] | tuple[Topic, ...]) -> None:
         for topic in topics:

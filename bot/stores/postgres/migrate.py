@@ -106,11 +106,7 @@ def _version(db: PgDb, schema: str) -> int:
 
 def _denied(error: psycopg.Error, schema: str) -> StoreError:
     said = error.diag.message_primary or "permission denied"
-    needs = (
-        f'GRANT USAGE, CREATE ON SCHEMA "{schema}" TO CURRENT_USER'
-        if "schema" in said
-        else "GRANT CREATE ON DATABASE ... TO CURRENT_USER"
-    )
+    grant = f'USAGE, CREATE ON SCHEMA "{schema}"' if "schema" in said else "CREATE ON DATABASE"
     return StoreError(
-        f"The database's role may not make its tables ({said}). Have its owner run: {needs.replace('CURRENT_USER', 'ROLE')}"
+        f"The database's role may not make its tables ({said}). Have its owner grant it that: GRANT {grant} ..."
     )

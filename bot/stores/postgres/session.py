@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,92 +10,14 @@ from dataclasses import dataclass
 import psycopg
 from psycopg.pq import ConnStatus, TransactionStatus
 
-from bot.domain.errors import SettingsError, StoreError
+from bot.domain.errors import StoreError
 from bot.stores.postgres.clock import DatabaseClock
+from bot.stores.postgres.database import Database
 from bot.stores.postgres.db import PgDb, Row, run
-from bot.stores.postgres.errors import unreachable
-from bot.stores.postgres.options import PostgresOptions
 
-CONNECT_TIMEOUT_S = 5
-STATEMENT_TIMEOUT_S = 30
-# A process that stands still in a transaction must not hold up the heartbeats of others past their leases (15 s), ...
-IDLE_TIMEOUT_S = 5
-LOCK_TIMEOUT_S = 7  # ... and who waits for its locks outlasts it.
 OLDEST_VERSION = 130_000  # the first with `pg_current_xact_id`
-_SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,54}")
-
-# A network that is gone is noticed within half a minute; what the URL says of these counts more.
-_KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
-# https://www.postgresql.org/docs/current/runtime-config-wal.html: below `on` a crash may lose what was committed.
-_LOWER = ("off", "local", "remote_write")
 # What a server counts since it began to run; a crash sets it back. Transaction ids of before may be given again then.
 _INCARNATION = "pg_postmaster_start_time()::text || (SELECT stats_reset FROM pg_stat_bgwriter)::text"
-
-
-@dataclass(frozen=True, slots=True)
-class Database:
-    """A database that connections are made to."""
-
-    url: str
-    options: PostgresOptions
-
-    @property
-    def is_pooled(self) -> bool:
-        """Return whether transactions may each run on another session of the server: nothing outlives them there."""
-        return bool(self.options.listen_url)
-
-    @property
-    def schema(self) -> str:
-        """Return the schema's name. Raises SettingsError where it is none."""
-        if not _SCHEMA.fullmatch(self.options.schema):
-            raise SettingsError("DATABASE_SCHEMA must be a name of up to 55 letters, digits and underscores.")
-        return self.options.schema
-
-    def connect(self, *, listens: bool = False) -> psycopg.Connection:
-        """Make a connection. Raises StoreError."""
-        url = (self.options.listen_url if listens else "") or self.url
-        password = self.options.password() if self.options.password is not None else None
-        try:
-            given = psycopg.conninfo.conninfo_to_dict(url)
-        except psycopg.Error:
-            raise SettingsError(
-                "DATABASE_URL is no address of a PostgreSQL database. "
-                "It must look like postgresql://user@host:5432/database."
-            ) from None
-        defaults = {
-            "connect_timeout": CONNECT_TIMEOUT_S,
-            "application_name": self.options.name,
-            **_KEEPALIVES,
-            **given,
-            "client_encoding": "UTF8",
-        }
-        if password is not None:
-            defaults["password"] = password
-        try:
-            return psycopg.connect("", autocommit=True, **defaults)  # pyright: ignore[reportArgumentType]
-        except psycopg.Error as error:
-            raise unreachable(error, secrets=str(defaults.get("password") or "")) from error
-
-    def settings(self, *, is_local: bool) -> str:
-        """Return the statement that sets what a session, or with `is_local` its transaction, has to keep to."""
-        local = "true" if is_local else "false"
-        times = {
-            "statement_timeout": STATEMENT_TIMEOUT_S,
-            "lock_timeout": LOCK_TIMEOUT_S,
-            "idle_in_transaction_session_timeout": IDLE_TIMEOUT_S,
-        }
-        settings = {
-            **{name: f"{seconds}s" for name, seconds in times.items()},
-            "search_path": f'"{self.schema}"',
-            "timezone": "UTC",
-        }
-        sets = ", ".join(f"set_config('{name}', '{value}', {local})" for name, value in settings.items())
-        lower = ", ".join(f"'{value}'" for value in _LOWER)
-        return (
-            f"SELECT {sets};"  # noqa: S608  (the schema's name is checked)
-            f" SELECT set_config('synchronous_commit', 'on', {local})"
-            f" WHERE current_setting('synchronous_commit') IN ({lower})"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +31,9 @@ class Begun:
 class Session:
     """A connection that one thread uses. Its methods raise psycopg.Error, and StoreError where none can be made."""
 
-    def __init__(self, database: Database, clock: DatabaseClock, *, steady: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, database: Database, clock: DatabaseClock, *, steady: Callable[[], float] = time.monotonic
+    ) -> None:
         self._database = database
         self._clock = clock
         self._steady = steady

@@ -12,12 +12,13 @@ import psycopg
 
 from bot.stores.leases import LeaseClock
 from bot.stores.postgres.clock import DatabaseClock
+from bot.stores.postgres.database import Database
 from bot.stores.postgres.engine import PostgresEngine
 from bot.stores.postgres.errors import store_error
 from bot.stores.postgres.listening import Listener
 from bot.stores.postgres.migrate import migrate
 from bot.stores.postgres.options import PostgresOptions
-from bot.stores.postgres.session import Database, Session
+from bot.stores.postgres.session import Session
 from bot.stores.postgres.transactions import PATIENCE_S, Transactions
 from bot.stores.store import EngineStore
 

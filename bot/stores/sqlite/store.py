@@ -6,7 +6,7 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -93,7 +93,7 @@ class SqliteEngine:
     async def read_behind(self, unit: Unit[T]) -> T:
         return await self.write(unit)  # they are written in turn
 
-    def write(self, unit: Unit[T], *, is_urgent: bool = False) -> Awaitable[T]:
+    def write(self, unit: Unit[T], *, is_urgent: bool = False, of: Hashable = None) -> Awaitable[T]:
         return self._commits.run(unit, is_urgent=is_urgent)
 
     def listen(self, hear: Callable[[Topic], None]) -> None:

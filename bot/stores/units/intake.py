@@ -148,7 +148,7 @@ def request_stop(db: Db, conversation: ConversationKey, *, by: str, author: str 
     lock_named(db, conversation)
     turn = first(
         db.execute(
-            "SELECT turn.id, turn.state FROM turn JOIN conversation ON conversation.id = turn.conversation_id"
+            "SELECT turn.id, turn.state FROM turn JOIN conversation ON conversation.id = turn.conversation_id"  # noqa: S608  (no outside text)
             " WHERE conversation.key = ? AND turn.ended_at IS NULL"
             " AND (turn.state = 'waiting' OR turn.is_first = 1 AND turn.state IN ('queued', 'running')"
             "  OR ? <> '' AND turn.state = 'queued')"

@@ -1,6 +1,7 @@
 """The order of a conversation's turns.
 
-What waits is in the order in which it was said, by the platform's time, whichever process stored it first. Of its open turns that do not wait for a decision exactly one is the first (`is_first`): only that one can run.
+What waits is in the order in which it was said, by the platform's time, whichever process stored it first. Of its open
+turns that do not wait for a decision exactly one is the first (`is_first`): only that one can run.
 
 Then it draws a ticket, and the lowest ticket goes first. Places go round by person: one who has nothing else that runs
 or could run draws 0. The others draw a number behind their own last one, further behind it the more of their turns run,
