@@ -258,8 +258,10 @@ class IntakeStore(Protocol):
 class WorkStore(Protocol):
     """Workers, the turns they hold, and what they do in them."""
 
-    async def heartbeat(self, worker: str, *, lease_s: float) -> None:
+    async def heartbeat(self, worker: str, *, lease_s: float) -> bool:
         """Say that `worker` lives for `lease_s` more seconds (at most 60); after that others may take its turns over.
+
+        Return whether it was known: where not, others have taken it for dead, and nothing is known of it any more.
 
         Leases are kept in wall-clock time, which may be set while workers live. When it is set forwards, nobody is
         taken over for one more lease, in which all who live renew theirs. When it is set backwards, a lease that

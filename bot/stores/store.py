@@ -133,8 +133,8 @@ class IntakeUnits(Units):
 class WorkUnits(Units):
     """See `bot.ports.store.WorkStore`."""
 
-    async def heartbeat(self, worker: str, *, lease_s: float) -> None:
-        await self.engine.write(
+    async def heartbeat(self, worker: str, *, lease_s: float) -> bool:
+        return await self.engine.write(
             lambda db: work.heartbeat(
                 db,
                 worker,

@@ -12,7 +12,15 @@ from typing import Literal
 import structlog
 
 from bot.domain.budgets import Charge
-from bot.domain.errors import AdapterError, BotError, BudgetError, LeaseLostError, ModelError, ModelStreamError
+from bot.domain.errors import (
+    AdapterError,
+    BotError,
+    BudgetError,
+    LeaseLostError,
+    ModelError,
+    ModelStreamError,
+    StoreUnreachableError,
+)
 from bot.domain.messages import Message, Usage, UserMessage
 from bot.domain.turns import Paused, StateChanged, Step, TurnState, TurnView
 from bot.ports.model import Model
@@ -330,7 +338,7 @@ class Attempt:
         """Leave the turn for a later attempt, or end it where its answer will never be posted."""
         lease = self.turn.lease
         is_hopeless = self._is_replied and self._is_hopeless(error)
-        let_go = self._store.abandon if is_hopeless else self._store.give_back
+        is_spent = not isinstance(error, StoreUnreachableError)  # of that the turn can do nothing
         wait_s = self._limits.wait_after(lease.attempt)
         if not is_hopeless:
             reason = str(error) if isinstance(error, BotError) else "The bot itself failed at this."
@@ -338,10 +346,16 @@ class Attempt:
             with suppress(TurnHandedOver):
                 async with self._hand_over.place():
                     await asyncio.sleep(wait_s)
-        while not await tried("let the turn go", let_go(lease)):  # noqa: ASYNC110  (a store sets no event)
+        while not await tried("let the turn go", self._let_go(is_hopeless=is_hopeless, is_spent=is_spent)):  # noqa: ASYNC110  (a store sets no event)
             await asyncio.sleep(wait_s)
         if is_hopeless:
             self._enter("undelivered")
+
+    async def _let_go(self, *, is_hopeless: bool, is_spent: bool) -> None:
+        if is_hopeless:
+            await self._store.abandon(self.turn.lease)
+        else:
+            await self._store.give_back(self.turn.lease, is_spent=is_spent)
 
     def _is_hopeless(self, error: Exception) -> bool:
         if isinstance(error, AdapterError):  # it was delivered for as long as that makes sense

@@ -37,8 +37,8 @@ class WorkerLease:
     async def renew(self) -> None:
         """Renew the lease. Raises StoreError."""
         asked_at = _now()
-        await self._store.heartbeat(self._worker, lease_s=self._lease_s)
-        if asked_at >= self._until:
+        is_known = await self._store.heartbeat(self._worker, lease_s=self._lease_s)
+        if not is_known or asked_at >= self._until:
             for after in self._after_gaps:
                 await after()
         self._until = asked_at + self._lease_s

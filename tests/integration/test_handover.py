@@ -8,9 +8,11 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from bot.domain.errors import StoreUnreachableError
 from bot.domain.messages import ModelAnswer, ToolCall, ToolMessage, ToolResult
 from bot.domain.turns import TextArrived
 from bot.ports.model import ModelProgressSink, ModelRequest
@@ -73,6 +75,23 @@ class HaltingTool:
             self.was_cut = True
             raise
         return ToolResult(call_id=call.id, text="done once")
+
+
+class Away:
+    """A store whose database is away for the next `for_calls` that record a step."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.for_calls = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def record(self, *arguments: Any, **options: Any) -> None:
+        if self.for_calls:
+            self.for_calls -= 1
+            raise StoreUnreachableError("The database cannot be reached.")
+        await self._store.record(*arguments, **options)
 
 
 async def within(seconds: float, event: asyncio.Event) -> None:
@@ -316,6 +335,45 @@ async def test_a_turn_is_handed_over_once_nothing_of_it_is_being_written(store: 
         await first.drain()
         assert await adapter.wait_for_posts(1) == ["hello"]
     assert written.is_set()
+
+
+# --- what processes say of themselves --------------------------------------------------------------------------
+
+
+async def test_a_process_says_what_it_is_at_its_start_and_that_it_ends(store: Store) -> None:
+    async with open_bot(store, ScriptedModel([says("hello")]), RecordingAdapter(), worker="first") as bot:
+        (member,) = await store.members()
+        assert (member.about.name, member.about.platforms, member.about.is_draining) == ("first", ("fake",), False)
+        await bot.drain()
+        assert [member.about.is_draining for member in await store.members()] == [True]
+    assert await store.members() == []
+
+
+async def test_a_process_whose_row_was_lost_says_again_what_it_is(store: Store) -> None:
+    limits = replace(LIMITS, lease_s=0.4)
+    async with open_bot(store, ScriptedModel([says("hello")]), RecordingAdapter(), worker="first", limits=limits):
+        await store.expire("first")
+        async with asyncio.timeout(60):
+            while [member.about.name for member in await store.members()] != ["first"]:  # noqa: ASYNC110  (as above)
+                await asyncio.sleep(0.01)
+
+
+# --- the database is away --------------------------------------------------------------------------------------
+
+
+async def test_what_a_call_that_acts_has_brought_outlasts_a_database_that_cannot_be_reached(store: Store) -> None:
+    adapter, model = RecordingAdapter(), ScriptedModel([calls("act"), says("It is done.")])
+    away = Away(store)
+
+    async def act(call: ToolCall) -> ToolResult:
+        away.for_calls = 2
+        return ToolResult(call_id=call.id, text="done once")
+
+    tools = ScriptedTools({"act": act})
+    async with open_bot(cast("Store", away), model, adapter, tools, worker="first", limits=LIMITS) as bot:
+        await bot.say(message("act"))
+        assert await adapter.wait_for_posts(1) == ["It is done."]
+    assert (tools.ran, results(model), away.for_calls) == (["act"], ["done once"], 0)
 
 
 # --- the process dies ------------------------------------------------------------------------------------------

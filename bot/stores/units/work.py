@@ -23,8 +23,12 @@ from bot.stores.units.order import end_turn, free_next, wake_turn
 # --- workers ---
 
 
-def heartbeat(db: Db, worker: str, *, expires_at: float, latest_end: float, cutoff: float) -> None:
-    """Renew the lease of `worker`; cut leases short that end after `latest_end`, and end those up to `cutoff`."""
+def heartbeat(db: Db, worker: str, *, expires_at: float, latest_end: float, cutoff: float) -> bool:
+    """Renew the lease of `worker`; cut leases short that end after `latest_end`, and end those up to `cutoff`.
+
+    Return whether it was there.
+    """
+    is_known = bool(db.execute("SELECT id FROM worker WHERE id = ?", (worker,)))
     db.execute(
         "INSERT INTO worker (id, expires_at) VALUES (?, ?)"
         " ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at",
@@ -33,6 +37,7 @@ def heartbeat(db: Db, worker: str, *, expires_at: float, latest_end: float, cuto
     db.execute("UPDATE worker SET expires_at = ? WHERE expires_at > ?", (latest_end, latest_end))
     ended = f"SELECT id FROM worker WHERE expires_at <= ?{db.for_update('worker', skips=True)}"  # noqa: S608  (no outside text)
     db.execute(f"DELETE FROM worker WHERE id IN ({ended})", (cutoff,))  # noqa: S608  (no outside text)
+    return is_known
 
 
 def workers(db: Db, *, cutoff: float) -> Sequence[str]:
