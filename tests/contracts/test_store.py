@@ -315,6 +315,21 @@ async def test_a_change_that_meets_a_claim_is_made_before_it_or_not_at_all(store
             assert (revision, turns[0].event.text) in {("made", "other"), ("started", event.text)}
 
 
+async def test_what_waits_goes_in_the_order_in_which_it_was_said_whichever_was_stored_first(store: Store) -> None:
+    first = question(text="first")
+    said_at = first.sent_at
+    await accepted(store, first)
+    for after_us in (30, 10, 20, 10):
+        late = replace(question(text=str(after_us)), sent_at=said_at + timedelta(microseconds=after_us))
+        await accepted(store, late)
+    asked: list[str] = []
+    for _ in range(5):
+        turn = await claim_one(store)
+        asked.append(turn.event.text)
+        await finish(store, turn.lease)
+    assert asked == ["first", "10", "10", "20", "30"]
+
+
 # --- taking part -----------------------------------------------------------------------------------------------
 
 
@@ -444,6 +459,22 @@ async def test_the_next_turn_of_a_conversation_is_free_only_when_the_one_before_
     assert await claim(store) == []
     await store.mark_posted(lease, 0, reference="ref", ends_turn=True)
     assert await claim(store) == [following]
+
+
+async def test_a_message_that_arrives_late_goes_before_those_that_were_said_after_it_and_were_not_begun(
+    store: Store,
+) -> None:
+    said_at = question().sent_at
+    late = replace(question(key="late"), sent_at=said_at - timedelta(seconds=2))
+    middle = replace(question(key="middle"), sent_at=said_at - timedelta(seconds=1))
+    last = await accepted(store, question(key="last"))
+    turns = [await accepted(store, event) for event in (middle, late)]
+    order: list[int] = []
+    for _ in range(3):
+        turn = await claim_one(store)
+        order.append(turn.lease.turn_id)
+        await finish(store, turn.lease, *said("a"))
+    assert order == [*reversed(turns), last]
 
 
 async def test_many_processes_never_hold_two_turns_of_one_conversation_and_keep_their_order(opened: OpenStore) -> None:

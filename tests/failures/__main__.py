@@ -1,7 +1,8 @@
 """Plays the failure tables and writes them: `python -m tests.failures [--platform NAME] [--only TEXT]`, in minutes.
 
-The exit code is 1 where a case does not end as its row says. With `--platform` the other table stays as it is written;
-with `--only` nothing is written.
+With `--processes 3` it plays the tables of several processes on one database, on PostgreSQL unless `--engine sqlite`
+says that they share a file. The exit code is 1 where a case does not end as its row says. Tables that are not played
+stay as they are written; with `--only`, or on SQLite, nothing is written.
 """
 
 from __future__ import annotations
@@ -17,48 +18,73 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.failures.discord import cases as discord
+from tests.failures.processes import cases as processes
+from tests.failures.processes.engine import engine
+from tests.failures.processes.fleet import PROCESSES
 from tests.failures.slack import cases as slack
 from tests.failures.table import Case, Outcome
 
 FILE = Path(__file__).parents[1] / "reports" / "FAILURES.md"
-CASE_S = 180.0
 INTRO = """# What goes wrong, and what its users see
 
 Written by `python -m tests.failures`. The bot is all there, with the platform's real library, a loopback platform that
 refuses what the real one refuses, a scripted model and a real tool server; in the rows with `kill -9` it is `python -m
-bot run`, started again after the kill. Each row is a test: it fails where people see anything but what the second
-column says. "Calls" are those of the platform's web API, the start of the bot among them; "seconds" include the starts,
-and the pauses that the 429s ask for (Slack: one second, Discord: half a second). `tests/failures/test_failures.py`
-plays the quick rows with the other tests.
+bot run`, started again after the kill, and in the tables of several processes (`--processes 3`) each of them is that.
+Each row is a test: it fails where people see anything but what the second column says. "Calls" are those of the
+platform's web API, the start of the bot among them; "seconds" include the starts, and the pauses that the 429s ask for
+(Slack: one second, Discord: half a second). `tests/failures/test_failures.py` plays the quick rows with the other
+tests.
 """
 HEAD = """
 | what happens | what the user sees | calls | seconds |
 |---|---|---:|---:|
 """
-TABLES: Mapping[str, Callable[[], Iterator[Case]]] = {"Slack": slack.all_cases, "Discord": discord.all_cases}
+TABLES: Mapping[str, Callable[[], Iterator[Case]]] = {
+    "Slack": slack.all_cases,
+    "Discord": discord.all_cases,
+    f"Slack, {PROCESSES} processes": processes.slack_cases,
+    f"Discord, {PROCESSES} processes": processes.discord_cases,
+}
 
 
 def main() -> int:
     options = _parse()
     tables = printed()
     failed = 0
-    for platform, cases in TABLES.items():
-        if options.platform not in ("", platform.lower()):
-            continue
-        rows: list[str] = []
-        for case in cases():
-            if options.only in case.happens:
-                outcome = _play(case)
-                failed += outcome is None
-                if outcome is not None:
-                    rows.append(_row(case, outcome))
-                    print(f"ok      {outcome.seconds:5.1f} s  {platform}: {case.happens}", flush=True)
-        tables[platform] = rows
-    if not failed and not options.only:
-        parts = [f"\n## {platform}\n{HEAD}{''.join(tables.get(platform, []))}" for platform in TABLES]
+    with engine(options.engine if options.processes > 1 else "sqlite"):
+        for name in _chosen(options):
+            rows, failures = _play_all(name, only=options.only)
+            tables[name] = rows
+            failed += failures
+    if not failed and not options.only and (options.processes == 1 or options.engine == "postgres"):
+        parts = [f"\n## {name}\n{HEAD}{''.join(tables.get(name, []))}" for name in TABLES]
         FILE.write_text(INTRO + "".join(parts), encoding="utf-8")
         print(f"{sum(map(len, tables.values()))} rows are in {FILE.name}")
     return 1 if failed else 0
+
+
+def _chosen(options: argparse.Namespace) -> Sequence[str]:
+    """Return the names of the tables that are to be played."""
+    of_several = {name for name in TABLES if "processes" in name}
+    return [
+        name
+        for name in TABLES
+        if name.lower().startswith(options.platform) and (name in of_several) == (options.processes > 1)
+    ]
+
+
+def _play_all(name: str, *, only: str) -> tuple[list[str], int]:
+    """Return the rows of a table, and how many did not end as they should."""
+    rows: list[str] = []
+    failed = 0
+    for case in TABLES[name]():
+        if only in case.happens:
+            outcome = _play(case)
+            failed += outcome is None
+            if outcome is not None:
+                rows.append(_row(case, outcome))
+                print(f"ok      {outcome.seconds:5.1f} s  {name}: {case.happens}", flush=True)
+    return rows, failed
 
 
 def printed() -> dict[str, list[str]]:
@@ -75,7 +101,9 @@ def printed() -> dict[str, list[str]]:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.failures", description=(__doc__ or "").partition(":")[0])
-    parser.add_argument("--platform", default="", choices=[name.lower() for name in TABLES], help="only its table")
+    parser.add_argument("--platform", default="", choices=["slack", "discord"], help="only its table")
+    parser.add_argument("--processes", type=int, default=1, choices=[1, PROCESSES], help="on one database")
+    parser.add_argument("--engine", default="postgres", choices=["sqlite", "postgres"], help="of several processes")
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name has this in it")
     return parser.parse_args()
 
@@ -92,7 +120,7 @@ def _play(case: Case) -> Outcome | None:
 
 
 async def _within(case: Case, folder: Path) -> Outcome:
-    async with asyncio.timeout(CASE_S):
+    async with asyncio.timeout(case.longest_s):
         return await case.run(folder)
 
 

@@ -71,12 +71,12 @@ async def live_through(step: Step, world: World) -> None:
     await world.model.pace()
     async with world.run():
         await conversation.answered()
-    _check(step, world, conversation)
+    check(step, world, conversation)
     if len(conversation.written) == 1:
         conversation.check_answered(question)
 
 
-def _check(step: Step, world: World, conversation: Conversation) -> None:
+def check(step: Step, world: World, conversation: Conversation) -> None:
     """See what is there; the process has ended, so nothing is added to it."""
     shown = [message.shown for message in conversation.written]
     assert step.answer in "\n".join(shown), shown
@@ -128,6 +128,14 @@ async def until_held(world: World, conversation: Conversation) -> None:
 
 async def until_asked(world: World, conversation: Conversation) -> None:
     await world.until_asked(1)
+
+
+async def until_asked_again(world: World, conversation: Conversation) -> None:
+    """Let the tool end, whose call is held, and the model fall silent when it reads the result."""
+    await until_tool_runs(world, conversation)
+    await silence(world)
+    world.release_tools()
+    await world.until_asked(2)
 
 
 async def until_tool_runs(world: World, conversation: Conversation) -> None:

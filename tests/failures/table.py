@@ -33,6 +33,7 @@ class Case:
     seen: str
     play: Callable[[World], Awaitable[None]]  # with the world in which the bot is not there yet
     is_in_suite: bool = True  # the others are played only by `python -m tests.failures`
+    longest_s: float = 180.0
 
     async def run(self, home: Path) -> Outcome:
         """Play it in an empty folder. Raises AssertionError or TimeoutError where it does not end as it should."""

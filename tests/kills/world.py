@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import sqlite3
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from bot.domain.messages import Message
 from bot.domain.turns import Step
 from bot.ports.store import OutboxPost
 from bot.stores import codec
+from bot.stores.db import Row
+from tests.kills.database import Database, PostgresDatabase, Rows, SqliteFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +38,7 @@ class VisibleAsk:
     digest: str
     place: str
     is_new: bool
+    shown_by: int  # which life
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +67,14 @@ class World:
 
     folder: Path
     life: int = field(default=0)
+    url: str = ""  # of a PostgreSQL database; SQLite without it
+    is_shared: bool = False  # by processes that are at work while others look at it
 
     @property
-    def database(self) -> Path:
-        return self.folder / "toolbridge.db"
+    def database(self) -> Database:
+        if self.url:
+            return PostgresDatabase(self.url)
+        return SqliteFile(self.folder / "toolbridge.db", is_shared=self.is_shared)
 
     @property
     def calls_file(self) -> Path:
@@ -96,13 +98,18 @@ class World:
         """Return the lines of that file of this life."""
         return _lines(self.folder / f"{name}.{self.life}.txt")
 
-    def acknowledge(self, question: str) -> None:
-        """Keep that the platform was told that the message arrived."""
-        _append(self.folder / "acknowledged.txt", question)
+    def noted_by_all(self, name: str) -> Sequence[str]:
+        """Return the lines of that file of this life and all before it."""
+        return [line for life in range(1, self.life + 1) for line in replace(self, life=life).noted(name)]
 
-    def acknowledged(self) -> Sequence[str]:
-        """Return the messages that the platform will not deliver again."""
-        return _lines(self.folder / "acknowledged.txt")
+    def acknowledge(self, question: str, seat: int = 0) -> None:
+        """Keep that the platform was told that the message arrived, by the process at this seat."""
+        _append(self.folder / f"acknowledged-{seat}.txt", question)
+
+    def acknowledged(self, seat: int | None = None) -> Sequence[str]:
+        """Return the messages that the platform will not deliver again, there or anywhere."""
+        files = sorted(self.folder.glob("acknowledged-*.txt" if seat is None else f"acknowledged-{seat}.txt"))
+        return [line for file in files for line in _lines(file)]
 
     def show(self, visible: Visible) -> None:
         """Make a message visible."""
@@ -121,52 +128,41 @@ class World:
         """Return all that the messages of asks have shown, oldest first."""
         return [VisibleAsk(**json.loads(line)) for line in _lines(self.folder / "asks.jsonl")]
 
-    def open_turns(self) -> int:
-        """Return how many turns have not ended."""
-        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
-            return db.execute("SELECT count(*) FROM turn WHERE ended_at IS NULL").fetchone()[0]
-
     def tokens(self) -> tuple[int, int]:
         """Return the tokens that were charged to all, and those of the stored answers and summaries."""
-        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
-            (charged,) = db.execute(
-                "SELECT COALESCE(sum(input_tokens + output_tokens), 0) FROM spending"
+        with self.database.reading() as rows:
+            (charged,) = rows(
+                "SELECT COALESCE(sum(input_tokens + output_tokens), 0) AS tokens FROM spending"
                 " WHERE ledger = 'all' AND length(period) = 10"
-            ).fetchone()
+            )
             # A turn's own sum has its summaries; it lacks its answers where its journal was not read any more.
-            used = {row[0]: row[1] for row in db.execute("SELECT id, input_tokens + output_tokens FROM turn")}
+            used = {
+                row["id"]: row["tokens"] for row in rows("SELECT id, input_tokens + output_tokens AS tokens FROM turn")
+            }
             stored = Counter[int]()
-            for turn_id, body in db.execute("SELECT turn_id, body FROM journal"):
-                usage = json.loads(body).get("answer", {}).get("usage", {})
-                stored[turn_id] += usage.get("input_tokens", 0) + usage.get("output_tokens", 0)
-            return charged, sum(max(tokens, stored[turn_id]) for turn_id, tokens in used.items())
+            for row in rows("SELECT turn_id, body FROM journal"):
+                usage = json.loads(row["body"]).get("answer", {}).get("usage", {})
+                stored[row["turn_id"]] += usage.get("input_tokens", 0) + usage.get("output_tokens", 0)
+            return int(charged["tokens"]), sum(max(tokens, stored[turn_id]) for turn_id, tokens in used.items())
 
     def summary(self, conversation: str) -> tuple[str, frozenset[int]]:
         """Return the conversation's summary and the turns before its end."""
-        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
-            (summary,) = db.execute("SELECT summary FROM conversation WHERE key = ?", (conversation,)).fetchone()
-            turns = db.execute(
+        with self.database.reading() as rows:
+            (found,) = rows("SELECT summary FROM conversation WHERE key = ?", conversation)
+            turns = rows(
                 "SELECT turn_id FROM message JOIN conversation ON conversation.id = message.conversation_id"
                 " WHERE key = ? AND message.id <= summary_message_id",
-                (conversation,),
+                conversation,
             )
-            return summary, frozenset(turn_id for (turn_id,) in turns)
-
-    def holds(self, words: str) -> bool:
-        """Return whether the words are in any byte of the database's files."""
-        files = (self.database, self.database.with_name(f"{self.database.name}-wal"))
-        return any(file.exists() and words.encode() in file.read_bytes() for file in files)
+            return found["summary"], frozenset(row["turn_id"] for row in turns)
 
     def turns(self) -> Turns:
-        """Return what is stored, read from a copy: reading the files themselves would tidy up what the kill left."""
-        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            for name in (self.database.name, f"{self.database.name}-wal"):
-                if (self.folder / name).exists():
-                    shutil.copy(self.folder / name, folder)
-            with closing(sqlite3.connect(Path(folder) / self.database.name)) as db:
-                db.row_factory = sqlite3.Row
-                is_made = db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'message'").fetchone()
-                return _read_turns(db) if is_made else {}
+        """Return what is stored."""
+        try:
+            with self.database.reading() as rows:
+                return _read_turns(rows)
+        except LookupError:
+            return {}
 
 
 def _append(path: Path, line: str) -> None:
@@ -181,10 +177,13 @@ def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
-def _read_turns(db: sqlite3.Connection) -> Turns:
-    steps = _bodies(db, "SELECT turn_id, body FROM journal ORDER BY turn_id, step")
-    messages = _bodies(db, "SELECT turn_id, body FROM message ORDER BY turn_id, id")
-    outbox = _bodies(db, "SELECT turn_id, json_array(body, state) AS body FROM outbox ORDER BY turn_id, part")
+def _read_turns(rows: Rows) -> Turns:
+    steps = _bodies(rows("SELECT turn_id, body FROM journal ORDER BY turn_id, step"))
+    messages = _bodies(rows("SELECT turn_id, body FROM message ORDER BY turn_id, id"))
+    posts: dict[int, list[OutboxPost]] = {}
+    for row in rows("SELECT turn_id, body, state FROM outbox ORDER BY turn_id, part"):
+        post = OutboxPost(post=codec.posts.validate_json(row["body"]), state=row["state"])
+        posts.setdefault(row["turn_id"], []).append(post)
     return {
         row["event_key"]: StoredTurn(
             id=row["id"],
@@ -193,19 +192,14 @@ def _read_turns(db: sqlite3.Connection) -> Turns:
             attempts=row["attempts"],
             steps=tuple(map(codec.steps.validate_json, steps.get(row["id"], ()))),
             messages=tuple(map(codec.messages.validate_json, messages.get(row["id"], ()))),
-            outbox=tuple(map(_outbox_post, outbox.get(row["id"], ()))),
+            outbox=tuple(posts.get(row["id"], ())),
         )
-        for row in db.execute("SELECT id, event_key, state, outcome, attempts FROM turn ORDER BY id")
+        for row in rows("SELECT id, event_key, state, outcome, attempts FROM turn ORDER BY id")
     }
 
 
-def _bodies(db: sqlite3.Connection, statement: str) -> dict[int, list[str]]:
+def _bodies(rows: Sequence[Row]) -> dict[int, list[str]]:
     bodies: dict[int, list[str]] = {}
-    for turn_id, body in db.execute(statement):
-        bodies.setdefault(turn_id, []).append(body)
+    for row in rows:
+        bodies.setdefault(row["turn_id"], []).append(row["body"])
     return bodies
-
-
-def _outbox_post(text: str) -> OutboxPost:
-    fields: list[Any] = json.loads(text)
-    return OutboxPost(post=codec.posts.validate_json(fields[0]), state=fields[1])

@@ -226,6 +226,7 @@ def vote(
 
 def _queue(db: Db, event: MessageReceived, conversation_id: int, *, worker: str, waits_behind: int, now: float) -> int:
     """Store the turn, and return its id."""
+    is_first = waits_behind == 0 or _is_said_before_first(db, conversation_id, event)
     (turn,) = db.execute(
         "INSERT INTO turn (event_key, conversation_id, event, state, worker, accepted_at,"  # noqa: S608  (no outside text in it)
         " said_at, is_first, has_waited, platform, author, ticket)"
@@ -237,7 +238,7 @@ def _queue(db: Db, event: MessageReceived, conversation_id: int, *, worker: str,
             codec.events.dump_json(event).decode(),
             now,
             event.sent_at.timestamp(),
-            int(waits_behind == 0),
+            int(is_first),
             int(waits_behind > 0),
             event.conversation.platform,
             author_key(event.actor),
@@ -245,6 +246,21 @@ def _queue(db: Db, event: MessageReceived, conversation_id: int, *, worker: str,
         ),
     )
     return turn["id"]
+
+
+def _is_said_before_first(db: Db, conversation_id: int, event: MessageReceived) -> bool:
+    """Return whether the message was said before the first turn that waits, which was not begun and makes room then.
+
+    Another process may have stored the later message before this one.
+    """
+    return bool(
+        db.execute(
+            "UPDATE turn SET is_first = 0"
+            " WHERE conversation_id = ? AND ended_at IS NULL AND is_first = 1 AND state = 'queued' AND wakes = 0"
+            " AND said_at > ? RETURNING id",
+            (conversation_id, event.sent_at.timestamp()),
+        )
+    )
 
 
 def _open_turns(db: Db, worker: str, platform: str, author: str | None = None) -> int:

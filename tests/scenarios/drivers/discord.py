@@ -536,10 +536,13 @@ class DiscordDriver:
     async def cut(self) -> None:
         await self.discord.cut()
 
+    def release_held(self) -> None:
+        self.discord.release()
+
     async def notice_death(self) -> None:
         await self.discord.cut()
         self.discord.forget_sessions()
-        self.discord.release()
+        self.release_held()
 
     def hold_next(self, call: str, *, is_done: bool = True, behind: Door | None = None) -> None:
         self.discord.hang_next(call, is_done=is_done, where=lambda asked: behind is None or self._door(asked) == behind)

@@ -420,6 +420,10 @@ class Driver(Protocol):
         """Break the bot's connections."""
         ...
 
+    def release_held(self) -> None:
+        """Answer the calls that are held, where their process is there to read it."""
+        ...
+
     async def notice_death(self) -> None:
         """Notice that the bot's process is dead: its connections are gone, and no call of it is answered any more."""
         ...

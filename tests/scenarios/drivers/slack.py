@@ -509,9 +509,12 @@ class SlackDriver:
     async def cut(self) -> None:
         await self.slack.cut_sockets()
 
-    async def notice_death(self) -> None:
+    def release_held(self) -> None:
         for hang in self._hangs:
             hang.released.set()
+
+    async def notice_death(self) -> None:
+        self.release_held()
         await self.slack.cut_sockets()
 
     def hold_next(self, call: str, *, is_done: bool = True, behind: Door | None = None) -> None:
