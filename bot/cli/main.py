@@ -87,6 +87,10 @@ async def _chat(arguments: argparse.Namespace) -> int:
 
 
 async def _run(arguments: argparse.Namespace) -> int:
+    if arguments.drain is not None:
+        from bot.cli.draining import drain
+
+        return await drain(arguments)
     from bot.cli.run import run
 
     return await run(arguments)
@@ -171,6 +175,13 @@ def command_parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="serve every chat platform whose tokens are set")
     _add_model(run)
+    run.add_argument(
+        "--drain",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="have the process of that PROCESS_NAME, or all on this machine, hand over their work and end",
+    )
     run.set_defaults(run=_run)
 
     doctor = commands.add_parser("doctor", help="check settings, database, model, tool servers and chat platforms")

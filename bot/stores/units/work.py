@@ -23,8 +23,12 @@ from bot.stores.units.order import end_turn, free_next, wake_turn
 # --- workers ---
 
 
-def heartbeat(db: Db, worker: str, *, expires_at: float, latest_end: float, cutoff: float) -> None:
-    """Renew the lease of `worker`; cut leases short that end after `latest_end`, and end those up to `cutoff`."""
+def heartbeat(db: Db, worker: str, *, expires_at: float, latest_end: float, cutoff: float) -> bool:
+    """Renew the lease of `worker`; cut leases short that end after `latest_end`, and end those up to `cutoff`.
+
+    Return whether it was there.
+    """
+    is_known = bool(db.execute("SELECT id FROM worker WHERE id = ?", (worker,)))
     db.execute(
         "INSERT INTO worker (id, expires_at) VALUES (?, ?)"
         " ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at",
@@ -33,6 +37,7 @@ def heartbeat(db: Db, worker: str, *, expires_at: float, latest_end: float, cuto
     db.execute("UPDATE worker SET expires_at = ? WHERE expires_at > ?", (latest_end, latest_end))
     ended = f"SELECT id FROM worker WHERE expires_at <= ?{db.for_update('worker', skips=True)}"  # noqa: S608  (no outside text)
     db.execute(f"DELETE FROM worker WHERE id IN ({ended})", (cutoff,))  # noqa: S608  (no outside text)
+    return is_known
 
 
 def workers(db: Db, *, cutoff: float) -> Sequence[str]:
@@ -121,12 +126,41 @@ def claim(
     return turns
 
 
-def give_back(db: Db, lease: Lease) -> None:
+def give_back(db: Db, lease: Lease, *, is_spent: bool = True) -> None:
     """Free the turn for any worker, if it still belongs to the lease."""
-    db.execute(
-        "UPDATE turn SET worker = '' WHERE id = ? AND fence = ? AND ended_at IS NULL", (lease.turn_id, lease.fence)
+    freed = db.execute(
+        "UPDATE turn SET worker = '', attempts = attempts - ? WHERE id = ? AND fence = ? AND ended_at IS NULL"
+        " RETURNING id",
+        (0 if is_spent else 1, lease.turn_id, lease.fence),
     )
-    db.notify("work")
+    if freed:
+        db.notify("work")
+
+
+def has_others(db: Db, worker: str, *, serves: Sequence[str], keeps: Sequence[int]) -> bool:
+    """Return whether `hand_over` would free any; looking costs no commit."""
+    return bool(_others(db, worker, serves=serves, keeps=keeps))
+
+
+def hand_over(db: Db, worker: str, *, serves: Sequence[str], keeps: Sequence[int]) -> None:
+    """Free the worker's other turns; those that it had claimed get their attempt back."""
+    freed = _others(db, worker, serves=serves, keeps=keeps)
+    db.executemany(
+        "UPDATE turn SET worker = '', attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END"
+        " WHERE id = ? AND worker = ? AND ended_at IS NULL",
+        [(turn_id, worker) for turn_id in freed],
+    )
+    if freed:
+        db.notify("work")
+
+
+def _others(db: Db, worker: str, *, serves: Sequence[str], keeps: Sequence[int]) -> Sequence[int]:
+    rows = db.execute(
+        "SELECT turn.id, conversation.key FROM turn JOIN conversation ON conversation.id = turn.conversation_id"
+        " WHERE turn.worker = ? AND turn.ended_at IS NULL ORDER BY turn.id",
+        (worker,),
+    )
+    return [row["id"] for row in rows if row["id"] not in keeps and row["key"].startswith(tuple(serves))]
 
 
 def has_signals(db: Db, worker: str) -> bool:
