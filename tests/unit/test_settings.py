@@ -274,9 +274,6 @@ def test_no_secret_is_in_an_error_or_its_chain_or_a_representation(monkeypatch: 
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert caught.value.__cause__ is None and caught.value.__suppress_context__
-    with pytest.raises(SettingsError) as caught:
-        open_store(settings.store_url)
-    assert "secret" not in str(caught.value)
     assert "secret" not in describe_store(settings.store_url)
 
 
@@ -366,7 +363,7 @@ def test_the_database_is_in_the_home_folder_or_where_its_url_says(url: str | Non
     assert describe_store(load_settings(toolbridge_home="/data", database_url=url).store_url) == path
 
 
-@pytest.mark.parametrize("url", ["postgresql://h/d", "sqlite://a.db", "a.db", "mysql:///a"])
+@pytest.mark.parametrize("url", ["sqlite://a.db", "a.db", "mysql:///a"])
 def test_a_database_that_cannot_be_opened_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="sqlite:///path/to/file"):
         open_store(load_settings(database_url=url).store_url)
