@@ -14,6 +14,7 @@ from tests.bench.deciding import decide_cost
 from tests.bench.discord import discord_cost
 from tests.bench.finding import finding
 from tests.bench.measure import Row, table
+from tests.bench.processes import acknowledgements, side_by_side, wake_ups
 from tests.bench.prompts import prompt_prefix
 from tests.bench.slack import bursts, slack_cost
 from tests.bench.startup import memory, start_times
@@ -43,6 +44,9 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "slack": slack_cost,
     "bursts": bursts,
     "discord": discord_cost,
+    "processes": side_by_side,
+    "acknowledgements": acknowledgements,
+    "wake-ups": wake_ups,
 }
 
 
