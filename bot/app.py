@@ -16,13 +16,16 @@ from bot.intake.apps import AppGate
 from bot.intake.asked import AskReader
 from bot.intake.commands.table import Commands
 from bot.intake.decisions import Decisions
+from bot.intake.early import EarlyMessages
 from bot.intake.forms import Forms
 from bot.intake.inbox import Inbox
+from bot.intake.rates import CommonCount
 from bot.keeping.files import KeptFiles
 from bot.keeping.retention import Retention
 from bot.models.factory import describe_model, open_model
 from bot.models.redacting import RedactingModel
 from bot.observe.turn_log import TurnLog
+from bot.ports.cluster import Cluster
 from bot.ports.http import HttpListener, NoListener
 from bot.ports.model import Model
 from bot.ports.platform import Adapter, Host
@@ -45,7 +48,7 @@ from bot.turns.asking import AskDesk
 from bot.turns.attempt import Resources
 from bot.turns.bell import Bell
 from bot.turns.budgets import Budgets
-from bot.turns.cluster import ProcessCluster
+from bot.turns.cluster import ProcessCluster, forgetting_rates
 from bot.turns.context import SYSTEM_PROMPT, Window
 from bot.turns.lease import WorkerLease
 from bot.turns.limits import LEASE_S, Limits, Patience
@@ -108,11 +111,14 @@ async def open_app(
         notes = await _open_notes(settings, store)
         tools = await stack.enter_async_context(Toolset(servers, notes=notes, ids=ids))
         tools.warm_up()  # server processes start while the model is being opened
-        model, window = await stack.enter_async_context(_open_model(settings))
         worker = new_worker_id()
+        lease = WorkerLease(store, worker, lease_s=lease_s)
+        cluster = ProcessCluster(store=store, worker=worker, lease=lease)
+        model, window = await stack.enter_async_context(_open_model(settings, cluster))
         core = _Core(
             worker=worker,
-            lease=WorkerLease(store, worker, lease_s=lease_s),
+            lease=lease,
+            cluster=cluster,
             bell=Bell(),
             store=store,
             notes=notes,
@@ -121,6 +127,8 @@ async def open_app(
             rights=_open_rights(policy, store=store, tools=tools),
         )
         host = _make_host(settings, core, http=http or NoListener())
+        if host.early is not None:
+            await stack.enter_async_context(host.early.working(host.decide_now))
         opened = [await stack.enter_async_context(open_adapter(host)) for open_adapter in adapters]
         for adapter in opened:
             core.rights.people.add(adapter.name, adapter)
@@ -142,12 +150,12 @@ async def open_app(
 
 
 @asynccontextmanager
-async def _open_model(settings: Settings) -> AsyncGenerator[tuple[Model, Window]]:
+async def _open_model(settings: Settings, cluster: Cluster) -> AsyncGenerator[tuple[Model, Window]]:
     """Open the model, and the window that it reads of conversations."""
     window = Window(
         max_messages=settings.max_conversation_length, max_tokens=settings.model_context_tokens, count=estimate_tokens
     )
-    async with open_model(settings, learn=window.learn) as model:
+    async with open_model(settings, learn=window.learn, cluster=cluster) as model:
         window.count = open_counter(model.name)
         yield model, window
 
@@ -163,6 +171,7 @@ async def _working(
         AskDesk(store=store, adapters=adapters, policy=policy.now, bell=bell, worker=worker).working(),
         Retention(store=store, files=core.files, days=kept_days, now=time.time).working(),
         NoticeDesk(store=store, adapters=adapters).working(),
+        forgetting_rates(store),
     ):
         yield
 
@@ -234,6 +243,7 @@ class _Core:
 
     worker: str
     lease: WorkerLease
+    cluster: ProcessCluster
     bell: Bell
     store: Store
     notes: NoteStore
@@ -262,7 +272,11 @@ def _make_host(settings: Settings, core: _Core, *, http: HttpListener) -> Inbox:
         worker=core.worker,
         store=store,
         kept_notes=core.notes,
-        admission=Admission(max_input_chars=settings.max_input_chars, requests_per_minute=settings.requests_per_minute),
+        admission=Admission(
+            max_input_chars=settings.max_input_chars,
+            requests_per_minute=settings.requests_per_minute,
+            common=CommonCount(cluster=core.cluster, store=store),
+        ),
         answer=commands.answer,
         bell=bell,
         directory=rights.tools,
@@ -272,7 +286,8 @@ def _make_host(settings: Settings, core: _Core, *, http: HttpListener) -> Inbox:
         forms=Forms(reader=reader, tools=rights.tools, bell=bell),
         about=commands.introduction,
         http=http,
-        cluster=ProcessCluster(store=store, worker=core.worker, lease=core.lease),
+        cluster=core.cluster,
+        early=EarlyMessages(store=store, cluster=core.cluster),
         apps=AppGate(settings.apps, also=lambda: rights.policy.now().apps),
         takes_follow_ups=settings.follow_ups == "always",
         shows_thoughts=settings.trace == "full",

@@ -15,7 +15,7 @@ from adapters.console.keys import interrupts
 from adapters.console.parse import Leave, UnknownCommand, parse_line
 from adapters.console.screen import ENDINGS, OUTCOMES, Outcome, Screen, TraceLevel
 from adapters.console.speaker import Speaker
-from bot.domain.answers import Done, Example, Ignored, Known, Queued, Ready, Refused
+from bot.domain.answers import Done, Example, Held, Ignored, Known, Queued, Ready, Refused
 from bot.domain.asks import AskPost
 from bot.domain.errors import AdapterError, BotError, StoreError
 from bot.domain.events import CommandInvoked, MessageReceived
@@ -184,7 +184,7 @@ class Chat:
                 if notice:  # otherwise it was said a moment ago
                     self._screen.say(plain_moments(notice))
                 return "failed"
-            case Ignored():
+            case Ignored() | Held():  # nothing comes before what it follows: there is one process
                 return "failed"
             case _:
                 assert_never(outcome)

@@ -39,6 +39,7 @@ from adapters.discord.session import GATEWAY_URL, Session, Watch
 from adapters.discord.status import TYPING_S, Hourglass
 from adapters.discord.traces import TraceLevel
 from adapters.shared.arrivals import Arrivals, Notices, WaitingSign, Written, keep_catching_up, log_in
+from adapters.shared.common import CommonRates
 from adapters.shared.progress import Pace
 from adapters.shared.shares import on_behalf_of
 from adapters.shared.tasks import Background, run_together
@@ -92,6 +93,7 @@ async def open_discord(options: DiscordOptions, host: Host) -> AsyncGenerator[Di
                 api_url=options.api_url,
                 breaker_s=options.breaker_s,
                 requests_per_s=options.requests_per_s,
+                common=CommonRates(host.cluster, platform=PLATFORM),
             )
         )
         adapter = DiscordAdapter(options, host, api=api, downloads=downloads)
@@ -120,6 +122,7 @@ class DiscordAdapter:
             gateway_url=options.gateway_url,
             wants_content=options.message_content,
             watch=options.watch,
+            cluster=host.cluster,
         )
         self._channels = Channels(api, self.session)
         self._questions = Questions()
@@ -128,10 +131,10 @@ class DiscordAdapter:
         self._roles = Roles(api)
         self._asks = AskPosts(api)
         self._notices = NoticePosts(api)
-        sign = WaitingSign(Hourglass(api), self._background)
+        sign = WaitingSign(Hourglass(api), self._background, host.cluster)
         self._arrivals = Arrivals(
             host,
-            notices=Notices(self._tell, self._background),
+            notices=Notices(self._tell, self._background, host.cluster),
             sign=sign,
             tries=STORE_TRIES,
             backoff=Backoff(first_s=options.store_pause_s),
@@ -167,13 +170,16 @@ class DiscordAdapter:
         deliveries = Deliveries(arrivals, self._open_interactions(me, commands, arrivals), background=self._background)
 
         async def catch_up() -> None:
-            await backfill.run(arrivals.take_missed, is_behind=lambda: self._arrivals.is_behind)
+            await backfill.run(arrivals.take_missed, is_behind=lambda: arrivals.is_behind)
+
+        def is_behind() -> bool:
+            return arrivals.is_behind or backfill.is_behind
 
         try:
             await run_together(
                 PLATFORM,
                 commands=keep_synced(api, notes, allow_dms=options.allow_dms, dev_guild=options.dev_guild),
-                session=self.session.run(deliveries.take),
+                session=self.session.run(deliveries.take, is_behind=is_behind),
                 backfill=keep_catching_up(catch_up, pause_s=CATCH_UP_PAUSE_S),
             )
         finally:

@@ -36,9 +36,11 @@ from adapters.discord.private_parts import (
     use_api,
 )
 from adapters.shared.buckets import Caller, Rate
+from adapters.shared.common import CommonRates
 from adapters.shared.gates import Gate, Turnstile
 from adapters.shared.reaching import unreached
 from adapters.shared.shares import current_priority, current_share
+from adapters.shared.tasks import Background
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.messages import Attachment
 
@@ -49,6 +51,7 @@ REQUEST_TIMEOUT_S = 60.0  # including the pauses that Discord asks for within it
 # Over all channels. The library sends more, and each refusal counts towards a ban by Cloudflare:
 # https://discord.com/developers/docs/topics/rate-limits#global-rate-limit
 REQUESTS_PER_S = 50.0
+ALL = "all"  # the name of that rate among all processes; the rates of routes the library learns from each answer
 TURN_S = 60.0  # for a request's turn among those of others
 # Of the requests that change something in one channel, one of a kind goes at a time: the library keeps the rates of
 # channels, first come, first served. One that takes longer than this holds up no other.
@@ -88,12 +91,16 @@ class DiscordApi:
         api_url: str = API_URL,
         breaker_s: float = BREAKER_S,
         requests_per_s: float = REQUESTS_PER_S,
+        common: CommonRates | None = None,
     ) -> None:
         self._token = token.strip()
         self._api_url = api_url.rstrip("/")
         self._breaker_s = breaker_s
         self._login: _Login | None = None
-        self._gate = Gate(Rate(calls=max(1, round(requests_per_s)), period_s=1.0))
+        self._rate = Rate(calls=max(1, round(requests_per_s)), period_s=1.0)
+        self._gate = Gate(self._rate)
+        self._common = common or CommonRates()
+        self._background = Background("discord api")
         self._channels = Turnstile(hold_s=HOLD_S)
         self._blocked_until = 0.0  # seconds of time.monotonic(): Cloudflare refused the last request
 
@@ -109,6 +116,7 @@ class DiscordApi:
         await self._log_out()
 
     async def _log_out(self) -> None:
+        await self._background.drain(timeout_s=0.0)
         login, self._login = self._login, None
         if login is not None:
             await login.http.close()
@@ -189,7 +197,8 @@ class DiscordApi:
         route = Route(method, path, **parameters)
         try:
             async with self._turn(method, path, parameters.get("channel_id", "")):
-                return await self._send(http, route, request, Exchange(is_repeatable=is_repeatable))
+                exchange = Exchange(is_repeatable=is_repeatable, on_global_pause=self._tell_pause)
+                return await self._send(http, route, request, exchange)
         except DiscordUnreachableError as error:
             log.info("discord_failed", what=f"{method} {path}", error=str(error))
             raise
@@ -210,7 +219,9 @@ class DiscordApi:
             if channel and method != "GET":
                 key = f"{method} {path} {channel}"
                 await stack.enter_async_context(self._channels.passed(key, caller, wait_s=TURN_S))
-            await self._gate.passed(caller, loop.time() + TURN_S)
+            deadline = loop.time() + TURN_S
+            await self._gate.passed(caller, deadline)
+            await self._common.passed(ALL, self._rate, caller, deadline=deadline)
             self._check_not_blocked()
             yield
 
@@ -234,6 +245,11 @@ class DiscordApi:
         if isinstance(answer, str) and answer:  # no JSON: a relay's own page
             raise self._foreign_answer()
         return answer
+
+    def _tell_pause(self, pause_s: float) -> None:
+        """Tell the other processes of a pause that holds for all that the bot sends; returns at once."""
+        telling = self._common.refuse(ALL, self._rate, retry_after_s=pause_s)
+        self._background.spawn(telling, name="pause")
 
     def _check_not_blocked(self) -> None:
         if (pause_s := self.blocked_for_s) > 0:
@@ -263,6 +279,7 @@ class DiscordApi:
             return RateLimitError(retry_after_s=_retry_after_s(error))
         if is_rate_limit:
             self._blocked_until = time.monotonic() + self._breaker_s
+            self._tell_pause(self._breaker_s)
             log.error("discord_blocked", what=what, for_s=self._breaker_s)
             return RateLimitError(retry_after_s=self._breaker_s)
         wrong = read_form_errors(form_errors(error))

@@ -18,6 +18,7 @@ from adapters.discord.elsewhere import Elsewhere
 from adapters.discord.errors import UNKNOWN_MESSAGE, DiscordRefusedError
 from adapters.discord.own_messages import MESSAGE, send_reply
 from adapters.discord.parse import (
+    PLATFORM,
     DirectRefused,
     Parsed,
     Unreadable,
@@ -36,11 +37,12 @@ from adapters.discord.render import command_message, notice
 from adapters.discord.snowflakes import as_number
 from adapters.discord.words import lacks_what_it_answers
 from adapters.shared.arrivals import Arrivals, Unanswered, Written, note_unanswered
+from adapters.shared.common import Once
 from adapters.shared.payloads import Payload, dict_of
 from adapters.shared.tasks import Background, KeyedLock, RecentKeys
-from bot.domain.answers import Done, Ignored, Known, Queued, Ready, Refused
+from bot.domain.answers import Done, Held, Ignored, Known, Queued, Ready, Refused
 from bot.domain.errors import AdapterError, BotError
-from bot.domain.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived
+from bot.domain.events import CommandInvoked, MessageDeleted, MessageEdited, MessageReceived
 from bot.ports.platform import Host
 
 log = structlog.stdlib.get_logger(__name__)
@@ -49,6 +51,7 @@ MAX_KEYS = 5_000
 MAX_FETCHED = 500
 FETCHED_S = 60.0
 MAX_EDIT_AGE = timedelta(hours=1)  # Discord delivers a change at once, or when a session is resumed
+TOLD_S = 86_400.0  # in which another process does not say it again
 FETCH_S = 5.0  # for the message that another one answers; the channel's later messages wait meanwhile
 
 
@@ -83,15 +86,22 @@ class DiscordArrivals:
         self._background = background
         self._storing = Background("discord")
         self._order: KeyedLock[str] = KeyedLock()  # by channel
-        self._answered: RecentKeys[str] = RecentKeys(MAX_KEYS)  # commands; delivered again, they are not answered again
+        # Commands; delivered again, also to another process, they are not answered again.
+        self._answered = Once("command", host.cluster, platform=PLATFORM, max_keys=MAX_KEYS)
         self._refused: RecentKeys[str] = RecentKeys(MAX_KEYS)  # messages; delivered again, they are not taken either
         self._changes: RecentKeys[str] = RecentKeys(MAX_KEYS)  # to messages, that the host knows
-        self._turned_away: RecentKeys[str] = RecentKeys(MAX_KEYS)  # authors of direct messages that are not allowed
-        self._told_unreadable: RecentKeys[ConversationKey] = RecentKeys(MAX_KEYS)
+        # Authors of direct messages that are not allowed; conversations that cannot be read.
+        self._turned_away = _told("direct", host)
+        self._told_unreadable = _told("unreadable", host)
         self._proxies = proxies
         self._elsewhere = elsewhere
         # What replies answer that came without it, for a moment: Discord may deliver them again.
         self._fetched = TTLCache[str, Payload](MAX_FETCHED, ttl=FETCHED_S)  # by the reply
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something that the gateway delivered is not stored yet."""
+        return self._storing.is_busy or self._arrivals.is_behind
 
     def take(self, dispatch: str, payload: Payload) -> None:
         """Take a message, an edit or a deletion from the gateway; returns at once."""
@@ -117,7 +127,7 @@ class DiscordArrivals:
             case Done():
                 if isinstance(event, MessageDeleted):
                     self._proxies.note_withdrawn(event.event_key)
-            case Ignored():
+            case Ignored() | Held():
                 pass
             case _:
                 assert_never(outcome)
@@ -154,6 +164,7 @@ class DiscordArrivals:
         if edited_at is None or datetime.now(UTC) - edited_at > MAX_EDIT_AGE:
             return  # a pin, a thread on the message or a link's preview: nobody changes it now
         guild = text_at(payload, "guild_id")
+        await self._learn_of(payload, guild)
         reader = self._channels.reader(payload, guild)
         thread = await self._channels.thread(channel, is_direct=not guild)
         if reader.is_mentioned_in(payload) or self._questions.knows(event_key(channel, text_at(payload, "id"))):
@@ -190,6 +201,7 @@ class DiscordArrivals:
             note_unanswered(Unanswered(event_key=key, reason="it is the copy of a message that is taken already"))
             return
         payload = copied or payload
+        await self._learn_of(payload, guild)
         reader = self._channels.reader(payload, guild)
         thread = await self._channels.thread(text_at(payload, "channel_id"), is_direct=not guild)
         if guild or self._allow_dms:
@@ -199,12 +211,17 @@ class DiscordArrivals:
             self._proxies.note(payload)
         await self._take_parsed(arrived, payload, guild=guild, is_missed=is_missed)
 
+    async def _learn_of(self, payload: Payload, guild: str) -> None:
+        """Learn of the server of a message that may mention the bot: only it says which role is the bot's."""
+        if payload.get("mention_roles") or payload.get("mentions"):
+            await self._channels.learn(guild)
+
     async def _take_parsed(self, arrived: Parsed | None, payload: Payload, *, guild: str, is_missed: bool) -> None:
         match arrived:
             case None:
                 pass
             case DirectRefused():
-                if self._turned_away.add(arrived.author_id):
+                if await self._turned_away.add(arrived.author_id):
                     await send_reply(self._api, arrived.event_key, notice(NO_DIRECT))
                 else:
                     reason = "direct messages are switched off, which its author knows"
@@ -214,7 +231,7 @@ class DiscordArrivals:
             case Unreadable():
                 await self._take_unreadable(arrived)
             case CommandInvoked():
-                self._take_command(arrived, payload, is_missed=is_missed)
+                await self._take_command(arrived, payload, is_missed=is_missed)
             case MessageReceived():
                 if not guild:
                     await self._backfill.note_direct(text_at(payload, "channel_id"))
@@ -248,17 +265,20 @@ class DiscordArrivals:
 
     async def _take_unreadable(self, message: Unreadable) -> None:
         """Say once in a conversation that its messages cannot be read, where they may be for the bot."""
-        if message.conversation in self._told_unreadable:
+        place = str(message.conversation)
+        if place in self._told_unreadable:
             if message.is_addressed:
                 reason = "it cannot be read, which was said in the conversation before"
                 note_unanswered(Unanswered(event_key=message.event_key, reason=reason))
-        elif message.is_addressed or await self._host.expects_follow_ups(message.conversation):
-            self._told_unreadable.add(message.conversation)
+        elif (
+            message.is_addressed or await self._host.expects_follow_ups(message.conversation)
+        ) and await self._told_unreadable.add(place):
             await send_reply(self._api, message.event_key, notice(UNREADABLE))
 
-    def _take_command(self, command: CommandInvoked, payload: Payload, *, is_missed: bool) -> None:
+    async def _take_command(self, command: CommandInvoked, payload: Payload, *, is_missed: bool) -> None:
         if not is_missed:
-            if self._answered.add(command.event_key):
+            if command.event_key not in self._answered:
+                await self._channels.learn(text_at(payload, "guild_id"))
                 is_moderator = self._channels.is_moderator(payload)
                 command = replace(command, standing=replace(command.standing, is_moderator=is_moderator))
                 self._background.spawn(self._answer(command, payload), name="command")
@@ -270,14 +290,17 @@ class DiscordArrivals:
 
         A call that can be made at once is asked for by that message.
         """
-        answer = await self._commands.answer(command)
-        if answer is None:
+        if not await self._answered.add(command.event_key) or (answer := await self._commands.answer(command)) is None:
             return
         if answer.ready is not None:
             await self.hand_over(_asked(command, payload, answer.ready))
         else:
             shown = command_message(answer, command=command.name, argument=command.argument)
             await self._elsewhere.reply(command.conversation, command.event_key, shown, author=command.author_id)
+
+
+def _told(topic: str, host: Host) -> Once:
+    return Once(topic, host.cluster, platform=PLATFORM, max_keys=MAX_KEYS, within_s=TOLD_S)
 
 
 def _asked(command: CommandInvoked, payload: Payload, ready: Ready) -> MessageReceived:

@@ -37,6 +37,7 @@ async def read_earlier(
     if not message.has_earlier or not channel:
         return Earlier()
     params = {"before": question, "limit": PAGE}
+    await channels.learn(message.conversation.space)
     page = page_of(await api.call("GET", MESSAGES, params=params, channel_id=channel))
     if not page and READ_HISTORY in channels.missing_permissions(channel):
         raise AdapterError(NO_HISTORY, is_permanent=True)

@@ -38,7 +38,7 @@ class Elsewhere:
         It gets no buttons: the turn belongs to the other channel, where nobody can rate it now.
         """
         channel = await self._direct_channel(post.conversation, post.author_id)
-        heading = self._heading(post.conversation, post.in_reply_to, refusal) if refusal is not None else ""
+        heading = await self._heading(post.conversation, post.in_reply_to, refusal) if refusal is not None else ""
         return await self._send_below(heading, postable(post), channel=channel, key=post.key)
 
     async def reply(self, conversation: ConversationKey, key: str, shown: Shown, *, author: str) -> None:
@@ -60,7 +60,7 @@ class Elsewhere:
     async def _reply_directly(
         self, conversation: ConversationKey, key: str, shown: Shown, *, author: str, refusal: AdapterError
     ) -> None:
-        heading = self._heading(conversation, key, refusal)
+        heading = await self._heading(conversation, key, refusal)
         try:
             channel = await self._direct_channel(conversation, author)
             # Its buttons belong to the other channel.
@@ -108,7 +108,8 @@ class Elsewhere:
         body = {"recipient_id": person}
         return id_of(await self._api.call("POST", "/users/@me/channels", json=body, is_repeatable=False))
 
-    def _heading(self, conversation: ConversationKey, key: str, refusal: AdapterError) -> str:
+    async def _heading(self, conversation: ConversationKey, key: str, refusal: AdapterError) -> str:
+        await self._channels.learn(conversation.space)
         channel = place_of(conversation, key).channel
         link, reason = _link(conversation, key), self._reason(channel, refusal)
         return f"-# My answer in <#{channel}> ({link}) could not be posted there. {reason}"

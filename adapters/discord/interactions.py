@@ -6,6 +6,7 @@ The id of a button contains all that its press needs, so it works after a restar
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from enum import IntEnum
 from typing import assert_never
@@ -44,6 +45,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 DECIDING = ("tb:decide:", "tb:about:", "tb:fill:", "tb:form:", "tb:stop:")  # below what is asked, or an answer
 OWN_FORM = "tb:form:run:"
+LEARN_S = 1.0  # Discord waits for three seconds
 MAX_KEYS = 2_000  # remembered to tell a second delivery from a second press
 
 
@@ -79,12 +81,14 @@ class Interactions:
         self._forms = forms
         self._asks = asks
         self._allow_dms = allow_dms
+        # By this process: Discord gives an interaction to the one session of its shard, and waits three seconds.
         self._handled: RecentKeys[str] = RecentKeys(MAX_KEYS)
 
     async def handle(self, interaction: Payload) -> None:
         """Answer the interaction; Discord gets a response within its three seconds, however long the answer takes."""
         if not self._handled.add(text_at(interaction, "id")):
             return
+        await self._learn_of(interaction)
         interaction = self._channels.with_owner(interaction)
         if self._is_muted(interaction):  # unanswered, Discord would show that the bot has failed
             await self._responses.say(interaction, TOO_OFTEN)
@@ -100,6 +104,12 @@ class Interactions:
                 await self._take_form(interaction)
             case kind:
                 log.warning("unknown_interaction", type=kind)
+
+    async def _learn_of(self, interaction: Payload) -> None:
+        """Learn of the server, as far as the time for a response allows."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEARN_S):
+                await self._channels.learn(text_at(interaction, "guild_id"))
 
     def _is_muted(self, interaction: Payload) -> bool:
         if interaction.get("type") == Kind.AUTOCOMPLETE:

@@ -282,6 +282,7 @@ class _Incoming:
             is_talk=self._is_talk,
             talks_to=self._people_at_the_beginning if self._is_talk else (),
             has_earlier=self._has_earlier,
+            begun_at=sent_at(self.channel) if self._has_earlier else None,
             files=words.files,
             quoted=quoted,
             unread=(*words.unread, *unread_of_reply(self._payload)),

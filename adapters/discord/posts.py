@@ -119,7 +119,11 @@ class Posts:
 
     async def _finish(self, post: Post) -> str:
         """Post an answer of which nothing is shown here, and return its id. Raises AdapterError."""
-        return await self._writer(post, place_of(post.conversation, post.in_reply_to)).finish(post)
+        try:
+            return await self._writer(post, place_of(post.conversation, post.in_reply_to)).finish(post)
+        except DiscordRefusedError:  # which permissions are lacking may have to be said
+            await self._channels.learn(post.conversation.space)
+            raise
 
     def _without_files(self, post: Post, reason: str) -> Post:
         lacking = self._channels.missing_permissions(place_of(post.conversation, post.in_reply_to).channel)

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,27 +15,30 @@ from typing import Any, cast
 import aiohttp
 import discord
 import yarl
-from discord.gateway import DiscordWebSocket
+from discord.gateway import DiscordWebSocket, ReconnectWebSocket
 from discord.http import HTTPClient, Route
 
 __all__ = [
-    "CONNECTION_LOGGERS",
     "HTTP_LOGGER",
     "LOGGER",
     "Exchange",
     "HTTPClient",
+    "Place",
     "Route",
+    "converse",
     "end_global_pause",
     "event_parsers",
     "form_errors",
+    "hang_up",
     "hide_voice_warnings",
+    "make_guild",
     "make_http",
+    "place_of",
     "use_api",
     "use_gateway",
 ]
 
 LOGGER, HTTP_LOGGER = "discord", "discord.http"
-CONNECTION_LOGGERS = ("discord.client", "discord.shard")
 REPEATED = frozenset({500, 502, 504, 524})  # statuses that the library asks again for, five times in 25 s
 TOO_MANY_REQUESTS = 429
 
@@ -55,6 +59,8 @@ class Exchange:
 
     is_repeatable: bool = True  # the library may ask again where Discord fails
     status: int = 0  # of the last answer; 0: there was none
+    # Called at once with the seconds of a pause that holds for all requests; the library waits it out.
+    on_global_pause: Callable[[float], None] | None = None
 
 
 def make_http(*, longest_pause_s: float) -> HTTPClient:
@@ -78,8 +84,17 @@ async def _note_answer(
     if exchange.status == TOO_MANY_REQUESTS:
         # The library takes each of them for a rate limit, and fails where it does not find how long to wait.
         answer = await _json_of(response)
-        if isinstance(answer, dict) and "retry_after" not in answer:
-            raise discord.HTTPException(response, cast("dict[str, Any]", answer))
+        if isinstance(answer, dict):
+            _note_pause(exchange, response, cast("dict[str, Any]", answer))
+
+
+def _note_pause(exchange: Exchange, response: aiohttp.ClientResponse, answer: dict[str, Any]) -> None:
+    """Take note of a rate limit: https://discord.com/developers/docs/topics/rate-limits#exceeding-a-rate-limit"""
+    if "retry_after" not in answer:
+        raise discord.HTTPException(response, answer)
+    pause_s = answer["retry_after"]
+    if answer.get("global") is True and exchange.on_global_pause and isinstance(pause_s, int | float):
+        exchange.on_global_pause(float(pause_s))
 
 
 async def _json_of(response: aiohttp.ClientResponse) -> Any:
@@ -101,6 +116,91 @@ def end_global_pause(http: HTTPClient) -> None:
     The request that met the limit releases them after its pause; when it is cancelled meanwhile, they wait forever.
     """
     http._global_over.set()  # pyright: ignore[reportPrivateUsage]
+
+
+# --- a connection to the gateway ---
+
+CONNECT_S = 60.0
+CLOSE_S = 0.4  # whoever ends the process waits for it
+# 1000 and 1001 would end the session: https://docs.discord.com/developers/events/gateway#initiating-a-disconnect
+RESUMABLE = 4000
+# Invalid sequence, session timed out: https://docs.discord.com/developers/topics/opcodes-and-status-codes#gateway
+SESSION_IS_OVER = frozenset({4007, 4009})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """How far a gateway session has come; any connection can go on from there, also another process's."""
+
+    session: str
+    seq: int  # of the last dispatch
+    gateway: str
+
+
+async def converse(client: discord.Client, place: Place | None) -> bool:
+    """Connect the client, which is logged in, and take what comes until the connection ends.
+
+    Resumes the session of `place`, or begins one where that is None. Returns whether the session can be resumed.
+
+    Raises:
+        discord.ConnectionClosed: Discord ended the connection with a code after which it wants no other.
+        OSError, aiohttp.ClientError, TimeoutError: The gateway was not reached.
+    """
+    resumed: dict[str, Any] = {}
+    if place is not None:
+        resumed = {
+            "resume": True,
+            "session": place.session,
+            "sequence": place.seq,
+            "gateway": yarl.URL(place.gateway),
+        }
+    try:
+        opening = DiscordWebSocket.from_client(client, initial=True, shard_id=client.shard_id, **resumed)
+        client.ws = await asyncio.wait_for(opening, timeout=CONNECT_S)
+        while True:
+            await client.ws.poll_event()
+    except ReconnectWebSocket as ending:
+        return ending.resume and _close_code(client) not in SESSION_IS_OVER
+
+
+def place_of(client: discord.Client) -> Place | None:
+    """Return how far the client's session has come; None where none has begun."""
+    ws = _websocket(client)
+    if ws is None or ws.session_id is None or ws.sequence is None:
+        return None
+    return Place(session=ws.session_id, seq=ws.sequence, gateway=str(ws.gateway))
+
+
+async def hang_up(client: discord.Client, *, is_resumable: bool) -> None:
+    """Close the client and its connection within a moment; unless `is_resumable`, its session ends."""
+    ws = _websocket(client)
+    if is_resumable and ws is not None and ws.open:
+        with suppress(OSError, TimeoutError, aiohttp.ClientError):
+            async with asyncio.timeout(CLOSE_S):
+                await ws.close(code=RESUMABLE)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_S):
+            await client.close()
+
+
+def _websocket(client: discord.Client) -> DiscordWebSocket | None:
+    return cast("DiscordWebSocket | None", client.ws)
+
+
+def _close_code(client: discord.Client) -> int | None:
+    ws = _websocket(client)
+    return None if ws is None else ws.socket.close_code
+
+
+def make_guild(payload: Mapping[str, Any]) -> discord.Guild:
+    """Return a server as the library would know it by a GUILD_CREATE of that content, with the bot as its one member.
+
+    Nothing of it changes later.
+    """
+    state: Any = discord.Client(intents=discord.Intents(guilds=True))._connection  # pyright: ignore[reportPrivateUsage]
+    (me,) = payload["members"]
+    state.user = discord.ClientUser(state=state, data=me["user"])
+    return discord.Guild(data=cast("Any", payload), state=state)
 
 
 def event_parsers(client: discord.Client) -> dict[str, Callable[[Any], None]]:

@@ -37,7 +37,10 @@ class _Written:
 
 
 class Proxies:
-    """Knows which of the latest messages were replaced by a copy. `clock` gives seconds."""
+    """Knows which of the latest messages were replaced by a copy. `clock` gives seconds.
+
+    A message and its copy arrive at the same process: both belong to one shard.
+    """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, grace_s: float = GRACE_S) -> None:
         self._clock = clock

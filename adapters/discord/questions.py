@@ -12,7 +12,10 @@ MAX_QUESTIONS = 5_000
 
 
 class Questions:
-    """The latest questions of this process; after a restart it knows none."""
+    """The latest questions of this process; after a restart it knows none.
+
+    Nor does a process that takes over a shard: what arrives in a channel otherwise arrives at one process only.
+    """
 
     def __init__(self) -> None:
         self._titles: LRUCache[str, str] = LRUCache(MAX_QUESTIONS)  # by event key

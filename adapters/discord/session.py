@@ -1,291 +1,357 @@
-"""The connection to Discord's gateway: discord.py, supervised, with its events taken before the library parses them."""
+"""The connection to Discord's gateway: this process's share of the shards, evened out with the other processes."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from itertools import chain
+from typing import Any
 
-import aiohttp
 import discord
 import structlog
 
 from adapters.discord.api import LOGIN_REFUSED, DiscordApi
 from adapters.discord.errors import DiscordRefusedError
-from adapters.discord.private_parts import CONNECTION_LOGGERS, event_parsers, hide_voice_warnings, use_gateway
+from adapters.discord.private_parts import Place, event_parsers, hide_voice_warnings, use_gateway
+from adapters.discord.shards import Handle, Shard, Watch, WrongCountError
+from adapters.discord.shares import Seen, Share, Shares
 from adapters.discord.snowflakes import as_number
+from adapters.discord.starts import Starts
 from adapters.shared.payloads import Payload
-from adapters.shared.reaching import unreached
-from bot.domain.backoff import Backoff
-from bot.domain.errors import AdapterError
+from bot.domain.errors import AdapterError, BotError
+from bot.ports.cluster import Cluster, LoneCluster
 
 log = structlog.stdlib.get_logger(__name__)
 
 GATEWAY_URL = "wss://gateway.discord.gg/"
-# The library would build objects from these and keep them, at ten times the cost.
-TAKEN = ("MESSAGE_CREATE", "MESSAGE_UPDATE", "MESSAGE_DELETE", "MESSAGE_DELETE_BULK", "INTERACTION_CREATE")
-MAX_BACKOFF_S = 60.0
-BAD_TOKEN = 4004  # https://discord.com/developers/docs/topics/opcodes-and-status-codes#gateway
-
-Handle = Callable[[str, Payload], None]  # (name of the dispatch, its data); returns at once
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
-    """How the connection is watched; seconds."""
-
-    back_off_s: float = 1.0
-    identify_pause_s: float = 5.0  # https://discord.com/developers/docs/events/gateway#rate-limiting
-    guild_ready_s: float = 2.0
-    heartbeat_timeout_s: float = 60.0  # a connection on which nothing arrives for this long is dead
-    # Before it resumes a session the library pauses for up to 17 minutes; a new session and a look for what was missed
-    # are quicker.
-    give_up_s: float = 60.0
-
-    @property
-    def backoff(self) -> Backoff:
-        """The wait before Discord is asked again after a failure."""
-        return Backoff(first_s=self.back_off_s, max_s=MAX_BACKOFF_S)
+LOGINS_AT_ONCE = 4  # each is two calls
+LEAVE_S = 1.0
+OTHER_COUNT = "Discord wants another number of shards; the bot asks for it again once no process holds one."
+NOTE_EVERY_S = 60.0  # how far a shard has come, even where nothing has happened
 
 
 class Session:
     """Receives from the gateway while it runs; knows the servers and channels that the gateway named last."""
 
-    def __init__(self, token: str, *, api: DiscordApi, gateway_url: str, wants_content: bool, watch: Watch) -> None:
-        self._token = token
+    def __init__(
+        self,
+        token: str,
+        *,
+        api: DiscordApi,
+        gateway_url: str,
+        wants_content: bool,
+        watch: Watch,
+        cluster: Cluster | None = None,
+    ) -> None:
+        self.token = token
+        self.watch = watch
+        self.reads_content = wants_content
+        self._cluster = cluster or LoneCluster()
+        self.starts = Starts(api, self._cluster, rest_s=watch.identify_pause_s)
+        self.logins = asyncio.Semaphore(LOGINS_AT_ONCE)
+        self.opened = asyncio.Event()  # all shards of this process were connected once
+        self.has_gap = asyncio.Event()  # something is to be looked for: what was sent since the last session, say
         self._api = api
         self._gateway_url = gateway_url
-        self._watch = watch
+        self._shares = Shares(self._cluster, application="")
+        self._shards: dict[int, Shard] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._places: dict[int, tuple[int, Place]] = {}  # of shards whose slot may be lost: its fence, where to go on
+        self._seen = Seen()
+        self._count = 0  # of all shards; 0: not known
+        self._handle: Handle = lambda _, __: None
+        self._is_behind: Callable[[], bool] = lambda: False
+        self._is_refused = False  # Discord does not serve that many shards any more
+        self._wake = asyncio.Event()
+        self._failure: asyncio.Future[None] | None = None
         hide_voice_warnings()
-        for name in CONNECTION_LOGGERS:
-            logging.getLogger(name).addFilter(_without_traceback)
-        self._client = discord.Client(intents=discord.Intents(guilds=True))  # knows no channel; `run` replaces it
-        self._shards = 1
-        self._connected: set[int] = set()  # shards
-        self._incomplete_since: float | None = None  # seconds of time.monotonic(); None while no shard was lost
-        self.reads_content = wants_content
-        self.opened = asyncio.Event()  # all shards were connected once
-        self.has_gap = asyncio.Event()  # a new gateway session began: what was sent since the last one is missing
+        self._cluster.on_gap(self._let_go)
+
+    # --- what is known ---
 
     @property
     def is_connected(self) -> bool:
-        """Whether everything that happens arrives now: all shards are connected."""
-        return len(self._connected) == self._shards
+        """Whether everything that happens in this process's shards arrives now."""
+        return self._count > 0 and all(shard.is_connected for shard in self._shards.values())
 
-    async def run(self, handle: Handle) -> None:
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other process takes shards."""
+        return len(self._seen.processes) < 2
+
+    @property
+    def tick_s(self) -> float:
+        """How often it is to be noted how far things have come, in seconds."""
+        return self.watch.look_alone_s if self.is_alone else self.watch.look_s
+
+    def channel(self, channel_id: str) -> Any:
+        """Return the channel or thread as the gateway described it; None where it did not."""
+        number = as_number(channel_id)
+        known = (shard.client.get_channel(number) for shard in self._shards.values())
+        return next((channel for channel in known if channel is not None), None)
+
+    def guild(self, guild_id: str) -> discord.Guild | None:
+        """Return the server as the gateway described it; None where it did not."""
+        shard = self._shard_of(guild_id)
+        return shard.client.get_guild(as_number(guild_id)) if shard is not None else None
+
+    def channels(self, shards: Collection[int]) -> list[Any]:
+        """Return all channels and open threads of these shards that the gateway named."""
+        clients = [self._shards[number].client for number in shards if number in self._shards]
+        threads = chain.from_iterable(guild.threads for client in clients for guild in client.guilds)
+        return [*chain.from_iterable(client.get_all_channels() for client in clients), *threads]
+
+    def describe(self, guild_id: str, payload: Payload) -> None:
+        """Learn of a server that the gateway did not describe, as this process has resumed another's session."""
+        shard = self._shard_of(guild_id)
+        if shard is not None and shard.is_connected and self.guild(guild_id) is None:
+            event_parsers(shard.client)["GUILD_CREATE"](payload)
+
+    def _shard_of(self, guild_id: str) -> Shard | None:
+        """https://docs.discord.com/developers/events/gateway#sharding"""
+        return self._shards.get((as_number(guild_id) >> 22) % self._count) if self._count else None
+
+    # --- what was missed ---
+
+    def gaps(self) -> dict[int, float]:
+        """Return the shards of which something is missing, with the time since when it is; 0 where that is not known.
+
+        In seconds since the epoch.
+        """
+        return {number: shard.alive_at for number, shard in self._shards.items() if shard.has_gap}
+
+    def has_taken_over(self, shards: Collection[int]) -> bool:
+        """Return whether any of these shards was another process's, or this one's before."""
+        return any(self._shards[number].share.slot.fence > 1 for number in shards if number in self._shards)
+
+    def close_gaps(self, shards: Collection[int]) -> None:
+        """Note that what was missed in these shards was found, unless another session began meanwhile."""
+        for number in shards:
+            if number in self._shards:
+                self._shards[number].has_gap = False
+
+    async def settle(self) -> float:
+        """Note that all that arrived is dealt with, also for other processes.
+
+        Returns until when it is so in all shards, in seconds since the epoch; 0 where that is not for this process to
+        say. Raises StoreError.
+        """
+        for shard in self._shards.values():
+            shard.settle()
+        if self.is_alone:
+            return time.time() if self.is_connected and len(self._shards) == self._count else 0.0
+        for shard in list(self._shards.values()):
+            await self._note(shard)
+        if 0 not in self._shards:
+            return 0.0
+        shares = self._seen.of(self._count)
+        others = [share.note.at for share in shares if share.number not in self._shards]
+        all_at = [*others, *(shard.alive_at for shard in self._shards.values())]
+        return min(all_at) if len(all_at) == self._count else 0.0
+
+    async def _note(self, shard: Shard) -> None:
+        note, before = shard.note, shard.noted
+        if note.place is None or (note.place == before.place and note.at - before.at < NOTE_EVERY_S):
+            return
+        shard.noted = note
+        if not await self._shares.note(shard.share, note):
+            self._wake.set()  # another process holds it
+
+    # --- for the shards ---
+
+    def is_held(self) -> bool:
+        """Return whether this process may act for its shards; see `Keeper`."""
+        is_held = self._cluster.is_held()
+        if not is_held:
+            self._wake.set()
+        return is_held
+
+    def is_behind(self) -> bool:
+        """Return whether something that arrived is not dealt with yet."""
+        return self.has_gap.is_set() or self._is_behind()
+
+    def handle(self, name: str, data: Payload) -> None:
+        """Take a dispatch; returns at once."""
+        self._handle(name, data)
+
+    def note_connected(self, shard: Shard, *, is_new: bool) -> None:
+        """Note that the shard is connected, by a new session (`is_new`) or a resumed one."""
+        if is_new:
+            self.has_gap.set()
+        self._note_opened()
+        log.info("discord_connected", shard=shard.share.number, resumed=not is_new)
+
+    def _note_opened(self) -> None:
+        if self.is_connected:
+            self.opened.set()
+
+    # --- running ---
+
+    async def run(self, handle: Handle, *, is_behind: Callable[[], bool] = lambda: False) -> None:
         """Hand each dispatch in TAKEN to `handle` until cancelled; reconnects by itself.
+
+        While `is_behind`, something that was handed over may have to be handed over again after a restart.
 
         Raises:
             AdapterError: Discord does not let the bot in.
         """
         use_gateway(self._gateway_url)
-        loop, failures = asyncio.get_running_loop(), 0
+        self._handle, self._is_behind = handle, is_behind
+        self._shares = Shares(self._cluster, application=self._api.identity.application)
+        self._failure = asyncio.get_running_loop().create_future()
+        evening = asyncio.create_task(self._keep_even(), name="discord:shares")
+        try:
+            await asyncio.wait([evening, self._failure], return_when=asyncio.FIRST_COMPLETED)
+            await (self._failure if self._failure.done() else evening)
+        finally:
+            evening.cancel()
+            await asyncio.gather(evening, return_exceptions=True)
+            self._failure.cancel()
+            await self._leave()
+
+    async def _keep_even(self) -> None:
+        failures = 0
         while True:
-            began_at = loop.time()
+            self._wake.clear()
             try:
-                await self._run_client(handle)
-            except discord.PrivilegedIntentsRequired:
-                self.reads_content = False
-                log.warning(
-                    "discord_without_message_content",
-                    hint="Messages in threads need a mention. Switch Message Content Intent on in the Developer "
-                    "Portal under Bot, or set DISCORD_MESSAGE_CONTENT=false to hide this line.",
-                )
-                continue
-            except Exception as error:  # noqa: BLE001  (a first connect that fails raises AttributeError, and more)
-                if _is_refused(error):
+                await self._even_out()
+            except Exception as error:  # noqa: BLE001  (isolates a round from the next)
+                if isinstance(error, DiscordRefusedError) and error.status == 401:
                     raise AdapterError(LOGIN_REFUSED, is_permanent=True) from None
-                _log_loss(error)
-            failures = 1 if loop.time() - began_at > MAX_BACKOFF_S else failures + 1
-            await asyncio.sleep(self._watch.backoff.wait_s(failures))
+                failures += 1
+                _log_failure(error)
+                pause_s = self.watch.backoff.wait_s(failures)
+            else:
+                failures, pause_s = 0, self._pause_s
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._wake.wait()
 
-    def channel(self, channel_id: str) -> Any:
-        """Return the channel or thread as the gateway described it; None where it did not."""
-        return self._client.get_channel(as_number(channel_id))
+    @property
+    def _pause_s(self) -> float:
+        if not self._cluster.is_held():
+            return self.watch.back_off_s
+        is_short = len(self._shards) < self._seen.quota(self._cluster.worker, self._count)
+        look_s = self.watch.look_alone_s if self.is_alone and not is_short else self.watch.look_s
+        return look_s * random.uniform(0.8, 1.0)  # noqa: S311  (no secret)
 
-    def guild(self, guild_id: str) -> discord.Guild | None:
-        """Return the server as the gateway described it; None where it did not."""
-        return self._client.get_guild(as_number(guild_id))
+    async def _even_out(self) -> None:
+        """Take or give up what is too little or too much. Raises StoreError, AdapterError."""
+        if not self._cluster.is_held():
+            await self._let_go()
+            return
+        if self._is_refused:
+            await asyncio.gather(*(self._release(shard) for shard in list(self._shards.values())))
+            self._is_refused, self._count = False, 0
+            raise AdapterError(OTHER_COUNT)
+        seen = self._seen = await self._shares.look()
+        await self._drop_lost(seen)
+        quota = seen.quota(self._cluster.worker, self._count)
+        if len(self._shards) > quota:
+            await self._give_up(len(self._shards) - quota)
+        elif not self._count or len(self._shards) < quota or (seen.count and seen.count != self._count):
+            await self._take_more()
+        self._note_opened()
 
-    def channels(self) -> list[Any]:
-        """Return all channels and open threads that the gateway named."""
-        threads = [thread for guild in self._client.guilds for thread in guild.threads]
-        return [*self._client.get_all_channels(), *threads]
+    async def _take_more(self) -> None:
+        for share in await self._shares.take(self._shards, self._recommended):
+            self._note_count(share.count)
+            self._start(share)
+        seen = self._seen = await self._shares.look()
+        if seen.count:
+            self._note_count(seen.count)
 
-    # --- one client, from its login to its end ---
+    async def _recommended(self) -> int:
+        return (await self.starts.allowance()).shards
 
-    async def _run_client(self, handle: Handle) -> None:
-        gateway = cast("dict[str, Any]", await self._api.call("GET", "/gateway/bot"))
-        # Discord revokes the token of a bot that begins more sessions than it may in a day.
-        limit = cast("dict[str, Any]", gateway.get("session_start_limit") or {})
-        if limit.get("remaining", 1) <= 0:
-            raise AdapterError("The bot has used up Discord's session starts of today. It tries again by itself.")
-        self._shards = int(gateway.get("shards", 1))
-        client = self._client = _make_client(self, self._shards, self._watch)
-        _take_events(client, handle)
-        try:
-            await client.login(self._token)
-            await self._connect(client)
-        finally:
-            self._connected.clear()
-            self._incomplete_since = None
-            await client.close()
+    def _note_count(self, count: int) -> None:
+        if self._count not in (0, count):
+            log.warning("discord_shards_changed", before=self._count, now=count)
+        self._count = count
 
-    async def _connect(self, client: discord.Client) -> None:
-        """Stay connected as long as the library manages to, or until it takes too long to come back."""
-        connecting = asyncio.create_task(client.connect(), name="discord:gateway")
-        try:
-            while not connecting.done():
-                await asyncio.wait([connecting], timeout=self._watch.give_up_s / 4)
-                since = self._incomplete_since
-                if since is not None and time.monotonic() - since > self._watch.give_up_s:
-                    raise AdapterError("The gateway did not come back in time; a new session begins.")
-            await connecting
-        finally:
-            connecting.cancel()
-            await asyncio.gather(connecting, return_exceptions=True)
+    def _start(self, share: Share) -> None:
+        fence, place = self._places.pop(share.number, (0, None))
+        is_own = share.slot.fence == fence + 1  # nobody else has held it meanwhile
+        shard = Shard(share, self, root=self._shares.root, place=place if is_own else None)
+        self._shards[share.number] = shard
+        task = self._tasks[share.number] = asyncio.create_task(shard.run(), name=f"discord:shard {share.number}")
+        task.add_done_callback(self._note_ended)
 
-    def note_connected(self, shard: int, *, is_new: bool) -> None:
-        """Note that the shard is connected, by a new session (`is_new`) or a resumed one."""
-        self._connected.add(shard)
-        if is_new:
-            self.has_gap.set()
-        if self.is_connected:
-            self._incomplete_since = None
-            self.opened.set()
-        log.info("discord_connected", shard=shard, resumed=not is_new)
+    def _note_ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, WrongCountError):
+            log.warning("discord_shards_refused", error=str(error), hint="Restart all processes of the bot.")
+            self._is_refused = True
+            self._wake.set()
+        elif error is not None and self._failure is not None and not self._failure.done():
+            self._failure.set_exception(error)
 
-    def note_disconnected(self, shard: int) -> None:
-        """Note that the shard's connection is lost."""
-        if shard in self._connected:
-            self._connected.remove(shard)
-            self._incomplete_since = self._incomplete_since or time.monotonic()
+    # --- giving up ---
 
+    async def _give_up(self, too_many: int) -> None:
+        """Give up so many shards, first those that are not connected, while enough sessions may be begun today."""
+        if (await self.starts.allowance()).is_short:
+            return
+        order = sorted(self._shards.values(), key=lambda shard: (shard.is_connected, -shard.share.number))
+        await asyncio.gather(*(self._release(shard) for shard in order[:too_many]))
 
-# What the library takes for a lost connection.
-_LOSSES = (OSError, aiohttp.ClientError, discord.HTTPException, discord.ConnectionClosed)
+    async def _release(self, shard: Shard) -> None:
+        """Give the shard up, so that the next holder can resume its session. Raises StoreError."""
+        if not self.is_behind():
+            shard.settle()
+        await self._stop(shard, is_resumable=True)
+        self._shards.pop(shard.share.number, None)
+        await self._shares.give(shard.share, shard.note if shard.settled else None)
+        log.info("discord_shard_given_up", shard=shard.share.number)
 
+    async def _stop(self, shard: Shard, *, is_resumable: bool) -> None:
+        task = self._tasks.pop(shard.share.number, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        await shard.close(is_resumable=is_resumable)
 
-def _without_traceback(record: logging.LogRecord) -> bool:
-    """Give the library's line about a lost connection the address and the reason in place of a traceback."""
-    error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, _LOSSES):
-        record.msg = f"{record.getMessage().rstrip('.')} ({_reason(error)})"
-        record.args = record.exc_info = record.exc_text = None
-        record.levelno, record.levelname = logging.WARNING, "WARNING"
-    return True
+    async def _drop_lost(self, seen: Seen) -> None:
+        """Stop the shards that another process has taken, and free what this one holds and does not run."""
+        fences = {(share.number, share.count): share.slot.fence for share in seen.shares}
+        for number, shard in list(self._shards.items()):
+            share = shard.share
+            if fences.get((share.number, share.count)) != share.slot.fence:
+                await self._stop(shard, is_resumable=True)
+                del self._shards[number]
+        for share in seen.shares:
+            is_own = share.slot.is_held and share.slot.worker == self._cluster.worker
+            if is_own and share.number not in self._shards:
+                await self._shares.give(share, None)
 
+    async def _let_go(self) -> None:
+        """Close all connections, as others may have taken the shards; where they have not, this process goes on."""
+        shards, self._shards = list(self._shards.values()), {}
+        for shard in shards:
+            if shard.place is not None:
+                self._places[shard.share.number] = (shard.share.slot.fence, shard.place)
+        await asyncio.gather(*(self._stop(shard, is_resumable=True) for shard in shards))
 
-def _log_loss(error: Exception) -> None:
-    if isinstance(error, AttributeError) and isinstance(error.__context__, _LOSSES):
-        return  # a first connect that failed: the library has logged why, then meant to resume what never began
-    log.warning("discord_connection_lost", error=str(error) if isinstance(error, AdapterError) else _reason(error))
+    async def _leave(self) -> None:
+        """Give everything up within a second; a process that is alone ends its sessions."""
+        with suppress(TimeoutError, BotError):
+            async with asyncio.timeout(LEAVE_S):
+                if self.is_alone:
+                    await asyncio.gather(*(self._end(shard) for shard in list(self._shards.values())))
+                else:
+                    await asyncio.gather(*(self._release(shard) for shard in list(self._shards.values())))
+                await self._shares.leave()
 
-
-def _reason(error: BaseException) -> str:
-    match error:
-        case aiohttp.ClientConnectorError():
-            return unreached(error, f"wss://{error.host}:{error.port}")
-        case aiohttp.WSServerHandshakeError():
-            return unreached(error, str(error.request_info.real_url))
-        case _:
-            return type(error).__name__
-
-
-def _take_events(client: discord.Client, handle: Handle) -> None:
-    """Hand the dispatches in TAKEN to `handle` instead of the library; isolate the connection from malformed ones."""
-    parsers = event_parsers(client)
-    for name, parse in list(parsers.items()):
-        parsers[name] = _guarded(name, _taking(name, handle) if name in TAKEN else parse)
-
-
-def _taking(name: str, handle: Handle) -> Callable[[Any], None]:
-    def take(data: Any) -> None:
-        handle(name, data)
-
-    return take
-
-
-def _guarded(name: str, parse: Callable[[Any], None]) -> Callable[[Any], None]:
-    def guarded(data: Any) -> None:
-        try:
-            parse(data)
-        except Exception:  # isolates one event from the next: the library would end the connection
-            log.exception("discord_event_malformed", dispatch=name)
-
-    return guarded
-
-
-class _Base(discord.Client):
-    """What a single shard and several have in common."""
-
-    session: Session
-    identify_pause_s: float
-
-    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
-        if not initial:
-            await asyncio.sleep(self.identify_pause_s)
-
-    def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
-        if not self.is_closed():  # after that, no loop runs what the library still dispatches
-            super().dispatch(event, *args, **kwargs)
+    async def _end(self, shard: Shard) -> None:
+        await self._stop(shard, is_resumable=False)
+        await self._shares.give(shard.share, None)
 
 
-class _Client(_Base):
-    """One shard, which reports to its session."""
-
-    async def on_ready(self) -> None:
-        self.session.note_connected(0, is_new=True)
-
-    async def on_resumed(self) -> None:
-        self.session.note_connected(0, is_new=False)
-
-    async def on_disconnect(self) -> None:
-        self.session.note_disconnected(0)
-
-
-class _ShardedClient(_Base, discord.AutoShardedClient):
-    """As many shards as Discord recommends, each of which reports to the session."""
-
-    async def on_shard_ready(self, shard_id: int) -> None:
-        self.session.note_connected(shard_id, is_new=True)
-
-    async def on_shard_resumed(self, shard_id: int) -> None:
-        self.session.note_connected(shard_id, is_new=False)
-
-    async def on_shard_disconnect(self, shard_id: int) -> None:
-        self.session.note_disconnected(shard_id)
-
-
-def _make_client(session: Session, shards: int, watch: Watch) -> discord.Client:
-    intents = discord.Intents(guilds=True, guild_messages=True, dm_messages=True, message_content=session.reads_content)
-    options: dict[str, Any] = {
-        "intents": intents,
-        "max_messages": None,  # the bot keeps its own history
-        "member_cache_flags": discord.MemberCacheFlags.none(),
-        "chunk_guilds_at_startup": False,
-        "guild_ready_timeout": watch.guild_ready_s,
-        "heartbeat_timeout": watch.heartbeat_timeout_s,
-        "allowed_mentions": discord.AllowedMentions.none(),
-    }
-    # With an explicit count, shards use the gateway's URL that is set, as a single one does.
-    client = _ShardedClient(shard_count=shards, **options) if shards > 1 else _Client(**options)
-    client.session = session
-    client.identify_pause_s = watch.identify_pause_s
-    return client
-
-
-def _is_refused(error: Exception) -> bool:
-    """Return whether Discord does not accept the token, at its API or its gateway."""
-    match error:
-        case discord.LoginFailure():
-            return True
-        case DiscordRefusedError():
-            return error.status == 401
-        case discord.ConnectionClosed():
-            return error.code == BAD_TOKEN
-        case _:
-            return False
+def _log_failure(error: Exception) -> None:
+    if isinstance(error, BotError):
+        log.warning("discord_shards_not_evened_out", error=str(error))
+    else:
+        log.exception("discord_shards_not_evened_out", exc_info=error)

@@ -10,12 +10,14 @@ from typing import Any, Protocol, TypeVar, assert_never
 import structlog
 from cachetools import LRUCache
 
-from adapters.shared.tasks import Background, RecentKeys
-from bot.domain.answers import Accepted, CommandAnswer, Done, Ignored, Known, Queued, Refused, Revised
+from adapters.shared.common import ONCE_S, Once
+from adapters.shared.tasks import Background
+from bot.domain.answers import Accepted, CommandAnswer, Done, Held, Ignored, Known, Queued, Refused, Revised
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError, BotError
 from bot.domain.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived
 from bot.domain.turns import TurnView
+from bot.ports.cluster import Cluster, LoneCluster
 from bot.ports.platform import Host
 
 log = structlog.stdlib.get_logger(__name__)
@@ -66,12 +68,20 @@ async def log_in(ask: Callable[[], Awaitable[T]], *, platform: str, backoff: Bac
 
 
 class Notices:
-    """Short sentences for the author of a message, each sent once: a platform may deliver the message again."""
+    """Short sentences for the author of a message, each sent once over all processes.
 
-    def __init__(self, tell: Callable[[Written, str], Coroutine[Any, Any, None]], background: Background) -> None:
+    A platform may deliver the message again, to another process as well.
+    """
+
+    def __init__(
+        self,
+        tell: Callable[[Written, str], Coroutine[Any, Any, None]],
+        background: Background,
+        cluster: Cluster | None = None,
+    ) -> None:
         self._tell = tell
         self._background = background
-        self._sent: RecentKeys[tuple[str, str, str]] = RecentKeys(MAX_NOTICES)
+        self._sent = Once("notice", cluster or LoneCluster(), platform="", max_keys=MAX_NOTICES)
 
     def send(self, event: Written, text: str, *, topic: str = "") -> None:
         """Send the text in the background, unless it was sent before about this message (or this change to it).
@@ -79,8 +89,17 @@ class Notices:
         Of texts on the same `topic` only the first is sent.
         """
         change = str(event.message.edited_at or "") if isinstance(event, MessageEdited) else ""
-        if self._sent.add((event.event_key, change, topic or text)):
-            self._background.spawn(self._tell(event, text), name="notice")
+        key = "\n".join((event.event_key, change, topic or text))
+        if key not in self._sent:
+            self._background.spawn(self._send(event, text, key), name="notice")
+
+    async def _send(self, event: Written, text: str, key: str) -> None:
+        if await self._sent.add(key):
+            await self._tell(event, text)
+
+    def follow(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do what leads to a notice in the background."""
+        self._background.spawn(work, name="notice")
 
 
 class React(Protocol):
@@ -92,17 +111,25 @@ class React(Protocol):
 
 
 class WaitingSign:
-    """The hourglass on messages that wait behind others of their conversation."""
+    """The hourglass on messages that wait behind others of their conversation.
 
-    def __init__(self, react: React, background: Background) -> None:
+    It may be added by the process that took the message, and removed by another, which answers it.
+    """
+
+    def __init__(self, react: React, background: Background, cluster: Cluster | None = None) -> None:
         self._react = react
         self._background = background
+        self._cluster = cluster or LoneCluster()
         self._adding: LRUCache[str, asyncio.Task[None]] = LRUCache(MAX_SIGNS)
 
     def add(self, event: MessageReceived) -> None:
         """Add it in the background."""
-        adding = self._set(event.conversation, event.event_key, is_waiting=True)
-        self._adding[event.event_key] = self._background.spawn(adding, name="sign")
+        self._adding[event.event_key] = self._background.spawn(self._add(event), name="sign")
+
+    async def _add(self, event: MessageReceived) -> None:
+        await self._set(event.conversation, event.event_key, is_waiting=True)
+        if not await self._is_first(event.event_key):  # it was removed before it was there
+            await self._set(event.conversation, event.event_key, is_waiting=False)
 
     async def remove(self, view: TurnView) -> None:
         """Remove it from the turn's question, if the question ever waited."""
@@ -110,7 +137,12 @@ class WaitingSign:
             return
         if (adding := self._adding.pop(view.in_reply_to, None)) is not None:
             await asyncio.wait([adding])
+        else:
+            await self._is_first(view.in_reply_to)  # who adds it now removes it again
         await self._set(view.conversation, view.in_reply_to, is_waiting=False)
+
+    async def _is_first(self, event_key: str) -> bool:
+        return await self._cluster.is_first(f"sign/{event_key}", within_s=ONCE_S)
 
     async def _set(self, conversation: ConversationKey, event_key: str, *, is_waiting: bool) -> None:
         try:
@@ -194,10 +226,15 @@ class Arrivals:
             case Refused(notice=notice) | Done(notice=notice):
                 if notice:
                     self._notices.send(event, notice)
+            case Held(outcome=deciding):
+                self._notices.follow(self._show_later(event, deciding))
             case Known() | Ignored():
                 pass
             case _:
                 assert_never(outcome)
+
+    async def _show_later(self, event: Written, deciding: Awaitable[Accepted]) -> None:
+        self._show(event, await deciding)
 
 
 async def answer_command(host: Host, invoked: CommandInvoked) -> CommandAnswer | None:

@@ -24,6 +24,11 @@ class Background:
         self._name = name
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether some of the work is not done yet."""
+        return bool(self._tasks)
+
     def spawn(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
         """Start the work and return its task, which never raises: failures are logged."""
         task = asyncio.create_task(self._guarded(work, name), name=f"{self._name}:{name}")

@@ -14,6 +14,7 @@ from slack_sdk.oauth.token_rotation.async_rotator import AsyncTokenRotator
 
 from adapters.shared.arrivals import Arrivals, Notices, WaitingSign, Written, keep_catching_up, log_in
 from adapters.shared.buckets import Rate
+from adapters.shared.common import CommonRates
 from adapters.shared.shares import on_behalf_of
 from adapters.shared.tasks import Background, run_together
 from adapters.slack.answer import PART_CHARS
@@ -28,13 +29,16 @@ from adapters.slack.earlier import ThreadReader
 from adapters.slack.files import download, located, transcript
 from adapters.slack.groups import Groups
 from adapters.slack.identities import Identities
-from adapters.slack.installs import Installations, InstalledTokens, NoteStates, OneToken
+from adapters.slack.installs import Installations, InstalledTokens, OneToken
 from adapters.slack.limits import RATES, Limits
 from adapters.slack.notice_posts import NoticePosts
+from adapters.slack.oauth_states import NoteStates
 from adapters.slack.pace import Pace
 from adapters.slack.parse import PLATFORM, message_ts
 from adapters.slack.people import People
+from adapters.slack.places import app_of
 from adapters.slack.posts import Posts
+from adapters.slack.previews import Looking, Previews
 from adapters.slack.readable import Readable
 from adapters.slack.render import neutralize
 from adapters.slack.replies import Replies
@@ -51,7 +55,6 @@ from bot.domain.people import Actor
 from bot.domain.turns import Post, TurnView
 from bot.ports.platform import Found, Host
 from bot.ports.rights import Memberships
-from bot.ports.store import NoteStore
 from bot.text.split import split_markdown
 
 log = structlog.stdlib.get_logger(__name__)
@@ -88,18 +91,22 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
         session = await stack.enter_async_context(
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None), connector=aiohttp.TCPConnector(limit=200))
         )
-        oauth = _open_oauth(options, session, host.notes)
+        oauth = _open_oauth(options, session, host)
         tokens: Tokens = oauth.tokens if oauth else OneToken(options.bot_token)
-        api = SlackApi(tokens, session, base_url=options.api_url, limits=Limits(options.rates))
+        common = CommonRates(host.cluster, platform=PLATFORM)
+        api = SlackApi(tokens, session, base_url=options.api_url, limits=Limits(options.rates, common=common))
         people = await stack.enter_async_context(People(api))
         background = Background(PLATFORM)
         identities, replies = Identities(api), Replies(api)
-        sign = WaitingSign(partial(_react, api), background)
+        sign = WaitingSign(partial(_react, api), background, host.cluster)
         threads = Threads(host.notes)
-        authors, readable = Authors(people), Readable(api, identities=identities, people=people)
+        authors, readable = (
+            Authors(people, previews=Previews(look=Looking(api, host.cluster).below)),
+            Readable(api, identities=identities, people=people),
+        )
         standings = Standings(people, identities)
         arrivals = SlackArrivals(
-            Arrivals(host, notices=Notices(partial(_tell, replies), background), sign=sign),
+            Arrivals(host, notices=Notices(partial(_tell, replies), background, host.cluster), sign=sign),
             readable=readable,
             standings=standings,
             note=threads.note,
@@ -128,6 +135,7 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
                 identities=identities,
                 handle=deliveries.take,
                 listener=host.http,
+                cluster=host.cluster,
                 oauth=oauth,
                 watch=options.watch,
             ),
@@ -163,6 +171,8 @@ def _backfill(
         authors=authors,
         notes=host.notes,
         threads=threads,
+        cluster=host.cluster,
+        watch=f"{PLATFORM}/{app_of(options.app_token)}/catch-up",
         max_age_s=60 * options.backfill_minutes,
         tick_s=options.watch.note_s,
         take=arrivals.take,
@@ -189,7 +199,7 @@ def _posts(
     )
 
 
-def _open_oauth(options: SlackOptions, session: aiohttp.ClientSession, notes: NoteStore) -> OAuth | None:
+def _open_oauth(options: SlackOptions, session: aiohttp.ClientSession, host: Host) -> OAuth | None:
     """Return what workspaces install the app with; None where there is only one."""
     if not options.client_id:
         return None
@@ -198,13 +208,13 @@ def _open_oauth(options: SlackOptions, session: aiohttp.ClientSession, notes: No
         client_secret=options.client_secret,
         client=open_client(session, base_url=options.api_url),
     )
-    installations = Installations(notes, rotator=rotator)
+    installations = Installations(host.notes, rotator=rotator, cluster=host.cluster)
     return OAuth(
         client_id=options.client_id,
         client_secret=options.client_secret,
         installations=installations,
         tokens=InstalledTokens(installations),
-        states=NoteStates(notes),
+        states=NoteStates(host.notes, cluster=host.cluster),
     )
 
 

@@ -131,7 +131,8 @@ class SlackApi:
         """Return Slack's answer; arguments that are None are left out.
 
         `limit_key` is the channel, for methods with a rate per channel (without it, the argument `channel` counts).
-        A call that Slack refuses with a pause is made again after it, within `wait_s`: nothing was done. With
+        A call that Slack refuses with a pause is made again after it, within `wait_s`: nothing was done. One that it
+        refuses for its token is made again where there is another token by now, as the bot was installed anew. With
         `may_repeat`, for idempotent methods, failed calls are repeated as well. `priority` decides what goes first
         where a rate holds up several calls.
 
@@ -155,14 +156,20 @@ class SlackApi:
             try:
                 return await self._ask(slot, token, arguments, timeout_s)
             except RateLimitError as error:
-                self._limits.refuse(slot, sent_at=sent_at, retry_after_s=error.retry_after_s)
+                await self._limits.refuse(slot, sent_at=sent_at, retry_after_s=error.retry_after_s)
             except AdapterError as error:
+                if await self._has_other_token(team, than=token, error=error):
+                    continue
                 failures += 1
                 pause_s = self._backoff.wait_s(failures)
                 is_over = failures > MAX_REPEATS or loop.time() + pause_s >= deadline
                 if not may_repeat or error.is_permanent or is_over:
                     raise
                 await asyncio.sleep(pause_s)
+
+    async def _has_other_token(self, team: str, *, than: str, error: AdapterError) -> bool:
+        is_refused = isinstance(error, SlackRefusedError) and error.code in TOKEN_CODES
+        return is_refused and await self.tokens.bot_token(team) != than
 
     async def call_as_app(self, method: str, *, app_token: str) -> dict[str, Any]:
         """Return Slack's answer to one call with an app-level token, which belongs to no workspace.

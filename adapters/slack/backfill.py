@@ -18,6 +18,7 @@ from adapters.slack.own_messages import Slack, next_cursor
 from adapters.slack.parse import Told
 from bot.domain.errors import AdapterError, BotError
 from bot.domain.events import ConversationKey
+from bot.ports.cluster import Cluster, Slot
 from bot.ports.store import NoteStore
 
 log = structlog.stdlib.get_logger(__name__)
@@ -63,26 +64,27 @@ class Threads:
     async def note(self, conversation: ConversationKey) -> None:
         """Remember a thread in which the bot was asked something."""
         key = (conversation.space, conversation.channel)
-        threads = self._of.setdefault(key, [])
-        if conversation.thread in threads[-MAX_THREADS // 2 :]:
+        if conversation.thread in self._of.get(key, [])[-MAX_THREADS // 2 :]:
             return  # far from being forgotten: moving it up is not worth a write for each question
-        if conversation.thread in threads:
-            threads.remove(conversation.thread)
-        threads.append(conversation.thread)
-        del threads[:-MAX_THREADS]
+        name = f"{CHANNEL}{key[0]}/{key[1]}"
         try:
-            await self._notes.put_note(f"{CHANNEL}{key[0]}/{key[1]}", json.dumps(threads))
+            noted = _threads((await self._notes.notes(name)).get(name, ""))
+            threads = self._of[key] = [
+                *(one for one in _merged(noted, self._of.get(key, [])) if one != conversation.thread),
+                conversation.thread,
+            ][-MAX_THREADS:]
+            await self._notes.put_note(name, json.dumps(threads))
         except BotError as error:  # the next message notes it
             log.warning("thread_not_noted", channel=conversation.channel, error=str(error))
-            if conversation.thread in threads:
-                threads.remove(conversation.thread)
+            if conversation.thread in self._of.get(key, []):
+                self._of[key].remove(conversation.thread)
 
     async def recall(self) -> None:
-        """Read what earlier processes noted. Raises StoreError."""
+        """Read what other processes noted, and earlier ones. Raises StoreError."""
         noted = {name: _threads(text) for name, text in (await self._notes.notes(CHANNEL)).items()}
         for name, threads in sorted(noted.items(), key=lambda item: item[1][-1:])[-MAX_CHANNELS:]:
             team, _, channel = name.removeprefix(CHANNEL).partition("/")
-            self._of[team, channel] = threads
+            self._of[team, channel] = _merged(threads, self._of.get((team, channel), []))[-MAX_THREADS:]
 
     def teams(self) -> Iterable[str]:
         """Return the workspaces with such threads."""
@@ -95,7 +97,11 @@ class Threads:
 
 
 class Backfill:
-    """Notes until when the bot was there, and catches up after it was not."""
+    """Notes until when the bot was there, and catches up after it was not.
+
+    Of the processes of a bot one does that, which holds the slot `watch`: it is connected, so all that is delivered
+    reaches the bot. When it ends or loses its connections another one takes the slot, and catches up first.
+    """
 
     def __init__(
         self,
@@ -105,6 +111,8 @@ class Backfill:
         authors: Authors,
         notes: NoteStore,
         threads: Threads,
+        cluster: Cluster,
+        watch: str,
         max_age_s: float,
         tick_s: float,
         take: Take,
@@ -114,30 +122,53 @@ class Backfill:
         self._authors = authors
         self._notes = notes
         self._threads = threads
+        self._cluster = cluster
+        self._watch = watch
+        self._slot: Slot | None = None
         self._max_age_s = max_age_s
         self._tick_s = tick_s
         self._take = take
+        cluster.on_gap(self._lose)
 
     async def run(self, connection: Connection) -> None:
-        """Catch up at the start and after each gap, and note regularly that the bot is there.
+        """Catch up at the start and after each gap, and note regularly that the bot is there; one process does it.
 
         Raises:
             BotError: The notes cannot be read.
         """
-        await self._threads.recall()
-        gaps = connection.gaps
-        missed_from: Mapping[str, float] | None = await self._last_alive()
+        seen_gaps: int | None = None
+        missed_from: Mapping[str, float] | None = None
         await connection.opened.wait()
         while True:
-            if connection.gaps != gaps:
-                gaps = connection.gaps
-                missed_from = missed_from or await self._last_alive()
-            if connection.is_connected:
+            if await self._begins_to_watch(connection):
+                seen_gaps = None
+            if self._slot is not None:
+                if seen_gaps != (gaps := connection.gaps):
+                    await self._threads.recall()
+                    missed_from, seen_gaps = missed_from or await self._last_alive(), gaps
                 if missed_from is not None and await self._catch_up(missed_from):
                     missed_from = None
                 if missed_from is None and connection.gaps == gaps:
                     await self._note_alive()
             await asyncio.sleep(self._tick_s)
+
+    async def _begins_to_watch(self, connection: Connection) -> bool:
+        """Take the slot where it is free, or leave it to a process with a connection; return whether it was taken now.
+
+        Raises:
+            StoreError: The slot cannot be taken or given.
+        """
+        if connection.is_connected and self._slot is None:
+            self._slot = await self._cluster.take(self._watch)
+            return self._slot is not None
+        if not connection.is_connected and self._slot is not None:
+            slot, self._slot = self._slot, None
+            await self._cluster.give(slot)
+        return False
+
+    async def _lose(self) -> None:
+        """Begin anew after a time in which another process may have begun to watch."""
+        self._slot = None
 
     async def _last_alive(self) -> Mapping[str, float]:
         """Return for each workspace until when the bot was there, in seconds since the epoch."""
@@ -146,7 +177,7 @@ class Backfill:
 
     async def _note_alive(self) -> None:
         now = time.time()
-        for team in self._threads.teams():
+        for team in self._threads.teams() if self._cluster.is_held() else ():
             with suppress(BotError):
                 await self._notes.put_note(f"{ALIVE}{team}", f"{now:.3f}")
 
@@ -222,6 +253,11 @@ class Backfill:
 @dataclass(slots=True)
 class _Outcome:
     is_done: bool = True
+
+
+def _merged(noted: Sequence[str], own: Sequence[str]) -> list[str]:
+    """Return the threads that are noted with those that another process overwrote, or did not know of."""
+    return [*(one for one in own if one not in noted), *noted]
 
 
 def _threads(text: str) -> list[str]:

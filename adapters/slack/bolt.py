@@ -19,8 +19,9 @@ from slack_bolt.response import BoltResponse
 
 from adapters.slack.api import SlackApi
 from adapters.slack.identities import Identities
-from adapters.slack.installs import Installations, InstalledTokens, NoteStates
+from adapters.slack.installs import Installations, InstalledTokens
 from adapters.slack.manifest import BOT_SCOPES
+from adapters.slack.oauth_states import NoteStates
 from adapters.slack.parse import team_of
 from bot.domain.errors import AdapterError, BotError
 
@@ -45,12 +46,24 @@ class OAuth:
 
 
 class BoltApp:
-    """Passes deliveries to `handle`, which has stored what must not be lost when it returns."""
+    """Passes deliveries to `handle`, which has stored what must not be lost when it returns.
 
-    def __init__(self, api: SlackApi, *, identities: Identities, handle: Handle, oauth: OAuth | None) -> None:
+    What comes while this process may not take it (`may_take`) is not acknowledged.
+    """
+
+    def __init__(
+        self,
+        api: SlackApi,
+        *,
+        identities: Identities,
+        handle: Handle,
+        may_take: Callable[[], bool],
+        oauth: OAuth | None,
+    ) -> None:
         self._api = api
         self._identities = identities
         self._handle = handle
+        self._may_take = may_take
         self._oauth = oauth
         self._handling = 0
         self._is_idle = asyncio.Event()
@@ -120,7 +133,7 @@ class BoltApp:
     async def _receive(
         self, body: dict[str, Any], context: AsyncBoltContext, next_: Callable[[], Awaitable[object]]
     ) -> BoltResponse | None:
-        if self._is_closing:
+        if self._is_closing or not self._may_take():
             return BoltResponse(status=503)  # not acknowledged: Slack delivers it to another connection, or later
         self._handling += 1
         self._is_idle.clear()

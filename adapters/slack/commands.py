@@ -6,11 +6,11 @@ from dataclasses import replace
 from uuid import uuid4
 
 from adapters.shared.arrivals import answer_command
-from adapters.shared.tasks import RecentKeys
+from adapters.shared.common import Once
 from adapters.slack import render
 from adapters.slack.filling import Forms
 from adapters.slack.identities import Identities
-from adapters.slack.parse import SlashInvoked, message_ts
+from adapters.slack.parse import PLATFORM, SlashInvoked, message_ts
 from adapters.slack.presses import Pressed, pressed_by
 from adapters.slack.questions import Questions
 from adapters.slack.replies import Replies
@@ -45,7 +45,7 @@ class Commands:
         self._forms = forms
         self._questions = questions
         self._prefix = prefix
-        self._answered: RecentKeys[str] = RecentKeys(MAX_KEYS)
+        self._answered = Once("command", host.cluster, platform=PLATFORM, max_keys=MAX_KEYS)
 
     async def slash(self, invoked: SlashInvoked) -> None:
         """Answer a slash command at its response URL."""
@@ -53,7 +53,7 @@ class Commands:
 
     async def spoken(self, invoked: CommandInvoked) -> None:
         """Answer a command that was written as a message, once: a mention is delivered twice."""
-        if not self._answered.add(invoked.event_key) or (answer := await self._ask(invoked)) is None:
+        if not await self._answered.add(invoked.event_key) or (answer := await self._ask(invoked)) is None:
             return
         # What it asks for happens below the message, also where that begins a thread.
         thread = invoked.conversation.thread or message_ts(invoked.event_key)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -18,21 +15,19 @@ import structlog
 from slack_sdk.errors import SlackClientError, SlackTokenRotationError
 from slack_sdk.oauth.installation_store import Bot, Installation
 from slack_sdk.oauth.installation_store.async_installation_store import AsyncInstallationStore
-from slack_sdk.oauth.state_store.async_state_store import AsyncOAuthStateStore
 from slack_sdk.oauth.token_rotation.async_rotator import AsyncTokenRotator
 
+from adapters.shared.exclusive import exclusive
 from adapters.slack.errors import error_code
 from bot.domain.errors import AdapterError
+from bot.ports.cluster import Cluster, LoneCluster
 from bot.ports.store import NoteStore
 
 log = structlog.stdlib.get_logger(__name__)
 
 INSTALLS = "slack/install/"
 TEAMS = "slack/team/"
-STATES = "slack/state/"
 NONE = "-"
-STATE_LIVES_S = 600.0
-MAX_STATES = 1_000  # anyone can open the page that creates them
 # Tokens that expire do so after 12 hours: https://docs.slack.dev/authentication/using-token-rotation
 ROTATE_BEFORE_MIN = 120
 ROTATION_TIMEOUT_S = 30.0
@@ -61,14 +56,20 @@ class Installations(AsyncInstallationStore):
     """Installations as notes "slack/install/ENTERPRISE/TEAM"; "-" means none: an org-wide installation has no team.
 
     Only the newest installation of a workspace is kept. With a `rotator`, a token that is found is valid for at least
-    two more hours: it is renewed by one request at a time, and returned unchanged where that fails, for it may still be
-    valid. Belongs to one event loop.
+    two more hours: it is renewed by one request at a time over all processes of the bot, and returned unchanged where
+    that fails, for it may still be valid. Belongs to one event loop.
     """
 
     def __init__(
-        self, notes: NoteStore, *, rotator: AsyncTokenRotator | None = None, now: Callable[[], float] = time.time
+        self,
+        notes: NoteStore,
+        *,
+        rotator: AsyncTokenRotator | None = None,
+        cluster: Cluster | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._notes = notes
+        self._cluster = cluster or LoneCluster()
         self._rotator = rotator
         self._now = now
         self._texts: Mapping[str, str] | None = None  # the notes as they are
@@ -96,9 +97,18 @@ class Installations(AsyncInstallationStore):
         is_enterprise_install: bool | None = False,
     ) -> Installation | None:
         """Return the workspace's installation, otherwise its organisation's; with a user, only one by that user."""
-        for name in _candidates(enterprise_id, team_id, is_org=bool(is_enterprise_install)):
+        names = _candidates(enterprise_id, team_id, is_org=bool(is_enterprise_install))
+        may_be_old = self._texts is not None
+        found = await self._first(names)
+        if found is None and may_be_old:  # it may have been installed at another process
+            self.reread()
+            found = await self._first(names)
+        return found if found and user_id in (None, found.user_id) else None
+
+    async def _first(self, names: Sequence[str]) -> Installation | None:
+        for name in names:
             if found := await self._renewed(name):
-                return found if user_id in (None, found.user_id) else None
+                return found
         return None
 
     async def async_find_bot(
@@ -158,7 +168,17 @@ class Installations(AsyncInstallationStore):
         return await asyncio.shield(task)
 
     async def _rotate(self, name: str, stored: Installation, rotator: AsyncTokenRotator) -> Installation:
-        """Renew only the bot's token: user tokens are not used here."""
+        """Renew only the bot's token: user tokens are not used here.
+
+        Of two processes that exchange one refresh token at once, both may get a token, of which one is not valid:
+        https://github.com/slackapi/node-slack-sdk/issues/2504.
+        """
+        async with exclusive(self._cluster, f"slack/renewal/{name.removeprefix(INSTALLS)}") as is_alone:
+            self.reread()
+            stored = _parsed((await self._all()).get(name, "")) or stored
+            return await self._exchange(name, stored, rotator) if is_alone and self._is_due(name, stored) else stored
+
+    async def _exchange(self, name: str, stored: Installation, rotator: AsyncTokenRotator) -> Installation:
         try:
             async with asyncio.timeout(ROTATION_TIMEOUT_S):
                 bot = await rotator.perform_bot_token_rotation(
@@ -208,10 +228,15 @@ class InstalledTokens:
 
     async def bot_token(self, team: str) -> str:
         """Return a token that is valid now. Raises AdapterError where the bot is not installed."""
-        bot = await self._installations.async_find_bot(enterprise_id=await self._enterprise(team), team_id=team)
+        bot = await self._find(team)
+        if bot is None and self._enterprises.pop(team, None) is None:  # another process may know it by now
+            bot = await self._find(team)
         if bot is None:
             raise AdapterError(NOT_INSTALLED, is_permanent=True)
         return bot.bot_token
+
+    async def _find(self, team: str) -> Bot | None:
+        return await self._installations.async_find_bot(enterprise_id=await self._enterprise(team), team_id=team)
 
     async def forget(self, team: str) -> None:
         """Read the notes again the next time: the token may have been revoked or renewed there."""
@@ -222,39 +247,6 @@ class InstalledTokens:
         if team not in self._enterprises:
             self._enterprises[team] = await self._installations.enterprise_of(team)
         return self._enterprises[team]
-
-
-class NoteStates(AsyncOAuthStateStore):
-    """The states of installs under way, as notes: each is valid once, for ten minutes, even across a restart."""
-
-    def __init__(self, notes: NoteStore, *, now: Callable[[], float] = time.time) -> None:
-        self._notes = notes
-        self._now = now
-        self._lock = asyncio.Lock()
-
-    async def async_issue(self, *args: Any, **kwargs: Any) -> str:
-        """Return a new state; drop expired ones, and the oldest where there are very many."""
-        oldest_first = sorted((await self._notes.notes(STATES)).items(), key=lambda item: float(item[1]))
-        kept = [name for name, until in oldest_first if float(until) > self._now()][-MAX_STATES + 1 :]
-        for name in {name for name, _ in oldest_first}.difference(kept):
-            await self._notes.put_note(name, None)
-        state = secrets.token_urlsafe(32)
-        await self._notes.put_note(_state_note(state), str(self._now() + STATE_LIVES_S))
-        return state
-
-    async def async_consume(self, state: str) -> bool:
-        """Use the state up; return whether it was issued, unused and not expired."""
-        name = _state_note(state)
-        async with self._lock:
-            until = (await self._notes.notes(name)).get(name)
-            if until is None:
-                return False
-            await self._notes.put_note(name, None)
-        return self._now() < float(until)
-
-
-def _state_note(state: str) -> str:
-    return f"{STATES}{hashlib.sha256(state.encode(errors='replace')).hexdigest()}"  # no copy of the notes is of use
 
 
 def _candidates(enterprise: str | None, team: str | None, *, is_org: bool) -> list[str]:

@@ -7,8 +7,8 @@ from typing import Any, assert_never
 
 import structlog
 
+from adapters.shared.common import Once
 from adapters.shared.payloads import number_of
-from adapters.shared.tasks import RecentKeys
 from adapters.slack import render
 from adapters.slack.api import SlackApi
 from adapters.slack.commands import Commands
@@ -16,7 +16,7 @@ from adapters.slack.deciding import Decisions
 from adapters.slack.files import upload
 from adapters.slack.filling import Forms
 from adapters.slack.manifest import SHORTCUT
-from adapters.slack.parse import conversation_key
+from adapters.slack.parse import PLATFORM, conversation_key
 from adapters.slack.payloads import text_at
 from adapters.slack.people import People
 from adapters.slack.presses import NOT_VALID, Pressed, json_value
@@ -34,6 +34,7 @@ from bot.ports.platform import Host
 
 log = structlog.stdlib.get_logger(__name__)
 
+STORED_ONCE = ("tb:ask:", "tb:decline", "tb:feedback")  # presses of which the store keeps one for each person
 MAX_KEYS = 2_000  # of presses, to tell a second delivery from a second press
 
 
@@ -65,12 +66,12 @@ class Interactions:
         self._forms = forms
         self._questions = questions
         self._shortcut = Shortcut(windows=windows, commands=commands)
-        self._done: RecentKeys[str] = RecentKeys(MAX_KEYS)
+        self._done = Once("press", host.cluster, platform=PLATFORM, max_keys=MAX_KEYS)
 
     async def press(self, pressed: Pressed) -> None:
         """Do what the button says, once."""
         person = conversation_key(pressed.team, pressed.channel, "").person(pressed.user)
-        if not self._done.add(pressed.key) or self._host.is_muted(person, decides=pressed.decides):
+        if not await self._is_new(pressed) or self._host.is_muted(person, decides=pressed.decides):
             return
         self._people.meet(pressed.team, pressed.user, pressed.home)
         match pressed.action.removeprefix("tb:").split(":"):
@@ -109,6 +110,14 @@ class Interactions:
                 await self._shortcut.open(pressed)
             case _:
                 log.warning("unknown_action", action=pressed.action)
+
+    async def _is_new(self, pressed: Pressed) -> bool:
+        """Return whether the press was not done yet. One that is stored once by itself is only looked for here: another
+        process may have died before it was stored.
+        """
+        if pressed.action.startswith(STORED_ONCE):
+            return self._done.add_here(pressed.key)
+        return await self._done.add(pressed.key)
 
     # --- commands and ratings ---
 

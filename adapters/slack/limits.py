@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from adapters.shared.buckets import Caller, Priority, Rate
+from adapters.shared.common import CommonRates
 from adapters.shared.gates import Gate
 from adapters.shared.shares import current_share
 
@@ -52,12 +53,18 @@ class Slot:
     method: str
     channel: str = ""
 
+    @property
+    def name(self) -> str:
+        """The slot's name among all processes."""
+        return "/".join((self.team, self.method, self.channel))
+
 
 class Limits:
-    """Admits calls at Slack's rates. Belongs to one event loop."""
+    """Admits calls at Slack's rates, which hold for all processes together. Belongs to one event loop."""
 
-    def __init__(self, rates: Mapping[str, Rate] = RATES) -> None:
+    def __init__(self, rates: Mapping[str, Rate] = RATES, *, common: CommonRates | None = None) -> None:
         self._rates = rates
+        self._common = common or CommonRates()
         self._gates: dict[Slot, Gate] = {}
 
     def slot(self, team: str, method: str, channel: str) -> Slot:
@@ -77,26 +84,32 @@ class Limits:
         """
         since = asyncio.get_running_loop().time() if since is None else since
         caller = Caller(priority, since, current_share())
-        if slot.channel:
-            await self._gate(slot).passed(caller, deadline)
-        await self._gate(Slot(slot.team, slot.method)).passed(caller, deadline)
+        slots = dict.fromkeys((slot, Slot(slot.team, slot.method)))
+        for each in slots:
+            await self._gate(each).passed(caller, deadline)
+        for each in slots:
+            await self._common.passed(each.name, self._rate_of(each), caller, deadline=deadline)
 
-    def refuse(self, slot: Slot, *, sent_at: float, retry_after_s: float) -> None:
+    async def refuse(self, slot: Slot, *, sent_at: float, retry_after_s: float) -> None:
         """Admit no call for `retry_after_s` seconds, as Slack asked, and fewer at once from then on.
 
         `sent_at` is when the refused call was made. Slack does not say which of its limits was reached; where a slot
         has a channel, the channel's is taken for it.
         """
         self._gate(slot).refuse(sent_at=sent_at, retry_after_s=retry_after_s)
+        await self._common.refuse(slot.name, self._rate_of(slot), retry_after_s=retry_after_s)
 
     def _gate(self, slot: Slot) -> Gate:
         gate = self._gates.get(slot)
         if gate is None:
             if len(self._gates) >= MAX_IDLE_BUCKETS:
                 self._gates = {key: kept for key, kept in self._gates.items() if not kept.is_spare}
-            rate = self._rate(slot.method)
-            gate = self._gates[slot] = Gate(rate.per_channel if slot.channel and rate.per_channel else rate)
+            gate = self._gates[slot] = Gate(self._rate_of(slot))
         return gate
+
+    def _rate_of(self, slot: Slot) -> Rate:
+        rate = self._rate(slot.method)
+        return rate.per_channel if slot.channel and rate.per_channel else rate
 
     def _rate(self, method: str) -> Rate:
         return self._rates.get(method, OTHERS)

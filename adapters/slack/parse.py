@@ -230,6 +230,7 @@ def _message(event: Payload, place: _Place, author: Author) -> MessageReceived:
         author_kind=author.kind,
         author_aliases=author.aliases,
         has_earlier=root != ts,
+        begun_at=time_of(root) if root != ts else None,
         files=words.files,
         quoted=words.quoted,
         unread=words.unread,

@@ -30,7 +30,7 @@ _PASSING = TOKEN_CODES | {
 
 
 class Refusals:
-    """Features that Slack refused, for each channel."""
+    """Features that Slack refused, for each channel. Each process learns them by itself, with one refused call each."""
 
     def __init__(self) -> None:
         self._refused = TTLCache[tuple[str, str, str], None](MAX_PLACES, REMEMBERED_S, timer=time.monotonic)

@@ -13,7 +13,9 @@ from adapters.slack.bolt import BoltApp, Handle, OAuth
 from adapters.slack.http_endpoint import HttpEndpoint
 from adapters.slack.identities import Identities
 from adapters.slack.parse import PLATFORM
+from adapters.slack.places import Places, app_of
 from adapters.slack.sockets import Sockets, Watch
+from bot.ports.cluster import Cluster
 from bot.ports.http import HttpListener
 
 
@@ -36,13 +38,15 @@ class Session:
         identities: Identities,
         handle: Handle,
         listener: HttpListener,
+        cluster: Cluster,
         oauth: OAuth | None = None,
         watch: Watch | None = None,
     ) -> None:
-        bolt = BoltApp(api, identities=identities, handle=handle, oauth=oauth)
+        places = Places(cluster, app=app_of(endpoints.app_token))
+        bolt = BoltApp(api, identities=identities, handle=handle, may_take=places.may_take, oauth=oauth)
         self._uses_sockets = bool(endpoints.app_token)
         self._needs_http = not self._uses_sockets or oauth is not None
-        self._sockets = Sockets(bolt, api, app_token=endpoints.app_token, watch=watch or Watch())
+        self._sockets = Sockets(bolt, api, app_token=endpoints.app_token, places=places, watch=watch or Watch())
         self._http = HttpEndpoint(bolt, signing_secret=endpoints.signing_secret, listener=listener)
 
     @property
@@ -54,6 +58,11 @@ class Session:
     def is_connected(self) -> bool:
         """Whether deliveries can come in now."""
         return self._sockets.is_connected if self._uses_sockets else self._http.opened.is_set()
+
+    @property
+    def connections(self) -> int:
+        """How many sockets are open."""
+        return self._sockets.connections
 
     @property
     def gaps(self) -> int:

@@ -1,4 +1,4 @@
-"""Socket Mode: two connections, reopened only as often as Slack can bear."""
+"""Socket Mode: two connections where the app has room for them, reopened only as often as Slack can bear."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ import structlog
 from adapters.slack.api import SlackApi
 from adapters.slack.bolt import BoltApp
 from adapters.slack.errors import TOKEN_CODES
+from adapters.slack.places import LINES, Places
 from adapters.slack.socket_client import SocketClient
 from bot.domain.backoff import Backoff
-from bot.domain.errors import AdapterError, RateLimitError
+from bot.domain.errors import AdapterError, BotError, RateLimitError
 
 log = structlog.stdlib.get_logger(__name__)
 
-CONNECTIONS = 2  # an app may have ten; while Slack renews one, the other stays open
 SETTLE_S = 2.0  # for acknowledgements, before a connection that Slack renews is closed
 HOLD_S = 5.0  # Slack warns ten seconds before it closes a connection
 # https://docs.slack.dev/apis/events-api/using-socket-mode#disconnect
 RENEWALS = frozenset({"warning", "refresh_requested"})
+NO_PLACE = "no place"  # the place of the connection is another process's from now on
 CLOSED: Mapping[str, str] = {
     "too_many_websockets": (
         "Slack opens no further connection: the app has ten already, which is the most. Run fewer processes of the bot "
@@ -49,6 +50,7 @@ class Watch:
     # Where someone has to do something first. Connections that Slack has not noticed the end of count among the ten.
     closed_backoff: Backoff = field(default_factory=lambda: Backoff(first_s=120.0, max_s=300.0, jitter=0.5))
     note_s: float = 10.0  # how often it is noted that the bot is there
+    share_s: float = 5.0  # how often the connections are divided anew among the bot's processes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +65,13 @@ class _End:
 class Sockets:
     """The connections of one app-level token."""
 
-    def __init__(self, bolt: BoltApp, api: SlackApi, *, app_token: str, watch: Watch) -> None:
+    def __init__(self, bolt: BoltApp, api: SlackApi, *, app_token: str, places: Places, watch: Watch) -> None:
         self._bolt = bolt
         self._api = api
         self._app_token = app_token
+        self._places = places
         self._watch = watch
-        self._connected: set[SocketClient] = set()
+        self._connected: dict[int, SocketClient] = {}  # by line
         self._explained: set[str] = set()  # reasons of `CLOSED` that are in the log
         self._is_renewed = asyncio.Event()  # there is a connection that Slack has not asked to go
         self.opened = asyncio.Event()  # there was a connection
@@ -79,21 +82,50 @@ class Sockets:
         """Whether deliveries can come in now."""
         return bool(self._connected)
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._connected)
+
     def parts(self) -> Mapping[str, Coroutine[Any, Any, None]]:
         """Return what keeps each connection open, to be run together. Each raises AdapterError where Slack does not
         accept the token.
         """
-        return {f"socket-{number}": self._keep_connected(number) for number in range(CONNECTIONS)}
+        lines = {f"socket-{line}": self._keep_connected(line) for line in range(LINES)}
+        return {"places": self._keep_places(), **lines}
 
-    async def _keep_connected(self, number: int) -> None:
-        failures = 0
+    async def _keep_places(self) -> None:
         while True:
-            end = await self._connect(number)
-            failures = 0 if end.lasted_s >= self._watch.steady_s else failures + 1
-            pause_s = self._pause_s(end, failures)
-            self._explain(end.reason)
-            log.info("slack_socket_ended", connection=number, reason=end.reason, pause_s=round(pause_s, 1))
-            await asyncio.sleep(pause_s)
+            try:
+                await self._places.look(self._connected.keys())
+            except BotError as error:  # the connections stay as they are
+                log.warning("slack_places_not_seen", error=str(error))
+            await asyncio.sleep(self._watch.share_s)
+
+    async def _keep_connected(self, line: int) -> None:
+        failures = 0
+        try:
+            while True:
+                await self._places.wait_for(line)
+                end = await self._connect(line)
+                failures = 0 if end.lasted_s >= self._watch.steady_s else failures + 1
+                if end.reason == NO_PLACE:
+                    await self._places.leave(line)
+                    continue
+                pause_s = self._pause_s(end, failures)
+                self._explain(end.reason)
+                log.info("slack_socket_ended", connection=line, reason=end.reason, pause_s=round(pause_s, 1))
+                await self._pause(line, pause_s)
+        finally:
+            await self._places.leave(line)
+
+    async def _pause(self, line: int, pause_s: float) -> None:
+        """Wait so long; a place that is to be given up meanwhile is free at once."""
+        until = asyncio.get_running_loop().time() + pause_s
+        while (left_s := until - asyncio.get_running_loop().time()) > 0:
+            if not self._places.keeps(line):
+                await self._places.leave(line)
+            await asyncio.sleep(min(left_s, self._watch.look_s))
 
     def _pause_s(self, end: _End, failures: int) -> float:
         """Return how long to wait before the next connection."""
@@ -103,7 +135,7 @@ class Sockets:
             return 0.0
         return max(self._watch.backoff.wait_s(max(failures, 1)), end.retry_after_s)
 
-    async def _connect(self, number: int) -> _End:
+    async def _connect(self, line: int) -> _End:
         """Open a connection and return when it has ended. Raises AdapterError where Slack does not accept the token."""
         try:
             opened = await self._api.call_as_app("apps.connections.open", app_token=self._app_token)
@@ -116,23 +148,23 @@ class Sockets:
                     f"connections:write in the app's settings, and restart.",
                     is_permanent=True,
                 ) from None
-            log.warning("slack_connect_failed", connection=number, error=str(error))
+            log.warning("slack_connect_failed", connection=line, error=str(error))
             return _End(reason="no address")
-        async with self._client() as client:
-            return await self._stay_connected(client, str(opened["url"]), number)
+        async with self._client(line) as client:
+            return await self._stay_connected(client, str(opened["url"]), line)
 
     @asynccontextmanager
-    async def _client(self) -> AsyncGenerator[SocketClient]:
+    async def _client(self, line: int) -> AsyncGenerator[SocketClient]:
         client = SocketClient(self._bolt.app, self._app_token, ping_interval_s=self._watch.ping_interval_s)
         try:
             yield client
         finally:
-            self._miss(client)
+            self._miss(line)
             if _is_cancelled():
                 await self._bolt.drain()
             await client.close()
 
-    async def _stay_connected(self, client: SocketClient, url: str, number: int) -> _End:
+    async def _stay_connected(self, client: SocketClient, url: str, line: int) -> _End:
         client.wss_uri = url
         try:
             async with asyncio.timeout(self._watch.stuck_s):
@@ -143,27 +175,31 @@ class Sockets:
             return _End(reason="no connection")
         began_at = asyncio.get_running_loop().time()
         if not client.ended.is_set():
-            self._note(client)
-        reason = await self._until_ended(client)
+            self._note(client, line)
+        reason = await self._until_ended(client, line)
         lasted_s = asyncio.get_running_loop().time() - began_at
         if reason in RENEWALS:
-            await self._hand_over(number)
+            await self._hand_over(line)
+        elif reason == NO_PLACE and self._places.may_take():
+            await self._bolt.settle(timeout_s=SETTLE_S)
         return _End(reason=reason, lasted_s=lasted_s)
 
-    async def _until_ended(self, client: SocketClient) -> str:
+    async def _until_ended(self, client: SocketClient, line: int) -> str:
         while not client.ended.is_set():
+            if not self._places.keeps(line):
+                return NO_PLACE
             if not await client.is_connected():
                 return "lost"
             await _within(client.ended, self._watch.look_s)
         return client.reason
 
-    async def _hand_over(self, number: int) -> None:
+    async def _hand_over(self, line: int) -> None:
         """Wait before a connection is renewed: until what came over it is acknowledged, and another one is open.
 
         Two that were opened together are renewed together, so the second waits for the first.
         """
         await self._bolt.settle(timeout_s=SETTLE_S)
-        if number > 0 and all(client.ended.is_set() for client in self._connected):
+        if line > 0 and all(client.ended.is_set() for client in self._connected.values()):
             self._is_renewed.clear()
             await _within(self._is_renewed, HOLD_S)
 
@@ -173,21 +209,19 @@ class Sockets:
             self._explained.add(reason)
             log.warning("slack_connection_refused", reason=reason, error=CLOSED[reason])
 
-    def _note(self, client: SocketClient) -> None:
-        self._connected.add(client)
+    def _note(self, client: SocketClient, line: int) -> None:
+        self._connected[line] = client
         self._is_renewed.set()
         self.opened.set()
-        if len(self._connected) == CONNECTIONS:
+        if len(self._connected) >= self._places.count:
             self._explained.clear()
         log.info("slack_connected", connections=len(self._connected))
 
-    def _miss(self, client: SocketClient) -> None:
-        if client in self._connected:
-            self._connected.remove(client)
-            if not self._connected:
-                self.gaps += 1
-                if not _is_cancelled():  # the bot does not end
-                    log.warning("slack_disconnected", gaps=self.gaps)
+    def _miss(self, line: int) -> None:
+        if self._connected.pop(line, None) is not None and not self._connected:
+            self.gaps += 1
+            if not _is_cancelled():  # the bot does not end
+                log.warning("slack_disconnected", gaps=self.gaps)
 
 
 async def _within(event: asyncio.Event, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from bot.domain.events import ConversationKey, RunRequest
@@ -91,6 +92,13 @@ class Ignored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """It is stored, and decided within seconds whether it is for the bot: `outcome` is what became of it then."""
+
+    outcome: Awaitable[Accepted]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
     """It is done and stored; `notice` is a sentence for the person who asked, empty where there is nothing to say."""
 
@@ -106,8 +114,8 @@ class Details:
     link: str = ""  # a page to open, only for the person who asked
 
 
-Accepted = Queued | Known | Refused | Ignored
-Revised = Queued | Known | Done | Refused | Ignored  # a message that has got its mention by an edit is queued
+Accepted = Queued | Known | Refused | Ignored | Held
+Revised = Queued | Known | Done | Refused | Ignored | Held  # a message that has got its mention by an edit is queued
 Answered = CommandAnswer | Ignored
 Explained = Details | Refused
 Rated = Done | Refused

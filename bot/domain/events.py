@@ -173,6 +173,7 @@ class MessageReceived(_Acting):
     author_kind: AuthorKind = "person"
     author_aliases: tuple[str, ...] = ()  # other ids of an app, under which an operator may list it
     has_earlier: bool = False  # other messages may stand before it in its thread
+    begun_at: datetime | None = None  # aware, UTC: when its thread began; None where it is in none
     quoted: tuple[Quoted, ...] = ()  # what it points at by itself
     unread: tuple[str, ...] = ()  # as of `Quoted`
     standing: Standing = UNKNOWN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Literal
 
@@ -13,7 +13,7 @@ from cachetools import LRUCache
 from bot.domain.answers import Refused
 from bot.domain.events import MessageReceived
 from bot.domain.people import Actor
-from bot.intake.rates import MAX_PEOPLE, WINDOW_S, Allowance, Pauses
+from bot.intake.rates import MAX_PEOPLE, WINDOW_S, Allowance, CommonCount, Pauses
 from bot.text.cleaning import clean
 from bot.turns.quoting import shorten
 
@@ -30,6 +30,9 @@ class Admission:
 
     `clock` gives seconds that never go back. Refusals say when it works again; after one, the person's further tries
     are refused without a notice until then.
+
+    Where several processes share the database, `common` counts for all of them: what they do there is bounded by the
+    methods with `of_all`. Completions are counted by each process: they change nothing, and none is stored.
     """
 
     def __init__(
@@ -39,10 +42,12 @@ class Admission:
         requests_per_minute: int,
         acts_per_minute: int = ACTS_PER_MINUTE,
         clock: Callable[[], float] = time.monotonic,
+        common: CommonCount | None = None,
     ) -> None:
         self._max_input_chars = max_input_chars
         self._requests_per_minute = requests_per_minute
         self._clock = clock
+        self._common = common
         self._recent: LRUCache[str, deque[tuple[float, str]]] = LRUCache(MAX_PEOPLE)
         self._pauses = Pauses("messages", per_minute=requests_per_minute)
         self._acts = {
@@ -67,7 +72,21 @@ class Admission:
 
     def why_no_change(self, message: MessageReceived) -> Refused | None:
         """Count the change to any message; return why it is not taken, None where it is."""
-        return self._edits.spend(str(message.actor), f"{message.event_key} {message.edited_at}")
+        return self._edits.spend(str(message.actor), _change(message))
+
+    async def admit_of_all(self, event: MessageReceived) -> MessageReceived | Refused:
+        """Do what `admit` does, over all processes."""
+        return await self._why_too_many_of_all(event) or self._cleaned(event)
+
+    async def revise_of_all(self, message: MessageReceived) -> MessageReceived | Refused:
+        """Do what `revise` does, over all processes."""
+        return await self.why_no_change_of_all(message) or self._cleaned(message)
+
+    async def why_no_change_of_all(self, message: MessageReceived) -> Refused | None:
+        """Do what `why_no_change` does, over all processes."""
+        if self._common is None:
+            return self.why_no_change(message)
+        return await self._edits.spend_of_all(message.actor, _change(message), self._common)
 
     def _cleaned(self, event: MessageReceived) -> MessageReceived | Refused:
         text = clean(event.text)
@@ -88,11 +107,8 @@ class Admission:
 
     def _why_too_many(self, event: MessageReceived) -> Refused | None:
         author, now = str(event.actor), self._clock()
-        recent = self._recent.get(author, deque())
-        self._recent[author] = recent
-        while recent and recent[0][0] <= now - WINDOW_S:
-            recent.popleft()
-        if any(key in (event.event_key, event.admitted_as) for _, key in recent):
+        recent = self._recent_of(author, now)
+        if _is_among(recent, event):
             return None  # a redelivery asks for nothing new
         if self._pauses.holds(author, now):
             return Refused(notice="")
@@ -101,16 +117,49 @@ class Admission:
         recent.append((now, event.event_key))
         return None
 
+    async def _why_too_many_of_all(self, event: MessageReceived) -> Refused | None:
+        author, now = str(event.actor), self._clock()
+        if self._common is None or _is_among(self._recent_of(author, now), event):
+            return self._why_too_many(event)
+        if self._pauses.holds(author, now):
+            return Refused(notice="")
+        keys = (event.event_key, event.admitted_as)
+        counted = await self._common.count("messages", event.actor, keys, per_minute=self._requests_per_minute)
+        if counted is not None and counted.wait_s:
+            return self._pauses.follow(author, now, counted)
+        return self._why_too_many(event)
+
+    def _recent_of(self, author: str, now: float) -> deque[tuple[float, str]]:
+        """Return when the author wrote within the last minute, with the keys."""
+        recent = self._recent[author] = self._recent.get(author, deque())
+        while recent and recent[0][0] <= now - WINDOW_S:
+            recent.popleft()
+        return recent
+
     # --- all else ---
 
     def why_not(self, actor: Actor, key: str, *, act: Act) -> Refused | None:
         """Count what the person did under that event key; return why it is not taken, None where it is."""
         return self._acts[act].spend(str(actor), key)
 
+    async def why_not_of_all(self, actor: Actor, key: str, *, act: Act) -> Refused | None:
+        """Do what `why_not` does, over all processes."""
+        if self._common is None:
+            return self.why_not(actor, key, act=act)
+        return await self._acts[act].spend_of_all(actor, key, self._common)
+
     def is_muted(self, actor: Actor, *, act: Act) -> bool:
-        """Return whether what the person does now would be refused in silence."""
+        """Return whether what the person does now would be refused in silence, as far as this process knows."""
         return self._acts[act].is_paused(str(actor))
 
     def may_look_up(self, actor: Actor, key: str) -> bool:
         """Count a completion; return whether the person gets it."""
         return self._lookups.spend(str(actor), key) is None
+
+
+def _change(message: MessageReceived) -> str:
+    return f"{message.event_key} {message.edited_at}"
+
+
+def _is_among(recent: Iterable[tuple[float, str]], event: MessageReceived) -> bool:
+    return any(key in (event.event_key, event.admitted_as) for _, key in recent)

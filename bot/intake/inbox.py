@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
 import structlog
-from cachetools import LRUCache, TTLCache
 
 from bot.domain.answers import (
     Accepted,
     Answered,
     CommandAnswer,
     Decided,
+    Done,
     Explained,
     Formed,
     Ignored,
@@ -44,13 +44,15 @@ from bot.intake.admission import Admission
 from bot.intake.apps import AppGate
 from bot.intake.bounds import MAX_OPEN, MAX_UNDECIDED, MAX_WAITING, own_bounds, why_full
 from bot.intake.decisions import Decisions
+from bot.intake.early import EarlyMessages
 from bot.intake.forms import Forms
 from bot.intake.past_answers import PastAnswers
 from bot.intake.revisions import of_edit, of_withdrawal, unchanged
-from bot.intake.talk import ExpectedAnswers
+from bot.intake.talk import CommonTalk, ExpectedAnswers
+from bot.intake.told import Told
 from bot.ports.cluster import Cluster, LoneCluster
 from bot.ports.http import HttpListener, NoListener
-from bot.ports.store import Full, NoteStore, OverBudget, Store, author_key
+from bot.ports.store import Full, NoteStore, OverBudget, Store
 from bot.ports.tools import ToolDirectory
 from bot.rights.guard import ACCESS
 from bot.text.redaction import hide_known
@@ -60,12 +62,7 @@ from bot.turns.budgets import Budgets
 log = structlog.stdlib.get_logger(__name__)
 
 MISSED_AGE = timedelta(minutes=1)  # of messages that were not delivered at once
-TOLD_S = 60.0  # in which the reason why someone is shut out is not said again to what they wrote before
-MAX_REFUSED = 5_000  # remembered at once
 LATE_MENTION = timedelta(minutes=2)  # how long a message can become a question by an edit
-
-
-_Told = tuple[str, ConversationKey, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,13 +83,20 @@ class Inbox:
     kept_notes: NoteStore | None = None  # with tokens encrypted; None: as the store keeps them
     http: HttpListener = field(default_factory=NoListener)
     cluster: Cluster = field(default_factory=LoneCluster)
+    early: EarlyMessages | None = None  # None: no message can overtake the one that it follows
     apps: AppGate = field(default_factory=AppGate)
     expected: ExpectedAnswers = field(default_factory=ExpectedAnswers)
     takes_follow_ups: bool = True  # also without a mention, where the bot takes part
     shows_thoughts: bool = False  # in Details, after the calls
-    # Who was shut out of which conversation a moment ago, and why; and refused messages that the audit has.
-    told: TTLCache[_Told, bool] = field(default_factory=lambda: TTLCache[_Told, bool](MAX_REFUSED, ttl=TOLD_S))
-    noted: LRUCache[str, bool] = field(default_factory=lambda: LRUCache[str, bool](MAX_REFUSED))
+    told: Told = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "told", Told(cluster=self.cluster))
+
+    @property
+    def talk(self) -> CommonTalk:
+        """Whom people spoke to."""
+        return CommonTalk(cluster=self.cluster, store=self.store, own=self.expected)
 
     @property
     def past(self) -> PastAnswers:
@@ -108,6 +112,13 @@ class Inbox:
 
     async def accept(self, event: MessageReceived) -> Accepted:
         """See `Host`."""
+        outcome = await self.decide_now(event)
+        if self.early is None or not (isinstance(outcome, Ignored) and self.takes_follow_ups):
+            return outcome
+        return await self.early.hold(event, self.decide_now) if await self.early.may_be_early(event) else outcome
+
+    async def decide_now(self, event: MessageReceived) -> Accepted:
+        """Return what becomes of a message as things are now. Raises StoreError."""
         if not await self._is_for_bot(event):
             await self._note_talk(event)
             return Ignored()
@@ -115,7 +126,7 @@ class Inbox:
             if not event.is_addressed and await self._is_shut_out(event):  # it may have been said to the others
                 await self._note_talk(event)
                 return Ignored()
-            self.apps.note_person(event)
+            await self.apps.note_person_of_all(event, self.cluster, self.store)
             return await self._accept(event)
         outcome = await self._accept(event)
         if isinstance(outcome, Refused):  # what is said to another bot may be answered by it
@@ -124,7 +135,7 @@ class Inbox:
         return outcome
 
     async def _accept(self, event: MessageReceived) -> Accepted:
-        admitted = self.admission.admit(event)
+        admitted = await self.admission.admit_of_all(event)
         if isinstance(admitted, Refused):
             return await self._known(event) or admitted
         if reason := await self.access.why_not_here(event.asker):
@@ -150,13 +161,13 @@ class Inbox:
             case Full():
                 return Refused(notice=why_full(outcome))
             case OverBudget():
-                return self._over_budget(event, self.budgets.refusal(outcome.used))
+                return await self._over_budget(event, self.budgets.refusal(outcome.used))
             case _:
                 assert_never(outcome)
 
     async def may_ask(self, event: MessageReceived) -> Refused | None:
         """See `Host`."""
-        admitted = self.admission.admit(event)
+        admitted = await self.admission.admit_of_all(event)
         if isinstance(admitted, Refused):
             return admitted
         try:
@@ -174,30 +185,23 @@ class Inbox:
     async def _shut_out(self, event: MessageReceived, reason: str) -> Refused:
         """Refuse a person; of what they wrote while the bot was away, only the first message gets the reason."""
         is_missed = datetime.now(UTC) - event.sent_at > MISSED_AGE
-        is_silent = self._was_told(event, reason) and is_missed
-        if is_silent and event.is_addressed and event.event_key not in self.noted:
+        is_silent = await self.told.was_told(event, reason) and is_missed
+        if is_silent and event.is_addressed and event.event_key not in self.told.refused:
             _note_unanswered(event.event_key, reason)
         return await self._refused(event, "" if is_silent else reason)
 
-    def _over_budget(self, event: MessageReceived, reason: str) -> Refused:
+    async def _over_budget(self, event: MessageReceived, reason: str) -> Refused:
         """Refuse a question; of follow-ups without a mention, only the first one within a minute gets the reason."""
-        if event.event_key not in self.noted:  # platforms deliver some messages twice
+        if event.event_key not in self.told.refused:  # platforms deliver some messages twice
             log.info("budget_used_up", actor=str(event.actor), place=event.conversation.place)
-            self.noted[event.event_key] = True
-        is_silent = self._was_told(event, reason) and not event.is_addressed
+            self.told.note(event)
+        is_silent = await self.told.was_told(event, reason) and not event.is_addressed
         return Refused(notice="" if is_silent else reason)
 
-    def _was_told(self, event: MessageReceived, reason: str) -> bool:
-        """Return whether its author got that reason in the conversation a moment ago; from now on they have."""
-        said = author_key(event.actor), event.conversation, reason
-        was_told = said in self.told
-        self.told[said] = True
-        return was_told
-
     async def _refused(self, event: MessageReceived, notice: str) -> Refused:
-        if event.event_key not in self.noted:  # platforms deliver some messages twice
+        if not await self.told.is_noted(event):  # platforms deliver some messages twice
             await self.access.note(event.asker, kind="refused", outcome="message", rule=ACCESS)
-            self.noted[event.event_key] = True
+        self.told.note(event)
         return Refused(notice=notice)
 
     async def _is_shut_out(self, event: MessageReceived) -> bool:
@@ -214,6 +218,8 @@ class Inbox:
                 return outcome
             case MessageDeleted():
                 revision = await self.store.withdraw(event.event_key)
+                if revision == "unknown" and self.early is not None and await self.early.drop(event.event_key):
+                    revision = "made"
                 if revision == "made":
                     _note_unanswered(event.event_key, "it was deleted")
                 return of_withdrawal(revision)
@@ -223,11 +229,13 @@ class Inbox:
     async def _edit(self, message: MessageReceived) -> Revised:
         if await self.store.find(message.event_key) is None:
             if _is_addressed_in_time(message):
-                return self.admission.why_no_change(message) or await self.accept(message)
+                return await self.admission.why_no_change_of_all(message) or await self.accept(message)
+            if self.early is not None and not message.is_addressed and await self.early.revise(message):
+                return Done()
             if message.is_addressed and message.author_kind == "person":
                 _note_unanswered(message.event_key, "an edit added the mention too late")
             return Ignored()
-        admitted = self.admission.revise(message)
+        admitted = await self.admission.revise_of_all(message)
         if isinstance(admitted, Refused):
             return unchanged(admitted.notice)
         if reason := await self.access.why_not(message.asker, act="message", text=message.text):
@@ -237,14 +245,14 @@ class Inbox:
 
     async def _is_for_bot(self, event: MessageReceived) -> bool:
         if event.is_talk:
-            self.expected.note(event)
+            await self.talk.note(event)
             return False
         if event.author_kind != "person":
-            reason = self.apps.why_not(event)
+            reason = await self.apps.why_not_of_all(event, self.cluster, self.store)
             if reason and event.is_addressed:
                 _note_unanswered(event.event_key, reason)
             return not reason
-        if self.expected.is_one(event):
+        if await self.talk.is_one(event):
             return False
         if event.is_addressed:
             return True
@@ -265,7 +273,7 @@ class Inbox:
         """See `Host`."""
         if not event.is_addressed and not await self.store.takes_part(event.conversation):
             return Ignored()
-        if refused := self._too_many(event, decides=event.name == "stop"):
+        if refused := await self._too_many(event, decides=event.name == "stop"):
             return CommandAnswer(text=refused.notice) if refused.notice else Ignored()
         try:
             if reason := await self.access.why_not(event.asker, act=event.name):
@@ -277,7 +285,7 @@ class Inbox:
 
     async def details(self, event: DetailsAsked) -> Explained:
         """See `Host`."""
-        if refused := self._too_many(event, decides=bool(event.ask_id)):
+        if refused := await self._too_many(event, decides=bool(event.ask_id)):
             return refused
         try:
             if event.ask_id:
@@ -288,7 +296,7 @@ class Inbox:
 
     async def rate(self, event: FeedbackGiven) -> Rated:
         """See `Host`."""
-        if refused := self._too_many(event):
+        if refused := await self._too_many(event):
             return refused
         try:
             return await self.past.rate(event)
@@ -297,25 +305,25 @@ class Inbox:
 
     async def decide(self, event: DecisionMade) -> Decided:
         """See `Host`."""
-        return self._too_many(event, decides=True) or await self.decisions.decide(event)
+        return await self._too_many(event, decides=True) or await self.decisions.decide(event)
 
     async def form(self, event: FormAsked) -> Formed:
         """See `Host`."""
-        return self._too_many(event, decides=_is_asked_for(event.target)) or await self.forms.form(event)
+        return await self._too_many(event, decides=_is_asked_for(event.target)) or await self.forms.form(event)
 
     async def submit(self, event: FormSubmitted) -> Submitted:
         """See `Host`."""
-        return self._too_many(event, decides=_is_asked_for(event.target)) or await self.forms.submit(event)
+        return await self._too_many(event, decides=_is_asked_for(event.target)) or await self.forms.submit(event)
 
     # --- how often ---
 
-    def _too_many(
+    async def _too_many(
         self,
         event: CommandInvoked | DetailsAsked | FeedbackGiven | DecisionMade | FormAsked | FormSubmitted,
         *,
         decides: bool = False,
     ) -> Refused | None:
-        return self.admission.why_not(event.actor, event.event_key, act="decide" if decides else "act")
+        return await self.admission.why_not_of_all(event.actor, event.event_key, act="decide" if decides else "act")
 
     def is_muted(self, actor: Actor, *, decides: bool = False) -> bool:
         """See `Host`."""

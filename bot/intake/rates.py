@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import structlog
 from cachetools import LRUCache
 
 from bot.domain.answers import Refused
+from bot.domain.errors import StoreError
+from bot.domain.people import Actor
+from bot.ports.cluster import Cluster, ClusterStore, Counted
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -45,6 +48,14 @@ class Pauses:
             f"Please try again in {pause_s} s; I will not answer any more until then."
         )
 
+    def follow(self, person: str, now: float, counted: Counted) -> Refused:
+        """Refuse what was one too many over all processes; only one of them says so."""
+        if not counted.is_told:
+            return self.begin(person, now, wait_s=counted.wait_s)
+        self._pauses[person] = _Pause(until=now + counted.wait_s)
+        self.holds(person, now)
+        return Refused(notice="")
+
     def holds(self, person: str, now: float) -> bool:
         """Return whether the person is not listened to now. Counted, and logged less and less often."""
         pause = self._pauses.get(person)
@@ -56,6 +67,30 @@ class Pauses:
         return True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommonCount:
+    """Counts what people do over all processes, in the store."""
+
+    cluster: Cluster
+    store: ClusterStore
+
+    async def count(self, what: str, actor: Actor, keys: Collection[str], *, per_minute: int) -> Counted | None:
+        """Count one thing that the person does; return None where this process is to count it by itself.
+
+        That is where it has no company, and where the store fails: then what is to be stored fails as well, and says
+        so.
+        """
+        if not await self.cluster.has_company(actor.platform):
+            return None
+        try:
+            return await self.store.count(
+                f"{what}/{actor}", keys=keys, calls=per_minute, period_s=WINDOW_S, rest_s=MIN_PAUSE_S
+            )
+        except StoreError as error:
+            log.warning("not_counted_for_all", what=what, error=str(error))
+            return None
+
+
 class Allowance:
     """So many events a minute for each person: all at once, or spread. A repeated key costs nothing.
 
@@ -63,6 +98,7 @@ class Allowance:
     """
 
     def __init__(self, what: str, *, per_minute: int, clock: Callable[[], float]) -> None:
+        self._what = what
         self._per_minute = per_minute
         self._clock = clock
         self._pauses = Pauses(what, per_minute=per_minute)
@@ -82,6 +118,18 @@ class Allowance:
             return self._pauses.begin(person, now, wait_s=wait_s)
         self._spent[person] = restored_at, key
         return None
+
+    async def spend_of_all(self, actor: Actor, key: str, common: CommonCount) -> Refused | None:
+        """Do what `spend` does, over all processes. Of these no minute holds more than the rate, also after a burst."""
+        person, now = str(actor), self._clock()
+        if self._spent.get(person, (now, ""))[1] == key:
+            return None
+        if self._pauses.holds(person, now):
+            return Refused(notice="")
+        counted = await common.count(self._what, actor, [key], per_minute=self._per_minute)
+        if counted is not None and counted.wait_s:
+            return self._pauses.follow(person, now, counted)
+        return self.spend(person, key)
 
     def is_paused(self, person: str) -> bool:
         """Return whether the person was refused and has to wait; counted as one more refusal."""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from cachetools import TTLCache
 
 from bot.domain.events import ConversationKey, MessageReceived
+from bot.ports.cluster import Cluster
+from bot.ports.store import Store
 
 EXPECTED_S = 300.0  # how long an answer is waited for
 MAX_EXPECTED = 10_000  # answers at once
 
 
 class ExpectedAnswers:
-    """Remembers whom people spoke to, in this process. `now` gives seconds that never go back."""
+    """Remembers whom people spoke to, while this process is alone. `now` gives seconds that never go back."""
 
     def __init__(self, *, now: Callable[[], float] = time.monotonic) -> None:
         # The event key of the answer, once there is one: it may be delivered again.
@@ -35,3 +38,42 @@ class ExpectedAnswers:
         if not answered_by:
             self._expected[key] = message.event_key
         return answered_by in ("", message.event_key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommonTalk:
+    """What `ExpectedAnswers` does, for all processes: a question may reach one of them, and its answer another.
+
+    A process without company uses `own`. Raises StoreError.
+    """
+
+    cluster: Cluster
+    store: Store
+    own: ExpectedAnswers
+
+    async def note(self, talk: MessageReceived) -> None:
+        """Expect an answer from each person whom it was said to, unless it is such an answer itself."""
+        if not await self.cluster.has_company(talk.conversation.platform):
+            self.own.note(talk)
+        elif talk.talks_to and await self.store.takes_part(talk.conversation) and not await self.is_one(talk):
+            for person in talk.talks_to:
+                await self.store.put_mark(_name(talk.conversation, person), "", for_s=EXPECTED_S)
+
+    async def is_one(self, message: MessageReceived) -> bool:
+        """Return whether its author was spoken to, and this is the first that they say since; not to the bot."""
+        if not await self.cluster.has_company(message.conversation.platform):
+            return self.own.is_one(message)
+        name = _name(message.conversation, message.author_id)
+        expected = await self.store.mark(name)
+        if expected is None:
+            return False
+        if message.is_addressed:
+            await self.store.put_mark(name, None)
+            return False
+        if not expected.text:
+            await self.store.put_mark(name, message.event_key, for_s=expected.for_s)
+        return expected.text in ("", message.event_key)
+
+
+def _name(conversation: ConversationKey, person: str) -> str:
+    return f"talk/{conversation}/{person}"

@@ -11,6 +11,7 @@ import re
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from hashlib import blake2s
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
@@ -25,6 +26,7 @@ from bot.models.listing import learning_context
 from bot.models.pacing import Pacer
 from bot.models.prices import prices_of
 from bot.models.responses import Responses
+from bot.ports.cluster import Cluster
 from bot.settings import Settings
 
 _OPENAI_URL = "https://api.openai.com/v1"
@@ -37,11 +39,16 @@ _Key = str | Callable[[], Awaitable[str]]
 
 @asynccontextmanager
 async def open_endpoint(
-    settings: Settings, *, patience: Patience, learn: Callable[[int | None], None] | None = None
+    settings: Settings,
+    *,
+    patience: Patience,
+    learn: Callable[[int | None], None] | None = None,
+    cluster: Cluster | None = None,
 ) -> AsyncGenerator[EndpointModel]:
     """Yield the model behind the endpoint that the settings name; its connections are closed on exit.
 
-    `learn` is called with the size of the model's context once the endpoint has listed it.
+    `learn` is called with the size of the model's context once the endpoint has listed it; the endpoint's limits hold
+    for all processes of `cluster`.
 
     Raises:
         SettingsError: A setting, or a package that it needs, is missing or wrong.
@@ -58,7 +65,10 @@ async def open_endpoint(
         )
         dialect = (Responses if settings.model_api == "responses" else ChatCompletions)(client, options)
         pacer = Pacer(
-            requests_per_minute=settings.model_requests_per_minute, tokens_per_minute=settings.model_tokens_per_minute
+            requests_per_minute=settings.model_requests_per_minute,
+            tokens_per_minute=settings.model_tokens_per_minute,
+            cluster=cluster,
+            name=blake2s(f"{client.base_url} {labels.model}".encode(), digest_size=12).hexdigest(),
         )
         if learn is not None and not is_on_azure:  # Azure lists base models, without the size
             await stack.enter_async_context(learning_context(client, labels.model, learn))

@@ -182,6 +182,8 @@ class EndpointModel:
                 ):
                     continue
                 fault = self._judge(error, tries, deadline=deadline)
+                if fault.is_pause_named and isinstance(fault.error, ModelRateLimitError):
+                    await self._pacer.pause(fault.wait_s)
                 if not tries.are_left(fault):
                     raise _with_text(tries.last_error(fault), telling.longest) from error
             telling.begin_again()

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from bot.ports.cluster import Cluster
 from bot.ports.model import Model
 from bot.settings import Settings
 
@@ -17,11 +18,16 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def open_model(
-    settings: Settings, *, patience: Patience | None = None, learn: Callable[[int | None], None] | None = None
+    settings: Settings,
+    *,
+    patience: Patience | None = None,
+    learn: Callable[[int | None], None] | None = None,
+    cluster: Cluster | None = None,
 ) -> AsyncGenerator[Model]:
     """Yield the model that `settings.provider` names; its connections are closed on exit.
 
-    `learn` is called with how many tokens the model takes, once and if its endpoint has said so.
+    `learn` is called with how many tokens the model takes, once and if its endpoint has said so. The limits of
+    that endpoint hold for all processes of `cluster`.
 
     Only endpoints need the openai SDK: it is imported here, and in a thread, because it takes most of a second.
 
@@ -37,7 +43,7 @@ async def open_model(
     from bot.models.clients import open_endpoint
     from bot.models.endpoint import Patience
 
-    async with open_endpoint(settings, patience=patience or Patience(), learn=learn) as model:
+    async with open_endpoint(settings, patience=patience or Patience(), learn=learn, cluster=cluster) as model:
         yield model
 
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bot.domain.rota import Rota, Share
+from bot.models.common_places import BURST_SHARE, MINUTE_S, CommonPlaces
 from bot.models.wordings import duration_s
+from bot.ports.cluster import Cluster, LoneCluster
 
-_MINUTE_S = 60.0
-_BURST_SHARE = 1 / 6  # of a minute's requests: endpoints count in windows of 1 to 10 s
 _MAX_HOLD_S = 60.0  # of what an endpoint's headers say; later it is asked, and says itself how long to wait
 _ROUNDING_S = 0.01
 _PLENTY = 200_000  # tokens; more than most requests have
@@ -32,10 +32,10 @@ class _Bucket:
 
     def wait_s(self, amount: float, now: float) -> float:
         """Return the seconds until so much is there; of more than the capacity, until it is full."""
-        self.level = min(self.capacity, self.level + (now - self.at) * self.per_minute / _MINUTE_S)
+        self.level = min(self.capacity, self.level + (now - self.at) * self.per_minute / MINUTE_S)
         self.at = now
         missing = min(amount, self.capacity) - self.level
-        return max(0.0, missing * _MINUTE_S / self.per_minute)
+        return max(0.0, missing * MINUTE_S / self.per_minute)
 
     def take(self, amount: float) -> None:
         self.level -= amount
@@ -55,13 +55,31 @@ class _Told:
 @dataclass(slots=True, eq=False)
 class _Waiter:
     tokens: int
+    on_wait: Callable[[float], None]
     admitted: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Pacer:
-    """Admits requests as the limits allow: those that are set, and those that the endpoint's headers tell."""
+    """Admits requests as the limits allow: those that are set, and those that the endpoint's headers tell.
 
-    def __init__(self, *, requests_per_minute: int | None, tokens_per_minute: int | None) -> None:
+    The limits that are set, and the pauses that the endpoint asks for, hold for all processes of `cluster`, which know
+    the endpoint by `name`: who is next here then takes a place among the requests of all. What headers tell is learnt
+    by each process from its own answers: the endpoint counts the requests of all of them.
+    """
+
+    def __init__(
+        self,
+        *,
+        requests_per_minute: int | None,
+        tokens_per_minute: int | None,
+        cluster: Cluster | None = None,
+        name: str = "",
+    ) -> None:
+        self._common = CommonPlaces(
+            cluster or LoneCluster(), name, requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute
+        )
+        self._booking: asyncio.Task[None] | None = None  # of a place among the requests of all
+        self._booked_at = 0.0  # when that place begins
         self._limits = {"requests": requests_per_minute, "tokens": tokens_per_minute}
         self._buckets: dict[str, _Bucket] = {}
         self._told: dict[str, _Told] = {}
@@ -81,16 +99,17 @@ class Pacer:
         Askers take turns, and so do the conversations of each. Large requests count for more: an asker who sends many
         tokens waits for others to send as many.
         """
-        if not self._waiting:
+        await self._common.look()
+        if not self._waiting and self._booking is None and not self._common.are_shared:
             wait_s = self._wait_s(tokens)
             if wait_s <= _ROUNDING_S:
                 self._take(tokens)
                 return
-        waiter, share = _Waiter(tokens), Share(asker, conversation)
+        waiter, share = _Waiter(tokens, on_wait), Share(asker, conversation)
         self._waiting.setdefault(share, deque()).append(waiter)
         self._rota.join(share)
         wait_s = self._serve()
-        if not waiter.admitted.done():
+        if not waiter.admitted.done() and wait_s > _ROUNDING_S:
             on_wait(wait_s)
         try:
             await waiter.admitted
@@ -111,6 +130,11 @@ class Pacer:
         """Correct the tokens of a request by those that the endpoint counted."""
         if (bucket := self._buckets.get("tokens")) is not None and used:
             bucket.take(used - estimated)
+            self._common.owe(used - estimated)
+
+    async def pause(self, pause_s: float) -> None:
+        """Tell the other processes of a pause that the endpoint asks for."""
+        await self._common.pause(min(pause_s, _MAX_HOLD_S))
 
     # --- who is next ---
 
@@ -120,6 +144,8 @@ class Pacer:
             self._timer.cancel()
             self._timer = None
         while self._waiting:
+            if self._booking is not None:
+                return max(0.0, self._booked_at - asyncio.get_running_loop().time())
             share = min(self._waiting, key=self._rota.rank)
             waiters = self._waiting[share]
             wait_s = self._wait_s(waiters[0].tokens)
@@ -131,8 +157,25 @@ class Pacer:
                 del self._waiting[share]
             self._rota.serve(share, cost=max(1, waiter.tokens))
             self._take(waiter.tokens)
-            waiter.admitted.set_result(None)
+            if self._common.are_shared:
+                self._booking = asyncio.create_task(self._book(waiter), name="model place")
+            else:
+                waiter.admitted.set_result(None)
         return 0.0
+
+    async def _book(self, waiter: _Waiter) -> None:
+        """Admit it once its place among the requests of all processes begins; then it is the next one's turn."""
+        try:
+            wait_s = await self._common.reserve(waiter.tokens)
+            if wait_s > _ROUNDING_S and not waiter.admitted.done():
+                self._booked_at = asyncio.get_running_loop().time() + wait_s
+                waiter.on_wait(wait_s)
+                await asyncio.wait([waiter.admitted], timeout=wait_s)  # it may wait no longer
+        finally:
+            if not waiter.admitted.done():
+                waiter.admitted.set_result(None)
+            self._booking = None
+            self._serve()
 
     def _forget(self, share: Share, waiter: _Waiter) -> None:
         waiters = self._waiting.get(share)
@@ -155,7 +198,7 @@ class Pacer:
     def _open_buckets(self, now: float) -> Mapping[str, _Bucket]:
         for what, limit in self._limits.items():
             if limit is not None and what not in self._buckets:
-                capacity = max(1.0, limit * _BURST_SHARE) if what == "requests" else float(limit)
+                capacity = max(1.0, limit * BURST_SHARE) if what == "requests" else float(limit)
                 self._buckets[what] = _Bucket(per_minute=limit, capacity=capacity, level=capacity, at=now)
         return self._buckets
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
@@ -46,6 +46,22 @@ class Slot:
     is_held: bool = False  # its holder lives
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """What became of a call that was to be counted."""
+
+    wait_s: float = 0.0  # 0.0: it was counted, now or before; otherwise in how many seconds one would be
+    is_told: bool = False  # an earlier one was refused, and who makes the calls was asked to wait
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """What one process told all for a while."""
+
+    text: str
+    for_s: float  # how long it still holds
+
+
 class ClusterStore(Protocol):
     """What processes know of each other."""
 
@@ -83,12 +99,42 @@ class ClusterStore(Protocol):
         """
         ...
 
-    async def reserve(self, name: str, *, calls: int, period_s: float) -> float:
-        """Take the next place among `calls` in `period_s` over all processes; return in how many seconds it begins."""
+    async def count(
+        self, name: str, *, keys: Collection[str], calls: int, period_s: float, rest_s: float = 0.0
+    ) -> Counted:
+        """Count a call where fewer than `calls` were within the last `period_s`, over all processes.
+
+        One that has a key of a call within that time was counted before. The first that is one too many begins a rest
+        of at least `rest_s`, in which none is counted; those within it are `is_told`.
+        """
         ...
 
-    async def hold_back(self, name: str, *, for_s: float) -> None:
-        """Have no place of that name begin within `for_s` seconds: who sets the rate has asked for a pause."""
+    async def reserve(
+        self, name: str, *, calls: float, period_s: float, amount: float = 1.0, within_s: float | None = None
+    ) -> float:
+        """Take the next place among `calls` in `period_s` over all processes; return in how many seconds it begins.
+
+        Where it would begin later than `within_s`, none is taken. `amount` is how many of the calls this one counts as.
+        """
+        ...
+
+    async def hold_back(self, name: str, *, calls: float, period_s: float, for_s: float) -> None:
+        """Have no place of that name begin within `for_s` seconds: who sets the rate has asked for a pause.
+
+        From then on places begin one after the other, at the rate of the others.
+        """
+        ...
+
+    async def put_mark(self, name: str, text: str | None, *, for_s: float = 0.0) -> None:
+        """Tell all processes the text under that name for so long; None: take back what was told or counted there."""
+        ...
+
+    async def mark(self, name: str) -> Mark | None:
+        """Return what is told under that name."""
+        ...
+
+    async def forget_rates(self, *, unused_s: float) -> int:
+        """Forget rates, counts and marks that have meant nothing for so long; return how many."""
         ...
 
     def listen(self, hear: Callable[[Topic], None]) -> None:
@@ -135,12 +181,38 @@ class Cluster(Protocol):
         """See `ClusterStore.slots`. Raises StoreError."""
         ...
 
-    async def reserve(self, name: str, *, calls: int, period_s: float) -> float:
-        """See `ClusterStore.reserve`. Raises StoreError."""
+    async def has_company(self, platform: str = "") -> bool:
+        """Return whether another living process serves the platform (any: ""); one that ends counts until it has ended.
+
+        Costs a read every few seconds. Never raises: while the store fails, a process keeps to its own rates as if it
+        were alone.
+        """
         ...
 
-    async def hold_back(self, name: str, *, for_s: float) -> None:
-        """See `ClusterStore.hold_back`. Raises StoreError."""
+    async def reserve(
+        self, name: str, *, calls: float, period_s: float, amount: float = 1.0, within_s: float | None = None
+    ) -> float:
+        """See `ClusterStore.reserve`. Never raises: where the store fails, the place begins now."""
+        ...
+
+    async def hold_back(self, name: str, *, calls: float, period_s: float, for_s: float) -> None:
+        """See `ClusterStore.hold_back`. Never raises."""
+        ...
+
+    async def pause(self, name: str, *, for_s: float) -> None:
+        """Tell all processes of a pause where nothing else is counted, unless a longer one was told. Never raises."""
+        ...
+
+    async def paused_s(self, name: str) -> float:
+        """Return how long such a pause still lasts. Never raises."""
+        ...
+
+    async def is_first(self, name: str, *, within_s: float, platform: str = "") -> bool:
+        """Return whether no other process has said so within that time; a process without company is always first.
+
+        The caller keeps in mind what it did itself: asked again, this process is first again. Never raises: where the
+        store fails, it is first. What people are told twice does less harm than what they are not told.
+        """
         ...
 
 
@@ -193,12 +265,29 @@ class LoneCluster:
         """Return those that were taken."""
         return [self.kept[name] for name in sorted(self.kept) if name.startswith(prefix)]
 
-    async def reserve(self, name: str, *, calls: int, period_s: float) -> float:
+    async def has_company(self, platform: str = "") -> bool:
+        """Return False."""
+        return False
+
+    async def reserve(
+        self, name: str, *, calls: float, period_s: float, amount: float = 1.0, within_s: float | None = None
+    ) -> float:
         """Return 0: the process keeps to its own rates."""
         return 0.0
 
-    async def hold_back(self, name: str, *, for_s: float) -> None:
+    async def hold_back(self, name: str, *, calls: float, period_s: float, for_s: float) -> None:
         """Do nothing."""
+
+    async def pause(self, name: str, *, for_s: float) -> None:
+        """Do nothing."""
+
+    async def paused_s(self, name: str) -> float:
+        """Return 0."""
+        return 0.0
+
+    async def is_first(self, name: str, *, within_s: float, platform: str = "") -> bool:
+        """Return True."""
+        return True
 
     def _is_own(self, slot: Slot) -> bool:
         return slot.name in self.kept and self.kept[slot.name].fence == slot.fence

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from bot.ports.cluster import About, Member, Slot, Topic
+from bot.ports.cluster import About, Counted, Mark, Member, Slot, Topic
 from bot.stores.base import Units
-from bot.stores.units import cluster
+from bot.stores.units import cluster, windows
 
 
 class ClusterUnits(Units):
@@ -37,13 +37,36 @@ class ClusterUnits(Units):
             lambda db: cluster.spend(db, name, calls=calls, period_s=period_s, key=key, now=self._now())
         )
 
-    async def reserve(self, name: str, *, calls: int, period_s: float) -> float:
+    async def count(
+        self, name: str, *, keys: Collection[str], calls: int, period_s: float, rest_s: float = 0.0
+    ) -> Counted:
         return await self.engine.write(
-            lambda db: cluster.reserve(db, name, calls=calls, period_s=period_s, now=self._now())
+            lambda db: windows.count(
+                db, name, keys=keys, calls=calls, period_s=period_s, rest_s=rest_s, now=self._now()
+            )
         )
 
-    async def hold_back(self, name: str, *, for_s: float) -> None:
-        await self.engine.write(lambda db: cluster.hold_back(db, name, until=self._now() + for_s))
+    async def reserve(
+        self, name: str, *, calls: float, period_s: float, amount: float = 1.0, within_s: float | None = None
+    ) -> float:
+        return await self.engine.write(
+            lambda db: cluster.reserve(
+                db, name, each_s=period_s / calls * amount, period_s=period_s, within_s=within_s, now=self._now()
+            )
+        )
+
+    async def hold_back(self, name: str, *, calls: float, period_s: float, for_s: float) -> None:
+        held_s = for_s + period_s - period_s / calls
+        await self.engine.write(lambda db: cluster.hold_back(db, name, until=self._now() + held_s))
+
+    async def put_mark(self, name: str, text: str | None, *, for_s: float = 0.0) -> None:
+        await self.engine.write(lambda db: windows.put_mark(db, name, text, until=self._now() + for_s))
+
+    async def mark(self, name: str) -> Mark | None:
+        return await self.engine.read(lambda db: windows.mark(db, name, now=self._now()))
+
+    async def forget_rates(self, *, unused_s: float) -> int:
+        return await self.engine.write(lambda db: cluster.forget_rates(db, self._now() - unused_s))
 
     def listen(self, hear: Callable[[Topic], None]) -> None:
         self.engine.listen(hear)

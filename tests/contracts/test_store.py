@@ -315,6 +315,21 @@ async def test_a_change_that_meets_a_claim_is_made_before_it_or_not_at_all(store
             assert (revision, turns[0].event.text) in {("made", "other"), ("started", event.text)}
 
 
+async def test_what_waits_goes_in_the_order_in_which_it_was_said_whichever_was_stored_first(store: Store) -> None:
+    first = question(text="first")
+    said_at = first.sent_at
+    await accepted(store, first)
+    for after_us in (30, 10, 20, 10):
+        late = replace(question(text=str(after_us)), sent_at=said_at + timedelta(microseconds=after_us))
+        await accepted(store, late)
+    asked: list[str] = []
+    for _ in range(5):
+        turn = await claim_one(store)
+        asked.append(turn.event.text)
+        await finish(store, turn.lease)
+    assert asked == ["first", "10", "10", "20", "30"]
+
+
 # --- taking part -----------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.ports.cluster import About
+from bot.ports.cluster import About, Counted, Mark
 from bot.ports.store import Store
 from tests.contracts.stores import HERE, LEASE_S, THERE, Clock
 
@@ -77,7 +77,70 @@ async def test_a_rate_is_spent_by_all_and_says_when_there_is_more(store: Store, 
 async def test_reserved_places_follow_each_other_and_a_pause_moves_them(store: Store, clock: Clock) -> None:
     waits = [await store.reserve("posts", calls=2, period_s=2) for _ in range(4)]
     assert waits == pytest.approx([0, 0, 1, 2])
-    await store.hold_back("posts", for_s=30)
-    assert await store.reserve("posts", calls=2, period_s=2) == pytest.approx(29)
+    assert await store.reserve("posts", calls=2, period_s=2, within_s=2.5) == pytest.approx(3)  # and takes none
+    assert await store.reserve("posts", calls=2, period_s=2, within_s=3.5) == pytest.approx(3)
+    await store.hold_back("posts", calls=2, period_s=2, for_s=30)
+    await store.hold_back("posts", calls=2, period_s=2, for_s=10)  # the longer one holds
+    assert [await store.reserve("posts", calls=2, period_s=2) for _ in range(2)] == pytest.approx([30, 31])
     clock.now += 100
     assert await store.reserve("posts", calls=2, period_s=2) == 0.0
+
+
+async def test_a_place_may_be_as_long_as_several(store: Store) -> None:
+    waits = [await store.reserve("tokens", calls=600, period_s=60, amount=amount) for amount in (400, 200, 100, 1)]
+    assert waits == pytest.approx([0, 0, 10, 10.1])
+
+
+async def test_so_many_are_counted_within_any_period_whoever_counts_them(store: Store, clock: Clock) -> None:
+    async def count(*keys: str) -> Counted:
+        return await store.count("ask/U1", keys=keys, calls=2, period_s=60, rest_s=10)
+
+    assert await count("a") == Counted()
+    clock.now += 30
+    assert [await count("b"), await count("a"), await count("x", "b")] == [Counted()] * 3  # each counts once
+    refused = await count("c")
+    assert (refused.wait_s, refused.is_told) == (pytest.approx(30), False)
+    clock.now += 29
+    refused = await count("d")
+    assert (refused.wait_s, refused.is_told) == (pytest.approx(1), True)
+    clock.now += 1
+    assert await count("e") == Counted()
+    refused = await count("f")
+    assert (refused.wait_s, refused.is_told) == (pytest.approx(30), False)
+    assert await store.count("ask/U2", keys=["f"], calls=2, period_s=60) == Counted()
+
+
+async def test_a_rest_is_never_shorter_than_asked_and_a_clock_that_was_set_back_ends_it(
+    store: Store, clock: Clock
+) -> None:
+    async def count(key: str) -> Counted:
+        return await store.count("ask/U1", keys=[key], calls=1, period_s=5, rest_s=20)
+
+    assert await count("a") == Counted()
+    assert (await count("b")).wait_s == pytest.approx(20)
+    clock.now += 19
+    assert (await count("c")).is_told
+    clock.set(-3600)
+    assert await count("d") == Counted()
+
+
+async def test_a_mark_holds_for_its_time_unless_it_is_taken_back(store: Store, clock: Clock) -> None:
+    await store.put_mark("talk/1", "asked", for_s=60)
+    clock.now += 10
+    assert await store.mark("talk/1") == Mark(text="asked", for_s=pytest.approx(50))
+    await store.put_mark("talk/1", "answered", for_s=60)
+    assert await store.mark("talk/1") == Mark(text="answered", for_s=pytest.approx(60))
+    await store.put_mark("talk/1", None)
+    assert await store.mark("talk/1") is None
+    await store.put_mark("talk/1", "asked", for_s=60)
+    clock.now += 61
+    assert await store.mark("talk/1") is None
+
+
+async def test_what_nobody_uses_any_more_is_forgotten(store: Store, clock: Clock) -> None:
+    await store.reserve("posts", calls=1, period_s=1)
+    await store.count("ask/U1", keys=["a"], calls=1, period_s=7200)
+    await store.put_mark("talk/1", "asked", for_s=60)
+    clock.now += 3700
+    assert await store.forget_rates(unused_s=3600) == 2
+    assert (await store.count("ask/U1", keys=["b"], calls=1, period_s=7200)).wait_s == pytest.approx(3500)

@@ -17,6 +17,7 @@ from bot.domain.turns import CallDecided
 from bot.intake.admission import Admission
 from bot.intake.commands.table import Answer, Commands
 from bot.intake.inbox import Inbox
+from bot.intake.rates import CommonCount
 from bot.observe.turn_log import TurnLog
 from bot.ports.model import Model
 from bot.ports.platform import Adapter
@@ -27,6 +28,7 @@ from bot.stores.sqlite.store import open_sqlite
 from bot.turns.asking import AskDesk
 from bot.turns.attempt import Resources
 from bot.turns.bell import Bell
+from bot.turns.cluster import ProcessCluster
 from bot.turns.context import Window
 from bot.turns.limits import Limits
 from bot.turns.runner import Runner
@@ -161,6 +163,7 @@ async def open_bot(
 ) -> AsyncGenerator[Bot]:
     """A process of the bot on a store that is open already; without `rights`, every call is allowed."""
     life, bell = Life(), Bell()
+    cluster = ProcessCluster(store=store, worker=worker)
     adapters = [mortal(one, life) for one in (adapter or RecordingAdapter(), *more_adapters)]
     core = guarded(mortal(store, life), tools or ScriptedTools({}), bell, rights=rights, people=people)
     runner = Runner(
@@ -195,7 +198,11 @@ async def open_bot(
     inbox = Inbox(
         worker=worker,
         store=store,
-        admission=Admission(max_input_chars=1000, requests_per_minute=requests_per_minute),
+        admission=Admission(
+            max_input_chars=1000,
+            requests_per_minute=requests_per_minute,
+            common=CommonCount(cluster=cluster, store=store),
+        ),
         answer=answer or commands.answer,
         bell=bell,
         directory=taken.tools,
@@ -203,6 +210,7 @@ async def open_bot(
         budgets=taken.budgets,
         decisions=taken.decisions,
         forms=taken.forms,
+        cluster=cluster,
     )
     async with runner.working(), desk.working():
         yield Bot(store, runner, inbox, bell, life)

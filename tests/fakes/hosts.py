@@ -16,6 +16,7 @@ from bot.domain.answers import (
     Example,
     Explained,
     Formed,
+    Held,
     Ignored,
     Known,
     Queued,
@@ -41,6 +42,7 @@ from bot.domain.forms import Form, Invalid
 from bot.domain.people import Actor, Asker
 from bot.ports.cluster import Cluster, LoneCluster
 from bot.ports.http import HttpListener, NoListener
+from bot.ports.store import NoteStore
 from bot.ports.tools import Offer, ServerStatus
 
 Event = (
@@ -54,7 +56,7 @@ Event = (
     | FormAsked
     | FormSubmitted
 )
-Outcome = Queued | Known | Refused | Ignored | Done | Details | CommandAnswer | Form | Ready | Invalid
+Outcome = Queued | Known | Refused | Ignored | Held | Done | Details | CommandAnswer | Form | Ready | Invalid
 T = TypeVar("T", bound=Outcome)
 
 
@@ -108,15 +110,16 @@ class ScriptedHost:
         *,
         http: HttpListener | None = None,
         cluster: Cluster | None = None,
+        notes: NoteStore | None = None,
     ) -> None:
         self._receive = receive
         self.http: HttpListener = http or NoListener()
         self.cluster: Cluster = cluster or LoneCluster()
-        self.notes = MemoryNotes()
+        self.notes: NoteStore = notes or MemoryNotes()
         self.directory = FixedDirectory()
 
     async def accept(self, event: MessageReceived) -> Accepted:
-        return _one_of(await self._receive(event), Queued, Known, Refused, Ignored)
+        return _one_of(await self._receive(event), Queued, Known, Refused, Ignored, Held)
 
     async def revise(self, event: MessageEdited | MessageDeleted) -> Revised:
         return _one_of(await self._receive(event), Queued, Known, Done, Refused, Ignored)

@@ -9,7 +9,7 @@ import sqlite3
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.discord.parse import sent_at as discord_time
+from adapters.slack.payloads import time_of
 from bot.domain.answers import Known, Queued
 from bot.domain.events import ConversationKey, MessageDeleted, MessageEdited
 from bot.domain.messages import AssistantMessage, ModelAnswer, ToolCall, ToolResult, UserMessage
@@ -151,6 +153,42 @@ async def test_three_quick_messages_wait_for_each_other_and_each_reads_what_was_
         *("two", "answer to two"),
         "three",
     ]
+
+
+# Three messages of one second, in the order in which they were said: Slack's timestamps, Discord's snowflakes.
+SAID = {
+    "slack": [time_of(f"1790000001.{number:06}") for number in (100, 200, 300)],
+    "discord": [discord_time(str((1_370_000_001_000 + number << 22) + number)) for number in (100, 200, 300)],
+}
+
+
+@pytest.mark.parametrize("platform", list(SAID))
+async def test_three_quick_messages_to_three_processes_are_answered_in_the_order_in_which_they_were_said(
+    tmp_path: Path, platform: str
+) -> None:
+    adapter, held = RecordingAdapter(), Held()
+    adapter.serves = f"{platform}/"
+    place = ConversationKey(platform=platform, space="team", channel="general", thread="7")
+    first, *quick = [
+        replace(message(text, key=text, conversation=place), sent_at=said)
+        for text, said in zip(
+            ("the first", "one", "two", "three"), (at(-1_000_000_000), *filter(None, SAID[platform])), strict=True
+        )
+    ]
+    async with AsyncExitStack() as stack:
+        bots = [
+            await stack.enter_async_context(
+                open_bot_on(tmp_path / "a.db", ScriptedModel([held]), adapter, worker=worker, clock=Clock())
+            )
+            for worker in ("a", "b", "c")
+        ]
+        turn_ids = [await bots[0].say(first)]
+        await held.is_asked("the first")
+        for bot, event in zip(bots, reversed(quick), strict=True):
+            turn_ids.append(await bot.say(event))
+        held.is_let_go.set()
+        await ended(bots[0], adapter, turn_ids)
+    assert texts(adapter) == [f"answer to {text}" for text in ("the first", "one", "two", "three")]
 
 
 async def test_two_hundred_conversations_are_worked_on_at_once_and_none_mixes_with_another(tmp_path: Path) -> None:

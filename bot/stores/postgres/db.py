@@ -10,6 +10,8 @@ import select
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
+from math import inf
+from time import monotonic
 from typing import Any
 
 import psycopg
@@ -36,12 +38,25 @@ class PgDb:
         self._prepares = prepares
         self._names: dict[tuple[str, tuple[int, ...]], bytes] = {}
         self.topics: set[Topic] = set()  # to be told with the commit
+        self.asked_at = inf  # since when it waits for the server, in seconds of the monotonic clock
 
     def execute(self, statement: str, parameters: Sequence[Any] = (), /) -> Sequence[Row]:
         types, values = _written(parameters)
-        if self._prepares:
-            return _rows(self._connection.exec_prepared(self._prepared(statement, types), values))
-        return _rows(self._connection.exec_params(_dollars(statement), values, types))
+        self.asked_at = monotonic()
+        try:
+            if self._prepares:
+                return _rows(self._connection.exec_prepared(self._prepared(statement, types), values))
+            return _rows(self._connection.exec_params(_dollars(statement), values, types))
+        finally:
+            self.asked_at = inf
+
+    def run(self, script: bytes) -> Sequence[Row]:
+        """Run statements without parameters in one round trip; return the rows of the last one."""
+        self.asked_at = monotonic()
+        try:
+            return _rows(self._connection.exec_(script))
+        finally:
+            self.asked_at = inf
 
     def executemany(self, statement: str, rows: Iterable[Sequence[Any]], /) -> None:
         remaining = iter(rows)
@@ -67,6 +82,7 @@ class PgDb:
         written = [_written(row) for row in rows]
         named = [(self._prepared(statement, types), values) for types, values in written]
         connection = self._connection
+        self.asked_at = monotonic()
         connection.enter_pipeline_mode()
         try:
             for name, values in named:
@@ -74,6 +90,7 @@ class PgDb:
             connection.pipeline_sync()
             _drain(connection)
         finally:
+            self.asked_at = inf
             connection.exit_pipeline_mode()
 
     def _prepared(self, statement: str, types: tuple[int, ...]) -> bytes:
@@ -83,11 +100,6 @@ class PgDb:
             _rows(self._connection.prepare(name, _dollars(statement), types))
             self._names[statement, types] = name
         return name
-
-
-def run(connection: PGconn, script: bytes) -> Sequence[Row]:
-    """Run statements without parameters in one round trip; return the rows of the last one."""
-    return _rows(connection.exec_(script))
 
 
 @lru_cache(maxsize=1_000)

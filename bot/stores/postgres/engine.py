@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Hashable
 from functools import partial
 from typing import Any, TypeVar
 
 from bot.ports.cluster import Topic
-from bot.stores.db import Db, Unit
+from bot.stores.db import Unit
+from bot.stores.postgres.database import LOCK_TIMEOUT_S, STATEMENT_TIMEOUT_S
 from bot.stores.postgres.lines import Line
 from bot.stores.postgres.listening import Listener
 from bot.stores.postgres.options import MIN_CONNECTIONS
@@ -18,6 +20,9 @@ from bot.stores.waiting import settled
 
 T = TypeVar("T")
 
+WATCH_S = 1.0
+ANSWER_S = STATEMENT_TIMEOUT_S + 5.0  # a server that works ends every statement before
+URGENT_ANSWER_S = LOCK_TIMEOUT_S + 1.0
 READS_APART = 3  # connections beside the listening one from which on one is kept for reading
 
 
@@ -36,13 +41,15 @@ class PostgresEngine:
         self._written: set[asyncio.Future[Any]] = set()  # what is not committed yet
         working = max(connections, MIN_CONNECTIONS) - 1
         reading = 1 if working >= READS_APART else 0
-        self._urgent = Line([session()], name="urgent")
-        self._reads = Line([session()], name="reader") if reading else self._urgent
-        writers = [session() for _ in range(working - 1 - reading)]
-        self._writes = Line(writers, name="writer") if writers else self._urgent
+        self._sessions = [session() for _ in range(working)]
+        urgent, *others = self._sessions
+        self._urgent = Line([urgent], name="urgent")
+        self._reads = Line(others[:reading], name="reader") if reading else self._urgent
+        self._writes = Line(others[reading:], name="writer") if others[reading:] else self._urgent
+        self._watching = asyncio.create_task(self._watch(), name="store:watching")
 
     async def read(self, unit: Unit[T]) -> T:
-        return await self._reads.put(partial(_read, self._transactions, unit))
+        return await self._reads.put(partial(_read, self._transactions, unit, time.monotonic()))
 
     async def read_behind(self, unit: Unit[T]) -> T:
         if self._written:
@@ -51,7 +58,7 @@ class PostgresEngine:
 
     def write(self, unit: Unit[T], *, is_urgent: bool = False, of: Hashable = None) -> Awaitable[T]:
         line = self._urgent if is_urgent else self._writes
-        result = line.put(partial(_write, self._transactions, unit), is_urgent=is_urgent, of=of)
+        result = line.put(partial(_write, self._transactions, unit, time.monotonic()), is_urgent=is_urgent, of=of)
         self._written.add(result)
         result.add_done_callback(self._written.discard)
         return settled(result)
@@ -66,8 +73,8 @@ class PostgresEngine:
         return False
 
     async def check(self) -> None:
-        """Read all rows: a checksum that is wrong, where the server keeps them, is an error."""
-        await self.read(_read_all)
+        """See whether it answers: PostgreSQL checks its pages as it reads them, and `pg_amcheck` all of them."""
+        await self.read(lambda db: db.execute("SELECT count(*) FROM worker"))
 
     async def close(self) -> None:
         """End the threads after the work that waits, and close their connections."""
@@ -75,18 +82,21 @@ class PostgresEngine:
         for line in lines:
             line.close()
         await asyncio.gather(*(asyncio.to_thread(line.join) for line in lines))
+        self._watching.cancel()
         await self._listener.close()
 
+    async def _watch(self) -> None:
+        urgent, *others = self._sessions
+        while True:
+            await asyncio.sleep(WATCH_S)
+            urgent.cut_stuck(URGENT_ANSWER_S)
+            for session in others:
+                session.cut_stuck(ANSWER_S)
 
-def _read(transactions: Transactions, unit: Unit[T], session: Session) -> T:
-    return transactions.read(session, unit)
+
+def _read(transactions: Transactions, unit: Unit[T], asked_at: float, session: Session) -> T:
+    return transactions.read(session, unit, asked_at)
 
 
-def _write(transactions: Transactions, unit: Unit[T], session: Session) -> T:
-    return transactions.write(session, unit)
-
-
-def _read_all(db: Db) -> None:
-    tables = db.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema ORDER BY tablename")
-    for table in tables:
-        db.execute(f'SELECT count(*) FROM "{table["tablename"]}"')  # noqa: S608  (no outside text)
+def _write(transactions: Transactions, unit: Unit[T], asked_at: float, session: Session) -> T:
+    return transactions.write(session, unit, asked_at)

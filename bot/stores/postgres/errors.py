@@ -58,8 +58,10 @@ def store_error(error: psycopg.Error) -> StoreError:
 
 def unreachable(error: Exception, *, secrets: str = "") -> StoreError:
     """Return the sentence for a database that no connection can be made to."""
-    said = str(error).strip().splitlines()
-    reason = said[-1].strip().rstrip(".") if said else type(error).__name__
+    # libpq's lines: where it failed and why, then hints; for several addresses, one line each behind a first one.
+    said = [line.strip().removeprefix("- ") for line in str(error).splitlines() if line.strip()]
+    reason = next((line for line in said if "failed: " in line), said[-1] if said else type(error).__name__)
+    reason = reason.removeprefix("connection failed: ").rstrip(".")
     if secrets:
         reason = reason.replace(secrets, "...")
     translated = StoreError(

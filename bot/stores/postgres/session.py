@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,11 +15,13 @@ from psycopg.pq import ConnStatus, TransactionStatus
 from bot.domain.errors import StoreError
 from bot.stores.postgres.clock import DatabaseClock
 from bot.stores.postgres.database import Database
-from bot.stores.postgres.db import PgDb, Row, run
+from bot.stores.postgres.db import PgDb
 
 OLDEST_VERSION = 130_000  # the first with `pg_current_xact_id`
 # What a server counts since it began to run; a crash sets it back. Transaction ids of before may be given again then.
-_INCARNATION = "pg_postmaster_start_time()::text || (SELECT stats_reset FROM pg_stat_bgwriter)::text"
+_INCARNATION = (
+    "pg_postmaster_start_time()::text || COALESCE((SELECT stats_reset FROM pg_stat_bgwriter)::text, '') AS incarnation"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +44,13 @@ class Session:
         self._connection: psycopg.Connection | None = None
         self._db: PgDb | None = None
         self._incarnation = ""
+        # Behind a pooler every transaction may meet another server process, and the server may have been started anew.
         local = f" {database.settings(is_local=True)};" if database.is_pooled else ""
+        incarnation = f", {_INCARNATION}" if database.is_pooled else ""
         self._begin = (
             f"BEGIN ISOLATION LEVEL READ COMMITTED;{local}"  # noqa: S608  (the schema's name is checked)
-            " SELECT pg_current_xact_id()::text AS xid, extract(epoch FROM clock_timestamp())::float8 AS shown"
+            " SELECT pg_current_xact_id()::text AS xid,"
+            f" extract(epoch FROM clock_timestamp())::float8 AS shown{incarnation}"
         ).encode()
         self._begin_reading = f"BEGIN READ ONLY;{local}".encode()
 
@@ -69,26 +76,27 @@ class Session:
     def _set_up(self, connection: psycopg.Connection) -> PgDb:
         if connection.info.server_version < OLDEST_VERSION:
             raise StoreError(f"PostgreSQL must be version {OLDEST_VERSION // 10_000} or newer.")
+        db = PgDb(connection.pgconn, prepares=not self._database.is_pooled)
         if not self._database.is_pooled:
-            run(connection.pgconn, self._database.settings(is_local=False).encode())
-        (row,) = run(connection.pgconn, f"SELECT {_INCARNATION} AS incarnation".encode())
+            db.run(self._database.settings(is_local=False).encode())
+        (row,) = db.run(f"SELECT {_INCARNATION}".encode())
         self._incarnation = row["incarnation"]
-        return PgDb(connection.pgconn, prepares=not self._database.is_pooled)
+        return db
 
     def begin(self) -> Begun:
         """Begin a transaction."""
         db = self.open()
         db.topics.clear()
         asked_at = self._steady()
-        (row,) = self._run(self._begin)
+        (row,) = db.run(self._begin)
         self._clock.read(row["shown"], asked_at=asked_at, answered_at=self._steady())
-        return Begun(row["xid"], self._incarnation)
+        return Begun(row["xid"], row.get("incarnation", self._incarnation))
 
     def begin_reading(self) -> None:
         """Begin a transaction that writes nothing, where reading needs one."""
-        self.open()
+        db = self.open()
         if self._database.is_pooled:
-            self._run(self._begin_reading)
+            db.run(self._begin_reading)
 
     def script(self, script: str) -> None:
         """Run a script of several statements within the transaction."""
@@ -109,6 +117,16 @@ class Session:
         elif not self.is_open:
             self.close()
 
+    def cut_stuck(self, answer_s: float) -> None:
+        """Cut the connection where the server has answered nothing for so long; for another thread than the session's.
+
+        A server that stands still keeps its connections alive: nothing else would tell its client.
+        """
+        db, connection = self._db, self._connection
+        if db is not None and connection is not None and self._steady() - db.asked_at > answer_s:
+            with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.pgconn.socket)) as same:
+                same.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close the connection; it is made again when it is used."""
         connection, self._connection, self._db = self._connection, None, None
@@ -121,7 +139,7 @@ class Session:
             return False
         return self._connection.pgconn.transaction_status != TransactionStatus.IDLE
 
-    def _run(self, script: bytes) -> list[Row]:
-        if self._connection is None:
+    def _run(self, script: bytes) -> None:
+        if self._db is None:
             raise psycopg.OperationalError("there is no connection")
-        return list(run(self._connection.pgconn, script))
+        self._db.run(script)

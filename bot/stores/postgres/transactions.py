@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -32,28 +33,31 @@ class Transactions:
     source: str
     patience_s: float = PATIENCE_S
 
-    def write(self, session: Session, unit: Unit[T]) -> T:
-        """Return the unit's result once it is committed. Raises BotError."""
-        return self._patiently(session, lambda until: self._write_once(session, unit, until))
+    def write(self, session: Session, unit: Unit[T], asked_at: float) -> T:
+        """Return the unit's result once it is committed; it waits since `asked_at` (monotonic). Raises BotError."""
+        return self._patiently(session, lambda until: self._write_once(session, unit, until), asked_at)
 
-    def read(self, session: Session, unit: Unit[T]) -> T:
+    def read(self, session: Session, unit: Unit[T], asked_at: float) -> T:
         """Return what the unit reads. Raises BotError."""
-        return self._patiently(session, lambda _: _read_once(session, unit))
+        return self._patiently(session, lambda _: _read_once(session, unit), asked_at)
 
-    def _patiently(self, session: Session, attempt: Callable[[float], T]) -> T:
-        until, pause_s, crossings = time.monotonic() + self.patience_s, FIRST_PAUSE_S, 0
+    def _patiently(self, session: Session, attempt: Callable[[float], T], asked_at: float) -> T:
+        until = time.monotonic() + self.patience_s
+        reached_until = asked_at + self.patience_s  # all that waits for a database that is away gives up at once
+        pause_s, doubles = FIRST_PAUSE_S, 0
         while True:
             try:
                 return attempt(until)
             except psycopg.Error as error:
-                crossings += is_doubled(error)
-                may_help = is_lost(error) or is_crossed(error) or 0 < crossings <= MOST_DOUBLES
+                doubles += is_doubled(error)
                 if is_lost(error):
                     session.close()
-                failure = store_error(error)
+                elif not is_crossed(error) and not 0 < doubles <= MOST_DOUBLES:
+                    raise store_error(error) from error
+                failure, is_over = store_error(error), time.monotonic() + pause_s > until
             except Unreachable as error:
-                may_help, failure = True, error.failure
-            if not may_help or time.monotonic() + pause_s > until:
+                failure, is_over = error.failure, time.monotonic() + pause_s > reached_until
+            if is_over:
                 raise failure
             time.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  (only spreads those that wait)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
@@ -66,7 +70,8 @@ class Transactions:
         except BaseException as error:
             session.roll_back()
             if isinstance(error, psycopg.Error) and is_lost(error):
-                was_committed(session, begun, error, until=until)  # it was not: frees what it has locked
+                with suppress(StoreError):
+                    was_committed(session, begun, error, until=until)  # it was not: this frees what it has locked
             raise
         return self._commit(session, begun, result, until)
 

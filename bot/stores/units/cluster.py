@@ -103,10 +103,11 @@ def spend(db: Db, name: str, *, calls: int, period_s: float, key: str, now: floa
     full_at = now + period_s + each_s * 1e-6  # rounding
     counted = db.execute(
         "INSERT INTO rate (name, restored_at, last_key) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET"  # noqa: S608  (no outside text)
-        f" restored_at = CASE WHEN excluded.last_key <> '' AND rate.last_key = excluded.last_key THEN rate.restored_at"
+        f" restored_at = CASE WHEN excluded.last_key <> '' AND rate.last_key = excluded.last_key"
+        " AND rate.restored_at > ? THEN rate.restored_at"
         f" ELSE {_LATER} + ? END, last_key = excluded.last_key"
         f" WHERE excluded.last_key <> '' AND rate.last_key = excluded.last_key OR {_LATER} + ? <= ? RETURNING name",
-        (name, now + each_s, key, now, now, each_s, now, now, each_s, full_at),
+        (name, now + each_s, key, now, now, now, each_s, now, now, each_s, full_at),
     )
     if counted:
         return 0.0
@@ -114,19 +115,22 @@ def spend(db: Db, name: str, *, calls: int, period_s: float, key: str, now: floa
     return 0.0 if row is None else max(0.0, row["restored_at"] + each_s - now - period_s)
 
 
-def reserve(db: Db, name: str, *, calls: int, period_s: float, now: float) -> float:
-    """Take the next place, and return how far off it is."""
-    each_s = period_s / calls
-    (row,) = db.execute(
+def reserve(db: Db, name: str, *, each_s: float, period_s: float, within_s: float | None, now: float) -> float:
+    """Take the next place, which is as long as `each_s`, and return how far off it is; none where that is too far."""
+    last = float("inf") if within_s is None else now + within_s + period_s
+    taken = db.execute(
         "INSERT INTO rate (name, restored_at) VALUES (?, ?)"  # noqa: S608  (no outside text)
-        f" ON CONFLICT (name) DO UPDATE SET restored_at = {_LATER} + ? RETURNING restored_at",
-        (name, now + each_s, now, now, each_s),
+        f" ON CONFLICT (name) DO UPDATE SET restored_at = {_LATER} + ? WHERE {_LATER} + ? <= ? RETURNING restored_at",
+        (name, now + each_s, now, now, each_s, now, now, each_s, last),
     )
-    return max(0.0, row["restored_at"] - period_s - now)
+    row = first(taken) or first(
+        db.execute("SELECT restored_at + ? AS restored_at FROM rate WHERE name = ?", (each_s, name))
+    )
+    return 0.0 if row is None else max(0.0, row["restored_at"] - period_s - now)
 
 
 def hold_back(db: Db, name: str, *, until: float) -> None:
-    """Move the rate on, so that the next place begins then."""
+    """Have all of the rate's calls be there again no sooner than `until`."""
     db.execute(
         "INSERT INTO rate (name, restored_at) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET"
         " restored_at = CASE WHEN rate.restored_at > excluded.restored_at THEN rate.restored_at"
@@ -135,6 +139,6 @@ def hold_back(db: Db, name: str, *, until: float) -> None:
     )
 
 
-def forget_rates(db: Db, before: float) -> None:
-    """Forget the rates that nobody has used since: all of their calls can be made at once."""
-    db.execute("DELETE FROM rate WHERE restored_at < ?", (before,))
+def forget_rates(db: Db, before: float) -> int:
+    """Forget the rates that nobody has used since (all of their calls can be made at once); return how many."""
+    return len(db.execute("DELETE FROM rate WHERE restored_at < ? RETURNING name", (before,)))

@@ -42,10 +42,10 @@ def get_gateway_bot(discord: Gateway, _request: Request) -> Json:
         "url": discord.gateway_url,
         "shards": discord.recommended_shards,
         "session_start_limit": {
-            "total": 1000,
+            "total": discord.session_starts,
             "remaining": max(0, discord.session_starts_left),
             "reset_after": 3_600_000,
-            "max_concurrency": 1,
+            "max_concurrency": discord.max_concurrency,
         },
     }
 

@@ -33,6 +33,7 @@ KNOWN_INTENTS = sum(1 << bit for bit in (*range(17), 20, 21, 24, 25))
 UNKNOWN_OPCODE, DECODE_ERROR, NOT_AUTHENTICATED, BAD_TOKEN, ALREADY_AUTHENTICATED = 4001, 4002, 4003, 4004, 4005
 INVALID_SEQ, RATE_LIMITED, INVALID_SHARD, SHARDING_REQUIRED = 4007, 4008, 4010, 4011
 INVALID_INTENTS, DISALLOWED_INTENTS = 4013, 4014
+AWAY_SESSIONS = 4  # of a shard, that can be resumed; Discord keeps them for minutes
 MAX_SENDS, SENDS_WINDOW_S = 120, 60.0  # https://discord.com/developers/docs/events/gateway#rate-limiting
 
 
@@ -85,7 +86,12 @@ class Gateway(Shapes):
         self.acks_heartbeats = True
         self.recommended_shards = 1
         self.required_shards = 1  # fewer are refused with 4011, as above 2,500 guilds a shard
-        self.session_starts_left = 1000
+        self.session_starts, self.session_starts_left = 1000, 1000  # a day
+        self.max_concurrency = 1
+        # So long a second IDENTIFY of a place is refused. By default any pace will do, so that tests do not wait;
+        # Discord's are 5 s.
+        self.identify_gap_s = 0.0
+        self.refused_identifies = 0
         self.sessions: list[Session] = []
         self.sockets: list[Socket] = []
         self.refused_handshakes = 0
@@ -93,6 +99,7 @@ class Gateway(Shapes):
         self.frames: list[Json] = []  # what clients sent, the token left out; heartbeats are not kept
         self._refusals = 0
         self._duplicates = 0
+        self._identified_at: dict[int, float] = {}  # by the place of the shard
         self._session_ids = count(1)
         self._outgoing: set[asyncio.Task[None]] = set()
 
@@ -315,8 +322,11 @@ class Gateway(Shapes):
             raise CloseSocketError(ALREADY_AUTHENTICATED)
         shard, shards = data.get("shard") or (0, 1)
         self._check_identify(data, shard=shard, shards=shards)
-        self.session_starts_left -= 1
-        self.sessions = [each for each in self.sessions if each.is_connected or each.shard != shard]
+        self._count_start()
+        if self._is_too_soon(shard):
+            await self._send(socket, {"op": INVALID_SESSION, "d": False})
+            return
+        self._forget_oldest(shard)
         session = Session(
             id=f"session-{next(self._session_ids)}",
             shard=shard,
@@ -331,6 +341,37 @@ class Gateway(Shapes):
         for guild in guilds:
             if guild.is_available:
                 self._dispatch_to(session, "GUILD_CREATE", self.guild_json(guild))
+
+    def _count_start(self) -> None:
+        """Above the day's number all sessions end and the token is void.
+
+        https://docs.discord.com/developers/events/gateway#identifying
+        """
+        self.session_starts_left -= 1
+        if self.session_starts_left < 0:
+            self.token = "void"
+            for session in self.sessions:
+                session.is_valid = False
+            raise CloseSocketError(BAD_TOKEN)
+
+    def _is_too_soon(self, shard: int) -> bool:
+        """Count an IDENTIFY: https://docs.discord.com/developers/events/gateway#sharding-max-concurrency."""
+        place, now = shard % self.max_concurrency, time.monotonic()
+        is_refused = now - self._identified_at.get(place, float("-inf")) < self.identify_gap_s
+        self.refused_identifies += is_refused
+        if not is_refused:
+            self._identified_at[place] = now
+        return is_refused
+
+    def _forget_oldest(self, shard: int) -> None:
+        """Keep the last few sessions of the shard that are away.
+
+        Several sessions of one shard may be connected at once, and each gets all events:
+        https://docs.discord.com/developers/events/gateway#sharding
+        """
+        away = [each for each in self.sessions if not each.is_connected and each.shard == shard]
+        for session in away[:-AWAY_SESSIONS]:
+            self.sessions.remove(session)
 
     def _is_here(self, guild: Guild, session: Session) -> bool:
         return guild.has_bot and (guild.id >> 22) % session.shards == session.shard

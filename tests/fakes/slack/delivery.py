@@ -72,6 +72,7 @@ class Deliveries(World):
         super().__init__()
         self.mode: Literal["socket", "http"] = "socket"
         self.events_url = ""
+        self.balanced_urls: list[str] = []  # of all processes behind one address; attempts take them in turn
         self.interactivity_url = ""  # defaults to events_url, as bolt has one path for all
         self.commands_url = ""
         self.keeps_connections = True  # over HTTP; otherwise each delivery comes by a new one
@@ -397,6 +398,8 @@ class Deliveries(World):
         return ""
 
     def _url_of(self, delivery: Delivery) -> str:
+        if self.balanced_urls:
+            return self.balanced_urls[next(self._turns) % len(self.balanced_urls)]
         urls = {"slash_commands": self.commands_url, "interactive": self.interactivity_url}
         return urls.get(delivery.kind, "") or self.events_url
 

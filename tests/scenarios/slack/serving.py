@@ -44,6 +44,7 @@ WATCH = Watch(
     backoff=Backoff(first_s=0.1),
     closed_backoff=Backoff(first_s=0.5),
     note_s=0.2,
+    share_s=0.2,
 )
 
 

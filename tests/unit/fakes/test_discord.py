@@ -690,6 +690,70 @@ async def test_shards_get_their_own_guilds(fake: FakeDiscord, world: World) -> N
         assert [message.guild.shard_id for message in bot.got if message.guild] == [0, 1]
 
 
+async def test_an_identify_within_the_pause_is_refused_and_another_place_has_its_own(fake: FakeDiscord) -> None:
+    fake.identify_gap_s, fake.max_concurrency, fake.session_starts_left = 5.0, 2, 10
+    async with aiohttp.ClientSession() as http:
+        assert (await identify(fake, http, shard=0, shards=3))["t"] == "READY"
+        assert (await identify(fake, http, shard=1, shards=3))["t"] == "READY"
+        assert await identify(fake, http, shard=2, shards=3) == {"op": 9, "d": False}
+    assert (fake.refused_identifies, fake.session_starts_left) == (1, 7)
+
+
+async def test_two_connections_of_one_shard_both_get_its_events(fake: FakeDiscord, world: World) -> None:
+    async with running() as one, running() as other:
+        await fake.say(world.general, world.ada, "hello")
+        await fake.until(lambda: one.got and other.got)
+
+
+async def test_a_shard_that_there_is_not_is_refused_for_good(fake: FakeDiscord) -> None:
+    async with aiohttp.ClientSession() as http:
+        assert await identify(fake, http, shard=2, shards=2) == 4010
+
+
+async def test_a_session_too_many_in_a_day_ends_all_and_voids_the_token(fake: FakeDiscord, world: World) -> None:
+    fake.session_starts_left = 1
+    async with running(), aiohttp.ClientSession() as http:
+        assert await identify(fake, http, shard=0, shards=1) == 4004
+        assert not any(session.is_valid for session in fake.sessions)
+        assert await identify(fake, http, shard=0, shards=1) == 4004
+
+
+@pytest.mark.parametrize(("code", "is_kept"), [(1000, False), (1001, False), (4000, True)])
+async def test_the_code_of_closing_says_whether_a_session_can_be_resumed(
+    fake: FakeDiscord, code: int, is_kept: bool
+) -> None:
+    async with aiohttp.ClientSession() as http:
+        async with http.ws_connect(fake.gateway_url) as ws:
+            ready = await identify(fake, http, shard=0, shards=1, ws=ws)
+            await ws.close(code=code)
+        await fake.until(lambda: not fake.connected())
+        resume = {"token": fake.token, "session_id": ready["d"]["session_id"], "seq": ready["s"]}
+        async with http.ws_connect(fake.gateway_url) as ws:
+            await ws.receive_json()
+            await ws.send_json({"op": 6, "d": resume})
+            answer = await ws.receive_json()
+    assert (answer["op"], answer.get("t")) == ((0, "RESUMED") if is_kept else (9, None))
+
+
+async def identify(
+    fake: FakeDiscord,
+    http: aiohttp.ClientSession,
+    *,
+    shard: int,
+    shards: int,
+    ws: aiohttp.ClientWebSocketResponse | None = None,
+) -> Any:
+    """Send IDENTIFY on a connection of its own unless one is given; return the answer, or the code of closing."""
+    if ws is None:
+        async with http.ws_connect(fake.gateway_url) as ws:
+            return await identify(fake, http, shard=shard, shards=shards, ws=ws)
+    await ws.receive_json()
+    body = {"token": "bot-test", "intents": INTENTS.value, "properties": {}, "shard": [shard, shards]}
+    await ws.send_json({"op": 2, "d": body})
+    answer = await ws.receive()
+    return answer.data if answer.type is aiohttp.WSMsgType.CLOSE else answer.json()
+
+
 async def test_deleted_channels_and_lost_guilds_are_gone(fake: FakeDiscord, world: World) -> None:
     async with running() as bot:
         channel = room(bot, world.general)

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from bot.models.pacing import Pacer
+from bot.ports.cluster import LoneCluster
 
 FULL = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "200ms"}
 
@@ -131,3 +132,29 @@ async def test_a_person_who_sends_many_tokens_waits_for_others_to_send_as_many()
             group.create_task(one("small", 100))
     assert order.index("small") <= 1
     assert order[:7].count("small") == 5
+
+
+class _Company(LoneCluster):
+    """Others live, and each place among the requests of all begins a moment later."""
+
+    async def has_company(self, platform: str = "") -> bool:
+        return True
+
+    async def reserve(
+        self, name: str, *, calls: float, period_s: float, amount: float = 1.0, within_s: float | None = None
+    ) -> float:
+        return 0.02
+
+
+async def test_people_take_turns_as_well_for_places_among_the_requests_of_several_processes() -> None:
+    pacer = Pacer(requests_per_minute=60_000, tokens_per_minute=None, cluster=_Company(), name="one")
+    order = await admit(pacer, "a", "a", "a", "a", "a", "a", "b", "c")
+    assert order.index("b") <= 2 and order.index("c") <= 3
+
+
+async def test_one_who_leaves_while_its_place_is_being_taken_holds_up_nobody() -> None:
+    pacer = Pacer(requests_per_minute=60_000, tokens_per_minute=None, cluster=_Company(), name="one")
+    leaving = asyncio.create_task(admit(pacer, "a"))
+    await asyncio.sleep(0.005)
+    leaving.cancel()
+    assert await admit(pacer, "b") == ["b"]

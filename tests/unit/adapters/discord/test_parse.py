@@ -23,6 +23,7 @@ from adapters.discord.parse import (
     parse_edit,
     parse_mark,
     parse_message,
+    sent_at,
 )
 from adapters.discord.presses import AskedAbout, Pressed, parse_component, parse_context_menu, parse_slash
 from adapters.discord.readable import Reader
@@ -115,6 +116,7 @@ def test_what_is_said_in_a_thread_is_a_follow_up() -> None:
     assert message.conversation == IN_THREAD
     assert message.event_key == f"discord:{THREAD}:{MESSAGE}"
     assert not message.is_addressed
+    assert message.begun_at == sent_at(THREAD)
     assert parsed(in_thread(f"<@{BOT}> and in Berlin?")).is_addressed
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import discord
-from discord.gateway import DiscordWebSocket
+from discord.gateway import DiscordWebSocket, ReconnectWebSocket
 from discord.http import HTTPClient, Route
 
 from adapters.discord import private_parts
-from adapters.discord.session import TAKEN
+from adapters.discord.shards import TAKEN
 
 NO_INTENTS = discord.Intents.none()
 
@@ -108,6 +108,30 @@ def test_a_refusal_keeps_what_it_says_of_the_fields() -> None:
     assert private_parts.form_errors(discord.HTTPException(response, "page")) is None
 
 
-def test_the_loggers_of_lost_connections_are_those_of_the_modules_that_connect() -> None:
-    modules = (discord.Client.__module__, discord.AutoShardedClient.__module__)
-    assert modules == private_parts.CONNECTION_LOGGERS
+def test_a_websocket_is_made_from_a_client_and_may_resume_a_session() -> None:
+    parameters = inspect.signature(DiscordWebSocket.from_client).parameters
+    assert {"initial", "gateway", "shard_id", "session", "sequence", "resume"} <= set(parameters)
+    assert "before_identify" in inspect.getsource(DiscordWebSocket.identify)
+    assert {"session_id", "seq"} <= set(inspect.getsource(DiscordWebSocket.resume).split("'"))
+    assert list(inspect.signature(DiscordWebSocket.close).parameters) == ["self", "code"]
+
+
+def test_the_sequence_is_known_before_a_dispatch_is_parsed() -> None:
+    source = inspect.getsource(DiscordWebSocket.received_message)
+    assert source.index("self.sequence = seq") < source.index("func(data)")
+
+
+def test_a_connection_that_ends_says_whether_its_session_can_be_resumed() -> None:
+    assert ReconnectWebSocket(0).resume is True
+    assert ReconnectWebSocket(0, resume=False).resume is False
+
+
+def test_a_client_that_never_connected_has_come_nowhere() -> None:
+    assert private_parts.place_of(discord.Client(intents=NO_INTENTS)) is None
+
+
+def test_a_server_can_be_made_of_what_describes_it() -> None:
+    me = {"user": {"id": "7", "username": "bot", "discriminator": "0", "avatar": None}, "roles": [], "flags": 0}
+    roles = [{"id": "5", "name": "@everyone", "permissions": "1024", "color": 0, "position": 0}]
+    guild = private_parts.make_guild({"id": "5", "name": "Team", "roles": roles, "members": [me]})
+    assert (guild.name, guild.me.id, guild.default_role.permissions.value) == ("Team", 7, 1024)

@@ -18,7 +18,8 @@ from slack_sdk.oauth.installation_store import Bot, Installation
 from slack_sdk.oauth.token_rotation.async_rotator import AsyncTokenRotator
 
 from adapters.slack.api import open_client
-from adapters.slack.installs import MAX_STATES, Installations, InstalledTokens, NoteStates, OneToken
+from adapters.slack.installs import Installations, InstalledTokens, OneToken
+from adapters.slack.oauth_states import MAX_STATES, NoteStates
 from bot.domain.errors import AdapterError
 from tests.fakes.slack import FakeSlack
 from tests.unit.adapters.slack.test_api import Gate, Loopback, refusal, serving, status

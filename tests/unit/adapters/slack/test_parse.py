@@ -102,6 +102,11 @@ def test_a_mention_that_gets_no_answer_says_why(fields: dict[str, Any], reason: 
 IN_THREAD = {"thread_ts": "1600000000.000100"}
 
 
+def test_a_reply_says_when_its_thread_began_and_the_first_message_does_not() -> None:
+    assert parse(written("and now?", **IN_THREAD)).begun_at == datetime.fromtimestamp(1_600_000_000.0001, UTC)
+    assert parse(written("<@UBOT> hello")).begun_at is None
+
+
 @pytest.mark.parametrize(
     "to",
     [

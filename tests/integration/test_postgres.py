@@ -1,0 +1,493 @@
+"""The store on PostgreSQL where processes meet, connections break and servers restart."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from bot.domain.answers import Known, Queued
+from bot.domain.asks import ApprovalAsk, Vote
+from bot.domain.audit import AuditEntry
+from bot.domain.errors import LeaseLostError, StoreError
+from bot.domain.messages import ToolCall, ToolResult, Usage
+from bot.domain.turns import CallAsked, CallFinished, CallStarted, CallWaiting
+from bot.ports.cluster import Topic
+from bot.ports.store import ClaimedTurn, Store
+from bot.stores.chain import Chain
+from bot.stores.db import Db
+from bot.stores.postgres.clock import DatabaseClock
+from bot.stores.postgres.database import Database
+from bot.stores.postgres.options import PostgresOptions
+from bot.stores.postgres.outcome import was_committed
+from bot.stores.postgres.session import Session
+from bot.stores.postgres.store import open_postgres
+from bot.stores.sqlite.store import open_sqlite
+from bot.stores.store import EngineStore
+from tests.contracts.stores import ALL, HERE, LEASE_S, THERE, ask, begin, claim_one, finish, post, question, room, said
+from tests.fakes import postgres
+from tests.fakes.postgres import PostgresServer
+from tests.fakes.wire import Cut, Wire
+
+BOUND_S = 60.0
+ENTRY = AuditEntry(kind="judged", at=1.0, person="test:u1", arguments="{}")
+ASK = ApprovalAsk(server="s", tool="t", name="s__t", arguments="{}", digest="d", rule="r", rule_key="r", reason="Why.")
+
+
+class Schema:
+    """One test's part of the database; opened twice it is as two processes see it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.name = postgres.new_schema()
+
+    def open(
+        self, *, url: str = "", patience_s: float = 30.0, **options: object
+    ) -> AbstractAsyncContextManager[EngineStore]:
+        chosen = replace(PostgresOptions(schema=self.name), **options)  # pyright: ignore[reportArgumentType]
+        return open_postgres(url or self.url, chosen, patience_s=patience_s)
+
+
+@pytest.fixture
+def schema() -> Schema:
+    return Schema(postgres.server().url)
+
+
+@pytest.fixture
+def wire() -> Generator[Wire]:
+    wire = Wire(postgres.server().port)
+    yield wire
+    wire.close()
+
+
+@pytest.fixture
+def own_server() -> Generator[PostgresServer]:
+    """A server that the test may stop."""
+    server = PostgresServer()
+    yield server
+    server.close()
+
+
+@asynccontextmanager
+async def two(schema: Schema) -> AsyncGenerator[tuple[EngineStore, EngineStore]]:
+    async with schema.open() as one, schema.open() as other:
+        await one.heartbeat(HERE, lease_s=LEASE_S)
+        await other.heartbeat(THERE, lease_s=LEASE_S)
+        yield one, other
+
+
+def through(wire: Wire) -> str:
+    return f"postgresql://postgres@127.0.0.1:{wire.port}/postgres"
+
+
+async def shown(store: EngineStore, setting: str) -> str:
+    rows = await store.engine.read(lambda db: db.execute("SELECT current_setting(?) AS value", (setting,)))
+    return rows[0]["value"]
+
+
+# --- processes that meet ---
+
+
+async def test_one_turn_of_a_conversation_is_the_first_and_they_run_in_order_whoever_accepts_them(
+    schema: Schema,
+) -> None:
+    async with two(schema) as (one, other):
+        events = [question(f"room-{number % 20}") for number in range(200)]
+        taken = await asyncio.gather(
+            *(
+                store.accept(event, worker=worker, max_waiting=1_000)
+                for number, event in enumerate(events)
+                for store, worker in [((one, HERE), (other, THERE))[number % 2]]
+            )
+        )
+        assert all(isinstance(outcome, Queued) for outcome in taken)
+        firsts = await one.engine.read(
+            lambda db: db.execute("SELECT conversation_id, count(*) AS firsts FROM turn WHERE is_first = 1 GROUP BY 1")
+        )
+        assert [row["firsts"] for row in firsts] == [1] * 20
+        ran = defaultdict[int, list[int]](list)
+
+        async def work(store: Store, worker: str) -> int:
+            turns = await store.claim(worker, serves=ALL, limit=3)
+            for turn in turns:
+                ran[turn.lease.conversation_id].append(turn.lease.turn_id)
+                await finish(store, turn.lease)
+            return len(turns)
+
+        async with asyncio.timeout(BOUND_S):
+            while any([await work(one, HERE), await work(other, THERE)]):
+                await asyncio.gather(work(one, HERE), work(one, HERE), work(other, THERE), work(other, THERE))
+        assert sum(map(len, ran.values())) == 200
+        assert all(turns == sorted(set(turns)) for turns in ran.values())
+
+
+async def test_two_processes_that_claim_at_once_never_get_the_same_turn(schema: Schema) -> None:
+    async with two(schema) as (one, other):
+        turns = {await ask(one, f"room-{number}", worker="gone") for number in range(60)}
+        claims = await asyncio.gather(
+            *(
+                store.claim(worker, serves=ALL, limit=4)
+                for _ in range(10)
+                for store, worker in ((one, HERE), (other, THERE))
+            )
+        )
+        claimed = [turn.lease.turn_id for some in claims for turn in some]
+        claimed += [turn.lease.turn_id for turn in await one.claim(HERE, serves=ALL, limit=100)]
+        assert len(claimed) == len(turns)
+        assert set(claimed) == turns
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_units_that_want_the_same_rows_in_any_order_all_come_to_their_end(schema: Schema, seed: int) -> None:
+    rng = random.Random(seed)
+    async with two(schema) as (one, other):
+
+        async def live(store: Store, worker: str) -> None:
+            for _ in range(25):
+                with suppress(LeaseLostError):
+                    await rng.choice((talk, stop, answer, wait, forget))(store, worker)
+
+        async def talk(store: Store, worker: str) -> None:
+            await ask(store, f"room-{rng.randrange(3)}", worker=worker)
+
+        async def stop(store: Store, worker: str) -> None:
+            await store.request_stop(room(f"room-{rng.randrange(3)}"), by=worker)
+
+        async def answer(store: Store, worker: str) -> None:
+            for turn in await store.claim(worker, serves=ALL, limit=2):
+                if turn.state == "running":
+                    await store.record(turn.lease, [CallStarted(round=0, call_id="c")], audit=[ENTRY])
+                    await store.reply(
+                        turn.lease,
+                        state="answered",
+                        messages=said("a"),
+                        posts=[post(turn.lease)],
+                        usage=Usage(),
+                        audit=[ENTRY],
+                    )
+                await store.mark_posted(turn.lease, 0, reference="r", ends_turn=True)
+
+        async def wait(store: Store, worker: str) -> None:
+            for turn in await store.claim(worker, serves=ALL, limit=1):
+                if turn.state != "running":
+                    continue
+                waits = CallWaiting(round=0, call_id="c1", reason="r", expires_at=4e9, ask=ASK)
+                await store.park(turn.lease, [waits], wakes_at=4e9, audit=[ENTRY])
+                for pending in await store.asks():
+                    voted = Vote(person="p", by="p", name="p", choice="approve", at=1.0, digest="d")
+                    await store.plan_ask(pending.id, [(room("room-0"), "")])
+                    await store.vote(pending.id, voted, version=pending.version, audit=[ENTRY])
+                for due in await store.due_ask_posts(serves=ALL):
+                    await store.mark_ask_posted(due.post_id, reference="r", shown=1)
+
+        async def forget(store: Store, worker: str) -> None:
+            await store.clear(room(f"room-{rng.randrange(3)}"))
+            await store.forget_older(4e9, limit=10)
+
+        async with asyncio.timeout(BOUND_S), asyncio.TaskGroup() as lives:
+            for store, worker in [(one, HERE), (other, THERE)] * 3:
+                lives.create_task(live(store, worker))
+        firsts = await one.engine.read(
+            lambda db: db.execute("SELECT count(*) AS firsts FROM turn WHERE is_first = 1 GROUP BY conversation_id")
+        )
+        assert all(row["firsts"] == 1 for row in firsts)
+        chain = Chain()
+        assert all(chain.follow(line) for line in await one.audit_lines())
+
+
+async def test_what_one_process_tells_the_others_hear_at_once_and_it_does_not_itself(schema: Schema) -> None:
+    async with two(schema) as (one, other):
+        heard: asyncio.Queue[Topic] = asyncio.Queue()
+        own: asyncio.Queue[Topic] = asyncio.Queue()
+        other.listen(heard.put_nowait)
+        one.listen(own.put_nowait)
+        async with asyncio.timeout(BOUND_S):
+            for queue in (heard, own):
+                assert {await queue.get() for _ in range(3)} == {"work", "signals", "asks"}  # it may have missed some
+            lease = await begin(one)
+            assert heard.empty()
+            await one.request_stop(room("room"), by="u")
+            assert await heard.get() == "signals"
+            await one.give_back(lease)
+            assert await heard.get() == "work"
+        assert own.empty()
+
+
+async def test_a_process_that_stands_still_in_a_transaction_holds_up_the_others_for_seconds_only(
+    schema: Schema,
+) -> None:
+    async with two(schema) as (one, other):
+        lease = await begin(one)
+        goes_on, has_begun = threading.Event(), threading.Event()
+
+        def stand_still(db: Db) -> None:
+            db.execute("UPDATE turn SET attempts = attempts WHERE id = ?", (lease.turn_id,))
+            has_begun.set()
+            goes_on.wait(BOUND_S)
+
+        standing = asyncio.ensure_future(one.engine.write(stand_still))
+        await asyncio.to_thread(has_begun.wait, BOUND_S)
+        async with asyncio.timeout(20):
+            await other.record(lease, [CallStarted(round=0, call_id="c")])
+        goes_on.set()
+        await standing  # was cut off, and is run again
+        assert len(await other.steps(lease.turn_id)) == 1
+
+
+# --- connections that break ---
+
+
+@pytest.mark.parametrize("what", ["request", "answer"])
+async def test_a_commit_that_is_cut_is_made_once(schema: Schema, wire: Wire, what: Cut) -> None:
+    async with schema.open(url=through(wire)) as store:
+        await store.heartbeat(HERE, lease_s=LEASE_S)
+        event = question()
+        wire.cut(b"COMMIT", what)
+        assert isinstance(await store.accept(event, worker=HERE, max_waiting=9), Queued)
+        assert isinstance(await store.accept(event, worker=HERE, max_waiting=9), Known)
+        lease = (await claim_one(store)).lease
+        for number in range(3):
+            wire.cut(b"COMMIT", what)
+            await store.record(lease, [CallStarted(round=number, call_id="c")], audit=[ENTRY])
+        assert [step.round for step in await store.steps(lease.turn_id)] == [0, 1, 2]
+        assert [line.number for line in await store.audit_lines()] == [1, 2, 3]
+        assert wire.cuts_made == 4
+
+
+async def test_a_connection_that_is_lost_amid_a_unit_is_made_again_and_the_unit_with_it(
+    schema: Schema, wire: Wire
+) -> None:
+    async with schema.open(url=through(wire)) as store:
+        lease = await begin(store)
+        # Its locks go with it, though the server has not noticed.
+        wire.cut(b"call_id", "answer")
+        await store.record(lease, [CallStarted(round=0, call_id="call_id")])
+        assert len(await store.steps(lease.turn_id)) == 1
+        wire.end_all()
+        await asyncio.gather(
+            *(store.record(lease, [CallStarted(round=number, call_id="c")]) for number in range(1, 9)),
+            store.heartbeat(HERE, lease_s=LEASE_S),
+            store.workers(),
+        )
+        assert [step.round for step in await store.steps(lease.turn_id)] == list(range(9))
+
+
+async def test_a_database_that_is_away_is_an_error_after_a_while_that_says_what_to_do(
+    schema: Schema, wire: Wire
+) -> None:
+    async with schema.open(url=through(wire), patience_s=0.5) as store:
+        await ask(store)
+        wire.close()
+        outcomes = await asyncio.gather(
+            *(store.put_note(f"n{number}", "x") for number in range(30)), store.workers(), return_exceptions=True
+        )
+        assert all(isinstance(outcome, StoreError) for outcome in outcomes)
+        assert "cannot be reached" in str(outcomes[0])
+        assert "DATABASE_URL" in str(outcomes[0])
+
+
+async def test_work_goes_on_through_restarts_and_crashes_of_the_server(own_server: PostgresServer) -> None:
+    schema = Schema(own_server.url)
+    async with two(schema) as (one, other):
+        ended = asyncio.Event()
+        taken: list[int] = []
+
+        async def talk(store: Store, worker: str) -> None:
+            while not ended.is_set():
+                taken.append(await ask(store, f"room-{len(taken) % 5}", worker=worker))
+
+        async def work(store: Store, worker: str) -> None:
+            while not ended.is_set():
+                for turn in await store.claim(worker, serves=ALL, limit=5):
+                    await _run(store, turn)
+
+        async with asyncio.timeout(BOUND_S * 2), asyncio.TaskGroup() as group:
+            for store, worker in ((one, HERE), (other, THERE)):
+                group.create_task(talk(store, worker))
+                group.create_task(work(store, worker))
+            for stop in (own_server.restart, own_server.kill, own_server.restart):
+                await asyncio.sleep(0.5)
+                await asyncio.to_thread(stop)
+                if stop == own_server.kill:
+                    await asyncio.to_thread(own_server.start)
+            await asyncio.sleep(0.5)
+            ended.set()
+        for turn in await one.claim(HERE, serves=ALL, limit=1_000):
+            await _run(one, turn)
+        rows = await one.engine.read(
+            lambda db: db.execute(
+                "SELECT id, state, (SELECT count(*) FROM journal WHERE turn_id = id) AS steps FROM turn"
+            )
+        )
+        assert {row["id"] for row in rows} == set(taken)
+        assert {row["steps"] for row in rows if row["state"] == "answered"} == {2}
+        chain = Chain()
+        lines = await one.audit_lines(limit=100_000)
+        assert all(chain.follow(line) for line in lines)
+        assert len(lines) == 2 * sum(row["state"] == "answered" for row in rows)
+
+
+async def _run(store: Store, turn: ClaimedTurn) -> None:
+    """Run a turn as if each of its commits had the answer that it seems to have."""
+    if turn.state == "running":
+        asked = CallAsked(round=0, call=ToolCall(id="c", name="t", arguments="{}"), server="s", tool="t")
+        result = CallFinished(round=0, result=ToolResult(call_id="c", text="4"))
+        await store.record(turn.lease, [asked], audit=[ENTRY])
+        await store.record(turn.lease, [result], audit=[ENTRY])
+        await store.reply(turn.lease, state="answered", messages=said("a"), posts=[post(turn.lease)], usage=Usage())
+    await store.mark_posted(turn.lease, 0, reference="r", ends_turn=True)
+
+
+# --- what a connection keeps to ---
+
+
+async def test_a_commit_waits_for_the_disk_whatever_the_database_is_set_to(schema: Schema) -> None:
+    lower = f"{schema.url}?options=-c%20synchronous_commit%3Doff"
+    async with schema.open(url=lower) as store:
+        assert await shown(store, "synchronous_commit") == "on"
+    higher = f"{schema.url}?options=-c%20synchronous_commit%3Dremote_apply"
+    async with schema.open(url=higher) as store:
+        assert await shown(store, "synchronous_commit") == "remote_apply"
+
+
+@pytest.mark.parametrize("pool_max", [2, 3, 4, 6])
+async def test_a_process_makes_no_more_connections_than_it_may(schema: Schema, pool_max: int) -> None:
+    async with schema.open(pool_max=pool_max, name=schema.name) as store:
+        store.listen(lambda _: None)
+        await asyncio.gather(
+            *(store.put_note(f"n{number}", "x") for number in range(50)),
+            *(store.heartbeat(HERE, lease_s=LEASE_S) for _ in range(5)),
+            *(store.workers() for _ in range(20)),
+        )
+        assert len(await store.notes("n")) == 50
+        counted = postgres.server().run(
+            f"SELECT count(*) FROM pg_stat_activity WHERE application_name = '{schema.name}'"
+        )
+        assert counted[0][0] <= pool_max
+
+
+async def test_a_turn_is_done_behind_a_pooler_too(schema: Schema) -> None:
+    # No session state: the schema is set in each transaction, and statements are not prepared.
+    async with schema.open(listen_url=schema.url) as store:
+        await store.heartbeat(HERE, lease_s=LEASE_S)
+        lease = await begin(store)
+        await store.record(lease, [CallStarted(round=0, call_id="c")], audit=[ENTRY])
+        await finish(store, lease, *said("a"))
+        assert len((await store.history(room("room"))).turns) == 2
+        assert await store.engine.read(lambda db: db.execute("SELECT * FROM pg_prepared_statements")) == ()
+
+
+async def test_text_that_postgresql_cannot_hold_is_kept_with_a_mark_in_its_place(schema: Schema) -> None:
+    async with schema.open() as store:
+        await store.put_note("n", "a\0b\ud800c")
+        assert await store.notes("n") == {"n": "a\ufffdb\ufffdc"}
+
+
+# --- the schema ---
+
+
+async def test_both_engines_have_the_same_tables_and_columns(schema: Schema, tmp_path: object) -> None:
+    async with AsyncExitStack() as stack:
+        ours = await stack.enter_async_context(schema.open())
+        lite = await stack.enter_async_context(open_sqlite(tmp_path / "a.db"))  # pyright: ignore
+
+        def columns(db: Db) -> set[tuple[str, str, bool]]:
+            rows = db.execute(
+                'SELECT tables.name AS tab, columns.name AS col, columns."notnull" AS filled'
+                " FROM sqlite_master AS tables"
+                " JOIN pragma_table_info(tables.name) AS columns WHERE tables.type = 'table'"
+            )
+            keys = {("id"), ("name"), ("number")}  # SQLite does not call its primary keys NOT NULL
+            return {(row["tab"], row["col"], bool(row["filled"]) or row["col"] in keys) for row in rows}
+
+        def pg_columns(db: Db) -> set[tuple[str, str, bool]]:
+            rows = db.execute(
+                "SELECT table_name AS tab, column_name AS col, is_nullable FROM information_schema.columns"
+                " WHERE table_schema = current_schema AND table_name <> 'schema_version'"
+            )
+            return {(row["tab"], row["col"], row["is_nullable"] == "NO") for row in rows}
+
+        assert await ours.engine.read(pg_columns) == await lite.engine.read(columns)
+
+
+async def test_processes_that_start_at_once_make_the_schema_once(schema: Schema) -> None:
+    async with AsyncExitStack() as stack:
+        stores = await asyncio.gather(*(stack.enter_async_context(schema.open()) for _ in range(5)))
+        await asyncio.gather(*(store.put_note(str(number), "x") for number, store in enumerate(stores)))
+        assert len(await stores[0].notes("")) == 5
+
+
+async def test_a_newer_schema_is_used_as_long_as_it_says_that_it_can_be(schema: Schema) -> None:
+    async with schema.open() as store:
+        await store.put_note("a", "b")
+    insert = f"INSERT INTO {schema.name}.schema_version (version, usable_from) VALUES"
+    postgres.server().run(f"{insert} (9000, 13)")
+    async with schema.open() as store:
+        assert await store.notes("a") == {"a": "b"}
+    postgres.server().run(f"{insert} (9001, 9001)")
+    with pytest.raises(StoreError, match=r"newer version of Toolbridge \(schema 9001, .*Upgrade"):
+        async with schema.open():
+            pass
+
+
+async def test_a_role_without_the_right_to_make_tables_is_told_what_to_grant(schema: Schema) -> None:
+    role = f"{schema.name}_role"
+    postgres.server().run(f"CREATE ROLE {role} LOGIN")
+    url = schema.url.replace("postgres@", f"{role}@")
+    with pytest.raises(StoreError, match=r"may not make its tables.*GRANT CREATE ON DATABASE"):
+        async with schema.open(url=url):
+            pass
+    postgres.server().run(f"CREATE SCHEMA {schema.name}; GRANT USAGE ON SCHEMA {schema.name} TO {role}")
+    with pytest.raises(StoreError, match=rf'may not make its tables.*GRANT USAGE, CREATE ON SCHEMA "{schema.name}"'):
+        async with schema.open(url=url):
+            pass
+    postgres.server().run(f"GRANT CREATE ON SCHEMA {schema.name} TO {role}")
+    async with schema.open(url=url) as store:
+        await ask(store)
+
+
+async def test_the_audit_takes_no_changes(schema: Schema) -> None:
+    async with schema.open() as store:
+        await store.audit([ENTRY])
+        for change in ("DELETE FROM audit", "UPDATE audit SET person = 'x'", "UPDATE audit SET arguments = 'x'"):
+            with pytest.raises(StoreError):
+                await store.engine.write(lambda db, change=change: db.execute(change))
+        with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
+            postgres.server().run(f"DELETE FROM {schema.name}.audit")
+        assert len(await store.audit_lines()) == 1
+
+
+# --- a server that crashed ---
+
+
+async def test_after_a_crash_only_what_was_written_down_counts_as_committed_though_ids_are_given_again(
+    own_server: PostgresServer,
+) -> None:
+    database = Database(own_server.url, PostgresOptions())
+    until = time.monotonic() + BOUND_S
+    made, unmade, other = (Session(database, DatabaseClock()) for _ in range(3))
+    begun = made.begin()
+    made.open().execute("CREATE TABLE public.t (n BIGINT)")
+    made.commit()
+    never = unmade.begin()
+    own_server.kill()
+    own_server.start()
+    for session in (made, unmade, other):
+        session.close()
+    again = other.begin()
+    assert again.xid == never.xid
+    other.open().execute("INSERT INTO public.t VALUES (1)")
+    other.commit()
+    assert was_committed(made, begun, OSError(), until=until)
+    assert not was_committed(unmade, never, OSError(), until=until)
+    assert was_committed(unmade, again, OSError(), until=until)
+    for session in (made, unmade, other):
+        session.close()
