@@ -19,6 +19,7 @@ from tests.bench.prompts import prompt_prefix
 from tests.bench.slack import bursts, slack_cost
 from tests.bench.startup import memory, start_times
 from tests.bench.storage import group_commit, stored_messages
+from tests.bench.stored_postgres import growth, stored_on_postgres
 from tests.bench.turn import turn_cost
 from tests.bench.waiting import critical_path, many_conversations, tools_at_once
 
@@ -47,6 +48,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "processes": side_by_side,
     "acknowledgements": acknowledgements,
     "wake-ups": wake_ups,
+    "stored-postgres": stored_on_postgres,
+    "growth": growth,
 }
 
 
