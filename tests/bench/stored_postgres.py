@@ -137,7 +137,7 @@ async def growth(folder: Path, *, quick: bool) -> Sequence[Row]:
     early, late = sum(tenths[1:4]) or 1, sum(tenths[-3:]) or 1
     return [
         Row(
-            figure=f"bytes that a turn leaves on PostgreSQL, the last three tenths of {turns:,} turns over three early ones",
+            figure=f"bytes that a turn leaves on PostgreSQL, the last tenths of {turns:,} turns over early ones",
             value=late / early,
             goal=GROWTH_GOAL,
             beside=f"{late / (3 * turns // TENTHS):,.0f} bytes over {early / (3 * turns // TENTHS):,.0f}",
