@@ -20,7 +20,8 @@ from bot.intake.early import EarlyMessages
 from bot.intake.forms import Forms
 from bot.intake.inbox import Inbox
 from bot.intake.rates import CommonCount
-from bot.keeping.files import KeptFiles
+from bot.keeping.files import WORKSPACES, KeptFiles
+from bot.keeping.folders import SavedFolders
 from bot.keeping.retention import Retention
 from bot.models.factory import describe_model, open_model
 from bot.models.redacting import RedactingModel
@@ -39,10 +40,16 @@ from bot.settings import Settings
 from bot.stores.factory import open_store
 from bot.stores.secret_key import SecretKeys, secret_keys
 from bot.stores.secret_notes import SecretNotes, lost_sentence, renew
+from bot.stores.shared_secret import shared_secret
 from bot.text.known_values import known
 from bot.tools.config import ServerConfig
 from bot.tools.configured import load_servers
-from bot.tools.conversation_ids import open_conversation_ids
+from bot.tools.conversation_ids import (
+    ConversationIds,
+    key_to_share,
+    open_conversation_ids,
+    shared_conversation_ids,
+)
 from bot.tools.toolset import Toolset
 from bot.turns.asking import AskDesk
 from bot.turns.attempt import Resources
@@ -101,14 +108,14 @@ async def open_app(
     system_prompt = read_system_prompt(settings)
     servers = load_servers(settings, answers=inputs)
     policy = open_policy(settings, servers={server.name for server in servers})
-    ids = open_conversation_ids(settings.toolbridge_home)
-    files = KeptFiles(settings.toolbridge_home, id_of=ids.of)
+    keys = open_secret_keys(settings)
     limits = _limits(settings, drain_s=drain_s, summary_s=summary_s, lease_s=lease_s, patience=patience or Patience())
     async with AsyncExitStack() as stack:
         stack.enter_context(known.hiding(_secrets(settings, servers), mode=settings.redact))
         store = await stack.enter_async_context(open_store(settings.store_url))
         await store.scrub_at_start()
-        notes = await _open_notes(settings, store)
+        ids = await open_ids(settings, store, keys=keys)
+        notes = await _open_notes(store, keys=keys)
         tools = await stack.enter_async_context(Toolset(servers, notes=notes, ids=ids))
         tools.warm_up()  # server processes start while the model is being opened
         worker = new_worker_id()
@@ -122,7 +129,7 @@ async def open_app(
             bell=Bell(),
             store=store,
             notes=notes,
-            files=files,
+            files=_files(settings, store, ids),
             model=model,
             rights=_open_rights(policy, store=store, tools=tools),
         )
@@ -182,24 +189,34 @@ def _secrets(settings: Settings, servers: Sequence[ServerConfig]) -> Sequence[st
     return [*settings.secrets, *(value for endpoint in endpoints for value in endpoint.known_values)]
 
 
-def open_files(settings: Settings) -> KeptFiles:
-    """Return the files in the home folder. Raises SettingsError where the key of their names is damaged."""
-    return KeptFiles(settings.toolbridge_home, id_of=open_conversation_ids(settings.toolbridge_home).of)
+async def open_files(settings: Settings, store: Store) -> KeptFiles:
+    """Return the files beside the store's texts. Raises SettingsError where the key of their names cannot be read."""
+    ids = await open_ids(settings, store, keys=open_secret_keys(settings))
+    return _files(settings, store, ids)
+
+
+def _files(settings: Settings, store: Store, ids: ConversationIds) -> KeptFiles:
+    home = settings.toolbridge_home
+    in_folders = SavedFolders(home / WORKSPACES)  # also from before the database had them
+    saved = (in_folders,) if store.saved_files is None else (store.saved_files, in_folders)
+    return KeptFiles(home, id_of=ids.of, saved=saved)
+
+
+async def open_ids(settings: Settings, store: Store, *, keys: SecretKeys) -> ConversationIds:
+    """Return the ids of conversations: the same in all processes that share the database. Raises SettingsError."""
+    home = settings.toolbridge_home
+    if not settings.is_shared:
+        return open_conversation_ids(home)
+    return shared_conversation_ids(await shared_secret(store, keys, make=lambda: key_to_share(home)))
 
 
 def open_secret_keys(settings: Settings) -> SecretKeys:
     """Return the keys of what is kept encrypted. Raises SettingsError."""
-    said = settings.toolbridge_secret_key
-    return secret_keys(
-        said.get_secret_value() if said else "",
-        home=settings.toolbridge_home,
-        is_local=settings.store_url.startswith("sqlite:"),
-    )
+    return secret_keys(settings.secret_key, home=settings.toolbridge_home, is_local=not settings.is_shared)
 
 
-async def _open_notes(settings: Settings, store: Store) -> SecretNotes:
+async def _open_notes(store: Store, *, keys: SecretKeys) -> SecretNotes:
     """Return the notes, in which tokens are encrypted from here on; those that no key reads cost only themselves."""
-    keys = open_secret_keys(settings)
     renewal = await renew(store, store, keys)
     if renewal.renewed:
         log.info("secrets_encrypted", notes=renewal.renewed)

@@ -6,6 +6,7 @@ import difflib
 import json
 import os
 import re
+import socket
 import unicodedata
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -18,12 +19,13 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.domain.errors import SettingsError
+from bot.text.database_urls import is_postgres, read_database_url, secrets_of_database_url
 from bot.text.secret_values import of_named, of_url
 
 ModelProvider = Literal["azure", "openai", "rehearsal"]
 
 # Names with these prefixes are ours: an unknown one is a typo.
-PREFIXES = ("TOOLBRIDGE_", "AZURE_OPENAI_", "OPENAI_", "SLACK_", "DISCORD_", "MCP_", "MODEL_")
+PREFIXES = ("TOOLBRIDGE_", "AZURE_OPENAI_", "OPENAI_", "SLACK_", "DISCORD_", "MCP_", "MODEL_", "DATABASE_")
 # Read by the openai SDK, azure-identity, the MCP SDK or other programs on the same machine.
 FOREIGN = frozenset(
     {
@@ -47,11 +49,17 @@ COMMON = frozenset(
         "HTTP_PORT",
         "LOG_FORMAT",
         "LOG_LEVEL",
+        "PROCESS_NAME",
         "REDACT",
         "RETENTION_DAYS",
         "TRACE",
         "TRUSTED_PROXIES",
     }
+)
+# Other programs have names with our prefixes in the environment, too; the last ones are Kubernetes' for a service
+# called `database`: https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+_THEIRS = re.compile(
+    r"DATABASE_(?:URI|DSN|HOST|PORT|NAME|USER|USERNAME|PASS|PASSWORD|ENGINE|DRIVER|ADAPTER|TYPE|SSL|PORT_\w+|SERVICE_\w+)"
 )
 
 
@@ -108,9 +116,16 @@ class Settings(BaseSettings):
 
     toolbridge_home: Path = Field(default_factory=lambda: platformdirs.user_data_path("toolbridge", appauthor=False))
     database_url: str | None = Field(default=None, repr=False)  # unset: toolbridge.db in the home folder
+    database_auth: Literal["password", "entra"] = "password"  # entra: a token of Entra ID is the password
+    database_pool_max: int = Field(default=6, ge=2, le=6)  # connections of one process
+    database_schema: str = "toolbridge"
+    database_listen_url: str | None = Field(default=None, repr=False)  # past PgBouncer, which passes no NOTIFY on
     toolbridge_config: Path | None = None
     toolbridge_secret_key: SecretStr | None = None  # Fernet keys, separated by commas; unset: a file of the home folder
     retention_days: int | None = Field(default=None, ge=0, le=36_500)  # 0 or unset: for ever
+
+    process_name: str | None = Field(default=None, max_length=100)  # unset: host:pid
+    drain_s: float = Field(default=25.0, ge=0, allow_inf_nan=False)  # for answers in progress, once `run` is to end
 
     weather_api_url: str | None = None
     geocoding_api_url: str | None = None
@@ -175,6 +190,31 @@ class Settings(BaseSettings):
                 f"it is {_SLACK_TOKENS[given]}, which begins with {given}; wanted is {_SLACK_TOKENS[wanted]}, which "
                 f"begins with {wanted}. SLACK_BOT_TOKEN and SLACK_APP_TOKEN may be swapped"
             )
+        return value
+
+    @field_validator("database_url", "database_listen_url")
+    @classmethod
+    def _check_database_url(cls, value: str | None, info: ValidationInfo) -> str | None:
+        """Refuse a URL that libpq would read otherwise than it was meant: its errors would show parts of a password."""
+        if value is not None and (is_postgres(value) or info.field_name == "database_listen_url"):
+            read_database_url(value)
+        return value
+
+    @field_validator("database_schema")
+    @classmethod
+    def _check_schema(cls, value: str) -> str:
+        # https://www.postgresql.org/docs/current/sql-createschema.html: names that begin with pg_ are the system's
+        if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", value) or value.startswith("pg_"):
+            raise ValueError(
+                "write lower-case letters, digits and underscores, at most 63; a letter first, and not pg_ in front"
+            )
+        return value
+
+    @field_validator("process_name")
+    @classmethod
+    def _check_process_name(cls, value: str | None) -> str | None:
+        if value is not None and not value.isprintable():
+            raise ValueError("it has a character that cannot be shown")
         return value
 
     @field_validator("allowed_apps")
@@ -257,9 +297,12 @@ class Settings(BaseSettings):
             if isinstance(value, SecretStr) and name != "model_headers":
                 yield from (part.strip() for part in value.get_secret_value().split(","))
                 yield value.get_secret_value()
+            elif isinstance(value, str) and is_postgres(value):
+                yield from secrets_of_database_url(value)
             elif isinstance(value, str) and "://" in value:
                 yield from (secret for url in value.split(",") for secret in of_url(url.strip()))
         yield from of_named(self.extra_headers)
+        yield from filter(None, [os.environ.get("PGPASSWORD")])  # which libpq reads by itself
 
     @property
     def kept_days(self) -> int | None:
@@ -267,10 +310,25 @@ class Settings(BaseSettings):
         return self.retention_days or None
 
     @property
+    def process(self) -> str:
+        """What this process is called where operators see it: PROCESS_NAME, or its host and number."""
+        return self.process_name or f"{socket.gethostname()}:{os.getpid()}"
+
+    @property
     def store_url(self) -> str:
         """The URL of the database: DATABASE_URL, or a file in the home folder."""
         url = self.database_url or "sqlite:///$TOOLBRIDGE_HOME/toolbridge.db"
         return url.replace("$TOOLBRIDGE_HOME", str(self.toolbridge_home))
+
+    @property
+    def secret_key(self) -> str:
+        """The keys of TOOLBRIDGE_SECRET_KEY as they were written; empty where it is not set."""
+        return self.toolbridge_secret_key.get_secret_value() if self.toolbridge_secret_key else ""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the database is one that processes on several machines share."""
+        return self.store_url.partition("://")[0] in ("postgres", "postgresql")
 
     @property
     def provider(self) -> ModelProvider:
@@ -355,7 +413,8 @@ def load_settings(*, env_file: Path | None = Path(".env"), **overrides: Any) -> 
     Raises:
         SettingsError: A value is not valid, or a name looks like one of ours but is not.
     """
-    _refuse_misspelt(os.environ, where="the environment", spared=COMMON)
+    names = [name for name in os.environ if not _THEIRS.fullmatch(name)]
+    _refuse_misspelt(names, where="the environment", spared=COMMON)
     _refuse_misspelt(_names_in(env_file), where=str(env_file))
     given = {name: value for name, value in overrides.items() if value is not None}
     try:

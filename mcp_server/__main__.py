@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,14 @@ from mcp_server.bearer import TokenError, is_loopback, read_token
 
 if TYPE_CHECKING:
     from mcp.server import MCPServer
+
+    from mcp_server.workspace import Workspace
+
+# A PostgreSQL database that keeps the files instead of a folder; the schema of its table; `entra` where tokens of Entra
+# ID are its passwords. They are no options: others may see the command line of a process.
+FILES_URL = "TOOLBRIDGE_FILES_URL"
+FILES_SCHEMA = "TOOLBRIDGE_FILES_SCHEMA"
+FILES_AUTH = "TOOLBRIDGE_FILES_AUTH"
 
 _HTTP = "streamable-http"
 _DEFAULT_HOST = "127.0.0.1"
@@ -52,13 +60,39 @@ def _server(options: Namespace) -> "MCPServer[Any]":
     from mcp_server.weather import FORECAST_URL, GEOCODING_URL
 
     return build_server(
-        workspace=options.workspace or _default_workspace(),
+        workspace=_workspace(options.workspace),
         weather_api_url=os.environ.get("WEATHER_API_URL") or FORECAST_URL,
         geocoding_api_url=os.environ.get("GEOCODING_API_URL") or GEOCODING_URL,
     )
 
 
-def _default_workspace() -> Path:
+def _workspace(folder: Path | None) -> "Workspace":
+    """Return what keeps the files: the folder that was named, a database that the bot names, or the home folder."""
+    url = os.environ.pop(FILES_URL, "")  # what this process starts does not get it
+    if url and folder is None:
+        from mcp_server.connection import LoginError
+        from mcp_server.database import DEFAULT_SCHEMA, DatabaseWorkspace
+
+        try:
+            return DatabaseWorkspace(
+                url, schema=os.environ.get(FILES_SCHEMA) or DEFAULT_SCHEMA, password=_passwords(url)
+            )
+        except LoginError as error:
+            sys.exit(f"{FILES_URL}: {error}")
+    from mcp_server.folder import FolderWorkspace
+
+    return FolderWorkspace(folder or _default_folder())
+
+
+def _passwords(url: str) -> Callable[[], str] | None:
+    if os.environ.get(FILES_AUTH) != "entra":
+        return None
+    from mcp_server.entra import entra_passwords
+
+    return entra_passwords(url)
+
+
+def _default_folder() -> Path:
     from platformdirs import user_data_path
 
     home = os.environ.get("TOOLBRIDGE_HOME")

@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Annotated, Any, Final, cast
 
 from mcp import MCPError
@@ -45,11 +44,11 @@ _Filename = Annotated[
 
 
 def build_server(
-    *, workspace: Path, weather_api_url: str = FORECAST_URL, geocoding_api_url: str = GEOCODING_URL
+    *, workspace: Workspace, weather_api_url: str = FORECAST_URL, geocoding_api_url: str = GEOCODING_URL
 ) -> MCPServer[Weather]:
     """Return the server with all its tools and prompts, ready for a transport.
 
-    Conversations' files are kept below `workspace`, which is made when the first file is saved.
+    Conversations' files are kept in `workspace`.
     """
 
     @asynccontextmanager
@@ -65,7 +64,7 @@ def build_server(
         log_level="WARNING",  # below it the SDK logs what tools were asked for
         lifespan=open_weather,
     )
-    _add_tools(server, FileTools(Workspace(workspace)))
+    _add_tools(server, FileTools(workspace))
     for example in EXAMPLES:
         server.add_prompt(_prompt(example))
     return server

@@ -1,17 +1,8 @@
-"""The text files of each conversation: plain names in one folder per conversation, nothing outside it."""
+"""The text files of each conversation: plain names, limits, and what a place that keeps them can do."""
 
 import hashlib
-import os
-import secrets
-import stat
-import threading
-import time
 import unicodedata
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated, BinaryIO, Final, Literal
+from typing import Annotated, Final, Protocol
 
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import BaseModel, ConfigDict, Field
@@ -23,9 +14,7 @@ MAX_FILE_BYTES: Final = 1024 * 1024
 MAX_FILES: Final = 200  # in one conversation
 MAX_NAME_BYTES: Final = 200  # in UTF-8; file systems stop at 255
 
-_SHARED_FOLDER = "shared"
-_DRAFT_SUFFIX = ".tmp"
-_ABANDONED_AFTER_S = 3600.0  # a draft this old belongs to a process that died
+_SHARED = "shared"
 _SEPARATORS_AND_WILDCARDS = frozenset('<>:"/\\|?*')
 _WINDOWS_DEVICES = frozenset(
     {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}
@@ -34,7 +23,7 @@ _WINDOWS_DEVICES = frozenset(
 
 
 class SavedFile(Answer):
-    """A file that was saved to disk."""
+    """A file that was saved."""
 
     filename: str
     size_bytes: int
@@ -93,119 +82,39 @@ class DeletedFile(Answer):
         return f"Deleted {self.filename}."
 
 
-class Workspace:
-    """Every conversation's files below one root folder.
+class Workspace(Protocol):
+    """Every conversation's files.
 
     `conversation` is any non-empty text, or None for the files that no conversation owns.
-    Threads may share one workspace. Only the owner has access to folders and files, so only the
-    owner could swap them while they are in use; anything planted there before, such as a
-    symbolic link, is never followed.
-    All methods raise ToolError with what to do next; a failed call leaves no file half changed.
+    Threads may share one workspace. All methods raise ToolError with what to do next; a failed call leaves no file half
+    changed.
     """
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._placing = threading.Lock()
 
     def adopt(self, conversation: str, former: str) -> None:
         """Move the files that were kept under a former id of the conversation, once; where it has files, nothing."""
-        old, new = self._root / folder_name(former), self._root / folder_name(conversation)
-        with self._placing, _storage_faults(), suppress(FileNotFoundError):
-            if stat.S_ISDIR(old.lstat().st_mode) and not os.path.lexists(new):
-                old.rename(new)
+        ...
 
     def save(self, conversation: str | None, filename: str, content: str) -> SavedFile:
-        """Put `content` into the file, whole or not at all, and on disk before this returns."""
-        name = plain_name(filename)
-        data = _encoded(content)
-        with _storage_faults():
-            folder = self._made_folder(conversation)
-            _remove_abandoned_drafts(folder)
-            draft = folder / f".{secrets.token_hex(8)}{_DRAFT_SUFFIX}"
-            try:
-                _write_through(draft, data)
-                overwritten = self._place(draft, folder / name)
-            finally:
-                draft.unlink(missing_ok=True)
-            _flush_folder(folder)
-        return SavedFile(filename=name, size_bytes=len(data), overwritten=overwritten)
+        """Put `content` into the file, whole or not at all; when this returns, it survives a power cut."""
+        ...
 
     def read(self, conversation: str | None, filename: str) -> FileText:
         """Return the file's text, which must be UTF-8 of at most `MAX_FILE_BYTES`."""
-        path = self._existing_file(conversation, filename)
-        with _storage_faults(), _opened(path, "rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-        if len(data) > MAX_FILE_BYTES:
-            raise ToolError(f"{path.name} is larger than {MAX_FILE_BYTES:,} bytes and cannot be read")
-        return FileText(filename=path.name, size_bytes=len(data), content=_decoded(path.name, data))
+        ...
 
     def list(self, conversation: str | None) -> FileList:
         """Return the conversation's files in the order of their names."""
-        with _storage_faults():
-            folder = self._folder(conversation)
-            paths = sorted(_files(folder)) if folder else []
-            entries = [entry for entry in map(_entry, paths) if entry is not None]
-        return FileList(files=entries)
+        ...
 
     def delete(self, conversation: str | None, filename: str) -> DeletedFile:
         """Remove the file for good."""
-        path = self._existing_file(conversation, filename)
-        with _storage_faults():
-            path.unlink()
-        return DeletedFile(filename=path.name)
-
-    def _place(self, draft: Path, target: Path) -> bool:
-        """Move the draft to its name; True when a file was there. One thread at a time, so the count holds."""
-        with self._placing:
-            overwritten = _is_file(target)
-            if not overwritten and sum(1 for _ in _files(target.parent)) >= MAX_FILES:
-                raise ToolError(
-                    f"this conversation already has {MAX_FILES} files, the most it may have; delete one first"
-                )
-            draft.replace(target)
-        return overwritten
-
-    def _existing_file(self, conversation: str | None, filename: str) -> Path:
-        name = plain_name(filename)
-        with _storage_faults():
-            folder = self._folder(conversation)
-            if folder is None or not _is_file(folder / name):
-                raise ToolError(f"there is no file {quoted(name)}; list_text_files shows what there is")
-        return folder / name
-
-    def _made_folder(self, conversation: str | None) -> Path:
-        _make_private(self._root)
-        with suppress(FileExistsError):
-            (self._root / folder_name(conversation)).mkdir(mode=0o700)
-        folder = self._folder(conversation)
-        if folder is None:
-            raise ToolError("the conversation's folder has just been removed; try again")
-        return folder
-
-    def _folder(self, conversation: str | None) -> Path | None:
-        """The conversation's folder, None when it has none yet."""
-        folder = self._root / folder_name(conversation)
-        with suppress(FileNotFoundError):
-            if not stat.S_ISDIR(folder.lstat().st_mode):
-                raise ToolError(
-                    "something else lies where this conversation's folder belongs; the operator must remove it"
-                )
-            return folder
-        return None
-
-
-def _make_private(folder: Path) -> None:
-    """Make the folder, and those above it that are missing, for their owner only; mkdir would open those above."""
-    if not folder.is_dir():
-        _make_private(folder.parent)
-        with suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
+        ...
 
 
 def folder_name(conversation: str | None) -> str:
-    """The folder of a conversation: a digest, so that no id can name a path or collide with another's folder."""
+    """What a conversation's files are kept under: a digest, so that no id can name a path or another's files."""
     if conversation is None:
-        return _SHARED_FOLDER
+        return _SHARED
     return "c-" + hashlib.sha256(conversation.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -216,13 +125,14 @@ def plain_name(filename: str) -> str:
         ToolError: It is not; the message says why.
     """
     name = unicodedata.normalize("NFC", filename)
-    fault = _name_fault(name)
+    fault = name_fault(name)
     if fault:
         raise ToolError(f"{quoted(filename)} cannot be a file name: {fault}; use a plain name such as notes.txt")
     return name
 
 
-def _name_fault(name: str) -> str | None:
+def name_fault(name: str) -> str | None:
+    """Return why it is no plain file name, as a phrase; None where it is one."""
     if not name:
         return "it is empty"
     if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
@@ -238,7 +148,8 @@ def _name_fault(name: str) -> str | None:
     return None
 
 
-def _encoded(content: str) -> bytes:
+def encoded(content: str) -> bytes:
+    """Return the bytes of a text; ToolError where no file can have them."""
     try:
         data = content.encode()
     except UnicodeEncodeError as error:
@@ -250,78 +161,19 @@ def _encoded(content: str) -> bytes:
     return data
 
 
-def _decoded(name: str, data: bytes) -> str:
+def decoded(name: str, data: bytes) -> str:
+    """Return the text of a file; ToolError where it is none."""
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         raise ToolError(f"{name} is not UTF-8 text (byte {error.start + 1:,} is wrong) and cannot be read") from error
 
 
-def _is_file(path: Path) -> bool:
-    """Whether a regular file is there; False for nothing, ToolError for anything else, links included."""
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return False
-    if not stat.S_ISREG(mode):
-        raise ToolError(f"{path.name} is not a regular file and is left alone; use another name")
-    return True
+def missing(name: str) -> ToolError:
+    """Return the error for a file that is not there."""
+    return ToolError(f"there is no file {quoted(name)}; list_text_files shows what there is")
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """The regular files in the folder that a caller could have named."""
-    for entry in os.scandir(folder):
-        if entry.is_file(follow_symlinks=False) and _name_fault(entry.name) is None:
-            yield folder / entry.name
-
-
-def _entry(path: Path) -> FileEntry | None:
-    """The file's entry in the list, None when another thread has just deleted it."""
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        return None
-    modified = datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds")
-    return FileEntry(filename=path.name, size_bytes=status.st_size, modified_at=modified)
-
-
-def _write_through(path: Path, data: bytes) -> None:
-    with _opened(path, "xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _opened(path: Path, mode: Literal["rb", "xb"]) -> BinaryIO:
-    def refuse_links(name: str, flags: int) -> int:
-        return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)  # Windows has no such flag
-
-    return open(path, mode, opener=refuse_links)  # Path.open takes no opener
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make a rename in the folder survive a power cut; Windows has no call for it."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove_abandoned_drafts(folder: Path) -> None:
-    oldest = time.time() - _ABANDONED_AFTER_S
-    for draft in folder.glob(f".*{_DRAFT_SUFFIX}"):
-        with suppress(FileNotFoundError):
-            if draft.lstat().st_mtime < oldest:
-                draft.unlink()
-
-
-@contextmanager
-def _storage_faults() -> Generator[None]:
-    """Turn errors of the file system into errors that name no path."""
-    try:
-        yield
-    except OSError as error:
-        raise ToolError(f"the file storage failed: {error.strerror or type(error).__name__}") from error
+def full() -> ToolError:
+    """Return the error for a file too many."""
+    return ToolError(f"this conversation already has {MAX_FILES} files, the most it may have; delete one first")

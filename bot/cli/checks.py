@@ -15,6 +15,7 @@ from bot.ports.store import Store
 from bot.rights.policy import FilePolicy
 from bot.settings import Settings
 from bot.stores.secret_notes import look_at_secrets, lost_sentence
+from bot.stores.shared_secret import UNREADABLE, can_read
 from bot.text.cleaning import clean
 from bot.tools.conversation_ids import FILE_NAME as KEY_FILE
 from bot.tools.conversation_ids import open_conversation_ids
@@ -76,8 +77,14 @@ async def check_http(settings: Settings) -> Check:
 
 
 async def check_secrets(settings: Settings, store: Store) -> Sequence[Check]:
-    """Return whether the tokens that are kept are encrypted and can be read; nothing where there are none."""
-    kept = await look_at_secrets(store, open_secret_keys(settings))
+    """Return whether the secrets that are kept are encrypted and can be read; nothing where there are none.
+
+    Raises SettingsError where TOOLBRIDGE_SECRET_KEY is missing.
+    """
+    keys = open_secret_keys(settings)
+    if settings.is_shared and not await can_read(store, keys):
+        return [Check(part="secrets", state="failed", detail=UNREADABLE)]
+    kept = await look_at_secrets(store, keys)
     if kept.lost:
         return [Check(part="secrets", state="failed", detail=clean(lost_sentence(kept.lost)))]
     if kept.clear:

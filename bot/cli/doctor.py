@@ -102,7 +102,7 @@ async def surviving(part: str, checking: Awaitable[Sequence[Check]]) -> Sequence
 
 
 async def _check_store(settings: Settings) -> Sequence[Check]:
-    where = describe_store(settings.store_url)
+    where = describe_store(settings.store_url, schema=settings.database_schema)
     try:
         async with open_store(settings.store_url) as store:
             await store.check()

@@ -42,7 +42,7 @@ async def history(arguments: Namespace) -> int:
     settings = start(arguments, needs_model=False)
     async with open_store(settings.store_url) as store:
         if arguments.delete is not None:
-            files = open_files(settings)
+            files = await open_files(settings, store)
             lines = [await delete(store, files, arguments.delete, with_saved=arguments.files)]
         elif arguments.conversation is None:
             lines = await conversation_lines(store, limit=arguments.limit)

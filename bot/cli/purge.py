@@ -47,7 +47,7 @@ async def purge(arguments: Namespace) -> int:
     settings = start(arguments, needs_model=False)
     async with open_store(settings.store_url) as store:
         traces = await store.traces(person)
-        files = open_files(settings)
+        files = await open_files(settings, store)
         saved = sum([await files.count_saved(conversation) for conversation in traces.direct])
         _say([f"{arguments.person}:", *_found(traces, saved), STAYS, *_others(settings, person)])
         if traces == PersonTraces(names=traces.names):

@@ -31,13 +31,22 @@ def start(
     if tells_left_out and (note := left_out(folder)):
         print(f"toolbridge: {visible(note)}", file=sys.stderr)
     settings = load_settings(env_file=folder.env_file, model_provider=getattr(arguments, "model", None))
-    known.keep(start, settings.secrets, mode=settings.redact)  # as long as the process lives: its last line is a log
     export_env_file(folder.env_file)
+    known.keep(start, settings.secrets, mode=settings.redact)  # as long as the process lives: its last line is a log
     if needs_model:
         _ = settings.provider  # raises where one is only half set up, before anything starts
+        _require_secret_key(settings)
     problem = tighten(settings.toolbridge_home)
     file = settings.toolbridge_home / "logs" / "toolbridge.log" if logs_to_file else None
     configure_logs(log_format=settings.log_format, level=settings.log_level, file=file)
     if problem:
         log.warning("home_not_private", reason=problem)
     return settings
+
+
+def _require_secret_key(settings: Settings) -> None:
+    """Raise SettingsError where processes share a database, and no key is set that they can share too."""
+    if settings.is_shared:
+        from bot.stores.secret_key import secret_keys  # late: the prompt of a chat does without
+
+        secret_keys(settings.secret_key, home=settings.toolbridge_home, is_local=False)

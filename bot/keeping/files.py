@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import structlog
-
 from bot.domain.events import ConversationKey
 from bot.domain.turns import answer_key
+from bot.keeping.folders import SavedFolders, delete_files, files_in, note_undeleted, older
 from bot.keeping.private import FILE_MODE, replace_file
+from bot.ports.saved_files import Deleted, SavedFiles
 from bot.text import typed_lines
-
-log = structlog.stdlib.get_logger(__name__)
 
 ATTACHMENTS, WORKSPACES, TYPED, LOGS = "attachments", "workspaces", "console-history", "logs"
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
@@ -57,111 +53,74 @@ def former_id(conversation: ConversationKey) -> str:
 class KeptFiles:
     """The files of one home folder. What is missing is passed over, what cannot be deleted counted, no link followed.
 
-    `id_of` gives the id under which tool servers know a conversation; files under its former id count as well.
+    `id_of` gives the id under which tool servers know a conversation; files under its former id count as well. `saved`
+    are the places where conversations have saved files: without any, it is the home's folder.
     """
 
     home: Path
     id_of: Callable[[ConversationKey], str] = former_id
+    saved: Sequence[SavedFiles] = ()
 
     async def forget(
         self, conversation: ConversationKey, event_keys: Iterable[str], *, with_saved: bool = False
     ) -> FilesGone:
-        """Delete the attachments of these questions, what was typed in the conversation, and the files saved in it."""
-        keys = list(event_keys)
-        return await asyncio.to_thread(self._forget, conversation, keys, with_saved=with_saved)
+        """Delete the attachments of these questions, what was typed in the conversation, and the files saved in it.
+
+        Raises StoreError where these are in a database that fails.
+        """
+        gone = await asyncio.to_thread(self._forget, conversation, list(event_keys))
+        if not with_saved:
+            return gone
+        workspaces = self._workspaces(conversation)
+        return gone + _saved_gone([await place.delete(workspaces) for place in self._places])
 
     async def count_saved(self, conversation: ConversationKey) -> int:
-        """Return how many files are saved in the conversation."""
-        return await asyncio.to_thread(lambda: len(self._saved(conversation)))
+        """Return how many files are saved in the conversation. Raises StoreError."""
+        return sum([await place.count(self._workspaces(conversation)) for place in self._places])
 
     async def forget_older(self, before: float) -> FilesGone:
-        """Delete what was written last before that time, in seconds since the epoch; of logs and typed lines, lines."""
-        return await asyncio.to_thread(self._forget_older, before)
+        """Delete what was written last before that time, in seconds since the epoch; of logs and typed lines, lines.
 
-    def _forget(self, conversation: ConversationKey, event_keys: Iterable[str], *, with_saved: bool) -> FilesGone:
+        Raises StoreError.
+        """
+        gone = await asyncio.to_thread(self._forget_older, before)
+        return gone + _saved_gone([await place.delete_older(before) for place in self._places])
+
+    @property
+    def _places(self) -> Sequence[SavedFiles]:
+        return self.saved or (SavedFolders(self.home / WORKSPACES),)
+
+    def _workspaces(self, conversation: ConversationKey) -> Sequence[str]:
+        ids = dict.fromkeys((self.id_of(conversation), former_id(conversation)))
+        return [workspace_name(each) for each in ids]
+
+    def _forget(self, conversation: ConversationKey, event_keys: Iterable[str]) -> FilesGone:
         answers = {answer_key(key) for key in event_keys}
-        of_them = [file for file in _files(self.home / ATTACHMENTS) if file.name.partition(".")[0] in answers]
-        saved, left = 0, 0
-        if with_saved:
-            saved, left = _delete(self._saved(conversation))
-            for workspace in self._workspaces(conversation):
-                with suppress(OSError):
-                    workspace.rmdir()
-        gone = FilesGone(saved=saved, undeleted=left)
+        of_them = [file for file in files_in(self.home / ATTACHMENTS) if file.name.partition(".")[0] in answers]
+        gone = _attachments_gone(delete_files(of_them))
         if conversation.platform == "console":
             gone += _shorten(self.home / TYPED, lambda text: typed_lines.without_conversation(text, str(conversation)))
-        attachments, left = _delete(of_them)
-        return gone + FilesGone(attachments=attachments, undeleted=left)
+        return gone
 
     def _forget_older(self, before: float) -> FilesGone:
-        saved = left = 0
-        for workspace in _folders(self.home / WORKSPACES):
-            gone, not_gone = _delete(_older(_files(workspace), before))
-            saved, left = saved + gone, left + not_gone
-            with suppress(OSError):  # there are others in it
-                workspace.rmdir()
-        logs = list(_files(self.home / LOGS))
-        attachments, more_left = _delete(_older(_files(self.home / ATTACHMENTS), before))
-        return _shorten(self.home / TYPED, lambda text: typed_lines.without_older(text, before)) + FilesGone(
-            attachments=attachments,
-            saved=saved,
-            undeleted=left + more_left,
-            log_lines=sum(_cut_log(file, before) for file in logs),
-        )
+        attachments = delete_files(older(files_in(self.home / ATTACHMENTS), before))
+        typed = _shorten(self.home / TYPED, lambda text: typed_lines.without_older(text, before))
+        logs = [_cut_log(file, before) for file in list(files_in(self.home / LOGS))]
+        return _attachments_gone(attachments) + typed + FilesGone(log_lines=sum(logs))
 
-    def _saved(self, conversation: ConversationKey) -> Sequence[Path]:
-        return [file for workspace in self._workspaces(conversation) for file in _files(workspace)]
 
-    def _workspaces(self, conversation: ConversationKey) -> Sequence[Path]:
-        ids = dict.fromkeys((self.id_of(conversation), former_id(conversation)))
-        return [self.home / WORKSPACES / workspace_name(each) for each in ids]
+def _saved_gone(deleted: Iterable[Deleted]) -> FilesGone:
+    total = sum(deleted, Deleted())
+    return FilesGone(saved=total.gone, undeleted=total.left)
+
+
+def _attachments_gone(deleted: Deleted) -> FilesGone:
+    return FilesGone(attachments=deleted.gone, undeleted=deleted.left)
 
 
 def workspace_name(conversation_id: str) -> str:
-    """Return the folder that the bundled server gives to the conversation of that id (`mcp_server/workspace.py`)."""
+    """Return under which name the bundled server keeps the files of a conversation (`mcp_server/workspace.py`)."""
     return f"c-{hashlib.sha256(conversation_id.encode()).hexdigest()}"
-
-
-# --- files ---
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    with suppress(OSError):
-        if not folder.is_symlink():
-            yield from [Path(entry.path) for entry in os.scandir(folder) if entry.is_file(follow_symlinks=False)]
-
-
-def _folders(folder: Path) -> Iterator[Path]:
-    with suppress(OSError):
-        yield from [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
-
-
-def _older(files: Iterable[Path], before: float) -> Iterator[Path]:
-    for file in files:
-        with suppress(OSError):
-            if file.lstat().st_mtime < before:
-                yield file
-
-
-def _delete(files: Iterable[Path]) -> tuple[int, int]:
-    """Delete them; return how many are gone, and how many are still there."""
-    gone = left = 0
-    for file in files:
-        try:
-            file.unlink()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            _note_undeleted(file, error)
-            left += 1
-        else:
-            gone += 1
-    return gone, left
-
-
-def _note_undeleted(file: Path, error: OSError) -> None:
-    # Only the folder: names of files may be people's words.
-    log.warning("file_not_deleted", folder=str(file.parent), error=error.strerror)
 
 
 # --- lines ---
@@ -180,7 +139,7 @@ def _shorten(file: Path, kept: Callable[[str], str]) -> FilesGone:
     try:
         replace_file(file, after)
     except OSError as error:
-        _note_undeleted(file, error)
+        note_undeleted(file, error)
         return FilesGone(undeleted=1)
     return FilesGone(typed_lines=gone)
 
@@ -204,7 +163,7 @@ def _cut_log(file: Path, before: float) -> int:
     except OSError:
         return 0
     if cut == len(lines) and file.suffix != ".log":  # one that was full, and is empty now
-        _delete([file])
+        delete_files([file])
     return cut
 
 

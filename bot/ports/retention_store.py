@@ -117,6 +117,10 @@ class RetentionStore(Protocol):
         """
         ...
 
+    async def first_note(self, name: str, text: str) -> str:
+        """Store a note where there is none of that name; return its text: of several processes, the first one's."""
+        ...
+
     async def replace_note(self, name: str, *, old: str, new: str) -> bool:
         """Put `new` in the place of a note's text where that is `old` still; return whether it was."""
         ...

@@ -23,6 +23,7 @@ from bot.ports.budget_store import BudgetStore
 from bot.ports.cluster import ClusterStore
 from bot.ports.retention_store import RetentionStore
 from bot.ports.rights_store import AskStore, Grant, RightsStore, Settlement, VoteOutcome
+from bot.ports.saved_files import SavedFiles
 
 MAX_ID = 2**63 - 1  # of a turn or an ask: no store has more; what people send may be any number
 # What became of a change to a message: it was made, there was nothing to change, it came too late (the turn had been
@@ -500,6 +501,11 @@ class Store(
     Protocol,
 ):
     """All of durable memory."""
+
+    @property
+    def saved_files(self) -> SavedFiles | None:
+        """The files that conversations have saved, where they are in the database; None: in the home folder."""
+        ...
 
     async def check(self) -> None:
         """Read and write as an operator who looks for faults wants it: all of the data, and a write that stays undone.

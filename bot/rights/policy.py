@@ -39,6 +39,7 @@ class FilePolicy:
     """What one file says. Never changes, and does no I/O."""
 
     file: str = ""  # empty: the defaults
+    digest: str = "defaults"  # 12 hexadecimal digits that differ where what a file says does, whatever its comments
     groups: Groups = field(default_factory=lambda: Groups({}))
     accounts: Mapping[str, str] = field(default_factory=dict[str, str])  # the person of `[people]` by account
     access: AccessTable = field(default_factory=lambda: AccessTable(people=Crowd.of(["*"]), places=Places.of(["*"])))

@@ -17,7 +17,7 @@ from bot.rights.findings import Finding, Findings, Path, PolicyFileError
 from bot.rights.lines import Lines
 from bot.rights.notation import ACCOUNT, ACCOUNT_CURE, APP, PLACE, PLATFORM_GROUP, Groups
 from bot.rights.policy import FilePolicy, PlaceRights
-from bot.rights.rules import Rule
+from bot.rights.rules import Rule, digest
 
 MAX_FILE_BYTES = 1_000_000
 
@@ -37,7 +37,7 @@ def read_policy(content: bytes, *, file: str, servers: Collection[str] | None = 
     check_document(document, policy, findings, servers=servers)
     if findings.errors:
         raise PolicyFileError(_in_order(findings.errors))
-    return replace(policy, warnings=tuple(_in_order(findings.warnings)))
+    return replace(policy, digest=digest(raw)[:12], warnings=tuple(_in_order(findings.warnings)))
 
 
 def _in_order(findings: list[Finding]) -> list[Finding]:

@@ -55,6 +55,11 @@ Unit = Callable[[Db], T]
 class Engine(Protocol):
     """A database that runs units, for as long as it is open."""
 
+    @property
+    def keeps_files(self) -> bool:
+        """Whether the bundled tool server keeps the files of conversations here, in the table `file`."""
+        ...
+
     async def read(self, unit: Unit[T]) -> T:
         """Return what the unit reads of all that was committed before. Raises StoreError."""
         ...

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bot.domain.errors import SettingsError
 from bot.ports.store import Store
 from bot.stores.sqlite.store import open_sqlite
+from bot.text.database_urls import is_postgres, read_database_url
 
 if TYPE_CHECKING:
     from bot.stores.postgres.options import PostgresOptions
@@ -46,10 +47,17 @@ def _open_postgres(url: str, options: PostgresOptions | None) -> AbstractAsyncCo
     return open_postgres(url, options)
 
 
-def describe_store(url: str) -> str:
-    """Return where the data is, for an operator: never more of the URL than its scheme where it may hold a password."""
+def describe_store(url: str, *, schema: str = "") -> str:
+    """Return where the data is, for an operator: nothing of the URL that may be a password.
+
+    `schema` is that of PostgreSQL's tables.
+    """
     path = _sqlite_path(url)
-    return str(path) if path is not None else f"{url.partition('://')[0]}://..."
+    if path is not None:
+        return str(path)
+    if not is_postgres(url):
+        return f"{url.partition('://')[0]}://..."
+    return f"{read_database_url(url).label} (schema {schema})" if schema else read_database_url(url).label
 
 
 def _sqlite_path(url: str) -> Path | None:

@@ -108,6 +108,9 @@ class RetentionUnits(Units):
             total, after = total + found, end
             await asyncio.sleep(PAUSE_S if found else 0)
 
+    async def first_note(self, name: str, text: str) -> str:
+        return await self.engine.write(lambda db: notes.first_note(db, name, text))
+
     async def replace_note(self, name: str, *, old: str, new: str) -> bool:
         return await self.engine.write(lambda db: notes.replace_note(db, name, old=old, new=new))
 

@@ -14,6 +14,7 @@ from bot.domain.events import ConversationKey, MessageReceived, Rating
 from bot.domain.messages import Message, Usage
 from bot.domain.turns import CallDecided, Post, Step, TurnState
 from bot.ports.rights_store import Grant, Settlement, VoteOutcome
+from bot.ports.saved_files import SavedFiles
 from bot.ports.store import (
     NO_BOUNDS,
     ClaimedTurn,
@@ -35,6 +36,7 @@ from bot.ports.store import (
 from bot.stores.base import Units
 from bot.stores.budgets import BudgetUnits
 from bot.stores.cluster import ClusterUnits
+from bot.stores.files import DatabaseFiles
 from bot.stores.retention import RetentionUnits
 from bot.stores.rights import AskUnits, RightsUnits
 from bot.stores.units import conversations, intake, journal, notes, tools, work
@@ -351,6 +353,10 @@ class EngineStore(
     ClusterUnits,
 ):
     """See `bot.ports.store.Store`. Closed with its engine."""
+
+    @property
+    def saved_files(self) -> SavedFiles | None:
+        return DatabaseFiles(self.engine) if self.engine.keeps_files else None
 
     async def check(self) -> None:
         await self.engine.check()

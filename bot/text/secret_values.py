@@ -19,12 +19,17 @@ _RANDOM = re.compile(r"(?=.*[A-Za-z])(?=.*\d)[A-Za-z0-9_+=.~-]{20,}")  # no path
 _RANDOM_SEGMENT = re.compile(r"(?=.*[A-Za-z])(?=.*\d)[\w.~-]{25,}")  # some hosted servers put the key into the path
 
 
+def is_secret_name(name: str) -> bool:
+    """Return whether a value with this name is a secret."""
+    return bool(_SECRET_NAME.search(name) and not _NO_SECRET_NAME.search(name))
+
+
 def of_named(values: Mapping[str, str]) -> Iterator[str]:
     """Yield the secrets among values with names: variables of a program, headers of a request."""
     for name, value in values.items():
         if "://" in value:
             yield from of_url(value)
-        elif _SECRET_NAME.search(name) and not _NO_SECRET_NAME.search(name):
+        elif is_secret_name(name):
             yield value
             yield _SCHEME.sub("", value)
         elif _RANDOM.fullmatch(value):

@@ -28,6 +28,21 @@ class ConversationIds:
         return hmac.digest(self.key, str(conversation).encode(), "sha256").hex()[:32]
 
 
+def key_to_share(home: Path) -> str:
+    """Return the key of the home for all processes on a database; where there is none, a new one.
+
+    Raises:
+        SettingsError: The home's key cannot be read, or is damaged.
+    """
+    file = home / FILE_NAME
+    return open_conversation_ids(home).key.hex() if file.exists() else secrets.token_hex(_KEY_BYTES)
+
+
+def shared_conversation_ids(key: str) -> ConversationIds:
+    """Return the ids made with a key that processes share."""
+    return ConversationIds(bytes.fromhex(key))
+
+
 def open_conversation_ids(home: Path) -> ConversationIds:
     """Return the ids made with the key in the home; it is made there, for its owner only, where there is none.
 

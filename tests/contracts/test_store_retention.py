@@ -319,6 +319,8 @@ async def test_the_direct_conversations_of_the_person_are_named_and_the_notes_on
 
 async def test_a_note_is_replaced_only_where_it_is_as_it_was_read(store: Store) -> None:
     await store.put_note("n", "old")
+    assert await store.first_note("n", "late") == "old"
+    assert await store.first_note("first", "made") == "made"
     assert await store.replace_note("n", old="old", new="new")
     assert not await store.replace_note("n", old="old", new="newer")
     assert not await store.replace_note("missing", old="", new="newer")

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from bot.intake.admission import ACTS_PER_MINUTE
 from bot.intake.bounds import MAX_OWN_WAITING
 from bot.text.redaction import HIDDEN_NOTE
-from mcp_server.workspace import Workspace
+from mcp_server.folder import FolderWorkspace
 from tests.attacks.corpus import leaks
 from tests.failures.cases import settled_with
 from tests.failures.table import LOOK, QUESTION, Case
@@ -202,7 +202,7 @@ async def _undeletable(world: World, conversation: Conversation) -> None:
     question = await conversation.ask(QUESTION)
     await settled_with(world, conversation, {"Hello!": question})
     workspaces = world.home / "workspaces"
-    Workspace(workspaces).save(conversation.key.opaque_id, "a.txt", "words")
+    FolderWorkspace(workspaces).save(conversation.key.opaque_id, "a.txt", "words")
     with undeletable(workspaces):
         told = await _told(world, conversation, await conversation.mention("clear files"))
     assert "2 messages of this conversation deleted. 1 file could not be deleted" in told

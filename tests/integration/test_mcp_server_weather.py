@@ -6,6 +6,7 @@ import pytest
 from mcp import Client
 from mcp.server.mcpserver.exceptions import ToolError
 
+from mcp_server.folder import FolderWorkspace
 from mcp_server.server import build_server
 from mcp_server.weather import Weather
 from tests.fakes.open_meteo import CURRENT, PLACES, REASON, FakeOpenMeteo, Fault
@@ -50,7 +51,9 @@ async def said(weather: Weather, city: str) -> str:
 
 async def test_the_tool_tells_the_weather_in_words_and_as_data(service: FakeOpenMeteo, tmp_path: Path) -> None:
     server = build_server(
-        workspace=tmp_path, weather_api_url=service.forecast_url, geocoding_api_url=service.geocoding_url
+        workspace=FolderWorkspace(tmp_path),
+        weather_api_url=service.forecast_url,
+        geocoding_api_url=service.geocoding_url,
     )
     async with asyncio.timeout(30), Client(server) as client:
         result = await client.call_tool("get_weather", {"city": "NYC"})

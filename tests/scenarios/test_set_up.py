@@ -73,3 +73,13 @@ async def terminate(process: asyncio.subprocess.Process) -> tuple[int, str]:
         _, err = await process.communicate()
     assert process.returncode is not None
     return process.returncode, err.decode()
+
+
+@pytest.mark.parametrize("command", [("chat", "-m", "hello"), ("run", "--model", "rehearsal")])
+async def test_a_shared_database_without_a_key_that_processes_can_share_starts_nothing(
+    toolbridge: Toolbridge, command: tuple[str, ...]
+) -> None:
+    toolbridge.settings |= {"DATABASE_URL": "postgresql://nobody:hunter2@nowhere.invalid/none"}
+    ran = await toolbridge.run(*command)
+    assert ran.code == 2 and "TOOLBRIDGE_SECRET_KEY is not set" in ran.err and "Fernet.generate_key()" in ran.err
+    assert "hunter2" not in ran.err and "nowhere" not in ran.err

@@ -13,6 +13,7 @@ from typing import Any
 
 import uvicorn
 
+from mcp_server.folder import FolderWorkspace
 from mcp_server.listener import PATH, security
 from mcp_server.server import build_server
 
@@ -35,7 +36,9 @@ async def bundled_tools(home: Path, given: Mapping[str, Any]) -> AsyncGenerator[
     if given.keys() & {"mcp_config", "mcp_server_url"}:
         yield {}
         return
-    server = build_server(workspace=home / "workspaces", weather_api_url=NOWHERE, geocoding_api_url=NOWHERE)
+    server = build_server(
+        workspace=FolderWorkspace(home / "workspaces"), weather_api_url=NOWHERE, geocoding_api_url=NOWHERE
+    )
     application = server.streamable_http_app(
         streamable_http_path=PATH,
         host="127.0.0.1",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 
 from bot.domain.errors import SettingsError
 from bot.settings import FOREIGN, PREFIXES, Settings, load_settings
+from bot.settings_digest import settings_digest
 from bot.stores.factory import describe_store, open_store
 
 # What an operator may set, with a value that is not the default: name, text, value.
@@ -52,9 +56,15 @@ CONTRACT: Mapping[str, tuple[str, object]] = {
     "MCP_CONFIG": ("mcp.json", Path("mcp.json")),
     "TOOLBRIDGE_HOME": ("/data", Path("/data")),
     "DATABASE_URL": ("postgresql://u:database-secret@h/d", "postgresql://u:database-secret@h/d"),
+    "DATABASE_AUTH": ("entra", "entra"),
+    "DATABASE_POOL_MAX": ("3", 3),
+    "DATABASE_SCHEMA": ("bot", "bot"),
+    "DATABASE_LISTEN_URL": ("postgresql://u:listen-secret@h/d", "postgresql://u:listen-secret@h/d"),
     "TOOLBRIDGE_CONFIG": ("toolbridge.toml", Path("toolbridge.toml")),
     "TOOLBRIDGE_SECRET_KEY": ("one,two", "one,two"),
     "RETENTION_DAYS": ("30", 30),
+    "PROCESS_NAME": ("blue", "blue"),
+    "DRAIN_S": ("3", 3.0),
     "WEATHER_API_URL": ("http://127.0.0.1:4", "http://127.0.0.1:4"),
     "GEOCODING_API_URL": ("http://127.0.0.1:5", "http://127.0.0.1:5"),
     "MAX_CONVERSATION_LENGTH": ("20", 20),
@@ -177,6 +187,9 @@ SLIPS = [
     ("TOOLBRIDGE_HOM", "TOOLBRIDGE_HOME"),
     ("MAX_CONVERSATION_LENGHT", "MAX_CONVERSATION_LENGTH"),
     ("TURN_TIMEOUT", "TURN_TIMEOUT_S"),
+    ("DATABASE_POOLMAX", "DATABASE_POOL_MAX"),
+    ("DATABASE_SHEMA", "DATABASE_SCHEMA"),
+    ("DATABASE_LISTENURL", "DATABASE_LISTEN_URL"),
     ("REQUEST_PER_MINUTE", "REQUESTS_PER_MINUTE"),
 ]
 
@@ -201,14 +214,27 @@ def test_an_unknown_name_with_one_of_our_beginnings_is_refused(prefix: str, monk
 
 
 @pytest.mark.parametrize(
-    "name", ["PATH", "HOME", "LOGLEVEL", "HTTP_PORTS", "HTTPS_PORT", "DATABASE_URI", *sorted(FOREIGN)]
+    "name",
+    [
+        "PATH",
+        "HOME",
+        "LOGLEVEL",
+        "HTTP_PORTS",
+        "HTTPS_PORT",
+        "DATABASE_URI",
+        "DATABASE_PASSWORD",
+        "DATABASE_SERVICE_HOST",
+        *sorted(FOREIGN),
+    ],
 )
 def test_names_of_other_programs_are_left_alone_in_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "x")
     load_settings()
 
 
-@pytest.mark.parametrize(("slip", "meant"), [("LOGLEVEL", "LOG_LEVEL"), ("HTTP_PORTS", "HTTP_PORT")])
+@pytest.mark.parametrize(
+    ("slip", "meant"), [("LOGLEVEL", "LOG_LEVEL"), ("HTTP_PORTS", "HTTP_PORT"), ("DATABASE_URI", "DATABASE_URL")]
+)
 def test_in_our_own_file_they_are_slips_too(slip: str, meant: str) -> None:
     write_env(**{slip: "x"})
     assert f"Did you mean {meant}?" in refusal()
@@ -250,6 +276,19 @@ def test_in_our_own_file_they_are_slips_too(slip: str, meant: str) -> None:
         ("TRUSTED_PROXIES", "10.0.0.5/8"),
         ("MODEL_API", "secret-api"),
         ("LOG_LEVEL", "LOUD"),
+        ("DATABASE_POOL_MAX", "1"),
+        ("DATABASE_POOL_MAX", "7"),
+        ("DATABASE_AUTH", "secret"),
+        ("DATABASE_SCHEMA", "secret schema"),
+        ("DATABASE_SCHEMA", "pg_secret"),
+        ("DATABASE_SCHEMA", 'a"b'),
+        ("DATABASE_LISTEN_URL", "sqlite:///secret.db"),
+        ("DATABASE_URL", "postgresql://u:my@secret@h/d"),
+        ("DATABASE_URL", "postgresql://u:my/secret@h/d"),
+        ("DATABASE_URL", "postgresql://u:12/secret@h/d"),
+        ("DATABASE_URL", "postgresql://u:my%secret@h/d"),
+        ("PROCESS_NAME", "a\x1b[31msecret"),
+        ("DRAIN_S", "-1"),
         ("TRACE", "all"),
         ("MODEL_PROVIDER", "Azure-secret"),
     ],
@@ -269,14 +308,11 @@ def test_no_secret_is_in_an_error_or_its_chain_or_a_representation(monkeypatch: 
     settings = load_settings()
     shown = f"{settings!r} {settings}"
     assert "max_tool_rounds=3" in shown
-    assert not [secret for secret in [*SECRETS, "mcp-secret", "database-secret"] if secret in shown]
+    assert not [secret for secret in [*SECRETS, "mcp-secret", "database-secret", "listen-secret"] if secret in shown]
     monkeypatch.setenv("HTTP_PORT", "none")
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert caught.value.__cause__ is None and caught.value.__suppress_context__
-    with pytest.raises(SettingsError) as caught:
-        open_store(settings.store_url)
-    assert "secret" not in str(caught.value)
     assert "secret" not in describe_store(settings.store_url)
 
 
@@ -366,7 +402,59 @@ def test_the_database_is_in_the_home_folder_or_where_its_url_says(url: str | Non
     assert describe_store(load_settings(toolbridge_home="/data", database_url=url).store_url) == path
 
 
-@pytest.mark.parametrize("url", ["postgresql://h/d", "sqlite://a.db", "a.db", "mysql:///a"])
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("postgresql://bot:s3cret-pw@db.example.com:5433/tool", "postgresql://db.example.com:5433/tool"),
+        ("postgres://bot:s3cret#pw?@[::1]/a%20b?sslmode=require", "postgresql://::1/a b"),
+        ("postgresql://a:1,b:2/d?password=s3cret-pw&target_session_attrs=read-write", "postgresql://a:1,b:2/d"),
+        ("postgresql:///d?host=/run/pg&user=bot&password=s3cret%2Dpw", "postgresql:///run/pg/d"),
+        ("postgresql://", "postgresql:///"),
+    ],
+)
+def test_of_a_postgres_url_the_place_is_shown_and_its_passwords_are_known_secrets(url: str, where: str) -> None:
+    settings = load_settings(database_url=url, database_listen_url="postgresql://u:listen-secret@h/d")
+    assert describe_store(settings.store_url, schema=settings.database_schema) == f"{where} (schema toolbridge)"
+    written = [text for text in ("s3cret-pw", "s3cret#pw?", "s3cret%2Dpw") if text in url]
+    assert {*written, "listen-secret"} <= set(settings.secrets)
+    assert ("s3cret-pw" in set(settings.secrets)) == ("pw" in url and "#" not in url)  # also as libpq decodes it
+
+
+def test_the_password_that_libpq_reads_by_itself_is_a_known_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", "by-itself")
+    assert "by-itself" in set(load_settings().secrets)
+
+
+def digest(**values: object) -> str:
+    return settings_digest(load_settings(toolbridge_secret_key="k", **values))
+
+
+def test_processes_with_other_settings_have_another_digest(tmp_path: Path) -> None:
+    prompt = tmp_path / "prompt.txt"
+    prompt.write_text("Be brief.", encoding="utf-8")
+    usual = digest(slack_bot_token="xoxb-1", system_prompt_file=prompt)
+    assert re.fullmatch("[0-9a-f]{12}", usual)
+    assert (
+        digest(slack_bot_token="xoxb-1", system_prompt_file=prompt, http_port=9, process_name="b", log_level="DEBUG")
+        == usual
+    )
+    assert digest(slack_bot_token="xoxb-2", system_prompt_file=prompt) != usual
+    assert digest(slack_bot_token="xoxb-1", system_prompt_file=prompt, max_tool_rounds=3) != usual
+    Path("mcp.json").write_text("{}", encoding="utf-8")
+    with_servers = digest(slack_bot_token="xoxb-1", system_prompt_file=prompt)
+    assert with_servers != usual
+    moved = prompt.rename(tmp_path / "moved.txt")
+    assert digest(slack_bot_token="xoxb-1", system_prompt_file=moved) == with_servers
+    moved.write_text("Be long.", encoding="utf-8")
+    assert digest(slack_bot_token="xoxb-1", system_prompt_file=moved) != with_servers
+
+
+def test_a_process_is_called_by_its_name_or_its_host_and_number() -> None:
+    assert load_settings(process_name="blue").process == "blue"
+    assert load_settings().process == f"{socket.gethostname()}:{os.getpid()}"
+
+
+@pytest.mark.parametrize("url", ["sqlite://a.db", "a.db", "mysql:///a"])
 def test_a_database_that_cannot_be_opened_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="sqlite:///path/to/file"):
         open_store(load_settings(database_url=url).store_url)

@@ -6,7 +6,7 @@ of a turn's CPU.
 
 from __future__ import annotations
 
-import select
+import selectors
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
@@ -16,13 +16,13 @@ from typing import Any
 
 import psycopg
 from psycopg import errors
-from psycopg.pq import ExecStatus
+from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 from bot.ports.cluster import Topic
 from bot.text.cleaning import strip_surrogates
 
-MANY = 100  # rows on the way at once: what the server answers to them must fit into its buffers
+MANY = 100  # statements in one round trip
 _UNKNOWN, _BIGINT, _DOUBLE, _TEXT, _BYTES = 0, 20, 701, 25, 17  # object ids of types; they are the same everywhere
 _TYPES: Mapping[type, int] = {int: _BIGINT, bool: _BIGINT, float: _DOUBLE, str: _TEXT, bytes: _BYTES}
 _DONE = {ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK, ExecStatus.EMPTY_QUERY}
@@ -83,6 +83,7 @@ class PgDb:
         named = [(self._prepared(statement, types), values) for types, values in written]
         connection = self._connection
         self.asked_at = monotonic()
+        connection.nonblocking = 1
         connection.enter_pipeline_mode()
         try:
             for name, values in named:
@@ -91,7 +92,9 @@ class PgDb:
             _drain(connection)
         finally:
             self.asked_at = inf
-            connection.exit_pipeline_mode()
+            if connection.status == ConnStatus.OK:
+                connection.exit_pipeline_mode()
+                connection.nonblocking = 0
 
     def _prepared(self, statement: str, types: tuple[int, ...]) -> bytes:
         name = self._names.get((statement, types))
@@ -179,15 +182,24 @@ def failure(result: PGresult) -> psycopg.Error:
     return errors.error_from_result(result)
 
 
+# --- many statements in one round trip ---
+
+
 def _drain(connection: PGconn) -> None:
-    """Read all results up to the sync; raise the first error among them."""
+    """Send what is buffered and read all results up to the sync; raise the first error among them.
+
+    libpq's own waiting would hold the interpreter's lock: no other thread could end the transaction that is waited for.
+    """
     failed: psycopg.Error | None = None
+    is_sending = True
     while True:
-        _wait(connection)
+        is_sending = is_sending and connection.flush() == 1
+        if is_sending or connection.is_busy():
+            _wait(connection, is_sending=is_sending)
+            connection.consume_input()
+            continue
         result = connection.get_result()
         if result is None:
-            if connection.status != 0:
-                raise failed or psycopg.OperationalError("the connection is lost")
             continue
         if result.status == ExecStatus.PIPELINE_SYNC:
             break
@@ -197,12 +209,8 @@ def _drain(connection: PGconn) -> None:
         raise failed
 
 
-def _wait(connection: PGconn) -> None:
-    """Wait until a result can be read.
-
-    `get_result` would wait too, but with the interpreter's lock: all of the process would stand still, also the thread
-    whose transaction has to end first.
-    """
-    while connection.is_busy():
-        select.select([connection.socket], [], [])
-        connection.consume_input()
+def _wait(connection: PGconn, *, is_sending: bool) -> None:
+    """Wait until something can be read, or sent. Not by `select`, which takes no descriptor above 1,023."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection.socket, selectors.EVENT_READ | (selectors.EVENT_WRITE if is_sending else 0))
+        selector.select()

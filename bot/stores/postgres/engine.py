@@ -33,6 +33,8 @@ class PostgresEngine:
     three connections, reading shares it. One listens.
     """
 
+    keeps_files = True
+
     def __init__(
         self, transactions: Transactions, listener: Listener, session: Callable[[], Session], *, connections: int
     ) -> None:

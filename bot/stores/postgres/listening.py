@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import select
+import selectors
 import socket
 import threading
 from collections.abc import Callable
@@ -73,9 +73,11 @@ class Listener:
 
     def _hear(self, connection: psycopg.Connection) -> None:
         pgconn = connection.pgconn
-        while not self._closing.is_set():
-            readable, _, _ = select.select([pgconn.socket, self._closed], [], [])
-            if pgconn.socket in readable:
+        with selectors.DefaultSelector() as selector:
+            selector.register(pgconn.socket, selectors.EVENT_READ)
+            selector.register(self._closed, selectors.EVENT_READ)
+            while not self._closing.is_set():
+                selector.select()
                 pgconn.consume_input()
                 while (told := pgconn.notifies()) is not None:
                     source, _, topic = told.extra.decode().partition(" ")

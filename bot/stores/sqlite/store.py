@@ -75,6 +75,8 @@ async def open_sqlite(
 class SqliteEngine:
     """See `bot.stores.db.Engine`."""
 
+    keeps_files = False
+
     def __init__(
         self, commits: GroupCommit, reader: Connection, writer: Connection, *, rewritten_bytes: int = REWRITTEN_BYTES
     ) -> None:

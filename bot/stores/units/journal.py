@@ -24,12 +24,13 @@ class Wait:
 
 def append(db: Db, turn_id: int, steps: Iterable[Step], *, now: float) -> None:
     """Append steps to the turn's journal, and begin and end the asks that they are about."""
-    for step in steps:
-        db.execute(
-            "INSERT INTO journal (turn_id, step, body, at)"
-            " SELECT ?, COALESCE(max(step), 0) + 1, ?, ? FROM journal WHERE turn_id = ?",
-            (turn_id, codec.steps.dump_json(step).decode(), now, turn_id),
-        )
+    appended = list(steps)
+    db.executemany(
+        "INSERT INTO journal (turn_id, step, body, at)"
+        " SELECT ?, COALESCE(max(step), 0) + 1, ?, ? FROM journal WHERE turn_id = ?",
+        [(turn_id, codec.steps.dump_json(step).decode(), now, turn_id) for step in appended],
+    )
+    for step in appended:
         asks.follow(db, turn_id, step, now=now)
 
 

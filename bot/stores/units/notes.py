@@ -27,6 +27,13 @@ def put_note(db: Db, name: str, text: str | None) -> None:
         )
 
 
+def first_note(db: Db, name: str, text: str) -> str:
+    """Store the note where there is none of that name yet; return the text that is stored."""
+    db.execute("INSERT INTO note (name, text) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", (name, text))
+    (row,) = db.execute("SELECT text FROM note WHERE name = ?", (name,))
+    return row["text"]
+
+
 def replace_note(db: Db, name: str, *, old: str, new: str) -> bool:
     """Store the new text where the old one is there still."""
     return bool(db.execute("UPDATE note SET text = ? WHERE name = ? AND text = ? RETURNING name", (new, name, old)))

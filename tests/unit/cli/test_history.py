@@ -8,7 +8,7 @@ from bot.cli.history import delete, transcript_lines
 from bot.domain.messages import AssistantMessage, UserMessage
 from bot.keeping.files import KeptFiles
 from bot.stores.sqlite.store import open_sqlite
-from mcp_server.workspace import Workspace
+from mcp_server.folder import FolderWorkspace
 from tests.contracts.stores import begin, finish
 from tests.fakes.folders import undeletable
 
@@ -33,7 +33,7 @@ async def test_saved_files_that_cannot_be_deleted_are_not_called_deleted(tmp_pat
         [summary] = await store.conversations(limit=1)
         key = summary.conversation
         for name in ("a.txt", "b.txt"):
-            Workspace(tmp_path / "workspaces").save(key.opaque_id, name, "words")
+            FolderWorkspace(tmp_path / "workspaces").save(key.opaque_id, name, "words")
         with undeletable(tmp_path / "workspaces"):
             said = await delete(store, files, str(key), with_saved=True)
         assert "saved file" not in said and "2 files could not be deleted; the bot's log says why." in said

@@ -39,7 +39,7 @@ from bot.ports.store import ConversationSummary, Store
 from bot.ports.tools import Offer, ServerStatus
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.bell import Bell
-from mcp_server.workspace import Workspace
+from mcp_server.folder import FolderWorkspace
 from tests.fakes.folders import undeletable
 from tests.fakes.rights import Rights, ScriptedPolicy, open_access, open_budgets
 
@@ -324,7 +324,7 @@ async def test_clear_keeps_saved_files_and_says_how_they_go_and_clear_files_dele
     files = KeptFiles(tmp_path / "home")
     async with bench(tmp_path, files=files) as at:
         await converse(at.store, [UserMessage(text="hi"), AssistantMessage(text="ho")])
-        Workspace(files.home / "workspaces").save(HERE.opaque_id, "a.txt", "words")
+        FolderWorkspace(files.home / "workspaces").save(HERE.opaque_id, "a.txt", "words")
         assert "Nothing was deleted." in await at.run("clear", "everything")
         assert await at.run("clear") == (
             "2 messages of this conversation deleted. Saved files are kept. `clear files` deletes them as well."

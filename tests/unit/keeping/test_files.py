@@ -10,7 +10,8 @@ from bot.domain.events import ConversationKey
 from bot.domain.turns import answer_key
 from bot.keeping.files import FilesGone, KeptFiles, workspace_name
 from bot.text.typed_lines import entry_text
-from mcp_server.workspace import Workspace, folder_name
+from mcp_server.folder import FolderWorkspace
+from mcp_server.workspace import folder_name
 from tests.fakes.folders import undeletable
 
 HERE = ConversationKey(platform="console", space="local", channel="main")
@@ -33,7 +34,7 @@ async def test_the_attachments_of_these_answers_go_and_saved_files_only_where_as
     mine = lay(tmp_path / "attachments" / f"{answer_key('e1')}.0-1-a.png")
     others = lay(tmp_path / "attachments" / f"{answer_key('e2')}.0-1-a.png")
     for conversation in (HERE, THERE):
-        Workspace(tmp_path / "workspaces").save(conversation.opaque_id, "a.txt", "words")
+        FolderWorkspace(tmp_path / "workspaces").save(conversation.opaque_id, "a.txt", "words")
     files = KeptFiles(tmp_path)
     assert await files.forget(HERE, ["e1"]) == FilesGone(attachments=1)
     assert not mine.exists() and others.exists()
@@ -44,7 +45,7 @@ async def test_the_attachments_of_these_answers_go_and_saved_files_only_where_as
 
 async def test_files_are_found_under_the_id_that_servers_know_and_under_the_former_one(tmp_path: Path) -> None:
     for name in ("keyed", HERE.opaque_id):
-        Workspace(tmp_path / "workspaces").save(name, "a.txt", "words")
+        FolderWorkspace(tmp_path / "workspaces").save(name, "a.txt", "words")
     files = KeptFiles(tmp_path, lambda _: "keyed")
     assert await files.count_saved(HERE) == 2
     assert (await files.forget(HERE, [], with_saved=True)).saved == 2
@@ -53,7 +54,7 @@ async def test_files_are_found_under_the_id_that_servers_know_and_under_the_form
 async def test_files_that_cannot_be_deleted_are_counted_and_stay(tmp_path: Path) -> None:
     lay(tmp_path / "attachments" / f"{answer_key('e1')}.0-1-a.png")
     for name in ("a.txt", "b.txt"):
-        Workspace(tmp_path / "workspaces").save(HERE.opaque_id, name, "words")
+        FolderWorkspace(tmp_path / "workspaces").save(HERE.opaque_id, name, "words")
     files = KeptFiles(tmp_path)
     with undeletable(tmp_path / "workspaces"):
         gone = await files.forget(HERE, ["e1"], with_saved=True)

@@ -10,7 +10,7 @@ import pytest
 from bot.keeping.private import is_open, make_file, make_folder, replace_file, tighten
 from bot.observe.logs import configure_logs
 from bot.stores.sqlite.store import open_sqlite
-from mcp_server.workspace import Workspace
+from mcp_server.folder import FolderWorkspace
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
 
@@ -36,7 +36,7 @@ async def test_every_part_that_makes_the_home_makes_it_and_its_files_private(tmp
         elif name == "logs":
             configure_logs(log_format="json", level="INFO", file=home / "logs" / "toolbridge.log")
         else:
-            Workspace(home / "workspaces").save("c", "a.txt", "words")
+            FolderWorkspace(home / "workspaces").save("c", "a.txt", "words")
         assert all(mode in (0o700, 0o600) for _, mode in modes(home)), modes(home)
 
 

@@ -10,6 +10,7 @@ from mcp import Client, MCPError
 from mcp.types import INVALID_PARAMS, CallToolResult, RequestParamsMeta, TextContent
 
 from mcp_server.examples import EXAMPLES
+from mcp_server.folder import FolderWorkspace
 from mcp_server.server import CONVERSATION_KEY, build_server
 from mcp_server.workspace import folder_name
 
@@ -29,7 +30,7 @@ def nowhere() -> Iterator[str]:
 @pytest.fixture(params=["auto", "legacy"])
 async def client(tmp_path: Path, nowhere: str, request: pytest.FixtureRequest) -> AsyncIterator[Client]:
     """A client in this process, in both protocol eras."""
-    server = build_server(workspace=tmp_path, weather_api_url=nowhere, geocoding_api_url=nowhere)
+    server = build_server(workspace=FolderWorkspace(tmp_path), weather_api_url=nowhere, geocoding_api_url=nowhere)
     ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
     finished = asyncio.Event()
 

@@ -1,10 +1,8 @@
 import os
 import stat
 import tempfile
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from mcp.server.mcpserver.exceptions import ToolError
 
-from mcp_server.workspace import MAX_FILE_BYTES, MAX_FILES, Workspace, folder_name, plain_name
+from mcp_server.folder import FolderWorkspace
+from mcp_server.workspace import MAX_FILE_BYTES, Workspace, folder_name, plain_name
 
 ONE = "slack:T1:C1:170.1"
 SECRET = "outside the workspace"
@@ -25,7 +24,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def workspace(root: Path) -> Workspace:
-    return Workspace(root)
+    return FolderWorkspace(root)
 
 
 @pytest.fixture
@@ -34,66 +33,6 @@ def outside(tmp_path: Path) -> Path:
     path = tmp_path / "outside.txt"
     path.write_text(SECRET)
     return path
-
-
-def test_files_under_a_former_id_are_moved_once_and_never_over_others(tmp_path: Path) -> None:
-    kept = Workspace(tmp_path)
-    kept.adopt("new", "old")
-    assert not any(tmp_path.iterdir())
-    kept.save("old", "a.txt", "before")
-    kept.adopt("new", "old")
-    assert kept.read("new", "a.txt").content == "before" and kept.list("old").files == []
-    kept.save("old", "a.txt", "by someone who knows the former id")
-    kept.adopt("new", "old")
-    assert kept.read("new", "a.txt").content == "before"
-
-
-def test_a_saved_file_is_read_back_unchanged(workspace: Workspace) -> None:
-    content = "Result: 120\r\nπ ≈ 3.14\n\x00 end"
-    workspace.save(ONE, "calculation.txt", content)
-    assert workspace.read(ONE, "calculation.txt").content == content
-
-
-def test_saving_says_the_size_and_whether_a_file_was_overwritten(workspace: Workspace) -> None:
-    first, second = (workspace.save(ONE, "a.txt", content) for content in ("x", "hello"))
-    assert first.sentence() == "Saved a.txt (1 byte)."
-    assert second.sentence() == "Saved a.txt (5 bytes), overwriting the earlier file of that name."
-    assert workspace.read(ONE, "a.txt").content == "hello"
-
-
-def test_reading_gives_a_heading_and_the_text(workspace: Workspace) -> None:
-    workspace.save(ONE, "a.txt", "hello")
-    workspace.save(ONE, "empty.txt", "")
-    assert workspace.read(ONE, "a.txt").sentence() == "a.txt (5 bytes):\nhello"
-    assert workspace.read(ONE, "empty.txt").sentence() == "empty.txt is empty."
-
-
-def test_the_list_has_every_file_by_name(workspace: Workspace) -> None:
-    assert workspace.list(ONE).sentence() == "There are no files in this conversation yet."
-    for name in ("b.txt", "a.txt"):
-        workspace.save(ONE, name, name)
-    assert workspace.list(ONE).sentence() == "2 files:\na.txt (5 bytes)\nb.txt (5 bytes)"
-
-
-def test_a_deleted_file_is_gone(workspace: Workspace) -> None:
-    workspace.save(ONE, "a.txt", "x")
-    assert workspace.delete(ONE, "a.txt").sentence() == "Deleted a.txt."
-    for act in (workspace.read, workspace.delete):
-        with pytest.raises(ToolError, match=r"there is no file 'a\.txt'; list_text_files shows what there is"):
-            act(ONE, "a.txt")
-
-
-def test_two_spellings_of_one_letter_name_one_file(workspace: Workspace) -> None:
-    workspace.save(ONE, "re\u0301sume\u0301.txt", "x")
-    assert workspace.read(ONE, "r\u00e9sum\u00e9.txt").content == "x"
-
-
-def test_conversations_do_not_see_each_others_files(workspace: Workspace) -> None:
-    workspace.save(ONE, "a.txt", "one")
-    for other in ("slack:T1:C1:170.2", "../" + folder_name(ONE), folder_name(ONE), "shared", None):
-        assert workspace.list(other).files == []
-        workspace.save(other, "a.txt", f"{other}")
-    assert workspace.read(ONE, "a.txt").content == "one"
 
 
 @given(st.lists(st.text(min_size=1) | st.none(), unique=True))
@@ -159,7 +98,7 @@ NAMES = st.text(max_size=8) | st.text(st.sampled_from('./\\:*?"<>|~ \0\nACNOUX1�
 def test_no_name_at_all_leaves_the_conversations_folder(name: str) -> None:
     with tempfile.TemporaryDirectory() as parent:
         root = Path(parent) / "workspaces"
-        workspace = Workspace(root)
+        workspace = FolderWorkspace(root)
         try:
             saved = workspace.save(ONE, name, "inside")
         except ToolError:
@@ -254,15 +193,6 @@ def test_files_and_folders_are_for_their_owner_alone(workspace: Workspace, root:
     assert modes == [0o700, 0o700, 0o600]
 
 
-def test_the_largest_file_fits_and_one_byte_more_is_refused(workspace: Workspace) -> None:
-    largest = "é" * (MAX_FILE_BYTES // 2)
-    workspace.save(ONE, "big.txt", largest)
-    assert workspace.read(ONE, "big.txt").content == largest
-    with pytest.raises(ToolError, match="the content has 1,048,577 bytes; a file may have 1,048,576"):
-        workspace.save(ONE, "big.txt", largest + "x")
-    assert workspace.read(ONE, "big.txt").content == largest
-
-
 def test_a_file_that_someone_else_made_too_large_is_not_read(workspace: Workspace, root: Path) -> None:
     with (plant(root) / "huge.txt").open("wb") as file:
         file.truncate(10 * MAX_FILE_BYTES)
@@ -270,66 +200,10 @@ def test_a_file_that_someone_else_made_too_large_is_not_read(workspace: Workspac
         workspace.read(ONE, "huge.txt")
 
 
-def test_a_full_conversation_takes_no_new_file_but_changes_of_the_old(workspace: Workspace, root: Path) -> None:
-    folder = plant(root)
-    for number in range(MAX_FILES):
-        (folder / f"{number}.txt").write_text("x")
-    with pytest.raises(ToolError, match="already has 200 files, the most it may have; delete one first"):
-        workspace.save(ONE, "one-more.txt", "x")
-    assert workspace.save(ONE, "7.txt", "changed").overwritten
-    workspace.delete(ONE, "8.txt")
-    workspace.save(ONE, "one-more.txt", "x")
-    assert len(names_in(folder)) == MAX_FILES
-
-
-def test_saves_at_the_same_time_never_pass_the_limit_or_tear_a_file(workspace: Workspace, root: Path) -> None:
-    folder = plant(root)
-    for number in range(MAX_FILES - 3):
-        (folder / f"{number}.txt").write_text("x")
-    start = threading.Barrier(8)
-
-    def save(writer: int) -> bool:
-        start.wait(10)
-        try:
-            workspace.save(ONE, f"new-{writer}.txt", str(writer) * 50_000)
-        except ToolError:
-            return False
-        return True
-
-    with ThreadPoolExecutor(8) as threads:
-        assert sum(threads.map(save, range(8))) == 3
-    assert len(names_in(folder)) == MAX_FILES
-
-
-def test_writers_of_one_file_leave_one_of_their_texts_whole(workspace: Workspace) -> None:
-    texts = [str(writer) * 100_000 for writer in range(8)]
-    with ThreadPoolExecutor(8) as threads:
-        saves = [threads.submit(workspace.save, ONE, "a.txt", text) for text in texts]
-    assert sum(not save.result().overwritten for save in saves) == 1
-    assert workspace.read(ONE, "a.txt").content in texts
-
-
-def test_a_reader_sees_the_old_text_or_the_new_one_and_nothing_between(workspace: Workspace) -> None:
-    old, new = "o" * 200_000, "n" * 300_000
-    workspace.save(ONE, "a.txt", old)
-    with ThreadPoolExecutor(1) as writer:
-        writing = writer.submit(lambda: [workspace.save(ONE, "a.txt", text) for text in (new, old) * 10])
-        seen = {workspace.read(ONE, "a.txt").content}
-        while not writing.done():
-            seen.add(workspace.read(ONE, "a.txt").content)
-    assert seen <= {old, new}
-    assert writing.exception() is None
-
-
 def test_text_that_is_not_utf_8_is_an_error_that_says_where(workspace: Workspace, root: Path) -> None:
     (plant(root) / "latin.txt").write_bytes("caf\u00e9".encode("latin-1"))
     with pytest.raises(ToolError, match=r"latin.txt is not UTF-8 text \(byte 4 is wrong\)"):
         workspace.read(ONE, "latin.txt")
-
-
-def test_half_a_surrogate_pair_is_refused(workspace: Workspace) -> None:
-    with pytest.raises(ToolError, match="half a surrogate pair"):
-        workspace.save(ONE, "a.txt", "\ud800")
 
 
 def test_a_draft_of_a_dead_process_goes_and_one_of_a_living_one_stays(workspace: Workspace, root: Path) -> None:
@@ -346,5 +220,5 @@ def test_a_draft_of_a_dead_process_goes_and_one_of_a_living_one_stays(workspace:
 def test_storage_that_fails_is_an_error_that_names_no_path(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ToolError, match="the file storage failed: Not a directory") as caught:
-        Workspace(tmp_path / "file" / "workspaces").save(ONE, "a.txt", "x")
+        FolderWorkspace(tmp_path / "file" / "workspaces").save(ONE, "a.txt", "x")
     assert str(tmp_path) not in str(caught.value)

@@ -17,6 +17,7 @@ from mcp import Client, types
 
 from bot.domain.messages import AssistantMessage, Message, ToolCall, ToolMessage, ToolSpec, UserMessage
 from bot.models.rehearsal.rules import Answer, answer
+from mcp_server.folder import FolderWorkspace
 from mcp_server.server import build_server
 
 UNREACHABLE = "http://127.0.0.1:9/"  # the discard port: nothing listens there
@@ -63,7 +64,9 @@ def asked(said: Answer, *, first_id: int = 0) -> tuple[ToolCall, ...]:
 
 @asynccontextmanager
 async def converse(workspace: Path) -> AsyncGenerator[Conversation]:
-    server = build_server(workspace=workspace, weather_api_url=UNREACHABLE, geocoding_api_url=UNREACHABLE)
+    server = build_server(
+        workspace=FolderWorkspace(workspace), weather_api_url=UNREACHABLE, geocoding_api_url=UNREACHABLE
+    )
     async with Client(server) as client:
         tools = [spec(tool.name, tool.input_schema) for tool in (await client.list_tools()).tools]
         yield Conversation(client=client, tools=tools)

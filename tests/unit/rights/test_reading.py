@@ -211,6 +211,13 @@ def test_one_mistake_is_one_error_and_hides_none_behind_it() -> None:
     assert [error.split(": ")[1] for error in found] == ["rule 'r'", "rule 't'"]
 
 
+def test_the_digest_of_a_policy_is_of_what_it_says_not_of_how_it_is_written() -> None:
+    one, two = "[budgets]\nall = { turns_per_day = 5 }\n", "[access]\noutsiders = true\n"
+    first = policy_of(f"{one}{two}").digest
+    assert policy_of(f"# rules\n{two}\n{one}").digest == first
+    assert len({first, policy_of(one).digest, policy_of(two).digest, FilePolicy.default().digest}) == 4
+
+
 def test_bytes_that_are_no_text_are_an_error_with_their_line() -> None:
     assert errors_of(b"[groups]\n# ok\na = ['\xff']\n")[0].startswith("t.toml:3: it is not UTF-8 text")
     assert "is too large or too deep" in errors_of("a = " + "9" * 5_000)[0]

@@ -46,6 +46,39 @@ def test_without_any_configuration_the_bundled_server_is_there() -> None:
     }
 
 
+def test_only_the_bundled_server_gets_the_database_and_only_where_that_is_postgresql() -> None:
+    url = "postgresql://bot:hunter2@db/toolbridge"
+    environ = {"PGSSLROOTCERT": "ca.pem", "HOME": "x"}
+    servers = load(
+        {"own": {"bundled": True}, "like": {"command": "python", "args": ["-m", "mcp_server"]}},
+        environ=environ,
+        database_url=url,
+        database_schema="bots",
+    )
+    own, like = [server.endpoints[0] for server in servers]
+    assert isinstance(own, StdioEndpoint) and isinstance(like, StdioEndpoint)
+    assert own.env == {
+        "TOOLBRIDGE_HOME": "home",
+        "PGSSLROOTCERT": "ca.pem",
+        "TOOLBRIDGE_FILES_URL": url,
+        "TOOLBRIDGE_FILES_SCHEMA": "bots",
+    }
+    assert like.env == {}
+    assert "hunter2" not in repr(servers) and "hunter2" in own.known_values and url in own.secrets
+    local, _ = load_servers(settings(database_url="sqlite:///a.db"), environ=environ)
+    assert isinstance(local.endpoints[0], StdioEndpoint) and local.endpoints[0].env == {"TOOLBRIDGE_HOME": "home"}
+
+
+def test_where_tokens_are_the_passwords_of_the_database_the_bundled_server_can_get_them() -> None:
+    identity = {"AZURE_CLIENT_ID": "c", "IDENTITY_ENDPOINT": "http://i"}
+    given = settings(database_url="postgresql://bot@db/toolbridge", database_auth="entra")
+    (server,) = load_servers(given, environ={**identity, "AZURE_OPENAI_API_KEY": "sk", "OTHER": "x"}, uses_folder=False)
+    (endpoint,) = server.endpoints
+    assert isinstance(endpoint, StdioEndpoint)
+    assert identity.items() <= endpoint.env.items() and endpoint.env["TOOLBRIDGE_FILES_AUTH"] == "entra"
+    assert not {"AZURE_OPENAI_API_KEY", "OTHER"} & endpoint.env.keys()
+
+
 def test_the_urls_of_the_environment_are_replicas_of_one_server() -> None:
     (server,) = load_servers(settings(mcp_server_url="http://one:1/mcp, http://two:2/mcp,http://one:1/mcp"), environ={})
     assert server.name == "tools"
