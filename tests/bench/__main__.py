@@ -14,10 +14,12 @@ from tests.bench.deciding import decide_cost
 from tests.bench.discord import discord_cost
 from tests.bench.finding import finding
 from tests.bench.measure import Row, table
+from tests.bench.processes import acknowledgements, side_by_side, wake_ups
 from tests.bench.prompts import prompt_prefix
 from tests.bench.slack import bursts, slack_cost
 from tests.bench.startup import memory, start_times
 from tests.bench.storage import group_commit, stored_messages
+from tests.bench.stored_postgres import growth, stored_on_postgres
 from tests.bench.turn import turn_cost
 from tests.bench.waiting import critical_path, many_conversations, tools_at_once
 
@@ -43,6 +45,11 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "slack": slack_cost,
     "bursts": bursts,
     "discord": discord_cost,
+    "processes": side_by_side,
+    "acknowledgements": acknowledgements,
+    "wake-ups": wake_ups,
+    "stored-postgres": stored_on_postgres,
+    "growth": growth,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
@@ -81,11 +82,16 @@ class Product:
     def __init__(self, app: App, platform: Platform) -> None:
         self.app = app
         self.platform = platform
-        self._numbers = count()
+        # Processes that share a database need numbers of their own.
+        self._numbers = count(os.getpid() * 10_000_000)
+
+    def next_number(self) -> int:
+        """Return a number that no message has yet."""
+        return next(self._numbers)
 
     async def ask(self, text: str, *, conversation: str = "") -> TurnView:
         """Return the end of the turn that answers; without a name the conversation is a new one."""
-        event = question(text, number=next(self._numbers), conversation=conversation)
+        event = question(text, number=self.next_number(), conversation=conversation)
         outcome = await self.app.host.accept(event)
         assert isinstance(outcome, Queued), outcome
         view = await self.platform.ended(outcome.turn_id)
@@ -115,10 +121,16 @@ def one_by_one(product: Product, text: str, *, turns: int) -> Callable[[], Await
     return work
 
 
-def settings_for(*, home: Path, model_url: str, tools_url: str) -> Settings:
-    """Return settings for these servers, with room for as many questions as a benchmark asks."""
+def settings_for(*, home: Path, model_url: str, tools_url: str, database_url: str = "") -> Settings:
+    """Return settings for these servers, with room for as many questions as a benchmark asks.
+
+    After a database's URL stands, behind a space, the key of what is kept encrypted in it.
+    """
     allow_all(home)
+    url, _, key = database_url.partition(" ")
+    shared = {"database_url": url, "toolbridge_secret_key": key} if url else {}
     return load_settings(
+        **shared,
         env_file=None,
         model_provider="openai",
         openai_base_url=model_url,
@@ -130,9 +142,11 @@ def settings_for(*, home: Path, model_url: str, tools_url: str) -> Settings:
 
 
 @asynccontextmanager
-async def open_product(*, home: Path, model_url: str, tools_url: str) -> AsyncGenerator[Product]:
+async def open_product(
+    *, home: Path, model_url: str, tools_url: str, database_url: str = ""
+) -> AsyncGenerator[Product]:
     """Yield the product: its own store, runner, model and tools ports, its logs in a file as in a terminal chat."""
-    settings = settings_for(home=home, model_url=model_url, tools_url=tools_url)
+    settings = settings_for(home=home, model_url=model_url, tools_url=tools_url, database_url=database_url)
     configure_logs(log_format="json", level="INFO", file=home / "logs" / "toolbridge.log")
     platform = Platform()
     async with open_app(settings, [lambda _host: nullcontext(platform)], drain_s=1) as app:

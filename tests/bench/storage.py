@@ -6,7 +6,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -27,7 +27,7 @@ from bot.turns.context import Window
 from bot.turns.runner import Runner
 from bot.turns.tokens import estimate_tokens
 from bot.turns.worker import new_worker_id
-from tests.bench.measure import Row, compare
+from tests.bench.measure import Comparison, Row, compare
 from tests.bench.product import PLATFORM, Platform, question
 from tests.fakes.ports import ScriptedModel, ScriptedTools, calls, returns, says
 from tests.fakes.rights import guarded
@@ -90,13 +90,18 @@ async def stored_messages(folder: Path, *, quick: bool) -> Sequence[Row]:
         for size in sizes:
             path = folder / f"{size}.db"
             await _fill(path, messages=size)
-            ask = await stack.enter_async_context(_asking(path))
-            works[str(size)] = _times(ask, turns)
+            ask = await stack.enter_async_context(asking(open_sqlite(path)))
+            works[str(size)] = times(ask, turns)
         costs = await compare(works, rounds=rounds, units=turns)
+    return cost_rows(costs, sizes)
+
+
+def cost_rows(costs: Comparison, sizes: Sequence[int], *, engine: str = "") -> Sequence[Row]:
+    """Return what a turn costs on each database over the smallest one."""
     few = str(sizes[0])
     return [
         Row(
-            figure=f"{what} of a turn at {size:,} stored messages over {sizes[0]}",
+            figure=f"{what} of a turn at {size:,} stored messages over {sizes[0]}{engine}",
             value=ratio(str(size), over=few),
             goal=1.2,
             beside=f"{taken(str(size)) * 1e3:.2f} ms over {taken(few) * 1e3:.2f} ms",
@@ -109,7 +114,9 @@ async def stored_messages(folder: Path, *, quick: bool) -> Sequence[Row]:
     ]
 
 
-def _times(ask: Callable[[], Awaitable[None]], turns: int) -> Callable[[], Awaitable[None]]:
+def times(ask: Callable[[], Awaitable[None]], turns: int) -> Callable[[], Awaitable[None]]:
+    """Return a work: to ask so many times, one after the other."""
+
     async def work() -> None:
         for _ in range(turns):
             await ask()
@@ -118,11 +125,11 @@ def _times(ask: Callable[[], Awaitable[None]], turns: int) -> Callable[[], Await
 
 
 @asynccontextmanager
-async def _asking(path: Path) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
+async def asking(opening: AbstractAsyncContextManager[Store]) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
     """Yield a function that has a question answered (two model calls, two tools) in the asked conversation."""
     platform, numbers = Platform(), count(10_000_000)
     model = ScriptedModel([])
-    async with open_sqlite(path) as store:
+    async with opening as store:
         tools = ScriptedTools({"add": returns("42"), "clock": returns("noon")})
         core = guarded(store, tools, Bell())
         runner = Runner(

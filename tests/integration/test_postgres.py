@@ -203,6 +203,31 @@ async def test_units_that_want_the_same_rows_in_any_order_all_come_to_their_end(
         assert all(chain.follow(line) for line in await one.audit_lines())
 
 
+async def test_a_batch_that_waits_for_a_row_does_not_hold_up_the_thread_that_has_it(schema: Schema) -> None:
+    """Both threads are of one process: what waits for the server must not keep the interpreter's lock."""
+    has_row, asks_for_row = threading.Event(), threading.Event()
+    put = "INSERT INTO note (name, text) VALUES (?, 'x') ON CONFLICT (name) DO UPDATE SET text = 'y'"
+    runs: list[str] = []
+
+    def hold(db: Db) -> None:
+        runs.append("hold")
+        db.execute(put, ("one",))
+        has_row.set()
+        asks_for_row.wait(BOUND_S)
+        time.sleep(0.2)  # until the batch waits in the server; nothing tells when it does
+        db.execute(put, ("three",))
+
+    def batch(db: Db) -> None:
+        asks_for_row.set()
+        db.executemany(put, [("one",), ("two",)])
+
+    async with schema.open() as store:
+        holding = asyncio.ensure_future(store.engine.write(hold))
+        await asyncio.to_thread(has_row.wait, BOUND_S)
+        await asyncio.gather(holding, store.engine.write(batch))
+    assert runs == ["hold"]  # it stood still in no transaction for so long that PostgreSQL ended that
+
+
 async def test_what_one_process_tells_the_others_hear_at_once_and_it_does_not_itself(schema: Schema) -> None:
     async with two(schema) as (one, other):
         heard: asyncio.Queue[Topic] = asyncio.Queue()

@@ -178,14 +178,14 @@ class WatchedTransactions:
         self._fate = fate
         self._watched: set[Session] = set()
 
-    def read(self, session: Session, unit: Unit[T]) -> T:
-        return self._transactions.read(session, unit)
+    def read(self, session: Session, unit: Unit[T], asked_at: float) -> T:
+        return self._transactions.read(session, unit, asked_at)
 
-    def write(self, session: Session, unit: Unit[T]) -> T:
+    def write(self, session: Session, unit: Unit[T], asked_at: float) -> T:
         if session not in self._watched:
             self._watched.add(session)
             self._watch(session)
-        return self._transactions.write(session, unit)
+        return self._transactions.write(session, unit, asked_at)
 
     def _watch(self, session: Session) -> None:
         opening, committing = session.open, session.commit

@@ -67,7 +67,7 @@ def rows(platform: str, *, steps: Collection[Step], open_stage: Open) -> Iterato
     yield Row(
         happens="an approval is asked for by a process that then dies, and given at another",
         seen=f"{RECORD}",
-        scene=partial(_approved_elsewhere, open_stage),
+        scene=partial(approve_elsewhere, open_stage),
     )
     yield Row(
         happens="the same mention is delivered to several processes",
@@ -171,19 +171,15 @@ async def _paused(step: Step, world: World, url: str) -> None:
             assert world.calls == list(step.calls)
 
 
-async def _approved_elsewhere(open_stage: Open, world: World, url: str) -> None:
+async def approve_elsewhere(open_stage: Open, world: World, url: str) -> None:
+    """Have a call asked about by a process that then dies, and approved at another."""
     play = Play(world, open_stage(world))
     play.rule()
     async with open_fleet(world, url) as fleet:
-        await approve_elsewhere(play, fleet)
-
-
-async def approve_elsewhere(play: Play, fleet: Fleet) -> None:
-    """Have a call asked about by a process that then dies, and approved at another."""
-    conversation = await play.ask()
-    await play.asked()
-    await fleet.kill(fleet.asker())
-    await play.approved(conversation)
+        conversation = await play.ask()
+        await play.asked()
+        await fleet.kill(fleet.asker())
+        await play.approved(conversation)
 
 
 # --- between them ----------------------------------------------------------------------------------------------
