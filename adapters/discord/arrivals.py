@@ -18,7 +18,6 @@ from adapters.discord.elsewhere import Elsewhere
 from adapters.discord.errors import UNKNOWN_MESSAGE, DiscordRefusedError
 from adapters.discord.own_messages import MESSAGE, send_reply
 from adapters.discord.parse import (
-    PLATFORM,
     DirectRefused,
     Parsed,
     Unreadable,
@@ -90,7 +89,7 @@ class DiscordArrivals:
         self._kept = Newest[tuple[str, str]](MAX_KEPT, lambda place: backfill.look_in(*place))
         self._order: KeyedLock[str] = KeyedLock()  # by channel
         # Commands; delivered again, also to another process, they are not answered again.
-        self._answered = Once("command", host.cluster, platform=PLATFORM, max_keys=MAX_KEYS)
+        self._answered = Once("command", host.cluster, max_keys=MAX_KEYS)
         self._refused: RecentKeys[str] = RecentKeys(MAX_KEYS)  # messages; delivered again, they are not taken either
         self._changes: RecentKeys[str] = RecentKeys(MAX_KEYS)  # to messages, that the host knows
         # Authors of direct messages that are not allowed; conversations that cannot be read.
@@ -307,7 +306,7 @@ class DiscordArrivals:
 
 
 def _told(topic: str, host: Host) -> Once:
-    return Once(topic, host.cluster, platform=PLATFORM, max_keys=MAX_KEYS, within_s=TOLD_S)
+    return Once(topic, host.cluster, max_keys=MAX_KEYS, within_s=TOLD_S)
 
 
 def _asked(command: CommandInvoked, payload: Payload, ready: Ready) -> MessageReceived:

@@ -82,7 +82,7 @@ class Notices:
     ) -> None:
         self._tell = tell
         self._background = background
-        self._sent = Once("notice", cluster or LoneCluster(), platform="", max_keys=MAX_NOTICES)
+        self._sent = Once("notice", cluster or LoneCluster(), max_keys=MAX_NOTICES)
 
     def send(self, event: Written, text: str, *, topic: str = "") -> None:
         """Send the text in the background, unless it was sent before about this message (or this change to it).

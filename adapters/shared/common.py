@@ -1,6 +1,6 @@
 """What processes that share a database share of one platform: its rates, and what is done once by all of them.
 
-A process without company asks nobody.
+A process without company asks nobody for a place in a rate.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ class CommonRates:
 class Once:
     """What is done once for each key, however often and to whichever process the platform delivers it.
 
-    This process remembers its last `max_keys`; over all processes they are remembered for `within_s` seconds.
+    This process remembers its last `max_keys`; over all processes, also those that have ended, they are remembered for
+    `within_s` seconds: what a process got in its last seconds may be delivered to the next one again.
     """
 
-    def __init__(self, topic: str, cluster: Cluster, *, platform: str, max_keys: int, within_s: float = ONCE_S) -> None:
+    def __init__(self, topic: str, cluster: Cluster, *, max_keys: int, within_s: float = ONCE_S) -> None:
         self._topic = topic
         self._cluster = cluster
-        self._platform = platform
         self._within_s = within_s
         self._own: RecentKeys[str] = RecentKeys(max_keys)
 
@@ -82,5 +82,5 @@ class Once:
     async def add(self, key: str) -> bool:
         """Remember the key; return whether it is new to all."""
         return self.add_here(key) and await self._cluster.is_first(
-            f"{self._topic}/{key}", within_s=self._within_s, platform=self._platform
+            f"{self._topic}/{key}", within_s=self._within_s, is_lasting=True
         )

@@ -10,7 +10,7 @@ from adapters.shared.common import Once
 from adapters.slack import render
 from adapters.slack.filling import Forms
 from adapters.slack.identities import Identities
-from adapters.slack.parse import PLATFORM, SlashInvoked, message_ts
+from adapters.slack.parse import SlashInvoked, message_ts
 from adapters.slack.presses import Pressed, pressed_by
 from adapters.slack.questions import Questions
 from adapters.slack.replies import Replies
@@ -45,7 +45,7 @@ class Commands:
         self._forms = forms
         self._questions = questions
         self._prefix = prefix
-        self._answered = Once("command", host.cluster, platform=PLATFORM, max_keys=MAX_KEYS)
+        self._answered = Once("command", host.cluster, max_keys=MAX_KEYS)
 
     async def slash(self, invoked: SlashInvoked) -> None:
         """Answer a slash command at its response URL."""

@@ -16,7 +16,7 @@ from adapters.slack.deciding import Decisions
 from adapters.slack.files import upload
 from adapters.slack.filling import Forms
 from adapters.slack.manifest import SHORTCUT
-from adapters.slack.parse import PLATFORM, conversation_key
+from adapters.slack.parse import conversation_key
 from adapters.slack.payloads import text_at
 from adapters.slack.people import People
 from adapters.slack.presses import NOT_VALID, Pressed, json_value
@@ -66,7 +66,7 @@ class Interactions:
         self._forms = forms
         self._questions = questions
         self._shortcut = Shortcut(windows=windows, commands=commands)
-        self._done = Once("press", host.cluster, platform=PLATFORM, max_keys=MAX_KEYS)
+        self._done = Once("press", host.cluster, max_keys=MAX_KEYS)
 
     async def press(self, pressed: Pressed) -> None:
         """Do what the button says, once."""

@@ -220,9 +220,10 @@ class Cluster(Protocol):
         """Return how long such a pause still lasts. Never raises."""
         ...
 
-    async def is_first(self, name: str, *, within_s: float, platform: str = "") -> bool:
-        """Return whether no other process has said so within that time; a process without company is always first.
+    async def is_first(self, name: str, *, within_s: float, platform: str = "", is_lasting: bool = False) -> bool:
+        """Return whether no other process has said so within that time.
 
+        A process without company is always first, unless it `is_lasting`: then one that has ended counts too.
         The caller keeps in mind what it did itself: asked again, this process is first again. Never raises: where the
         store fails, it is first. What people are told twice does less harm than what they are not told.
         """
@@ -298,7 +299,7 @@ class LoneCluster:
         """Return 0."""
         return 0.0
 
-    async def is_first(self, name: str, *, within_s: float, platform: str = "") -> bool:
+    async def is_first(self, name: str, *, within_s: float, platform: str = "", is_lasting: bool = False) -> bool:
         """Return True."""
         return True
 

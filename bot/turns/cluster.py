@@ -98,8 +98,8 @@ class ProcessCluster:
         told = await self._tried(self.store.mark(name), otherwise=None)
         return told.for_s if told else 0.0
 
-    async def is_first(self, name: str, *, within_s: float, platform: str = "") -> bool:
-        if not await self.has_company(platform):
+    async def is_first(self, name: str, *, within_s: float, platform: str = "", is_lasting: bool = False) -> bool:
+        if not is_lasting and not await self.has_company(platform):
             return True
         telling = self.store.spend(f"said/{digest(name)}", calls=1, period_s=within_s, key=self.worker)
         return await self._tried(telling, otherwise=0.0) == 0.0

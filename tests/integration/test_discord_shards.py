@@ -13,14 +13,14 @@ from adapters.discord.adapter import DiscordAdapter, DiscordOptions, open_discor
 from adapters.discord.parse import event_key
 from adapters.discord.session import Watch
 from adapters.discord.shares import Note
-from bot.domain.answers import Known, Queued
-from bot.domain.events import MessageReceived
+from bot.domain.answers import CommandAnswer, Known, Queued
+from bot.domain.events import CommandInvoked, MessageReceived
 from bot.ports.cluster import Slot
 from bot.ports.store import Store
 from bot.stores.factory import open_store
 from bot.turns.cluster import ProcessCluster
 from bot.turns.lease import WorkerLease
-from tests.fakes.discord import Channel, FakeDiscord
+from tests.fakes.discord import Channel, FakeDiscord, User
 from tests.fakes.hosts import Event, MemoryNotes, Outcome, ScriptedHost
 from tests.scenarios.discord.serving import WAIT_S
 
@@ -81,6 +81,7 @@ class Site:
     store: Store
     channels: list[Channel]
     stack: AsyncExitStack
+    commands: list[str] = field(default_factory=list[str])
     notes: MemoryNotes = field(default_factory=MemoryNotes)
     accepted: Counter[str] = field(default_factory=Counter[str])
     handed_over: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])  # worker, event key
@@ -91,6 +92,9 @@ class Site:
         cluster = Mortal(store=self.store, worker=worker, lease=lease)
 
         async def receive(event: Event) -> Outcome:
+            if isinstance(event, CommandInvoked):
+                self.commands.append(event.name)
+                return CommandAnswer(text="Done.")
             assert isinstance(event, MessageReceived)
             self.handed_over.append((worker, event.event_key))
             self.accepted[event.event_key] += 1
@@ -163,12 +167,15 @@ class Site:
 
     async def ask_everywhere(self, text: str) -> list[str]:
         """Ask in each channel; return the keys of the questions."""
-        ada = next(user for user in self.discord.users.values() if user.name == "Ada")
-        said = [await self.discord.say(channel, ada, text, mention=True) for channel in self.channels]
+        said = [await self.discord.say(channel, self.ada, text, mention=True) for channel in self.channels]
         return [event_key(str(message.channel), str(message.id)) for message in said]
 
     async def until_accepted(self, keys: list[str]) -> None:
         await self.discord.until(lambda: all(key in self.accepted for key in keys))
+
+    @property
+    def ada(self) -> User:
+        return next(user for user in self.discord.users.values() if user.name == "Ada")
 
     @property
     def identifies(self) -> int:
@@ -223,6 +230,24 @@ async def test_when_a_process_dies_its_shards_are_resumed_and_each_question_is_t
         await site.until_accepted(missed)
         assert (len(held), site.identifies, site.resumes) == (2, begun, 2 + moved)
         assert len(site.accepted) == 12
+
+
+async def test_a_command_that_a_process_answered_before_it_died_is_not_answered_again_when_it_is_replayed(
+    tmp_path: Path,
+) -> None:
+    async with open_site(tmp_path, shards=1) as site:
+        dying, _ = await site.start("a"), await site.start("b")
+        await site.until_shared(1)
+        await site.until_noted()
+        (channel,) = site.channels
+        await site.discord.say(channel, site.ada, "history", mention=True)
+        await site.discord.until(lambda: site.discord.own(channel))
+        await site.kill(dying)
+        await site.until_held_by("b")
+        await site.discord.until(site.is_connected)
+        assert site.resumes == 1
+        await site.until_accepted(await site.ask_everywhere("after"))
+        assert len(site.discord.own(channel)) == len(site.commands) == 1
 
 
 async def test_a_process_that_joins_gets_its_share_by_resume_and_nothing_is_missed(tmp_path: Path) -> None:
@@ -352,9 +377,8 @@ async def test_a_resumed_shard_understands_a_mention_of_the_bots_role(tmp_path: 
         await site.until_shared(2)
         channel = site.channels[taken]
         (role,) = [role for role in site.discord.guild(channel.guild or 0).roles.values() if role.bot]
-        ada = next(user for user in site.discord.users.values() if user.name == "Ada")
-        said = await site.discord.say(channel, ada, f"<@&{role.id}> hello")
+        said = await site.discord.say(channel, site.ada, f"<@&{role.id}> hello")
         await site.until_accepted([event_key(str(said.channel), str(said.id))])
-        again = await site.discord.say(channel, ada, f"<@&{role.id}> hello again")
+        again = await site.discord.say(channel, site.ada, f"<@&{role.id}> hello again")
         await site.until_accepted([event_key(str(again.channel), str(again.id))])
         assert len(site.discord.calls_of("get_guild")) == 1

@@ -225,7 +225,7 @@ async def test_what_the_author_of_a_message_hears_is_sent_by_one_process(opened:
 @on_sqlite
 async def test_a_press_that_is_delivered_to_both_is_done_once(opened: OpenStore) -> None:
     async with clusters(opened) as both:
-        done = [Once("press", cluster, platform="slack", max_keys=10) for cluster in both]
+        done = [Once("press", cluster, max_keys=10) for cluster in both]
         assert [await one.add("k") for one in (*done, *done)] == [True, False, False, False]
         assert [await one.add("another") for one in reversed(done)] == [True, False]
 
@@ -462,9 +462,9 @@ async def test_a_process_that_is_alone_counts_by_itself_and_stores_nothing_of_it
     ):
         outcomes = [await bot.inbox.accept(asked(number)) for number in range(4)]
         assert [bool(notice_of(one)) for one in outcomes] == [False, False, True, False]
-        cluster = ProcessCluster(store=store, worker="a")
-        assert await Once("press", cluster, platform="fake", max_keys=10).add("k")
-        await CommonRates(cluster, platform="fake").refuse("x", SlackLimits()._rate("chat.update"), retry_after_s=1)  # pyright: ignore[reportPrivateUsage]
+        await CommonRates(ProcessCluster(store=store, worker="a"), platform="fake").refuse(
+            "x", SlackLimits()._rate("chat.update"), retry_after_s=1
+        )  # pyright: ignore[reportPrivateUsage]
     with sqlite3.connect(sqlite_file) as connection:
         assert connection.execute("SELECT count(*) FROM rate").fetchall() == [(0,)]
 
@@ -483,4 +483,4 @@ async def test_where_the_store_fails_posts_go_on_at_the_rate_of_each_process(
         for number in range(3):
             await post(api, f"after {number}", wait_s=20)
         assert len(slack.calls_of("chat.postMessage")) == 4
-        assert await Once("press", here, platform="slack", max_keys=10).add("k")
+        assert await Once("press", here, max_keys=10).add("k")

@@ -102,6 +102,13 @@ async def test_what_another_process_has_said_is_not_said_again(store: Store) -> 
     assert await there.is_first("another", within_s=60)
 
 
+async def test_what_a_process_did_that_has_ended_is_known_to_the_next_one_where_it_lasts(store: Store) -> None:
+    ended, alone = (ProcessCluster(store=store, worker=name) for name in "ab")
+    assert await ended.is_first("it", within_s=60, is_lasting=True)
+    assert not await alone.is_first("it", within_s=60, is_lasting=True)
+    assert await alone.is_first("it", within_s=60)
+
+
 async def test_the_longer_of_two_pauses_holds(store: Store) -> None:
     cluster = ProcessCluster(store=store, worker="a")
     await cluster.pause("model", for_s=30)

@@ -39,7 +39,7 @@ class Company(LoneCluster):
     async def hold_back(self, name: str, *, calls: float, period_s: float, for_s: float) -> None:
         self.held.append((name, for_s))
 
-    async def is_first(self, name: str, *, within_s: float, platform: str = "") -> bool:
+    async def is_first(self, name: str, *, within_s: float, platform: str = "", is_lasting: bool = False) -> bool:
         is_first = name not in self.said
         self.said.add(name)
         return is_first
@@ -93,6 +93,6 @@ async def test_who_would_wait_longer_than_it_can_is_told_how_long_and_holds_up_n
 
 async def test_what_another_process_has_done_is_not_done_again() -> None:
     cluster = Company()
-    here, there = (Once("press", cluster, platform="slack", max_keys=2) for _ in range(2))
+    here, there = (Once("press", cluster, max_keys=2) for _ in range(2))
     assert [await here.add("k"), await here.add("k"), await there.add("k")] == [True, False, False]
     assert "k" in here and "other" not in here
