@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -20,7 +20,7 @@ from bot.domain.messages import AssistantMessage, ToolCall, ToolResult, Usage, U
 from bot.domain.turns import CallAsked, CallDecided, CallFinished, CallStarted, CallWaiting, Post
 from bot.ports.rights_store import Grant, Settlement
 from bot.ports.store import ClaimedTurn
-from bot.stores.db import Db, Row
+from bot.stores.db import Db, Last, Row
 from bot.stores.sqlite.connection import SqliteDb
 from bot.stores.sqlite.migrate import migrate
 from bot.stores.units import ask_posts, asks, audit_log, conversations, intake, journal, notes, rights, work
@@ -51,6 +51,9 @@ STEPS = (
 )
 
 
+T = TypeVar("T")
+
+
 class PlannedDb:
     """Notes the plan by which SQLite runs each statement."""
 
@@ -70,6 +73,9 @@ class PlannedDb:
     def executemany(self, statement: str, rows: Iterable[Sequence[Any]], /) -> None:
         for row in rows:
             self.execute(statement, row)
+
+    def write_last(self, what: Last, write: Callable[[Db, Sequence[T]], None], items: Sequence[T], /) -> None:
+        write(self, items)
 
 
 @pytest.fixture
