@@ -106,6 +106,7 @@ class Fleet:
             "OPENAI_BASE_URL": self.world.model.url,
             "OPENAI_MODEL": "rehearsal",
             "HTTP_PORT": "off",
+            "REQUESTS_PER_MINUTE": "100000",  # one person asks in all of many conversations
             **named,
             **self.world.driver.environment,
         }
