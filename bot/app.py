@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from importlib import metadata
 
 import structlog
 
-from bot.domain.errors import SettingsError
+from bot.database import open_database
+from bot.domain.errors import SettingsError, StoreUnreachableError
 from bot.intake.access import Access
 from bot.intake.admission import Admission
 from bot.intake.apps import AppGate
@@ -37,7 +40,8 @@ from bot.rights.people import PlatformPeople
 from bot.rights.pinning import Pins
 from bot.rights.tools import GuardedTools
 from bot.settings import Settings
-from bot.stores.factory import open_store
+from bot.settings_digest import settings_digest
+from bot.stores.reaching import open_when_reached
 from bot.stores.secret_key import SecretKeys, secret_keys
 from bot.stores.secret_notes import SecretNotes, lost_sentence, renew
 from bot.stores.shared_secret import shared_secret
@@ -60,6 +64,7 @@ from bot.turns.context import SYSTEM_PROMPT, Window
 from bot.turns.lease import WorkerLease
 from bot.turns.limits import LEASE_S, Limits, Patience
 from bot.turns.notices import NoticeDesk
+from bot.turns.presence import Presence
 from bot.turns.runner import Runner
 from bot.turns.tokens import estimate_tokens, open_counter
 from bot.turns.worker import new_worker_id
@@ -79,6 +84,12 @@ class App:
     model: Model
     tools: Toolset
     policy: CurrentPolicy
+    presence: Presence
+    runner: Runner
+
+    async def drain(self) -> None:
+        """Hand over to the processes that share the database; see `Runner.drain`."""
+        await asyncio.gather(self.presence.say_draining(), self.runner.drain())
 
 
 @asynccontextmanager
@@ -92,6 +103,7 @@ async def open_app(
     patience: Patience | None = None,
     inputs: Mapping[str, str] | None = None,
     http: HttpListener | None = None,
+    waits: Callable[[StoreUnreachableError], None] | None = None,
 ) -> AsyncGenerator[App]:
     """Open everything and work on turns while the context is open; at its end running turns get `drain_s` seconds.
 
@@ -99,7 +111,8 @@ async def open_app(
 
     Each adapter is opened with the host, and has to be run by the caller. `lease_s` is how long the process may be
     silent before others on the same database take its turns over; `patience`, how long a post may fail; `inputs`, the
-    answers to what mcp.json asks for; `http`, what listens for platforms that are reached by it.
+    answers to what mcp.json asks for; `http`, what listens for platforms that are reached by it. With `waits`, a
+    database that cannot be reached is waited for, and that is told why.
 
     Raises:
         SettingsError: A setting is wrong; nothing was started.
@@ -112,7 +125,7 @@ async def open_app(
     limits = _limits(settings, drain_s=drain_s, summary_s=summary_s, lease_s=lease_s, patience=patience or Patience())
     async with AsyncExitStack() as stack:
         stack.enter_context(known.hiding(_secrets(settings, servers), mode=settings.redact))
-        store = await stack.enter_async_context(open_store(settings.store_url))
+        store = await stack.enter_async_context(_open_store(settings, waits=waits))
         await store.scrub_at_start()
         ids = await open_ids(settings, store, keys=keys)
         notes = await _open_notes(store, keys=keys)
@@ -152,8 +165,40 @@ async def open_app(
             limits=limits,
             observers=(TurnLog(),),
         )
-        await stack.enter_async_context(_working(core, resources, adapters=opened, kept_days=settings.kept_days))
-        yield App(host=host, adapters=opened, store=store, model=model, tools=tools, policy=policy)
+        presence = _presence(settings, core, adapters=opened)
+        working = _working(core, resources, adapters=opened, kept_days=settings.kept_days)
+        runner = await stack.enter_async_context(working)
+        yield App(
+            host=host,
+            adapters=opened,
+            store=store,
+            model=model,
+            tools=tools,
+            policy=policy,
+            presence=presence,
+            runner=runner,
+        )
+
+
+def _open_store(
+    settings: Settings, *, waits: Callable[[StoreUnreachableError], None] | None
+) -> AbstractAsyncContextManager[Store]:
+    if waits is None:
+        return open_database(settings)
+    return open_when_reached(lambda: open_database(settings), waits)
+
+
+def _presence(settings: Settings, core: _Core, *, adapters: Sequence[Adapter]) -> Presence:
+    return Presence(
+        store=core.store,
+        worker=core.worker,
+        lease=core.lease,
+        name=settings.process,
+        version=metadata.version("toolbridge"),
+        settings=settings_digest(settings),
+        policy=lambda: core.rights.policy.now().digest,
+        platforms=[adapter.name for adapter in adapters],
+    )
 
 
 @asynccontextmanager
@@ -170,17 +215,19 @@ async def _open_model(settings: Settings, cluster: Cluster) -> AsyncGenerator[tu
 @asynccontextmanager
 async def _working(
     core: _Core, resources: Resources, *, adapters: Sequence[Adapter], kept_days: int | None
-) -> AsyncGenerator[None]:
+) -> AsyncGenerator[Runner]:
     """Work in the background while the context is open: on turns, what people are asked, old texts and notices."""
     store, bell, worker, policy = core.store, core.bell, core.worker, core.rights.policy
+    store.listen(bell.hear)
+    runner = Runner(worker=worker, resources=resources, adapters=adapters, bell=bell, lease=core.lease)
     async with (
-        Runner(worker=worker, resources=resources, adapters=adapters, bell=bell, lease=core.lease).working(),
+        runner.working(),
         AskDesk(store=store, adapters=adapters, policy=policy.now, bell=bell, worker=worker).working(),
         Retention(store=store, files=core.files, days=kept_days, now=time.time).working(),
         NoticeDesk(store=store, adapters=adapters).working(),
         forgetting_rates(store),
     ):
-        yield
+        yield runner
 
 
 def _secrets(settings: Settings, servers: Sequence[ServerConfig]) -> Sequence[str]:

@@ -204,9 +204,9 @@ class Settings(BaseSettings):
     @classmethod
     def _check_schema(cls, value: str) -> str:
         # https://www.postgresql.org/docs/current/sql-createschema.html: names that begin with pg_ are the system's
-        if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", value) or value.startswith("pg_"):
+        if not re.fullmatch(r"[a-z_][a-z0-9_]{0,54}", value) or value.startswith("pg_"):
             raise ValueError(
-                "write lower-case letters, digits and underscores, at most 63; a letter first, and not pg_ in front"
+                "write lower-case letters, digits and underscores, at most 55; a letter first, and not pg_ in front"
             )
         return value
 

@@ -39,6 +39,7 @@ RULES: tuple[tuple[str, Set[str]], ...] = (
     ("bot.cli", {"bot", "adapters.registry"}),
     ("bot.app", {"bot"}),
     ("bot.settings", {"bot.domain", "bot.text"}),
+    ("bot.database", {"bot.domain", "bot.ports", "bot.settings", "bot.stores", "bot.text"}),
     ("bot.settings_digest", {"bot.settings"}),
     ("bot.domain", set()),
     ("bot.text", {"bot.domain"}),

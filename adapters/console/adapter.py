@@ -163,6 +163,9 @@ class ConsoleAdapter:
         """Return None: a terminal keeps nothing, so an answer that may have been cut off is shown again whole."""
         return None
 
+    async def settle(self, turn_id: int) -> None:
+        """Return at once: what is shown on a screen is shown."""
+
     async def put_ask(self, post: AskPost) -> str:
         """Show what is asked, or what became of it, as soon as the screen is open.
 

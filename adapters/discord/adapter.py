@@ -40,6 +40,7 @@ from adapters.discord.status import TYPING_S, Hourglass
 from adapters.discord.traces import TraceLevel
 from adapters.shared.arrivals import Arrivals, Notices, WaitingSign, Written, keep_catching_up, log_in
 from adapters.shared.common import CommonRates
+from adapters.shared.fence import only_while
 from adapters.shared.progress import Pace
 from adapters.shared.shares import on_behalf_of
 from adapters.shared.tasks import Background, run_together
@@ -112,6 +113,7 @@ class DiscordAdapter:
     ) -> None:
         self._options = options
         self._host = host
+        self._is_held = host.cluster.is_held
         self._api = api
         self._downloads = downloads
         self._background = Background(PLATFORM)
@@ -142,6 +144,7 @@ class DiscordAdapter:
         )
         self._posts = Posts(
             api,
+            notes=host.notes,
             channels=self._channels,
             elsewhere=self._elsewhere,
             questions=self._questions,
@@ -235,7 +238,7 @@ class DiscordAdapter:
 
     def show(self, view: TurnView) -> None:
         """Show progress; see `adapters.shared.progress`."""
-        with on_behalf_of(view.author_id, view.conversation):
+        with on_behalf_of(view.author_id, view.conversation), only_while(self._is_held):
             self._posts.board.show(view)
 
     def split(self, text: str) -> Sequence[str]:
@@ -245,7 +248,7 @@ class DiscordAdapter:
     async def post(self, post: Post) -> str:
         """Show the post in its channel, once the bot is logged in, and return its id. Raises AdapterError."""
         await self._is_ready.wait()
-        with on_behalf_of(post.author_id, post.conversation):
+        with on_behalf_of(post.author_id, post.conversation), only_while(self._is_held):
             return await self._posts.post(post)
 
     async def find(self, post: Post) -> Found | None:
@@ -253,6 +256,10 @@ class DiscordAdapter:
         await self._is_ready.wait()
         with on_behalf_of(post.author_id, post.conversation):
             return await self._posts.find(post)
+
+    async def settle(self, turn_id: int) -> None:
+        """See `adapters.shared.progress`."""
+        await self._posts.board.settle(turn_id)
 
     async def put_ask(self, post: AskPost) -> str:
         """Post what is asked, or change its message, once the bot is logged in; return its key. Raises AdapterError."""

@@ -17,6 +17,7 @@ from adapters.discord.own_messages import MESSAGE, OwnMessage, Place, edit_messa
 from adapters.discord.postable import postable, with_note
 from adapters.discord.render import Rows, feedback_row, part_message, split_answer, stop_row
 from adapters.discord.snowflakes import created_at
+from adapters.shared.kept import KeptMessages
 from adapters.shared.shares import as_progress
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.messages import Attachment
@@ -40,6 +41,7 @@ class _Message:
     text: str  # as Discord took it last
     shown: str | None = None
     is_whole: bool = False  # the growing answer does not change it any more
+    is_kept: bool = False  # its reference outlives the process
     is_finished: bool = False  # it has its final form
     is_locked: bool = False  # its thread is archived: it cannot be changed until someone writes there
 
@@ -51,13 +53,17 @@ class _Message:
 
 @dataclass(slots=True, kw_only=True)
 class AnswerWriter:
-    """Writes the answer of one turn, as a reply to `question`; `search` finds messages that may exist already."""
+    """Writes the answer of one turn, as a reply to `question`; `search` finds messages that may exist already.
+
+    `kept` are those that grew.
+    """
 
     api: DiscordApi
     place: Place
     turn_id: int
     question: str
     search: Search
+    kept: KeptMessages
     edit_gap_s: float = EDIT_GAP_S
     is_final: bool = False
     _messages: dict[int, _Message] = field(default_factory=dict[int, _Message], init=False)
@@ -80,6 +86,11 @@ class AnswerWriter:
     def adopt(self, own_messages: Sequence[OwnMessage]) -> None:
         """Take over the messages that an earlier attempt posted of the turn; they stay as they are until `finish`."""
         self._take(own_messages, is_whole=True)
+
+    def adopt_kept(self, kept: Mapping[int, str]) -> None:
+        """Take over the messages that an earlier process began, whether the channel shows them to the bot or not."""
+        for number, message in kept.items():
+            self._messages.setdefault(number, _Message(id=message, text="", is_whole=True, is_kept=True))
 
     def _take(self, own_messages: Sequence[OwnMessage], *, is_whole: bool) -> None:
         for message in own_messages:
@@ -121,6 +132,9 @@ class AnswerWriter:
             message = self._messages[number] = await self._post(text, rows=rows, key=key, part=number)
         elif message.shown != text:
             await self._edit(message, text, rows=rows)
+        if not message.is_kept:
+            await self.kept.keep(number, message.id)
+            message.is_kept = True
         message.is_whole = not is_last
 
     # --- finishing ---
@@ -139,6 +153,7 @@ class AnswerWriter:
             message = await self._finish_message(post, text, files=files)
             if post.is_last:
                 await self._drop_after(post.part)
+                await self.kept.forget()
             return message.id
 
     async def abandon(self, note: str) -> None:
@@ -158,6 +173,7 @@ class AnswerWriter:
                 log.warning("live_parts_not_found", error=str(error))
             for number, message in sorted(self._messages.items()):
                 await self._end(message, note if number == max(self._messages) else "")
+            await self.kept.forget()
 
     async def _end(self, message: _Message, note: str) -> None:
         text = with_note(message.text, note) if note else message.text

@@ -37,6 +37,7 @@ from adapters.discord.private_parts import (
 )
 from adapters.shared.buckets import Caller, Rate
 from adapters.shared.common import CommonRates
+from adapters.shared.fence import check_held
 from adapters.shared.gates import Gate, Turnstile
 from adapters.shared.reaching import unreached
 from adapters.shared.shares import current_priority, current_share
@@ -140,7 +141,7 @@ class DiscordApi:
         """
         self._check_not_blocked()
         await self._log_out()
-        http = make_http(longest_pause_s=LONGEST_PAUSE_S)
+        http = make_http(longest_pause_s=LONGEST_PAUSE_S, before_each=check_held)
         try:
             identity = await self._ask_identity(http)
         except BaseException:
@@ -223,6 +224,7 @@ class DiscordApi:
             await self._gate.passed(caller, deadline)
             await self._common.passed(ALL, self._rate, caller, deadline=deadline)
             self._check_not_blocked()
+            check_held()
             yield
 
     @property

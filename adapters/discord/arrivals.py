@@ -39,7 +39,7 @@ from adapters.discord.words import lacks_what_it_answers
 from adapters.shared.arrivals import Arrivals, Unanswered, Written, note_unanswered
 from adapters.shared.common import Once
 from adapters.shared.payloads import Payload, dict_of
-from adapters.shared.tasks import Background, KeyedLock, RecentKeys
+from adapters.shared.tasks import Background, KeyedLock, Newest, RecentKeys
 from bot.domain.answers import Done, Held, Ignored, Known, Queued, Ready, Refused
 from bot.domain.errors import AdapterError, BotError
 from bot.domain.events import CommandInvoked, MessageDeleted, MessageEdited, MessageReceived
@@ -48,6 +48,7 @@ from bot.ports.platform import Host
 log = structlog.stdlib.get_logger(__name__)
 
 MAX_KEYS = 5_000
+MAX_KEPT = 10_000  # messages, edits and deletions that cannot be stored for now
 MAX_FETCHED = 500
 FETCHED_S = 60.0
 MAX_EDIT_AGE = timedelta(hours=1)  # Discord delivers a change at once, or when a session is resumed
@@ -85,6 +86,8 @@ class DiscordArrivals:
         self._allow_dms = allow_dms
         self._background = background
         self._storing = Background("discord")
+        # What is not stored yet, by its channel and server.
+        self._kept = Newest[tuple[str, str]](MAX_KEPT, lambda place: backfill.look_in(*place))
         self._order: KeyedLock[str] = KeyedLock()  # by channel
         # Commands; delivered again, also to another process, they are not answered again.
         self._answered = Once("command", host.cluster, platform=PLATFORM, max_keys=MAX_KEYS)
@@ -104,8 +107,12 @@ class DiscordArrivals:
         return self._storing.is_busy or self._arrivals.is_behind
 
     def take(self, dispatch: str, payload: Payload) -> None:
-        """Take a message, an edit or a deletion from the gateway; returns at once."""
-        self._storing.spawn(self._take_in_order(dispatch, payload), name="message")
+        """Take a message, an edit or a deletion from the gateway; returns at once.
+
+        While it cannot be stored it is kept, as the newest of `MAX_KEPT`; older ones are looked for in the channel.
+        """
+        task = self._storing.spawn(self._take_in_order(dispatch, payload), name="message")
+        self._kept.add(task, (text_at(payload, "channel_id"), text_at(payload, "guild_id")))
 
     async def take_missed(self, payload: Payload, channel: str, guild: str) -> None:
         """Take a message that was fetched; "" as `guild` means a direct message. Raises BotError."""

@@ -10,17 +10,19 @@ from adapters.discord.channels import Channels
 from adapters.discord.elsewhere import Elsewhere, lacking_permissions
 from adapters.discord.errors import DiscordRefusedError
 from adapters.discord.own_messages import OwnMessage, Place, find_own_messages, place_of
-from adapters.discord.parse import message_id
+from adapters.discord.parse import PLATFORM, message_id
 from adapters.discord.postable import without_files
 from adapters.discord.questions import Questions
 from adapters.discord.render import part_message, thread_name
 from adapters.discord.status import Typing
 from adapters.discord.traces import Threadless, Trace, TraceLevel
+from adapters.shared.kept import KeptMessages
 from adapters.shared.posting import Posting, Ways
 from adapters.shared.progress import Pace, ProgressBoard, TurnProgress
 from adapters.shared.tasks import Background
 from bot.domain.turns import Post, TurnView
 from bot.ports.platform import Found
+from bot.ports.store import NoteStore
 from bot.text.apart import apart
 
 
@@ -31,6 +33,7 @@ class Posts:
         self,
         api: DiscordApi,
         *,
+        notes: NoteStore,
         channels: Channels,
         elsewhere: Elsewhere,
         questions: Questions,
@@ -41,6 +44,7 @@ class Posts:
         on_running: Callable[[TurnView], Awaitable[None]],
     ) -> None:
         self._api = api
+        self._notes = notes
         self._questions = questions
         self._trace: TraceLevel = trace
         self._pace = pace
@@ -103,7 +107,11 @@ class Posts:
         )
 
         async def adopt() -> None:
-            answer.adopt(await self._own_messages(place.channel, question))
+            kept = await answer.kept.read()
+            try:
+                answer.adopt(await self._own_messages(place.channel, question))
+            finally:
+                answer.adopt_kept(kept)  # where the channel shows it too, its text is known
             await trace.adopt()
 
         progress = TurnProgress(
@@ -137,6 +145,7 @@ class Posts:
             turn_id=of.turn_id,
             question=question,
             search=lambda: self._own_messages(place.channel, question),
+            kept=KeptMessages(notes=self._notes, platform=PLATFORM, turn_id=of.turn_id),
             edit_gap_s=self._edit_gap_s,
         )
 

@@ -63,9 +63,17 @@ class Exchange:
     on_global_pause: Callable[[float], None] | None = None
 
 
-def make_http(*, longest_pause_s: float) -> HTTPClient:
-    """Return a client that raises `discord.RateLimited` for a longer pause; `static_login` opens it."""
+def make_http(*, longest_pause_s: float, before_each: Callable[[], None] = lambda: None) -> HTTPClient:
+    """Return a client that raises `discord.RateLimited` for a longer pause; `static_login` opens it.
+
+    `before_each` is called when a request is about to be sent, after the library's own pauses, and may refuse it.
+    """
+
+    async def begin(*_: object) -> None:
+        before_each()
+
     trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(begin)
     trace.on_request_end.append(_note_answer)
     return HTTPClient(asyncio.get_running_loop(), http_trace=trace, max_ratelimit_timeout=longest_pause_s)
 

@@ -14,7 +14,7 @@ from adapters.shared.common import ONCE_S, Once
 from adapters.shared.tasks import Background
 from bot.domain.answers import Accepted, CommandAnswer, Done, Held, Ignored, Known, Queued, Refused, Revised
 from bot.domain.backoff import Backoff
-from bot.domain.errors import AdapterError, BotError
+from bot.domain.errors import AdapterError, BotError, StoreUnreachableError
 from bot.domain.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived
 from bot.domain.turns import TurnView
 from bot.ports.cluster import Cluster, LoneCluster
@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 MAX_NOTICES = 5_000
 MAX_SIGNS = 5_000
+AWAY_S = 5.0  # at most between two looks whether a database is back
 
 Written = MessageReceived | MessageEdited | MessageDeleted  # a message, or a change to one
 
@@ -154,9 +155,9 @@ class WaitingSign:
 class Arrivals:
     """Hands messages, and changes to them, to the host, and shows their author what became of them.
 
-    With `tries` above 1, an event that could not be stored is tried again after `backoff`: for platforms that deliver
-    an event only once. `hears` returns whether the author is to hear of a failure: whether the message is surely for
-    the bot.
+    With `tries` above 1, an event that could not be stored is tried again after `backoff`, and for as long as the
+    database cannot be reached: for platforms that deliver an event only once. `hears` returns whether the author is to
+    hear of a failure: whether the message is surely for the bot.
     """
 
     def __init__(
@@ -214,9 +215,11 @@ class Arrivals:
                 failures += 1
                 if self._hears(event):
                     self._notices.send(event, str(error), topic="not stored")
-                if failures >= self._tries:
+                is_away = self._tries > 1 and isinstance(error, StoreUnreachableError)
+                if failures >= self._tries and not is_away:
                     raise
-            await asyncio.sleep(self._backoff.wait_s(failures))
+            wait_s = self._backoff.wait_s(failures)
+            await asyncio.sleep(min(wait_s, AWAY_S) if is_away else wait_s)
 
     def _show(self, event: Written, outcome: Accepted | Revised) -> None:
         match outcome:

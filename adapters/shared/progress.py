@@ -364,6 +364,11 @@ class ProgressBoard:
         elif view.state not in AT_REST and not self.is_closed:
             self._open(view)
 
+    async def settle(self, turn_id: int) -> None:
+        """Return once nothing of the turn is being written: its last view was shown, or it is not shown at all."""
+        if (task := self._tasks.get(turn_id)) is not None:
+            await asyncio.wait([task])
+
     def close(self) -> None:
         """Show no new turns; those that are not at rest are left for the next process to show."""
         self.is_closed = True

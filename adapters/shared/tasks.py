@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Hashable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Hashable
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +15,7 @@ from bot.domain.errors import BotError
 log = structlog.stdlib.get_logger(__name__)
 
 K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 
 
 class Background:
@@ -65,6 +66,34 @@ async def run_together(name: str, **parts: Coroutine[Any, Any, None]) -> None:
                 group.create_task(work, name=f"{name}:{part}")
     except* BotError as failures:
         raise failures.exceptions[0] from None
+
+
+class Newest(Generic[T]):
+    """Of the tasks that are added at most `max_tasks`: older ones that have not ended are left, which `leave` hears."""
+
+    def __init__(self, max_tasks: int, leave: Callable[[T], None]) -> None:
+        self._max_tasks = max_tasks
+        self._leave = leave
+        self._tasks: dict[asyncio.Task[None], T] = {}
+        self._is_over = False
+
+    def add(self, task: asyncio.Task[None], about: T) -> None:
+        """Keep the task while it is among the newest; `about` is what `leave` gets."""
+        self._tasks[task] = about
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+        if len(self._tasks) > self._max_tasks:
+            self._leave_oldest()
+        else:
+            self._is_over = False
+
+    def _leave_oldest(self) -> None:
+        oldest = next(iter(self._tasks))
+        about = self._tasks.pop(oldest)
+        oldest.cancel()
+        if not self._is_over:  # once, for as long as it lasts
+            log.warning("too_many_kept", most=self._max_tasks, hint="Older ones are looked for in their places later.")
+            self._is_over = True
+        self._leave(about)
 
 
 class KeyedLock(Generic[K]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +15,7 @@ from slack_sdk.oauth.token_rotation.async_rotator import AsyncTokenRotator
 from adapters.shared.arrivals import Arrivals, Notices, WaitingSign, Written, keep_catching_up, log_in
 from adapters.shared.buckets import Rate
 from adapters.shared.common import CommonRates
+from adapters.shared.fence import only_while
 from adapters.shared.shares import on_behalf_of
 from adapters.shared.tasks import Background, run_together
 from adapters.slack.answer import PART_CHARS
@@ -112,7 +113,7 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
             note=threads.note,
             background=background,
         )
-        posts = _posts(options, api=api, identities=identities, people=people, background=background, sign=sign)
+        posts = _posts(options, host, api=api, identities=identities, people=people, background=background, sign=sign)
         deliveries = make_deliveries(
             api,
             host,
@@ -148,6 +149,7 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
             groups=Groups(api),
             reader=ThreadReader(api, identities=identities, people=people, readable=readable),
             background=background,
+            is_held=host.cluster.is_held,
             has_one_workspace=oauth is None,
             catch_up_pause_s=options.watch.note_s,
         )
@@ -181,6 +183,7 @@ def _backfill(
 
 def _posts(
     options: SlackOptions,
+    host: Host,
     *,
     api: SlackApi,
     identities: Identities,
@@ -190,6 +193,7 @@ def _posts(
 ) -> Posts:
     return Posts(
         api,
+        notes=host.notes,
         identities=identities,
         home=people.home,
         background=background,
@@ -257,6 +261,7 @@ class SlackAdapter:
         groups: Groups,
         reader: ThreadReader,
         background: Background,
+        is_held: Callable[[], bool],
         has_one_workspace: bool,
         catch_up_pause_s: float,
     ) -> None:
@@ -270,6 +275,7 @@ class SlackAdapter:
         self._groups = groups
         self._reader = reader
         self._background = background
+        self._is_held = is_held
         self._has_one_workspace = has_one_workspace
         self._catch_up_pause_s = catch_up_pause_s  # before backfill begins again, where it failed
 
@@ -291,7 +297,7 @@ class SlackAdapter:
 
     def show(self, view: TurnView) -> None:
         """Show progress; see `adapters.shared.progress`."""
-        with on_behalf_of(view.author_id, view.conversation):
+        with on_behalf_of(view.author_id, view.conversation), only_while(self._is_held):
             self._posts.board.show(view)
 
     def split(self, text: str) -> Sequence[str]:
@@ -300,13 +306,17 @@ class SlackAdapter:
 
     async def post(self, post: Post) -> str:
         """Show the post in its thread, with its files below it, and return its timestamp. Raises AdapterError."""
-        with on_behalf_of(post.author_id, post.conversation):
+        with on_behalf_of(post.author_id, post.conversation), only_while(self._is_held):
             return await self._posts.post(post)
 
     async def find(self, post: Post) -> Found | None:
         """Look for the post in its thread. Raises AdapterError where Slack does not show the thread."""
         with on_behalf_of(post.author_id, post.conversation):
             return await self._posts.find(post)
+
+    async def settle(self, turn_id: int) -> None:
+        """See `adapters.shared.progress`."""
+        await self._posts.board.settle(turn_id)
 
     async def put_ask(self, post: AskPost) -> str:
         """Post what is asked, or change its message; return the message's reference. Raises AdapterError."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
 from adapters.shared.buckets import Priority
+from adapters.shared.kept import KeptMessages
 from adapters.slack.errors import SlackRefusedError
 from adapters.slack.live import GROW_WAIT_S, LiveMessage, LiveMessages
 from adapters.slack.messages import write
@@ -35,7 +36,10 @@ Search = Callable[[], Awaitable[Sequence[OwnMessage]]]
 
 @dataclass(slots=True, kw_only=True)
 class AnswerWriter:
-    """Writes the answer of one turn into its thread; `search` finds the bot's messages there."""
+    """Writes the answer of one turn into its thread.
+
+    `search` finds the bot's messages there; `kept` holds those of the turn that grew.
+    """
 
     slack: Slack
     place: Place
@@ -45,6 +49,7 @@ class AnswerWriter:
     refusals: Refusals
     search: Search
     pace: Pace
+    kept: KeptMessages
     is_final: bool = False
     has_ended_session: bool = False  # the end of a stream has told Slack that the work is over
     _messages: dict[int, LiveMessage] = field(default_factory=dict[int, LiveMessage], init=False)
@@ -86,6 +91,15 @@ class AnswerWriter:
                     ts=message.ts, number=number, is_streaming=True, is_open=True, is_whole=True
                 )
 
+    def adopt_kept(self, kept: Mapping[int, str]) -> None:
+        """Adopt messages that an earlier process began, whether the thread shows them to the bot or not."""
+        known = {message.ts for message in self._messages.values()}
+        for number, ts in kept.items():
+            if ts not in known and number not in self._messages:
+                self._messages[number] = LiveMessage(
+                    ts=ts, number=number, is_streaming=True, is_open=True, is_whole=True, is_kept=True
+                )
+
     # --- growing ---
 
     async def grow(self, text: str) -> None:
@@ -105,8 +119,11 @@ class AnswerWriter:
     async def _show(self, number: int, part: str) -> None:
         message = self._messages.get(number)
         if message is None:
-            self._messages[number] = await self._begin(number, part)
-        elif message.shown != part:
+            message = self._messages[number] = await self._begin(number, part)
+        if not message.is_kept:
+            await self.kept.keep(number, message.ts)
+            message.is_kept = True
+        if message.shown != part:
             if message.is_streaming and time.monotonic() - message.began_at > self.pace.stream_life_s:
                 await self._live.stop(message)
             if message.is_streaming and message.shown is not None and part.startswith(message.shown):
@@ -116,9 +133,10 @@ class AnswerWriter:
                 await self._live.replace(message, part, metadata=mark, priority=Priority.PROGRESS, wait_s=GROW_WAIT_S)
 
     async def _begin(self, number: int, part: str) -> LiveMessage:
-        ts = await self._start_stream(part)
+        """Return a new message: a stream that is empty until its reference is kept, or an ordinary one with a mark."""
+        ts = await self._start_stream()
         if ts:
-            return LiveMessage(ts=ts, number=number, shown=part, is_streaming=True, is_open=True)
+            return LiveMessage(ts=ts, number=number, shown="", is_streaming=True, is_open=True)
         ts = await self._post_new(
             part,
             blocks=answer_blocks(part, turn_id=self.turn_id, is_last=False),
@@ -129,7 +147,7 @@ class AnswerWriter:
         )
         return LiveMessage(ts=ts, number=number, shown=part)
 
-    async def _start_stream(self, part: str) -> str:
+    async def _start_stream(self) -> str:
         """Return the timestamp of a new stream; empty where it has to be an ordinary message."""
         if self.refusals.are_known(self.place, STREAMS):
             return ""
@@ -138,7 +156,6 @@ class AnswerWriter:
                 "chat.startStream",
                 wait_s=GROW_WAIT_S,
                 thread_ts=self.place.thread,
-                markdown_text=part,
                 recipient_team_id=self.author_team,
                 recipient_user_id=self.author,
             )
@@ -176,6 +193,7 @@ class AnswerWriter:
                 message = self._messages[post.part] = await self._show_whole(post, text, before=message)
             if post.is_last:
                 await self._drop_after(post.part)
+                await self.kept.forget()
             return message.ts
 
     async def _show_whole(self, post: Post, text: str, *, before: LiveMessage | None) -> LiveMessage:
@@ -205,6 +223,7 @@ class AnswerWriter:
                 await self._live.remove(self._messages.pop(number), note=note if number == live[-1] else "")
             if not live and self._messages:
                 await self._live.add_note(self._messages[max(self._messages)], note)
+            await self.kept.forget()
 
     async def _end(self, message: LiveMessage, post: Post, text: str) -> bool:
         """Give a message the text of the post; return False where it is gone or can no longer be changed."""

@@ -15,6 +15,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from adapters.shared.buckets import Priority
+from adapters.shared.fence import check_held
 from adapters.shared.reaching import unreached
 from adapters.slack.errors import (
     HTTP,
@@ -150,6 +151,7 @@ class SlackApi:
         while True:
             token = await self.tokens.bot_token(team)
             await self._limits.admit(slot, deadline=deadline, since=since, priority=priority)
+            check_held()
             sent_at, timeout_s = loop.time(), self._request_timeout_s
             if may_repeat:  # a post is not cut short: it might take effect all the same
                 timeout_s = min(timeout_s, max(1.0, deadline - sent_at))

@@ -35,6 +35,7 @@ class LiveMessage:
     is_open: bool = False  # the stream is not known to have ended
     is_whole: bool = False  # the growing answer adds nothing to it any more
     mark: Mapping[str, Any] | None = None  # of the finished post that it is
+    is_kept: bool = False  # its reference outlives the process
     began_at: float = field(default_factory=time.monotonic)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from cachetools import LRUCache
 
+from adapters.shared.kept import KeptMessages
 from adapters.shared.posting import Posting, Ways
 from adapters.shared.progress import ProgressBoard, TurnProgress
 from adapters.shared.tasks import Background
@@ -23,6 +24,7 @@ from adapters.slack.uploads import Uploads
 from bot.domain.errors import AdapterError
 from bot.domain.turns import Post, TurnView
 from bot.ports.platform import Found
+from bot.ports.store import NoteStore
 
 MAX_FOUND = 1_000
 
@@ -37,6 +39,7 @@ class Posts:
         self,
         api: SlackApi,
         *,
+        notes: NoteStore,
         identities: Identities,
         home: Callable[[str, str], str],
         background: Background,
@@ -45,6 +48,7 @@ class Posts:
         on_running: Callable[[TurnView], Awaitable[None]],
     ) -> None:
         self._api = api
+        self._notes = notes
         self._identities = identities
         self._home = home
         self._pace = pace
@@ -109,6 +113,7 @@ class Posts:
             refusals=self._refusals,
             pace=self._pace,
             trace_level=self._trace,
+            kept=self._kept(view.turn_id),
             on_running=self._on_running,
         )
 
@@ -126,8 +131,12 @@ class Posts:
             refusals=self._refusals,
             search=lambda: self._find_own(place, message_ts(post.in_reply_to)),
             pace=self._pace,
+            kept=self._kept(post.turn_id),
         )
         return await writer.finish(post)
+
+    def _kept(self, turn_id: int) -> KeptMessages:
+        return KeptMessages(notes=self._notes, platform=PLATFORM, turn_id=turn_id)
 
     async def _find_own(self, place: Place, since: str) -> Sequence[OwnMessage]:
         bot_user = (await self._identities.of(place.team)).user

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from adapters.shared.kept import KeptMessages
 from adapters.shared.progress import TurnProgress
 from adapters.slack.answer import AnswerWriter
 from adapters.slack.own_messages import FindOwn, OwnMessage, Place, Slack
@@ -25,20 +26,27 @@ def open_progress(
     refusals: Refusals,
     pace: Pace,
     trace_level: TraceLevel,
+    kept: KeptMessages,
     on_running: Callable[[TurnView], Awaitable[None]],
 ) -> TurnProgress:
     """Return the turn, ready to run; `find_own` finds the bot's messages in a place from a timestamp on.
 
-    `home` is the workspace that the asker belongs to; the view's own `trace_style` goes before `trace_level`.
+    `kept` holds those of the turn that grew; `home` is the workspace that the asker belongs to; the view's own
+    `trace_style` goes before `trace_level`.
     """
 
     async def search() -> Sequence[OwnMessage]:
         return await find_own(place, message_ts(view.in_reply_to))
 
     async def adopt() -> None:
-        own = await search()
-        answer.adopt(own)
-        trace.adopt(own)
+        growing, elsewhere = await kept.read(), await kept.of_others()
+        streams = elsewhere.union(growing.values())
+        try:
+            own = await search()
+            answer.adopt([message for message in own if message.kind != "unmarked" or message.ts not in streams])
+            trace.adopt(own)
+        finally:
+            answer.adopt_kept(growing)  # where the thread shows how it ended, that is known
 
     answer = AnswerWriter(
         slack=slack,
@@ -49,6 +57,7 @@ def open_progress(
         refusals=refusals,
         search=search,
         pace=pace,
+        kept=kept,
     )
     trace = open_trace(
         view.trace_style or trace_level,

@@ -69,7 +69,8 @@ class Status:
                 channel_id=self.place.channel,
                 status="active",
             )
-        if self._words and view.state == "waiting":  # otherwise a message follows, which ends them
+        may_have_words = bool(self._words) or view.attempt > 1
+        if may_have_words and view.state == "waiting":  # otherwise a message follows, which ends them
             await self._try("assistant.threads.setStatus", WORDS, channel_id=self.place.channel, status="")
 
     async def _try(self, method: str, feature: str, *, wait_s: float = WAIT_S, **arguments: Any) -> bool:

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 
 from bot.cli.since import since
 from bot.cli.start import start
+from bot.database import open_database
 from bot.domain.audit import AuditLine
 from bot.domain.errors import BotError, SettingsError
 from bot.ports.rights_store import RightsStore
 from bot.stores.chain import Chain
-from bot.stores.factory import open_store
 from bot.text.terminal import visible, visible_json
 
 PAGE_LINES = 1_000
@@ -37,7 +37,7 @@ async def audit(arguments: Namespace) -> int:
     if arguments.act != "verify" and arguments.head:
         raise SettingsError("--head is for `toolbridge audit verify`.")
     begin = since(arguments.since, now=time.time()) if arguments.since else 0.0
-    async with open_store(start(arguments, needs_model=False).store_url) as store:
+    async with open_database(start(arguments, needs_model=False)) as store:
         if arguments.act == "verify":
             print(await verify(store, head=arguments.head))
             return 0

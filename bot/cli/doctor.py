@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import time
 from argparse import Namespace
 from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
 from typing import Any
@@ -14,10 +15,13 @@ import structlog
 from adapters.registry import PLATFORMS, Platform
 from bot.app import read_system_prompt
 from bot.cli.checks import Check, check_home, check_http, check_redaction, check_secrets, warning_place_problem
+from bot.cli.database_checks import check_server
 from bot.cli.policy import money_warnings
+from bot.cli.processes import check_processes
 from bot.cli.servers import servers_of, wait_for_servers
 from bot.cli.start import start
 from bot.cli.trust import folder_of, left_out
+from bot.database import describe_database, open_database
 from bot.domain.errors import BotError, SettingsError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolSpec, UserMessage
@@ -31,7 +35,6 @@ from bot.rights.current import FILE_NAME, describe_policy, load_policy, policy_f
 from bot.rights.findings import PolicyFileError
 from bot.rights.policy import FilePolicy, default_ruling
 from bot.settings import Settings
-from bot.stores.factory import describe_store, open_store
 from bot.text.cleaning import clean, clean_name
 from bot.text.terminal import visible
 from bot.tools.configured import load_servers
@@ -102,15 +105,25 @@ async def surviving(part: str, checking: Awaitable[Sequence[Check]]) -> Sequence
 
 
 async def _check_store(settings: Settings) -> Sequence[Check]:
-    where = describe_store(settings.store_url, schema=settings.database_schema)
+    where, server = describe_database(settings), list[Check]()
     try:
-        async with open_store(settings.store_url) as store:
+        server += await check_server(settings)
+        if any(check.state == "failed" for check in server):
+            return server
+        async with open_database(settings) as store:
             await store.check()
             totals = await store.usage()
             secrets = await surviving("secrets", check_secrets(settings, store))
+            served = {platform.name for platform in PLATFORMS}
+            living = await surviving("processes", check_processes(store, served=served, now=time.time()))
     except BotError as error:
-        return [_failed("store", error, cure=f"The file is {where}.")]
-    return [Check(part="store", state="ok", detail=f"{where}, {count(totals.turns, 'turn')}"), *secrets]
+        return [*server, _failed("store", error, cure=f"It is {where}.")]
+    return [
+        Check(part="store", state="ok", detail=f"{where}, {count(totals.turns, 'turn')}"),
+        *server,
+        *secrets,
+        *living,
+    ]
 
 
 async def _check_model(settings: Settings, offers: Sequence[Offer]) -> list[Check]:
@@ -145,7 +158,7 @@ async def _tools_of_a_turn(settings: Settings, offer: Offer) -> tuple[ToolSpec, 
 
 async def _tool_memory(settings: Settings) -> ToolMemory:
     try:
-        async with open_store(settings.store_url) as store:
+        async with open_database(settings) as store:
             return await store.tool_memory(ConversationKey(platform="doctor", space="", channel=""))
     except BotError:  # which the store's own check says
         return ToolMemory()

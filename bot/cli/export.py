@@ -11,8 +11,8 @@ from dataclasses import asdict
 from bot.cli.happenings import Happening, happenings
 from bot.cli.history import conversation_key, unknown_conversation
 from bot.cli.start import start
+from bot.database import open_database
 from bot.domain.events import ConversationKey
-from bot.stores.factory import open_store
 from bot.text.lines import flat, literal
 from bot.text.terminal import visible_json
 
@@ -24,7 +24,7 @@ async def export(arguments: Namespace) -> int:
         UnknownConversationError: Nothing is stored under that name.
     """
     conversation = conversation_key(arguments.conversation)
-    async with open_store(start(arguments, needs_model=False).store_url) as store:
+    async with open_database(start(arguments, needs_model=False)) as store:
         turns = await store.timeline(conversation)
     if not turns:
         raise unknown_conversation(arguments.conversation)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from adapters.registry import terminal_conversation, terminal_user
 from bot.app import open_files
 from bot.cli.start import start
+from bot.database import open_database
 from bot.domain.audit import AuditEntry
 from bot.domain.errors import BotError, SettingsError
 from bot.domain.events import ConversationKey
@@ -16,7 +17,6 @@ from bot.domain.messages import AssistantMessage, ToolMessage, UserMessage
 from bot.intake.commands.phrases import count, undeleted
 from bot.keeping.files import KeptFiles
 from bot.ports.store import ConversationStore, History, HistoryEntry, Store
-from bot.stores.factory import open_store
 from bot.text.cleaning import clean
 from bot.text.lines import flat
 from bot.text.marks import plain_id, plain_name
@@ -40,7 +40,7 @@ async def history(arguments: Namespace) -> int:
     if arguments.delete is not None and arguments.conversation is not None:
         raise SettingsError("--delete takes the conversation itself: `toolbridge history --delete KEY`.")
     settings = start(arguments, needs_model=False)
-    async with open_store(settings.store_url) as store:
+    async with open_database(settings) as store:
         if arguments.delete is not None:
             files = await open_files(settings, store)
             lines = [await delete(store, files, arguments.delete, with_saved=arguments.files)]

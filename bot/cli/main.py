@@ -87,6 +87,10 @@ async def _chat(arguments: argparse.Namespace) -> int:
 
 
 async def _run(arguments: argparse.Namespace) -> int:
+    if arguments.drain is not None:
+        from bot.cli.draining import drain
+
+        return await drain(arguments)
     from bot.cli.run import run
 
     return await run(arguments)
@@ -134,6 +138,12 @@ async def _usage(arguments: argparse.Namespace) -> int:
     return await usage(arguments)
 
 
+async def _migrate(arguments: argparse.Namespace) -> int:
+    from bot.cli.migrate import migrate
+
+    return await migrate(arguments)
+
+
 def _of_platform(command: PlatformCommand) -> Run:
     async def run(arguments: argparse.Namespace) -> int:
         from bot.cli.start import start
@@ -165,6 +175,13 @@ def command_parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="serve every chat platform whose tokens are set")
     _add_model(run)
+    run.add_argument(
+        "--drain",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="have the process of that PROCESS_NAME, or all on this machine, hand over their work and end",
+    )
     run.set_defaults(run=_run)
 
     doctor = commands.add_parser("doctor", help="check settings, database, model, tool servers and chat platforms")
@@ -210,6 +227,10 @@ def command_parser() -> argparse.ArgumentParser:
     usage.add_argument("--limit", type=_at_least_one, default=50, metavar="N", help="how many at most (50)")
     usage.add_argument("--json", action="store_true", help="print them as JSON; money in millionths of a dollar")
     usage.set_defaults(run=_usage)
+
+    migrate = commands.add_parser("migrate", help="move everything from the SQLite database to PostgreSQL")
+    migrate.add_argument("--to", required=True, metavar="URL", help="postgresql://user@host:5432/database")
+    migrate.set_defaults(run=_migrate)
     _add_trust(commands.choices)
     return parser
 

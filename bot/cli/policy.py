@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bot.cli.start import start
+from bot.database import open_database
 from bot.domain.errors import SettingsError
 from bot.domain.people import Standing
 from bot.domain.rights import Facts, Tool
@@ -21,7 +22,6 @@ from bot.rights.notation import ACCOUNT_CURE, PLACE, PLACES_CURE, account, actin
 from bot.rights.policy import FilePolicy
 from bot.rights.replay import HANG_ON_GROUPS, KnownTools, Replayed, replay, table
 from bot.settings import Settings
-from bot.stores.factory import open_store
 from bot.text.terminal import visible
 from bot.tools.config import ServerConfig
 from bot.tools.configured import load_servers
@@ -176,7 +176,7 @@ async def replay_calls(arguments: Namespace) -> int:
     today, then = _read(settings), load_policy(arguments.file)
     servers = _servers(settings) or ()
     since = time.time() - arguments.since
-    async with open_store(settings.store_url) as store:
+    async with open_database(settings) as store:
         tools = KnownTools(
             {(pin.server, pin.tool): pin.accepted for pin in await store.pins()},
             bundled=_bundled(servers),

@@ -12,6 +12,7 @@ from adapters.registry import terminal_user
 from bot.app import open_files
 from bot.cli.servers import interruptible
 from bot.cli.start import start
+from bot.database import open_database
 from bot.domain.audit import AuditEntry
 from bot.domain.errors import SettingsError
 from bot.domain.people import Actor
@@ -22,7 +23,6 @@ from bot.ports.store import Store
 from bot.rights.current import policy_of
 from bot.rights.notation import ACCOUNT_CURE, account
 from bot.settings import Settings
-from bot.stores.factory import open_store
 
 STOP_S = 20.0  # for turns of the person that are running, in whichever process
 LOOK_S = 0.2
@@ -45,7 +45,7 @@ async def purge(arguments: Namespace) -> int:
     if person is None:
         raise SettingsError(f"{arguments.person!r} names no person. {ACCOUNT_CURE}")
     settings = start(arguments, needs_model=False)
-    async with open_store(settings.store_url) as store:
+    async with open_database(settings) as store:
         traces = await store.traces(person)
         files = await open_files(settings, store)
         saved = sum([await files.count_saved(conversation) for conversation in traces.direct])

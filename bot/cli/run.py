@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Coroutine, Sequence, Set
 
 import structlog
 
@@ -17,20 +17,21 @@ from adapters.registry import PLATFORMS, terminal_user
 from bot.app import App, open_app
 from bot.cli.start import start
 from bot.domain.audit import AuditEntry
-from bot.domain.errors import BotError, SettingsError, StoreError
+from bot.domain.errors import BotError, SettingsError, StoreError, StoreUnreachableError
 from bot.http.listener import open_listener
 from bot.ports.platform import Adapter
-from bot.ports.rights_store import RightsStore
 from bot.rights.current import Reloaded
 from bot.text.terminal import visible
 
 log = structlog.stdlib.get_logger(__name__)
 
-DRAIN_S = 10.0
+Drain = Callable[[], Coroutine[object, object, None]]
 
 
 async def run(arguments: Namespace) -> int:
     """Serve until a signal comes, or until no platform can be served any more.
+
+    A database that cannot be reached is waited for. At the signal the work is handed over; at a second one it is left.
 
     Raises:
         SettingsError: A setting is wrong, or no platform or no model is set up.
@@ -48,12 +49,12 @@ async def run(arguments: Namespace) -> int:
         raise SettingsError(f"No chat platform is configured. Set {ways}; `toolbridge chat` needs neither.")
     async with (
         open_listener(settings.http_host, settings.http_port, proxies=settings.proxies) as http,
-        open_app(settings, openers, drain_s=DRAIN_S, http=http) as app,
+        open_app(settings, openers, drain_s=settings.drain_s, http=http, waits=_tell_of_wait) as app,
     ):
         exempt_what_stays()
         noting = _reload_on_hangup(app)
         try:
-            await _serve(app.adapters)
+            await serve(app.adapters, app.drain)
         finally:
             await asyncio.gather(*noting)
     return 0
@@ -80,7 +81,7 @@ def _reload_on_hangup(app: App) -> Set[asyncio.Task[None]]:
         if had_terminal and not _has_terminal():
             os.kill(os.getpid(), signal.SIGTERM)
         else:
-            task = asyncio.create_task(_note_reload(app.store, app.policy.reload()), name="audit:reload")
+            task = asyncio.create_task(_note_reload(app, app.policy.reload()), name="audit:reload")
             noting.add(task)
             task.add_done_callback(noting.discard)
 
@@ -89,18 +90,49 @@ def _reload_on_hangup(app: App) -> Set[asyncio.Task[None]]:
     return noting
 
 
-async def _note_reload(store: RightsStore, reloaded: Reloaded) -> None:
-    """Append what became of the policy to the audit; the log has the details."""
+async def _note_reload(app: App, reloaded: Reloaded) -> None:
+    """Append what became of the policy to the audit, and tell the other processes; the log has the details."""
+    await app.presence.say()
     outcome = f"policy reloaded: {reloaded.detail}" if reloaded.is_new else "policy kept: the new file is not usable"
     person = f"console:{terminal_user()}"  # the system does not say who sent the signal
     try:
-        await store.audit([AuditEntry(kind="act", at=time.time(), person=person, place="console", outcome=outcome)])
+        await app.store.audit([AuditEntry(kind="act", at=time.time(), person=person, place="console", outcome=outcome)])
     except StoreError as error:
         log.warning("reload_not_audited", error=str(error))
 
 
 def _has_terminal() -> bool:
     return any(map(os.isatty, (0, 1, 2)))  # no more, once it was closed
+
+
+async def serve(adapters: Sequence[Adapter], drain: Drain) -> None:
+    """Run every adapter until cancelled; then let go of the platforms, and `drain` meanwhile.
+
+    A second cancellation cuts both short. One adapter that cannot go on stops no other; the error of the last one is
+    raised.
+    """
+    serving = asyncio.create_task(_serve(adapters), name="serve")
+    try:
+        await asyncio.wait([serving])
+    except asyncio.CancelledError:
+        log.info("handing_over")
+        await _hand_over(serving, asyncio.create_task(drain(), name="drain"))
+        raise
+    serving.result()
+
+
+async def _hand_over(serving: asyncio.Task[None], draining: asyncio.Task[None]) -> None:
+    serving.cancel()
+    try:
+        await asyncio.wait([serving, draining])
+    finally:
+        for task in (serving, draining):
+            task.cancel()
+        await asyncio.gather(serving, draining, return_exceptions=True)
+
+
+def _tell_of_wait(error: StoreUnreachableError) -> None:
+    log.warning("waiting_for_database", error=str(error))
 
 
 async def _serve(adapters: Sequence[Adapter]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from adapters.registry import terminal_user
 from bot.cli.servers import servers_of, wait_for_servers
 from bot.cli.start import start
+from bot.database import open_database
 from bot.domain.audit import AuditEntry
 from bot.intake.commands.phrases import short_line
 from bot.intake.commands.tools import describe_tools
@@ -17,7 +18,6 @@ from bot.ports.rights_store import Pin
 from bot.ports.store import Store
 from bot.rights.pinning import Pins, describe_change
 from bot.settings import Settings
-from bot.stores.factory import open_store
 from bot.text.terminal import visible
 from bot.tools.toolset import Toolset
 
@@ -40,7 +40,7 @@ async def tools(arguments: Namespace) -> int:
 
 async def _changes(settings: Settings, toolset: Toolset, *, accept: str) -> int:
     offer = await toolset.offer(None)
-    async with open_store(settings.store_url) as store:
+    async with open_database(settings) as store:
         await Pins(store).see(offer.tools)
         changed = [pin for pin in await store.pins() if pin.changed]
         if accept:

@@ -10,11 +10,11 @@ from argparse import Namespace
 from datetime import date
 
 from bot.cli.start import start
+from bot.database import open_database
 from bot.domain.budgets import Spent, period_keys
 from bot.domain.errors import SettingsError
 from bot.intake.commands.phrases import spent_phrase
 from bot.rights.current import policy_of
-from bot.stores.factory import open_store
 from bot.text.cleaning import clean
 
 
@@ -28,7 +28,7 @@ async def usage(arguments: Namespace) -> int:
     period = arguments.period or period_keys(time.time(), policy_of(settings).budgets.zone)[1]
     if not _is_period(period):
         raise SettingsError(f"--period {period!r} is no period. Write a month or a day: 2026-11, 2026-11-29.")
-    async with open_store(settings.store_url) as store:
+    async with open_database(settings) as store:
         found = await store.top_ledgers(period, limit=arguments.limit)
     if arguments.json:
         print(json.dumps([_as_json(name, period, spent) for name, spent in found], indent=2))

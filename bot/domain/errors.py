@@ -77,6 +77,10 @@ class StoreError(BotError):
     """The database refused or failed an operation; nothing of it was kept."""
 
 
+class StoreUnreachableError(StoreError):
+    """The database does not answer: it is down, or the network to it is."""
+
+
 class LeaseLostError(StoreError):
     """Another worker has taken the turn over: stop at once, write and post nothing."""
 

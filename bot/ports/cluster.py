@@ -62,6 +62,15 @@ class Mark:
     for_s: float  # how long it still holds
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenTurns:
+    """What has not ended yet."""
+
+    count: int = 0  # without those that wait for people
+    waiting: int = 0  # for people
+    oldest_at: float | None = None  # when the oldest of `count` was accepted, in seconds since the epoch
+
+
 class ClusterStore(Protocol):
     """What processes know of each other."""
 
@@ -90,6 +99,10 @@ class ClusterStore(Protocol):
 
     async def slots(self, prefix: str) -> Sequence[Slot]:
         """Return the slots whose names begin so, by name."""
+        ...
+
+    async def open_turns(self) -> OpenTurns:
+        """Return how much is open, of all processes and of those that are gone."""
         ...
 
     async def spend(self, name: str, *, calls: int, period_s: float, key: str = "") -> float:

@@ -196,6 +196,10 @@ class Adapter(GroupSource, Protocol):
         """
         ...
 
+    async def settle(self, turn_id: int) -> None:
+        """Return once nothing of the turn is being written, after its last view was shown; bounded by the caller."""
+        ...
+
     async def put_ask(self, post: AskPost) -> str:
         """Post what is asked, or change the message of `post.reference` to the view; return the message's reference.
 

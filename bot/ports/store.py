@@ -259,8 +259,10 @@ class IntakeStore(Protocol):
 class WorkStore(Protocol):
     """Workers, the turns they hold, and what they do in them."""
 
-    async def heartbeat(self, worker: str, *, lease_s: float) -> None:
+    async def heartbeat(self, worker: str, *, lease_s: float) -> bool:
         """Say that `worker` lives for `lease_s` more seconds (at most 60); after that others may take its turns over.
+
+        Return whether it was known: where not, others have taken it for dead, and nothing is known of it any more.
 
         Leases are kept in wall-clock time, which may be set while workers live. When it is set forwards, nobody is
         taken over for one more lease, in which all who live renew theirs. When it is set backwards, a lease that
@@ -295,8 +297,15 @@ class WorkStore(Protocol):
         """
         ...
 
-    async def give_back(self, lease: Lease) -> None:
-        """Give up a turn that could not be worked on, for any worker (this one too) to claim as a new attempt."""
+    async def give_back(self, lease: Lease, *, is_spent: bool = True) -> None:
+        """Give up a turn that could not be worked on, for any worker (this one too) to claim as a new attempt.
+
+        Without `is_spent` the attempt that ends here does not count.
+        """
+        ...
+
+    async def hand_over(self, worker: str, *, serves: Sequence[str], keeps: Sequence[int]) -> None:
+        """Give up the open turns of `worker` in these conversations, but for those it keeps; they lose no attempt."""
         ...
 
     async def signals(self, worker: str) -> Sequence[Signal]:

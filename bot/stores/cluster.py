@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from bot.ports.cluster import About, Counted, Mark, Member, Slot, Topic
+from bot.ports.cluster import About, Counted, Mark, Member, OpenTurns, Slot, Topic
 from bot.stores.base import Units
 from bot.stores.units import cluster, windows
 
@@ -31,6 +31,9 @@ class ClusterUnits(Units):
 
     async def slots(self, prefix: str) -> Sequence[Slot]:
         return await self.engine.read(lambda db: cluster.slots(db, prefix, cutoff=self._leases.cutoff()))
+
+    async def open_turns(self) -> OpenTurns:
+        return await self.engine.read(cluster.open_turns)
 
     async def spend(self, name: str, *, calls: int, period_s: float, key: str = "") -> float:
         return await self.engine.write(

@@ -135,8 +135,8 @@ class IntakeUnits(Units):
 class WorkUnits(Units):
     """See `bot.ports.store.WorkStore`."""
 
-    async def heartbeat(self, worker: str, *, lease_s: float) -> None:
-        await self.engine.write(
+    async def heartbeat(self, worker: str, *, lease_s: float) -> bool:
+        return await self.engine.write(
             lambda db: work.heartbeat(
                 db,
                 worker,
@@ -167,8 +167,12 @@ class WorkUnits(Units):
             )
         )
 
-    async def give_back(self, lease: Lease) -> None:
-        await self.engine.write(lambda db: work.give_back(db, lease), of=lease.conversation_id)
+    async def give_back(self, lease: Lease, *, is_spent: bool = True) -> None:
+        await self.engine.write(lambda db: work.give_back(db, lease, is_spent=is_spent), of=lease.conversation_id)
+
+    async def hand_over(self, worker: str, *, serves: Sequence[str], keeps: Sequence[int]) -> None:
+        if await self.engine.read(lambda db: work.has_others(db, worker, serves=serves, keeps=keeps)):
+            await self.engine.write(lambda db: work.hand_over(db, worker, serves=serves, keeps=keeps))
 
     async def signals(self, worker: str) -> Sequence[Signal]:
         if not await self.engine.read(lambda db: work.has_signals(db, worker)):

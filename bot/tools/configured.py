@@ -21,12 +21,11 @@ BUNDLED_NAME = "toolbridge"
 URL_SERVER_NAME = "tools"  # all URLs of MCP_SERVER_URL are replicas of one server
 DEFAULT_FILE = Path("mcp.json")
 
-# For the bundled server alone (`mcp_server/__main__.py`): the database in which it keeps files.
-FILES_URL = "TOOLBRIDGE_FILES_URL"
-FILES_SCHEMA = "TOOLBRIDGE_FILES_SCHEMA"
-FILES_AUTH = "TOOLBRIDGE_FILES_AUTH"
-# What azure-identity reads: https://learn.microsoft.com/python/api/overview/azure/identity-readme#environment-variables
+# For the bundled server alone: the database in which it keeps files, the schema there, and how it signs in.
+FILES_URL, FILES_SCHEMA, FILES_AUTH = "TOOLBRIDGE_FILES_URL", "TOOLBRIDGE_FILES_SCHEMA", "TOOLBRIDGE_FILES_AUTH"
+# How azure-identity finds the machine's identity: https://learn.microsoft.com/python/api/overview/azure/identity-readme
 _IDENTITY = ("AZURE_", "IDENTITY_", "MSI_", "IMDS_")
+_NO_IDENTITY = frozenset({"AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN"})
 
 # The bundled server calls public APIs through the same proxies as this process.
 _NETWORK_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -100,16 +99,11 @@ def bundled_server(settings: Settings, *, variables: Mapping[str, str]) -> Serve
 
 
 def _database(settings: Settings, *, variables: Mapping[str, str]) -> Mapping[str, str]:
-    """Return what the bundled server needs to keep files in the bot's database.
-
-    What libpq reads by itself goes along, and where tokens are the passwords, what says who the bot is.
-    """
-    uses_tokens = settings.database_auth == "entra"
-    prefixes = ("PG", *_IDENTITY) if uses_tokens else ("PG",)
-    own = {name: value for name, value in variables.items() if name.startswith(prefixes)}
-    others = {name: value for name, value in own.items() if not name.startswith("AZURE_OPENAI_")}
-    auth = {FILES_AUTH: settings.database_auth} if uses_tokens else {}
-    return {**others, **auth, FILES_URL: settings.store_url, FILES_SCHEMA: settings.database_schema}
+    """Return what the bundled server needs to keep files in the bot's database, with what libpq reads by itself."""
+    read = ("PG", *(_IDENTITY if settings.database_auth == "entra" else ()))
+    own = {name: value for name, value in variables.items() if name.startswith(read) and name not in _NO_IDENTITY}
+    named = {FILES_SCHEMA: settings.database_schema, FILES_AUTH: settings.database_auth}
+    return {**own, **named, FILES_URL: settings.store_url}
 
 
 def apart(servers: Sequence[ServerConfig]) -> Sequence[ServerConfig]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -11,7 +12,15 @@ from typing import Literal
 import structlog
 
 from bot.domain.budgets import Charge
-from bot.domain.errors import AdapterError, BotError, BudgetError, LeaseLostError, ModelError, ModelStreamError
+from bot.domain.errors import (
+    AdapterError,
+    BotError,
+    BudgetError,
+    LeaseLostError,
+    ModelError,
+    ModelStreamError,
+    StoreUnreachableError,
+)
 from bot.domain.messages import Message, Usage, UserMessage
 from bot.domain.turns import Paused, StateChanged, Step, TurnState, TurnView
 from bot.ports.model import Model
@@ -26,6 +35,7 @@ from bot.turns.calls import end_call
 from bot.turns.context import Window
 from bot.turns.delivery import deliver
 from bot.turns.direct import DirectRun
+from bot.turns.handing_over import HandOver, TurnHandedOver
 from bot.turns.journal import Journal
 from bot.turns.limits import Limits
 from bot.turns.loop import run_turn
@@ -37,6 +47,8 @@ from bot.turns.turn import Parked, Turn
 from bot.turns.view import ViewObserver
 
 log = structlog.stdlib.get_logger(__name__)
+
+SETTLE_S = 0.5  # for a call to the platform that is under way, before the turn is handed over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +70,10 @@ class Resources:
 
 
 class Attempt:
-    """Works on one claimed turn; `stop` and `abort` end it early. `is_alive`: whether the process holds its lease."""
+    """Works on one claimed turn. `is_alive`: whether the process holds its lease.
+
+    `stop` and `abort` end it early; `hand_over` leaves it for another process.
+    """
 
     def __init__(
         self, turn: ClaimedTurn, *, adapter: Adapter, resources: Resources, is_alive: Callable[[], bool]
@@ -83,6 +98,7 @@ class Attempt:
         self._is_stopped = turn.stop_requested
         self._is_lost = False
         self._is_replied = turn.state == "delivering"
+        self._hand_over = HandOver()
         self._scope: asyncio.Timeout | None = None  # while the model and its tools work
         # The turn with the messages that it added to the history, once its answer was delivered by this process.
         self.answered: tuple[Turn, Sequence[Message]] | None = None
@@ -105,9 +121,23 @@ class Attempt:
         self._end_early()
 
     def abort(self) -> None:
-        """Leave the turn to the process that has taken it over."""
-        self._is_lost = True
-        self._end_early()
+        """Leave the turn to the process that has taken it over, and show no more of it."""
+        if self._scope is not None:
+            self._is_lost = True
+            self._enter("taken_over")
+            self._end_early()
+
+    @property
+    def is_acting(self) -> bool:
+        """Whether a call is under way that must not be cut: it may not be made again."""
+        return self._hand_over.is_acting
+
+    def hand_over(self, *, is_due: bool) -> None:
+        """Give the turn back to the store, for another process to go on with it where this one stopped.
+
+        A call that acts comes to its end before, and so does an answer of which something is seen, unless `is_due`.
+        """
+        self._hand_over.ask(is_due=is_due)
 
     def _end_early(self) -> None:
         if self._scope is not None:
@@ -119,7 +149,10 @@ class Attempt:
             await self._bring_to_end()
         except LeaseLostError:
             log.warning("turn_taken_over")
-            self._enter("taken_over")
+            if not self._is_lost:
+                self._enter("taken_over")
+        except TurnHandedOver:
+            await self._give_back()
         except AdapterError as error:  # the platform's fault: no stack of ours says more than its sentence
             log.error("answer_not_delivered", attempt=self.turn.lease.attempt, error=str(error))  # noqa: TRY400
             await self._give_up(error)
@@ -170,7 +203,8 @@ class Attempt:
             async with asyncio.timeout_at(deadline) as self._scope:
                 if self._is_stopped:
                     self.stop()
-                await self._preparation.prepare(draft, self.turn.event, has_waited=self.turn.wakes > 0)
+                async with self._hand_over.place():
+                    await self._preparation.prepare(draft, self.turn.event, has_waited=self.turn.wakes > 0)
                 outcome = await run_turn(
                     draft,
                     model=self._model(),
@@ -241,6 +275,8 @@ class Attempt:
             max_rounds=self._limits.max_tool_rounds,
             window=self._resources.window,
             model=self._settings.model,
+            hand_over=self._hand_over,
+            is_heard=lambda: bool(self._view.unkept_text),
         )
 
     def _model(self) -> Model:
@@ -288,20 +324,38 @@ class Attempt:
             tell=lambda error, wait_s: self._journal.tell(Paused(reason=str(error), wait_s=wait_s)),
         )
 
+    async def _give_back(self) -> None:
+        """Hand the turn over once nothing of it is being written here: who takes it up looks for what was written."""
+        log.info("turn_handed_over")
+        self._enter("taken_over")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                await self.adapter.settle(self.turn.lease.turn_id)
+        while not await tried("let the turn go", self._store.give_back(self.turn.lease, is_spent=False)):  # noqa: ASYNC110  (a store sets no event)
+            await asyncio.sleep(self._limits.retry_s)
+
     async def _give_up(self, error: Exception) -> None:
         """Leave the turn for a later attempt, or end it where its answer will never be posted."""
         lease = self.turn.lease
         is_hopeless = self._is_replied and self._is_hopeless(error)
-        let_go = self._store.abandon if is_hopeless else self._store.give_back
+        is_spent = not isinstance(error, StoreUnreachableError)  # of that the turn can do nothing
         wait_s = self._limits.wait_after(lease.attempt)
         if not is_hopeless:
             reason = str(error) if isinstance(error, BotError) else "The bot itself failed at this."
             self._journal.tell(Paused(reason=reason, wait_s=wait_s))
-            await asyncio.sleep(wait_s)
-        while not await tried("let the turn go", let_go(lease)):  # noqa: ASYNC110  (a store sets no event)
+            with suppress(TurnHandedOver):
+                async with self._hand_over.place():
+                    await asyncio.sleep(wait_s)
+        while not await tried("let the turn go", self._let_go(is_hopeless=is_hopeless, is_spent=is_spent)):  # noqa: ASYNC110  (a store sets no event)
             await asyncio.sleep(wait_s)
         if is_hopeless:
             self._enter("undelivered")
+
+    async def _let_go(self, *, is_hopeless: bool, is_spent: bool) -> None:
+        if is_hopeless:
+            await self._store.abandon(self.turn.lease)
+        else:
+            await self._store.give_back(self.turn.lease, is_spent=is_spent)
 
     def _is_hopeless(self, error: Exception) -> bool:
         if isinstance(error, AdapterError):  # it was delivered for as long as that makes sense

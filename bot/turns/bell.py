@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
+from typing import assert_never
+
+from bot.ports.cluster import Topic
 
 
 @dataclass(frozen=True, slots=True)
 class Bell:
-    """Rung by intake and turns, heard by the runner and the ask desk."""
+    """Rung by intake, turns and other processes, heard by the runner and the ask desk."""
 
     work: asyncio.Event = field(default_factory=asyncio.Event)  # a turn may be claimed
     asks: asyncio.Event = field(default_factory=asyncio.Event)  # something is asked of people, or was decided
@@ -29,6 +32,18 @@ class Bell:
         self.stops.append(turn_id)
         self.signals.set()
         self.work.set()
+
+    def hear(self, topic: Topic) -> None:
+        """Ring for what another process may have committed."""
+        match topic:
+            case "work":
+                self.work.set()
+            case "signals":
+                self.signals.set()
+            case "asks":
+                self.asks.set()
+            case _:
+                assert_never(topic)
 
 
 async def heard(event: asyncio.Event, *, within_s: float) -> None:

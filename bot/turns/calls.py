@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -25,6 +25,7 @@ from bot.domain.turns import (
 from bot.ports.rights import Allowed, Asks, Denied, Guard, Judgement, Unknown, Withheld
 from bot.ports.tools import Resumed, Tools, Wait
 from bot.turns.ask_view import waiting_reason
+from bot.turns.handing_over import TurnHandedOver
 from bot.turns.journal import Journal
 from bot.turns.seen_results import FILE_NOTE, without_secrets
 from bot.turns.selection import FIND_TOOLS
@@ -51,9 +52,15 @@ class Calls:
         """Return one result for each call, in their order, having run at once all that could run.
 
         `is_new`: the answer is not in the journal yet.
+
+        Raises:
+            TurnHandedOver: The process ends; calls that may run again were left.
         """
         calls = self.answer.message.tool_calls
         before = self._new_steps() if is_new else []
+        if self.turn.hand_over.is_wanted:  # they are made by the process that takes the turn up
+            await self.journal.record(*before)
+            raise TurnHandedOver
         ready: list[ToolCall] = []
         for call in calls:
             if self._is_interrupted(call):
@@ -65,13 +72,16 @@ class Calls:
         judged = self._asking_for_few(await self._judge(ready[:MAX_CALLS]))
         for call, judgement in judged:
             before.extend(self._steps_of(call, judgement))
-        await self.journal.record(*before)
-        await self._end_denied(judged)
-        await self._run_allowed(judged)
+        with self._acting([call for call, judgement in judged if isinstance(judgement, Allowed)]):
+            await self.journal.record(*before)
+            await self._end_denied(judged)
+            await self._run_allowed(judged)
         waits = [wait for call in calls if (wait := self.journal.wait(self.number, call.id)) is not None]
         if waits:
             return Parked(wakes_at=min(wait.expires_at for wait in waits))
         results = [self.journal.result(self.number, call.id) for call in calls]
+        if None in results:  # some were left
+            raise TurnHandedOver
         return [result for result in results if result is not None]
 
     # --- what is known of them ---
@@ -89,9 +99,17 @@ class Calls:
         """Return whether the process died while the call ran, and it must not run again; an approval is for one run."""
         if not self.journal.is_started(self.number, call.id) or self.journal.result(self.number, call.id) is not None:
             return False
+        return not self._is_repeatable(call)
+
+    def _is_repeatable(self, call: ToolCall) -> bool:
+        """Return whether it may run again that has begun before."""
         spec = self.turn.selection.find(call.name)
         is_repeatable = spec is not None and spec.is_repeatable
-        return not is_repeatable or self.journal.approval(self.number, call.id) is not None
+        return self._is_own(call) or (is_repeatable and self.journal.approval(self.number, call.id) is None)
+
+    def _acting(self, calls: Sequence[ToolCall]) -> AbstractContextManager[None]:
+        """Keep the attempt from being ended while calls run that must not run twice."""
+        return nullcontext() if all(map(self._is_repeatable, calls)) else self.turn.hand_over.acting()
 
     async def _waits(self, call: ToolCall) -> bool:
         """Return whether the call still waits; where its time is over, that is decided now."""
@@ -204,7 +222,10 @@ class Calls:
             raise failures.exceptions[0] from None
 
     async def _run(self, call: ToolCall, allowed: Allowed | None) -> None:
-        outcome = await self._send(call, allowed)
+        try:
+            outcome = await self._send_or_leave(call, allowed)
+        except TurnHandedOver:  # the others go on to their ends
+            return
         if isinstance(outcome, Wait):
             step: Step = CallWaiting(
                 round=self.number,
@@ -220,6 +241,12 @@ class Calls:
                 self.turn.notes.append(FILE_NOTE)
             step = CallFinished(round=self.number, result=_with_edit(result, call, allowed))
         await self.journal.record(step)
+
+    async def _send_or_leave(self, call: ToolCall, allowed: Allowed | None) -> ToolResult | Wait:
+        if not self._is_repeatable(call):
+            return await self._send(call, allowed)
+        async with self.turn.hand_over.place():
+            return await self._send(call, allowed)
 
     async def _send(self, call: ToolCall, allowed: Allowed | None) -> ToolResult | Wait:
         if allowed is None:

@@ -14,6 +14,7 @@ from bot.domain.turns import Post, PostWay
 from bot.ports.platform import Adapter
 from bot.ports.store import Lease, WorkStore
 from bot.turns.limits import Patience
+from bot.turns.outage import outlasting
 from bot.turns.pulse import Pulse
 
 log = structlog.stdlib.get_logger(__name__)
@@ -62,9 +63,13 @@ async def deliver(
             post=item.post,
             may_be_visible=item.state == "posting" and not is_fresh,
         )
-        reference = await placing.place()
-        await store.mark_posted(lease, item.post.part, reference=reference, ends_turn=item.post.part == last)
+        await _mark_posted(store, lease, item.post.part, reference=await placing.place(), last=last)
         is_marked = True
+
+
+async def _mark_posted(store: WorkStore, lease: Lease, part: int, *, reference: str, last: int) -> None:
+    """Store that the part is visible, and with the last one that the turn has ended."""
+    await outlasting(lambda: store.mark_posted(lease, part, reference=reference, ends_turn=part == last))
 
 
 class _Tries:

@@ -30,6 +30,7 @@ from bot.ports.observer import TurnObserver
 from bot.ports.store import ClaimedTurn, ToolUse, WorkStore
 from bot.ports.tools import Resumed
 from bot.turns.auditing import CallAudit
+from bot.turns.outage import outlasting
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -38,7 +39,8 @@ class Journal:
     """What the turn has done so far, and the only way to write more of it.
 
     A step is known here before it is stored, never the other way round; observers see it once it is durable. What
-    model calls cost is charged in the commit of their step, by what `charge` returns for it.
+    model calls cost is charged in the commit of their step, by what `charge` returns for it. A database that cannot be
+    reached is waited for.
     """
 
     def __init__(
@@ -155,9 +157,8 @@ class Journal:
         """Make the steps durable, in one commit with those that are held. Raises LeaseLostError."""
         stored = self._take(steps)
         if stored:
-            await self._store.record(
-                self._turn.lease, stored, audit=self._audit.entries(stored), charge=self._costs(stored)
-            )
+            audit, charge = self._audit.entries(stored), self._costs(stored)
+            await outlasting(lambda: self._store.record(self._turn.lease, stored, audit=audit, charge=charge))
         self.tell(*stored)
 
     def hold(self, step: Step) -> None:
@@ -174,7 +175,9 @@ class Journal:
         """Let the turn wait for decisions; return the state it is in now. Raises LeaseLostError."""
         stored = self._take(steps)
         audit, charge = self._audit.entries(stored), self._costs(stored)
-        state = await self._store.park(self._turn.lease, stored, wakes_at=wakes_at, audit=audit, charge=charge)
+        state = await outlasting(
+            lambda: self._store.park(self._turn.lease, stored, wakes_at=wakes_at, audit=audit, charge=charge)
+        )
         self.tell(*stored, StateChanged(state="waiting"))
         return state
 
@@ -192,17 +195,20 @@ class Journal:
         With `read_until`, what was said in the thread before that time is known from now on; `tool_use` is remembered.
         """
         stored = self._take(())
-        await self._store.reply(
-            self._turn.lease,
-            state=state,
-            messages=messages,
-            posts=posts,
-            usage=self.usage,
-            steps=stored,
-            audit=self._audit.entries(stored),
-            charge=self._costs(stored),
-            tool_use=tool_use,
-            read_until=read_until,
+        audit, charge = self._audit.entries(stored), self._costs(stored)
+        await outlasting(
+            lambda: self._store.reply(
+                self._turn.lease,
+                state=state,
+                messages=messages,
+                posts=posts,
+                usage=self.usage,
+                steps=stored,
+                audit=audit,
+                charge=charge,
+                tool_use=tool_use,
+                read_until=read_until,
+            )
         )
         self.tell(*stored, StateChanged(state="delivering"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -23,7 +24,7 @@ class WorkerLease:
         self._worker = worker
         self._lease_s = lease_s
         self._after_gaps: list[Callable[[], Awaitable[None]]] = []
-        self._until = 0.0  # in seconds of the running loop's clock
+        self._until = 0.0  # in seconds of a clock that is never set
 
     def on_gap(self, after: Callable[[], Awaitable[None]]) -> None:
         """Have `after` awaited once the lease is held again after a time in which others may have taken its turns."""
@@ -31,13 +32,13 @@ class WorkerLease:
 
     def is_held(self) -> bool:
         """Return whether others must think that this process lives: one that was paused may have lost its turns."""
-        return asyncio.get_running_loop().time() < self._until
+        return _now() < self._until
 
     async def renew(self) -> None:
         """Renew the lease. Raises StoreError."""
-        asked_at = asyncio.get_running_loop().time()
-        await self._store.heartbeat(self._worker, lease_s=self._lease_s)
-        if asked_at >= self._until:
+        asked_at = _now()
+        is_known = await self._store.heartbeat(self._worker, lease_s=self._lease_s)
+        if not is_known or asked_at >= self._until:
             for after in self._after_gaps:
                 await after()
         self._until = asked_at + self._lease_s
@@ -50,6 +51,14 @@ class WorkerLease:
                 await self.renew()
             except Exception as error:  # noqa: BLE001  (a loop that ends would leave a process that takes no turns)
                 log_failure("renewal_failed", error)
+
+
+def _now() -> float:
+    """Return the seconds of a clock that is never set and, where there is such a one, runs while the machine sleeps."""
+    return time.monotonic() if _AWAKE is None else time.clock_gettime(_AWAKE)
+
+
+_AWAKE: int | None = getattr(time, "CLOCK_BOOTTIME", None)  # Linux: the monotonic clock stands still meanwhile
 
 
 def log_failure(event: str, error: Exception) -> None:

@@ -41,6 +41,7 @@ async def run_turn(
     Raises:
         ModelError: The model failed; `turn.added` holds what was done until then.
         LeaseLostError: Another worker has the turn now.
+        TurnHandedOver: The process ends, and the turn is left as the journal has it.
     """
     for number in range(turn.max_rounds + 1):
         may_call_tools = number < turn.max_rounds
@@ -106,7 +107,8 @@ async def _complete(turn: Turn, number: int, model: Model, journal: Journal, *, 
     may_call_tools = number < turn.max_rounds
     journal.tell(ModelAsked(round=number))
     request = turn.request(may_call_tools=may_call_tools)
-    answer = await model.complete(request, deadline=deadline, progress=journal.tell)
+    async with turn.hand_over.place(turn.is_heard):  # what has been heard of an answer is worth waiting for
+        answer = await model.complete(request, deadline=deadline, progress=journal.tell)
     if may_call_tools or not answer.message.tool_calls:
         return answer
     return replace(answer, message=replace(answer.message, tool_calls=()))  # asked for after the last round

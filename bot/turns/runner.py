@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import assert_never
 
 import structlog
 
-from bot.domain.errors import LeaseLostError
+from bot.domain.errors import LeaseLostError, StoreError
 from bot.ports.platform import Adapter
 from bot.turns.attempt import Attempt, Resources, tried
 from bot.turns.bell import Bell, heard
@@ -24,6 +24,8 @@ log = structlog.stdlib.get_logger(__name__)
 SWEEP_S = 1.0  # how often turns that other processes left, held up or woke are looked for
 SIGNALS_S = 0.5  # how often what other processes ask of running turns is read
 RETRY_S = 1.0  # before a failed claim is repeated
+HAND_OVER_S = 0.5  # how often a process that ends looks who would take its turns up
+LEAVING_S = 0.5  # for a turn to be given back, before it is ended as it is
 MAX_EARLY_STOPS = 100
 
 
@@ -37,11 +39,13 @@ class Runner:
     bell: Bell = field(default_factory=Bell)
     lease: WorkerLease | None = None
     _attempts: dict[int, Attempt] = field(default_factory=dict[int, Attempt], init=False)
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]], init=False)
+    _tasks: dict[asyncio.Task[None], Attempt] = field(default_factory=dict[asyncio.Task[None], Attempt], init=False)
     _summing: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]], init=False)
     _early_stops: deque[int] = field(default_factory=lambda: deque(maxlen=MAX_EARLY_STOPS), init=False)
     _lease: WorkerLease = field(init=False)
     _summaries: SummaryWriter = field(init=False)
+    _claiming: asyncio.Task[None] | None = field(default=None, init=False)
+    _has_drained: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._lease = self.lease or WorkerLease(
@@ -59,29 +63,85 @@ class Runner:
     async def working(self) -> AsyncGenerator[None]:
         """Take turns up while the context is open; at its end running ones get `drain_s`, the rest stays stored.
 
-        Summaries that are being written get `summary_s` more. A cancellation in that time cuts it short.
+        Summaries that are being written get `summary_s` more. A cancellation in that time cuts it short. After `drain`
+        there is none of this.
         """
         store = self.resources.store
         await self._lease.renew()
-        for worker in await expire_dead_workers(store):
-            log.info("dead_worker_expired", worker=worker)
+        self._claiming = asyncio.create_task(self._take(), name="runner:claims")
         loops = [
             asyncio.create_task(self._lease.keep(), name="runner:lease"),
-            asyncio.create_task(self._take(), name="runner:claims"),
             asyncio.create_task(self._listen(), name="runner:signals"),
+            self._claiming,
         ]
         try:
             yield
         finally:
-            await _end(loops)
             try:
-                if self._tasks:
-                    await asyncio.wait(self._tasks, timeout=self.resources.limits.drain_s)
-                if self._summing:
-                    await asyncio.wait(self._summing, timeout=self.resources.limits.summary_s)
+                if not self._has_drained:
+                    await _end(loops)
+                    await self._wait_for_ends()
             finally:
-                await _end([*self._tasks, *self._summing])
+                await _end([*loops, *self._tasks, *self._summing])
                 await tried("release the worker", store.release(self.worker))
+
+    async def _wait_for_ends(self) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self.resources.limits.drain_s)
+        if self._summing:
+            await asyncio.wait(self._summing, timeout=self.resources.limits.summary_s)
+
+    # --- the end of the process ---
+
+    async def drain(self) -> None:
+        """Take no more turns up, and hand over what others can go on with; return once nothing runs here any more.
+
+        What is seen of an answer, and what no other process would take up, gets `drain_s`. A call that acts is never
+        cut. A cancellation ends this at once, for `working` to end the rest.
+        """
+        self._has_drained = True
+        if self._claiming is not None:
+            await _end([self._claiming])
+        due_at = asyncio.get_running_loop().time() + self.resources.limits.drain_s
+        while True:
+            await self._hand_over()
+            if not self._tasks:
+                break
+            if asyncio.get_running_loop().time() >= due_at:
+                await self._cut()
+            await heard(self.bell.work, within_s=HAND_OVER_S)  # an end rings, and so does what arrived just now
+        if self._summing:
+            await asyncio.wait(self._summing, timeout=self.resources.limits.summary_s)
+
+    async def _hand_over(self) -> None:
+        """Hand over what others can go on with, as far as they are there."""
+        heirs = await self._heirs()
+        for attempt in self._tasks.values():
+            if attempt.adapter.name in heirs:
+                attempt.hand_over(is_due=False)
+        serves = [adapter.serves for adapter in self.adapters if adapter.name in heirs]
+        if serves:
+            handed = self.resources.store.hand_over(self.worker, serves=serves, keeps=list(self._attempts))
+            await tried("hand the turns over", handed)
+
+    async def _cut(self) -> None:
+        """End all but the calls that act."""
+        for attempt in self._tasks.values():
+            attempt.hand_over(is_due=True)
+        await asyncio.wait(self._tasks, timeout=LEAVING_S)
+        for task, attempt in self._tasks.items():
+            if not attempt.is_acting:
+                task.cancel()
+
+    async def _heirs(self) -> Collection[str]:
+        """Return the platforms that other processes serve; none where that cannot be known now."""
+        try:
+            members = await self.resources.store.members()
+        except StoreError as error:
+            log.warning("members_not_read", error=str(error))
+            return ()
+        others = (member.about for member in members if member.worker != self.worker)
+        return {platform for about in others if not about.is_draining for platform in about.platforms}
 
     # --- taking turns up ---
 
@@ -93,7 +153,7 @@ class Runner:
                     await self._lease.renew()
                 if clock() - swept_at >= SWEEP_S:  # not at each ring of the bell
                     swept_at = clock()
-                    await self.resources.store.wake_expired()
+                    await self._sweep()
                 for adapter in self.adapters:
                     await self._claim(adapter)
             except Exception as error:  # noqa: BLE001  (a loop that ends would leave a process that takes no turns)
@@ -101,6 +161,11 @@ class Runner:
                 await asyncio.sleep(RETRY_S)
             else:
                 await heard(self.bell.work, within_s=SWEEP_S)
+
+    async def _sweep(self) -> None:
+        for worker in await expire_dead_workers(self.resources.store):
+            log.info("dead_worker_expired", worker=worker)
+        await self.resources.store.wake_expired()
 
     async def _claim(self, adapter: Adapter) -> None:
         running = sum(attempt.adapter is adapter for attempt in self._attempts.values())
@@ -113,8 +178,8 @@ class Runner:
                 attempt.stop()
             self._attempts[turn.lease.turn_id] = attempt
             task = asyncio.create_task(self._work(attempt), name=f"turn:{turn.lease.turn_id}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[task] = attempt
+            task.add_done_callback(self._tasks.pop)
 
     async def _work(self, attempt: Attempt) -> None:
         turn = attempt.turn

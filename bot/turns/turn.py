@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -11,6 +11,7 @@ from bot.domain.messages import AssistantMessage, Attachment, Message, ToolCall,
 from bot.domain.people import Actor, Asker
 from bot.ports.model import ModelRequest
 from bot.turns.context import Turns, Window, cut_result, with_summary
+from bot.turns.handing_over import HandOver
 from bot.turns.selection import Selection
 
 LAST_ROUND = (
@@ -43,6 +44,8 @@ class Turn:
     is_behind: bool = False  # whether something was said before the history of which the summary does not tell
     fixed_tokens: int = 0  # of the system prompt and the tools
     window_past: int | None = None  # the turn after which the history has to begin from now on
+    hand_over: HandOver = field(default_factory=HandOver)
+    is_heard: Callable[[], bool] = lambda: False  # whether part of an answer has arrived that is not in the journal
     read_until: datetime | None = None  # what was said in the thread before that time is known, once the turn has ended
 
     @property

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import psutil
 
@@ -24,25 +28,72 @@ async def expire_dead_workers(store: WorkStore) -> list[str]:
     return dead
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalProcess:
+    """A process of this machine that works on turns, as its worker's name tells it."""
+
+    pid: int
+    started: str
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still runs. One that was killed and whose parent has not noticed does not."""
+        return _started(self.pid) == self.started
+
+
+def process_of(worker: str) -> LocalProcess | None:
+    """Return the process; None where it is one of another machine, which only its lease tells anything of."""
+    match worker.split("|"):
+        case [machine, pid, started, _] if machine == _machine():
+            return LocalProcess(pid=int(pid), started=started)
+        case _:
+            return None
+
+
 def _is_dead(worker: str) -> bool:
-    parts = worker.split("|")
-    if len(parts) != 4 or parts[0] != _machine():
-        return False  # of another machine: only its lease can tell
-    return _started(int(parts[1])) != parts[2]
+    process = process_of(worker)
+    return process is not None and not process.is_alive
 
 
+@cache
 def _machine() -> str:
+    """Return a name for this machine, since it was started, and its process table.
+
+    Two machines may have one host name, and copies of a machine one id; containers may share all but a process table.
+    """
+    parts = [socket.gethostname(), _first_line("/etc/machine-id"), _first_line("/proc/sys/kernel/random/boot_id")]
+    if not parts[-1]:  # no Linux: the address of a network card
+        parts.append(f"{uuid.getnode():x}")
+    with suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid"))  # noqa: PTH115  (it points at no file)
+    return " ".join(filter(None, parts)).replace("|", "")
+
+
+def _first_line(path: str) -> str:
     try:
-        # Containers may share a host name and a disk, but not a process table.
-        namespace = os.readlink("/proc/self/ns/pid")  # noqa: PTH115  (it points at no file)
-    except OSError:
-        namespace = ""
-    return f"{socket.gethostname()}{namespace}"
+        return Path(path).read_text(encoding="ascii").partition("\n")[0]
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _started(pid: int) -> str:
-    """Return when the process started, in seconds since boot: setting the clock does not change it."""
+    """Return when the process started, by a clock that nobody sets; empty where it does not run any more."""
     try:
-        return f"{psutil.Process(pid).create_time() - psutil.boot_time():.2f}"
+        return _started_on_linux(Path(f"/proc/{pid}/stat").read_bytes())
+    except OSError:
+        return "" if Path("/proc/self/stat").exists() else _started_elsewhere(pid)
+
+
+def _started_on_linux(stat: bytes) -> str:
+    """Return the time since boot: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html"""
+    state, *others = stat[stat.rindex(b")") + 1 :].split()  # a program's name may have anything in it
+    return "" if state in (b"Z", b"X") else others[18].decode()
+
+
+def _started_elsewhere(pid: int) -> str:
+    try:
+        process = psutil.Process(pid)
+        is_over = process.status() == psutil.STATUS_ZOMBIE
+        return "" if is_over else f"{process.create_time() - psutil.boot_time():.2f}"
     except psutil.Error:
         return ""

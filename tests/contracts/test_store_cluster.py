@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bot.ports.cluster import About, Counted, Mark
+from bot.ports.cluster import About, Counted, Mark, OpenTurns
 from bot.ports.store import Store
-from tests.contracts.stores import HERE, LEASE_S, THERE, Clock
+from tests.contracts.stores import HERE, LEASE_S, THERE, Clock, begin, finish
 
 ABOUT = About(name="here:1", version="0.1.0", settings="ab", policy="cd", platforms=("slack",), started_at=5.0)
 
@@ -61,6 +61,18 @@ async def test_a_slot_rests_after_it_was_taken_also_for_its_holder(store: Store,
     assert again.fence == 2
     clock.set(-3600)
     assert await store.take_slot("identify", HERE, rest_s=5) is not None  # taken in the future: the clock was set
+
+
+async def test_what_is_open_is_counted_without_what_waits_for_people(store: Store, clock: Clock) -> None:
+    assert await store.open_turns() == OpenTurns()
+    first = await begin(store)
+    clock.now += 5
+    second = await begin(store, "hall")
+    assert await store.open_turns() == OpenTurns(count=2, oldest_at=clock.now - 5)
+    await store.park(first, [], wakes_at=clock.now + 60)
+    assert await store.open_turns() == OpenTurns(count=1, waiting=1, oldest_at=clock.now)
+    await finish(store, second)
+    assert await store.open_turns() == OpenTurns(waiting=1)
 
 
 async def test_a_rate_is_spent_by_all_and_says_when_there_is_more(store: Store, clock: Clock) -> None:

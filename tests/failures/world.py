@@ -56,6 +56,15 @@ class World:
         """Wait until a call of the tool has begun."""
         await until(lambda: tool in self.calls, timeout_s=WAIT_S)
 
+    async def until_called_again(self, tool: str) -> None:
+        """Wait until a second call of the tool has begun."""
+        await until(lambda: self.calls.count(tool) > 1, timeout_s=WAIT_S)
+
+    async def until_processes(self, count: int) -> None:
+        """Wait until so many processes know of each other."""
+        described = "SELECT 1 FROM worker WHERE about <> ''"
+        await until(lambda: len(self._execute(described)) == count, timeout_s=WAIT_S)
+
     @contextmanager
     def database_that_refuses(self, change: str) -> Generator[None]:
         """Make the bot's database refuse a change, such as "INSERT ON turn", as one does on a full disk."""

@@ -30,7 +30,9 @@ from bot.turns.attempt import Resources
 from bot.turns.bell import Bell
 from bot.turns.cluster import ProcessCluster
 from bot.turns.context import Window
+from bot.turns.lease import WorkerLease
 from bot.turns.limits import Limits
+from bot.turns.presence import Presence
 from bot.turns.runner import Runner
 from tests.fakes.ports import CONVERSATION, RecordingAdapter, ScriptedTools
 from tests.fakes.rights import guarded
@@ -108,6 +110,7 @@ class Bot:
     inbox: Inbox
     bell: Bell
     life: Life
+    presence: Presence
 
     async def receive(self, event: MessageReceived | MessageEdited | MessageDeleted) -> Accepted | Revised:
         """Hand over what a platform delivers."""
@@ -139,6 +142,10 @@ class Bot:
         self.bell.ring_for_work()
         return made
 
+    async def drain(self) -> None:
+        """End the work as SIGTERM does."""
+        await asyncio.gather(self.presence.say_draining(), self.runner.drain())
+
     def crash(self) -> None:
         """Die here and now; leaving the bot's context only clears up after it."""
         self.life.end()
@@ -166,6 +173,19 @@ async def open_bot(
     cluster = ProcessCluster(store=store, worker=worker)
     adapters = [mortal(one, life) for one in (adapter or RecordingAdapter(), *more_adapters)]
     core = guarded(mortal(store, life), tools or ScriptedTools({}), bell, rights=rights, people=people)
+    limits = limits or Limits(drain_s=0.0, retry_s=0.01)
+    lease = WorkerLease(core.store, worker, lease_s=limits.lease_s)
+    presence = Presence(
+        store=core.store,
+        worker=worker,
+        lease=lease,
+        name=worker,
+        version="1",
+        settings="",
+        policy=lambda: "",
+        platforms=[one.name for one in adapters],
+    )
+    store.listen(bell.hear)
     runner = Runner(
         worker=worker,
         resources=Resources(
@@ -177,11 +197,12 @@ async def open_bot(
             budgets=core.budgets,
             window=Window(max_messages=max_messages, max_tokens=max_tokens, count=len),
             system_prompt="Be brief.",
-            limits=limits or Limits(drain_s=0.0, retry_s=0.01),
+            limits=limits,
             observers=(TurnLog(),),
         ),
         adapters=adapters,
         bell=bell,
+        lease=lease,
     )
     desk = AskDesk(store=core.store, adapters=adapters, policy=core.policy, bell=bell, worker=worker)
     # what arrives outlives the crash
@@ -213,7 +234,7 @@ async def open_bot(
         cluster=cluster,
     )
     async with runner.working(), desk.working():
-        yield Bot(store, runner, inbox, bell, life)
+        yield Bot(store, runner, inbox, bell, life, presence)
 
 
 @asynccontextmanager

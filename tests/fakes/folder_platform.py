@@ -20,6 +20,7 @@ from typing import Any
 
 from bot.app import open_app
 from bot.cli.main import INTERRUPTED, until_terminated
+from bot.cli.run import serve as serve_adapters
 from bot.domain.answers import Known, Queued, Refused
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.events import ConversationKey, Earlier, MessageReceived, SharedFile
@@ -99,7 +100,7 @@ async def serve(arguments: argparse.Namespace) -> int:
     adapters = [lambda host: nullcontext(FolderPlatform(arguments.folder, host))]
     async with open_app(settings, adapters, drain_s=arguments.drain_s, lease_s=arguments.lease_s) as app:
         print(json.dumps({"ready": os.getpid()}), flush=True)
-        await app.adapters[0].run()
+        await serve_adapters(app.adapters, app.drain)
     return 0
 
 

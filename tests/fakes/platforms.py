@@ -80,6 +80,9 @@ class Crowd:
     async def find(self, post: Post) -> Found | None:
         return None
 
+    async def settle(self, turn_id: int) -> None:
+        pass
+
     async def put_ask(self, post: AskPost) -> str:
         raise AdapterError("the crowd is asked nothing", is_permanent=True)
 

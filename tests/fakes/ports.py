@@ -209,6 +209,9 @@ class RecordingAdapter:
             raise AdapterError("the platform cannot search")
         return next((Found(reference=f"ref-{seen.key}") for seen in self.posts if seen.key == post.key), None)
 
+    async def settle(self, turn_id: int) -> None:
+        pass
+
     async def put_ask(self, post: AskPost) -> str:
         if self.ask_failures:
             if self.loses_references:

@@ -179,6 +179,9 @@ class FilePlatform:
     async def find_notice(self, notice: Notice) -> Found | None:
         return None
 
+    async def settle(self, turn_id: int) -> None:
+        pass
+
     async def find_ask(self, post: AskPost) -> Found | None:
         if not self._script.can_find:
             raise AdapterError("This platform cannot search.")

@@ -6,7 +6,6 @@ import asyncio
 import signal
 import sqlite3
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -78,15 +77,13 @@ async def test_sigterm_lets_a_running_turn_end_and_leaves_what_waits_for_the_nex
     assert lines(calls) == ["slow"]
 
 
-async def test_sigterm_leaves_a_turn_that_takes_longer_than_the_limit_and_the_next_start_goes_on_with_it(
+async def test_sigterm_cuts_no_call_that_acts_and_the_next_start_goes_on_with_its_result(
     toolbridge: Toolbridge, calls: Path
 ) -> None:
     async with serving_folder(toolbridge.folder, environment=toolbridge.environment, drain_s=0.5) as serving:
-        children = await begin(serving, calls, seconds=600)
-        started = time.monotonic()
+        children = await begin(serving, calls, seconds=3)
         serving.signal(signal.SIGTERM)
         assert await serving.ended() == TERMINATED
-        assert 0.5 <= time.monotonic() - started < 15
         assert living(children) == []
     assert posts(toolbridge.folder) == []
     assert rows(toolbridge, "SELECT id FROM worker") == []  # nobody has to wait for the lease to run out
@@ -94,7 +91,7 @@ async def test_sigterm_leaves_a_turn_that_takes_longer_than_the_limit_and_the_ne
         await until(lambda: serving.logged("turn_ended"), timeout_s=WAIT_S)
         assert serving.logged("turn_ended")[0]["attempt"] == 1  # an orderly end spends none
     assert [post["to"] for post in posts(toolbridge.folder)] == ["slow"]
-    assert "may have run" in posts(toolbridge.folder)[0]["text"]
+    assert "at last" in posts(toolbridge.folder)[0]["text"]
     assert lines(calls) == ["slow"]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 
+from tests.fakes.serving import serving_folder
 from tests.scenarios.conftest import WAIT_S, Endpoint, Toolbridge
 
 
@@ -26,3 +28,20 @@ async def test_a_stop_from_another_process_ends_the_answer_that_is_being_worked_
 async def test_a_stop_where_nothing_runs_says_so(toolbridge: Toolbridge, endpoint: Endpoint) -> None:
     assert (await toolbridge.ask("hello")).code == 0
     assert (await toolbridge.ask("/stop")).out.strip() == "Nothing is running in this conversation."
+
+
+async def test_run_drain_has_a_process_hand_over_by_its_name_and_waits_until_it_has_ended(
+    toolbridge: Toolbridge, endpoint: Endpoint
+) -> None:
+    nobody = await toolbridge.run("run", "--drain")
+    assert (nobody.code, "No `toolbridge run` of this database is running" in nobody.err) == (2, True)
+    environment = {**toolbridge.environment, "PROCESS_NAME": "blue"}
+    async with serving_folder(toolbridge.folder, environment=environment) as serving:
+        unknown = await toolbridge.run("run", "--drain", "green")
+        assert (unknown.code, unknown.out) == (2, "")
+        assert "No process of this database is called green. Here run: blue." in unknown.err
+        drained = await toolbridge.run("run", "--drain", "blue")
+        assert await serving.ended() == 128 + signal.SIGTERM
+    assert drained.code == 0, drained.err
+    assert drained.out.startswith("blue: told to hand over\n")
+    assert drained.out.endswith("blue: has ended\n")

@@ -130,7 +130,9 @@ def test_the_command_line_takes_every_command_that_a_document_shows() -> None:
         command_parser().parse_args(command)  # ends the test where it does not
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/rights.md", "docs/data.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/rights.md", "docs/data.md", "docs/scale.md"]
+)
 def test_the_links_of_a_document_lead_to_headings_that_are_there(document: str) -> None:
     file = ROOT / document
     for path, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", file.read_text(encoding="utf-8")):

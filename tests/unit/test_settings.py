@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.database import open_database
 from bot.domain.errors import SettingsError
 from bot.settings import FOREIGN, PREFIXES, Settings, load_settings
 from bot.settings_digest import settings_digest
@@ -458,6 +459,11 @@ def test_a_process_is_called_by_its_name_or_its_host_and_number() -> None:
 def test_a_database_that_cannot_be_opened_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="sqlite:///path/to/file"):
         open_store(load_settings(database_url=url).store_url)
+
+
+def test_tokens_of_entra_id_are_for_postgresql_only() -> None:
+    with pytest.raises(SettingsError, match="Set DATABASE_URL, or unset DATABASE_AUTH"):
+        open_database(load_settings(database_auth="entra"))
 
 
 @pytest.mark.parametrize("name", ["TOOLBRIDGE_HOME", "MCP_CONFIG", "SYSTEM_PROMPT_FILE", "TOOLBRIDGE_CONFIG"])

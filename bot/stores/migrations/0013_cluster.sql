@@ -1,3 +1,4 @@
+-- usable from: 0012
 -- Several processes work on one database. `about`: what a process says of itself, as JSON.
 ALTER TABLE worker ADD COLUMN about TEXT NOT NULL DEFAULT '';
 

@@ -76,6 +76,7 @@ class Database:
         }
         settings = {
             **{name: f"{seconds}s" for name, seconds in times.items()},
+            "enable_seqscan": "off",  # every statement has its index, whatever old statistics make of it
             "search_path": f'"{self.schema}"',
             "timezone": "UTC",
         }

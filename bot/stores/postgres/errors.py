@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from bot.domain.errors import StoreError
+from bot.domain.errors import StoreError, StoreUnreachableError
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _LOST = {
@@ -51,7 +51,8 @@ def is_doubled(error: psycopg.Error) -> bool:
 
 def store_error(error: psycopg.Error) -> StoreError:
     """Return the sentence for an error, with what an operator can do. It names no value of a statement."""
-    translated = StoreError(f"The database refused to work: {_cure(error)}.")
+    kind = StoreUnreachableError if is_lost(error) else StoreError
+    translated = kind(f"The database refused to work: {_cure(error)}.")
     translated.__cause__ = error
     return translated
 
@@ -64,16 +65,29 @@ def unreachable(error: Exception, *, secrets: str = "") -> StoreError:
     reason = reason.removeprefix("connection failed: ").rstrip(".")
     if secrets:
         reason = reason.replace(secrets, "...")
-    translated = StoreError(
+    kind = StoreError if _is_answered(str(error)) else StoreUnreachableError
+    translated = kind(
         f"The database cannot be reached ({reason}). Start PostgreSQL, or correct DATABASE_URL; then try again."
     )
     translated.__cause__ = error
     return translated
 
 
+def _is_answered(said: str) -> bool:
+    """Return whether a server is there that does not let the role in, which waiting does not change.
+
+    libpq gives no code for a connection that failed, only the server's words: those of a server that starts, ends or
+    has no room are https://github.com/postgres/postgres/blob/master/src/backend/tcop/backend_startup.c
+    """
+    if "certificate" in said or "does not support SSL" in said:
+        return True
+    passing = ("starting up", "shutting down", "in recovery mode", "not yet accepting", "not accepting", "too many")
+    return "FATAL:" in said and not any(words in said for words in passing)
+
+
 def unknown_outcome(error: Exception) -> StoreError:
     """Return the sentence for a COMMIT of which nobody can say whether it was made."""
-    translated = StoreError(
+    translated = StoreUnreachableError(
         "The database was lost while it stored something, and cannot say whether it did. It is safe to do it again."
     )
     translated.__cause__ = error

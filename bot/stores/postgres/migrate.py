@@ -71,6 +71,15 @@ def migrate(session: Session, schema: str, known: Sequence[Migration] | None = N
         raise
 
 
+def refuse_half_moved(session: Session) -> None:
+    """Raise StoreError where the database has a part of another one so far: see `bot/stores/postgres/target.py`."""
+    if session.open().execute("SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'moving'"):
+        raise StoreError(
+            "A move to this database has not ended. Run the same `toolbridge migrate --to ...` again, which goes on "
+            "with it, or drop the schema."
+        )
+
+
 def _run_new(session: Session, db: PgDb, schema: str, known: Sequence[Migration]) -> None:
     if not db.execute("SELECT 1 FROM pg_namespace WHERE nspname = ?", (schema,)):
         db.execute(f'CREATE SCHEMA "{schema}"')

@@ -16,7 +16,7 @@ from bot.stores.postgres.database import Database
 from bot.stores.postgres.engine import PostgresEngine
 from bot.stores.postgres.errors import store_error
 from bot.stores.postgres.listening import Listener
-from bot.stores.postgres.migrate import migrate
+from bot.stores.postgres.migrate import migrate, refuse_half_moved
 from bot.stores.postgres.options import PostgresOptions
 from bot.stores.postgres.session import Session
 from bot.stores.postgres.transactions import PATIENCE_S, Transactions
@@ -62,6 +62,7 @@ def _migrate(database: Database, clock: DatabaseClock) -> None:
     session = Session(database, clock)
     try:
         migrate(session, database.schema)
+        refuse_half_moved(session)
     except psycopg.Error as error:
         raise store_error(error) from error
     finally:

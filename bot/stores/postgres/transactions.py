@@ -103,7 +103,7 @@ def _begun(session: Session) -> Begun:
     except SettingsError:
         raise
     except BotError as error:
-        raise Unreachable(StoreError(str(error))) from error
+        raise Unreachable(error if isinstance(error, StoreError) else StoreError(str(error))) from error
 
 
 def _read_once(session: Session, unit: Unit[T]) -> T:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.ports.cluster import About, Member, Slot
+from bot.ports.cluster import About, Member, OpenTurns, Slot
 from bot.stores import codec
 from bot.stores.db import Db, Row, first, key_range
 
@@ -88,6 +88,19 @@ def _slot(row: Row) -> Slot:
         note=row["note"],
         is_held=bool(row["is_held"]),
     )
+
+
+# --- work ---
+
+
+def open_turns(db: Db) -> OpenTurns:
+    """Return how much is open."""
+    (row,) = db.execute(
+        "SELECT count(*) FILTER (WHERE state <> 'waiting') AS turns,"
+        " count(*) FILTER (WHERE state = 'waiting') AS waiting,"
+        " min(accepted_at) FILTER (WHERE state <> 'waiting') AS oldest_at FROM turn WHERE ended_at IS NULL"
+    )
+    return OpenTurns(count=row["turns"], waiting=row["waiting"], oldest_at=row["oldest_at"])
 
 
 # --- rates ---

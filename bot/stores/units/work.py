@@ -16,15 +16,19 @@ from bot.domain.messages import Message, Usage
 from bot.domain.turns import Post, Step, TurnState
 from bot.ports.store import ClaimedTurn, Lease, OutboxPost, Signal, ToolUse
 from bot.stores import codec
-from bot.stores.db import Db, Row
+from bot.stores.db import Db, Row, places
 from bot.stores.units import asks, audit_log, budgets, journal, tools
 from bot.stores.units.order import end_turn, free_next, wake_turn
 
 # --- workers ---
 
 
-def heartbeat(db: Db, worker: str, *, expires_at: float, latest_end: float, cutoff: float) -> None:
-    """Renew the lease of `worker`; cut leases short that end after `latest_end`, and end those up to `cutoff`."""
+def heartbeat(db: Db, worker: str, *, expires_at: float, latest_end: float, cutoff: float) -> bool:
+    """Renew the lease of `worker`; cut leases short that end after `latest_end`, and end those up to `cutoff`.
+
+    Return whether it was there.
+    """
+    is_known = bool(db.execute("SELECT id FROM worker WHERE id = ?", (worker,)))
     db.execute(
         "INSERT INTO worker (id, expires_at) VALUES (?, ?)"
         " ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at",
@@ -33,6 +37,7 @@ def heartbeat(db: Db, worker: str, *, expires_at: float, latest_end: float, cuto
     db.execute("UPDATE worker SET expires_at = ? WHERE expires_at > ?", (latest_end, latest_end))
     ended = f"SELECT id FROM worker WHERE expires_at <= ?{db.for_update('worker', skips=True)}"  # noqa: S608  (no outside text)
     db.execute(f"DELETE FROM worker WHERE id IN ({ended})", (cutoff,))  # noqa: S608  (no outside text)
+    return is_known
 
 
 def workers(db: Db, *, cutoff: float) -> Sequence[str]:
@@ -66,8 +71,10 @@ def write_check(db: Db) -> None:
 _CLAIM = """
 WITH taken (id) AS MATERIALIZED (
     SELECT candidate.id FROM turn AS candidate
-    JOIN conversation ON conversation.id = candidate.conversation_id
-    WHERE candidate.ended_at IS NULL AND candidate.is_first = 1 AND ({served}) AND {free}
+    WHERE candidate.ended_at IS NULL AND candidate.is_first = 1 AND 1 = (
+        SELECT CASE WHEN {served} THEN 1 ELSE 0 END FROM conversation
+        WHERE conversation.id = candidate.conversation_id)
+    AND {free}
     LIMIT ?{lock})
 UPDATE turn
 SET state = CASE state WHEN 'queued' THEN 'running' ELSE state END,
@@ -77,17 +84,16 @@ RETURNING id, conversation_id, fence, attempts, event, state, stop_requested, ha
 """
 # A turn is free when it was queued here, ...
 _QUEUED = "candidate.worker = ? AND candidate.state = 'queued'{ticket} ORDER BY candidate.ticket, candidate.id"
-# ... or when the worker that had it (accepted or ran it) is not alive any more, or gave it up; taken worker by worker,
-# unsorted.
-_LEFT = """
-candidate.worker IN (
-    WITH RECURSIVE holder (id) AS (
-        SELECT (SELECT worker FROM turn WHERE ended_at IS NULL AND worker >= '' ORDER BY worker LIMIT 1)
-        UNION ALL
-        SELECT (SELECT worker FROM turn WHERE ended_at IS NULL AND worker > holder.id ORDER BY worker LIMIT 1)
-        FROM holder WHERE holder.id IS NOT NULL)
-    SELECT id FROM holder
-    WHERE id <> ? AND NOT EXISTS (SELECT 1 FROM worker WHERE worker.id = holder.id AND worker.expires_at > ?)){ticket}
+# ... or when the worker that had it (accepted or ran it) is not alive any more, or gave it up; taken unsorted.
+_LEFT = "candidate.worker IN {gone}{ticket}"
+_GONE = """
+WITH RECURSIVE holder (id) AS (
+    SELECT (SELECT worker FROM turn WHERE ended_at IS NULL AND worker >= '' ORDER BY worker LIMIT 1)
+    UNION ALL
+    SELECT (SELECT worker FROM turn WHERE ended_at IS NULL AND worker > holder.id ORDER BY worker LIMIT 1)
+    FROM holder WHERE holder.id IS NOT NULL)
+SELECT id FROM holder
+WHERE id <> ? AND NOT EXISTS (SELECT 1 FROM worker WHERE worker.id = holder.id AND worker.expires_at > ?)
 """
 _QUIET = " AND candidate.ticket = 0"
 
@@ -102,9 +108,11 @@ def claim(
     prefixes = [prefix for prefix in serves for _ in range(2)]
     rows: list[Row] = []
     lock = db.for_update("candidate", skips=True)
+    gone = [row["id"] for row in db.execute(_GONE, (worker, cutoff))]
+    ways = [*([(_LEFT.format(gone=places(gone), ticket="{ticket}"), gone)] if gone else []), (_QUEUED, [worker])]
 
     def take(room: int, *, ticket: str) -> None:
-        for free, found in ((_LEFT, (worker, cutoff)), (_QUEUED, (worker,))):
+        for free, found in ways:
             if room > 0:
                 statement = _CLAIM.format(free=free.format(ticket=ticket), served=served, lock=lock)
                 taken = db.execute(statement, (*prefixes, *found, room, worker))
@@ -121,12 +129,41 @@ def claim(
     return turns
 
 
-def give_back(db: Db, lease: Lease) -> None:
+def give_back(db: Db, lease: Lease, *, is_spent: bool = True) -> None:
     """Free the turn for any worker, if it still belongs to the lease."""
-    db.execute(
-        "UPDATE turn SET worker = '' WHERE id = ? AND fence = ? AND ended_at IS NULL", (lease.turn_id, lease.fence)
+    freed = db.execute(
+        "UPDATE turn SET worker = '', attempts = attempts - ? WHERE id = ? AND fence = ? AND ended_at IS NULL"
+        " RETURNING id",
+        (0 if is_spent else 1, lease.turn_id, lease.fence),
     )
-    db.notify("work")
+    if freed:
+        db.notify("work")
+
+
+def has_others(db: Db, worker: str, *, serves: Sequence[str], keeps: Sequence[int]) -> bool:
+    """Return whether `hand_over` would free any; looking costs no commit."""
+    return bool(_others(db, worker, serves=serves, keeps=keeps))
+
+
+def hand_over(db: Db, worker: str, *, serves: Sequence[str], keeps: Sequence[int]) -> None:
+    """Free the worker's other turns; those that it had claimed get their attempt back."""
+    freed = _others(db, worker, serves=serves, keeps=keeps)
+    db.executemany(
+        "UPDATE turn SET worker = '', attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END"
+        " WHERE id = ? AND worker = ? AND ended_at IS NULL",
+        [(turn_id, worker) for turn_id in freed],
+    )
+    if freed:
+        db.notify("work")
+
+
+def _others(db: Db, worker: str, *, serves: Sequence[str], keeps: Sequence[int]) -> Sequence[int]:
+    rows = db.execute(
+        "SELECT turn.id, conversation.key FROM turn JOIN conversation ON conversation.id = turn.conversation_id"
+        " WHERE turn.worker = ? AND turn.ended_at IS NULL ORDER BY turn.id",
+        (worker,),
+    )
+    return [row["id"] for row in rows if row["id"] not in keeps and row["key"].startswith(tuple(serves))]
 
 
 def has_signals(db: Db, worker: str) -> bool:
@@ -204,19 +241,19 @@ def _free(db: Db, lease: Lease, *, wakes_at: float, stop_requested: bool) -> Tur
 
 def has_expired(db: Db, *, now: float) -> bool:
     """Return whether `wake_expired` would wake any; looking costs no commit."""
-    return bool(db.execute(f"{_EXPIRED} LIMIT 1", (now,)))
+    return bool(db.execute("SELECT id FROM turn WHERE wakes_at <= ? LIMIT 1", (now,)))
 
 
 def wake_expired(db: Db, *, now: float) -> int:
     """Queue the waiting turns whose time has come."""
     # Those that another unit has at this moment are found by the next look.
     lock = db.for_update("conversation, turn", skips=True)
-    rows = db.execute(f"{_EXPIRED} ORDER BY wakes_at{lock}", (now,))
+    rows = db.execute(
+        "SELECT turn.id FROM turn JOIN conversation ON conversation.id = turn.conversation_id"  # noqa: S608  (no outside text)
+        f" WHERE turn.wakes_at <= ? ORDER BY turn.wakes_at{lock}",
+        (now,),
+    )
     return sum(wake_turn(db, row["id"]) for row in rows)
-
-
-_EXPIRED = """
-SELECT turn.id FROM turn JOIN conversation ON conversation.id = turn.conversation_id WHERE turn.wakes_at <= ?"""
 
 
 def reply(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from bot.domain.errors import SettingsError, StoreError
-from bot.stores.factory import open_store
+from bot.stores.factory import open_store, signed_in
 from bot.stores.postgres.options import PostgresOptions
 from tests.fakes import postgres
 
@@ -28,41 +29,49 @@ async def test_a_path_may_be_relative(tmp_path: Path, monkeypatch: pytest.Monkey
         assert (tmp_path / "a.db").is_file()
 
 
-@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
-async def test_a_postgresql_url_names_a_database_with_libpqs_parameters(scheme: str) -> None:
-    options = PostgresOptions(schema=postgres.new_schema())
-    port = postgres.server().port
-    async with open_store(f"{scheme}:///postgres?host=127.0.0.1&port={port}&user=postgres", options) as store:
+async def test_a_postgresql_url_names_a_database_in_which_a_schema_is_made() -> None:
+    options = PostgresOptions(schema=postgres.new_schema(), name="toolbridge blue")
+    async with open_store(postgres.server().url, options) as store:
         await store.put_note("a", "b")
-        assert await store.notes("a") == {"a": "b"}
+        names = postgres.server().run("SELECT DISTINCT application_name FROM pg_stat_activity")
+    assert postgres.server().run(f"SELECT name FROM {options.schema}.note") == [("a",)]
+    assert ("toolbridge blue",) in names
 
 
-def test_a_driver_that_is_not_installed_is_an_error_that_says_how_to_install_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(sys.modules, "bot.stores.postgres.store", None)  # as if its imports failed
-    with pytest.raises(SettingsError, match=r"PostgreSQL.*pip install '\.\[postgres\]'") as caught:
-        open_store("postgres://u:secret@db/toolbridge")
-    assert "secret" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("url", "said"),
-    [
-        ("postgresql://u:secret@127.0.0.1:1/db", r"cannot be reached.*Connection refused.*DATABASE_URL"),
-        ("postgresql://u:secret@127.0.0.1/db?what=that", r"DATABASE_URL is no address.*postgresql://user@host"),
-    ],
-)
-async def test_a_database_that_cannot_be_reached_is_an_error_at_once_without_the_password(url: str, said: str) -> None:
-    with pytest.raises((StoreError, SettingsError), match=said) as caught:
-        async with open_store(url):
+async def test_without_its_package_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bot.stores.postgres.store", None)
+    with pytest.raises(SettingsError, match=r"pip install 'toolbridge\[postgres\]'") as caught:
+        async with open_store("postgres://u:secret@db/toolbridge"):
             pass
     assert "secret" not in str(caught.value)
+
+
+async def test_a_server_that_is_down_or_refuses_is_an_error_at_once_that_says_what_to_do() -> None:
+    began = time.monotonic()
+    with pytest.raises(StoreError, match=r"reached.*efused.*Start PostgreSQL, or correct DATABASE_URL") as caught:
+        async with open_store("postgresql://u:secret-pw@127.0.0.1:1/toolbridge"):
+            pass
+    assert "secret-pw" not in str(caught.value)
+    assert time.monotonic() - began < 10
+
+
+def test_with_tokens_the_way_is_encrypted_and_no_password_is_set_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    def url_of(url: str) -> str:
+        with signed_in(url, PostgresOptions(), "entra") as (with_tls, options):
+            assert options.password is not None
+        return with_tls
+
+    assert url_of("postgresql://bot@db.example.com/d") == "postgresql://bot@db.example.com/d?sslmode=require"
+    assert url_of("postgresql://bot@db/d?application_name=x").endswith("?application_name=x&sslmode=require")
+    assert url_of("postgresql://bot@db/d?sslmode=verify-full") == "postgresql://bot@db/d?sslmode=verify-full"
+    assert url_of("postgresql://bot@127.0.0.1/d") == "postgresql://bot@127.0.0.1/d"
+    with pytest.raises(SettingsError, match="has a password"):
+        url_of("postgresql://bot:secret@db/d")
 
 
 @pytest.mark.parametrize(
     "url", ["", "toolbridge.db", "sqlite:toolbridge.db", "sqlite://a.db", "sqlite:///", "mysql:///a"]
 )
 def test_any_other_url_is_an_error_that_shows_how_one_looks(url: str) -> None:
-    with pytest.raises(SettingsError, match=r"DATABASE_URL must look like sqlite:///path/to/file\.db"):
+    with pytest.raises(SettingsError, match=r"DATABASE_URL must look like sqlite:///path/to/file\.db or postgresql"):
         open_store(url)

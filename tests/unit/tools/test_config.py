@@ -62,6 +62,7 @@ def test_only_the_bundled_server_gets_the_database_and_only_where_that_is_postgr
         "PGSSLROOTCERT": "ca.pem",
         "TOOLBRIDGE_FILES_URL": url,
         "TOOLBRIDGE_FILES_SCHEMA": "bots",
+        "TOOLBRIDGE_FILES_AUTH": "password",
     }
     assert like.env == {}
     assert "hunter2" not in repr(servers) and "hunter2" in own.known_values and url in own.secrets

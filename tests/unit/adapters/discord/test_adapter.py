@@ -14,6 +14,7 @@ from adapters.discord.parse import conversation_in, event_key
 from adapters.shared.progress import Pace
 from bot.domain.errors import AdapterError
 from bot.domain.turns import Post, TraceLine, TurnView
+from bot.ports.cluster import LoneCluster
 from tests.fakes.discord import Channel, FakeDiscord, Message
 from tests.fakes.hosts import ScriptedHost
 
@@ -120,6 +121,37 @@ async def test_a_key_of_any_length_names_one_post() -> None:
     async with open_place() as place, running(place):
         first = await place.adapter.post(place.post())
         assert await place.adapter.post(place.post()) == first
+        assert place.shown() == ["Hello!"]
+
+
+# --- a process that was paused ---
+
+
+@dataclass(slots=True)
+class Paused(LoneCluster):
+    """A process that was paused for longer than its lease, while `is_paused`."""
+
+    is_paused: bool = False
+
+    def is_held(self) -> bool:
+        return not self.is_paused
+
+
+async def test_a_process_that_was_paused_changes_and_posts_nothing_and_does_not_type() -> None:
+    cluster = Paused()
+    async with open_place(ScriptedHost(cluster=cluster)) as place, running(place):
+        place.adapter.show(replace(place.view(), text="It grows"))
+        await place.discord.until(lambda: place.shown() == ["It grows"])
+        cluster.is_paused = True
+        place.adapter.show(replace(place.view(), text="It grows more"))
+        await asyncio.sleep(0.05)  # what is on its way arrives
+        before = len(place.discord.calls)
+        with pytest.raises(AdapterError, match="paused"):
+            await place.adapter.post(place.post())
+        await asyncio.sleep(0.3)
+        assert (place.shown(), len(place.discord.calls)) == (["It grows"], before)
+        cluster.is_paused = False
+        await place.adapter.post(place.post())
         assert place.shown() == ["Hello!"]
 
 

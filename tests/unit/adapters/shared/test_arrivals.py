@@ -31,7 +31,7 @@ from bot.domain.answers import (
     Revised,
 )
 from bot.domain.backoff import Backoff
-from bot.domain.errors import AdapterError, StoreError
+from bot.domain.errors import AdapterError, StoreError, StoreUnreachableError
 from bot.domain.events import (
     CommandInvoked,
     ConversationKey,
@@ -189,6 +189,18 @@ async def test_a_message_that_cannot_be_stored_is_tried_again_and_its_author_hea
     await chat.settle()
     assert chat.heard == ["The database is full."]
     assert not arrivals.is_behind
+
+
+async def test_a_message_is_kept_for_as_long_as_the_database_cannot_be_reached() -> None:
+    chat, away = Chat(), StoreUnreachableError("The database cannot be reached.")
+    arrivals = chat.arrivals(FakeHost(accepts=[*[away] * 20, Queued(turn_id=1)]), tries=3)
+    assert await arrivals.hand_over(MESSAGE) == Queued(turn_id=1)
+    await chat.settle()
+    assert chat.heard == ["The database cannot be reached."]
+    once = chat.arrivals(FakeHost(accepts=[away]), tries=1)
+    with pytest.raises(StoreUnreachableError):  # a platform that delivers again is not told that it arrived
+        await once.hand_over(MESSAGE)
+    await chat.settle()
 
 
 async def test_a_message_that_still_cannot_be_stored_is_not_acknowledged() -> None:

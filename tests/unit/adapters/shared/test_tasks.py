@@ -10,13 +10,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from adapters.shared.tasks import Background, KeyedLock, RecentKeys, run_together
+from adapters.shared.tasks import Background, KeyedLock, Newest, RecentKeys, run_together
 from bot.domain.errors import AdapterError, StoreError
 
 WAIT_S = 10.0
 
 
 # --- tasks ---
+
+
+async def test_only_the_newest_tasks_are_kept_and_the_log_says_once_that_others_were_left() -> None:
+    background, left, go_on = Background("test"), list[str](), asyncio.Event()
+    newest = Newest[str](2, left.append)
+    ended: list[str] = []
+
+    async def wait(name: str) -> None:
+        await go_on.wait()
+        ended.append(name)
+
+    with capture_logs() as lines:
+        for name in ("a", "b", "c", "d"):
+            newest.add(background.spawn(wait(name), name=name), name)
+            await asyncio.sleep(0)  # it begins
+        go_on.set()
+        await background.drain(timeout_s=WAIT_S)
+    assert (left, ended) == (["a", "b"], ["c", "d"])
+    assert [line["event"] for line in lines] == ["too_many_kept"]
 
 
 async def test_a_task_that_fails_is_logged_and_ends_no_other() -> None:

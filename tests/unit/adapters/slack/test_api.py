@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.shared.buckets import Priority, Rate
+from adapters.shared.fence import only_while
 from adapters.slack.api import SlackApi, Tokens
 from adapters.slack.errors import SlackRefusedError, SlackUnreachableError, without_values
 from adapters.slack.installs import OneToken
@@ -604,3 +605,19 @@ async def test_sixty_edits_at_once_keep_to_the_documented_rate() -> None:
     assert all(call.ok for call in slack.calls_of("chat.update"))  # the others were not even sent
     assert sum(isinstance(each, dict) for each in ended) == 50
     assert all(isinstance(each, RateLimitError) for each in ended if not isinstance(each, dict))
+
+
+async def test_a_call_for_a_turn_that_was_lost_while_it_waited_for_its_rate_is_not_made() -> None:
+    async with serving() as loopback, opened(loopback) as api:
+        loopback.script["chat.update"] = [pause("1"), OK]
+        is_held = [True]
+        with only_while(lambda: is_held[0]):
+            calling = asyncio.create_task(api.call("chat.update", team=TEAM, channel="C1", ts="1.1", text="more"))
+        async with asyncio.timeout(30):
+            while not loopback.seen:  # noqa: ASYNC110  (the server sets no event)
+                await asyncio.sleep(0.01)
+        is_held[0] = False
+        with pytest.raises(AdapterError, match="paused"):
+            await calling
+        assert len(loopback.seen) == 1
+        assert await api.call("auth.test", team=TEAM) == OK  # it belongs to no turn

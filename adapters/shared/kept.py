@@ -1,0 +1,67 @@
+"""References of messages that grow, kept before people read them: the next process ends what this one began."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from bot.domain.errors import AdapterError, BotError
+from bot.ports.store import NoteStore
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class KeptMessages:
+    """Those of one turn, by the number of the part of the answer. What fails at the store raises AdapterError."""
+
+    notes: NoteStore
+    platform: str
+    turn_id: int
+    _has_any: bool = field(default=False, init=False)
+
+    async def keep(self, number: int, reference: str) -> None:
+        """Keep the reference of a part, over the end of the process."""
+        self._has_any = True
+        await self._put(number, reference)
+
+    async def read(self) -> Mapping[int, str]:
+        """Return what was kept of the turn, by this process or one before."""
+        found = {int(name): reference for name, reference in (await self._read(self._prefix)).items()}
+        self._has_any = bool(found)
+        return found
+
+    async def of_others(self) -> frozenset[str]:
+        """Return the references that were kept of other turns."""
+        kept = await self._read(f"{self.platform}/live/")
+        return frozenset(ref for name, ref in kept.items() if not name.startswith(f"{self.turn_id}/"))
+
+    async def forget(self) -> None:
+        """Forget them: they have come to their ends. Never raises AdapterError: what stays does no harm."""
+        if not self._has_any:
+            return
+        try:
+            for number in await self.read():
+                await self._put(number, None)
+        except AdapterError as error:
+            log.warning("kept_messages_not_forgotten", error=str(error))
+        self._has_any = False
+
+    @property
+    def _prefix(self) -> str:
+        return f"{self.platform}/live/{self.turn_id}/"
+
+    async def _put(self, number: int, reference: str | None) -> None:
+        try:
+            await self.notes.put_note(f"{self._prefix}{number}", reference)
+        except BotError as error:
+            raise AdapterError(str(error)) from error
+
+    async def _read(self, prefix: str) -> Mapping[str, str]:
+        try:
+            notes = await self.notes.notes(prefix)
+        except BotError as error:
+            raise AdapterError(str(error)) from error
+        return {name.removeprefix(prefix): reference for name, reference in notes.items()}
