@@ -1539,7 +1539,7 @@ async def test_notes_are_found_by_the_beginning_of_their_names_and_outlive_a_res
             "slack/T1/ünï 👍": "of slack/T1/ünï 👍",
         }
         assert len(await store.notes("slack/")) == 3
-        assert len(await store.notes("")) == 4
+        assert {"slack/T1/seen", "discord/seen"} < set(await store.notes(""))
         assert await store.notes("teams/") == {}
 
 
