@@ -27,8 +27,9 @@ from bot.ports.model import Model
 from bot.ports.observer import TurnObserver
 from bot.ports.platform import Adapter
 from bot.ports.rights import Guard, Policy
-from bot.ports.store import ClaimedTurn, Store
+from bot.ports.store import Store
 from bot.ports.tools import Offer, Tools
+from bot.ports.work_store import ClaimedTurn
 from bot.text.apart import apart
 from bot.turns.budgets import BudgetedModel, Budgets
 from bot.turns.calls import end_call

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bot.ports.cluster import About, ClusterStore
+from bot.ports.cluster import About
+from bot.ports.cluster_store import ClusterStore
 from bot.turns.attempt import tried
 from bot.turns.lease import WorkerLease
 

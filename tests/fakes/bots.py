@@ -19,10 +19,11 @@ from bot.intake.commands.table import Answer, Commands
 from bot.intake.inbox import Inbox
 from bot.intake.rates import CommonCount
 from bot.observe.turn_log import TurnLog
+from bot.ports.intake_store import DecisionOutcome
 from bot.ports.model import Model
 from bot.ports.platform import Adapter
 from bot.ports.rights import People, Policy
-from bot.ports.store import DecisionOutcome, Store
+from bot.ports.store import Store
 from bot.ports.tools import Tools
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.asking import AskDesk
