@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from bot.ports.cluster import About
 from bot.ports.cluster_store import ClusterStore
-from bot.turns.attempt import tried
 from bot.turns.lease import WorkerLease
+from bot.turns.leaving import tried
 
 
 @dataclass(slots=True, kw_only=True)
