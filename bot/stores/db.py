@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from bot.ports.cluster import Topic
+from bot.ports.cluster_store import Topic
 
 T = TypeVar("T")
 

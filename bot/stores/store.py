@@ -13,26 +13,11 @@ from bot.domain.budgets import Charge, Spent, Toll
 from bot.domain.events import ConversationKey, MessageReceived, Rating
 from bot.domain.messages import Message, Usage
 from bot.domain.turns import CallDecided, Post, Step, TurnState
+from bot.ports.conversation_store import ConversationSummary, History, HistoryEntry, Knowledge, ToolMemory
+from bot.ports.intake_store import NO_BOUNDS, DecisionOutcome, Full, OverBudget, OwnBounds, Revision
 from bot.ports.rights_store import Grant, Settlement, VoteOutcome
 from bot.ports.saved_files import SavedFiles
-from bot.ports.store import (
-    NO_BOUNDS,
-    ClaimedTurn,
-    ConversationSummary,
-    DecisionOutcome,
-    Full,
-    History,
-    HistoryEntry,
-    Knowledge,
-    Lease,
-    OutboxPost,
-    OverBudget,
-    OwnBounds,
-    Revision,
-    Signal,
-    ToolMemory,
-    ToolUse,
-)
+from bot.ports.work_store import ClaimedTurn, Lease, OutboxPost, Signal, ToolUse
 from bot.stores.base import Units
 from bot.stores.budgets import BudgetUnits
 from bot.stores.cluster import ClusterUnits

@@ -12,7 +12,7 @@ from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.turns import Post, PostWay
 from bot.ports.platform import Adapter
-from bot.ports.store import Lease, WorkStore
+from bot.ports.work_store import Lease, WorkStore
 from bot.turns.limits import Patience
 from bot.turns.outage import outlasting
 from bot.turns.pulse import Pulse

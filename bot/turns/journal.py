@@ -27,8 +27,8 @@ from bot.domain.turns import (
     TurnState,
 )
 from bot.ports.observer import TurnObserver
-from bot.ports.store import ClaimedTurn, ToolUse, WorkStore
 from bot.ports.tools import Resumed
+from bot.ports.work_store import ClaimedTurn, ToolUse, WorkStore
 from bot.turns.auditing import CallAudit
 from bot.turns.outage import outlasting
 

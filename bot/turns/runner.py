@@ -13,9 +13,11 @@ import structlog
 
 from bot.domain.errors import LeaseLostError, StoreError
 from bot.ports.platform import Adapter
-from bot.turns.attempt import Attempt, Resources, tried
+from bot.turns.attempt import Attempt
 from bot.turns.bell import Bell, heard
 from bot.turns.lease import WorkerLease, log_failure
+from bot.turns.leaving import tried
+from bot.turns.resources import Resources
 from bot.turns.summing_up import SummaryWriter
 from bot.turns.worker import expire_dead_workers
 

@@ -37,19 +37,10 @@ from bot.domain.turns import (
     ModelAnswered,
     Step,
 )
-from bot.ports.store import (
-    ConversationSummary,
-    Full,
-    History,
-    Knowledge,
-    Lease,
-    OwnBounds,
-    Signal,
-    Store,
-    ToolMemory,
-    ToolUse,
-    author_key,
-)
+from bot.ports.conversation_store import ConversationSummary, History, Knowledge, ToolMemory
+from bot.ports.intake_store import Full, OwnBounds
+from bot.ports.store import Store, author_key
+from bot.ports.work_store import Lease, Signal, ToolUse
 from bot.text.cleaning import clean
 from tests.contracts.stores import (
     ALL,

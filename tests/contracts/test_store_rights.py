@@ -25,7 +25,8 @@ from bot.domain.turns import (
     Step,
 )
 from bot.ports.rights_store import Grant, PastCall, Pin, Settlement
-from bot.ports.store import Lease, Store
+from bot.ports.store import Store
+from bot.ports.work_store import Lease
 from bot.stores.chain import Chain
 from tests.contracts.stores import (
     ALL,

@@ -11,8 +11,9 @@ import pytest
 
 from bot.domain.errors import StoreError
 from bot.domain.messages import Usage
-from bot.ports.cluster import Topic
-from bot.ports.store import ClaimedTurn, Store
+from bot.ports.cluster_store import Topic
+from bot.ports.store import Store
+from bot.ports.work_store import ClaimedTurn
 from bot.stores.postgres.options import PostgresOptions
 from bot.stores.postgres.store import open_postgres
 from tests.contracts.stores import ALL, HERE, LEASE_S, THERE, ask, question, room

@@ -20,8 +20,9 @@ from bot.domain.audit import AuditEntry
 from bot.domain.errors import LeaseLostError, StoreError
 from bot.domain.messages import ToolCall, ToolResult, Usage
 from bot.domain.turns import CallAsked, CallFinished, CallStarted, CallWaiting
-from bot.ports.cluster import Topic
-from bot.ports.store import ClaimedTurn, Store
+from bot.ports.cluster_store import Topic
+from bot.ports.store import Store
+from bot.ports.work_store import ClaimedTurn
 from bot.stores.chain import Chain
 from bot.stores.db import Db
 from bot.stores.postgres.clock import DatabaseClock

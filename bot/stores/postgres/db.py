@@ -19,7 +19,7 @@ from psycopg import errors
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
-from bot.ports.cluster import Topic
+from bot.ports.cluster_store import Topic
 from bot.text.cleaning import strip_surrogates
 
 MANY = 100  # statements in one round trip

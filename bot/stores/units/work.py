@@ -14,7 +14,7 @@ from bot.domain.budgets import Charge
 from bot.domain.errors import LeaseLostError
 from bot.domain.messages import Message, Usage
 from bot.domain.turns import Post, Step, TurnState
-from bot.ports.store import ClaimedTurn, Lease, OutboxPost, Signal, ToolUse
+from bot.ports.work_store import ClaimedTurn, Lease, OutboxPost, Signal, ToolUse
 from bot.stores import codec
 from bot.stores.db import Db, Row, places
 from bot.stores.units import asks, audit_log, budgets, journal, tools

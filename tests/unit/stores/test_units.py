@@ -19,7 +19,7 @@ from bot.domain.events import ConversationKey, MessageReceived
 from bot.domain.messages import AssistantMessage, ToolCall, ToolResult, Usage, UserMessage
 from bot.domain.turns import CallAsked, CallDecided, CallFinished, CallStarted, CallWaiting, Post
 from bot.ports.rights_store import Grant, Settlement
-from bot.ports.store import ClaimedTurn
+from bot.ports.work_store import ClaimedTurn
 from bot.stores.db import Db, Row
 from bot.stores.sqlite.connection import SqliteDb
 from bot.stores.sqlite.migrate import migrate
