@@ -60,6 +60,17 @@ class Database:
         except psycopg.Error as error:
             raise unreachable(error, secrets=str(parameters.get("password") or ""), setting=setting) from error
 
+    def refuse_pooler(self, connection: psycopg.Connection) -> None:
+        """Raise SettingsError where transactions of this connection may run on other sessions than its own."""
+        if leads_to_pooler(connection):
+            ways = (
+                "; or leave it, and set DATABASE_LISTEN_URL to that" if self.options.setting == "DATABASE_URL" else ""
+            )
+            raise SettingsError(
+                f"{self.options.setting} leads to a pooler, such as PgBouncer. Set it to the address of PostgreSQL "
+                f"itself{ways}."
+            )
+
     def _address(self, *, listens: bool) -> tuple[str, str]:
         if listens and self.options.listen_url:
             return self.options.listen_url, "DATABASE_LISTEN_URL"
@@ -95,6 +106,16 @@ class Database:
             f" SELECT set_config('synchronous_commit', 'on', {local})"
             f" WHERE current_setting('synchronous_commit') IN ({lower})"
         )
+
+
+def leads_to_pooler(connection: psycopg.Connection) -> bool:
+    """Return whether a pooler answers in PostgreSQL's place.
+
+    It has told its client another process id than that of the server's process, or of none: what its client cancels,
+    it has to find by that.
+    """
+    (row,) = connection.execute("SELECT pg_backend_pid()").fetchall()
+    return row[0] != connection.pgconn.backend_pid
 
 
 def _malformed(url: str, setting: str) -> str:
