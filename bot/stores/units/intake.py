@@ -68,7 +68,7 @@ def accept(
         return OverBudget(used=spent)
     turn_id = _queue(db, event, conversation_id, worker=worker, waits_behind=waits_behind, now=now)
     if toll is not None:
-        budgets.charge(db, toll.charge)
+        budgets.charge(db, toll.charge, at_once=bool(toll.bounds))
     return Queued(turn_id=turn_id, waits_behind=waits_behind)
 
 
