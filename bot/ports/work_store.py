@@ -116,8 +116,13 @@ class WorkStore(Protocol):
         """
         ...
 
-    async def hand_over(self, worker: str, *, serves: Sequence[str], keeps: Sequence[int]) -> None:
-        """Give up the open turns of `worker` in these conversations, but for those it keeps; they lose no attempt."""
+    async def hand_over(
+        self, worker: str, *, serves: Sequence[str], keeps: Sequence[int], is_begun: bool = False
+    ) -> None:
+        """Give up the open turns of `worker` in these conversations, but for those it keeps; they lose no attempt.
+
+        With `is_begun`, those that are queued stay where they are.
+        """
         ...
 
     async def signals(self, worker: str) -> Sequence[Signal]:
@@ -125,13 +130,22 @@ class WorkStore(Protocol):
         ...
 
     async def record(
-        self, lease: Lease, steps: Sequence[Step], *, audit: Sequence[AuditEntry] = (), charge: Charge | None = None
+        self,
+        lease: Lease,
+        steps: Sequence[Step],
+        *,
+        audit: Sequence[AuditEntry] = (),
+        charge: Charge | None = None,
+        again: bool = False,
     ) -> None:
         """Append steps to the turn's journal, all or none; without any, only check the lease. Raises LeaseLostError.
 
         A `CallWaiting` with an `ask` makes that ask pending; a `CallDecided` of a call ends its pending one. `audit` is
         appended to the audit in the same commit, and what the steps cost is charged in it, here and in the methods
         below.
+
+        `again`, here and there: the same was asked of the store just before, and failed in such a way that it may be
+        stored all the same. What is stored then is not stored twice.
         """
         ...
 
@@ -147,6 +161,7 @@ class WorkStore(Protocol):
         wakes_at: float,
         audit: Sequence[AuditEntry] = (),
         charge: Charge | None = None,
+        again: bool = False,
     ) -> TurnState:
         """Append steps and let the turn wait for a decision: it gives up its lease, and later turns of its conversation
         can be claimed.
@@ -177,6 +192,7 @@ class WorkStore(Protocol):
         charge: Charge | None = None,
         tool_use: ToolUse | None = None,
         read_until: datetime | None = None,
+        again: bool = False,
     ) -> None:
         """Store the last steps, how the turn ended, its messages and the posts to deliver, in one commit.
 
@@ -194,7 +210,9 @@ class WorkStore(Protocol):
         """Say that this post is about to be sent: after a crash it may be visible. Raises LeaseLostError."""
         ...
 
-    async def mark_posted(self, lease: Lease, part: int, *, reference: str, ends_turn: bool) -> None:
+    async def mark_posted(
+        self, lease: Lease, part: int, *, reference: str, ends_turn: bool, again: bool = False
+    ) -> None:
         """Store the platform's reference of a post; with the last one the turn ends. Raises LeaseLostError.
 
         Where it does not end the turn, the next post is stored as about to be sent.

@@ -155,9 +155,15 @@ class WorkUnits(Units):
     async def give_back(self, lease: Lease, *, is_spent: bool = True) -> None:
         await self.engine.write(lambda db: work.give_back(db, lease, is_spent=is_spent), of=lease.conversation_id)
 
-    async def hand_over(self, worker: str, *, serves: Sequence[str], keeps: Sequence[int]) -> None:
-        if await self.engine.read(lambda db: work.has_others(db, worker, serves=serves, keeps=keeps)):
-            await self.engine.write(lambda db: work.hand_over(db, worker, serves=serves, keeps=keeps))
+    async def hand_over(
+        self, worker: str, *, serves: Sequence[str], keeps: Sequence[int], is_begun: bool = False
+    ) -> None:
+        if await self.engine.read(
+            lambda db: work.has_others(db, worker, serves=serves, keeps=keeps, is_begun=is_begun)
+        ):
+            await self.engine.write(
+                lambda db: work.hand_over(db, worker, serves=serves, keeps=keeps, is_begun=is_begun)
+            )
 
     async def signals(self, worker: str) -> Sequence[Signal]:
         if not await self.engine.read(lambda db: work.has_signals(db, worker)):
@@ -165,10 +171,16 @@ class WorkUnits(Units):
         return await self.engine.write(lambda db: work.signals(db, worker))
 
     async def record(
-        self, lease: Lease, steps: Sequence[Step], *, audit: Sequence[AuditEntry] = (), charge: Charge | None = None
+        self,
+        lease: Lease,
+        steps: Sequence[Step],
+        *,
+        audit: Sequence[AuditEntry] = (),
+        charge: Charge | None = None,
+        again: bool = False,
     ) -> None:
         await self.engine.write(
-            lambda db: work.record(db, lease, steps, now=self._now(), audit=audit, charge=charge),
+            lambda db: work.record(db, lease, steps, now=self._now(), audit=audit, charge=charge, again=again),
             of=lease.conversation_id,
         )
 
@@ -183,9 +195,12 @@ class WorkUnits(Units):
         wakes_at: float,
         audit: Sequence[AuditEntry] = (),
         charge: Charge | None = None,
+        again: bool = False,
     ) -> TurnState:
         return await self.engine.write(
-            lambda db: work.park(db, lease, steps, wakes_at=wakes_at, now=self._now(), audit=audit, charge=charge),
+            lambda db: work.park(
+                db, lease, steps, wakes_at=wakes_at, now=self._now(), audit=audit, charge=charge, again=again
+            ),
             of=lease.conversation_id,
         )
 
@@ -207,6 +222,7 @@ class WorkUnits(Units):
         charge: Charge | None = None,
         tool_use: ToolUse | None = None,
         read_until: datetime | None = None,
+        again: bool = False,
     ) -> None:
         await self.engine.write(
             lambda db: work.reply(
@@ -222,6 +238,7 @@ class WorkUnits(Units):
                 tool_use=tool_use,
                 read_until=read_until,
                 now=self._now(),
+                again=again,
             ),
             of=lease.conversation_id,
         )
@@ -232,9 +249,13 @@ class WorkUnits(Units):
     async def mark_posting(self, lease: Lease, part: int) -> None:
         await self.engine.write(lambda db: work.mark_posting(db, lease, part), of=lease.conversation_id)
 
-    async def mark_posted(self, lease: Lease, part: int, *, reference: str, ends_turn: bool) -> None:
+    async def mark_posted(
+        self, lease: Lease, part: int, *, reference: str, ends_turn: bool, again: bool = False
+    ) -> None:
         await self.engine.write(
-            lambda db: work.mark_posted(db, lease, part, reference=reference, ends_turn=ends_turn, now=self._now()),
+            lambda db: work.mark_posted(
+                db, lease, part, reference=reference, ends_turn=ends_turn, now=self._now(), again=again
+            ),
             of=lease.conversation_id,
         )
 

@@ -158,7 +158,9 @@ class Journal:
         stored = self._take(steps)
         if stored:
             audit, charge = self._audit.entries(stored), self._costs(stored)
-            await outlasting(lambda: self._store.record(self._turn.lease, stored, audit=audit, charge=charge))
+            await outlasting(
+                lambda again: self._store.record(self._turn.lease, stored, audit=audit, charge=charge, again=again)
+            )
         self.tell(*stored)
 
     def hold(self, step: Step) -> None:
@@ -176,7 +178,9 @@ class Journal:
         stored = self._take(steps)
         audit, charge = self._audit.entries(stored), self._costs(stored)
         state = await outlasting(
-            lambda: self._store.park(self._turn.lease, stored, wakes_at=wakes_at, audit=audit, charge=charge)
+            lambda again: self._store.park(
+                self._turn.lease, stored, wakes_at=wakes_at, audit=audit, charge=charge, again=again
+            )
         )
         self.tell(*stored, StateChanged(state="waiting"))
         return state
@@ -197,7 +201,7 @@ class Journal:
         stored = self._take(())
         audit, charge = self._audit.entries(stored), self._costs(stored)
         await outlasting(
-            lambda: self._store.reply(
+            lambda again: self._store.reply(
                 self._turn.lease,
                 state=state,
                 messages=messages,
@@ -208,6 +212,7 @@ class Journal:
                 charge=charge,
                 tool_use=tool_use,
                 read_until=read_until,
+                again=again,
             )
         )
         self.tell(*stored, StateChanged(state="delivering"))

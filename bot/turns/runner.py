@@ -148,7 +148,7 @@ class Runner:
     # --- taking turns up ---
 
     async def _take(self) -> None:
-        clock, swept_at = asyncio.get_running_loop().time, -SWEEP_S
+        clock, swept_at, is_sure = asyncio.get_running_loop().time, -SWEEP_S, True
         while True:
             try:
                 if not self._lease.is_held():  # what is claimed without a lease is taken over at once
@@ -156,8 +156,12 @@ class Runner:
                 if clock() - swept_at >= SWEEP_S:  # not at each ring of the bell
                     swept_at = clock()
                     await self._sweep()
+                if not is_sure:
+                    await self._free_unknown()
+                is_sure = False
                 for adapter in self.adapters:
                     await self._claim(adapter)
+                is_sure = True
             except Exception as error:  # noqa: BLE001  (a loop that ends would leave a process that takes no turns)
                 log_failure("claim_failed", error)
                 await asyncio.sleep(RETRY_S)
@@ -168,6 +172,11 @@ class Runner:
         for worker in await expire_dead_workers(self.resources.store):
             log.info("dead_worker_expired", worker=worker)
         await self.resources.store.wake_expired()
+
+    async def _free_unknown(self) -> None:
+        """Let turns go that were claimed without an answer: the database may be lost before it can say what it did."""
+        serves = [adapter.serves for adapter in self.adapters]
+        await self.resources.store.hand_over(self.worker, serves=serves, keeps=list(self._attempts), is_begun=True)
 
     async def _claim(self, adapter: Adapter) -> None:
         running = sum(attempt.adapter is adapter for attempt in self._attempts.values())

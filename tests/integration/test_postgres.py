@@ -17,7 +17,7 @@ import pytest
 from bot.domain.answers import Known, Queued
 from bot.domain.asks import ApprovalAsk, Vote
 from bot.domain.audit import AuditEntry
-from bot.domain.errors import LeaseLostError, StoreError
+from bot.domain.errors import LeaseLostError, StoreError, StoreUnreachableError
 from bot.domain.messages import ToolCall, ToolResult, Usage
 from bot.domain.turns import CallAsked, CallFinished, CallStarted, CallWaiting
 from bot.ports.cluster_store import Topic
@@ -286,6 +286,23 @@ async def test_a_commit_that_is_cut_is_made_once(schema: Schema, wire: Wire, wha
         assert [step.round for step in await store.steps(lease.turn_id)] == [0, 1, 2]
         assert [line.number for line in await store.audit_lines()] == [1, 2, 3]
         assert wire.cuts_made == 4
+
+
+@pytest.mark.parametrize("what", ["request", "answer"])
+async def test_a_commit_of_which_nobody_could_say_what_became_of_it_can_be_asked_for_again(
+    schema: Schema, wire: Wire, what: Cut
+) -> None:
+    async with schema.open(url=through(wire), patience_s=0.5) as store:
+        await store.heartbeat(HERE, lease_s=LEASE_S)
+        lease = await begin(store)
+        step = CallStarted(round=0, call_id="c")
+        wire.cut(b"COMMIT", what, stalls=True)
+        with pytest.raises(StoreUnreachableError):
+            await store.record(lease, [step], audit=[ENTRY])
+        wire.flow()
+        await store.record(lease, [step], audit=[ENTRY], again=True)
+        assert await store.steps(lease.turn_id) == [step]
+        assert [line.number for line in await store.audit_lines()] == [1]
 
 
 async def test_a_connection_that_is_lost_amid_a_unit_is_made_again_and_the_unit_with_it(
