@@ -114,6 +114,10 @@ class TraceWriter(Protocol):
         """Show the calls as they are now. Raises AdapterError."""
         ...
 
+    async def forget(self) -> None:
+        """Drop what was kept for the next process: the trace has come to its end. Never fails."""
+        ...
+
 
 class Status(Protocol):
     """Shows that the bot is working; never fails."""
@@ -228,10 +232,16 @@ class TurnProgress:
             await self._pause(_stretched(self.pace.trace_gap_s, self._trace_failures))
             while self.trace.is_up_to_date(self._calls) and not self.is_at_rest:
                 await _next(changed)
-        # This is the last chance: nothing will update it later.
+        if self.view.state != "taken_over":
+            await self._write_last_trace()
+        if self.view.state in ENDED:
+            await self.trace.forget()
+
+    async def _write_last_trace(self) -> None:
+        """Bring the trace up to date: nothing will update it later."""
         loop = asyncio.get_running_loop()
         failures, deadline = 0, loop.time() + LAST_S
-        while not (self.view.state == "taken_over" or self.trace.is_up_to_date(self._calls)):
+        while not self.trace.is_up_to_date(self._calls):
             if not await self._write_trace() or loop.time() >= deadline:
                 return
             if not self.trace.is_up_to_date(self._calls):

@@ -23,6 +23,7 @@ class Lease:
     conversation_id: int
     fence: int
     attempt: int  # 1 for the first; more after crashes
+    worker: str = ""  # who holds it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

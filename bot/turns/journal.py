@@ -74,6 +74,11 @@ class Journal:
     # --- what is known ---
 
     @property
+    def worker(self) -> str:
+        """The process that works on the turn."""
+        return self._turn.lease.worker
+
+    @property
     def answers(self) -> Sequence[ModelAnswer]:
         """The model's answers, in order."""
         return [self._answers[number] for number in sorted(self._answers)]

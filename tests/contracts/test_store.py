@@ -831,6 +831,21 @@ async def test_a_decision_wakes_the_turn_for_any_worker_with_all_of_its_attempts
     assert await store.steps(lease.turn_id) == [WAITS, YES]
 
 
+async def test_a_turn_that_waits_for_what_one_worker_keeps_wakes_there_while_that_worker_lives(store: Store) -> None:
+    await store.heartbeat(THERE, lease_s=LEASE_S)
+    for is_alive in (True, False):
+        lease = await begin(store, f"room {is_alive}")
+        await store.park(lease, [WAITS, replace(WAITS, call_id="c2", worker=HERE)], wakes_at=NEVER)
+        assert await store.decide(lease.turn_id, YES) == "made"
+        if is_alive:
+            assert await claim(store, worker=THERE) == []
+            assert (await claim_one(store)).lease.turn_id == lease.turn_id
+            await finish(store, replace(lease, fence=lease.fence + 1))
+        else:
+            await store.release(HERE)
+            assert (await claim_one(store, worker=THERE)).lease.turn_id == lease.turn_id
+
+
 async def test_a_turn_that_waits_outlives_the_process_and_is_woken_by_another(opened: OpenStore) -> None:
     async with opened() as store:
         await store.heartbeat(HERE, lease_s=LEASE_S)

@@ -18,6 +18,7 @@ class Wait:
     round: int
     call_id: str
     expires_at: float
+    worker: str = ""  # which one keeps what the call needs to go on
     is_decided: bool = False
     is_finished: bool = False
 
@@ -55,7 +56,7 @@ def waits(db: Db, turn_id: int) -> Sequence[Wait]:
     for step in steps(db, turn_id):
         match step:
             case CallWaiting(round=number, call_id=call_id):
-                found[number, call_id] = Wait(number, call_id, step.expires_at)
+                found[number, call_id] = Wait(number, call_id, step.expires_at, step.worker)
             case CallDecided(round=number, call_id=call_id) if (number, call_id) in found:
                 found[number, call_id].is_decided = True
             case CallFinished(round=number, result=result) if (number, result.call_id) in found:

@@ -84,7 +84,7 @@ UPDATE turn
 SET state = CASE state WHEN 'queued' THEN 'running' ELSE state END,
     worker = ?, fence = fence + 1, attempts = attempts + 1
 WHERE id IN (SELECT taken.id FROM taken)
-RETURNING id, conversation_id, fence, attempts, event, state, stop_requested, has_waited, wakes
+RETURNING id, conversation_id, fence, attempts, worker, event, state, stop_requested, has_waited, wakes
 """
 # A turn is free when it was queued here, ...
 _QUEUED = "candidate.worker = ? AND candidate.state = 'queued'{ticket} ORDER BY candidate.ticket, candidate.id"
@@ -413,6 +413,7 @@ def _claimed(row: Row) -> ClaimedTurn:
             conversation_id=row["conversation_id"],
             fence=row["fence"],
             attempt=row["attempts"],
+            worker=row["worker"],
         ),
         event=codec.events.validate_json(row["event"]),
         state=row["state"],

@@ -75,6 +75,9 @@ class Trace:
             raise self.screen.refuses_trace
         self.screen.is_begun, self.screen.shown = True, tuple(lines)
 
+    async def forget(self) -> None:
+        self.screen.see("forgotten")
+
 
 @dataclass
 class Status:
