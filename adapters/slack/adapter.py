@@ -15,7 +15,7 @@ from slack_sdk.oauth.token_rotation.async_rotator import AsyncTokenRotator
 from adapters.shared.arrivals import Arrivals, Notices, WaitingSign, Written, keep_catching_up, log_in
 from adapters.shared.buckets import Rate
 from adapters.shared.common import CommonRates
-from adapters.shared.fence import only_while
+from adapters.shared.fence import Hold, only_while
 from adapters.shared.shares import on_behalf_of
 from adapters.shared.tasks import Background, run_together
 from adapters.slack.answer import PART_CHARS
@@ -150,6 +150,7 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
             reader=ThreadReader(api, identities=identities, people=people, readable=readable),
             background=background,
             is_held=host.cluster.is_held,
+            hold=Hold(host.cluster),
             has_one_workspace=oauth is None,
             catch_up_pause_s=options.watch.note_s,
         )
@@ -262,6 +263,7 @@ class SlackAdapter:
         reader: ThreadReader,
         background: Background,
         is_held: Callable[[], bool],
+        hold: Hold,
         has_one_workspace: bool,
         catch_up_pause_s: float,
     ) -> None:
@@ -276,6 +278,7 @@ class SlackAdapter:
         self._reader = reader
         self._background = background
         self._is_held = is_held
+        self._hold = hold
         self._has_one_workspace = has_one_workspace
         self._catch_up_pause_s = catch_up_pause_s  # before backfill begins again, where it failed
 
@@ -306,7 +309,7 @@ class SlackAdapter:
 
     async def post(self, post: Post) -> str:
         """Show the post in its thread, with its files below it, and return its timestamp. Raises AdapterError."""
-        with on_behalf_of(post.author_id, post.conversation), only_while(self._is_held):
+        with on_behalf_of(post.author_id, post.conversation), only_while(self._hold.from_now()):
             return await self._posts.post(post)
 
     async def find(self, post: Post) -> Found | None:
@@ -320,7 +323,7 @@ class SlackAdapter:
 
     async def put_ask(self, post: AskPost) -> str:
         """Post what is asked, or change its message; return the message's reference. Raises AdapterError."""
-        with on_behalf_of(post.person, post.place):
+        with on_behalf_of(post.person, post.place), only_while(self._hold.from_now()):
             return await self._asks.put(post)
 
     async def find_ask(self, post: AskPost) -> Found | None:
@@ -330,7 +333,8 @@ class SlackAdapter:
 
     async def post_notice(self, notice: Notice) -> str:
         """Post the notice in its channel; return its timestamp. Raises AdapterError."""
-        return await self._notices.post(notice)
+        with only_while(self._hold.from_now()):
+            return await self._notices.post(notice)
 
     async def find_notice(self, notice: Notice) -> Found | None:
         """Look for the notice in its channel. Raises AdapterError where Slack does not show that."""

@@ -312,6 +312,10 @@ class WorkStore(Protocol):
         """Return what was asked of the turns that `worker` runs, once: what is returned is forgotten."""
         ...
 
+    async def check(self, lease: Lease) -> None:
+        """Raise LeaseLostError where another worker has claimed the turn since."""
+        ...
+
     async def record(
         self, lease: Lease, steps: Sequence[Step], *, audit: Sequence[AuditEntry] = (), charge: Charge | None = None
     ) -> None:
