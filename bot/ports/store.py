@@ -312,7 +312,7 @@ class WorkStore(Protocol):
         """Return what was asked of the turns that `worker` runs, once: what is returned is forgotten."""
         ...
 
-    async def check(self, lease: Lease) -> None:
+    async def check_lease(self, lease: Lease) -> None:
         """Raise LeaseLostError where another worker has claimed the turn since."""
         ...
 

@@ -179,8 +179,8 @@ class WorkUnits(Units):
             return []
         return await self.engine.write(lambda db: work.signals(db, worker))
 
-    async def check(self, lease: Lease) -> None:
-        await self.engine.write(lambda db: work.check(db, lease), of=lease.conversation_id)
+    async def check_lease(self, lease: Lease) -> None:
+        await self.engine.write(lambda db: work.check_lease(db, lease), of=lease.conversation_id)
 
     async def record(
         self, lease: Lease, steps: Sequence[Step], *, audit: Sequence[AuditEntry] = (), charge: Charge | None = None

@@ -232,7 +232,7 @@ class Runner:
         """End the work on turns that others have taken over, without waiting for its next step to be refused."""
         for attempt in list(self._attempts.values()):
             try:
-                await self.resources.store.check(attempt.turn.lease)
+                await self.resources.store.check_lease(attempt.turn.lease)
             except LeaseLostError:
                 attempt.abort()
 
