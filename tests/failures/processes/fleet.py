@@ -55,6 +55,7 @@ class Fleet:
     url: str = ""  # of a PostgreSQL database; without it they share a file
     through: str = ""  # how they reach it, where that is another way
     members: list[Member] = field(default_factory=list[Member])
+    _started: int = 0
     _key: str = field(default_factory=lambda: Fernet.generate_key().decode())
 
     @property
@@ -71,7 +72,8 @@ class Fleet:
 
     async def start(self, *, clock_s: float = 0.0, **environment: str) -> Member:
         """Start one more and wait until it takes part; its clock is ahead by so much."""
-        number = len(self.members) + 1
+        self._started += 1
+        number = self._started
         home = self.world.home / f"process-{number}" if self.url else self.world.home
         log = self.world.home / f"bot-{number}.log"
         environment = {**self._environment(home), **_clock(clock_s), **environment}
@@ -226,8 +228,7 @@ async def open_fleet(
     world.write_mcp_json()
     fleet = Fleet(world=world, url=url, through=through)
     try:
-        for _ in range(processes):
-            await fleet.start()
+        await asyncio.gather(*(fleet.start() for _ in range(processes)))
         yield fleet
     finally:
         for member in fleet.members:
