@@ -23,6 +23,7 @@ from tests.scenarios.drivers import Conversation
 from tests.scenarios.drivers.slack import SlackDriver
 
 PROCESSES = 3
+LOOK_S, SERVED_S = 0.05, 0.5  # the end of a connection is noticed within that time
 WAIT_S = 90.0  # many processes start slowly on two processors
 SKEWED = Path(__file__).parent / "skewed"
 ASKED = "tool_call_waits"  # in the log of a process
@@ -173,6 +174,13 @@ class Fleet:
     async def until_renewed(self, member: Member) -> None:
         """Wait until the process, which was paused, has its lease again."""
         await until(lambda: any(_pid(worker) == member.pid for worker in self.workers()), timeout_s=WAIT_S)
+
+    async def until_served(self) -> None:
+        """Wait until a press reaches one of them; before that, Discord tells its user to try again."""
+        served_s = 0.0
+        while served_s < SERVED_S:
+            await asyncio.sleep(LOOK_S)
+            served_s = served_s + LOOK_S if self.world.driver.is_connected else 0.0
 
     async def until_quiet(self) -> None:
         """Wait until no turn is open."""

@@ -179,6 +179,7 @@ async def approve_elsewhere(open_stage: Open, world: World, url: str, *, process
         conversation = await play.ask()
         await play.asked()
         await fleet.kill(fleet.asker())
+        await fleet.until_served()
         await play.approved(conversation)
 
 
