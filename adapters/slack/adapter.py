@@ -8,7 +8,7 @@ from datetime import datetime
 import structlog
 
 from adapters.shared.arrivals import keep_catching_up, log_in
-from adapters.shared.fence import only_while
+from adapters.shared.fence import Hold, only_while
 from adapters.shared.shares import on_behalf_of
 from adapters.shared.tasks import Background, run_together
 from adapters.slack.answer import PART_CHARS
@@ -62,6 +62,7 @@ class SlackAdapter:
         reader: ThreadReader,
         background: Background,
         is_held: Callable[[], bool],
+        hold: Hold,
         has_one_workspace: bool,
         catch_up_pause_s: float,
     ) -> None:
@@ -76,6 +77,7 @@ class SlackAdapter:
         self._reader = reader
         self._background = background
         self._is_held = is_held
+        self._hold = hold
         self._has_one_workspace = has_one_workspace
         self._catch_up_pause_s = catch_up_pause_s  # before backfill begins again, where it failed
 
@@ -106,7 +108,7 @@ class SlackAdapter:
 
     async def post(self, post: Post) -> str:
         """Show the post in its thread, with its files below it, and return its timestamp. Raises AdapterError."""
-        with on_behalf_of(post.author_id, post.conversation), only_while(self._is_held):
+        with on_behalf_of(post.author_id, post.conversation), only_while(self._hold.from_now()):
             return await self._posts.post(post)
 
     async def find(self, post: Post) -> Found | None:
@@ -120,7 +122,7 @@ class SlackAdapter:
 
     async def put_ask(self, post: AskPost) -> str:
         """Post what is asked, or change its message; return the message's reference. Raises AdapterError."""
-        with on_behalf_of(post.person, post.place):
+        with on_behalf_of(post.person, post.place), only_while(self._hold.from_now()):
             return await self._asks.put(post)
 
     async def find_ask(self, post: AskPost) -> Found | None:
@@ -130,7 +132,8 @@ class SlackAdapter:
 
     async def post_notice(self, notice: Notice) -> str:
         """Post the notice in its channel; return its timestamp. Raises AdapterError."""
-        return await self._notices.post(notice)
+        with only_while(self._hold.from_now()):
+            return await self._notices.post(notice)
 
     async def find_notice(self, notice: Notice) -> Found | None:
         """Look for the notice in its channel. Raises AdapterError where Slack does not show that."""

@@ -11,6 +11,7 @@ from slack_sdk.oauth.token_rotation.async_rotator import AsyncTokenRotator
 
 from adapters.shared.arrivals import Arrivals, Notices, WaitingSign, Written
 from adapters.shared.common import CommonRates
+from adapters.shared.fence import Hold
 from adapters.shared.tasks import Background
 from adapters.slack.adapter import SlackAdapter
 from adapters.slack.api import SlackApi, Tokens, open_client
@@ -101,6 +102,7 @@ def _make_adapter(basics: _Basics) -> SlackAdapter:
         reader=ThreadReader(api, identities=identities, people=basics.people, readable=basics.readable),
         background=basics.background,
         is_held=basics.host.cluster.is_held,
+        hold=Hold(basics.host.cluster),
         has_one_workspace=basics.oauth is None,
         catch_up_pause_s=basics.options.watch.note_s,
     )

@@ -130,6 +130,10 @@ class WorkStore(Protocol):
         """Return what was asked of the turns that `worker` runs, once: what is returned is forgotten."""
         ...
 
+    async def check_lease(self, lease: Lease) -> None:
+        """Raise LeaseLostError where another worker has claimed the turn since."""
+        ...
+
     async def record(
         self,
         lease: Lease,

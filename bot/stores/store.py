@@ -170,6 +170,9 @@ class WorkUnits(Units):
             return []
         return await self.engine.write(lambda db: work.signals(db, worker))
 
+    async def check_lease(self, lease: Lease) -> None:
+        await self.engine.write(lambda db: work.check_lease(db, lease), of=lease.conversation_id)
+
     async def record(
         self,
         lease: Lease,

@@ -76,11 +76,6 @@ class Attempt:
     # --- from outside ---
 
     @property
-    def is_answering(self) -> bool:
-        """Whether the model and its tools work: only then can the attempt be ended early."""
-        return self._scope is not None
-
-    @property
     def has_asked(self) -> bool:
         """Whether people were asked for something, as far as this attempt knows."""
         return self._journal.has_asked
@@ -92,9 +87,9 @@ class Attempt:
 
     def abort(self) -> None:
         """Leave the turn to the process that has taken it over, and show no more of it."""
-        if self._scope is not None:
-            self._is_lost = True
+        if not self._is_lost:
             self._enter("taken_over")
+            self._is_lost = True
             self._end_early()
 
     @property
@@ -119,8 +114,7 @@ class Attempt:
             await self._bring_to_end()
         except LeaseLostError:
             log.warning("turn_taken_over")
-            if not self._is_lost:
-                self._enter("taken_over")
+            self.abort()
         except TurnHandedOver:
             log.info("turn_handed_over")
             self._enter("taken_over")
@@ -281,7 +275,7 @@ class Attempt:
             store=self._store,
             adapter=self.adapter,
             is_fresh=is_fresh,
-            is_alive=self._is_alive,
+            is_alive=self._is_ours,
             patience=self._limits.patience,
             pulse=self._resources.pulse,
             tell=lambda error, wait_s: self._journal.tell(Paused(reason=str(error), wait_s=wait_s)),
@@ -313,5 +307,8 @@ class Attempt:
 
     def _show(self, view: TurnView) -> None:
         # The process that took the turn over shows it too. All later states are stored, so the turn was held then.
-        if view.state != "running" or self._is_alive():
+        if not self._is_lost and (view.state != "running" or self._is_alive()):
             self.adapter.show(view)
+
+    def _is_ours(self) -> bool:
+        return not self._is_lost and self._is_alive()

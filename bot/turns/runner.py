@@ -241,11 +241,11 @@ class Runner:
 
     async def _leave_lost_turns(self) -> None:
         """End the work on turns that others have taken over, without waiting for its next step to be refused."""
-        for attempt in [attempt for attempt in self._attempts.values() if attempt.is_answering]:
+        for attempt in list(self._attempts.values()):
             try:
-                await self.resources.store.record(attempt.turn.lease, ())
+                await self.resources.store.check_lease(attempt.turn.lease)
             except LeaseLostError:
-                attempt.abort()  # without effect where the reply was stored meanwhile
+                attempt.abort()
 
 
 async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:

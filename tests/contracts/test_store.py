@@ -595,6 +595,18 @@ async def test_the_old_holder_of_a_turn_can_write_nothing_any_more(store: Store)
     assert [message for _, message in (await store.history(room("room"))).turns] == list(said("new"))
 
 
+async def test_a_lease_is_good_until_another_worker_has_claimed_the_turn(store: Store) -> None:
+    running, delivering = await begin(store, "a"), await begin(store, "b")
+    await answer(store, delivering, *said("b"))
+    await store.expire(HERE)
+    for lease in (running, delivering):
+        await store.check_lease(lease)
+    assert len(await claim(store, worker=THERE)) == 2
+    for lease in (running, delivering):
+        with pytest.raises(LeaseLostError):
+            await store.check_lease(lease)
+
+
 async def test_a_turn_taken_over_while_it_is_delivered_keeps_its_answer(store: Store) -> None:
     old = await begin(store)
     await answer(store, old, *said("a"))

@@ -196,6 +196,13 @@ WHERE turn.worker = ? OR turn.state <> 'running'"""
 # --- what is done in a turn ---
 
 
+def check_lease(db: Db, lease: Lease) -> None:
+    """Raise LeaseLostError where another process has claimed the turn; one that is about to is waited for."""
+    lock = db.for_update("turn")
+    if not db.execute(f"SELECT id FROM turn WHERE id = ? AND fence = ?{lock}", (lease.turn_id, lease.fence)):  # noqa: S608  (no outside text)
+        raise LeaseLostError(f"Turn {lease.turn_id} is worked on by another process now.")
+
+
 def record(
     db: Db,
     lease: Lease,
