@@ -56,7 +56,6 @@ from bot.tools.conversation_ids import (
 )
 from bot.tools.toolset import Toolset
 from bot.turns.asking import AskDesk
-from bot.turns.attempt import Resources
 from bot.turns.bell import Bell
 from bot.turns.budgets import Budgets
 from bot.turns.cluster import ProcessCluster, forgetting_rates
@@ -65,6 +64,7 @@ from bot.turns.lease import WorkerLease
 from bot.turns.limits import LEASE_S, Limits, Patience
 from bot.turns.notices import NoticeDesk
 from bot.turns.presence import Presence
+from bot.turns.resources import Resources
 from bot.turns.runner import Runner
 from bot.turns.tokens import estimate_tokens, open_counter
 from bot.turns.worker import new_worker_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from adapters.discord.answer import AnswerWriter
 from adapters.discord.api import DiscordApi
@@ -103,11 +104,13 @@ class Posts:
             title=thread_name(self._questions.title_of(view.in_reply_to)),
             threadless=self._threadless,
             search=lambda channel: self._own_messages(channel, question),
+            kept=replace(answer.kept, kind="trace"),
             waits_for=lambda: progress.view.notice if progress.view.state == "waiting" else "",
         )
 
         async def adopt() -> None:
             kept = await answer.kept.read()
+            await trace.adopt_kept()
             try:
                 answer.adopt(await self._own_messages(place.channel, question))
             finally:

@@ -15,6 +15,7 @@ from adapters.discord.errors import CLOSED, THREAD_EXISTS, TITLE_BLOCKED, UNKNOW
 from adapters.discord.own_messages import OwnMessage, Place, edit_message, send_message
 from adapters.discord.parse import DIRECT
 from adapters.discord.render import Shown, call_message, thread_name, trace_message
+from adapters.shared.kept import KeptMessages
 from adapters.shared.shares import as_progress
 from adapters.shared.tasks import RecentKeys
 from bot.domain.errors import AdapterError, RateLimitError
@@ -75,6 +76,7 @@ class Trace:
     title: str
     threadless: Threadless
     search: Search
+    kept: KeptMessages  # each as its channel and its id, with a slash between
     waits_for: Callable[[], str]  # what the turn waits for, in words; "" where it does not wait
     _messages: dict[int, _Placed] = field(default_factory=dict[int, _Placed], init=False)
     _shown: dict[int, _Content] = field(default_factory=dict[int, "_Content"], init=False)
@@ -91,6 +93,12 @@ class Trace:
         """Return whether exactly this is shown."""
         return all(self._shown.get(number) == shown for number, shown in self._wanted(lines).items())
 
+    async def adopt_kept(self) -> None:
+        """Take over what was kept of an earlier attempt, whether Discord shows it or not. Raises AdapterError."""
+        for number, reference in (await self.kept.read()).items():
+            self._messages[number] = _Placed(*reference.split("/"))
+            self._channel = self._messages[number].channel
+
     async def adopt(self) -> None:
         """Take over what an earlier attempt posted of the turn. Raises AdapterError."""
         for channel in dict.fromkeys([self.question, self.place.channel]):
@@ -103,6 +111,10 @@ class Trace:
                     self._channel = channel
                     number = message.number_of(self.turn_id) or 0
                     self._messages.setdefault(number, _Placed(channel, message.id))
+
+    async def forget(self) -> None:
+        """Drop what was kept for the next process: the trace has come to its end. Never fails."""
+        await self.kept.forget()
 
     async def write(self, lines: Sequence[TraceLine]) -> None:
         """Show the calls as they are now. Raises AdapterError."""
@@ -193,6 +205,7 @@ class Trace:
             raise
         self._channel = channel
         self._messages[number] = _Placed(channel, message)
+        await self.kept.keep(number, f"{channel}/{message}")
 
     async def _open_thread(self) -> str:
         """Return the channel to write to: a thread on the question, or the channel of the question."""

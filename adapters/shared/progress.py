@@ -14,6 +14,7 @@ from typing import Protocol
 
 import structlog
 
+from adapters.shared.fence import only_while
 from adapters.shared.tasks import Background
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError
@@ -114,6 +115,10 @@ class TraceWriter(Protocol):
         """Show the calls as they are now. Raises AdapterError."""
         ...
 
+    async def forget(self) -> None:
+        """Drop what was kept for the next process: the trace has come to its end. Never fails."""
+        ...
+
 
 class Status(Protocol):
     """Shows that the bot is working; never fails."""
@@ -174,17 +179,23 @@ class TurnProgress:
     async def run(self) -> None:
         """Show the turn until it is at rest; a refusal or a fault here never keeps the answer from being posted."""
         await self._earlier_attempt()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._guard("begin", self._begin))
-            group.create_task(self._guard("status", self._show_status))
-            group.create_task(self._guard("trace", self._show_trace))
-            group.create_task(self._guard("answer", self._show_answer))
+        with only_while(self._is_ours):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._guard("begin", self._begin))
+                group.create_task(self._guard("status", self._show_status))
+                group.create_task(self._guard("trace", self._show_trace))
+                group.create_task(self._guard("answer", self._show_answer))
 
     async def post(self, post: Post) -> str:
         """Show the post in its final form, below the trace, and return its reference. Raises AdapterError."""
-        await self._take_over()
-        await self._trace_first()
-        return await self.answer.finish(post)
+        with only_while(self._is_ours):
+            await self._take_over()
+            await self._trace_first()
+            return await self.answer.finish(post)
+
+    def _is_ours(self) -> bool:
+        """Return whether the turn is shown here: what waits to be sent when another process gets it is not sent."""
+        return self.view.state != "taken_over"
 
     @property
     def _calls(self) -> tuple[TraceLine, ...]:
@@ -228,10 +239,16 @@ class TurnProgress:
             await self._pause(_stretched(self.pace.trace_gap_s, self._trace_failures))
             while self.trace.is_up_to_date(self._calls) and not self.is_at_rest:
                 await _next(changed)
-        # This is the last chance: nothing will update it later.
+        if self.view.state != "taken_over":
+            await self._write_last_trace()
+        if self.view.state in ENDED:
+            await self.trace.forget()
+
+    async def _write_last_trace(self) -> None:
+        """Bring the trace up to date: nothing will update it later."""
         loop = asyncio.get_running_loop()
         failures, deadline = 0, loop.time() + LAST_S
-        while not (self.view.state == "taken_over" or self.trace.is_up_to_date(self._calls)):
+        while not self.trace.is_up_to_date(self._calls):
             if not await self._write_trace() or loop.time() >= deadline:
                 return
             if not self.trace.is_up_to_date(self._calls):

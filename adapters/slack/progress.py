@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from adapters.shared.kept import KeptMessages
 from adapters.shared.progress import TurnProgress
@@ -40,6 +41,7 @@ def open_progress(
 
     async def adopt() -> None:
         growing, elsewhere = await kept.read(), await kept.of_others()
+        await trace.adopt_kept()
         streams = elsewhere.union(growing.values())
         try:
             own = await search()
@@ -65,6 +67,7 @@ def open_progress(
         place=place,
         turn_id=view.turn_id,
         search=search,
+        kept=replace(kept, kind="trace"),
         is_at_rest=lambda: progress.is_at_rest,
     )
     status = Status(slack=slack, place=place, refusals=refusals, has_ended=lambda: answer.has_ended_session)

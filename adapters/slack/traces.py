@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from adapters.shared import progress as shared
 from adapters.shared.buckets import Priority
+from adapters.shared.kept import KeptMessages
 from adapters.slack.own_messages import OwnMessage, Place, Slack, trace_mark
 from adapters.slack.render import call_blocks, trace_blocks
 from bot.domain.errors import AdapterError, RateLimitError
@@ -20,34 +22,32 @@ LAST_WAIT_S = 60.0  # for the last state, which nothing follows
 Search = Callable[[], Awaitable[Sequence[OwnMessage]]]
 
 
-class TraceWriter(Protocol):
-    """Shows the tool calls of one turn."""
-
-    @property
-    def is_begun(self) -> bool:
-        """Whether part of it is visible in the thread."""
-        ...
-
-    def is_up_to_date(self, lines: Sequence[TraceLine]) -> bool:
-        """Return whether exactly this is shown."""
-        ...
+class TraceWriter(shared.TraceWriter, Protocol):
+    """Shows the tool calls of one turn in its thread."""
 
     def adopt(self, own: Sequence[OwnMessage]) -> None:
-        """Adopt what an earlier attempt has posted."""
+        """Adopt what the thread shows of an earlier attempt."""
         ...
 
-    async def write(self, lines: Sequence[TraceLine]) -> None:
-        """Show the calls as they are now. Raises AdapterError."""
+    async def adopt_kept(self) -> None:
+        """Adopt what was kept of an earlier attempt, whether the thread shows it or not. Raises AdapterError."""
         ...
 
 
 def open_trace(
-    level: TraceLevel, *, slack: Slack, place: Place, turn_id: int, search: Search, is_at_rest: Callable[[], bool]
+    level: TraceLevel,
+    *,
+    slack: Slack,
+    place: Place,
+    turn_id: int,
+    search: Search,
+    kept: KeptMessages,
+    is_at_rest: Callable[[], bool],
 ) -> TraceWriter:
     """Return the writer for a level of detail; once `is_at_rest`, nothing waits for the trace."""
     if level == "off":
         return _NoTrace()
-    thread = _Thread(slack=slack, place=place, turn_id=turn_id, search=search, is_at_rest=is_at_rest)
+    thread = _Thread(slack=slack, place=place, turn_id=turn_id, search=search, kept=kept, is_at_rest=is_at_rest)
     return _Summary(thread) if level == "summary" else _EachCall(thread)
 
 
@@ -60,7 +60,13 @@ class _NoTrace:
     def adopt(self, own: Sequence[OwnMessage]) -> None:
         pass
 
+    async def adopt_kept(self) -> None:
+        pass
+
     async def write(self, lines: Sequence[TraceLine]) -> None:
+        pass
+
+    async def forget(self) -> None:
         pass
 
 
@@ -72,6 +78,7 @@ class _Thread:
     place: Place
     turn_id: int
     search: Search
+    kept: KeptMessages
     is_at_rest: Callable[[], bool]
     messages: dict[int, str] = field(default_factory=dict[int, str])
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -81,6 +88,10 @@ class _Thread:
         for message in own:
             if message.kind == "trace" and message.turn == self.turn_id:
                 self.messages.setdefault(message.number, message.ts)
+
+    async def adopt_kept(self) -> None:
+        for number, ts in (await self.kept.read()).items():
+            self.messages.setdefault(number, ts)
 
     async def place_message(self, number: int, blocks: list[dict[str, Any]], text: str) -> None:
         if self._is_unsure:
@@ -118,13 +129,14 @@ class _Thread:
             self._is_unsure = not error.is_permanent
             raise
         self.messages[number] = str(answer["ts"])
+        await self.kept.keep(number, self.messages[number])
 
 
 class _Summary:
     def __init__(self, thread: _Thread) -> None:
         self._thread = thread
         self._shown: tuple[TraceLine, ...] = ()
-        self.adopt = thread.adopt
+        self.adopt, self.adopt_kept, self.forget = thread.adopt, thread.adopt_kept, thread.kept.forget
 
     @property
     def is_begun(self) -> bool:
@@ -146,7 +158,7 @@ class _EachCall:
     def __init__(self, thread: _Thread) -> None:
         self._thread = thread
         self._shown: dict[int, TraceLine] = {}
-        self.adopt = thread.adopt
+        self.adopt, self.adopt_kept, self.forget = thread.adopt, thread.adopt_kept, thread.kept.forget
 
     @property
     def is_begun(self) -> bool:

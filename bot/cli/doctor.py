@@ -28,8 +28,8 @@ from bot.domain.messages import ToolSpec, UserMessage
 from bot.domain.rights import Tool
 from bot.intake.commands.phrases import count
 from bot.models.factory import describe_model, open_model
+from bot.ports.conversation_store import ToolMemory
 from bot.ports.model import ModelRequest
-from bot.ports.store import ToolMemory
 from bot.ports.tools import READ_RESOURCE, Offer, ServerStatus
 from bot.rights.current import FILE_NAME, describe_policy, load_policy, policy_file, policy_of
 from bot.rights.findings import PolicyFileError

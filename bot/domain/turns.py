@@ -130,7 +130,8 @@ class CallStarted:
 class CallWaiting:
     """A tool call cannot go on before something is decided; `reason` is a sentence for the chat.
 
-    `ask` is what people are asked for that; `state` is the tools port's own, as of `Wait`.
+    `ask` is what people are asked for that; `state` is the tools port's own, as of `Wait`. The process `worker` keeps
+    what the call needs to go on; it is empty where any process can go on with it.
     """
 
     round: int
@@ -139,6 +140,7 @@ class CallWaiting:
     expires_at: float  # seconds since the epoch; then it is decided as "expired"
     ask: Ask | None = None
     state: str = ""
+    worker: str = ""
     kind: Literal["waiting"] = "waiting"
 
 

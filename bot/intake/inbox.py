@@ -52,7 +52,8 @@ from bot.intake.talk import CommonTalk, ExpectedAnswers
 from bot.intake.told import Told
 from bot.ports.cluster import Cluster, LoneCluster
 from bot.ports.http import HttpListener, NoListener
-from bot.ports.store import Full, NoteStore, OverBudget, Store
+from bot.ports.intake_store import Full, OverBudget
+from bot.ports.store import NoteStore, Store
 from bot.ports.tools import ToolDirectory
 from bot.rights.guard import ACCESS
 from bot.text.redaction import hide_known

@@ -91,10 +91,12 @@ class AskStore(Protocol):
         """
         ...
 
-    async def mark_ask_posting(self, post_id: int) -> bool:
-        """Say that this message is about to be posted: after a crash it may be visible.
+    async def mark_ask_posting(self, post_id: int, worker: str, *, after: str | None = None) -> bool:
+        """Say that this message is about to be posted by `worker`: after a crash it may be visible.
 
-        Returns False where that was said before, or the message was given up: another process may be posting it.
+        With `after`, the process that was about to post it, `worker` does so in its place.
+
+        Returns False where another process said so first, or the message was posted or given up.
         """
         ...
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from enum import IntEnum
 from typing import Any, Protocol, TypeVar
 
-from bot.ports.cluster import Topic
+from bot.ports.cluster_store import Topic
 
 T = TypeVar("T")
 

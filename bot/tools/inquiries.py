@@ -31,7 +31,7 @@ class Pending:
 
     "round": the server answered with questions, and the call is sent again with all `answers` and `request_state`.
     "again": it wants pages to be opened first, then the same call. "live": it keeps the call going meanwhile; `live`
-    says which of the calls of this process that is.
+    says which of the calls of this process that is. `process` is the server's, where it is a child process.
     """
 
     kind: Literal["round", "again", "live"]
@@ -43,6 +43,7 @@ class Pending:
     rounds: int = 0
     replica: str = ""
     live: str = ""
+    process: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -77,6 +78,7 @@ class Pending:
             expires_in_s=EXPIRES_S,
             ask=self._link(inquiry) if inquiry.url else self._form(inquiry),
             state=_PENDING.dump_json(self).decode(),
+            is_local=self.kind == "live" or self.process != "",
         )
 
     def _form(self, asked: Inquiry) -> FormAsk:

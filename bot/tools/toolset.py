@@ -33,7 +33,7 @@ from bot.tools.results import read_result
 from bot.tools.search import ToolSearch
 from bot.tools.servers.calls import RESOURCE
 from bot.tools.servers.calls import Outcome as Answer
-from bot.tools.servers.errors import CallError, CallLostError, CallUnsentError, LinksNeededError
+from bot.tools.servers.errors import CallError, CallLostError, CallRefusedError, CallUnsentError, LinksNeededError
 from bot.tools.servers.live import LiveCall
 from bot.tools.servers.server import Server
 from bot.tools.servers.timing import StateChanges, Timing
@@ -230,6 +230,10 @@ class Toolset:
     async def _outcome(self, call: ToolCall, live: LiveCall, before: Pending | None = None) -> ToolResult | Wait:
         try:
             outcome = await self._run(call, live, before)
+        except CallRefusedError as error:
+            outcome = ToolResult(call_id=call.id, text=str(error), outcome=error.outcome)
+            if before is not None and before.process != live.process:  # what it asked, another process asked
+                outcome = ToolResult(call_id=call.id, text=VOID, outcome="interrupted")
         except CallError as error:
             outcome = ToolResult(call_id=call.id, text=str(error), outcome=error.outcome)
         except Exception:  # one call is isolated from the others of its turn
@@ -253,11 +257,11 @@ class Toolset:
                     send, may_repeat=lambda: is_repeatable and live.may_repeat and not live.question_count
                 )
             except LinksNeededError as error:
-                pending = links_first(error.links, pending)
+                pending = links_first(error.links, replace(pending, process=live.process))
             else:
                 if isinstance(answer, types.CallToolResult):
                     return await read_result(call.id, answer)
-                pending = next_round(answer, replace(pending, replica=live.replica))
+                pending = next_round(answer, replace(pending, replica=live.replica, process=live.process))
             live.notes += [note for note in pending.notes if note not in live.notes]
             if (wait := replace(pending, notes=tuple(live.notes)).wait()) is not None:
                 return wait

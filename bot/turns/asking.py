@@ -27,7 +27,7 @@ from bot.turns.limits import Patience
 log = structlog.stdlib.get_logger(__name__)
 
 SWEEP_S = 2.0  # how often asks are looked for that other processes began or changed
-POSTING_S = 15.0  # after that, a message that another process was about to post is looked for
+POSTING_S = 15.0  # after that, a message that a process of an earlier version was about to post is looked for
 RETRY = Backoff(first_s=1.0, jitter=0.2)
 
 
@@ -165,25 +165,30 @@ class AskDesk:
 
     async def _look_for(self, delivery: AskDelivery, post: AskPost, adapter: Adapter) -> AskPost | None:
         """Return the message as one to change, where it is visible already; None: another process is posting it."""
-        if not delivery.is_posting:
-            is_ours = await self.store.mark_ask_posting(delivery.post_id)
-            if is_ours:
-                self._seen_at[delivery.post_id] = -POSTING_S
-            return post if is_ours else None
-        if await self._may_be_under_way(delivery):
-            return None
-        try:
-            found = await adapter.find_ask(post)
-        except AdapterError as error:  # shown twice it does no harm: it is decided once
-            log.warning("ask_not_looked_for", ask=delivery.ask_id, error=str(error))
-            return post
-        return post if found is None else replace(post, reference=found.reference)
+        after = delivery.poster if delivery.is_posting else None
+        if after is not None:
+            if await self._may_be_under_way(delivery):
+                return None
+            try:
+                found = await adapter.find_ask(post)
+            except AdapterError as error:  # shown twice it does no harm: it is decided once
+                log.warning("ask_not_looked_for", ask=delivery.ask_id, error=str(error))
+                found = None
+            if found is not None:
+                return replace(post, reference=found.reference)
+        # Others may have looked for it too, and found nothing: one of them posts it.
+        return post if await self.store.mark_ask_posting(delivery.post_id, self.worker, after=after) else None
 
     async def _may_be_under_way(self, delivery: AskDelivery) -> bool:
         """Return whether another living process may be about to post the message."""
+        if delivery.poster == self.worker:
+            return False
+        others = [worker for worker in await self.store.workers() if worker != self.worker]
+        if delivery.poster:  # it comes back to it as long as it lives
+            return delivery.poster in others
         now = asyncio.get_running_loop().time()
         seen_at = self._seen_at.setdefault(delivery.post_id, now)
-        return now - seen_at < POSTING_S and any(worker != self.worker for worker in await self.store.workers())
+        return now - seen_at < POSTING_S and bool(others)
 
     async def _meet(self, delivery: AskDelivery, error: AdapterError) -> None:
         """Try again later, or give the message up: a place that refuses it is left for the thread."""

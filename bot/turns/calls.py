@@ -234,6 +234,7 @@ class Calls:
                 expires_at=time.time() + outcome.expires_in_s,
                 ask=outcome.ask,
                 state=outcome.state,
+                worker=self.journal.worker if outcome.is_local else "",
             )
         else:
             result = await without_secrets(outcome)

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import structlog
 
 from bot.domain.errors import StoreError
-from bot.ports.cluster import ClusterStore, Member, Slot
+from bot.ports.cluster import Member, Slot
+from bot.ports.cluster_store import ClusterStore
 from bot.turns.lease import WorkerLease, log_failure
 
 log = structlog.stdlib.get_logger(__name__)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bot.ports.cluster import About, Counted, Mark, OpenTurns
+from bot.ports.cluster import About
+from bot.ports.cluster_store import Counted, Mark, OpenTurns
 from bot.ports.store import Store
 from tests.contracts.stores import HERE, LEASE_S, THERE, Clock, begin, finish
 

@@ -80,8 +80,9 @@ def done(outcome: ToolResult | Wait) -> ToolResult:
 
 async def test_a_form_is_filled_in_and_its_server_gets_typed_values(tools: Tools) -> None:
     outcome = await begin(tools, "order")
-    ask = form(outcome)
+    ask, is_process = form(outcome), "python" in tools.status()[0].replica
     assert (ask.server, ask.tool, ask.message) == ("cafe", "order", "What may it be?")
+    assert waiting(outcome).is_local == (is_process or is_live(waiting(outcome)))
     assert "order" in waiting(outcome).reason
     kinds = {field.name: (field.kind, field.value) for field in form_of(ask.schema, target="answer:1", title="").fields}
     assert kinds == {
@@ -146,13 +147,15 @@ async def test_calls_of_several_people_get_the_answers_to_their_own_forms(tools:
     assert '["accept", {"name": "Ada"}] ["accept", {"city": "Rome"}]' in result.text
 
 
-@pytest.mark.parametrize("server", ["process handshake", "http modern"], indirect=True, scope="module")
+@pytest.mark.parametrize(
+    "server", ["process modern", "process handshake", "http modern"], indirect=True, scope="module"
+)
 async def test_a_form_survives_a_restart_where_no_process_keeps_its_call(tools: Tools, server: ServerConfig) -> None:
     async with Toolset([server], timing=QUICK, offer_wait_s=20) as before:
         await before.offer(None)
         wait = waiting(await begin(before, "order"))
     result = done(await go_on(tools, "order", wait, "accept", {"name": "Ada", "cups": 1}))
-    if is_live(wait):
+    if wait.is_local:
         assert result.outcome == "interrupted"
         assert "the form is void. The tool may have run" in result.text
     else:

@@ -17,11 +17,12 @@ import pytest
 from bot.domain.answers import Known, Queued
 from bot.domain.asks import ApprovalAsk, Vote
 from bot.domain.audit import AuditEntry
-from bot.domain.errors import LeaseLostError, StoreError
+from bot.domain.errors import LeaseLostError, StoreError, StoreUnreachableError
 from bot.domain.messages import ToolCall, ToolResult, Usage
 from bot.domain.turns import CallAsked, CallFinished, CallStarted, CallWaiting
-from bot.ports.cluster import Topic
-from bot.ports.store import ClaimedTurn, Store
+from bot.ports.cluster_store import Topic
+from bot.ports.store import Store
+from bot.ports.work_store import ClaimedTurn
 from bot.stores.chain import Chain
 from bot.stores.db import Db
 from bot.stores.postgres.clock import DatabaseClock
@@ -287,6 +288,23 @@ async def test_a_commit_that_is_cut_is_made_once(schema: Schema, wire: Wire, wha
         assert wire.cuts_made == 4
 
 
+@pytest.mark.parametrize("what", ["request", "answer"])
+async def test_a_commit_of_which_nobody_could_say_what_became_of_it_can_be_asked_for_again(
+    schema: Schema, wire: Wire, what: Cut
+) -> None:
+    async with schema.open(url=through(wire), patience_s=0.5) as store:
+        await store.heartbeat(HERE, lease_s=LEASE_S)
+        lease = await begin(store)
+        step = CallStarted(round=0, call_id="c")
+        wire.cut(b"COMMIT", what, stalls=True)
+        with pytest.raises(StoreUnreachableError):
+            await store.record(lease, [step], audit=[ENTRY])
+        wire.flow()
+        await store.record(lease, [step], audit=[ENTRY], again=True)
+        assert await store.steps(lease.turn_id) == [step]
+        assert [line.number for line in await store.audit_lines()] == [1]
+
+
 async def test_a_connection_that_is_lost_amid_a_unit_is_made_again_and_the_unit_with_it(
     schema: Schema, wire: Wire
 ) -> None:
@@ -467,16 +485,20 @@ async def test_a_role_without_the_right_to_make_tables_is_told_what_to_grant(sch
     role = f"{schema.name}_role"
     postgres.server().run(f"CREATE ROLE {role} LOGIN")
     url = schema.url.replace("postgres@", f"{role}@")
-    with pytest.raises(StoreError, match=r"may not make its tables.*GRANT CREATE ON DATABASE"):
+    with pytest.raises(StoreError, match=rf'may not make.*GRANT CREATE ON DATABASE "postgres" TO "{role}"'):
         async with schema.open(url=url):
             pass
     postgres.server().run(f"CREATE SCHEMA {schema.name}; GRANT USAGE ON SCHEMA {schema.name} TO {role}")
-    with pytest.raises(StoreError, match=rf'may not make its tables.*GRANT USAGE, CREATE ON SCHEMA "{schema.name}"'):
+    with pytest.raises(StoreError, match=rf'may not make.*GRANT USAGE, CREATE ON SCHEMA "{schema.name}"'):
         async with schema.open(url=url):
             pass
     postgres.server().run(f"GRANT CREATE ON SCHEMA {schema.name} TO {role}")
     async with schema.open(url=url) as store:
         await ask(store)
+    postgres.server().run(f"REVOKE ALL ON SCHEMA {schema.name} FROM {role}")
+    with pytest.raises(StoreError, match=rf'GRANT USAGE, CREATE ON SCHEMA "{schema.name}" TO "{role}"'):
+        async with schema.open(url=url):
+            pass
 
 
 async def test_the_audit_takes_no_changes(schema: Schema) -> None:

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import structlog
 
-from adapters.slack.adapter import SlackAdapter, SlackOptions, open_slack
+from adapters.slack.adapter import SlackAdapter
 from adapters.slack.backfill import ALIVE, Threads
+from adapters.slack.opening import open_slack
+from adapters.slack.options import SlackOptions
 from adapters.slack.parse import conversation_key
 from bot.domain.answers import Queued
 from bot.ports.cluster import About, Slot

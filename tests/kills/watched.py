@@ -15,8 +15,9 @@ from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolCall, ToolResult, ToolSpec
 from bot.domain.people import Actor, Asker
 from bot.domain.turns import CallWaiting, Step
-from bot.ports.store import Lease, Store
+from bot.ports.store import Store
 from bot.ports.tools import Offer, Progress, Resumed, ServerStatus, Wait
+from bot.ports.work_store import Lease
 from bot.stores.db import Unit
 from bot.stores.postgres.db import PgDb
 from bot.stores.postgres.engine import PostgresEngine

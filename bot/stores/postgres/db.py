@@ -19,7 +19,7 @@ from psycopg import errors
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
-from bot.ports.cluster import Topic
+from bot.ports.cluster_store import Topic
 from bot.stores.db import Db, Last
 from bot.text.cleaning import strip_surrogates
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from functools import partial
 from typing import Any, TypeVar
 
-from bot.ports.cluster import Topic
+from bot.ports.cluster_store import Topic
 from bot.stores.db import Unit
 from bot.stores.postgres.database import LOCK_TIMEOUT_S, STATEMENT_TIMEOUT_S
 from bot.stores.postgres.lines import Line

@@ -80,6 +80,7 @@ class Session:
             raise StoreError(f"PostgreSQL must be version {OLDEST_VERSION // 10_000} or newer.")
         db = PgDb(connection.pgconn, prepares=not self._database.is_pooled)
         if not self._database.is_pooled:
+            self._database.refuse_pooler(connection)
             db.run(self._database.settings(is_local=False).encode())
         (row,) = db.run(f"SELECT {_INCARNATION}".encode())
         self._incarnation = row["incarnation"]

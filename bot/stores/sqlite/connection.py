@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar, cast
 
 import aiosqlite
 
-from bot.ports.cluster import Topic
+from bot.ports.cluster_store import Topic
 from bot.stores.db import Db, Last
 from bot.stores.waiting import settled
 

@@ -50,19 +50,20 @@ def due_ask_posts(db: Db, *, serves: Sequence[str]) -> Sequence[AskDelivery]:
         return []
     ids, values = ids_served("ask_post WHERE is_due = 1", "place", serves)
     rows = db.execute(
-        "SELECT id, ask_id, number, place, person, state, reference, shown FROM ask_post"  # noqa: S608  (no outside text)
+        "SELECT id, ask_id, number, place, person, state, poster, reference, shown FROM ask_post"  # noqa: S608  (no outside text)
         f" WHERE id IN ({ids}) ORDER BY id LIMIT ?",
         (*values, MOST),
     )
     return [_delivery(row) for row in rows]
 
 
-def mark_ask_posting(db: Db, post_id: int) -> bool:
+def mark_ask_posting(db: Db, post_id: int, worker: str, *, after: str | None = None) -> bool:
     """Mark a message as about to be posted; from here on it is due until it shows the ask, whatever becomes of that."""
     return bool(
         db.execute(
-            "UPDATE ask_post SET state = 'posting', is_due = 1 WHERE id = ? AND state = 'planned' RETURNING id",
-            (post_id,),
+            "UPDATE ask_post SET state = 'posting', poster = ?, is_due = 1"
+            " WHERE id = ? AND state = ? AND poster = ? RETURNING id",
+            (worker, post_id, "planned" if after is None else "posting", after or ""),
         )
     )
 
@@ -102,5 +103,6 @@ def _delivery(row: Row) -> AskDelivery:
         person=row["person"],
         reference=row["reference"],
         is_posting=row["state"] == "posting",
+        poster=row["poster"],
         shown=row["shown"],
     )

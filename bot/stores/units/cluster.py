@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.ports.cluster import About, Member, OpenTurns, Slot
+from bot.ports.cluster import About, Member, Slot
+from bot.ports.cluster_store import OpenTurns
 from bot.stores import codec
 from bot.stores.db import Db, Row, first, key_range
 

@@ -15,8 +15,9 @@ from bot.domain.audit import AuditEntry
 from bot.domain.budgets import Toll
 from bot.domain.events import ConversationKey, MessageReceived
 from bot.domain.turns import CallDecided
+from bot.ports.intake_store import NO_BOUNDS, DecisionOutcome, Full, OverBudget, OwnBounds, Revision
 from bot.ports.rights_store import Grant, Settlement, VoteOutcome
-from bot.ports.store import NO_BOUNDS, DecisionOutcome, Full, OverBudget, OwnBounds, Revision, author_key
+from bot.ports.store import author_key
 from bot.stores import codec
 from bot.stores.db import Db, Row, first
 from bot.stores.units import asks, audit_log, budgets, journal, rights

@@ -18,6 +18,7 @@ class Wait:
     round: int
     call_id: str
     expires_at: float
+    worker: str = ""  # which one keeps what the call needs to go on
     is_decided: bool = False
     is_finished: bool = False
 
@@ -34,6 +35,15 @@ def append(db: Db, turn_id: int, steps: Iterable[Step], *, now: float) -> None:
         asks.follow(db, turn_id, step, now=now)
 
 
+def ends_with(db: Db, turn_id: int, written: Sequence[Step]) -> bool:
+    """Return whether these steps are the last ones of the journal, but for decisions that came in since."""
+    rows = db.execute("SELECT body FROM journal WHERE turn_id = ? ORDER BY step", (turn_id,))
+    bodies, wanted = [row["body"] for row in rows], [codec.steps.dump_json(step).decode() for step in written]
+    while bodies and bodies[-1] not in wanted and isinstance(codec.steps.validate_json(bodies[-1]), CallDecided):
+        bodies.pop()
+    return bodies[-len(wanted) :] == wanted
+
+
 def steps(db: Db, turn_id: int) -> Sequence[Step]:
     """Return the turn's journal in order."""
     rows = db.execute("SELECT body FROM journal WHERE turn_id = ? ORDER BY step", (turn_id,))
@@ -46,7 +56,7 @@ def waits(db: Db, turn_id: int) -> Sequence[Wait]:
     for step in steps(db, turn_id):
         match step:
             case CallWaiting(round=number, call_id=call_id):
-                found[number, call_id] = Wait(number, call_id, step.expires_at)
+                found[number, call_id] = Wait(number, call_id, step.expires_at, step.worker)
             case CallDecided(round=number, call_id=call_id) if (number, call_id) in found:
                 found[number, call_id].is_decided = True
             case CallFinished(round=number, result=result) if (number, result.call_id) in found:

@@ -15,6 +15,7 @@ there may be thousands.
 from __future__ import annotations
 
 from bot.stores.db import Db
+from bot.stores.units import journal
 
 
 def end_turn(db: Db, turn_id: int, conversation_id: int, *, now: float, state: str | None = None) -> None:
@@ -40,15 +41,24 @@ def free_next(db: Db, conversation_id: int) -> None:
 
 
 def wake_turn(db: Db, turn_id: int) -> bool:
-    """Queue the turn for any worker where it waits, behind the first one of its conversation; return whether it did."""
+    """Queue the turn where it waits, behind the first one of its conversation; return whether it did.
+
+    Any worker may take it, unless one keeps what its calls need to go on: then others do once that one is gone.
+    """
     woken = db.execute(
-        "UPDATE turn SET state = 'queued', worker = '', wakes = wakes + 1, wakes_at = NULL"
+        "UPDATE turn SET state = 'queued', worker = ?, wakes = wakes + 1, wakes_at = NULL"
         " WHERE id = ? AND state = 'waiting' RETURNING conversation_id",
-        (turn_id,),
+        (_keeper(db, turn_id), turn_id),
     )
     for turn in woken:
         free_next(db, turn["conversation_id"])
     return bool(woken)
+
+
+def _keeper(db: Db, turn_id: int) -> str:
+    """Return the worker that keeps what the turn's calls need to go on; empty where none does."""
+    keepers = [wait.worker for wait in journal.waits(db, turn_id) if not wait.is_finished]
+    return next(filter(None, reversed(keepers)), "")
 
 
 def ticket_of(row: str) -> str:

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from bot.domain.events import ConversationKey
-from bot.ports.store import ToolMemory, ToolUse
+from bot.ports.conversation_store import ToolMemory
+from bot.ports.work_store import ToolUse
 from bot.stores.db import Db, Last, first
 
 MOST_USED = 128  # more than one request carries: an asker may not have all of them

@@ -120,6 +120,7 @@ class LiveCall:
         self.server = ""  # its own names, as soon as they are known
         self.tool = ""
         self.replica = replica  # which one has the call, or is to get it: only that one may understand its own state
+        self.process = ""  # the child process that has the call; empty for servers that other processes reach too
         self.answers = Answers()
         self.notes: list[str] = []
         self.clock: Clock | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import secrets
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -19,7 +20,7 @@ from bot.domain.answers import Example
 from bot.domain.backoff import Backoff
 from bot.ports.store import NoteStore
 from bot.ports.tools import ServerState, ServerStatus
-from bot.tools.config import Endpoint, ServerConfig
+from bot.tools.config import Endpoint, ServerConfig, StdioEndpoint
 from bot.tools.servers.calls import Outcome, call_error, call_tool
 from bot.tools.servers.cures import Trouble, ended, trouble_of
 from bot.tools.servers.errors import CallLostError, CallTimedOutError, CallUnsentError, root_cause
@@ -66,6 +67,7 @@ class Replica:
         self._wants_retry = asyncio.Event()
         self._link = Link(endpoint, server=server.name, on_suspect=self._is_suspect.set)
         self._client: Client | None = None  # set while calls may be sent
+        self._process = ""  # which child process it is, of all there ever were
         self._trouble = Trouble(reason="")
         self._said: tuple[str, ...] = ()  # the error output of the last try that failed
         self._ways = Ways(endpoint, server=server.name, notes=notes)
@@ -124,7 +126,7 @@ class Replica:
         if client is None or not self.is_ready:
             raise CallUnsentError(self.reason)
         self._calls += 1
-        live.replica = self.label
+        live.replica, live.process = self.label, self._process
         token = CURRENT.set(live)
         try:
             return await self._send(client, tool, arguments, live)
@@ -216,6 +218,7 @@ class Replica:
     async def _try(self, way: Way) -> BaseException | None:
         self._is_suspect.clear()
         self._link = Link(self._endpoint, server=self._server.name, on_suspect=self._is_suspect.set)
+        self._process = secrets.token_hex(8) if isinstance(self._endpoint, StdioEndpoint) else ""
         self._began_at = asyncio.get_running_loop().time()
         try:
             await self._connect(way)

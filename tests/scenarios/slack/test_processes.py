@@ -106,6 +106,23 @@ async def test_a_call_that_waits_at_one_process_is_approved_and_a_form_is_sent_o
         assert "x" * 7 in answer
 
 
+async def test_what_a_tool_server_of_one_process_asks_is_answered_at_another(tmp_path: Path) -> None:
+    async with balanced(tmp_path, **with_workshop(tmp_path)) as behind:
+        slack = behind.slack
+        behind.to(0)
+        await slack.slash("C1", "U1", "/run", "shop/greet")
+        said = await slack.until(lambda: [one for one in slack.bot_messages("C1") if "runs: shop/greet" in one.text])
+        running = Thread(slack=slack, bot=behind.bots[0], channel="C1", root=said[0].ts)
+        asking = await asked(running)
+        behind.to(1)
+        await slack.press("C1", asking.ts, "U1", "tb:form")
+        (window,) = await slack.until(lambda: slack.views("U1"))
+        (label,) = [block["label"]["text"] for block in window.content["blocks"] if block["type"] == "input"]
+        await slack.fill_in(window.id, "U1", {label: "Ada"})
+        (answer,) = await running.answered()
+        assert "Hello Ada" in answer
+
+
 async def test_what_is_installed_removed_and_renewed_at_one_process_holds_at_another(tmp_path: Path) -> None:
     async with (
         two_workspaces() as (slack, model),

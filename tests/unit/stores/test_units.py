@@ -19,7 +19,7 @@ from bot.domain.events import ConversationKey, MessageReceived
 from bot.domain.messages import AssistantMessage, ToolCall, ToolResult, Usage, UserMessage
 from bot.domain.turns import CallAsked, CallDecided, CallFinished, CallStarted, CallWaiting, Post
 from bot.ports.rights_store import Grant, Settlement
-from bot.ports.store import ClaimedTurn
+from bot.ports.work_store import ClaimedTurn
 from bot.stores.db import Db, Last, Row
 from bot.stores.sqlite.connection import SqliteDb
 from bot.stores.sqlite.migrate import migrate
@@ -226,7 +226,7 @@ class Life:
             assert record is not None
             match self._choose.choice(["begin", "shown", "late", "drop"]):
                 case "begin":
-                    ask_posts.mark_ask_posting(self._db, post.post_id)
+                    ask_posts.mark_ask_posting(self._db, post.post_id, "a")
                 case "drop":
                     ask_posts.drop_ask_post(self._db, post.post_id)
                 case how:
@@ -320,7 +320,7 @@ def test_no_statement_of_an_ask_or_of_the_audit_reads_a_table_from_end_to_end(co
     assert list(asks.asks(db, turn_id=record.turn_id, is_pending=False)) == [record]
     ask_posts.plan_ask(db, record.id, [(ROOM, ""), (ROOM, "u1")])
     first, second = ask_posts.due_ask_posts(db, serves=["test/", "other/"])
-    ask_posts.mark_ask_posting(db, first.post_id)
+    ask_posts.mark_ask_posting(db, first.post_id, "a")
     ask_posts.mark_ask_posted(db, first.post_id, reference="ref", shown=1)
     ask_posts.drop_ask_post(db, second.post_id)
     grant = Grant(person="ann", conversation=ROOM, server="s", tool="t", rule_key="r", until=NEVER)

@@ -14,8 +14,10 @@ async def test_the_next_process_finds_what_was_kept_of_the_turn_and_of_no_other_
     next_one = KeptMessages(notes=notes, platform="slack", turn_id=1)
     assert await next_one.read() == {0: "1.1"}
     assert await next_one.of_others() == {"1.2"}
+    await KeptMessages(notes=notes, platform="slack", turn_id=1, kind="trace").keep(0, "1.3")
+    assert await next_one.read() == {0: "1.1"}
     await next_one.forget()
-    assert sorted(notes.kept) == ["discord/live/1/0", "slack/live/12/1"]
+    assert sorted(notes.kept) == ["discord/live/1/0", "slack/live/12/1", "slack/trace/1/0"]
 
 
 async def test_a_turn_of_which_nothing_grew_costs_nothing() -> None:

@@ -139,6 +139,9 @@ class NoTrace:
     async def write(self, lines: Sequence[TraceLine]) -> None:
         pass
 
+    async def forget(self) -> None:
+        pass
+
 
 class NoStatus:
     def is_up_to_date(self, view: TurnView) -> bool:
