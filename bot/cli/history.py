@@ -7,8 +7,8 @@ from argparse import Namespace
 from collections.abc import Iterator
 
 from adapters.registry import terminal_conversation, terminal_user
-from bot.app import open_files
 from bot.cli.start import start
+from bot.composition.storage import open_files
 from bot.database import open_database
 from bot.domain.audit import AuditEntry
 from bot.domain.errors import BotError, SettingsError
