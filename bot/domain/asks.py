@@ -163,5 +163,5 @@ class AskDelivery:
     person: str = ""
     reference: str = ""
     is_posting: bool = False  # it was about to be posted: it may be visible
-    poster: str = ""  # the process that was about to; "" where that is not known
+    poster: str = ""  # the process that posts and changes it; "" where that is not known
     shown: int = 0  # the version that is visible; 0: none

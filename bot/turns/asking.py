@@ -152,43 +152,45 @@ class AskDesk:
             self.bell.asks.set()  # it may have changed meanwhile
 
     async def _put(self, delivery: AskDelivery, record: AskRecord, adapter: Adapter) -> bool:
-        """Post or change the message; return False where another process may be posting it."""
+        """Post or change the message; return False where that is another process's."""
         post = _post(delivery, record)
-        if not post.reference:
-            found = await self._look_for(delivery, post, adapter)
-            if found is None:
-                return False
-            post = found
+        if not (delivery.is_posting or delivery.reference):
+            is_ours = await self.store.mark_ask_posting(delivery.post_id, self.worker)
+        elif await self._is_anothers(delivery):
+            return False
+        else:
+            if delivery.is_posting:
+                post = await self._look_for(delivery, post, adapter)
+            # Others may have found that its process is gone, too: one of them takes it.
+            is_ours = await self.store.take_ask_post(delivery, self.worker)
+        if not is_ours:
+            return False
         reference = await adapter.put_ask(post)
         await self.store.mark_ask_posted(delivery.post_id, reference=reference, shown=post.view.version)
         return True
 
-    async def _look_for(self, delivery: AskDelivery, post: AskPost, adapter: Adapter) -> AskPost | None:
-        """Return the message as one to change, where it is visible already; None: another process is posting it."""
-        after = delivery.poster if delivery.is_posting else None
-        if after is not None:
-            if await self._may_be_under_way(delivery):
-                return None
-            try:
-                found = await adapter.find_ask(post)
-            except AdapterError as error:  # shown twice it does no harm: it is decided once
-                log.warning("ask_not_looked_for", ask=delivery.ask_id, error=str(error))
-                found = None
-            if found is not None:
-                return replace(post, reference=found.reference)
-        # Others may have looked for it too, and found nothing: one of them posts it.
-        return post if await self.store.mark_ask_posting(delivery.post_id, self.worker, after=after) else None
+    async def _look_for(self, delivery: AskDelivery, post: AskPost, adapter: Adapter) -> AskPost:
+        """Return the message as one to change, where it is visible already."""
+        try:
+            found = await adapter.find_ask(post)
+        except AdapterError as error:  # shown twice it does no harm: it is decided once
+            log.warning("ask_not_looked_for", ask=delivery.ask_id, error=str(error))
+            return post
+        return post if found is None else replace(post, reference=found.reference)
 
-    async def _may_be_under_way(self, delivery: AskDelivery) -> bool:
-        """Return whether another living process may be about to post the message."""
+    async def _is_anothers(self, delivery: AskDelivery) -> bool:
+        """Return whether another living process posts and changes the message.
+
+        Two that did so at once could leave it as it was before the last vote.
+        """
         if delivery.poster == self.worker:
             return False
         others = [worker for worker in await self.store.workers() if worker != self.worker]
-        if delivery.poster:  # it comes back to it as long as it lives
+        if delivery.poster:
             return delivery.poster in others
         now = asyncio.get_running_loop().time()
         seen_at = self._seen_at.setdefault(delivery.post_id, now)
-        return now - seen_at < POSTING_S and bool(others)
+        return delivery.is_posting and now - seen_at < POSTING_S and bool(others)
 
     async def _meet(self, delivery: AskDelivery, error: AdapterError) -> None:
         """Try again later, or give the message up: a place that refuses it is left for the thread."""

@@ -414,20 +414,23 @@ async def test_a_message_is_due_until_it_shows_the_ask_as_it_is(store: Store) ->
     assert await due(store) == []
 
 
-async def test_where_the_process_is_gone_that_was_about_to_post_a_message_one_other_takes_that_over(
-    store: Store,
-) -> None:
+async def test_one_process_posts_and_changes_a_message_and_one_other_in_its_place(store: Store) -> None:
     _, record = await asking(store)
     await store.plan_ask(record.id, [(room("room"), "")])
-    ((post_id, *_),) = await due(store)
-    assert not await store.mark_ask_posting(post_id, "b", after="a")  # nobody was about to
-    await store.mark_ask_posting(post_id, "a")
-    assert [await store.mark_ask_posting(post_id, worker, after="a") for worker in ("b", "c")] == [True, False]
-    assert not await store.mark_ask_posting(post_id, "a", after="a")  # it lives after all
-    assert [post.poster for post in await store.due_ask_posts(serves=ALL)] == ["b"]
-    assert await store.mark_ask_posting(post_id, "b", after="b")  # its first try failed
-    await store.mark_ask_posted(post_id, reference="ref", shown=1)
-    assert not await store.mark_ask_posting(post_id, "c", after="b")
+    (planned,) = await store.due_ask_posts(serves=ALL)
+    assert not await store.take_ask_post(planned, "b")  # it is marked first
+    await store.mark_ask_posting(planned.post_id, "a")
+    (posting,) = await store.due_ask_posts(serves=ALL)
+    assert [await store.take_ask_post(posting, worker) for worker in ("b", "c")] == [True, False]
+    assert not await store.take_ask_post(posting, "a")  # it lives after all
+    (posting,) = await store.due_ask_posts(serves=ALL)
+    assert posting.poster == "b" and await store.take_ask_post(posting, "b")  # its first try failed
+    await store.mark_ask_posted(posting.post_id, reference="ref", shown=1)
+    assert not await store.take_ask_post(posting, "c")
+    await store.vote(record.id, BEN, version=1)
+    (posted,) = await store.due_ask_posts(serves=ALL)
+    assert (posted.poster, posted.reference) == ("b", "ref")
+    assert [await store.take_ask_post(posted, worker) for worker in ("c", "b")] == [True, False]
 
 
 async def test_what_was_decided_before_anything_was_posted_needs_no_message(store: Store) -> None:

@@ -43,6 +43,7 @@ _WATCHED = {
     "vote": "vote stored",
     "plan_ask": "message of an ask planned",
     "mark_ask_posting": "about to show an ask",
+    "take_ask_post": "about to show an ask again",
     "mark_ask_posted": "message of an ask recorded",
     "put_pins": "tools pinned",
     "mark_posting": "about to post again",

@@ -57,13 +57,26 @@ def due_ask_posts(db: Db, *, serves: Sequence[str]) -> Sequence[AskDelivery]:
     return [_delivery(row) for row in rows]
 
 
-def mark_ask_posting(db: Db, post_id: int, worker: str, *, after: str | None = None) -> bool:
+def mark_ask_posting(db: Db, post_id: int, worker: str) -> bool:
     """Mark a message as about to be posted; from here on it is due until it shows the ask, whatever becomes of that."""
     return bool(
         db.execute(
-            "UPDATE ask_post SET state = 'posting', poster = ?, is_due = 1"
-            " WHERE id = ? AND state = ? AND poster = ? RETURNING id",
-            (worker, post_id, "planned" if after is None else "posting", after or ""),
+            "UPDATE ask_post SET state = 'posting', poster = ?, is_due = 1 WHERE id = ? AND state = 'planned'"
+            " RETURNING id",
+            (worker, post_id),
+        )
+    )
+
+
+def take_ask_post(db: Db, delivery: AskDelivery, worker: str) -> bool:
+    """Make `worker` the one that posts and changes a message; only one takes it after the one that did."""
+    return bool(
+        db.execute(
+            "UPDATE ask_post SET poster = ? WHERE id = ? AND poster = ? AND reference = ? AND state = ? RETURNING id",
+            (
+                *(worker, delivery.post_id, delivery.poster, delivery.reference),
+                "posting" if delivery.is_posting else "posted",
+            ),
         )
     )
 
