@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot.domain.turns import Step, TurnState
-from bot.ports.store import Lease
+from bot.ports.work_store import Lease
 from bot.stores.db import Db, first
 from bot.stores.units import journal
 from bot.stores.units.locks import lock_turn
