@@ -100,7 +100,7 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
         background = Background(PLATFORM)
         identities, replies = Identities(api), Replies(api)
         sign = WaitingSign(partial(_react, api), background, host.cluster)
-        threads = Threads(host.notes)
+        threads = Threads(host.notes, host.cluster)
         authors, readable = (
             Authors(people, previews=Previews(look=Looking(api, host.cluster).below)),
             Readable(api, identities=identities, people=people),
@@ -112,6 +112,7 @@ async def open_slack(options: SlackOptions, host: Host) -> AsyncGenerator[SlackA
             standings=standings,
             note=threads.note,
             background=background,
+            cluster=host.cluster,
         )
         posts = _posts(options, host, api=api, identities=identities, people=people, background=background, sign=sign)
         deliveries = make_deliveries(
