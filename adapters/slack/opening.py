@@ -81,7 +81,7 @@ class _Basics:
         self.standings = Standings(people, self.identities)
         self.readable = Readable(api, identities=self.identities, people=people)
         self.authors = Authors(people, previews=Previews(look=Looking(api, host.cluster).below))
-        self.threads = Threads(host.notes)
+        self.threads = Threads(host.notes, host.cluster)
         self.background = Background(PLATFORM)
         self.sign = WaitingSign(partial(_react, api), self.background, host.cluster)
 
@@ -117,6 +117,7 @@ def _arrivals(basics: _Basics) -> SlackArrivals:
         standings=basics.standings,
         note=basics.threads.note,
         background=background,
+        cluster=host.cluster,
     )
 
 

@@ -195,6 +195,7 @@ class Inbox:
                 if revision == "unknown" and self.early is not None and await self.early.drop(event.event_key):
                     revision = "made"
                 if revision == "made":
+                    self.bell.ring_for_work()  # for the one behind it
                     note_unanswered(event.event_key, "it was deleted")
                 return of_withdrawal(revision)
             case _:
@@ -215,6 +216,7 @@ class Inbox:
         if reason := await self.access.why_not(message.asker, act="message", text=message.text):
             return unchanged(reason)
         revision = await self.store.edit(admitted)
+        self.bell.ring_for_work()  # a claim passes over a turn that is being changed
         return of_edit(revision)
 
     async def _is_for_bot(self, event: MessageReceived) -> bool:

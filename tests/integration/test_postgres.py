@@ -33,6 +33,7 @@ from bot.stores.postgres.session import Session
 from bot.stores.postgres.store import open_postgres
 from bot.stores.sqlite.store import open_sqlite
 from bot.stores.store import EngineStore
+from bot.stores.units import sought
 from tests.contracts.stores import ALL, HERE, LEASE_S, THERE, ask, begin, claim_one, finish, post, question, room, said
 from tests.fakes import postgres
 from tests.fakes.postgres import PostgresServer
@@ -266,6 +267,45 @@ async def test_a_process_that_stands_still_in_a_transaction_holds_up_the_others_
         goes_on.set()
         await standing  # was cut off, and is run again
         assert len(await other.steps(lease.turn_id)) == 1
+
+
+async def test_a_worker_that_is_forgotten_while_its_heartbeat_is_under_way_hears_of_it(schema: Schema) -> None:
+    async with two(schema) as (one, _):
+        with psycopg.connect(schema.url) as beside:
+            beside.execute(f"DELETE FROM {schema.name}.worker WHERE id = '{HERE}'".encode())
+            beating = asyncio.create_task(one.heartbeat(HERE, lease_s=LEASE_S))
+            async with asyncio.timeout(BOUND_S):
+                while not postgres.server().run("SELECT 1 FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            beside.commit()
+        assert await beating is False
+
+
+async def test_a_question_that_is_changed_as_others_look_for_work_is_told_of_again(schema: Schema) -> None:
+    heard = asyncio.Queue[Topic]()
+    async with two(schema) as (one, other):
+        event = question()
+        await one.accept(event, worker=THERE, max_waiting=9)
+        other.listen(heard.put_nowait)
+        async with asyncio.timeout(BOUND_S):
+            await heard.get()  # it listens
+            while not heard.empty():
+                heard.get_nowait()
+            await one.edit(replace(event, text="Changed."))
+            while await heard.get() != "work":
+                pass
+        assert [turn.event.text for turn in await other.claim(THERE, serves=ALL, limit=1)] == ["Changed."]
+
+
+async def test_a_turn_that_was_taken_up_since_a_purge_looked_at_it_is_left_alone(schema: Schema) -> None:
+    async with two(schema) as (one, _):
+        turn_id = await ask(one, worker="gone")
+        seen = await one.engine.read(lambda db: db.execute("SELECT id, conversation_id, worker FROM turn"))
+        lease = (await claim_one(one)).lease
+        await finish(one, lease)
+        await one.engine.write(lambda db: sought.end_abandoned(db, seen[0], now=1.0))
+        ended = await one.engine.read(lambda db: db.execute("SELECT state FROM turn WHERE id = ?", (turn_id,)))
+        assert [row["state"] for row in ended] == ["answered"]
 
 
 # --- connections that break ---

@@ -70,7 +70,7 @@ class Transactions:
                 doubles += is_doubled(error)
                 if is_lost(error):
                     session.close()
-                elif not is_crossed(error) and not 0 < doubles <= MOST_DOUBLES:
+                elif not is_crossed(error) and not (is_doubled(error) and doubles <= MOST_DOUBLES):
                     raise store_error(error) from error
                 failure, is_over = store_error(error), time.monotonic() + pause_s > until
             except Unreachable as error:

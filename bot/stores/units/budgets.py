@@ -153,7 +153,8 @@ def _due(db: Db, prefix: str, *, now: float, retry_s: float, lock: str = "") -> 
         "SELECT id, name, period, measure, percent, place, body, state FROM budget_warning"  # noqa: S608  (no outside text)
         " WHERE state IN ('planned', 'posting') AND place >= ? AND place < ?"
         f" AND (state = 'planned' OR taken_at <= ? OR taken_at > ?) ORDER BY place, id{lock}",
-        (*key_range(prefix), now - retry_s, now),  # one that was taken later than now: the clock was set back
+        # One that was taken long after now: the clock was set back. A moment after now is another process's clock.
+        (*key_range(prefix), now - retry_s, now + retry_s),
     )
 
 

@@ -38,7 +38,12 @@ def accept(
     own: OwnBounds = NO_BOUNDS,
     toll: Toll | None = None,
 ) -> Queued | Known | Full | OverBudget:
-    """Store the event as a queued turn, the first of its conversation where no other is open, and charge the toll."""
+    """Store the event as a queued turn, the first of its conversation where no other is open, and charge the toll.
+
+    The bounds on a conversation and the toll's hold exactly. Those over conversations (`max_open`, `own.open`,
+    `own.undecided`) are counted without keeping others from counting: as many more may be stored as units run side by
+    side.
+    """
     conversation_id = conversation_id_of(db, event.conversation)  # from here on the conversation is this unit's
     known = find(db, event.event_key)
     if known is not None:
@@ -121,6 +126,7 @@ def edit(db: Db, message: MessageReceived) -> Revision:
             edited_at=message.edited_at,
         )
         db.execute("UPDATE turn SET event = ? WHERE id = ?", (codec.events.dump_json(revised).decode(), turn["id"]))
+        db.notify("work")  # a claim passes over a turn that is being changed
         return "made"
     if _said(message) == _said(stored):
         return "none"
