@@ -26,7 +26,7 @@ from bot.domain.events import ConversationKey
 from bot.domain.messages import AssistantMessage, ToolResult, Usage, UserMessage
 from bot.domain.turns import CallDecided, CallFinished, CallStarted, CallWaiting
 from bot.ports.rights_store import Settlement
-from bot.ports.store import ClaimedTurn, Lease, ToolUse
+from bot.ports.work_store import ClaimedTurn, Lease, ToolUse
 from bot.stores.chain import Chain
 from bot.stores.postgres.options import PostgresOptions
 from bot.stores.postgres.store import open_postgres
