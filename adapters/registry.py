@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from adapters.console.adapter import ConsoleAdapter
     from adapters.discord.adapter import DiscordOptions
-    from adapters.slack.adapter import SlackOptions
+    from adapters.slack.options import SlackOptions
     from bot.ports.platform import Adapter, Host, SetUp
     from bot.settings import Settings
 
@@ -97,7 +97,7 @@ def _slack_options(settings: Settings) -> SlackOptions | None:
             "Slack delivers over HTTP without SLACK_APP_TOKEN, and HTTP_PORT=off switches off what listens for it. Set "
             "HTTP_PORT to a port, or SLACK_APP_TOKEN (Socket Mode)."
         )
-    from adapters.slack.adapter import SlackOptions
+    from adapters.slack.options import SlackOptions
 
     return SlackOptions(
         bot_token=_secret(bot),
@@ -114,7 +114,7 @@ def _slack_options(settings: Settings) -> SlackOptions | None:
 
 
 def _open_slack(options: SlackOptions, host: Host) -> AbstractAsyncContextManager[Adapter]:
-    from adapters.slack.adapter import open_slack
+    from adapters.slack.opening import open_slack
 
     return open_slack(options, host)
 

@@ -19,7 +19,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.domain.errors import SettingsError
-from bot.text.database_urls import is_postgres, read_database_url, secrets_of_database_url
+from bot.text.database_urls import is_postgres, read_database_url, secrets_of_database_url, sqlite_path
 from bot.text.secret_values import of_named, of_url
 
 ModelProvider = Literal["azure", "openai", "rehearsal"]
@@ -196,8 +196,13 @@ class Settings(BaseSettings):
     @classmethod
     def _check_database_url(cls, value: str | None, info: ValidationInfo) -> str | None:
         """Refuse a URL that libpq would read otherwise than it was meant: its errors would show parts of a password."""
-        if value is not None and (is_postgres(value) or info.field_name == "database_listen_url"):
+        if value is None:
+            return None
+        value = value.strip()
+        if is_postgres(value) or info.field_name == "database_listen_url":
             read_database_url(value)
+        elif sqlite_path(value) is None:
+            raise ValueError("write postgresql://user:password@host:5432/database, or sqlite:///path/to/file.db")
         return value
 
     @field_validator("database_schema")

@@ -38,6 +38,7 @@ RULES: tuple[tuple[str, Set[str]], ...] = (
     ("bot.__main__", {"bot.cli"}),
     ("bot.cli", {"bot", "adapters.registry"}),
     ("bot.app", {"bot"}),
+    ("bot.composition", {"bot"}),
     ("bot.settings", {"bot.domain", "bot.text"}),
     ("bot.database", {"bot.domain", "bot.ports", "bot.settings", "bot.stores", "bot.text"}),
     ("bot.settings_digest", {"bot.settings"}),

@@ -40,7 +40,7 @@ from adapters.discord.status import TYPING_S, Hourglass
 from adapters.discord.traces import TraceLevel
 from adapters.shared.arrivals import Arrivals, Notices, WaitingSign, Written, keep_catching_up, log_in
 from adapters.shared.common import CommonRates
-from adapters.shared.fence import only_while
+from adapters.shared.fence import Hold, only_while
 from adapters.shared.progress import Pace
 from adapters.shared.shares import on_behalf_of
 from adapters.shared.tasks import Background, run_together
@@ -114,6 +114,7 @@ class DiscordAdapter:
         self._options = options
         self._host = host
         self._is_held = host.cluster.is_held
+        self._hold = Hold(host.cluster)
         self._api = api
         self._downloads = downloads
         self._background = Background(PLATFORM)
@@ -248,7 +249,7 @@ class DiscordAdapter:
     async def post(self, post: Post) -> str:
         """Show the post in its channel, once the bot is logged in, and return its id. Raises AdapterError."""
         await self._is_ready.wait()
-        with on_behalf_of(post.author_id, post.conversation), only_while(self._is_held):
+        with on_behalf_of(post.author_id, post.conversation), only_while(self._hold.from_now()):
             return await self._posts.post(post)
 
     async def find(self, post: Post) -> Found | None:
@@ -264,7 +265,7 @@ class DiscordAdapter:
     async def put_ask(self, post: AskPost) -> str:
         """Post what is asked, or change its message, once the bot is logged in; return its key. Raises AdapterError."""
         await self._is_ready.wait()
-        with on_behalf_of(post.person, post.place):
+        with on_behalf_of(post.person, post.place), only_while(self._hold.from_now()):
             return await self._asks.put(post)
 
     async def find_ask(self, post: AskPost) -> Found | None:
@@ -276,7 +277,8 @@ class DiscordAdapter:
     async def post_notice(self, notice: Notice) -> str:
         """Post the notice in its channel, once the bot is logged in; return its id. Raises AdapterError."""
         await self._is_ready.wait()
-        return await self._notices.post(notice)
+        with only_while(self._hold.from_now()):
+            return await self._notices.post(notice)
 
     async def find_notice(self, notice: Notice) -> Found | None:
         """Look for the notice in its channel, once the bot is logged in. Raises AdapterError."""

@@ -118,12 +118,12 @@ class Backfill:
 
         Returns early when another session has begun: then there is more to look for.
         """
-        gaps = self._session.gaps()
-        if self._session.has_taken_over(gaps):  # others may have noted it since
+        gaps = self._session.shards.gaps()
+        if self._session.shards.were_taken_over(gaps):  # others may have noted it since
             self._began_from = self._began_from or await self._last_online()
         missed_from = min((at or self._began_from for at in gaps.values()), default=self._began_from)
         if not missed_from:
-            self._session.close_gaps(gaps)
+            self._session.shards.close_gaps(gaps)
             return
         await self._learn_direct(gaps)
         began_at, failures = time.time(), 0
@@ -136,7 +136,7 @@ class Backfill:
                 await self._wait_for_gap(RETRY.wait_s(failures))
                 if self._session.has_gap.is_set():
                     return
-        self._session.close_gaps(gaps)
+        self._session.shards.close_gaps(gaps)
 
     async def _learn_direct(self, shards: Collection[int]) -> None:
         """Read where people write directly: another process may have noted it. All of that comes to shard 0."""
@@ -168,7 +168,7 @@ class Backfill:
         """
         found = [
             (int(last), str(channel.id), str(channel.guild.id))
-            for channel in self._session.channels(shards)
+            for channel in self._session.shards.channels(shards)
             if (last := getattr(channel, "last_message_id", None)) is not None and int(last) > int(self._since)
         ]
         found.sort(reverse=True)

@@ -41,13 +41,13 @@ class Homes:
 
     def guild(self, guild_id: str) -> discord.Guild | None:
         """Return what is known of the server; None where nothing is."""
-        return self._session.guild(guild_id) or self._fetched.get(guild_id)
+        return self._session.shards.guild(guild_id) or self._fetched.get(guild_id)
 
     def channel(self, channel_id: str) -> Any:
         """Return what is known of the channel or thread; None where nothing is."""
         number = as_number(channel_id)
         fetched = (guild.get_channel_or_thread(number) for guild in list(self._fetched.values()))
-        return self._session.channel(channel_id) or next((known for known in fetched if known is not None), None)
+        return self._session.shards.channel(channel_id) or next((known for known in fetched if known is not None), None)
 
     async def learn(self, guild_id: str) -> None:
         """Ask Discord for the server unless it is known; where Discord does not say it, it stays unknown."""
@@ -64,8 +64,8 @@ class Homes:
         except (TimeoutError, AdapterError) as error:
             log.info("discord_server_not_described", error=str(error) or type(error).__name__)
             return
-        self._session.describe(guild_id, described)  # from now on, the gateway tells its changes
-        if self._session.guild(guild_id) is None:
+        self._session.shards.describe(guild_id, described)  # from now on, the gateway tells its changes
+        if self._session.shards.guild(guild_id) is None:
             self._fetched[guild_id] = make_guild(described)
 
     async def _described(self, guild_id: str) -> Payload:

@@ -9,27 +9,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import aiohttp
 import discord
 import structlog
 
 from adapters.discord.api import LOGIN_REFUSED
-from adapters.discord.errors import DiscordRefusedError
+from adapters.discord.losses import (
+    DISALLOWED_INTENTS,
+    INVALID_SHARD,
+    LOSSES,
+    SHARDING_REQUIRED,
+    is_login_refused,
+    reason_of,
+)
 from adapters.discord.private_parts import Place, converse, event_parsers, hang_up, place_of
 from adapters.discord.shares import Note, Share
 from adapters.discord.starts import NOT_HELD, Starts, Turn
 from adapters.shared.payloads import Payload
-from adapters.shared.reaching import unreached
 from bot.domain.backoff import Backoff
-from bot.domain.errors import AdapterError, BotError
+from bot.domain.errors import AdapterError
 
 log = structlog.stdlib.get_logger(__name__)
 
 # The library would build objects from these and keep them, at ten times the cost.
 TAKEN = ("MESSAGE_CREATE", "MESSAGE_UPDATE", "MESSAGE_DELETE", "MESSAGE_DELETE_BULK", "INTERACTION_CREATE")
 MAX_BACKOFF_S = 60.0
-# https://docs.discord.com/developers/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes
-BAD_TOKEN, INVALID_SHARD, SHARDING_REQUIRED, DISALLOWED_INTENTS = 4004, 4010, 4011, 4014
 # A session that nobody is connected to ends after a few minutes; asking for an older one costs a connection.
 FRESH_S = 600.0
 WITHOUT_CONTENT = (
@@ -203,7 +206,7 @@ class Shard:
 
     def _outlive(self, error: Exception) -> bool:
         """Log a failure, or raise what trying again cannot help; return whether to try again at once."""
-        if _is_refused(error):
+        if is_login_refused(error):
             raise AdapterError(LOGIN_REFUSED, is_permanent=True) from None
         code = error.code if isinstance(error, discord.ConnectionClosed) else 0
         if code in (INVALID_SHARD, SHARDING_REQUIRED):
@@ -211,9 +214,9 @@ class Shard:
         if code == DISALLOWED_INTENTS:
             self._do_without_content()
             return True
-        if not isinstance(error, _LOSSES):  # a frame that cannot be read would come again
+        if not isinstance(error, LOSSES):  # a frame that cannot be read would come again
             self._is_usable, self.place = False, None
-        log.warning("discord_connection_lost", shard=self.share.number, error=_reason(error))
+        log.warning("discord_connection_lost", shard=self.share.number, error=reason_of(error))
         return False
 
     def _do_without_content(self) -> None:
@@ -290,32 +293,3 @@ def _make_client(shard: Shard, keeper: Keeper) -> discord.Client:
     )
     client.shard = shard
     return client
-
-
-# A connection that is lost, or was not there.
-_LOSSES = (OSError, TimeoutError, aiohttp.ClientError, discord.HTTPException, discord.ConnectionClosed, BotError)
-
-
-def _reason(error: BaseException) -> str:
-    match error:
-        case BotError():
-            return str(error)
-        case aiohttp.ClientConnectorError():
-            return unreached(error, f"wss://{error.host}:{error.port}")
-        case aiohttp.WSServerHandshakeError():
-            return unreached(error, str(error.request_info.real_url))
-        case _:
-            return type(error).__name__
-
-
-def _is_refused(error: Exception) -> bool:
-    """Return whether Discord does not accept the token, at its API or its gateway."""
-    match error:
-        case discord.LoginFailure():
-            return True
-        case DiscordRefusedError():
-            return error.status == 401
-        case discord.ConnectionClosed():
-            return error.code == BAD_TOKEN
-        case _:
-            return False

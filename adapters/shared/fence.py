@@ -11,18 +11,40 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from bot.domain.errors import AdapterError
+from bot.ports.cluster import Cluster
 
 _is_held: ContextVar[Callable[[], bool] | None] = ContextVar("is_held", default=None)
 
 
 @contextmanager
 def only_while(is_held: Callable[[], bool]) -> Generator[None]:
-    """Send what is called for within the block, and in tasks started there, only while `is_held`."""
-    token = _is_held.set(is_held)
+    """Send what is called for within the block, and in tasks started there, only while `is_held`.
+
+    A block within another one keeps to both.
+    """
+    outer = _is_held.get()
+    token = _is_held.set(is_held if outer is None else lambda: outer() and is_held())
     try:
         yield
     finally:
         _is_held.reset(token)
+
+
+class Hold:
+    """Whether this process holds its lease, and has held it all the time."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._gaps = 0
+        cluster.on_gap(self._note_gap)  # which is awaited before the lease counts as held again
+
+    async def _note_gap(self) -> None:
+        self._gaps += 1
+
+    def from_now(self) -> Callable[[], bool]:
+        """Return a function that says whether the lease is held and has never run out since this call."""
+        gaps = self._gaps
+        return lambda: self._gaps == gaps and self._cluster.is_held()
 
 
 def check_held() -> None:

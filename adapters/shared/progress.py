@@ -14,6 +14,7 @@ from typing import Protocol
 
 import structlog
 
+from adapters.shared.fence import only_while
 from adapters.shared.tasks import Background
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError
@@ -178,17 +179,23 @@ class TurnProgress:
     async def run(self) -> None:
         """Show the turn until it is at rest; a refusal or a fault here never keeps the answer from being posted."""
         await self._earlier_attempt()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._guard("begin", self._begin))
-            group.create_task(self._guard("status", self._show_status))
-            group.create_task(self._guard("trace", self._show_trace))
-            group.create_task(self._guard("answer", self._show_answer))
+        with only_while(self._is_ours):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._guard("begin", self._begin))
+                group.create_task(self._guard("status", self._show_status))
+                group.create_task(self._guard("trace", self._show_trace))
+                group.create_task(self._guard("answer", self._show_answer))
 
     async def post(self, post: Post) -> str:
         """Show the post in its final form, below the trace, and return its reference. Raises AdapterError."""
-        await self._take_over()
-        await self._trace_first()
-        return await self.answer.finish(post)
+        with only_while(self._is_ours):
+            await self._take_over()
+            await self._trace_first()
+            return await self.answer.finish(post)
+
+    def _is_ours(self) -> bool:
+        """Return whether the turn is shown here: what waits to be sent when another process gets it is not sent."""
+        return self.view.state != "taken_over"
 
     @property
     def _calls(self) -> tuple[TraceLine, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -10,11 +11,13 @@ from typing import Any
 
 from adapters.shared.arrivals import Arrivals, Unanswered, Written, note_unanswered
 from adapters.shared.tasks import Background, KeyedLock, RecentKeys
-from adapters.slack.parse import Told, message_ts
+from adapters.slack.parse import PLATFORM, Told, message_ts
+from adapters.slack.payloads import time_of
 from adapters.slack.readable import Readable
 from adapters.slack.standing import Standings
 from bot.domain.answers import Accepted, Ignored, Known, Queued, Revised
 from bot.domain.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived
+from bot.ports.cluster import Cluster, LoneCluster
 
 MAX_GONE = 1_000
 MAX_UNANSWERED = 1_000
@@ -23,6 +26,7 @@ MAX_CHANGES = 1_000
 # later.
 EARLY_S = 10.0
 MAX_EARLY = 500
+GONE_S = 60.0  # how much later than its deletion a message may arrive at another process
 
 
 class SlackArrivals:
@@ -36,8 +40,10 @@ class SlackArrivals:
         standings: Standings,
         note: Callable[[ConversationKey], Coroutine[Any, Any, None]],
         background: Background,
+        cluster: Cluster | None = None,
     ) -> None:
         self._arrivals = arrivals
+        self._cluster = cluster or LoneCluster()
         self._readable = readable
         self._standings = standings
         self._note = note
@@ -66,6 +72,7 @@ class SlackArrivals:
             return
         if isinstance(event, MessageDeleted):
             self._gone.add(event.event_key)
+            await self._tell_gone(event)
         elif event.event_key in self._gone:
             self._leave(event, "it was deleted before it was delivered" if _mentions_bot(event) else "")
             return
@@ -78,10 +85,27 @@ class SlackArrivals:
             outcome = await self._arrivals.hand_over(named)
             if isinstance(event, MessageEdited):
                 self._changes.add(_change(event))
+            if isinstance(outcome, Queued) and await self._is_gone(event):
+                await self._arrivals.hand_over(
+                    MessageDeleted(conversation=event.conversation, event_key=event.event_key)
+                )
+                return
         if isinstance(outcome, Queued | Known):
             self._background.spawn(self._note(event.conversation), name="note")
         if isinstance(event, MessageReceived):
             self._keep_order(event, outcome)
+
+    # Another process may hear first that a message was deleted. It says so before it looks for the turn, and who stores
+    # the message looks after that: one of the two ends the turn.
+
+    async def _tell_gone(self, event: MessageDeleted) -> None:
+        said_at = time_of(message_ts(event.event_key))
+        is_young = said_at is not None and time.time() - said_at.timestamp() < GONE_S
+        if is_young and await self._cluster.has_company(PLATFORM):
+            await self._cluster.pause(f"gone/{event.event_key}", for_s=GONE_S)
+
+    async def _is_gone(self, event: Written) -> bool:
+        return await self._cluster.has_company(PLATFORM) and await self._cluster.paused_s(f"gone/{event.event_key}") > 0
 
     async def settled(self, invoked: CommandInvoked) -> None:
         """Return once what arrived in the command's conversation before is stored."""

@@ -12,13 +12,14 @@ from typing import Any, Protocol, cast
 
 import structlog
 
+from adapters.shared.exclusive import exclusive
 from adapters.slack.authors import Authors
 from adapters.slack.identities import Identities
 from adapters.slack.own_messages import Slack, next_cursor
-from adapters.slack.parse import Told
+from adapters.slack.parse import PLATFORM, Told
 from bot.domain.errors import AdapterError, BotError
 from bot.domain.events import ConversationKey
-from bot.ports.cluster import Cluster, Slot
+from bot.ports.cluster import Cluster, LoneCluster, Slot
 from bot.ports.store import NoteStore
 
 log = structlog.stdlib.get_logger(__name__)
@@ -57,8 +58,9 @@ class Connection(Protocol):
 class Threads:
     """Remembers, over restarts, the threads in which the bot was asked something most recently."""
 
-    def __init__(self, notes: NoteStore) -> None:
+    def __init__(self, notes: NoteStore, cluster: Cluster | None = None) -> None:
         self._notes = notes
+        self._cluster = cluster or LoneCluster()
         self._of: dict[tuple[str, str], list[str]] = {}  # (workspace, channel) -> its threads, the newest last
 
     async def note(self, conversation: ConversationKey) -> None:
@@ -66,18 +68,23 @@ class Threads:
         key = (conversation.space, conversation.channel)
         if conversation.thread in self._of.get(key, [])[-MAX_THREADS // 2 :]:
             return  # far from being forgotten: moving it up is not worth a write for each question
-        name = f"{CHANNEL}{key[0]}/{key[1]}"
         try:
-            noted = _threads((await self._notes.notes(name)).get(name, ""))
-            threads = self._of[key] = [
-                *(one for one in _merged(noted, self._of.get(key, [])) if one != conversation.thread),
-                conversation.thread,
-            ][-MAX_THREADS:]
-            await self._notes.put_note(name, json.dumps(threads))
+            if not await self._cluster.has_company(PLATFORM):
+                await self._note(key, conversation.thread)
+                return
+            async with exclusive(self._cluster, f"{CHANNEL}{key[0]}"):  # of two that note at once, neither is lost
+                await self._note(key, conversation.thread)
         except BotError as error:  # the next message notes it
             log.warning("thread_not_noted", channel=conversation.channel, error=str(error))
             if conversation.thread in self._of.get(key, []):
                 self._of[key].remove(conversation.thread)
+
+    async def _note(self, key: tuple[str, str], thread: str) -> None:
+        name = f"{CHANNEL}{key[0]}/{key[1]}"
+        noted = _threads((await self._notes.notes(name)).get(name, ""))
+        others = [one for one in _merged(noted, self._of.get(key, [])) if one != thread]
+        threads = self._of[key] = [*others, thread][-MAX_THREADS:]
+        await self._notes.put_note(name, json.dumps(threads))
 
     async def recall(self) -> None:
         """Read what other processes noted, and earlier ones. Raises StoreError."""

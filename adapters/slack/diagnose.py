@@ -9,10 +9,10 @@ import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from adapters.shared.reaching import unreached
-from adapters.slack.adapter import SlackOptions
 from adapters.slack.api import open_client
 from adapters.slack.errors import SlackRefusedError, error_code
 from adapters.slack.manifest import BOT_SCOPES, FOR_GROUPS
+from adapters.slack.options import SlackOptions
 from bot.domain.errors import AdapterError
 from bot.ports.platform import SetUp
 

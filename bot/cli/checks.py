@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bot.app import open_secret_keys
+from bot.composition.storage import open_secret_keys
 from bot.domain.errors import SettingsError
 from bot.http.listener import bare_reason, open_sockets
 from bot.keeping.private import tighten

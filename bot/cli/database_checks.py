@@ -34,7 +34,7 @@ async def check_server(settings: Settings) -> Sequence[Check]:
         except ImportError:  # which opening the store says
             return []
         found = await asyncio.to_thread(inspect, url, options)
-    return [_check(found, settings)]
+    return [_check(found, settings), *_ways(found)]
 
 
 def _check(found: Inspection, settings: Settings) -> Check:
@@ -44,6 +44,17 @@ def _check(found: Inspection, settings: Settings) -> Check:
         return Check(part=PART, state="failed", detail=detail, cure=cure)
     detail = f"PostgreSQL {found.version}, {_schema(found)}, {_connections(found, settings)}, {_way(found)}"
     return Check(part=PART, state="ok", detail=clean(detail), cure=" ".join(_advice(found, settings)))
+
+
+def _ways(found: Inspection) -> Iterator[Check]:
+    """Yield a failure for each URL that leads where a process cannot work, or hear the others."""
+    for setting in found.poolers:
+        detail = f"{setting} leads to a pooler, such as PgBouncer."
+        cure = "Set DATABASE_LISTEN_URL to the address of PostgreSQL itself."
+        yield Check(part=PART, state="failed", detail=detail, cure=cure)
+    if not found.hears:
+        detail = "what is told by DATABASE_URL does not arrive by DATABASE_LISTEN_URL."
+        yield Check(part=PART, state="failed", detail=detail, cure="Have both lead to the same database.")
 
 
 def _schema(found: Inspection) -> str:

@@ -13,7 +13,6 @@ from typing import Any
 import structlog
 
 from adapters.registry import PLATFORMS, Platform
-from bot.app import read_system_prompt
 from bot.cli.checks import Check, check_home, check_http, check_redaction, check_secrets, warning_place_problem
 from bot.cli.database_checks import check_server
 from bot.cli.policy import money_warnings
@@ -21,6 +20,7 @@ from bot.cli.processes import check_processes
 from bot.cli.servers import servers_of, wait_for_servers
 from bot.cli.start import start
 from bot.cli.trust import folder_of, left_out
+from bot.composition.work import read_system_prompt
 from bot.database import describe_database, open_database
 from bot.domain.errors import BotError, SettingsError
 from bot.domain.events import ConversationKey
@@ -28,8 +28,8 @@ from bot.domain.messages import ToolSpec, UserMessage
 from bot.domain.rights import Tool
 from bot.intake.commands.phrases import count
 from bot.models.factory import describe_model, open_model
+from bot.ports.conversation_store import ToolMemory
 from bot.ports.model import ModelRequest
-from bot.ports.store import ToolMemory
 from bot.ports.tools import READ_RESOURCE, Offer, ServerStatus
 from bot.rights.current import FILE_NAME, describe_policy, load_policy, policy_file, policy_of
 from bot.rights.findings import PolicyFileError

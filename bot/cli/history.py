@@ -7,8 +7,8 @@ from argparse import Namespace
 from collections.abc import Iterator
 
 from adapters.registry import terminal_conversation, terminal_user
-from bot.app import open_files
 from bot.cli.start import start
+from bot.composition.storage import open_files
 from bot.database import open_database
 from bot.domain.audit import AuditEntry
 from bot.domain.errors import BotError, SettingsError
@@ -16,7 +16,8 @@ from bot.domain.events import ConversationKey
 from bot.domain.messages import AssistantMessage, ToolMessage, UserMessage
 from bot.intake.commands.phrases import count, undeleted
 from bot.keeping.files import KeptFiles
-from bot.ports.store import ConversationStore, History, HistoryEntry, Store
+from bot.ports.conversation_store import ConversationStore, History, HistoryEntry
+from bot.ports.store import Store
 from bot.text.cleaning import clean
 from bot.text.lines import flat
 from bot.text.marks import plain_id, plain_name

@@ -18,11 +18,11 @@ from bot.domain.errors import BotError, SettingsError
 from bot.intake.commands.phrases import count
 from bot.keeping.files import WORKSPACES
 from bot.settings import Settings
-from bot.stores.factory import describe_store, signed_in, sqlite_path
+from bot.stores.factory import describe_store, signed_in
 from bot.stores.secret_key import FILE_NAME, SecretKeys, secret_keys
 from bot.stores.secret_notes import MARK, look_at_secrets
 from bot.stores.shared_secret import NAME as SHARED_IDS
-from bot.text.database_urls import is_postgres, secrets_of_database_url
+from bot.text.database_urls import is_postgres, secrets_of_database_url, sqlite_path
 from bot.text.known_values import known
 from bot.tools.conversation_ids import key_to_share
 
@@ -68,8 +68,9 @@ async def _moved(settings: Settings, source: Path, url: str, *, keys: SecretKeys
         from bot.stores.moving import Move
     except ImportError:
         raise SettingsError("PostgreSQL needs another package. Run pip install 'toolbridge[postgres]'.") from None
+    wanted = replace(postgres_options(settings), listen_url="", setting="The URL of --to")
     with (
-        signed_in(url, replace(postgres_options(settings), listen_url=""), settings.database_auth) as (to, options),
+        signed_in(url, wanted, settings.database_auth) as (to, options),
         _shown() as progress,
     ):
         home = settings.toolbridge_home

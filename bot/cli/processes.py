@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 
 from bot.cli.checks import Check
 from bot.intake.commands.phrases import count
-from bot.ports.cluster import ClusterStore, Member, OpenTurns, Slot
+from bot.ports.cluster import Member, Slot
+from bot.ports.cluster_store import ClusterStore, OpenTurns
 from bot.text.cleaning import clean, clean_name
 
 # How adapters call what one process holds at a time: platform, app, what, and which.

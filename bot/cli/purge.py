@@ -9,9 +9,9 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 
 from adapters.registry import terminal_user
-from bot.app import open_files
 from bot.cli.servers import interruptible
 from bot.cli.start import start
+from bot.composition.storage import open_files
 from bot.database import open_database
 from bot.domain.audit import AuditEntry
 from bot.domain.errors import SettingsError

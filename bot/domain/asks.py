@@ -162,5 +162,6 @@ class AskDelivery:
     place: str  # `str(ConversationKey)`
     person: str = ""
     reference: str = ""
-    is_posting: bool = False  # it was about to be posted when the process died: it may be visible
+    is_posting: bool = False  # it was about to be posted: it may be visible
+    poster: str = ""  # the process that posts and changes it; "" where that is not known
     shown: int = 0  # the version that is visible; 0: none

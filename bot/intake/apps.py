@@ -10,7 +10,8 @@ from dataclasses import replace
 from cachetools import LRUCache
 
 from bot.domain.events import ConversationKey, MessageReceived
-from bot.ports.cluster import Cluster, ClusterStore
+from bot.ports.cluster import Cluster
+from bot.ports.cluster_store import ClusterStore
 
 MAX_IN_A_ROW = 5  # questions by apps in one conversation without a question by a person between them
 # Questions by apps in all conversations of a channel: two bots may begin a new thread each time.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.domain.events import MessageReceived
-from bot.ports.store import Full, OwnBounds
+from bot.ports.intake_store import Full, OwnBounds
 
 MAX_WAITING = 20  # open turns in one conversation
 # Open turns of this process on one platform: with 200 at once and 10 s for each, about two minutes of work. People who

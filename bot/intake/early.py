@@ -80,9 +80,12 @@ class EarlyMessages:
 
     async def revise(self, message: MessageReceived) -> bool:
         """Have it read as it was changed; return whether it is held, here or elsewhere. Raises StoreError."""
-        if (kept := await self._kept(message.event_key)) is not None:
-            await self._keep(replace(kept, event=replace(message, is_addressed=kept.event.is_addressed)))
-        return kept is not None
+        while (text := await self._text(message.event_key)) is not None:
+            kept = _notes.validate_json(text)
+            revised = replace(kept, event=replace(message, is_addressed=kept.event.is_addressed))
+            if await self.store.replace_note(_name(message.event_key), old=text, new=_written(revised)):
+                return True
+        return False  # also where it was decided, or deleted, meanwhile
 
     async def drop(self, event_key: str) -> bool:
         """Forget it, as it was deleted; return whether it was held, here or elsewhere. Raises StoreError."""
@@ -141,12 +144,23 @@ class EarlyMessages:
             await asyncio.sleep(self.sweep_s)
 
     async def _keep(self, note: _Note) -> None:
-        await self.store.put_note(f"{NOTES}{note.event.event_key}", _notes.dump_json(note).decode())
+        await self.store.put_note(_name(note.event.event_key), _written(note))
 
     async def _kept(self, event_key: str) -> _Note | None:
-        name = f"{NOTES}{event_key}"
-        text = (await self.store.notes(name)).get(name)
+        text = await self._text(event_key)
         return None if text is None else _notes.validate_json(text)
 
+    async def _text(self, event_key: str) -> str | None:
+        name = _name(event_key)
+        return (await self.store.notes(name)).get(name)
+
     async def _forget(self, event_key: str) -> None:
-        await self.store.put_note(f"{NOTES}{event_key}", None)
+        await self.store.put_note(_name(event_key), None)
+
+
+def _name(event_key: str) -> str:
+    return f"{NOTES}{event_key}"
+
+
+def _written(note: _Note) -> str:
+    return _notes.dump_json(note).decode()

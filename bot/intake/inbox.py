@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import assert_never
 
 import structlog
@@ -47,21 +47,21 @@ from bot.intake.decisions import Decisions
 from bot.intake.early import EarlyMessages
 from bot.intake.forms import Forms
 from bot.intake.past_answers import PastAnswers
+from bot.intake.refusing import Refusals, note_unanswered
 from bot.intake.revisions import of_edit, of_withdrawal, unchanged
 from bot.intake.talk import CommonTalk, ExpectedAnswers
 from bot.intake.told import Told
 from bot.ports.cluster import Cluster, LoneCluster
 from bot.ports.http import HttpListener, NoListener
-from bot.ports.store import Full, NoteStore, OverBudget, Store
+from bot.ports.intake_store import Full, OverBudget
+from bot.ports.store import NoteStore, Store
 from bot.ports.tools import ToolDirectory
-from bot.rights.guard import ACCESS
 from bot.text.redaction import hide_known
 from bot.turns.bell import Bell
 from bot.turns.budgets import Budgets
 
 log = structlog.stdlib.get_logger(__name__)
 
-MISSED_AGE = timedelta(minutes=1)  # of messages that were not delivered at once
 LATE_MENTION = timedelta(minutes=2)  # how long a message can become a question by an edit
 
 
@@ -88,10 +88,11 @@ class Inbox:
     expected: ExpectedAnswers = field(default_factory=ExpectedAnswers)
     takes_follow_ups: bool = True  # also without a mention, where the bot takes part
     shows_thoughts: bool = False  # in Details, after the calls
-    told: Told = field(init=False)
+    refusals: Refusals = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "told", Told(cluster=self.cluster))
+        refusals = Refusals(store=self.store, access=self.access, told=Told(cluster=self.cluster))
+        object.__setattr__(self, "refusals", refusals)
 
     @property
     def talk(self) -> CommonTalk:
@@ -130,18 +131,18 @@ class Inbox:
             return await self._accept(event)
         outcome = await self._accept(event)
         if isinstance(outcome, Refused):  # what is said to another bot may be answered by it
-            _note_unanswered(event.event_key, outcome.notice)
+            note_unanswered(event.event_key, outcome.notice)
             return Ignored()
         return outcome
 
     async def _accept(self, event: MessageReceived) -> Accepted:
         admitted = await self.admission.admit_of_all(event)
         if isinstance(admitted, Refused):
-            return await self._known(event) or admitted
+            return await self.refusals.known(event) or admitted
         if reason := await self.access.why_not_here(event.asker):
-            return await self._known(event) or await self._shut_out(event, reason)
+            return await self.refusals.known(event) or await self.refusals.shut_out(event, reason)
         if reason := self.access.why_not_read(event.text):
-            return await self._known(event) or await self._refused(event, reason)
+            return await self.refusals.known(event) or await self.refusals.refuse(event, reason)
         toll = await self.budgets.toll(event.asker, event.conversation)
         outcome = await self.store.accept(
             admitted,
@@ -161,7 +162,7 @@ class Inbox:
             case Full():
                 return Refused(notice=why_full(outcome))
             case OverBudget():
-                return await self._over_budget(event, self.budgets.refusal(outcome.used))
+                return await self.refusals.over_budget(event, self.budgets.refusal(outcome.used))
             case _:
                 assert_never(outcome)
 
@@ -177,33 +178,6 @@ class Inbox:
             reason = str(error)
         return Refused(notice=reason) if reason else None
 
-    async def _known(self, event: MessageReceived) -> Known | None:
-        """Return the turn of a message that was taken before: a late redelivery asks for nothing new."""
-        known = await self.store.find(event.event_key)
-        return None if known is None else Known(turn_id=known)
-
-    async def _shut_out(self, event: MessageReceived, reason: str) -> Refused:
-        """Refuse a person; of what they wrote while the bot was away, only the first message gets the reason."""
-        is_missed = datetime.now(UTC) - event.sent_at > MISSED_AGE
-        is_silent = await self.told.was_told(event, reason) and is_missed
-        if is_silent and event.is_addressed and event.event_key not in self.told.refused:
-            _note_unanswered(event.event_key, reason)
-        return await self._refused(event, "" if is_silent else reason)
-
-    async def _over_budget(self, event: MessageReceived, reason: str) -> Refused:
-        """Refuse a question; of follow-ups without a mention, only the first one within a minute gets the reason."""
-        if event.event_key not in self.told.refused:  # platforms deliver some messages twice
-            log.info("budget_used_up", actor=str(event.actor), place=event.conversation.place)
-            self.told.note(event)
-        is_silent = await self.told.was_told(event, reason) and not event.is_addressed
-        return Refused(notice="" if is_silent else reason)
-
-    async def _refused(self, event: MessageReceived, notice: str) -> Refused:
-        if not await self.told.is_noted(event):  # platforms deliver some messages twice
-            await self.access.note(event.asker, kind="refused", outcome="message", rule=ACCESS)
-        self.told.note(event)
-        return Refused(notice=notice)
-
     async def _is_shut_out(self, event: MessageReceived) -> bool:
         return bool(await self.access.why_not_here(event.asker) or self.access.why_not_read(event.text))
 
@@ -213,7 +187,7 @@ class Inbox:
             case MessageEdited():
                 outcome = await self._edit(event.message)
                 if isinstance(outcome, Refused) and event.message.author_kind != "person":  # as for its messages
-                    _note_unanswered(event.message.event_key, outcome.notice)
+                    note_unanswered(event.message.event_key, outcome.notice)
                     return Ignored()
                 return outcome
             case MessageDeleted():
@@ -221,7 +195,8 @@ class Inbox:
                 if revision == "unknown" and self.early is not None and await self.early.drop(event.event_key):
                     revision = "made"
                 if revision == "made":
-                    _note_unanswered(event.event_key, "it was deleted")
+                    self.bell.ring_for_work()  # for the one behind it
+                    note_unanswered(event.event_key, "it was deleted")
                 return of_withdrawal(revision)
             case _:
                 assert_never(event)
@@ -233,7 +208,7 @@ class Inbox:
             if self.early is not None and not message.is_addressed and await self.early.revise(message):
                 return Done()
             if message.is_addressed and message.author_kind == "person":
-                _note_unanswered(message.event_key, "an edit added the mention too late")
+                note_unanswered(message.event_key, "an edit added the mention too late")
             return Ignored()
         admitted = await self.admission.revise_of_all(message)
         if isinstance(admitted, Refused):
@@ -241,6 +216,7 @@ class Inbox:
         if reason := await self.access.why_not(message.asker, act="message", text=message.text):
             return unchanged(reason)
         revision = await self.store.edit(admitted)
+        self.bell.ring_for_work()  # a claim passes over a turn that is being changed
         return of_edit(revision)
 
     async def _is_for_bot(self, event: MessageReceived) -> bool:
@@ -250,7 +226,7 @@ class Inbox:
         if event.author_kind != "person":
             reason = await self.apps.why_not_of_all(event, self.cluster, self.store)
             if reason and event.is_addressed:
-                _note_unanswered(event.event_key, reason)
+                note_unanswered(event.event_key, reason)
             return not reason
         if await self.talk.is_one(event):
             return False
@@ -343,7 +319,3 @@ def _is_addressed_in_time(message: MessageReceived) -> bool:
     """Return whether a message that was no question has become one by an edit soon enough."""
     edited_at = message.edited_at
     return message.is_addressed and edited_at is not None and edited_at - message.sent_at <= LATE_MENTION
-
-
-def _note_unanswered(event_key: str, reason: str) -> None:
-    log.info("mention_not_answered", message=event_key, reason=reason)

@@ -12,7 +12,8 @@ from cachetools import LRUCache
 from bot.domain.answers import Refused
 from bot.domain.errors import StoreError
 from bot.domain.people import Actor
-from bot.ports.cluster import Cluster, ClusterStore, Counted
+from bot.ports.cluster import Cluster
+from bot.ports.cluster_store import ClusterStore, Counted
 
 log = structlog.stdlib.get_logger(__name__)
 

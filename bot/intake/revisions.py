@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bot.domain.answers import Done, Ignored, Refused, Revised
-from bot.ports.store import Revision
+from bot.ports.intake_store import Revision
 
 _EDITED: Mapping[Revision, str] = {
     "started": "I am already working on an answer to the message as it was before the change. "

@@ -57,7 +57,9 @@ class CommonTalk:
             self.own.note(talk)
         elif talk.talks_to and await self.store.takes_part(talk.conversation) and not await self.is_one(talk):
             for person in talk.talks_to:
-                await self.store.put_mark(_name(talk.conversation, person), "", for_s=EXPECTED_S)
+                name = _name(talk.conversation, person)
+                await self.store.put_mark(_answer(name), None)
+                await self.store.put_mark(name, "", for_s=EXPECTED_S)
 
     async def is_one(self, message: MessageReceived) -> bool:
         """Return whether its author was spoken to, and this is the first that they say since; not to the bot."""
@@ -70,9 +72,13 @@ class CommonTalk:
         if message.is_addressed:
             await self.store.put_mark(name, None)
             return False
-        if not expected.text:
-            await self.store.put_mark(name, message.event_key, for_s=expected.for_s)
-        return expected.text in ("", message.event_key)
+        # Of two messages at two processes one is the answer.
+        too_late_s = await self.store.spend(_answer(name), calls=1, period_s=EXPECTED_S, key=message.event_key)
+        return not too_late_s
+
+
+def _answer(name: str) -> str:
+    return f"{name}/answer"
 
 
 def _name(conversation: ConversationKey, person: str) -> str:

@@ -16,7 +16,7 @@ from bot.domain.turns import (
     StateChanged,
     TurnEvent,
 )
-from bot.ports.store import ClaimedTurn
+from bot.ports.work_store import ClaimedTurn
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from bot.domain.turns import TurnEvent
-from bot.ports.store import ClaimedTurn
+from bot.ports.work_store import ClaimedTurn
 
 
 class TurnObserver(Protocol):

@@ -91,10 +91,17 @@ class AskStore(Protocol):
         """
         ...
 
-    async def mark_ask_posting(self, post_id: int) -> bool:
-        """Say that this message is about to be posted: after a crash it may be visible.
+    async def mark_ask_posting(self, post_id: int, worker: str) -> bool:
+        """Say that this message is about to be posted by `worker`: after a crash it may be visible.
 
         Returns False where that was said before, or the message was given up: another process may be posting it.
+        """
+        ...
+
+    async def take_ask_post(self, delivery: AskDelivery, worker: str) -> bool:
+        """Have `worker` post or change this message from now on, which may be what it does already.
+
+        Returns False where the message is not as in `delivery` any more: another process took it, or posted it.
         """
         ...
 

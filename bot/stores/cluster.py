@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from bot.ports.cluster import About, Counted, Mark, Member, OpenTurns, Slot, Topic
+from bot.ports.cluster import About, Member, Slot
+from bot.ports.cluster_store import Counted, Mark, OpenTurns, Topic
 from bot.stores.base import Units
 from bot.stores.units import cluster, windows
 

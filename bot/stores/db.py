@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from enum import IntEnum
 from typing import Any, Protocol, TypeVar
 
-from bot.ports.cluster import Topic
+from bot.ports.cluster_store import Topic
 
 T = TypeVar("T")
 
@@ -14,6 +15,17 @@ class Row(Protocol):
     """One row of a result; its columns are read by name."""
 
     def __getitem__(self, name: str, /) -> Any: ...
+
+
+class Last(IntEnum):
+    """Rows that nearly every unit writes, in the order in which they are written, after all others.
+
+    Who has written them keeps all other writers waiting until the commit.
+    """
+
+    SPENDING = 1
+    TOOL_USES = 2
+    AUDIT = 3
 
 
 class Db(Protocol):
@@ -39,6 +51,13 @@ class Db(Protocol):
         """Wait for all units that have locked this name, until they are committed; it guards what has no row to lock.
 
         It does nothing on an engine with one writer at a time.
+        """
+        ...
+
+    def write_last(self, what: Last, write: Callable[[Db, Sequence[T]], None], items: Sequence[T], /) -> None:
+        """Have the items written at the end of the transaction, by one call together with those of other units in it.
+
+        An engine with one writer at a time may write them at once. `write` is the same function for all items.
         """
         ...
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
 from bot.domain.errors import SettingsError
 from bot.ports.store import Store
 from bot.stores.postgres.options import PostgresOptions
 from bot.stores.sqlite.store import open_sqlite
-from bot.text.database_urls import is_postgres, read_database_url
+from bot.text.database_urls import is_postgres, read_database_url, sqlite_path
 
 Auth = Literal["password", "entra"]
 
@@ -86,11 +85,5 @@ def describe_store(url: str, *, schema: str = "") -> str:
     if path is not None:
         return str(path)
     if not is_postgres(url):
-        return f"{url.partition('://')[0]}://..."
+        return "no database that is known here"
     return f"{read_database_url(url).label} (schema {schema})" if schema else read_database_url(url).label
-
-
-def sqlite_path(url: str) -> Path | None:
-    """Return the path of an SQLite URL; None for any other URL."""
-    scheme, _, rest = url.partition("://")
-    return Path(rest[1:]).expanduser() if scheme == "sqlite" and rest.startswith("/") and rest[1:] else None

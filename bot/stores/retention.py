@@ -13,6 +13,7 @@ from bot.ports.store import author_key
 from bot.stores.base import Units
 from bot.stores.db import Db, Unit
 from bot.stores.units import forgetting, intake, notes, purging, sought, timeline, work
+from bot.stores.units.locks import lock_conversations
 from bot.stores.units.sought import Sought
 
 BATCH_TURNS = 50
@@ -41,6 +42,7 @@ class RetentionUnits(Units):
 
     def _stop(self, db: Db, who: Sought, *, by: str) -> int:
         living = set(work.workers(db, cutoff=self._leases.cutoff()))
+        lock_conversations(db, (turn["conversation_id"] for turn in sought.open_turns(db, who)))
         for turn in sought.open_turns(db, who):
             # Any living worker takes up a turn that waits or that belongs to no worker.
             if turn["worker"] in living or (not turn["worker"] and living):

@@ -30,8 +30,11 @@ class AskUnits(Units):
     async def due_ask_posts(self, *, serves: Sequence[str]) -> Sequence[AskDelivery]:
         return await self.engine.read(lambda db: ask_posts.due_ask_posts(db, serves=serves))
 
-    async def mark_ask_posting(self, post_id: int) -> bool:
-        return await self.engine.write(lambda db: ask_posts.mark_ask_posting(db, post_id))
+    async def mark_ask_posting(self, post_id: int, worker: str) -> bool:
+        return await self.engine.write(lambda db: ask_posts.mark_ask_posting(db, post_id, worker))
+
+    async def take_ask_post(self, delivery: AskDelivery, worker: str) -> bool:
+        return await self.engine.write(lambda db: ask_posts.take_ask_post(db, delivery, worker))
 
     async def mark_ask_posted(self, post_id: int, *, reference: str, shown: int) -> None:
         await self.engine.write(lambda db: ask_posts.mark_ask_posted(db, post_id, reference=reference, shown=shown))

@@ -13,26 +13,11 @@ from bot.domain.budgets import Charge, Spent, Toll
 from bot.domain.events import ConversationKey, MessageReceived, Rating
 from bot.domain.messages import Message, Usage
 from bot.domain.turns import CallDecided, Post, Step, TurnState
+from bot.ports.conversation_store import ConversationSummary, History, HistoryEntry, Knowledge, ToolMemory
+from bot.ports.intake_store import NO_BOUNDS, DecisionOutcome, Full, OverBudget, OwnBounds, Revision
 from bot.ports.rights_store import Grant, Settlement, VoteOutcome
 from bot.ports.saved_files import SavedFiles
-from bot.ports.store import (
-    NO_BOUNDS,
-    ClaimedTurn,
-    ConversationSummary,
-    DecisionOutcome,
-    Full,
-    History,
-    HistoryEntry,
-    Knowledge,
-    Lease,
-    OutboxPost,
-    OverBudget,
-    OwnBounds,
-    Revision,
-    Signal,
-    ToolMemory,
-    ToolUse,
-)
+from bot.ports.work_store import ClaimedTurn, Lease, OutboxPost, Signal, ToolUse
 from bot.stores.base import Units
 from bot.stores.budgets import BudgetUnits
 from bot.stores.cluster import ClusterUnits
@@ -170,20 +155,35 @@ class WorkUnits(Units):
     async def give_back(self, lease: Lease, *, is_spent: bool = True) -> None:
         await self.engine.write(lambda db: work.give_back(db, lease, is_spent=is_spent), of=lease.conversation_id)
 
-    async def hand_over(self, worker: str, *, serves: Sequence[str], keeps: Sequence[int]) -> None:
-        if await self.engine.read(lambda db: work.has_others(db, worker, serves=serves, keeps=keeps)):
-            await self.engine.write(lambda db: work.hand_over(db, worker, serves=serves, keeps=keeps))
+    async def hand_over(
+        self, worker: str, *, serves: Sequence[str], keeps: Sequence[int], is_begun: bool = False
+    ) -> None:
+        if await self.engine.read(
+            lambda db: work.has_others(db, worker, serves=serves, keeps=keeps, is_begun=is_begun)
+        ):
+            await self.engine.write(
+                lambda db: work.hand_over(db, worker, serves=serves, keeps=keeps, is_begun=is_begun)
+            )
 
     async def signals(self, worker: str) -> Sequence[Signal]:
         if not await self.engine.read(lambda db: work.has_signals(db, worker)):
             return []
         return await self.engine.write(lambda db: work.signals(db, worker))
 
+    async def check_lease(self, lease: Lease) -> None:
+        await self.engine.write(lambda db: work.check_lease(db, lease), of=lease.conversation_id)
+
     async def record(
-        self, lease: Lease, steps: Sequence[Step], *, audit: Sequence[AuditEntry] = (), charge: Charge | None = None
+        self,
+        lease: Lease,
+        steps: Sequence[Step],
+        *,
+        audit: Sequence[AuditEntry] = (),
+        charge: Charge | None = None,
+        again: bool = False,
     ) -> None:
         await self.engine.write(
-            lambda db: work.record(db, lease, steps, now=self._now(), audit=audit, charge=charge),
+            lambda db: work.record(db, lease, steps, now=self._now(), audit=audit, charge=charge, again=again),
             of=lease.conversation_id,
         )
 
@@ -198,9 +198,12 @@ class WorkUnits(Units):
         wakes_at: float,
         audit: Sequence[AuditEntry] = (),
         charge: Charge | None = None,
+        again: bool = False,
     ) -> TurnState:
         return await self.engine.write(
-            lambda db: work.park(db, lease, steps, wakes_at=wakes_at, now=self._now(), audit=audit, charge=charge),
+            lambda db: work.park(
+                db, lease, steps, wakes_at=wakes_at, now=self._now(), audit=audit, charge=charge, again=again
+            ),
             of=lease.conversation_id,
         )
 
@@ -222,6 +225,7 @@ class WorkUnits(Units):
         charge: Charge | None = None,
         tool_use: ToolUse | None = None,
         read_until: datetime | None = None,
+        again: bool = False,
     ) -> None:
         await self.engine.write(
             lambda db: work.reply(
@@ -237,6 +241,7 @@ class WorkUnits(Units):
                 tool_use=tool_use,
                 read_until=read_until,
                 now=self._now(),
+                again=again,
             ),
             of=lease.conversation_id,
         )
@@ -247,9 +252,13 @@ class WorkUnits(Units):
     async def mark_posting(self, lease: Lease, part: int) -> None:
         await self.engine.write(lambda db: work.mark_posting(db, lease, part), of=lease.conversation_id)
 
-    async def mark_posted(self, lease: Lease, part: int, *, reference: str, ends_turn: bool) -> None:
+    async def mark_posted(
+        self, lease: Lease, part: int, *, reference: str, ends_turn: bool, again: bool = False
+    ) -> None:
         await self.engine.write(
-            lambda db: work.mark_posted(db, lease, part, reference=reference, ends_turn=ends_turn, now=self._now()),
+            lambda db: work.mark_posted(
+                db, lease, part, reference=reference, ends_turn=ends_turn, now=self._now(), again=again
+            ),
             of=lease.conversation_id,
         )
 

@@ -1,4 +1,4 @@
-"""URLs of PostgreSQL as libpq reads them: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
+"""URLs of databases; those of PostgreSQL as libpq reads them: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
 
 Python's own parser reads passwords with `#` or `?` otherwise than libpq does, and would not find all of them.
 """
@@ -9,6 +9,7 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import unquote
 
 from bot.text.secret_values import is_secret_name
@@ -49,6 +50,12 @@ class DatabaseUrl:
 def is_postgres(url: str) -> bool:
     """Return whether the URL is of PostgreSQL."""
     return url.partition("://")[0] in ("postgres", "postgresql")
+
+
+def sqlite_path(url: str) -> Path | None:
+    """Return the path of an SQLite URL; None for any other URL."""
+    scheme, _, rest = url.partition("://")
+    return Path(rest[1:]).expanduser() if scheme == "sqlite" and rest.startswith("/") and rest[1:] else None
 
 
 def read_database_url(url: str) -> DatabaseUrl:

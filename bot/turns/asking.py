@@ -27,7 +27,7 @@ from bot.turns.limits import Patience
 log = structlog.stdlib.get_logger(__name__)
 
 SWEEP_S = 2.0  # how often asks are looked for that other processes began or changed
-POSTING_S = 15.0  # after that, a message that another process was about to post is looked for
+POSTING_S = 15.0  # after that, a message that a process of an earlier version was about to post is looked for
 RETRY = Backoff(first_s=1.0, jitter=0.2)
 
 
@@ -152,26 +152,25 @@ class AskDesk:
             self.bell.asks.set()  # it may have changed meanwhile
 
     async def _put(self, delivery: AskDelivery, record: AskRecord, adapter: Adapter) -> bool:
-        """Post or change the message; return False where another process may be posting it."""
+        """Post or change the message; return False where that is another process's."""
         post = _post(delivery, record)
-        if not post.reference:
-            found = await self._look_for(delivery, post, adapter)
-            if found is None:
-                return False
-            post = found
+        if not (delivery.is_posting or delivery.reference):
+            is_ours = await self.store.mark_ask_posting(delivery.post_id, self.worker)
+        elif await self._is_anothers(delivery):
+            return False
+        else:
+            if delivery.is_posting:
+                post = await self._look_for(delivery, post, adapter)
+            # Others may have found that its process is gone, too: one of them takes it.
+            is_ours = await self.store.take_ask_post(delivery, self.worker)
+        if not is_ours:
+            return False
         reference = await adapter.put_ask(post)
         await self.store.mark_ask_posted(delivery.post_id, reference=reference, shown=post.view.version)
         return True
 
-    async def _look_for(self, delivery: AskDelivery, post: AskPost, adapter: Adapter) -> AskPost | None:
-        """Return the message as one to change, where it is visible already; None: another process is posting it."""
-        if not delivery.is_posting:
-            is_ours = await self.store.mark_ask_posting(delivery.post_id)
-            if is_ours:
-                self._seen_at[delivery.post_id] = -POSTING_S
-            return post if is_ours else None
-        if await self._may_be_under_way(delivery):
-            return None
+    async def _look_for(self, delivery: AskDelivery, post: AskPost, adapter: Adapter) -> AskPost:
+        """Return the message as one to change, where it is visible already."""
         try:
             found = await adapter.find_ask(post)
         except AdapterError as error:  # shown twice it does no harm: it is decided once
@@ -179,11 +178,19 @@ class AskDesk:
             return post
         return post if found is None else replace(post, reference=found.reference)
 
-    async def _may_be_under_way(self, delivery: AskDelivery) -> bool:
-        """Return whether another living process may be about to post the message."""
+    async def _is_anothers(self, delivery: AskDelivery) -> bool:
+        """Return whether another living process posts and changes the message.
+
+        Two that did so at once could leave it as it was before the last vote.
+        """
+        if delivery.poster == self.worker:
+            return False
+        others = [worker for worker in await self.store.workers() if worker != self.worker]
+        if delivery.poster:
+            return delivery.poster in others
         now = asyncio.get_running_loop().time()
         seen_at = self._seen_at.setdefault(delivery.post_id, now)
-        return now - seen_at < POSTING_S and any(worker != self.worker for worker in await self.store.workers())
+        return delivery.is_posting and now - seen_at < POSTING_S and bool(others)
 
     async def _meet(self, delivery: AskDelivery, error: AdapterError) -> None:
         """Try again later, or give the message up: a place that refuses it is left for the thread."""

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import structlog
@@ -14,59 +11,32 @@ import structlog
 from bot.domain.budgets import Charge
 from bot.domain.errors import (
     AdapterError,
-    BotError,
     BudgetError,
     LeaseLostError,
     ModelError,
     ModelStreamError,
-    StoreUnreachableError,
 )
 from bot.domain.messages import Message, Usage, UserMessage
 from bot.domain.turns import Paused, StateChanged, Step, TurnState, TurnView
-from bot.ports.model import Model
-from bot.ports.observer import TurnObserver
 from bot.ports.platform import Adapter
-from bot.ports.rights import Guard, Policy
-from bot.ports.store import ClaimedTurn, Store
-from bot.ports.tools import Offer, Tools
+from bot.ports.tools import Offer
+from bot.ports.work_store import ClaimedTurn
 from bot.text.apart import apart
-from bot.turns.budgets import BudgetedModel, Budgets
 from bot.turns.calls import end_call
-from bot.turns.context import Window
 from bot.turns.delivery import deliver
-from bot.turns.direct import DirectRun
+from bot.turns.endings import ended_with, spent, timed_out
 from bot.turns.handing_over import HandOver, TurnHandedOver
 from bot.turns.journal import Journal
-from bot.turns.limits import Limits
+from bot.turns.leaving import Leaving
 from bot.turns.loop import run_turn
-from bot.turns.pulse import Pulse
 from bot.turns.question import Preparation
 from bot.turns.reply import Reply, make_broken_off_reply, make_posts, make_reply
+from bot.turns.resources import Resources
 from bot.turns.selection import Selection
 from bot.turns.turn import Parked, Turn
 from bot.turns.view import ViewObserver
 
 log = structlog.stdlib.get_logger(__name__)
-
-SETTLE_S = 0.5  # for a call to the platform that is under way, before the turn is handed over
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resources:
-    """What every attempt works with."""
-
-    store: Store
-    model: Model
-    tools: Tools
-    guard: Guard
-    policy: Callable[[], Policy]  # the current one
-    budgets: Budgets
-    window: Window
-    system_prompt: str
-    limits: Limits = field(default_factory=Limits)
-    observers: Sequence[TurnObserver] = ()
-    began_at: datetime = field(default_factory=lambda: datetime.now(UTC))  # when the process began to listen
-    pulse: Pulse = field(default_factory=Pulse)
 
 
 class Attempt:
@@ -106,11 +76,6 @@ class Attempt:
     # --- from outside ---
 
     @property
-    def is_answering(self) -> bool:
-        """Whether the model and its tools work: only then can the attempt be ended early."""
-        return self._scope is not None
-
-    @property
     def has_asked(self) -> bool:
         """Whether people were asked for something, as far as this attempt knows."""
         return self._journal.has_asked
@@ -122,9 +87,9 @@ class Attempt:
 
     def abort(self) -> None:
         """Leave the turn to the process that has taken it over, and show no more of it."""
-        if self._scope is not None:
-            self._is_lost = True
+        if not self._is_lost:
             self._enter("taken_over")
+            self._is_lost = True
             self._end_early()
 
     @property
@@ -149,16 +114,17 @@ class Attempt:
             await self._bring_to_end()
         except LeaseLostError:
             log.warning("turn_taken_over")
-            if not self._is_lost:
-                self._enter("taken_over")
+            self.abort()
         except TurnHandedOver:
-            await self._give_back()
+            log.info("turn_handed_over")
+            self._enter("taken_over")
+            await self._leaving.for_another()
         except AdapterError as error:  # the platform's fault: no stack of ours says more than its sentence
             log.error("answer_not_delivered", attempt=self.turn.lease.attempt, error=str(error))  # noqa: TRY400
-            await self._give_up(error)
+            await self._leave(error)
         except Exception as error:
             log.exception("turn_failed", attempt=self.turn.lease.attempt)
-            await self._give_up(error)
+            await self._leave(error)
 
     # --- the walk ---
 
@@ -175,7 +141,7 @@ class Attempt:
         self._journal = self._open_journal(steps)
         draft = self._draft()
         if attempt > self._limits.max_attempts:
-            text = _SPENT.format(attempts=attempt - 1) + ("" if is_readable else _UNREAD)
+            text = spent(attempts=attempt - 1, is_journal_read=is_readable)
             reply = make_broken_off_reply(draft, self._journal, text, state="failed")
         else:
             outcome = await self._answer(draft)
@@ -207,7 +173,7 @@ class Attempt:
                     await self._preparation.prepare(draft, self.turn.event, has_waited=self.turn.wakes > 0)
                 outcome = await run_turn(
                     draft,
-                    model=self._model(),
+                    model=self._resources.model_for(self.turn.event),
                     tools=self._resources.tools,
                     guard=self._resources.guard,
                     journal=self._journal,
@@ -217,8 +183,8 @@ class Attempt:
             if self._is_lost:
                 raise LeaseLostError(f"Turn {draft.turn_id} was taken over while this process was paused.") from None
             state = "stopped" if self._is_stopped else "failed"
-            reason = "Stopped." if self._is_stopped else _TIMED_OUT.format(seconds=self._limits.turn_timeout_s)
-            text = _after(self._view.unkept_text, reason)
+            reason = "Stopped." if self._is_stopped else timed_out(self._limits.turn_timeout_s)
+            text = ended_with(reason, partial=self._view.unkept_text)
         except ModelError as error:
             text = self._failed(error)
         finally:
@@ -230,7 +196,7 @@ class Attempt:
     def _failed(self, error: ModelError) -> str:
         """Return the answer that people get where the model failed."""
         if isinstance(error, ModelStreamError):
-            return _after(error.partial, str(error))
+            return ended_with(str(error), partial=error.partial)
         if isinstance(error, BudgetError):
             log.info("budget_used_up")
         else:
@@ -279,15 +245,6 @@ class Attempt:
             is_heard=lambda: bool(self._view.unkept_text),
         )
 
-    def _model(self) -> Model:
-        """Return what answers: for a call that a person asked for by themselves, no model at all."""
-        event, resources = self.turn.event, self._resources
-        if event.run is not None:
-            return DirectRun(event.run)
-        return BudgetedModel(
-            model=resources.model, budgets=resources.budgets, asker=event.asker, conversation=event.conversation
-        )
-
     # --- what is left behind ---
 
     async def _store_reply(self, draft: Turn, reply: Reply) -> None:
@@ -318,49 +275,26 @@ class Attempt:
             store=self._store,
             adapter=self.adapter,
             is_fresh=is_fresh,
-            is_alive=self._is_alive,
+            is_alive=self._is_ours,
             patience=self._limits.patience,
             pulse=self._resources.pulse,
             tell=lambda error, wait_s: self._journal.tell(Paused(reason=str(error), wait_s=wait_s)),
         )
 
-    async def _give_back(self) -> None:
-        """Hand the turn over once nothing of it is being written here: who takes it up looks for what was written."""
-        log.info("turn_handed_over")
-        self._enter("taken_over")
-        with suppress(TimeoutError):
-            async with asyncio.timeout(SETTLE_S):
-                await self.adapter.settle(self.turn.lease.turn_id)
-        while not await tried("let the turn go", self._store.give_back(self.turn.lease, is_spent=False)):  # noqa: ASYNC110  (a store sets no event)
-            await asyncio.sleep(self._limits.retry_s)
+    @property
+    def _leaving(self) -> Leaving:
+        return Leaving(
+            lease=self.turn.lease,
+            store=self._store,
+            adapter=self.adapter,
+            limits=self._limits,
+            hand_over=self._hand_over,
+            tell=self._journal.tell,
+        )
 
-    async def _give_up(self, error: Exception) -> None:
-        """Leave the turn for a later attempt, or end it where its answer will never be posted."""
-        lease = self.turn.lease
-        is_hopeless = self._is_replied and self._is_hopeless(error)
-        is_spent = not isinstance(error, StoreUnreachableError)  # of that the turn can do nothing
-        wait_s = self._limits.wait_after(lease.attempt)
-        if not is_hopeless:
-            reason = str(error) if isinstance(error, BotError) else "The bot itself failed at this."
-            self._journal.tell(Paused(reason=reason, wait_s=wait_s))
-            with suppress(TurnHandedOver):
-                async with self._hand_over.place():
-                    await asyncio.sleep(wait_s)
-        while not await tried("let the turn go", self._let_go(is_hopeless=is_hopeless, is_spent=is_spent)):  # noqa: ASYNC110  (a store sets no event)
-            await asyncio.sleep(wait_s)
-        if is_hopeless:
+    async def _leave(self, error: Exception) -> None:
+        if await self._leaving.after(error, is_replied=self._is_replied) == "for good":
             self._enter("undelivered")
-
-    async def _let_go(self, *, is_hopeless: bool, is_spent: bool) -> None:
-        if is_hopeless:
-            await self._store.abandon(self.turn.lease)
-        else:
-            await self._store.give_back(self.turn.lease, is_spent=is_spent)
-
-    def _is_hopeless(self, error: Exception) -> bool:
-        if isinstance(error, AdapterError):  # it was delivered for as long as that makes sense
-            return True
-        return not isinstance(error, BotError) and self.turn.lease.attempt > self._limits.max_attempts
 
     # --- what is seen ---
 
@@ -373,33 +307,8 @@ class Attempt:
 
     def _show(self, view: TurnView) -> None:
         # The process that took the turn over shows it too. All later states are stored, so the turn was held then.
-        if view.state != "running" or self._is_alive():
+        if not self._is_lost and (view.state != "running" or self._is_alive()):
             self.adapter.show(view)
 
-
-async def tried(purpose: str, work: Awaitable[None]) -> bool:
-    """Do the work; return False where the store failed at it, which is logged. A lost lease needs no more tries."""
-    try:
-        await work
-    except LeaseLostError:
-        log.warning("turn_taken_over")
-    except BotError as error:
-        log.warning("store_failed", purpose=purpose, error=str(error))
-        return False
-    return True
-
-
-def _after(partial: str, sentence: str) -> str:
-    """Return how an answer ends that was broken off: what was seen of it stays, and the sentence says what happened."""
-    return f"{partial.rstrip()}\n\n_{sentence}_" if partial.strip() else sentence
-
-
-_SPENT = (
-    "This question was started {attempts} times and the bot failed each time, so it is not tried again. "
-    "Please ask in another way, and tell your operator."
-)
-_UNREAD = " Tools that it asked for may have run; their results were not kept."
-_TIMED_OUT = (
-    "This took longer than the {seconds:.0f} s that one question may take (TURN_TIMEOUT_S), so it was ended. "
-    "Please ask again, perhaps for less at once."
-)
+    def _is_ours(self) -> bool:
+        return not self._is_lost and self._is_alive()

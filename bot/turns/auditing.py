@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from bot.domain.asks import ApprovalAsk
 from bot.domain.audit import AuditEntry, AuditKind
 from bot.domain.turns import CallAsked, CallDecided, CallFinished, CallJudged, CallStarted, CallWaiting, Step
-from bot.ports.store import ClaimedTurn
+from bot.ports.work_store import ClaimedTurn
 from bot.text.redaction import redact
 
 ARGUMENTS_CHARS = 20_000  # of one call

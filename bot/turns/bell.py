@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from bot.ports.cluster import Topic
+from bot.ports.cluster_store import Topic
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import structlog
 
 from bot.domain.errors import StoreError
-from bot.ports.cluster import ClusterStore, Member, Slot
+from bot.ports.cluster import Member, Slot
+from bot.ports.cluster_store import ClusterStore
 from bot.turns.lease import WorkerLease, log_failure
 
 log = structlog.stdlib.get_logger(__name__)
@@ -91,8 +92,7 @@ class ProcessCluster:
         await self._tried(holding, otherwise=None)
 
     async def pause(self, name: str, *, for_s: float) -> None:
-        if await self.paused_s(name) < for_s:
-            await self._tried(self.store.put_mark(name, "", for_s=for_s), otherwise=None)
+        await self.hold_back(name, calls=1, period_s=1.0, for_s=for_s)  # one that ends later stays
 
     async def paused_s(self, name: str) -> float:
         told = await self._tried(self.store.mark(name), otherwise=None)

@@ -11,7 +11,7 @@ import structlog
 
 from bot.domain.events import ConversationKey
 from bot.domain.messages import AssistantMessage, Message, ToolMessage, UserMessage
-from bot.ports.store import ConversationStore, History
+from bot.ports.conversation_store import ConversationStore, History
 from bot.text.marks import unmarked
 from bot.turns.attachments import FILES_WITHOUT_CUT, MAX_FILE_CHARS
 from bot.turns.tokens import TokenCounter

@@ -12,7 +12,7 @@ from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.turns import Post, PostWay
 from bot.ports.platform import Adapter
-from bot.ports.store import Lease, WorkStore
+from bot.ports.work_store import Lease, WorkStore
 from bot.turns.limits import Patience
 from bot.turns.outage import outlasting
 from bot.turns.pulse import Pulse
@@ -69,7 +69,9 @@ async def deliver(
 
 async def _mark_posted(store: WorkStore, lease: Lease, part: int, *, reference: str, last: int) -> None:
     """Store that the part is visible, and with the last one that the turn has ended."""
-    await outlasting(lambda: store.mark_posted(lease, part, reference=reference, ends_turn=part == last))
+    await outlasting(
+        lambda again: store.mark_posted(lease, part, reference=reference, ends_turn=part == last, again=again)
+    )
 
 
 class _Tries:

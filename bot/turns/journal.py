@@ -27,8 +27,8 @@ from bot.domain.turns import (
     TurnState,
 )
 from bot.ports.observer import TurnObserver
-from bot.ports.store import ClaimedTurn, ToolUse, WorkStore
 from bot.ports.tools import Resumed
+from bot.ports.work_store import ClaimedTurn, ToolUse, WorkStore
 from bot.turns.auditing import CallAudit
 from bot.turns.outage import outlasting
 
@@ -163,7 +163,9 @@ class Journal:
         stored = self._take(steps)
         if stored:
             audit, charge = self._audit.entries(stored), self._costs(stored)
-            await outlasting(lambda: self._store.record(self._turn.lease, stored, audit=audit, charge=charge))
+            await outlasting(
+                lambda again: self._store.record(self._turn.lease, stored, audit=audit, charge=charge, again=again)
+            )
         self.tell(*stored)
 
     def hold(self, step: Step) -> None:
@@ -181,7 +183,9 @@ class Journal:
         stored = self._take(steps)
         audit, charge = self._audit.entries(stored), self._costs(stored)
         state = await outlasting(
-            lambda: self._store.park(self._turn.lease, stored, wakes_at=wakes_at, audit=audit, charge=charge)
+            lambda again: self._store.park(
+                self._turn.lease, stored, wakes_at=wakes_at, audit=audit, charge=charge, again=again
+            )
         )
         self.tell(*stored, StateChanged(state="waiting"))
         return state
@@ -202,7 +206,7 @@ class Journal:
         stored = self._take(())
         audit, charge = self._audit.entries(stored), self._costs(stored)
         await outlasting(
-            lambda: self._store.reply(
+            lambda again: self._store.reply(
                 self._turn.lease,
                 state=state,
                 messages=messages,
@@ -213,6 +217,7 @@ class Journal:
                 charge=charge,
                 tool_use=tool_use,
                 read_until=read_until,
+                again=again,
             )
         )
         self.tell(*stored, StateChanged(state="delivering"))

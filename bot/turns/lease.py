@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from bot.domain.errors import BotError
-from bot.ports.store import WorkStore
+from bot.ports.work_store import WorkStore
 
 log = structlog.stdlib.get_logger(__name__)
 

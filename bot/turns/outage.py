@@ -18,12 +18,15 @@ T = TypeVar("T")
 RETRY = Backoff(first_s=0.5, max_s=5.0)
 
 
-async def outlasting(store: Callable[[], Awaitable[T]]) -> T:
-    """Return what `store` returns, which is tried again for as long as the database cannot be reached."""
+async def outlasting(store: Callable[[bool], Awaitable[T]]) -> T:
+    """Return what `store` returns, which is tried again for as long as the database cannot be reached.
+
+    It gets whether it is tried again: it may have been stored before the database was lost.
+    """
     failures = 0
     while True:
         try:
-            return await store()
+            return await store(failures > 0)
         except StoreUnreachableError as error:
             failures += 1
             if failures == 1:

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bot.ports.cluster import About, ClusterStore
-from bot.turns.attempt import tried
+from bot.ports.cluster import About
+from bot.ports.cluster_store import ClusterStore
 from bot.turns.lease import WorkerLease
+from bot.turns.leaving import tried
 
 
 @dataclass(slots=True, kw_only=True)

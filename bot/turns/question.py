@@ -11,8 +11,9 @@ import structlog
 
 from bot.domain.errors import AdapterError
 from bot.domain.events import Earlier, MessageReceived, Quoted
+from bot.ports.conversation_store import Knowledge
 from bot.ports.platform import Adapter
-from bot.ports.store import Knowledge, Store
+from bot.ports.store import Store
 from bot.ports.tools import Offer, ServerInstructions, Tools
 from bot.text.marks import marked, unmarked
 from bot.text.redaction import hide_known

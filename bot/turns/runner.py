@@ -13,9 +13,11 @@ import structlog
 
 from bot.domain.errors import LeaseLostError, StoreError
 from bot.ports.platform import Adapter
-from bot.turns.attempt import Attempt, Resources, tried
+from bot.turns.attempt import Attempt
 from bot.turns.bell import Bell, heard
 from bot.turns.lease import WorkerLease, log_failure
+from bot.turns.leaving import tried
+from bot.turns.resources import Resources
 from bot.turns.summing_up import SummaryWriter
 from bot.turns.worker import expire_dead_workers
 
@@ -146,7 +148,7 @@ class Runner:
     # --- taking turns up ---
 
     async def _take(self) -> None:
-        clock, swept_at = asyncio.get_running_loop().time, -SWEEP_S
+        clock, swept_at, is_sure = asyncio.get_running_loop().time, -SWEEP_S, True
         while True:
             try:
                 if not self._lease.is_held():  # what is claimed without a lease is taken over at once
@@ -154,8 +156,12 @@ class Runner:
                 if clock() - swept_at >= SWEEP_S:  # not at each ring of the bell
                     swept_at = clock()
                     await self._sweep()
+                if not is_sure:
+                    await self._free_unknown()
+                is_sure = False
                 for adapter in self.adapters:
                     await self._claim(adapter)
+                is_sure = True
             except Exception as error:  # noqa: BLE001  (a loop that ends would leave a process that takes no turns)
                 log_failure("claim_failed", error)
                 await asyncio.sleep(RETRY_S)
@@ -166,6 +172,11 @@ class Runner:
         for worker in await expire_dead_workers(self.resources.store):
             log.info("dead_worker_expired", worker=worker)
         await self.resources.store.wake_expired()
+
+    async def _free_unknown(self) -> None:
+        """Let turns go that were claimed without an answer: the database may be lost before it can say what it did."""
+        serves = [adapter.serves for adapter in self.adapters]
+        await self.resources.store.hand_over(self.worker, serves=serves, keeps=list(self._attempts), is_begun=True)
 
     async def _claim(self, adapter: Adapter) -> None:
         running = sum(attempt.adapter is adapter for attempt in self._attempts.values())
@@ -230,11 +241,11 @@ class Runner:
 
     async def _leave_lost_turns(self) -> None:
         """End the work on turns that others have taken over, without waiting for its next step to be refused."""
-        for attempt in [attempt for attempt in self._attempts.values() if attempt.is_answering]:
+        for attempt in list(self._attempts.values()):
             try:
-                await self.resources.store.record(attempt.turn.lease, ())
+                await self.resources.store.check_lease(attempt.turn.lease)
             except LeaseLostError:
-                attempt.abort()  # without effect where the reply was stored meanwhile
+                attempt.abort()
 
 
 async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:

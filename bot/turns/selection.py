@@ -13,8 +13,9 @@ from itertools import islice
 from typing import cast
 
 from bot.domain.messages import AssistantMessage, Message, ToolCall, ToolResult, ToolSpec
-from bot.ports.store import ToolMemory, ToolUse
+from bot.ports.conversation_store import ToolMemory
 from bot.ports.tools import READ_RESOURCE, Offer, Tools
+from bot.ports.work_store import ToolUse
 from bot.text.cleaning import strip_surrogates
 from bot.text.redaction import hide_known
 from bot.text.split import cut

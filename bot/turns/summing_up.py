@@ -16,8 +16,9 @@ from bot.domain.errors import BotError, ModelContentFilterError, ModelContextErr
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Message, ModelAnswer, Usage
 from bot.domain.turns import TokensSpent
+from bot.ports.conversation_store import History
 from bot.ports.model import Model, ModelProgress
-from bot.ports.store import History, Store
+from bot.ports.store import Store
 from bot.turns.budgets import BudgetedModel, Budgets
 from bot.turns.context import Turns, Window, last_turn_that_leaves, middle_turn, up_to_turn
 from bot.turns.summary import cut_summary, input_tokens, portion, summary_request

@@ -25,7 +25,7 @@ from bot.domain.turns import (
     TurnEvent,
     TurnView,
 )
-from bot.ports.store import ClaimedTurn
+from bot.ports.work_store import ClaimedTurn
 from bot.text.redaction import hide_known, redact
 from bot.turns.details import CallLines
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from bot.ports.store import WorkStore
+from bot.ports.work_store import WorkStore
 
 
 def new_worker_id() -> str:

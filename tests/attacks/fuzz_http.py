@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from slack_sdk.signature import SignatureVerifier
 
-from adapters.slack.adapter import SlackOptions, open_slack
+from adapters.slack.opening import open_slack
+from adapters.slack.options import SlackOptions
 from bot.domain.answers import Done, Ignored, Refused
 from bot.domain.events import CommandInvoked, DetailsAsked, FormAsked, MessageDeleted, MessageEdited, MessageReceived
 from bot.http.listener import open_listener

@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, cast
 
-from adapters.discord.session import TAKEN
+from adapters.discord.shards import TAKEN
 from adapters.shared.payloads import dict_of
 from tests.attacks.faults import watching
 from tests.attacks.hostile import DIGITS, VALUES, changed, paths

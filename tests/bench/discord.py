@@ -168,7 +168,7 @@ async def _serving(
         try:
             await app.tools.offer(None)
             async with asyncio.timeout(30):
-                while not adapter.session.is_connected:  # noqa: ASYNC110
+                while not adapter.session.shards.are_connected:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             yield
         finally:

@@ -264,8 +264,11 @@ async def _stop_elsewhere(site: Site, url: str, stops: int, *, name: str) -> Seq
         took: list[float] = []
         await site.endpoint.pace(first_token_s=WAIT_S)
         for number in range(stops):
+            asked = len(await site.endpoint.requests())
             member.tell("hang", f"room-{number}")
             asker = (await member.told())["by"]
+            while len(await site.endpoint.requests()) <= asked:  # noqa: ASYNC110  (another process sets no event)
+                await asyncio.sleep(0.01)
             took.append(await _stop(here, member, f"room-{number}", asker))
         await site.endpoint.pace(first_token_s=0.0)
         return took
@@ -274,7 +277,6 @@ async def _stop_elsewhere(site: Site, url: str, stops: int, *, name: str) -> Seq
 async def _stop(here: Product, member: Member, conversation: str, asker: str) -> float:
     place = question("", number=0, conversation=conversation).conversation
     stop = CommandInvoked(conversation=place, event_key=f"stop-{conversation}", author_id=asker, name="stop")
-    await asyncio.sleep(0.2)  # until the model is asked; no time that is measured
     began = time.monotonic()
     answer = await here.app.host.command(stop)
     assert isinstance(answer, CommandAnswer) and answer.text == "Stopping.", answer

@@ -10,8 +10,10 @@ from pathlib import Path
 from statistics import median
 
 from adapters.shared.buckets import Rate
-from adapters.slack.adapter import SlackAdapter, SlackOptions, open_slack
+from adapters.slack.adapter import SlackAdapter
 from adapters.slack.limits import RATES
+from adapters.slack.opening import open_slack
+from adapters.slack.options import SlackOptions
 from bot.app import open_app
 from tests.bench.measure import Row, compare, p99
 from tests.bench.product import one_by_one, open_product, settings_for

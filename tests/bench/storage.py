@@ -18,12 +18,13 @@ from bot.domain.turns import CallStarted
 from bot.intake.bounds import MAX_WAITING
 from bot.observe.logs import configure_logs
 from bot.observe.turn_log import TurnLog
-from bot.ports.store import ClaimedTurn, Store
+from bot.ports.store import Store
+from bot.ports.work_store import ClaimedTurn
 from bot.stores import codec
 from bot.stores.sqlite.store import open_sqlite
-from bot.turns.attempt import Resources
 from bot.turns.bell import Bell
 from bot.turns.context import Window
+from bot.turns.resources import Resources
 from bot.turns.runner import Runner
 from bot.turns.tokens import estimate_tokens
 from bot.turns.worker import new_worker_id

@@ -12,7 +12,8 @@ from bot.domain.answers import Queued
 from bot.domain.events import ConversationKey, MessageReceived
 from bot.domain.messages import AssistantMessage, Attachment, Message, Usage, UserMessage
 from bot.domain.turns import CallStarted, Post, Step
-from bot.ports.store import ClaimedTurn, Lease, Store
+from bot.ports.store import Store
+from bot.ports.work_store import ClaimedTurn, Lease
 
 HERE, THERE = "worker-here", "worker-there"
 ASKER = "test:u1"

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from adapters.console.adapter import ConsoleAdapter
 from adapters.discord.adapter import DiscordAdapter, DiscordOptions, open_discord
 from adapters.discord.session import Watch as GatewayWatch
-from adapters.slack.adapter import SlackAdapter, SlackOptions, open_slack
+from adapters.slack.adapter import SlackAdapter
+from adapters.slack.opening import open_slack
+from adapters.slack.options import SlackOptions
 from adapters.slack.progress import Pace
 from adapters.slack.session import Watch
 from bot.domain.answers import CommandAnswer, Done, Ignored, Known, Queued, Refused

@@ -16,7 +16,8 @@ from bot.domain.errors import LeaseLostError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import AssistantMessage, ModelAnswer, Usage
 from bot.domain.turns import CallWaiting, ModelAnswered
-from bot.ports.store import OverBudget, Store
+from bot.ports.intake_store import OverBudget
+from bot.ports.store import Store
 from tests.contracts.stores import HERE, THERE, Clock, OpenStore, begin, claim_one, finish, post, question, said
 
 TODAY = Period(name="day", key="2026-11-29", ends_at=1_800_100_000.0)

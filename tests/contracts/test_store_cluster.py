@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bot.ports.cluster import About, Counted, Mark, OpenTurns
+from bot.ports.cluster import About
+from bot.ports.cluster_store import Counted, Mark, OpenTurns
 from bot.ports.store import Store
 from tests.contracts.stores import HERE, LEASE_S, THERE, Clock, begin, finish
 
@@ -156,3 +157,11 @@ async def test_what_nobody_uses_any_more_is_forgotten(store: Store, clock: Clock
     clock.now += 3700
     assert await store.forget_rates(unused_s=3600) == 2
     assert (await store.count("ask/U1", keys=["b"], calls=1, period_s=7200)).wait_s == pytest.approx(3500)
+
+
+async def test_a_slot_rests_also_for_a_process_whose_clock_is_a_little_behind(store: Store, clock: Clock) -> None:
+    held = await store.take_slot("identify", HERE, rest_s=5)
+    assert held is not None
+    await store.give_slot(held)
+    clock.now -= 0.01
+    assert await store.take_slot("identify", THERE, rest_s=5) is None

@@ -13,7 +13,8 @@ from bot.domain.people import Actor
 from bot.domain.turns import CallAsked, CallDecided, CallFinished, CallWaiting, ModelAnswered
 from bot.ports.retention_store import Forgotten
 from bot.ports.rights_store import Settlement
-from bot.ports.store import Lease, Store
+from bot.ports.store import Store
+from bot.ports.work_store import Lease
 from tests.contracts.stores import (
     HERE,
     Clock,

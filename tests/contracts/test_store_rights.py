@@ -25,7 +25,8 @@ from bot.domain.turns import (
     Step,
 )
 from bot.ports.rights_store import Grant, PastCall, Pin, Settlement
-from bot.ports.store import Lease, Store
+from bot.ports.store import Store
+from bot.ports.work_store import Lease
 from bot.stores.chain import Chain
 from tests.contracts.stores import (
     ALL,
@@ -399,8 +400,8 @@ async def test_a_message_is_due_until_it_shows_the_ask_as_it_is(store: Store) ->
     _, record = await asking(store)
     await store.plan_ask(record.id, [(room("room"), "")])
     ((post_id, *_),) = await due(store)
-    assert [await store.mark_ask_posting(post_id) for _ in range(2)] == [True, False]
-    assert [post.is_posting for post in await store.due_ask_posts(serves=ALL)] == [True]
+    assert [await store.mark_ask_posting(post_id, worker) for worker in ("a", "b")] == [True, False]
+    assert [(post.is_posting, post.poster) for post in await store.due_ask_posts(serves=ALL)] == [(True, "a")]
     await store.mark_ask_posted(post_id, reference="ref", shown=1)
     assert await due(store) == []
     await store.vote(record.id, BEN, version=1)
@@ -413,19 +414,38 @@ async def test_a_message_is_due_until_it_shows_the_ask_as_it_is(store: Store) ->
     assert await due(store) == []
 
 
+async def test_one_process_posts_and_changes_a_message_and_one_other_in_its_place(store: Store) -> None:
+    _, record = await asking(store)
+    await store.plan_ask(record.id, [(room("room"), "")])
+    (planned,) = await store.due_ask_posts(serves=ALL)
+    assert not await store.take_ask_post(planned, "b")  # it is marked first
+    await store.mark_ask_posting(planned.post_id, "a")
+    (posting,) = await store.due_ask_posts(serves=ALL)
+    assert [await store.take_ask_post(posting, worker) for worker in ("b", "c")] == [True, False]
+    assert not await store.take_ask_post(posting, "a")  # it lives after all
+    (posting,) = await store.due_ask_posts(serves=ALL)
+    assert posting.poster == "b" and await store.take_ask_post(posting, "b")  # its first try failed
+    await store.mark_ask_posted(posting.post_id, reference="ref", shown=1)
+    assert not await store.take_ask_post(posting, "c")
+    await store.vote(record.id, BEN, version=1)
+    (posted,) = await store.due_ask_posts(serves=ALL)
+    assert (posted.poster, posted.reference) == ("b", "ref")
+    assert [await store.take_ask_post(posted, worker) for worker in ("c", "b")] == [True, False]
+
+
 async def test_what_was_decided_before_anything_was_posted_needs_no_message(store: Store) -> None:
     _, record = await asking(store)
     _, other = await asking(store, "other")
     await store.plan_ask(record.id, [(room("room"), ""), (DM, "")])
     (first, *_), (second, *_) = await due(store)
-    await store.mark_ask_posting(second)
+    await store.mark_ask_posting(second, "a")
     for one in (record, other):
         await store.decide(one.turn_id, replace(YES, call_id="c1"))
     assert await due(store) == [(second, 0, "")]  # it may be visible
     assert await store.unplanned_asks(serves=ALL) == []
     await store.plan_ask(other.id, [(room("other"), "")])
     assert len(await due(store)) == 1
-    await store.mark_ask_posting(first)  # by one who looked before the decision
+    await store.mark_ask_posting(first, "a")  # by one who looked before the decision
     assert [post_id for post_id, *_ in await due(store)] == [first, second]
 
 
@@ -435,7 +455,7 @@ async def test_a_message_that_was_given_up_is_not_due_and_an_ask_without_any_can
     far, dm = [post.post_id for post in await store.due_ask_posts(serves=["other/", "test/"])]
     await store.drop_ask_post(far)
     assert await store.unplanned_asks(serves=ALL) == [] and [post_id for post_id, *_ in await due(store)] == [dm]
-    await store.mark_ask_posting(dm)
+    await store.mark_ask_posting(dm, "a")
     await store.drop_ask_post(dm)
     await store.mark_ask_posted(dm, reference="late", shown=1)
     await store.vote(record.id, BEN, version=1)

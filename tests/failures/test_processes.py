@@ -35,4 +35,4 @@ async def test_another_process_answers_where_one_dies_and_each_message_is_answer
 async def test_what_a_process_asks_that_dies_is_approved_at_another_one(tmp_path: Path) -> None:
     async with open_failing_world(tmp_path, "discord") as world:
         with new_database(postgres.server().url) as url:
-            await approve_elsewhere(DiscordStage, world, url)
+            await approve_elsewhere(DiscordStage, world, url, processes=2)

@@ -19,20 +19,21 @@ from bot.intake.commands.table import Answer, Commands
 from bot.intake.inbox import Inbox
 from bot.intake.rates import CommonCount
 from bot.observe.turn_log import TurnLog
+from bot.ports.intake_store import DecisionOutcome
 from bot.ports.model import Model
 from bot.ports.platform import Adapter
 from bot.ports.rights import People, Policy
-from bot.ports.store import DecisionOutcome, Store
+from bot.ports.store import Store
 from bot.ports.tools import Tools
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.asking import AskDesk
-from bot.turns.attempt import Resources
 from bot.turns.bell import Bell
 from bot.turns.cluster import ProcessCluster
 from bot.turns.context import Window
 from bot.turns.lease import WorkerLease
 from bot.turns.limits import Limits
 from bot.turns.presence import Presence
+from bot.turns.resources import Resources
 from bot.turns.runner import Runner
 from tests.fakes.ports import CONVERSATION, RecordingAdapter, ScriptedTools
 from tests.fakes.rights import guarded

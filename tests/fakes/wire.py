@@ -21,18 +21,20 @@ class Wire:
         self.port: int = self._listening.getsockname()[1]
         self.cuts_made = 0
         self._cut: tuple[bytes, Cut] | None = None
+        self._stalls_then = False
         self._flows = threading.Event()
         self._flows.set()
         self._lock = threading.Lock()
         self._open: set[_Link] = set()
         threading.Thread(target=self._accept, name="wire", daemon=True).start()
 
-    def cut(self, words: bytes, what: Cut) -> None:
+    def cut(self, words: bytes, what: Cut, *, stalls: bool = False) -> None:
         """End the next connection on which a client sends these words: before the server has them, or before the client
-        has the answer.
+        has the answer. With `stalls`, nothing is passed on after that until `flow`.
         """
         with self._lock:
             self._cut = (words, what)
+            self._stalls_then = stalls
 
     def stall(self) -> None:
         """Pass nothing on until `flow`, as a network does that is gone."""
@@ -97,6 +99,8 @@ class Wire:
             _, what = self._cut
             self._cut = None
             self.cuts_made += 1
+            if self._stalls_then:
+                self.stall()
             return what
 
     def _end(self, link: _Link) -> None:

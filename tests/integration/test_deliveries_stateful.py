@@ -26,8 +26,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from bot.domain.answers import Accepted, Queued, Revised
 from bot.domain.events import ConversationKey, MessageDeleted, MessageEdited, MessageReceived
 from bot.domain.messages import AssistantMessage, Message, ModelAnswer, ToolCall, ToolMessage, ToolResult, UserMessage
+from bot.ports.conversation_store import HistoryEntry
 from bot.ports.model import ModelRequest
-from bot.ports.store import HistoryEntry, Store
+from bot.ports.store import Store
 from bot.stores.leases import MAX_LEASE_S
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.limits import LEASE_S

@@ -18,7 +18,8 @@ from bot.domain.events import ConversationKey, SharedFile
 from bot.domain.messages import AssistantMessage, Attachment, Message, UserMessage
 from bot.models.factory import open_model
 from bot.ports.model import Model
-from bot.ports.store import ClaimedTurn, Store
+from bot.ports.store import Store
+from bot.ports.work_store import ClaimedTurn
 from bot.settings import Settings
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.limits import Limits

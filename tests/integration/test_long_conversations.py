@@ -14,8 +14,9 @@ import pytest
 from bot.domain.errors import ModelContentFilterError, ModelContextError, ModelUnavailableError
 from bot.domain.messages import Message, ModelAnswer, ToolMessage, UserMessage
 from bot.models.rehearsal.summary import sum_up
+from bot.ports.conversation_store import History
 from bot.ports.model import ModelRequest
-from bot.ports.store import History, Store
+from bot.ports.store import Store
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.context import count_tokens
 from bot.turns.limits import Limits

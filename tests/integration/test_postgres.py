@@ -17,11 +17,12 @@ import pytest
 from bot.domain.answers import Known, Queued
 from bot.domain.asks import ApprovalAsk, Vote
 from bot.domain.audit import AuditEntry
-from bot.domain.errors import LeaseLostError, StoreError
+from bot.domain.errors import LeaseLostError, StoreError, StoreUnreachableError
 from bot.domain.messages import ToolCall, ToolResult, Usage
 from bot.domain.turns import CallAsked, CallFinished, CallStarted, CallWaiting
-from bot.ports.cluster import Topic
-from bot.ports.store import ClaimedTurn, Store
+from bot.ports.cluster_store import Topic
+from bot.ports.store import Store
+from bot.ports.work_store import ClaimedTurn
 from bot.stores.chain import Chain
 from bot.stores.db import Db
 from bot.stores.postgres.clock import DatabaseClock
@@ -32,6 +33,7 @@ from bot.stores.postgres.session import Session
 from bot.stores.postgres.store import open_postgres
 from bot.stores.sqlite.store import open_sqlite
 from bot.stores.store import EngineStore
+from bot.stores.units import sought
 from tests.contracts.stores import ALL, HERE, LEASE_S, THERE, ask, begin, claim_one, finish, post, question, room, said
 from tests.fakes import postgres
 from tests.fakes.postgres import PostgresServer
@@ -267,6 +269,45 @@ async def test_a_process_that_stands_still_in_a_transaction_holds_up_the_others_
         assert len(await other.steps(lease.turn_id)) == 1
 
 
+async def test_a_worker_that_is_forgotten_while_its_heartbeat_is_under_way_hears_of_it(schema: Schema) -> None:
+    async with two(schema) as (one, _):
+        with psycopg.connect(schema.url) as beside:
+            beside.execute(f"DELETE FROM {schema.name}.worker WHERE id = '{HERE}'".encode())
+            beating = asyncio.create_task(one.heartbeat(HERE, lease_s=LEASE_S))
+            async with asyncio.timeout(BOUND_S):
+                while not postgres.server().run("SELECT 1 FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            beside.commit()
+        assert await beating is False
+
+
+async def test_a_question_that_is_changed_as_others_look_for_work_is_told_of_again(schema: Schema) -> None:
+    heard = asyncio.Queue[Topic]()
+    async with two(schema) as (one, other):
+        event = question()
+        await one.accept(event, worker=THERE, max_waiting=9)
+        other.listen(heard.put_nowait)
+        async with asyncio.timeout(BOUND_S):
+            await heard.get()  # it listens
+            while not heard.empty():
+                heard.get_nowait()
+            await one.edit(replace(event, text="Changed."))
+            while await heard.get() != "work":
+                pass
+        assert [turn.event.text for turn in await other.claim(THERE, serves=ALL, limit=1)] == ["Changed."]
+
+
+async def test_a_turn_that_was_taken_up_since_a_purge_looked_at_it_is_left_alone(schema: Schema) -> None:
+    async with two(schema) as (one, _):
+        turn_id = await ask(one, worker="gone")
+        seen = await one.engine.read(lambda db: db.execute("SELECT id, conversation_id, worker FROM turn"))
+        lease = (await claim_one(one)).lease
+        await finish(one, lease)
+        await one.engine.write(lambda db: sought.end_abandoned(db, seen[0], now=1.0))
+        ended = await one.engine.read(lambda db: db.execute("SELECT state FROM turn WHERE id = ?", (turn_id,)))
+        assert [row["state"] for row in ended] == ["answered"]
+
+
 # --- connections that break ---
 
 
@@ -285,6 +326,23 @@ async def test_a_commit_that_is_cut_is_made_once(schema: Schema, wire: Wire, wha
         assert [step.round for step in await store.steps(lease.turn_id)] == [0, 1, 2]
         assert [line.number for line in await store.audit_lines()] == [1, 2, 3]
         assert wire.cuts_made == 4
+
+
+@pytest.mark.parametrize("what", ["request", "answer"])
+async def test_a_commit_of_which_nobody_could_say_what_became_of_it_can_be_asked_for_again(
+    schema: Schema, wire: Wire, what: Cut
+) -> None:
+    async with schema.open(url=through(wire), patience_s=0.5) as store:
+        await store.heartbeat(HERE, lease_s=LEASE_S)
+        lease = await begin(store)
+        step = CallStarted(round=0, call_id="c")
+        wire.cut(b"COMMIT", what, stalls=True)
+        with pytest.raises(StoreUnreachableError):
+            await store.record(lease, [step], audit=[ENTRY])
+        wire.flow()
+        await store.record(lease, [step], audit=[ENTRY], again=True)
+        assert await store.steps(lease.turn_id) == [step]
+        assert [line.number for line in await store.audit_lines()] == [1]
 
 
 async def test_a_connection_that_is_lost_amid_a_unit_is_made_again_and_the_unit_with_it(
@@ -467,16 +525,20 @@ async def test_a_role_without_the_right_to_make_tables_is_told_what_to_grant(sch
     role = f"{schema.name}_role"
     postgres.server().run(f"CREATE ROLE {role} LOGIN")
     url = schema.url.replace("postgres@", f"{role}@")
-    with pytest.raises(StoreError, match=r"may not make its tables.*GRANT CREATE ON DATABASE"):
+    with pytest.raises(StoreError, match=rf'may not make.*GRANT CREATE ON DATABASE "postgres" TO "{role}"'):
         async with schema.open(url=url):
             pass
     postgres.server().run(f"CREATE SCHEMA {schema.name}; GRANT USAGE ON SCHEMA {schema.name} TO {role}")
-    with pytest.raises(StoreError, match=rf'may not make its tables.*GRANT USAGE, CREATE ON SCHEMA "{schema.name}"'):
+    with pytest.raises(StoreError, match=rf'may not make.*GRANT USAGE, CREATE ON SCHEMA "{schema.name}"'):
         async with schema.open(url=url):
             pass
     postgres.server().run(f"GRANT CREATE ON SCHEMA {schema.name} TO {role}")
     async with schema.open(url=url) as store:
         await ask(store)
+    postgres.server().run(f"REVOKE ALL ON SCHEMA {schema.name} FROM {role}")
+    with pytest.raises(StoreError, match=rf'GRANT USAGE, CREATE ON SCHEMA "{schema.name}" TO "{role}"'):
+        async with schema.open(url=url):
+            pass
 
 
 async def test_the_audit_takes_no_changes(schema: Schema) -> None:

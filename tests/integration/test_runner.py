@@ -25,8 +25,9 @@ from bot.domain.messages import (
 from bot.domain.turns import CallFinished, CallStarted, ModelAnswered
 from bot.ports.model import Model, ModelRequest
 from bot.ports.platform import Adapter
-from bot.ports.store import ClaimedTurn, Store
+from bot.ports.store import Store
 from bot.ports.tools import Tools
+from bot.ports.work_store import ClaimedTurn
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.limits import Limits
 from bot.turns.turn import RESTARTED

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import structlog
 
-from adapters.slack.adapter import SlackAdapter, SlackOptions, open_slack
+from adapters.slack.adapter import SlackAdapter
 from adapters.slack.backfill import ALIVE, Threads
+from adapters.slack.opening import open_slack
+from adapters.slack.options import SlackOptions
 from adapters.slack.parse import conversation_key
 from bot.domain.answers import Queued
 from bot.ports.cluster import About, Slot
@@ -242,3 +244,19 @@ async def test_threads_that_two_processes_note_are_known_to_a_third(opened: Open
         await first.note(conversation_key("T1", "C1", "1700000003.000100"))
         await third.recall()
         assert third.newest_first() == [("T1", "C1", [f"170000000{n}.000100" for n in (1, 2, 3)])]
+
+
+async def test_threads_that_two_processes_note_at_the_same_moment_are_both_known(opened: OpenStore) -> None:
+    async with opened() as store:
+        await store.heartbeat("one", lease_s=15.0)
+        await store.heartbeat("other", lease_s=15.0)
+        one, other = (Threads(store, ProcessCluster(store=store, worker=name)) for name in ("one", "other"))
+        noted = {f"17000000{number:02}.000100" for number in range(20)}
+        first, second = sorted(noted)[::2], sorted(noted)[1::2]
+        for here, there in zip(first, second, strict=True):
+            await asyncio.gather(
+                one.note(conversation_key("T1", "C1", here)), other.note(conversation_key("T1", "C1", there))
+            )
+        third = Threads(store)
+        await third.recall()
+        assert {thread for _, _, threads in third.newest_first() for thread in threads} == noted

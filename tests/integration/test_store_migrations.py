@@ -18,7 +18,9 @@ from bot.domain.budgets import Charge, Spent
 from bot.domain.events import ConversationKey, MessageReceived, Rating
 from bot.domain.messages import AssistantMessage, ModelAnswer, ToolCall, ToolResult, Usage, UserMessage
 from bot.domain.turns import CallDecided, CallFinished, CallStarted, CallWaiting, ModelAnswered, Post
-from bot.ports.store import Lease, Store, ToolMemory, author_key
+from bot.ports.conversation_store import ToolMemory
+from bot.ports.store import Store, author_key
+from bot.ports.work_store import Lease
 from bot.stores import codec
 from bot.stores.sqlite.store import open_sqlite
 

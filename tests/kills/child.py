@@ -29,10 +29,10 @@ from bot.stores.store import EngineStore
 from bot.tools.config import ServerConfig, StdioEndpoint
 from bot.tools.toolset import Toolset
 from bot.turns.asking import AskDesk
-from bot.turns.attempt import Resources
 from bot.turns.bell import Bell
 from bot.turns.context import Window
 from bot.turns.limits import LEASE_S, Limits
+from bot.turns.resources import Resources
 from bot.turns.runner import Runner
 from bot.turns.worker import new_worker_id
 from tests.fakes.mcp_servers.processes import FOLDER

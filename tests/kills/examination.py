@@ -242,13 +242,19 @@ class Examination:
 
     def of_order_among_waiting(self, channel: str) -> Iterator[Fault]:
         """Yield a question that was answered after a later one, though it was stored when that one was taken up."""
-        stored, taken = (_first_times(self._world.noted_by_all(name)) for name in ("stored", "taken"))
+        stored, taken, claims, claimed = (
+            _first_times(self._world.noted_by_all(name)) for name in ("stored", "taken", "claims", "claimed")
+        )
+        # What a process took that died, or was told to leave, before it knew of it, was taken up then.
+        unsure_ns = min((at for key, at in claims.items() if key not in claimed), default=None)
         keys = [question.key for question in self._script.of(channel) if not question.waits]
         places = {key: [n for n, visible in enumerate(self._visible) if visible.question == key] for key in keys}
         for earlier, later in combinations(keys, 2):
             if not (places[earlier] and places[later]) or max(places[earlier]) < min(places[later]):
                 continue
-            if earlier in stored and later in taken and stored[earlier] < taken[later]:
+            if earlier not in stored or later not in taken:
+                continue
+            if stored[earlier] < (taken[later] if unsure_ns is None else min(unsure_ns, taken[later])):
                 seen = [f"{v.question}.{v.part}" for v in self._visible if v.question in keys]
                 yield self.fault("out of order", f"{channel}: {later} was taken before {earlier}: {' '.join(seen)}")
 

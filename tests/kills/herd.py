@@ -135,6 +135,8 @@ class Herd:
     def _ended(self, chair: Chair, status: int) -> None:
         """Take note of the end of a life, and see that it did nothing again that was done before it began."""
         chair.pid, is_told = 0, self._now is not None and self._now.seat == chair.seat.number
+        if status == -signal.SIGTERM:  # it was told before it could listen
+            status = -signal.SIGKILL
         self.faults += examine_life(chair.world, self._script, chair.before, status=status, is_herd=True)
         if status == OVER:
             chair.is_over = True

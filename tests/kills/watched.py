@@ -15,8 +15,9 @@ from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolCall, ToolResult, ToolSpec
 from bot.domain.people import Actor, Asker
 from bot.domain.turns import CallWaiting, Step
-from bot.ports.store import Lease, Store
+from bot.ports.store import Store
 from bot.ports.tools import Offer, Progress, Resumed, ServerStatus, Wait
+from bot.ports.work_store import Lease
 from bot.stores.db import Unit
 from bot.stores.postgres.db import PgDb
 from bot.stores.postgres.engine import PostgresEngine
@@ -37,11 +38,13 @@ _WATCHED = {
     "release": "farewell",
     "accept": "accept",
     "claim": "claim",
+    "check_lease": "look whether the turn is lost",
     "reply": "answer stored",
     "park": "turn parked",
     "vote": "vote stored",
     "plan_ask": "message of an ask planned",
     "mark_ask_posting": "about to show an ask",
+    "take_ask_post": "about to show an ask again",
     "mark_ask_posted": "message of an ask recorded",
     "put_pins": "tools pinned",
     "mark_posting": "about to post again",
@@ -78,12 +81,15 @@ class WatchedStore:
             step = _name_of(name, arguments, options)
             self._reach(f"{step}: before")
             began_ns = time.monotonic_ns()  # the same clock in all processes
+            if name == "claim":
+                self._world.note("claims", f"{began_ns} {began_ns}")
             result = await method(*arguments, **options)
             if name == "accept":
                 self._world.note("stored", f"{arguments[0].event_key} {time.monotonic_ns()}")
             if name == "claim":
                 for turn in result:
                     self._world.note("taken", f"{turn.event.event_key} {began_ns}")
+                self._world.note("claimed", f"{began_ns} {began_ns}")
             self._reach(f"{step}: after")
             self._ended.set()
             return result
@@ -100,7 +106,7 @@ def _name_of(name: str, arguments: Sequence[Any], options: Mapping[str, Any]) ->
 def _name_of_record(lease: Lease, steps: Sequence[Step]) -> str:
     if any(isinstance(step, CallWaiting) for step in steps):
         return "ask stored"
-    return _STEPS[steps[0].kind] if steps else "look whether the turn is lost"
+    return _STEPS[steps[0].kind]
 
 
 class WatchedTools:

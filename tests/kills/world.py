@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bot.domain.messages import Message
 from bot.domain.turns import Step
-from bot.ports.store import OutboxPost
+from bot.ports.work_store import OutboxPost
 from bot.stores import codec
 from bot.stores.db import Row
 from tests.kills.database import Database, PostgresDatabase, Rows, SqliteFile

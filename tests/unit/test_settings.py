@@ -455,10 +455,25 @@ def test_a_process_is_called_by_its_name_or_its_host_and_number() -> None:
     assert load_settings().process == f"{socket.gethostname()}:{os.getpid()}"
 
 
-@pytest.mark.parametrize("url", ["sqlite://a.db", "a.db", "mysql:///a"])
-def test_a_database_that_cannot_be_opened_is_refused(url: str) -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("sqlite://a.db", "a.db", "mysql:///a", "postgre://u:hunter2@h/d", "postgresql+psycopg://u:hunter2@h/d"),
+        *("postgres//u:hunter2@h/d", "postgresql:/u:hunter2@h/d", "u:hunter2@h/d", "Postgresql://u:hunter2@h/d"),
+        *("host=h user=u password=hunter2 dbname=d", '"postgresql://u:hunter2@h/d"'),
+    ],
+)
+def test_a_database_that_cannot_be_opened_is_refused_and_its_url_not_repeated(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"DATABASE_URL: write .*sqlite:///path/to/file") as caught:
+        load_settings(database_url=url)
+    assert "hunter2" not in str(caught.value)
     with pytest.raises(SettingsError, match="sqlite:///path/to/file"):
-        open_store(load_settings(database_url=url).store_url)
+        open_store(url)
+    assert "hunter2" not in describe_store(url)
+
+
+def test_white_space_around_the_url_of_the_database_is_not_part_of_it() -> None:
+    assert load_settings(database_url=" postgresql://u@h/d\n").store_url == "postgresql://u@h/d"
 
 
 def test_tokens_of_entra_id_are_for_postgresql_only() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 
 from bot.domain.messages import AssistantMessage, ToolMessage, UserMessage
 from bot.intake.commands.phrases import code, count, plain
-from bot.ports.store import HistoryEntry, Recall
+from bot.ports.conversation_store import HistoryEntry, Recall
 from bot.text.marks import plain_id
 
 OLDER: Mapping[Recall, str] = {

@@ -19,7 +19,8 @@ from bot.intake.commands.running import answer_run
 from bot.intake.commands.tools import Prospects, describe_tools
 from bot.intake.commands.usage import describe_usage
 from bot.keeping.files import KeptFiles
-from bot.ports.store import ConversationSummary, Store
+from bot.ports.conversation_store import ConversationSummary
+from bot.ports.store import Store
 from bot.ports.tools import ToolDirectory
 from bot.turns.bell import Bell
 from bot.turns.budgets import Budgets

@@ -6,6 +6,9 @@ ALTER TABLE worker ADD COLUMN about TEXT NOT NULL DEFAULT '';
 -- stored it first. Turns of versions without it come first: they are older.
 ALTER TABLE turn ADD COLUMN said_at DOUBLE PRECISION NOT NULL DEFAULT 0;
 
+-- Which process posts and changes a message; only one does so in its place when it is gone.
+ALTER TABLE ask_post ADD COLUMN poster TEXT NOT NULL DEFAULT '';
+
 -- Places that one process holds at a time, as long as its lease runs: shards, sockets. `fence` grows with each holder;
 -- `note` is what one leaves for the next.
 CREATE TABLE slot (

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import Conninfo
 
 from bot.domain.errors import SettingsError
-from bot.stores.postgres.errors import unreachable
 from bot.stores.postgres.options import PostgresOptions
+from bot.stores.postgres.refusals import unreachable
+from bot.text.database_urls import read_database_url
 
 CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 30
@@ -47,21 +50,37 @@ class Database:
         return self.options.schema
 
     def connect(self, *, listens: bool = False) -> psycopg.Connection:
-        """Make a connection. Raises StoreError, and SettingsError for a malformed URL."""
-        parameters = self._parameters((self.options.listen_url if listens else "") or self.url)
+        """Make a connection. Raises StoreError, and SettingsError for a URL that libpq does not take."""
+        url, setting = self._address(listens=listens)
+        parameters = self._parameters(url, setting)
         try:
             return psycopg.connect(make_conninfo(**parameters), autocommit=True)
+        except psycopg.ProgrammingError as error:  # psycopg reads some by itself
+            raise SettingsError(f"{setting} cannot be used ({error}). Correct it.") from None
         except psycopg.Error as error:
-            raise unreachable(error, secrets=str(parameters.get("password") or "")) from error
+            raise unreachable(error, secrets=str(parameters.get("password") or ""), setting=setting) from error
 
-    def _parameters(self, url: str) -> Mapping[str, Any]:
+    def refuse_pooler(self, connection: psycopg.Connection) -> None:
+        """Raise SettingsError where transactions of this connection may run on other sessions than its own."""
+        if leads_to_pooler(connection):
+            ways = (
+                "; or leave it, and set DATABASE_LISTEN_URL to that" if self.options.setting == "DATABASE_URL" else ""
+            )
+            raise SettingsError(
+                f"{self.options.setting} leads to a pooler, such as PgBouncer. Set it to the address of PostgreSQL "
+                f"itself{ways}."
+            )
+
+    def _address(self, *, listens: bool) -> tuple[str, str]:
+        if listens and self.options.listen_url:
+            return self.options.listen_url, "DATABASE_LISTEN_URL"
+        return self.url, self.options.setting
+
+    def _parameters(self, url: str, setting: str) -> Mapping[str, Any]:
         try:
             given = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
         except psycopg.Error:  # its words repeat the URL
-            raise SettingsError(
-                "DATABASE_URL is no address of a PostgreSQL database. "
-                "It must look like postgresql://user@host:5432/database."
-            ) from None
+            raise SettingsError(_malformed(url, setting)) from None
         password = {"password": self.options.password()} if self.options.password is not None else {}
         standard = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": self.options.name, **_KEEPALIVES}
         return {**standard, **given, **password, "client_encoding": "UTF8"}
@@ -87,3 +106,30 @@ class Database:
             f" SELECT set_config('synchronous_commit', 'on', {local})"
             f" WHERE current_setting('synchronous_commit') IN ({lower})"
         )
+
+
+def leads_to_pooler(connection: psycopg.Connection) -> bool:
+    """Return whether a pooler answers in PostgreSQL's place.
+
+    It has told its client another process id than that of the server's process, or of none: what its client cancels,
+    it has to find by that.
+    """
+    (row,) = connection.execute("SELECT pg_backend_pid()").fetchall()
+    return row[0] != connection.pgconn.backend_pid
+
+
+def _malformed(url: str, setting: str) -> str:
+    """Return the sentence for a URL that libpq cannot read; of the URL it shows nothing."""
+    try:
+        parameters = read_database_url(url).parameters
+    except ValueError as error:
+        return f"{setting} is not valid: {error}."
+    known = [default.keyword.decode() for default in Conninfo.get_defaults()]
+    if "" in parameters.values():
+        return f"{setting} has a parameter without a value: write NAME=VALUE, and %26 for & within a value."
+    if unknown := parameters.keys() - known:
+        meant = get_close_matches(unknown.pop(), known, n=1)
+        return (
+            f"{setting} has a parameter that PostgreSQL does not know{f'; {meant[0]} may be meant' if meant else ''}."
+        )
+    return f"{setting} is no address of a PostgreSQL database. It must look like postgresql://user@host:5432/database."

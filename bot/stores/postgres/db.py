@@ -12,14 +12,15 @@ from functools import lru_cache
 from itertools import islice
 from math import inf
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import errors
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
-from bot.ports.cluster import Topic
+from bot.ports.cluster_store import Topic
+from bot.stores.db import Db, Last
 from bot.text.cleaning import strip_surrogates
 
 MANY = 100  # statements in one round trip
@@ -28,6 +29,7 @@ _TYPES: Mapping[type, int] = {int: _BIGINT, bool: _BIGINT, float: _DOUBLE, str: 
 _DONE = {ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK, ExecStatus.EMPTY_QUERY}
 
 Row = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class PgDb:
@@ -38,6 +40,7 @@ class PgDb:
         self._prepares = prepares
         self._names: dict[tuple[str, tuple[int, ...]], bytes] = {}
         self.topics: set[Topic] = set()  # to be told with the commit
+        self._last: dict[tuple[Last, Callable[[Db, Sequence[Any]], None]], list[Any]] = {}
         self.asked_at = inf  # since when it waits for the server, in seconds of the monotonic clock
 
     def execute(self, statement: str, parameters: Sequence[Any] = (), /) -> Sequence[Row]:
@@ -74,8 +77,21 @@ class PgDb:
     def lock(self, name: str) -> None:
         self.execute("SELECT pg_advisory_xact_lock(hashtextextended(current_schema || ?, 0))", (f"/{name}",))
 
+    def write_last(self, what: Last, write: Callable[[Db, Sequence[T]], None], items: Sequence[T], /) -> None:
+        self._last.setdefault((what, write), []).extend(items)
+
     def notify(self, topic: Topic) -> None:
         self.topics.add(topic)
+
+    def start(self) -> None:
+        """Forget what was left of a transaction that was rolled back."""
+        self.topics.clear()
+        self._last.clear()
+
+    def finish(self) -> None:
+        """Write what is to be written last."""
+        for (_, write), items in sorted(self._last.items(), key=lambda last: last[0][0]):
+            write(self, items)
 
     def _send_all(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
         """Send the rows without waiting in between: one round trip for all of them."""

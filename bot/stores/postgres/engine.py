@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from functools import partial
 from typing import Any, TypeVar
 
-from bot.ports.cluster import Topic
+from bot.ports.cluster_store import Topic
 from bot.stores.db import Unit
 from bot.stores.postgres.database import LOCK_TIMEOUT_S, STATEMENT_TIMEOUT_S
 from bot.stores.postgres.lines import Line
@@ -47,7 +47,11 @@ class PostgresEngine:
         urgent, *others = self._sessions
         self._urgent = Line([urgent], name="urgent")
         self._reads = Line(others[:reading], name="reader") if reading else self._urgent
-        self._writes = Line(others[reading:], name="writer") if others[reading:] else self._urgent
+        self._writes = (
+            Line(others[reading:], name="writer", together=transactions.write_together)
+            if others[reading:]
+            else self._urgent
+        )
         self._watching = asyncio.create_task(self._watch(), name="store:watching")
 
     async def read(self, unit: Unit[T]) -> T:
@@ -60,7 +64,8 @@ class PostgresEngine:
 
     def write(self, unit: Unit[T], *, is_urgent: bool = False, of: Hashable = None) -> Awaitable[T]:
         line = self._urgent if is_urgent else self._writes
-        result = line.put(partial(_write, self._transactions, unit, time.monotonic()), is_urgent=is_urgent, of=of)
+        work = partial(_write, self._transactions, unit, time.monotonic())
+        result = line.put(work, is_urgent=is_urgent, of=of, unit=unit)
         self._written.add(result)
         result.add_done_callback(self._written.discard)
         return settled(result)

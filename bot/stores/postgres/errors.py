@@ -57,34 +57,6 @@ def store_error(error: psycopg.Error) -> StoreError:
     return translated
 
 
-def unreachable(error: Exception, *, secrets: str = "") -> StoreError:
-    """Return the sentence for a database that no connection can be made to."""
-    # libpq's lines: where it failed and why, then hints; for several addresses, one line each behind a first one.
-    said = [line.strip().removeprefix("- ") for line in str(error).splitlines() if line.strip()]
-    reason = next((line for line in said if "failed: " in line), said[-1] if said else type(error).__name__)
-    reason = reason.removeprefix("connection failed: ").rstrip(".")
-    if secrets:
-        reason = reason.replace(secrets, "...")
-    kind = StoreError if _is_answered(str(error)) else StoreUnreachableError
-    translated = kind(
-        f"The database cannot be reached ({reason}). Start PostgreSQL, or correct DATABASE_URL; then try again."
-    )
-    translated.__cause__ = error
-    return translated
-
-
-def _is_answered(said: str) -> bool:
-    """Return whether a server is there that does not let the role in, which waiting does not change.
-
-    libpq gives no code for a connection that failed, only the server's words: those of a server that starts, ends or
-    has no room are https://github.com/postgres/postgres/blob/master/src/backend/tcop/backend_startup.c
-    """
-    if "certificate" in said or "does not support SSL" in said:
-        return True
-    passing = ("starting up", "shutting down", "in recovery mode", "not yet accepting", "not accepting", "too many")
-    return "FATAL:" in said and not any(words in said for words in passing)
-
-
 def unknown_outcome(error: Exception) -> StoreError:
     """Return the sentence for a COMMIT of which nobody can say whether it was made."""
     translated = StoreUnreachableError(

@@ -9,15 +9,16 @@ from typing import Any, LiteralString
 
 import psycopg
 
+from bot.stores.postgres.database import Database, leads_to_pooler
 from bot.stores.postgres.errors import store_error
 from bot.stores.postgres.migrate import migrations
 from bot.stores.postgres.options import PostgresOptions
-from bot.stores.postgres.session import Database
 from bot.text.database_urls import is_loopback
 
 # Below `require`, a connection may be made in the clear:
 # https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION
 _STRICT = ("require", "verify-ca", "verify-full")
+_CHANNEL, _HEARD_WITHIN_S = "toolbridge_doctor", 5.0
 _LOWER = ("off", "local", "remote_write")  # a crash may lose what was committed
 _RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 # Of the audit it is enough to read and append; arguments are purged, which needs UPDATE of that column.
@@ -40,6 +41,8 @@ class Inspection:
     must_be_encrypted: bool  # by sslmode, or because it never leaves the machine
     synchronous_commit: str
     flushes: bool  # what is committed is on the disk
+    poolers: tuple[str, ...]  # the settings that lead to a pooler and must not
+    hears: bool  # what is told by the one URL arrives by the other
 
     @property
     def commits_are_lowered(self) -> bool:
@@ -52,9 +55,22 @@ def inspect(url: str, options: PostgresOptions) -> Inspection:
     database = Database(url, options)
     try:
         with database.connect() as connection:
-            return _Inspector(connection, database.schema).look()
+            poolers, hears = _listening(database, connection)
+            return _Inspector(connection, database.schema).look(poolers=poolers, hears=hears)
     except psycopg.Error as error:
         raise store_error(error) from error
+
+
+def _listening(database: Database, connection: psycopg.Connection) -> tuple[tuple[str, ...], bool]:
+    """Return which settings lead to a pooler and must not, and whether a process hears what others tell."""
+    if not database.is_pooled:
+        return ("DATABASE_URL",) if leads_to_pooler(connection) else (), True
+    with database.connect(listens=True) as hearing:
+        if leads_to_pooler(hearing):
+            return ("DATABASE_LISTEN_URL",), True
+        hearing.execute(f'LISTEN "{_CHANNEL}"')
+        connection.execute("SELECT pg_notify(%s, '')", (_CHANNEL,))
+        return (), any(hearing.notifies(timeout=_HEARD_WITHIN_S, stop_after=1))
 
 
 class _Inspector:
@@ -62,7 +78,7 @@ class _Inspector:
         self._connection = connection
         self._schema = schema
 
-    def look(self) -> Inspection:
+    def look(self, *, poolers: tuple[str, ...], hears: bool) -> Inspection:
         given = {option.keyword: option.val or b"" for option in self._connection.pgconn.info}
         host = self._connection.info.host
         (role,) = self._row("SELECT current_user")
@@ -85,6 +101,8 @@ class _Inspector:
             must_be_encrypted=is_loopback(host) or given.get(b"sslmode", b"").decode() in _STRICT,
             synchronous_commit=self._setting("synchronous_commit"),
             flushes=self._setting("fsync") == "on",
+            poolers=poolers,
+            hears=hears,
         )
 
     def _version(self) -> int:

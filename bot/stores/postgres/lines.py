@@ -10,11 +10,17 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from bot.domain.errors import BotError, StoreError
+from bot.stores.db import Unit
 from bot.stores.postgres.session import Session
 
 T = TypeVar("T")
 
+MOST_TOGETHER = 20  # units; bounds how long the first of them waits for the last
+
 Work = Callable[[Session], Any]
+Outcome = tuple[Any, BaseException | None]  # the result, or the error in its place
+# Runs units as one: returns what became of each; None where nothing was kept and each is to be run by itself.
+Together = Callable[[Session, Sequence[Unit[Any]]], Sequence[Outcome] | None]
 
 
 @dataclass(slots=True)
@@ -22,13 +28,19 @@ class _Waiting:
     work: Work
     result: asyncio.Future[Any]
     of: Hashable
+    unit: Unit[Any] | None  # where it may be run together with others
 
 
 class Line:
-    """Work that waits for the next of its threads. Of work `of` the same thing, one runs at a time, in order."""
+    """Work that waits for the next of its threads. Of work `of` the same thing, one runs at a time, in order.
 
-    def __init__(self, sessions: Sequence[Session], *, name: str) -> None:
+    A thread that gets free takes its share of the units that have gathered meanwhile, to run them `together`.
+    """
+
+    def __init__(self, sessions: Sequence[Session], *, name: str, together: Together | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        self._together = together
+        self._idle = 0  # threads that wait for work
         self._waiting: deque[_Waiting] = deque()
         self._behind: dict[Hashable, deque[_Waiting]] = {}  # by what is in the line or runs: what follows it
         self._changed = threading.Condition()
@@ -40,10 +52,20 @@ class Line:
         for thread in self._threads:
             thread.start()
 
-    def put(self, work: Callable[[Session], T], *, is_urgent: bool = False, of: Hashable = None) -> asyncio.Future[T]:
-        """Have it run by a thread; urgent work goes before what waits. Raises StoreError once it is closed."""
+    def put(
+        self,
+        work: Callable[[Session], T],
+        *,
+        is_urgent: bool = False,
+        of: Hashable = None,
+        unit: Unit[T] | None = None,
+    ) -> asyncio.Future[T]:
+        """Have it run by a thread; urgent work goes before what waits. Raises StoreError once it is closed.
+
+        `unit` is what the work does within a transaction, where that may be one with others.
+        """
         result: asyncio.Future[T] = self._loop.create_future()
-        waiting = _Waiting(work, result, of)
+        waiting = _Waiting(work, result, of, None if self._together is None else unit)
         with self._changed:
             if self._is_closed:
                 raise StoreError("The database is closed.")
@@ -68,19 +90,43 @@ class Line:
             thread.join()
 
     def _serve(self, session: Session) -> None:
-        while (waiting := self._next()) is not None:
-            outcome = _outcome(waiting.work, session)
-            self._loop.call_soon_threadsafe(_settle, waiting.result, outcome)
-            self._follow(waiting.of)
+        while batch := self._next():
+            outcomes = self._outcomes(session, batch)
+            if outcomes is None:
+                self._put_back(batch)
+                continue
+            self._loop.call_soon_threadsafe(_settle, batch, outcomes)
+            for waiting in batch:
+                self._follow(waiting.of)
         session.close()
 
-    def _next(self) -> _Waiting | None:
+    def _outcomes(self, session: Session, batch: Sequence[_Waiting]) -> Sequence[Outcome] | None:
+        if len(batch) == 1 or self._together is None:
+            return [_outcome(waiting.work, session) for waiting in batch]
+        return self._together(session, [waiting.unit for waiting in batch if waiting.unit is not None])
+
+    def _next(self) -> Sequence[_Waiting]:
+        """Return what to run next: more than one are all units. Nothing once the line is closed."""
         with self._changed:
             while not self._waiting:
                 if self._is_closed and not self._behind:
-                    return None
+                    return ()
+                self._idle += 1
                 self._changed.wait()
-            return self._waiting.popleft()
+                self._idle -= 1
+            share = min(-(-len(self._waiting) // (1 + self._idle)), MOST_TOGETHER)
+            batch = [self._waiting.popleft()]
+            while len(batch) < share and batch[0].unit is not None and self._waiting[0].unit is not None:
+                batch.append(self._waiting.popleft())
+            return batch
+
+    def _put_back(self, batch: Sequence[_Waiting]) -> None:
+        """Have each run by itself: one that has to wait for others keeps only one thread."""
+        for waiting in batch:
+            waiting.unit = None
+        with self._changed:
+            self._waiting.extendleft(reversed(batch))
+            self._changed.notify_all()
 
     def _follow(self, of: Hashable) -> None:
         """Put what follows into the line: it has waited longer than what is there."""
@@ -96,7 +142,7 @@ class Line:
                 self._changed.notify_all()
 
 
-def _outcome(work: Work, session: Session) -> tuple[Any, BaseException | None]:
+def _outcome(work: Work, session: Session) -> Outcome:
     try:
         return work(session), None
     except BotError as error:
@@ -107,11 +153,11 @@ def _outcome(work: Work, session: Session) -> tuple[Any, BaseException | None]:
         return None, failure
 
 
-def _settle(result: asyncio.Future[Any], outcome: tuple[Any, BaseException | None]) -> None:
-    value, error = outcome
-    if result.done():  # its caller was cancelled
-        return
-    if error is not None:
-        result.set_exception(error)
-    else:
-        result.set_result(value)
+def _settle(batch: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
+    for waiting, (value, error) in zip(batch, outcomes, strict=True):
+        if waiting.result.done():  # its caller was cancelled
+            continue
+        if error is not None:
+            waiting.result.set_exception(error)
+        else:
+            waiting.result.set_result(value)

@@ -13,7 +13,7 @@ import psycopg
 import structlog
 
 from bot.domain.errors import BotError
-from bot.ports.cluster import Topic
+from bot.ports.cluster_store import Topic
 from bot.stores.postgres.database import Database
 
 log = structlog.stdlib.get_logger(__name__)

@@ -21,6 +21,7 @@ from bot.stores.postgres.session import Session
 
 _USABLE = re.compile(r"-- usable from: (\d+)")
 _DENIED = "42501"  # insufficient_privilege
+_UNSEEN = "42P01"  # undefined_table: of a schema that the role may not use, it sees no table
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,8 @@ def migrate(session: Session, schema: str, known: Sequence[Migration] | None = N
         session.commit()
     except psycopg.Error as error:
         session.roll_back()
-        if error.sqlstate == _DENIED:
-            raise _denied(error, schema) from error
+        if error.sqlstate in (_DENIED, _UNSEEN):
+            raise _denied(session, error, schema) from error
         raise
     except BaseException:
         session.roll_back()
@@ -113,9 +114,12 @@ def _version(db: PgDb, schema: str) -> int:
     return newest["version"]
 
 
-def _denied(error: psycopg.Error, schema: str) -> StoreError:
+def _denied(session: Session, error: psycopg.Error, schema: str) -> StoreError:
     said = error.diag.message_primary or "permission denied"
-    grant = f'USAGE, CREATE ON SCHEMA "{schema}"' if "schema" in said else "CREATE ON DATABASE"
+    (at,) = session.open().execute("SELECT current_database() AS database, current_user AS role")
+    of_schema = "schema" in said or error.sqlstate == _UNSEEN
+    right = f'USAGE, CREATE ON SCHEMA "{schema}"' if of_schema else f'CREATE ON DATABASE "{at["database"]}"'
     return StoreError(
-        f"The database's role may not make its tables ({said}). Have its owner grant it that: GRANT {grant} ..."
+        f"The database's role may not make or use its tables ({said}). As the owner of the database, run: "
+        f'GRANT {right} TO "{at["role"]}"; `toolbridge doctor` names every right that it lacks.'
     )

@@ -18,4 +18,5 @@ class PostgresOptions:
     listen_url: str = ""
     # Gives the password for each new connection, in place of the URL's: tokens run out.
     password: Callable[[], str] | None = None
+    setting: str = "DATABASE_URL"  # where an operator gave the URL
     name: str = "toolbridge"  # what PostgreSQL lists the connections under

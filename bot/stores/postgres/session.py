@@ -17,6 +17,7 @@ from bot.stores.postgres.clock import DatabaseClock
 from bot.stores.postgres.database import Database
 from bot.stores.postgres.db import PgDb
 
+BRIEF_LOCK_TIMEOUT_MS = 250
 OLDEST_VERSION = 130_000  # the first with `pg_current_xact_id`
 # What a server counts since it began to run; a crash sets it back. Transaction ids of before may be given again then.
 _INCARNATION = (
@@ -47,11 +48,12 @@ class Session:
         # Behind a pooler every transaction may meet another server process, and the server may have been started anew.
         local = f" {database.settings(is_local=True)};" if database.is_pooled else ""
         incarnation = f", {_INCARNATION}" if database.is_pooled else ""
-        self._begin = (
-            f"BEGIN ISOLATION LEVEL READ COMMITTED;{local}"  # noqa: S608  (the schema's name is checked)
-            " SELECT pg_current_xact_id()::text AS xid,"
+        self._begin = f"BEGIN ISOLATION LEVEL READ COMMITTED;{local}"
+        self._briefly = f" SET LOCAL lock_timeout = {BRIEF_LOCK_TIMEOUT_MS};"
+        self._look = (
+            " SELECT pg_current_xact_id()::text AS xid,"  # noqa: S608  (no outside text)
             f" extract(epoch FROM clock_timestamp())::float8 AS shown{incarnation}"
-        ).encode()
+        )
         self._begin_reading = f"BEGIN READ ONLY;{local}".encode()
 
     @property
@@ -78,17 +80,18 @@ class Session:
             raise StoreError(f"PostgreSQL must be version {OLDEST_VERSION // 10_000} or newer.")
         db = PgDb(connection.pgconn, prepares=not self._database.is_pooled)
         if not self._database.is_pooled:
+            self._database.refuse_pooler(connection)
             db.run(self._database.settings(is_local=False).encode())
         (row,) = db.run(f"SELECT {_INCARNATION}".encode())
         self._incarnation = row["incarnation"]
         return db
 
-    def begin(self) -> Begun:
-        """Begin a transaction."""
+    def begin(self, *, briefly: bool = False) -> Begun:
+        """Begin a transaction, in which locks may be waited for only `briefly`."""
         db = self.open()
-        db.topics.clear()
+        db.start()
         asked_at = self._steady()
-        (row,) = db.run(self._begin)
+        (row,) = db.run(f"{self._begin}{self._briefly if briefly else ''}{self._look}".encode())
         self._clock.read(row["shown"], asked_at=asked_at, answered_at=self._steady())
         return Begun(row["xid"], row.get("incarnation", self._incarnation))
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 
 from bot.domain.errors import BotError, SettingsError, StoreError
-from bot.stores.db import Unit
+from bot.stores.db import Db, Unit
 from bot.stores.postgres.errors import is_crossed, is_doubled, is_lost, store_error
 from bot.stores.postgres.outcome import was_committed
 from bot.stores.postgres.session import Begun, Session
@@ -37,6 +37,24 @@ class Transactions:
         """Return the unit's result once it is committed; it waits since `asked_at` (monotonic). Raises BotError."""
         return self._patiently(session, lambda until: self._write_once(session, unit, until), asked_at)
 
+    def write_together(
+        self, session: Session, units: Sequence[Unit[Any]]
+    ) -> Sequence[tuple[Any, BaseException | None]] | None:
+        """Return what became of each unit once all are committed, as the result or the error in its place.
+
+        Return None where nothing of them was kept, and each is to be run by itself: one of them failed, or was in the
+        way of another process's, which wait for each other in no order.
+        """
+        try:
+            until = time.monotonic() + self.patience_s
+            return self._write_once(session, lambda db: [_said(unit, db) for unit in units], until, briefly=True)
+        except StoreError as error:  # nobody can say whether they were committed
+            return [(None, error) for _ in units]
+        except Exception as error:  # noqa: BLE001  (each meets it again, by itself)
+            if isinstance(error, psycopg.Error) and is_lost(error):
+                session.close()
+            return None
+
     def read(self, session: Session, unit: Unit[T], asked_at: float) -> T:
         """Return what the unit reads. Raises BotError."""
         return self._patiently(session, lambda _: _read_once(session, unit), asked_at)
@@ -52,7 +70,7 @@ class Transactions:
                 doubles += is_doubled(error)
                 if is_lost(error):
                     session.close()
-                elif not is_crossed(error) and not 0 < doubles <= MOST_DOUBLES:
+                elif not is_crossed(error) and not (is_doubled(error) and doubles <= MOST_DOUBLES):
                     raise store_error(error) from error
                 failure, is_over = store_error(error), time.monotonic() + pause_s > until
             except Unreachable as error:
@@ -62,11 +80,12 @@ class Transactions:
             time.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  (only spreads those that wait)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
-    def _write_once(self, session: Session, unit: Unit[T], until: float) -> T:
-        begun = _begun(session)
+    def _write_once(self, session: Session, unit: Unit[T], until: float, *, briefly: bool = False) -> T:
+        begun = _begun(session, briefly=briefly)
         db = session.open()
         try:
             result = unit(db)
+            db.finish()
         except BaseException as error:
             session.roll_back()
             if isinstance(error, psycopg.Error) and is_lost(error):
@@ -97,9 +116,16 @@ class Unreachable(Exception):  # noqa: N818  (it never leaves this package)
         self.failure = failure
 
 
-def _begun(session: Session) -> Begun:
+def _said(unit: Unit[Any], db: Db) -> tuple[Any, BaseException | None]:
     try:
-        return session.begin()
+        return unit(db), None
+    except BotError as error:  # nothing was written: the others go on without it
+        return None, error
+
+
+def _begun(session: Session, *, briefly: bool) -> Begun:
+    try:
+        return session.begin(briefly=briefly)
     except SettingsError:
         raise
     except BotError as error:

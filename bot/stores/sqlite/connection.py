@@ -17,7 +17,8 @@ from typing import Any, Self, TypeVar, cast
 
 import aiosqlite
 
-from bot.ports.cluster import Topic
+from bot.ports.cluster_store import Topic
+from bot.stores.db import Db, Last
 from bot.stores.waiting import settled
 
 T = TypeVar("T")
@@ -75,6 +76,9 @@ class SqliteDb:
 
     def lock(self, name: str) -> None:
         pass
+
+    def write_last(self, what: Last, write: Callable[[Db, Sequence[T]], None], items: Sequence[T], /) -> None:
+        write(self, items)
 
     def notify(self, topic: Topic) -> None:
         pass  # SQLite cannot: others look

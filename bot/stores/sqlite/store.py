@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from bot.domain.errors import StoreError
 from bot.keeping.private import make_folder
-from bot.ports.cluster import Topic
+from bot.ports.cluster_store import Topic
 from bot.stores.db import Unit
 from bot.stores.leases import LeaseClock
 from bot.stores.sqlite.connection import Connection, SqliteDb

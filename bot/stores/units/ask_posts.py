@@ -50,19 +50,33 @@ def due_ask_posts(db: Db, *, serves: Sequence[str]) -> Sequence[AskDelivery]:
         return []
     ids, values = ids_served("ask_post WHERE is_due = 1", "place", serves)
     rows = db.execute(
-        "SELECT id, ask_id, number, place, person, state, reference, shown FROM ask_post"  # noqa: S608  (no outside text)
+        "SELECT id, ask_id, number, place, person, state, poster, reference, shown FROM ask_post"  # noqa: S608  (no outside text)
         f" WHERE id IN ({ids}) ORDER BY id LIMIT ?",
         (*values, MOST),
     )
     return [_delivery(row) for row in rows]
 
 
-def mark_ask_posting(db: Db, post_id: int) -> bool:
+def mark_ask_posting(db: Db, post_id: int, worker: str) -> bool:
     """Mark a message as about to be posted; from here on it is due until it shows the ask, whatever becomes of that."""
     return bool(
         db.execute(
-            "UPDATE ask_post SET state = 'posting', is_due = 1 WHERE id = ? AND state = 'planned' RETURNING id",
-            (post_id,),
+            "UPDATE ask_post SET state = 'posting', poster = ?, is_due = 1 WHERE id = ? AND state = 'planned'"
+            " RETURNING id",
+            (worker, post_id),
+        )
+    )
+
+
+def take_ask_post(db: Db, delivery: AskDelivery, worker: str) -> bool:
+    """Make `worker` the one that posts and changes a message; only one takes it after the one that did."""
+    return bool(
+        db.execute(
+            "UPDATE ask_post SET poster = ? WHERE id = ? AND poster = ? AND reference = ? AND state = ? RETURNING id",
+            (
+                *(worker, delivery.post_id, delivery.poster, delivery.reference),
+                "posting" if delivery.is_posting else "posted",
+            ),
         )
     )
 
@@ -102,5 +116,6 @@ def _delivery(row: Row) -> AskDelivery:
         person=row["person"],
         reference=row["reference"],
         is_posting=row["state"] == "posting",
+        poster=row["poster"],
         shown=row["shown"],
     )

@@ -1,7 +1,7 @@
 """The audit: appended in the commit that it tells of, and read by operators.
 
 Where transactions run side by side, each one holds the chain's end from its first line until it is committed: so its
-lines are the last that a unit writes.
+lines are the last that it writes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from bot.domain.audit import AuditEntry, AuditLine
 from bot.stores.chain import Chain
-from bot.stores.db import Db, Row, first
+from bot.stores.db import Db, Last, Row, first
 from bot.text.cleaning import strip_surrogates
 
 PAGE_ROWS = 1_000
@@ -22,8 +22,11 @@ TEXTS = ("person", "place", "server", "tool", "arguments", "verdict", "rule", "o
 
 def append(db: Db, entries: Sequence[AuditEntry]) -> None:
     """Append the entries to the chain."""
-    if not entries:
-        return
+    if entries:
+        db.write_last(Last.AUDIT, _append, entries)
+
+
+def _append(db: Db, entries: Sequence[AuditEntry]) -> None:
     db.lock("audit")
     last = first(db.execute("SELECT number, hash FROM audit WHERE number = (SELECT max(number) FROM audit)"))
     chain = Chain() if last is None else Chain(last["number"], last["hash"])

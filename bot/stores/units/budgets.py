@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from operator import add
+from typing import Any
 
 from bot.domain.budgets import Bound, BudgetWarning, Charge, DueNotice, Notice, Spent, Used
 from bot.domain.events import ConversationKey
 from bot.domain.messages import Usage
-from bot.stores.db import Db, Row, key_range, places
+from bot.stores.db import Db, Last, Row, key_range, places
 
 _ADD = (
     "INSERT INTO spending (ledger, period, turns, input_tokens, cached_tokens, output_tokens, micro_usd,"
@@ -29,8 +31,8 @@ _SUMS = (
 )
 
 
-def charge(db: Db, charged: Charge | None) -> None:
-    """Add what was used; nothing writes nothing."""
+def charge(db: Db, charged: Charge | None, *, at_once: bool = False) -> None:
+    """Add what was used, `at_once` where units that are committed with this one must see it; nothing writes nothing."""
     if charged is None or charged.spent == Spent():
         return
     spent, usage = charged.spent, charged.spent.usage
@@ -42,9 +44,21 @@ def charge(db: Db, charged: Charge | None) -> None:
         usage.micro_usd,
         usage.unpriced_tokens,
     )
+    rows = [(ledger, period, *amounts) for ledger in charged.ledgers for period in charged.periods]
+    if at_once:
+        _add(db, rows)
+    else:
+        db.write_last(Last.SPENDING, _add, rows)
+
+
+def _add(db: Db, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Add the rows of a ledger, a period and amounts."""
+    sums: dict[tuple[str, str], tuple[int, ...]] = {}
+    for ledger, period, *amounts in rows:
+        known = sums.get((ledger, period))
+        sums[ledger, period] = tuple(amounts) if known is None else tuple(map(add, known, amounts))
     # Always in one order: of two transactions with rows in common, neither waits for the other with what it waits for.
-    rows = sorted((ledger, period) for ledger in charged.ledgers for period in charged.periods)
-    db.executemany(_ADD, [(*row, *amounts) for row in rows])
+    db.executemany(_ADD, [(*key, *sums[key]) for key in sorted(sums)])
 
 
 def used(db: Db, bounds: Sequence[Bound]) -> Sequence[Used]:
@@ -139,7 +153,8 @@ def _due(db: Db, prefix: str, *, now: float, retry_s: float, lock: str = "") -> 
         "SELECT id, name, period, measure, percent, place, body, state FROM budget_warning"  # noqa: S608  (no outside text)
         " WHERE state IN ('planned', 'posting') AND place >= ? AND place < ?"
         f" AND (state = 'planned' OR taken_at <= ? OR taken_at > ?) ORDER BY place, id{lock}",
-        (*key_range(prefix), now - retry_s, now),  # one that was taken later than now: the clock was set back
+        # One that was taken long after now: the clock was set back. A moment after now is another process's clock.
+        (*key_range(prefix), now - retry_s, now + retry_s),
     )
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.ports.cluster import About, Member, OpenTurns, Slot
+from bot.ports.cluster import About, Member, Slot
+from bot.ports.cluster_store import OpenTurns
 from bot.stores import codec
 from bot.stores.db import Db, Row, first, key_range
 
@@ -40,14 +41,15 @@ _IS_HELD = "EXISTS (SELECT 1 FROM worker WHERE worker.id = slot.worker AND worke
 
 def take_slot(db: Db, name: str, worker: str, *, rest_s: float, now: float, cutoff: float) -> Slot | None:
     """Give the slot to the worker where nobody else who lives holds it."""
-    # One that was taken later than now: the clock was set back.
+    db.lock(f"slot/{name}")  # so that the statement sees as alive who took it while this unit waited
+    # One that was taken long after now: the clock was set back. A moment after now is another process's clock.
     taken = db.execute(
         "INSERT INTO slot (name, worker, fence, taken_at) VALUES (?, ?, 1, ?) ON CONFLICT (name) DO UPDATE SET"  # noqa: S608  (no outside text)
         " worker = excluded.worker, fence = slot.fence + 1, taken_at = excluded.taken_at"
         f" WHERE (slot.worker = excluded.worker OR NOT {_IS_HELD})"
         " AND (slot.taken_at <= ? OR slot.taken_at > ?)"
         " RETURNING name, worker, fence, taken_at, note, 1 AS is_held",
-        (name, worker, now, cutoff, now - rest_s, now),
+        (name, worker, now, cutoff, now - rest_s, now + rest_s),
     )
     return _slot(taken[0]) if taken else None
 

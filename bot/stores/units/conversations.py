@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from bot.domain.budgets import Charge, Spent
 from bot.domain.events import ConversationKey, MessageReceived, Rating
 from bot.domain.messages import Usage
-from bot.ports.store import ConversationSummary, History, HistoryEntry, Knowledge
+from bot.ports.conversation_store import ConversationSummary, History, HistoryEntry, Knowledge
 from bot.stores import codec
 from bot.stores.db import Db, Row, first, key_range
 from bot.stores.units import asks, budgets, forgetting

@@ -15,8 +15,9 @@ from bot.domain.audit import AuditEntry
 from bot.domain.budgets import Toll
 from bot.domain.events import ConversationKey, MessageReceived
 from bot.domain.turns import CallDecided
+from bot.ports.intake_store import NO_BOUNDS, DecisionOutcome, Full, OverBudget, OwnBounds, Revision
 from bot.ports.rights_store import Grant, Settlement, VoteOutcome
-from bot.ports.store import NO_BOUNDS, DecisionOutcome, Full, OverBudget, OwnBounds, Revision, author_key
+from bot.ports.store import author_key
 from bot.stores import codec
 from bot.stores.db import Db, Row, first
 from bot.stores.units import asks, audit_log, budgets, journal, rights
@@ -37,7 +38,12 @@ def accept(
     own: OwnBounds = NO_BOUNDS,
     toll: Toll | None = None,
 ) -> Queued | Known | Full | OverBudget:
-    """Store the event as a queued turn, the first of its conversation where no other is open, and charge the toll."""
+    """Store the event as a queued turn, the first of its conversation where no other is open, and charge the toll.
+
+    The bounds on a conversation and the toll's hold exactly. Those over conversations (`max_open`, `own.open`,
+    `own.undecided`) are counted without keeping others from counting: as many more may be stored as units run side by
+    side.
+    """
     conversation_id = conversation_id_of(db, event.conversation)  # from here on the conversation is this unit's
     known = find(db, event.event_key)
     if known is not None:
@@ -67,7 +73,7 @@ def accept(
         return OverBudget(used=spent)
     turn_id = _queue(db, event, conversation_id, worker=worker, waits_behind=waits_behind, now=now)
     if toll is not None:
-        budgets.charge(db, toll.charge)
+        budgets.charge(db, toll.charge, at_once=bool(toll.bounds))
     return Queued(turn_id=turn_id, waits_behind=waits_behind)
 
 
@@ -120,6 +126,7 @@ def edit(db: Db, message: MessageReceived) -> Revision:
             edited_at=message.edited_at,
         )
         db.execute("UPDATE turn SET event = ? WHERE id = ?", (codec.events.dump_json(revised).decode(), turn["id"]))
+        db.notify("work")  # a claim passes over a turn that is being changed
         return "made"
     if _said(message) == _said(stored):
         return "none"

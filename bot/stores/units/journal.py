@@ -35,6 +35,15 @@ def append(db: Db, turn_id: int, steps: Iterable[Step], *, now: float) -> None:
         asks.follow(db, turn_id, step, now=now)
 
 
+def ends_with(db: Db, turn_id: int, written: Sequence[Step]) -> bool:
+    """Return whether these steps are the last ones of the journal, but for decisions that came in since."""
+    rows = db.execute("SELECT body FROM journal WHERE turn_id = ? ORDER BY step", (turn_id,))
+    bodies, wanted = [row["body"] for row in rows], [codec.steps.dump_json(step).decode() for step in written]
+    while bodies and bodies[-1] not in wanted and isinstance(codec.steps.validate_json(bodies[-1]), CallDecided):
+        bodies.pop()
+    return bodies[-len(wanted) :] == wanted
+
+
 def steps(db: Db, turn_id: int) -> Sequence[Step]:
     """Return the turn's journal in order."""
     rows = db.execute("SELECT body FROM journal WHERE turn_id = ? ORDER BY step", (turn_id,))

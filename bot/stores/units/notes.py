@@ -29,8 +29,10 @@ def put_note(db: Db, name: str, text: str | None) -> None:
 
 def first_note(db: Db, name: str, text: str) -> str:
     """Store the note where there is none of that name yet; return the text that is stored."""
-    db.execute("INSERT INTO note (name, text) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", (name, text))
-    (row,) = db.execute("SELECT text FROM note WHERE name = ?", (name,))
+    (row,) = db.execute(
+        "INSERT INTO note (name, text) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET text = note.text RETURNING text",
+        (name, text),
+    )
     return row["text"]
 
 

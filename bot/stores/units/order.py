@@ -52,6 +52,8 @@ def wake_turn(db: Db, turn_id: int) -> bool:
     )
     for turn in woken:
         free_next(db, turn["conversation_id"])
+    if not woken:  # a claim passes over a turn that is queued and that this unit has locked
+        db.notify("work")
     return bool(woken)
 
 

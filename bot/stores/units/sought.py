@@ -135,8 +135,15 @@ def open_turns(db: Db, who: Sought) -> Sequence[Row]:
 
 
 def end_abandoned(db: Db, turn: Row, *, now: float) -> None:
-    """End a turn that no living worker holds; one that held it once can write nothing more."""
+    """End a turn that no living worker holds; one that held it once can write nothing more.
+
+    One that has ended, or was taken up, since it was looked at is left as it is.
+    """
     lock_turn(db, turn["id"])
+    if not db.execute(
+        "SELECT 1 FROM turn WHERE id = ? AND worker = ? AND ended_at IS NULL", (turn["id"], turn["worker"])
+    ):
+        return
     asks.void_all(db, turn["id"])
     db.execute(
         "UPDATE turn SET outcome = 'stopped', fence = fence + 1, worker = '', wakes_at = NULL WHERE id = ?",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 from bot.domain.events import ConversationKey
-from bot.ports.store import ToolMemory, ToolUse
-from bot.stores.db import Db, first
+from bot.ports.conversation_store import ToolMemory
+from bot.ports.work_store import ToolUse
+from bot.stores.db import Db, Last, first
 
 MOST_USED = 128  # more than one request carries: an asker may not have all of them
 
@@ -21,12 +25,18 @@ def tool_memory(db: Db, conversation: ConversationKey) -> ToolMemory:
 
 def count(db: Db, use: ToolUse) -> None:
     """Count the calls."""
-    if use.called:
-        db.executemany(
-            "INSERT INTO tool_use (name, uses) VALUES (?, ?)"
-            " ON CONFLICT (name) DO UPDATE SET uses = tool_use.uses + excluded.uses",
-            sorted(use.called.items()),
-        )
+    db.write_last(Last.TOOL_USES, _count, list(use.called.items()))
+
+
+def _count(db: Db, called: Sequence[tuple[str, int]]) -> None:
+    uses = Counter[str]()
+    for name, times in called:
+        uses[name] += times
+    db.executemany(
+        "INSERT INTO tool_use (name, uses) VALUES (?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET uses = tool_use.uses + excluded.uses",
+        sorted(uses.items()),
+    )
 
 
 def keep_sent(db: Db, conversation_id: int, use: ToolUse) -> None:

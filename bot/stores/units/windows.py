@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from hashlib import blake2s
 
-from bot.ports.cluster import Counted, Mark
+from bot.ports.cluster_store import Counted, Mark
 from bot.stores.db import Db, first
 
 

@@ -14,10 +14,11 @@ from bot.domain.budgets import Charge
 from bot.domain.errors import LeaseLostError
 from bot.domain.messages import Message, Usage
 from bot.domain.turns import Post, Step, TurnState
-from bot.ports.store import ClaimedTurn, Lease, OutboxPost, Signal, ToolUse
+from bot.ports.work_store import ClaimedTurn, Lease, OutboxPost, Signal, ToolUse
 from bot.stores import codec
 from bot.stores.db import Db, Row, places
-from bot.stores.units import asks, audit_log, budgets, journal, tools
+from bot.stores.units import asks, audit_log, budgets, journal, repeats, tools
+from bot.stores.units.locks import lock_conversations
 from bot.stores.units.order import end_turn, free_next, wake_turn
 
 # --- workers ---
@@ -28,7 +29,8 @@ def heartbeat(db: Db, worker: str, *, expires_at: float, latest_end: float, cuto
 
     Return whether it was there.
     """
-    is_known = bool(db.execute("SELECT id FROM worker WHERE id = ?", (worker,)))
+    # Locked: otherwise another worker could take this one for dead, and forget it, before it is renewed.
+    is_known = bool(db.execute(f"SELECT id FROM worker WHERE id = ?{db.for_update('worker')}", (worker,)))  # noqa: S608  (no outside text)
     db.execute(
         "INSERT INTO worker (id, expires_at) VALUES (?, ?)"
         " ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at",
@@ -47,6 +49,8 @@ def workers(db: Db, *, cutoff: float) -> Sequence[str]:
 
 def release(db: Db, worker: str) -> None:
     """End the lease of `worker`, and give its open turns the attempt back that they spent."""
+    held = db.execute("SELECT conversation_id FROM turn WHERE worker = ? AND ended_at IS NULL", (worker,))
+    lock_conversations(db, (turn["conversation_id"] for turn in held))
     db.execute(
         "UPDATE turn SET attempts = attempts - 1 WHERE worker = ? AND ended_at IS NULL AND attempts > 0", (worker,)
     )
@@ -132,38 +136,40 @@ def claim(
 def give_back(db: Db, lease: Lease, *, is_spent: bool = True) -> None:
     """Free the turn for any worker, if it still belongs to the lease."""
     freed = db.execute(
-        "UPDATE turn SET worker = '', attempts = attempts - ? WHERE id = ? AND fence = ? AND ended_at IS NULL"
-        " RETURNING id",
+        "UPDATE turn SET worker = '', attempts = attempts - ?"
+        " WHERE id = ? AND fence = ? AND ended_at IS NULL AND worker <> '' RETURNING id",
         (0 if is_spent else 1, lease.turn_id, lease.fence),
     )
     if freed:
         db.notify("work")
 
 
-def has_others(db: Db, worker: str, *, serves: Sequence[str], keeps: Sequence[int]) -> bool:
+def has_others(db: Db, worker: str, *, serves: Sequence[str], keeps: Sequence[int], is_begun: bool = False) -> bool:
     """Return whether `hand_over` would free any; looking costs no commit."""
-    return bool(_others(db, worker, serves=serves, keeps=keeps))
+    return bool(_others(db, worker, serves=serves, keeps=keeps, is_begun=is_begun))
 
 
-def hand_over(db: Db, worker: str, *, serves: Sequence[str], keeps: Sequence[int]) -> None:
+def hand_over(db: Db, worker: str, *, serves: Sequence[str], keeps: Sequence[int], is_begun: bool = False) -> None:
     """Free the worker's other turns; those that it had claimed get their attempt back."""
-    freed = _others(db, worker, serves=serves, keeps=keeps)
+    freed = _others(db, worker, serves=serves, keeps=keeps, is_begun=is_begun)
+    lock_conversations(db, (turn["conversation_id"] for turn in freed))
     db.executemany(
         "UPDATE turn SET worker = '', attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END"
         " WHERE id = ? AND worker = ? AND ended_at IS NULL",
-        [(turn_id, worker) for turn_id in freed],
+        [(turn["id"], worker) for turn in freed],
     )
     if freed:
         db.notify("work")
 
 
-def _others(db: Db, worker: str, *, serves: Sequence[str], keeps: Sequence[int]) -> Sequence[int]:
+def _others(db: Db, worker: str, *, serves: Sequence[str], keeps: Sequence[int], is_begun: bool) -> Sequence[Row]:
     rows = db.execute(
-        "SELECT turn.id, conversation.key FROM turn JOIN conversation ON conversation.id = turn.conversation_id"
-        " WHERE turn.worker = ? AND turn.ended_at IS NULL ORDER BY turn.id",
-        (worker,),
+        "SELECT turn.id, turn.conversation_id, conversation.key FROM turn"
+        " JOIN conversation ON conversation.id = turn.conversation_id"
+        " WHERE turn.worker = ? AND turn.ended_at IS NULL AND (? = 0 OR turn.state <> 'queued') ORDER BY turn.id",
+        (worker, int(is_begun)),
     )
-    return [row["id"] for row in rows if row["id"] not in keeps and row["key"].startswith(tuple(serves))]
+    return [row for row in rows if row["id"] not in keeps and row["key"].startswith(tuple(serves))]
 
 
 def has_signals(db: Db, worker: str) -> bool:
@@ -190,6 +196,13 @@ WHERE turn.worker = ? OR turn.state <> 'running'"""
 # --- what is done in a turn ---
 
 
+def check_lease(db: Db, lease: Lease) -> None:
+    """Raise LeaseLostError where another process has claimed the turn; one that is about to is waited for."""
+    lock = db.for_update("turn")
+    if not db.execute(f"SELECT id FROM turn WHERE id = ? AND fence = ?{lock}", (lease.turn_id, lease.fence)):  # noqa: S608  (no outside text)
+        raise LeaseLostError(f"Turn {lease.turn_id} is worked on by another process now.")
+
+
 def record(
     db: Db,
     lease: Lease,
@@ -198,8 +211,11 @@ def record(
     now: float,
     audit: Sequence[AuditEntry] = (),
     charge: Charge | None = None,
+    again: bool = False,
 ) -> None:
     """Append the steps."""
+    if again and repeats.is_recorded(db, lease, steps):
+        return
     _append(db, lease, steps, now=now)
     budgets.charge(db, charge)
     audit_log.append(db, audit)
@@ -214,8 +230,11 @@ def park(
     now: float,
     audit: Sequence[AuditEntry] = (),
     charge: Charge | None = None,
+    again: bool = False,
 ) -> TurnState:
     """Append the steps and free the turn: it waits, or is queued at once where what it waits for has happened."""
+    if again and (parked := repeats.left_in(db, lease)) in ("waiting", "queued"):
+        return parked
     stop_requested = _append(db, lease, steps, now=now, frees=True)
     state = _free(db, lease, wakes_at=wakes_at, stop_requested=stop_requested)
     budgets.charge(db, charge)
@@ -270,8 +289,11 @@ def reply(
     charge: Charge | None = None,
     tool_use: ToolUse | None = None,
     read_until: datetime | None = None,
+    again: bool = False,
 ) -> None:
     """Store the last steps, the outcome, the messages and the outbox; the turn is being delivered from here on."""
+    if again and repeats.left_in(db, lease) == "delivering":
+        return
     _append(db, lease, steps, now=now, frees=True)
     asks.void_all(db, lease.turn_id)
     db.execute(
@@ -309,8 +331,12 @@ def mark_posting(db: Db, lease: Lease, part: int) -> None:
     db.execute("UPDATE outbox SET state = 'posting' WHERE turn_id = ? AND part = ?", (lease.turn_id, part))
 
 
-def mark_posted(db: Db, lease: Lease, part: int, *, reference: str, ends_turn: bool, now: float) -> None:
+def mark_posted(
+    db: Db, lease: Lease, part: int, *, reference: str, ends_turn: bool, now: float, again: bool = False
+) -> None:
     """Store the reference of a post; then end the turn, or mark the next post as about to be sent."""
+    if again and repeats.is_posted(db, lease, part):
+        return
     _hold(db, lease, "delivering", frees=ends_turn)
     db.execute(
         "UPDATE outbox SET state = 'posted', reference = ? WHERE turn_id = ? AND part = ?",

@@ -23,6 +23,7 @@ from tests.scenarios.drivers import Conversation
 from tests.scenarios.drivers.slack import SlackDriver
 
 PROCESSES = 3
+LOOK_S, SERVED_S = 0.05, 0.5  # the end of a connection is noticed within that time
 WAIT_S = 90.0  # many processes start slowly on two processors
 SKEWED = Path(__file__).parent / "skewed"
 ASKED = "tool_call_waits"  # in the log of a process
@@ -55,6 +56,7 @@ class Fleet:
     url: str = ""  # of a PostgreSQL database; without it they share a file
     through: str = ""  # how they reach it, where that is another way
     members: list[Member] = field(default_factory=list[Member])
+    _started: int = 0
     _key: str = field(default_factory=lambda: Fernet.generate_key().decode())
 
     @property
@@ -71,7 +73,8 @@ class Fleet:
 
     async def start(self, *, clock_s: float = 0.0, **environment: str) -> Member:
         """Start one more and wait until it takes part; its clock is ahead by so much."""
-        number = len(self.members) + 1
+        self._started += 1
+        number = self._started
         home = self.world.home / f"process-{number}" if self.url else self.world.home
         log = self.world.home / f"bot-{number}.log"
         environment = {**self._environment(home), **_clock(clock_s), **environment}
@@ -106,6 +109,7 @@ class Fleet:
             "OPENAI_BASE_URL": self.world.model.url,
             "OPENAI_MODEL": "rehearsal",
             "HTTP_PORT": "off",
+            "REQUESTS_PER_MINUTE": "100000",  # one person asks in all of many conversations
             **named,
             **self.world.driver.environment,
         }
@@ -171,6 +175,13 @@ class Fleet:
         """Wait until the process, which was paused, has its lease again."""
         await until(lambda: any(_pid(worker) == member.pid for worker in self.workers()), timeout_s=WAIT_S)
 
+    async def until_served(self) -> None:
+        """Wait until a press reaches one of them; before that, Discord tells its user to try again."""
+        served_s = 0.0
+        while served_s < SERVED_S:
+            await asyncio.sleep(LOOK_S)
+            served_s = served_s + LOOK_S if self.world.driver.is_connected else 0.0
+
     async def until_quiet(self) -> None:
         """Wait until no turn is open."""
         count = "SELECT count(*) AS open FROM turn WHERE ended_at IS NULL"
@@ -225,8 +236,7 @@ async def open_fleet(
     world.write_mcp_json()
     fleet = Fleet(world=world, url=url, through=through)
     try:
-        for _ in range(processes):
-            await fleet.start()
+        await asyncio.gather(*(fleet.start() for _ in range(processes)))
         yield fleet
     finally:
         for member in fleet.members:

@@ -10,7 +10,7 @@ from functools import partial
 from tests.failures.asks import RECORD, Open, Play
 from tests.failures.kills import STEPS, Step, check, held_tools, silence, until_asked_again
 from tests.failures.processes.engine import on_engine
-from tests.failures.processes.fleet import Fleet, open_fleet
+from tests.failures.processes.fleet import PROCESSES, Fleet, open_fleet
 from tests.failures.table import LOOK, QUESTION, Case
 from tests.failures.world import World
 from tests.fakes.slack import FakeSlack
@@ -171,14 +171,15 @@ async def _paused(step: Step, world: World, url: str) -> None:
             assert world.calls == list(step.calls)
 
 
-async def approve_elsewhere(open_stage: Open, world: World, url: str) -> None:
+async def approve_elsewhere(open_stage: Open, world: World, url: str, *, processes: int = PROCESSES) -> None:
     """Have a call asked about by a process that then dies, and approved at another."""
     play = Play(world, open_stage(world))
     play.rule()
-    async with open_fleet(world, url) as fleet:
+    async with open_fleet(world, url, processes=processes) as fleet:
         conversation = await play.ask()
         await play.asked()
         await fleet.kill(fleet.asker())
+        await fleet.until_served()
         await play.approved(conversation)
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from adapters.slack.adapter import SlackOptions
 from adapters.slack.answer import PART_CHARS
 from adapters.slack.backfill import ALIVE
 from adapters.slack.backfill import CHANNEL as CHANNEL_NOTE
 from adapters.slack.diagnose import diagnose
+from adapters.slack.options import SlackOptions
 from adapters.slack.own_messages import GROWING
 from bot.app import App, OpenAdapter
 from bot.domain.errors import AdapterError

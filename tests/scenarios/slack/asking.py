@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
-from adapters.slack.adapter import SlackAdapter, SlackOptions, open_slack
+from adapters.slack.adapter import SlackAdapter
+from adapters.slack.opening import open_slack
+from adapters.slack.options import SlackOptions
 from adapters.slack.pace import Pace
 from bot.domain.answers import CommandAnswer, Queued
 from bot.domain.asks import ArgumentLine, AskPost, AskView

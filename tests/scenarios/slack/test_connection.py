@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import structlog
 
-from adapters.slack.adapter import SlackOptions, open_slack
+from adapters.slack.opening import open_slack
+from adapters.slack.options import SlackOptions
 from adapters.slack.sockets import Watch
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError

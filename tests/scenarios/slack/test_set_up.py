@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from adapters.slack.adapter import SlackOptions, open_slack
 from adapters.slack.diagnose import diagnose
 from adapters.slack.manifest import BOT_SCOPES
+from adapters.slack.opening import open_slack
+from adapters.slack.options import SlackOptions
 from bot.domain.commands import COMMANDS
 from bot.domain.errors import AdapterError
 from bot.ports.platform import SetUp

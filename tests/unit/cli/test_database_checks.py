@@ -11,8 +11,10 @@ import pytest
 from bot.cli.database_checks import check_server
 from bot.cli.doctor import surviving
 from bot.database import open_database
+from bot.domain.errors import StoreError
 from bot.settings import Settings, load_settings
 from tests.fakes import postgres
+from tests.fakes.pgbouncer import PROGRAM, pgbouncer
 
 PASSWORD = "pw-0f-the-role"
 
@@ -101,6 +103,30 @@ async def test_what_lowers_commits_and_leaves_no_room_is_said(tmp_path: Path, ro
     assert "Two processes would not fit" in line.cure and "of 7 connections open" in line.detail
 
 
+@pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed (Debian's package pgbouncer)")
+async def test_a_pooler_wants_the_address_of_postgresql_itself_beside(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    assert settings.database_url is not None
+    itself = postgres.server().url
+
+    def by(url: str, listen: str | None) -> Settings:
+        update = {"database_url": url, "database_listen_url": listen}
+        return settings.model_copy(update=update)
+
+    with pgbouncer(postgres.server()) as url:
+        [_, line] = await check_server(by(url, None))
+        assert (line.state, line.detail) == ("failed", "DATABASE_URL leads to a pooler, such as PgBouncer.")
+        assert line.cure == "Set DATABASE_LISTEN_URL to the address of PostgreSQL itself."
+        [_, line] = await check_server(by(url, url))
+        assert (line.state, line.detail[:19]) == ("failed", "DATABASE_LISTEN_URL")
+        [line] = await check_server(by(url, itself))
+        assert line.state == "ok"
+        [_, line] = await check_server(by(url, itself.removesuffix("/postgres") + "/template1"))
+        assert line.state == "failed" and line.cure == "Have both lead to the same database."
+        with pytest.raises(StoreError, match=r"cannot be reached.*DATABASE_LISTEN_URL"):
+            await check_server(by(url, "postgresql://u@127.0.0.1:1/d"))
+
+
 async def test_a_server_that_is_down_or_refuses_is_a_failure_with_the_cure(tmp_path: Path) -> None:
     down = load_settings(
         env_file=None, toolbridge_home=tmp_path, database_url=f"postgresql://u:{PASSWORD}@127.0.0.1:1/d"
@@ -108,5 +134,5 @@ async def test_a_server_that_is_down_or_refuses_is_a_failure_with_the_cure(tmp_p
     [line] = await surviving("store", check_server(down))
     assert line.state == "failed" and "Start PostgreSQL, or correct DATABASE_URL" in line.detail
     [line] = await surviving("store", check_server(settings_of(tmp_path, user="nobody_here")))
-    assert line.state == "failed" and "nobody_here" in line.detail
+    assert line.state == "failed" and "nobody_here" in line.detail and "Make it" in line.detail
     assert PASSWORD not in json.dumps([line.detail, line.cure])

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from bot.app import open_files
 from bot.cli.main import main
+from bot.composition.storage import open_files
 from bot.database import open_database
 from bot.domain.events import ConversationKey
 from bot.keeping.files import workspace_name

@@ -35,7 +35,8 @@ from bot.intake.commands.approvals import may_decide
 from bot.intake.commands.table import Commands
 from bot.intake.commands.tools import Prospect, describe_tools
 from bot.keeping.files import KeptFiles
-from bot.ports.store import ConversationSummary, Store
+from bot.ports.conversation_store import ConversationSummary
+from bot.ports.store import Store
 from bot.ports.tools import Offer, ServerStatus
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.bell import Bell

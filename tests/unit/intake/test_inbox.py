@@ -32,7 +32,8 @@ from bot.domain.turns import CallAsked, CallFinished, CallStarted, ModelAnswered
 from bot.intake.admission import EDITS_PER_MINUTE, Admission
 from bot.intake.apps import AppGate
 from bot.intake.inbox import Inbox
-from bot.ports.store import Lease, Store
+from bot.ports.store import Store
+from bot.ports.work_store import Lease
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.bell import Bell
 from tests.fakes.database import locked

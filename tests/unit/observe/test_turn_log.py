@@ -20,7 +20,7 @@ from bot.domain.turns import (
     TurnState,
 )
 from bot.observe.turn_log import TurnLog
-from bot.ports.store import ClaimedTurn, Lease
+from bot.ports.work_store import ClaimedTurn, Lease
 from tests.fakes.ports import message
 
 TURN = ClaimedTurn(

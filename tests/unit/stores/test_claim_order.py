@@ -16,7 +16,7 @@ from bot.domain.answers import Queued
 from bot.domain.events import ConversationKey, MessageReceived
 from bot.domain.messages import Usage
 from bot.domain.turns import Post
-from bot.ports.store import ClaimedTurn
+from bot.ports.work_store import ClaimedTurn
 from bot.stores.db import Db
 from bot.stores.sqlite.connection import SqliteDb
 from bot.stores.sqlite.migrate import migrate

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -19,8 +19,8 @@ from bot.domain.events import ConversationKey, MessageReceived
 from bot.domain.messages import AssistantMessage, ToolCall, ToolResult, Usage, UserMessage
 from bot.domain.turns import CallAsked, CallDecided, CallFinished, CallStarted, CallWaiting, Post
 from bot.ports.rights_store import Grant, Settlement
-from bot.ports.store import ClaimedTurn
-from bot.stores.db import Db, Row
+from bot.ports.work_store import ClaimedTurn
+from bot.stores.db import Db, Last, Row
 from bot.stores.sqlite.connection import SqliteDb
 from bot.stores.sqlite.migrate import migrate
 from bot.stores.units import ask_posts, asks, audit_log, conversations, intake, journal, notes, rights, work
@@ -51,6 +51,9 @@ STEPS = (
 )
 
 
+T = TypeVar("T")
+
+
 class PlannedDb:
     """Notes the plan by which SQLite runs each statement."""
 
@@ -70,6 +73,9 @@ class PlannedDb:
     def executemany(self, statement: str, rows: Iterable[Sequence[Any]], /) -> None:
         for row in rows:
             self.execute(statement, row)
+
+    def write_last(self, what: Last, write: Callable[[Db, Sequence[T]], None], items: Sequence[T], /) -> None:
+        write(self, items)
 
 
 @pytest.fixture
@@ -220,7 +226,7 @@ class Life:
             assert record is not None
             match self._choose.choice(["begin", "shown", "late", "drop"]):
                 case "begin":
-                    ask_posts.mark_ask_posting(self._db, post.post_id)
+                    ask_posts.mark_ask_posting(self._db, post.post_id, "a")
                 case "drop":
                     ask_posts.drop_ask_post(self._db, post.post_id)
                 case how:
@@ -314,7 +320,7 @@ def test_no_statement_of_an_ask_or_of_the_audit_reads_a_table_from_end_to_end(co
     assert list(asks.asks(db, turn_id=record.turn_id, is_pending=False)) == [record]
     ask_posts.plan_ask(db, record.id, [(ROOM, ""), (ROOM, "u1")])
     first, second = ask_posts.due_ask_posts(db, serves=["test/", "other/"])
-    ask_posts.mark_ask_posting(db, first.post_id)
+    ask_posts.mark_ask_posting(db, first.post_id, "a")
     ask_posts.mark_ask_posted(db, first.post_id, reference="ref", shown=1)
     ask_posts.drop_ask_post(db, second.post_id)
     grant = Grant(person="ann", conversation=ROOM, server="s", tool="t", rule_key="r", until=NEVER)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bot.domain.asks import ApprovalAsk
 from bot.domain.messages import ToolCall, ToolResult
 from bot.domain.turns import CallAsked, CallDecided, CallFinished, CallJudged, CallStarted, CallWaiting, Step
-from bot.ports.store import ClaimedTurn, Lease
+from bot.ports.work_store import ClaimedTurn, Lease
 from bot.turns.auditing import ARGUMENTS_CHARS, CallAudit, audited_arguments
 from tests.fakes.ports import message
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.ports.cluster import Topic
+from bot.ports.cluster_store import Topic
 from bot.turns.bell import Bell
 
 

@@ -13,7 +13,8 @@ from bot.domain.errors import AdapterError, LeaseLostError, RateLimitError
 from bot.domain.messages import Attachment, Usage
 from bot.domain.turns import Post
 from bot.ports.platform import Found
-from bot.ports.store import ClaimedTurn, Store
+from bot.ports.store import Store
+from bot.ports.work_store import ClaimedTurn
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.delivery import deliver
 from bot.turns.limits import Patience

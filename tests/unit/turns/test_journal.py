@@ -7,7 +7,7 @@ from typing import cast
 from structlog.testing import capture_logs
 
 from bot.domain.turns import TextArrived, TurnEvent
-from bot.ports.store import ClaimedTurn, Lease, WorkStore
+from bot.ports.work_store import ClaimedTurn, Lease, WorkStore
 from bot.turns.journal import Journal
 from tests.fakes.ports import message
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.messages import AssistantMessage, ToolCall, ToolResult, ToolSpec
-from bot.ports.store import ToolMemory
+from bot.ports.conversation_store import ToolMemory
 from bot.ports.tools import Offer
 from bot.turns.context import Window
 from bot.turns.selection import (

@@ -26,7 +26,7 @@ from bot.domain.turns import (
     TurnEvent,
     TurnView,
 )
-from bot.ports.store import ClaimedTurn, Lease
+from bot.ports.work_store import ClaimedTurn, Lease
 from bot.turns.details import details_of
 from bot.turns.view import ViewObserver
 from tests.fakes.ports import message

@@ -163,6 +163,7 @@ CREATE TABLE ask_post (
     place TEXT COLLATE "C" NOT NULL,
     person TEXT COLLATE "C" NOT NULL,
     state TEXT COLLATE "C" NOT NULL DEFAULT 'planned',
+    poster TEXT COLLATE "C" NOT NULL DEFAULT '',
     reference TEXT COLLATE "C" NOT NULL DEFAULT '',
     shown BIGINT NOT NULL DEFAULT 0,
     is_due BIGINT NOT NULL DEFAULT 1,

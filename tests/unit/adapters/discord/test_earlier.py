@@ -182,7 +182,7 @@ async def test_a_thread_that_discord_does_not_show_is_an_error_with_the_reason()
         with pytest.raises(AdapterError, match="View Channel"):
             await read(place, asked(thread, question))
         discord.allow_bot(place.channel, "VIEW_CHANNEL", "SEND_MESSAGES_IN_THREADS")
-        await discord.until(lambda: place.adapter.session.channel(str(place.channel.id)).overwrites)
+        await discord.until(lambda: place.adapter.session.shards.channel(str(place.channel.id)).overwrites)
         with pytest.raises(AdapterError, match="Read Message History"):
             await read(place, asked(thread, question))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from adapters.shared.fence import check_held
 from adapters.shared.progress import Pace, ProgressBoard, TurnProgress, call_line
 from adapters.shared.tasks import Background
 from bot.domain.errors import AdapterError
@@ -32,6 +33,10 @@ class Screen:
     is_begun: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     shown: tuple[TraceLine, ...] = ()
+    takes_calls: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.takes_calls.set()
 
     def see(self, what: str) -> None:
         self.did.append(what)
@@ -51,6 +56,8 @@ class Screen:
 
     async def finish(self, post: Post) -> str:
         self.is_final = True
+        await self.takes_calls.wait()
+        check_held()
         self.see(f"posted {post.text}")
         return "ref"
 
@@ -70,6 +77,10 @@ class Trace:
         return tuple(lines) == self.screen.shown
 
     async def write(self, lines: Sequence[TraceLine]) -> None:
+        if not self.screen.takes_calls.is_set():
+            self.screen.see("waits for its rate")
+            await self.screen.takes_calls.wait()
+        check_held()
         self.screen.see(f"traced {' '.join(line.state for line in lines)}")
         if self.screen.refuses_trace is not None:
             raise self.screen.refuses_trace
@@ -263,6 +274,23 @@ async def test_turns_that_have_not_ended_when_the_platform_is_closed_are_left_as
     assert [line.state for line in screen.shown] == ["running"] and "rests" not in screen.did
     turns.show(view())
     assert turns.get(1) is None
+
+
+async def test_what_still_waits_for_its_rate_when_another_process_gets_the_turn_is_not_sent() -> None:
+    screen = Screen()
+    turn = open_turn(screen, view(calls=[call()]))
+    running = asyncio.create_task(turn.run())
+    screen.takes_calls.clear()
+    await screen.until("waits for its rate")
+    posting = asyncio.create_task(turn.post(post()))
+    await asyncio.sleep(0)
+    turn.show(view("taken_over", calls=[call()]))
+    screen.takes_calls.set()
+    async with asyncio.timeout(WAIT_S):
+        await running
+        with pytest.raises(AdapterError):
+            await posting
+    assert not [what for what in screen.did if what.startswith(("traced", "posted"))]
 
 
 async def test_a_turn_is_shown_from_its_first_view_on_until_it_has_ended_and_not_from_its_last() -> None:

@@ -1,0 +1,74 @@
+"""The host of the adapters, put together: what takes every event."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from bot.composition.core import Core
+from bot.intake.admission import Admission
+from bot.intake.apps import AppGate
+from bot.intake.asked import AskReader
+from bot.intake.commands.table import Commands
+from bot.intake.decisions import Decisions
+from bot.intake.early import EarlyMessages
+from bot.intake.forms import Forms
+from bot.intake.inbox import Inbox
+from bot.intake.rates import CommonCount
+from bot.models.factory import describe_model
+from bot.ports.http import HttpListener
+from bot.settings import Settings
+
+
+def make_host(settings: Settings, core: Core, *, http: HttpListener) -> Inbox:
+    """Return the host that every adapter is opened with."""
+    store, bell, model, rights = core.store, core.bell, core.model, core.rights
+    commands = Commands(
+        store=store,
+        files=core.files,
+        tools=rights.tools,
+        bell=bell,
+        access=rights.access,
+        budgets=rights.budgets,
+        model_name=model.name,
+        about=describe_model(settings),
+        limits=describe_limits(settings),
+        refused_tools=lambda: model.refused_tools,
+        prospects=rights.tools.prospects,
+    )
+    reader = AskReader(store=store, guard=rights.guard, access=rights.access, now=time.time)
+    return Inbox(
+        worker=core.worker,
+        store=store,
+        kept_notes=core.notes,
+        admission=Admission(
+            max_input_chars=settings.max_input_chars,
+            requests_per_minute=settings.requests_per_minute,
+            common=CommonCount(cluster=core.cluster, store=store),
+        ),
+        answer=commands.answer,
+        bell=bell,
+        directory=rights.tools,
+        access=rights.access,
+        budgets=rights.budgets,
+        decisions=Decisions(reader=reader, bell=bell),
+        forms=Forms(reader=reader, tools=rights.tools, bell=bell),
+        about=commands.introduction,
+        http=http,
+        cluster=core.cluster,
+        early=EarlyMessages(store=store, cluster=core.cluster),
+        apps=AppGate(settings.apps, also=lambda: rights.policy.now().apps),
+        takes_follow_ups=settings.follow_ups == "always",
+        shows_thoughts=settings.trace == "full",
+    )
+
+
+def describe_limits(settings: Settings) -> Sequence[str]:
+    """Return the limits that a user can run into, a sentence each."""
+    return (
+        f"A message may have {settings.max_input_chars:,} characters, a file {settings.max_file_mb:g} MB.",
+        f"One person may send {settings.requests_per_minute} messages a minute.",
+        f"The model reads the last {settings.max_conversation_length} messages, tool calls and results among them; "
+        f"older ones it knows by a summary.",
+        f"A question may take {settings.max_tool_rounds} rounds of tools and {settings.turn_timeout_s:.0f} s.",
+    )
