@@ -20,14 +20,21 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+INSTALLED = postgres.installed()
+SERVERS = {
+    "postgres": postgres.server,
+    **({f"postgres-{INSTALLED.parent.name}": postgres.installed_server} if INSTALLED else {}),
+}
+
+
+@pytest.fixture(params=["sqlite", *SERVERS])
 def opened(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> OpenStore:
     """Opens the one database of this test; opened twice it is as two processes see it."""
 
     if request.param == "sqlite":
         return lambda: open_sqlite(tmp_path / "store.db", now=clock, steady=clock.steady)
     options = PostgresOptions(schema=postgres.new_schema())
-    url = postgres.server().url
+    url = SERVERS[request.param]().url
     return lambda: open_postgres(url, options, now=clock, steady=clock.steady)
 
 

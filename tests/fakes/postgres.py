@@ -45,6 +45,15 @@ def embedded() -> Path:
     return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
 
 
+def installed() -> Path | None:
+    """Return the folder of the binaries of the newest PostgreSQL that Debian's packages have installed; None without.
+
+    They are where https://manpages.debian.org/bookworm/postgresql-common/pg_wrapper.1.en.html says.
+    """
+    found = Path("/usr/lib/postgresql").glob("*/bin/postgres")
+    return max((file.parent for file in found), key=lambda folder: int(folder.parent.name), default=None)
+
+
 class PostgresServer:
     """A server on a port of its own. It keeps its data and port when it is started again."""
 
@@ -140,6 +149,12 @@ class PostgresServer:
 def server() -> PostgresServer:
     """Return the server that the tests of this process share; it runs from its first use to the end."""
     return PostgresServer()
+
+
+@cache
+def installed_server() -> PostgresServer:
+    """Return another one, of the version that is installed here."""
+    return PostgresServer(installed())
 
 
 def new_schema() -> str:
