@@ -70,8 +70,11 @@ def _workspace(folder: Path | None) -> "Workspace":
     """Return what keeps the files: the folder that was named, a database that the bot names, or the home folder."""
     url = os.environ.pop(FILES_URL, "")  # what this process starts does not get it
     if url and folder is None:
-        from mcp_server.connection import LoginError
-        from mcp_server.database import DEFAULT_SCHEMA, DatabaseWorkspace
+        try:
+            from mcp_server.connection import LoginError
+            from mcp_server.database import DEFAULT_SCHEMA, DatabaseWorkspace
+        except ImportError:
+            sys.exit("Files are kept in PostgreSQL, which needs another package: pip install 'toolbridge[postgres]'")
 
         try:
             return DatabaseWorkspace(

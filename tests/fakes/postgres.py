@@ -74,6 +74,11 @@ class PostgresServer:
         self.start()
 
     @property
+    def data(self) -> Path:
+        """The folder of its data."""
+        return self._data
+
+    @property
     def url(self) -> str:
         """The URL of its database, for its superuser."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"

@@ -23,6 +23,11 @@ from bot.stores.postgres.session import Database, Session
 MOVING = "moving"
 _SOURCE = ""  # the name under which `moving` holds the source's mark
 _OWN_NOTES = "store/%"
+_MOVED = "store/moved"  # the note with the mark of what was moved here
+_MOVED_BEFORE = (
+    "Everything was moved to this database before. Set DATABASE_URL to it for every process, with the same "
+    "TOOLBRIDGE_SECRET_KEY, and start them."
+)
 _WITH_IDS = (
     "SELECT table_name FROM information_schema.columns WHERE table_schema = current_schema() AND is_identity = 'YES'"
 )
@@ -51,7 +56,8 @@ class Target:
             "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = %s", MOVING
         ):
             if filled := [table for table in tables if self.count(table)]:
-                raise SettingsError(_not_empty(filled))
+                is_same = self._one("SELECT count(*) FROM note WHERE name = %s AND text = %s", _MOVED, mark)
+                raise SettingsError(_MOVED_BEFORE if is_same else _not_empty(filled))
             with self._connection.transaction():
                 self._run("CREATE TABLE moving (name TEXT PRIMARY KEY, mark TEXT NOT NULL, reached BIGINT NOT NULL)")
                 self._run("INSERT INTO moving VALUES (%s, %s, 0)", _SOURCE, mark)
@@ -104,6 +110,12 @@ class Target:
                 self._connection.execute(highest.format(name=table, table=Identifier(table)))
             self._connection.cursor().executemany(
                 "INSERT INTO note (name, text) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING", list(notes.items())
+            )
+            self._run(
+                "INSERT INTO note (name, text) SELECT %s, mark FROM moving WHERE name = %s"
+                " ON CONFLICT (name) DO UPDATE SET text = excluded.text",
+                _MOVED,
+                _SOURCE,
             )
             self._run("DROP TABLE moving")
 

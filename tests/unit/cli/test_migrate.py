@@ -61,6 +61,21 @@ def test_it_says_how_much_was_moved_and_what_to_do_next_but_no_password(
     assert "Set DATABASE_URL to it and TOOLBRIDGE_SECRET_KEY" in out and "note: 1 of 1\n" in err
     assert PASSWORD not in out + err
     assert main(["migrate", "--to", target()]) == 2
+    assert "Everything was moved to this database before. Set DATABASE_URL to it" in capsys.readouterr().err
+
+
+def test_what_was_used_after_it_was_moved_is_not_taken_for_moved(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(home)
+    assert main(["migrate", "--to", target()]) == 0
+
+    async def use() -> None:
+        async with open_sqlite(home / "toolbridge.db") as store:
+            await store.put_note("c", "d")
+
+    asyncio.run(use())
+    assert main(["migrate", "--to", target()]) == 2
     assert "not empty: it has rows in note" in capsys.readouterr().err
 
 
