@@ -27,6 +27,18 @@ SERVERS = {
 }
 
 
+SMALL = ("test_store_cluster", "test_store_rights", "test_store_budgets", "test_saved_files")  # run on all servers
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the largest suite to one PostgreSQL server: the installed one differs from it in its version alone."""
+    left = [item for item in items if f"[postgres-{INSTALLED and INSTALLED.parent.name}" in item.name]
+    left = [item for item in left if item.path.stem not in SMALL]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in set(left)]
+
+
 @pytest.fixture(params=["sqlite", *SERVERS])
 def opened(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> OpenStore:
     """Opens the one database of this test; opened twice it is as two processes see it."""
