@@ -43,7 +43,8 @@ def _check(found: Inspection, settings: Settings) -> Check:
         cure = f"As the owner of the database, run: {' '.join(found.grants)}"
         return Check(part=PART, state="failed", detail=detail, cure=cure)
     detail = f"PostgreSQL {found.version}, {_schema(found)}, {_connections(found, settings)}, {_way(found)}"
-    return Check(part=PART, state="ok", detail=clean(detail), cure=" ".join(_advice(found, settings)))
+    advice = " ".join(_advice(found, settings))
+    return Check(part=PART, state="ok", detail=clean(f"{detail}." if advice else detail), cure=advice)
 
 
 def _ways(found: Inspection) -> Iterator[Check]:
