@@ -27,7 +27,7 @@ SERVERS = {
 }
 
 
-SMALL = ("test_store_cluster", "test_store_rights", "test_store_budgets", "test_saved_files")  # run on all servers
+SMALL = ("test_store_cluster", "test_store_budgets", "test_saved_files")  # run on all servers
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

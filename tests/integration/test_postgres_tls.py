@@ -83,8 +83,8 @@ async def test_a_server_whose_authority_is_named_is_verified(
     server: PostgresServer, place: Path, tmp_path: Path
 ) -> None:
     said = await looked_at(server, tmp_path, f"sslmode=verify-full&sslrootcert={place}/ours.pem")
-    assert said.endswith(", encrypted")
-    assert (await looked_at(server, tmp_path, "sslmode=disable")).endswith(", not encrypted")
+    assert ", encrypted" in said
+    assert ", not encrypted" in await looked_at(server, tmp_path, "sslmode=disable")
 
 
 @pytest.mark.parametrize(
