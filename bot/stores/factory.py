@@ -34,7 +34,10 @@ def open_store(url: str) -> AbstractAsyncContextManager[Store]:
 def describe_store(url: str) -> str:
     """Return where the data is, for an operator: never more of the URL than its scheme where it may hold a password."""
     path = _sqlite_path(url)
-    return str(path) if path is not None else f"{url.partition('://')[0]}://..."
+    if path is not None:
+        return str(path)
+    scheme, mark, _ = url.partition("://")
+    return f"{scheme}://..." if mark and scheme.isalnum() else "..."
 
 
 def _sqlite_path(url: str) -> Path | None:

@@ -382,3 +382,18 @@ def test_a_tilde_in_a_path_is_the_users_home(name: str, monkeypatch: pytest.Monk
 def test_without_a_home_folder_the_users_data_folder_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert load_settings().toolbridge_home.name == "toolbridge"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://bot:hunter2@db/tool", "postgresql://..."),
+        ("postgres//bot:hunter2@db/tool", "..."),
+        ("postgresql:/bot:hunter2@db/tool", "..."),
+        ("host=db password=hunter2", "..."),
+        ("bot:hunter2@db/tool", "..."),
+        ("bot:hunter2://db", "..."),
+    ],
+)
+def test_of_a_database_url_in_any_form_no_password_is_shown(url: str, shown: str) -> None:
+    assert describe_store(url) == shown
