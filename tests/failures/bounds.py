@@ -15,7 +15,7 @@ from tests.failures.cases import settled_with
 from tests.failures.table import LOOK, QUESTION, Case
 from tests.failures.tools import PILED, SECRET
 from tests.failures.world import World
-from tests.fakes.folders import undeletable
+from tests.fakes.folders import unchangeable
 from tests.fakes.rights import ALLOW_ALL
 from tests.scenarios.drivers import Conversation, Question
 
@@ -203,7 +203,7 @@ async def _undeletable(world: World, conversation: Conversation) -> None:
     await settled_with(world, conversation, {"Hello!": question})
     workspaces = world.home / "workspaces"
     Workspace(workspaces).save(conversation.key.opaque_id, "a.txt", "words")
-    with undeletable(workspaces):
+    with unchangeable(workspaces):
         told = await _told(world, conversation, await conversation.mention("clear files"))
     assert "2 messages of this conversation deleted. 1 file could not be deleted" in told
     question = await conversation.mention("clear files")

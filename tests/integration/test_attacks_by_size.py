@@ -34,7 +34,7 @@ RESULTS = {
     "storm": "done",
     "noise": "done",
 }
-ATTEMPTS = 5  # of one figure
+ATTEMPTS = 10  # of one figure: other processes hold the loop up as well
 MAX_WAIT_S = 10.0  # another person's, on a busy machine; a bomb took 6.5 s of everybody
 
 
@@ -106,8 +106,7 @@ async def test_a_long_answer_of_hostile_markup_is_rendered_apart(name: str) -> N
     held_ms = [await shown(ANSWERS[name])]
     while held_ms[-1] > MAX_HOLD_MS and len(held_ms) < ATTEMPTS:
         held_ms.append(await shown(ANSWERS[name]))
-    # Other processes hold the loop up as well, and the thread gets its share; on the loop these take 400 to 2,100 ms.
-    assert min(held_ms) <= 2 * MAX_HOLD_MS
+    assert min(held_ms) <= MAX_HOLD_MS  # on the loop itself these take 400 to 2,100 ms
 
 
 @pytest.mark.parametrize("platform", DRIVERS)
