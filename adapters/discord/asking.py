@@ -145,7 +145,7 @@ class Asking:
     async def _begin(
         self, interaction: Payload, message: MessageReceived, channel: str, said: str, *, about: str = ""
     ) -> None:
-        """Post the question and ask it, if the host takes it: others must not fill a channel.
+        """Post the question and ask it, if the host takes it: one that is refused must not fill a channel.
 
         `message` has the key of the interaction.
         """

@@ -121,7 +121,7 @@ class Budgets:
         return refusal(used, zone=self.policy().budgets.zone)
 
     async def check(self, asker: Asker, conversation: ConversationKey) -> None:
-        """Return if the model may be asked.
+        """Check that the model may be asked.
 
         Raises:
             BudgetError: A budget is used up; the sentence says which, and when it opens again.

@@ -147,8 +147,11 @@ async def explode(crew: Field, bomb: Callable[[], Coroutine[Any, Any, str]]) -> 
     return Held(hold_ms=lag.worst_ms, wait_s=wait_s, answer=said)
 
 
-async def shown(text: str) -> float:
-    """Return for how many milliseconds the loop is held by showing a long answer in all of its forms."""
+async def shown(text: str, *, is_apart: bool = True) -> float:
+    """Return for how many milliseconds the loop is held by showing a long answer in all of its forms.
+
+    `is_apart` is how the product shows it; otherwise it is rendered on the loop, to compare.
+    """
     answer = CommandAnswer(text=text)
     forms: Sequence[Callable[[], object]] = (
         lambda: [part_message(part) for part in split_answer(text)],
@@ -158,7 +161,7 @@ async def shown(text: str) -> float:
     with as_served():
         async with LoopLag() as lag:
             for form in forms:
-                await apart(form, size=len(text))
+                await apart(form, size=len(text) if is_apart else 0)
     return lag.worst_ms
 
 

@@ -15,7 +15,7 @@ from tests.failures.cases import settled_with
 from tests.failures.table import LOOK, QUESTION, Case
 from tests.failures.tools import PILED, SECRET
 from tests.failures.world import World
-from tests.fakes.folders import undeletable
+from tests.fakes.folders import unchangeable
 from tests.fakes.rights import ALLOW_ALL
 from tests.scenarios.drivers import Conversation, Question
 
@@ -198,12 +198,12 @@ async def _too_large(world: World, conversation: Conversation) -> None:
     assert f"[cut: the first 500 of {PILED} parts of this answer; {PILED - 500} are left out]" in str(asked)
 
 
-async def _undeletable(world: World, conversation: Conversation) -> None:
+async def _unchangeable(world: World, conversation: Conversation) -> None:
     question = await conversation.ask(QUESTION)
     await settled_with(world, conversation, {"Hello!": question})
     workspaces = world.home / "workspaces"
     FolderWorkspace(workspaces).save(conversation.key.opaque_id, "a.txt", "words")
-    with undeletable(workspaces):
+    with unchangeable(workspaces):
         told = await _told(world, conversation, await conversation.mention("clear files"))
     assert "2 messages of this conversation deleted. 1 file could not be deleted" in told
     question = await conversation.mention("clear files")
@@ -240,7 +240,7 @@ _SCENES: tuple[tuple[str, str, Scene, bool], ...] = (
     (
         "a saved file cannot be deleted by `clear files`",
         "what was deleted, and that a file could not be; the next try deletes it",
-        _undeletable,
+        _unchangeable,
         True,
     ),
 )

@@ -14,7 +14,7 @@ _WATCHED: list[bool] = []
 
 
 @contextmanager
-def undeletable(folder: Path) -> Generator[None]:
+def unchangeable(folder: Path) -> Generator[None]:
     """Refuse, in this process, each deletion and each new file below the folder while the context is open."""
     if not _WATCHED:
         # Once, for it cannot be removed: https://docs.python.org/3/library/sys.html#sys.addaudithook

@@ -34,7 +34,8 @@ RESULTS = {
     "storm": "done",
     "noise": "done",
 }
-ATTEMPTS = 5  # of one figure
+ATTEMPTS = 10  # of one figure: on a busy machine, the thread that renders may run while the loop's has to wait
+MAX_HELD_SHARE = 0.25  # of what rendering on the loop holds it up, 400 to 2,100 ms; the report has milliseconds
 MAX_WAIT_S = 10.0  # another person's, on a busy machine; a bomb took 6.5 s of everybody
 
 
@@ -103,11 +104,11 @@ async def test_an_answer_that_is_a_thousand_times_larger_unpacked_is_read_to_the
 
 @pytest.mark.parametrize("name", ["images", "fences", "headings", "table"])
 async def test_a_long_answer_of_hostile_markup_is_rendered_apart(name: str) -> None:
-    held_ms = [await shown(ANSWERS[name])]
-    while held_ms[-1] > MAX_HOLD_MS and len(held_ms) < ATTEMPTS:
-        held_ms.append(await shown(ANSWERS[name]))
-    # Other processes hold the loop up as well, and the thread gets its share; on the loop these take 400 to 2,100 ms.
-    assert min(held_ms) <= 2 * MAX_HOLD_MS
+    held_ms, on_the_loop_ms = await shown(ANSWERS[name]), await shown(ANSWERS[name], is_apart=False)
+    for _ in range(ATTEMPTS - 1):
+        if held_ms > on_the_loop_ms * MAX_HELD_SHARE:
+            held_ms = min(held_ms, await shown(ANSWERS[name]))
+    assert held_ms <= on_the_loop_ms * MAX_HELD_SHARE
 
 
 @pytest.mark.parametrize("platform", DRIVERS)

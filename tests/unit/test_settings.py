@@ -459,7 +459,13 @@ def test_a_process_is_called_by_its_name_or_its_host_and_number() -> None:
     "url",
     [
         *("sqlite://a.db", "a.db", "mysql:///a", "postgre://u:hunter2@h/d", "postgresql+psycopg://u:hunter2@h/d"),
-        *("postgres//u:hunter2@h/d", "postgresql:/u:hunter2@h/d", "u:hunter2@h/d", "Postgresql://u:hunter2@h/d"),
+        *(
+            "postgres//u:hunter2@h/d",
+            "postgresql:/u:hunter2@h/d",
+            "u:hunter2@h/d",
+            "u:hunter2://h",
+            "Postgresql://u:hunter2@h/d",
+        ),
         *("host=h user=u password=hunter2 dbname=d", '"postgresql://u:hunter2@h/d"'),
     ],
 )

@@ -178,6 +178,7 @@ async def test_stop_ends_only_the_running_answer_and_the_next_question_is_answer
         await thread.say("U1", "second")
         await bot.slack.until(lambda: len(bot.slack.calls_of("reactions.add")) == 1)
         await bot.slack.press_stop("C1", thread.root, "U1")
+        await bot.slack.until(lambda: thread.answers)
         release()
         assert await thread.answered(2) == ["Stopped.", "One."]
         assert spoken((await bot.model.requests())[-1]["messages"][-1]["content"]) == "[Ada] second"

@@ -10,7 +10,7 @@ from bot.keeping.files import KeptFiles
 from bot.stores.sqlite.store import open_sqlite
 from mcp_server.folder import FolderWorkspace
 from tests.contracts.stores import begin, finish
-from tests.fakes.folders import undeletable
+from tests.fakes.folders import unchangeable
 
 
 async def test_each_message_is_one_persons_with_their_id(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ async def test_saved_files_that_cannot_be_deleted_are_not_called_deleted(tmp_pat
         key = summary.conversation
         for name in ("a.txt", "b.txt"):
             FolderWorkspace(tmp_path / "workspaces").save(key.opaque_id, name, "words")
-        with undeletable(tmp_path / "workspaces"):
+        with unchangeable(tmp_path / "workspaces"):
             said = await delete(store, files, str(key), with_saved=True)
         assert "saved file" not in said and "2 files could not be deleted; the bot's log says why." in said
         assert "2 saved files deleted." in await delete(store, files, str(key), with_saved=True)

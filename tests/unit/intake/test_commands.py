@@ -41,7 +41,7 @@ from bot.ports.tools import Offer, ServerStatus
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.bell import Bell
 from mcp_server.folder import FolderWorkspace
-from tests.fakes.folders import undeletable
+from tests.fakes.folders import unchangeable
 from tests.fakes.rights import Rights, ScriptedPolicy, open_access, open_budgets
 
 HERE = ConversationKey(platform="console", space="local", channel="here")
@@ -330,7 +330,7 @@ async def test_clear_keeps_saved_files_and_says_how_they_go_and_clear_files_dele
         assert await at.run("clear") == (
             "2 messages of this conversation deleted. Saved files are kept. `clear files` deletes them as well."
         )
-        with undeletable(files.home):
+        with unchangeable(files.home):
             assert await at.run("clear", "files") == (
                 "There were no messages to forget. 1 file could not be deleted; the bot's log says why. Try it again."
             )

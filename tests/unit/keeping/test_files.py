@@ -12,7 +12,7 @@ from bot.keeping.files import FilesGone, KeptFiles, workspace_name
 from bot.text.typed_lines import entry_text
 from mcp_server.folder import FolderWorkspace
 from mcp_server.workspace import folder_name
-from tests.fakes.folders import undeletable
+from tests.fakes.folders import unchangeable
 
 HERE = ConversationKey(platform="console", space="local", channel="main")
 THERE = ConversationKey(platform="console", space="local", channel="other")
@@ -56,7 +56,7 @@ async def test_files_that_cannot_be_deleted_are_counted_and_stay(tmp_path: Path)
     for name in ("a.txt", "b.txt"):
         FolderWorkspace(tmp_path / "workspaces").save(HERE.opaque_id, name, "words")
     files = KeptFiles(tmp_path)
-    with undeletable(tmp_path / "workspaces"):
+    with unchangeable(tmp_path / "workspaces"):
         gone = await files.forget(HERE, ["e1"], with_saved=True)
     assert gone == FilesGone(attachments=1, undeleted=2)
     assert await files.forget(HERE, ["e1"], with_saved=True) == FilesGone(saved=2)
@@ -115,7 +115,7 @@ async def test_what_only_looks_like_a_time_in_a_log_is_none(tmp_path: Path) -> N
 async def test_typed_lines_that_cannot_be_removed_are_counted_and_stay(tmp_path: Path) -> None:
     at = datetime.fromtimestamp(NOW - 100)  # noqa: DTZ006
     file = lay(tmp_path / "console-history", entry_text("hi", at=at, conversation=str(HERE)))
-    with undeletable(tmp_path):
+    with unchangeable(tmp_path):
         assert await KeptFiles(tmp_path).forget(HERE, []) == FilesGone(undeleted=1)
         assert await KeptFiles(tmp_path).forget_older(NOW) == FilesGone(undeleted=1)
     assert str(HERE) in file.read_text()
