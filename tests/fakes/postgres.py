@@ -23,6 +23,7 @@ from typing import Any
 import psycopg
 
 UNPRIVILEGED = "nobody"  # PostgreSQL does not run as root
+ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 START_S = 60.0
 SETTINGS = {
     "fsync": "off",
@@ -61,6 +62,7 @@ class PostgresServer:
         self._binaries = binaries or embedded()
         self._settings = {**SETTINGS, **settings}
         self._folder = Path(tempfile.mkdtemp(prefix="pg-"))
+        self._user, self._group = (UNPRIVILEGED, "nogroup") if os.geteuid() == 0 else (None, None)
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
         atexit.register(self.close)
@@ -92,7 +94,10 @@ class PostgresServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                **self._as_user(),
+                cwd=self._folder,
+                env=ENVIRONMENT,
+                user=self._user,
+                group=self._group,
             )
         deadline = time.monotonic() + START_S
         while not self._answers():
@@ -140,14 +145,16 @@ class PostgresServer:
 
     def _run(self, name: str, *arguments: str) -> None:
         ran = subprocess.run(
-            [self._binaries / name, "-D", self._data, *arguments], capture_output=True, text=True, **self._as_user()
+            [self._binaries / name, "-D", self._data, *arguments],
+            capture_output=True,
+            text=True,
+            cwd=self._folder,
+            env=ENVIRONMENT,
+            user=self._user,
+            group=self._group,
         )
         if ran.returncode:
             raise RuntimeError(f"{name} failed: {ran.stderr}")
-
-    def _as_user(self) -> dict[str, Any]:
-        common = {"cwd": self._folder, "env": {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}}
-        return {**common, "user": UNPRIVILEGED, "group": "nogroup"} if os.geteuid() == 0 else common
 
 
 @cache

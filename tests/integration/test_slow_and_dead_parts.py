@@ -24,6 +24,7 @@ from bot.ports.model import Model, ModelRequest
 from bot.ports.platform import Adapter
 from bot.ports.store import Store
 from bot.settings import Settings
+from bot.stores.sqlite.migrate import USABLE_FROM
 from bot.stores.sqlite.store import open_sqlite
 from bot.stores.store import EngineStore
 from bot.tools.toolset import Toolset
@@ -400,6 +401,7 @@ async def test_a_database_that_cannot_be_used_is_said_at_the_start_with_what_to_
         case "newer":
             with sqlite3.connect(path) as connection:
                 connection.execute("PRAGMA user_version = 99")
+                connection.execute("UPDATE note SET text = '99' WHERE name = ?", (USABLE_FROM,))
             assert_said(*await start_and_examine(toolbridge), "Upgrade Toolbridge, or set TOOLBRIDGE_HOME")
         case _:
             with locked(path):

@@ -22,6 +22,7 @@ from bot.domain.errors import StoreError
 from bot.domain.events import ConversationKey, MessageReceived
 from bot.domain.turns import CallStarted
 from bot.ports.store import Store
+from bot.stores.sqlite.migrate import USABLE_FROM
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.worker import expire_dead_workers
 from tests.fakes.database import locked
@@ -291,6 +292,7 @@ async def test_a_database_of_a_newer_version_is_left_as_it_is(tmp_path: Path) ->
         pass
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
+        connection.execute("UPDATE note SET text = '99' WHERE name = ?", (USABLE_FROM,))
     with pytest.raises(StoreError, match=r"newer version of Toolbridge \(schema 99"):
         async with open_sqlite(path):
             pass
