@@ -135,7 +135,7 @@ async def side_by_side(folder: Path, *, quick: bool) -> Sequence[Row]:
                 str(count): await stack.enter_async_context(
                     site.members(count, site.database(f"of_{count}"), name=f"of-{count}")
                 )
-                for count in ((1, 2) if quick else range(1, MOST + 1))
+                for count in range(1, 2 if quick else MOST + 1)
             },
         }
         bare = await stack.enter_async_context(open_bare(model_url=site.endpoint.url, tools_url=site.tools_url))
