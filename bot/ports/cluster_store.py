@@ -22,7 +22,7 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class Announcement:
     """What one process told all for a while."""
 
     text: str
@@ -105,16 +105,16 @@ class ClusterStore(Protocol):
         """
         ...
 
-    async def put_mark(self, name: str, text: str | None, *, for_s: float = 0.0) -> None:
+    async def announce(self, name: str, text: str | None, *, for_s: float = 0.0) -> None:
         """Tell all processes the text under that name for so long; None: take back what was told or counted there."""
         ...
 
-    async def mark(self, name: str) -> Mark | None:
+    async def announced(self, name: str) -> Announcement | None:
         """Return what is told under that name."""
         ...
 
     async def forget_rates(self, *, unused_s: float) -> int:
-        """Forget rates, counts and marks that have meant nothing for so long; return how many."""
+        """Forget rates, counts and announcements that have meant nothing for so long; return how many."""
         ...
 
     def listen(self, hear: Callable[[Topic], None]) -> None:

@@ -246,7 +246,7 @@ class Calls:
     async def _send_or_leave(self, call: ToolCall, allowed: Allowed | None) -> ToolResult | Wait:
         if not self._is_repeatable(call):
             return await self._send(call, allowed)
-        async with self.turn.hand_over.place():
+        async with self.turn.hand_over.leavable():
             return await self._send(call, allowed)
 
     async def _send(self, call: ToolCall, allowed: Allowed | None) -> ToolResult | Wait:

@@ -95,7 +95,7 @@ class ProcessCluster:
         await self.hold_back(name, calls=1, period_s=1.0, for_s=for_s)  # one that ends later stays
 
     async def paused_s(self, name: str) -> float:
-        told = await self._tried(self.store.mark(name), otherwise=None)
+        told = await self._tried(self.store.announced(name), otherwise=None)
         return told.for_s if told else 0.0
 
     async def is_first(self, name: str, *, within_s: float, platform: str = "", is_lasting: bool = False) -> bool:

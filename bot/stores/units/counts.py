@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from hashlib import blake2s
 
-from bot.ports.cluster_store import Counted, Mark
+from bot.ports.cluster_store import Announcement, Counted
 from bot.stores.db import Db, first
 
 
@@ -47,7 +47,7 @@ def count(
     return Counted(wait_s=wait_s)
 
 
-def put_mark(db: Db, name: str, text: str | None, *, until: float) -> None:
+def announce(db: Db, name: str, text: str | None, *, until: float) -> None:
     """Store the text until then; None: forget the row."""
     if text is None:
         db.execute("DELETE FROM rate WHERE name = ?", (name,))
@@ -59,10 +59,10 @@ def put_mark(db: Db, name: str, text: str | None, *, until: float) -> None:
         )
 
 
-def mark(db: Db, name: str, *, now: float) -> Mark | None:
+def announced(db: Db, name: str, *, now: float) -> Announcement | None:
     """Return the text, unless its time is over."""
     row = first(db.execute("SELECT restored_at, last_key FROM rate WHERE name = ? AND restored_at > ?", (name, now)))
-    return Mark(text=row["last_key"], for_s=row["restored_at"] - now) if row else None
+    return Announcement(text=row["last_key"], for_s=row["restored_at"] - now) if row else None
 
 
 def _window(db: Db, name: str, *, period_s: float, now: float) -> _Window:
