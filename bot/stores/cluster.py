@@ -11,7 +11,7 @@ from bot.stores.units import cluster, counts
 
 
 class ClusterUnits(Units):
-    """See `bot.ports.cluster.ClusterStore`."""
+    """See `bot.ports.cluster_store.ClusterStore`."""
 
     async def describe(self, worker: str, about: About) -> None:
         await self.engine.write(lambda db: cluster.describe(db, worker, about))

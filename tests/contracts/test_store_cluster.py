@@ -1,4 +1,4 @@
-"""What every store promises to processes that share it; see `bot.ports.cluster.ClusterStore`."""
+"""What every store promises to processes that share it; see `bot.ports.cluster_store.ClusterStore`."""
 
 from __future__ import annotations
 

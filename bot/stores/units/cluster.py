@@ -1,6 +1,6 @@
 """Processes that share a database: who lives, the slots that they hold, and rates that hold for all of them together.
 
-Each function does what the method of its name does in `bot.ports.cluster.ClusterStore`.
+Each function does what the method of its name does in `bot.ports.cluster_store.ClusterStore`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What was said, what it cost, and what people thought of it.
 
-Each function does what the method of its name does in `bot.ports.store.ConversationStore`.
+Each function does what the method of its name does in `bot.ports.conversation_store.ConversationStore`.
 """
 
 from __future__ import annotations

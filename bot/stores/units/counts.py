@@ -1,7 +1,7 @@
 """Calls that all processes count together, each with its time, and what one process tells all for a while.
 
 Both are rows of the table `rate`: `restored_at` is when the row means nothing any more, `last_key` what it says. Each
-function does what the method of its name does in `bot.ports.cluster.ClusterStore`.
+function does what the method of its name does in `bot.ports.cluster_store.ClusterStore`.
 """
 
 from __future__ import annotations
