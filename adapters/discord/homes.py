@@ -1,7 +1,7 @@
 """The bot's servers: as the gateway described them to this process, otherwise as the API does.
 
-A process that resumes another's session is told nothing of its servers, and one that works on a turn may have none of
-the shard's events.
+Discord tells a process that resumes another's session nothing of its servers, and a process that works on a turn may
+get none of the shard's events.
 """
 
 from __future__ import annotations

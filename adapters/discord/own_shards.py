@@ -19,7 +19,7 @@ from adapters.shared.payloads import Payload
 class OwnShards:
     """Starts and stops shards for `keeper`; `note_ended` gets the error of one that has ended by itself.
 
-    `count` is the number of all shards, whoever runs them; 0 where it is not known.
+    `count` is the number of all shards, in whichever process they run; 0 where it is not known.
     """
 
     def __init__(self, keeper: Keeper, *, note_ended: Callable[[BaseException], None]) -> None:

@@ -129,7 +129,7 @@ def end_global_pause(http: HTTPClient) -> None:
 # --- a connection to the gateway ---
 
 CONNECT_S = 60.0
-CLOSE_S = 0.4  # whoever ends the process waits for it
+CLOSE_S = 0.4  # the end of the process waits for it
 # 1000 and 1001 would end the session: https://docs.discord.com/developers/events/gateway#initiating-a-disconnect
 RESUMABLE = 4000
 # Invalid sequence, session timed out: https://docs.discord.com/developers/topics/opcodes-and-status-codes#gateway

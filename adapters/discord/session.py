@@ -228,7 +228,7 @@ class Session:
     # --- giving up ---
 
     async def _give_up(self, too_many: int) -> None:
-        """Give up so many shards, first those that are not connected, while enough sessions may be begun today."""
+        """Give up that many shards, unconnected ones first, as long as enough sessions may be begun today."""
         if (await self.starts.allowance()).is_short:
             return
         order = sorted(self.shards, key=lambda shard: (shard.is_connected, -shard.assignment.number))

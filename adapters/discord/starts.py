@@ -1,4 +1,4 @@
-"""The gateway sessions that may be begun: one at a time over all processes, and so many a day."""
+"""The gateway sessions that may be begun: one at a time over all processes, and a limited number a day."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Starts:
         """Wait until the shard may connect to begin a session, and return that start, which the caller ends.
 
         Raises:
-            AdapterError: None may be begun today, or Discord does not say it.
+            AdapterError: No more may be begun today, or Discord does not answer.
             StoreError: The other processes are not known.
         """
         key = shard % (await self.allowance()).max_concurrency
@@ -103,7 +103,7 @@ class Start:
         await self.end()
 
     async def _take(self, *, rest_s: float = 0.0) -> Slot | None:
-        """Take the slot. Cancelled meanwhile, it still learns whether it was taken: nobody else could free it."""
+        """Take the slot. If it is cancelled, it still learns whether it was taken: nobody else could free it."""
         taking = asyncio.ensure_future(self._cluster.take(self._name, rest_s=rest_s))
         try:
             return await asyncio.shield(taking)

@@ -133,7 +133,7 @@ class SlackApi:
 
         `limit_key` is the channel, for methods with a rate per channel (without it, the argument `channel` counts).
         A call that Slack refuses with a pause is made again after it, within `wait_s`: nothing was done. One that it
-        refuses for its token is made again where there is another token by now, as the bot was installed anew. With
+        refuses for its token is made again where there is another token by now, as the bot was reinstalled. With
         `may_repeat`, for idempotent methods, failed calls are repeated as well. `priority` decides what goes first
         where a rate holds up several calls.
 

@@ -20,11 +20,11 @@ log = structlog.stdlib.get_logger(__name__)
 
 CONNECTIONS = 10  # of an app, over all its processes
 LINES = 2  # of a process, at most
-PATIENCE_S = 20.0  # for a process that gets a slot that is free, before one of two is given up all the same
+PATIENCE_S = 20.0  # for a process to get a free slot, before one of two is given up anyway
 NO_SLOT_S = 60.0  # in which others are to give one up
 TAKEN = (
     "Slack opens ten connections for an app, and other processes of the bot have them all. This process takes no "
-    "messages until one of them ends; it works on answers all the same. To have more processes take messages, have "
+    "messages until one of them ends; it still works on answers. To have more processes take messages, have "
     "Slack deliver over HTTP (SLACK_SIGNING_SECRET without SLACK_APP_TOKEN), or run ten at most."
 )
 
@@ -38,7 +38,7 @@ class SocketSlots:
         self._slots: dict[int, Slot] = {}  # by line
         self._giving: set[int] = set()  # lines whose connection is to be closed
         self._changed = asyncio.Event()
-        self._others = 0  # living processes beside this one
+        self._others = 0  # living processes other than this one
         self._over_since = self._none_since = 0.0  # in seconds of the loop's clock; 0: there are not too many, or some
         self._has_explained = False
         cluster.on_gap(self._lose)
@@ -124,7 +124,7 @@ class SocketSlots:
         return slot is None or not slot.is_held or slot.worker == self._cluster.worker
 
     def _may_give(self, connected: Set[int], slots: Iterable[Slot], members: Sequence[Member]) -> bool:
-        """Return whether one of two may go: one is open, and nobody who has none can get a free one."""
+        """Return whether one of two may go: one is open, and no process without one can get a free one."""
         if _now() - self._over_since >= PATIENCE_S:
             return True
         held = [slot.worker for slot in slots if slot.is_held]
@@ -152,7 +152,7 @@ class SocketSlots:
 
 
 def share_of(processes: int) -> int:
-    """Return how many connections each of so many processes keeps."""
+    """Return how many connections each process keeps where there are that many."""
     return LINES if processes * LINES <= CONNECTIONS else 1
 
 

@@ -50,7 +50,7 @@ class Watch:
     # Where someone has to do something first. Connections that Slack has not noticed the end of count among the ten.
     closed_backoff: Backoff = field(default_factory=lambda: Backoff(first_s=120.0, max_s=300.0, jitter=0.5))
     note_s: float = 10.0  # how often it is noted that the bot is there
-    share_s: float = 5.0  # how often the connections are divided anew among the bot's processes
+    share_s: float = 5.0  # how often the connections are divided again among the bot's processes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ class Sockets:
             await self._slots.leave(line)
 
     async def _pause(self, line: int, pause_s: float) -> None:
-        """Wait so long; a slot that is to be given up meanwhile is free at once."""
+        """Wait that long; a slot that is to be given up before then is freed at once."""
         until = asyncio.get_running_loop().time() + pause_s
         while (left_s := until - asyncio.get_running_loop().time()) > 0:
             if not self._slots.keeps(line):

@@ -54,7 +54,7 @@ def _ways(found: Inspection) -> Iterator[Check]:
         cure = "Set DATABASE_LISTEN_URL to the address of PostgreSQL itself."
         yield Check(part=PART, state="failed", detail=detail, cure=cure)
     if not found.hears:
-        detail = "what is told by DATABASE_URL does not arrive by DATABASE_LISTEN_URL."
+        detail = "what is sent over DATABASE_URL does not arrive over DATABASE_LISTEN_URL."
         yield Check(part=PART, state="failed", detail=detail, cure="Have both lead to the same database.")
 
 

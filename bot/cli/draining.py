@@ -62,7 +62,7 @@ def _nobody(name: str, *, here: Sequence[Member], away: Sequence[Member]) -> str
 
 
 async def _follow(store: Store, member: Member, process: LocalProcess) -> None:
-    """Say what becomes of the process until it has ended."""
+    """Report on the process until it has ended."""
     has_said = False
     while process.is_alive:
         if not has_said and any(now.worker == member.worker and now.about.is_draining for now in await store.members()):

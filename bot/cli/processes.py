@@ -1,4 +1,4 @@
-"""What the doctor says of the processes that share the database: who lives, what each holds, and how they differ."""
+"""What the doctor says of the processes that share the database: which live, what each holds, and how they differ."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DIFFERENT = {
 
 
 async def check_processes(store: ClusterStore, *, served: Collection[str], now: float) -> Sequence[Check]:
-    """Return who lives and what is open, and each way in which those differ that serve a platform of `served`.
+    """Return which are alive and what is open, and each way in which those that serve a platform of `served` differ.
 
     There is nothing to say where no process lives and nothing is open.
     """

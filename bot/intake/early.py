@@ -48,7 +48,7 @@ _notes: TypeAdapter[_Note] = TypeAdapter(_Note)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlyMessages:
-    """Holds them; `decide` says what becomes of a message now."""
+    """Holds them; `decide` says what happens to a message now."""
 
     store: Store
     cluster: Cluster
@@ -85,7 +85,7 @@ class EarlyMessages:
             revised = replace(kept, event=replace(message, is_addressed=kept.event.is_addressed))
             if await self.store.replace_note(_name(message.event_key), old=text, new=_written(revised)):
                 return True
-        return False  # also where it was decided, or deleted, meanwhile
+        return False  # also where it was decided or deleted in between
 
     async def drop(self, event_key: str) -> bool:
         """Forget it, as it was deleted; return whether it was held, here or elsewhere. Raises StoreError."""
@@ -107,7 +107,7 @@ class EarlyMessages:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _decided(self, event: MessageReceived, decide: Decide) -> Accepted:
-        """Return what becomes of the message once the bot takes part, or the time is over."""
+        """Return what happens to the message once the bot takes part, or the time is over."""
         until = asyncio.get_running_loop().time() + self.hold_s
         while asyncio.get_running_loop().time() < until and not await self._takes_part(event):  # noqa: ASYNC110
             await asyncio.sleep(STEP_S)

@@ -44,7 +44,7 @@ class ExpectedAnswers:
 class CommonTalk:
     """What `ExpectedAnswers` does, for all processes: a question may reach one of them, and its answer another.
 
-    A process without company uses `own`. Raises StoreError.
+    A process that is alone uses `own`. Raises StoreError.
     """
 
     cluster: Cluster

@@ -63,7 +63,7 @@ class Pacer:
     """Admits requests as the limits allow: those that are set, and those that the endpoint's headers tell.
 
     The limits that are set, and the pauses that the endpoint asks for, hold for all processes of `cluster`, which know
-    the endpoint by `name`: who is next here then takes a place among the requests of all. What headers tell is learnt
+    the endpoint by `name`: the next request here then takes a place among those of all. What headers say is learnt
     by each process from its own answers: the endpoint counts the requests of all of them.
     """
 

@@ -102,7 +102,7 @@ class Calls:
         return not self._is_repeatable(call)
 
     def _is_repeatable(self, call: ToolCall) -> bool:
-        """Return whether it may run again that has begun before."""
+        """Return whether a call that has begun before may run again."""
         spec = self.turn.selection.find(call.name)
         is_repeatable = spec is not None and spec.is_repeatable
         return self._is_own(call) or (is_repeatable and self.journal.approval(self.number, call.id) is None)

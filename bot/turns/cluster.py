@@ -140,7 +140,7 @@ async def _forget_rates(store: ClusterStore, every_s: float) -> None:
 
 
 async def bounded(asking: Awaitable[T], *, timeout_s: float = STORE_S) -> T:
-    """Return what the store answers in time. Raises StoreError; what was asked may be done later all the same."""
+    """Return what the store answers in time. Raises StoreError; what was asked may still be done later."""
     task = asyncio.ensure_future(asking)
     done, _ = await asyncio.wait([task], timeout=timeout_s)
     if not done:

@@ -45,7 +45,7 @@ def is_crossed(error: psycopg.Error) -> bool:
 
 
 def is_doubled(error: psycopg.Error) -> bool:
-    """Return whether the unit stored something under a key that another one has taken meanwhile."""
+    """Return whether the unit stored something under a key that another one has taken in between."""
     return error.sqlstate == "23505"  # unique_violation
 
 

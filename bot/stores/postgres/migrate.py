@@ -26,7 +26,7 @@ _UNSEEN = "42P01"  # undefined_table: of a schema that the role may not use, it 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """A script, its number, and the oldest schema that code must know to run beside it."""
+    """A script, its number, and the oldest schema that code must know to run next to it."""
 
     number: int
     usable_from: int

@@ -1,4 +1,4 @@
-"""Calls that all processes count together, each with its time, and what one process tells all for a while.
+"""Calls that all processes count together, each with its time, and what one process announces to all for a while.
 
 Both are rows of the table `rate`: `restored_at` is when the row means nothing any more, `last_key` what it says. Each
 function does what the method of its name does in `bot.ports.cluster_store.ClusterStore`.
@@ -30,7 +30,7 @@ class _Window:
 def count(
     db: Db, name: str, *, keys: Collection[str], calls: int, period_s: float, rest_s: float, now: float
 ) -> Counted:
-    """Count the call, or return how long it is too early."""
+    """Count the call, or return in how many seconds one would count."""
     window, digests = _window(db, name, period_s=period_s, now=now), [_digest(key) for key in keys if key]
     if any(digest in digests for _, digest in window.recent):
         return Counted()
@@ -48,7 +48,7 @@ def count(
 
 
 def announce(db: Db, name: str, text: str | None, *, until: float) -> None:
-    """Store the text until then; None: forget the row."""
+    """Store the text until `until`; None: forget the row."""
     if text is None:
         db.execute("DELETE FROM rate WHERE name = ?", (name,))
     else:
