@@ -67,7 +67,7 @@ class Seen:
         return [assignment for assignment in self.assignments if assignment.count == count]
 
     def quota(self, worker: str, count: int) -> int:
-        """Return how many of the shards are to be the worker's; another process more or less moves as few as can be."""
+        """Return how many of the shards are to be the worker's; one process more or less moves as few as possible."""
         if worker not in self.processes:
             return 0
         each, left = divmod(count, len(self.processes))
@@ -121,7 +121,7 @@ class Assignments:
         return await self._cluster.note(assignment.slot, str(note))
 
     async def leave(self) -> None:
-        """Take part no more: give up all that this process holds still. Raises StoreError."""
+        """Stop taking part: give up all that this process still holds. Raises StoreError."""
         for slot in await self._cluster.slots(f"{self.root}/"):
             if slot.is_held and slot.worker == self._cluster.worker:
                 await self._cluster.give(slot)

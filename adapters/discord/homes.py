@@ -26,7 +26,7 @@ from bot.domain.errors import AdapterError
 log = structlog.stdlib.get_logger(__name__)
 
 MAX_FETCHED = 200
-KEPT_S = 300.0  # changes are not told
+KEPT_S = 300.0  # of a server that the gateway did not describe: its changes do not arrive
 ASK_S = 5.0  # someone waits
 
 
@@ -64,7 +64,7 @@ class Homes:
         except (TimeoutError, AdapterError) as error:
             log.info("discord_server_not_described", error=str(error) or type(error).__name__)
             return
-        self._session.shards.describe(guild_id, described)  # from now on, the gateway tells its changes
+        self._session.shards.describe(guild_id, described)  # from now on, the gateway sends its changes
         if self._session.shards.guild(guild_id) is None:
             self._fetched[guild_id] = make_guild(described)
 

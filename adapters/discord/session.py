@@ -73,7 +73,7 @@ class Session:
 
     @property
     def tick_s(self) -> float:
-        """How often it is to be noted how far things have come, in seconds."""
+        """How often to note how far things have come, in seconds."""
         return self.watch.look_alone_s if self.is_alone else self.watch.look_s
 
     # --- what was missed ---
@@ -184,7 +184,7 @@ class Session:
         return look_s * random.uniform(0.8, 1.0)  # noqa: S311  (no secret)
 
     async def _even_out(self) -> None:
-        """Take or give up what is too little or too much. Raises StoreError, AdapterError."""
+        """Take the shards that are missing, or give up those that are too many. Raises StoreError, AdapterError."""
         if not self._cluster.is_held():
             await self.shards.interrupt()
             return

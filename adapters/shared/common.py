@@ -1,4 +1,4 @@
-"""What processes that share a database share of one platform: its rates, and what is done once by all of them.
+"""What processes on one database share of a platform: its rates, and what only one of them is to do.
 
 A process that is alone asks nobody for a place in a rate.
 """

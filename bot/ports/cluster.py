@@ -32,7 +32,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """A place that one process holds at a time, such as a shard. It is held as long as its holder's lease runs."""
+    """What one process holds at a time, such as a shard. It is held as long as its holder's lease runs."""
 
     name: str
     worker: str  # empty where it was given up
@@ -116,7 +116,7 @@ class Cluster(Protocol):
 
 @dataclass(slots=True)
 class LoneCluster:
-    """Satisfies `Cluster` for a process that shares its places with no other: it gets all that it takes."""
+    """Satisfies `Cluster` for a process that shares its slots with no other: it gets all that it takes."""
 
     worker: str = "alone"
     kept: dict[str, Slot] = field(default_factory=dict[str, Slot])

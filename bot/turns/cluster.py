@@ -74,7 +74,7 @@ class ProcessCluster:
     async def has_company(self, platform: str = "") -> bool:
         now = asyncio.get_running_loop().time()
         if self._seen.others is None:
-            async with self._seen.looking:  # all wait for the first look; later ones hold up only who looks
+            async with self._seen.looking:  # all wait for the first look; later ones hold up only the caller
                 if self._seen.others is None:
                     await self._look(now)
         elif now >= self._seen.look_at:
@@ -110,7 +110,7 @@ class ProcessCluster:
         self._seen.others = [member for member in members if member.worker != self.worker]
 
     async def _tried(self, asking: Awaitable[T], *, otherwise: T) -> T:
-        """Return what the store answers; where it fails, it is left alone for a while."""
+        """Return what the store answers; after a failure it is left alone for a while."""
         try:
             return await bounded(asking)
         except StoreError as error:

@@ -80,7 +80,7 @@ class PostgresEngine:
         return False
 
     async def check(self) -> None:
-        """See whether it answers: PostgreSQL checks its pages as it reads them, and `pg_amcheck` all of them."""
+        """See whether PostgreSQL answers: it checks its pages as it reads them, and `pg_amcheck` all of them."""
         await self.read(lambda db: db.execute("SELECT count(*) FROM worker"))
 
     async def close(self) -> None:

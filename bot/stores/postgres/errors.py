@@ -31,7 +31,7 @@ _DAMAGED = {"XX001", "XX002"}  # data_corrupted, index_corrupted
 
 
 def is_lost(error: psycopg.Error) -> bool:
-    """Return whether the connection is lost, or of no use any more."""
+    """Return whether the connection is lost, or no longer of any use."""
     state = error.sqlstate or ""
     if not state:
         # libpq's own words, not the server's
@@ -40,7 +40,7 @@ def is_lost(error: psycopg.Error) -> bool:
 
 
 def is_crossed(error: psycopg.Error) -> bool:
-    """Return whether other transactions were in the way: the unit may do when it is run again."""
+    """Return whether other transactions were in the way: the unit may succeed when it is run again."""
     return error.sqlstate in _CROSSED
 
 
