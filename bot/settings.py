@@ -195,7 +195,7 @@ class Settings(BaseSettings):
     @field_validator("database_url", "database_listen_url")
     @classmethod
     def _check_database_url(cls, value: str | None, info: ValidationInfo) -> str | None:
-        """Refuse a URL that libpq would read otherwise than it was meant: its errors would show parts of a password."""
+        """Refuse a URL that libpq would read in another way than meant: its errors would show parts of a password."""
         if value is None:
             return None
         value = value.strip()

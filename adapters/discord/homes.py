@@ -1,7 +1,7 @@
 """The bot's servers: as the gateway described them to this process, otherwise as the API does.
 
-A process that resumes another's session is told nothing of its servers, and one that works on a turn may have none of
-the shard's events.
+Discord tells a process that resumes another's session nothing of its servers, and a process that works on a turn may
+get none of the shard's events.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bot.domain.errors import AdapterError
 log = structlog.stdlib.get_logger(__name__)
 
 MAX_FETCHED = 200
-KEPT_S = 300.0  # changes are not told
+KEPT_S = 300.0  # of a server that the gateway did not describe: its changes do not arrive
 ASK_S = 5.0  # someone waits
 
 
@@ -64,7 +64,7 @@ class Homes:
         except (TimeoutError, AdapterError) as error:
             log.info("discord_server_not_described", error=str(error) or type(error).__name__)
             return
-        self._session.shards.describe(guild_id, described)  # from now on, the gateway tells its changes
+        self._session.shards.describe(guild_id, described)  # from now on, the gateway sends its changes
         if self._session.shards.guild(guild_id) is None:
             self._fetched[guild_id] = make_guild(described)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import discord
 
-from adapters.discord.private_parts import Place, event_parsers
+from adapters.discord.assignments import Assignment
+from adapters.discord.private_parts import Position, event_parsers
 from adapters.discord.shards import Keeper, Shard
-from adapters.discord.shares import Share
 from adapters.discord.snowflakes import as_number
 from adapters.shared.payloads import Payload
 
@@ -19,7 +19,7 @@ from adapters.shared.payloads import Payload
 class OwnShards:
     """Starts and stops shards for `keeper`; `note_ended` gets the error of one that has ended by itself.
 
-    `count` is the number of all shards, whoever runs them; 0 where it is not known.
+    `count` is the number of all shards, in whichever process they run; 0 where it is not known.
     """
 
     def __init__(self, keeper: Keeper, *, note_ended: Callable[[BaseException], None]) -> None:
@@ -28,7 +28,7 @@ class OwnShards:
         self._note_ended = note_ended
         self._shards: dict[int, Shard] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._places: dict[int, tuple[int, Place]] = {}  # of shards whose slot may be lost: its fence, where to go on
+        self._positions: dict[int, tuple[int, Position]] = {}  # of shards that may be lost, with the slot's fence
 
     def __iter__(self) -> Iterator[Shard]:
         return iter(self._shards.values())
@@ -86,7 +86,7 @@ class OwnShards:
 
     def were_taken_over(self, shards: Collection[int]) -> bool:
         """Return whether any of these shards was another process's, or this one's before."""
-        return any(self._shards[number].share.slot.fence > 1 for number in shards if number in self._shards)
+        return any(self._shards[number].assignment.slot.fence > 1 for number in shards if number in self._shards)
 
     def close_gaps(self, shards: Collection[int]) -> None:
         """Note that what was missed in these shards was found, unless another session began meanwhile."""
@@ -96,12 +96,12 @@ class OwnShards:
 
     # --- running ---
 
-    def start(self, share: Share, *, root: str) -> None:
+    def start(self, assignment: Assignment, *, root: str) -> None:
         """Run the shard, from where this process was cut off if no other has held it since."""
-        number = share.number
-        fence, place = self._places.pop(number, (0, None))
-        is_own = share.slot.fence == fence + 1
-        self._shards[number] = shard = Shard(share, self._keeper, root=root, place=place if is_own else None)
+        number = assignment.number
+        fence, position = self._positions.pop(number, (0, None))
+        is_own = assignment.slot.fence == fence + 1
+        self._shards[number] = shard = Shard(assignment, self._keeper, root=root, position=position if is_own else None)
         self._tasks[number] = task = asyncio.create_task(shard.run(), name=f"discord:shard {number}")
         task.add_done_callback(self._ended)
 
@@ -112,18 +112,18 @@ class OwnShards:
 
     async def stop(self, shard: Shard, *, is_resumable: bool) -> None:
         """Hang up and forget the shard."""
-        task = self._tasks.pop(shard.share.number, None)
+        task = self._tasks.pop(shard.assignment.number, None)
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
         await shard.close(is_resumable=is_resumable)
-        if self._shards.get(shard.share.number) is shard:
-            del self._shards[shard.share.number]
+        if self._shards.get(shard.assignment.number) is shard:
+            del self._shards[shard.assignment.number]
 
     async def interrupt(self) -> None:
         """Close all connections: other processes may have taken the shards. Where none has, `start` goes on."""
         shards, self._shards = list(self), {}
         for shard in shards:
-            if shard.place is not None:
-                self._places[shard.share.number] = (shard.share.slot.fence, shard.place)
+            if shard.position is not None:
+                self._positions[shard.assignment.number] = (shard.assignment.slot.fence, shard.position)
         await asyncio.gather(*(self.stop(shard, is_resumable=True) for shard in shards))

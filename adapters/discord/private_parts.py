@@ -23,7 +23,7 @@ __all__ = [
     "LOGGER",
     "Exchange",
     "HTTPClient",
-    "Place",
+    "Position",
     "Route",
     "converse",
     "end_global_pause",
@@ -33,7 +33,7 @@ __all__ = [
     "hide_voice_warnings",
     "make_guild",
     "make_http",
-    "place_of",
+    "position_of",
     "use_api",
     "use_gateway",
 ]
@@ -129,7 +129,7 @@ def end_global_pause(http: HTTPClient) -> None:
 # --- a connection to the gateway ---
 
 CONNECT_S = 60.0
-CLOSE_S = 0.4  # whoever ends the process waits for it
+CLOSE_S = 0.4  # the end of the process waits for it
 # 1000 and 1001 would end the session: https://docs.discord.com/developers/events/gateway#initiating-a-disconnect
 RESUMABLE = 4000
 # Invalid sequence, session timed out: https://docs.discord.com/developers/topics/opcodes-and-status-codes#gateway
@@ -137,7 +137,7 @@ SESSION_IS_OVER = frozenset({4007, 4009})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Position:
     """How far a gateway session has come; any connection can go on from there, also another process's."""
 
     session: str
@@ -145,22 +145,22 @@ class Place:
     gateway: str
 
 
-async def converse(client: discord.Client, place: Place | None) -> bool:
+async def converse(client: discord.Client, position: Position | None) -> bool:
     """Connect the client, which is logged in, and take what comes until the connection ends.
 
-    Resumes the session of `place`, or begins one where that is None. Returns whether the session can be resumed.
+    Resumes the session of `position`, or begins one where that is None. Returns whether the session can be resumed.
 
     Raises:
         discord.ConnectionClosed: Discord ended the connection with a code after which it wants no other.
         OSError, aiohttp.ClientError, TimeoutError: The gateway was not reached.
     """
     resumed: dict[str, Any] = {}
-    if place is not None:
+    if position is not None:
         resumed = {
             "resume": True,
-            "session": place.session,
-            "sequence": place.seq,
-            "gateway": yarl.URL(place.gateway),
+            "session": position.session,
+            "sequence": position.seq,
+            "gateway": yarl.URL(position.gateway),
         }
     try:
         opening = DiscordWebSocket.from_client(client, initial=True, shard_id=client.shard_id, **resumed)
@@ -171,12 +171,12 @@ async def converse(client: discord.Client, place: Place | None) -> bool:
         return ending.resume and _close_code(client) not in SESSION_IS_OVER
 
 
-def place_of(client: discord.Client) -> Place | None:
+def position_of(client: discord.Client) -> Position | None:
     """Return how far the client's session has come; None where none has begun."""
     ws = _websocket(client)
     if ws is None or ws.session_id is None or ws.sequence is None:
         return None
-    return Place(session=ws.session_id, seq=ws.sequence, gateway=str(ws.gateway))
+    return Position(session=ws.session_id, seq=ws.sequence, gateway=str(ws.gateway))
 
 
 async def hang_up(client: discord.Client, *, is_resumable: bool) -> None:

@@ -1,4 +1,4 @@
-"""The connection to Discord's gateway: this process's share of the shards, evened out with the other processes."""
+"""The connection to Discord's gateway: this process's part of the shards, evened out with the other processes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from contextlib import suppress
 import structlog
 
 from adapters.discord.api import LOGIN_REFUSED, DiscordApi
+from adapters.discord.assignments import Assignments, Seen
 from adapters.discord.errors import DiscordRefusedError
 from adapters.discord.own_shards import OwnShards
 from adapters.discord.private_parts import hide_voice_warnings, use_gateway
 from adapters.discord.shards import Handle, Shard, Watch, WrongCountError
-from adapters.discord.shares import Seen, Shares
 from adapters.discord.starts import Starts
 from adapters.shared.payloads import Payload
 from bot.domain.errors import AdapterError, BotError
@@ -53,7 +53,7 @@ class Session:
         self.has_gap = asyncio.Event()  # something is to be looked for: what was sent since the last session, say
         self._api = api
         self._gateway_url = gateway_url
-        self._shares = Shares(self._cluster, application="")
+        self._assignments = Assignments(self._cluster, application="")
         self.shards = OwnShards(self, note_ended=self._note_ended)
         self._seen = Seen()
         self._handle: Handle = lambda _, __: None
@@ -73,7 +73,7 @@ class Session:
 
     @property
     def tick_s(self) -> float:
-        """How often it is to be noted how far things have come, in seconds."""
+        """How often to note how far things have come, in seconds."""
         return self.watch.look_alone_s if self.is_alone else self.watch.look_s
 
     # --- what was missed ---
@@ -92,17 +92,17 @@ class Session:
             await self._note(shard)
         if 0 not in self.shards.numbers:
             return 0.0
-        shares = self._seen.of(self.shards.count)
-        others = [share.note.at for share in shares if share.number not in self.shards.numbers]
+        assignments = self._seen.of(self.shards.count)
+        others = [assignment.note.at for assignment in assignments if assignment.number not in self.shards.numbers]
         all_at = [*others, *(shard.alive_at for shard in self.shards)]
         return min(all_at) if len(all_at) == self.shards.count else 0.0
 
     async def _note(self, shard: Shard) -> None:
         note, before = shard.note, shard.noted
-        if note.place is None or (note.place == before.place and note.at - before.at < NOTE_EVERY_S):
+        if note.position is None or (note.position == before.position and note.at - before.at < NOTE_EVERY_S):
             return
         shard.noted = note
-        if not await self._shares.note(shard.share, note):
+        if not await self._assignments.note(shard.assignment, note):
             self._wake.set()  # another process holds it
 
     # --- for the shards ---
@@ -127,7 +127,7 @@ class Session:
         if is_new:
             self.has_gap.set()
         self._note_opened()
-        log.info("discord_connected", shard=shard.share.number, resumed=not is_new)
+        log.info("discord_connected", shard=shard.assignment.number, resumed=not is_new)
 
     def _note_opened(self) -> None:
         if self.shards.are_connected:
@@ -145,9 +145,9 @@ class Session:
         """
         use_gateway(self._gateway_url)
         self._handle, self._is_behind = handle, is_behind
-        self._shares = Shares(self._cluster, application=self._api.identity.application)
+        self._assignments = Assignments(self._cluster, application=self._api.identity.application)
         self._failure = asyncio.get_running_loop().create_future()
-        evening = asyncio.create_task(self._keep_even(), name="discord:shares")
+        evening = asyncio.create_task(self._keep_even(), name="discord:assignments")
         try:
             await asyncio.wait([evening, self._failure], return_when=asyncio.FIRST_COMPLETED)
             await (self._failure if self._failure.done() else evening)
@@ -184,7 +184,7 @@ class Session:
         return look_s * random.uniform(0.8, 1.0)  # noqa: S311  (no secret)
 
     async def _even_out(self) -> None:
-        """Take or give up what is too little or too much. Raises StoreError, AdapterError."""
+        """Take the shards that are missing, or give up those that are too many. Raises StoreError, AdapterError."""
         if not self._cluster.is_held():
             await self.shards.interrupt()
             return
@@ -192,7 +192,7 @@ class Session:
             await asyncio.gather(*(self._release(shard) for shard in list(self.shards)))
             self._is_refused, self.shards.count = False, 0
             raise AdapterError(OTHER_COUNT)
-        seen = self._seen = await self._shares.look()
+        seen = self._seen = await self._assignments.look()
         await self._drop_lost(seen)
         quota = seen.quota(self._cluster.worker, self.shards.count)
         if len(self.shards) > quota:
@@ -202,10 +202,10 @@ class Session:
         self._note_opened()
 
     async def _take_more(self) -> None:
-        for share in await self._shares.take(self.shards.numbers, self._recommended):
-            self._note_count(share.count)
-            self.shards.start(share, root=self._shares.root)
-        seen = self._seen = await self._shares.look()
+        for assignment in await self._assignments.take(self.shards.numbers, self._recommended):
+            self._note_count(assignment.count)
+            self.shards.start(assignment, root=self._assignments.root)
+        seen = self._seen = await self._assignments.look()
         if seen.count:
             self._note_count(seen.count)
 
@@ -228,10 +228,10 @@ class Session:
     # --- giving up ---
 
     async def _give_up(self, too_many: int) -> None:
-        """Give up so many shards, first those that are not connected, while enough sessions may be begun today."""
+        """Give up that many shards, unconnected ones first, as long as enough sessions may be begun today."""
         if (await self.starts.allowance()).is_short:
             return
-        order = sorted(self.shards, key=lambda shard: (shard.is_connected, -shard.share.number))
+        order = sorted(self.shards, key=lambda shard: (shard.is_connected, -shard.assignment.number))
         await asyncio.gather(*(self._release(shard) for shard in order[:too_many]))
 
     async def _release(self, shard: Shard) -> None:
@@ -239,20 +239,20 @@ class Session:
         if not self.is_behind():
             shard.settle()
         await self.shards.stop(shard, is_resumable=True)
-        await self._shares.give(shard.share, shard.note if shard.settled else None)
-        log.info("discord_shard_given_up", shard=shard.share.number)
+        await self._assignments.give(shard.assignment, shard.note if shard.settled else None)
+        log.info("discord_shard_given_up", shard=shard.assignment.number)
 
     async def _drop_lost(self, seen: Seen) -> None:
         """Stop the shards that another process has taken, and free what this one holds and does not run."""
-        fences = {(share.number, share.count): share.slot.fence for share in seen.shares}
+        fences = {(assignment.number, assignment.count): assignment.slot.fence for assignment in seen.assignments}
         for shard in list(self.shards):
-            share = shard.share
-            if fences.get((share.number, share.count)) != share.slot.fence:
+            assignment = shard.assignment
+            if fences.get((assignment.number, assignment.count)) != assignment.slot.fence:
                 await self.shards.stop(shard, is_resumable=True)
-        for share in seen.shares:
-            is_own = share.slot.is_held and share.slot.worker == self._cluster.worker
-            if is_own and share.number not in self.shards.numbers:
-                await self._shares.give(share, None)
+        for assignment in seen.assignments:
+            is_own = assignment.slot.is_held and assignment.slot.worker == self._cluster.worker
+            if is_own and assignment.number not in self.shards.numbers:
+                await self._assignments.give(assignment, None)
 
     async def _leave(self) -> None:
         """Give everything up within a second; a process that is alone ends its sessions."""
@@ -262,11 +262,11 @@ class Session:
                     await asyncio.gather(*(self._end(shard) for shard in list(self.shards)))
                 else:
                     await asyncio.gather(*(self._release(shard) for shard in list(self.shards)))
-                await self._shares.leave()
+                await self._assignments.leave()
 
     async def _end(self, shard: Shard) -> None:
         await self.shards.stop(shard, is_resumable=False)
-        await self._shares.give(shard.share, None)
+        await self._assignments.give(shard.assignment, None)
 
 
 def _log_failure(error: Exception) -> None:

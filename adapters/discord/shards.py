@@ -13,6 +13,7 @@ import discord
 import structlog
 
 from adapters.discord.api import LOGIN_REFUSED
+from adapters.discord.assignments import Assignment, Note
 from adapters.discord.losses import (
     DISALLOWED_INTENTS,
     INVALID_SHARD,
@@ -21,9 +22,8 @@ from adapters.discord.losses import (
     is_login_refused,
     reason_of,
 )
-from adapters.discord.private_parts import Place, converse, event_parsers, hang_up, place_of
-from adapters.discord.shares import Note, Share
-from adapters.discord.starts import NOT_HELD, Starts, Turn
+from adapters.discord.private_parts import Position, converse, event_parsers, hang_up, position_of
+from adapters.discord.starts import NOT_HELD, Start, Starts
 from adapters.shared.payloads import Payload
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError
@@ -95,20 +95,20 @@ class WrongCountError(AdapterError):
 class Shard:
     """Receives a shard's events while it runs; knows the servers and channels that the gateway named last."""
 
-    def __init__(self, share: Share, keeper: Keeper, *, root: str, place: Place | None) -> None:
-        note = share.note
-        self.share = share
+    def __init__(self, assignment: Assignment, keeper: Keeper, *, root: str, position: Position | None) -> None:
+        note = assignment.note
+        self.assignment = assignment
         self.client: discord.Client = discord.Client(intents=discord.Intents(guilds=True))  # knows no channel
         self.is_connected = False
         self.has_gap = False  # a new session has begun, and what was sent since the last one is not looked for yet
         self.alive_at = note.at  # until when all is dealt with, in seconds since the epoch; 0: not known
         self.noted = note
-        fresh = note.place if time.time() - note.at < FRESH_S else None
-        self.place = place or fresh  # what was handed over
-        self.settled = self.place  # what was dealt with
+        fresh = note.position if time.time() - note.at < FRESH_S else None
+        self.position = position or fresh  # what was handed over
+        self.settled = self.position  # what was dealt with
         self._keeper = keeper
         self._root = root
-        self._turn: Turn | None = None
+        self._start: Start | None = None
         self._is_closing = False
         self._is_usable = False  # the client, as long as its intents are right
         self._lost_at: float | None = None  # seconds of time.monotonic()
@@ -133,12 +133,12 @@ class Shard:
     def settle(self) -> None:
         """Note that all that was handed over is dealt with, unless something is missing from before the session."""
         if self.is_connected and not self.has_gap:
-            self.settled, self.alive_at = self.place, time.time()
+            self.settled, self.alive_at = self.position, time.time()
 
     @property
     def note(self) -> Note:
         """What the next holder of the shard is to know."""
-        return Note(place=self.settled, at=self.alive_at)
+        return Note(position=self.settled, at=self.alive_at)
 
     async def close(self, *, is_resumable: bool) -> None:
         """Hang up; nothing is handled from now on."""
@@ -155,14 +155,14 @@ class Shard:
         await self._open_client()
         self._give_up_old()
         try:
-            if self.place is None:
-                self._turn = await self._keeper.starts.wait(self._root, self.share.number)
-            may_resume = await converse(self.client, self.place)
+            if self.position is None:
+                self._start = await self._keeper.starts.wait(self._root, self.assignment.number)
+            may_resume = await converse(self.client, self.position)
         finally:
             self._note_lost()
-            await self._end_turn()
+            await self._end_start()
         if not may_resume:
-            self.place = None
+            self.position = None
             # https://docs.discord.com/developers/events/gateway#resuming: a random pause
             await asyncio.sleep(self._keeper.watch.identify_pause_s * random.uniform(0.2, 1.0))  # noqa: S311  (no secret)
         return True
@@ -180,19 +180,19 @@ class Shard:
     def _give_up_old(self) -> None:
         lost_at = self._lost_at
         if lost_at is not None and time.monotonic() - lost_at > self._keeper.watch.give_up_s:
-            self.place = None
+            self.position = None
 
     async def before_identify(self) -> None:
-        """Pass the turn on: the library sends IDENTIFY next."""
-        if self._turn is None:
+        """Let the next shard start: the library sends IDENTIFY next."""
+        if self._start is None:
             raise AdapterError(NOT_HELD)
-        await self._turn.use()
-        self._turn = None
+        await self._start.use()
+        self._start = None
 
-    async def _end_turn(self) -> None:
-        turn, self._turn = self._turn, None
-        if turn is not None:
-            await turn.end()
+    async def _end_start(self) -> None:
+        start, self._start = self._start, None
+        if start is not None:
+            await start.end()
 
     def note_connected(self, *, is_new: bool) -> None:
         """Note that the connection is there."""
@@ -210,20 +210,21 @@ class Shard:
             raise AdapterError(LOGIN_REFUSED, is_permanent=True) from None
         code = error.code if isinstance(error, discord.ConnectionClosed) else 0
         if code in (INVALID_SHARD, SHARDING_REQUIRED):
-            raise WrongCountError(f"Discord refuses to serve {self.share.count} shards (close code {code}).") from None
+            count = self.assignment.count
+            raise WrongCountError(f"Discord refuses to serve {count} shards (close code {code}).") from None
         if code == DISALLOWED_INTENTS:
             self._do_without_content()
             return True
         if not isinstance(error, LOSSES):  # a frame that cannot be read would come again
-            self._is_usable, self.place = False, None
-        log.warning("discord_connection_lost", shard=self.share.number, error=reason_of(error))
+            self._is_usable, self.position = False, None
+        log.warning("discord_connection_lost", shard=self.assignment.number, error=reason_of(error))
         return False
 
     def _do_without_content(self) -> None:
         if self._keeper.reads_content:
             self._keeper.reads_content = False
             log.warning("discord_without_message_content", hint=WITHOUT_CONTENT)
-        self._is_usable, self.place = False, None
+        self._is_usable, self.position = False, None
 
     # --- dispatches ---
 
@@ -241,19 +242,19 @@ class Shard:
 
     def _guarded(self, name: str, parse: Callable[[Any], None]) -> Callable[[Any], None]:
         def guarded(data: Any) -> None:
-            # Once others may have taken the shard, nothing of this connection counts: it is resumed from `place`.
+            # Once others may have taken the shard, nothing of this connection counts: it is resumed from `position`.
             self._is_closing = self._is_closing or not self._keeper.is_held()
             if self._is_closing:
                 return
             if name == "READY":
                 self.has_gap = True
             elif not self.has_gap and not self._keeper.is_behind():
-                self.settled = self.place
+                self.settled = self.position
             try:
                 parse(data)
             except Exception:  # isolates one event from the next: the library would end the connection
                 log.exception("discord_event_malformed", dispatch=name)
-            self.place = place_of(self.client)
+            self.position = position_of(self.client)
 
         return guarded
 
@@ -288,8 +289,8 @@ def _make_client(shard: Shard, keeper: Keeper) -> discord.Client:
         guild_ready_timeout=watch.guild_ready_s,
         heartbeat_timeout=watch.heartbeat_timeout_s,
         allowed_mentions=discord.AllowedMentions.none(),
-        shard_id=shard.share.number,
-        shard_count=shard.share.count,
+        shard_id=shard.assignment.number,
+        shard_count=shard.assignment.count,
     )
     client.shard = shard
     return client

@@ -1,4 +1,4 @@
-"""The gateway sessions that may be begun: one at a time over all processes, and so many a day."""
+"""The gateway sessions that may be begun: one at a time over all processes, and a limited number a day."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Allowance:
 class Starts:
     """Lets one shard at a time begin a session, in step with the other processes.
 
-    Shards of the same remainder by `max_concurrency` share a place, which is free again 5 s after it was used:
+    Shards of the same remainder by `max_concurrency` share a slot, which is free again 5 s after it was used:
     https://docs.discord.com/developers/events/gateway#sharding-max-concurrency
     """
 
@@ -55,30 +55,30 @@ class Starts:
             self._known_until = time.monotonic() + self._rest_s
         return self._known
 
-    async def wait(self, root: str, shard: int) -> Turn:
-        """Wait until the shard may connect to begin a session, and return its turn.
+    async def wait(self, root: str, shard: int) -> Start:
+        """Wait until the shard may connect to begin a session, and return that start, which the caller ends.
 
         Raises:
-            AdapterError: None may be begun today, or Discord does not say it.
+            AdapterError: No more may be begun today, or Discord does not answer.
             StoreError: The other processes are not known.
         """
         key = shard % (await self.allowance()).max_concurrency
         lock = self._locks[key]
         await lock.acquire()
-        turn = Turn(self._cluster, f"{root}/identify/{key}", lock)
+        start = Start(self._cluster, f"{root}/identify/{key}", lock)
         try:
-            await turn.begin(rest_s=self._rest_s)
+            await start.begin(rest_s=self._rest_s)
             # Discord revokes the token of a bot that begins more sessions than it may in a day.
             if (await self.allowance()).remaining <= 0:
                 raise AdapterError(USED_UP)
         except BaseException:
-            await turn.end()
+            await start.end()
             raise
-        return turn
+        return start
 
 
-class Turn:
-    """One shard's turn to begin a session. It holds the place while it connects, so that only IDENTIFY is left to send.
+class Start:
+    """The start of one session. It holds the slot while the shard connects, so that only IDENTIFY is left to send.
 
     The others' 5 s count from `use`.
     """
@@ -90,20 +90,20 @@ class Turn:
         self._slot: Slot | None = None
 
     async def begin(self, *, rest_s: float) -> None:
-        """Wait for the place."""
+        """Wait for the slot."""
         while (slot := await self._take(rest_s=rest_s)) is None:  # noqa: ASYNC110  (others wait in other processes)
             await asyncio.sleep(rest_s * random.uniform(0.05, 0.25))  # noqa: S311  (no secret)
         self._slot = slot
 
     async def use(self) -> None:
-        """Pass the place on: IDENTIFY is sent now. Raises AdapterError where this process may not send it any more."""
+        """Free the slot: IDENTIFY is sent now. Raises AdapterError where this process may not send it any more."""
         self._slot = await self._take()
         if self._slot is None or not self._cluster.is_held():
             raise AdapterError(NOT_HELD)
         await self.end()
 
     async def _take(self, *, rest_s: float = 0.0) -> Slot | None:
-        """Take the place. Cancelled meanwhile, it still learns whether it was taken: nobody else could free it."""
+        """Take the slot. If it is cancelled, it still learns whether it was taken: nobody else could free it."""
         taking = asyncio.ensure_future(self._cluster.take(self._name, rest_s=rest_s))
         try:
             return await asyncio.shield(taking)
@@ -112,7 +112,7 @@ class Turn:
             raise
 
     async def end(self) -> None:
-        """Pass the place on, unless that is done."""
+        """Free the slot, unless that is done."""
         slot, self._slot = self._slot, None
         lock, self._lock = self._lock, None
         try:

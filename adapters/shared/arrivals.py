@@ -139,7 +139,7 @@ class WaitingSign:
         if (adding := self._adding.pop(view.in_reply_to, None)) is not None:
             await asyncio.wait([adding])
         else:
-            await self._is_first(view.in_reply_to)  # who adds it now removes it again
+            await self._is_first(view.in_reply_to)  # a process that adds it now removes it again
         await self._set(view.conversation, view.in_reply_to, is_waiting=False)
 
     async def _is_first(self, event_key: str) -> bool:

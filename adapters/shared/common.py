@@ -1,6 +1,6 @@
-"""What processes that share a database share of one platform: its rates, and what is done once by all of them.
+"""What processes on one database share of a platform: its rates, and what only one of them is to do.
 
-A process without company asks nobody for a place in a rate.
+A process that is alone asks nobody for a place in a rate.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What only one of the bot's processes may do at a time, and the others for a moment wait to do."""
+"""What only one of the bot's processes may do at a time, while the others wait a moment for their turn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process may still show of turns: nothing, once it was paused for so long that others have taken them over.
+"""What a process may still show of turns: nothing, once it was paused so long that others have taken them over.
 
 A context variable carries this from where a turn is shown to the moment when a request is sent, which may be long
 after: requests wait for their rates. What belongs to no turn is not held up.

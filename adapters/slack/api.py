@@ -27,7 +27,7 @@ from adapters.slack.errors import (
     error_code,
     error_reasons,
 )
-from adapters.slack.limits import Limits, Slot
+from adapters.slack.limits import Limits, RateKey
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError, RateLimitError
 
@@ -133,7 +133,7 @@ class SlackApi:
 
         `limit_key` is the channel, for methods with a rate per channel (without it, the argument `channel` counts).
         A call that Slack refuses with a pause is made again after it, within `wait_s`: nothing was done. One that it
-        refuses for its token is made again where there is another token by now, as the bot was installed anew. With
+        refuses for its token is made again where there is another token by now, as the bot was reinstalled. With
         `may_repeat`, for idempotent methods, failed calls are repeated as well. `priority` decides what goes first
         where a rate holds up several calls.
 
@@ -146,19 +146,19 @@ class SlackApi:
         loop = asyncio.get_running_loop()
         since = loop.time()
         deadline = since + wait_s
-        slot = self._limits.slot(team, method, limit_key or str(arguments.get("channel", "")))
+        key = self._limits.key(team, method, limit_key or str(arguments.get("channel", "")))
         failures = 0
         while True:
             token = await self.tokens.bot_token(team)
-            await self._limits.admit(slot, deadline=deadline, since=since, priority=priority)
+            await self._limits.admit(key, deadline=deadline, since=since, priority=priority)
             check_held()
             sent_at, timeout_s = loop.time(), self._request_timeout_s
             if may_repeat:  # a post is not cut short: it might take effect all the same
                 timeout_s = min(timeout_s, max(1.0, deadline - sent_at))
             try:
-                return await self._ask(slot, token, arguments, timeout_s)
+                return await self._ask(key, token, arguments, timeout_s)
             except RateLimitError as error:
-                await self._limits.refuse(slot, sent_at=sent_at, retry_after_s=error.retry_after_s)
+                await self._limits.refuse(key, sent_at=sent_at, retry_after_s=error.retry_after_s)
             except AdapterError as error:
                 if await self._has_other_token(team, than=token, error=error):
                     continue
@@ -178,24 +178,24 @@ class SlackApi:
 
         Raises as `call` does; the caller has to observe a pause that Slack asks for.
         """
-        return await self._ask(self._limits.slot("", method, ""), app_token, {}, self._request_timeout_s)
+        return await self._ask(self._limits.key("", method, ""), app_token, {}, self._request_timeout_s)
 
-    async def _ask(self, slot: Slot, token: str, arguments: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+    async def _ask(self, key: RateKey, token: str, arguments: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         try:
             # A session that is passed in keeps its own timeout: the SDK's is not applied to it.
             async with asyncio.timeout(timeout_s):
-                return await self._send(slot.method, token, arguments)
+                return await self._send(key.method, token, arguments)
         except SlackApiError as error:
-            refusal = _refusal(slot.method, error)
+            refusal = _refusal(key.method, error)
         except TimeoutError:
             refusal = SlackUnreachableError(f"Slack did not answer within {timeout_s:.0f} s. Try again in a minute.")
         except (aiohttp.ClientError, SlackClientError, OSError) as error:
             why = unreached(error, self.client.base_url)
             refusal = SlackUnreachableError(f"Slack cannot be reached ({why}). Try again in a minute.")
         except (AttributeError, ValueError):  # the SDK trips over a body that is no JSON object
-            refusal = _not_slack(slot.method)
+            refusal = _not_slack(key.method)
         # Raised out here, without a cause: libraries write addresses and whole answers into their errors.
-        await self._note(slot, refusal)
+        await self._note(key, refusal)
         raise refusal
 
     async def _send(self, method: str, token: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,18 +209,18 @@ class SlackApi:
             response = await client.api_call(method, http_verb=verb, params={**form, "token": token})
         return cast("dict[str, Any]", response.data)
 
-    async def _note(self, slot: Slot, refusal: AdapterError) -> None:
+    async def _note(self, key: RateKey, refusal: AdapterError) -> None:
         match refusal:
             case RateLimitError(retry_after_s=pause_s):
-                log.info("slack_rate_limited", method=slot.method, team=slot.team, retry_after_s=pause_s)
+                log.info("slack_rate_limited", method=key.method, team=key.team, retry_after_s=pause_s)
             case SlackRefusedError(code=code, needed=needed, reasons=reasons):
                 log.warning(
-                    "slack_refused", method=slot.method, team=slot.team, code=code, needed=needed, reasons=reasons
+                    "slack_refused", method=key.method, team=key.team, code=code, needed=needed, reasons=reasons
                 )
                 if code in TOKEN_CODES:
-                    await self.tokens.forget(slot.team)
+                    await self.tokens.forget(key.team)
             case _:
-                log.warning("slack_failed", method=slot.method, team=slot.team, error=str(refusal))
+                log.warning("slack_failed", method=key.method, team=key.team, error=str(refusal))
 
 
 def _in_form(value: Any) -> Any:

@@ -95,8 +95,8 @@ class SlackArrivals:
         if isinstance(event, MessageReceived):
             self._keep_order(event, outcome)
 
-    # Another process may hear first that a message was deleted. It says so before it looks for the turn, and who stores
-    # the message looks after that: one of the two ends the turn.
+    # Another process may hear first that a message was deleted. It says so before it looks for the turn, and the
+    # process that stores the message looks after that: one of the two ends the turn.
 
     async def _tell_gone(self, event: MessageDeleted) -> None:
         said_at = time_of(message_ts(event.event_key))

@@ -174,7 +174,7 @@ class Backfill:
         return False
 
     async def _lose(self) -> None:
-        """Begin anew after a time in which another process may have begun to watch."""
+        """Start again after a time in which another process may have begun to watch."""
         self._slot = None
 
     async def _last_alive(self) -> Mapping[str, float]:

@@ -46,7 +46,7 @@ OTHERS = TIER_3  # chat.update, chat.delete, reactions.add, conversations.histor
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class RateKey:
     """What one limit covers; `channel` is empty where all channels share it."""
 
     team: str
@@ -55,7 +55,7 @@ class Slot:
 
     @property
     def name(self) -> str:
-        """The slot's name among all processes."""
+        """What the limit is called among all processes."""
         return "/".join((self.team, self.method, self.channel))
 
 
@@ -65,18 +65,18 @@ class Limits:
     def __init__(self, rates: Mapping[str, Rate] = RATES, *, common: CommonRates | None = None) -> None:
         self._rates = rates
         self._common = common or CommonRates()
-        self._gates: dict[Slot, Gate] = {}
+        self._gates: dict[RateKey, Gate] = {}
 
-    def slot(self, team: str, method: str, channel: str) -> Slot:
-        """Return the slot that a call uses."""
-        return Slot(team, method, channel if self._rate(method).per_channel else "")
+    def key(self, team: str, method: str, channel: str) -> RateKey:
+        """Return the key of the limit that a call counts against."""
+        return RateKey(team, method, channel if self._rate(method).per_channel else "")
 
     async def admit(
-        self, slot: Slot, *, deadline: float, since: float | None = None, priority: Priority = Priority.ANSWER
+        self, key: RateKey, *, deadline: float, since: float | None = None, priority: Priority = Priority.ANSWER
     ) -> None:
         """Wait until a call may be made, and count it.
 
-        Calls of one slot go by priority, then by the shares of people and of their conversations, then by `since`: when
+        Calls of one key go by priority, then by the shares of people and of their conversations, then by `since`: when
         the caller began to wait (default: now). This and `deadline` are seconds of the loop's clock.
 
         Raises:
@@ -84,32 +84,32 @@ class Limits:
         """
         since = asyncio.get_running_loop().time() if since is None else since
         caller = Caller(priority, since, current_share())
-        slots = dict.fromkeys((slot, Slot(slot.team, slot.method)))
-        for each in slots:
+        keys = dict.fromkeys((key, RateKey(key.team, key.method)))
+        for each in keys:
             await self._gate(each).passed(caller, deadline)
-        for each in slots:
+        for each in keys:
             await self._common.passed(each.name, self._rate_of(each), caller, deadline=deadline)
 
-    async def refuse(self, slot: Slot, *, sent_at: float, retry_after_s: float) -> None:
+    async def refuse(self, key: RateKey, *, sent_at: float, retry_after_s: float) -> None:
         """Admit no call for `retry_after_s` seconds, as Slack asked, and fewer at once from then on.
 
-        `sent_at` is when the refused call was made. Slack does not say which of its limits was reached; where a slot
+        `sent_at` is when the refused call was made. Slack does not say which of its limits was reached; where a key
         has a channel, the channel's is taken for it.
         """
-        self._gate(slot).refuse(sent_at=sent_at, retry_after_s=retry_after_s)
-        await self._common.refuse(slot.name, self._rate_of(slot), retry_after_s=retry_after_s)
+        self._gate(key).refuse(sent_at=sent_at, retry_after_s=retry_after_s)
+        await self._common.refuse(key.name, self._rate_of(key), retry_after_s=retry_after_s)
 
-    def _gate(self, slot: Slot) -> Gate:
-        gate = self._gates.get(slot)
+    def _gate(self, key: RateKey) -> Gate:
+        gate = self._gates.get(key)
         if gate is None:
             if len(self._gates) >= MAX_IDLE_BUCKETS:
-                self._gates = {key: kept for key, kept in self._gates.items() if not kept.is_spare}
-            gate = self._gates[slot] = Gate(self._rate_of(slot))
+                self._gates = {each: kept for each, kept in self._gates.items() if not kept.is_spare}
+            gate = self._gates[key] = Gate(self._rate_of(key))
         return gate
 
-    def _rate_of(self, slot: Slot) -> Rate:
-        rate = self._rate(slot.method)
-        return rate.per_channel if slot.channel and rate.per_channel else rate
+    def _rate_of(self, key: RateKey) -> Rate:
+        rate = self._rate(key.method)
+        return rate.per_channel if key.channel and rate.per_channel else rate
 
     def _rate(self, method: str) -> Rate:
         return self._rates.get(method, OTHERS)

@@ -31,12 +31,12 @@ from adapters.slack.oauth_states import NoteStates
 from adapters.slack.options import SlackOptions
 from adapters.slack.parse import PLATFORM, message_ts
 from adapters.slack.people import People
-from adapters.slack.places import app_of
 from adapters.slack.posts import Posts
 from adapters.slack.previews import Looking, Previews
 from adapters.slack.readable import Readable
 from adapters.slack.replies import Replies
 from adapters.slack.session import Endpoints, Session
+from adapters.slack.socket_slots import app_of
 from adapters.slack.standing import Standings
 from bot.domain.events import ConversationKey, MessageDeleted, MessageEdited
 from bot.ports.platform import Host

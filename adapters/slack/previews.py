@@ -39,7 +39,7 @@ Look = Callable[[Payload, str], Awaitable[Sequence[Payload]]]
 
 
 class Previews:
-    """Waits for the previews of links to messages; `look` finds those that another process was told of."""
+    """Waits for the previews of links to messages; `look` finds those that were delivered to another process."""
 
     def __init__(self, *, patience_s: float = PATIENCE_S, look: Look | None = None) -> None:
         self._patience_s = patience_s
@@ -78,7 +78,7 @@ class Previews:
 
 
 class Looking:
-    """Asks Slack for a message again, where another process may have been told of its previews."""
+    """Asks Slack for a message again, where its previews may have been delivered to another process."""
 
     def __init__(self, api: SlackApi, cluster: Cluster) -> None:
         self._api = api

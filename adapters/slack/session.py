@@ -13,7 +13,7 @@ from adapters.slack.bolt import BoltApp, Handle, OAuth
 from adapters.slack.http_endpoint import HttpEndpoint
 from adapters.slack.identities import Identities
 from adapters.slack.parse import PLATFORM
-from adapters.slack.places import Places, app_of
+from adapters.slack.socket_slots import SocketSlots, app_of
 from adapters.slack.sockets import Sockets, Watch
 from bot.ports.cluster import Cluster
 from bot.ports.http import HttpListener
@@ -42,11 +42,11 @@ class Session:
         oauth: OAuth | None = None,
         watch: Watch | None = None,
     ) -> None:
-        places = Places(cluster, app=app_of(endpoints.app_token))
-        bolt = BoltApp(api, identities=identities, handle=handle, may_take=places.may_take, oauth=oauth)
+        slots = SocketSlots(cluster, app=app_of(endpoints.app_token))
+        bolt = BoltApp(api, identities=identities, handle=handle, may_take=slots.may_take, oauth=oauth)
         self._uses_sockets = bool(endpoints.app_token)
         self._needs_http = not self._uses_sockets or oauth is not None
-        self._sockets = Sockets(bolt, api, app_token=endpoints.app_token, places=places, watch=watch or Watch())
+        self._sockets = Sockets(bolt, api, app_token=endpoints.app_token, slots=slots, watch=watch or Watch())
         self._http = HttpEndpoint(bolt, signing_secret=endpoints.signing_secret, listener=listener)
 
     @property

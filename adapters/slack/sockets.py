@@ -13,8 +13,8 @@ import structlog
 from adapters.slack.api import SlackApi
 from adapters.slack.bolt import BoltApp
 from adapters.slack.errors import TOKEN_CODES
-from adapters.slack.places import LINES, Places
 from adapters.slack.socket_client import SocketClient
+from adapters.slack.socket_slots import LINES, SocketSlots
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError, BotError, RateLimitError
 
@@ -24,7 +24,7 @@ SETTLE_S = 2.0  # for acknowledgements, before a connection that Slack renews is
 HOLD_S = 5.0  # Slack warns ten seconds before it closes a connection
 # https://docs.slack.dev/apis/events-api/using-socket-mode#disconnect
 RENEWALS = frozenset({"warning", "refresh_requested"})
-NO_PLACE = "no place"  # the place of the connection is another process's from now on
+NO_SLOT = "no slot"  # the slot of the connection is another process's from now on
 CLOSED: Mapping[str, str] = {
     "too_many_websockets": (
         "Slack opens no further connection: the app has ten already, which is the most. Run fewer processes of the bot "
@@ -50,7 +50,7 @@ class Watch:
     # Where someone has to do something first. Connections that Slack has not noticed the end of count among the ten.
     closed_backoff: Backoff = field(default_factory=lambda: Backoff(first_s=120.0, max_s=300.0, jitter=0.5))
     note_s: float = 10.0  # how often it is noted that the bot is there
-    share_s: float = 5.0  # how often the connections are divided anew among the bot's processes
+    share_s: float = 5.0  # how often the connections are divided again among the bot's processes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +65,11 @@ class _End:
 class Sockets:
     """The connections of one app-level token."""
 
-    def __init__(self, bolt: BoltApp, api: SlackApi, *, app_token: str, places: Places, watch: Watch) -> None:
+    def __init__(self, bolt: BoltApp, api: SlackApi, *, app_token: str, slots: SocketSlots, watch: Watch) -> None:
         self._bolt = bolt
         self._api = api
         self._app_token = app_token
-        self._places = places
+        self._slots = slots
         self._watch = watch
         self._connected: dict[int, SocketClient] = {}  # by line
         self._explained: set[str] = set()  # reasons of `CLOSED` that are in the log
@@ -92,39 +92,39 @@ class Sockets:
         accept the token.
         """
         lines = {f"socket-{line}": self._keep_connected(line) for line in range(LINES)}
-        return {"places": self._keep_places(), **lines}
+        return {"slots": self._keep_slots(), **lines}
 
-    async def _keep_places(self) -> None:
+    async def _keep_slots(self) -> None:
         while True:
             try:
-                await self._places.look(self._connected.keys())
+                await self._slots.look(self._connected.keys())
             except BotError as error:  # the connections stay as they are
-                log.warning("slack_places_not_seen", error=str(error))
+                log.warning("slack_slots_not_seen", error=str(error))
             await asyncio.sleep(self._watch.share_s)
 
     async def _keep_connected(self, line: int) -> None:
         failures = 0
         try:
             while True:
-                await self._places.wait_for(line)
+                await self._slots.wait_for(line)
                 end = await self._connect(line)
                 failures = 0 if end.lasted_s >= self._watch.steady_s else failures + 1
-                if end.reason == NO_PLACE:
-                    await self._places.leave(line)
+                if end.reason == NO_SLOT:
+                    await self._slots.leave(line)
                     continue
                 pause_s = self._pause_s(end, failures)
                 self._explain(end.reason)
                 log.info("slack_socket_ended", connection=line, reason=end.reason, pause_s=round(pause_s, 1))
                 await self._pause(line, pause_s)
         finally:
-            await self._places.leave(line)
+            await self._slots.leave(line)
 
     async def _pause(self, line: int, pause_s: float) -> None:
-        """Wait so long; a place that is to be given up meanwhile is free at once."""
+        """Wait that long; a slot that is to be given up before then is freed at once."""
         until = asyncio.get_running_loop().time() + pause_s
         while (left_s := until - asyncio.get_running_loop().time()) > 0:
-            if not self._places.keeps(line):
-                await self._places.leave(line)
+            if not self._slots.keeps(line):
+                await self._slots.leave(line)
             await asyncio.sleep(min(left_s, self._watch.look_s))
 
     def _pause_s(self, end: _End, failures: int) -> float:
@@ -180,14 +180,14 @@ class Sockets:
         lasted_s = asyncio.get_running_loop().time() - began_at
         if reason in RENEWALS:
             await self._hand_over(line)
-        elif reason == NO_PLACE and self._places.may_take():
+        elif reason == NO_SLOT and self._slots.may_take():
             await self._bolt.settle(timeout_s=SETTLE_S)
         return _End(reason=reason, lasted_s=lasted_s)
 
     async def _until_ended(self, client: SocketClient, line: int) -> str:
         while not client.ended.is_set():
-            if not self._places.keeps(line):
-                return NO_PLACE
+            if not self._slots.keeps(line):
+                return NO_SLOT
             if not await client.is_connected():
                 return "lost"
             await _within(client.ended, self._watch.look_s)
@@ -213,7 +213,7 @@ class Sockets:
         self._connected[line] = client
         self._is_renewed.set()
         self.opened.set()
-        if len(self._connected) >= self._places.count:
+        if len(self._connected) >= self._slots.count:
             self._explained.clear()
         log.info("slack_connected", connections=len(self._connected))
 

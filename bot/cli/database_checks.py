@@ -54,7 +54,7 @@ def _ways(found: Inspection) -> Iterator[Check]:
         cure = "Set DATABASE_LISTEN_URL to the address of PostgreSQL itself."
         yield Check(part=PART, state="failed", detail=detail, cure=cure)
     if not found.hears:
-        detail = "what is told by DATABASE_URL does not arrive by DATABASE_LISTEN_URL."
+        detail = "what is sent over DATABASE_URL does not arrive over DATABASE_LISTEN_URL."
         yield Check(part=PART, state="failed", detail=detail, cure="Have both lead to the same database.")
 
 
@@ -85,7 +85,7 @@ def _advice(found: Inspection, settings: Settings) -> Iterator[str]:
     if found.connections < 2 * settings.database_pool_max:
         yield "Two processes would not fit: raise max_connections, or lower DATABASE_POOL_MAX."
     elif found.connections - found.open_connections < settings.database_pool_max:
-        yield "One process more would not fit: raise max_connections, lower DATABASE_POOL_MAX, or use PgBouncer."
+        yield "One more process would not fit: raise max_connections, lower DATABASE_POOL_MAX, or use PgBouncer."
     if found.commits_are_lowered:
         yield f"synchronous_commit is {found.synchronous_commit}: the bot sets it to on for its own commits."
     if not found.flushes:

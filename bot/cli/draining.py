@@ -32,7 +32,7 @@ async def drain(arguments: Namespace) -> int:
         chosen = _chosen(members, arguments.drain)
         for member, process in chosen:
             os.kill(process.pid, signal.SIGTERM)
-            print(f"{_named(member)}: told to hand over", flush=True)
+            print(f"{_named(member)}: asked to hand over", flush=True)
         await asyncio.gather(*(_follow(store, member, process) for member, process in chosen))
     return 0
 
@@ -57,17 +57,19 @@ def _nobody(name: str, *, here: Sequence[Member], away: Sequence[Member]) -> str
         return f"{names}: it runs on another machine or in another container. Run this command there, or send SIGTERM."
     if here:
         names = ", ".join(map(_named, here))
-        return f"No process of this database is called {visible(name)}. Here run: {names}. Name one of them, or none."
+        return (
+            f"No process of this database is called {visible(name)}. Running here: {names}. Name one of them, or none."
+        )
     return "No `toolbridge run` of this database is running. Check DATABASE_URL and TOOLBRIDGE_HOME if one should be."
 
 
 async def _follow(store: Store, member: Member, process: LocalProcess) -> None:
-    """Say what becomes of the process until it has ended."""
+    """Report on the process until it has ended."""
     has_said = False
     while process.is_alive:
         if not has_said and any(now.worker == member.worker and now.about.is_draining for now in await store.members()):
             has_said = True
-            print(f"{_named(member)}: takes nothing new, and lets what cannot be handed over end", flush=True)
+            print(f"{_named(member)}: takes nothing new, and finishes what cannot be handed over", flush=True)
         await asyncio.sleep(LOOK_S)
     print(f"{_named(member)}: has ended", flush=True)
 

@@ -166,14 +166,46 @@ def command_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    chat = commands.add_parser("chat", help="chat in the terminal, or ask one question with -m")
+    _add_chat(commands.add_parser("chat", help="chat in the terminal, or ask one question with -m"))
+    _add_run(commands.add_parser("run", help="serve every chat platform whose tokens are set"))
+    _add_doctor(commands.add_parser("doctor", help="check settings, database, model, tool servers and chat platforms"))
+    for command in (command for platform in PLATFORMS for command in platform.commands):
+        of_platform = commands.add_parser(command.name, help=command.help)
+        command.add_arguments(of_platform)
+        of_platform.set_defaults(run=_of_platform(command))
+    _add_tools(commands.add_parser("tools", help="list the tool servers and their tools"))
+    add_policy_arguments(
+        commands.add_parser("policy", help="check the rules of toolbridge.toml, explain a verdict, replay calls")
+    )
+    _add_history(commands.add_parser("history", help="list the conversations, print one of them, or delete it"))
+    export = commands.add_parser("export", help="print a conversation as it happened: who, what ran, what was decided")
+    add_export_arguments(export)
+    export.set_defaults(run=_export)
+    purge = commands.add_parser("purge", help="remove a person's words wherever they are kept")
+    add_purge_arguments(purge)
+    purge.set_defaults(run=_purge)
+    _add_audit(
+        commands.add_parser("audit", help="print what was decided and run, or check that nothing of it was changed")
+    )
+    _add_usage(
+        commands.add_parser(
+            "usage", help="print how much each person and place, and all of them, used in a month or on a day"
+        )
+    )
+    _add_migrate(commands.add_parser("migrate", help="move everything from the SQLite database to PostgreSQL"))
+    _add_trust(commands.choices)
+    return parser
+
+
+def _add_chat(chat: argparse.ArgumentParser) -> None:
     chat.add_argument("-m", "--message", metavar="TEXT", help="ask this, print the answer and leave")
     chat.add_argument("--conversation", metavar="NAME", default="main", help="which conversation to go on with (main)")
     _add_model(chat)
     chat.add_argument("--yes", action="store_true", help="with -m: run calls that only I have to approve")
     chat.set_defaults(run=_chat)
 
-    run = commands.add_parser("run", help="serve every chat platform whose tokens are set")
+
+def _add_run(run: argparse.ArgumentParser) -> None:
     _add_model(run)
     run.add_argument(
         "--drain",
@@ -184,55 +216,25 @@ def command_parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(run=_run)
 
-    doctor = commands.add_parser("doctor", help="check settings, database, model, tool servers and chat platforms")
+
+def _add_doctor(doctor: argparse.ArgumentParser) -> None:
     doctor.add_argument("--json", action="store_true", help="print the checks as JSON")
     _add_model(doctor)
     doctor.set_defaults(run=_doctor)
 
-    for command in (command for platform in PLATFORMS for command in platform.commands):
-        of_platform = commands.add_parser(command.name, help=command.help)
-        command.add_arguments(of_platform)
-        of_platform.set_defaults(run=_of_platform(command))
 
-    tools = commands.add_parser("tools", help="list the tool servers and their tools")
+def _add_tools(tools: argparse.ArgumentParser) -> None:
     tools.add_argument("word", nargs="?", default="", help="only tools that contain this word")
     tools.add_argument("--changes", action="store_true", help="show the tools that changed since they were accepted")
     tools.add_argument("--accept", default="", metavar="SERVER[/TOOL]", help="accept changed tools as they are now")
     tools.set_defaults(run=_tools)
 
-    policy = commands.add_parser("policy", help="check the rules of toolbridge.toml, explain a verdict, replay calls")
-    add_policy_arguments(policy)
 
-    history = commands.add_parser("history", help="list the conversations, print one of them, or delete it")
+def _add_history(history: argparse.ArgumentParser) -> None:
     history.add_argument("conversation", nargs="?", help="a key from the list, or the name of a terminal conversation")
     history.add_argument("--limit", type=_at_least_one, default=50, metavar="N", help="how many at most (50)")
     add_deletion_arguments(history)
     history.set_defaults(run=_history)
-
-    export = commands.add_parser("export", help="print a conversation as it happened: who, what ran, what was decided")
-    add_export_arguments(export)
-    export.set_defaults(run=_export)
-
-    purge = commands.add_parser("purge", help="remove a person's words wherever they are kept")
-    add_purge_arguments(purge)
-    purge.set_defaults(run=_purge)
-
-    audit = commands.add_parser("audit", help="print what was decided and run, or check that nothing of it was changed")
-    _add_audit(audit)
-
-    usage = commands.add_parser(
-        "usage", help="print how much each person and place, and all of them, used in a month or on a day"
-    )
-    usage.add_argument("--period", default="", metavar="PERIOD", help="2026-11 or 2026-11-29 (this month)")
-    usage.add_argument("--limit", type=_at_least_one, default=50, metavar="N", help="how many at most (50)")
-    usage.add_argument("--json", action="store_true", help="print them as JSON; money in millionths of a dollar")
-    usage.set_defaults(run=_usage)
-
-    migrate = commands.add_parser("migrate", help="move everything from the SQLite database to PostgreSQL")
-    migrate.add_argument("--to", required=True, metavar="URL", help="postgresql://user@host:5432/database")
-    migrate.set_defaults(run=_migrate)
-    _add_trust(commands.choices)
-    return parser
 
 
 def _at_least_one(text: str) -> int:
@@ -253,6 +255,18 @@ def _add_audit(audit: argparse.ArgumentParser) -> None:
         "--head", default="", metavar="HASH", help="with verify: this was the head once, so it must be there"
     )
     audit.set_defaults(run=_audit)
+
+
+def _add_usage(usage: argparse.ArgumentParser) -> None:
+    usage.add_argument("--period", default="", metavar="PERIOD", help="2026-11 or 2026-11-29 (this month)")
+    usage.add_argument("--limit", type=_at_least_one, default=50, metavar="N", help="how many at most (50)")
+    usage.add_argument("--json", action="store_true", help="print them as JSON; money in millionths of a dollar")
+    usage.set_defaults(run=_usage)
+
+
+def _add_migrate(migrate: argparse.ArgumentParser) -> None:
+    migrate.add_argument("--to", required=True, metavar="URL", help="postgresql://user@host:5432/database")
+    migrate.set_defaults(run=_migrate)
 
 
 def _add_trust(commands: Mapping[str, argparse.ArgumentParser]) -> None:

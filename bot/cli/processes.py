@@ -1,4 +1,4 @@
-"""What the doctor says of the processes that share the database: who lives, what each holds, and how they differ."""
+"""What the doctor says of the processes that share the database: which live, what each holds, and how they differ."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DIFFERENT = {
 
 
 async def check_processes(store: ClusterStore, *, served: Collection[str], now: float) -> Sequence[Check]:
-    """Return who lives and what is open, and each way in which those differ that serve a platform of `served`.
+    """Return which are alive and what is open, and each way in which those that serve a platform of `served` differ.
 
     There is nothing to say where no process lives and nothing is open.
     """
@@ -32,8 +32,8 @@ async def check_processes(store: ClusterStore, *, served: Collection[str], now: 
         return []
     slots = await store.slots("")
     lines = [_line(member, [slot for slot in slots if slot.worker == member.worker], now=now) for member in members]
-    alive = "1 process lives" if len(members) == 1 else f"{len(members):,} processes live"
-    detail = f"{alive if members else 'none lives'}; {_open(turns, now=now)}"
+    alive = "1 process alive" if len(members) == 1 else f"{len(members):,} processes alive"
+    detail = f"{alive if members else 'none alive'}; {_open(turns, now=now)}"
     serving = [member for member in members if not set(served).isdisjoint(member.about.platforms)]
     return [Check(part="processes", state="ok", detail=detail, output=tuple(lines)), *_differences(serving)]
 
@@ -46,7 +46,7 @@ def _line(member: Member, slots: Sequence[Slot], *, now: float) -> str:
         " and ".join(about.platforms),
         f"since {datetime.fromtimestamp(about.started_at, UTC):%Y-%m-%d %H:%M} UTC" if about.started_at else "",
         *_held(slots),
-        f"its lease runs {max(0.0, member.expires_at - now):.0f} s more",
+        f"lease for {max(0.0, member.expires_at - now):.0f} s more",
         "it is ending" if about.is_draining else "",
     ]
     return clean(", ".join(filter(None, parts)))
@@ -75,7 +75,7 @@ def _open(turns: OpenTurns, *, now: float) -> str:
 
 
 def _differences(members: Sequence[Member]) -> Iterator[Check]:
-    """Yield a check for each digest that is not the same in all; who says none, or ends, does not count."""
+    """Yield a check for each digest that is not the same in all, but for those that say none or are ending."""
     for what, cure in _DIFFERENT.items():
         groups = _by_digest(members, what)
         if len(groups) > 1:

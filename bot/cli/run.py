@@ -106,7 +106,7 @@ def _has_terminal() -> bool:
 
 
 async def serve(adapters: Sequence[Adapter], drain: Drain) -> None:
-    """Run every adapter until cancelled; then let go of the platforms, and `drain` meanwhile.
+    """Run every adapter until cancelled; then let go of the platforms, while `drain` runs.
 
     A second cancellation cuts both short. One adapter that cannot go on stops no other; the error of the last one is
     raised.

@@ -55,13 +55,13 @@ async def open_ids(settings: Settings, store: Store, *, keys: SecretKeys) -> Con
 
 
 async def open_files(settings: Settings, store: Store) -> KeptFiles:
-    """Return the files beside the store's texts. Raises SettingsError where the key of their names cannot be read."""
+    """Return the files kept with the store's texts. Raises SettingsError where their names' key cannot be read."""
     ids = await open_ids(settings, store, keys=open_secret_keys(settings))
     return kept_files(settings, store, ids)
 
 
 def kept_files(settings: Settings, store: Store, ids: ConversationIds) -> KeptFiles:
-    """Return the files beside the store's texts, which tool servers know by these ids."""
+    """Return the files kept with the store's texts, which tool servers know by these ids."""
     home = settings.toolbridge_home
     in_folders = SavedFolders(home / WORKSPACES)  # also from before the database had them
     saved = (in_folders,) if store.saved_files is None else (store.saved_files, in_folders)

@@ -69,8 +69,8 @@ class AppGate:
         has_company = await cluster.has_company(message.conversation.platform)
         if has_company and (self._listed or self._also()):
             name = _in_a_row(message.conversation)
-            if await store.mark(name) is not None:
-                await store.put_mark(name, None)
+            if await store.announced(name) is not None:
+                await store.announce(name, None)
 
     async def why_not_of_all(self, message: MessageReceived, cluster: Cluster, store: ClusterStore) -> str:
         """Do what `why_not` does, over all processes: two bots may be answered by two of them. Raises StoreError."""

@@ -1,4 +1,4 @@
-"""Follow-ups that overtake the question which they follow, as that is on its way into another process.
+"""Follow-ups that overtake their thread's first question, which is on its way into another process.
 
 A platform gives each message to any of the bot's processes, so the second message of a thread may be looked at before
 the first one is stored. A follow-up without a mention is not for the bot then. In a young thread it is therefore kept
@@ -31,8 +31,8 @@ log = structlog.stdlib.get_logger(__name__)
 NOTES = "early/"
 YOUNG = timedelta(seconds=30)  # threads whose first question may be on its way
 HOLD_S = 10.0
-STEP_S = 0.2  # how often it is looked whether the bot takes part
-SWEEP_S = 10.0  # how often it is looked for what processes that died have left
+STEP_S = 0.2  # how often to look whether the bot takes part
+SWEEP_S = 10.0  # how often to look for what processes that died have left
 
 Decide = Callable[[MessageReceived], Awaitable[Accepted]]
 
@@ -48,7 +48,7 @@ _notes: TypeAdapter[_Note] = TypeAdapter(_Note)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlyMessages:
-    """Holds them; `decide` says what becomes of a message now."""
+    """Holds them; `decide` says what happens to a message now."""
 
     store: Store
     cluster: Cluster
@@ -64,7 +64,7 @@ class EarlyMessages:
         return is_young and len(await self.cluster.members(event.conversation.platform)) > 1
 
     async def hold(self, event: MessageReceived, decide: Decide) -> Held | Ignored:
-        """Keep a message that is not for the bot as it seems; nothing of one where the bot takes part.
+        """Keep a message that seems not to be for the bot; nothing of one where the bot takes part.
 
         Raises:
             StoreError: It could not be kept.
@@ -85,7 +85,7 @@ class EarlyMessages:
             revised = replace(kept, event=replace(message, is_addressed=kept.event.is_addressed))
             if await self.store.replace_note(_name(message.event_key), old=text, new=_written(revised)):
                 return True
-        return False  # also where it was decided, or deleted, meanwhile
+        return False  # also where it was decided or deleted in between
 
     async def drop(self, event_key: str) -> bool:
         """Forget it, as it was deleted; return whether it was held, here or elsewhere. Raises StoreError."""
@@ -107,7 +107,7 @@ class EarlyMessages:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _decided(self, event: MessageReceived, decide: Decide) -> Accepted:
-        """Return what becomes of the message once the bot takes part, or the time is over."""
+        """Return what happens to the message once the bot takes part, or the time is over."""
         until = asyncio.get_running_loop().time() + self.hold_s
         while asyncio.get_running_loop().time() < until and not await self._takes_part(event):  # noqa: ASYNC110
             await asyncio.sleep(STEP_S)

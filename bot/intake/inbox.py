@@ -119,7 +119,7 @@ class Inbox:
         return await self.early.hold(event, self.decide_now) if await self.early.may_be_early(event) else outcome
 
     async def decide_now(self, event: MessageReceived) -> Accepted:
-        """Return what becomes of a message as things are now. Raises StoreError."""
+        """Return what happens to a message as things are now. Raises StoreError."""
         if not await self._is_for_bot(event):
             await self._note_talk(event)
             return Ignored()

@@ -44,7 +44,7 @@ class ExpectedAnswers:
 class CommonTalk:
     """What `ExpectedAnswers` does, for all processes: a question may reach one of them, and its answer another.
 
-    A process without company uses `own`. Raises StoreError.
+    A process that is alone uses `own`. Raises StoreError.
     """
 
     cluster: Cluster
@@ -58,19 +58,19 @@ class CommonTalk:
         elif talk.talks_to and await self.store.takes_part(talk.conversation) and not await self.is_one(talk):
             for person in talk.talks_to:
                 name = _name(talk.conversation, person)
-                await self.store.put_mark(_answer(name), None)
-                await self.store.put_mark(name, "", for_s=EXPECTED_S)
+                await self.store.announce(_answer(name), None)
+                await self.store.announce(name, "", for_s=EXPECTED_S)
 
     async def is_one(self, message: MessageReceived) -> bool:
         """Return whether its author was spoken to, and this is the first that they say since; not to the bot."""
         if not await self.cluster.has_company(message.conversation.platform):
             return self.own.is_one(message)
         name = _name(message.conversation, message.author_id)
-        expected = await self.store.mark(name)
+        expected = await self.store.announced(name)
         if expected is None:
             return False
         if message.is_addressed:
-            await self.store.put_mark(name, None)
+            await self.store.announce(name, None)
             return False
         # Of two messages at two processes one is the answer.
         too_late_s = await self.store.spend(_answer(name), calls=1, period_s=EXPECTED_S, key=message.event_key)

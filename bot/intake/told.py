@@ -10,7 +10,7 @@ from bot.domain.events import ConversationKey, MessageReceived
 from bot.ports.cluster import Cluster
 from bot.ports.store import author_key
 
-TOLD_S = 60.0  # in which the reason why someone is shut out is not said again to what they wrote before
+TOLD_S = 60.0  # in which the reason why someone is shut out is not repeated for what they wrote before
 REDELIVERED_S = 3_600.0  # platforms deliver again for half an hour at most
 MAX_REFUSED = 5_000  # remembered at once
 

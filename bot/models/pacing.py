@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bot.domain.rota import Rota, Share
-from bot.models.common_places import BURST_SHARE, MINUTE_S, CommonPlaces
+from bot.models.common_pace import BURST_SHARE, MINUTE_S, CommonPace
 from bot.models.wordings import duration_s
 from bot.ports.cluster import Cluster, LoneCluster
 
@@ -63,7 +63,7 @@ class Pacer:
     """Admits requests as the limits allow: those that are set, and those that the endpoint's headers tell.
 
     The limits that are set, and the pauses that the endpoint asks for, hold for all processes of `cluster`, which know
-    the endpoint by `name`: who is next here then takes a place among the requests of all. What headers tell is learnt
+    the endpoint by `name`: the next request here then takes a place among those of all. What headers say is learnt
     by each process from its own answers: the endpoint counts the requests of all of them.
     """
 
@@ -75,7 +75,7 @@ class Pacer:
         cluster: Cluster | None = None,
         name: str = "",
     ) -> None:
-        self._common = CommonPlaces(
+        self._common = CommonPace(
             cluster or LoneCluster(), name, requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute
         )
         self._booking: asyncio.Task[None] | None = None  # of a place among the requests of all

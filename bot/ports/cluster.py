@@ -1,4 +1,4 @@
-"""The port to the processes that share a database: who lives, and the places that one of them holds at a time."""
+"""The port to the processes that share a database: which are alive, and the slots that one of them holds at a time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """A place that one process holds at a time, such as a shard. It is held as long as its holder's lease runs."""
+    """What one process holds at a time, such as a shard. It is held as long as its holder's lease runs."""
 
     name: str
     worker: str  # empty where it was given up
@@ -97,7 +97,7 @@ class Cluster(Protocol):
         ...
 
     async def pause(self, name: str, *, for_s: float) -> None:
-        """Tell all processes of a pause where nothing else is counted, unless a longer one was told. Never raises."""
+        """Tell all processes of a pause where nothing else is counted, unless a longer one is known. Never raises."""
         ...
 
     async def paused_s(self, name: str) -> float:
@@ -107,16 +107,16 @@ class Cluster(Protocol):
     async def is_first(self, name: str, *, within_s: float, platform: str = "", is_lasting: bool = False) -> bool:
         """Return whether no other process has said so within that time.
 
-        A process without company is always first, unless it `is_lasting`: then one that has ended counts too.
+        A process that is alone is always first, unless it `is_lasting`: then one that has ended counts too.
         The caller keeps in mind what it did itself: asked again, this process is first again. Never raises: where the
-        store fails, it is first. What people are told twice does less harm than what they are not told.
+        store fails, it is first. Telling people twice does less harm than not telling them.
         """
         ...
 
 
 @dataclass(slots=True)
 class LoneCluster:
-    """Satisfies `Cluster` for a process that shares its places with no other: it gets all that it takes."""
+    """Satisfies `Cluster` for a process that shares its slots with no other: it gets all that it takes."""
 
     worker: str = "alone"
     kept: dict[str, Slot] = field(default_factory=dict[str, Slot])

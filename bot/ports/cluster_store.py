@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from bot.ports.cluster import About, Member, Slot
 
-# What other processes are told at once, and would find by looking: a turn may be claimed, something was asked of a
+# What other processes hear of at once, and would find by looking: a turn may be claimed, something was asked of a
 # running turn, something is asked of people or was decided.
 Topic = Literal["work", "signals", "asks"]
 
@@ -18,12 +18,12 @@ class Counted:
     """What became of a call that was to be counted."""
 
     wait_s: float = 0.0  # 0.0: it was counted, now or before; otherwise in how many seconds one would be
-    is_told: bool = False  # an earlier one was refused, and who makes the calls was asked to wait
+    is_told: bool = False  # an earlier call was refused, and its caller was asked to wait then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """What one process told all for a while."""
+class Announcement:
+    """What one process announced to all for a while."""
 
     text: str
     for_s: float  # how long it still holds
@@ -52,7 +52,7 @@ class ClusterStore(Protocol):
     async def take_slot(self, name: str, worker: str, *, rest_s: float = 0.0) -> Slot | None:
         """Give the slot to `worker`; None where another that lives holds it, or it was taken less than `rest_s` ago.
 
-        One that holds it already takes it anew: then too the fence grows, and `rest_s` counts.
+        A worker that holds it already takes it again: then too the fence grows, and `rest_s` counts.
         """
         ...
 
@@ -99,27 +99,28 @@ class ClusterStore(Protocol):
         ...
 
     async def hold_back(self, name: str, *, calls: float, period_s: float, for_s: float) -> None:
-        """Have no place of that name begin within `for_s` seconds: who sets the rate has asked for a pause.
+        """Have no place of that name begin within `for_s` seconds: the service that it is for has asked for a pause.
 
         From then on places begin one after the other, at the rate of the others.
         """
         ...
 
-    async def put_mark(self, name: str, text: str | None, *, for_s: float = 0.0) -> None:
-        """Tell all processes the text under that name for so long; None: take back what was told or counted there."""
+    async def announce(self, name: str, text: str | None, *, for_s: float = 0.0) -> None:
+        """Announce the text to all processes under that name for `for_s` seconds; None: withdraw what was announced or
+        counted there."""
         ...
 
-    async def mark(self, name: str) -> Mark | None:
-        """Return what is told under that name."""
+    async def announced(self, name: str) -> Announcement | None:
+        """Return what is announced under that name."""
         ...
 
     async def forget_rates(self, *, unused_s: float) -> int:
-        """Forget rates, counts and marks that have meant nothing for so long; return how many."""
+        """Forget rates, counts and announcements that have meant nothing for `unused_s` seconds; return how many."""
         ...
 
     def listen(self, hear: Callable[[Topic], None]) -> None:
         """Call `hear`, on the event loop, when another process may have committed something of the topic.
 
-        An engine that cannot tell never calls it; all that is told is found by looking too.
+        An engine that cannot know never calls it; all of it can also be found by looking.
         """
         ...

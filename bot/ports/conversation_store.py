@@ -126,7 +126,7 @@ class ConversationStore(Protocol):
     ) -> Sequence[str]:
         """Return who asked what is kept of the conversation, or with `is_open` what has not ended.
 
-        They are named as `author_key` does it, the one who asked first before the others. With a `turn_id`, only that
+        They are named as `author_key` names them, in the order in which they first asked. With a `turn_id`, only that
         turn is looked at.
         """
         ...

@@ -60,7 +60,7 @@ class Wait:
     expires_in_s: float
     ask: FormAsk | LinkAsk | None = None  # what the server wants to know from the asker
     state: str = ""  # given back with the decision: what the server needs to go on; opaque to all others
-    is_local: bool = False  # whether the server, or the call that runs meanwhile, is this process's own
+    is_local: bool = False  # whether the server, or the call that is running, is this process's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -150,7 +150,7 @@ class WorkStore(Protocol):
         below.
 
         `again`, here and there: the same was asked of the store just before, and failed in such a way that it may be
-        stored all the same. What is stored then is not stored twice.
+        stored anyway. What is stored then is not stored twice.
         """
         ...
 

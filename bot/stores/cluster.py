@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from bot.ports.cluster import About, Member, Slot
-from bot.ports.cluster_store import Counted, Mark, OpenTurns, Topic
+from bot.ports.cluster_store import Announcement, Counted, OpenTurns, Topic
 from bot.stores.base import Units
-from bot.stores.units import cluster, windows
+from bot.stores.units import cluster, counts
 
 
 class ClusterUnits(Units):
-    """See `bot.ports.cluster.ClusterStore`."""
+    """See `bot.ports.cluster_store.ClusterStore`."""
 
     async def describe(self, worker: str, about: About) -> None:
         await self.engine.write(lambda db: cluster.describe(db, worker, about))
@@ -45,9 +45,7 @@ class ClusterUnits(Units):
         self, name: str, *, keys: Collection[str], calls: int, period_s: float, rest_s: float = 0.0
     ) -> Counted:
         return await self.engine.write(
-            lambda db: windows.count(
-                db, name, keys=keys, calls=calls, period_s=period_s, rest_s=rest_s, now=self._now()
-            )
+            lambda db: counts.count(db, name, keys=keys, calls=calls, period_s=period_s, rest_s=rest_s, now=self._now())
         )
 
     async def reserve(
@@ -63,11 +61,11 @@ class ClusterUnits(Units):
         held_s = for_s + period_s - period_s / calls
         await self.engine.write(lambda db: cluster.hold_back(db, name, until=self._now() + held_s))
 
-    async def put_mark(self, name: str, text: str | None, *, for_s: float = 0.0) -> None:
-        await self.engine.write(lambda db: windows.put_mark(db, name, text, until=self._now() + for_s))
+    async def announce(self, name: str, text: str | None, *, for_s: float = 0.0) -> None:
+        await self.engine.write(lambda db: counts.announce(db, name, text, until=self._now() + for_s))
 
-    async def mark(self, name: str) -> Mark | None:
-        return await self.engine.read(lambda db: windows.mark(db, name, now=self._now()))
+    async def announced(self, name: str) -> Announcement | None:
+        return await self.engine.read(lambda db: counts.announced(db, name, now=self._now()))
 
     async def forget_rates(self, *, unused_s: float) -> int:
         return await self.engine.write(lambda db: cluster.forget_rates(db, self._now() - unused_s))

@@ -100,7 +100,7 @@ class Engine(Protocol):
         ...
 
     def listen(self, hear: Callable[[Topic], None]) -> None:
-        """See `bot.ports.cluster.ClusterStore`."""
+        """See `bot.ports.cluster_store.ClusterStore`."""
         ...
 
     async def scrub(self) -> bool:

@@ -1,7 +1,7 @@
 """Moves everything that an SQLite database has to a PostgreSQL database (`toolbridge migrate --to`).
 
 Rows keep their ids. They go in batches, each committed with how far it got, so that a move that was broken off goes on
-there. The source stays as it was, and locked meanwhile.
+there. The source stays as it was, and is locked during the move.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Move:
     options: PostgresOptions
     workspaces: Path
     batch_rows: int = 1_000
-    notes: Mapping[str, str] = field(default_factory=dict[str, str])  # which the target gets beside
+    notes: Mapping[str, str] = field(default_factory=dict[str, str])  # which the target gets as well
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self, progress: Progress) -> Mapping[str, int]:

@@ -13,7 +13,7 @@ from bot.stores.units import ask_posts, asks, audit_log, rights
 
 
 class AskUnits(Units):
-    """See `bot.ports.store.AskStore`."""
+    """See `bot.ports.rights_store.AskStore`."""
 
     async def ask(self, ask_id: int) -> AskRecord | None:
         return await self.engine.read(lambda db: asks.ask(db, ask_id))
@@ -44,7 +44,7 @@ class AskUnits(Units):
 
 
 class RightsUnits(Units):
-    """See `bot.ports.store.RightsStore`."""
+    """See `bot.ports.rights_store.RightsStore`."""
 
     async def has_grant(self, grant: Grant) -> bool:
         return await self.engine.read(lambda db: rights.has_grant(db, grant, now=self._now()))

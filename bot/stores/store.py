@@ -28,7 +28,7 @@ from bot.stores.units import conversations, intake, journal, notes, tools, work
 
 
 class IntakeUnits(Units):
-    """See `bot.ports.store.IntakeStore`."""
+    """See `bot.ports.intake_store.IntakeStore`."""
 
     async def accept(
         self,
@@ -118,7 +118,7 @@ class IntakeUnits(Units):
 
 
 class WorkUnits(Units):
-    """See `bot.ports.store.WorkStore`."""
+    """See `bot.ports.work_store.WorkStore`."""
 
     async def heartbeat(self, worker: str, *, lease_s: float) -> bool:
         return await self.engine.write(
@@ -267,7 +267,7 @@ class WorkUnits(Units):
 
 
 class ConversationUnits(Units):
-    """See `bot.ports.store.ConversationStore`."""
+    """See `bot.ports.conversation_store.ConversationStore`."""
 
     async def history(self, conversation: ConversationKey) -> History:
         return await self.engine.read(lambda db: conversations.history(db, conversation))

@@ -169,7 +169,7 @@ class Attempt:
             async with asyncio.timeout_at(deadline) as self._scope:
                 if self._is_stopped:
                     self.stop()
-                async with self._hand_over.place():
+                async with self._hand_over.leavable():
                     await self._preparation.prepare(draft, self.turn.event, has_waited=self.turn.wakes > 0)
                 outcome = await run_turn(
                     draft,

@@ -102,7 +102,7 @@ class Calls:
         return not self._is_repeatable(call)
 
     def _is_repeatable(self, call: ToolCall) -> bool:
-        """Return whether it may run again that has begun before."""
+        """Return whether a call that has begun before may run again."""
         spec = self.turn.selection.find(call.name)
         is_repeatable = spec is not None and spec.is_repeatable
         return self._is_own(call) or (is_repeatable and self.journal.approval(self.number, call.id) is None)
@@ -246,7 +246,7 @@ class Calls:
     async def _send_or_leave(self, call: ToolCall, allowed: Allowed | None) -> ToolResult | Wait:
         if not self._is_repeatable(call):
             return await self._send(call, allowed)
-        async with self.turn.hand_over.place():
+        async with self.turn.hand_over.leavable():
             return await self._send(call, allowed)
 
     async def _send(self, call: ToolCall, allowed: Allowed | None) -> ToolResult | Wait:

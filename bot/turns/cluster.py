@@ -74,7 +74,7 @@ class ProcessCluster:
     async def has_company(self, platform: str = "") -> bool:
         now = asyncio.get_running_loop().time()
         if self._seen.others is None:
-            async with self._seen.looking:  # all wait for the first look; later ones hold up only who looks
+            async with self._seen.looking:  # all wait for the first look; later ones hold up only the caller
                 if self._seen.others is None:
                     await self._look(now)
         elif now >= self._seen.look_at:
@@ -95,7 +95,7 @@ class ProcessCluster:
         await self.hold_back(name, calls=1, period_s=1.0, for_s=for_s)  # one that ends later stays
 
     async def paused_s(self, name: str) -> float:
-        told = await self._tried(self.store.mark(name), otherwise=None)
+        told = await self._tried(self.store.announced(name), otherwise=None)
         return told.for_s if told else 0.0
 
     async def is_first(self, name: str, *, within_s: float, platform: str = "", is_lasting: bool = False) -> bool:
@@ -110,7 +110,7 @@ class ProcessCluster:
         self._seen.others = [member for member in members if member.worker != self.worker]
 
     async def _tried(self, asking: Awaitable[T], *, otherwise: T) -> T:
-        """Return what the store answers; where it fails, it is left alone for a while."""
+        """Return what the store answers; after a failure it is left alone for a while."""
         try:
             return await bounded(asking)
         except StoreError as error:
@@ -140,7 +140,7 @@ async def _forget_rates(store: ClusterStore, every_s: float) -> None:
 
 
 async def bounded(asking: Awaitable[T], *, timeout_s: float = STORE_S) -> T:
-    """Return what the store answers in time. Raises StoreError; what was asked may be done later all the same."""
+    """Return what the store answers in time. Raises StoreError; what was asked may still be done later."""
     task = asyncio.ensure_future(asking)
     done, _ = await asyncio.wait([task], timeout=timeout_s)
     if not done:

@@ -12,13 +12,13 @@ class TurnHandedOver(Exception):  # noqa: N818  (not an error)
 
 
 class HandOver:
-    """Whether one attempt is to be left, and the places at which it can be."""
+    """Whether one attempt is to be left, and where it can be."""
 
     def __init__(self) -> None:
         self._is_wanted = False
         self._is_due = False
         self._acting = 0
-        self._places: dict[asyncio.Timeout, Callable[[], bool]] = {}
+        self._scopes: dict[asyncio.Timeout, Callable[[], bool]] = {}
 
     @property
     def is_wanted(self) -> bool:
@@ -37,12 +37,12 @@ class HandOver:
         """
         self._is_wanted = True
         self._is_due = self._is_due or is_due
-        for scope, goes_on in self._places.items():
+        for scope, goes_on in self._scopes.items():
             if scope.when() is None and self._leaves(goes_on):
                 scope.reschedule(asyncio.get_running_loop().time())
 
     @asynccontextmanager
-    async def place(self, goes_on: Callable[[], bool] = lambda: False) -> AsyncGenerator[None]:
+    async def leavable(self, goes_on: Callable[[], bool] = lambda: False) -> AsyncGenerator[None]:
         """Let the attempt be left within the block, which can be begun again; while `goes_on`, only once it is due.
 
         Raises:
@@ -53,14 +53,14 @@ class HandOver:
         scope = asyncio.timeout(None)
         try:
             async with scope:
-                self._places[scope] = goes_on
+                self._scopes[scope] = goes_on
                 yield
         except TimeoutError:
             if not scope.expired():
                 raise
             raise TurnHandedOver from None
         finally:
-            self._places.pop(scope, None)
+            self._scopes.pop(scope, None)
 
     @contextmanager
     def acting(self) -> Generator[None]:

@@ -54,11 +54,11 @@ class WorkerLease:
 
 
 def _now() -> float:
-    """Return the seconds of a clock that is never set and, where there is such a one, runs while the machine sleeps."""
+    """Return the seconds of a clock that is never set and, where there is one, also runs while the machine sleeps."""
     return time.monotonic() if _AWAKE is None else time.clock_gettime(_AWAKE)
 
 
-_AWAKE: int | None = getattr(time, "CLOCK_BOOTTIME", None)  # Linux: the monotonic clock stands still meanwhile
+_AWAKE: int | None = getattr(time, "CLOCK_BOOTTIME", None)  # Linux: the monotonic clock stands still then
 
 
 def log_failure(event: str, error: Exception) -> None:

@@ -57,7 +57,7 @@ class Leaving:
         reason = str(error) if isinstance(error, BotError) else "The bot itself failed at this."
         self.tell(Paused(reason=reason, wait_s=wait_s))
         with suppress(TurnHandedOver):
-            async with self.hand_over.place():
+            async with self.hand_over.leavable():
                 await asyncio.sleep(wait_s)
 
     async def _let_go(self, *, is_hopeless: bool, is_spent: bool) -> None:

@@ -107,7 +107,7 @@ async def _complete(turn: Turn, number: int, model: Model, journal: Journal, *, 
     may_call_tools = number < turn.max_rounds
     journal.tell(ModelAsked(round=number))
     request = turn.request(may_call_tools=may_call_tools)
-    async with turn.hand_over.place(turn.is_heard):  # what has been heard of an answer is worth waiting for
+    async with turn.hand_over.leavable(turn.is_heard):  # what has been heard of an answer is worth waiting for
         answer = await model.complete(request, deadline=deadline, progress=journal.tell)
     if may_call_tools or not answer.message.tool_calls:
         return answer

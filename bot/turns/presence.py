@@ -14,7 +14,7 @@ from bot.turns.leaving import tried
 
 @dataclass(slots=True, kw_only=True)
 class Presence:
-    """Keeps the row of `worker` true: said at its start, after each gap in its lease, and whenever `say` is called."""
+    """Keeps the row of `worker` true: writes it at its start, after each gap in its lease, and at each `say`."""
 
     store: ClusterStore
     worker: str
@@ -44,7 +44,7 @@ class Presence:
         )
 
     async def say(self) -> None:
-        """Tell the others how it is now; a store that fails is logged, and told at the next opportunity."""
+        """Tell the others how it is now; where the store fails, that is logged, and the next change tells them."""
         await tried("describe the process", self.store.describe(self.worker, self.about))
 
     async def say_draining(self) -> None:

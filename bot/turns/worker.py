@@ -30,7 +30,7 @@ async def expire_dead_workers(store: WorkStore) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalProcess:
-    """A process of this machine that works on turns, as its worker's name tells it."""
+    """A process of this machine that works on turns, as its worker's name says."""
 
     pid: int
     started: str
@@ -42,7 +42,7 @@ class LocalProcess:
 
 
 def process_of(worker: str) -> LocalProcess | None:
-    """Return the process; None where it is one of another machine, which only its lease tells anything of."""
+    """Return the process; None where it is on another machine: of that, only its lease is known."""
     match worker.split("|"):
         case [machine, pid, started, _] if machine == _machine():
             return LocalProcess(pid=int(pid), started=started)

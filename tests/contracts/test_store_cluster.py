@@ -1,11 +1,11 @@
-"""What every store promises to processes that share it; see `bot.ports.cluster.ClusterStore`."""
+"""What every store promises to processes that share it; see `bot.ports.cluster_store.ClusterStore`."""
 
 from __future__ import annotations
 
 import pytest
 
 from bot.ports.cluster import About
-from bot.ports.cluster_store import Counted, Mark, OpenTurns
+from bot.ports.cluster_store import Announcement, Counted, OpenTurns
 from bot.ports.store import Store
 from tests.contracts.stores import HERE, LEASE_S, THERE, Clock, begin, finish
 
@@ -138,22 +138,22 @@ async def test_a_rest_is_never_shorter_than_asked_and_a_clock_that_was_set_back_
 
 
 async def test_a_mark_holds_for_its_time_unless_it_is_taken_back(store: Store, clock: Clock) -> None:
-    await store.put_mark("talk/1", "asked", for_s=60)
+    await store.announce("talk/1", "asked", for_s=60)
     clock.now += 10
-    assert await store.mark("talk/1") == Mark(text="asked", for_s=pytest.approx(50))
-    await store.put_mark("talk/1", "answered", for_s=60)
-    assert await store.mark("talk/1") == Mark(text="answered", for_s=pytest.approx(60))
-    await store.put_mark("talk/1", None)
-    assert await store.mark("talk/1") is None
-    await store.put_mark("talk/1", "asked", for_s=60)
+    assert await store.announced("talk/1") == Announcement(text="asked", for_s=pytest.approx(50))
+    await store.announce("talk/1", "answered", for_s=60)
+    assert await store.announced("talk/1") == Announcement(text="answered", for_s=pytest.approx(60))
+    await store.announce("talk/1", None)
+    assert await store.announced("talk/1") is None
+    await store.announce("talk/1", "asked", for_s=60)
     clock.now += 61
-    assert await store.mark("talk/1") is None
+    assert await store.announced("talk/1") is None
 
 
 async def test_what_nobody_uses_any_more_is_forgotten(store: Store, clock: Clock) -> None:
     await store.reserve("posts", calls=1, period_s=1)
     await store.count("ask/U1", keys=["a"], calls=1, period_s=7200)
-    await store.put_mark("talk/1", "asked", for_s=60)
+    await store.announce("talk/1", "asked", for_s=60)
     clock.now += 3700
     assert await store.forget_rates(unused_s=3600) == 2
     assert (await store.count("ask/U1", keys=["b"], calls=1, period_s=7200)).wait_s == pytest.approx(3500)

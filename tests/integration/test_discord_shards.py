@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapters.discord.adapter import DiscordAdapter, DiscordOptions, open_discord
+from adapters.discord.assignments import Note
 from adapters.discord.parse import event_key
 from adapters.discord.session import Watch
-from adapters.discord.shares import Note
 from bot.domain.answers import CommandAnswer, Known, Queued
 from bot.domain.events import CommandInvoked, MessageReceived
 from bot.ports.cluster import Slot
@@ -151,8 +151,8 @@ class Site:
     async def _are_noted(self) -> bool:
         slots = await self.store.slots(f"discord/{self.discord.application_id}/shard/")
         seqs = {session.id: session.seq for session in self.discord.connected()}
-        places = [Note.of(slot.note).place for slot in slots]
-        return all(place is not None and seqs.get(place.session) == place.seq for place in places)
+        positions = [Note.of(slot.note).position for slot in slots]
+        return all(position is not None and seqs.get(position.session) == position.seq for position in positions)
 
     async def kill(self, process: Process) -> list[int]:
         """End the process as by kill -9; return the shards that it held."""

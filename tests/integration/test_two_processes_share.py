@@ -28,7 +28,7 @@ from bot.domain.turns import Paused, TurnView
 from bot.intake.admission import ACTS_PER_MINUTE
 from bot.intake.apps import MAX_IN_A_ROW, AppGate
 from bot.intake.inbox import Inbox
-from bot.models.common_places import LOOK_S
+from bot.models.common_pace import LOOK_S
 from bot.models.factory import open_model
 from bot.models.pacing import Pacer
 from bot.ports.model import Model, ModelProgress, ModelProgressSink

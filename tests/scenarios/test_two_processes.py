@@ -39,9 +39,9 @@ async def test_run_drain_has_a_process_hand_over_by_its_name_and_waits_until_it_
     async with serving_folder(toolbridge.folder, environment=environment) as serving:
         unknown = await toolbridge.run("run", "--drain", "green")
         assert (unknown.code, unknown.out) == (2, "")
-        assert "No process of this database is called green. Here run: blue." in unknown.err
+        assert "No process of this database is called green. Running here: blue." in unknown.err
         drained = await toolbridge.run("run", "--drain", "blue")
         assert await serving.ended() == 128 + signal.SIGTERM
     assert drained.code == 0, drained.err
-    assert drained.out.startswith("blue: told to hand over\n")
+    assert drained.out.startswith("blue: asked to hand over\n")
     assert drained.out.endswith("blue: has ended\n")

@@ -74,6 +74,18 @@ def test_the_files_that_the_map_names_are_there(platform: str) -> None:
             assert path.exists(), name
 
 
+def test_the_map_names_every_module() -> None:
+    named: set[str] = set()
+    for cell in re.findall(r"^\| (`[^|]+) \|", CONTRIBUTING.partition("## The life")[0], flags=re.MULTILINE):
+        folder = ""
+        for name in re.findall(r"`([^`]+)`", cell):
+            path = name if name.startswith(FOLDERS) else f"{folder}/{name}"
+            folder = path.rpartition("/")[0] if name.startswith(FOLDERS) else folder
+            named |= {path.replace("/X/", f"/{adapter}/") for adapter in ("slack", "discord", "console")}
+    modules = {path for folder in ("bot", "adapters", "mcp_server") for path in (ROOT / folder).rglob("*.py")}
+    assert {str(path.relative_to(ROOT)) for path in modules if path.name != "__init__.py"} <= named
+
+
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
 def test_the_paths_that_a_document_names_are_there(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")

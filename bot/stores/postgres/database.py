@@ -21,7 +21,7 @@ CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 30
 # A process that stands still in a transaction must not hold up the heartbeats of others past their leases (15 s), ...
 IDLE_TIMEOUT_S = 5
-LOCK_TIMEOUT_S = 7  # ... and who waits for its locks outlasts it.
+LOCK_TIMEOUT_S = 7  # ... and those that wait for its locks outlast it.
 _SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,54}")
 
 # A network that is gone is noticed within half a minute; what the URL says of these counts more.

@@ -39,7 +39,7 @@ class PgDb:
         self._connection = connection
         self._prepares = prepares
         self._names: dict[tuple[str, tuple[int, ...]], bytes] = {}
-        self.topics: set[Topic] = set()  # to be told with the commit
+        self.topics: set[Topic] = set()  # to be sent with the commit
         self._last: dict[tuple[Last, Callable[[Db, Sequence[Any]], None]], list[Any]] = {}
         self.asked_at = inf  # since when it waits for the server, in seconds of the monotonic clock
 
@@ -71,7 +71,7 @@ class PgDb:
                 self._send_all(statement, some)
 
     def for_update(self, of: str, *, skips: bool = False) -> str:
-        # Rows that refer to a locked one may be inserted meanwhile: no key ever changes.
+        # Rows that refer to a locked one may still be inserted: no key ever changes.
         return f" FOR NO KEY UPDATE OF {of}{' SKIP LOCKED' if skips else ''}"
 
     def lock(self, name: str) -> None:

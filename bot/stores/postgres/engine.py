@@ -23,7 +23,7 @@ T = TypeVar("T")
 WATCH_S = 1.0
 ANSWER_S = STATEMENT_TIMEOUT_S + 5.0  # a server that works ends every statement before
 URGENT_ANSWER_S = LOCK_TIMEOUT_S + 1.0
-READS_APART = 3  # connections beside the listening one from which on one is kept for reading
+READS_APART = 3  # with that many besides the listening one, one connection is kept for reading
 
 
 class PostgresEngine:
@@ -80,7 +80,7 @@ class PostgresEngine:
         return False
 
     async def check(self) -> None:
-        """See whether it answers: PostgreSQL checks its pages as it reads them, and `pg_amcheck` all of them."""
+        """See whether PostgreSQL answers: it checks its pages as it reads them, and `pg_amcheck` all of them."""
         await self.read(lambda db: db.execute("SELECT count(*) FROM worker"))
 
     async def close(self) -> None:

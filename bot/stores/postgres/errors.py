@@ -31,7 +31,7 @@ _DAMAGED = {"XX001", "XX002"}  # data_corrupted, index_corrupted
 
 
 def is_lost(error: psycopg.Error) -> bool:
-    """Return whether the connection is lost, or of no use any more."""
+    """Return whether the connection is lost, or no longer of any use."""
     state = error.sqlstate or ""
     if not state:
         # libpq's own words, not the server's
@@ -40,12 +40,12 @@ def is_lost(error: psycopg.Error) -> bool:
 
 
 def is_crossed(error: psycopg.Error) -> bool:
-    """Return whether other transactions were in the way: the unit may do when it is run again."""
+    """Return whether other transactions were in the way: the unit may succeed when it is run again."""
     return error.sqlstate in _CROSSED
 
 
 def is_doubled(error: psycopg.Error) -> bool:
-    """Return whether the unit stored something under a key that another one has taken meanwhile."""
+    """Return whether the unit stored something under a key that another one has taken in between."""
     return error.sqlstate == "23505"  # unique_violation
 
 

@@ -42,7 +42,7 @@ class Inspection:
     synchronous_commit: str
     flushes: bool  # what is committed is on the disk
     poolers: tuple[str, ...]  # the settings that lead to a pooler and must not
-    hears: bool  # what is told by the one URL arrives by the other
+    hears: bool  # what is sent over the one URL arrives over the other
 
     @property
     def commits_are_lowered(self) -> bool:

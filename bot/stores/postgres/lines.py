@@ -1,4 +1,4 @@
-"""Threads beside an event loop, each with one session, and the lines of work in front of them."""
+"""Threads next to an event loop, each with one session, and the lines of work in front of them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Waiting:
 class Line:
     """Work that waits for the next of its threads. Of work `of` the same thing, one runs at a time, in order.
 
-    A thread that gets free takes its share of the units that have gathered meanwhile, to run them `together`.
+    A thread that becomes free takes its share of the units that have gathered by then, to run them `together`.
     """
 
     def __init__(self, sessions: Sequence[Session], *, name: str, together: Together | None = None) -> None:

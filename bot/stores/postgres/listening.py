@@ -1,4 +1,4 @@
-"""What other processes tell by NOTIFY, on a connection of its own."""
+"""What other processes send by NOTIFY, on a connection of its own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Hear = Callable[[Topic], None]
 
 
 class Listener:
-    """Hears what other processes tell, from the first `add` on; connects again for as long as it is open."""
+    """Hears what other processes send, from the first `add` on; connects again for as long as it is open."""
 
     def __init__(self, database: Database, channel: str, source: str) -> None:
         self._database = database
@@ -62,11 +62,11 @@ class Listener:
                     if is_said:
                         log.info("database_heard_again")
                     pause_s, is_said = FIRST_PAUSE_S, False
-                    self._tell(TOPICS)  # what was told before is not known
+                    self._tell(TOPICS)  # what was sent before is not known
                     self._hear(connection)
             except (psycopg.Error, BotError, OSError) as error:
                 if not is_said and not self._closing.is_set():
-                    log.warning("database_not_heard", reason=type(error).__name__)  # what is told is found by looking
+                    log.warning("database_not_heard", reason=type(error).__name__)  # all of it can be found by looking
                     is_said = True
                 self._closing.wait(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

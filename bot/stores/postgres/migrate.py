@@ -26,7 +26,7 @@ _UNSEEN = "42P01"  # undefined_table: of a schema that the role may not use, it 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """A script, its number, and the oldest schema that code must know to run beside it."""
+    """A script, its number, and the oldest schema that code must know to run next to it."""
 
     number: int
     usable_from: int
@@ -73,7 +73,7 @@ def migrate(session: Session, schema: str, known: Sequence[Migration] | None = N
 
 
 def refuse_half_moved(session: Session) -> None:
-    """Raise StoreError where the database has a part of another one so far: see `bot/stores/postgres/target.py`."""
+    """Raise StoreError where a move into the database has not ended: see `bot/stores/postgres/target.py`."""
     if session.open().execute("SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'moving'"):
         raise StoreError(
             "A move to this database has not ended. Run the same `toolbridge migrate --to ...` again, which goes on "

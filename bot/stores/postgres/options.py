@@ -1,4 +1,4 @@
-"""What PostgreSQL's engine can be told beside the URL."""
+"""What can be set for PostgreSQL's engine besides the URL."""
 
 from __future__ import annotations
 

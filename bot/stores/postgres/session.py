@@ -45,7 +45,7 @@ class Session:
         self._connection: psycopg.Connection | None = None
         self._db: PgDb | None = None
         self._incarnation = ""
-        # Behind a pooler every transaction may meet another server process, and the server may have been started anew.
+        # Behind a pooler every transaction may meet another server process, and the server may have been restarted.
         local = f" {database.settings(is_local=True)};" if database.is_pooled else ""
         incarnation = f", {_INCARNATION}" if database.is_pooled else ""
         self._begin = f"BEGIN ISOLATION LEVEL READ COMMITTED;{local}"
@@ -121,7 +121,7 @@ class Session:
             self.close()
 
     def cut_stuck(self, answer_s: float) -> None:
-        """Cut the connection where the server has answered nothing for so long; for another thread than the session's.
+        """Cut the connection where the server has not answered for that long; for another thread than the session's.
 
         A server that stands still keeps its connections alive: nothing else would tell its client.
         """

@@ -1,4 +1,4 @@
-"""A PostgreSQL database that is filled with what another database has.
+"""A PostgreSQL database that is filled from another database.
 
 The table `moving` holds what is moved (the mark of the source) and how far each table has got. It goes in the commit
 that ends the move: as long as it is there, no process may work on the database.

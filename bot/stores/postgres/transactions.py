@@ -1,4 +1,4 @@
-"""Units as transactions: run again where others were in the way or the connection was lost, for a while."""
+"""Units as transactions: run again for a while where others were in the way or the connection was lost."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Brings the schema of an SQLite file up to date; `user_version` says which it has.
 
-A migration says in a line `-- usable from: NNNN` which schema a version has to know to use the file all the same: where
+A migration says in a line `-- usable from: NNNN` which schema a version has to know to use the file anyway: where
 the one before is enough, that version and this one can run side by side while the bot is upgraded.
 """
 

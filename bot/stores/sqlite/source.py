@@ -76,7 +76,7 @@ def _wanted(table: str) -> str:
 
 @contextmanager
 def open_source(path: Path) -> Generator[Source]:
-    """Open a database that is there, bring its schema up to date, and let nobody write to it meanwhile.
+    """Open a database that is there, bring its schema up to date, and let nobody write to it while it is open.
 
     Raises:
         StoreError: It cannot be used: damaged, locked, or written by a newer version.

@@ -1,6 +1,6 @@
 """The messages that show an ask.
 
-Each public function but `ask_changed` does what the method of its name does in `bot.ports.store.AskStore`.
+Each public function but `ask_changed` does what the method of its name does in `bot.ports.rights_store.AskStore`.
 """
 
 from __future__ import annotations

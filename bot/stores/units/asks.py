@@ -1,7 +1,7 @@
 """What people are asked while a turn waits, and what they said to it.
 
 An ask begins and ends with steps of its turn's journal, in their commit. The functions that read do what the methods of
-their names do in `bot.ports.store.AskStore`.
+their names do in `bot.ports.rights_store.AskStore`.
 """
 
 from __future__ import annotations

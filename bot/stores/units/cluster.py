@@ -1,6 +1,6 @@
-"""Processes that share a database: who lives, the slots that they hold, and rates that hold for all of them together.
+"""Processes that share a database: which live, the slots that they hold, and rates that hold for all of them.
 
-Each function does what the method of its name does in `bot.ports.cluster.ClusterStore`.
+Each function does what the method of its name does in `bot.ports.cluster_store.ClusterStore`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _IS_HELD = "EXISTS (SELECT 1 FROM worker WHERE worker.id = slot.worker AND worke
 
 
 def take_slot(db: Db, name: str, worker: str, *, rest_s: float, now: float, cutoff: float) -> Slot | None:
-    """Give the slot to the worker where nobody else who lives holds it."""
+    """Give the slot to the worker where no other living worker holds it."""
     db.lock(f"slot/{name}")  # so that the statement sees as alive who took it while this unit waited
     # One that was taken long after now: the clock was set back. A moment after now is another process's clock.
     taken = db.execute(
@@ -113,7 +113,7 @@ _LATER = "CASE WHEN rate.restored_at > ? THEN rate.restored_at ELSE ? END"
 
 
 def spend(db: Db, name: str, *, calls: int, period_s: float, key: str, now: float) -> float:
-    """Count the call, or return how long it is too early."""
+    """Count the call, or return in how many seconds one would count."""
     each_s = period_s / calls
     full_at = now + period_s + each_s * 1e-6  # rounding
     counted = db.execute(

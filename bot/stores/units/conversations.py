@@ -1,6 +1,6 @@
 """What was said, what it cost, and what people thought of it.
 
-Each function does what the method of its name does in `bot.ports.store.ConversationStore`.
+Each function does what the method of its name does in `bot.ports.conversation_store.ConversationStore`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TITLE_CHARS = 80
 
 
 def conversation_id_of(db: Db, conversation: ConversationKey) -> int:
-    """Return the conversation's id, storing the conversation where it is new; no other unit changes it meanwhile."""
+    """Return the conversation's id, after storing a new one; no other unit changes it until this one is committed."""
     (row,) = db.execute(
         "INSERT INTO conversation (key) VALUES (?) ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING id",
         (str(conversation),),

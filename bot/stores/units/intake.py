@@ -1,6 +1,6 @@
 """What arrives: questions, changes to them, and what is asked of their turns.
 
-Each function does what the method of its name does in `bot.ports.store.IntakeStore`.
+Each function does what the method of its name does in `bot.ports.intake_store.IntakeStore`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What adapters have to remember.
 
-Each function does what the method of its name does in `bot.ports.store.NoteStore`.
+Each function does what the method of its name does in `bot.ports.store.NoteStore` or
+`bot.ports.retention_store.RetentionStore`.
 """
 
 from __future__ import annotations

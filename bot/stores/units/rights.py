@@ -1,6 +1,6 @@
 """Grants for a while, pinned tools, and the calls of the past.
 
-Each function does what the method of its name does in `bot.ports.store.RightsStore`.
+Each function does what the method of its name does in `bot.ports.rights_store.RightsStore`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Workers, the turns that they hold, and what they do in them.
 
-Each function does what the method of its name does in `bot.ports.store.WorkStore`.
+Each function does what the method of its name does in `bot.ports.work_store.WorkStore`.
 """
 
 from __future__ import annotations

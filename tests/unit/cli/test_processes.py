@@ -46,7 +46,7 @@ async def test_without_a_process_it_says_so_where_something_is_open(store: Store
     clock.now += 20
     [line] = await check_processes(store, served=SERVED, now=clock.now)
     assert (line.state, line.output) == ("ok", ())
-    assert line.detail == "none lives; 1 question open, the oldest for 20 s"
+    assert line.detail == "none alive; 1 question open, the oldest for 20 s"
 
 
 async def test_each_is_a_line_with_what_it_holds(store: Store, clock: Clock) -> None:
@@ -57,11 +57,11 @@ async def test_each_is_a_line_with_what_it_holds(store: Store, clock: Clock) -> 
     await store.take_slot("discord/7/identify/0", "green")
     clock.now += 5
     [line] = await check_processes(store, served=SERVED, now=clock.now)
-    assert line.detail == "2 processes live; 0 questions open"
+    assert line.detail == "2 processes alive; 0 questions open"
     assert line.output == (
         "blue, version 0.2.0, slack and discord, since 2027-01-15 07:59 UTC, shards 0, 2 of 4, 2 sockets,"
-        " its lease runs 10 s more",
-        "green, version 0.2.0, slack and discord, since 2027-01-15 08:00 UTC, shard 1 of 4, its lease runs 10 s more",
+        " lease for 10 s more",
+        "green, version 0.2.0, slack and discord, since 2027-01-15 08:00 UTC, shard 1 of 4, lease for 10 s more",
     )
     clock.now += 11
     assert await check_processes(store, served=SERVED, now=clock.now) == []
@@ -77,7 +77,7 @@ async def test_the_oldest_open_question_has_its_age_and_those_that_wait_for_peop
     await begin(store, "hall")
     clock.now += 41
     [line] = await check_processes(store, served=SERVED, now=clock.now)
-    assert line.detail == "1 process lives; 1 question open, the oldest for 41 s, 1 more waits for people"
+    assert line.detail == "1 process alive; 1 question open, the oldest for 41 s, 1 more waits for people"
 
 
 async def test_processes_with_other_settings_or_rules_are_named(store: Store) -> None:

@@ -119,11 +119,11 @@ async def test_the_longer_of_two_pauses_holds(store: Store) -> None:
 
 async def test_what_means_nothing_any_more_is_forgotten_meanwhile(store: Store, tmp_path: Path) -> None:
     await store.hold_back("old", calls=1, period_s=1, for_s=-4_000)
-    await store.put_mark("new", "told", for_s=60)
+    await store.announce("new", "told", for_s=60)
     with sqlite3.connect(tmp_path / "toolbridge.db") as connection:
         async with forgetting_rates(store, every_s=0.01):
             while True:
                 if connection.execute("SELECT name FROM rate").fetchall() == [("new",)]:
                     break
                 await asyncio.sleep(0.01)
-    assert await store.mark("new") is not None
+    assert await store.announced("new") is not None

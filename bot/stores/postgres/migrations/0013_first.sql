@@ -1,6 +1,6 @@
 -- usable from: 0013
 -- The whole schema, as SQLite has it up to migration 0013 (`bot/stores/migrations`): the same tables, columns and indexes. The
--- reasons for most of them are told there. Texts are compared byte by byte, as SQLite does, whatever the database's collation:
+-- reasons for most of them are given there. Texts are compared byte by byte, as SQLite does, whatever the database's collation:
 -- prefixes are looked up as ranges.
 
 -- A process that works on turns, until when it is known to live, and what it says of itself (JSON).

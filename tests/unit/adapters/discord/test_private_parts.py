@@ -127,7 +127,7 @@ def test_a_connection_that_ends_says_whether_its_session_can_be_resumed() -> Non
 
 
 def test_a_client_that_never_connected_has_come_nowhere() -> None:
-    assert private_parts.place_of(discord.Client(intents=NO_INTENTS)) is None
+    assert private_parts.position_of(discord.Client(intents=NO_INTENTS)) is None
 
 
 def test_a_server_can_be_made_of_what_describes_it() -> None:

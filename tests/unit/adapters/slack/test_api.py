@@ -318,7 +318,7 @@ async def test_buckets_of_channels_that_fell_silent_are_dropped() -> None:
     limits = Limits({"chat.postMessage": Rate(calls=10_000, period_s=1, per_channel=Rate(calls=1, period_s=0.001))})
     deadline = asyncio.get_running_loop().time() + 60
     for number in range(3_000):
-        await limits.admit(limits.slot(TEAM, "chat.postMessage", f"C{number}"), deadline=deadline)
+        await limits.admit(limits.key(TEAM, "chat.postMessage", f"C{number}"), deadline=deadline)
     assert len(limits._gates) <= 1_001
 
 

@@ -1,4 +1,4 @@
-"""The places among all requests to a model's endpoint, which processes that share a database take together."""
+"""The pace of requests to a model's endpoint that all processes which share a database keep together."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ BURST_SHARE = 1 / 6  # of a minute's requests: endpoints count in windows of 1 t
 LOOK_S = 0.5  # how old what is known of a pause may be: a read for each request costs more than one more refusal
 
 
-class CommonPlaces:
-    """Places at the rates that are set; `name` tells endpoints apart. Asks nobody while the process is alone."""
+class CommonPace:
+    """Gives requests their places at the rates that are set; `name` tells endpoints apart.
+
+    Asks nobody while the process is alone.
+    """
 
     def __init__(
         self, cluster: Cluster, name: str, *, requests_per_minute: int | None, tokens_per_minute: int | None

@@ -1,7 +1,7 @@
-"""Calls that all processes count together, each with its time, and what one process tells all for a while.
+"""Calls that all processes count together, each with its time, and what one process announces to all for a while.
 
 Both are rows of the table `rate`: `restored_at` is when the row means nothing any more, `last_key` what it says. Each
-function does what the method of its name does in `bot.ports.cluster.ClusterStore`.
+function does what the method of its name does in `bot.ports.cluster_store.ClusterStore`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from hashlib import blake2s
 
-from bot.ports.cluster_store import Counted, Mark
+from bot.ports.cluster_store import Announcement, Counted
 from bot.stores.db import Db, first
 
 
@@ -30,7 +30,7 @@ class _Window:
 def count(
     db: Db, name: str, *, keys: Collection[str], calls: int, period_s: float, rest_s: float, now: float
 ) -> Counted:
-    """Count the call, or return how long it is too early."""
+    """Count the call, or return in how many seconds one would count."""
     window, digests = _window(db, name, period_s=period_s, now=now), [_digest(key) for key in keys if key]
     if any(digest in digests for _, digest in window.recent):
         return Counted()
@@ -47,8 +47,8 @@ def count(
     return Counted(wait_s=wait_s)
 
 
-def put_mark(db: Db, name: str, text: str | None, *, until: float) -> None:
-    """Store the text until then; None: forget the row."""
+def announce(db: Db, name: str, text: str | None, *, until: float) -> None:
+    """Store the text until `until`; None: forget the row."""
     if text is None:
         db.execute("DELETE FROM rate WHERE name = ?", (name,))
     else:
@@ -59,10 +59,10 @@ def put_mark(db: Db, name: str, text: str | None, *, until: float) -> None:
         )
 
 
-def mark(db: Db, name: str, *, now: float) -> Mark | None:
+def announced(db: Db, name: str, *, now: float) -> Announcement | None:
     """Return the text, unless its time is over."""
     row = first(db.execute("SELECT restored_at, last_key FROM rate WHERE name = ? AND restored_at > ?", (name, now)))
-    return Mark(text=row["last_key"], for_s=row["restored_at"] - now) if row else None
+    return Announcement(text=row["last_key"], for_s=row["restored_at"] - now) if row else None
 
 
 def _window(db: Db, name: str, *, period_s: float, now: float) -> _Window:

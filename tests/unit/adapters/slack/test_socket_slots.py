@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import structlog
 
-from adapters.slack.places import CONNECTIONS, PATIENCE_S, Places, app_of, share_of
+from adapters.slack.socket_slots import CONNECTIONS, PATIENCE_S, SocketSlots, app_of, share_of
 from bot.ports.cluster import About, LoneCluster, Member, Slot
 
 PREFIX = "slack/A1/socket/"
 
 
 class Crowd(LoneCluster):
-    """This process among others, which hold these places."""
+    """This process among others, which hold these slots."""
 
     def __init__(self, others: int, *, held: dict[int, str] | None = None) -> None:
         super().__init__(worker="me")
@@ -41,60 +41,60 @@ def test_an_app_is_known_by_its_id_and_by_nothing_that_opens_it() -> None:
 
 async def test_one_of_two_goes_only_while_the_other_is_open_and_once_a_newcomer_has_its_own() -> None:
     cluster = Crowd(4, held={number: f"other-{number // 2}" for number in range(8)})
-    places = Places(cluster, app="A1")
-    await places.look(set())
-    assert places.keeps(0)
-    assert places.keeps(1)
+    slots = SocketSlots(cluster, app="A1")
+    await slots.look(set())
+    assert slots.keeps(0)
+    assert slots.keeps(1)
     cluster.others = 5  # all ten are taken, and the newcomer has none
-    await places.look(set())
-    assert places.keeps(0)
-    assert places.keeps(1)  # none is open yet: nothing would come in
-    await places.look({0, 1})
-    assert places.keeps(0)
-    assert not places.keeps(1)
-    await places.leave(1)
+    await slots.look(set())
+    assert slots.keeps(0)
+    assert slots.keeps(1)  # none is open yet: nothing would come in
+    await slots.look({0, 1})
+    assert slots.keeps(0)
+    assert not slots.keeps(1)
+    await slots.leave(1)
     assert [slot.worker for slot in await cluster.slots(PREFIX) if not slot.is_held] == [""]
 
 
 async def test_where_a_newcomer_can_have_a_free_place_nobody_closes_before_it_has_it() -> None:
     cluster = Crowd(4, held={number: f"other-{number}" for number in range(4)})
-    places = Places(cluster, app="A1")
-    await places.look(set())
+    slots = SocketSlots(cluster, app="A1")
+    await slots.look(set())
     cluster.others = 5
-    await places.look({0, 1})
-    assert places.keeps(1)
+    await slots.look({0, 1})
+    assert slots.keeps(1)
     name = f"{PREFIX}9"
     cluster.kept[name] = Slot(name=name, worker="other-4", fence=1, taken_at=1.0, is_held=True)
-    await places.look({0, 1})
-    assert places.keeps(0)
-    assert not places.keeps(1)
+    await slots.look({0, 1})
+    assert slots.keeps(0)
+    assert not slots.keeps(1)
 
 
 async def test_a_place_that_another_process_has_taken_is_left_and_the_next_free_one_is_taken() -> None:
     cluster = Crowd(1)
-    places = Places(cluster, app="A1")
-    await places.look(set())
+    slots = SocketSlots(cluster, app="A1")
+    await slots.look(set())
     name = f"{PREFIX}0"
     cluster.kept[name] = Slot(name=name, worker="other-0", fence=2, taken_at=1.0, is_held=True)
-    await places.look({0, 1})
-    assert not places.keeps(0)
-    assert places.keeps(1)
-    assert not places.may_take()  # before the connection is closed
-    await places.leave(0)
-    assert places.may_take()
-    await places.look({1})
-    assert places.keeps(0)
+    await slots.look({0, 1})
+    assert not slots.keeps(0)
+    assert slots.keeps(1)
+    assert not slots.may_take()  # before the connection is closed
+    await slots.leave(0)
+    assert slots.may_take()
+    await slots.look({1})
+    assert slots.keeps(0)
 
 
 async def test_who_finds_no_place_says_so_once_until_there_was_one() -> None:
     cluster = Crowd(10, held={number: f"other-{number}" for number in range(CONNECTIONS)})
-    places = Places(cluster, app="A1")
+    slots = SocketSlots(cluster, app="A1")
     with structlog.testing.capture_logs() as logs:
-        await places.look(set())
-        await places.look(set())
+        await slots.look(set())
+        await slots.look(set())
         assert [entry["event"] for entry in logs] == ["slack_connections_taken"]
         cluster.kept[f"{PREFIX}4"] = Slot(name=f"{PREFIX}4", worker="", fence=1, taken_at=1.0)
-        await places.look(set())
-        assert places.keeps(0)
+        await slots.look(set())
+        assert slots.keeps(0)
     assert len(logs) == 1
     assert PATIENCE_S < 30

@@ -1,4 +1,4 @@
-"""The shards as slots that processes hold: how many there are, which are this process's, where their sessions are."""
+"""How shards are assigned to processes: each is a slot, whose note says how far its session has come."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from adapters.discord.private_parts import Place
+from adapters.discord.private_parts import Position
 from bot.domain.errors import StoreError
 from bot.ports.cluster import Cluster, Slot
 
@@ -18,7 +18,7 @@ MAX_PROCESSES = 1_000
 class Note:
     """What the holder of a shard leaves for the next one."""
 
-    place: Place | None = None  # all dispatches up to it are dealt with
+    position: Position | None = None  # all dispatches up to it are dealt with
     at: float = 0.0  # when that was so, in seconds since the epoch; 0: it is not known
 
     @classmethod
@@ -26,19 +26,19 @@ class Note:
         """Return the note of a slot; an empty one where it cannot be read."""
         with suppress(ValueError, TypeError, KeyError):
             said = json.loads(text)
-            place = said.get("place")
-            return cls(place=Place(**place) if place else None, at=float(said["at"]))
+            position = said.get("position")
+            return cls(position=Position(**position) if position else None, at=float(said["at"]))
         return cls()
 
     def __str__(self) -> str:
-        place = self.place
-        kept = {"session": place.session, "seq": place.seq, "gateway": place.gateway} if place else None
-        return json.dumps({"at": round(self.at, 3), "place": kept})
+        position = self.position
+        kept = {"session": position.session, "seq": position.seq, "gateway": position.gateway} if position else None
+        return json.dumps({"at": round(self.at, 3), "position": kept})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
-    """A shard as a slot."""
+class Assignment:
+    """A shard and the slot for it, which says who holds it."""
 
     number: int
     count: int  # of all shards
@@ -55,26 +55,26 @@ class Seen:
     """Who holds what."""
 
     processes: Sequence[str] = ()  # workers that take shards, always in the same order
-    shares: Sequence[Share] = ()  # of all shards that ever were, held or not
+    assignments: Sequence[Assignment] = ()  # of all shards that ever were, held or not
 
     @property
     def count(self) -> int:
         """How many shards there are; 0 while nobody holds one."""
-        return max((share.count for share in self.shares if share.slot.is_held), default=0)
+        return max((assignment.count for assignment in self.assignments if assignment.slot.is_held), default=0)
 
-    def of(self, count: int) -> Sequence[Share]:
+    def of(self, count: int) -> Sequence[Assignment]:
         """Return the slots of the shards where there are that many."""
-        return [share for share in self.shares if share.count == count]
+        return [assignment for assignment in self.assignments if assignment.count == count]
 
     def quota(self, worker: str, count: int) -> int:
-        """Return how many of the shards are to be the worker's; another process more or less moves as few as can be."""
+        """Return how many of the shards are to be the worker's; one process more or less moves as few as possible."""
         if worker not in self.processes:
             return 0
         each, left = divmod(count, len(self.processes))
         return each + (self.processes.index(worker) < left)
 
 
-class Shares:
+class Assignments:
     """Takes and gives up shards; see `docs/data.md` for the names of the slots."""
 
     def __init__(self, cluster: Cluster, *, application: str) -> None:
@@ -90,7 +90,7 @@ class Shares:
         await self._join([slot.name for slot in slots if slot.is_held])
         return _seen(await self._cluster.slots(f"{self.root}/"), root=self.root)
 
-    async def take(self, running: Collection[int], recommend: Callable[[], Awaitable[int]]) -> Sequence[Share]:
+    async def take(self, running: Collection[int], recommend: Callable[[], Awaitable[int]]) -> Sequence[Assignment]:
         """Take what this process lacks of its quota besides what is running; none while another process does so.
 
         One at a time does it, so that there are never two counts of shards.
@@ -105,23 +105,23 @@ class Shares:
             seen = await self.look()
             count = seen.count or await recommend()
             lacking = max(0, seen.quota(self._cluster.worker, count) - len(running))
-            others = {share.number for share in seen.of(count) if self._is_others(share.slot)}
+            others = {assignment.number for assignment in seen.of(count) if self._is_others(assignment.slot)}
             free = [number for number in range(count) if number not in others and number not in running]
-            return [share for number in free[:lacking] if (share := await self._take(number, count))]
+            return [assignment for number in free[:lacking] if (assignment := await self._take(number, count))]
         finally:
             await self._cluster.give(plan)
 
-    async def give(self, share: Share, note: Note | None) -> None:
+    async def give(self, assignment: Assignment, note: Note | None) -> None:
         """Give the shard up with a note for the next holder; None leaves the last one. Raises StoreError."""
-        if note is None or await self._cluster.note(share.slot, str(note)):
-            await self._cluster.give(share.slot)
+        if note is None or await self._cluster.note(assignment.slot, str(note)):
+            await self._cluster.give(assignment.slot)
 
-    async def note(self, share: Share, note: Note) -> bool:
+    async def note(self, assignment: Assignment, note: Note) -> bool:
         """Keep the note; return False where another process holds the shard. Raises StoreError."""
-        return await self._cluster.note(share.slot, str(note))
+        return await self._cluster.note(assignment.slot, str(note))
 
     async def leave(self) -> None:
-        """Take part no more: give up all that this process holds still. Raises StoreError."""
+        """Stop taking part: give up all that this process still holds. Raises StoreError."""
         for slot in await self._cluster.slots(f"{self.root}/"):
             if slot.is_held and slot.worker == self._cluster.worker:
                 await self._cluster.give(slot)
@@ -129,9 +129,9 @@ class Shares:
     def _is_others(self, slot: Slot) -> bool:
         return slot.is_held and slot.worker != self._cluster.worker
 
-    async def _take(self, number: int, count: int) -> Share | None:
+    async def _take(self, number: int, count: int) -> Assignment | None:
         slot = await self._cluster.take(f"{self.root}/shard/{number}/of/{count}")
-        return None if slot is None else Share(number=number, count=count, slot=slot)
+        return None if slot is None else Assignment(number=number, count=count, slot=slot)
 
     async def _join(self, held: Sequence[str]) -> None:
         for number in range(MAX_PROCESSES):
@@ -143,12 +143,12 @@ class Shares:
 
 def _seen(slots: Sequence[Slot], *, root: str) -> Seen:
     processes = [slot.worker for slot in slots if slot.is_held and slot.name.startswith(f"{root}/process/")]
-    shares = [share for slot in slots if (share := _share(slot, root=root)) is not None]
-    return Seen(processes=list(dict.fromkeys(processes)), shares=sorted(shares, key=lambda share: share.number))
+    assignments = [assignment for slot in slots if (assignment := _assignment(slot, root=root)) is not None]
+    return Seen(processes=list(dict.fromkeys(processes)), assignments=sorted(assignments, key=lambda one: one.number))
 
 
-def _share(slot: Slot, *, root: str) -> Share | None:
+def _assignment(slot: Slot, *, root: str) -> Assignment | None:
     number, _, count = slot.name.removeprefix(f"{root}/shard/").partition("/of/")
     if not (number.isdecimal() and count.isdecimal()):
         return None
-    return Share(number=int(number), count=int(count), slot=slot)
+    return Assignment(number=int(number), count=int(count), slot=slot)
