@@ -122,7 +122,7 @@ class OwnShards:
 
     async def interrupt(self) -> None:
         """Close all connections: other processes may have taken the shards. Where none has, `start` goes on."""
-        shards, self._shards = list(self), {}
+        shards = list(self)
         for shard in shards:
             if shard.position is not None:
                 self._positions[shard.assignment.number] = (shard.assignment.slot.fence, shard.position)

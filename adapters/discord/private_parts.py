@@ -132,6 +132,7 @@ CONNECT_S = 60.0
 CLOSE_S = 0.4  # the end of the process waits for it
 # 1000 and 1001 would end the session: https://docs.discord.com/developers/events/gateway#initiating-a-disconnect
 RESUMABLE = 4000
+OVER = 1000
 # Invalid sequence, session timed out: https://docs.discord.com/developers/topics/opcodes-and-status-codes#gateway
 SESSION_IS_OVER = frozenset({4007, 4009})
 
@@ -163,8 +164,12 @@ async def converse(client: discord.Client, position: Position | None) -> bool:
             "gateway": yarl.URL(position.gateway),
         }
     try:
-        opening = DiscordWebSocket.from_client(client, initial=True, shard_id=client.shard_id, **resumed)
-        client.ws = await asyncio.wait_for(opening, timeout=CONNECT_S)
+        opening = _socket_of(client).from_client(client, initial=True, shard_id=client.shard_id, **resumed)
+        try:
+            client.ws = await asyncio.wait_for(opening, timeout=CONNECT_S)
+        except Exception:  # the library would leave the connection and the thread of its heartbeat behind
+            await _close_socket(client, RESUMABLE)
+            raise
         while True:
             await client.ws.poll_event()
     except ReconnectWebSocket as ending:
@@ -181,14 +186,30 @@ def position_of(client: discord.Client) -> Position | None:
 
 async def hang_up(client: discord.Client, *, is_resumable: bool) -> None:
     """Close the client and its connection within a moment; unless `is_resumable`, its session ends."""
-    ws = _websocket(client)
-    if is_resumable and ws is not None and ws.open:
-        with suppress(OSError, TimeoutError, aiohttp.ClientError):
-            async with asyncio.timeout(CLOSE_S):
-                await ws.close(code=RESUMABLE)
+    await _close_socket(client, RESUMABLE if is_resumable else OVER)
     with suppress(TimeoutError):
         async with asyncio.timeout(CLOSE_S):
             await client.close()
+
+
+def _socket_of(client: discord.Client) -> type[DiscordWebSocket]:
+    """Return a class whose connection is the client's from its beginning, so that it is closed whatever happens."""
+
+    class Socket(DiscordWebSocket):
+        def __init__(self, socket: aiohttp.ClientWebSocketResponse, *, loop: asyncio.AbstractEventLoop) -> None:
+            super().__init__(socket, loop=loop)
+            client.ws = self
+
+    return Socket
+
+
+async def _close_socket(client: discord.Client, code: int) -> None:
+    """Close the connection; where it is lost already, this ends the thread of its heartbeat."""
+    ws = _websocket(client)
+    if ws is not None:
+        with suppress(OSError, TimeoutError, aiohttp.ClientError):
+            async with asyncio.timeout(CLOSE_S):
+                await ws.close(code=code)
 
 
 def _websocket(client: discord.Client) -> DiscordWebSocket | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,8 +26,8 @@ from tests.fakes.hosts import Event, MemoryNotes, Outcome, ScriptedHost
 from tests.scenarios.discord.serving import WAIT_S
 
 LEASE_S = 3.0
-GAP_S = 0.15
-WATCH = Watch(back_off_s=0.1, identify_pause_s=0.3, guild_ready_s=0.05, look_s=0.4, look_alone_s=0.4)
+GAP_S = 0.1
+WATCH = Watch(back_off_s=0.1, identify_pause_s=0.6, guild_ready_s=0.05, look_s=0.4, look_alone_s=0.4)
 
 
 async def until(condition: Callable[[], Awaitable[bool]], *, within_s: float = WAIT_S) -> None:
@@ -201,6 +202,11 @@ async def open_site(home: Path, *, shards: int) -> AsyncGenerator[Site]:
             discord.add_member(guild, ada)
             channels.append(discord.add_channel(guild, "general"))
         yield Site(discord, store, channels, stack)
+    await until(_no_heart_beats)
+
+
+async def _no_heart_beats() -> bool:
+    return not any(thread.name.startswith("keep-alive-handler") for thread in threading.enumerate())
 
 
 async def test_three_processes_share_sixteen_shards_and_no_identify_is_refused(tmp_path: Path) -> None:
@@ -286,6 +292,15 @@ async def test_a_process_that_ends_gives_its_shards_up_within_a_second(tmp_path:
         assert set(site.accepted.values()) == {1}
 
 
+async def test_a_process_that_ends_while_its_shards_connect_leaves_no_connection_behind(tmp_path: Path) -> None:
+    async with open_site(tmp_path, shards=8) as site:
+        leaving = await site.start("a")
+        await site.discord.until(site.discord.connected)
+        await leaving.leave()
+        await site.discord.until(lambda: not site.discord.connected())
+        assert await site.held() == {}
+
+
 async def test_a_process_that_wakes_after_its_lease_closes_its_sessions_before_it_handles_anything(
     tmp_path: Path,
 ) -> None:
@@ -327,9 +342,9 @@ async def test_a_process_that_gets_its_lease_back_in_time_goes_on_with_its_own_s
 
 async def test_shares_are_not_evened_out_while_few_sessions_may_be_begun(tmp_path: Path) -> None:
     async with open_site(tmp_path, shards=2) as site:
+        site.discord.session_starts_left = 99
         await site.start("a")
         await site.until_shared(2)
-        site.discord.session_starts_left = 99
         await site.start("b")
         before = len(site.discord.calls_of("get_gateway_bot"))
         await site.discord.until(lambda: len(site.discord.calls_of("get_gateway_bot")) > before + 2)
