@@ -248,6 +248,35 @@ async def test_what_one_process_tells_the_others_hear_at_once_and_it_does_not_it
         assert own.empty()
 
 
+@pytest.fixture
+def unchecked_url() -> Generator[str]:
+    """A database that checks no text, as servers make them whose system has no language set (SQL_ASCII)."""
+    server = postgres.server()
+    server.run("CREATE DATABASE unchecked ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+    yield server.url.removesuffix("postgres") + "unchecked"
+    server.run("DROP DATABASE unchecked WITH (FORCE)")
+
+
+async def test_what_anybody_notifies_only_has_the_bot_look_and_takes_no_hearing_away(unchecked_url: str) -> None:
+    schema = Schema(unchecked_url)
+    async with schema.open() as one, schema.open() as other:
+        heard = asyncio.Queue[Topic]()
+        one.listen(heard.put_nowait)
+        async with asyncio.timeout(BOUND_S):
+            first = [await heard.get() for _ in range(3)]  # it listens
+            lease = await begin(other)
+            with psycopg.connect(unchecked_url, autocommit=True) as stranger:
+                for forged in ("", "x", "x stop 1", "x work; DROP TABLE turn", "x " + 7_000 * "a"):
+                    stranger.execute("SELECT pg_notify(%s, %s)", (schema.name, forged))
+                stranger.execute("SELECT pg_notify(%s, E'x \\xff\\xfe')", (schema.name,))
+                stranger.execute("SELECT pg_notify(%s, 'x signals')", (schema.name,))
+            while await heard.get() != "signals":
+                pass
+        assert set(first) == {"work", "signals", "asks"}
+        assert await one.signals(HERE) == []
+        await other.check_lease(lease)
+
+
 async def test_a_process_that_stands_still_in_a_transaction_holds_up_the_others_for_seconds_only(
     schema: Schema,
 ) -> None:
