@@ -240,7 +240,7 @@ async def test_what_one_process_tells_the_others_hear_at_once_and_it_does_not_it
             for queue in (heard, own):
                 assert {await queue.get() for _ in range(3)} == {"work", "signals", "asks"}  # it may have missed some
             lease = await begin(one)
-            assert heard.empty()
+            assert await heard.get() == "work"  # the first of its conversation may be another process's
             await one.request_stop(room("room"), by="u")
             assert await heard.get() == "signals"
             await one.give_back(lease)
