@@ -6,12 +6,17 @@ A context variable carries this from an attempt at a turn to where its calls wai
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
+
+from bot.domain.errors import RateLimitError
+
+T = TypeVar("T")
 
 LAST_S = 0.5  # what can be sent within this time still is: an answer that is half through ends where it began
+LOOK_S = 0.1
 
 _given_up: ContextVar[asyncio.Event | None] = ContextVar("given_up", default=None)
 
@@ -26,20 +31,46 @@ def until(given_up: asyncio.Event) -> Generator[None]:
         _given_up.reset(token)
 
 
-async def wait_for(what: asyncio.Future[Any], *, timeout_s: float) -> None:
+async def wait_for(what: asyncio.Future[Any], *, timeout_s: float = float("inf")) -> None:
     """Return once it is done or the time is over, and `LAST_S` after waiting was given up; it goes on in any case."""
     given_up = _given_up.get()
     if given_up is None:
-        await asyncio.wait([what], timeout=timeout_s)
+        await asyncio.wait([what], timeout=_timeout(timeout_s))
         return
     over_at = asyncio.get_running_loop().time() + timeout_s
     ending = asyncio.ensure_future(given_up.wait())
     try:
-        await asyncio.wait([what, ending], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([what, ending], timeout=_timeout(timeout_s), return_when=asyncio.FIRST_COMPLETED)
     finally:
         ending.cancel()
     if given_up.is_set() and not what.done():
         await asyncio.wait([what], timeout=min(LAST_S, max(0.0, over_at - asyncio.get_running_loop().time())))
+
+
+async def unless_given_up(work: Coroutine[Any, Any, T], *, may_be_left: Callable[[], bool]) -> T:
+    """Return what the work returns. Where waiting is given up it is cancelled, as soon as it may be left.
+
+    Raises:
+        RateLimitError: It was left.
+    """
+    if _given_up.get() is None:
+        return await work
+    working = asyncio.ensure_future(work)
+    try:
+        await wait_for(working)
+        while not working.done():
+            if may_be_left():
+                raise RateLimitError(retry_after_s=LAST_S)
+            await asyncio.wait([working], timeout=LOOK_S)
+        return working.result()
+    finally:
+        if not working.done():
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+
+def _timeout(seconds: float) -> float | None:
+    return None if seconds == float("inf") else seconds
 
 
 async def sleep(seconds: float) -> bool:

@@ -12,7 +12,7 @@ from adapters.shared.common import CommonRates
 from adapters.shared.gates import Gate, Turnstile
 from bot.domain.errors import RateLimitError
 from bot.ports.cluster import LoneCluster
-from bot.ports.giving_up import until
+from bot.ports.giving_up import unless_given_up, until
 
 HOUR = Rate(calls=1, period_s=3_600.0)
 
@@ -70,3 +70,20 @@ async def test_a_call_whose_turn_is_next_is_made_all_the_same() -> None:
     with until(given_up):
         for _ in range(2):
             await gate.passed(caller(), now() + 10_000.0)
+
+
+async def test_what_is_under_way_ends_before_it_is_left() -> None:
+    given_up, is_sent, answered = asyncio.Event(), [True], asyncio.Event()
+    given_up.set()
+
+    async def send() -> str:
+        await asyncio.sleep(1.0)
+        is_sent[0] = False
+        answered.set()
+        await asyncio.sleep(3_600.0)  # a pause before it is sent again
+        return "sent"
+
+    with until(given_up), pytest.raises(RateLimitError):
+        async with asyncio.timeout(20):
+            await unless_given_up(send(), may_be_left=lambda: not is_sent[0])
+    assert answered.is_set()
