@@ -539,7 +539,7 @@ async def test_both_engines_have_the_same_tables_and_columns(schema: Schema, tmp
         def pg_columns(db: Db) -> set[tuple[str, str, bool]]:
             rows = db.execute(
                 "SELECT table_name AS tab, column_name AS col, is_nullable FROM information_schema.columns"
-                " WHERE table_schema = current_schema AND table_name <> 'schema_version'"
+                " WHERE table_schema = current_schema AND table_name NOT IN ('schema_version', 'file')"
             )
             return {(row["tab"], row["col"], row["is_nullable"] == "NO") for row in rows}
 
