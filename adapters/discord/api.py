@@ -44,6 +44,7 @@ from adapters.shared.shares import current_priority, current_share
 from adapters.shared.tasks import Background
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.messages import Attachment
+from bot.ports.giving_up import unless_given_up
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -236,8 +237,11 @@ class DiscordApi:
     async def _send(self, http: HTTPClient, route: Route, request: Mapping[str, Any], exchange: Exchange) -> Any:
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                answer = await http.request(route, **request, trace_request_ctx=exchange)
-        except asyncio.CancelledError:
+                answer = await unless_given_up(
+                    http.request(route, **request, trace_request_ctx=exchange),
+                    may_be_left=lambda: not exchange.is_under_way,
+                )
+        except (asyncio.CancelledError, RateLimitError):
             end_global_pause(http)
             raise
         except _FAILURES as error:

@@ -57,6 +57,7 @@ def use_gateway(url: str) -> None:
 class Exchange:
     """One request and its answer; given to the client as `trace_request_ctx`."""
 
+    is_under_way: bool = False  # it was sent, and may have been done; the library's own pauses come before and after
     is_repeatable: bool = True  # the library may ask again where Discord fails
     status: int = 0  # of the last answer; 0: there was none
     # Called at once with the seconds of a pause that holds for all requests; the library waits it out.
@@ -69,8 +70,10 @@ def make_http(*, longest_pause_s: float, before_each: Callable[[], None] = lambd
     `before_each` is called when a request is about to be sent, after the library's own pauses, and may refuse it.
     """
 
-    async def begin(*_: object) -> None:
+    async def begin(_: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceRequestStartParams) -> None:
         before_each()
+        if isinstance(context.trace_request_ctx, Exchange):
+            context.trace_request_ctx.is_under_way = True
 
     trace = aiohttp.TraceConfig()
     trace.on_request_start.append(begin)
@@ -90,6 +93,7 @@ async def _note_answer(
         response.close()
         raise discord.DiscordServerError(response, None)
     if exchange.status == TOO_MANY_REQUESTS:
+        exchange.is_under_way = False
         # The library takes each of them for a rate limit, and fails where it does not find how long to wait.
         answer = await _json_of(response)
         if isinstance(answer, dict):

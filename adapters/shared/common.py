@@ -12,6 +12,7 @@ from adapters.shared.gates import Turnstile
 from adapters.shared.tasks import RecentKeys
 from bot.domain.errors import RateLimitError
 from bot.ports.cluster import Cluster, LoneCluster
+from bot.ports.giving_up import sleep
 
 HOLD_S = 300.0  # longer than any call waits for its place
 ONCE_S = 3_600.0  # platforms deliver again for half an hour at most
@@ -34,7 +35,8 @@ class CommonRates:
         """Wait for the call's place in the rate of that name.
 
         Raises:
-            RateLimitError: It comes after `deadline`, in seconds of the loop's clock; none was taken.
+            RateLimitError: It comes after `deadline`, in seconds of the loop's clock; none was taken. Or waiting was
+                given up.
         """
         if not await self._cluster.has_company(self._platform):
             return
@@ -46,9 +48,8 @@ class CommonRates:
             wait_s = await self._cluster.reserve(
                 f"{self._platform}/{name}", calls=rate.calls, period_s=period_s, within_s=left_s
             )
-            if wait_s > left_s:
+            if wait_s > left_s or not await sleep(wait_s):
                 raise RateLimitError(retry_after_s=wait_s)
-            await asyncio.sleep(wait_s)
 
     async def refuse(self, name: str, rate: Rate, *, retry_after_s: float) -> None:
         """Tell all processes of a pause that the platform asks for."""

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from adapters.shared.buckets import Bucket, Caller, Line, Queue, Rate
 from bot.domain.errors import RateLimitError
+from bot.ports.giving_up import wait_for
 
 BUSY_S = 5.0  # the pause asked of a caller whose turn did not come
 
@@ -30,7 +31,8 @@ class Gate:
         """Wait until the caller's call may be made, and count it.
 
         Raises:
-            RateLimitError: It may not be made before `deadline`, in seconds of the loop's clock.
+            RateLimitError: It may not be made before `deadline`, in seconds of the loop's clock. Or waiting was given
+                up.
         """
         now = self._loop.time()
         if now + (wait_s := self._queue.wait_s(caller, now)) > deadline:
@@ -40,7 +42,7 @@ class Gate:
         self._advance()
         try:
             if not admitted.done():
-                await asyncio.wait([admitted], timeout=deadline - now)
+                await wait_for(admitted, timeout_s=deadline - now)
         finally:
             del self._admitted[caller]
             if not admitted.done():
@@ -81,7 +83,7 @@ class Turnstile:
         """Run the block when it is the caller's turn.
 
         Raises:
-            RateLimitError: The turn did not come within `wait_s` seconds.
+            RateLimitError: The turn did not come within `wait_s` seconds, or waiting was given up.
         """
         await self._wait(key, caller, wait_s=wait_s)
         loop = asyncio.get_running_loop()
@@ -101,7 +103,7 @@ class Turnstile:
         admitted = self._admitted[caller] = asyncio.get_running_loop().create_future()
         line.join(caller)
         try:
-            await asyncio.wait([admitted], timeout=wait_s)
+            await wait_for(admitted, timeout_s=wait_s)
         except asyncio.CancelledError:
             if admitted.done():
                 self._next(key)

@@ -215,6 +215,10 @@ class WorkStore(Protocol):
         """Say that this post is about to be sent: after a crash it may be visible. Raises LeaseLostError."""
         ...
 
+    async def mark_unsent(self, lease: Lease, part: int) -> None:
+        """Say that this post was not sent after all: after a crash nobody looks for it. Raises LeaseLostError."""
+        ...
+
     async def mark_posted(
         self, lease: Lease, part: int, *, reference: str, ends_turn: bool, again: bool = False
     ) -> None:

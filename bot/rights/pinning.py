@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from bot.domain.messages import ToolSpec
@@ -12,15 +13,18 @@ from bot.ports.rights_store import Pin, RightsStore
 from bot.ports.tools import READ_RESOURCE
 
 DIFF_CHARS = 2_500
+FRESH_S = 1.0  # how long what was read counts: other processes accept tools too
 _Key = tuple[str, str]
 
 
 class Pins:
     """Compares tools with what was accepted of them; the bundled server's are exempt."""
 
-    def __init__(self, store: RightsStore) -> None:
+    def __init__(self, store: RightsStore, *, now: Callable[[], float] = time.monotonic) -> None:
         self._store = store
+        self._now = now
         self._pins: dict[_Key, Pin] = {}
+        self._read_at = float("-inf")
         self._seen: dict[_Key, ToolSpec] = {}  # the catalog gives the same object again as long as nothing changes
         self._definitions: dict[_Key, str] = {}  # of what is seen
 
@@ -40,15 +44,15 @@ class Pins:
     async def change_of(self, spec: ToolSpec) -> str:
         """Return how the tool differs from what was accepted, as Markdown; empty where it does not. Raises StoreError.
 
-        What an operator accepts meanwhile, in whichever process, counts at once.
+        What an operator accepts meanwhile, in whichever process, counts at once; what is not accepted any more, as
+        another definition took its place, counts as a change after `FRESH_S`.
         """
         if not _is_pinned(spec):
             return ""
         await self.see([spec])
         key, now = _key(spec), self._definitions[_key(spec)]
-        if self._accepted(key) == now:
-            return ""
-        await self._read()
+        if self._accepted(key) != now or self._now() - self._read_at >= FRESH_S:
+            await self._read()
         accepted = self._accepted(key)
         return "" if accepted == now else describe_change(accepted, now)
 
@@ -57,6 +61,7 @@ class Pins:
         return seen is spec or seen == spec
 
     async def _read(self) -> None:
+        self._read_at = self._now()
         self._pins = {(pin.server, pin.tool): pin for pin in await self._store.pins()}
 
     def _accepted(self, key: _Key) -> str:

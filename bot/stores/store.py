@@ -252,6 +252,9 @@ class WorkUnits(Units):
     async def mark_posting(self, lease: Lease, part: int) -> None:
         await self.engine.write(lambda db: work.mark_posting(db, lease, part), of=lease.conversation_id)
 
+    async def mark_unsent(self, lease: Lease, part: int) -> None:
+        await self.engine.write(lambda db: work.mark_unsent(db, lease, part), of=lease.conversation_id)
+
     async def mark_posted(
         self, lease: Lease, part: int, *, reference: str, ends_turn: bool, again: bool = False
     ) -> None:

@@ -18,6 +18,7 @@ from bot.domain.errors import (
 )
 from bot.domain.messages import Message, Usage, UserMessage
 from bot.domain.turns import Paused, StateChanged, Step, TurnState, TurnView
+from bot.ports import giving_up
 from bot.ports.platform import Adapter
 from bot.ports.tools import Offer
 from bot.ports.work_store import ClaimedTurn
@@ -111,7 +112,8 @@ class Attempt:
     async def run(self) -> None:
         """Bring the turn to its end, to a wait, or back to the store; whatever goes wrong stays with this turn."""
         try:
-            await self._bring_to_end()
+            with giving_up.until(self._hand_over.asked):  # also what is shown of it on the way
+                await self._bring_to_end()
         except LeaseLostError:
             log.warning("turn_taken_over")
             self.abort()
@@ -278,6 +280,7 @@ class Attempt:
             is_alive=self._is_ours,
             patience=self._limits.patience,
             pulse=self._resources.pulse,
+            hand_over=self._hand_over,
             tell=lambda error, wait_s: self._journal.tell(Paused(reason=str(error), wait_s=wait_s)),
         )
 

@@ -13,6 +13,7 @@ from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.turns import Post, PostWay
 from bot.ports.platform import Adapter
 from bot.ports.work_store import Lease, WorkStore
+from bot.turns.handing_over import HandOver, TurnHandedOver
 from bot.turns.limits import Patience
 from bot.turns.outage import outlasting
 from bot.turns.pulse import Pulse
@@ -32,6 +33,7 @@ async def deliver(
     is_alive: Callable[[], bool],
     patience: Patience,
     pulse: Pulse,
+    hand_over: HandOver,
     tell: Callable[[AdapterError, float], None],
 ) -> None:
     """Post what the turn's outbox holds, in order; the last post ends the turn.
@@ -39,11 +41,13 @@ async def deliver(
     `is_fresh`: this process has just stored the outbox, so that nothing of it can be visible yet. The store marks the
     first post as about to be sent together with the reply, and each next one together with the end of the one before.
     `is_alive` returns whether the process holds its lease; after a pause in which it ran out, the store is asked before
-    anything is posted. `tell` gets each failure, and the seconds until the next try.
+    anything is posted. `tell` gets each failure, and the seconds until the next try. Where `hand_over` is asked for,
+    a post that waits to be sent, for its platform's rate or for its next try, is left.
 
     Raises:
         AdapterError: The platform refused for good, or failed for as long as `patience` lasts.
         LeaseLostError: Another worker delivers the turn now.
+        TurnHandedOver: What is left of it is for another process to deliver.
     """
     posts = await store.outbox(lease.turn_id)
     last = posts[-1].post.part
@@ -58,6 +62,7 @@ async def deliver(
             store=store,
             adapter=adapter,
             is_alive=is_alive,
+            hand_over=hand_over,
             tell=tell,
             tries=_Tries(patience, pulse, adapter.name),
             post=item.post,
@@ -125,6 +130,7 @@ class _Placing:
     store: WorkStore
     adapter: Adapter
     is_alive: Callable[[], bool]
+    hand_over: HandOver
     tell: Callable[[AdapterError, float], None]
     tries: _Tries
     post: Post
@@ -136,14 +142,23 @@ class _Placing:
             try:
                 return await self._try_ways()
             except RateLimitError as error:  # nothing was posted: waiting is all there is to do
-                await asyncio.sleep(error.retry_after_s)
+                await self._wait(error.retry_after_s)
             except AdapterError as error:
                 if error.is_permanent or (wait_s := self.tries.failed()) is None:
                     raise
                 log.warning("post_failed", part=self.post.part, error=str(error), wait_s=wait_s)
                 self.tell(error, wait_s)
-                await asyncio.sleep(wait_s)
+                await self._wait(wait_s)
             await self.store.mark_posting(self.lease, self.post.part)  # meanwhile another worker may have got the turn
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with self.hand_over.place():
+                await asyncio.sleep(seconds)
+        except TurnHandedOver:
+            if not self.may_be_visible and not self.post.attachments:  # a file may be what was not posted
+                await self.store.mark_unsent(self.lease, self.post.part)
+            raise
 
     async def _try_ways(self) -> str:
         ways = [way for way in self.tries.begin() if way != "without_files" or self.post.attachments]

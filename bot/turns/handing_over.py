@@ -15,7 +15,7 @@ class HandOver:
     """Whether one attempt is to be left, and where it can be."""
 
     def __init__(self) -> None:
-        self._is_wanted = False
+        self.asked = asyncio.Event()  # nothing waits for a platform any longer
         self._is_due = False
         self._acting = 0
         self._scopes: dict[asyncio.Timeout, Callable[[], bool]] = {}
@@ -23,7 +23,7 @@ class HandOver:
     @property
     def is_wanted(self) -> bool:
         """Whether the attempt is to begin nothing new that can be begun elsewhere."""
-        return self._is_wanted
+        return self.asked.is_set()
 
     @property
     def is_acting(self) -> bool:
@@ -35,7 +35,7 @@ class HandOver:
 
         `is_due`: also where it would rather go on.
         """
-        self._is_wanted = True
+        self.asked.set()
         self._is_due = self._is_due or is_due
         for scope, goes_on in self._scopes.items():
             if scope.when() is None and self._leaves(goes_on):
@@ -48,7 +48,7 @@ class HandOver:
         Raises:
             TurnHandedOver: It was left.
         """
-        if self._is_wanted:
+        if self.is_wanted:
             raise TurnHandedOver
         scope = asyncio.timeout(None)
         try:

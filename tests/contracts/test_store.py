@@ -585,6 +585,7 @@ async def test_the_old_holder_of_a_turn_can_write_nothing_any_more(store: Store)
     await answer(store, new, *said("new"))
     for write in (
         store.mark_posting(old, 0),
+        store.mark_unsent(old, 0),
         store.mark_posted(old, 0, reference="old", ends_turn=True),
         store.abandon(old),
     ):
@@ -1191,6 +1192,17 @@ async def test_posts_come_back_in_order_with_their_files_and_each_is_about_to_be
     await store.mark_posted(lease, 1, reference="ref", ends_turn=False)
     assert await states(store, lease) == ["posted", "posted", "posting", *["pending"] * 8]
     assert await claim(store) == []
+
+
+async def test_a_post_that_was_not_sent_after_all_is_as_it_was_before(store: Store) -> None:
+    lease = await begin(store)
+    await answer(store, lease, posts=[post(lease, part=number) for number in range(2)])
+    await store.mark_unsent(lease, 0)
+    assert await states(store, lease) == ["pending", "pending"]
+    await store.mark_posting(lease, 0)
+    await store.mark_posted(lease, 0, reference="ref", ends_turn=False)
+    await store.mark_unsent(lease, 0)
+    assert await states(store, lease) == ["posted", "posting"]
 
 
 async def states(store: Store, lease: Lease) -> list[str]:

@@ -12,10 +12,13 @@ from typing import Any, cast
 
 import pytest
 
-from bot.domain.errors import StoreUnreachableError
+from adapters.shared.buckets import Caller, Priority, Rate
+from adapters.shared.gates import Gate
+from bot.domain.errors import AdapterError, RateLimitError, StoreUnreachableError
 from bot.domain.messages import ModelAnswer, ToolCall, ToolMessage, ToolResult
-from bot.domain.turns import TextArrived
+from bot.domain.turns import Post, TextArrived
 from bot.ports.model import ModelProgressSink, ModelRequest
+from bot.ports.platform import Found
 from bot.ports.store import Store
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.limits import Limits
@@ -335,6 +338,75 @@ async def test_a_turn_is_handed_over_once_nothing_of_it_is_being_written(store: 
         await first.drain()
         assert await adapter.wait_for_posts(1) == ["hello"]
     assert written.is_set()
+
+
+class Limited(RecordingAdapter):
+    """A platform that takes one post a minute; `waiting` is set once so many wait for that."""
+
+    def __init__(self, shown: RecordingAdapter, *, most_waiting: int) -> None:
+        super().__init__()
+        self._shown = shown
+        self._gate = Gate(Rate(calls=1, period_s=60.0))
+        self._most_waiting = most_waiting
+        self._waits = 0
+        self.waiting = asyncio.Event()
+
+    async def post(self, post: Post) -> str:
+        self._waits += 1
+        if self._waits > self._most_waiting:
+            self.waiting.set()
+        now = asyncio.get_running_loop().time()
+        await self._gate.passed(Caller(Priority.ANSWER, now), now + 10_000.0)
+        return await self._shown.post(post)
+
+
+class Seeing(RecordingAdapter):
+    """A platform on which each search is counted."""
+
+    searches = 0
+
+    async def find(self, post: Post) -> Found | None:
+        self.searches += 1
+        return await super().find(post)
+
+
+async def test_answers_that_only_wait_for_the_rate_of_their_platform_are_handed_over_at_once(store: Store) -> None:
+    shown = Seeing()
+    limited = Limited(shown, most_waiting=20)
+    async with (
+        open_bot(store, ScriptedModel([says("hello")] * 21), limited, worker="first", limits=LIMITS) as first,
+        open_bot(store, ScriptedModel([]), shown, worker="second", limits=LIMITS),
+    ):
+        for number in range(21):
+            await first.say(message(f"{number}", conversation=replace(CONVERSATION, channel=f"c{number}")))
+        await within(60, limited.waiting)
+        await other(store)
+        began_at = time.monotonic()
+        await first.drain()
+        assert time.monotonic() - began_at < 10
+        assert await shown.wait_for_posts(21) == ["hello"] * 21
+    assert len(shown.posts) == 21
+    assert shown.searches == 0, "what was never sent is not looked for"
+
+
+async def test_an_answer_that_waits_for_its_platform_to_work_again_is_handed_over_at_once(store: Store) -> None:
+    failing, shown = RecordingAdapter(), RecordingAdapter()
+    failing.failures.extend(RateLimitError(retry_after_s=300.0) for _ in range(2))
+    failing.failures.extend(AdapterError("It is out of order.") for _ in range(9))
+    async with (
+        open_bot(store, ScriptedModel([says("hello")] * 2), failing, worker="first", limits=LIMITS) as first,
+        open_bot(store, ScriptedModel([]), shown, worker="second", limits=LIMITS),
+    ):
+        for name in ("a", "b"):
+            await first.say(message(name, conversation=replace(CONVERSATION, channel=name)))
+        async with asyncio.timeout(60):
+            while len(failing.failures) > 9:  # noqa: ASYNC110  (as above)
+                await asyncio.sleep(0.01)
+        await other(store)
+        began_at = time.monotonic()
+        await first.drain()
+        assert time.monotonic() - began_at < 10
+        assert await shown.wait_for_posts(2) == ["hello"] * 2
 
 
 # --- what processes say of themselves --------------------------------------------------------------------------

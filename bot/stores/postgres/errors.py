@@ -86,4 +86,4 @@ def _cure(error: psycopg.Error) -> str:
         return f"its role lacks a right ({primary}); grant it, as docs/scale.md shows"
     if state in _DAMAGED:
         return "its data is damaged; restore a backup"
-    return f"{type(error).__name__} {state}".strip()
+    return f"{f'{type(error).__name__} {state}'.strip()}; see what PostgreSQL's log says of it"

@@ -80,7 +80,7 @@ class Listener:
                 selector.select()
                 pgconn.consume_input()
                 while (told := pgconn.notifies()) is not None:
-                    source, _, topic = told.extra.decode().partition(" ")
+                    source, _, topic = told.extra.decode(errors="replace").partition(" ")
                     if source != self._source and topic in TOPICS:
                         self._tell([topic])
 

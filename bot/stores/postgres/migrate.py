@@ -22,6 +22,7 @@ from bot.stores.postgres.session import Session
 _USABLE = re.compile(r"-- usable from: (\d+)")
 _DENIED = "42501"  # insufficient_privilege
 _UNSEEN = "42P01"  # undefined_table: of a schema that the role may not use, it sees no table
+_FOREIGN = ("42P07", "42703", "42804")  # duplicate_table, undefined_column, datatype_mismatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,11 @@ def migrate(session: Session, schema: str, known: Sequence[Migration] | None = N
         session.roll_back()
         if error.sqlstate in (_DENIED, _UNSEEN):
             raise _denied(session, error, schema) from error
+        if error.sqlstate in _FOREIGN:
+            raise StoreError(
+                f"The schema {schema} has tables that are not the bot's ({error.diag.message_primary}). Set "
+                f"DATABASE_SCHEMA to one of its own."
+            ) from error
         raise
     except BaseException:
         session.roll_back()

@@ -331,6 +331,15 @@ def mark_posting(db: Db, lease: Lease, part: int) -> None:
     db.execute("UPDATE outbox SET state = 'posting' WHERE turn_id = ? AND part = ?", (lease.turn_id, part))
 
 
+def mark_unsent(db: Db, lease: Lease, part: int) -> None:
+    """Mark a post as one that was not sent, where it was about to be."""
+    _hold(db, lease, "delivering")
+    db.execute(
+        "UPDATE outbox SET state = 'pending' WHERE turn_id = ? AND part = ? AND state = 'posting'",
+        (lease.turn_id, part),
+    )
+
+
 def mark_posted(
     db: Db, lease: Lease, part: int, *, reference: str, ends_turn: bool, now: float, again: bool = False
 ) -> None:

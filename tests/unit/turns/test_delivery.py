@@ -17,6 +17,7 @@ from bot.ports.store import Store
 from bot.ports.work_store import ClaimedTurn
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.delivery import deliver
+from bot.turns.handing_over import HandOver
 from bot.turns.limits import Patience
 from bot.turns.pulse import Pulse
 from tests.fakes.ports import CONVERSATION, RecordingAdapter, message
@@ -75,6 +76,7 @@ class Outbox:
                 is_alive=lambda: True,
                 patience=patience,
                 pulse=self.pulse,
+                hand_over=HandOver(),
                 tell=lambda error, wait_s: self.told.append(str(error)),
             )
 

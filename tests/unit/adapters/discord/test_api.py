@@ -15,6 +15,7 @@ from adapters.discord.api import DiscordApi
 from adapters.discord.errors import DiscordRefusedError, DiscordUnreachableError
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.messages import Attachment
+from bot.ports.giving_up import until
 from tests.fakes.discord import Channel, FakeDiscord
 
 WAIT_S = 20.0
@@ -68,6 +69,21 @@ async def test_a_short_pause_is_waited_out() -> None:
         first, second = discord.calls_of("create_message")
         assert second.at - first.at >= 0.3
         assert len(discord.own(channel)) == 1
+
+
+async def test_a_pause_is_not_waited_out_where_waiting_is_given_up_and_nothing_was_done() -> None:
+    given_up = asyncio.Event()
+    async with open_api() as (discord, api, channel):
+        discord.limit_next("create_message", retry_after=15.0)
+        with until(given_up):
+            posting = asyncio.ensure_future(post(api, channel))
+        await discord.until(lambda: discord.calls_of("create_message"))
+        given_up.set()
+        began_at = time.monotonic()
+        with pytest.raises(RateLimitError):
+            await posting
+        assert time.monotonic() - began_at < 10
+        assert (len(discord.calls_of("create_message")), discord.own(channel)) == (1, [])
 
 
 async def test_a_long_pause_is_told_and_nothing_was_done() -> None:
