@@ -153,7 +153,7 @@ class _Placing:
 
     async def _wait(self, seconds: float) -> None:
         try:
-            async with self.hand_over.place():
+            async with self.hand_over.leavable():
                 await asyncio.sleep(seconds)
         except TurnHandedOver:
             if not self.may_be_visible and not self.post.attachments:  # a file may be what was not posted
