@@ -12,6 +12,7 @@ from typing import Literal
 import structlog
 
 from bot.domain.errors import AdapterError, BotError
+from bot.ports.platform import kept_notes
 from bot.ports.store import NoteStore
 
 log = structlog.stdlib.get_logger(__name__)
@@ -43,7 +44,7 @@ class KeptMessages:
 
     async def of_others(self) -> frozenset[str]:
         """Return the references that were kept of other turns."""
-        kept = await self._read(f"{self.platform}/{self.kind}/")
+        kept = await self._read(kept_notes(self.platform, self.kind))
         return frozenset(ref for name, ref in kept.items() if not name.startswith(f"{self.turn_id}/"))
 
     async def forget(self) -> None:
@@ -57,7 +58,7 @@ class KeptMessages:
 
     @property
     def _prefix(self) -> str:
-        return f"{self.platform}/{self.kind}/{self.turn_id}/"
+        return f"{kept_notes(self.platform, self.kind)}{self.turn_id}/"
 
     async def _put(self, number: int, reference: str | None) -> None:
         try:

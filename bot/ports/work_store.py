@@ -158,6 +158,13 @@ class WorkStore(Protocol):
         """Return the turn's journal in order."""
         ...
 
+    async def ended_alone(self, turn_ids: Sequence[int]) -> Sequence[ClaimedTurn]:
+        """Return those turns that have ended, and whose process is not alive any more; nobody holds their leases.
+
+        Those are left out whose texts were forgotten.
+        """
+        ...
+
     async def park(
         self,
         lease: Lease,

@@ -190,6 +190,11 @@ class WorkUnits(Units):
     async def steps(self, turn_id: int) -> Sequence[Step]:
         return await self.engine.read(lambda db: journal.steps(db, turn_id))
 
+    async def ended_alone(self, turn_ids: Sequence[int]) -> Sequence[ClaimedTurn]:
+        if not turn_ids:
+            return []
+        return await self.engine.read(lambda db: work.ended_alone(db, turn_ids, cutoff=self._leases.cutoff()))
+
     async def park(
         self,
         lease: Lease,
