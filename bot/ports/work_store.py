@@ -72,6 +72,13 @@ class ToolUse:
 class WorkStore(Protocol):
     """Workers, the turns they hold, and what they do in them."""
 
+    def now(self) -> float:
+        """Return the seconds since the epoch by the clock that all processes on the database have in common.
+
+        Whatever ends at some time, for all of them, is measured by it.
+        """
+        ...
+
     async def heartbeat(self, worker: str, *, lease_s: float) -> bool:
         """Say that `worker` lives for `lease_s` more seconds (at most 60); after that others may take its turns over.
 

@@ -120,6 +120,9 @@ class IntakeUnits(Units):
 class WorkUnits(Units):
     """See `bot.ports.store.WorkStore`."""
 
+    def now(self) -> float:
+        return self._now()
+
     async def heartbeat(self, worker: str, *, lease_s: float) -> bool:
         return await self.engine.write(
             lambda db: work.heartbeat(
