@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import structlog
 
 from bot.domain.errors import AdapterError, BotError
-from bot.ports.platform import kept_notes
+from bot.ports.platform import KeptKind, kept_notes
 from bot.ports.store import NoteStore
 
 log = structlog.stdlib.get_logger(__name__)
@@ -28,7 +27,7 @@ class KeptMessages:
     notes: NoteStore
     platform: str
     turn_id: int
-    kind: Literal["live", "trace"] = "live"
+    kind: KeptKind = "live"
     _numbers: set[int] = field(default_factory=set[int], init=False)
 
     async def keep(self, number: int, reference: str) -> None:

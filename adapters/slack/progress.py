@@ -76,6 +76,7 @@ def open_progress(
         refusals=refusals,
         session_ended_at=lambda: answer.session_ended_at,
         posted_at=lambda: answer.posted_at,
+        kept=replace(kept, kind="session"),
     )
     progress = TurnProgress(
         view=view, status=status, trace=trace, answer=answer, pace=pace, on_running=on_running, adopt=adopt

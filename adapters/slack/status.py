@@ -10,6 +10,7 @@ from typing import Any, Literal
 import structlog
 
 from adapters.shared.fence import OutdatedError
+from adapters.shared.kept import KeptMessages
 from adapters.slack.errors import SlackRefusedError
 from adapters.slack.own_messages import Place, Slack
 from adapters.slack.refusals import Refusals
@@ -22,6 +23,7 @@ log = structlog.stdlib.get_logger(__name__)
 SESSIONS, WORDS = "sessions", "status words"
 WAIT_S = 5.0
 Outcome = Literal["done", "not done", "unknown"]
+END_WAIT_S = 1.0  # after that, the end of a session is left to the next process, should this one die
 LAST_WAIT_S = 120.0  # a status that says "working" forever is worse than one that ends late
 
 
@@ -39,6 +41,7 @@ class Status:
     refusals: Refusals
     session_ended_at: Callable[[], float]
     posted_at: Callable[[], float]
+    kept: KeptMessages  # for the next process, where the end of a session waits for its rate
     _is_in_session: bool = False
     _words: str = ""
     _session_at: float = 0.0  # when Slack may have learnt of it last; 0: never
@@ -64,13 +67,7 @@ class Status:
         # An attempt in a process that died may have begun a session, and this one been too short for it.
         may_be_in_session = view.attempt > 1 and not self.refusals.are_known(self.place, SESSIONS)
         if self._session_at > self.session_ended_at() or (may_be_in_session and not self.session_ended_at()):
-            await self._try(
-                "agents.sessions.setStatus",
-                SESSIONS,
-                wait_s=LAST_WAIT_S,
-                channel_id=self.place.channel,
-                status="active",
-            )
+            await self._end_session(is_later_attempt=view.attempt > 1)
         may_have_words = view.attempt > 1 and view.state == "waiting"  # otherwise a message follows, which ends them
         if self._words_at > self.posted_at() or may_have_words:
             await self._show_words("")
@@ -86,6 +83,24 @@ class Status:
         self._is_in_session = outcome == "done"
         if outcome != "not done":
             self._session_at = time.monotonic()
+
+    async def _end_session(self, *, is_later_attempt: bool) -> None:
+        try:
+            if is_later_attempt:
+                await self.kept.read()  # a process before this one may have kept it
+            if await self._set_active(wait_s=END_WAIT_S) != "done" and not self.refusals.are_known(
+                self.place, SESSIONS
+            ):
+                await self.kept.keep(0, self.place.thread)
+                await self._set_active(wait_s=LAST_WAIT_S)
+        except AdapterError as error:
+            log.warning("session_not_kept", error=str(error))
+        await self.kept.forget()
+
+    async def _set_active(self, *, wait_s: float) -> Outcome:
+        return await self._try(
+            "agents.sessions.setStatus", SESSIONS, wait_s=wait_s, channel_id=self.place.channel, status="active"
+        )
 
     async def _show_words(self, words: str) -> None:
         outcome = await self._try("assistant.threads.setStatus", WORDS, channel_id=self.place.channel, status=words)

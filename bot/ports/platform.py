@@ -32,11 +32,14 @@ from bot.ports.rights import GroupSource
 from bot.ports.store import NoteStore
 from bot.ports.tools import ToolDirectory
 
+KeptKind = Literal["live", "trace", "session"]
 
-def kept_notes(platform: str, kind: Literal["live", "trace"]) -> str:
+
+def kept_notes(platform: str, kind: KeptKind) -> str:
     """Return what the names of an adapter's notes begin with that tell of messages which change: the turn's id follows.
 
-    They are of answers that grow ("live") or of traces, and gone when these have come to their ends.
+    They are of answers that grow ("live"), of traces, or of signs that the bot works ("session"), and gone when these
+    have come to their ends.
     """
     return f"{platform}/{kind}/"
 

@@ -1,4 +1,4 @@
-"""What a process that died left to be seen of turns that had ended: their traces, brought to their last state.
+"""What a process that died left to be seen of turns that had ended: traces, and signs that the bot works.
 
 A turn that has not ended is gone on with, and shown, by another process. One whose answer was posted needs nobody any
 more, but its trace may still say that a tool runs, if its process died in the moment after.
@@ -15,7 +15,7 @@ import structlog
 
 from bot.domain.turns import StateChanged, TurnView
 from bot.ports.cluster import Cluster
-from bot.ports.platform import Adapter, kept_notes
+from bot.ports.platform import Adapter, KeptKind, kept_notes
 from bot.ports.rights import Policy
 from bot.ports.store import Store
 from bot.ports.work_store import ClaimedTurn
@@ -59,17 +59,21 @@ class LooseEnds:
                     log_failure("loose_ends_not_read", error)
 
     async def _end_all(self, adapter: Adapter) -> None:
-        prefix = kept_notes(adapter.name, "trace")
-        kept = {int(name.removeprefix(prefix).partition("/")[0]) for name in await self.store.notes(prefix)}
+        kept = await self._kept(adapter.name, "trace") | await self._kept(adapter.name, "session")
         for turn in await self.store.ended_alone(sorted(kept - self._ended)):
             turn_id = turn.lease.turn_id
             self._ended.add(turn_id)
             if await self.cluster.is_first(f"loose-end/{turn_id}", within_s=ENDING_S, platform=adapter.name):
                 await self._end(turn, adapter)
 
+    async def _kept(self, platform: str, kind: KeptKind) -> set[int]:
+        """Return the turns of which something is kept."""
+        prefix = kept_notes(platform, kind)
+        return {int(name.removeprefix(prefix).partition("/")[0]) for name in await self.store.notes(prefix)}
+
     async def _end(self, turn: ClaimedTurn, adapter: Adapter) -> None:
         """Show the turn once more, as its last attempt would have."""
-        log.info("trace_ended_after_its_process", turn=turn.lease.turn_id)
+        log.info("turn_shown_to_its_end", turn=turn.lease.turn_id)
         views: list[TurnView] = []
         style = self.policy().place(turn.event.conversation.place).trace
         observer = ViewObserver(turn, views.append, trace_style=style)

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
+from adapters.shared.kept import KeptMessages
 from adapters.slack.errors import SlackRefusedError
 from adapters.slack.own_messages import Place
 from adapters.slack.parse import conversation_key
 from adapters.slack.refusals import Refusals
-from adapters.slack.status import Status
+from adapters.slack.status import LAST_WAIT_S, Status
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.turns import TurnState, TurnView
+from tests.fakes.hosts import MemoryNotes
 
 SESSION, WORDS = "agents.sessions.setStatus", "assistant.threads.setStatus"
 PLACE = Place(team="T1", channel="C1", thread="1.0")
@@ -32,6 +34,8 @@ class FakeCalls:
     fails: AdapterError | None = None
     ended_at: float = 0.0
     posted_at: float = 0.0
+    notes: MemoryNotes = field(default_factory=MemoryNotes)
+    noted: list[str] = field(default_factory=list[str])  # while each call was made
     statuses: dict[str, str] = field(default_factory=dict[str, str])
     titles: list[str | None] = field(default_factory=list[str | None])
 
@@ -45,7 +49,8 @@ class FakeCalls:
         wait_s: float = 60.0,
         **arguments: Any,
     ) -> dict[str, Any]:
-        if isinstance(self.fails, RateLimitError):
+        self.noted = [*self.notes.kept]
+        if isinstance(self.fails, RateLimitError) and wait_s < LAST_WAIT_S:
             raise self.fails
         if method in self.refuses:
             raise SlackRefusedError(method=method, code="missing_scope")
@@ -71,6 +76,7 @@ def status(slack: FakeCalls) -> Status:
         refusals=Refusals(),
         session_ended_at=lambda: slack.ended_at,
         posted_at=lambda: slack.posted_at,
+        kept=KeptMessages(notes=slack.notes, platform="slack", turn_id=1, kind="session"),
     )
 
 
@@ -95,6 +101,16 @@ async def test_a_session_that_a_dead_process_began_ends_with_an_attempt_that_is_
     slack = FakeCalls()
     await status(slack).rest(replace(view("answered"), attempt=attempt))
     assert slack.statuses == ends
+
+
+async def test_a_session_whose_end_waits_for_its_rate_is_kept_for_the_next_process_until_it_has_ended() -> None:
+    slack = FakeCalls()
+    shown = status(slack)
+    await shown.work(view("running"))
+    slack.fails = RateLimitError(retry_after_s=30.0)
+    await shown.rest(view("answered"))
+    assert slack.noted == ["slack/session/1/0"]
+    assert slack.notes.kept == {}
 
 
 async def test_words_are_cleared_unless_the_answer_has_ended_them() -> None:
