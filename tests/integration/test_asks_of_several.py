@@ -72,7 +72,7 @@ async def test_a_message_that_the_platform_asked_to_wait_with_is_posted_after_th
     async with open_sqlite(tmp_path / "a.db") as store:
         _, record = await asking(store)
         await store.plan_ask(record.id, [(room("room"), "")])
-        platform: Any = Platform(looking=0, limited=[RateLimitError(retry_after_s=0.05)])
+        platform: Any = Platform(looking=1, limited=[RateLimitError(retry_after_s=0.05)])
         desk = AskDesk(
             store=store,
             adapters=[platform],
