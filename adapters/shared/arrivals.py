@@ -183,6 +183,10 @@ class Arrivals:
         """Whether something that arrived is not stored yet."""
         return bool(self._unstored)
 
+    async def expects_follow_ups(self, conversation: ConversationKey) -> bool:
+        """Return whether what is said there is answered without a mention. Raises StoreError."""
+        return await self._host.expects_follow_ups(conversation)
+
     async def hand_over(self, event: Written) -> Accepted | Revised:
         """Return what became of the event; only now may the platform be told that it arrived.
 

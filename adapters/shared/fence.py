@@ -13,6 +13,11 @@ from contextvars import ContextVar
 from bot.domain.errors import AdapterError
 from bot.ports.cluster import Cluster
 
+
+class OutdatedError(AdapterError):
+    """What was to be shown is not to be shown any more, at least not by this process; nothing was done."""
+
+
 _is_held: ContextVar[Callable[[], bool] | None] = ContextVar("is_held", default=None)
 
 
@@ -48,7 +53,9 @@ class Hold:
 
 
 def check_held() -> None:
-    """Raise AdapterError where the request that is about to be sent must not be; nothing was done."""
+    """Raise OutdatedError where the request that is about to be sent must not be."""
     is_held = _is_held.get()
     if is_held is not None and not is_held():
-        raise AdapterError("This process was paused or cut off from its database, so another may show this by now.")
+        raise OutdatedError(
+            "It is over, or this process was paused or cut off from its database, so another may show it by now."
+        )

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import structlog
 
 from bot.domain.errors import AdapterError, BotError
+from bot.ports.platform import KeptKind, kept_notes
 from bot.ports.store import NoteStore
 
 log = structlog.stdlib.get_logger(__name__)
@@ -27,7 +27,7 @@ class KeptMessages:
     notes: NoteStore
     platform: str
     turn_id: int
-    kind: Literal["live", "trace"] = "live"
+    kind: KeptKind = "live"
     _numbers: set[int] = field(default_factory=set[int], init=False)
 
     async def keep(self, number: int, reference: str) -> None:
@@ -43,7 +43,7 @@ class KeptMessages:
 
     async def of_others(self) -> frozenset[str]:
         """Return the references that were kept of other turns."""
-        kept = await self._read(f"{self.platform}/{self.kind}/")
+        kept = await self._read(kept_notes(self.platform, self.kind))
         return frozenset(ref for name, ref in kept.items() if not name.startswith(f"{self.turn_id}/"))
 
     async def forget(self) -> None:
@@ -57,7 +57,7 @@ class KeptMessages:
 
     @property
     def _prefix(self) -> str:
-        return f"{self.platform}/{self.kind}/{self.turn_id}/"
+        return f"{kept_notes(self.platform, self.kind)}{self.turn_id}/"
 
     async def _put(self, number: int, reference: str | None) -> None:
         try:

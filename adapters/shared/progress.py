@@ -159,6 +159,7 @@ class TurnProgress:
     _adopting: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _has_adopted: bool = field(default=False, init=False)
     _began_text_at: float = field(default=0.0, init=False)
+    _is_answered: bool = field(default=False, init=False)  # the answer is on its way to people, or there
     _trace_failures: int = field(default=0, init=False)  # in a row
 
     @property
@@ -191,7 +192,19 @@ class TurnProgress:
         with only_while(self._is_ours):
             await self._take_over()
             await self._trace_first()
+            return await self._finish(post)
+
+    async def _finish(self, post: Post) -> str:
+        self._is_answered = True
+        try:
             return await self.answer.finish(post)
+        except BaseException:
+            self._is_answered = False  # it is tried again, and the status says when
+            raise
+
+    def _is_at_work(self) -> bool:
+        """Return whether the bot still works on what people wait for: a status that comes later stays for good."""
+        return not self.is_at_rest and not self._is_answered
 
     def _is_ours(self) -> bool:
         """Return whether the turn is shown here: what waits to be sent when another process gets it is not sent."""
@@ -220,7 +233,9 @@ class TurnProgress:
             async with asyncio.timeout(max(0.0, BEGIN_S - self.pace.status_delay_s)):
                 await self._begun.wait()
         while not self.is_at_rest:
-            await self.status.work(self.view)
+            if self._is_at_work():
+                with only_while(self._is_at_work):  # it may wait for its rate until the answer is there
+                    await self.status.work(self.view)
             await self._pause(self.pace.status_gap_s)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.pace.status_refresh_s):

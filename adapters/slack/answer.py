@@ -51,7 +51,9 @@ class AnswerWriter:
     pace: Pace
     kept: KeptMessages
     is_final: bool = False
-    has_ended_session: bool = False  # the end of a stream has told Slack that the work is over
+    # Seconds of the steady clock, 0 where it never was:
+    session_ended_at: float = 0.0  # when the end of a stream told Slack that the work is over
+    posted_at: float = 0.0  # when the newest message was sent
     _messages: dict[int, LiveMessage] = field(default_factory=dict[int, LiveMessage], init=False)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _is_unsure: bool = field(default=False, init=False)
@@ -151,6 +153,7 @@ class AnswerWriter:
         """Return the timestamp of a new stream; empty where it has to be an ordinary message."""
         if self.refusals.are_known(self.place, STREAMS):
             return ""
+        sent_at = time.monotonic()
         try:
             answer = await self._live.call(
                 "chat.startStream",
@@ -167,6 +170,7 @@ class AnswerWriter:
                 return ""
             self._is_unsure = True
             raise
+        self.posted_at = sent_at
         return str(answer["ts"])
 
     async def _close(self, number: int) -> None:
@@ -251,8 +255,10 @@ class AnswerWriter:
             details["markdown_text"] = rest
         if post.is_last:
             details |= {"blocks": feedback_blocks(self.turn_id), "session_status": "active"}
+        sent_at = time.monotonic()
         is_ended = await self._live.stop(message, **details)
-        self.has_ended_session = self.has_ended_session or (is_ended and post.is_last)
+        if is_ended and post.is_last:
+            self.session_ended_at = sent_at
         return is_ended
 
     async def _drop_after(self, part: int) -> None:
@@ -287,6 +293,7 @@ class AnswerWriter:
             "unfurl_media": False,
             **patience,
         }
+        sent_at = time.monotonic()
         try:
             answer = await write(
                 self._live.call, "chat.postMessage", text, blocks, limit_key=self.place.channel, **details
@@ -296,4 +303,5 @@ class AnswerWriter:
         except AdapterError as error:
             self._is_unsure = not error.is_permanent
             raise
+        self.posted_at = sent_at
         return str(answer["ts"])

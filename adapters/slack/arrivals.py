@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
+from cachetools import LRUCache
+
 from adapters.shared.arrivals import Arrivals, Unanswered, Written, note_unanswered
 from adapters.shared.tasks import Background, KeyedLock, RecentKeys
 from adapters.slack.parse import PLATFORM, Told, message_ts
@@ -52,6 +54,8 @@ class SlackArrivals:
         self._changes: RecentKeys[str] = RecentKeys(MAX_CHANGES)  # edits: that of a mention is delivered twice, too
         self._order: KeyedLock[ConversationKey] = KeyedLock()
         self._gone: RecentKeys[str] = RecentKeys(MAX_GONE)  # deleted messages, whose own deliveries may come later
+        # As edits made them that were not for the bot; the messages as they were before may come later.
+        self._edited: LRUCache[str, MessageReceived] = LRUCache(MAX_GONE)
         self._early: deque[tuple[float, MessageReceived]] = deque(maxlen=MAX_EARLY)  # in seconds of the loop's clock
 
     async def take(self, event: Told) -> None:
@@ -72,19 +76,22 @@ class SlackArrivals:
             return
         if isinstance(event, MessageDeleted):
             self._gone.add(event.event_key)
-            await self._tell_gone(event)
+            await self._tell(event, "gone", "unasked")
         elif event.event_key in self._gone:
             self._leave(event, "it was deleted before it was delivered" if _mentions_bot(event) else "")
             return
         async with self._order.hold(event.conversation):
             if isinstance(event, MessageReceived) and event.event_key in self._unanswered:
                 return
+            if isinstance(event, MessageReceived):
+                event = self._edited.get(event.event_key, event)
             if isinstance(event, MessageEdited) and _change(event) in self._changes:
                 return
             named = await self._readable_form(event)
             outcome = await self._arrivals.hand_over(named)
             if isinstance(event, MessageEdited):
                 self._changes.add(_change(event))
+                await self._note_edit(event, outcome)
             if isinstance(outcome, Queued) and await self._is_gone(event):
                 await self._arrivals.hand_over(
                     MessageDeleted(conversation=event.conversation, event_key=event.event_key)
@@ -96,16 +103,30 @@ class SlackArrivals:
             self._keep_order(event, outcome)
 
     # Another process may hear first that a message was deleted. It says so before it looks for the turn, and the
-    # process that stores the message looks after that: one of the two ends the turn.
+    # process that stores the message looks after that: one of the two ends the turn. Of an edit that leaves nothing to
+    # answer it says so after it found no turn: a message that is stored in that moment is answered as it was.
 
-    async def _tell_gone(self, event: MessageDeleted) -> None:
+    async def _note_edit(self, event: MessageEdited, outcome: Accepted | Revised) -> None:
+        """Remember an edit that is not for the bot: the message as it was before may still come."""
+        if not isinstance(outcome, Ignored) or event.message.is_addressed:
+            self._edited.pop(event.event_key, None)
+            return
+        self._edited[event.event_key] = event.message
+        if not await self._arrivals.expects_follow_ups(event.conversation):
+            await self._tell(event, "unasked")
+
+    async def _tell(self, event: MessageDeleted | MessageEdited, *topics: str) -> None:
         said_at = time_of(message_ts(event.event_key))
         is_young = said_at is not None and time.time() - said_at.timestamp() < GONE_S
         if is_young and await self._cluster.has_company(PLATFORM):
-            await self._cluster.pause(f"gone/{event.event_key}", for_s=GONE_S)
+            for topic in topics:
+                await self._cluster.pause(f"{topic}/{event.event_key}", for_s=GONE_S)
 
     async def _is_gone(self, event: Written) -> bool:
-        return await self._cluster.has_company(PLATFORM) and await self._cluster.paused_s(f"gone/{event.event_key}") > 0
+        if not await self._cluster.has_company(PLATFORM):
+            return False
+        topic = "unasked" if isinstance(event, MessageReceived) and event.is_addressed else "gone"
+        return await self._cluster.paused_s(f"{topic}/{event.event_key}") > 0
 
     async def settled(self, invoked: CommandInvoked) -> None:
         """Return once what arrived in the command's conversation before is stored."""

@@ -70,7 +70,14 @@ def open_progress(
         kept=replace(kept, kind="trace"),
         is_at_rest=lambda: progress.is_at_rest,
     )
-    status = Status(slack=slack, place=place, refusals=refusals, has_ended=lambda: answer.has_ended_session)
+    status = Status(
+        slack=slack,
+        place=place,
+        refusals=refusals,
+        session_ended_at=lambda: answer.session_ended_at,
+        posted_at=lambda: answer.posted_at,
+        kept=replace(kept, kind="session"),
+    )
     progress = TurnProgress(
         view=view, status=status, trace=trace, answer=answer, pace=pace, on_running=on_running, adopt=adopt
     )

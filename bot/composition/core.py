@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from bot.intake.access import Access
@@ -64,6 +63,6 @@ def make_rights(policy: CurrentPolicy, *, store: Store, tools: Toolset) -> Right
         find=guarded.find,
         unknown=guarded.unknown,
     )
-    access = Access(people=people, policy=policy.now, store=store, now=time.time)
+    access = Access(people=people, policy=policy.now, store=store, now=store.now)
     budgets = Budgets(store=store, policy=policy.now, people=people)
     return Rights(policy=policy, people=people, tools=guarded, guard=guard, access=access, budgets=budgets)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from bot.composition.core import Core
@@ -36,7 +35,7 @@ def make_host(settings: Settings, core: Core, *, http: HttpListener) -> Inbox:
         refused_tools=lambda: model.refused_tools,
         prospects=rights.tools.prospects,
     )
-    reader = AskReader(store=store, guard=rights.guard, access=rights.access, now=time.time)
+    reader = AskReader(store=store, guard=rights.guard, access=rights.access, now=store.now)
     return Inbox(
         worker=core.worker,
         store=store,

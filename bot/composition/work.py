@@ -22,6 +22,7 @@ from bot.turns.asking import AskDesk
 from bot.turns.cluster import forgetting_rates
 from bot.turns.context import SYSTEM_PROMPT, Window
 from bot.turns.limits import Limits
+from bot.turns.loose_ends import LooseEnds
 from bot.turns.notices import NoticeDesk
 from bot.turns.presence import Presence
 from bot.turns.resources import Resources
@@ -84,6 +85,7 @@ async def working(
         AskDesk(store=store, adapters=adapters, policy=policy.now, bell=bell, worker=worker).working(),
         Retention(store=store, files=core.files, days=kept_days, now=time.time).working(),
         NoticeDesk(store=store, adapters=adapters).working(),
+        LooseEnds(store=store, cluster=core.cluster, adapters=adapters, policy=policy.now).working(),
         forgetting_rates(store),
     ):
         yield runner

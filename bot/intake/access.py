@@ -51,9 +51,20 @@ class Access:
         return asker.standing.is_moderator or await self.is_operator(asker)
 
     async def note(
-        self, asker: Asker, *, kind: str, outcome: str, rule: str = "", server: str = "", tool: str = ""
+        self,
+        asker: Asker,
+        *,
+        kind: str,
+        outcome: str,
+        rule: str = "",
+        server: str = "",
+        tool: str = "",
+        once: str = "",
     ) -> None:
-        """Append what the asker did, or was refused by the rule, to the audit. Raises StoreError."""
+        """Append what the asker did, or was refused by the rule, to the audit; see `RightsStore.audit` for `once`.
+
+        Raises StoreError.
+        """
         entry = AuditEntry(
             kind="refused" if kind == "refused" else "act",
             at=self.now(),
@@ -64,7 +75,7 @@ class Access:
             rule=rule,
             outcome=outcome,
         )
-        await self.store.audit([entry])
+        await self.store.audit([entry], once=once)
 
     def _is_operator(self, person: Person) -> bool:
         policy = self.policy()

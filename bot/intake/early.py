@@ -10,7 +10,6 @@ process, which knows as little.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -72,7 +71,7 @@ class EarlyMessages:
         if event.event_key not in self._held:
             if await self.store.takes_part(event.conversation):
                 return Ignored()
-            await self._keep(_Note(event=event, until=time.time() + self.hold_s))
+            await self._keep(_Note(event=event, until=self.store.now() + self.hold_s))
             task = asyncio.create_task(self._decided(event, decide), name="early message")
             self._held[event.event_key] = task
             task.add_done_callback(lambda _: self._held.pop(event.event_key, None))
@@ -136,7 +135,7 @@ class EarlyMessages:
             try:
                 for name, text in (await self.store.notes(NOTES)).items():
                     key = name.removeprefix(NOTES)
-                    if key not in self._held and _notes.validate_json(text).until < time.time():
+                    if key not in self._held and _notes.validate_json(text).until < self.store.now():
                         log.info("early_message_found", message=key)
                         await self._decide_kept(key, decide)
             except BotError as error:

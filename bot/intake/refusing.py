@@ -50,8 +50,9 @@ class Refusals:
 
     async def refuse(self, event: MessageReceived, notice: str) -> Refused:
         """Refuse a message by a rule; the audit gets a line."""
-        if not await self.told.is_noted(event):  # platforms deliver some messages twice
-            await self.access.note(event.asker, kind="refused", outcome="message", rule=ACCESS)
+        if event.event_key not in self.told.refused:  # platforms deliver some messages twice
+            once = f"refused {event.event_key}"
+            await self.access.note(event.asker, kind="refused", outcome="message", rule=ACCESS, once=once)
         self.told.note(event)
         return Refused(notice=notice)
 

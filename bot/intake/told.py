@@ -11,7 +11,6 @@ from bot.ports.cluster import Cluster
 from bot.ports.store import author_key
 
 TOLD_S = 60.0  # in which the reason why someone is shut out is not repeated for what they wrote before
-REDELIVERED_S = 3_600.0  # platforms deliver again for half an hour at most
 MAX_REFUSED = 5_000  # remembered at once
 
 _Said = tuple[str, ConversationKey, str]
@@ -31,12 +30,6 @@ class Told:
         was_told = said in self.reasons
         self.reasons[said] = True
         return was_told or not await self._is_first(event, "\n".join(map(str, said)), within_s=TOLD_S)
-
-    async def is_noted(self, event: MessageReceived) -> bool:
-        """Return whether it is written down already that the message was refused."""
-        if event.event_key in self.refused:
-            return True
-        return not await self._is_first(event, f"refused\n{event.event_key}", within_s=REDELIVERED_S)
 
     def note(self, event: MessageReceived) -> None:
         """Remember that this is written down."""

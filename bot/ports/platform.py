@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from bot.domain.answers import Accepted, Answered, Decided, Explained, Formed, Rated, Refused, Revised, Submitted
 from bot.domain.asks import AskPost
@@ -31,6 +31,17 @@ from bot.ports.http import HttpListener
 from bot.ports.rights import GroupSource
 from bot.ports.store import NoteStore
 from bot.ports.tools import ToolDirectory
+
+KeptKind = Literal["live", "trace", "session"]
+
+
+def kept_notes(platform: str, kind: KeptKind) -> str:
+    """Return what the names of an adapter's notes begin with that tell of messages which change: the turn's id follows.
+
+    They are of answers that grow ("live"), of traces, or of signs that the bot works ("session"), and gone when these
+    have come to their ends.
+    """
+    return f"{platform}/{kind}/"
 
 
 class Host(Protocol):

@@ -137,8 +137,11 @@ class RightsStore(Protocol):
         """Accept these tools as they are there: their `changed` is what they are pinned to from now on."""
         ...
 
-    async def audit(self, entries: Sequence[AuditEntry]) -> None:
-        """Append to the audit."""
+    async def audit(self, entries: Sequence[AuditEntry], *, once: str = "") -> None:
+        """Append to the audit; `once` names what is told: of all that tell it within an hour, the first one does.
+
+        The audit has it then, whenever a process dies.
+        """
         ...
 
     async def audit_lines(

@@ -72,6 +72,13 @@ class ToolUse:
 class WorkStore(Protocol):
     """Workers, the turns they hold, and what they do in them."""
 
+    def now(self) -> float:
+        """Return the seconds since the epoch by the clock that all processes on the database have in common.
+
+        Whatever ends at some time, for all of them, is measured by it.
+        """
+        ...
+
     async def heartbeat(self, worker: str, *, lease_s: float) -> bool:
         """Say that `worker` lives for `lease_s` more seconds (at most 60); after that others may take its turns over.
 
@@ -156,6 +163,13 @@ class WorkStore(Protocol):
 
     async def steps(self, turn_id: int) -> Sequence[Step]:
         """Return the turn's journal in order."""
+        ...
+
+    async def ended_alone(self, turn_ids: Sequence[int]) -> Sequence[ClaimedTurn]:
+        """Return those turns that have ended, and whose process is not alive any more; nobody holds their leases.
+
+        Those are left out whose texts were forgotten.
+        """
         ...
 
     async def park(

@@ -58,8 +58,11 @@ class RightsUnits(Units):
     async def accept_pins(self, pins: Sequence[Pin], *, audit: Sequence[AuditEntry]) -> None:
         await self.engine.write(lambda db: rights.accept_pins(db, pins, audit=audit))
 
-    async def audit(self, entries: Sequence[AuditEntry]) -> None:
-        await self.engine.write(lambda db: audit_log.append(db, entries))
+    async def audit(self, entries: Sequence[AuditEntry], *, once: str = "") -> None:
+        if not once:
+            await self.engine.write(lambda db: audit_log.append(db, entries))
+            return
+        await self.engine.write(lambda db: audit_log.append_once(db, entries, once=once, now=self._now()))
 
     async def audit_lines(
         self, *, after: int = 0, since: float = 0.0, person: str = "", tool: str = "", limit: int = 1_000

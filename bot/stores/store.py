@@ -120,6 +120,9 @@ class IntakeUnits(Units):
 class WorkUnits(Units):
     """See `bot.ports.work_store.WorkStore`."""
 
+    def now(self) -> float:
+        return self._now()
+
     async def heartbeat(self, worker: str, *, lease_s: float) -> bool:
         return await self.engine.write(
             lambda db: work.heartbeat(
@@ -189,6 +192,11 @@ class WorkUnits(Units):
 
     async def steps(self, turn_id: int) -> Sequence[Step]:
         return await self.engine.read(lambda db: journal.steps(db, turn_id))
+
+    async def ended_alone(self, turn_ids: Sequence[int]) -> Sequence[ClaimedTurn]:
+        if not turn_ids:
+            return []
+        return await self.engine.read(lambda db: work.ended_alone(db, turn_ids, cutoff=self._leases.cutoff()))
 
     async def park(
         self,

@@ -50,6 +50,7 @@ class AskDesk:
     bell: Bell
     worker: str = ""  # this process, among those that the store knows
     patience: Patience = field(default_factory=Patience)
+    sweep_s: float = SWEEP_S
     _showing: dict[int, asyncio.Task[None]] = field(default_factory=dict[int, asyncio.Task[None]], init=False)
     _planning: dict[int, asyncio.Task[None]] = field(default_factory=dict[int, asyncio.Task[None]], init=False)
     _seen_at: dict[int, float] = field(default_factory=dict[int, float], init=False)  # by message, as below
@@ -80,7 +81,13 @@ class AskDesk:
             except Exception as error:  # noqa: BLE001  (a loop that ends would leave a process that asks no one)
                 log_failure("asks_not_read", error)
                 await asyncio.sleep(RETRY.wait_s(1))
-            await heard(self.bell.asks, within_s=SWEEP_S)
+            await heard(self.bell.asks, within_s=self._pause_s())
+
+    def _pause_s(self) -> float:
+        """Return how long nothing has to be done that nobody rings for, in seconds."""
+        now = asyncio.get_running_loop().time()
+        tries = (trouble.next_at - now for trouble in self._troubles.values() if trouble.next_at > now)
+        return min([self.sweep_s, *tries])
 
     # --- where ---
 
@@ -136,7 +143,7 @@ class AskDesk:
             record = await self.store.ask(delivery.ask_id)
             adapter = self._adapter_of(delivery.place)
             if record is None or adapter is None or not await self._put(delivery, record, adapter):
-                self._note_trouble(delivery).next_at = asyncio.get_running_loop().time() + SWEEP_S
+                self._note_trouble(delivery).next_at = asyncio.get_running_loop().time() + self.sweep_s
                 return
             self._troubles.pop(delivery.post_id, None)
             self._seen_at.pop(delivery.post_id, None)

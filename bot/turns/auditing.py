@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from bot.domain.asks import ApprovalAsk
@@ -27,10 +26,14 @@ class _Call:
 
 
 class CallAudit:
-    """Of one turn. A call that no rule was asked about (it reached no server) has no entries."""
+    """Of one turn. A call that no rule was asked about (it reached no server) has no entries.
 
-    def __init__(self, turn: ClaimedTurn) -> None:
+    `now` gives seconds since the epoch.
+    """
+
+    def __init__(self, turn: ClaimedTurn, *, now: Callable[[], float]) -> None:
         self._turn = turn
+        self._now = now
         self._calls: dict[tuple[int, str], _Call] = {}
 
     def entries(self, steps: Sequence[Step]) -> Sequence[AuditEntry]:
@@ -79,7 +82,7 @@ class CallAudit:
             return None
         return AuditEntry(
             kind=kind,
-            at=time.time(),
+            at=self._now(),
             person=str(self._turn.actor),
             place=self._turn.event.conversation.place,
             server=call.server,

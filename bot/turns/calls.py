@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -116,7 +115,7 @@ class Calls:
         wait = self.journal.wait(self.number, call.id)
         if wait is None:
             return False
-        if wait.expires_at > time.time():
+        if wait.expires_at > self.journal.now:
             return True
         await self.journal.learn_decisions()  # from here on the store takes none
         if self.journal.wait(self.number, call.id) is not None:
@@ -199,7 +198,7 @@ class Calls:
             round=self.number,
             call_id=call.id,
             reason=waiting_reason(ask, asker=self.turn.actor),
-            expires_at=time.time() + ask.terms.expires_s,
+            expires_at=self.journal.now + ask.terms.expires_s,
             ask=ask,
         )
 
@@ -231,7 +230,7 @@ class Calls:
                 round=self.number,
                 call_id=call.id,
                 reason=outcome.reason,
-                expires_at=time.time() + outcome.expires_in_s,
+                expires_at=self.journal.now + outcome.expires_in_s,
                 ask=outcome.ask,
                 state=outcome.state,
                 worker=self.journal.worker if outcome.is_local else "",

@@ -61,7 +61,7 @@ class Journal:
         self._decided: dict[tuple[int, str], Resumed] = {}
         self._approvals: dict[tuple[int, str], Resumed] = {}
         self._results: dict[tuple[int, str], ToolResult] = {}
-        self._audit = CallAudit(turn)
+        self._audit = CallAudit(turn, now=lambda: self.now)
         self._held: list[Step] = []
         self._charge = charge
         self._lost = Usage()  # of calls that gave no answer, all in all
@@ -72,6 +72,11 @@ class Journal:
         self._audit.entries(steps)  # they are in the audit already
 
     # --- what is known ---
+
+    @property
+    def now(self) -> float:
+        """The database's clock, in seconds since the epoch: decisions are in time, or too late, by it."""
+        return self._store.now()
 
     @property
     def worker(self) -> str:

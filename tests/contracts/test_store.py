@@ -650,6 +650,17 @@ async def test_a_turn_that_was_given_back_is_a_new_attempt_for_anyone(store: Sto
     assert await store.steps(lease.turn_id) == [STARTED]
 
 
+async def test_turns_that_ended_in_a_process_that_is_gone_are_found_as_they_ended(store: Store) -> None:
+    lease = await begin(store)
+    open_turn = await ask(store, "b")
+    await finish(store, lease)
+    assert await store.ended_alone([lease.turn_id, open_turn, 999]) == []  # its process lives
+    await store.expire(HERE)
+    [turn] = await store.ended_alone([lease.turn_id, open_turn, 999])
+    assert (turn.lease.turn_id, turn.state, turn.event.text) == (lease.turn_id, "answered", question().text)
+    assert await store.ended_alone([]) == []
+
+
 async def test_giving_back_a_turn_that_has_ended_does_not_open_it_again(store: Store) -> None:
     lease = await begin(store)
     await finish(store, lease)

@@ -571,6 +571,16 @@ def is_whole(lines: Sequence[AuditLine]) -> bool:
     return all(chain.follow(line) for line in lines)
 
 
+async def test_what_may_be_told_twice_is_in_the_audit_once_within_an_hour(store: Store, clock: Clock) -> None:
+    for _ in range(2):
+        await store.audit([ENTRY], once="refused a")
+    await store.audit([ENTRY], once="refused b")
+    assert len(await store.audit_lines()) == 2
+    clock.now += 3_601
+    await store.audit([ENTRY], once="refused a")
+    assert len(await store.audit_lines()) == 3
+
+
 async def test_the_audit_is_appended_with_what_it_tells_of_as_one_chain(store: Store) -> None:
     lease = await begin(store)
     entries = [

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.domain.asks import AskPost
+from bot.domain.errors import RateLimitError
 from bot.ports.platform import Found
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.asking import AskDesk
@@ -26,6 +27,7 @@ class Platform:
     name: str = "test"
     serves: str = "test/"
     posted: list[str] = field(default_factory=list[str])
+    limited: list[RateLimitError] = field(default_factory=list[RateLimitError])
     all_look: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def find_ask(self, post: AskPost) -> Found | None:
@@ -36,6 +38,8 @@ class Platform:
         return None
 
     async def put_ask(self, post: AskPost) -> str:
+        if self.limited:
+            raise self.limited.pop()
         self.posted.append(post.key)
         return "ref"
 
@@ -57,6 +61,27 @@ async def test_a_message_that_a_dead_process_was_about_to_post_is_posted_by_one_
             for worker in workers
         )
         async with asyncio.timeout(WAIT_S), one.working(), other.working():
+            while await store.due_ask_posts(serves=["test/"]):  # noqa: ASYNC110  (a store sets no event)
+                await asyncio.sleep(0.01)
+        assert len(platform.posted) == 1
+
+
+async def test_a_message_that_the_platform_asked_to_wait_with_is_posted_after_that_pause_and_no_later_look(
+    tmp_path: Path,
+) -> None:
+    async with open_sqlite(tmp_path / "a.db") as store:
+        _, record = await asking(store)
+        await store.plan_ask(record.id, [(room("room"), "")])
+        platform: Any = Platform(looking=1, limited=[RateLimitError(retry_after_s=0.05)])
+        desk = AskDesk(
+            store=store,
+            adapters=[platform],
+            policy=lambda: None,  # pyright: ignore
+            bell=Bell(),
+            worker="a",
+            sweep_s=10 * WAIT_S,
+        )
+        async with asyncio.timeout(WAIT_S), desk.working():
             while await store.due_ask_posts(serves=["test/"]):  # noqa: ASYNC110  (a store sets no event)
                 await asyncio.sleep(0.01)
         assert len(platform.posted) == 1

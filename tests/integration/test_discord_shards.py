@@ -10,6 +10,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+from structlog.testing import capture_logs
+
 from adapters.discord.adapter import DiscordAdapter, DiscordOptions, open_discord
 from adapters.discord.assignments import Note
 from adapters.discord.parse import event_key
@@ -397,3 +400,22 @@ async def test_a_resumed_shard_understands_a_mention_of_the_bots_role(tmp_path: 
         again = await site.discord.say(channel, site.ada, f"<@&{role.id}> hello again")
         await site.until_accepted([event_key(str(again.channel), str(again.id))])
         assert len(site.discord.calls_of("get_guild")) == 1
+
+
+@pytest.mark.parametrize("code", [4010, 4011])
+async def test_a_count_of_shards_that_discord_refuses_is_given_up_for_the_one_that_it_recommends(
+    tmp_path: Path, code: int
+) -> None:
+    async with open_site(tmp_path, shards=2) as site:
+        await site.start("a")
+        await site.until_shared(2)
+        site.discord.recommended_shards = site.discord.required_shards = 4
+        with capture_logs() as lines:
+            await site.discord.close_sockets(code)
+
+            async def are_taken() -> bool:
+                return sorted(session.shard for session in site.discord.connected()) == [0, 1, 2, 3]
+
+            await until(are_taken)
+        assert any(f"2 shards (close code {code})" in str(line.get("error")) for line in lines), lines
+        await site.until_accepted(await site.ask_everywhere("hello"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from bot.ports.store import Store
 from bot.ports.tools import Offer, Wait
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.limits import Limits
+from tests.contracts.stores import Clock
 from tests.fakes.bots import Bot, open_bot
 from tests.fakes.ports import (
     CONVERSATION,
@@ -202,26 +202,26 @@ async def test_a_wait_without_a_decision_expires(store: Store) -> None:
 class HurriedDesk(Desk):
     """Ben approves the first deployment at the last moment: while a woken turn begins, which has read its journal."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
         super().__init__(expires_in_s=0.3)
         self._store = store
+        self._clock = clock
 
     async def offer(self, asker: Asker | None) -> Offer:
         if self.deployed or self.decisions:
             first = CallDecided(round=0, call_id="call_0", outcome="approved", by="fake:U2")
             assert await self._store.decide(1, first) == "made"
             waits = [step for step in await self._store.steps(1) if isinstance(step, CallWaiting)]
-            while time.time() <= max(wait.expires_at for wait in waits):  # noqa: ASYNC110  (a clock sets no event)
-                await asyncio.sleep(0.01)
+            self._clock.now = max(wait.expires_at for wait in waits)
         return await super().offer(asker)
 
 
 async def test_a_decision_at_the_last_moment_counts_though_the_wait_expires_before_it_is_used(tmp_path: Path) -> None:
     adapter = RecordingAdapter()
     model = ScriptedModel([calls("deploy", "deploy"), says("Both.")])
-    # The database's clock is behind, so that on the slowest machine it is the last moment for it.
-    async with open_sqlite(tmp_path / "behind.db", now=lambda: time.time() - HOUR_S) as store:
-        tools = HurriedDesk(store)
+    clock = Clock()  # the database's, by which the time is over, or not
+    async with open_sqlite(tmp_path / "stands.db", now=clock) as store:
+        tools = HurriedDesk(store, clock)
         async with open_bot(store, model, adapter, tools, worker="a") as bot:
             turn_id = await ask(bot)
             await reached(adapter, turn_id, "waiting")

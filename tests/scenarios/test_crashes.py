@@ -67,6 +67,27 @@ async def test_a_turn_that_is_killed_twice_ends_with_one_answer_and_one_trace(wo
     assert world.calls == ["look"]
 
 
+async def test_a_trace_whose_last_update_was_lost_at_kill_9_is_brought_to_its_end_by_the_next_process(
+    world: World,
+) -> None:
+    conversation = await world.driver.open()
+    world.hold_tools()
+    async with world.run() as life:
+        await conversation.ask(LOOK)
+        await world.driver.until(lambda: len(conversation.traces) == 1, WAIT_S)
+        world.driver.hold_next(world.driver.edit_call, is_done=False)
+        world.release_tools()
+        await world.until_ended()
+        await world.driver.until_held()
+        await world.kill(life)
+    [trace] = conversation.traces
+    assert "running" in trace.shown
+    async with world.run():
+        await world.driver.until(lambda: "running" not in conversation.traces[0].shown, WAIT_S)
+    assert "✓" in conversation.traces[0].shown
+    assert len(conversation.traces) == len(conversation.written) == 1
+
+
 async def test_each_calls_own_trace_is_there_once_after_kill_9(world: World) -> None:
     conversation = await world.driver.open()
     world.hold_tools()

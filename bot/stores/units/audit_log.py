@@ -14,9 +14,11 @@ from dataclasses import replace
 from bot.domain.audit import AuditEntry, AuditLine
 from bot.stores.chain import Chain
 from bot.stores.db import Db, Last, Row, first
+from bot.stores.units import windows
 from bot.text.cleaning import strip_surrogates
 
 PAGE_ROWS = 1_000
+ONCE_S = 3_600.0  # platforms deliver again for half an hour at most
 TEXTS = ("person", "place", "server", "tool", "arguments", "verdict", "rule", "outcome", "call_id")
 
 
@@ -24,6 +26,12 @@ def append(db: Db, entries: Sequence[AuditEntry]) -> None:
     """Append the entries to the chain."""
     if entries:
         db.write_last(Last.AUDIT, _append, entries)
+
+
+def append_once(db: Db, entries: Sequence[AuditEntry], *, once: str, now: float) -> None:
+    """Append the entries, unless something of that name was appended within the hour."""
+    if not windows.count(db, f"audit/{once}", keys=(), calls=1, period_s=ONCE_S, rest_s=0.0, now=now).wait_s:
+        append(db, entries)
 
 
 def _append(db: Db, entries: Sequence[AuditEntry]) -> None:

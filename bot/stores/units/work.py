@@ -258,6 +258,17 @@ def _free(db: Db, lease: Lease, *, wakes_at: float, stop_requested: bool) -> Tur
     return "waiting"
 
 
+def ended_alone(db: Db, turn_ids: Sequence[int], *, cutoff: float) -> Sequence[ClaimedTurn]:
+    """Return those that have ended, and whose worker is not alive."""
+    rows = db.execute(
+        "SELECT id, conversation_id, fence, attempts, worker, event, state, stop_requested, has_waited, wakes FROM turn"  # noqa: S608  (no outside text)
+        f" WHERE id IN {places(turn_ids)} AND ended_at IS NOT NULL AND event <> ''"
+        " AND NOT EXISTS (SELECT 1 FROM worker WHERE worker.id = turn.worker AND worker.expires_at > ?) ORDER BY id",
+        (*turn_ids, cutoff),
+    )
+    return [_claimed(row) for row in rows]
+
+
 def has_expired(db: Db, *, now: float) -> bool:
     """Return whether `wake_expired` would wake any; looking costs no commit."""
     return bool(db.execute("SELECT id FROM turn WHERE wakes_at <= ? LIMIT 1", (now,)))

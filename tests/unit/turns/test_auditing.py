@@ -39,12 +39,12 @@ def finished(outcome: str) -> CallFinished:
 def kept(*steps: Step) -> Sequence[tuple[str, ...]]:
     return [
         (entry.kind, entry.verdict, entry.rule, entry.outcome, *entry.approvers)
-        for entry in CallAudit(TURN).entries(steps)
+        for entry in CallAudit(TURN, now=lambda: 1.0).entries(steps)
     ]
 
 
 def test_an_entry_names_person_place_tool_and_redacted_arguments() -> None:
-    [entry] = CallAudit(TURN).entries([ASKED, judged("allow"), STARTED])
+    [entry] = CallAudit(TURN, now=lambda: 1.0).entries([ASKED, judged("allow"), STARTED])
     assert (entry.person, entry.place, entry.server, entry.tool) == (
         "fake:U1",
         "fake:team:general",
@@ -85,7 +85,7 @@ def test_a_call_that_reaches_no_server_leaves_nothing() -> None:
 
 def test_edited_arguments_are_what_is_kept_from_then_on() -> None:
     decided = CallDecided(round=0, call_id="c", outcome="approved", arguments='{"env": "dev"}')
-    entries = CallAudit(TURN).entries([ASKED, judged("ask"), WAITING, decided, judged("ask"), STARTED])
+    entries = CallAudit(TURN, now=lambda: 1.0).entries([ASKED, judged("ask"), WAITING, decided, judged("ask"), STARTED])
     assert entries[-1].arguments == '{"env": "dev"}'
 
 

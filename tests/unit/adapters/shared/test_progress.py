@@ -27,6 +27,7 @@ class Screen:
     did: list[str] = field(default_factory=list[str])
     refuses_trace: AdapterError | None = None
     refuses_adoption: AdapterError | None = None
+    refuses_post: AdapterError | None = None
     status_breaks: bool = False
     is_final: bool = False
     gap_s: float = 0.0
@@ -34,8 +35,10 @@ class Screen:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     shown: tuple[TraceLine, ...] = ()
     takes_calls: asyncio.Event = field(default_factory=asyncio.Event)
+    takes_statuses: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
+        self.takes_statuses.set()
         self.takes_calls.set()
 
     def see(self, what: str) -> None:
@@ -58,6 +61,8 @@ class Screen:
         self.is_final = True
         await self.takes_calls.wait()
         check_held()
+        if self.refuses_post is not None:
+            raise self.refuses_post
         self.see(f"posted {post.text}")
         return "ref"
 
@@ -102,6 +107,14 @@ class Status:
         if self.screen.status_breaks:
             raise ValueError("a bug")
         self.view = view
+        if not self.screen.takes_statuses.is_set():
+            self.screen.see("waits to show that it works")
+            await self.screen.takes_statuses.wait()
+            try:
+                check_held()
+            except AdapterError:
+                self.screen.see("drops that it works")
+                return
         self.screen.see("works")
 
     async def rest(self, view: TurnView) -> None:
@@ -291,6 +304,34 @@ async def test_what_still_waits_for_its_rate_when_another_process_gets_the_turn_
         with pytest.raises(AdapterError):
             await posting
     assert not [what for what in screen.did if what.startswith(("traced", "posted"))]
+
+
+async def test_a_status_that_waits_for_its_rate_until_the_answer_is_posted_is_not_shown_below_it() -> None:
+    screen = Screen()
+    screen.takes_statuses.clear()
+    turn = open_turn(screen, view())
+    async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as group:
+        group.create_task(turn.run())
+        await screen.until("waits to show that it works")
+        await turn.post(post())
+        screen.takes_statuses.set()
+        await screen.until("drops that it works")
+        turn.show(view("answered"))
+    assert "works" not in screen.did
+
+
+async def test_a_status_shows_that_a_post_is_tried_again() -> None:
+    screen = Screen(refuses_post=AdapterError("Slack failed."))
+    turn = open_turn(screen, view())
+    async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as group:
+        group.create_task(turn.run())
+        await screen.until("works")
+        with pytest.raises(AdapterError):
+            await turn.post(post())
+        screen.did.clear()
+        turn.show(replace(view(), notice="Slack failed. Trying again in 1 s."))
+        await screen.until("works")
+        turn.show(view("answered"))
 
 
 async def test_a_turn_is_shown_from_its_first_view_on_until_it_has_ended_and_not_from_its_last() -> None:
