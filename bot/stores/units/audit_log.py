@@ -14,7 +14,7 @@ from dataclasses import replace
 from bot.domain.audit import AuditEntry, AuditLine
 from bot.stores.chain import Chain
 from bot.stores.db import Db, Last, Row, first
-from bot.stores.units import windows
+from bot.stores.units import counts
 from bot.text.cleaning import strip_surrogates
 
 PAGE_ROWS = 1_000
@@ -30,7 +30,7 @@ def append(db: Db, entries: Sequence[AuditEntry]) -> None:
 
 def append_once(db: Db, entries: Sequence[AuditEntry], *, once: str, now: float) -> None:
     """Append the entries, unless something of that name was appended within the hour."""
-    if not windows.count(db, f"audit/{once}", keys=(), calls=1, period_s=ONCE_S, rest_s=0.0, now=now).wait_s:
+    if not counts.count(db, f"audit/{once}", keys=(), calls=1, period_s=ONCE_S, rest_s=0.0, now=now).wait_s:
         append(db, entries)
 
 
