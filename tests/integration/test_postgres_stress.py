@@ -140,7 +140,7 @@ class Process:
 
     async def show(self) -> None:
         for due in await self.store.due_ask_posts(serves=ALL):
-            if not due.is_posting and not await self.store.mark_ask_posting(due.post_id):
+            if not due.is_posting and not await self.store.mark_ask_posting(due.post_id, self.worker):
                 continue
             record = await self.store.ask(due.ask_id)
             assert record is not None
@@ -414,7 +414,7 @@ async def stress(seed: int, operations: int) -> Counter[str]:
 
 @pytest.mark.parametrize("seed", range(2))
 async def test_nothing_is_lost_doubled_or_left_whatever_three_processes_do_at_once(seed: int) -> None:
-    done = await stress(seed, 450)
+    done = await stress(seed, 1_800)
     assert done["work"] and done["lost"]
 
 

@@ -54,8 +54,8 @@ async def test_a_turn_that_is_killed_twice_ends_with_one_answer_and_one_trace(wo
         await world.driver.until(lambda: any(len(one.shown) > 700 for one in conversation.growing), WAIT_S)
         [growing] = conversation.written
         await world.kill(life)
+    world.driver.hold_next(world.driver.edit_call)
     async with world.run() as life:
-        world.driver.hold_next(world.driver.edit_call)
         await world.driver.until_held()
         await world.kill(life)
     async with world.run():
