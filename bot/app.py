@@ -12,8 +12,10 @@ from bot.composition.host import make_host
 from bot.composition.storage import kept_files, open_ids, open_notes, open_secret_keys, open_store
 from bot.composition.work import make_presence, make_resources, open_model_and_window, read_system_prompt, working
 from bot.domain.errors import StoreUnreachableError
+from bot.observe.model_watch import WatchedModel
 from bot.ports.http import HttpListener, NoListener
 from bot.ports.model import Model
+from bot.ports.observer import Watchers
 from bot.ports.platform import Adapter, Host
 from bot.ports.store import Store
 from bot.rights.current import CurrentPolicy, open_policy
@@ -63,6 +65,7 @@ async def open_app(
     inputs: Mapping[str, str] | None = None,
     http: HttpListener | None = None,
     waits: Callable[[StoreUnreachableError], None] | None = None,
+    watchers: Watchers | None = None,
 ) -> AsyncGenerator[App]:
     """Open everything and work on turns while the context is open; at its end running turns get `drain_s` seconds.
 
@@ -71,7 +74,7 @@ async def open_app(
     Each adapter is opened with the host, and has to be run by the caller. `lease_s` is how long the process may be
     silent before others on the same database take its turns over; `patience`, how long a post may fail; `inputs`, the
     answers to what mcp.json asks for; `http`, what listens for platforms that are reached by it. With `waits`, a
-    database that cannot be reached is waited for, and `waits` gets the reason each time.
+    database that cannot be reached is waited for, and `waits` gets the reason each time. `watchers` see what happens.
 
     Raises:
         SettingsError: A setting is wrong; nothing was started.
@@ -80,15 +83,17 @@ async def open_app(
     system_prompt = read_system_prompt(settings)
     limits = _limits(settings, drain_s=drain_s, summary_s=summary_s, lease_s=lease_s, patience=patience or Patience())
     async with AsyncExitStack() as stack:
-        core = await stack.enter_async_context(_open_core(settings, lease_s=lease_s, inputs=inputs, waits=waits))
-        host = make_host(settings, core, http=http or NoListener())
+        watchers = watchers or Watchers()
+        opening = _open_core(settings, lease_s=lease_s, inputs=inputs, waits=waits, watchers=watchers)
+        core = await stack.enter_async_context(opening)
+        host = make_host(settings, core, http=http or NoListener(), settled=watchers.settled)
         if host.early is not None:
             await stack.enter_async_context(host.early.working(host.decide_now))
         opened = [await stack.enter_async_context(open_adapter(host)) for open_adapter in adapters]
         for adapter in opened:
             core.rights.people.add(adapter.name, adapter)
         stack.push_async_callback(core.rights.people.close)
-        resources = make_resources(core, system_prompt=system_prompt, limits=limits)
+        resources = make_resources(core, system_prompt=system_prompt, limits=limits, observers=watchers.turns)
         presence = make_presence(settings, core, adapters=opened)
         runner = await stack.enter_async_context(
             working(core, resources, adapters=opened, kept_days=settings.kept_days)
@@ -112,6 +117,7 @@ async def _open_core(
     lease_s: float,
     inputs: Mapping[str, str] | None,
     waits: Callable[[StoreUnreachableError], None] | None,
+    watchers: Watchers,
 ) -> AsyncGenerator[Core]:
     servers = load_servers(settings, answers=inputs)
     policy = open_policy(settings, servers={server.name for server in servers})
@@ -136,7 +142,7 @@ async def _open_core(
             store=store,
             notes=notes,
             files=kept_files(settings, store, ids),
-            model=model,
+            model=WatchedModel(model, watchers.models) if watchers.models else model,
             window=window,
             tools=tools,
             rights=make_rights(policy, store=store, tools=tools),

@@ -9,7 +9,7 @@ import re
 import socket
 import unicodedata
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -49,6 +49,8 @@ COMMON = frozenset(
         "HTTP_PORT",
         "LOG_FORMAT",
         "LOG_LEVEL",
+        "METRICS",
+        "METRICS_TOKEN",
         "PROCESS_NAME",
         "REDACT",
         "RETENTION_DAYS",
@@ -147,6 +149,8 @@ class Settings(BaseSettings):
     http_host: str = "127.0.0.1"
     http_port: int | None = Field(default=8080, ge=0, le=65535)  # None: `off`
     trusted_proxies: str = ""  # addresses and networks whose X-Forwarded-For counts
+    metrics: bool = False  # /metrics, for Prometheus
+    metrics_token: SecretStr | None = None  # what scrapes have to show, wherever the listener is not loopback only
     log_format: Literal["json", "console"] = "console"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -163,6 +167,7 @@ class Settings(BaseSettings):
         "slack_signing_secret",
         "slack_client_secret",
         "discord_bot_token",
+        "metrics_token",
     )
     @classmethod
     def _check_secret(cls, value: SecretStr | None) -> SecretStr | None:
@@ -283,6 +288,30 @@ class Settings(BaseSettings):
     def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """The addresses and networks of TRUSTED_PROXIES."""
         return tuple(map(ip_network, _listed(self.trusted_proxies)))
+
+    @property
+    def is_local_only(self) -> bool:
+        """Whether only this machine can reach the HTTP listener."""
+        try:
+            return ip_address(self.http_host).is_loopback
+        except ValueError:
+            return self.http_host.lower() == "localhost"
+
+    def check_metrics(self) -> None:
+        """Raise SettingsError where METRICS is on, and nobody could read them or everybody could."""
+        if not self.metrics:
+            return
+        if self.http_port is None:
+            raise SettingsError(
+                "METRICS=true serves /metrics on the HTTP listener, and HTTP_PORT=off switches that off. Set HTTP_PORT "
+                "to a port, or unset METRICS."
+            )
+        if self.metrics_token is None and not (self.is_local_only and not self.proxies):
+            raise SettingsError(
+                "METRICS=true shows everybody who reaches the HTTP listener how much the bot is used, and other machines "
+                "reach it (HTTP_HOST, TRUSTED_PROXIES). Set METRICS_TOKEN to a long random text and give it to "
+                "Prometheus as its bearer token, or set HTTP_HOST=127.0.0.1 and no proxies."
+            )
 
     @property
     def extra_body(self) -> dict[str, Any]:

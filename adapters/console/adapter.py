@@ -22,7 +22,7 @@ from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey, Earlier, MessageReceived, SharedFile
 from bot.domain.people import Actor
 from bot.domain.turns import Post, TurnView
-from bot.ports.platform import Found, Host
+from bot.ports.platform import Connection, Found, Host
 from bot.ports.rights import Memberships
 
 KEY_HELP = "In this terminal Ctrl-C stops the answer in progress; Ctrl-D or /exit leaves."
@@ -60,6 +60,11 @@ class ConsoleAdapter:
         self._stdout = stdout or sys.stdout
         self._stderr = stderr or sys.stderr
         self._chat: asyncio.Future[Chat] = asyncio.get_running_loop().create_future()  # done once there is a screen
+
+    @property
+    def connection(self) -> Connection:
+        """The terminal, which is there as long as the process is."""
+        return Connection(is_open=True)
 
     @property
     def serves(self) -> str:

@@ -51,7 +51,7 @@ from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey, Earlier, MessageDeleted, MessageEdited, MessageReceived, SharedFile
 from bot.domain.people import Actor
 from bot.domain.turns import Post, TurnView
-from bot.ports.platform import Found, Host
+from bot.ports.platform import Connection, Found, Host
 from bot.ports.rights import Memberships
 
 log = structlog.stdlib.get_logger(__name__)
@@ -118,6 +118,7 @@ class DiscordAdapter:
         self._api = api
         self._downloads = downloads
         self._background = Background(PLATFORM)
+        self._me: Identity | None = None  # None: not logged in yet
         self._is_ready = asyncio.Event()  # the bot is logged in, or never will be
         self.session = Session(
             options.bot_token,
@@ -156,6 +157,17 @@ class DiscordAdapter:
             on_running=sign.remove,
         )
 
+    @property
+    def connection(self) -> Connection:
+        """See `Adapter`. A process to which others leave no shard counts as connected: it works on turns."""
+        is_open, count = self._me is not None and self.session.shards.are_connected, self.session.shards.server_count
+        return Connection(
+            is_open=is_open,
+            detail=f"as @{self._me.name} in {count} server{'' if count == 1 else 's'}" if self._me else "",
+            reconnects=self.session.reconnects,
+            rate_limits=self._api.rate_limits,
+        )
+
     # --- what arrives ---
 
     async def run(self) -> None:
@@ -165,7 +177,7 @@ class DiscordAdapter:
             AdapterError: Discord does not let the bot in, and trying again cannot help.
         """
         options, api, notes = self._options, self._api, self._host.notes
-        me = await log_in(api.log_in, platform=PLATFORM, backoff=options.watch.backoff)
+        me = self._me = await log_in(api.log_in, platform=PLATFORM, backoff=options.watch.backoff)
         self._is_ready.set()
         log.info("discord_bot", user=me.user, application=me.application)
         backfill = Backfill(api, session=self.session, notes=notes, max_age_s=60 * options.backfill_minutes)

@@ -104,6 +104,7 @@ class DiscordApi:
         self._common = common or CommonRates()
         self._background = Background("discord api")
         self._channels = Turnstile(hold_s=HOLD_S)
+        self.rate_limits = 0  # requests that Discord refused with a pause
         self._blocked_until = 0.0  # seconds of time.monotonic(): Cloudflare refused the last request
 
     async def __aenter__(self) -> Self:
@@ -248,6 +249,8 @@ class DiscordApi:
             if isinstance(error, TimeoutError):
                 end_global_pause(http)
             raise self._translated(error, what=f"{route.method} {route.path}", exchange=exchange) from None
+        finally:
+            self.rate_limits += exchange.rate_limits
         if isinstance(answer, str) and answer:  # no JSON: a relay's own page
             raise self._foreign_answer()
         return answer

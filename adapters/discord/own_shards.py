@@ -48,6 +48,11 @@ class OwnShards:
 
     # --- what the gateway has said ---
 
+    @property
+    def server_count(self) -> int:
+        """How many servers are in these shards."""
+        return sum(len(shard.client.guilds) for shard in self)
+
     def channel(self, channel_id: str) -> Any:
         """Return the channel or thread as the gateway described it; None where it did not."""
         number = as_number(channel_id)

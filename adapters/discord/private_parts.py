@@ -60,6 +60,7 @@ class Exchange:
     is_under_way: bool = False  # it was sent, and may have been done; the library's own pauses come before and after
     is_repeatable: bool = True  # the library may ask again where Discord fails
     status: int = 0  # of the last answer; 0: there was none
+    rate_limits: int = 0  # answers of status 429; the library waits most of them out
     # Called at once with the seconds of a pause that holds for all requests; the library waits it out.
     on_global_pause: Callable[[float], None] | None = None
 
@@ -94,6 +95,7 @@ async def _note_answer(
         raise discord.DiscordServerError(response, None)
     if exchange.status == TOO_MANY_REQUESTS:
         exchange.is_under_way = False
+        exchange.rate_limits += 1
         # The library takes each of them for a rate limit, and fails where it does not find how long to wait.
         answer = await _json_of(response)
         if isinstance(answer, dict):

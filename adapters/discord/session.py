@@ -58,6 +58,8 @@ class Session:
         self._seen = Seen()
         self._handle: Handle = lambda _, __: None
         self._is_behind: Callable[[], bool] = lambda: False
+        self._begun: set[int] = set()  # shards that were connected once
+        self.reconnects = 0  # connections of shards that this process had before
         self._is_refused = False  # Discord does not serve that many shards any more
         self._wake = asyncio.Event()
         self._failure: asyncio.Future[None] | None = None
@@ -124,6 +126,8 @@ class Session:
 
     def note_connected(self, shard: Shard, *, is_new: bool) -> None:
         """Note that the shard is connected, by a new session (`is_new`) or a resumed one."""
+        self.reconnects += shard.assignment.number in self._begun
+        self._begun.add(shard.assignment.number)
         if is_new:
             self.has_gap.set()
         self._note_opened()

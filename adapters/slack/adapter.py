@@ -32,7 +32,7 @@ from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey, Earlier, MessageReceived, SharedFile
 from bot.domain.people import Actor
 from bot.domain.turns import Post, TurnView
-from bot.ports.platform import Found
+from bot.ports.platform import Connection, Found
 from bot.ports.rights import Memberships
 from bot.text.split import split_markdown
 
@@ -80,6 +80,16 @@ class SlackAdapter:
         self._hold = hold
         self._has_one_workspace = has_one_workspace
         self._catch_up_pause_s = catch_up_pause_s  # before backfill begins again, where it failed
+
+    @property
+    def connection(self) -> Connection:
+        """See `Adapter`. A process to which others leave no socket counts as connected: it works on turns."""
+        return Connection(
+            is_open=self.session.is_connected or self.session.is_spare,
+            detail=self._identities.described,
+            reconnects=self.session.reconnects,
+            rate_limits=self._api.rate_limits,
+        )
 
     # --- what arrives ------------------------------------------------------------------------------------------
 

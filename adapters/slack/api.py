@@ -117,6 +117,7 @@ class SlackApi:
         self._limits = limits or Limits()
         self._request_timeout_s = request_timeout_s
         self._backoff = backoff
+        self.rate_limits = 0  # calls that Slack refused with a pause
 
     async def call(
         self,
@@ -212,6 +213,7 @@ class SlackApi:
     async def _note(self, key: RateKey, refusal: AdapterError) -> None:
         match refusal:
             case RateLimitError(retry_after_s=pause_s):
+                self.rate_limits += 1
                 log.info("slack_rate_limited", method=key.method, team=key.team, retry_after_s=pause_s)
             case SlackRefusedError(code=code, needed=needed, reasons=reasons):
                 log.warning(

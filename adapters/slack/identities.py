@@ -28,6 +28,15 @@ class Identities:
         self._known: dict[str, Identity] = {}
         self._asking: KeyedLock[str] = KeyedLock()  # by workspace
 
+    @property
+    def described(self) -> str:
+        """Who the bot is and in how many workspaces, as far as it has asked; empty where it has asked for none."""
+        known = {identity.team: identity for identity in self._known.values()}
+        if not known:
+            return ""
+        names = " and ".join(sorted({f"@{identity.user_name}" for identity in known.values()})[:2])
+        return f"as {names} in {len(known)} workspace{'s' if len(known) > 1 else ''}"
+
     async def of(self, team: str) -> Identity:
         """Return who the bot is there; an empty `team` means the workspace of the only token. Raises AdapterError."""
         if (known := self._known.get(team)) is not None:

@@ -60,9 +60,19 @@ class Session:
         return self._sockets.is_connected if self._uses_sockets else self._http.opened.is_set()
 
     @property
+    def is_spare(self) -> bool:
+        """Whether other processes of the bot have all of the app's sockets."""
+        return self._uses_sockets and self._sockets.is_spare
+
+    @property
     def connections(self) -> int:
         """How many sockets are open."""
         return self._sockets.connections
+
+    @property
+    def reconnects(self) -> int:
+        """How many sockets were opened in place of one that had ended."""
+        return self._sockets.reconnects
 
     @property
     def gaps(self) -> int:

@@ -48,6 +48,11 @@ class SocketSlots:
         """How many it has."""
         return len(self._slots)
 
+    @property
+    def is_spare(self) -> bool:
+        """Whether it has looked for one, and others have them all."""
+        return bool(self._none_since and self._others)
+
     def may_take(self) -> bool:
         """Return whether this process may handle what is delivered: one that was asleep for long may have lost all."""
         return self._lives() and (not self._others or self._giving <= self._slots.keys())

@@ -76,11 +76,18 @@ class Sockets:
         self._is_renewed = asyncio.Event()  # there is a connection that Slack has not asked to go
         self.opened = asyncio.Event()  # there was a connection
         self.gaps = 0  # how often none was left
+        self._begun: set[int] = set()  # lines that were connected once
+        self.reconnects = 0  # connections in place of one that had ended
 
     @property
     def is_connected(self) -> bool:
         """Whether deliveries can come in now."""
         return bool(self._connected)
+
+    @property
+    def is_spare(self) -> bool:
+        """Whether other processes of the bot have all sockets that there can be."""
+        return self._slots.is_spare
 
     @property
     def connections(self) -> int:
@@ -210,6 +217,8 @@ class Sockets:
             log.warning("slack_connection_refused", reason=reason, error=CLOSED[reason])
 
     def _note(self, client: SocketClient, line: int) -> None:
+        self.reconnects += line in self._begun
+        self._begun.add(line)
         self._connected[line] = client
         self._is_renewed.set()
         self.opened.set()

@@ -60,6 +60,10 @@ def check_redaction(settings: Settings) -> Check:
 
 async def check_http(settings: Settings) -> Check:
     """Return whether `run` can listen where the settings say; the port is taken for a moment to find out."""
+    try:
+        settings.check_metrics()
+    except SettingsError as error:
+        return Check(part="http", state="failed", detail=str(error))
     if settings.http_port is None:
         return Check(part="http", state="off", detail="HTTP_PORT=off")
     where = f"{settings.http_host}:{settings.http_port or 'any free port'}"

@@ -96,6 +96,12 @@ async def _run(arguments: argparse.Namespace) -> int:
     return await run(arguments)
 
 
+async def _health(arguments: argparse.Namespace) -> int:
+    from bot.cli.health import health
+
+    return await health(arguments)
+
+
 async def _doctor(arguments: argparse.Namespace) -> int:
     from bot.cli.doctor import doctor
 
@@ -169,6 +175,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_chat(commands.add_parser("chat", help="chat in the terminal, or ask one question with -m"))
     _add_run(commands.add_parser("run", help="serve every chat platform whose tokens are set"))
     _add_doctor(commands.add_parser("doctor", help="check settings, database, model, tool servers and chat platforms"))
+    _add_health(commands.add_parser("health", help="ask the running process whether it is ready: exit code 0 or 1"))
     for command in (command for platform in PLATFORMS for command in platform.commands):
         of_platform = commands.add_parser(command.name, help=command.help)
         command.add_arguments(of_platform)
@@ -215,6 +222,11 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         help="have the process of that PROCESS_NAME, or all on this machine, hand over their work and end",
     )
     run.set_defaults(run=_run)
+
+
+def _add_health(health: argparse.ArgumentParser) -> None:
+    health.add_argument("--json", action="store_true", help="print what it says as JSON, part by part")
+    health.set_defaults(run=_health)
 
 
 def _add_doctor(doctor: argparse.ArgumentParser) -> None:
@@ -270,9 +282,12 @@ def _add_migrate(migrate: argparse.ArgumentParser) -> None:
 
 
 def _add_trust(commands: Mapping[str, argparse.ArgumentParser]) -> None:
-    """Have each command ask for trust in the working folder; an operator starts `run` on purpose, so that trusts it."""
+    """Have each command ask for trust in the working folder; an operator starts `run` on purpose, so that trusts it.
+
+    `health` reads where to ask as `run` does where to listen, and does nothing else with the folder's settings.
+    """
     for name, parser in commands.items():
-        if name == "run":
+        if name in ("run", "health"):
             parser.set_defaults(trust=True)
         else:
             parser.add_argument(

@@ -15,7 +15,9 @@ import structlog
 
 from adapters.registry import PLATFORMS, terminal_user
 from bot.app import App, open_app
+from bot.cli.ready import announce
 from bot.cli.start import start
+from bot.composition.watching import Watching, open_watching
 from bot.domain.audit import AuditEntry
 from bot.domain.errors import BotError, SettingsError, StoreError, StoreUnreachableError
 from bot.http.listener import open_listener
@@ -47,16 +49,28 @@ async def run(arguments: Namespace) -> int:
     if not openers:
         ways = ", or ".join(platform.needs for platform in PLATFORMS)
         raise SettingsError(f"No chat platform is configured. Set {ways}; `toolbridge chat` needs neither.")
+    settings.check_metrics()
     async with (
         open_listener(settings.http_host, settings.http_port, proxies=settings.proxies) as http,
-        open_app(settings, openers, drain_s=settings.drain_s, http=http, waits=_tell_of_wait) as app,
+        open_watching(settings, http) as watching,
+        open_app(
+            settings,
+            openers,
+            drain_s=settings.drain_s,
+            http=http,
+            waits=lambda error: _tell_of_wait(watching, error),
+            watchers=watching.watchers,
+        ) as app,
     ):
         exempt_what_stays()
+        watching.started(app)
         noting = _reload_on_hangup(app)
+        announcing = asyncio.create_task(announce(app), name="ready")
         try:
             await serve(app.adapters, app.drain)
         finally:
-            await asyncio.gather(*noting)
+            announcing.cancel()
+            await asyncio.gather(announcing, *noting, return_exceptions=True)
     return 0
 
 
@@ -131,7 +145,8 @@ async def _hand_over(serving: asyncio.Task[None], draining: asyncio.Task[None]) 
         await asyncio.gather(serving, draining, return_exceptions=True)
 
 
-def _tell_of_wait(error: StoreUnreachableError) -> None:
+def _tell_of_wait(watching: Watching, error: StoreUnreachableError) -> None:
+    watching.waits_for_store()
     log.warning("waiting_for_database", error=str(error))
 
 

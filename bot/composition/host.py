@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bot.composition.core import Core
+from bot.domain.asks import AskState
 from bot.intake.admission import Admission
 from bot.intake.apps import AppGate
 from bot.intake.asked import AskReader
@@ -19,8 +20,10 @@ from bot.ports.http import HttpListener
 from bot.settings import Settings
 
 
-def make_host(settings: Settings, core: Core, *, http: HttpListener) -> Inbox:
-    """Return the host that every adapter is opened with."""
+def make_host(
+    settings: Settings, core: Core, *, http: HttpListener, settled: Callable[[AskState], None] = lambda _: None
+) -> Inbox:
+    """Return the host that every adapter is opened with; `settled` is called as each approval is ended by people."""
     store, bell, model, rights = core.store, core.bell, core.model, core.rights
     commands = Commands(
         store=store,
@@ -50,7 +53,7 @@ def make_host(settings: Settings, core: Core, *, http: HttpListener) -> Inbox:
         directory=rights.tools,
         access=rights.access,
         budgets=rights.budgets,
-        decisions=Decisions(reader=reader, bell=bell),
+        decisions=Decisions(reader=reader, bell=bell, settled=settled),
         forms=Forms(reader=reader, tools=rights.tools, bell=bell),
         about=commands.introduction,
         http=http,

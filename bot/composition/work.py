@@ -15,6 +15,7 @@ from bot.models.redacting import RedactingModel
 from bot.observe.turn_log import TurnLog
 from bot.ports.cluster import Cluster
 from bot.ports.model import Model
+from bot.ports.observer import TurnObserver
 from bot.ports.platform import Adapter
 from bot.settings import Settings
 from bot.settings_digest import settings_digest
@@ -41,8 +42,10 @@ async def open_model_and_window(settings: Settings, cluster: Cluster) -> AsyncGe
         yield model, window
 
 
-def make_resources(core: Core, *, system_prompt: str, limits: Limits) -> Resources:
-    """Return what attempts at turns work with."""
+def make_resources(
+    core: Core, *, system_prompt: str, limits: Limits, observers: Sequence[TurnObserver] = ()
+) -> Resources:
+    """Return what attempts at turns work with; the observers see their turns, as the log does."""
     rights = core.rights
     return Resources(
         store=core.store,
@@ -54,7 +57,7 @@ def make_resources(core: Core, *, system_prompt: str, limits: Limits) -> Resourc
         window=core.window,
         system_prompt=system_prompt,
         limits=limits,
-        observers=(TurnLog(),),
+        observers=(TurnLog(), *observers),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,6 +32,7 @@ class Decisions:
 
     reader: AskReader
     bell: Bell
+    settled: Callable[[AskState], None] = lambda _: None  # called with how each approval ended by a press
 
     async def decide(self, event: DecisionMade) -> Decided:
         """See `Host.decide`."""
@@ -240,6 +241,8 @@ class Decisions:
             case "made":
                 self.bell.ring_for_asks()
                 self.bell.ring_for_work()
+                if settles is not None and isinstance(record.ask, ApprovalAsk):
+                    self.settled(settles.state)
                 return Done(notice=notice)
             case "changed":
                 return None

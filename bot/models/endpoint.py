@@ -131,6 +131,7 @@ class EndpointModel:
         self._prices = prices or Prices({}, own=None)
         self._extra_body = extra_body or {}
         self._learnt = Learnt(labels=labels, concessions=dialect.concessions)
+        self.rate_limits = 0  # requests that the endpoint refused because there were too many
 
     @property
     def name(self) -> str:
@@ -182,6 +183,7 @@ class EndpointModel:
                 ):
                     continue
                 fault = self._judge(error, tries, deadline=deadline)
+                self.rate_limits += isinstance(fault.error, ModelRateLimitError)
                 if fault.is_pause_named and isinstance(fault.error, ModelRateLimitError):
                     await self._pacer.pause(fault.wait_s)
                 if not tries.are_left(fault):

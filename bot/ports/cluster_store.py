@@ -34,8 +34,10 @@ class OpenTurns:
     """What has not ended yet."""
 
     count: int = 0  # without those that wait for people
+    queued: int = 0  # of `count`: no process has begun them
     waiting: int = 0  # for people
     oldest_at: float | None = None  # when the oldest of `count` was accepted, in seconds since the epoch
+    oldest_waiting_at: float | None = None  # likewise, of `waiting`
 
 
 class ClusterStore(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from bot.domain.messages import Message, ModelAnswer, ToolSpec
 from bot.domain.turns import Paused, TextArrived, TextTakenBack, TokensSpent
@@ -54,4 +54,14 @@ class Model(Protocol):
             ModelContentFilterError: The endpoint's filter stopped it; text reported before is not to be kept.
             ModelError: Any other failure; no text was reported.
         """
+        ...
+
+
+@runtime_checkable
+class CountsRateLimits(Protocol):
+    """A model whose endpoint may refuse requests because there are too many."""
+
+    @property
+    def rate_limits(self) -> int:
+        """How many requests it has refused so (HTTP 429) since the start."""
         ...

@@ -159,12 +159,27 @@ class Found:
     reference: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """How a platform is reached at this moment, and what has happened since the start."""
+
+    is_open: bool
+    detail: str = ""  # who the bot is and where, as a phrase: "as @toolbridge in 1 workspace"
+    reconnects: int = 0  # connections that were opened in place of one that had ended
+    rate_limits: int = 0  # requests that the platform refused with a pause (HTTP 429)
+
+
 class Adapter(GroupSource, Protocol):
     """One chat platform, as the conversation core sees it. It is opened with its `Host`."""
 
     @property
     def name(self) -> str:
         """The platform's name, the first part of its conversation keys."""
+        ...
+
+    @property
+    def connection(self) -> Connection:
+        """How the platform is reached now; costs nothing."""
         ...
 
     @property

@@ -6,7 +6,7 @@ began: nothing is left unknown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -53,6 +53,14 @@ class Store(
     @property
     def saved_files(self) -> SavedFiles | None:
         """The files that conversations have saved, where they are in the database; None: in the home folder."""
+        ...
+
+    def measure(self, committed: Callable[[int], None]) -> None:
+        """Call `committed`, on the event loop, with the number of writes that each commit held together."""
+        ...
+
+    async def check_writing(self) -> None:
+        """Write something that stays undone. Raises StoreError where nothing can be written."""
         ...
 
     async def check(self) -> None:

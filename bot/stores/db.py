@@ -103,6 +103,10 @@ class Engine(Protocol):
         """See `bot.ports.cluster_store.ClusterStore`."""
         ...
 
+    def measure(self, committed: Callable[[int], None]) -> None:
+        """See `bot.ports.store.Store`."""
+        ...
+
     async def scrub(self) -> bool:
         """See `bot.ports.retention_store.RetentionStore`."""
         ...

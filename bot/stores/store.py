@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -381,6 +381,12 @@ class EngineStore(
     @property
     def saved_files(self) -> SavedFiles | None:
         return DatabaseFiles(self.engine) if self.engine.keeps_files else None
+
+    def measure(self, committed: Callable[[int], None]) -> None:
+        self.engine.measure(committed)
+
+    async def check_writing(self) -> None:
+        await self.engine.write(work.write_check)
 
     async def check(self) -> None:
         await self.engine.check()

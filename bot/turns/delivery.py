@@ -108,6 +108,10 @@ class _Tries:
         """Take note that the platform took the post."""
         self._pulse.posted(self._platform)
 
+    def missed(self, *, is_rate_limit: bool) -> None:
+        """Take note of one call to the platform that failed."""
+        self._pulse.missed(self._platform, is_rate_limit=is_rate_limit)
+
     def failed(self) -> float | None:
         """Take note of a try that failed in every way; return the seconds before the next one, None: there is none.
 
@@ -185,9 +189,11 @@ class _Placing:
             reference = await self.adapter.post(post)
         except RateLimitError:
             self.may_be_visible = False
+            self.tries.missed(is_rate_limit=True)
             raise
         except AdapterError:
             self.may_be_visible = True
+            self.tries.missed(is_rate_limit=False)
             raise
         self.tries.succeeded()
         return reference

@@ -26,7 +26,7 @@ from bot.domain.turns import (
     TurnEvent,
     TurnState,
 )
-from bot.ports.observer import TurnObserver
+from bot.ports.observer import ResumingObserver, TurnObserver
 from bot.ports.tools import Resumed
 from bot.ports.work_store import ClaimedTurn, ToolUse, WorkStore
 from bot.turns.auditing import CallAudit
@@ -70,6 +70,10 @@ class Journal:
         for step in steps:
             self._know(step)
         self._audit.entries(steps)  # they are in the audit already
+        if steps:
+            for observer in observers:
+                if isinstance(observer, ResumingObserver):
+                    observer.took_up(turn, steps)
 
     # --- what is known ---
 

@@ -43,6 +43,11 @@ class Presence:
             is_draining=self._is_draining,
         )
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether it takes nothing new, and ends."""
+        return self._is_draining
+
     async def say(self) -> None:
         """Tell the others how it is now; where the store fails, that is logged, and the next change tells them."""
         await tried("describe the process", self.store.describe(self.worker, self.about))

@@ -18,7 +18,7 @@ from bot.domain.messages import AssistantMessage, ModelAnswer, ToolCall, ToolRes
 from bot.domain.people import Actor, Asker
 from bot.domain.turns import CallDecided, Post, TextArrived, TurnView
 from bot.ports.model import ModelProgressSink, ModelRequest
-from bot.ports.platform import Found
+from bot.ports.platform import Connection, Found
 from bot.ports.rights import Memberships
 from bot.ports.tools import Offer, Progress, Resumed, ServerStatus, Wait
 from bot.tools.search import ToolIndex
@@ -186,6 +186,7 @@ class RecordingAdapter:
         self.notice_failures: deque[AdapterError] = deque()
         self.groups: frozenset[str] = frozenset()  # which hold everybody
         self.group_members: dict[str, Sequence[str]] = {}
+        self.connection = Connection(is_open=True)
 
     async def run(self) -> None:
         await asyncio.Event().wait()

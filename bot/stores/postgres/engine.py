@@ -73,6 +73,9 @@ class PostgresEngine:
     def listen(self, hear: Callable[[Topic], None]) -> None:
         self._listener.add(hear)
 
+    def measure(self, committed: Callable[[int], None]) -> None:
+        self._writes.measure = committed
+
     async def scrub(self) -> bool:
         return True  # PostgreSQL's vacuum removes what was deleted
 

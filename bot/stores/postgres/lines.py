@@ -45,6 +45,7 @@ class Line:
         self._behind: dict[Hashable, deque[_Waiting]] = {}  # by what is in the line or runs: what follows it
         self._changed = threading.Condition()
         self._is_closed = False
+        self.measure: Callable[[int], None] | None = None  # called, on the event loop, with the size of each batch
         self._threads = [
             threading.Thread(target=self._serve, args=(session,), name=f"store-{name}-{number}", daemon=True)
             for number, session in enumerate(sessions)
@@ -95,10 +96,15 @@ class Line:
             if outcomes is None:
                 self._put_back(batch)
                 continue
-            self._loop.call_soon_threadsafe(_settle, batch, outcomes)
+            self._loop.call_soon_threadsafe(self._settle, batch, outcomes)
             for waiting in batch:
                 self._follow(waiting.of)
         session.close()
+
+    def _settle(self, batch: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
+        if self.measure is not None:
+            self.measure(len(batch))
+        _settle(batch, outcomes)
 
     def _outcomes(self, session: Session, batch: Sequence[_Waiting]) -> Sequence[Outcome] | None:
         if len(batch) == 1 or self._together is None:

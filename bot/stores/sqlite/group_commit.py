@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -42,6 +42,7 @@ class GroupCommit:
         self._waiting: deque[_Waiting] = deque()
         self._work = asyncio.Event()
         self._is_closed = False
+        self.measure: Callable[[int], None] | None = None  # called with the size of each batch
 
     async def run(self, unit: Unit[T], *, is_urgent: bool = False) -> T:
         """Return the unit's result once it is durable; an urgent unit goes before those that wait.
@@ -83,6 +84,8 @@ class GroupCommit:
             outcomes = await self._connection.run(lambda connection: _commit(connection, units))
         except Exception as error:  # noqa: BLE001  (handed to the callers)
             outcomes = _all_failed(units, error)
+        if self.measure is not None:
+            self.measure(len(batch))
         for waiting, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, _Failed):
                 waiting.result.set_exception(outcome.error)

@@ -101,6 +101,9 @@ class SqliteEngine:
     def listen(self, hear: Callable[[Topic], None]) -> None:
         pass  # SQLite cannot tell
 
+    def measure(self, committed: Callable[[int], None]) -> None:
+        self._commits.measure = committed
+
     async def scrub(self) -> bool:
         is_rewritten = await self._run(partial(rewrite, max_bytes=self._rewritten_bytes))
         for _ in range(int(SCRUB_S / SCRUB_PAUSE_S)):

@@ -99,10 +99,18 @@ def open_turns(db: Db) -> OpenTurns:
     """Return how much is open."""
     (row,) = db.execute(
         "SELECT count(*) FILTER (WHERE state <> 'waiting') AS turns,"
+        " count(*) FILTER (WHERE state = 'queued') AS queued,"
         " count(*) FILTER (WHERE state = 'waiting') AS waiting,"
-        " min(accepted_at) FILTER (WHERE state <> 'waiting') AS oldest_at FROM turn WHERE ended_at IS NULL"
+        " min(accepted_at) FILTER (WHERE state <> 'waiting') AS oldest_at,"
+        " min(accepted_at) FILTER (WHERE state = 'waiting') AS oldest_waiting_at FROM turn WHERE ended_at IS NULL"
     )
-    return OpenTurns(count=row["turns"], waiting=row["waiting"], oldest_at=row["oldest_at"])
+    return OpenTurns(
+        count=row["turns"],
+        queued=row["queued"],
+        waiting=row["waiting"],
+        oldest_at=row["oldest_at"],
+        oldest_waiting_at=row["oldest_waiting_at"],
+    )
 
 
 # --- rates ---
