@@ -308,9 +308,9 @@ class Settings(BaseSettings):
             )
         if self.metrics_token is None and not (self.is_local_only and not self.proxies):
             raise SettingsError(
-                "METRICS=true shows everybody who reaches the HTTP listener how much the bot is used, and other machines "
-                "reach it (HTTP_HOST, TRUSTED_PROXIES). Set METRICS_TOKEN to a long random text and give it to "
-                "Prometheus as its bearer token, or set HTTP_HOST=127.0.0.1 and no proxies."
+                "METRICS=true shows everybody who reaches the HTTP listener how much the bot is used, and other "
+                "machines reach it (HTTP_HOST, TRUSTED_PROXIES). Set METRICS_TOKEN to a long random text and give it "
+                "to Prometheus as its bearer token, or set HTTP_HOST=127.0.0.1 and no proxies."
             )
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from argparse import Namespace
 from typing import Any, cast
 
@@ -59,7 +60,7 @@ async def ask(settings: Settings) -> dict[str, Any]:
             f"What listens on {where} did not answer within {TIMEOUT_S:g} s. If it is the bot, it hangs: restart it."
         ) from None
     except (OSError, h11.RemoteProtocolError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and (error.errno or 0) > 0 else str(error)
         raise BotError(
             f"Nothing answers on {where} ({reason}). Start `toolbridge run`, or give this command the HTTP_HOST and "
             f"HTTP_PORT that it has."

@@ -44,6 +44,7 @@ class Door:
         self._relieve = relieve
         self._held = 0
         self._signed: set[str] = set()
+        self._states: set[str] = set()
         self._routes = {HEALTH_PATH: Route(HEALTH_PATH, _is_well, methods=["GET"])}
         self._router = self._route()
 
@@ -52,6 +53,7 @@ class Door:
         """Answer at the routes while the context is open, 503 afterwards."""
         self._put(Route(each.path, each.answer, methods=[each.method]) for each in routes)
         self._signed |= {each.path for each in routes if each.is_signed}
+        self._states |= {each.path for each in routes if each.is_state}
         try:
             yield
         finally:
@@ -79,7 +81,7 @@ class Door:
         if answering.status < 300 and scope["path"] in self._signed:
             connection: Connection = scope["state"][CONNECTION]
             connection.is_known = True
-        if answering.status >= 400:
+        if answering.status >= 400 and scope["path"] not in self._states:
             reason = REASONS.get(answering.status, f"status_{answering.status}")
             self._refusals.count(reason, peer=scope["client"][0] if client else "")
 

@@ -81,8 +81,8 @@ class Health:
     def routes(self) -> Sequence[HttpRoute]:
         """The addresses to serve."""
         return (
-            HttpRoute(method="GET", path=LIVE_PATH, answer=self._answer_live),
-            HttpRoute(method="GET", path=READY_PATH, answer=self._answer_ready),
+            HttpRoute(method="GET", path=LIVE_PATH, answer=self._answer_live, is_state=True),
+            HttpRoute(method="GET", path=READY_PATH, answer=self._answer_ready, is_state=True),
         )
 
     def watch(self, parts: Parts) -> None:

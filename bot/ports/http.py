@@ -21,6 +21,7 @@ class HttpRoute:
     method: Literal["GET", "POST"]
     path: str
     answer: Callable[[Request], Awaitable[Response]]
+    is_state: bool = False  # its status says how the process is: with 503, nothing is refused
     is_signed: bool = False  # it takes only what is signed: who sends that is no stranger from then on
 
 

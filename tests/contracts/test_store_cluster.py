@@ -69,7 +69,7 @@ async def test_what_is_open_is_counted_without_what_waits_for_people(store: Stor
     first = await begin(store)
     clock.now += 5
     second = await begin(store, "hall")
-    assert await store.open_turns() == OpenTurns(count=2, oldest_at=clock.now - 5)
+    assert await store.open_turns() == OpenTurns(count=2, queued=1, oldest_at=clock.now - 5)
     await store.park(first, [], wakes_at=clock.now + 60)
     assert await store.open_turns() == OpenTurns(count=1, waiting=1, oldest_at=clock.now)
     await finish(store, second)

@@ -82,6 +82,8 @@ CONTRACT: Mapping[str, tuple[str, object]] = {
     "HTTP_HOST": ("0.0.0.0", "0.0.0.0"),
     "HTTP_PORT": ("9090", 9090),
     "TRUSTED_PROXIES": ("10.0.0.5, fd00::/8", "10.0.0.5, fd00::/8"),
+    "METRICS": ("true", True),
+    "METRICS_TOKEN": ("metrics-secret", "metrics-secret"),
     "LOG_FORMAT": ("json", "json"),
     "LOG_LEVEL": ("debug", "DEBUG"),
 }
