@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from importlib import metadata
 from ipaddress import ip_address
@@ -36,10 +37,10 @@ FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 class Metrics:
     """Counts what it is told, and serves it. Without a `token` it answers only to this machine itself."""
 
-    def __init__(self, *, provider: str, token: str = "") -> None:
+    def __init__(self, *, provider: str, token: str = "", now: Callable[[], float] = time.time) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
         self.families = Families(self.registry)
-        self.turns = TurnMetrics(self.families)
+        self.turns = TurnMetrics(self.families, now=now)
         self.models = ModelMetrics(self.families, provider=provider)
         self._readings = Readings()
         self.registry.register(self._readings)

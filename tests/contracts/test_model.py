@@ -30,7 +30,7 @@ from bot.domain.messages import AssistantMessage, Attachment, ModelAnswer, ToolC
 from bot.domain.turns import Paused, TextArrived, TextTakenBack
 from bot.models.endpoint import Patience
 from bot.models.factory import open_model
-from bot.ports.model import Model, ModelProgress, ModelRequest
+from bot.ports.model import CountsRateLimits, Model, ModelProgress, ModelRequest
 from bot.settings import Settings
 from tests.fakes.openai import serve_openai
 
@@ -485,6 +485,7 @@ async def test_a_pause_that_the_endpoint_asks_for_is_told_and_kept(rig: Rig) -> 
     assert [wait.reason for wait in rig.waits] == ["The model is busy."] * 2
     assert all(wait.wait_s >= 0.2 for wait in rig.waits)
     assert asyncio.get_running_loop().time() - started >= 0.4
+    assert isinstance(rig.model, CountsRateLimits) and rig.model.rate_limits == 2
 
 
 async def test_a_pause_longer_than_the_turn_is_an_error_at_once(rig: Rig) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 
 from bot.ports.cluster import About
 from bot.ports.cluster_store import Announcement, Counted, OpenTurns
 from bot.ports.store import Store
-from tests.contracts.stores import HERE, LEASE_S, THERE, Clock, begin, finish
+from tests.contracts.stores import HERE, LEASE_S, THERE, Clock, ask, begin, finish
 
 ABOUT = About(name="here:1", version="0.1.0", settings="ab", policy="cd", platforms=("slack",), started_at=5.0)
 
@@ -66,14 +69,30 @@ async def test_a_slot_rests_after_it_was_taken_also_for_its_holder(store: Store,
 
 async def test_what_is_open_is_counted_without_what_waits_for_people(store: Store, clock: Clock) -> None:
     assert await store.open_turns() == OpenTurns()
-    first = await begin(store)
+    first, began_at = await begin(store), clock.now
     clock.now += 5
     second = await begin(store, "hall")
-    assert await store.open_turns() == OpenTurns(count=2, queued=1, oldest_at=clock.now - 5)
+    assert await store.open_turns() == OpenTurns(count=2, oldest_at=began_at)
     await store.park(first, [], wakes_at=clock.now + 60)
-    assert await store.open_turns() == OpenTurns(count=1, waiting=1, oldest_at=clock.now)
+    waiting = OpenTurns(waiting=1, oldest_waiting_at=began_at)
+    assert await store.open_turns() == replace(waiting, count=1, oldest_at=clock.now)
+    await ask(store, "cellar")
+    assert await store.open_turns() == replace(waiting, count=2, queued=1, oldest_at=clock.now)
     await finish(store, second)
-    assert await store.open_turns() == OpenTurns(waiting=1)
+    assert await store.open_turns() == replace(waiting, count=1, queued=1, oldest_at=clock.now)
+
+
+async def test_each_commit_is_told_with_the_number_of_writes_in_it(store: Store) -> None:
+    batches: list[int] = []
+    store.measure(batches.append)
+    await asyncio.gather(*(store.put_note(f"note {number}", "text") for number in range(20)))
+    assert sum(batches) == 20 and len(batches) < 20
+
+
+async def test_a_write_that_stays_undone_can_be_tried(store: Store) -> None:
+    before = await store.members()
+    await asyncio.gather(*(store.check_writing() for _ in range(3)))
+    assert await store.members() == before
 
 
 async def test_a_rate_is_spent_by_all_and_says_when_there_is_more(store: Store, clock: Clock) -> None:

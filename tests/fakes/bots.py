@@ -18,9 +18,11 @@ from bot.intake.admission import Admission
 from bot.intake.commands.table import Answer, Commands
 from bot.intake.inbox import Inbox
 from bot.intake.rates import CommonCount
+from bot.observe.model_watch import WatchedModel
 from bot.observe.turn_log import TurnLog
 from bot.ports.intake_store import DecisionOutcome
 from bot.ports.model import Model
+from bot.ports.observer import Watchers
 from bot.ports.platform import Adapter
 from bot.ports.rights import People, Policy
 from bot.ports.store import Store
@@ -168,9 +170,10 @@ async def open_bot(
     answer: Answer | None = None,
     rights: Callable[[], Policy] | None = None,
     people: People | None = None,
+    watchers: Watchers | None = None,
 ) -> AsyncGenerator[Bot]:
     """A process of the bot on a store that is open already; without `rights`, every call is allowed."""
-    life, bell = Life(), Bell()
+    life, bell, watchers = Life(), Bell(), watchers or Watchers()
     cluster = ProcessCluster(store=store, worker=worker)
     adapters = [mortal(one, life) for one in (adapter or RecordingAdapter(), *more_adapters)]
     core = guarded(mortal(store, life), tools or ScriptedTools({}), bell, rights=rights, people=people)
@@ -191,7 +194,7 @@ async def open_bot(
         worker=worker,
         resources=Resources(
             store=core.store,
-            model=model,
+            model=WatchedModel(model, watchers.models),
             tools=core.tools,
             guard=core.guard,
             policy=core.policy,
@@ -199,7 +202,7 @@ async def open_bot(
             window=Window(max_messages=max_messages, max_tokens=max_tokens, count=len),
             system_prompt="Be brief.",
             limits=limits,
-            observers=(TurnLog(),),
+            observers=(TurnLog(), *watchers.turns),
         ),
         adapters=adapters,
         bell=bell,
@@ -207,7 +210,7 @@ async def open_bot(
     )
     desk = AskDesk(store=core.store, adapters=adapters, policy=core.policy, bell=bell, worker=worker)
     # what arrives outlives the crash
-    taken = guarded(store, tools or ScriptedTools({}), bell, rights=rights, people=people)
+    taken = guarded(store, tools or ScriptedTools({}), bell, rights=rights, people=people, settled=watchers.settled)
     commands = Commands(
         store=store,
         tools=taken.tools,

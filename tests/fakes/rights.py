@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from bot.domain.asks import AskState
 from bot.domain.people import Actor, Asker, Standing
 from bot.domain.rights import Facts, Person, PlaceSettings, Ruling, Terms, Tool, Verdict
 from bot.intake.access import Access
@@ -170,6 +171,7 @@ def guarded(
     *,
     rights: Callable[[], Policy] | None = None,
     people: People | None = None,
+    settled: Callable[[AskState], None] = lambda _: None,
 ) -> Guarded:
     """Put them together; without `rights`, every call is allowed; without `people`, everyone is who they are."""
     policy = rights or Rights()
@@ -193,7 +195,7 @@ def guarded(
         guard=guard,
         access=access,
         budgets=open_budgets(store, policy, people),
-        decisions=Decisions(reader=reader, bell=bell),
+        decisions=Decisions(reader=reader, bell=bell, settled=settled),
         forms=Forms(reader=reader, tools=behind, bell=bell),
     )
 

@@ -66,7 +66,7 @@ class Toolbridge:
         )
 
     def _trusting(self, arguments: Sequence[str]) -> Sequence[str]:
-        takes_it = self.trusts and arguments and arguments[0] not in ("run", "--help")
+        takes_it = self.trusts and arguments and arguments[0] not in ("run", "health", "--help")
         return (arguments[0], "--trust", *arguments[1:]) if takes_it else arguments
 
     @asynccontextmanager

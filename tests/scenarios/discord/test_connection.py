@@ -197,6 +197,9 @@ async def test_a_connection_that_breaks_while_a_question_is_answered_does_not_sh
         await until_answered_once(room, first)
         await until_answered_once(room, missed, "2 * 4")
         assert (len(identifies(discord)), resumes(discord)) == (1, 1)
+        connection = room.bot.adapter.connection
+        assert (connection.is_open, connection.detail) == (True, "as @toolbridge in 1 server")
+        assert connection.reconnects == 1
 
 
 async def test_after_a_lost_session_a_new_one_begins_and_what_was_missed_is_answered_once(tmp_path: Path) -> None:

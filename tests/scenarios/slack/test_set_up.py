@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from structlog.testing import capture_logs
 
@@ -269,3 +270,30 @@ async def test_an_http_port_that_is_taken_ends_the_bot_with_the_cure(toolbridge:
     assert ran.code == 1
     assert f"cannot listen on 127.0.0.1:{port}" in ran.err and "Set HTTP_HOST and HTTP_PORT" in ran.err
     assert "Traceback" not in ran.err
+
+
+async def test_run_says_that_it_is_ready_and_then_health_and_metrics_tell_how_it_does(
+    toolbridge: Toolbridge, slack: FakeSlack
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    toolbridge.settings |= SOCKET | {"HTTP_PORT": str(port), "METRICS": "true", "METRICS_TOKEN": "metrics-test"}
+    assert (await toolbridge.run("health")).code == 1
+    async with toolbridge.serving("--model", "rehearsal") as process:
+        await logged(process, "ready: Slack as @toolbridge in 1 workspace, 0 tools of 0 servers, model rehearsal")
+        health = await toolbridge.run("health")
+        assert (health.code, health.out) == (0, "ready\n")
+        ts = await slack.say("C1", "U1", "hello", mention=True)
+        await slack.until(lambda: slack.bot_messages("C1", ts), WAIT_S)
+        async with asyncio.timeout(WAIT_S), httpx2.AsyncClient(trust_env=False) as client:
+            url = f"http://127.0.0.1:{port}/metrics"
+            assert (await client.get(url)).status_code == 401
+            metrics = ""
+            while 'toolbridge_turns_total{platform="slack",state="answered"} 1.0' not in metrics:
+                metrics = (await client.get(url, headers={"authorization": "Bearer metrics-test"})).text
+        assert 'toolbridge_posts_total{outcome="posted",platform="slack"} 1.0' in metrics
+        assert 'toolbridge_platform_connected{platform="slack"} 1.0' in metrics
+        assert 'toolbridge_turns_open{state="queued"} 0.0' in metrics
+        assert "toolbridge_store_batch_writes_count" in metrics and "toolbridge_store_up 1.0" in metrics
+        assert 'gen_ai_provider_name="toolbridge",gen_ai_request_model="rehearsal"' in metrics
+        assert await terminate(process) == TERMINATED

@@ -260,7 +260,7 @@ async def test_a_rate_limit_with_a_code_of_its_own_asks_for_a_pause_and_blocks_n
         discord.fail_next("create_message", status=status, answer={"message": "later", "code": code})
         with pytest.raises(RateLimitError):
             await post(api, channel)
-        assert api.blocked_for_s == 0
+        assert (api.blocked_for_s, api.rate_limits) == (0, 1)
         await post(api, channel)
 
 

@@ -173,7 +173,7 @@ async def test_a_rate_limited_post_is_made_again_after_the_pause_because_nothing
         answer = await api.call("chat.postMessage", team=TEAM, channel="C1", text="hi")
         assert asyncio.get_running_loop().time() - started >= 1
     assert answer["ts"] == "1.2"
-    assert len(slack.seen) == 2
+    assert (len(slack.seen), api.rate_limits) == (2, 1)
 
 
 @pytest.mark.parametrize("retry_after", ["0", "-1", "0.001", "nan"])
