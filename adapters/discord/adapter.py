@@ -160,9 +160,11 @@ class DiscordAdapter:
     @property
     def connection(self) -> Connection:
         """See `Adapter`. A process to which others leave no shard counts as connected: it works on turns."""
-        is_open, count = self._me is not None and self.session.shards.are_connected, self.session.shards.server_count
+        shards = self.session.shards
+        is_open = shards.are_connected and (len(shards) > 0 or not self.session.is_alone)
+        count = shards.server_count
         return Connection(
-            is_open=is_open,
+            is_open=self._me is not None and is_open,
             detail=f"as @{self._me.name} in {count} server{'' if count == 1 else 's'}" if self._me else "",
             reconnects=self.session.reconnects,
             rate_limits=self._api.rate_limits,

@@ -60,7 +60,8 @@ async def ask(settings: Settings) -> dict[str, Any]:
             f"What listens on {where} did not answer within {TIMEOUT_S:g} s. If it is the bot, it hangs: restart it."
         ) from None
     except (OSError, h11.RemoteProtocolError) as error:
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and (error.errno or 0) > 0 else str(error)
+        number = error.errno if isinstance(error, OSError) and error.errno else 0
+        reason = os.strerror(number) if number > 0 else str(error)
         raise BotError(
             f"Nothing answers on {where} ({reason}). Start `toolbridge run`, or give this command the HTTP_HOST and "
             f"HTTP_PORT that it has."

@@ -70,7 +70,8 @@ async def run(arguments: Namespace) -> int:
             await serve(app.adapters, app.drain)
         finally:
             announcing.cancel()
-            await asyncio.gather(announcing, *noting, return_exceptions=True)
+            await asyncio.wait([announcing])
+            await asyncio.gather(*noting)
     return 0
 
 
