@@ -292,6 +292,7 @@ async def test_run_says_that_it_is_ready_and_then_health_and_metrics_tell_how_it
             while 'toolbridge_turns_total{platform="slack",state="answered"} 1.0' not in metrics:
                 metrics = (await client.get(url, headers={"authorization": "Bearer metrics-test"})).text
         assert 'toolbridge_posts_total{outcome="posted",platform="slack"} 1.0' in metrics
+        assert 'toolbridge_turn_first_sign_seconds_count{platform="slack"} 1.0' in metrics
         assert 'toolbridge_platform_connected{platform="slack"} 1.0' in metrics
         assert 'toolbridge_turns_open{state="queued"} 0.0' in metrics
         assert "toolbridge_store_batch_writes_count" in metrics and "toolbridge_store_up 1.0" in metrics

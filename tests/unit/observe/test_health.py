@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot.cli.health import ask
 from bot.domain.errors import StoreError
@@ -98,12 +99,14 @@ async def test_a_process_with_all_its_parts_is_alive_and_ready() -> None:
         assert status == 200 and '"status":"ok"' in body
 
 
-async def test_a_process_that_starts_is_alive_and_not_ready() -> None:
-    async with process(starts=False) as world:
-        assert (await get(world, "/healthz"))[0] == 200
-        status, _ = await get(world, "/readyz")
-        assert status == 503
-        assert await world.answer() == {"status": "not_ready", "reason": STARTING, "checks": {}}
+async def test_a_process_that_starts_is_alive_and_not_ready_which_is_no_refusal_in_the_log() -> None:
+    with capture_logs() as logs:
+        async with process(starts=False) as world:
+            assert (await get(world, "/healthz"))[0] == 200
+            status, _ = await get(world, "/readyz")
+            assert status == 503
+            assert await world.answer() == {"status": "not_ready", "reason": STARTING, "checks": {}}
+    assert "http_refused" not in [line["event"] for line in logs]
 
 
 async def test_one_platform_of_two_that_is_away_degrades_and_both_make_it_not_ready() -> None:
