@@ -425,7 +425,7 @@ class SlackDriver:
 
     @property
     def is_connected(self) -> bool:
-        return len(self.slack.open_sockets()) == 2
+        return len(self.slack.open_sockets()) >= 2
 
     @property
     def is_settled(self) -> bool:
