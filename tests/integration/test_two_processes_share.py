@@ -16,7 +16,7 @@ import pytest
 
 from adapters.discord.api import DiscordApi
 from adapters.shared.arrivals import Notices, WaitingSign, Written
-from adapters.shared.common import CommonRates, Once
+from adapters.shared.common import CommonRates
 from adapters.shared.tasks import Background
 from adapters.slack.api import SlackApi
 from adapters.slack.installs import OneToken
@@ -35,6 +35,7 @@ from bot.models.common_pace import LOOK_S
 from bot.models.factory import open_model
 from bot.models.pacing import Pacer
 from bot.ports.model import Model, ModelProgress, ModelProgressSink
+from bot.ports.once import Once
 from bot.ports.store import Store
 from bot.stores.postgres.options import PostgresOptions
 from bot.stores.postgres.store import open_postgres
