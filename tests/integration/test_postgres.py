@@ -26,7 +26,7 @@ from bot.ports.work_store import ClaimedTurn
 from bot.stores.chain import Chain
 from bot.stores.db import Db
 from bot.stores.postgres.clock import DatabaseClock
-from bot.stores.postgres.database import Database
+from bot.stores.postgres.database import LOCK_TIMEOUT_S, STATEMENT_TIMEOUT_S, Database
 from bot.stores.postgres.options import PostgresOptions
 from bot.stores.postgres.outcome import was_committed
 from bot.stores.postgres.session import Session
@@ -492,6 +492,20 @@ async def test_a_commit_waits_for_the_disk_whatever_the_database_is_set_to(schem
     higher = f"{schema.url}?options=-c%20synchronous_commit%3Dremote_apply"
     async with schema.open(url=higher) as store:
         assert await shown(store, "synchronous_commit") == "remote_apply"
+
+
+async def test_a_statement_that_takes_too_long_is_ended_and_the_error_says_so(schema: Schema) -> None:
+    def linger(db: Db) -> None:
+        db.execute("SELECT set_config('statement_timeout', '50ms', true)")
+        db.execute("SELECT 1 FROM pg_sleep(30)")
+
+    async with schema.open() as store:
+        assert await shown(store, "statement_timeout") == f"{STATEMENT_TIMEOUT_S}s"
+        assert await shown(store, "lock_timeout") == f"{LOCK_TIMEOUT_S}s"
+        with pytest.raises(StoreError, match="a statement took too long; see how busy PostgreSQL is"):
+            await store.engine.write(linger)
+        await store.put_note("after", "x")
+        assert await shown(store, "statement_timeout") == f"{STATEMENT_TIMEOUT_S}s"
 
 
 @pytest.mark.parametrize("pool_max", [2, 3, 4, 6])
