@@ -44,7 +44,7 @@ async def test_what_one_process_works_on_is_stopped_changed_deleted_and_rated_at
         await conversation.answered(2)
         stopped, answer = answers_in(conversation)
         assert stopped == "Stopped."
-        assert "41" in answer
+        assert "40 + 1" in answer
         rated = [message.shown for message in conversation.answers].index(answer)
         assert "noted" in await conversation.rate(rated, "good")
         assert len(answers_in(conversation)) == 2
