@@ -191,9 +191,10 @@ async def test_a_process_that_ends_gives_its_connections_up_within_a_second(open
         async with asyncio.timeout(1.0):
             await leaving.end()
             slots = await house_.store.slots("slack/")
-        assert {slot.worker for slot in slots if slot.is_held} == {staying.worker}
+        held = {(slot.worker, slot.name) for slot in slots if slot.is_held}
+        assert {worker for worker, _ in held} == {staying.worker}, held
         await _say(house_.slack, ["after that"])
-        await house_.until(lambda: staying.taken == ["after that"])
+        await house_.until(lambda: "after that" in staying.taken)
 
 
 async def test_a_process_that_wakes_after_its_lease_closes_its_connections_and_takes_nothing(opened: OpenStore) -> None:
