@@ -104,7 +104,7 @@ async def chat(arguments: Namespace) -> int:
 
 
 async def _model_of_this_machine() -> str:
-    """Return a sentence that names a model which runs here and how it is connected; empty where none is seen at once."""
+    """Return a line that names a model which runs here, and how it is connected; empty where none is seen at once."""
     from bot.models.local import GLANCE_S, find_local, usual_places
     from bot.text.terminal import flat
 

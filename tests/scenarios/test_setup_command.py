@@ -41,6 +41,11 @@ async def ollama(toolbridge: Toolbridge) -> AsyncIterator[str]:
         yield url
 
 
+def write_cursor(file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text(json.dumps(CURSOR))
+
+
 def settings_of(toolbridge: Toolbridge) -> dict[str, str | None]:
     return dotenv_values(toolbridge.folder / ".env", interpolate=False)
 
@@ -49,18 +54,27 @@ def servers_of(toolbridge: Toolbridge) -> dict[str, object]:
     return json.loads((toolbridge.folder / "mcp.json").read_text())["mcpServers"]
 
 
-async def answer(terminal: FakeTerminal, question: str, keys: str = "", *, times: int = 1) -> None:
-    await terminal.shows(question, times=times)
-    terminal.type(keys + ENTER)
+class Dialogue:
+    """A terminal read in order: each text is looked for behind the one before."""
+
+    def __init__(self, terminal: FakeTerminal) -> None:
+        self._terminal = terminal
+        self._read = 0
+
+    async def shows(self, text: str) -> None:
+        await self._terminal.until(lambda shown: text in shown[self._read :], what=repr(text))
+        self._read = self._terminal.text.index(text, self._read) + len(text)
+
+    async def answer(self, question: str, keys: str = "") -> None:
+        await self.shows(question)
+        self._terminal.type(keys + ENTER)
 
 
 # --- at a terminal ---------------------------------------------------------------------------------------------
 
 
 async def test_the_whole_way_at_a_terminal(toolbridge: Toolbridge, ollama: str) -> None:
-    cursor = Path(toolbridge.settings["HOME"], ".cursor", "mcp.json")
-    cursor.parent.mkdir()
-    cursor.write_text(json.dumps(CURSOR))
+    write_cursor(Path(toolbridge.settings["HOME"], ".cursor", "mcp.json"))
     (toolbridge.folder / ".env").write_text("# mine\nTZ=Europe/Berlin\n")
     async with FakeSlack() as slack, FakeDiscord() as discord:
         discord.token = BOT_TOKEN
@@ -73,30 +87,31 @@ async def test_the_whole_way_at_a_terminal(toolbridge: Toolbridge, ollama: str) 
         async with run_in_terminal(
             [*SETUP, "--trust"], environment=toolbridge.environment, folder=toolbridge.folder
         ) as (terminal, process):
-            await terminal.shows("qwen3:8b (Ollama")
+            person = Dialogue(terminal)
+            await person.shows("qwen3:8b (Ollama")
             assert "Ollama has 1 more without tool calling." in terminal.text
-            await answer(terminal, "Number:", "1")
-            await terminal.shows("qwen3:8b called a tool and answered")
-            await answer(terminal, "Set Slack up?", "y")
-            await terminal.shows("https://api.slack.com/apps?new_app=1")
-            await answer(terminal, "SLACK_APP_TOKEN, the app-level token", "xapp-wrong")
-            await answer(terminal, "SLACK_BOT_TOKEN, the Bot User OAuth Token", "xoxb-test")
-            await terminal.shows("SLACK_APP_TOKEN is not accepted")
-            await answer(terminal, "Number:", "2", times=2)
-            await answer(terminal, "SLACK_APP_TOKEN, the app-level token", "xapp-test", times=2)
-            await answer(terminal, "SLACK_BOT_TOKEN, the Bot User OAuth Token", "xoxb-test", times=2)
-            await terminal.shows("Slack: @toolbridge in t1, Socket Mode.")
-            await answer(terminal, "Set Discord up?", "y")
-            await answer(terminal, "DISCORD_BOT_TOKEN, what Reset Token shows", BOT_TOKEN)
-            await answer(terminal, "Is Message Content Intent on?")
-            await terminal.shows("https://discord.com/oauth2/authorize?client_id=1234567890123456789")
-            await answer(terminal, "Enter, once that is done:")
-            await terminal.shows("in 1 server")
-            await answer(terminal, "Take github over from Cursor? It starts npx -y github-server, and gets", "y")
-            await answer(terminal, "Take docs over from Cursor? It connects to https://docs.example/mcp.", "n")
-            await answer(terminal, "Write this?")
-            await terminal.shows("Written.")
-            await terminal.shows("`toolbridge run` serves the chat platforms.")
+            await person.answer("Number:", "1")
+            await person.shows("qwen3:8b called a tool and answered")
+            await person.answer("Set Slack up?", "y")
+            await person.shows("https://api.slack.com/apps?new_app=1")
+            await person.answer("SLACK_APP_TOKEN, the app-level token", "xapp-wrong")
+            await person.answer("SLACK_BOT_TOKEN, the Bot User OAuth Token", "xoxb-test")
+            await person.shows("SLACK_APP_TOKEN is not accepted")
+            await person.answer("Number:", "2")
+            await person.answer("SLACK_APP_TOKEN, the app-level token", "xapp-test")
+            await person.answer("SLACK_BOT_TOKEN, the Bot User OAuth Token", "xoxb-test")
+            await person.shows("Slack: @toolbridge in t1, Socket Mode.")
+            await person.answer("Set Discord up?", "y")
+            await person.answer("DISCORD_BOT_TOKEN, what Reset Token shows", BOT_TOKEN)
+            await person.answer("Is Message Content Intent on?")
+            await person.shows("https://discord.com/oauth2/authorize?client_id=1234567890123456789")
+            await person.answer("Enter, once that is done:")
+            await person.shows("in 1 server")
+            await person.answer("Take github over from Cursor? It starts npx -y github-server, and gets", "y")
+            await person.answer("Take docs over from Cursor? It connects to https://docs.example/mcp.", "n")
+            await person.answer("Write this?")
+            await person.shows("Written.")
+            await person.shows("`toolbridge run` serves the chat platforms.")
             async with asyncio.timeout(WAIT_S):
                 code = await process.wait()
         shown = terminal.text
@@ -133,9 +148,10 @@ async def test_who_leaves_at_the_last_question_leaves_the_files_as_they_were(
         terminal,
         process,
     ):
-        await terminal.shows("Write this?")
+        person = Dialogue(terminal)
+        await person.shows("Write this?")
         terminal.type(key)
-        await terminal.shows("Nothing was changed.")
+        await person.shows("Nothing was changed.")
         async with asyncio.timeout(WAIT_S):
             assert await process.wait() == (130 if key == CTRL_C else 1)
     assert list(toolbridge.folder.iterdir()) == []

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Sequence
-from typing import Protocol
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
 
 from bot.text.terminal import flat, visible
+
+if TYPE_CHECKING:
+    from prompt_toolkit import PromptSession
 
 
 class StoppedError(Exception):
@@ -47,6 +51,35 @@ def is_at_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
+@contextmanager
+def unechoed() -> Generator[None]:
+    """Show no key that is pressed between two questions: it may belong to a token that was pasted early."""
+    try:
+        import termios
+    except ImportError:  # Windows echoes nothing by itself
+        yield
+        return
+    if not is_at_terminal():
+        yield
+        return
+    before, quiet = termios.tcgetattr(sys.stdin), termios.tcgetattr(sys.stdin)
+    quiet[3] &= ~(termios.ECHO | termios.ICANON)
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+
+
+def _forget_keys() -> None:
+    """Drop the keys that were pressed before a question was there: they answer no question."""
+    try:
+        import termios
+    except ImportError:  # Windows
+        return
+    termios.tcflush(sys.stdin, termios.TCIFLUSH)
+
+
 class Terminal:
     """A person at a terminal, asked line by line."""
 
@@ -58,10 +91,10 @@ class Terminal:
 
     async def text(self, question: str, *, default: str = "") -> str:
         shown = f" [{flat(default)}]" if default else ""
-        return await _read(self._open.prompt_async(f"{flat(question)}{shown} ")) or default
+        return await self._read(self._open, f"{question}{shown}") or default
 
     async def secret(self, question: str) -> str:
-        return await _read(self._hidden.prompt_async(f"{flat(question)} "))
+        return await self._read(self._hidden, question)
 
     async def agrees(self, question: str, *, default: bool = False) -> bool:
         hint = "[Y/n]" if default else "[y/N]"
@@ -79,11 +112,14 @@ class Terminal:
             if answer.isascii() and answer.isdecimal() and 1 <= int(answer) <= len(options):
                 return int(answer) - 1
 
+    async def _read(self, session: PromptSession[str], question: str) -> str:
+        from prompt_toolkit.input.typeahead import clear_typeahead
 
-async def _read(reading: Awaitable[str]) -> str:
-    try:
-        return (await reading).strip()
-    except KeyboardInterrupt:
-        raise StoppedError(130) from None  # what a shell reports for Ctrl-C
-    except EOFError:
-        raise StoppedError(1) from None
+        _forget_keys()
+        clear_typeahead(session.input)
+        try:
+            return (await session.prompt_async(f"{flat(question)} ")).strip()
+        except KeyboardInterrupt:
+            raise StoppedError(130) from None  # what a shell reports for Ctrl-C
+        except EOFError:
+            raise StoppedError(1) from None

@@ -14,7 +14,7 @@ from dotenv import dotenv_values
 
 from adapters.registry import PLATFORMS
 from bot.cli.doctor import doctor
-from bot.cli.setup.asking import Person, StoppedError, Terminal, is_at_terminal, say
+from bot.cli.setup.asking import Person, StoppedError, Terminal, is_at_terminal, say, unechoed
 from bot.cli.setup.model import ask_for_model, plan_model
 from bot.cli.setup.plan import Files, Plan, read_files
 from bot.cli.setup.platforms import ask_for_platforms, plan_platforms
@@ -34,7 +34,8 @@ async def setup(arguments: Namespace) -> int:
         BotError: Something that was given is not right; nothing was written.
     """
     try:
-        return await _set_up(arguments)
+        with unechoed():
+            return await _set_up(arguments)
     except StoppedError as stopped:
         say(_UNCHANGED)
         return stopped.code
