@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -139,21 +139,25 @@ async def test_the_whole_way_at_a_terminal(toolbridge: Toolbridge, ollama: str) 
     }
 
 
-@pytest.mark.parametrize("key", [CTRL_C, CTRL_D])
-async def test_who_leaves_at_the_last_question_leaves_the_files_as_they_were(
-    toolbridge: Toolbridge, ollama: str, key: str
+@pytest.mark.parametrize(
+    ("flags", "question", "key", "code"),
+    [((), "Which model is to answer?", CTRL_D, 1), (("--model", "qwen3:8b"), "Write this?", CTRL_C, 130)],
+)
+async def test_who_leaves_at_a_question_leaves_the_files_as_they_were(
+    toolbridge: Toolbridge, ollama: str, flags: Sequence[str], question: str, key: str, code: int
 ) -> None:
-    arguments = [*SETUP, "--model", "qwen3:8b"]
-    async with run_in_terminal(arguments, environment=toolbridge.environment, folder=toolbridge.folder) as (
+    async with run_in_terminal([*SETUP, *flags], environment=toolbridge.environment, folder=toolbridge.folder) as (
         terminal,
         process,
     ):
         person = Dialogue(terminal)
-        await person.shows("Write this?")
+        await person.shows(question)
+        if not flags:
+            await person.shows("Number:")
         terminal.type(key)
         await person.shows("Nothing was changed.")
         async with asyncio.timeout(WAIT_S):
-            assert await process.wait() == (130 if key == CTRL_C else 1)
+            assert await process.wait() == code
     assert list(toolbridge.folder.iterdir()) == []
 
 

@@ -33,35 +33,36 @@ async def setup(arguments: Namespace) -> int:
     Raises:
         BotError: Something that was given is not right; nothing was written.
     """
+    by_flags, can_ask = _has_flags(arguments), is_at_terminal()
+    if not by_flags and not can_ask:
+        raise SettingsError("setup asks questions at a terminal. In a script, say it by flags: see setup --help.")
+    require_trust(arguments, may_ask=can_ask)
+    person = Terminal() if can_ask and not (by_flags and arguments.yes) else None
     try:
         with unechoed():
-            return await _set_up(arguments)
+            is_written = await _set_up(arguments, person, by_flags=by_flags)
     except StoppedError as stopped:
         say(_UNCHANGED)
         return stopped.code
     except (BotError, asyncio.CancelledError):
         say(_UNCHANGED)
         raise
+    if not is_written:
+        say(_UNCHANGED if person else f"{_UNCHANGED} Add --yes to write it.")
+        return 1
+    return await _finish()
 
 
-async def _set_up(arguments: Namespace) -> int:
-    by_flags, can_ask = _has_flags(arguments), is_at_terminal()
-    if not by_flags and not can_ask:
-        raise SettingsError("setup asks questions at a terminal. In a script, say it by flags: see setup --help.")
-    require_trust(arguments, may_ask=can_ask)
+async def _set_up(arguments: Namespace, person: Person | None, *, by_flags: bool) -> bool:
+    """Return whether everything is written that was wanted."""
     plan = _begin(arguments)
-    person = Terminal() if can_ask and not (by_flags and arguments.yes) else None
-    if by_flags:
+    if by_flags or person is None:
         await plan_model(plan, person)
         await plan_platforms(plan, person)
         await plan_servers(plan)
     else:
-        assert person is not None, "someone is at the terminal"
         await _interview(plan, person)
-    if not await _agreed(plan, plan.after(), person):
-        say(f"{_UNCHANGED} {'' if person else 'Add --yes to write it.'}".strip())
-        return 1
-    return await _finish()
+    return await _agreed(plan, plan.after(), person)
 
 
 def _has_flags(arguments: Namespace) -> bool:
