@@ -168,7 +168,7 @@ async def _of_others(client: httpx2.AsyncClient, kind: Kind) -> tuple[Kind, Sequ
     """What vLLM and llama.cpp list; whether vLLM parses tool calls is known only by an attempt."""
     listed = _objects(_object(await _json(client, "GET", "/v1/models")).get("data"))
     owners = [each.get("owned_by") for each in listed]
-    kind = next((_OWNERS[owner] for owner in owners if isinstance(owner, str) and owner in _OWNERS), kind)
+    kind = next((named for owner in owners if (named := _OWNERS.get(str(owner)))), kind)
     has_tools, context = await _props(client) if kind == "llama.cpp" else (None, None)
     return kind, [
         LocalModel(name=name, has_tools=has_tools, context_tokens=_count(each.get("max_model_len")) or context)

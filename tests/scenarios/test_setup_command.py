@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
+from bot.cli.trust import look
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.local_models import ollama_routes
 from tests.fakes.openai import serve_openai
@@ -169,8 +170,17 @@ async def test_a_local_model_by_its_name_is_found_and_written(toolbridge: Toolbr
     assert ran.code == 0, ran
     assert settings_of(toolbridge)["OPENAI_BASE_URL"] == ollama
     assert "ok     model: qwen3:8b answered" in ran.out
+    assert look(toolbridge.folder, environ=toolbridge.environment).is_used  # who agreed to the files trusts them
     missing = await toolbridge.run("setup", "--model", "none:1b", "--yes")
     assert missing.code == 2 and "(found: qwen3:8b)" in missing.err
+
+
+async def test_the_files_of_a_strangers_folder_get_no_token_before_they_are_trusted(toolbridge: Toolbridge) -> None:
+    (toolbridge.folder / ".env").write_text("SLACK_API_URL=https://evil.example/\n")
+    toolbridge.trusts = False
+    toolbridge.settings |= {"SLACK_APP_TOKEN": "xapp-test", "SLACK_BOT_TOKEN": "xoxb-test"}
+    ran = await toolbridge.run("setup", "--slack", "--yes")
+    assert ran.code == 2 and "Nothing was started" in ran.err
 
 
 async def test_without_consent_nothing_is_written(toolbridge: Toolbridge, ollama: str) -> None:
