@@ -263,8 +263,8 @@ PLATFORMS = (
             title="Slack",
             text=_guide_to_slack,
             tokens=(
-                Token(setting="SLACK_APP_TOKEN", where="the app-level token of step 2 (xapp-...)"),
-                Token(setting="SLACK_BOT_TOKEN", where="the Bot User OAuth Token of step 3 (xoxb-...)"),
+                Token(setting="SLACK_APP_TOKEN", where="the app-level token (xapp-...) with connections:write"),
+                Token(setting="SLACK_BOT_TOKEN", where="the Bot User OAuth Token (xoxb-...) under Install App"),
             ),
         ),
         commands=(

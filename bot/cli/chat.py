@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import shlex
 from argparse import Namespace
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -110,7 +111,7 @@ async def _model_of_this_machine() -> str:
 
     for server in await find_local(usual_places(os.environ), timeout_s=GLANCE_S):
         name = flat(server.models[0].name)
-        return f"\n{server.kind} runs here with {name}: `toolbridge setup --model {name}` connects it."
+        return f"\n{server.kind} runs here with {name}: `toolbridge setup --model {shlex.quote(name)}` connects it."
     return ""
 
 

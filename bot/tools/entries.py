@@ -22,7 +22,7 @@ _SAME = {
     "transport": "type",
     "transportType": "type",
 }
-_NOTES = frozenset({"description", "title", "icon", "icons", "version", "gallery", "note", "comment", "//"})
+_NOTES = frozenset({"description", "title", "icon", "icons", "version", "gallery", "note", "comment", "source", "//"})
 NO_EFFECT = frozenset({"autoApprove", "alwaysAllow", "trust", "dev", "sandbox", "sandboxEnabled", "oauth", "auth"})
 _TYPES: Mapping[str, str] = {
     "stdio": "command",

@@ -32,6 +32,7 @@ def _is_set_up(plan: Plan, platform: Platform[Any]) -> bool:
 
 async def _lead(plan: Plan, person: Person, platform: Platform[Any]) -> None:
     guide = platform.guide
+    say("One moment ...")
     say(await guide.text(plan.settings, plan.arguments))
     values: Mapping[str, str] = {}
     ask = True
@@ -44,7 +45,7 @@ async def _lead(plan: Plan, person: Person, platform: Platform[Any]) -> None:
                 say(guide.then(settings))
                 await person.text("Enter, once that is done:")
             said = await platform.check(settings)
-            problem = "" if said is None or not said.cure or said.is_advice else f"{said.detail}. {said.cure}"
+            problem = _problem(said)
         except BotError as error:
             said, problem = None, str(error)
         if said is not None and not problem:
@@ -71,6 +72,12 @@ async def _ask_values(plan: Plan, person: Person, guide: Guide) -> Mapping[str, 
         if answer != switch.default or switch.setting in plan.settings.model_fields_set:
             values[switch.setting] = str(answer).lower()
     return values
+
+
+def _problem(said: SetUp | None) -> str:
+    if said is None:
+        return "no token was entered."
+    return _sentence(said) if said.cure and not said.is_advice else ""
 
 
 def _sentence(said: SetUp) -> str:

@@ -79,7 +79,7 @@ def _of_folder(text: str, file: Path) -> str:
     """Return the text with the folder that the file is about; here, the same words would mean another one."""
 
     def folder(found: re.Match[str]) -> str:
-        if not is_of_workspace(file):
+        if not is_of_workspace(file) or folder_of(file) == Path.home():
             raise EntryError(f"{found[0]} is no folder of this file", "Write the path in its place")
         return str(folder_of(file)) if found[1] == "workspaceFolder" else folder_of(file).name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from bot.intake.commands.phrases import count
 from bot.text.cleaning import clean_name
 from bot.tools.config import command_label, url_label
 from bot.tools.entries import Entry, is_disabled, read_entry
+from bot.tools.jsonc import plain_json
 from bot.tools.mcp_json import ROOTS, McpJson
 from bot.tools.placeholders import EntryError, Input
 
@@ -59,11 +61,15 @@ def _read(path: Path) -> McpJson | None:
 
 
 def _names_servers(path: Path) -> bool:
+    """Return whether it is to have servers: many of these files are for other settings too."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
+        document: object = json.loads(plain_json(text))
     except OSError:
         return False
-    return any(f'"{root}"' in text for root in ROOTS)
+    except (ValueError, RecursionError):
+        return any(f'"{root}"' in text for root in ROOTS)
+    return isinstance(document, dict) and any(root in document for root in ROOTS)
 
 
 def _new_servers(plan: Plan, file: McpJson) -> Mapping[str, object]:
