@@ -167,14 +167,20 @@ async def _of_lm_studio(client: httpx2.AsyncClient) -> Sequence[LocalModel]:
 async def _of_others(client: httpx2.AsyncClient, kind: Kind) -> tuple[Kind, Sequence[LocalModel]]:
     """What vLLM and llama.cpp list; whether vLLM parses tool calls is known only by an attempt."""
     listed = _objects(_object(await _json(client, "GET", "/v1/models")).get("data"))
-    owners = [each.get("owned_by") for each in listed]
-    kind = next((named for owner in owners if (named := _OWNERS.get(str(owner)))), kind)
+    kind = _kind(listed, usual=kind)
     has_tools, context = await _props(client) if kind == "llama.cpp" else (None, None)
     return kind, [
         LocalModel(name=name, has_tools=has_tools, context_tokens=_count(each.get("max_model_len")) or context)
         for each in listed[:_MAX_MODELS]
         if (name := _name(each.get("id")))
     ]
+
+
+def _kind(listed: Sequence[Mapping[str, object]], *, usual: Kind) -> Kind:
+    for each in listed:
+        if (named := _OWNERS.get(str(each.get("owned_by")))) is not None:
+            return named
+    return usual
 
 
 async def _props(client: httpx2.AsyncClient) -> tuple[bool | None, int | None]:

@@ -63,10 +63,11 @@ def _read(path: Path) -> McpJson | None:
 def _names_servers(path: Path) -> bool:
     """Return whether it is to have servers: many of these files are for other settings too."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-        document: object = json.loads(plain_json(text))
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError:
         return False
+    try:
+        document: object = json.loads(plain_json(text))
     except (ValueError, RecursionError):
         return any(f'"{root}"' in text for root in ROOTS)
     return isinstance(document, dict) and any(root in document for root in ROOTS)
