@@ -22,10 +22,11 @@ from tests.scenarios.conftest import Ran, Toolbridge
 
 WAIT_S = 60.0
 BOT_TOKEN = base64.urlsafe_b64encode(b"1234567890123456789").decode().rstrip("=") + ".Gtest1.a1b2c3d4e5f6"
+OLDTIMER = Path(__file__).parents[1] / "fakes" / "mcp_servers" / "oldtimer.py"
 KEY = "ghp_0123456789abcdefghijABCDEFGHIJ012345"
 CURSOR = {
     "mcpServers": {
-        "github": {"command": "npx", "args": ["-y", "github-server"], "env": {"GITHUB_TOKEN": KEY}},
+        "github": {"command": sys.executable, "args": [str(OLDTIMER)], "env": {"GITHUB_TOKEN": KEY}},
         "docs": {"url": "https://docs.example/mcp"},
     }
 }
@@ -90,7 +91,7 @@ async def test_the_whole_way_at_a_terminal(toolbridge: Toolbridge, ollama: str) 
         ) as (terminal, process):
             person = Dialogue(terminal)
             await person.shows("qwen3:8b (Ollama")
-            assert "Ollama has 1 more without tool calling." in terminal.text
+            assert "Ollama has 1 more model without tool calling." in terminal.text
             await person.answer("Number:", "1")
             await person.shows("qwen3:8b called a tool and answered")
             await person.answer("Set Slack up?", "y")
@@ -108,15 +109,17 @@ async def test_the_whole_way_at_a_terminal(toolbridge: Toolbridge, ollama: str) 
             await person.shows("https://discord.com/oauth2/authorize?client_id=1234567890123456789")
             await person.answer("Enter, once that is done:")
             await person.shows("in 1 server")
-            await person.answer("Take github over from Cursor? It starts npx -y github-server, and gets", "y")
-            await person.answer("Take docs over from Cursor? It connects to https://docs.example/mcp.", "n")
+            await person.shows(f"Cursor has github, which starts {Path(sys.executable).name} oldtimer.py, and gets")
+            await person.answer("Take github over?", "y")
+            await person.shows("Cursor has docs, which connects to https://docs.example/mcp.")
+            await person.answer("Take docs over?", "n")
             await person.answer("Write this?")
             await person.shows("Written.")
             await person.shows("`toolbridge run` serves the chat platforms.")
             async with asyncio.timeout(WAIT_S):
                 code = await process.wait()
         shown = terminal.text
-    assert code == 1 and "failed tools github" in shown  # there is no such package
+    assert code == 0 and "ok     tools github" in shown
     assert "model: qwen3:8b answered" in shown and "slack: @toolbridge in t1" in shown
     for secret in (KEY, BOT_TOKEN, "xoxb-test", "xapp-test"):
         assert secret not in shown

@@ -10,6 +10,7 @@ from bot.cli.setup.asking import Person, say
 from bot.cli.setup.plan import Plan
 from bot.cli.setup.trial import try_tool_call
 from bot.domain.errors import BotError, SettingsError
+from bot.intake.commands.phrases import count
 from bot.models.factory import describe_model
 from bot.models.local import LocalModel, LocalServer, context_of_ollama, find_local, usual_places
 
@@ -41,7 +42,7 @@ async def ask_for_model(plan: Plan, person: Person) -> None:
     found = await find_local(usual_places(plan.given))
     for server in found:
         if server.without_tools:
-            say(f"{server.kind} has {server.without_tools} more without tool calling.")
+            say(f"{server.kind} has {count(server.without_tools, 'more model')} without tool calling.")
     stays = _Option(text=f"None: {_as_it_is(plan)}")
     options = [*_local_options(found), _URL, _AZURE, _OPENAI, stays]
     while True:

@@ -19,7 +19,7 @@ from bot.domain.errors import SettingsError
 from bot.keeping.private import FILE_MODE, replace_file
 from bot.settings import Settings, load_settings
 from bot.text.known_values import HIDDEN, known
-from bot.text.redaction import redact
+from bot.text.redaction import redact, redact_prose
 from bot.text.secret_values import is_secret_name, of_url
 from bot.tools.configured import BUNDLED_NAME, DEFAULT_FILE, apart
 from bot.tools.mcp_json import McpJson
@@ -73,10 +73,8 @@ class Plan:
     def after(self) -> Files:
         """Return the texts as they would be. Raises SettingsError where they would not be valid."""
         env, _ = merge(self.before.env, self.env)
-        servers = self.servers
-        if servers and not self.before.mcp.strip() and self.settings.mcp_server_url is None:
-            servers = {BUNDLED_NAME: {"bundled": True}, **servers}  # which runs as long as there is no file
-        files = Files(env=env, mcp=add_servers(self.before.mcp, servers) if servers else self.before.mcp)
+        entries = self._entries()
+        files = Files(env=env, mcp=add_servers(self.before.mcp, entries) if entries else self.before.mcp)
         self._check(files)
         return files
 
@@ -90,10 +88,14 @@ class Plan:
                 yield f"  - {change.name}={shown(change.name, change.before)}"
             if change.after is not None:
                 yield f"  + {change.name}={shown(change.name, change.after)}"
-        if self.servers:
+        if entries := self._entries():
             yield f"{self.mcp_file} ({'changed' if self.before.mcp else 'new'}):"
-        for line in add_servers("", self.servers).splitlines()[2:-2] if self.servers else ():
-            yield f"  +{redact(line[2:])}"
+            yield from (f"  + {redact_prose(line[4:])}" for line in add_servers("", entries).splitlines()[2:-2])
+
+    def _entries(self) -> Mapping[str, Any]:
+        """Return what is new in mcp.json: a first file has the bundled server too, which runs where there is none."""
+        is_first = not self.before.mcp.strip() and self.settings.mcp_server_url is None
+        return {BUNDLED_NAME: {"bundled": True}, **self.servers} if self.servers and is_first else self.servers
 
     def overridden(self) -> list[str]:
         """Return the settings that the environment sets to something else, which wins."""

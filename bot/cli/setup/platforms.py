@@ -7,7 +7,7 @@ from typing import Any
 
 from adapters.registry import PLATFORMS, Guide, Platform
 from bot.cli.setup.asking import Person, say
-from bot.cli.setup.model import ask_secret, needed
+from bot.cli.setup.model import needed
 from bot.cli.setup.plan import Plan
 from bot.domain.errors import BotError, SettingsError
 from bot.ports.platform import SetUp
@@ -31,47 +31,37 @@ def _is_set_up(plan: Plan, platform: Platform[Any]) -> bool:
 
 
 async def _lead(plan: Plan, person: Person, platform: Platform[Any]) -> None:
-    guide = platform.guide
+    title = platform.guide.title
     say("One moment ...")
-    say(await guide.text(plan.settings, plan.arguments))
+    say(await platform.guide.text(plan.settings, plan.arguments))
     values: Mapping[str, str] = {}
-    ask = True
-    while True:
+    chosen = _OTHER_TOKENS
+    while chosen in (_AGAIN, _OTHER_TOKENS):
+        said = None
         try:
-            if ask:
-                values = await _ask_values(plan, person, guide)
-            settings = plan.settings_with(values)
-            if ask and guide.then is not None:
-                say(guide.then(settings))
-                await person.text("Enter, once that is done:")
-            said = await platform.check(settings)
+            if chosen == _OTHER_TOKENS:
+                values = await _ask_values(plan, person, platform.guide)
+                await _go_on(plan, person, platform.guide, values)
+            said = await platform.check(plan.settings_with(values))
             problem = _problem(said)
         except BotError as error:
-            said, problem = None, str(error)
+            problem = str(error)
         if said is not None and not problem:
-            say(f"{guide.title}: {_sentence(said)}")
-            plan.env.update(values)
-            return
-        say(f"{guide.title}: {problem}")
-        options = [_AGAIN, _OTHER_TOKENS, *([_KEEP] if said is not None and not said.is_refused else []), _LEAVE_OUT]
+            say(f"{title}: {_sentence(said)}")
+            break
+        say(f"{title}: {problem}")
+        may_keep = said is not None and not said.is_refused
+        options = [_AGAIN, _OTHER_TOKENS, *([_KEEP] if may_keep else []), _LEAVE_OUT]
         chosen = options[await person.choice("What now?", options)]
-        ask = chosen == _OTHER_TOKENS
-        if chosen == _KEEP:
-            plan.env.update(values)
-        if chosen in (_KEEP, _LEAVE_OUT):
-            return
+    if chosen != _LEAVE_OUT:
+        plan.env.update(values)
 
 
-async def _ask_values(plan: Plan, person: Person, guide: Guide) -> Mapping[str, str]:
-    values = {
-        token.setting: await ask_secret(plan, person, token.setting, f"{token.setting}, {token.where}:")
-        for token in guide.tokens
-    }
-    for switch in guide.switches:
-        answer = await person.agrees(switch.question, default=switch.default)
-        if answer != switch.default or switch.setting in plan.settings.model_fields_set:
-            values[switch.setting] = str(answer).lower()
-    return values
+async def _go_on(plan: Plan, person: Person, guide: Guide, values: Mapping[str, str]) -> None:
+    """Say what is to be done with the tokens, and wait until it is."""
+    if guide.then is not None:
+        say(guide.then(plan.settings_with(values)))
+        await person.text("Enter, once that is done:")
 
 
 def _problem(said: SetUp | None) -> str:

@@ -41,8 +41,8 @@ async def ask_for_servers(plan: Plan, person: Person) -> None:
             continue
         for name, raw in _new_servers(plan, file).items():
             try:
-                question = f"Take {clean_name(name)} over from {client.client}? It {_described(read_entry(raw))}."
-                if await person.agrees(question):
+                say(f"{client.client} has {clean_name(name)}, which {_described(read_entry(raw))}.")
+                if await person.agrees(f"Take {clean_name(name)} over?"):
                     _plan(plan, await _taken(plan, name, raw, client.path, file, answer))
             except EntryError as error:
                 say(_left_out(name, error))

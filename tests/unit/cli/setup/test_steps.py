@@ -126,10 +126,10 @@ async def test_servers_are_asked_for_one_by_one_and_what_cannot_be_taken_is_said
     person = ScriptedPerson([("Take off", None), ("Take", "y"), ("Key of the wiki", "w1k1")])
     await ask_for_servers(plan, person)
     assert person.asked == [
-        "Take wiki over from VS Code? It connects to https://wiki.example/mcp, and gets X-Key, X-R.",
+        "Take wiki over?",
         "Key of the wiki:",
-        "Take a over from Cursor? It starts uvx a-server with 2 more arguments.",
-        "Take unset over from Cursor? It starts x, and gets A.",
+        "Take a over?",
+        "Take unset over?",
     ]
     assert plan.servers == {
         "wiki": {**wiki, "headers": {"X-Key": "${TOOL_WIKI_WIKI_KEY}", "X-R": "${TOOL_WIKI_WIKI_REGION}"}},
@@ -141,7 +141,11 @@ async def test_servers_are_asked_for_one_by_one_and_what_cannot_be_taken_is_said
         "TOOL_A_KEY": "s3cr3t-token-0123456789",
     }
     said = capsys.readouterr().out
+    assert "VS Code has wiki, which connects to https://wiki.example/mcp, and gets X-Key, X-R." in said
+    assert "Cursor has a, which starts uvx a-server with 2 more arguments." in said
     assert "odd is left out, key 'colour': this key is not known." in said
     assert "unset is left out: " in said and "the variable NOT_SET_ANYWHERE is not set" in said
     assert ".lmstudio/mcp.json: it is not valid JSON" in said and ".gemini" not in said
-    assert "s3cr3t" not in said + "".join(person.asked) + "\n".join(plan.difference())
+    difference = "\n".join(plan.difference())
+    assert '"X-Key": "${TOOL_WIKI_WIKI_KEY}"' in difference
+    assert "s3cr3t" not in said + "".join(person.asked) + difference
