@@ -36,12 +36,12 @@ from adapters.discord.render import command_message, notice
 from adapters.discord.snowflakes import as_number
 from adapters.discord.words import lacks_what_it_answers
 from adapters.shared.arrivals import Arrivals, Unanswered, Written, note_unanswered
-from adapters.shared.common import Once
 from adapters.shared.payloads import Payload, dict_of
 from adapters.shared.tasks import Background, KeyedLock, Newest, RecentKeys
 from bot.domain.answers import Done, Held, Ignored, Known, Queued, Ready, Refused
 from bot.domain.errors import AdapterError, BotError
 from bot.domain.events import CommandInvoked, MessageDeleted, MessageEdited, MessageReceived
+from bot.ports.once import Once
 from bot.ports.platform import Host
 
 log = structlog.stdlib.get_logger(__name__)

@@ -10,7 +10,6 @@ from typing import Any, Protocol, TypeVar, assert_never
 import structlog
 from cachetools import LRUCache
 
-from adapters.shared.common import ONCE_S, Once
 from adapters.shared.tasks import Background
 from bot.domain.answers import Accepted, CommandAnswer, Done, Held, Ignored, Known, Queued, Refused, Revised
 from bot.domain.backoff import Backoff
@@ -18,6 +17,7 @@ from bot.domain.errors import AdapterError, BotError, StoreUnreachableError
 from bot.domain.events import CommandInvoked, ConversationKey, MessageDeleted, MessageEdited, MessageReceived
 from bot.domain.turns import TurnView
 from bot.ports.cluster import Cluster, LoneCluster
+from bot.ports.once import ONCE_S, Once
 from bot.ports.platform import Host
 
 log = structlog.stdlib.get_logger(__name__)

@@ -1,4 +1,4 @@
-"""What processes on one database share of a platform: its rates, and what only one of them is to do.
+"""The rates of a platform that hold for all processes on one database together.
 
 A process that is alone asks nobody for a place in a rate.
 """
@@ -9,13 +9,11 @@ import asyncio
 
 from adapters.shared.buckets import CAUTION, Caller, Rate
 from adapters.shared.gates import Turnstile
-from adapters.shared.tasks import RecentKeys
 from bot.domain.errors import RateLimitError
 from bot.ports.cluster import Cluster, LoneCluster
 from bot.ports.giving_up import sleep
 
 HOLD_S = 300.0  # longer than any call waits for its place
-ONCE_S = 3_600.0  # platforms deliver again for half an hour at most
 
 
 class CommonRates:
@@ -57,31 +55,3 @@ class CommonRates:
             await self._cluster.hold_back(
                 f"{self._platform}/{name}", calls=rate.calls, period_s=CAUTION * rate.period_s, for_s=retry_after_s
             )
-
-
-class Once:
-    """What is done once for each key, however often and to whichever process the platform delivers it.
-
-    This process remembers its last `max_keys`; over all processes, also those that have ended, they are remembered for
-    `within_s` seconds: what a process got in its last seconds may be delivered to the next one again.
-    """
-
-    def __init__(self, topic: str, cluster: Cluster, *, max_keys: int, within_s: float = ONCE_S) -> None:
-        self._topic = topic
-        self._cluster = cluster
-        self._within_s = within_s
-        self._own: RecentKeys[str] = RecentKeys(max_keys)
-
-    def __contains__(self, key: str) -> bool:
-        """Return whether this process has done it."""
-        return key in self._own
-
-    def add_here(self, key: str) -> bool:
-        """Remember the key; return whether it is new to this process."""
-        return self._own.add(key)
-
-    async def add(self, key: str) -> bool:
-        """Remember the key; return whether it is new to all."""
-        return self.add_here(key) and await self._cluster.is_first(
-            f"{self._topic}/{key}", within_s=self._within_s, is_lasting=True
-        )

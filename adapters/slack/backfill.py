@@ -143,6 +143,13 @@ class Backfill:
         Raises:
             BotError: The notes cannot be read.
         """
+        try:
+            await self._watch_over(connection)
+        finally:
+            with suppress(BotError):  # it is free when this process has ended
+                await self._leave()
+
+    async def _watch_over(self, connection: Connection) -> None:
         seen_gaps: int | None = None
         missed_from: Mapping[str, float] | None = None
         await connection.opened.wait()
@@ -168,10 +175,14 @@ class Backfill:
         if connection.is_connected and self._slot is None:
             self._slot = await self._cluster.take(self._watch)
             return self._slot is not None
-        if not connection.is_connected and self._slot is not None:
-            slot, self._slot = self._slot, None
-            await self._cluster.give(slot)
+        if not connection.is_connected:
+            await self._leave()
         return False
+
+    async def _leave(self) -> None:
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            await self._cluster.give(slot)
 
     async def _lose(self) -> None:
         """Start again after a time in which another process may have begun to watch."""

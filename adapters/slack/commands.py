@@ -6,7 +6,6 @@ from dataclasses import replace
 from uuid import uuid4
 
 from adapters.shared.arrivals import answer_command
-from adapters.shared.common import Once
 from adapters.slack import render
 from adapters.slack.filling import Forms
 from adapters.slack.identities import Identities
@@ -19,6 +18,7 @@ from bot.domain.answers import CommandAnswer
 from bot.domain.commands import COMMANDS, HOW_TO_INVOKE
 from bot.domain.errors import BotError
 from bot.domain.events import CommandInvoked, ConversationKey
+from bot.ports.once import Once
 from bot.ports.platform import Host
 
 MAX_KEYS = 2_000  # of commands, to recognise a second delivery

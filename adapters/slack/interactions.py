@@ -7,7 +7,6 @@ from typing import Any, assert_never
 
 import structlog
 
-from adapters.shared.common import Once
 from adapters.shared.payloads import number_of
 from adapters.slack import render
 from adapters.slack.api import SlackApi
@@ -30,6 +29,7 @@ from bot.domain.errors import BotError
 from bot.domain.events import CommandInvoked, ConversationKey, DetailsAsked, FeedbackGiven
 from bot.domain.messages import Attachment
 from bot.domain.turns import TraceLine
+from bot.ports.once import Once
 from bot.ports.platform import Host
 
 log = structlog.stdlib.get_logger(__name__)

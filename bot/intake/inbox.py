@@ -91,7 +91,7 @@ class Inbox:
     refusals: Refusals = field(init=False)
 
     def __post_init__(self) -> None:
-        refusals = Refusals(store=self.store, access=self.access, told=Told(cluster=self.cluster))
+        refusals = Refusals(store=self.store, access=self.access, told=Told(self.cluster))
         object.__setattr__(self, "refusals", refusals)
 
     @property

@@ -36,13 +36,13 @@ class Refusals:
         """Refuse a person; of what they wrote while the bot was away, only the first message gets the reason."""
         is_missed = datetime.now(UTC) - event.sent_at > MISSED_AGE
         is_silent = await self.told.was_told(event, reason) and is_missed
-        if is_silent and event.is_addressed and event.event_key not in self.told.refused:
+        if is_silent and event.is_addressed and not self.told.is_noted(event):
             note_unanswered(event.event_key, reason)
         return await self.refuse(event, "" if is_silent else reason)
 
     async def over_budget(self, event: MessageReceived, reason: str) -> Refused:
         """Refuse a question; of follow-ups without a mention, only the first one within a minute gets the reason."""
-        if event.event_key not in self.told.refused:  # platforms deliver some messages twice
+        if not self.told.is_noted(event):
             log.info("budget_used_up", actor=str(event.actor), place=event.conversation.place)
             self.told.note(event)
         is_silent = await self.told.was_told(event, reason) and not event.is_addressed
@@ -50,7 +50,7 @@ class Refusals:
 
     async def refuse(self, event: MessageReceived, notice: str) -> Refused:
         """Refuse a message by a rule; the audit gets a line."""
-        if event.event_key not in self.told.refused:  # platforms deliver some messages twice
+        if not self.told.is_noted(event):
             once = f"refused {event.event_key}"
             await self.access.note(event.asker, kind="refused", outcome="message", rule=ACCESS, once=once)
         self.told.note(event)

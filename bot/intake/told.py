@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from cachetools import LRUCache
 
-from cachetools import LRUCache, TTLCache
-
-from bot.domain.events import ConversationKey, MessageReceived
+from bot.domain.events import MessageReceived
 from bot.ports.cluster import Cluster
+from bot.ports.once import Once
 from bot.ports.store import author_key
 
 TOLD_S = 60.0  # in which the reason why someone is shut out is not repeated for what they wrote before
 MAX_REFUSED = 5_000  # remembered at once
 
-_Said = tuple[str, ConversationKey, str]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """Remembers what this process did, and asks the others where there are any."""
 
-    cluster: Cluster
-    reasons: TTLCache[_Said, bool] = field(default_factory=lambda: TTLCache[_Said, bool](MAX_REFUSED, ttl=TOLD_S))
-    refused: LRUCache[str, bool] = field(default_factory=lambda: LRUCache[str, bool](MAX_REFUSED))  # by event key
+    def __init__(self, cluster: Cluster) -> None:
+        self._reasons = Once("reason", cluster, max_keys=MAX_REFUSED, within_s=TOLD_S, is_lasting=False)
+        self._refused = LRUCache[str, bool](MAX_REFUSED)  # by event key
 
     async def was_told(self, event: MessageReceived, reason: str) -> bool:
         """Return whether its author got that reason in the conversation a moment ago; from now on they have."""
         said = author_key(event.actor), event.conversation, reason
-        was_told = said in self.reasons
-        self.reasons[said] = True
-        return was_told or not await self._is_first(event, "\n".join(map(str, said)), within_s=TOLD_S)
+        return not await self._reasons.add("\n".join(map(str, said)), platform=event.conversation.platform)
 
     def note(self, event: MessageReceived) -> None:
         """Remember that this is written down."""
-        self.refused[event.event_key] = True
+        self._refused[event.event_key] = True
 
-    async def _is_first(self, event: MessageReceived, what: str, *, within_s: float) -> bool:
-        return await self.cluster.is_first(what, within_s=within_s, platform=event.conversation.platform)
+    def is_noted(self, event: MessageReceived) -> bool:
+        """Return whether this process has written it down: platforms deliver some messages twice."""
+        return event.event_key in self._refused

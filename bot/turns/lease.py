@@ -38,7 +38,7 @@ class WorkerLease:
         """Renew the lease. Raises StoreError."""
         asked_at = _now()
         is_known = await self._store.heartbeat(self._worker, lease_s=self._lease_s)
-        if not is_known or asked_at >= self._until:
+        if not is_known or _now() >= self._until:  # also where the answer came after the end of the lease before
             for after in self._after_gaps:
                 await after()
         self._until = asked_at + self._lease_s

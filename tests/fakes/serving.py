@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from tests.fakes import folder_platform
+from tests.fakes.children import kill_all
 from tests.fakes.mcp_servers.processes import lines
 
 WAIT_S = 60.0
@@ -83,9 +84,7 @@ async def serving_folder(
         if process.returncode is None:
             children = serving.children()
             process.kill()
-            for child in children:
-                if child.is_running():
-                    child.kill()
+            kill_all(children)
         await process.communicate()
 
 

@@ -24,6 +24,7 @@ class Wire:
         self._stalls_then = False
         self._flows = threading.Event()
         self._flows.set()
+        self._refuses = False
         self._lock = threading.Lock()
         self._open: set[_Link] = set()
         threading.Thread(target=self._accept, name="wire", daemon=True).start()
@@ -40,8 +41,14 @@ class Wire:
         """Pass nothing on until `flow`, as a network does that is gone."""
         self._flows.clear()
 
+    def refuse(self) -> None:
+        """End all connections, and each new one at once, until `flow`: so it is where the server is down."""
+        self._refuses = True
+        self.end_all()
+
     def flow(self) -> None:
         """Pass bytes on again."""
+        self._refuses = False
         self._flows.set()
 
     def end_all(self) -> None:
@@ -68,6 +75,9 @@ class Wire:
                     continue
                 link = _Link(client, server)
                 self._open.add(link)
+                if self._refuses:
+                    self._end(link)
+                    continue
                 threading.Thread(target=self._pass_on, args=(link,), name="wire-up", daemon=True).start()
                 threading.Thread(target=self._pass_back, args=(link,), name="wire-down", daemon=True).start()
 

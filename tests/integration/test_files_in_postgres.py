@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -46,8 +46,11 @@ async def test_what_one_process_saved_another_reads_and_nothing_shows_where_it_i
 
 
 def command_lines() -> list[list[str]]:
-    children = psutil.Process().children(recursive=True)
-    return [child.cmdline() for child in children if child.status() != psutil.STATUS_ZOMBIE]
+    found: list[list[str]] = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            found.append(child.cmdline())
+    return found
 
 
 async def open_tools(stack: AsyncExitStack, database: FilesDatabase, home: Path) -> Toolset:

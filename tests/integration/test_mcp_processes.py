@@ -17,6 +17,7 @@ from bot.tools.config import ServerConfig, StdioEndpoint
 from bot.tools.servers.link import Link
 from bot.tools.servers.process import open_process
 from bot.tools.toolset import Toolset
+from tests.fakes.children import is_alive
 from tests.fakes.mcp_servers.processes import QUICK, call, lines, process, until, until_offered
 
 
@@ -127,7 +128,7 @@ async def test_a_server_that_hangs_is_restarted(calls: Path) -> None:
         await until(lambda: tools.status()[0].state == "down")
         assert "did not answer" in tools.status()[0].detail
         assert (await call(tools, "old__count")).outcome == "ok"
-        assert not hanging.is_running()
+        assert not is_alive(hanging)
 
 
 async def test_servers_that_cannot_start_are_noted_with_the_reason_and_hold_up_no_other(calls: Path) -> None:
@@ -232,4 +233,4 @@ async def test_a_process_whose_stop_is_cut_short_is_killed_all_the_same() -> Non
     holding.cancel()
     with suppress(asyncio.CancelledError):
         await holding
-    await until(lambda: not stuck.is_running() or stuck.status() == psutil.STATUS_ZOMBIE)
+    await until(lambda: not is_alive(stuck))

@@ -26,7 +26,7 @@ from bot.ports.work_store import ClaimedTurn
 from bot.stores.chain import Chain
 from bot.stores.db import Db
 from bot.stores.postgres.clock import DatabaseClock
-from bot.stores.postgres.database import Database
+from bot.stores.postgres.database import LOCK_TIMEOUT_S, STATEMENT_TIMEOUT_S, Database
 from bot.stores.postgres.options import PostgresOptions
 from bot.stores.postgres.outcome import was_committed
 from bot.stores.postgres.session import Session
@@ -40,6 +40,7 @@ from tests.fakes.postgres import PostgresServer
 from tests.fakes.wire import Cut, Wire
 
 BOUND_S = 60.0
+MORE = 20  # questions between two restarts of a server
 ENTRY = AuditEntry(kind="judged", at=1.0, person="test:u1", arguments="{}")
 ASK = ApprovalAsk(server="s", tool="t", name="s__t", arguments="{}", digest="d", rule="r", rule_key="r", reason="Why.")
 
@@ -216,7 +217,8 @@ async def test_a_batch_that_waits_for_a_row_does_not_hold_up_the_thread_that_has
         db.execute(put, ("one",))
         has_row.set()
         asks_for_row.wait(BOUND_S)
-        time.sleep(0.2)  # until the batch waits in the server; nothing tells when it does
+        while not postgres.server().run("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+            time.sleep(0.01)
         db.execute(put, ("three",))
 
     def batch(db: Db) -> None:
@@ -438,16 +440,21 @@ async def test_work_goes_on_through_restarts_and_crashes_of_the_server(own_serve
                 for turn in await store.claim(worker, serves=ALL, limit=5):
                     await _run(store, turn)
 
+        async def until_more() -> None:
+            before = len(taken)
+            while len(taken) < before + MORE:  # noqa: ASYNC110  (a list sets no event)
+                await asyncio.sleep(0.01)
+
         async with asyncio.timeout(BOUND_S * 2), asyncio.TaskGroup() as group:
             for store, worker in ((one, HERE), (other, THERE)):
                 group.create_task(talk(store, worker))
                 group.create_task(work(store, worker))
             for stop in (own_server.restart, own_server.kill, own_server.restart):
-                await asyncio.sleep(0.5)
+                await until_more()
                 await asyncio.to_thread(stop)
                 if stop == own_server.kill:
                     await asyncio.to_thread(own_server.start)
-            await asyncio.sleep(0.5)
+            await until_more()
             ended.set()
         for turn in await one.claim(HERE, serves=ALL, limit=1_000):
             await _run(one, turn)
@@ -485,6 +492,20 @@ async def test_a_commit_waits_for_the_disk_whatever_the_database_is_set_to(schem
     higher = f"{schema.url}?options=-c%20synchronous_commit%3Dremote_apply"
     async with schema.open(url=higher) as store:
         assert await shown(store, "synchronous_commit") == "remote_apply"
+
+
+async def test_a_statement_that_takes_too_long_is_ended_and_the_error_says_so(schema: Schema) -> None:
+    def linger(db: Db) -> None:
+        db.execute("SELECT set_config('statement_timeout', '50ms', true)")
+        db.execute("SELECT 1 FROM pg_sleep(30)")
+
+    async with schema.open() as store:
+        assert await shown(store, "statement_timeout") == f"{STATEMENT_TIMEOUT_S}s"
+        assert await shown(store, "lock_timeout") == f"{LOCK_TIMEOUT_S}s"
+        with pytest.raises(StoreError, match="a statement took too long; see how busy PostgreSQL is"):
+            await store.engine.write(linger)
+        await store.put_note("after", "x")
+        assert await shown(store, "statement_timeout") == f"{STATEMENT_TIMEOUT_S}s"
 
 
 @pytest.mark.parametrize("pool_max", [2, 3, 4, 6])

@@ -183,6 +183,20 @@ async def test_nothing_is_lost_while_connections_change_hands(opened: OpenStore)
         assert not [delivery for delivery in house_.slack.acks if delivery.gave_up]
 
 
+async def test_a_process_that_ends_gives_its_connections_up_within_a_second(opened: OpenStore) -> None:
+    async with house(opened) as house_:
+        await house_.start(2)
+        await house_.until(lambda: house_.held() == [2, 2])
+        staying, leaving = house_.processes
+        async with asyncio.timeout(1.0):
+            await leaving.end()
+            slots = await house_.store.slots("slack/")
+        held = {(slot.worker, slot.name) for slot in slots if slot.is_held}
+        assert {worker for worker, _ in held} == {staying.worker}, held
+        await _say(house_.slack, ["after that"])
+        await house_.until(lambda: "after that" in staying.taken)
+
+
 async def test_a_process_that_wakes_after_its_lease_closes_its_connections_and_takes_nothing(opened: OpenStore) -> None:
     async with house(opened) as house_:
         slack = house_.slack

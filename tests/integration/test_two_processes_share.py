@@ -16,11 +16,13 @@ import pytest
 
 from adapters.discord.api import DiscordApi
 from adapters.shared.arrivals import Notices, WaitingSign, Written
-from adapters.shared.common import CommonRates, Once
+from adapters.shared.common import CommonRates
 from adapters.shared.tasks import Background
 from adapters.slack.api import SlackApi
 from adapters.slack.installs import OneToken
 from adapters.slack.limits import Limits as SlackLimits
+from bot.cli.history import delete
+from bot.cli.purge import remove
 from bot.domain.answers import CommandAnswer, Done, Ignored, Known, Queued, Refused
 from bot.domain.errors import RateLimitError
 from bot.domain.events import CommandInvoked, ConversationKey, DecisionMade, MessageReceived
@@ -28,10 +30,12 @@ from bot.domain.turns import Paused, TurnView
 from bot.intake.admission import ACTS_PER_MINUTE
 from bot.intake.apps import MAX_IN_A_ROW, AppGate
 from bot.intake.inbox import Inbox
+from bot.keeping.files import KeptFiles
 from bot.models.common_pace import LOOK_S
 from bot.models.factory import open_model
 from bot.models.pacing import Pacer
 from bot.ports.model import Model, ModelProgress, ModelProgressSink
+from bot.ports.once import Once
 from bot.ports.store import Store
 from bot.stores.postgres.options import PostgresOptions
 from bot.stores.postgres.store import open_postgres
@@ -53,6 +57,7 @@ from tests.fakes.ports import (
 )
 from tests.fakes.rights import Rights, ScriptedPolicy, asks
 from tests.fakes.slack import FakeSlack
+from tests.integration.test_handover import HaltingTool
 from tests.integration.test_model_faults import FINE, QUESTION, refusal, settings
 from tests.unit.rights.parts import policy_of
 
@@ -293,6 +298,32 @@ async def test_what_one_process_asked_is_decided_at_the_other(opened: OpenStore)
         assert await there.inbox.decide(pressed) == Done()
         assert await adapter.wait_for_posts(1) == ["Done."]
         assert len(servers.ran) == 1
+
+
+# --- what an operator removes ------------------------------------------------------------------------------------
+
+
+async def test_a_conversation_is_deleted_and_a_person_purged_beside_a_process_that_answers(
+    opened: OpenStore, tmp_path: Path
+) -> None:
+    tool, adapter, files = HaltingTool(), RecordingAdapter(), KeptFiles(tmp_path)
+    model = ScriptedModel([says("Yes."), calls("act")])
+    async with (
+        asyncio.timeout(WAIT_S),
+        opened() as store,
+        opened() as beside,
+        open_bot(store, model, adapter, ScriptedTools({"act": tool}), worker="serving") as bot,
+    ):
+        await bot.say(message("earlier"))
+        await adapter.wait_for_posts(1)
+        question = message("act")
+        await bot.say(question)
+        await tool.begun.wait()
+        said = await delete(beside, files, str(CONVERSATION), with_saved=True)
+        assert said.startswith("2 messages of ") and said.endswith("What is not answered yet was kept.")
+        assert await remove(beside, files, question.actor) == 0
+        assert (await adapter.wait_for_posts(2))[1] == "Stopped."
+        assert not (await beside.transcript(CONVERSATION, limit=10))
 
 
 # --- what platforms and models take ------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from mcp_server.examples import EXAMPLES, Example
+from tests.fakes.children import is_alive
 from tests.scenarios.conftest import NOWHERE, WAIT_S, Endpoint, Toolbridge
 from tests.scenarios.drivers.console import Terminal
 
@@ -154,7 +155,7 @@ async def test_a_signal_ends_the_command_with_every_process_it_started(
         await process.communicate()
     assert process.returncode == code
     assert children
-    assert not [child for child in children if child.is_running()]
+    assert not [child for child in children if is_alive(child)]
 
 
 @asynccontextmanager

@@ -33,6 +33,8 @@ async def test_a_file_that_was_saved_at_one_is_read_cleared_and_purged_at_the_ot
     purged = await other.run("purge", "--person", f"console:{getpass.getuser()}", "--yes")
     assert purged.code == 0 and "files saved in their direct messages: 1" in purged.out
     assert "Saved a.txt (10 bytes)." in (await one.ask(SAVE)).out
+    deleted = await other.run("history", "--delete", "main")
+    assert deleted.code == 0 and "1 saved file kept" in deleted.out
     assert "1 saved file deleted." in (await other.ask("/clear files")).out
     stranger = machine(tmp_path / "stranger", settings | {"TOOLBRIDGE_SECRET_KEY": Fernet.generate_key().decode()})
     refused = await stranger.ask(READ)

@@ -6,7 +6,9 @@ import asyncio
 import signal
 
 import pytest
+from cryptography.fernet import Fernet
 
+from tests.fakes.postgres import free_port
 from tests.scenarios.conftest import WAIT_S, Toolbridge
 from tests.scenarios.drivers import AILMENTS, Driver
 
@@ -73,6 +75,19 @@ async def terminate(process: asyncio.subprocess.Process) -> tuple[int, str]:
         _, err = await process.communicate()
     assert process.returncode is not None
     return process.returncode, err.decode()
+
+
+@pytest.mark.parametrize("command", [("chat", "-m", "hello"), ("doctor", "--trust")])
+async def test_a_shared_database_that_is_down_ends_a_command_at_once_with_the_cure(
+    toolbridge: Toolbridge, command: tuple[str, ...]
+) -> None:
+    key = Fernet.generate_key().decode()
+    url = f"postgresql://bot:hunter2@127.0.0.1:{free_port()}/none"
+    toolbridge.settings |= {"DATABASE_URL": url, "TOOLBRIDGE_SECRET_KEY": key}
+    ran = await toolbridge.run(*command)
+    said = ran.out + ran.err
+    assert ran.code != 0 and "cannot be reached" in said and "DATABASE_URL" in said
+    assert "hunter2" not in said
 
 
 @pytest.mark.parametrize("command", [("chat", "-m", "hello"), ("run", "--model", "rehearsal")])

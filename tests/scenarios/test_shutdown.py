@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.fakes import mcp_servers
+from tests.fakes.children import is_alive
 from tests.fakes.mcp_servers.processes import lines, until
 from tests.fakes.serving import Serving, posts, serving_folder
 from tests.fakes.terminal import ENTER, run_in_terminal
@@ -44,7 +45,7 @@ def calls(toolbridge: Toolbridge) -> Path:
 
 
 def living(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
-    return [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in processes if is_alive(process)]
 
 
 def rows(toolbridge: Toolbridge, statement: str) -> list[Any]:

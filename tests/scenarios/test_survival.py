@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.fakes import mcp_servers
+from tests.fakes.children import kill_all
 from tests.fakes.mcp_servers.processes import until
 from tests.fakes.terminal import CTRL_C, ENTER, run_in_terminal
 from tests.scenarios.conftest import WAIT_S, Endpoint, Toolbridge
@@ -36,9 +37,7 @@ async def killed_later(process: asyncio.subprocess.Process) -> AsyncIterator[lis
     try:
         yield children
     finally:
-        for child in [*children, *_children(process)]:
-            if child.is_running():
-                child.kill()
+        kill_all([*children, *_children(process)])
         if process.returncode is None:
             process.kill()
         await process.communicate()

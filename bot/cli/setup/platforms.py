@@ -7,7 +7,7 @@ from typing import Any
 
 from adapters.registry import PLATFORMS, Guide, Platform
 from bot.cli.setup.asking import Person, say
-from bot.cli.setup.model import needed
+from bot.cli.setup.model import ask_secret, needed
 from bot.cli.setup.plan import Plan
 from bot.domain.errors import BotError, SettingsError
 from bot.ports.platform import SetUp
@@ -62,6 +62,18 @@ async def _go_on(plan: Plan, person: Person, guide: Guide, values: Mapping[str, 
     if guide.then is not None:
         say(guide.then(plan.settings_with(values)))
         await person.text("Enter, once that is done:")
+
+
+async def _ask_values(plan: Plan, person: Person, guide: Guide) -> Mapping[str, str]:
+    values = {
+        token.setting: await ask_secret(plan, person, token.setting, f"{token.setting}, {token.where}:")
+        for token in guide.tokens
+    }
+    for switch in guide.switches:
+        answer = await person.agrees(switch.question, default=switch.default)
+        if answer != switch.default or switch.setting.lower() in plan.settings.model_fields_set:
+            values[switch.setting] = str(answer).lower()
+    return values
 
 
 def _problem(said: SetUp | None) -> str:

@@ -14,7 +14,7 @@ from adapters.discord.session import Watch
 from adapters.shared.progress import Pace
 from bot.app import App, open_app
 from bot.settings import load_settings
-from bot.turns.limits import Patience
+from bot.turns.limits import LEASE_S, Patience
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.discord.world import Channel, Guild, User
 from tests.fakes.openai import serve_openai
@@ -86,6 +86,7 @@ async def serving(
     options: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
     patience: Patience | None = None,
+    lease_s: float = LEASE_S,
 ) -> AsyncGenerator[Bot]:
     """One life of the bot in `home`; a second one in the same home goes on where the first ended."""
     discord_options = replace(options_in(world), **(options or {}))
@@ -104,6 +105,7 @@ async def serving(
             [lambda host: open_discord(discord_options, host)],
             drain_s=0.5,
             patience=patience,
+            lease_s=lease_s,
         ) as app,
         asyncio.TaskGroup() as group,
     ):

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,14 +24,27 @@ from tests.fakes.discord.server import Asked
 from tests.fakes.discord.world import PERMISSIONS, Upload
 from tests.scenarios import memory
 from tests.scenarios.discord.rooms import Room, check_exactly, check_manners, is_ask, kinds
-from tests.scenarios.discord.serving import Bot, World, open_world, serving
+from tests.scenarios.discord.serving import WATCH, Bot, World, open_world, serving
 from tests.scenarios.drivers.asks import DiscordAsked, DiscordWindow
-from tests.scenarios.drivers.driver import Alert, Conversation, Door, File, Kind, LongAnswer, Person, Rating, Rows
+from tests.scenarios.drivers.driver import (
+    Alert,
+    Conversation,
+    Door,
+    File,
+    Kind,
+    LongAnswer,
+    PassOn,
+    Person,
+    Rating,
+    Rows,
+)
 from tests.scenarios.drivers.reading import ended_calls
 from tests.scenarios.tools import without_tools
 
 HOURGLASS = "⏳"
 POST, EDIT = "create_message", "edit_message"
+SHARDS = 2  # of a bot that shares its work
+WATCHFUL = replace(WATCH, look_s=0.2, look_alone_s=0.2)  # of other processes
 
 
 @dataclass
@@ -346,6 +359,24 @@ class DiscordDriver:
         given = {**without_tools(self.home), **settings}
         async with serving(self.world, self.home, options=options, settings=given, patience=patience) as self.served:
             yield await self.open()
+
+    @asynccontextmanager
+    async def sharing(self, **settings: Any) -> AsyncGenerator[tuple[Conversation, PassOn]]:
+        discord, world = self.discord, self.world
+        discord.recommended_shards = SHARDS
+        world.guild = discord.add_guild("Second team")  # of the last shard, which goes to the second process
+        for user in self.users.values():
+            discord.add_member(world.guild, user)
+        world.channel = discord.add_channel(world.guild, "general")
+        given, options = {**without_tools(self.home), **settings}, {"watch": WATCHFUL}
+        async with self.serving(options=options, **settings) as conversation, AsyncExitStack() as others:
+
+            async def pass_on() -> None:
+                opening = serving(world, self.home, options=options, settings=given)
+                shards = (await others.enter_async_context(opening)).adapter.session.shards
+                await discord.until(lambda: SHARDS - 1 in shards.numbers and shards.are_connected)
+
+            yield conversation, pass_on
 
     @property
     def environment(self) -> Mapping[str, str]:

@@ -7,7 +7,7 @@ platform, because each draws the same thing in its own way, are the driver's as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from tests.scenarios.model import Model
 
 Kind = Literal["channel", "thread", "direct"]
 Rating = Literal["good", "bad"]
+PassOn = Callable[[], Awaitable[None]]
 Door = Literal["place", "channel", "direct"]  # a conversation's own place, the rest of its channel, direct messages
 
 
@@ -282,6 +283,12 @@ class Driver(Protocol):
         self, *, options: Mapping[str, Any] | None = None, patience: Patience | None = None, **settings: Any
     ) -> AbstractAsyncContextManager[Conversation]:
         """One life of the bot within the test's process, by default without tools; yields a first conversation."""
+        ...
+
+    def sharing(self, **settings: Any) -> AbstractAsyncContextManager[tuple[Conversation, PassOn]]:
+        """Like `serving`; also yields what starts another process on the same database, which gets all that people do
+        in the conversation from then on.
+        """
         ...
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +26,18 @@ from tests.fakes.slack import FakeSlack, Message, StoredFile, typed
 from tests.fakes.slack.server import Hang
 from tests.scenarios.drivers.asks import SLACK_USERS as USERS
 from tests.scenarios.drivers.asks import SlackAsked, SlackWindow, is_slack_ask, opened_in_slack
-from tests.scenarios.drivers.driver import Alert, Conversation, Door, File, Kind, LongAnswer, Person, Rating, Rows
+from tests.scenarios.drivers.driver import (
+    Alert,
+    Conversation,
+    Door,
+    File,
+    Kind,
+    LongAnswer,
+    PassOn,
+    Person,
+    Rating,
+    Rows,
+)
 from tests.scenarios.drivers.reading import ended_calls
 from tests.scenarios.model import Model
 from tests.scenarios.slack import pressing, seen
@@ -367,6 +378,18 @@ class SlackDriver:
         ) as self.served:
             yield await self.open()
 
+    @asynccontextmanager
+    async def sharing(self, **settings: Any) -> AsyncGenerator[tuple[Conversation, PassOn]]:
+        assert self._mode == "http", "with sockets, Slack chooses the process"
+        given = {**without_tools(self.home), **settings}
+        async with self.serving(**settings) as conversation, AsyncExitStack() as others:
+
+            async def pass_on() -> None:
+                other = serving(self.slack, self.model, self.home, mode=self._mode, settings=given)
+                await others.enter_async_context(other)  # its address is the one that Slack knows now
+
+            yield conversation, pass_on
+
     @property
     def environment(self) -> Mapping[str, str]:
         return {
@@ -425,7 +448,7 @@ class SlackDriver:
 
     @property
     def is_connected(self) -> bool:
-        return len(self.slack.open_sockets()) == 2
+        return len(self.slack.open_sockets()) >= 2
 
     @property
     def is_settled(self) -> bool:

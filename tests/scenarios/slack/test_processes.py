@@ -10,13 +10,12 @@ from typing import Any
 
 from bot.ports.cluster import About
 from tests.fakes.slack import FakeSlack
-from tests.scenarios.model import Model, calls
+from tests.scenarios.model import Model
 from tests.scenarios.slack.pressing import Person
 from tests.scenarios.slack.serving import Bot, open_world, serving
-from tests.scenarios.slack.test_approvals import RULES, asked
 from tests.scenarios.slack.test_workspaces import Browser, many, two_workspaces
 from tests.scenarios.slack.threads import Thread, start
-from tests.scenarios.tools import with_workshop, without_tools
+from tests.scenarios.tools import without_tools
 
 
 @dataclass
@@ -76,51 +75,6 @@ async def test_what_is_asked_at_one_process_is_stopped_changed_deleted_and_rated
         assert len(await other.answered()) == 1
         await slack.settled()
         assert len(other.answers) == 1
-
-
-async def test_a_call_that_waits_at_one_process_is_approved_and_a_form_is_sent_off_at_another(tmp_path: Path) -> None:
-    (tmp_path / "toolbridge.toml").write_text(RULES, encoding="utf-8")
-    called = tmp_path / "called"
-    async with balanced(tmp_path, **with_workshop(tmp_path, CALLS_FILE=str(called))) as behind:
-        slack = behind.slack
-        slack.add_user_group("S1", "U2")
-        await behind.model.script(calls("shop__act"), {"text": "It is done."})
-        behind.to(0)
-        thread = await start(behind.bots[0], "U1", "act, please")
-        message = await asked(thread)
-        behind.to(1)
-        await slack.press("C1", message.ts, "U2", "tb:ask:run")
-        assert await thread.answered() == ["It is done."]
-        assert called.read_text(encoding="utf-8").count("act ") == 1
-
-        behind.to(0)
-        await slack.slash("C1", "U1", "/run", "shop/big")
-        (window,) = await slack.until(lambda: slack.views("U1"))
-        (label,) = [block["label"]["text"] for block in window.content["blocks"] if block["type"] == "input"]
-        behind.to(1)
-        await slack.fill_in(window.id, "U1", {label: "7"})
-        assert not window.is_open
-        said = await slack.until(lambda: [one for one in slack.bot_messages("C1") if "runs: shop/big" in one.text])
-        running = Thread(slack=slack, bot=behind.bots[0], channel="C1", root=said[0].ts)
-        (answer,) = await running.answered()
-        assert "x" * 7 in answer
-
-
-async def test_what_a_tool_server_of_one_process_asks_is_answered_at_another(tmp_path: Path) -> None:
-    async with balanced(tmp_path, **with_workshop(tmp_path)) as behind:
-        slack = behind.slack
-        behind.to(0)
-        await slack.slash("C1", "U1", "/run", "shop/greet")
-        said = await slack.until(lambda: [one for one in slack.bot_messages("C1") if "runs: shop/greet" in one.text])
-        running = Thread(slack=slack, bot=behind.bots[0], channel="C1", root=said[0].ts)
-        asking = await asked(running)
-        behind.to(1)
-        await slack.press("C1", asking.ts, "U1", "tb:form")
-        (window,) = await slack.until(lambda: slack.views("U1"))
-        (label,) = [block["label"]["text"] for block in window.content["blocks"] if block["type"] == "input"]
-        await slack.fill_in(window.id, "U1", {label: "Ada"})
-        (answer,) = await running.answered()
-        assert "Hello Ada" in answer
 
 
 async def test_what_is_installed_removed_and_renewed_at_one_process_holds_at_another(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from adapters.shared.buckets import Caller, Priority, Rate
-from adapters.shared.common import CommonRates, Once
+from adapters.shared.common import CommonRates
 from bot.domain.errors import RateLimitError
 from bot.domain.rota import Share
 from bot.ports.cluster import LoneCluster
+from bot.ports.once import Once
 
 WAIT_S = 20.0
 RATE = Rate(calls=1, period_s=1.0)
