@@ -42,6 +42,34 @@ class PlatformCommand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A secret that a platform gives its operators, and that `toolbridge setup` takes."""
+
+    setting: str
+    where: str  # where it is found, as it follows "It is"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switch:
+    """A setting of true or false that `toolbridge setup` asks for."""
+
+    setting: str
+    question: str
+    default: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guide:
+    """How `toolbridge setup` leads to a platform."""
+
+    title: str
+    text: Callable[[Settings, Namespace], Awaitable[str]]  # what to do there first; raises BotError
+    tokens: tuple[Token, ...]
+    switches: tuple[Switch, ...] = ()
+    then: Callable[[Settings], str] | None = None  # what to do once the tokens are there; raises BotError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Platform(Generic[_Options]):
     """One chat platform, as the command line sees it."""
 
@@ -51,6 +79,7 @@ class Platform(Generic[_Options]):
     open: Callable[[_Options, Host], AbstractAsyncContextManager[Adapter]]
     # With the groups of the platforms that rules name; raises BotError.
     diagnose: Callable[[_Options, Collection[str]], Awaitable[SetUp]]
+    guide: Guide
     commands: tuple[PlatformCommand, ...] = ()
 
     def opener(self, settings: Settings) -> Callable[[Host], AbstractAsyncContextManager[Adapter]] | None:
@@ -148,6 +177,17 @@ async def _slack_manifest(settings: Settings, arguments: Namespace) -> str:
     return json.dumps(app, indent=2, ensure_ascii=False)
 
 
+async def _guide_to_slack(settings: Settings, arguments: Namespace) -> str:
+    app = await _slack_manifest(settings, Namespace(url="", org=False, folder=arguments.folder))
+    return (
+        f"{app}\n\n"
+        "1. Open https://api.slack.com/apps?new_app=1, choose From a manifest and your workspace, and paste the "
+        "manifest above.\n"
+        "2. Basic Information, App-Level Tokens, Generate: add the scope connections:write.\n"
+        "3. Install App, Install to Workspace."
+    )
+
+
 # --- Discord ---------------------------------------------------------------------------------------------------
 
 
@@ -181,6 +221,21 @@ async def _diagnose_discord(options: DiscordOptions, _groups: Collection[str]) -
 
 
 async def _discord_invite(settings: Settings, _arguments: Namespace) -> str:
+    return _invite(settings)
+
+
+async def _guide_to_discord(_settings: Settings, _arguments: Namespace) -> str:
+    return (
+        "1. Open https://discord.com/developers/applications and choose New Application.\n"
+        "2. On its Bot page, switch Public Bot off and Message Content Intent on, and choose Reset Token."
+    )
+
+
+def _ask_to_invite(settings: Settings) -> str:
+    return f"3. Open this link to add the bot to your server:\n{_invite(settings)}"
+
+
+def _invite(settings: Settings) -> str:
     from adapters.discord.invite import application_id_of, invite_url
 
     if settings.discord_bot_token is None:
@@ -204,6 +259,14 @@ PLATFORMS = (
         options=_slack_options,
         open=_open_slack,
         diagnose=_diagnose_slack,
+        guide=Guide(
+            title="Slack",
+            text=_guide_to_slack,
+            tokens=(
+                Token(setting="SLACK_APP_TOKEN", where="the app-level token (xapp-...) with connections:write"),
+                Token(setting="SLACK_BOT_TOKEN", where="the Bot User OAuth Token (xoxb-...) under Install App"),
+            ),
+        ),
         commands=(
             PlatformCommand(
                 name="slack-manifest",
@@ -219,6 +282,19 @@ PLATFORMS = (
         options=_discord_options,
         open=_open_discord,
         diagnose=_diagnose_discord,
+        guide=Guide(
+            title="Discord",
+            text=_guide_to_discord,
+            tokens=(Token(setting="DISCORD_BOT_TOKEN", where="what Reset Token shows"),),
+            switches=(
+                Switch(
+                    setting="DISCORD_MESSAGE_CONTENT",
+                    question="Is Message Content Intent on? Without it, follow-ups in threads need a mention.",
+                    default=True,
+                ),
+            ),
+            then=_ask_to_invite,
+        ),
         commands=(
             PlatformCommand(
                 name="discord-invite",

@@ -48,6 +48,7 @@ async def _check_app_token(client: Any, token: str) -> SetUp | None:
         return SetUp(
             detail=f"SLACK_APP_TOKEN is not accepted ({error.code})",
             cure="Make an app-level token with the scope connections:write, and switch Socket Mode on.",
+            is_refused=True,
         )
     return None
 
@@ -60,6 +61,7 @@ async def _check_bot_token(client: Any, token: str, *, way: str, uses_groups: bo
         return SetUp(
             detail=f"{who}; SLACK_BOT_TOKEN is a person's token",
             cure="Set it to the Bot User OAuth Token (xoxb-...) under OAuth & Permissions.",
+            is_refused=True,
         )
     if missing := _missing_scopes(str(answer.headers.get("x-oauth-scopes", "")), uses_groups=uses_groups):
         return SetUp(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import shlex
 from argparse import Namespace
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -70,6 +72,8 @@ async def chat(arguments: Namespace) -> int:
     require_trust(arguments, may_ask=is_conversing)
     settings = start(arguments, logs_to_file=True)
     about = describe_model(settings)
+    if settings.provider == "rehearsal" and settings.model_provider is None:
+        about += await _model_of_this_machine()
     banner = about if is_conversing or settings.provider == "rehearsal" else ""
     if is_conversing:
         banner += f"\nConversation {arguments.conversation}. /help shows what can be done here."
@@ -98,6 +102,17 @@ async def chat(arguments: Namespace) -> int:
         return 0
     async with serving():
         return await adapter.ask_once(arguments.message, says_yes=arguments.yes)
+
+
+async def _model_of_this_machine() -> str:
+    """Return a line that names a model which runs here, and how it is connected; empty where none is seen at once."""
+    from bot.models.local import GLANCE_S, find_local, usual_places
+    from bot.text.terminal import flat
+
+    for server in await find_local(usual_places(os.environ), timeout_s=GLANCE_S):
+        name = flat(server.models[0].name)
+        return f"\n{server.kind} runs here with {name}: `toolbridge setup --model {shlex.quote(name)}` connects it."
+    return ""
 
 
 def _ask_inputs(settings: Settings) -> Mapping[str, str]:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from adapters.registry import PLATFORMS, PlatformCommand
 from bot.cli.keeping_arguments import add_deletion_arguments, add_export_arguments, add_purge_arguments
 from bot.cli.policy_arguments import add_policy_arguments
+from bot.cli.setup.arguments import add_setup_arguments
 from bot.domain.errors import BotError, SettingsError
 from bot.text.terminal import visible
 
@@ -102,6 +103,12 @@ async def _health(arguments: argparse.Namespace) -> int:
     return await health(arguments)
 
 
+async def _setup(arguments: argparse.Namespace) -> int:
+    from bot.cli.setup.command import setup
+
+    return await setup(arguments)
+
+
 async def _doctor(arguments: argparse.Namespace) -> int:
     from bot.cli.doctor import doctor
 
@@ -174,6 +181,9 @@ def command_parser() -> argparse.ArgumentParser:
 
     _add_chat(commands.add_parser("chat", help="chat in the terminal, or ask one question with -m"))
     _add_run(commands.add_parser("run", help="serve every chat platform whose tokens are set"))
+    setup = commands.add_parser("setup", help="set up model, chat platforms and tool servers, by questions or by flags")
+    add_setup_arguments(setup)
+    setup.set_defaults(run=_setup)
     _add_doctor(commands.add_parser("doctor", help="check settings, database, model, tool servers and chat platforms"))
     _add_health(commands.add_parser("health", help="ask the running process whether it is ready: exit code 0 or 1"))
     for command in (command for platform in PLATFORMS for command in platform.commands):

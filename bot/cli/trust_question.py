@@ -50,7 +50,7 @@ def describe(folder: Folder, *, environ: Mapping[str, str]) -> Iterator[str]:
         elif name.endswith(".toml"):
             yield f"{short_line(name)} says who may run what"
         else:
-            yield from (f"{short_line(name)} {line}" for line in _of_servers(load_servers(settings), settings))
+            yield from (f"{short_line(name)} {line}" for line in of_servers(load_servers(settings), settings))
 
 
 def _of_settings(settings: Settings, said: Mapping[str, str], *, environ: Mapping[str, str]) -> Iterator[str]:
@@ -59,7 +59,7 @@ def _of_settings(settings: Settings, said: Mapping[str, str], *, environ: Mappin
     if "MCP_SERVER_URL" in said:
         without_file = settings.model_copy(update={"mcp_config": None})
         urls = [server for server in load_servers(without_file, environ=environ) if server.name == "tools"]
-        yield from (f".env {line}" for line in _of_servers(urls, settings))
+        yield from (f".env {line}" for line in of_servers(urls, settings))
     yield f".env sets {short_line(', '.join(sorted(said)))}"
 
 
@@ -81,7 +81,8 @@ def _key(settings: Settings, said: Mapping[str, str]) -> str:
     return f"the {name} of .env" if name in said else f"the {name} of your environment"
 
 
-def _of_servers(servers: Sequence[ServerConfig], settings: Settings) -> Iterator[str]:
+def of_servers(servers: Sequence[ServerConfig], settings: Settings) -> Iterator[str]:
+    """Yield what each server would start or connect to, without any secret."""
     own = bundled_server(settings, variables={}).endpoints[0].label
     for server in servers:
         if server.problem:

@@ -287,3 +287,4 @@ class SetUp:
     detail: str
     cure: str = ""
     is_advice: bool = False  # it works as it is, and the cure is only advised
+    is_refused: bool = False  # the platform does not take a token: it is a wrong one

@@ -22,8 +22,8 @@ _SAME = {
     "transport": "type",
     "transportType": "type",
 }
-_NOTES = frozenset({"description", "title", "icon", "icons", "version", "gallery", "note", "comment", "//"})
-_NO_EFFECT = frozenset({"autoApprove", "alwaysAllow", "trust", "dev", "sandbox", "sandboxEnabled", "oauth", "auth"})
+_NOTES = frozenset({"description", "title", "icon", "icons", "version", "gallery", "note", "comment", "source", "//"})
+NO_EFFECT = frozenset({"autoApprove", "alwaysAllow", "trust", "dev", "sandbox", "sandboxEnabled", "oauth", "auth"})
 _TYPES: Mapping[str, str] = {
     "stdio": "command",
     "local": "command",
@@ -118,7 +118,7 @@ def _in_our_terms(raw: Mapping[str, Any]) -> dict[str, Any]:
             raise EntryError("true or false is expected", "Correct it", key=key)
         if value is None or key in _NOTES or key in ("disabled", "enabled"):
             continue
-        if key in _NO_EFFECT:
+        if key in NO_EFFECT:
             warnings.append(f"the key {key} has no effect here")
         elif (known := _SAME.get(key, key)) in said:
             raise EntryError("it says the same as another key", "Remove one of them", key=key)

@@ -12,8 +12,12 @@ _NO_LINE_END = re.compile(r"[^\n]")
 
 def plain_json(text: str) -> str:
     """Return the text without comments and trailing commas; what remains keeps its line and column."""
-    without_comments = _TOKEN.sub(lambda token: _blank(token.group()), text)
-    return _TRAILING_COMMA.sub(lambda match: match.group(1) or " ", without_comments)
+    return _TRAILING_COMMA.sub(lambda match: match.group(1) or " ", without_comments(text))
+
+
+def without_comments(text: str) -> str:
+    """Return the text with spaces in the place of comments."""
+    return _TOKEN.sub(lambda token: _blank(token.group()), text)
 
 
 def _blank(token: str) -> str:

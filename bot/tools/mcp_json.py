@@ -19,7 +19,7 @@ from bot.tools.placeholders import EntryError, Input, Placeholders, inputs_of
 
 log = structlog.get_logger(__name__)
 
-_ROOTS = ("mcpServers", "servers", "context_servers")  # ours and most clients', VS Code's, Zed's
+ROOTS = ("mcpServers", "servers", "context_servers")  # ours and most clients', VS Code's, Zed's
 
 
 class McpJson:
@@ -30,6 +30,11 @@ class McpJson:
         document = self._parse()
         self._entries = self._servers(document)
         self.inputs: Mapping[str, Input] = inputs_of(document.get("inputs"))
+
+    @property
+    def entries(self) -> Mapping[str, object]:
+        """The servers as they are written, by their names, also those that are switched off."""
+        return self._entries
 
     def wanted_inputs(self) -> list[Input]:
         """Return the inputs that a server that is switched on makes use of."""
@@ -93,7 +98,7 @@ class McpJson:
     def _servers(self, document: Mapping[str, Any]) -> Mapping[str, object]:
         if isinstance(nested := document.get("mcp"), dict):  # settings.json of VS Code
             document = cast("Mapping[str, Any]", nested)
-        roots = [key for key in _ROOTS if key in document]
+        roots = [key for key in ROOTS if key in document]
         if len(roots) != 1:
             what = f"it has {' and '.join(roots)}" if roots else "it has no mcpServers"
             raise self._error(what, 'Write {"mcpServers": {"NAME": {"command": ...}}}')

@@ -50,8 +50,7 @@ class Placeholders:
         self._variables = variables
         self._inputs = inputs
         self._answers = answers
-        folder = file.absolute().parent
-        self.folder = folder.parent if folder.name in _EDITOR_FOLDERS else folder
+        self.folder = folder_of(file)
 
     def expand(self, text: str) -> str:
         """Return the text with its values. Raises EntryError."""
@@ -96,6 +95,17 @@ class Placeholders:
         if found is None or (asked.kind == "command" and not found):
             raise EntryError(f"the input {name!r} has no value", f"Set {asked.variable} in the environment or in .env")
         return found
+
+
+def folder_of(file: Path) -> Path:
+    """Return the folder that a file of an editor or client is about."""
+    folder = file.absolute().parent
+    return folder.parent if is_of_workspace(file) else folder
+
+
+def is_of_workspace(file: Path) -> bool:
+    """Return whether the file is an editor's, for the folder around it."""
+    return file.absolute().parent.name in _EDITOR_FOLDERS
 
 
 def inputs_of(described: object) -> Mapping[str, Input]:

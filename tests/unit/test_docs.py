@@ -25,6 +25,7 @@ from bot.stores.sqlite.store import open_sqlite
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+SETUP = (ROOT / "docs" / "setup.md").read_text(encoding="utf-8")
 RIGHTS = (ROOT / "docs" / "rights.md").read_text(encoding="utf-8")
 ENV_EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 FOLDERS = ("bot/", "adapters/", "mcp_server/", "tests/", "docs/")
@@ -134,7 +135,10 @@ def test_the_budgets_that_a_document_shows_are_valid(text: str, tmp_path: Path) 
 
 def test_the_command_line_takes_every_command_that_a_document_shows() -> None:
     lines = [
-        line for text in (README, CONTRIBUTING, RIGHTS) for block in blocks(text, "sh") for line in block.splitlines()
+        line
+        for text in (README, CONTRIBUTING, RIGHTS, SETUP)
+        for block in blocks(text, "sh")
+        for line in block.splitlines()
     ]
     commands = [shlex.split(line.partition("toolbridge ")[2], comments=True) for line in lines if "toolbridge " in line]
     assert ["audit", "verify"] in commands

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -25,15 +25,18 @@ from tests.fakes.openai.wire import MODEL_NAME, Wire, as_dict
 
 
 @asynccontextmanager
-async def serve_openai(*, port: int = 0, control: bool = False) -> AsyncGenerator[str]:
-    """Serve on 127.0.0.1 (port 0: a free one) and yield the base URL, which ends in /v1; leaving cuts open streams."""
+async def serve_openai(*, port: int = 0, control: bool = False, routes: Sequence[Route] = ()) -> AsyncGenerator[str]:
+    """Serve on 127.0.0.1 (port 0: a free one) and yield the base URL, which ends in /v1; leaving cuts open streams.
+
+    `routes` come before its own: what else the server is.
+    """
     with socket.create_server(("127.0.0.1", port), backlog=1024) as listener:
         # Connections inherit it. asyncio sets it only on sockets made for IPPROTO_TCP by name; without it Nagle's
         # algorithm holds small chunks back for 40 ms.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         server = _Server(
             uvicorn.Config(
-                _application(State(control=control)),
+                _application(State(control=control), routes),
                 http="h11",
                 ws="none",
                 lifespan="off",
@@ -61,7 +64,7 @@ class _Server(uvicorn.Server):
         yield  # signals belong to the process, in which this server is a guest
 
 
-def _application(state: State) -> Starlette:
+def _application(state: State, more: Sequence[Route]) -> Starlette:
     chat, responses = _Endpoint(state, ChatCompletions()), _Endpoint(state, Responses())
     endpoints = {
         "/v1/chat/completions": chat,
@@ -71,7 +74,7 @@ def _application(state: State) -> Starlette:
         "/openai/v1/responses": responses,
         "/openai/responses": responses,
     }
-    routes = [Route(path, endpoint.answer, methods=["POST"]) for path, endpoint in endpoints.items()]
+    routes = [*more, *(Route(path, endpoint.answer, methods=["POST"]) for path, endpoint in endpoints.items())]
     routes += [Route(f"{prefix}/models", _models) for prefix in ("/v1", "/openai/v1", "/openai")]
     if state.control:
         routes += control_routes(state)
