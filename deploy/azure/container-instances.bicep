@@ -16,7 +16,7 @@ param openAiEndpoint string
 
 param openAiDeployment string
 
-@description('Secrets of the vault that become settings: slack-bot-token is SLACK_BOT_TOKEN. Add those that mcp.json names as ${VAR}.')
+@description('Secrets of the vault that become settings: slack-bot-token is SLACK_BOT_TOKEN. Add those that mcp.json names as \${VAR}.')
 param secretNames array = ['toolbridge-secret-key', 'slack-bot-token', 'slack-app-token']
 
 @description('Other settings: {"RETENTION_DAYS": "30"}')
