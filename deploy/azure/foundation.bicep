@@ -25,11 +25,14 @@ param adminName string
 @allowed(['User', 'Group', 'ServicePrincipal'])
 param adminType string = 'User'
 
-@description('General purpose sizes have more connections and a standby: Standard_D2ds_v5 with GeneralPurpose.')
+@description('General purpose sizes have more connections: Standard_D2ds_v5 with GeneralPurpose.')
 param databaseSku string = 'Standard_B1ms'
 
 @allowed(['Burstable', 'GeneralPurpose', 'MemoryOptimized'])
 param databaseTier string = 'Burstable'
+
+@description('A second server in another zone, to which the first fails over; not with Burstable sizes.')
+param standby bool = false
 
 @description('Lets any address of Azure reach the database; who signs in is still up to Entra ID. With a network of your own: false, and a private endpoint.')
 param openToAzure bool = true
@@ -144,7 +147,7 @@ resource server 'Microsoft.DBforPostgreSQL/flexibleServers@2025-08-01' = {
       geoRedundantBackup: 'Disabled'
     }
     highAvailability: {
-      mode: databaseTier == 'Burstable' ? 'Disabled' : 'ZoneRedundant'
+      mode: standby ? 'ZoneRedundant' : 'Disabled'
     }
   }
 }

@@ -18,8 +18,8 @@ _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 _OPEN = 'mount --rbind /dev "$0/dev" && mount -t proc proc "$0/proc"'
 # A read-only root, with a volume at /data that belongs to the user and a tmpfs at /tmp.
 _CLOSED = (
-    'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && mount --rbind /dev "$0/dev" && mount -t proc proc "$0/proc"'
-    ' && mount -t tmpfs -o mode=1777 tmp "$0/tmp" && mount -t tmpfs -o mode=0700,uid=10001,gid=10001 data "$0/data"'
+    f'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && {_OPEN} && mount -t tmpfs -o mode=1777 tmp "$0/tmp"'
+    ' && mount -t tmpfs -o mode=0700,uid=10001,gid=10001 data "$0/data"'
 )
 
 

@@ -143,7 +143,16 @@ def test_the_command_line_takes_every_command_that_a_document_shows() -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/rights.md", "docs/data.md", "docs/scale.md"]
+    "document",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "docs/rights.md",
+        "docs/data.md",
+        "docs/scale.md",
+        "docs/deploy.md",
+    ],
 )
 def test_the_links_of_a_document_lead_to_headings_that_are_there(document: str) -> None:
     file = ROOT / document
