@@ -152,16 +152,7 @@ resource server 'Microsoft.DBforPostgreSQL/flexibleServers@2025-08-01' = {
   }
 }
 
-// A server takes one change at a time: each of these waits for the one before.
-resource database 'Microsoft.DBforPostgreSQL/flexibleServers/databases@2025-08-01' = {
-  parent: server
-  name: 'toolbridge'
-  properties: {
-    charset: 'UTF8'
-    collation: 'en_US.utf8'
-  }
-}
-
+// A server takes one change at a time. The database itself is made by its administrator, who can then grant rights on it.
 resource fromAzure 'Microsoft.DBforPostgreSQL/flexibleServers/firewallRules@2025-08-01' = if (openToAzure) {
   parent: server
   name: 'AllowAzure'
@@ -169,7 +160,6 @@ resource fromAzure 'Microsoft.DBforPostgreSQL/flexibleServers/firewallRules@2025
     startIpAddress: '0.0.0.0' // what Azure itself calls its own addresses
     endIpAddress: '0.0.0.0'
   }
-  dependsOn: [database]
 }
 
 resource admin 'Microsoft.DBforPostgreSQL/flexibleServers/administrators@2025-08-01' = {
@@ -180,7 +170,7 @@ resource admin 'Microsoft.DBforPostgreSQL/flexibleServers/administrators@2025-08
     principalType: adminType
     tenantId: tenant().tenantId
   }
-  dependsOn: [database, fromAzure]
+  dependsOn: [fromAzure]
 }
 
 output vaultName string = vault.name

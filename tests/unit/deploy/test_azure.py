@@ -25,7 +25,6 @@ VERSIONS = {
     "Microsoft.ContainerRegistry/registries": "2025-04-01",
     "Microsoft.DBforPostgreSQL/flexibleServers": "2025-08-01",
     "Microsoft.DBforPostgreSQL/flexibleServers/administrators": "2025-08-01",
-    "Microsoft.DBforPostgreSQL/flexibleServers/databases": "2025-08-01",
     "Microsoft.DBforPostgreSQL/flexibleServers/firewallRules": "2025-08-01",
     "Microsoft.KeyVault/vaults": "2024-11-01",
     "Microsoft.ManagedIdentity/userAssignedIdentities": "2024-11-30",
