@@ -1,0 +1,1 @@
+"""deploy/Dockerfile, carried out in folders: for a machine without a container engine."""
