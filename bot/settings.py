@@ -47,6 +47,7 @@ COMMON = frozenset(
         "DATABASE_URL",
         "HTTP_HOST",
         "HTTP_PORT",
+        "LOG_CONTENT",
         "LOG_FORMAT",
         "LOG_LEVEL",
         "PROCESS_NAME",
@@ -149,6 +150,7 @@ class Settings(BaseSettings):
     trusted_proxies: str = ""  # addresses and networks whose X-Forwarded-For counts
     log_format: Literal["json", "console"] = "console"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_content: bool = False  # true: what people write and tools are given is in the log, without secrets
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
@@ -78,7 +78,7 @@ async def in_thread(work: Callable[[threading.Event], T]) -> T:
 
 
 @contextmanager
-def problems_of(file: Path) -> Iterator[None]:
+def problems_of(file: Path) -> Generator[None]:
     """Turn errors of the file system into a sentence about the file."""
     try:
         yield

@@ -58,6 +58,18 @@ def check_redaction(settings: Settings) -> Check:
     return Check(part="redaction", state=state, detail=f"REDACT={settings.redact}: {_HIDDEN[settings.redact]}")
 
 
+def check_logs(settings: Settings) -> Sequence[Check]:
+    """Return a warning where the log has people's words; there is nothing to say where it has none."""
+    if not settings.log_content:
+        return []
+    detail = (
+        "LOG_CONTENT=true: the log has questions, answers and the arguments of calls. /clear and `toolbridge purge` do "
+        "not reach it."
+    )
+    cure = "Unset LOG_CONTENT once you need them no more, and delete the log."
+    return [Check(part="logs", state="ok", detail=detail, cure=cure)]
+
+
 async def check_http(settings: Settings) -> Check:
     """Return whether `run` can listen where the settings say; the port is taken for a moment to find out."""
     if settings.http_port is None:

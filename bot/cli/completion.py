@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-import argcomplete
+from argcomplete.shell_integration import shellcode
 
 
 async def completion(arguments: Namespace) -> int:
     """Print the shell's code; `eval` or `source` takes it."""
-    print(argcomplete.shellcode(["toolbridge"], shell=arguments.shell))
+    print(shellcode(["toolbridge"], shell=arguments.shell))
     return 0

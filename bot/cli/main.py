@@ -324,7 +324,7 @@ def _add_migrate(migrate: argparse.ArgumentParser) -> None:
 
 
 def _add_completion(completion: argparse.ArgumentParser) -> None:
-    completion.add_argument("shell", choices=("bash", "zsh", "fish", "tcsh", "powershell"), help="which shell")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish", "powershell"), help="which shell")
     completion.set_defaults(run=_completion)
 
 

@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -86,7 +86,7 @@ async def _workers(settings: Settings, database: Path | None) -> Sequence[str]:
 
 
 @contextmanager
-def _drafting(folder: Path, home: Path, database: Path | None) -> Iterator[Path | None]:
+def _drafting(folder: Path, home: Path, database: Path | None) -> Generator[Path | None]:
     """Yield where the database is put together: on the file system of its place, which need not be that of the home.
 
     It is gone at the end, unless it was decided that it takes its place.

@@ -12,6 +12,7 @@ from bot.domain.errors import SettingsError
 from bot.keeping.retention import Retention
 from bot.models.factory import open_model
 from bot.models.redacting import RedactingModel
+from bot.observe.content_log import ContentLog
 from bot.observe.turn_log import TurnLog
 from bot.ports.cluster import Cluster
 from bot.ports.model import Model
@@ -41,8 +42,8 @@ async def open_model_and_window(settings: Settings, cluster: Cluster) -> AsyncGe
         yield model, window
 
 
-def make_resources(core: Core, *, system_prompt: str, limits: Limits) -> Resources:
-    """Return what attempts at turns work with."""
+def make_resources(core: Core, *, system_prompt: str, limits: Limits, logs_content: bool = False) -> Resources:
+    """Return what attempts at turns work with; with `logs_content`, the log has people's words."""
     rights = core.rights
     return Resources(
         store=core.store,
@@ -54,7 +55,7 @@ def make_resources(core: Core, *, system_prompt: str, limits: Limits) -> Resourc
         window=core.window,
         system_prompt=system_prompt,
         limits=limits,
-        observers=(TurnLog(),),
+        observers=(TurnLog(), ContentLog()) if logs_content else (TurnLog(),),
     )
 
 

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 RIGHTS = (ROOT / "docs" / "rights.md").read_text(encoding="utf-8")
+OPERATE = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
 ENV_EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 FOLDERS = ("bot/", "adapters/", "mcp_server/", "tests/", "docs/")
 NAMES = [name.upper() for name in Settings.model_fields]
@@ -134,7 +135,10 @@ def test_the_budgets_that_a_document_shows_are_valid(text: str, tmp_path: Path) 
 
 def test_the_command_line_takes_every_command_that_a_document_shows() -> None:
     lines = [
-        line for text in (README, CONTRIBUTING, RIGHTS) for block in blocks(text, "sh") for line in block.splitlines()
+        line
+        for text in (README, CONTRIBUTING, RIGHTS, OPERATE)
+        for block in blocks(text, "sh")
+        for line in block.splitlines()
     ]
     commands = [shlex.split(line.partition("toolbridge ")[2], comments=True) for line in lines if "toolbridge " in line]
     assert ["audit", "verify"] in commands
@@ -143,7 +147,16 @@ def test_the_command_line_takes_every_command_that_a_document_shows() -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/rights.md", "docs/data.md", "docs/scale.md"]
+    "document",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "docs/rights.md",
+        "docs/data.md",
+        "docs/scale.md",
+        "docs/operate.md",
+    ],
 )
 def test_the_links_of_a_document_lead_to_headings_that_are_there(document: str) -> None:
     file = ROOT / document

@@ -84,6 +84,7 @@ CONTRACT: Mapping[str, tuple[str, object]] = {
     "TRUSTED_PROXIES": ("10.0.0.5, fd00::/8", "10.0.0.5, fd00::/8"),
     "LOG_FORMAT": ("json", "json"),
     "LOG_LEVEL": ("debug", "DEBUG"),
+    "LOG_CONTENT": ("true", True),
 }
 SECRETS = [text for name, (text, _) in CONTRACT.items() if "secret" in text and "_URL" not in name]
 
