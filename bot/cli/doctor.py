@@ -65,8 +65,7 @@ async def doctor(arguments: Namespace) -> int:
     async for check in _checks(arguments):
         checks.append(check)
         if not arguments.json:
-            cure = f" {check.cure}" if check.cure else ""
-            print(visible(f"{check.state:6} {check.part}: {check.detail}{cure}"), flush=True)
+            print(visible(f"{check.state:6} {check.part}: {check.text}"), flush=True)
             for line in check.output:
                 print(f"         | {visible(line)}", flush=True)
     if arguments.json:
@@ -192,7 +191,9 @@ def _check_server(status: ServerStatus) -> Check:
     part = f"tools {clean(status.server)}"
     if status.state == "ready":
         about = f"; {status.detail}" if status.detail else ""
-        return Check(part=part, state="ok", detail=clean(f"{status.tool_count} tools, {status.replica}{about}"))
+        return Check(
+            part=part, state="ok", detail=clean(f"{count(status.tool_count, 'tool')}, {status.replica}{about}")
+        )
     where = f", {status.replica}" if status.replica else ""
     return Check(
         part=part,
