@@ -21,6 +21,7 @@ from bot.intake.rates import CommonCount
 from bot.observe.turn_log import TurnLog
 from bot.ports.intake_store import DecisionOutcome
 from bot.ports.model import Model
+from bot.ports.observer import TurnObserver
 from bot.ports.platform import Adapter
 from bot.ports.rights import People, Policy
 from bot.ports.store import Store
@@ -168,6 +169,7 @@ async def open_bot(
     answer: Answer | None = None,
     rights: Callable[[], Policy] | None = None,
     people: People | None = None,
+    observers: Sequence[TurnObserver] = (TurnLog(),),
 ) -> AsyncGenerator[Bot]:
     """A process of the bot on a store that is open already; without `rights`, every call is allowed."""
     life, bell = Life(), Bell()
@@ -199,7 +201,7 @@ async def open_bot(
             window=Window(max_messages=max_messages, max_tokens=max_tokens, count=len),
             system_prompt="Be brief.",
             limits=limits,
-            observers=(TurnLog(),),
+            observers=observers,
         ),
         adapters=adapters,
         bell=bell,
