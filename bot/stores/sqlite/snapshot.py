@@ -63,11 +63,18 @@ def read_contents(path: Path) -> Contents:
 
 
 def living_workers(path: Path) -> Sequence[str]:
-    """Return the processes that work on the database, by the leases in it; none where nothing can be read of it."""
+    """Return the processes that work on the database, by the leases in it; none where it is damaged or not there.
+
+    Raises:
+        StoreError: Another process has locked it.
+    """
     try:
         with _opened(path) as connection:
             found = connection.execute("SELECT id FROM worker WHERE expires_at > ?", (time.time(),)).fetchall()
-    except StoreError:
+    except StoreError as error:
+        code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF  # the primary code, without the extended part
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise
         return []
     return [worker for (worker,) in found]
 
