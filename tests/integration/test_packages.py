@@ -66,7 +66,9 @@ def test_the_wheel_installs_and_answers_outside_of_the_clone(packages: tuple[Pat
     bare = tmp_path / "bare"
     execute([sys.executable, "-m", "venv", "--without-pip", str(bare)], folder=tmp_path)
     python, toolbridge = bare / "bin" / "python", bare / "bin" / "toolbridge"
-    (pip,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")  # which runs without being installed
+    # A wheel of pip, which runs without being installed; Debian keeps it in a folder of its own.
+    folders = (Path(ensurepip.__file__).parent / "_bundled", Path("/usr/share/python-wheels"))
+    pip = next(wheel for folder in folders for wheel in folder.glob("pip-*.whl"))
     install = ["pip", "install", "-q", "--no-index", "--no-deps", "--no-compile", str(packages[1])]
     execute([str(python), "-m", *install], folder=tmp_path, PYTHONPATH=str(pip))
     (site,) = (bare / "lib").glob("python*/site-packages")
