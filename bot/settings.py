@@ -47,6 +47,7 @@ COMMON = frozenset(
         "DATABASE_URL",
         "HTTP_HOST",
         "HTTP_PORT",
+        "LOG_CONTENT",
         "LOG_FORMAT",
         "LOG_LEVEL",
         "METRICS",
@@ -153,6 +154,7 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = None  # what scrapes have to show, wherever the listener is not loopback only
     log_format: Literal["json", "console"] = "console"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_content: bool = False  # true: what people write and tools are given is in the log, without secrets
 
     @field_validator("log_level", mode="before")
     @classmethod
