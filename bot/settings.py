@@ -47,6 +47,7 @@ COMMON = frozenset(
         "DATABASE_URL",
         "HTTP_HOST",
         "HTTP_PORT",
+        "LOG_CONTENT",
         "LOG_FORMAT",
         "LOG_LEVEL",
         "METRICS",
@@ -400,6 +401,13 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO",
         description="Which events are logged: these and graver ones.",
+    )
+    log_content: bool = Field(
+        default=False,
+        description=(
+            "Whether the log [has texts too](operate.md#logs): questions, answers and the arguments of calls, without "
+            "what looks like a secret."
+        ),
     )
 
     @field_validator("log_level", mode="before")

@@ -12,6 +12,7 @@ from bot.domain.errors import SettingsError
 from bot.keeping.retention import Retention
 from bot.models.factory import open_model
 from bot.models.redacting import RedactingModel
+from bot.observe.content_log import ContentLog
 from bot.observe.turn_log import TurnLog
 from bot.ports.cluster import Cluster
 from bot.ports.model import Model
@@ -43,9 +44,17 @@ async def open_model_and_window(settings: Settings, cluster: Cluster) -> AsyncGe
 
 
 def make_resources(
-    core: Core, *, system_prompt: str, limits: Limits, observers: Sequence[TurnObserver] = ()
+    core: Core,
+    *,
+    system_prompt: str,
+    limits: Limits,
+    observers: Sequence[TurnObserver] = (),
+    logs_content: bool = False,
 ) -> Resources:
-    """Return what attempts at turns work with; the observers see their turns, as the log does."""
+    """Return what attempts at turns work with; the observers see their turns, as the log does.
+
+    With `logs_content`, the log has people's words.
+    """
     rights = core.rights
     return Resources(
         store=core.store,
@@ -57,7 +66,7 @@ def make_resources(
         window=core.window,
         system_prompt=system_prompt,
         limits=limits,
-        observers=(TurnLog(), *observers),
+        observers=(TurnLog(), *([ContentLog()] if logs_content else []), *observers),
     )
 
 

@@ -22,7 +22,7 @@ from bot.observe.model_watch import WatchedModel
 from bot.observe.turn_log import TurnLog
 from bot.ports.intake_store import DecisionOutcome
 from bot.ports.model import Model
-from bot.ports.observer import Watchers
+from bot.ports.observer import TurnObserver, Watchers
 from bot.ports.platform import Adapter
 from bot.ports.rights import People, Policy
 from bot.ports.store import Store
@@ -171,6 +171,7 @@ async def open_bot(
     rights: Callable[[], Policy] | None = None,
     people: People | None = None,
     watchers: Watchers | None = None,
+    observers: Sequence[TurnObserver] = (TurnLog(),),
 ) -> AsyncGenerator[Bot]:
     """A process of the bot on a store that is open already; without `rights`, every call is allowed."""
     life, bell, watchers = Life(), Bell(), watchers or Watchers()
@@ -202,7 +203,7 @@ async def open_bot(
             window=Window(max_messages=max_messages, max_tokens=max_tokens, count=len),
             system_prompt="Be brief.",
             limits=limits,
-            observers=(TurnLog(), *watchers.turns),
+            observers=(*observers, *watchers.turns),
         ),
         adapters=adapters,
         bell=bell,

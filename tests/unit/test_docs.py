@@ -27,6 +27,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 SETUP = (ROOT / "docs" / "setup.md").read_text(encoding="utf-8")
 RIGHTS = (ROOT / "docs" / "rights.md").read_text(encoding="utf-8")
+OPERATE = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
 ENV_EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 FOLDERS = ("bot/", "adapters/", "mcp_server/", "tests/", "docs/")
 NAMES = [name.upper() for name in Settings.model_fields]
@@ -136,7 +137,7 @@ def test_the_budgets_that_a_document_shows_are_valid(text: str, tmp_path: Path) 
 def test_the_command_line_takes_every_command_that_a_document_shows() -> None:
     lines = [
         line
-        for text in (README, CONTRIBUTING, RIGHTS, SETUP)
+        for text in (README, CONTRIBUTING, RIGHTS, SETUP, OPERATE)
         for block in blocks(text, "sh")
         for line in block.splitlines()
     ]

@@ -86,6 +86,7 @@ CONTRACT: Mapping[str, tuple[str, object]] = {
     "METRICS_TOKEN": ("metrics-secret", "metrics-secret"),
     "LOG_FORMAT": ("json", "json"),
     "LOG_LEVEL": ("debug", "DEBUG"),
+    "LOG_CONTENT": ("true", True),
 }
 SECRETS = [text for name, (text, _) in CONTRACT.items() if "secret" in text and "_URL" not in name]
 
