@@ -173,7 +173,11 @@ async def in_discord(home: Path) -> Story:
             question = await conversation.ask("restart search on staging, please")
             room = conversation.room
             asked = await driver.discord.until(lambda: next(filter(is_ask, room.messages), None))
-            story: Story = [discord_entry(room, question.message), discord_entry(room, asked)]
+            story: Story = [
+                discord_entry(room, question.message),
+                discord_entry(room, asked),
+                Caption("Ada presses Run:"),
+            ]
             run = next(each for each in asked.custom_ids if ":run:" in each)
             await driver.discord.press(room.channel, asked, driver.world.ada, run)
             await driver.discord.until(lambda: "**Approved**" in asked.content)
