@@ -75,6 +75,11 @@ def test_the_readme_is_short_and_leads_to_every_page() -> None:
     assert [name for name in PAGES if f"](docs/{name}.md)" not in README] == []
 
 
+def test_no_document_installs_a_package_of_our_name_from_an_index() -> None:
+    texts = [README, CONTRIBUTING, ENV_EXAMPLE, *PAGES.values()]
+    assert [line for text in texts for line in re.findall(r".*pip install[^`\n]*[ '\"]toolbridge.*", text)] == []
+
+
 def test_the_first_command_shows_what_it_does() -> None:
     (command,) = blocks(README, "sh", mark="try")
     assert "pip install" in command and " -q" not in command
