@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 
 from adapters.registry import PLATFORMS, PlatformCommand
+from bot.cli.completion import add_completion_arguments, complete
 from bot.cli.keeping_arguments import (
     add_backup_arguments,
     add_deletion_arguments,
@@ -35,7 +36,7 @@ Run = Callable[[argparse.Namespace], Coroutine[object, object, int]]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 bad usage or settings."""
     parser = command_parser()
-    _complete(parser)
+    complete(parser)
     arguments = parser.parse_args(argv)
     run: Run | None = getattr(arguments, "run", None)
     if run is None:
@@ -56,14 +57,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has what it wants: `doctor | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own flush fails at the end
         return PIPE_CLOSED
-
-
-def _complete(parser: argparse.ArgumentParser) -> None:
-    """Answer a shell that asks how a line goes on, and end; see `bot.cli.completion`."""
-    if "_ARGCOMPLETE" in os.environ:
-        import argcomplete
-
-        argcomplete.autocomplete(parser)
 
 
 def _say_what_it_is(parser: argparse.ArgumentParser, *, says_version: bool) -> None:
@@ -264,7 +257,9 @@ def command_parser() -> argparse.ArgumentParser:
     add_restore_arguments(restore)
     restore.set_defaults(run=_restore)
     _add_trust(commands.choices)
-    _add_completion(commands.add_parser("completion", help="print what makes a shell complete the commands"))
+    completion = commands.add_parser("completion", help="print what makes a shell complete the commands")
+    add_completion_arguments(completion)
+    completion.set_defaults(run=_completion)
     return parser
 
 
@@ -343,11 +338,6 @@ def _add_usage(usage: argparse.ArgumentParser) -> None:
 def _add_migrate(migrate: argparse.ArgumentParser) -> None:
     migrate.add_argument("--to", required=True, metavar="URL", help="postgresql://user@host:5432/database")
     migrate.set_defaults(run=_migrate)
-
-
-def _add_completion(completion: argparse.ArgumentParser) -> None:
-    completion.add_argument("shell", choices=("bash", "zsh", "fish", "powershell"), help="which shell")
-    completion.set_defaults(run=_completion)
 
 
 def _add_trust(commands: Mapping[str, argparse.ArgumentParser]) -> None:

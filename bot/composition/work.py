@@ -92,9 +92,10 @@ async def working(
     store, bell, worker, policy = core.store, core.bell, core.worker, core.rights.policy
     store.listen(bell.hear)
     runner = Runner(worker=worker, resources=resources, adapters=adapters, bell=bell, lease=core.lease)
+    is_held = core.cluster.is_held
     async with (
         runner.working(),
-        AskDesk(store=store, adapters=adapters, policy=policy.now, bell=bell, worker=worker).working(),
+        AskDesk(store=store, adapters=adapters, policy=policy.now, bell=bell, worker=worker, is_held=is_held).working(),
         Retention(store=store, files=core.files, days=kept_days, now=time.time).working(),
         NoticeDesk(store=store, adapters=adapters).working(),
         LooseEnds(store=store, cluster=core.cluster, adapters=adapters, policy=policy.now).working(),

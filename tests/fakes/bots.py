@@ -209,7 +209,9 @@ async def open_bot(
         bell=bell,
         lease=lease,
     )
-    desk = AskDesk(store=core.store, adapters=adapters, policy=core.policy, bell=bell, worker=worker)
+    desk = AskDesk(
+        store=core.store, adapters=adapters, policy=core.policy, bell=bell, worker=worker, is_held=lease.is_held
+    )
     # what arrives outlives the crash
     taken = guarded(store, tools or ScriptedTools({}), bell, rights=rights, people=people, settled=watchers.settled)
     commands = Commands(
