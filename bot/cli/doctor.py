@@ -13,7 +13,15 @@ from typing import Any
 import structlog
 
 from adapters.registry import PLATFORMS, Platform
-from bot.cli.checks import Check, check_home, check_http, check_redaction, check_secrets, warning_place_problem
+from bot.cli.checks import (
+    Check,
+    check_home,
+    check_http,
+    check_redaction,
+    check_secrets,
+    check_traces,
+    warning_place_problem,
+)
 from bot.cli.database_checks import check_server
 from bot.cli.policy import money_warnings
 from bot.cli.processes import check_processes
@@ -77,6 +85,8 @@ async def _checks(arguments: Namespace) -> AsyncIterator[Check]:
         yield _failed("settings", error)
         return
     for check in (check_home(settings), check_redaction(settings), await check_http(settings)):
+        yield check
+    for check in await surviving("traces", check_traces(settings)):
         yield check
     for check in await surviving("store", _check_store(settings)):
         yield check

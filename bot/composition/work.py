@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib import metadata
 
 from bot.composition.core import Core
@@ -15,7 +16,7 @@ from bot.models.redacting import RedactingModel
 from bot.observe.turn_log import TurnLog
 from bot.ports.cluster import Cluster
 from bot.ports.model import Model
-from bot.ports.observer import TurnObserver
+from bot.ports.observer import Watchers
 from bot.ports.platform import Adapter
 from bot.settings import Settings
 from bot.settings_digest import settings_digest
@@ -42,12 +43,10 @@ async def open_model_and_window(settings: Settings, cluster: Cluster) -> AsyncGe
         yield model, window
 
 
-def make_resources(
-    core: Core, *, system_prompt: str, limits: Limits, observers: Sequence[TurnObserver] = ()
-) -> Resources:
-    """Return what attempts at turns work with; the observers see their turns, as the log does."""
-    rights = core.rights
-    return Resources(
+def make_resources(core: Core, *, system_prompt: str, limits: Limits, watchers: Watchers) -> Resources:
+    """Return what attempts at turns work with; the watchers see their turns, as the log does."""
+    rights, ids, tracing = core.rights, core.ids.of, watchers.tracing
+    resources = Resources(
         store=core.store,
         model=RedactingModel(core.model),
         tools=rights.tools,
@@ -57,7 +56,14 @@ def make_resources(
         window=core.window,
         system_prompt=system_prompt,
         limits=limits,
-        observers=(TurnLog(), *observers),
+        observers=(TurnLog(), *watchers.turns),
+    )
+    if tracing is None:
+        return resources
+    return replace(
+        resources,
+        tools=tracing.enclosing(resources.tools, ids=ids),
+        enclose=lambda turn: tracing.enclose(turn, conversation_id=ids(turn.event.conversation)),
     )
 
 
