@@ -350,8 +350,8 @@ class Settings(BaseSettings):
         name = name if os.environ.get(name) else "OTEL_EXPORTER_OTLP_PROTOCOL"
         if (protocol := os.environ.get(name, "").strip()) not in ("", "http/protobuf"):
             raise SettingsError(
-                f"{name}={protocol}, and traces are sent as http/protobuf only. Unset it, and name the collector's port "
-                f"for HTTP (4318) in OTEL_EXPORTER_OTLP_ENDPOINT."
+                f"{name}={protocol}, and traces are sent as http/protobuf only. Unset it, and name the collector's "
+                f"port for HTTP (4318) in OTEL_EXPORTER_OTLP_ENDPOINT."
             )
         # https://opentelemetry.io/docs/specs/otel/protocol/exporter/#endpoint-urls-for-otlphttp
         return signal or f"{(base or '').rstrip('/')}/v1/traces"

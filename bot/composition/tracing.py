@@ -19,7 +19,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 # https://github.com/open-telemetry/semantic-conventions-genai: gen_ai.provider.name
 PROVIDERS = {"azure": "azure.ai.openai", "openai": "openai", "rehearsal": "toolbridge"}
-MISSING = "OTEL_EXPORTER_OTLP_ENDPOINT sends traces, which need other packages. Run pip install 'toolbridge[otel]', or unset it."
+MISSING = "OTEL_EXPORTER_OTLP_ENDPOINT needs another package. Run pip install 'toolbridge[otel]', or unset it."
 
 
 def check_traces(settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""Where spans go: OTLP over HTTP, by the SDK's own thread, so that no turn waits for it. Imported only where it is on."""
+"""Where spans go: OTLP over HTTP, by the SDK's own thread: no turn waits for it. Imported only where traces are on."""
 
 from __future__ import annotations
 
@@ -30,18 +30,26 @@ FLUSH_S = 2.0  # for what is left at the end of the process
 
 @asynccontextmanager
 async def open_traces(
-    endpoint: str, *, headers: Mapping[str, str], provider: str, captures: bool, process: str
+    endpoint: str,
+    *,
+    headers: Mapping[str, str],
+    provider: str,
+    captures: bool = False,
+    process: str = "",
+    are_others_traced: bool = True,
 ) -> AsyncGenerator[Traces]:
     """Send the spans of turns to the `endpoint`, a URL with its path, while the context is open.
 
     What the SDK reads from the environment by itself (OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER and others) counts. The
-    last spans get two seconds at the end. Spans of the MCP SDK belong to it as well, for the rest of the process.
+    last spans get two seconds at the end. `are_others_traced`: spans of the MCP SDK go there too; no later call in this
+    process can have that as well.
     """
     ids, exporter = TurnIds(), OTLPSpanExporter(endpoint=endpoint, headers=headers)
     sampler = OnlyTurns(TracerProvider(shutdown_on_exit=False).sampler)
     tracers = TracerProvider(sampler, _resource(process), shutdown_on_exit=False, id_generator=ids)
     tracers.add_span_processor(BatchSpanProcessor(Discreet(exporter)))
-    trace.set_tracer_provider(tracers)  # the MCP SDK asks for that one
+    if are_others_traced:
+        trace.set_tracer_provider(tracers)
     tracer = tracers.get_tracer(SCOPE, metadata.version("toolbridge"))
     try:
         yield Traces(tracer, ids=ids, provider=provider, captures=captures)
@@ -76,7 +84,7 @@ def _resource(process: str) -> Resource:
 
 
 class OnlyTurns(Sampler):
-    """Drops what belongs to no turn: the connections of tool servers, and what these list. Another sampler has the rest."""
+    """Drops what belongs to no turn: connections of tool servers, and what these list. Another sampler has the rest."""
 
     def __init__(self, sampler: Sampler) -> None:
         self._sampler = sampler
