@@ -13,6 +13,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from bot.cli.checks import check_traces as doctor_of_traces
 from bot.composition.tracing import check_traces, open_tracing
 from bot.domain.answers import Done
 from bot.domain.errors import ModelUnavailableError, SettingsError
@@ -74,7 +75,7 @@ async def test_spans_have_the_attributes_of_the_conventions(tmp_path: Path) -> N
             "gen_ai.agent.name": "toolbridge",
             "gen_ai.conversation.id": "id of general",
             "gen_ai.request.model": "scripted",
-            "gen_ai.usage.input_tokens": 100,
+            "gen_ai.usage.input_tokens": 110,  # of both calls
             "gen_ai.usage.output_tokens": 7,
             "toolbridge.turn.state": "answered",
             "toolbridge.turn.attempt": 1,
@@ -130,11 +131,8 @@ async def test_what_was_said_is_in_them_only_where_that_is_wanted_and_then_witho
 
     text = f"Is it wet in Basel? My key is {SECRET}"
     (tmp_path / "off").mkdir()
-    assert not [
-        word
-        for word in ("Basel", "rain", "Ada", SECRET)
-        if word in repr(await traced(tmp_path / "off", *script(), text))
-    ]
+    without = repr(await traced(tmp_path / "off", *script(), text))
+    assert not [word for word in ("Basel", "rain", "Ada", SECRET) if word in without]
     spans = await traced(tmp_path, *script(), text, captures=True)
     assert SECRET not in repr(spans)
     last = [span for span in spans if span.name == "chat scripted"][-1].attributes
@@ -152,6 +150,8 @@ async def test_what_was_said_is_in_them_only_where_that_is_wanted_and_then_witho
     assert answer["parts"] == [{"type": "text", "content": "It rains in Basel."}] and answer["finish_reason"] == "stop"
     tool = one(spans, "execute_tool look").attributes
     assert "Basel" in tool["gen_ai.tool.call.arguments"] and "rain" in tool["gen_ai.tool.call.result"]
+    documented = (Path(__file__).parents[3] / "docs" / "traces.md").read_text(encoding="utf-8")
+    assert not [name for span in spans for name in span.attributes if f"`{name}`" not in documented]
 
 
 async def test_a_turn_that_waited_goes_on_in_the_same_trace_linked_with_what_was_before(tmp_path: Path) -> None:
@@ -210,6 +210,16 @@ async def test_a_chat_goes_on_without_traces_where_they_cannot_be_sent(monkeypat
     with pytest.raises(SettingsError, match="OTEL_EXPORTER_OTLP_PROTOCOL=grpc, and traces are sent as http/protobuf"):
         async with open_tracing(settings):
             pass
+
+
+async def test_doctor_says_where_traces_go_and_whether_anything_answers_there() -> None:
+    async with collecting() as collector:
+        settings = load_settings(env_file=None, otel_exporter_otlp_endpoint=collector.url)
+        (check,) = await doctor_of_traces(settings)
+        assert (check.state, check.detail) == ("ok", f"they go to {collector.url}")
+    (check,) = await doctor_of_traces(settings)
+    assert check.state == "failed" and f"{collector.url} cannot be reached (Connection refused)" in check.detail
+    assert await doctor_of_traces(load_settings(env_file=None)) == []
 
 
 @pytest.mark.parametrize(
