@@ -91,16 +91,12 @@ async def check_traces(settings: Settings) -> Sequence[Check]:
     parts = urlsplit(url)
     where = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"
     said = ", with what was said" if settings.captures_messages else ""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         async with asyncio.timeout(COLLECTOR_S):
-            _, writer = await asyncio.open_connection(
-                parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
-            )
-    except (OSError, TimeoutError) as error:
-        reason = (
-            bare_reason(error) if isinstance(error, OSError) and not isinstance(error, TimeoutError) else "no answer"
-        )
-        detail = f"{where} cannot be reached ({reason}): traces are lost; nothing else is."
+            _, writer = await asyncio.open_connection(parts.hostname, port)
+    except OSError as error:  # a timeout is one, too
+        detail = f"{where} cannot be reached ({bare_reason(error) or 'no answer'}): traces are lost, nothing else is."
         return [Check(part="traces", state="failed", detail=detail, cure="Correct OTEL_EXPORTER_OTLP_ENDPOINT.")]
     writer.close()
     return [Check(part="traces", state="ok", detail=f"they go to {where}{said}")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import replace
 from importlib import metadata
 
@@ -18,6 +18,7 @@ from bot.ports.cluster import Cluster
 from bot.ports.model import Model
 from bot.ports.observer import Watchers
 from bot.ports.platform import Adapter
+from bot.ports.work_store import ClaimedTurn
 from bot.settings import Settings
 from bot.settings_digest import settings_digest
 from bot.turns.asking import AskDesk
@@ -60,11 +61,11 @@ def make_resources(core: Core, *, system_prompt: str, limits: Limits, watchers: 
     )
     if tracing is None:
         return resources
-    return replace(
-        resources,
-        tools=tracing.enclosing(resources.tools, ids=ids),
-        enclose=lambda turn: tracing.enclose(turn, conversation_id=ids(turn.event.conversation)),
-    )
+
+    def enclose(turn: ClaimedTurn) -> AbstractContextManager[object]:
+        return tracing.enclose(turn, conversation_id=ids(turn.event.conversation))
+
+    return replace(resources, tools=tracing.enclosing(resources.tools, ids=ids), enclose=enclose)
 
 
 def make_presence(settings: Settings, core: Core, *, adapters: Sequence[Adapter]) -> Presence:

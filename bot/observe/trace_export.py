@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib import metadata
@@ -26,6 +28,7 @@ from bot.text.redaction import redact_always
 log = structlog.stdlib.get_logger(__name__)
 
 FLUSH_S = 2.0  # for what is left at the end of the process
+TELL_EVERY_S = 60.0  # of a collector that is away
 
 
 @asynccontextmanager
@@ -48,6 +51,7 @@ async def open_traces(
     sampler = OnlyTurns(TracerProvider(shutdown_on_exit=False).sampler)
     tracers = TracerProvider(sampler, _resource(process), shutdown_on_exit=False, id_generator=ids)
     tracers.add_span_processor(BatchSpanProcessor(Discreet(exporter)))
+    _quiet(logging.getLogger(OTLPSpanExporter.__module__))
     if are_others_traced:
         trace.set_tracer_provider(tracers)
     tracer = tracers.get_tracer(SCOPE, metadata.version("toolbridge"))
@@ -72,6 +76,24 @@ async def _shut_down(tracers: TracerProvider) -> None:
             await is_done.wait()
     except TimeoutError:
         log.warning("last_spans_not_sent", seconds=FLUSH_S)
+
+
+def _quiet(logger: logging.Logger) -> None:
+    """Have it say only what was lost, once a minute, and nothing of each try."""
+    logger.setLevel(logging.ERROR)
+    if not logger.filters:
+        logger.addFilter(_Seldom())
+
+
+class _Seldom(logging.Filter):
+    def __init__(self) -> None:
+        super().__init__()
+        self._told_at = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        is_due = time.monotonic() - self._told_at >= TELL_EVERY_S
+        self._told_at = time.monotonic() if is_due else self._told_at
+        return is_due
 
 
 def _resource(process: str) -> Resource:

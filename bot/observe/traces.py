@@ -125,7 +125,7 @@ class Traces:
         span = self._tracer.start_span(
             f"chat {call.model}",
             kind=SpanKind.CLIENT,
-            attributes=self._attributes("chat", attempt.conversation_id) | _request_of(call),
+            attributes={**self._attributes("chat", attempt.conversation_id), **_request_of(call)},
             start_time=ended_at - round(call.seconds * 1e9),
         )
         if span.is_recording():
