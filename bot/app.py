@@ -97,7 +97,7 @@ async def open_app(
             core,
             system_prompt=system_prompt,
             limits=limits,
-            observers=watchers.turns,
+            watchers=watchers,
             logs_content=settings.log_content,
         )
         presence = make_presence(settings, core, adapters=opened)
@@ -147,6 +147,7 @@ async def _open_core(
             bell=Bell(),
             store=store,
             notes=notes,
+            ids=ids,
             files=kept_files(settings, store, ids),
             model=WatchedModel(model, watchers.models) if watchers.models else model,
             window=window,

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Literal, cast
+from urllib.parse import unquote
 
 import platformdirs
 from dotenv import dotenv_values
@@ -59,6 +60,8 @@ COMMON = frozenset(
         "TRUSTED_PROXIES",
     }
 )
+# OpenTelemetry's SDK reads many more of these than are settings of ours.
+FOREIGN_PREFIX = "OTEL_"
 # Other programs have names with our prefixes in the environment, too; the last ones are Kubernetes' for a service
 # called `database`: https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 _THEIRS = re.compile(
@@ -394,6 +397,21 @@ class Settings(BaseSettings):
         default=None,
         description="The bearer token of its scrapes, needed wherever other machines reach the listener.",
     )
+    otel_exporter_otlp_endpoint: str | None = Field(
+        default=None,
+        repr=False,
+        description=(
+            "The address of an OpenTelemetry collector for HTTP, such as `http://collector:4318`, which gets "
+            "[traces](traces.md). Without it, there are none."
+        ),
+    )
+    otel_exporter_otlp_headers: SecretStr | None = Field(
+        default=None, description="Headers for the collector: `name=value`, separated by commas."
+    )
+    # A text: "true", and what the conventions' own libraries take.
+    otel_instrumentation_genai_capture_message_content: str = Field(
+        default="false", description="Whether traces have what was said, without what looks like a secret."
+    )
     log_format: Literal["json", "console"] = Field(
         default="console",
         description="The form of the log. `run` logs to standard error, `chat` to `TOOLBRIDGE_HOME/logs`.",
@@ -513,6 +531,20 @@ class Settings(BaseSettings):
                 ) from None
         return value
 
+    @field_validator("otel_exporter_otlp_endpoint")
+    @classmethod
+    def _check_otlp(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^/\s]+[^\s?#]*", value.strip()):
+            raise ValueError("write the collector's address for HTTP, such as http://collector:4318")
+        return value and value.strip()
+
+    @field_validator("otel_instrumentation_genai_capture_message_content")
+    @classmethod
+    def _check_capture(cls, value: str) -> str:
+        if value.strip().lower() not in _CAPTURES | _CAPTURES_NOT:
+            raise ValueError("write true or false")
+        return value.strip().lower()
+
     @field_validator("model_extra_body")
     @classmethod
     def _check_extra_body(cls, value: str | None) -> str | None:
@@ -570,6 +602,40 @@ class Settings(BaseSettings):
             )
 
     @property
+    def traces_url(self) -> str:
+        """Where traces go, with the path; empty where they are off.
+
+        Raises:
+            SettingsError: The standard variables ask for another protocol than the exporter's.
+        """
+        signal = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "").strip()
+        base = self.otel_exporter_otlp_endpoint
+        is_off = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+        if is_off or os.environ.get("OTEL_TRACES_EXPORTER", "otlp").strip().lower() == "none" or not (signal or base):
+            return ""
+        name = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
+        name = name if os.environ.get(name) else "OTEL_EXPORTER_OTLP_PROTOCOL"
+        if (protocol := os.environ.get(name, "").strip()) not in ("", "http/protobuf"):
+            raise SettingsError(
+                f"{name}={protocol}, and traces are sent as http/protobuf only. Unset it, and name the collector's "
+                f"port for HTTP (4318) in OTEL_EXPORTER_OTLP_ENDPOINT."
+            )
+        # https://opentelemetry.io/docs/specs/otel/protocol/exporter/#endpoint-urls-for-otlphttp
+        return signal or f"{(base or '').rstrip('/')}/v1/traces"
+
+    @property
+    def traces_headers(self) -> dict[str, str]:
+        """The headers of OTEL_EXPORTER_OTLP_HEADERS, whose values are percent-encoded there."""
+        given = self.otel_exporter_otlp_headers.get_secret_value() if self.otel_exporter_otlp_headers else ""
+        pairs = (item.partition("=") for item in given.split(",") if "=" in item)
+        return {name.strip().lower(): unquote(value).strip() for name, _, value in pairs}
+
+    @property
+    def captures_messages(self) -> bool:
+        """Whether traces have what was said."""
+        return self.otel_instrumentation_genai_capture_message_content in _CAPTURES
+
+    @property
     def extra_body(self) -> dict[str, Any]:
         """The parameters of MODEL_EXTRA_BODY; one that is null is left out of every request."""
         return _json_object(self.model_extra_body or "{}")
@@ -584,7 +650,7 @@ class Settings(BaseSettings):
         """The values that are not to show anywhere: tokens and keys, passwords in URLs, secret headers."""
         for name in type(self).model_fields:
             value: object = getattr(self, name)
-            if isinstance(value, SecretStr) and name != "model_headers":
+            if isinstance(value, SecretStr) and name not in ("model_headers", "otel_exporter_otlp_headers"):
                 yield from (part.strip() for part in value.get_secret_value().split(","))
                 yield value.get_secret_value()
             elif isinstance(value, str) and is_postgres(value):
@@ -592,6 +658,7 @@ class Settings(BaseSettings):
             elif isinstance(value, str) and "://" in value:
                 yield from (secret for url in value.split(",") for secret in of_url(url.strip()))
         yield from of_named(self.extra_headers)
+        yield from self.traces_headers.values()
         yield from filter(None, [os.environ.get("PGPASSWORD")])  # which libpq reads by itself
 
     @property
@@ -660,6 +727,9 @@ class Settings(BaseSettings):
             )
 
 
+# "event_only" is among the others: the bot's traces have spans, and no events.
+_CAPTURES = frozenset({"true", "1", "yes", "on", "span_only", "span_and_event"})
+_CAPTURES_NOT = frozenset({"false", "0", "no", "off", "no_content", "event_only"})
 _APP = re.compile(r"slack:[A-Z][A-Z0-9]*:[A-Z][A-Z0-9]*|discord:\d+")
 
 
@@ -739,7 +809,7 @@ def _names_in(env_file: Path | None) -> Iterable[str]:
 def _refuse_misspelt(names: Iterable[str], *, where: str, spared: frozenset[str] = frozenset()) -> None:
     known = [name.upper() for name in Settings.model_fields]
     for name in names:
-        if name in known or name in FOREIGN:
+        if name in known or name in FOREIGN or name.startswith(FOREIGN_PREFIX):
             continue
         is_ours = name.startswith(PREFIXES)
         candidates = [name for name in known if name not in spared]

@@ -20,6 +20,7 @@ from bot.cli.checks import (
     check_logs,
     check_redaction,
     check_secrets,
+    check_traces,
     warning_place_problem,
 )
 from bot.cli.database_checks import check_server
@@ -84,6 +85,8 @@ async def _checks(arguments: Namespace) -> AsyncIterator[Check]:
         yield _failed("settings", error)
         return
     for check in (check_home(settings), check_redaction(settings), *check_logs(settings), await check_http(settings)):
+        yield check
+    for check in await surviving("traces", check_traces(settings)):
         yield check
     for check in await surviving("store", _check_store(settings)):
         yield check

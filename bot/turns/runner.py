@@ -200,7 +200,7 @@ class Runner:
             "conversation": str(turn.event.conversation),
             "actor": str(turn.actor),
         }
-        with structlog.contextvars.bound_contextvars(**names):
+        with structlog.contextvars.bound_contextvars(**names), self.resources.enclose(turn):
             try:
                 await attempt.run()
             finally:

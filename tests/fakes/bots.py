@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from bot.ports.platform import Adapter
 from bot.ports.rights import People, Policy
 from bot.ports.store import Store
 from bot.ports.tools import Tools
+from bot.ports.work_store import ClaimedTurn
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.asking import AskDesk
 from bot.turns.bell import Bell
@@ -196,7 +197,7 @@ async def open_bot(
         resources=Resources(
             store=core.store,
             model=WatchedModel(model, watchers.models),
-            tools=core.tools,
+            tools=watchers.tracing.enclosing(core.tools, ids=_id) if watchers.tracing else core.tools,
             guard=core.guard,
             policy=core.policy,
             budgets=core.budgets,
@@ -204,6 +205,7 @@ async def open_bot(
             system_prompt="Be brief.",
             limits=limits,
             observers=(*observers, *watchers.turns),
+            enclose=lambda turn: _enclosed(turn, watchers),
         ),
         adapters=adapters,
         bell=bell,
@@ -242,6 +244,16 @@ async def open_bot(
     )
     async with runner.working(), desk.working():
         yield Bot(store, runner, inbox, bell, life, presence)
+
+
+def _id(conversation: ConversationKey) -> str:
+    return f"id of {conversation.channel}"
+
+
+def _enclosed(turn: ClaimedTurn, watchers: Watchers) -> AbstractContextManager[object]:
+    if watchers.tracing is None:
+        return nullcontext()
+    return watchers.tracing.enclose(turn, conversation_id=_id(turn.event.conversation))
 
 
 @asynccontextmanager
