@@ -17,7 +17,19 @@ from bot.domain.answers import CommandAnswer, Example, Queued, Refused
 from bot.domain.events import CommandInvoked, MessageReceived
 from bot.domain.turns import Post, TraceLine, TurnState, TurnView
 from tests.fakes.hosts import Event, Outcome, ScriptedHost
-from tests.fakes.terminal import CTRL_C, CTRL_D, ENTER, TAB, UP, FakeTerminal, open_terminal, run_in_terminal
+from tests.fakes.terminal import (
+    ALT_ENTER,
+    BACKSPACE,
+    CTRL_C,
+    CTRL_D,
+    CTRL_J,
+    ENTER,
+    TAB,
+    UP,
+    FakeTerminal,
+    open_terminal,
+    run_in_terminal,
+)
 
 WAIT_S = 20.0
 CALL = TraceLine(
@@ -132,6 +144,14 @@ async def test_a_pasted_text_of_several_lines_is_one_message() -> None:
         chat.terminal.paste("first\nsecond\nthird")
         question = await chat.ask("")
     assert question.text == "first\nsecond\nthird"
+
+
+@pytest.mark.parametrize("key", [CTRL_J, ALT_ENTER])
+async def test_alt_enter_and_ctrl_j_begin_another_line_and_enter_sends_all_of_them(key: str) -> None:
+    async with chatting() as chat:
+        question = await chat.ask(f"first{key}second{key}{key}third")
+        await chat.terminal.shows("second")
+    assert question.text == "first\nsecond\n\nthird"
 
 
 async def test_empty_lines_are_ignored() -> None:
@@ -309,15 +329,43 @@ async def test_an_end_that_comes_before_the_question_is_handed_over_is_not_misse
         assert (await chat.ask("next")).text == "next"
 
 
-async def test_keys_typed_during_a_turn_are_the_start_of_the_next_line() -> None:
+async def test_what_is_typed_during_a_turn_is_seen_and_is_the_start_of_the_next_line() -> None:
     async with chatting() as chat:
         question = await chat.ask("first")
-        chat.terminal.type("typed ")
         chat.core.show(text="still working")
         await chat.terminal.shows("still working")
-        assert "typed" not in chat.terminal.text
+        chat.terminal.type("typpo" + BACKSPACE * 2 + "ed ")
+        await chat.terminal.shows("> typed")
         await chat.core.answer(question, "Answered.")
+        await chat.terminal.until(lambda shown: "> typed" in shown.rpartition("Answered.")[2], what="the line, kept")
         assert (await chat.ask("ahead")).text == "typed ahead"
+
+
+async def test_lines_that_were_sent_off_during_a_turn_are_asked_in_turn_after_it() -> None:
+    async with chatting() as chat:
+        question = await chat.ask("first")
+        chat.terminal.type("second" + ENTER + "third" + CTRL_J + "line" + ENTER + "fou")
+        await chat.terminal.shows("fou")
+        await chat.core.answer(question, "One.")
+        question = await chat.core.question()
+        assert question.text == "second"
+        await chat.core.answer(question, "Two.")
+        question = await chat.core.question()
+        assert question.text == "third\nline"
+        await chat.core.answer(question, "Three.")
+        assert (await chat.ask("rth")).text == "fourth"
+
+
+async def test_a_line_that_was_sent_off_before_the_chat_was_there_is_asked() -> None:
+    async with open_terminal() as (terminal, stdin, stdout), asyncio.TaskGroup() as group:
+        core = Core({"stdin": stdin, "stdout": stdout})
+        terminal.type("early" + ENTER)
+        ended = group.create_task(core.adapter.run())
+        question = await core.question()
+        await core.answer(question, "Answered.")
+        terminal.type(CTRL_D)
+        await ended
+    assert question.text == "early"
 
 
 async def test_the_answer_to_an_earlier_question_is_shown_above_the_line_being_typed() -> None:
