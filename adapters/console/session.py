@@ -28,7 +28,7 @@ from adapters.console import render
 from adapters.console.ahead import TypedAhead, sent_early
 from adapters.console.history import TypedLines
 from adapters.console.keys import forget_keys, quiet_keys
-from adapters.console.parse import EXIT
+from adapters.console.parse import LOCAL_COMMANDS
 from adapters.console.plain import speaks_unicode, tolerate_any_text
 from bot.domain.answers import CommandAnswer
 from bot.domain.commands import COMMANDS
@@ -224,13 +224,18 @@ def _line_breaks() -> KeyBindings:
 
 
 class _Slashes(Completer):
-    """Completes a command at the start of the line."""
+    """Completes a command at the start of the line, and the name of a file to attach."""
+
+    def __init__(self) -> None:
+        self._files = PathCompleter(expanduser=True)
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
         before = document.text_before_cursor
+        if attaching := re.fullmatch(r"/attach\s+(.*)", before, re.IGNORECASE):
+            yield from self._files.get_completions(Document(attaching[1]), complete_event)
         if not re.fullmatch(r"/\w*", before):
             return
-        for name, _, description in (*COMMANDS, (EXIT, "", "leave")):
+        for name, _, description in (*COMMANDS, *LOCAL_COMMANDS):
             if name.startswith(before[1:].lower()):
                 yield Completion(f"/{name}", start_position=-len(before), display_meta=description)
 

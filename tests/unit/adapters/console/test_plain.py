@@ -10,7 +10,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ import pytest
 from adapters.console.adapter import ConsoleAdapter
 from bot.domain.answers import CommandAnswer, Queued
 from bot.domain.errors import AdapterError, StoreError
-from bot.domain.events import CommandInvoked, SharedFile
+from bot.domain.events import CommandInvoked, MessageReceived, SharedFile
 from bot.domain.turns import Post, TraceLine, TurnState, TurnView
 from tests.fakes.hosts import Event, Outcome, ScriptedHost
 from tests.fakes.terminal import open_terminal
@@ -40,17 +41,20 @@ class OneShot:
             "test", host=ScriptedHost(self._receive), stdout=self.stdout, stderr=self.stderr, **options
         )
         self.commands: list[CommandInvoked] = []
+        self.files: Sequence[SharedFile] = ()
         self._turn = turn
 
-    async def ask(self, text: str = "hello", *, says_yes: bool = False) -> int:
+    async def ask(self, text: str = "hello", *, says_yes: bool = False, files: Sequence[str] = ()) -> int:
         async with asyncio.timeout(WAIT_S), self._group:
-            return await self.adapter.ask_once(text, says_yes=says_yes, patience_s=0.2)
+            return await self.adapter.ask_once(text, says_yes=says_yes, files=files, patience_s=0.2)
 
     async def _receive(self, event: Event) -> Outcome:
         if isinstance(event, CommandInvoked):
             self.commands.append(event)
             self.show("stopped")
             return CommandAnswer(text=f"**{event.name}**")
+        if isinstance(event, MessageReceived):
+            self.files = event.files
         if self._turn is not None:
             self._group.create_task(self._isolated(self._turn(self, event)))
         return Queued(turn_id=1)
@@ -183,12 +187,18 @@ async def test_a_question_that_waits_for_a_decision_exits_with_one_and_says_why(
     assert (one.stdout.getvalue(), one.stderr.getvalue()) == ("", said)
 
 
-async def test_a_terminal_brings_no_files() -> None:
-    one = OneShot()
-    file = SharedFile(name="a.txt", mime_type="text/plain", size=1, reference="a.txt")
-    with pytest.raises(AdapterError, match="takes no files") as caught:
-        await one.adapter.fetch(file, one.adapter.conversation, max_bytes=10)
-    assert caught.value.is_permanent
+async def test_the_question_takes_files_along(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Milk")
+    one = OneShot(answer)
+    assert await one.ask(files=[str(tmp_path / "a.txt")]) == 0
+    assert [(file.name, file.size) for file in one.files] == [("a.txt", 4)]
+    assert await one.adapter.fetch(one.files[0], one.adapter.conversation, max_bytes=10) == b"Milk"
+
+
+async def test_a_file_that_is_not_there_is_bad_usage(tmp_path: Path) -> None:
+    one = OneShot(answer)
+    assert await one.ask(files=[str(tmp_path / "absent")]) == 2
+    assert one.stderr.getvalue() == f"There is no file {tmp_path / 'absent'}.\n"
 
 
 async def test_no_control_code_reaches_the_output() -> None:

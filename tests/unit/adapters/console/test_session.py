@@ -201,6 +201,48 @@ async def test_an_unknown_command_gets_the_nearest_and_is_not_sent() -> None:
         assert chat.core.commands.empty()
 
 
+async def test_files_go_with_the_next_message_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my notes.txt").write_text("Milk")
+    (tmp_path / "b.txt").write_text("")
+    async with chatting() as chat:
+        chat.terminal.type("/attach my notes.txt" + ENTER)
+        await chat.terminal.shows("takes along my notes.txt (4 bytes).")
+        chat.terminal.type("/attach b.txt 'my notes.txt'" + ENTER)
+        await chat.terminal.shows("takes along my notes.txt (4 bytes), b.txt (0 bytes).")
+        chat.terminal.type("/attach absent" + ENTER)
+        await chat.terminal.shows("There is no file absent.")
+        question = await chat.ask("what is this?")
+        assert [file.name for file in question.files] == ["my notes.txt", "b.txt"]
+        await chat.core.answer(question, "Milk.")
+        assert (await chat.ask("and now?")).files == ()
+
+
+async def test_a_refused_message_leaves_its_files_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("Milk")
+    async with chatting() as chat:
+        chat.core.outcome = Refused(notice="Too long.")
+        chat.terminal.type("/attach a.txt" + ENTER)
+        await chat.ask("x")
+        await chat.terminal.shows("Too long.")
+        chat.core.outcome = Queued(turn_id=1)
+        assert len((await chat.ask("y")).files) == 1
+
+
+async def test_files_can_be_left_out_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("Milk")
+    async with chatting() as chat:
+        chat.terminal.type("/attach a.t")
+        await chat.terminal.shows("a.txt")
+        chat.terminal.type(TAB + ENTER)
+        await chat.terminal.shows("takes along a.txt")
+        chat.terminal.type("/detach" + ENTER)
+        await chat.terminal.shows("No file is attached.")
+        assert (await chat.ask("hello")).files == ()
+
+
 async def test_a_number_runs_an_example_while_the_list_is_the_last_thing_shown() -> None:
     async with chatting() as chat:
         chat.core.command_answer = CommandAnswer(text="**Examples**", choices=(Example(title="t", text="Greet Ann"),))
@@ -216,7 +258,7 @@ async def test_a_number_runs_an_example_while_the_list_is_the_last_thing_shown()
 async def test_help_tells_the_keys_of_this_terminal() -> None:
     async with chatting() as chat:
         chat.terminal.type("/help" + ENTER)
-        await chat.terminal.shows("In this terminal Ctrl-C stops the answer")
+        await chat.terminal.shows("stops the answer in progress; what you type meanwhile is kept")
 
 
 # --- leaving ---------------------------------------------------------------------------------------------------
