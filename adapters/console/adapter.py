@@ -13,8 +13,9 @@ from typing import TextIO
 from adapters.console.answering import Answering
 from adapters.console.attaching import read_shared
 from adapters.console.chat import Chat, unwritable
+from adapters.console.document import JsonDocument
 from adapters.console.plain import PlainOutput
-from adapters.console.screen import Screen, TraceLevel
+from adapters.console.screen import Output, Screen, Style, TraceLevel
 from adapters.console.speaker import Speaker, user_name
 from adapters.console.unattended import PATIENCE_S, Unattended
 from bot.domain.asks import AskPost
@@ -106,7 +107,13 @@ class ConsoleAdapter:
                     await asyncio.wait([restoring])
 
     async def ask_once(
-        self, text: str, *, files: Sequence[str] = (), says_yes: bool = False, patience_s: float = PATIENCE_S
+        self,
+        text: str,
+        *,
+        files: Sequence[str] = (),
+        says_yes: bool = False,
+        style: Style = "plain",
+        patience_s: float = PATIENCE_S,
     ) -> int:
         """Ask one question with these files (or run one command), and return the exit code.
 
@@ -117,22 +124,31 @@ class ConsoleAdapter:
         Raises:
             AdapterError: The output cannot be written.
         """
-        output = PlainOutput(stdout=self._stdout, stderr=self._stderr, shows_details=self._trace == "full")
+        output = self._output(style)
         unattended = Unattended(self._host, self._speaker, say=output.say, says_yes=says_yes, patience_s=patience_s)
         with self._chatting(output, unattended) as chat:
             try:
                 chat.attach(files)
             except AdapterError as error:
                 output.say(str(error))
-                return EXIT_MISUSED
-            outcome = await chat.take(text)
+                outcome = "misused"
+            else:
+                outcome = await chat.take(text)
             if outcome == "nothing":
                 output.say("There is no question to answer.")
+            output.end(outcome)
         if chat.was_interrupted:
             return EXIT_INTERRUPTED
         if outcome == "misused":
             return EXIT_MISUSED
         return 0 if outcome == "answered" else 1
+
+    def _output(self, style: Style) -> Output:
+        if style == "json":
+            self._trace = "full"
+            return JsonDocument(self._stdout)
+        shows_details, is_quiet = self._trace == "full", style == "quiet"
+        return PlainOutput(stdout=self._stdout, stderr=self._stderr, shows_details=shows_details, is_quiet=is_quiet)
 
     @contextmanager
     def _chatting(self, screen: Screen, answering: Answering, *, key_help: str = "") -> Generator[Chat]:

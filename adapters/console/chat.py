@@ -106,7 +106,7 @@ class Chat:
             await self._screen.answer(post.text, is_late=is_late)
             if post.attachments and self._attachments is not None:
                 for path in save_attachments(self._attachments, post.key, post.attachments):
-                    self._screen.say(f"File: {path}")
+                    self._screen.saved(path)
         except OSError as error:
             self._failure = unwritable(error)
             self._changed.set()

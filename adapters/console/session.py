@@ -155,6 +155,10 @@ class Terminal:
         if line.attachments:
             self._console.print(Text(render.attachment_lines(line), style="dim"))
 
+    def saved(self, path: Path) -> None:
+        """Print where a file is."""
+        self.say(f"File: {path}")
+
     async def answer(self, text: str, *, is_late: bool) -> None:
         """Print the answer; while a line is being typed, above it."""
         if self._live and not is_late:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import time
 from argparse import Namespace
 from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
@@ -15,6 +14,7 @@ import structlog
 from adapters.registry import PLATFORMS, Platform
 from bot.cli.checks import Check, check_home, check_http, check_redaction, check_secrets, warning_place_problem
 from bot.cli.database_checks import check_server
+from bot.cli.output import print_json
 from bot.cli.policy import money_warnings
 from bot.cli.processes import check_processes
 from bot.cli.servers import servers_of, wait_for_servers
@@ -52,17 +52,18 @@ _ANY_CURE = "Start that server, or correct its entry in mcp.json or MCP_SERVER_U
 
 
 async def doctor(arguments: Namespace) -> int:
-    """Print the checks as they end, or all of them as JSON; return 1 where one failed."""
+    """Print the checks as they end, or those that failed, or all of them as JSON; return 1 where one failed."""
     checks: list[Check] = []
     async for check in _checks(arguments):
         checks.append(check)
-        if not arguments.json:
+        is_shown = not arguments.json and not (arguments.quiet and check.state != "failed")
+        if is_shown:
             cure = f" {check.cure}" if check.cure else ""
             print(visible(f"{check.state:6} {check.part}: {check.detail}{cure}"), flush=True)
             for line in check.output:
                 print(f"         | {visible(line)}", flush=True)
     if arguments.json:
-        print(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
+        print_json([dataclasses.asdict(check) for check in checks])
     return 1 if any(check.state == "failed" for check in checks) else 0
 
 
