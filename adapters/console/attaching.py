@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bot.domain.errors import AdapterError
 from bot.domain.events import SharedFile
+from bot.text.counting import count
 from bot.text.terminal import flat
 
 
@@ -81,7 +82,7 @@ def attached(files: Sequence[SharedFile]) -> str:
     """Return a sentence on the files that go with the next message."""
     if not files:
         return "No file is attached. /attach FILE attaches one to your next message."
-    names = ", ".join(f"{flat(file.name)} ({file.size:,} byte{'' if file.size == 1 else 's'})" for file in files)
+    names = ", ".join(f"{flat(file.name)} ({count(file.size, 'byte')})" for file in files)
     return f"Your next message takes along {names}. /detach leaves {'it' if len(files) == 1 else 'them'} out."
 
 

@@ -23,6 +23,7 @@ from bot.domain.events import CommandInvoked, MessageReceived, SharedFile
 from bot.domain.forms import Form
 from bot.domain.turns import UNENDED_CALLS, Post, TurnView
 from bot.ports.platform import Host
+from bot.text.counting import count
 from bot.text.moments import plain_moments
 
 
@@ -204,7 +205,7 @@ class Chat:
             case Queued(turn_id=turn_id, waits_behind=waits_behind):
                 self._files = () if message.files else self._files
                 if waits_behind:
-                    self._screen.say(f"Waits behind {waits_behind} message{'s' if waits_behind > 1 else ''}.")
+                    self._screen.say(f"Waits behind {count(waits_behind, 'message')}.")
                 return await self._follow(turn_id)
             case Known(turn_id=turn_id):
                 return await self._follow(turn_id)

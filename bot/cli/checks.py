@@ -17,6 +17,7 @@ from bot.settings import Settings
 from bot.stores.secret_notes import look_at_secrets, lost_sentence
 from bot.stores.shared_secret import UNREADABLE, can_read
 from bot.text.cleaning import clean
+from bot.text.counting import count
 from bot.tools.conversation_ids import FILE_NAME as KEY_FILE
 from bot.tools.conversation_ids import open_conversation_ids
 
@@ -48,7 +49,7 @@ def check_home(settings: Settings) -> Check:
             open_conversation_ids(home)
         except SettingsError as error:
             return Check(part="home", state="failed", detail=str(error))
-    kept = f"texts are kept for {settings.kept_days} days" if settings.kept_days else "texts are kept for ever"
+    kept = f"texts are kept for {count(settings.kept_days, 'day')}" if settings.kept_days else "texts are kept for ever"
     return Check(part="home", state="ok", detail=f"{home}, {kept}")
 
 

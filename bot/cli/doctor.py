@@ -26,7 +26,6 @@ from bot.domain.errors import BotError, SettingsError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolSpec, UserMessage
 from bot.domain.rights import Tool
-from bot.intake.commands.phrases import count
 from bot.models.factory import describe_model, open_model
 from bot.ports.conversation_store import ToolMemory
 from bot.ports.model import ModelRequest
@@ -36,6 +35,7 @@ from bot.rights.findings import PolicyFileError
 from bot.rights.policy import FilePolicy, default_ruling
 from bot.settings import Settings
 from bot.text.cleaning import clean, clean_name
+from bot.text.counting import count
 from bot.text.terminal import visible
 from bot.tools.configured import load_servers
 from bot.tools.toolset import Toolset
@@ -58,8 +58,8 @@ async def doctor(arguments: Namespace) -> int:
         checks.append(check)
         is_shown = not arguments.json and not (arguments.quiet and check.state != "failed")
         if is_shown:
-            cure = f" {check.cure}" if check.cure else ""
-            print(visible(f"{check.state:6} {check.part}: {check.detail}{cure}"), flush=True)
+            said = f"{check.detail.rstrip('.')}. {check.cure}" if check.cure else check.detail
+            print(visible(f"{check.state:6} {check.part}: {said}"), flush=True)
             for line in check.output:
                 print(f"         | {visible(line)}", flush=True)
     if arguments.json:
@@ -185,7 +185,9 @@ def _check_server(status: ServerStatus) -> Check:
     part = f"tools {clean(status.server)}"
     if status.state == "ready":
         about = f"; {status.detail}" if status.detail else ""
-        return Check(part=part, state="ok", detail=clean(f"{status.tool_count} tools, {status.replica}{about}"))
+        return Check(
+            part=part, state="ok", detail=clean(f"{count(status.tool_count, 'tool')}, {status.replica}{about}")
+        )
     where = f", {status.replica}" if status.replica else ""
     return Check(
         part=part,

@@ -15,11 +15,12 @@ from bot.domain.audit import AuditEntry
 from bot.domain.errors import BotError, SettingsError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import AssistantMessage, ToolMessage, UserMessage
-from bot.intake.commands.phrases import count, undeleted
+from bot.intake.commands.phrases import undeleted
 from bot.keeping.files import KeptFiles
 from bot.ports.conversation_store import ConversationStore, History, HistoryEntry
 from bot.ports.store import Store
 from bot.text.cleaning import clean
+from bot.text.counting import count
 from bot.text.lines import flat
 from bot.text.marks import plain_id, plain_name
 from bot.text.redaction import redact

@@ -10,9 +10,9 @@ from bot.cli.history import UnknownConversationError, conversation_key, unknown_
 from bot.cli.servers import interruptible
 from bot.database import open_database
 from bot.domain.errors import SettingsError
-from bot.intake.commands.phrases import count
 from bot.ports.conversation_store import ConversationStore, ConversationSummary
 from bot.settings import Settings
+from bot.text.counting import count
 from bot.text.terminal import flat
 
 MAX_LISTED = 20

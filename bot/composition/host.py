@@ -18,6 +18,7 @@ from bot.intake.rates import CommonCount
 from bot.models.factory import describe_model
 from bot.ports.http import HttpListener
 from bot.settings import Settings
+from bot.text.counting import count
 
 
 def make_host(
@@ -69,8 +70,9 @@ def describe_limits(settings: Settings) -> Sequence[str]:
     """Return the limits that a user can run into, a sentence each."""
     return (
         f"A message may have {settings.max_input_chars:,} characters, a file {settings.max_file_mb:g} MB.",
-        f"One person may send {settings.requests_per_minute} messages a minute.",
-        f"The model reads the last {settings.max_conversation_length} messages, tool calls and results among them; "
+        f"One person may send {count(settings.requests_per_minute, 'message')} a minute.",
+        f"The model reads the last {count(settings.max_conversation_length, 'message')}, tool calls and results among "
+        f"them; "
         f"older ones it knows by a summary.",
-        f"A question may take {settings.max_tool_rounds} rounds of tools and {settings.turn_timeout_s:.0f} s.",
+        f"A question may take {count(settings.max_tool_rounds, 'round')} of tools and {settings.turn_timeout_s:.0f} s.",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bot.domain.events import MessageReceived
 from bot.ports.intake_store import Full, OwnBounds
+from bot.text.counting import count
 
 MAX_WAITING = 20  # open turns in one conversation
 # Open turns of this process on one platform: with 200 at once and 10 s for each, about two minutes of work. People who
@@ -30,7 +31,7 @@ def why_full(full: Full) -> str:
     match full.why:
         case "waiting":
             return (
-                f"{full.waits_behind} messages are already waiting here. "
+                f"{count(full.waits_behind, 'message')} {'is' if full.waits_behind == 1 else 'are'} already waiting here. "
                 f"Please send this one again once they are answered."
             )
         case "own_waiting":
