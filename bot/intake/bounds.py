@@ -30,8 +30,9 @@ def why_full(full: Full) -> str:
     """Return why the message was not stored, and when to send it again."""
     match full.why:
         case "waiting":
+            are = "is" if full.waits_behind == 1 else "are"
             return (
-                f"{count(full.waits_behind, 'message')} {'is' if full.waits_behind == 1 else 'are'} already waiting here. "
+                f"{count(full.waits_behind, 'message')} {are} already waiting here. "
                 f"Please send this one again once they are answered."
             )
         case "own_waiting":

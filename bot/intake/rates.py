@@ -44,8 +44,9 @@ class Pauses:
         self._pauses[person] = _Pause(until=now + max(wait_s, MIN_PAUSE_S))
         log.info("asked_too_often", person=person, what=self._what)
         pause_s = math.ceil(max(wait_s, MIN_PAUSE_S))
+        what = self._what.removesuffix("s") if self._per_minute == 1 else self._what
         return Refused(
-            notice=f"That is more than {self._per_minute} {self._what} in a minute. "
+            notice=f"That is more than {self._per_minute} {what} in a minute. "
             f"Please try again in {pause_s} s; I will not answer any more until then."
         )
 

@@ -74,9 +74,8 @@ class Turn:
         """Return the next request to the model."""
         added = list(self.added)
         if not may_call_tools and added and isinstance(last := added[-1], ToolMessage):
-            added[-1] = replace(
-                last, text=f"{last.text}\n{LAST_ROUND.format(rounds=count(self.max_rounds, 'tool round'))}"
-            )
+            said = LAST_ROUND.format(rounds=count(self.max_rounds, "tool round"))
+            added[-1] = replace(last, text=f"{last.text}\n{said}")
         return ModelRequest(
             system=self.system,
             messages=with_summary((*(message for _, message in self.history), self.question, *added), self.summary),

@@ -151,9 +151,9 @@ async def test_scripts_get_names_and_json(toolbridge: Toolbridge) -> None:
     assert [(call["server"], call["tool"], call["state"]) for call in said["calls"]] == [
         ("toolbridge", "calculate", "ok")
     ]
-    quiet = await toolbridge.ask("What is 6 * 7?", "--quiet", "--conversation", "two")
-    assert (quiet.code, "42" in quiet.out, quiet.err) == (0, True, "")
-    assert (await toolbridge.run("tools", "weather", "--quiet")).out == "toolbridge/get_weather\n"
+    await toolbridge.ask("hello", "--conversation", "two")
+    last = await toolbridge.ask("/history", "--quiet", "--last")
+    assert (last.code, "hello" in last.out, last.err) == (0, True, "")
     listed = json.loads((await toolbridge.run("tools", "weather", "--json")).out)
     assert [tool["tool"] for tool in listed["tools"]] == ["get_weather"]
     assert [server["server"] for server in listed["servers"]] == ["toolbridge"]
@@ -163,8 +163,6 @@ async def test_scripts_get_names_and_json(toolbridge: Toolbridge) -> None:
     transcript = json.loads((await toolbridge.run("history", "main", "--json")).out)
     assert [message["kind"] for message in transcript["messages"]] == ["question", "answer", "result", "answer"]
     assert "all" in (await toolbridge.run("usage", "--quiet")).out.splitlines()
-    last = await toolbridge.ask("/history", "--quiet", "--last")
-    assert "conversation" in last.out and last.code == 0
 
 
 @pytest.mark.parametrize(
