@@ -6,6 +6,7 @@ Nothing of a platform is imported before it is used, so that the command line st
 from __future__ import annotations
 
 import json
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager
@@ -320,6 +321,13 @@ def terminal(conversation: str, *, host: Host, settings: Settings, banner: str) 
         history_file=settings.toolbridge_home / "console-history",
         attachments=settings.toolbridge_home / "attachments",
     )
+
+
+def print_markdown(text: str) -> None:
+    """Draw Markdown on standard output where that is a terminal; otherwise print it as it is."""
+    from adapters.console.plain import print_markdown
+
+    print_markdown(text, sys.stdout)
 
 
 def terminal_user() -> str:

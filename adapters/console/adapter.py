@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TextIO
 
 from adapters.console.answering import Answering
+from adapters.console.attaching import read_shared
 from adapters.console.chat import Chat, unwritable
+from adapters.console.document import JsonDocument
 from adapters.console.plain import PlainOutput
-from adapters.console.screen import Screen, TraceLevel
+from adapters.console.screen import Output, Screen, Style, TraceLevel
 from adapters.console.speaker import Speaker, user_name
 from adapters.console.unattended import PATIENCE_S, Unattended
 from bot.domain.asks import AskPost
@@ -25,7 +27,11 @@ from bot.domain.turns import Post, TurnView
 from bot.ports.platform import Connection, Found, Host
 from bot.ports.rights import Memberships
 
-KEY_HELP = "In this terminal Ctrl-C stops the answer in progress; Ctrl-D or /exit leaves."
+KEY_HELP = """In this terminal:
+  Alt-Enter or Ctrl-J  begins another line; Enter sends all of them
+  /attach FILE ...     takes files along with your next message; /detach does not
+  Ctrl-C               stops the answer in progress; what you type meanwhile is kept
+  Ctrl-D or /exit      leaves"""
 EXIT_MISUSED = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -100,8 +106,16 @@ class ConsoleAdapter:
                     restoring.cancel()
                     await asyncio.wait([restoring])
 
-    async def ask_once(self, text: str, *, says_yes: bool = False, patience_s: float = PATIENCE_S) -> int:
-        """Ask one question (or run one command) and return the exit code.
+    async def ask_once(
+        self,
+        text: str,
+        *,
+        files: Sequence[str] = (),
+        says_yes: bool = False,
+        style: Style = "plain",
+        patience_s: float = PATIENCE_S,
+    ) -> int:
+        """Ask one question with these files (or run one command), and return the exit code.
 
         That is 0 where it was answered, 1 where not, 2 where it lacks something, 130 after Ctrl-C. Calls that would ask
         are declined, or run with `says_yes` where the asker alone decides. A question that waits for other people
@@ -110,17 +124,31 @@ class ConsoleAdapter:
         Raises:
             AdapterError: The output cannot be written.
         """
-        output = PlainOutput(stdout=self._stdout, stderr=self._stderr, shows_details=self._trace == "full")
+        output = self._output(style)
         unattended = Unattended(self._host, self._speaker, say=output.say, says_yes=says_yes, patience_s=patience_s)
         with self._chatting(output, unattended) as chat:
-            outcome = await chat.take(text)
+            try:
+                chat.attach(files)
+            except AdapterError as error:
+                output.say(str(error))
+                outcome = "misused"
+            else:
+                outcome = await chat.take(text)
             if outcome == "nothing":
                 output.say("There is no question to answer.")
+            output.end(outcome)
         if chat.was_interrupted:
             return EXIT_INTERRUPTED
         if outcome == "misused":
             return EXIT_MISUSED
         return 0 if outcome == "answered" else 1
+
+    def _output(self, style: Style) -> Output:
+        if style == "json":
+            self._trace = "full"
+            return JsonDocument(self._stdout)
+        shows_details, is_quiet = self._trace == "full", style == "quiet"
+        return PlainOutput(stdout=self._stdout, stderr=self._stderr, shows_details=shows_details, is_quiet=is_quiet)
 
     @contextmanager
     def _chatting(self, screen: Screen, answering: Answering, *, key_help: str = "") -> Generator[Chat]:
@@ -206,5 +234,9 @@ class ConsoleAdapter:
         return Earlier()
 
     async def fetch(self, file: SharedFile, conversation: ConversationKey, *, max_bytes: int) -> bytes:
-        """Raise AdapterError: a message typed into a terminal brings no files."""
-        raise AdapterError("A terminal takes no files. Put the text of the file into the message.", is_permanent=True)
+        """Return the file as it is now, one byte more than `max_bytes` at most.
+
+        Raises:
+            AdapterError: It is gone or cannot be read; a sentence for the person.
+        """
+        return await asyncio.to_thread(read_shared, file, max_bytes=max_bytes)

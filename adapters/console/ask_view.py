@@ -9,6 +9,7 @@ from typing import Literal
 
 from bot.domain.asks import AskView
 from bot.domain.events import Choice
+from bot.text.counting import count
 from bot.text.terminal import flat, visible
 
 TITLE_CHARS = 60  # of the title in the prompt; the whole one is above
@@ -96,7 +97,7 @@ def expiry(at: float, *, now: float) -> str:
     )
     clock = datetime.fromtimestamp(at)  # noqa: DTZ006  (the person's own time)
     day = "" if clock.date() == datetime.fromtimestamp(now).date() else f"{clock:%Y-%m-%d} "  # noqa: DTZ006
-    return f"It expires in {number} {unit}{'' if number == 1 else 's'}, at {day}{clock:%H:%M}."
+    return f"It expires in {count(number, unit)}, at {day}{clock:%H:%M}."
 
 
 def _keys(view: AskView, *, has_others: bool) -> Iterator[_Key]:

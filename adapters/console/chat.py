@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import assert_never
 
 from adapters.console import render
 from adapters.console.answering import Answering, Reply
+from adapters.console.attaching import attached, named_files, shared_file
 from adapters.console.files import save_attachments
 from adapters.console.keys import interrupts
-from adapters.console.parse import Leave, UnknownCommand, parse_line
+from adapters.console.parse import Attach, Detach, Leave, UnknownCommand, parse_line
 from adapters.console.screen import ENDINGS, OUTCOMES, Outcome, Screen, TraceLevel
 from adapters.console.speaker import Speaker
 from bot.domain.answers import Done, Example, Held, Ignored, Known, Queued, Ready, Refused
 from bot.domain.asks import AskPost
 from bot.domain.errors import AdapterError, BotError, StoreError
-from bot.domain.events import CommandInvoked, MessageReceived
+from bot.domain.events import CommandInvoked, MessageReceived, SharedFile
 from bot.domain.forms import Form
 from bot.domain.turns import UNENDED_CALLS, Post, TurnView
 from bot.ports.platform import Host
+from bot.text.counting import count
 from bot.text.moments import plain_moments
 
 
@@ -64,6 +66,7 @@ class Chat:
         self._entry = _Entry()
         self._waiting: dict[str, _Entry] = {}  # those whose turns wait for a decision, by their event keys
         self._choices: Sequence[Example] = ()  # can be chosen by number
+        self._files: tuple[SharedFile, ...] = ()  # go with the next message
         self._is_left = False
         self._changed = asyncio.Event()
         self._failure: AdapterError | None = None  # why nothing more can be shown
@@ -104,7 +107,7 @@ class Chat:
             await self._screen.answer(post.text, is_late=is_late)
             if post.attachments and self._attachments is not None:
                 for path in save_attachments(self._attachments, post.key, post.attachments):
-                    self._screen.say(f"File: {path}")
+                    self._screen.saved(path)
         except OSError as error:
             self._failure = unwritable(error)
             self._changed.set()
@@ -150,6 +153,8 @@ class Chat:
                 return "nothing"
             case Leave():
                 return "left"
+            case Attach() | Detach():
+                return self._change_files(entry)
             case UnknownCommand():
                 self._choices = ()
                 self._screen.say(render.unknown_command(entry.name, entry.nearest))
@@ -162,8 +167,31 @@ class Chat:
             case _:
                 assert_never(entry)
 
+    def attach(self, names: Iterable[str]) -> None:
+        """Have the next message take along these files too; none of them where one cannot be had.
+
+        Raises:
+            AdapterError: There is none of that name, or it cannot be read; a sentence for the person.
+        """
+        files = {file.reference: file for file in (*self._files, *map(shared_file, names))}
+        self._files = tuple(files.values())
+
+    def _change_files(self, entry: Attach | Detach) -> Outcome:
+        try:
+            if isinstance(entry, Detach):
+                self._files = ()
+            else:
+                self.attach(named_files(entry.names))
+        except AdapterError as error:
+            self._screen.say(str(error))
+            return "misused"
+        self._screen.say(attached(self._files))
+        return "nothing"
+
     async def _ask(self, message: MessageReceived) -> Outcome:
         self._entry = _Entry(message.event_key)
+        if message.run is None:
+            message = replace(message, files=self._files)
         with interrupts(self._interrupt):
             return await self._accept(message)
 
@@ -175,8 +203,9 @@ class Chat:
             return "failed"
         match outcome:
             case Queued(turn_id=turn_id, waits_behind=waits_behind):
+                self._files = () if message.files else self._files
                 if waits_behind:
-                    self._screen.say(f"Waits behind {waits_behind} message{'s' if waits_behind > 1 else ''}.")
+                    self._screen.say(f"Waits behind {count(waits_behind, 'message')}.")
                 return await self._follow(turn_id)
             case Known(turn_id=turn_id):
                 return await self._follow(turn_id)

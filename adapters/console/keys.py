@@ -48,7 +48,8 @@ def quiet_keys(stdin: TextIO) -> Generator[None]:
         return
     before = termios.tcgetattr(stdin)
     quiet = termios.tcgetattr(stdin)
-    quiet[0] &= ~termios.IXON  # Ctrl-S would halt the program at its next line
+    # Ctrl-S would halt the program at its next line; Enter would look like Ctrl-J, which begins a line.
+    quiet[0] &= ~(termios.IXON | termios.ICRNL)
     quiet[3] &= ~(termios.ECHO | termios.ICANON)
     termios.tcsetattr(stdin, termios.TCSANOW, quiet)
     try:

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 
 from adapters.console.speaker import Speaker
 from bot.domain.answers import Example
-from bot.domain.commands import COMMANDS, nearest_command
+from bot.domain.commands import COMMANDS, Command, nearest_command
 from bot.domain.events import CommandInvoked, MessageReceived
 
-EXIT = "exit"
-NAMES = (*(command.name for command in COMMANDS), EXIT)
+LOCAL_COMMANDS = (  # of the terminal itself
+    Command(name="attach", argument="FILE ...", description="take files along with the next message"),
+    Command(name="detach", argument="", description="take none along"),
+    Command(name="exit", argument="", description="leave"),
+)
+NAMES = tuple(command.name for command in (*COMMANDS, *LOCAL_COMMANDS))
 
 _COMMAND = re.compile(r"/(\w+)(?:\s+(.*))?", re.DOTALL)  # /etc/hosts is not a command
 
@@ -23,6 +27,18 @@ class Leave:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attach:
+    """The next message is to take along the files that `names` says; none: what it takes along is to be said."""
+
+    names: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detach:
+    """The next message is to take along no files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownCommand:
     """A slash and an unknown word; `nearest` is the command that was probably meant."""
 
@@ -30,7 +46,7 @@ class UnknownCommand:
     nearest: str | None
 
 
-Entry = MessageReceived | CommandInvoked | UnknownCommand | Leave
+Entry = MessageReceived | CommandInvoked | Attach | Detach | UnknownCommand | Leave
 
 
 def parse_line(line: str, *, speaker: Speaker, choices: Sequence[Example] = ()) -> Entry | None:
@@ -45,11 +61,17 @@ def parse_line(line: str, *, speaker: Speaker, choices: Sequence[Example] = ()) 
 
 def _parse_command(word: str, argument: str, *, speaker: Speaker) -> Entry:
     name = word.lower()
-    if name == EXIT:
-        return Leave()
-    if name not in NAMES:
-        return UnknownCommand(name=word, nearest=nearest_command(name, among=NAMES))
-    return speaker.command(name, argument)
+    match name:
+        case "exit":
+            return Leave()
+        case "attach":
+            return Attach(names=argument)
+        case "detach":
+            return Detach()
+        case _ if name in NAMES:
+            return speaker.command(name, argument)
+        case _:
+            return UnknownCommand(name=word, nearest=nearest_command(name, among=NAMES))
 
 
 def _choose(text: str, choices: Sequence[Example]) -> str:

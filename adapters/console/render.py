@@ -152,6 +152,13 @@ def growing_text(text: str, *, max_lines: int) -> RenderableType:
     return _Tail(markdown(_last_lines(text)), max_lines=max_lines)
 
 
+def typed_text(text: str, *, max_lines: int) -> RenderableType:
+    """Return the end of what is being typed, at most `max_lines` high."""
+    from rich.text import Text
+
+    return _Tail(Text(visible(text[-GROWING_CHARS:])), max_lines=max_lines)
+
+
 def _last_lines(text: str) -> str:
     if len(text) <= GROWING_CHARS:
         return text

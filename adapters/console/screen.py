@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Literal, Protocol
 
 from bot.domain.answers import CommandAnswer
 from bot.domain.turns import TraceLine, TurnState, TurnView
 
 TraceLevel = Literal["summary", "full", "off"]
+Style = Literal["plain", "quiet", "json"]  # of what one question writes
 Outcome = Literal["answered", "stopped", "failed", "taken_over", "waiting", "left", "nothing", "misused"]
 
 OUTCOMES: dict[TurnState, Outcome] = {
@@ -47,10 +49,22 @@ class Screen(Protocol):
         """Show a sentence of the program itself."""
         ...
 
+    def saved(self, path: Path) -> None:
+        """Show where a file that came with the answer is."""
+        ...
+
     async def answer(self, text: str, *, is_late: bool) -> None:
         """Show the Markdown of an answer; `is_late`: its question is not the one that is followed now."""
         ...
 
     def command_answer(self, answer: CommandAnswer, *, is_refusal: bool = False) -> None:
         """Show the answer of a command; `is_refusal`: it says why nothing was done."""
+        ...
+
+
+class Output(Screen, Protocol):
+    """Where one question is seen, and nothing after it."""
+
+    def end(self, outcome: Outcome) -> None:
+        """Write what is still to be written."""
         ...

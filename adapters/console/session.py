@@ -12,11 +12,11 @@ from typing import TextIO
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import create_app_session, in_terminal
 from prompt_toolkit.application.current import set_app
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import History, InMemoryHistory
 from prompt_toolkit.input import create_input
-from prompt_toolkit.input.typeahead import clear_typeahead
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import create_output
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -25,9 +25,10 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from adapters.console import render
+from adapters.console.ahead import TypedAhead, sent_early
 from adapters.console.history import TypedLines
 from adapters.console.keys import forget_keys, quiet_keys
-from adapters.console.parse import EXIT
+from adapters.console.parse import LOCAL_COMMANDS
 from adapters.console.plain import speaks_unicode, tolerate_any_text
 from bot.domain.answers import CommandAnswer
 from bot.domain.commands import COMMANDS
@@ -38,6 +39,7 @@ REFRESHES_PER_SECOND = 8  # of the region that is redrawn; changes in between ar
 PROMPT = "> "
 MENU_LINES = 5  # kept free below the prompt for completions
 RESERVED_LINES = 4  # of the terminal's height that streamed text leaves free
+AHEAD_LINES = 3  # of what is typed meanwhile: its end is seen
 
 
 class _Interrupted(Exception):  # noqa: N818  (a key, no error)
@@ -54,6 +56,7 @@ class Terminal:
         self._asked: PromptSession[str] = prompt  # the one that is read from now
         self._message = PROMPT
         self._input = stdin
+        self._ahead = TypedAhead(prompt.input, stdin=stdin)
         self._is_fresh = False  # the prompt asks something that was not seen while keys were pressed
         self._console = console
         self._shows_details = shows_details
@@ -65,15 +68,15 @@ class Terminal:
         self._notice = ""
 
     async def read(self) -> str | None:
-        """Return the next line (several when they were pasted); None: Ctrl-D, or Ctrl-C twice."""
-        was_interrupted = False
+        """Return the next entry, of one line or several; None: Ctrl-D, or Ctrl-C twice."""
+        was_interrupted, begun = False, ""
         if self._is_fresh:
             forget_keys(self._input)
-            clear_typeahead(self._prompt.input)
+            begun = self._ahead.take_line()
         self._is_fresh = False
         while True:
             try:
-                return await self._prompt.prompt_async(lambda: self._message)
+                return await self._prompt.prompt_async(lambda: self._message, default=begun)
             except EOFError:
                 return None
             except _Interrupted:
@@ -81,7 +84,7 @@ class Terminal:
                     if was_interrupted:
                         return None
                     self.say("Ctrl-C again, Ctrl-D or /exit leaves.")
-                was_interrupted = True
+                was_interrupted, begun = True, ""
 
     async def question(self, text: str) -> str | None:
         """Return what is typed after the text, which no history keeps; None after Ctrl-C or Ctrl-D."""
@@ -96,12 +99,13 @@ class Terminal:
     @property
     def is_typing(self) -> bool:
         """Whether a line has been begun."""
-        return self._prompt.app.is_running and bool(self._prompt.default_buffer.text)
+        is_at_prompt = self._prompt.app.is_running and bool(self._prompt.default_buffer.text)
+        return is_at_prompt or bool(self._ahead.text)
 
     def prompts(self, text: str) -> None:
         """Show this prompt from now on, the usual one where it is empty.
 
-        While no line is read, keys that were pressed before it is there are dropped: they answer something else.
+        While no line is read, what was typed before it is there waits for another Enter: it answers something else.
         """
         if text and not self._prompt.app.is_running:
             self._is_fresh = True
@@ -116,15 +120,20 @@ class Terminal:
 
     @contextmanager
     def following(self) -> Generator[None]:
-        """Draw the newest view of a turn until the block ends or the answer comes."""
+        """Draw the newest view of a turn until the block ends or the answer comes, and below it what is typed."""
         self._view, self._since, self._notice = None, time.monotonic(), ""
-        with Live(
+        self._live = Live(
             console=self._console,
             get_renderable=self._draw,
             transient=True,
             refresh_per_second=REFRESHES_PER_SECOND,
-        ) as self._live:
+        )
+        with self._ahead.gathering(self._draw_at_once), self._live:
             yield
+
+    def _draw_at_once(self) -> None:
+        if self._live and self._live.is_started:
+            self._live.refresh()
 
     def progress(self, view: TurnView) -> None:
         """Draw this view at the next refresh."""
@@ -145,6 +154,10 @@ class Terminal:
             self._console.print(Text(render.call_details(line), style="dim"))
         if line.attachments:
             self._console.print(Text(render.attachment_lines(line), style="dim"))
+
+    def saved(self, path: Path) -> None:
+        """Print where a file is."""
+        self.say(f"File: {path}")
 
     async def answer(self, text: str, *, is_late: bool) -> None:
         """Print the answer; while a line is being typed, above it."""
@@ -167,10 +180,13 @@ class Terminal:
 
     def _draw(self) -> RenderableType:
         self._spinner.text = Text(render.status(self._view, elapsed_s=time.monotonic() - self._since), style="dim")
-        if self._view is None or not self._view.text.strip():
-            return self._spinner
-        max_lines = max(1, self._console.height - RESERVED_LINES)
-        return Group(render.growing_text(self._view.text, max_lines=max_lines), self._spinner)
+        parts: list[RenderableType] = [self._spinner]
+        if self._view is not None and self._view.text.strip():
+            room = self._console.height - RESERVED_LINES - (AHEAD_LINES if self._ahead.text else 0)
+            parts.insert(0, render.growing_text(self._view.text, max_lines=max(1, room)))
+        if typed := self._ahead.text:
+            parts.append(render.typed_text(f"{PROMPT}{typed}", max_lines=AHEAD_LINES))
+        return Group(*parts)
 
 
 @contextmanager
@@ -190,21 +206,40 @@ def open_terminal(
             completer=_Slashes(),
             history=_open_history(history_file, conversation),
             interrupt_exception=_Interrupted,
+            key_bindings=_line_breaks(),
             reserve_space_for_menu=MENU_LINES,
         )
+        sent_early(prompt.input)
         console = Console(file=stdout, highlight=False)
         is_ascii = not speaks_unicode(stdout)
         yield Terminal(prompt, console, stdin=stdin, is_ascii=is_ascii, shows_details=shows_details)
 
 
+def _line_breaks() -> KeyBindings:
+    """Return the keys that begin another line, where Enter sends what is typed."""
+    keys = KeyBindings()
+
+    @keys.add("c-j")
+    @keys.add("escape", "enter")
+    def begin_line(event: KeyPressEvent) -> None:  # pyright: ignore[reportUnusedFunction]
+        event.current_buffer.insert_text("\n")
+
+    return keys
+
+
 class _Slashes(Completer):
-    """Completes a command at the start of the line."""
+    """Completes a command at the start of the line, and the name of a file to attach."""
+
+    def __init__(self) -> None:
+        self._files = PathCompleter(expanduser=True)
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
         before = document.text_before_cursor
+        if attaching := re.fullmatch(r"/attach\s+(.*)", before, re.IGNORECASE):
+            yield from self._files.get_completions(Document(attaching[1]), complete_event)
         if not re.fullmatch(r"/\w*", before):
             return
-        for name, _, description in (*COMMANDS, (EXIT, "", "leave")):
+        for name, _, description in (*COMMANDS, *LOCAL_COMMANDS):
             if name.startswith(before[1:].lower()):
                 yield Completion(f"/{name}", start_position=-len(before), display_meta=description)
 

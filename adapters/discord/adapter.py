@@ -53,6 +53,7 @@ from bot.domain.people import Actor
 from bot.domain.turns import Post, TurnView
 from bot.ports.platform import Connection, Found, Host
 from bot.ports.rights import Memberships
+from bot.text.counting import count
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -162,10 +163,10 @@ class DiscordAdapter:
         """See `Adapter`. A process to which others leave no shard counts as connected: it works on turns."""
         shards = self.session.shards
         is_open = shards.are_connected and (len(shards) > 0 or not self.session.is_alone)
-        count = shards.server_count
+        servers = shards.server_count
         return Connection(
             is_open=self._me is not None and is_open,
-            detail=f"as @{self._me.name} in {count} server{'' if count == 1 else 's'}" if self._me else "",
+            detail=f"as @{self._me.name} in {count(servers, 'server')}" if self._me else "",
             reconnects=self.session.reconnects,
             rate_limits=self._api.rate_limits,
         )

@@ -11,6 +11,7 @@ from adapters.discord.errors import DiscordUnreachableError
 from adapters.discord.invite import invite_url, missing
 from bot.domain.errors import RateLimitError
 from bot.ports.platform import SetUp
+from bot.text.counting import count
 from bot.text.lines import one_line
 
 # Flags of an application; the second is for bots in fewer than 100 servers:
@@ -43,7 +44,7 @@ async def _diagnose(api: DiscordApi, *, wants_content: bool) -> SetUp:
     me = await api.log_in()
     application = cast("dict[str, Any]", await api.call("GET", "/applications/@me"))
     servers = cast("list[dict[str, Any]]", await api.call("GET", "/users/@me/guilds", params={"limit": MAX_SERVERS}))
-    who = f"@{me.name} in {len(servers)} server{'' if len(servers) == 1 else 's'}"
+    who = f"@{me.name} in {count(len(servers), 'server')}"
     if not servers:
         return SetUp(detail=who, cure=f"Invite it: {invite_url(me.application)}")
     if lacking := _lacking(servers):

@@ -10,6 +10,7 @@ from adapters.discord.markdown import PART_CHARS
 from adapters.discord.render import CONTENT_CHARS, part_message
 from bot.domain.messages import Attachment
 from bot.domain.turns import Post
+from bot.text.counting import count
 
 MAX_FILES = 10
 MAX_FILE_BYTES = 10 * 1024 * 1024  # https://docs.discord.com/developers/reference#uploading-files
@@ -60,5 +61,5 @@ def _that_fit(files: Sequence[Attachment]) -> Sequence[Attachment]:
     return taken
 
 
-def _files(count: int) -> str:
-    return f"{count} file{'' if count == 1 else 's'} could not be posted"
+def _files(number: int) -> str:
+    return f"{count(number, 'file')} could not be posted"

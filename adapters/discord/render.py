@@ -20,6 +20,7 @@ from adapters.shared.progress import UNENDED_CALLS, call_line
 from bot.domain.answers import CommandAnswer, Example
 from bot.domain.messages import Attachment
 from bot.domain.turns import TraceLine
+from bot.text.counting import count
 from bot.text.moments import with_moments
 from bot.text.redaction import redact_prose
 from bot.text.split import ELLIPSIS, cut, split_markdown
@@ -218,7 +219,7 @@ def _details_file(lines: Sequence[TraceLine]) -> str:
 
 
 def _calls(number: int) -> str:
-    return f"{number:,} tool call" if number == 1 else f"{number:,} tool calls"
+    return count(number, "tool call")
 
 
 def _failures(lines: Sequence[TraceLine]) -> str:

@@ -19,6 +19,7 @@ from adapters.shared.tasks import RecentKeys
 from bot.domain.errors import AdapterError, RateLimitError
 from bot.domain.turns import Post
 from bot.ports.platform import Found
+from bot.text.counting import count
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -205,6 +206,6 @@ def sentence_about(refusal: AdapterError) -> str:
 
 def without_files(post: Post, reason: str) -> Post:
     """Return the post with a note in place of its files, for a platform that sends both in one message."""
-    count = len(post.attachments)
-    note = f"_{count} file{'s' if count > 1 else ''} could not be posted. {reason}_"
+    files = count(len(post.attachments), "file")
+    note = f"_{files} could not be posted. {reason}_"
     return replace(post, text=f"{post.text}\n\n{note}", attachments=())

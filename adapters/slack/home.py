@@ -12,6 +12,7 @@ from bot.domain.answers import CommandAnswer
 from bot.ports.platform import Host
 from bot.ports.tools import ServerStatus
 from bot.text.apart import apart
+from bot.text.counting import count
 from bot.text.lines import literal, one_line
 
 DETAIL_CHARS = 160
@@ -63,9 +64,9 @@ def server_list(statuses: Sequence[ServerStatus]) -> str:
     lines: list[str] = []
     for server in dict.fromkeys(status.server for status in statuses):
         replicas = [status for status in statuses if status.server == server]
-        count = max(status.tool_count for status in replicas)
+        tools = max(status.tool_count for status in replicas)
         states = "; ".join(map(_state, replicas))
-        lines.append(f"- **{_plain(server)}**: {states}, {count:,} tool{'' if count == 1 else 's'}")
+        lines.append(f"- **{_plain(server)}**: {states}, {count(tools, 'tool')}")
     return "\n".join(lines) or "No tool server is set up."
 
 

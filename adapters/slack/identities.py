@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from adapters.shared.tasks import KeyedLock
 from adapters.slack.api import SlackApi
+from bot.text.counting import count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class Identities:
         if not known:
             return ""
         names = " and ".join(sorted({f"@{identity.user_name}" for identity in known.values()})[:2])
-        return f"as {names} in {len(known)} workspace{'s' if len(known) > 1 else ''}"
+        return f"as {names} in {count(len(known), 'workspace')}"
 
     async def of(self, team: str) -> Identity:
         """Return who the bot is there; an empty `team` means the workspace of the only token. Raises AdapterError."""

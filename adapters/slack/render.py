@@ -20,6 +20,7 @@ from bot.domain.answers import CommandAnswer, Example, Pick
 from bot.domain.commands import FILES
 from bot.domain.events import ConversationKey
 from bot.domain.turns import UNENDED_CALLS, TraceLine, TurnView
+from bot.text.counting import count
 from bot.text.lines import flat
 from bot.text.moments import plain_moments
 from bot.text.split import ELLIPSIS, cut, split_markdown
@@ -159,7 +160,7 @@ def _text_elements(label: str, text: str) -> Blocks:
 
 
 def _calls(number: int) -> str:
-    return f"{number:,} tool call" if number == 1 else f"{number:,} tool calls"
+    return count(number, "tool call")
 
 
 def _failures(lines: Sequence[TraceLine]) -> str:

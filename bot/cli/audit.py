@@ -13,9 +13,9 @@ from bot.cli.start import start
 from bot.database import open_database
 from bot.domain.audit import AuditLine
 from bot.domain.errors import BotError, SettingsError
-from bot.intake.commands.phrases import count
 from bot.ports.rights_store import RightsStore
 from bot.stores.chain import Chain
+from bot.text.counting import count
 from bot.text.terminal import visible, visible_json
 
 PAGE_LINES = 1_000

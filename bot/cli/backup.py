@@ -20,12 +20,12 @@ from bot.cli.start import start
 from bot.database import describe_database, open_database
 from bot.domain.audit import AuditEntry
 from bot.domain.errors import SettingsError
-from bot.intake.commands.phrases import count
 from bot.keeping.archive import DATABASE, About, Manifest, files_to_keep, write_archive
 from bot.keeping.files import ATTACHMENTS, WORKSPACES
 from bot.keeping.private import make_folder
 from bot.settings import Settings
 from bot.stores.sqlite.snapshot import Contents, copy_database
+from bot.text.counting import count
 from bot.text.database_urls import read_database_url, sqlite_path
 
 T = TypeVar("T")

@@ -58,7 +58,8 @@ async def chat(arguments: Namespace) -> int:
     """Converse until the user leaves; with `arguments.message`, ask that and return 1 where it was not answered.
 
     Raises:
-        SettingsError: A setting is wrong, or the folder's files may not be used.
+        SettingsError: A setting is wrong, the folder's files may not be used, or the arguments do not fit together.
+        UnknownConversationError: There is no conversation as the one to go on with.
         StoreError: The database cannot be used.
         AdapterError: The terminal is gone.
     """
@@ -69,8 +70,16 @@ async def chat(arguments: Namespace) -> int:
     from bot.models.factory import describe_model
 
     is_conversing = arguments.message is None
+    if is_conversing and (arguments.json or arguments.quiet or arguments.attach):
+        raise SettingsError("--json, --quiet and --attach go with -m TEXT. In a chat, /attach FILE attaches a file.")
     require_trust(arguments, may_ask=is_conversing)
     settings = start(arguments, logs_to_file=True)
+    if arguments.resume is not None or arguments.last:
+        from bot.cli.resume import chosen_conversation
+
+        arguments.conversation = await chosen_conversation(
+            settings, arguments.resume or "", asks=is_conversing and not arguments.last
+        )
     about = describe_model(settings)
     if settings.provider == "rehearsal" and settings.model_provider is None:
         about += await _model_of_this_machine()
@@ -113,7 +122,8 @@ async def chat(arguments: Namespace) -> int:
         await _converse(adapter, serving)
         return 0
     async with serving():
-        return await adapter.ask_once(arguments.message, says_yes=arguments.yes)
+        style = "json" if arguments.json else "quiet" if arguments.quiet else "plain"
+        return await adapter.ask_once(arguments.message, files=arguments.attach, says_yes=arguments.yes, style=style)
 
 
 async def _model_of_this_machine() -> str:

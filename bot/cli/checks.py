@@ -13,7 +13,6 @@ from bot.composition.storage import open_secret_keys
 from bot.composition.tracing import check_traces as traces_to
 from bot.domain.errors import SettingsError
 from bot.http.listener import bare_reason, open_sockets
-from bot.intake.commands.phrases import count
 from bot.keeping.private import tighten
 from bot.ports.store import Store
 from bot.rights.policy import FilePolicy
@@ -21,6 +20,7 @@ from bot.settings import Settings
 from bot.stores.secret_notes import look_at_secrets, lost_sentence
 from bot.stores.shared_secret import UNREADABLE, can_read
 from bot.text.cleaning import clean
+from bot.text.counting import count
 from bot.tools.conversation_ids import FILE_NAME as KEY_FILE
 from bot.tools.conversation_ids import open_conversation_ids
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import time
 from argparse import Namespace
 from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
@@ -24,6 +23,7 @@ from bot.cli.checks import (
     warning_place_problem,
 )
 from bot.cli.database_checks import check_server
+from bot.cli.output import print_json
 from bot.cli.policy import money_warnings
 from bot.cli.processes import check_processes
 from bot.cli.servers import servers_of, wait_for_servers
@@ -35,7 +35,6 @@ from bot.domain.errors import BotError, SettingsError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolSpec, UserMessage
 from bot.domain.rights import Tool
-from bot.intake.commands.phrases import count
 from bot.models.factory import describe_model, open_model
 from bot.ports.conversation_store import ToolMemory
 from bot.ports.model import ModelRequest
@@ -45,6 +44,7 @@ from bot.rights.findings import PolicyFileError
 from bot.rights.policy import FilePolicy, default_ruling
 from bot.settings import Settings
 from bot.text.cleaning import clean, clean_name
+from bot.text.counting import count
 from bot.text.terminal import visible
 from bot.tools.configured import load_servers
 from bot.tools.toolset import Toolset
@@ -61,16 +61,17 @@ _ANY_CURE = "Start that server, or correct its entry in mcp.json or MCP_SERVER_U
 
 
 async def doctor(arguments: Namespace) -> int:
-    """Print the checks as they end, or all of them as JSON; return 1 where one failed."""
+    """Print the checks as they end, or those that failed, or all of them as JSON; return 1 where one failed."""
     checks: list[Check] = []
     async for check in _checks(arguments):
         checks.append(check)
-        if not arguments.json:
+        is_shown = not arguments.json and not (arguments.quiet and check.state != "failed")
+        if is_shown:
             print(visible(f"{check.state:6} {check.part}: {check.text}"), flush=True)
             for line in check.output:
                 print(f"         | {visible(line)}", flush=True)
     if arguments.json:
-        print(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
+        print_json([dataclasses.asdict(check) for check in checks])
     return 1 if any(check.state == "failed" for check in checks) else 0
 
 

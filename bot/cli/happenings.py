@@ -10,9 +10,9 @@ from bot.domain.asks import ApprovalAsk, AskRecord, FormAsk, LinkAsk
 from bot.domain.events import ConversationKey, MessageReceived
 from bot.domain.messages import Attachment
 from bot.domain.turns import CallAsked, CallDecided, CallFinished, CallJudged, CallStarted, CallWaiting, ModelAnswered
-from bot.intake.commands.phrases import count
 from bot.ports.retention_store import TimedStep, TurnRecord
 from bot.text.cleaning import clean
+from bot.text.counting import count
 from bot.text.redaction import redact
 
 

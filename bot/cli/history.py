@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 
 from adapters.registry import terminal_conversation, terminal_user
+from bot.cli.output import print_json
 from bot.cli.start import start
 from bot.composition.storage import open_files
 from bot.database import open_database
@@ -14,11 +15,12 @@ from bot.domain.audit import AuditEntry
 from bot.domain.errors import BotError, SettingsError
 from bot.domain.events import ConversationKey
 from bot.domain.messages import AssistantMessage, ToolMessage, UserMessage
-from bot.intake.commands.phrases import count, undeleted
+from bot.intake.commands.phrases import undeleted
 from bot.keeping.files import KeptFiles
 from bot.ports.conversation_store import ConversationStore, History, HistoryEntry
 from bot.ports.store import Store
 from bot.text.cleaning import clean
+from bot.text.counting import count
 from bot.text.lines import flat
 from bot.text.marks import plain_id, plain_name
 from bot.text.redaction import redact
@@ -40,16 +42,27 @@ async def history(arguments: Namespace) -> int:
         raise SettingsError("--files goes with --delete KEY: it deletes the conversation's saved files as well.")
     if arguments.delete is not None and arguments.conversation is not None:
         raise SettingsError("--delete takes the conversation itself: `toolbridge history --delete KEY`.")
+    if arguments.json and arguments.delete is not None:
+        raise SettingsError("--json prints conversations. --delete says in a sentence what went.")
+    if arguments.quiet and arguments.conversation is not None:
+        raise SettingsError("--quiet prints the keys of conversations. Leave it out to print what was said in one.")
     settings = start(arguments, needs_model=False)
     async with open_database(settings) as store:
+        if arguments.json:
+            print_json(await as_json(store, arguments.conversation, limit=arguments.limit))
+            return 0
         if arguments.delete is not None:
             files = await open_files(settings, store)
             lines = [await delete(store, files, arguments.delete, with_saved=arguments.files)]
+            lines = [] if arguments.quiet else lines
+        elif arguments.quiet:
+            lines = [str(item.conversation) for item in await store.conversations(limit=arguments.limit)]
         elif arguments.conversation is None:
             lines = await conversation_lines(store, limit=arguments.limit)
         else:
             lines = await transcript_lines(store, arguments.conversation, limit=arguments.limit)
-    print(visible("\n".join(lines)))
+    if lines:
+        print(visible("\n".join(lines)))
     return 0
 
 
@@ -89,7 +102,8 @@ async def conversation_lines(store: ConversationStore, *, limit: int) -> list[st
     if not summaries:
         return ["There are no conversations yet. Start one with `toolbridge chat`."]
     return [
-        f"{item.last_at:%Y-%m-%d %H:%M}  {item.message_count:6,} messages  {item.conversation}" for item in summaries
+        f"{item.last_at:%Y-%m-%d %H:%M}  {count(item.message_count, 'message'):>15}  {item.conversation}"
+        for item in summaries
     ]
 
 
@@ -110,6 +124,42 @@ async def transcript_lines(store: ConversationStore, name: str, *, limit: int) -
     between = _border(known, has_older=older > 0)
     before, after = ([line for entry in part for line in _lines(entry)] for part in (entries[:older], entries[older:]))
     return [*before, *between, *after]
+
+
+async def as_json(store: ConversationStore, name: str | None, *, limit: int) -> object:
+    """Return the most recent conversations, or the last messages of one, for scripts.
+
+    Raises:
+        UnknownConversationError: Nothing is stored under that name.
+    """
+    if name is None:
+        return [
+            {
+                "conversation": str(item.conversation),
+                "messages": item.message_count,
+                "last_at": item.last_at.isoformat(),
+            }
+            for item in await store.conversations(limit=limit)
+        ]
+    conversation = conversation_key(name)
+    if not (entries := await store.transcript(conversation, limit=limit)):
+        raise unknown_conversation(name)
+    known = await store.history(conversation)
+    messages = [_message(entry) for entry in entries]
+    return {"conversation": str(conversation), "summary": redact(known.summary), "messages": messages}
+
+
+def _message(entry: HistoryEntry) -> dict[str, object]:
+    shared = {"at": entry.at.isoformat(), "turn": entry.turn_id, "known_by": entry.recall}
+    match entry.message:
+        case UserMessage(text=text, attached=attached, speaker=speaker, speaker_id=speaker_id):
+            who = {"speaker": speaker, "speaker_id": speaker_id} if speaker is not None else {}
+            return {**shared, "kind": "question", "text": text, "attached": attached, **who}
+        case AssistantMessage(text=text, tool_calls=calls):
+            asked = [{"id": call.id, "tool": call.name, "arguments": redact(call.arguments)} for call in calls]
+            return {**shared, "kind": "answer", "text": text, "calls": asked}
+        case ToolMessage(text=text, call_id=call_id):
+            return {**shared, "kind": "result", "call": call_id, "text": redact(text)}
 
 
 def _border(known: History, *, has_older: bool) -> Iterator[str]:

@@ -20,6 +20,7 @@ from bot.cli.keeping_arguments import (
     add_purge_arguments,
     add_restore_arguments,
 )
+from bot.cli.output import add_chat_arguments, add_output_arguments
 from bot.cli.policy_arguments import add_policy_arguments
 from bot.cli.setup.arguments import add_setup_arguments
 from bot.domain.errors import BotError, SettingsError
@@ -265,7 +266,7 @@ def command_parser() -> argparse.ArgumentParser:
 
 def _add_chat(chat: argparse.ArgumentParser) -> None:
     chat.add_argument("-m", "--message", metavar="TEXT", help="ask this, print the answer and leave")
-    chat.add_argument("--conversation", metavar="NAME", default="main", help="which conversation to go on with (main)")
+    add_chat_arguments(chat)
     _add_model(chat)
     chat.add_argument("--yes", action="store_true", help="with -m: run calls that only I have to approve")
     chat.set_defaults(run=_chat)
@@ -289,7 +290,7 @@ def _add_health(health: argparse.ArgumentParser) -> None:
 
 
 def _add_doctor(doctor: argparse.ArgumentParser) -> None:
-    doctor.add_argument("--json", action="store_true", help="print the checks as JSON")
+    add_output_arguments(doctor, json_help="print the checks as JSON", quiet_help="print only the checks that failed")
     _add_model(doctor)
     doctor.set_defaults(run=_doctor)
 
@@ -298,12 +299,16 @@ def _add_tools(tools: argparse.ArgumentParser) -> None:
     tools.add_argument("word", nargs="?", default="", help="only tools that contain this word")
     tools.add_argument("--changes", action="store_true", help="show the tools that changed since they were accepted")
     tools.add_argument("--accept", default="", metavar="SERVER[/TOOL]", help="accept changed tools as they are now")
+    add_output_arguments(
+        tools, json_help="print all that is known of them as JSON", quiet_help="print only their names"
+    )
     tools.set_defaults(run=_tools)
 
 
 def _add_history(history: argparse.ArgumentParser) -> None:
     history.add_argument("conversation", nargs="?", help="a key from the list, or the name of a terminal conversation")
     history.add_argument("--limit", type=_at_least_one, default=50, metavar="N", help="how many at most (50)")
+    add_output_arguments(history, json_help="print it as JSON", quiet_help="print only the keys of conversations")
     add_deletion_arguments(history)
     history.set_defaults(run=_history)
 
@@ -331,7 +336,9 @@ def _add_audit(audit: argparse.ArgumentParser) -> None:
 def _add_usage(usage: argparse.ArgumentParser) -> None:
     usage.add_argument("--period", default="", metavar="PERIOD", help="2026-11 or 2026-11-29 (this month)")
     usage.add_argument("--limit", type=_at_least_one, default=50, metavar="N", help="how many at most (50)")
-    usage.add_argument("--json", action="store_true", help="print them as JSON; money in millionths of a dollar")
+    add_output_arguments(
+        usage, json_help="print them as JSON; money in millionths of a dollar", quiet_help="print only their names"
+    )
     usage.set_defaults(run=_usage)
 
 

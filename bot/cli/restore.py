@@ -19,7 +19,6 @@ from bot.cli.start import start
 from bot.database import open_database
 from bot.domain.audit import AuditEntry
 from bot.domain.errors import SettingsError, StoreError
-from bot.intake.commands.phrases import count
 from bot.keeping.archive import DATABASE, IDS, RULES, Archive, open_archive
 from bot.keeping.files import ATTACHMENTS, TYPED, WORKSPACES
 from bot.keeping.private import make_folder
@@ -27,6 +26,7 @@ from bot.keeping.replacing import PUT_AWAY, gathering, is_decided, replace_all
 from bot.settings import Settings
 from bot.stores.sqlite.snapshot import living_workers, read_contents
 from bot.stores.sqlite.store import open_sqlite
+from bot.text.counting import count
 from bot.text.database_urls import read_database_url, sqlite_path
 from bot.turns.worker import process_of
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 import time
 from argparse import Namespace
 from datetime import date
 
+from bot.cli.output import print_json, print_lines
 from bot.cli.start import start
 from bot.database import open_database
 from bot.domain.budgets import Spent, period_keys
@@ -31,7 +31,9 @@ async def usage(arguments: Namespace) -> int:
     async with open_database(settings) as store:
         found = await store.top_ledgers(period, limit=arguments.limit)
     if arguments.json:
-        print(json.dumps([_as_json(name, period, spent) for name, spent in found], indent=2))
+        print_json([_as_json(name, period, spent) for name, spent in found])
+    elif arguments.quiet:
+        print_lines(name for name, _ in found)
     else:
         print("\n".join([f"{clean(name)}: {spent_phrase(spent)}" for name, spent in found] or ["Nothing was used."]))
     return 0

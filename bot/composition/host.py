@@ -9,7 +9,6 @@ from bot.domain.asks import AskState
 from bot.intake.admission import Admission
 from bot.intake.apps import AppGate
 from bot.intake.asked import AskReader
-from bot.intake.commands.phrases import count
 from bot.intake.commands.table import Commands
 from bot.intake.decisions import Decisions
 from bot.intake.early import EarlyMessages
@@ -19,6 +18,7 @@ from bot.intake.rates import CommonCount
 from bot.models.factory import describe_model
 from bot.ports.http import HttpListener
 from bot.settings import Settings
+from bot.text.counting import count
 
 
 def make_host(
@@ -71,7 +71,8 @@ def describe_limits(settings: Settings) -> Sequence[str]:
     return (
         f"A message may have {settings.max_input_chars:,} characters, a file {settings.max_file_mb:g} MB.",
         f"One person may send {count(settings.requests_per_minute, 'message')} a minute.",
-        f"The model reads the last {settings.max_conversation_length} messages, tool calls and results among them; "
+        f"The model reads the last {count(settings.max_conversation_length, 'message')}, tool calls and results among "
+        f"them; "
         f"older ones it knows by a summary.",
         f"A question may take {count(settings.max_tool_rounds, 'round')} of tools and {settings.turn_timeout_s:.0f} s.",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bot.domain.events import MessageReceived
 from bot.ports.intake_store import Full, OwnBounds
+from bot.text.counting import count
 
 MAX_WAITING = 20  # open turns in one conversation
 # Open turns of this process on one platform: with 200 at once and 10 s for each, about two minutes of work. People who
@@ -29,8 +30,9 @@ def why_full(full: Full) -> str:
     """Return why the message was not stored, and when to send it again."""
     match full.why:
         case "waiting":
+            are = "is" if full.waits_behind == 1 else "are"
             return (
-                f"{full.waits_behind} messages are already waiting here. "
+                f"{count(full.waits_behind, 'message')} {are} already waiting here. "
                 f"Please send this one again once they are answered."
             )
         case "own_waiting":

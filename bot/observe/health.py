@@ -19,6 +19,7 @@ from bot.observe.model_watch import ModelHealth
 from bot.ports.http import HttpRoute
 from bot.ports.platform import Connection
 from bot.ports.tools import ServerStatus
+from bot.text.counting import count
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -153,7 +154,7 @@ def _check_tools(parts: Parts) -> Check:
     down = servers - {status.server for status in parts.servers() if status.state != "down"}
     if not down:
         return Check(status="ok")
-    reason = f"{len(down)} of {len(servers)} tool servers cannot be reached. `toolbridge tools` says which."
+    reason = f"{len(down)} of {count(len(servers), 'tool server')} cannot be reached. `toolbridge tools` says which."
     return Check(status="degraded", reason=reason)
 
 

@@ -14,6 +14,7 @@ from bot.domain.errors import SettingsError
 from bot.rights.policy import FilePolicy
 from bot.rights.reading import MAX_FILE_BYTES, read_policy
 from bot.settings import Settings
+from bot.text.counting import count
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -131,5 +132,5 @@ def describe_policy(policy: FilePolicy) -> str:
     if not policy.file:
         return f"no {FILE_NAME}, so the defaults hold"
     parts = [(len(policy.rules), "rule"), (len(policy.groups.names), "group"), (len(policy.warnings), "warning")]
-    counts = [f"{number} {noun}{'' if number == 1 else 's'}" for number, noun in parts if number or noun == "rule"]
+    counts = [count(number, noun) for number, noun in parts if number or noun == "rule"]
     return ", ".join([policy.file, *counts, *([] if policy.budgets.is_empty else ["budgets"])])

@@ -14,6 +14,7 @@ from mcp import types
 from bot.domain.messages import Attachment, ToolResult
 from bot.text.apart import LONG, PIECE, apart
 from bot.text.cleaning import strip_surrogates
+from bot.text.counting import count
 
 # Python knows these since 3.13 or 3.14 only, or where the machine has a table of its own.
 _SUFFIXES = {
@@ -130,7 +131,7 @@ def _suffix(mime_type: str) -> str:
     return _SUFFIXES.get(mime_type) or mimetypes.guess_extension(mime_type, strict=False) or ""
 
 
-def _size(count: int) -> str:
-    if count < 1024:
-        return f"{count} bytes"
-    return f"{count / 1024:.0f} KB" if count < 1024**2 else f"{count / 1024**2:.1f} MB"
+def _size(length: int) -> str:
+    if length < 1024:
+        return count(length, "byte")
+    return f"{length / 1024:.0f} KB" if length < 1024**2 else f"{length / 1024**2:.1f} MB"

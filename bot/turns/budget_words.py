@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import tzinfo
 
 from bot.domain.budgets import MICRO, Limit, Measure, Used
+from bot.text.counting import count
 from bot.text.moments import moment, plain_moments
 
 _PERIODS = {"day": "today", "month": "this month"}
@@ -49,9 +50,9 @@ def amount_phrase(amount: int, measure: Measure) -> str:
     """Return an amount with its unit."""
     match measure:
         case "turns":
-            return f"{amount:,} turn{'' if amount == 1 else 's'}"
+            return count(amount, "turn")
         case "tokens":
-            return f"{amount:,} token{'' if amount == 1 else 's'}"
+            return count(amount, "token")
         case "usd":
             return dollars(amount)
 

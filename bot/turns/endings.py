@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bot.text.counting import count
+
 
 def ended_with(sentence: str, *, partial: str) -> str:
     """Return what was seen of an answer, followed by the sentence that says why there is no more of it."""
@@ -10,7 +12,7 @@ def ended_with(sentence: str, *, partial: str) -> str:
 
 def spent(*, attempts: int, is_journal_read: bool) -> str:
     """Return what is said of a turn that failed in all of its attempts; without its journal, tools may have run."""
-    return _SPENT.format(attempts=attempts) + ("" if is_journal_read else _UNREAD)
+    return _SPENT.format(attempts=count(attempts, "time")) + ("" if is_journal_read else _UNREAD)
 
 
 def timed_out(limit_s: float) -> str:
@@ -19,7 +21,7 @@ def timed_out(limit_s: float) -> str:
 
 
 _SPENT = (
-    "This question was started {attempts} times and the bot failed each time, so it is not tried again. "
+    "This question was started {attempts} and the bot failed each time, so it is not tried again. "
     "Please ask in another way, and tell your operator."
 )
 _UNREAD = " Tools that it asked for may have run; their results were not kept."

@@ -10,6 +10,7 @@ from bot.domain.turns import ModelAnswered, ModelAsked
 from bot.ports.model import Model
 from bot.ports.rights import Guard
 from bot.ports.tools import Tools
+from bot.text.counting import count
 from bot.turns.calls import Calls
 from bot.turns.context import (
     LEAST_RESULT_CHARS,
@@ -148,5 +149,5 @@ def _final_words(turn: Turn, answer: ModelAnswer, *, reached_limit: bool) -> str
     if answer.is_cut:
         turn.notes.append("The model reached its output limit here; ask it to continue for the rest.")
     if reached_limit:
-        turn.notes.append(f"The limit of {turn.max_rounds} tool rounds (MAX_TOOL_ROUNDS) was reached.")
+        turn.notes.append(f"The limit of {count(turn.max_rounds, 'tool round')} (MAX_TOOL_ROUNDS) was reached.")
     return answer.message.text or "The model gave no answer in words. Please ask again, or in another way."

@@ -10,13 +10,12 @@ from bot.domain.events import ConversationKey
 from bot.domain.messages import AssistantMessage, Attachment, Message, ToolCall, ToolMessage, ToolResult, UserMessage
 from bot.domain.people import Actor, Asker
 from bot.ports.model import ModelRequest
+from bot.text.counting import count
 from bot.turns.context import Turns, Window, cut_result, with_summary
 from bot.turns.handing_over import HandOver
 from bot.turns.selection import Selection
 
-LAST_ROUND = (
-    "[The limit of {rounds} tool rounds is reached. Answer now in words, with what you have, and say what is missing.]"
-)
+LAST_ROUND = "[The limit of {rounds} is reached. Answer now in words, with what you have, and say what is missing.]"
 RESTARTED = (
     "Interrupted: the bot was restarted while this tool was running. It may have run, its outcome is unknown, and it "
     "was not run again. Tell the user, and do not call it again without being asked to."
@@ -75,7 +74,8 @@ class Turn:
         """Return the next request to the model."""
         added = list(self.added)
         if not may_call_tools and added and isinstance(last := added[-1], ToolMessage):
-            added[-1] = replace(last, text=f"{last.text}\n{LAST_ROUND.format(rounds=self.max_rounds)}")
+            said = LAST_ROUND.format(rounds=count(self.max_rounds, "tool round"))
+            added[-1] = replace(last, text=f"{last.text}\n{said}")
         return ModelRequest(
             system=self.system,
             messages=with_summary((*(message for _, message in self.history), self.question, *added), self.summary),

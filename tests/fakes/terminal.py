@@ -16,7 +16,10 @@ from typing import TextIO
 
 CTRL_C = "\x03"
 CTRL_D = "\x04"
+CTRL_J = "\n"
 ENTER = "\r"
+ALT_ENTER = "\x1b\r"
+BACKSPACE = "\x7f"
 UP = "\x1b[A"
 TAB = "\t"
 

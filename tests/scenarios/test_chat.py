@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -140,6 +141,45 @@ async def test_operators_list_tools_and_conversations(toolbridge: Toolbridge) ->
     unknown = await toolbridge.run("history", "nobody")
     assert unknown.code == 1
     assert "toolbridge history" in unknown.err
+
+
+async def test_scripts_get_names_and_json(toolbridge: Toolbridge) -> None:
+    asked = await toolbridge.ask("What is 6 * 7?", "--json")
+    assert (asked.code, asked.err) == (0, "")
+    said = json.loads(asked.out)
+    assert said["outcome"] == "answered" and "42" in said["answer"]
+    assert [(call["server"], call["tool"], call["state"]) for call in said["calls"]] == [
+        ("toolbridge", "calculate", "ok")
+    ]
+    await toolbridge.ask("hello", "--conversation", "two")
+    last = await toolbridge.ask("/history", "--quiet", "--last")
+    assert (last.code, "hello" in last.out, last.err) == (0, True, "")
+    listed = json.loads((await toolbridge.run("tools", "weather", "--json")).out)
+    assert [tool["tool"] for tool in listed["tools"]] == ["get_weather"]
+    assert [server["server"] for server in listed["servers"]] == ["toolbridge"]
+    assert (await toolbridge.run("history", "-q")).out == "console/local/two/\nconsole/local/main/\n"
+    [_, main] = json.loads((await toolbridge.run("history", "--json")).out)
+    assert (main["conversation"], main["messages"]) == ("console/local/main/", 4)
+    transcript = json.loads((await toolbridge.run("history", "main", "--json")).out)
+    assert [message["kind"] for message in transcript["messages"]] == ["question", "answer", "result", "answer"]
+    assert "all" in (await toolbridge.run("usage", "--quiet")).out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--resume", "absent"), "No messages are stored for 'absent'."),
+        (("--resume", "slack/T1/C1/"), "slack/T1/C1/ is no conversation of a terminal."),
+        (("--last",), "There are no conversations yet."),
+        (("--attach", "absent.txt"), "There is no file absent.txt."),
+    ],
+)
+async def test_what_cannot_be_gone_on_with_says_so(
+    toolbridge: Toolbridge, arguments: tuple[str, ...], said: str
+) -> None:
+    toolbridge.write_mcp_json({})
+    ran = await toolbridge.ask("hello", *arguments)
+    assert ran.code in (1, 2) and said in ran.err
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bot.domain.budgets import Spent
+from bot.text.counting import count
 from bot.text.lines import literal, one_line
 from bot.turns.budget_words import dollars
 
@@ -23,11 +24,6 @@ def spent_phrase(spent: Spent) -> str:
     if usage.unpriced_tokens and usage.micro_usd:
         parts.append(f"and {count(usage.unpriced_tokens, 'token')} without a known price")
     return ", ".join(parts)
-
-
-def count(number: int, noun: str) -> str:
-    """Return the number with its noun, in the plural where it is one."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def undeleted(files: int) -> str:

@@ -42,7 +42,7 @@ async def describe_tools(
     offer = await tools.offer(None)
     known: Mapping[str, Prospect] = await prospects(asker, offer.tools) if prospects and asker else {}
     denied = [tool for tool in offer.tools if known.get(tool.name) == "deny"]
-    wanted = [tool for tool in offer.tools if tool not in denied and _matches(tool, word)]
+    wanted = [tool for tool in offer.tools if tool not in denied and matches(tool, word)]
     if word.strip() and not wanted:
         return f"No tool matches {code(word)}. `tools` without a word shows all of them."
     marks = {name: _PHRASES[prospect] for name, prospect in known.items()}
@@ -52,7 +52,8 @@ async def describe_tools(
     return "\n\n".join([*paragraphs, *map(plain, offer.notes)]) or "No tool server is set up."
 
 
-def _matches(tool: ToolSpec, word: str) -> bool:
+def matches(tool: ToolSpec, word: str) -> bool:
+    """Return whether the word is in what people see of the tool."""
     return word.strip().casefold() in f"{tool.server} {tool.name} {tool.tool} {tool.description}".casefold()
 
 

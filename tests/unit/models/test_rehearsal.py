@@ -381,7 +381,7 @@ def test_a_call_whose_arguments_were_broken_is_made_again() -> None:
 def test_without_tools_it_finishes_with_what_it_has() -> None:
     question = UserMessage(text="2 + 3 * 4")
     made = asked(answer([question], TOOLS))
-    note = "Result: 3.0 multiply 4.0 = 12.0\n[The limit of 1 tool rounds is reached. Answer now.]"
+    note = "Result: 3.0 multiply 4.0 = 12.0\n[The limit of 1 tool round is reached. Answer now.]"
     said = answer([question, AssistantMessage(text="", tool_calls=made), result(made[0], note)], []).text
     assert "3 \u00d7 4 = **12**" in said
     assert "“2 + 3 * 4” was not done: no fitting `calculate` tool is offered" in said

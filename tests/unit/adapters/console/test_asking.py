@@ -141,6 +141,21 @@ async def test_a_key_that_was_typed_for_another_question_decides_nothing() -> No
     assert room.world.seen == []
 
 
+async def test_what_was_typed_ahead_of_the_question_is_kept_and_decides_nothing() -> None:
+    async with chatting() as room:
+        room.type("deploy it")
+        question = (await room.world.next(Message)).event_key
+        room.show("running", question)
+        room.type("r")
+        await room.shows("> r")
+        await room.put(approval(), question)
+        room.show("waiting", question)
+        await room.terminal.until(lambda shown: PROMPT + " r" in shown, what="what was typed, at the new prompt")
+        room.type("")
+        await room.shows("The question changed while you typed")
+    assert room.world.seen == []
+
+
 async def test_details_show_all_of_the_call() -> None:
     call = TraceLine(call_id="c", server="deploys", tool="deploy", state="waiting", arguments='{"env": "prod-all"}')
     async with chatting(World(explains=Details(lines=(call,))), asks=[approval()]) as room:

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.console.parse import NAMES, Entry, Leave, UnknownCommand, parse_line
+from adapters.console.parse import Attach, Detach, Entry, Leave, UnknownCommand, parse_line
 from adapters.console.speaker import Speaker
 from bot.domain.answers import Example
+from bot.domain.commands import COMMANDS
 from bot.domain.events import CommandInvoked, ConversationKey, MessageReceived
 
 KEY = ConversationKey(platform="console", space="local", channel="default")
@@ -38,7 +39,7 @@ def test_a_line_is_a_message_of_the_person_with_a_key_of_its_own() -> None:
     assert first.sent_at.tzinfo is not None
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "exit"])
+@pytest.mark.parametrize("name", [command.name for command in COMMANDS])
 def test_a_slash_and_a_known_name_is_that_command(name: str) -> None:
     entry = parse(f"/{name}")
     assert isinstance(entry, CommandInvoked)
@@ -49,6 +50,12 @@ def test_a_command_keeps_the_rest_of_the_line_as_its_argument() -> None:
     entry = parse("/TOOLS  text file ")
     assert isinstance(entry, CommandInvoked)
     assert (entry.name, entry.argument) == ("tools", "text file")
+
+
+def test_files_are_attached_and_left_out_by_commands_of_the_terminal() -> None:
+    assert parse("/attach  ~/a b.txt 'c d' ") == Attach(names="~/a b.txt 'c d'")
+    assert parse("/attach") == Attach(names="")
+    assert parse("/detach") == Detach()
 
 
 def test_exit_leaves() -> None:

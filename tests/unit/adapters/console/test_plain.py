@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +20,8 @@ import pytest
 from adapters.console.adapter import ConsoleAdapter
 from bot.domain.answers import CommandAnswer, Queued
 from bot.domain.errors import AdapterError, StoreError
-from bot.domain.events import CommandInvoked, SharedFile
+from bot.domain.events import CommandInvoked, MessageReceived, SharedFile
+from bot.domain.messages import Attachment
 from bot.domain.turns import Post, TraceLine, TurnState, TurnView
 from tests.fakes.hosts import Event, Outcome, ScriptedHost
 from tests.fakes.terminal import open_terminal
@@ -40,17 +43,20 @@ class OneShot:
             "test", host=ScriptedHost(self._receive), stdout=self.stdout, stderr=self.stderr, **options
         )
         self.commands: list[CommandInvoked] = []
+        self.files: Sequence[SharedFile] = ()
         self._turn = turn
 
-    async def ask(self, text: str = "hello", *, says_yes: bool = False) -> int:
+    async def ask(self, text: str = "hello", *, says_yes: bool = False, **options: Any) -> int:
         async with asyncio.timeout(WAIT_S), self._group:
-            return await self.adapter.ask_once(text, says_yes=says_yes, patience_s=0.2)
+            return await self.adapter.ask_once(text, says_yes=says_yes, patience_s=0.2, **options)
 
     async def _receive(self, event: Event) -> Outcome:
         if isinstance(event, CommandInvoked):
             self.commands.append(event)
             self.show("stopped")
             return CommandAnswer(text=f"**{event.name}**")
+        if isinstance(event, MessageReceived):
+            self.files = event.files
         if self._turn is not None:
             self._group.create_task(self._isolated(self._turn(self, event)))
         return Queued(turn_id=1)
@@ -63,7 +69,7 @@ class OneShot:
     def show(self, state: TurnState = "running", **parts: Any) -> None:
         self.adapter.show(TurnView(turn_id=1, conversation=self.adapter.conversation, state=state, **parts))
 
-    async def post(self, event: Event, text: str, *, is_late: bool = False) -> None:
+    async def post(self, event: Event, text: str, *, is_late: bool = False, **parts: Any) -> None:
         await self.adapter.post(
             Post(
                 key="p",
@@ -72,6 +78,7 @@ class OneShot:
                 part=0,
                 text=text,
                 in_reply_to="" if is_late else event.event_key,
+                **parts,
             )
         )
 
@@ -183,12 +190,76 @@ async def test_a_question_that_waits_for_a_decision_exits_with_one_and_says_why(
     assert (one.stdout.getvalue(), one.stderr.getvalue()) == ("", said)
 
 
-async def test_a_terminal_brings_no_files() -> None:
+async def test_when_quiet_only_the_answer_is_written() -> None:
+    one = OneShot(answer, banner="The built-in model.")
+    assert await one.ask(style="quiet") == 0
+    assert (one.stdout.getvalue(), one.stderr.getvalue()) == ("It is **saved**.\n", "")
+
+
+async def test_when_quiet_it_is_still_said_why_there_is_no_answer() -> None:
+    async def refuse(one: OneShot, event: Event) -> None:
+        one.show("failed")
+
+    one = OneShot(refuse)
+    assert await one.ask(style="quiet") == 1
+    assert (one.stdout.getvalue(), one.stderr.getvalue()) == ("", "The question could not be answered.\n")
+
+
+async def test_as_json_answer_calls_and_files_are_one_object(tmp_path: Path) -> None:
+    async def with_a_file(one: OneShot, event: Event) -> None:
+        plot = Attachment(name="plot.png", mime_type="image/png", data=b"PNG")
+        one.show(trace=(CALL,))
+        await one.post(event, "An earlier \x9b one.", is_late=True)
+        await one.post(event, "It is **saved**.\n", attachments=(plot,))
+        one.show("answered", trace=(CALL,))
+
+    one = OneShot(with_a_file, attachments=tmp_path, trace="off", banner="The built-in model.")
+    assert await one.ask(style="json") == 0
+    assert "\x9b" not in one.stdout.getvalue() and one.stderr.getvalue() == ""
+    said = json.loads(one.stdout.getvalue())
+    assert said.pop("files") == [str(tmp_path / "p-1-plot.png")]
+    assert said == {
+        "outcome": "answered",
+        "answer": "It is **saved**.\n",
+        "calls": [
+            {
+                "server": "files",
+                "tool": "save",
+                "state": "ok",
+                "arguments": '{"name": "a.txt"}',
+                "result": "saved",
+                "seconds": 0.5,
+                "attachments": [],
+                "note": "",
+            }
+        ],
+        "notices": ["The built-in model."],
+        "earlier_answers": ["An earlier \x9b one."],
+    }
+
+
+async def test_as_json_a_command_is_answered_and_what_is_wrong_is_said() -> None:
     one = OneShot()
-    file = SharedFile(name="a.txt", mime_type="text/plain", size=1, reference="a.txt")
-    with pytest.raises(AdapterError, match="takes no files") as caught:
-        await one.adapter.fetch(file, one.adapter.conversation, max_bytes=10)
-    assert caught.value.is_permanent
+    assert await one.ask("/usage", style="json") == 0
+    assert json.loads(one.stdout.getvalue())["answer"] == "**usage**"
+    one = OneShot()
+    assert await one.ask(files=["/absent"], style="json") == 2
+    said = json.loads(one.stdout.getvalue())
+    assert (said["outcome"], said["notices"]) == ("misused", ["There is no file /absent."])
+
+
+async def test_the_question_takes_files_along(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Milk")
+    one = OneShot(answer)
+    assert await one.ask(files=[str(tmp_path / "a.txt")]) == 0
+    assert [(file.name, file.size) for file in one.files] == [("a.txt", 4)]
+    assert await one.adapter.fetch(one.files[0], one.adapter.conversation, max_bytes=10) == b"Milk"
+
+
+async def test_a_file_that_is_not_there_is_bad_usage(tmp_path: Path) -> None:
+    one = OneShot(answer)
+    assert await one.ask(files=[str(tmp_path / "absent")]) == 2
+    assert one.stderr.getvalue() == f"There is no file {tmp_path / 'absent'}.\n"
 
 
 async def test_no_control_code_reaches_the_output() -> None:

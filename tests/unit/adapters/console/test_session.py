@@ -17,7 +17,19 @@ from bot.domain.answers import CommandAnswer, Example, Queued, Refused
 from bot.domain.events import CommandInvoked, MessageReceived
 from bot.domain.turns import Post, TraceLine, TurnState, TurnView
 from tests.fakes.hosts import Event, Outcome, ScriptedHost
-from tests.fakes.terminal import CTRL_C, CTRL_D, ENTER, TAB, UP, FakeTerminal, open_terminal, run_in_terminal
+from tests.fakes.terminal import (
+    ALT_ENTER,
+    BACKSPACE,
+    CTRL_C,
+    CTRL_D,
+    CTRL_J,
+    ENTER,
+    TAB,
+    UP,
+    FakeTerminal,
+    open_terminal,
+    run_in_terminal,
+)
 
 WAIT_S = 20.0
 CALL = TraceLine(
@@ -134,6 +146,14 @@ async def test_a_pasted_text_of_several_lines_is_one_message() -> None:
     assert question.text == "first\nsecond\nthird"
 
 
+@pytest.mark.parametrize("key", [CTRL_J, ALT_ENTER])
+async def test_alt_enter_and_ctrl_j_begin_another_line_and_enter_sends_all_of_them(key: str) -> None:
+    async with chatting() as chat:
+        question = await chat.ask(f"first{key}second{key}{key}third")
+        await chat.terminal.shows("second")
+    assert question.text == "first\nsecond\n\nthird"
+
+
 async def test_empty_lines_are_ignored() -> None:
     async with chatting() as chat:
         chat.terminal.type(ENTER + "   " + ENTER)
@@ -181,6 +201,48 @@ async def test_an_unknown_command_gets_the_nearest_and_is_not_sent() -> None:
         assert chat.core.commands.empty()
 
 
+async def test_files_go_with_the_next_message_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my notes.txt").write_text("Milk")
+    (tmp_path / "b.txt").write_text("")
+    async with chatting() as chat:
+        chat.terminal.type("/attach my notes.txt" + ENTER)
+        await chat.terminal.shows("takes along my notes.txt (4 bytes).")
+        chat.terminal.type("/attach b.txt 'my notes.txt'" + ENTER)
+        await chat.terminal.shows("takes along my notes.txt (4 bytes), b.txt (0 bytes).")
+        chat.terminal.type("/attach absent" + ENTER)
+        await chat.terminal.shows("There is no file absent.")
+        question = await chat.ask("what is this?")
+        assert [file.name for file in question.files] == ["my notes.txt", "b.txt"]
+        await chat.core.answer(question, "Milk.")
+        assert (await chat.ask("and now?")).files == ()
+
+
+async def test_a_refused_message_leaves_its_files_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("Milk")
+    async with chatting() as chat:
+        chat.core.outcome = Refused(notice="Too long.")
+        chat.terminal.type("/attach a.txt" + ENTER)
+        await chat.ask("x")
+        await chat.terminal.shows("Too long.")
+        chat.core.outcome = Queued(turn_id=1)
+        assert len((await chat.ask("y")).files) == 1
+
+
+async def test_files_can_be_left_out_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("Milk")
+    async with chatting() as chat:
+        chat.terminal.type("/attach a.t")
+        await chat.terminal.shows("a.txt")
+        chat.terminal.type(TAB + ENTER)
+        await chat.terminal.shows("takes along a.txt")
+        chat.terminal.type("/detach" + ENTER)
+        await chat.terminal.shows("No file is attached.")
+        assert (await chat.ask("hello")).files == ()
+
+
 async def test_a_number_runs_an_example_while_the_list_is_the_last_thing_shown() -> None:
     async with chatting() as chat:
         chat.core.command_answer = CommandAnswer(text="**Examples**", choices=(Example(title="t", text="Greet Ann"),))
@@ -196,7 +258,7 @@ async def test_a_number_runs_an_example_while_the_list_is_the_last_thing_shown()
 async def test_help_tells_the_keys_of_this_terminal() -> None:
     async with chatting() as chat:
         chat.terminal.type("/help" + ENTER)
-        await chat.terminal.shows("In this terminal Ctrl-C stops the answer")
+        await chat.terminal.shows("stops the answer in progress; what you type meanwhile is kept")
 
 
 # --- leaving ---------------------------------------------------------------------------------------------------
@@ -309,15 +371,43 @@ async def test_an_end_that_comes_before_the_question_is_handed_over_is_not_misse
         assert (await chat.ask("next")).text == "next"
 
 
-async def test_keys_typed_during_a_turn_are_the_start_of_the_next_line() -> None:
+async def test_what_is_typed_during_a_turn_is_seen_and_is_the_start_of_the_next_line() -> None:
     async with chatting() as chat:
         question = await chat.ask("first")
-        chat.terminal.type("typed ")
         chat.core.show(text="still working")
         await chat.terminal.shows("still working")
-        assert "typed" not in chat.terminal.text
+        chat.terminal.type("typpo" + BACKSPACE * 2 + "ed ")
+        await chat.terminal.shows("> typed")
         await chat.core.answer(question, "Answered.")
+        await chat.terminal.until(lambda shown: "> typed" in shown.rpartition("Answered.")[2], what="the line, kept")
         assert (await chat.ask("ahead")).text == "typed ahead"
+
+
+async def test_lines_that_were_sent_off_during_a_turn_are_asked_in_turn_after_it() -> None:
+    async with chatting() as chat:
+        question = await chat.ask("first")
+        chat.terminal.type("second" + ENTER + "third" + CTRL_J + "line" + ENTER + "fou")
+        await chat.terminal.shows("fou")
+        await chat.core.answer(question, "One.")
+        question = await chat.core.question()
+        assert question.text == "second"
+        await chat.core.answer(question, "Two.")
+        question = await chat.core.question()
+        assert question.text == "third\nline"
+        await chat.core.answer(question, "Three.")
+        assert (await chat.ask("rth")).text == "fourth"
+
+
+async def test_a_line_that_was_sent_off_before_the_chat_was_there_is_asked() -> None:
+    async with open_terminal() as (terminal, stdin, stdout), asyncio.TaskGroup() as group:
+        core = Core({"stdin": stdin, "stdout": stdout})
+        terminal.type("early" + ENTER)
+        ended = group.create_task(core.adapter.run())
+        question = await core.question()
+        await core.answer(question, "Answered.")
+        terminal.type(CTRL_D)
+        await ended
+    assert question.text == "early"
 
 
 async def test_the_answer_to_an_earlier_question_is_shown_above_the_line_being_typed() -> None:
