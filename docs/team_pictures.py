@@ -15,7 +15,7 @@ import tempfile
 import textwrap
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -44,6 +44,7 @@ class Tool:
     arguments: Sequence[str]
     result: str
     reads: bool = False
+    fails: bool = False
     takes_s: float = 0.0
 
     @property
@@ -53,7 +54,7 @@ class Tool:
 
     @property
     def reply(self) -> Sequence[str | float]:
-        result = {"content": [{"type": "text", "text": self.result}]}
+        result = {"content": [{"type": "text", "text": self.result}], "isError": self.fails}
         return [self.takes_s, '{"jsonrpc": "2.0", "id": @ID@, "result": ' + json.dumps(result) + "}"]
 
 
@@ -67,12 +68,15 @@ SERVERS = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
 class Team(World):
     """A bot of which the team's servers are the tools, by the README's rules."""
 
+    servers: Mapping[str, Sequence[Tool]] = field(default_factory=lambda: SERVERS)
+
     def write_mcp_json(self) -> Path:
         write_rules(self.home)
-        servers = {name: self._server(name, tools) for name, tools in SERVERS.items()}
+        servers = {name: self._server(name, tools) for name, tools in self.servers.items()}
         file = self.home / "mcp.json"
         file.write_text(json.dumps({"mcpServers": servers}), encoding="utf-8")
         return file
