@@ -93,7 +93,13 @@ async def open_app(
         for adapter in opened:
             core.rights.people.add(adapter.name, adapter)
         stack.push_async_callback(core.rights.people.close)
-        resources = make_resources(core, system_prompt=system_prompt, limits=limits, watchers=watchers)
+        resources = make_resources(
+            core,
+            system_prompt=system_prompt,
+            limits=limits,
+            watchers=watchers,
+            logs_content=settings.log_content,
+        )
         presence = make_presence(settings, core, adapters=opened)
         runner = await stack.enter_async_context(
             working(core, resources, adapters=opened, kept_days=settings.kept_days)

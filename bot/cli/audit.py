@@ -13,6 +13,7 @@ from bot.cli.start import start
 from bot.database import open_database
 from bot.domain.audit import AuditLine
 from bot.domain.errors import BotError, SettingsError
+from bot.intake.commands.phrases import count
 from bot.ports.rights_store import RightsStore
 from bot.stores.chain import Chain
 from bot.text.terminal import visible, visible_json
@@ -77,7 +78,7 @@ async def verify(store: RightsStore, *, head: str = "") -> str:
             f"No line of the audit has the head {head}: lines were cut off its end, or it was written again. The "
             f"{chain.number:,} lines that are there fit. Compare the database with a backup."
         )
-    return f"{chain.number:,} lines checked; all fit.\nhead: {chain.head or 'none, the audit is empty'}"
+    return f"{count(chain.number, 'line')} checked; all fit.\nhead: {chain.head or 'none, the audit is empty'}"
 
 
 # --- how a line is printed ---

@@ -13,6 +13,7 @@ from bot.composition.storage import open_secret_keys
 from bot.composition.tracing import check_traces as traces_to
 from bot.domain.errors import SettingsError
 from bot.http.listener import bare_reason, open_sockets
+from bot.intake.commands.phrases import count
 from bot.keeping.private import tighten
 from bot.ports.store import Store
 from bot.rights.policy import FilePolicy
@@ -41,6 +42,13 @@ class Check:
     cure: str = ""
     output: tuple[str, ...] = ()  # the last lines of a server's standard error
 
+    @property
+    def text(self) -> str:
+        """The detail and, as a sentence of its own, the cure."""
+        if not self.cure:
+            return self.detail
+        return f"{self.detail}{'' if self.detail.endswith(('.', '?', '!', ':')) else '.'} {self.cure}"
+
 
 def check_home(settings: Settings) -> Check:
     """Return whether the home folder can be used and only the owner reads it, after an attempt to make that so."""
@@ -52,7 +60,7 @@ def check_home(settings: Settings) -> Check:
             open_conversation_ids(home)
         except SettingsError as error:
             return Check(part="home", state="failed", detail=str(error))
-    kept = f"texts are kept for {settings.kept_days} days" if settings.kept_days else "texts are kept for ever"
+    kept = f"texts are kept for {count(settings.kept_days, 'day')}" if settings.kept_days else "texts are kept for ever"
     return Check(part="home", state="ok", detail=f"{home}, {kept}")
 
 
@@ -60,6 +68,18 @@ def check_redaction(settings: Settings) -> Check:
     """Return what is hidden of secrets."""
     state = "off" if settings.redact == "off" else "ok"
     return Check(part="redaction", state=state, detail=f"REDACT={settings.redact}: {_HIDDEN[settings.redact]}")
+
+
+def check_logs(settings: Settings) -> Sequence[Check]:
+    """Return a warning where the log has people's words; there is nothing to say where it has none."""
+    if not settings.log_content:
+        return []
+    detail = (
+        "LOG_CONTENT=true: the log has questions, answers and the arguments of calls. /clear and `toolbridge purge` do "
+        "not reach it."
+    )
+    cure = "Unset LOG_CONTENT once you need them no more, and delete the log."
+    return [Check(part="logs", state="ok", detail=detail, cure=cure)]
 
 
 async def check_http(settings: Settings) -> Check:

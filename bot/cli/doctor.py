@@ -17,6 +17,7 @@ from bot.cli.checks import (
     Check,
     check_home,
     check_http,
+    check_logs,
     check_redaction,
     check_secrets,
     check_traces,
@@ -65,8 +66,7 @@ async def doctor(arguments: Namespace) -> int:
     async for check in _checks(arguments):
         checks.append(check)
         if not arguments.json:
-            cure = f" {check.cure}" if check.cure else ""
-            print(visible(f"{check.state:6} {check.part}: {check.detail}{cure}"), flush=True)
+            print(visible(f"{check.state:6} {check.part}: {check.text}"), flush=True)
             for line in check.output:
                 print(f"         | {visible(line)}", flush=True)
     if arguments.json:
@@ -84,7 +84,7 @@ async def _checks(arguments: Namespace) -> AsyncIterator[Check]:
     except BotError as error:
         yield _failed("settings", error)
         return
-    for check in (check_home(settings), check_redaction(settings), await check_http(settings)):
+    for check in (check_home(settings), check_redaction(settings), *check_logs(settings), await check_http(settings)):
         yield check
     for check in await surviving("traces", check_traces(settings)):
         yield check
@@ -194,7 +194,9 @@ def _check_server(status: ServerStatus) -> Check:
     part = f"tools {clean(status.server)}"
     if status.state == "ready":
         about = f"; {status.detail}" if status.detail else ""
-        return Check(part=part, state="ok", detail=clean(f"{status.tool_count} tools, {status.replica}{about}"))
+        return Check(
+            part=part, state="ok", detail=clean(f"{count(status.tool_count, 'tool')}, {status.replica}{about}")
+        )
     where = f", {status.replica}" if status.replica else ""
     return Check(
         part=part,

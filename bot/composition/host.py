@@ -9,6 +9,7 @@ from bot.domain.asks import AskState
 from bot.intake.admission import Admission
 from bot.intake.apps import AppGate
 from bot.intake.asked import AskReader
+from bot.intake.commands.phrases import count
 from bot.intake.commands.table import Commands
 from bot.intake.decisions import Decisions
 from bot.intake.early import EarlyMessages
@@ -69,8 +70,8 @@ def describe_limits(settings: Settings) -> Sequence[str]:
     """Return the limits that a user can run into, a sentence each."""
     return (
         f"A message may have {settings.max_input_chars:,} characters, a file {settings.max_file_mb:g} MB.",
-        f"One person may send {settings.requests_per_minute} messages a minute.",
+        f"One person may send {count(settings.requests_per_minute, 'message')} a minute.",
         f"The model reads the last {settings.max_conversation_length} messages, tool calls and results among them; "
         f"older ones it knows by a summary.",
-        f"A question may take {settings.max_tool_rounds} rounds of tools and {settings.turn_timeout_s:.0f} s.",
+        f"A question may take {count(settings.max_tool_rounds, 'round')} of tools and {settings.turn_timeout_s:.0f} s.",
     )

@@ -13,6 +13,7 @@ from bot.domain.errors import SettingsError
 from bot.keeping.retention import Retention
 from bot.models.factory import open_model
 from bot.models.redacting import RedactingModel
+from bot.observe.content_log import ContentLog
 from bot.observe.turn_log import TurnLog
 from bot.ports.cluster import Cluster
 from bot.ports.model import Model
@@ -44,8 +45,13 @@ async def open_model_and_window(settings: Settings, cluster: Cluster) -> AsyncGe
         yield model, window
 
 
-def make_resources(core: Core, *, system_prompt: str, limits: Limits, watchers: Watchers) -> Resources:
-    """Return what attempts at turns work with; the watchers see their turns, as the log does."""
+def make_resources(
+    core: Core, *, system_prompt: str, limits: Limits, watchers: Watchers, logs_content: bool = False
+) -> Resources:
+    """Return what attempts at turns work with; the watchers see their turns, as the log does.
+
+    With `logs_content`, the log has people's words.
+    """
     rights, ids, tracing = core.rights, core.ids.of, watchers.tracing
     resources = Resources(
         store=core.store,
@@ -57,7 +63,7 @@ def make_resources(core: Core, *, system_prompt: str, limits: Limits, watchers: 
         window=core.window,
         system_prompt=system_prompt,
         limits=limits,
-        observers=(TurnLog(), *watchers.turns),
+        observers=(TurnLog(), *([ContentLog()] if logs_content else []), *watchers.turns),
     )
     if tracing is None:
         return resources
@@ -90,9 +96,10 @@ async def working(
     store, bell, worker, policy = core.store, core.bell, core.worker, core.rights.policy
     store.listen(bell.hear)
     runner = Runner(worker=worker, resources=resources, adapters=adapters, bell=bell, lease=core.lease)
+    is_held = core.cluster.is_held
     async with (
         runner.working(),
-        AskDesk(store=store, adapters=adapters, policy=policy.now, bell=bell, worker=worker).working(),
+        AskDesk(store=store, adapters=adapters, policy=policy.now, bell=bell, worker=worker, is_held=is_held).working(),
         Retention(store=store, files=core.files, days=kept_days, now=time.time).working(),
         NoticeDesk(store=store, adapters=adapters).working(),
         LooseEnds(store=store, cluster=core.cluster, adapters=adapters, policy=policy.now).working(),

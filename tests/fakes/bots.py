@@ -22,7 +22,7 @@ from bot.observe.model_watch import WatchedModel
 from bot.observe.turn_log import TurnLog
 from bot.ports.intake_store import DecisionOutcome
 from bot.ports.model import Model
-from bot.ports.observer import Watchers
+from bot.ports.observer import TurnObserver, Watchers
 from bot.ports.platform import Adapter
 from bot.ports.rights import People, Policy
 from bot.ports.store import Store
@@ -172,6 +172,7 @@ async def open_bot(
     rights: Callable[[], Policy] | None = None,
     people: People | None = None,
     watchers: Watchers | None = None,
+    observers: Sequence[TurnObserver] = (TurnLog(),),
 ) -> AsyncGenerator[Bot]:
     """A process of the bot on a store that is open already; without `rights`, every call is allowed."""
     life, bell, watchers = Life(), Bell(), watchers or Watchers()
@@ -203,14 +204,16 @@ async def open_bot(
             window=Window(max_messages=max_messages, max_tokens=max_tokens, count=len),
             system_prompt="Be brief.",
             limits=limits,
-            observers=(TurnLog(), *watchers.turns),
+            observers=(*observers, *watchers.turns),
             enclose=lambda turn: _enclosed(turn, watchers),
         ),
         adapters=adapters,
         bell=bell,
         lease=lease,
     )
-    desk = AskDesk(store=core.store, adapters=adapters, policy=core.policy, bell=bell, worker=worker)
+    desk = AskDesk(
+        store=core.store, adapters=adapters, policy=core.policy, bell=bell, worker=worker, is_held=lease.is_held
+    )
     # what arrives outlives the crash
     taken = guarded(store, tools or ScriptedTools({}), bell, rights=rights, people=people, settled=watchers.settled)
     commands = Commands(

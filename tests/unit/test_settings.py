@@ -89,6 +89,7 @@ CONTRACT: Mapping[str, tuple[str, object]] = {
     "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": ("TRUE", "true"),
     "LOG_FORMAT": ("json", "json"),
     "LOG_LEVEL": ("debug", "DEBUG"),
+    "LOG_CONTENT": ("true", True),
 }
 SECRETS = [text for name, (text, _) in CONTRACT.items() if "secret" in text and "_URL" not in name]
 

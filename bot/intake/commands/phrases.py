@@ -15,8 +15,8 @@ def spent_phrase(spent: Spent) -> str:
     cached = f" ({usage.cached_tokens / usage.input_tokens:.0%} from the prompt cache)" if usage.input_tokens else ""
     parts = [
         count(spent.turns, "turn"),
-        f"{usage.input_tokens:,} tokens in{cached}",
-        f"{usage.output_tokens:,} tokens out",
+        f"{count(usage.input_tokens, 'token')} in{cached}",
+        f"{count(usage.output_tokens, 'token')} out",
     ]
     if usage.micro_usd:
         parts.append(dollars(usage.micro_usd))
