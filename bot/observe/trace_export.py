@@ -23,7 +23,6 @@ from opentelemetry.util.types import Attributes
 
 from bot.observe.trace_ids import TurnIds
 from bot.observe.traces import INVOKE_AGENT, SCOPE, Traces
-from bot.text.redaction import redact_always
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -153,10 +152,10 @@ class Discreet(SpanExporter):
 
 def _discreet(span: ReadableSpan) -> ReadableSpan:
     scope = span.instrumentation_scope
-    if scope is not None and scope.name == SCOPE:
+    if (scope is not None and scope.name == SCOPE) or not (span.status.description or span.events):
         return span
     return ReadableSpan(
-        name=redact_always(span.name),
+        name=span.name,
         context=span.context,
         parent=span.parent,
         resource=span.resource,

@@ -12,7 +12,6 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from importlib import metadata
 
 import structlog
 from opentelemetry.context import Context
@@ -66,7 +65,6 @@ class Traces:
         self._provider = provider
         self._captures = captures
         self._attempts: dict[tuple[int, int], _Attempt] = {}  # by turn and fence
-        self._version = metadata.version("toolbridge")
 
     # --- turns ---
 
@@ -91,7 +89,6 @@ class Traces:
         named = f"{conversation_id}/{turn.event.event_key}/{number}"
         attributes = self._attributes(INVOKE_AGENT, conversation_id) | {
             "gen_ai.agent.name": AGENT,
-            "gen_ai.agent.version": self._version,
             "toolbridge.platform": turn.event.conversation.platform,
             "toolbridge.turn.id": number,
             "toolbridge.turn.attempt": fence,
@@ -125,12 +122,18 @@ class Traces:
         span = self._tracer.start_span(
             f"chat {call.model}",
             kind=SpanKind.CLIENT,
-            attributes={**self._attributes("chat", attempt.conversation_id), **_request_of(call)},
+            attributes={
+                **self._attributes("chat", attempt.conversation_id),
+                **_request_of(call),
+                **_response_of(call),
+                **({"error.type": call.error} if call.error else {}),
+            },
             start_time=ended_at - round(call.seconds * 1e9),
         )
-        if span.is_recording():
-            span.set_attributes({**_response_of(call), **(messages_of(call) if self._captures else {})})
-        _fail(span, call.error)
+        if self._captures and span.is_recording():
+            span.set_attributes(messages_of(call))
+        if call.error:
+            span.set_status(StatusCode.ERROR)
         span.end(ended_at)
 
     # --- tools ---
@@ -194,9 +197,8 @@ def _link(ids: TurnIds, named: str, fence: int) -> Link:
 
 
 def _end(span: Span, attempt: _Attempt) -> None:
-    if attempt.model:
-        span.set_attributes({"gen_ai.request.model": attempt.model, **_tokens(attempt.usage)})
-    span.set_attribute("toolbridge.turn.state", attempt.state)
+    of_model = {"gen_ai.request.model": attempt.model, **_tokens(attempt.usage)} if attempt.model else {}
+    span.set_attributes({"toolbridge.turn.state": attempt.state, **of_model})
     if attempt.state == "failed":
         _fail(span, attempt.error or OTHER)
     elif attempt.state == "undelivered":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import AsyncGenerator
@@ -11,6 +12,10 @@ from typing import Any
 
 import pytest
 import structlog
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import StatusCode
 from structlog.testing import capture_logs
 
 from bot.cli.checks import check_traces as doctor_of_traces
@@ -18,7 +23,7 @@ from bot.composition.tracing import check_traces, open_tracing
 from bot.domain.answers import Done
 from bot.domain.errors import ModelUnavailableError, SettingsError
 from bot.domain.messages import ModelAnswer, Usage
-from bot.observe.trace_export import open_traces
+from bot.observe.trace_export import Discreet, open_traces
 from bot.observe.trace_ids import TurnIds
 from bot.ports.observer import Watchers
 from bot.settings import load_settings
@@ -184,6 +189,21 @@ async def test_lines_of_the_log_name_the_trace_and_the_span(tmp_path: Path) -> N
     turn = one(spans, "invoke_agent toolbridge")
     (ended,) = [line for line in lines if line["event"] == "turn_ended"]
     assert (ended["trace_id"], ended["span_id"]) == (turn.trace, turn.id)
+
+
+async def test_words_of_errors_in_spans_of_others_do_not_reach_the_collector() -> None:
+    async with collecting() as collector:
+        exporter = Discreet(OTLPSpanExporter(endpoint=f"{collector.url}/v1/traces"))
+        tracers = TracerProvider(shutdown_on_exit=False)
+        tracers.add_span_processor(BatchSpanProcessor(exporter))
+        with tracers.get_tracer("mcp-python-sdk").start_as_current_span("MCP send tools/call look") as span:
+            span.record_exception(ValueError("Eve was here"))
+            span.set_attribute("error.type", "-32000")
+            span.set_status(StatusCode.ERROR, "Eve was here")
+        await asyncio.to_thread(tracers.shutdown)
+    (sent,) = collector.spans
+    assert (sent.name, sent.is_error, sent.attributes) == ("MCP send tools/call look", True, {"error.type": "-32000"})
+    assert "Eve" not in repr(sent) and sent.events == []
 
 
 def test_every_process_gives_an_attempt_the_same_ids_and_other_turns_get_others() -> None:
