@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK (shells that complete every command look for this)
 """`python -m bot` is the command `toolbridge`."""
 
 import sys

@@ -93,7 +93,13 @@ async def open_app(
         for adapter in opened:
             core.rights.people.add(adapter.name, adapter)
         stack.push_async_callback(core.rights.people.close)
-        resources = make_resources(core, system_prompt=system_prompt, limits=limits, observers=watchers.turns)
+        resources = make_resources(
+            core,
+            system_prompt=system_prompt,
+            limits=limits,
+            watchers=watchers,
+            logs_content=settings.log_content,
+        )
         presence = make_presence(settings, core, adapters=opened)
         runner = await stack.enter_async_context(
             working(core, resources, adapters=opened, kept_days=settings.kept_days)
@@ -141,6 +147,7 @@ async def _open_core(
             bell=Bell(),
             store=store,
             notes=notes,
+            ids=ids,
             files=kept_files(settings, store, ids),
             model=WatchedModel(model, watchers.models) if watchers.models else model,
             window=window,

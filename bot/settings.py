@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Literal, cast
+from urllib.parse import unquote
 
 import platformdirs
 from dotenv import dotenv_values
@@ -47,6 +48,7 @@ COMMON = frozenset(
         "DATABASE_URL",
         "HTTP_HOST",
         "HTTP_PORT",
+        "LOG_CONTENT",
         "LOG_FORMAT",
         "LOG_LEVEL",
         "METRICS",
@@ -58,6 +60,8 @@ COMMON = frozenset(
         "TRUSTED_PROXIES",
     }
 )
+# OpenTelemetry's SDK reads many more of these than are settings of ours.
+FOREIGN_PREFIX = "OTEL_"
 # Other programs have names with our prefixes in the environment, too; the last ones are Kubernetes' for a service
 # called `database`: https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 _THEIRS = re.compile(
@@ -72,87 +76,357 @@ class Settings(BaseSettings):
         frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True, env_file_encoding="utf-8"
     )
 
-    azure_openai_endpoint: str | None = None
-    azure_openai_api_key: SecretStr | None = None  # unset: Entra ID
-    azure_openai_deployment: str | None = None
-    azure_openai_api_version: str | None = None  # unset: the /openai/v1/ endpoint, which needs none
+    azure_openai_endpoint: str | None = Field(
+        default=None,
+        description="The resource of Azure OpenAI or Foundry, in any of Azure's clouds; a whole pasted URL will do.",
+    )
+    azure_openai_api_key: SecretStr | None = Field(
+        default=None,
+        description="Its key. Without one, Entra ID signs in (extra `azure`).",
+    )
+    azure_openai_deployment: str | None = Field(default=None, description="The name of the deployment.")
+    azure_openai_api_version: str | None = Field(
+        default=None,
+        description="Only for the older, versioned API. Without it, the `/openai/v1/` endpoint is used.",
+    )
 
-    openai_api_key: SecretStr | None = None
-    openai_base_url: str | None = Field(default=None, repr=False)  # may carry a password, as every URL here
-    openai_model: str | None = None
+    openai_api_key: SecretStr | None = Field(
+        default=None,
+        description="The key of OpenAI, or of a server with the same API; local servers often need none.",
+    )
+    openai_base_url: str | None = Field(  # may carry a password, as every URL here
+        default=None,
+        repr=False,
+        description="The server's base URL, such as `http://127.0.0.1:11434/v1`. Without it, OpenAI's.",
+    )
+    openai_model: str | None = Field(default=None, description="The name of the model.")
 
-    model_provider: ModelProvider | None = None  # needed only where several are set
-    model_api: Literal["chat", "responses"] = "chat"
-    model_context_tokens: int = Field(default=128_000, ge=2_000)
-    model_reasoning_effort: str | None = None
-    model_max_output_tokens: int | None = Field(default=None, ge=1)  # unset: the endpoint's own limit
-    model_extra_body: str | None = Field(default=None, repr=False)  # a JSON object, sent with every request
-    model_headers: SecretStr | None = None  # likewise
-    model_requests_per_minute: int | None = Field(default=None, ge=1)  # unset: learnt from the endpoint's headers
-    model_tokens_per_minute: int | None = Field(default=None, ge=1)  # likewise
-    # Dollars for a million tokens, of models that the price list does not have.
-    model_price_input_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    model_price_cached_input_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)  # unset: as other input
-    model_price_output_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    system_prompt_file: Path | None = None
+    model_provider: ModelProvider | None = Field(
+        default=None,
+        description="Which model answers, if both groups above are set; `--model` does the same.",
+    )
+    model_api: Literal["chat", "responses"] = Field(
+        default="chat",
+        description=(
+            "`chat` is Chat Completions, `responses` the Responses API, which newer reasoning models need for tools."
+        ),
+    )
+    model_context_tokens: int = Field(
+        default=128_000,
+        ge=2_000,
+        description="How many tokens the model can read; fewer where the endpoint says so.",
+    )
+    model_reasoning_effort: str | None = Field(
+        default=None,
+        description=(
+            "`none`, `low`, `medium`, `high`, or what else the endpoint knows: passed on unchanged. Without it, it is "
+            "not sent."
+        ),
+    )
+    model_max_output_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="The most tokens of one answer. Without it, the endpoint's own limit holds.",
+    )
+    model_extra_body: str | None = Field(
+        default=None,
+        repr=False,
+        description=(
+            "A JSON object with parameters that go with every request; `null` leaves one of the bot's own parameters "
+            "out."
+        ),
+    )
+    model_headers: SecretStr | None = Field(
+        default=None,
+        description="A JSON object with headers that go with every request.",
+    )
+    model_requests_per_minute: int | None = Field(
+        default=None,
+        ge=1,
+        description=(
+            "The model's own limit, shared fairly between people. Without it, it is learnt from the endpoint's headers."
+        ),
+    )
+    model_tokens_per_minute: int | None = Field(default=None, ge=1, description="The same for tokens.")
+    model_price_input_usd: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description=(
+            "Dollars per million tokens, for a model that is not in the built-in price list; set input and output "
+            "together."
+        ),
+    )
+    model_price_cached_input_usd: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="The same for cached input. Without it, it costs what other input costs.",
+    )
+    model_price_output_usd: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="The same for output.",
+    )
+    system_prompt_file: Path | None = Field(
+        default=None,
+        description="A text file that replaces the built-in system prompt.",
+    )
 
-    slack_bot_token: SecretStr | None = None
-    slack_app_token: SecretStr | None = None
-    slack_signing_secret: SecretStr | None = None
-    slack_client_id: str | None = None  # for several workspaces: they install the app themselves
-    slack_client_secret: SecretStr | None = None
-    slack_command_prefix: str = Field(default="", max_length=24, pattern=r"^[a-z0-9_-]*$")
-    slack_backfill_minutes: float = Field(default=15.0, ge=0)  # older missed messages stay unanswered
-    slack_api_url: str = "https://slack.com/api/"
+    slack_bot_token: SecretStr | None = Field(
+        default=None,
+        description="The *Bot User OAuth Token* (`xoxb-...`) of one workspace or organization.",
+    )
+    slack_app_token: SecretStr | None = Field(
+        default=None,
+        description="The app-level token (`xapp-...`) for Socket Mode.",
+    )
+    slack_signing_secret: SecretStr | None = Field(
+        default=None,
+        description="For [Slack over HTTP](slack.md#over-http), in place of the app token.",
+    )
+    slack_client_id: str | None = Field(
+        default=None,
+        description=(
+            "In place of the bot token, for [several workspaces](slack.md#for-several-workspaces) that install the app"
+            " themselves."
+        ),
+    )
+    slack_client_secret: SecretStr | None = Field(default=None, description="Goes with `SLACK_CLIENT_ID`.")
+    slack_command_prefix: str = Field(
+        default="",
+        max_length=24,
+        pattern=r"^[a-z0-9_-]*$",
+        description="Prefix of the slash commands, if `/tools` and the others are taken: `tb-` makes `/tb-tools`.",
+    )
+    slack_backfill_minutes: float = Field(
+        default=15.0,
+        ge=0,
+        description="How old a message may be that arrived while the bot was away, and still be answered.",
+    )
+    slack_api_url: str = Field(default="https://slack.com/api/", description="The base URL of Slack's API.")
 
-    discord_bot_token: SecretStr | None = None
-    discord_allow_dms: bool = False
-    discord_message_content: bool = True  # the privileged intent: with it, follow-ups in threads need no mention
-    discord_dev_guild: int | None = None  # commands appear there at once
-    discord_backfill_minutes: float = Field(default=15.0, ge=0)  # as Slack's
-    discord_api_url: str = "https://discord.com/api/v10"
-    discord_gateway_url: str = "wss://gateway.discord.gg/"
+    discord_bot_token: SecretStr | None = Field(default=None, description="The bot's token.")
+    discord_allow_dms: bool = Field(default=False, description="Whether the bot answers direct messages.")
+    discord_message_content: bool = Field(
+        default=True,
+        description="Whether the app has the Message Content intent. Without it, follow-ups in threads need a mention.",
+    )
+    discord_dev_guild: int | None = Field(
+        default=None,
+        description="The ID of a server in which changed commands appear at once, for development.",
+    )
+    discord_backfill_minutes: float = Field(
+        default=15.0,
+        ge=0,
+        description="How old a message may be that arrived while the bot was away, and still be answered.",
+    )
+    discord_api_url: str = Field(default="https://discord.com/api/v10", description="The base URL of Discord's API.")
+    discord_gateway_url: str = Field(default="wss://gateway.discord.gg/", description="The URL of Discord's gateway.")
 
-    mcp_server_url: str | None = Field(default=None, repr=False)
-    mcp_config: Path | None = None
+    mcp_server_url: str | None = Field(
+        default=None,
+        repr=False,
+        description=(
+            "HTTP tool servers without an `mcp.json`. Several URLs, separated by commas, are replicas of one server."
+        ),
+    )
+    mcp_config: Path | None = Field(
+        default=None,
+        description=(
+            "The path of an [`mcp.json`](tools.md). Without it, `./mcp.json` if there is one, else the bundled server."
+        ),
+    )
 
-    toolbridge_home: Path = Field(default_factory=lambda: platformdirs.user_data_path("toolbridge", appauthor=False))
-    database_url: str | None = Field(default=None, repr=False)  # unset: toolbridge.db in the home folder
-    database_auth: Literal["password", "entra"] = "password"  # entra: a token of Entra ID is the password
-    database_pool_max: int = Field(default=6, ge=2, le=6)  # connections of one process
-    database_schema: str = "toolbridge"
-    database_listen_url: str | None = Field(default=None, repr=False)  # past PgBouncer, which passes no NOTIFY on
-    toolbridge_config: Path | None = None
-    toolbridge_secret_key: SecretStr | None = None  # Fernet keys, separated by commas; unset: a file of the home folder
-    retention_days: int | None = Field(default=None, ge=0, le=36_500)  # 0 or unset: for ever
+    toolbridge_home: Path = Field(
+        default_factory=lambda: platformdirs.user_data_path("toolbridge", appauthor=False),
+        description="The folder of the database, the files and the logs. Without it, your user's data folder.",
+    )
+    database_url: str | None = Field(
+        default=None,
+        repr=False,
+        description=(
+            "`sqlite:///` and a path, or [`postgresql://`](scale.md) with any parameter of libpq (extra `postgres`). "
+            "Without it, `toolbridge.db` in the home folder."
+        ),
+    )
+    database_auth: Literal["password", "entra"] = Field(
+        default="password",
+        description="Only for PostgreSQL: with `entra`, tokens of Entra ID are the password (extra `azure`).",
+    )
+    database_pool_max: int = Field(
+        default=6,
+        ge=2,
+        le=6,
+        description="How many connections to PostgreSQL one process opens at most.",
+    )
+    database_schema: str = Field(default="toolbridge", description="The schema in PostgreSQL that holds the tables.")
+    database_listen_url: str | None = Field(
+        default=None,
+        repr=False,
+        description=(
+            "The same database past PgBouncer, which passes no notifications on. Set it if `DATABASE_URL` leads to "
+            "PgBouncer."
+        ),
+    )
+    toolbridge_config: Path | None = Field(
+        default=None,
+        description=(
+            "The path of [`toolbridge.toml`](rights.md), which says who may run what. Without it, `./toolbridge.toml` "
+            "if there is one, else the one in the home folder."
+        ),
+    )
+    toolbridge_secret_key: SecretStr | None = Field(
+        default=None,
+        description=(
+            "[Fernet keys](data.md#tokens), separated by commas: the first encrypts stored tokens, all decrypt them. "
+            "Without it, one is made in the home folder when it is needed; with PostgreSQL it has to be set."
+        ),
+    )
+    retention_days: int | None = Field(
+        default=None,
+        ge=0,
+        le=36_500,
+        description="How many days questions, answers, tool results and files are kept. Unset or 0: for ever.",
+    )
 
-    process_name: str | None = Field(default=None, max_length=100)  # unset: host:pid
-    drain_s: float = Field(default=25.0, ge=0, allow_inf_nan=False)  # for answers in progress, once `run` is to end
+    process_name: str | None = Field(
+        default=None,
+        max_length=100,
+        description="What the process is called in `toolbridge doctor`. Without it, host and process number.",
+    )
+    drain_s: float = Field(
+        default=25.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="How many seconds answers in progress may take, once `toolbridge run` is asked to end.",
+    )
 
-    weather_api_url: str | None = None
-    geocoding_api_url: str | None = None
+    weather_api_url: str | None = Field(
+        default=None,
+        description="Where the bundled server asks for the weather. Without it, Open-Meteo.",
+    )
+    geocoding_api_url: str | None = Field(default=None, description="Where it looks places up. Without it, Open-Meteo.")
 
-    max_conversation_length: int = Field(default=50, ge=2, le=2_000)  # messages; stores read a few thousand at most
-    max_input_chars: int = Field(default=10_000, ge=1)
-    max_file_mb: float = Field(default=10.0, ge=0)  # of one file that is sent along; MB are 1,000,000 bytes
-    max_tool_rounds: int = Field(default=10, ge=1)
-    turn_timeout_s: float = Field(default=300.0, gt=0)
-    requests_per_minute: int = Field(default=60, ge=1)
+    max_conversation_length: int = Field(  # stores read a few thousand at most
+        default=50,
+        ge=2,
+        le=2_000,
+        description="How many messages of a conversation the model reads at most.",
+    )
+    max_input_chars: int = Field(default=10_000, ge=1, description="How many characters one message may have.")
+    max_file_mb: float = Field(
+        default=10.0,
+        ge=0,
+        description="How large one attached file may be, in megabytes of 1,000,000 bytes.",
+    )
+    max_tool_rounds: int = Field(
+        default=10,
+        ge=1,
+        description="How many times one question may go from the model to tools and back.",
+    )
+    turn_timeout_s: float = Field(
+        default=300.0,
+        gt=0,
+        description="How many seconds one question may take, without the time in which it waits for people.",
+    )
+    requests_per_minute: int = Field(
+        default=60,
+        ge=1,
+        description="How many messages, and how many commands and buttons, one person may send in a minute.",
+    )
 
-    follow_ups: Literal["always", "mention"] = "always"  # whether they need a mention in threads
-    allowed_apps: str = ""  # bots, apps and workflows that may ask by a mention: slack:TEAM:ID, discord:ID
-    max_thread_messages: int = Field(default=50, ge=0, le=200)  # read with a question in a thread
+    follow_ups: Literal["always", "mention"] = Field(
+        default="always",
+        description=(
+            "In a thread where the bot takes part: `always` answers follow-ups without a mention, `mention` waits for "
+            "one."
+        ),
+    )
+    allowed_apps: str = Field(
+        default="",
+        description=(
+            "Other bots, apps and workflows that may ask, by a mention only, separated by commas: `slack:TEAM:ID` with"
+            " an app, bot or user ID, `discord:ID` with a user or application ID. `[access] apps` of the rules adds to"
+            " them."
+        ),
+    )
+    max_thread_messages: int = Field(
+        default=50,
+        ge=0,
+        le=200,
+        description="How many messages before a question in its thread are read with it. 0 reads none.",
+    )
 
-    trace: Literal["summary", "full", "off"] = "summary"
-    redact: Literal["on", "trace", "off"] = "on"
+    trace: Literal["summary", "full", "off"] = Field(
+        default="summary",
+        description=(
+            "How much of the tools is shown beside the answer; with `full`, *Details* has the model's thoughts too."
+        ),
+    )
+    redact: Literal["on", "trace", "off"] = Field(
+        default="on",
+        description=(
+            "Where [secrets](data.md#secrets-in-answers) are hidden: in answers, files and what is shown of tools "
+            "(`on`), only in what is shown of tools (`trace`), or nowhere (`off`). The bot's own never show."
+        ),
+    )
 
-    http_host: str = "127.0.0.1"
-    http_port: int | None = Field(default=8080, ge=0, le=65535)  # None: `off`
-    trusted_proxies: str = ""  # addresses and networks whose X-Forwarded-For counts
-    metrics: bool = False  # /metrics, for Prometheus
-    metrics_token: SecretStr | None = None  # what scrapes have to show, wherever the listener is not loopback only
-    log_format: Literal["json", "console"] = "console"
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    http_host: str = Field(
+        default="127.0.0.1",
+        description=(
+            "The address on which [the HTTP listener](commands.md#the-http-listener) of `toolbridge run` listens."
+        ),
+    )
+    http_port: int | None = Field(  # None: `off`
+        default=8080,
+        ge=0,
+        le=65535,
+        description="Its port; `off` switches the listener off.",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description=(
+            "Addresses and networks of your proxies, such as `10.0.0.5, 192.168.0.0/16`: the bot believes "
+            "`X-Forwarded-For` only from them."
+        ),
+    )
+    metrics: bool = Field(default=False, description="Whether [`/metrics`](metrics.md) is served, for Prometheus.")
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        description="The bearer token of its scrapes, needed wherever other machines reach the listener.",
+    )
+    otel_exporter_otlp_endpoint: str | None = Field(
+        default=None,
+        repr=False,
+        description=(
+            "The address of an OpenTelemetry collector for HTTP, such as `http://collector:4318`, which gets "
+            "[traces](traces.md). Without it, there are none."
+        ),
+    )
+    otel_exporter_otlp_headers: SecretStr | None = Field(
+        default=None, description="Headers for the collector: `name=value`, separated by commas."
+    )
+    # A text: "true", and what the conventions' own libraries take.
+    otel_instrumentation_genai_capture_message_content: str = Field(
+        default="false", description="Whether traces have what was said, without what looks like a secret."
+    )
+    log_format: Literal["json", "console"] = Field(
+        default="console",
+        description="The form of the log. `run` logs to standard error, `chat` to `TOOLBRIDGE_HOME/logs`.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO",
+        description="Which events are logged: these and graver ones.",
+    )
+    log_content: bool = Field(
+        default=False,
+        description=(
+            "Whether the log [has texts too](operate.md#logs): questions, answers and the arguments of calls, without "
+            "what looks like a secret."
+        ),
+    )
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -257,6 +531,20 @@ class Settings(BaseSettings):
                 ) from None
         return value
 
+    @field_validator("otel_exporter_otlp_endpoint")
+    @classmethod
+    def _check_otlp(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^/\s]+[^\s?#]*", value.strip()):
+            raise ValueError("write the collector's address for HTTP, such as http://collector:4318")
+        return value and value.strip()
+
+    @field_validator("otel_instrumentation_genai_capture_message_content")
+    @classmethod
+    def _check_capture(cls, value: str) -> str:
+        if value.strip().lower() not in _CAPTURES | _CAPTURES_NOT:
+            raise ValueError("write true or false")
+        return value.strip().lower()
+
     @field_validator("model_extra_body")
     @classmethod
     def _check_extra_body(cls, value: str | None) -> str | None:
@@ -314,6 +602,40 @@ class Settings(BaseSettings):
             )
 
     @property
+    def traces_url(self) -> str:
+        """Where traces go, with the path; empty where they are off.
+
+        Raises:
+            SettingsError: The standard variables ask for another protocol than the exporter's.
+        """
+        signal = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "").strip()
+        base = self.otel_exporter_otlp_endpoint
+        is_off = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+        if is_off or os.environ.get("OTEL_TRACES_EXPORTER", "otlp").strip().lower() == "none" or not (signal or base):
+            return ""
+        name = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
+        name = name if os.environ.get(name) else "OTEL_EXPORTER_OTLP_PROTOCOL"
+        if (protocol := os.environ.get(name, "").strip()) not in ("", "http/protobuf"):
+            raise SettingsError(
+                f"{name}={protocol}, and traces are sent as http/protobuf only. Unset it, and name the collector's "
+                f"port for HTTP (4318) in OTEL_EXPORTER_OTLP_ENDPOINT."
+            )
+        # https://opentelemetry.io/docs/specs/otel/protocol/exporter/#endpoint-urls-for-otlphttp
+        return signal or f"{(base or '').rstrip('/')}/v1/traces"
+
+    @property
+    def traces_headers(self) -> dict[str, str]:
+        """The headers of OTEL_EXPORTER_OTLP_HEADERS, whose values are percent-encoded there."""
+        given = self.otel_exporter_otlp_headers.get_secret_value() if self.otel_exporter_otlp_headers else ""
+        pairs = (item.partition("=") for item in given.split(",") if "=" in item)
+        return {name.strip().lower(): unquote(value).strip() for name, _, value in pairs}
+
+    @property
+    def captures_messages(self) -> bool:
+        """Whether traces have what was said."""
+        return self.otel_instrumentation_genai_capture_message_content in _CAPTURES
+
+    @property
     def extra_body(self) -> dict[str, Any]:
         """The parameters of MODEL_EXTRA_BODY; one that is null is left out of every request."""
         return _json_object(self.model_extra_body or "{}")
@@ -328,7 +650,7 @@ class Settings(BaseSettings):
         """The values that are not to show anywhere: tokens and keys, passwords in URLs, secret headers."""
         for name in type(self).model_fields:
             value: object = getattr(self, name)
-            if isinstance(value, SecretStr) and name != "model_headers":
+            if isinstance(value, SecretStr) and name not in ("model_headers", "otel_exporter_otlp_headers"):
                 yield from (part.strip() for part in value.get_secret_value().split(","))
                 yield value.get_secret_value()
             elif isinstance(value, str) and is_postgres(value):
@@ -336,6 +658,7 @@ class Settings(BaseSettings):
             elif isinstance(value, str) and "://" in value:
                 yield from (secret for url in value.split(",") for secret in of_url(url.strip()))
         yield from of_named(self.extra_headers)
+        yield from self.traces_headers.values()
         yield from filter(None, [os.environ.get("PGPASSWORD")])  # which libpq reads by itself
 
     @property
@@ -404,6 +727,9 @@ class Settings(BaseSettings):
             )
 
 
+# "event_only" is among the others: the bot's traces have spans, and no events.
+_CAPTURES = frozenset({"true", "1", "yes", "on", "span_only", "span_and_event"})
+_CAPTURES_NOT = frozenset({"false", "0", "no", "off", "no_content", "event_only"})
 _APP = re.compile(r"slack:[A-Z][A-Z0-9]*:[A-Z][A-Z0-9]*|discord:\d+")
 
 
@@ -483,7 +809,7 @@ def _names_in(env_file: Path | None) -> Iterable[str]:
 def _refuse_misspelt(names: Iterable[str], *, where: str, spared: frozenset[str] = frozenset()) -> None:
     known = [name.upper() for name in Settings.model_fields]
     for name in names:
-        if name in known or name in FOREIGN:
+        if name in known or name in FOREIGN or name.startswith(FOREIGN_PREFIX):
             continue
         is_ours = name.startswith(PREFIXES)
         candidates = [name for name in known if name not in spared]

@@ -17,7 +17,9 @@ _OWN = frozenset(
     {
         *("toolbridge_home", "database_url", "database_auth", "database_pool_max", "database_listen_url"),
         *("toolbridge_config", "toolbridge_secret_key", "process_name", "drain_s", "http_host", "http_port"),
-        *("trusted_proxies", "metrics", "metrics_token", "log_format", "log_level"),
+        *("trusted_proxies", "metrics", "metrics_token", "log_format", "log_level", "log_content"),
+        *("otel_exporter_otlp_endpoint", "otel_exporter_otlp_headers"),
+        "otel_instrumentation_genai_capture_message_content",
     }
 )
 _FILES = ("system_prompt_file", "mcp_config")  # whose content counts, wherever they are

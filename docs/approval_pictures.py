@@ -1,4 +1,4 @@
-"""Draws the README's pictures of approvals: docs/approval-slack.svg and docs/approval-discord.svg.
+"""Draws the pictures of approvals: docs/approval-slack.svg and docs/approval-discord.svg.
 
 The conversations are real ones, with the loopback platforms, by the README's own rules. Times and ids would differ each
 time, so the pictures have fixed ones. Run it from the repository's folder: `python -m docs.approval_pictures`.
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from docs.drawing import SMALL, Button, Caption, Entry, Theme, draw
+from docs.drawing import DISCORD, SLACK, SMALL, Button, Caption, Entry, draw
 from docs.thread_picture import COLOURS, answered, kind_of, slack_entry
 from tests.fakes.discord import Message as DiscordMessage
 from tests.fakes.slack import FakeSlack
@@ -33,22 +33,18 @@ Story = list[Entry | Caption]
 
 SCHEMA = {"type": "object", "properties": {"env": {"type": "string"}, "version": {"type": "string"}}}
 DISCORD_COLOURS = {"Ada": "#2b7a78", "Ben": "#8e5572", "Toolbridge": "#5865f2"}
-DARK = Theme(
-    paper="#313338",
-    ink="#dbdee1",
-    faint="#a5a8b0",
-    code="#e3a9c4",
-    line="#6d6f78",
-    edge="#1e1f22",
-    strong={"primary": "#5865f2", "danger": "#da373c"},
-)
+
+
+def write_rules(home: Path) -> None:
+    """Write the README's rules, for the loopback Slack's workspace."""
+    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    rules = readme.partition("<!-- policy -->\n```toml\n")[2].partition("```")[0].replace("T024BE7LD", "T1")
+    (home / "toolbridge.toml").write_text(rules, encoding="utf-8")
 
 
 def set_up(home: Path) -> Mapping[str, Any]:
     """Write the rules, and return the settings of a bot whose tools are those of a server `deploys`."""
-    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
-    rules = readme.partition("<!-- policy -->\n```toml\n")[2].partition("```")[0].replace("T024BE7LD", "T1")
-    (home / "toolbridge.toml").write_text(rules, encoding="utf-8")
+    write_rules(home)
     tools = [{"name": "deploy", "description": "Deploys a version.", "inputSchema": SCHEMA}]
     done = {"content": [{"type": "text", "text": "deployed, 3 of 3 instances healthy"}]}
     reply = '{"jsonrpc": "2.0", "id": @ID@, "result": ' + json.dumps(done) + "}"
@@ -78,21 +74,21 @@ async def in_slack(home: Path) -> Story:
             root = await slack.say("C1", "U1", "deploy 4.2.0 to prod, please", mention=True)
             story: Story = [slack_entry(slack, slack.message("C1", root))]
 
-            asked = await _slack_ask(slack, root, lambda message: "Run" in str(message.blocks))
+            asked = await slack_ask(slack, root, lambda message: "Run" in str(message.blocks))
             await slack.press("C1", asked.ts, "U2", "tb:ask:run")
-            await _slack_ask(slack, root, lambda message: "(1 of 2)" in message.shown)
-            story += [_slack_ask_entry(asked), Caption("Cleo presses Run. The same message becomes the record:")]
+            await slack_ask(slack, root, lambda message: "(1 of 2)" in message.shown)
+            story += [slack_ask_entry(asked), Caption("Cleo presses Run. The same message becomes the record:")]
 
             await slack.press("C1", asked.ts, "U3", "tb:ask:run")
-            await _slack_ask(slack, root, lambda message: "Approved" in message.shown)
-            story.append(_slack_ask_entry(asked))
+            await slack_ask(slack, root, lambda message: "Approved" in message.shown)
+            story.append(slack_ask_entry(asked))
             await answered(slack, root, answers=1)
             await slack.until(lambda: any("approved by" in message.shown for message in slack.bot_messages("C1", root)))
             rest = [message for message in slack.bot_messages("C1", root) if kind_of(message) != "toolbridge_ask"]
             return [*story, *(slack_entry(slack, message) for message in rest)]
 
 
-async def _slack_ask(slack: FakeSlack, root: str, shows: Callable[[SlackMessage], bool]) -> SlackMessage:
+async def slack_ask(slack: FakeSlack, root: str, shows: Callable[[SlackMessage], bool]) -> SlackMessage:
     """Return the message of what is asked, once it shows that."""
 
     def found() -> SlackMessage | None:
@@ -102,7 +98,7 @@ async def _slack_ask(slack: FakeSlack, root: str, shows: Callable[[SlackMessage]
     return await slack.until(found)
 
 
-def _slack_ask_entry(message: SlackMessage) -> Entry:
+def slack_ask_entry(message: SlackMessage) -> Entry:
     return Entry(
         name="Toolbridge",
         colour=COLOURS["UBOT"],
@@ -155,26 +151,26 @@ async def in_discord(home: Path) -> Story:
         await world.model.script(*model_answers("staging", "Version 4.2.0 is on staging; all 3 instances are healthy."))
         question = await room.ask(world.ada, "deploy 4.2.0 to staging, please")
         asked = await world.discord.until(lambda: next((each for each in room.messages if _run(each)), None))
-        story: Story = [_discord_entry(room, question), _discord_entry(room, asked), Caption("Ben presses Run:")]
+        story: Story = [discord_entry(room, question), discord_entry(room, asked), Caption("Ben presses Run:")]
 
         refused = await world.discord.press(world.channel, asked, world.ben, _run(asked))
         await world.discord.until(lambda: refused.text)
         assert refused.original is not None
-        story.append(_discord_entry(room, refused.original, note="Only Ben can see this"))
+        story.append(discord_entry(room, refused.original, note="Only Ben can see this"))
         story.append(Caption("Ada presses Run. The message becomes the record:"))
 
         await world.discord.press(world.channel, asked, world.ada, _run(asked))
         await world.discord.until(lambda: "**Approved**" in asked.content)
-        story.append(_discord_entry(room, asked))
+        story.append(discord_entry(room, asked))
         await room.answered()
-        return [*story, *(_discord_entry(room, each) for each in room.answers if each is not asked)]
+        return [*story, *(discord_entry(room, each) for each in room.answers if each is not asked)]
 
 
 def _run(message: DiscordMessage) -> str:
     return next((each for each in message.custom_ids if each.startswith("tb:decide:") and ":run:" in each), "")
 
 
-def _discord_entry(room: Room, message: DiscordMessage, *, note: str = "") -> Entry:
+def discord_entry(room: Room, message: DiscordMessage, *, note: str = "") -> Entry:
     is_app = message.author is room.world.discord.bot
     name = "Toolbridge" if is_app else message.author.name
     return Entry(
@@ -204,8 +200,8 @@ def _discord_button(button: Mapping[str, Any]) -> Button:
 
 def main() -> None:
     for name, converse, heading, theme in (
-        ("slack", in_slack, ("Thread", "# general"), None),
-        ("discord", in_discord, ("Team", "# general"), DARK),
+        ("slack", in_slack, ("Thread", "# general"), SLACK["light"]),
+        ("discord", in_discord, ("Team", "# general"), DISCORD["dark"]),
     ):
         with tempfile.TemporaryDirectory() as home:
             story = asyncio.run(converse(Path(home)))

@@ -1,4 +1,4 @@
-"""Draws the README's picture of budgets from a real conversation with a loopback Slack: docs/budgets-slack.svg.
+"""Draws the picture of budgets from a real conversation with a loopback Slack: docs/budgets-slack.svg.
 
 Times would differ each day, so the picture has a fixed one. Run it from the repository's folder:
 `python -m docs.budget_pictures`.

@@ -1,4 +1,4 @@
-"""What the README's pictures of chats have in common: messages of people and of the bot, drawn as SVG."""
+"""What the pictures of chats have in common: messages of people and of the bot, drawn as SVG."""
 
 from __future__ import annotations
 
@@ -25,6 +25,39 @@ class Theme:
     line: str = "#bbb"
     edge: str = "#ddd"
     strong: dict[str, str] = field(default_factory=lambda: {"primary": "#007a5a", "danger": "#e01e5a"})
+
+
+SLACK = {
+    "light": Theme(),
+    "dark": Theme(
+        paper="#1a1d21",
+        ink="#d1d2d3",
+        faint="#9a9b9d",
+        code="#e8912d",
+        line="#565856",
+        edge="#35373b",
+        strong={"primary": "#007a5a", "danger": "#e01e5a"},
+    ),
+}
+DISCORD = {
+    "light": Theme(
+        ink="#313338",
+        faint="#5c5e66",
+        code="#a3134f",
+        line="#b5b7bd",
+        edge="#e3e5e8",
+        strong={"primary": "#5865f2", "danger": "#da373c"},
+    ),
+    "dark": Theme(
+        paper="#313338",
+        ink="#dbdee1",
+        faint="#a5a8b0",
+        code="#e3a9c4",
+        line="#6d6f78",
+        edge="#1e1f22",
+        strong={"primary": "#5865f2", "danger": "#da373c"},
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Draws the README's picture of a Slack thread from a real conversation with a loopback Slack: docs/slack.svg.
+"""Draws the picture of a Slack thread from a real conversation with a loopback Slack: docs/slack.svg.
 
 Run it from the repository's folder: `python -m docs.thread_picture`.
 """

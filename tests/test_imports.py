@@ -148,7 +148,7 @@ def requirements() -> Mapping[str, str]:
     """The libraries that the product declares, by their canonical names, with their version ranges."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     optional = project["optional-dependencies"]
-    required = [*project["dependencies"], *optional["azure"], *optional["postgres"]]
+    required = [*project["dependencies"], *optional["azure"], *optional["otel"], *optional["postgres"]]
     return {
         _canonical(name): rest.partition("]")[2] or rest
         for name, rest in (re.split(r"(?=[<>=\[])", item, maxsplit=1) for item in required)

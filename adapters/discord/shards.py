@@ -211,7 +211,9 @@ class Shard:
         code = error.code if isinstance(error, discord.ConnectionClosed) else 0
         if code in (INVALID_SHARD, SHARDING_REQUIRED):
             count = self.assignment.count
-            raise WrongCountError(f"Discord refuses to serve {count} shards (close code {code}).") from None
+            raise WrongCountError(
+                f"Discord refuses to serve {count} shard{'' if count == 1 else 's'} (close code {code})."
+            ) from None
         if code == DISALLOWED_INTENTS:
             self._do_without_content()
             return True

@@ -95,10 +95,22 @@ async def chat(arguments: Namespace) -> int:
         await asyncio.to_thread(import_module, "bot.app")  # takes long: meanwhile the user can type
         from bot.app import open_app
         from bot.cli.servers import wait_for_servers
+        from bot.composition.tracing import open_tracing
+        from bot.composition.watching import traced
+        from bot.ports.observer import Watchers
 
         summary_s = 0.0 if is_conversing else SUMMARY_S
-        opening = open_app(settings, [_already_open(adapter)], drain_s=DRAIN_S, summary_s=summary_s, inputs=inputs)
-        async with opening as app:
+        async with (
+            open_tracing(settings, is_needed=False) as traces,
+            open_app(
+                settings,
+                [_already_open(adapter)],
+                drain_s=DRAIN_S,
+                summary_s=summary_s,
+                inputs=inputs,
+                watchers=traced(Watchers(), traces),
+            ) as app,
+        ):
             gc.freeze()  # collections leave out what the start has made
             gc.enable()
             if not is_conversing:

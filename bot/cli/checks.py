@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 from bot.composition.storage import open_secret_keys
+from bot.composition.tracing import check_traces as traces_to
 from bot.domain.errors import SettingsError
 from bot.http.listener import bare_reason, open_sockets
 from bot.keeping.private import tighten
@@ -21,6 +24,7 @@ from bot.text.counting import count
 from bot.tools.conversation_ids import FILE_NAME as KEY_FILE
 from bot.tools.conversation_ids import open_conversation_ids
 
+COLLECTOR_S = 2.0
 _HIDDEN = {
     "on": "what looks like a secret is hidden in answers, files and all that is seen of tools",
     "trace": "what looks like a secret is hidden only in what is seen of tools; answers and files show it",
@@ -37,6 +41,13 @@ class Check:
     detail: str
     cure: str = ""
     output: tuple[str, ...] = ()  # the last lines of a server's standard error
+
+    @property
+    def text(self) -> str:
+        """The detail and, as a sentence of its own, the cure."""
+        if not self.cure:
+            return self.detail
+        return f"{self.detail}{'' if self.detail.endswith(('.', '?', '!', ':')) else '.'} {self.cure}"
 
 
 def check_home(settings: Settings) -> Check:
@@ -59,6 +70,18 @@ def check_redaction(settings: Settings) -> Check:
     return Check(part="redaction", state=state, detail=f"REDACT={settings.redact}: {_HIDDEN[settings.redact]}")
 
 
+def check_logs(settings: Settings) -> Sequence[Check]:
+    """Return a warning where the log has people's words; there is nothing to say where it has none."""
+    if not settings.log_content:
+        return []
+    detail = (
+        "LOG_CONTENT=true: the log has questions, answers and the arguments of calls. /clear and `toolbridge purge` do "
+        "not reach it."
+    )
+    cure = "Unset LOG_CONTENT once you need them no more, and delete the log."
+    return [Check(part="logs", state="ok", detail=detail, cure=cure)]
+
+
 async def check_http(settings: Settings) -> Check:
     """Return whether `run` can listen where the settings say; the port is taken for a moment to find out."""
     try:
@@ -79,6 +102,24 @@ async def check_http(settings: Settings) -> Check:
         return Check(part="http", state="failed", detail=detail, cure="Correct HTTP_HOST and HTTP_PORT.")
     proxies = f", behind {', '.join(map(str, settings.proxies))}" if settings.proxies else ""
     return Check(part="http", state="ok", detail=f"`toolbridge run` listens on {where}{proxies}")
+
+
+async def check_traces(settings: Settings) -> Sequence[Check]:
+    """Return whether traces can be sent; nothing where they are off. Raises SettingsError where they never can."""
+    if not (url := traces_to(settings)):
+        return []
+    parts = urlsplit(url)
+    where = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"
+    said = ", with what was said" if settings.captures_messages else ""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        async with asyncio.timeout(COLLECTOR_S):
+            _, writer = await asyncio.open_connection(parts.hostname, port)
+    except OSError as error:  # a timeout is one, too
+        detail = f"{where} cannot be reached ({bare_reason(error) or 'no answer'}): traces are lost, nothing else is."
+        return [Check(part="traces", state="failed", detail=detail, cure="Correct OTEL_EXPORTER_OTLP_ENDPOINT.")]
+    writer.close()
+    return [Check(part="traces", state="ok", detail=f"they go to {where}{said}")]
 
 
 async def check_secrets(settings: Settings, store: Store) -> Sequence[Check]:

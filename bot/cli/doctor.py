@@ -12,7 +12,16 @@ from typing import Any
 import structlog
 
 from adapters.registry import PLATFORMS, Platform
-from bot.cli.checks import Check, check_home, check_http, check_redaction, check_secrets, warning_place_problem
+from bot.cli.checks import (
+    Check,
+    check_home,
+    check_http,
+    check_logs,
+    check_redaction,
+    check_secrets,
+    check_traces,
+    warning_place_problem,
+)
 from bot.cli.database_checks import check_server
 from bot.cli.output import print_json
 from bot.cli.policy import money_warnings
@@ -58,8 +67,7 @@ async def doctor(arguments: Namespace) -> int:
         checks.append(check)
         is_shown = not arguments.json and not (arguments.quiet and check.state != "failed")
         if is_shown:
-            said = f"{check.detail.rstrip('.')}. {check.cure}" if check.cure else check.detail
-            print(visible(f"{check.state:6} {check.part}: {said}"), flush=True)
+            print(visible(f"{check.state:6} {check.part}: {check.text}"), flush=True)
             for line in check.output:
                 print(f"         | {visible(line)}", flush=True)
     if arguments.json:
@@ -77,7 +85,9 @@ async def _checks(arguments: Namespace) -> AsyncIterator[Check]:
     except BotError as error:
         yield _failed("settings", error)
         return
-    for check in (check_home(settings), check_redaction(settings), await check_http(settings)):
+    for check in (check_home(settings), check_redaction(settings), *check_logs(settings), await check_http(settings)):
+        yield check
+    for check in await surviving("traces", check_traces(settings)):
         yield check
     for check in await surviving("store", _check_store(settings)):
         yield check

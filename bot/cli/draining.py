@@ -32,7 +32,7 @@ async def drain(arguments: Namespace) -> int:
         chosen = _chosen(members, arguments.drain)
         for member, process in chosen:
             os.kill(process.pid, signal.SIGTERM)
-            print(f"{_named(member)}: asked to hand over", flush=True)
+            print(f"{_named(member)}: asked to hand over.", flush=True)
         await asyncio.gather(*(_follow(store, member, process) for member, process in chosen))
     return 0
 
@@ -69,9 +69,9 @@ async def _follow(store: Store, member: Member, process: LocalProcess) -> None:
     while process.is_alive:
         if not has_said and any(now.worker == member.worker and now.about.is_draining for now in await store.members()):
             has_said = True
-            print(f"{_named(member)}: takes nothing new, and finishes what cannot be handed over", flush=True)
+            print(f"{_named(member)}: takes nothing new, and finishes what cannot be handed over.", flush=True)
         await asyncio.sleep(LOOK_S)
-    print(f"{_named(member)}: has ended", flush=True)
+    print(f"{_named(member)}: has ended.", flush=True)
 
 
 def _named(member: Member) -> str:

@@ -12,6 +12,7 @@ from bot.domain.messages import Attachment
 from bot.domain.turns import CallAsked, CallDecided, CallFinished, CallJudged, CallStarted, CallWaiting, ModelAnswered
 from bot.ports.retention_store import TimedStep, TurnRecord
 from bot.text.cleaning import clean
+from bot.text.counting import count
 from bot.text.redaction import redact
 
 
@@ -147,7 +148,7 @@ def _asked(record: AskRecord) -> str:
 
 
 def _files(attachments: Sequence[Attachment]) -> tuple[str, ...]:
-    return tuple(f"{_words(one.name)} ({len(one.data):,} bytes)" for one in attachments)
+    return tuple(f"{_words(one.name)} ({count(len(one.data), 'byte')})" for one in attachments)
 
 
 def _ending(turn: TurnRecord) -> str:

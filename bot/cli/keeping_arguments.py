@@ -1,4 +1,4 @@
-"""The arguments of the commands that show what is kept, and delete it."""
+"""The arguments of the commands that show what is kept, delete it, and keep copies of it."""
 
 from __future__ import annotations
 
@@ -23,3 +23,15 @@ def add_purge_arguments(parser: ArgumentParser) -> None:
         "--person", required=True, metavar="PERSON", help="whose, as rules and `toolbridge audit` name them"
     )
     parser.add_argument("--yes", action="store_true", help="do it without asking")
+
+
+def add_backup_arguments(parser: ArgumentParser) -> None:
+    """Add those of `toolbridge backup`."""
+    parser.add_argument("file", metavar="FILE", help="the archive to write")
+    parser.add_argument("--force", action="store_true", help="replace the file if it exists")
+
+
+def add_restore_arguments(parser: ArgumentParser) -> None:
+    """Add those of `toolbridge restore`."""
+    parser.add_argument("file", metavar="FILE", help="an archive that `toolbridge backup` wrote")
+    parser.add_argument("--force", action="store_true", help="replace what the home folder has, and keep that beside")

@@ -12,7 +12,14 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 
 from adapters.registry import PLATFORMS, PlatformCommand
-from bot.cli.keeping_arguments import add_deletion_arguments, add_export_arguments, add_purge_arguments
+from bot.cli.completion import add_completion_arguments, complete
+from bot.cli.keeping_arguments import (
+    add_backup_arguments,
+    add_deletion_arguments,
+    add_export_arguments,
+    add_purge_arguments,
+    add_restore_arguments,
+)
 from bot.cli.output import add_chat_arguments, add_output_arguments
 from bot.cli.policy_arguments import add_policy_arguments
 from bot.cli.setup.arguments import add_setup_arguments
@@ -29,8 +36,13 @@ Run = Callable[[argparse.Namespace], Coroutine[object, object, int]]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 bad usage or settings."""
-    arguments = command_parser().parse_args(argv)
-    run: Run = arguments.run
+    parser = command_parser()
+    complete(parser)
+    arguments = parser.parse_args(argv)
+    run: Run | None = getattr(arguments, "run", None)
+    if run is None:
+        _say_what_it_is(parser, says_version=arguments.version)
+        return OK
     try:
         if run is _chat and arguments.message is None and not sys.stdin.isatty():
             arguments.message = sys.stdin.read()  # before there are signal handlers: this wait has no other end
@@ -46,6 +58,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has what it wants: `doctor | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own flush fails at the end
         return PIPE_CLOSED
+
+
+def _say_what_it_is(parser: argparse.ArgumentParser, *, says_version: bool) -> None:
+    if not says_version:
+        parser.print_help()
+        return
+    from importlib import metadata
+
+    print(f"toolbridge {metadata.version('toolbridge')}")
 
 
 def _print_error(error: BotError) -> None:
@@ -158,6 +179,24 @@ async def _migrate(arguments: argparse.Namespace) -> int:
     return await migrate(arguments)
 
 
+async def _backup(arguments: argparse.Namespace) -> int:
+    from bot.cli.backup import backup
+
+    return await backup(arguments)
+
+
+async def _restore(arguments: argparse.Namespace) -> int:
+    from bot.cli.restore import restore
+
+    return await restore(arguments)
+
+
+async def _completion(arguments: argparse.Namespace) -> int:
+    from bot.cli.completion import completion
+
+    return await completion(arguments)
+
+
 def _of_platform(command: PlatformCommand) -> Run:
     async def run(arguments: argparse.Namespace) -> int:
         from bot.cli.start import start
@@ -178,7 +217,8 @@ def command_parser() -> argparse.ArgumentParser:
         description="Your team's own tools (any MCP server) in its own chat, on its own model.",
         epilog="Settings come from the environment and .env; .env.example lists them all.",
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.add_argument("--version", action="store_true", help="print the version")
+    commands = parser.add_subparsers(metavar="COMMAND")
 
     _add_chat(commands.add_parser("chat", help="chat in the terminal, or ask one question with -m"))
     _add_run(commands.add_parser("run", help="serve every chat platform whose tokens are set"))
@@ -211,7 +251,16 @@ def command_parser() -> argparse.ArgumentParser:
         )
     )
     _add_migrate(commands.add_parser("migrate", help="move everything from the SQLite database to PostgreSQL"))
+    backup = commands.add_parser("backup", help="write the database, saved files and attachments to one archive")
+    add_backup_arguments(backup)
+    backup.set_defaults(run=_backup)
+    restore = commands.add_parser("restore", help="put what a backup holds back into the home folder")
+    add_restore_arguments(restore)
+    restore.set_defaults(run=_restore)
     _add_trust(commands.choices)
+    completion = commands.add_parser("completion", help="print what makes a shell complete the commands")
+    add_completion_arguments(completion)
+    completion.set_defaults(run=_completion)
     return parser
 
 

@@ -15,13 +15,13 @@ from pathlib import Path
 from bot.cli.start import start
 from bot.database import open_database, postgres_options
 from bot.domain.errors import BotError, SettingsError
-from bot.intake.commands.phrases import count
 from bot.keeping.files import WORKSPACES
 from bot.settings import Settings
 from bot.stores.factory import describe_store, signed_in
 from bot.stores.secret_key import FILE_NAME, SecretKeys, secret_keys
 from bot.stores.secret_notes import MARK, look_at_secrets
 from bot.stores.shared_secret import NAME as SHARED_IDS
+from bot.text.counting import count
 from bot.text.database_urls import is_postgres, secrets_of_database_url, sqlite_path
 from bot.text.known_values import known
 from bot.tools.conversation_ids import key_to_share

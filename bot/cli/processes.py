@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from bot.cli.checks import Check
-from bot.intake.commands.phrases import count
 from bot.ports.cluster import Member, Slot
 from bot.ports.cluster_store import ClusterStore, OpenTurns
 from bot.text.cleaning import clean, clean_name
+from bot.text.counting import count
 
 # How adapters call what one process holds at a time: platform, app, what, and which.
 _SHARD = re.compile(r"[^/]+/[^/]+/shard/(?P<number>\d+)/of/(?P<all>\d+)")

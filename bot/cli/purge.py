@@ -16,13 +16,14 @@ from bot.database import open_database
 from bot.domain.audit import AuditEntry
 from bot.domain.errors import SettingsError
 from bot.domain.people import Actor
-from bot.intake.commands.phrases import count, undeleted
+from bot.intake.commands.phrases import undeleted
 from bot.keeping.files import FilesGone, KeptFiles
 from bot.ports.retention_store import PersonTraces
 from bot.ports.store import Store
 from bot.rights.current import policy_of
 from bot.rights.notation import ACCOUNT_CURE, account
 from bot.settings import Settings
+from bot.text.counting import count
 
 STOP_S = 20.0  # for turns of the person that are running, in whichever process
 LOOK_S = 0.2

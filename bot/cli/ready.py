@@ -9,9 +9,9 @@ from contextlib import suppress
 import structlog
 
 from bot.app import App
-from bot.intake.commands.phrases import count
 from bot.ports.platform import Adapter
 from bot.ports.tools import ServerStatus
+from bot.text.counting import count
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -9,6 +9,7 @@ import structlog
 
 from bot.cli.trust import folder_of, left_out
 from bot.keeping.private import tighten
+from bot.keeping.replacing import finish_replacing
 from bot.observe.logs import configure_logs
 from bot.settings import Settings, export_env_file, load_settings
 from bot.text.known_values import known
@@ -25,7 +26,8 @@ def start(
     The `.env` of a folder that was not trusted is left out, and standard error says so where `tells_left_out`.
 
     Raises:
-        SettingsError: A setting is wrong, or a model is only half set up where the command `needs_model`.
+        SettingsError: A setting is wrong, a model is only half set up where the command `needs_model`, or a restore was
+            interrupted that cannot be brought to its end.
     """
     folder = folder_of(arguments)
     if tells_left_out and (note := left_out(folder)):
@@ -36,6 +38,7 @@ def start(
     if needs_model:
         _ = settings.provider  # raises where one is only half set up, before anything starts
         _require_secret_key(settings)
+    finish_replacing(settings.toolbridge_home)
     problem = tighten(settings.toolbridge_home)
     file = settings.toolbridge_home / "logs" / "toolbridge.log" if logs_to_file else None
     configure_logs(log_format=settings.log_format, level=settings.log_level, file=file)

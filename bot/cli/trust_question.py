@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 from bot.cli.servers import interruptible
 from bot.cli.trust import ENV_FILE, Folder, settings_of
 from bot.domain.errors import SettingsError
-from bot.intake.commands.phrases import count, short_line
+from bot.intake.commands.phrases import short_line
 from bot.observe.logs import configure_logs
 from bot.settings import Settings, load_settings
+from bot.text.counting import count
 from bot.text.terminal import visible
 from bot.tools.config import HttpEndpoint, ServerConfig, StdioEndpoint
 from bot.tools.configured import bundled_server, load_servers

@@ -13,6 +13,7 @@ from bot.rights.guard import PolicyGuard
 from bot.rights.people import PlatformPeople
 from bot.rights.pinning import Pins
 from bot.rights.tools import GuardedTools
+from bot.tools.conversation_ids import ConversationIds
 from bot.tools.toolset import Toolset
 from bot.turns.bell import Bell
 from bot.turns.budgets import Budgets
@@ -43,6 +44,7 @@ class Core:
     bell: Bell
     store: Store
     notes: NoteStore
+    ids: ConversationIds
     files: KeptFiles
     model: Model
     window: Window

@@ -1,12 +1,13 @@
-"""What watches a process that serves a team: its health always, metrics where they are on."""
+"""What watches a process that serves a team: its health always, metrics and traces where they are on."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from bot.composition.tracing import PROVIDERS, open_tracing
 from bot.domain.errors import AdapterError
 from bot.observe.health import WAITING_FOR_STORE, Health, Parts
 from bot.observe.model_watch import WatchedModel
@@ -17,9 +18,7 @@ from bot.settings import Settings
 if TYPE_CHECKING:
     from bot.app import App
     from bot.observe.metrics import Metrics
-
-# https://github.com/open-telemetry/semantic-conventions-genai: gen_ai.provider.name
-PROVIDERS = {"azure": "azure.ai.openai", "openai": "openai", "rehearsal": "toolbridge"}
+    from bot.observe.traces import Traces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +49,10 @@ class Watching:
 
 @asynccontextmanager
 async def open_watching(settings: Settings, http: HttpListener) -> AsyncGenerator[Watching]:
-    """Serve the health of the process, and its metrics where they are on, while the context is open.
+    """Serve the health of the process, and its metrics and traces where they are on, while the context is open.
 
     Raises:
-        SettingsError: The settings of the metrics contradict the listener's.
+        SettingsError: The settings of the metrics contradict the listener's, or traces cannot be sent.
     """
     settings.check_metrics()
     health, metrics = Health(), _open_metrics(settings)
@@ -62,7 +61,8 @@ async def open_watching(settings: Settings, http: HttpListener) -> AsyncGenerato
             stack.enter_context(http.serve(*health.routes, *([metrics.route] if metrics else [])))
         if metrics is not None:
             await stack.enter_async_context(metrics.measuring())
-        yield Watching(health=health, metrics=metrics, watchers=_watchers(health, metrics))
+        traces = await stack.enter_async_context(open_tracing(settings))
+        yield Watching(health=health, metrics=metrics, watchers=traced(_watchers(health, metrics), traces))
 
 
 def _open_metrics(settings: Settings) -> Metrics | None:
@@ -78,6 +78,13 @@ def _watchers(health: Health, metrics: Metrics | None) -> Watchers:
     if metrics is None:
         return Watchers(models=(health.model,))
     return Watchers(turns=(metrics.turns,), models=(health.model, metrics.models), settled=metrics.settled)
+
+
+def traced(watchers: Watchers, traces: Traces | None) -> Watchers:
+    """Return the watchers with the traces, if there are any, among them."""
+    if traces is None:
+        return watchers
+    return replace(watchers, turns=(*watchers.turns, traces), models=(*watchers.models, traces), tracing=traces)
 
 
 def _measure(metrics: Metrics, app: App) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import replace
 from importlib import metadata
 
 from bot.composition.core import Core
@@ -12,11 +13,13 @@ from bot.domain.errors import SettingsError
 from bot.keeping.retention import Retention
 from bot.models.factory import open_model
 from bot.models.redacting import RedactingModel
+from bot.observe.content_log import ContentLog
 from bot.observe.turn_log import TurnLog
 from bot.ports.cluster import Cluster
 from bot.ports.model import Model
-from bot.ports.observer import TurnObserver
+from bot.ports.observer import Watchers
 from bot.ports.platform import Adapter
+from bot.ports.work_store import ClaimedTurn
 from bot.settings import Settings
 from bot.settings_digest import settings_digest
 from bot.turns.asking import AskDesk
@@ -43,11 +46,14 @@ async def open_model_and_window(settings: Settings, cluster: Cluster) -> AsyncGe
 
 
 def make_resources(
-    core: Core, *, system_prompt: str, limits: Limits, observers: Sequence[TurnObserver] = ()
+    core: Core, *, system_prompt: str, limits: Limits, watchers: Watchers, logs_content: bool = False
 ) -> Resources:
-    """Return what attempts at turns work with; the observers see their turns, as the log does."""
-    rights = core.rights
-    return Resources(
+    """Return what attempts at turns work with; the watchers see their turns, as the log does.
+
+    With `logs_content`, the log has people's words.
+    """
+    rights, ids, tracing = core.rights, core.ids.of, watchers.tracing
+    resources = Resources(
         store=core.store,
         model=RedactingModel(core.model),
         tools=rights.tools,
@@ -57,8 +63,15 @@ def make_resources(
         window=core.window,
         system_prompt=system_prompt,
         limits=limits,
-        observers=(TurnLog(), *observers),
+        observers=(TurnLog(), *([ContentLog()] if logs_content else []), *watchers.turns),
     )
+    if tracing is None:
+        return resources
+
+    def enclose(turn: ClaimedTurn) -> AbstractContextManager[object]:
+        return tracing.enclose(turn, conversation_id=ids(turn.event.conversation))
+
+    return replace(resources, tools=tracing.enclosing(resources.tools, ids=ids), enclose=enclose)
 
 
 def make_presence(settings: Settings, core: Core, *, adapters: Sequence[Adapter]) -> Presence:
@@ -83,9 +96,10 @@ async def working(
     store, bell, worker, policy = core.store, core.bell, core.worker, core.rights.policy
     store.listen(bell.hear)
     runner = Runner(worker=worker, resources=resources, adapters=adapters, bell=bell, lease=core.lease)
+    is_held = core.cluster.is_held
     async with (
         runner.working(),
-        AskDesk(store=store, adapters=adapters, policy=policy.now, bell=bell, worker=worker).working(),
+        AskDesk(store=store, adapters=adapters, policy=policy.now, bell=bell, worker=worker, is_held=is_held).working(),
         Retention(store=store, files=core.files, days=kept_days, now=time.time).working(),
         NoticeDesk(store=store, adapters=adapters).working(),
         LooseEnds(store=store, cluster=core.cluster, adapters=adapters, policy=policy.now).working(),

@@ -9,7 +9,7 @@ from typing import Literal
 
 from bot.domain.asks import Ask, Vote
 from bot.domain.events import ConversationKey
-from bot.domain.messages import Attachment, ModelAnswer, ToolCall, ToolResult, Usage
+from bot.domain.messages import Attachment, Message, ModelAnswer, ToolCall, ToolResult, Usage
 from bot.domain.rights import Verdict
 
 # "taken_over" is only a state of the view: another process works on the turn and shows it.
@@ -51,6 +51,7 @@ class ModelAsked:
     """The model is asked; text of an answer that broke off before is void."""
 
     round: int
+    history: int = 0  # how many earlier messages of the conversation it reads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +165,19 @@ class CallDecided:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallTaken:
+    """This process takes up a call that has no result, new or of an earlier attempt; it is not stored.
+
+    It is said again where a person changed the arguments, with those that are sent.
+    """
+
+    round: int
+    call: ToolCall
+    server: str
+    tool: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallProgressed:
     """The server says how far a running call is; `text` is a short phrase. It is not stored."""
 
@@ -181,9 +195,18 @@ class CallFinished:
     kind: Literal["finished"] = "finished"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replied:
+    """How the turn ends is stored, with what it adds to the history: the texts of its answers are what is posted."""
+
+    outcome: Literal["answered", "stopped", "failed"]
+    messages: tuple[Message, ...]
+
+
 # A step is stored before anyone sees it; after a crash the turn goes on from its last one.
 Step = ModelAnswered | CallAsked | CallJudged | CallStarted | CallWaiting | CallDecided | CallFinished
-TurnEvent = StateChanged | ModelAsked | TextArrived | TextTakenBack | Paused | TokensSpent | CallProgressed | Step
+Passing = ModelAsked | TextArrived | TextTakenBack | Paused | TokensSpent | CallTaken | CallProgressed
+TurnEvent = StateChanged | Passing | Replied | Step
 
 # --- what is posted, and what is seen --------------------------------------------------------------------------
 

@@ -44,11 +44,15 @@ class Pauses:
         self._pauses[person] = _Pause(until=now + max(wait_s, MIN_PAUSE_S))
         log.info("asked_too_often", person=person, what=self._what)
         pause_s = math.ceil(max(wait_s, MIN_PAUSE_S))
-        what = self._what.removesuffix("s") if self._per_minute == 1 else self._what
         return Refused(
-            notice=f"That is more than {self._per_minute} {what} in a minute. "
+            notice=f"That is more than {self._most} in a minute. "
             f"Please try again in {pause_s} s; I will not answer any more until then."
         )
+
+    @property
+    def _most(self) -> str:
+        is_word = " " not in self._what
+        return f"one {self._what[:-1]}" if self._per_minute == 1 and is_word else f"{self._per_minute} {self._what}"
 
     def follow(self, person: str, now: float, counted: Counted) -> Refused:
         """Refuse what was one too many over all processes; only one of them says so."""

@@ -15,6 +15,7 @@ OTHERS = 0o077
 _KEPT = frozenset({"logs", "attachments", "workspaces", "console-history", "secret-key", "conversation.key"})
 _WRITTEN = frozenset({"mcp.json", "toolbridge.toml", "trusted-folders.json", ".env"})
 _DATABASE = "toolbridge.db"
+_OF_RESTORE = (".restor", "before-restore-")  # how the names begin of what a restore leaves, see `replacing.py`
 
 
 def make_folder(folder: Path) -> None:
@@ -122,4 +123,4 @@ def _known(home: Path) -> Iterator[Path]:
 def _is_ours(name: str) -> bool:
     """Return whether the bot or its operator made it. Where anything else is in the home, its mode is left as it is."""
     drafted = name[1:].rpartition(".")[0] if name.startswith(".") else ""
-    return name.startswith(_DATABASE) or bool({name, drafted} & (_KEPT | _WRITTEN))
+    return name.startswith((_DATABASE, *_OF_RESTORE)) or bool({name, drafted} & (_KEPT | _WRITTEN))

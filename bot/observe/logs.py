@@ -28,6 +28,7 @@ QUIET = (
     "httpx2",
     "mcp",
     "openai",
+    "opentelemetry",
     "slack_bolt",
     "slack_sdk",
     "uvicorn",

@@ -52,10 +52,12 @@ class WatchedModel:
         except BaseException as error:
             self._tell(request, watch, watch.lost, error=type(error).__name__)
             raise
-        self._tell(request, watch, answer.usage + watch.lost)
+        self._tell(request, watch, answer.usage + watch.lost, answer=answer)
         return answer
 
-    def _tell(self, request: ModelRequest, watch: _Watch, usage: Usage, *, error: str = "") -> None:
+    def _tell(
+        self, request: ModelRequest, watch: _Watch, usage: Usage, *, answer: ModelAnswer | None = None, error: str = ""
+    ) -> None:
         call = ModelCall(
             model=request.model or self.name,
             purpose=request.purpose,
@@ -63,6 +65,8 @@ class WatchedModel:
             first_chunk_s=watch.first_chunk_s,
             usage=usage,
             error=error,
+            request=request,
+            answer=answer,
         )
         for observer in self.observers:
             observer.called(call)

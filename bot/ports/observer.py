@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 from bot.domain.asks import AskState
-from bot.domain.messages import Usage
+from bot.domain.events import ConversationKey
+from bot.domain.messages import ModelAnswer, Usage
 from bot.domain.turns import Step, TurnEvent
+from bot.ports.model import ModelRequest
+from bot.ports.tools import Tools
 from bot.ports.work_store import ClaimedTurn
 
 
@@ -39,6 +43,8 @@ class ModelCall:
     first_chunk_s: float | None = None  # until the first text; None: there was none
     usage: Usage = field(default_factory=Usage)  # also of requests that gave no answer
     error: str = ""  # the error's class; empty where there is an answer
+    request: ModelRequest | None = None  # where the call came through the port
+    answer: ModelAnswer | None = None
 
 
 class ModelObserver(Protocol):
@@ -46,6 +52,18 @@ class ModelObserver(Protocol):
 
     def called(self, call: ModelCall) -> None:
         """Take note of a call that has ended; returns at once and must not raise."""
+        ...
+
+
+class Tracing(Protocol):
+    """Encloses work while it goes on, so that all that happens in it belongs to it."""
+
+    def enclose(self, turn: ClaimedTurn, *, conversation_id: str) -> AbstractContextManager[object]:
+        """Enclose an attempt at the turn; `conversation_id` is the one that tool servers get. Nothing of it raises."""
+        ...
+
+    def enclosing(self, tools: Tools, *, ids: Callable[[ConversationKey], str]) -> Tools:
+        """Return the same tools, each call of which is enclosed."""
         ...
 
 
@@ -61,3 +79,4 @@ class Watchers:
     models: Sequence[ModelObserver] = ()
     # Called with the state of each approval that people end in this process.
     settled: Callable[[AskState], None] = _ignore
+    tracing: Tracing | None = None

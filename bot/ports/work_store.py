@@ -133,8 +133,11 @@ class WorkStore(Protocol):
         """
         ...
 
-    async def signals(self, worker: str) -> Sequence[Signal]:
-        """Return what was asked of the turns that `worker` runs, once: what is returned is forgotten."""
+    async def signals(self, worker: str, *, again: bool = False) -> Sequence[Signal]:
+        """Return what was asked of the turns that `worker` runs, once: what is returned is forgotten.
+
+        `again`: the call before failed, and may have forgotten some. All stops of running turns are returned then.
+        """
         ...
 
     async def check_lease(self, lease: Lease) -> None:

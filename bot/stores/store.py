@@ -168,10 +168,10 @@ class WorkUnits(Units):
                 lambda db: work.hand_over(db, worker, serves=serves, keeps=keeps, is_begun=is_begun)
             )
 
-    async def signals(self, worker: str) -> Sequence[Signal]:
-        if not await self.engine.read(lambda db: work.has_signals(db, worker)):
+    async def signals(self, worker: str, *, again: bool = False) -> Sequence[Signal]:
+        if not again and not await self.engine.read(lambda db: work.has_signals(db, worker)):
             return []
-        return await self.engine.write(lambda db: work.signals(db, worker))
+        return await self.engine.write(lambda db: work.signals(db, worker, again=again))
 
     async def check_lease(self, lease: Lease) -> None:
         await self.engine.write(lambda db: work.check_lease(db, lease), of=lease.conversation_id)

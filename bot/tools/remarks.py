@@ -36,5 +36,6 @@ def missing_notes(server: Server) -> list[str]:
     for name, why in list(left_out.items())[:_NAMED_IN_NOTES]:
         notes.append(f"The tool {name!r} of server {server.config.name!r} is left out: {why}.")
     if (more := len(left_out) - _NAMED_IN_NOTES) > 0:
-        notes.append(f"{more} more tools of server {server.config.name!r} are left out.")
+        tools = "One more tool" if more == 1 else f"{more:,} more tools"
+        notes.append(f"{tools} of server {server.config.name!r} {'is' if more == 1 else 'are'} left out.")
     return notes

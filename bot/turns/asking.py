@@ -49,6 +49,7 @@ class AskDesk:
     policy: Callable[[], Policy]
     bell: Bell
     worker: str = ""  # this process, among those that the store knows
+    is_held: Callable[[], bool] = lambda: True  # whether others must think that this process lives
     patience: Patience = field(default_factory=Patience)
     sweep_s: float = SWEEP_S
     _showing: dict[int, asyncio.Task[None]] = field(default_factory=dict[int, asyncio.Task[None]], init=False)
@@ -170,7 +171,7 @@ class AskDesk:
                 post = await self._look_for(delivery, post, adapter)
             # Others may have found that its process is gone, too: one of them takes it.
             is_ours = await self.store.take_ask_post(delivery, self.worker)
-        if not is_ours:
+        if not is_ours or not self.is_held():  # after a pause, another may have taken it and show it by now
             return False
         reference = await adapter.put_ask(post)
         await self.store.mark_ask_posted(delivery.post_id, reference=reference, shown=post.view.version)

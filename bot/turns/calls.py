@@ -17,6 +17,7 @@ from bot.domain.turns import (
     CallJudged,
     CallProgressed,
     CallStarted,
+    CallTaken,
     CallWaiting,
     ModelAnswered,
     Step,
@@ -60,6 +61,7 @@ class Calls:
         if self.turn.hand_over.is_wanted:  # they are made by the process that takes the turn up
             await self.journal.record(*before)
             raise TurnHandedOver
+        self.journal.tell(*(self._taken(call) for call in calls if self.journal.result(self.number, call.id) is None))
         ready: list[ToolCall] = []
         for call in calls:
             if self._is_interrupted(call):
@@ -90,9 +92,16 @@ class Calls:
         return [ModelAnswered(round=self.number, answer=self.answer), *asked]
 
     def _asked(self, call: ToolCall) -> CallAsked:
-        spec = self.turn.selection.find(call.name)
-        server, tool = (spec.server, spec.tool) if spec else ("", call.name)
+        server, tool = self._names(call)
         return CallAsked(round=self.number, call=call, server=server, tool=tool)
+
+    def _taken(self, call: ToolCall) -> CallTaken:
+        server, tool = self._names(call)
+        return CallTaken(round=self.number, call=call, server=server, tool=tool)
+
+    def _names(self, call: ToolCall) -> tuple[str, str]:
+        spec = self.turn.selection.find(call.name)
+        return (spec.server, spec.tool) if spec else ("", call.name)
 
     def _is_interrupted(self, call: ToolCall) -> bool:
         """Return whether the process died while the call ran, and it must not run again; an approval is for one run."""
@@ -255,8 +264,11 @@ class Calls:
         def progress(text: str) -> None:
             self.journal.tell(CallProgressed(round=self.number, call_id=call.id, text=text))
 
+        sent = replace(call, arguments=allowed.arguments)
+        if sent != call:
+            self.journal.tell(self._taken(sent))
         return await self.tools.call(
-            replace(call, arguments=allowed.arguments),
+            sent,
             actor=self.turn.actor,
             conversation=self.turn.conversation,
             resumed=self.journal.resumed(self.number, call.id),

@@ -20,6 +20,7 @@ from bot.domain.turns import (
     CallWaiting,
     ModelAnswered,
     Post,
+    Replied,
     StateChanged,
     Step,
     TokensSpent,
@@ -229,7 +230,7 @@ class Journal:
                 again=again,
             )
         )
-        self.tell(*stored, StateChanged(state="delivering"))
+        self.tell(*stored, Replied(outcome=state, messages=tuple(messages)), StateChanged(state="delivering"))
 
     def _costs(self, stored: Sequence[Step]) -> Charge | None:
         usage, self._uncharged = _usage_of(stored) + self._uncharged, Usage()

@@ -106,7 +106,7 @@ async def _ask_without_history(
 
 async def _complete(turn: Turn, number: int, model: Model, journal: Journal, *, deadline: float) -> ModelAnswer:
     may_call_tools = number < turn.max_rounds
-    journal.tell(ModelAsked(round=number))
+    journal.tell(ModelAsked(round=number, history=len(turn.history)))
     request = turn.request(may_call_tools=may_call_tools)
     async with turn.hand_over.leavable(turn.is_heard):  # what has been heard of an answer is worth waiting for
         answer = await model.complete(request, deadline=deadline, progress=journal.tell)

@@ -48,6 +48,7 @@ class Runner:
     _summaries: SummaryWriter = field(init=False)
     _claiming: asyncio.Task[None] | None = field(default=None, init=False)
     _has_drained: bool = field(default=False, init=False)
+    _may_miss_signals: bool = field(default=False, init=False)  # it is not known what the last look has forgotten
 
     def __post_init__(self) -> None:
         self._lease = self.lease or WorkerLease(
@@ -199,7 +200,7 @@ class Runner:
             "conversation": str(turn.event.conversation),
             "actor": str(turn.actor),
         }
-        with structlog.contextvars.bound_contextvars(**names):
+        with structlog.contextvars.bound_contextvars(**names), self.resources.enclose(turn):
             try:
                 await attempt.run()
             finally:
@@ -228,7 +229,10 @@ class Runner:
                 log_failure("signals_not_read", error)
 
     async def _read_signals(self) -> None:
-        for signal in await self.resources.store.signals(self.worker):
+        again, self._may_miss_signals = self._may_miss_signals, True
+        signals = await self.resources.store.signals(self.worker, again=again)
+        self._may_miss_signals = False
+        for signal in signals:
             match signal.kind:
                 case "stop":
                     log.info("stop_requested", turn=signal.turn_id, by=signal.by)

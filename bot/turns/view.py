@@ -13,10 +13,12 @@ from bot.domain.turns import (
     CallJudged,
     CallProgressed,
     CallStarted,
+    CallTaken,
     CallWaiting,
     ModelAnswered,
     ModelAsked,
     Paused,
+    Replied,
     StateChanged,
     Step,
     TextArrived,
@@ -95,7 +97,7 @@ class ViewObserver:
                 before = self._kept_text() if self._is_void else view.text
                 self._is_void = False
                 return replace(view, text=before + text, notice="")
-            case TokensSpent():
+            case TokensSpent() | CallTaken() | Replied():
                 return view
             case Paused(reason=reason, wait_s=wait_s):
                 again = f" Trying again in {wait_s:.0f} s." if wait_s else ""

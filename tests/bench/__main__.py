@@ -22,6 +22,7 @@ from tests.bench.storage import group_commit, stored_messages
 from tests.bench.stored_postgres import growth, stored_on_postgres
 from tests.bench.turn import turn_cost
 from tests.bench.waiting import critical_path, many_conversations, tools_at_once
+from tests.bench.watching import readiness, watched_turns
 
 
 class Benchmark(Protocol):
@@ -50,6 +51,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "wake-ups": wake_ups,
     "stored-postgres": stored_on_postgres,
     "growth": growth,
+    "watched": watched_turns,
+    "ready": readiness,
 }
 
 

@@ -12,12 +12,14 @@ from pathlib import Path
 from time import perf_counter
 
 from bot.app import App, open_app
+from bot.composition.watching import open_watching
 from bot.domain.answers import Queued
 from bot.domain.errors import AdapterError
 from bot.domain.events import ConversationKey, MessageReceived, SharedFile
 from bot.domain.turns import CallState, Post, TurnView
 from bot.observe.logs import configure_logs
-from bot.ports.platform import Found
+from bot.ports.http import NoListener
+from bot.ports.platform import Connection, Found
 from bot.settings import Settings, load_settings
 from tests.fakes.rights import allow_all
 
@@ -31,6 +33,7 @@ class Platform:
 
     name = PLATFORM
     serves = f"{PLATFORM}/"
+    connection = Connection(is_open=True)
 
     def __init__(self) -> None:
         self._ended: dict[int, asyncio.Future[TurnView]] = {}
@@ -121,7 +124,7 @@ def one_by_one(product: Product, text: str, *, turns: int) -> Callable[[], Await
     return work
 
 
-def settings_for(*, home: Path, model_url: str, tools_url: str, database_url: str = "") -> Settings:
+def settings_for(*, home: Path, model_url: str, tools_url: str, database_url: str = "", **others: object) -> Settings:
     """Return settings for these servers, with room for as many questions as a benchmark asks.
 
     After a database's URL stands, behind a space, the key of what is kept encrypted in it.
@@ -131,6 +134,7 @@ def settings_for(*, home: Path, model_url: str, tools_url: str, database_url: st
     shared = {"database_url": url, "toolbridge_secret_key": key} if url else {}
     return load_settings(
         **shared,
+        **others,
         env_file=None,
         model_provider="openai",
         openai_base_url=model_url,
@@ -143,13 +147,20 @@ def settings_for(*, home: Path, model_url: str, tools_url: str, database_url: st
 
 @asynccontextmanager
 async def open_product(
-    *, home: Path, model_url: str, tools_url: str, database_url: str = ""
+    *, home: Path, model_url: str, tools_url: str, database_url: str = "", **others: object
 ) -> AsyncGenerator[Product]:
-    """Yield the product: its own store, runner, model and tools ports, its logs in a file as in a terminal chat."""
-    settings = settings_for(home=home, model_url=model_url, tools_url=tools_url, database_url=database_url)
+    """Yield the product: its own store, runner, model and tools ports, its logs in a file as in a terminal chat.
+
+    `others` are more settings, by their names.
+    """
+    settings = settings_for(home=home, model_url=model_url, tools_url=tools_url, database_url=database_url, **others)
     configure_logs(log_format="json", level="INFO", file=home / "logs" / "toolbridge.log")
     platform = Platform()
-    async with open_app(settings, [lambda _host: nullcontext(platform)], drain_s=1) as app:
+    async with (
+        open_watching(settings, NoListener()) as watching,
+        open_app(settings, [lambda _host: nullcontext(platform)], drain_s=1, watchers=watching.watchers) as app,
+    ):
+        watching.started(app)
         offer = await app.tools.offer(None)
         assert offer.tools, offer.notes
         yield Product(app, platform)

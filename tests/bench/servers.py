@@ -73,6 +73,14 @@ async def serve_slow_tools() -> AsyncGenerator[str]:
         yield (await _first_line(process.stderr)).removeprefix(_ANNOUNCED)
 
 
+@asynccontextmanager
+async def serve_collector() -> AsyncGenerator[str]:
+    """Yield the URL of a collector of traces."""
+    process = await _start("-m", "tests.bench.collector", stdout=asyncio.subprocess.PIPE)
+    async with _ending(process):
+        yield await _first_line(process.stdout)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ChatServer:
     """A loopback platform, where somebody asks and looks at a clock."""

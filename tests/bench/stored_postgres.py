@@ -25,7 +25,7 @@ from tests.bench.storage import ASKED, MESSAGES_A_TURN, NEIGHBOURS, RECENT, STOR
 from tests.fakes.postgres import PostgresServer
 
 SCHEMA = PostgresOptions().schema
-GROWN_TURNS = 10_000  # for the 100,000 of a busy year: a tenth of them, with a vacuum ten times as often
+GROWN_TURNS = 100_000  # of a busy year
 TENTHS = 10
 GROWTH_GOAL = 1.2
 OPEN_INDEXES = ("turn_open", "turn_share", "turn_platform")
@@ -120,7 +120,7 @@ async def growth(folder: Path, *, quick: bool) -> Sequence[Row]:
     """Measure what many turns leave on the disk, with a vacuum that works beside them."""
     configure_logs(log_format="json", level="INFO", file=folder / "toolbridge.log")
     turns = 20 if quick else GROWN_TURNS
-    server = await asyncio.to_thread(PostgresServer, autovacuum_naptime="6s")
+    server = await asyncio.to_thread(PostgresServer, autovacuum_naptime="6s")  # they come in minutes here
     try:
         url = _new_database(server, "grown")
         async with asking(open_postgres(url)) as ask:

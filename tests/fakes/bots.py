@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,11 +22,12 @@ from bot.observe.model_watch import WatchedModel
 from bot.observe.turn_log import TurnLog
 from bot.ports.intake_store import DecisionOutcome
 from bot.ports.model import Model
-from bot.ports.observer import Watchers
+from bot.ports.observer import TurnObserver, Watchers
 from bot.ports.platform import Adapter
 from bot.ports.rights import People, Policy
 from bot.ports.store import Store
 from bot.ports.tools import Tools
+from bot.ports.work_store import ClaimedTurn
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.asking import AskDesk
 from bot.turns.bell import Bell
@@ -171,6 +172,7 @@ async def open_bot(
     rights: Callable[[], Policy] | None = None,
     people: People | None = None,
     watchers: Watchers | None = None,
+    observers: Sequence[TurnObserver] = (TurnLog(),),
 ) -> AsyncGenerator[Bot]:
     """A process of the bot on a store that is open already; without `rights`, every call is allowed."""
     life, bell, watchers = Life(), Bell(), watchers or Watchers()
@@ -195,20 +197,23 @@ async def open_bot(
         resources=Resources(
             store=core.store,
             model=WatchedModel(model, watchers.models),
-            tools=core.tools,
+            tools=watchers.tracing.enclosing(core.tools, ids=_id) if watchers.tracing else core.tools,
             guard=core.guard,
             policy=core.policy,
             budgets=core.budgets,
             window=Window(max_messages=max_messages, max_tokens=max_tokens, count=len),
             system_prompt="Be brief.",
             limits=limits,
-            observers=(TurnLog(), *watchers.turns),
+            observers=(*observers, *watchers.turns),
+            enclose=lambda turn: _enclosed(turn, watchers),
         ),
         adapters=adapters,
         bell=bell,
         lease=lease,
     )
-    desk = AskDesk(store=core.store, adapters=adapters, policy=core.policy, bell=bell, worker=worker)
+    desk = AskDesk(
+        store=core.store, adapters=adapters, policy=core.policy, bell=bell, worker=worker, is_held=lease.is_held
+    )
     # what arrives outlives the crash
     taken = guarded(store, tools or ScriptedTools({}), bell, rights=rights, people=people, settled=watchers.settled)
     commands = Commands(
@@ -239,6 +244,16 @@ async def open_bot(
     )
     async with runner.working(), desk.working():
         yield Bot(store, runner, inbox, bell, life, presence)
+
+
+def _id(conversation: ConversationKey) -> str:
+    return f"id of {conversation.channel}"
+
+
+def _enclosed(turn: ClaimedTurn, watchers: Watchers) -> AbstractContextManager[object]:
+    if watchers.tracing is None:
+        return nullcontext()
+    return watchers.tracing.enclose(turn, conversation_id=_id(turn.event.conversation))
 
 
 @asynccontextmanager

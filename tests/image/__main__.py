@@ -73,7 +73,9 @@ def tried(image: Folder) -> dict[str, bool]:
         f"no compiler is in it; the environment takes {size}": found[1] == "",
         "the first question is answered by the bundled server's tools": asked[0] == 0 and "120" in asked[1],
         "`run` without settings says what is missing, and ends with 2": empty[0] == 2,
-        "all modules import": image.run(["python", "-c", "import psycopg, azure.identity, slack_bolt, discord, re2"])[0]
+        "all modules import": image.run(
+            ["python", "-c", "import psycopg, azure.identity, slack_bolt, discord, re2, bot.observe.trace_export"]
+        )[0]
         == 0,
         "the health check fails where nothing runs": image.run(["toolbridge", "health"])[0] == 1,
     }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot.domain.answers import Decided, Details, Done, Ready, Refused
 from bot.domain.asks import AskView
@@ -29,6 +30,7 @@ from bot.domain.messages import ToolMessage, ToolResult
 from bot.domain.people import Actor
 from bot.domain.rights import Facts, PlaceSettings, Ruling, Terms
 from bot.domain.turns import CallDecided, CallJudged, CallStarted
+from bot.observe.content_log import ContentLog
 from bot.ports.model import ModelRequest
 from bot.ports.store import Store
 from bot.stores.sqlite.store import open_sqlite
@@ -438,6 +440,27 @@ async def test_edited_arguments_are_what_runs_and_approvals_before_the_edit_are_
     assert adapter.views[-1].trace[0].note == "approved by Ben and Cleo with changed arguments"
     record = await store.ask(view.ask_id)
     assert record is not None and record.original == PROD
+
+
+async def test_the_log_with_content_has_the_arguments_that_ran_also_after_an_edit_and_a_restart(store: Store) -> None:
+    adapter, servers, answers = RecordingAdapter(), tools(), model()
+    async with open_bot(store, answers, adapter, servers, worker="a", rights=rights()) as bot:
+        view = await asked(bot, adapter)
+        form = await bot.inbox.form(_form(view.form_target, ADA))
+        assert isinstance(form, Form)
+        values = {field.name: field.value for field in form.fields} | {form.fields[-1].name: '{"env": "dev"}'}
+        await bot.inbox.submit(_filled(view.form_target, ADA, values))
+        edited = await adapter.wait_for_ask(lambda shown: shown.digest != view.digest)
+    with capture_logs() as lines:
+        async with open_bot(
+            store, answers, adapter, servers, worker="b", rights=rights(), observers=[ContentLog()]
+        ) as bot:
+            await press(bot, edited, ADA)
+            await adapter.wait_for_posts(1)
+    (call,) = [line for line in lines if line["event"] == "tool_call"]
+    (turn,) = [line for line in lines if line["event"] == "conversation_turn"]
+    assert (call["tool"], json.loads(call["arguments"]), call["success"]) == ("fake/deploy", {"env": "dev"}, True)
+    assert (turn["question"], turn["answer"], turn["tools"]) == ("deploy it", "Done.", ["deploy"])
 
 
 async def test_arguments_that_the_policy_denies_are_refused_in_the_form(store: Store) -> None:

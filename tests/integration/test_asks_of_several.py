@@ -66,6 +66,39 @@ async def test_a_message_that_a_dead_process_was_about_to_post_is_posted_by_one_
         assert len(platform.posted) == 1
 
 
+async def test_a_process_that_was_paused_past_its_lease_posts_no_message_that_another_may_have_posted_by_now(
+    tmp_path: Path,
+) -> None:
+    async with open_sqlite(tmp_path / "a.db") as store:
+        _, record = await asking(store)
+        await store.plan_ask(record.id, [(room("room"), "")])
+        platform: Any = Platform(looking=1)
+        looks, is_seen, is_renewed = 0, asyncio.Event(), asyncio.Event()
+
+        def is_held() -> bool:
+            nonlocal looks
+            looks += 1
+            is_seen.set()
+            return is_renewed.is_set()
+
+        desk = AskDesk(
+            store=store,
+            adapters=[platform],
+            policy=lambda: None,  # pyright: ignore
+            bell=Bell(),
+            worker="a",
+            is_held=is_held,
+            sweep_s=0.01,
+        )
+        async with asyncio.timeout(WAIT_S), desk.working():
+            await is_seen.wait()
+            assert platform.posted == []
+            is_renewed.set()
+            while await store.due_ask_posts(serves=["test/"]):  # noqa: ASYNC110  (a store sets no event)
+                await asyncio.sleep(0.01)
+        assert len(platform.posted) == 1 and looks > 1
+
+
 async def test_a_message_that_the_platform_asked_to_wait_with_is_posted_after_that_pause_and_no_later_look(
     tmp_path: Path,
 ) -> None:

@@ -20,7 +20,16 @@ from bot.stores.sqlite.store import open_sqlite
 from bot.turns.limits import Limits
 from tests.contracts.stores import ALL, HERE, LEASE_S, ask, begin
 from tests.fakes.bots import ended, open_bot
-from tests.fakes.ports import RecordingAdapter, ScriptedModel, ScriptedTools, calls, message, says
+from tests.fakes.ports import (
+    CONVERSATION,
+    RecordingAdapter,
+    ScriptedModel,
+    ScriptedTools,
+    calls,
+    message,
+    says,
+)
+from tests.integration.test_handover import HaltingTool
 
 LIMITS = Limits(drain_s=0.0, retry_s=0.01, max_attempts=3)
 
@@ -45,7 +54,7 @@ class Unsure:
 
         async def unsure(*arguments: Any, **options: Any) -> Any:
             result = await method(*arguments, **options)
-            if name in self._methods and (name != "claim" or result):
+            if name in self._methods and (name not in ("claim", "signals") or result):
                 self._methods.discard(name)
                 raise StoreUnreachableError("The database was lost, and cannot say whether it stored that.")
             return result
@@ -73,6 +82,20 @@ async def test_a_turn_comes_to_its_end_once_whatever_write_of_it_is_not_known_to
         steps = Counter(type(step).__name__ for step in await store.steps(turn_id))
         assert steps == Counter(ModelAnswered=2, CallAsked=1, CallJudged=1, CallStarted=1, CallFinished=1)
         assert [post.text for post in adapter.posts] == ["It is done."]
+
+
+async def test_a_stop_of_which_it_is_not_known_whether_it_was_forgotten_ends_the_turn_all_the_same(
+    store: Store,
+) -> None:
+    adapter, tool = RecordingAdapter(), HaltingTool()
+    unsure: Any = Unsure(store, "signals")
+    model, tools = ScriptedModel([calls("act")]), ScriptedTools({"act": tool})
+    async with open_bot(unsure, model, adapter, tools, worker="first", limits=LIMITS) as bot:
+        turn_id = await bot.say(message("act"))
+        await tool.begun.wait()
+        assert await store.request_stop(CONVERSATION, by="fake:U1") == turn_id
+        assert await adapter.wait_for_posts(1) == ["Stopped."]
+        assert await ended(bot, adapter, [turn_id]) == ["stopped"]
 
 
 async def test_steps_that_are_written_again_are_stored_once_also_where_a_decision_came_between(store: Store) -> None:

@@ -31,6 +31,7 @@ from bot.tools.toolset import Toolset
 from bot.turns.asking import AskDesk
 from bot.turns.bell import Bell
 from bot.turns.context import Window
+from bot.turns.lease import WorkerLease
 from bot.turns.limits import LEASE_S, Limits
 from bot.turns.resources import Resources
 from bot.turns.runner import Runner
@@ -145,8 +146,10 @@ async def _working(life: Life, store: Store, platform: FilePlatform) -> AsyncGen
         toolset.warm_up()
         bell = Bell()
         core = guarded(store, WatchedTools(toolset, fate, world), bell, rights=Rights(POLICY))
+        worker = new_worker_id()
+        lease = WorkerLease(store, worker, lease_s=life.lease_s)
         runner = Runner(
-            worker=new_worker_id(),
+            worker=worker,
             resources=Resources(
                 store=store,
                 model=RedactingModel(
@@ -168,9 +171,10 @@ async def _working(life: Life, store: Store, platform: FilePlatform) -> AsyncGen
             ),
             adapters=[platform],
             bell=bell,
+            lease=lease,
         )
         inbox = Inbox(
-            worker=runner.worker,
+            worker=worker,
             store=store,
             admission=Admission(max_input_chars=1000, requests_per_minute=100_000),
             answer=_no_command,
@@ -181,7 +185,9 @@ async def _working(life: Life, store: Store, platform: FilePlatform) -> AsyncGen
             decisions=core.decisions,
             forms=core.forms,
         )
-        desk = AskDesk(store=store, adapters=[platform], policy=core.policy, bell=bell, worker=runner.worker)
+        desk = AskDesk(
+            store=store, adapters=[platform], policy=core.policy, bell=bell, worker=worker, is_held=lease.is_held
+        )
         async with runner.working(), desk.working():
             yield inbox
 

@@ -14,15 +14,8 @@ from typing import Literal
 BEFORE_COMMIT = "commit: before, held"
 IN_COMMIT = "commit: in its middle"
 COMMITTED = "commit: after, not told"
-# The one pause that no bot can make good is that between its last look at its own lease and the post itself; of an
-# ask's message, that look is the mark that it is about to be posted.
-LAST_LOOKS = (
-    "post: before",
-    "about to post again: after",
-    "about to show an ask: after",
-    "about to show an ask again: after",
-    "ask: before it is shown",
-)
+# The one pause that no bot can make good is that between its last look at its own lease and the post itself.
+LAST_LOOKS = ("post: before", "about to post again: after", "ask: before it is shown")
 OVER, BROKEN = 0, 1  # exit codes of lives
 LEFT = 3  # of one that was told to end, and may have left something
 _ORDER_BYTES = 4096

@@ -104,7 +104,7 @@ async def test_wrong_settings_end_with_2_and_the_cure(
 
 async def test_bad_usage_ends_with_2(toolbridge: Toolbridge) -> None:
     assert (await toolbridge.run("chat", "--colour")).code == 2
-    assert (await toolbridge.run()).code == 2
+    assert (await toolbridge.run("colour")).code == 2
 
 
 async def test_an_empty_question_is_refused_with_1(toolbridge: Toolbridge) -> None:

@@ -119,3 +119,18 @@ async def test_a_tool_server_that_takes_long_to_start_is_waited_for_and_that_is_
     answered = await toolbridge.run("chat", "--model", "rehearsal", "-m", "call slow__act with {}")
     assert answered.code == 0
     assert "waiting, slow is starting" in answered.err
+
+
+async def test_with_log_content_the_log_has_the_words_and_the_doctor_warns_of_it(toolbridge: Toolbridge) -> None:
+    toolbridge.settings |= {"LOG_CONTENT": "true", "LOG_FORMAT": "json"}
+    assert (await toolbridge.ask("Calculate 15 * 8, my key is AKIAIOSFODNN7EXAMPLA")).code == 0
+    log = (toolbridge.home / "logs" / "toolbridge.log").read_text(encoding="utf-8")
+    lines = {line["event"]: line for line in map(json.loads, log.splitlines())}
+    call, turn = lines["tool_call"], lines["conversation_turn"]
+    assert turn["question"] == "Calculate 15 * 8, my key is [hidden]" and "120" in turn["answer"]
+    assert (turn["tools"], turn["history_messages"]) == (["toolbridge__calculate"], 0)
+    assert json.loads(call["arguments"]) == {"operation": "multiply", "a": 15, "b": 8}
+    assert call["success"] and call["milliseconds"] >= 0 and call["result_chars"] > 0
+    assert call["conversation"] == turn["conversation"] and "AKIA" not in log
+    said = (await toolbridge.run("doctor")).out
+    assert "ok     logs: LOG_CONTENT=true: the log has questions, answers" in said

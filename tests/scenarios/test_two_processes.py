@@ -43,5 +43,5 @@ async def test_run_drain_has_a_process_hand_over_by_its_name_and_waits_until_it_
         drained = await toolbridge.run("run", "--drain", "blue")
         assert await serving.ended() == 128 + signal.SIGTERM
     assert drained.code == 0, drained.err
-    assert drained.out.startswith("blue: asked to hand over\n")
-    assert drained.out.endswith("blue: has ended\n")
+    assert drained.out.startswith("blue: asked to hand over.\n")
+    assert drained.out.endswith("blue: has ended.\n")

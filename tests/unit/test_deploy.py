@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus"
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "toolbridge.json"
 DOCS = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+OPERATE = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
 METRIC = r"\b(?:toolbridge_|gen_ai_client_|process_)\w+"
 needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool (Debian: prometheus)")
 
@@ -78,9 +79,13 @@ def test_no_two_panels_of_the_dashboard_overlap() -> None:
     assert len({panel["id"] for panel in panels()}) == len(panels())
 
 
-def test_the_docs_say_what_to_do_about_every_alert() -> None:
-    names = re.findall(r"^ +- alert: (\w+)", (RULES / "alerts.yml").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert names == re.findall(r"^\| `(Toolbridge\w+)`", DOCS, flags=re.MULTILINE)
+def test_the_docs_say_what_every_alert_means_and_what_to_do() -> None:
+    rules = (RULES / "alerts.yml").read_text(encoding="utf-8")
+    alerts = re.findall(r"^ +- alert: (\w+).*?severity: (\w+)", rules, flags=re.MULTILINE | re.DOTALL)
+    section = OPERATE.partition("\n## Alerts\n")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| `")]
+    assert alerts == [(name.strip("`"), severity) for name, severity, _, _ in rows]
+    assert all(len(text) > 40 for _, _, *texts in rows for text in texts)
 
 
 @needs_promtool

@@ -21,12 +21,13 @@ from bot.rights.current import load_policy
 from bot.settings import Settings
 from bot.stores.secret_key import FILE_NAME as KEY_FILE
 from bot.stores.sqlite.store import open_sqlite
+from docs.settings import page as settings_page
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-SETUP = (ROOT / "docs" / "setup.md").read_text(encoding="utf-8")
-RIGHTS = (ROOT / "docs" / "rights.md").read_text(encoding="utf-8")
+PAGES = {file.stem: file.read_text(encoding="utf-8") for file in sorted((ROOT / "docs").glob("*.md"))}
+RIGHTS = PAGES["rights"]
 ENV_EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 FOLDERS = ("bot/", "adapters/", "mcp_server/", "tests/", "docs/")
 NAMES = [name.upper() for name in Settings.model_fields]
@@ -36,9 +37,15 @@ def test_env_example_lists_every_setting_in_the_order_of_the_code() -> None:
     assert re.findall(r"^#?([A-Z_]+)=", ENV_EXAMPLE, flags=re.MULTILINE) == NAMES
 
 
+def test_the_page_of_settings_is_what_the_code_says() -> None:
+    assert PAGES["settings"] == settings_page(), "write it again: python -m docs.settings"
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_the_readme_explains_every_setting(name: str) -> None:
-    assert f"`{name}`" in README
+def test_every_setting_is_described_in_sentences(name: str) -> None:
+    description = Settings.model_fields[name.lower()].description or ""
+    assert re.fullmatch(r"[A-Z`[].*[.]", description)
+    assert "|" not in description  # which would end a cell of the table
 
 
 def test_env_example_shows_the_defaults_of_numbers_and_choices() -> None:
@@ -57,9 +64,31 @@ def test_every_example_setting_is_accepted(tmp_path: Path) -> None:
     assert settings.max_tool_rounds == Settings.model_fields["max_tool_rounds"].default
 
 
+@pytest.mark.parametrize("page", ["slack", "discord", "terminal"])
 @pytest.mark.parametrize("command", [command.name for command in COMMANDS])
-def test_the_readme_shows_every_command(command: str) -> None:
-    assert re.search(rf"`/{command}\b", README)
+def test_the_page_of_a_platform_shows_every_command(command: str, page: str) -> None:
+    assert re.search(rf"`/{command}\b", PAGES[page])
+
+
+def test_the_readme_is_short_and_leads_to_every_page() -> None:
+    assert README.count("\n") < 200
+    assert [name for name in PAGES if f"](docs/{name}.md)" not in README] == []
+
+
+def test_no_document_installs_a_package_of_our_name_from_an_index() -> None:
+    texts = [README, CONTRIBUTING, ENV_EXAMPLE, *PAGES.values()]
+    assert [line for text in texts for line in re.findall(r".*pip install[^`\n]*[ '\"]toolbridge.*", text)] == []
+
+
+def test_the_first_command_shows_what_it_does() -> None:
+    (command,) = blocks(README, "sh", mark="try")
+    assert "pip install" in command and " -q" not in command
+
+
+@pytest.mark.parametrize("name", re.findall(r"""(?:srcset|src)="([^"]+)""", README))
+def test_the_pictures_of_the_readme_are_there_in_light_and_dark(name: str) -> None:
+    assert (ROOT / name).is_file()
+    assert (ROOT / name.replace("-light.", "-dark.")).is_file()
 
 
 @pytest.mark.parametrize("platform", ["slack", "discord"])
@@ -98,7 +127,7 @@ def test_the_paths_that_a_document_names_are_there(document: str) -> None:
 
 def test_the_modules_that_the_documents_run_are_there() -> None:
     modules = re.findall(r"python -m ((?:tests|docs|mcp_server)[\w.]*)", README + CONTRIBUTING)
-    assert "tests.fakes.openai" in modules
+    assert {"tests.fakes.openai", "docs.settings"} <= set(modules)
     for module in modules:
         path = ROOT.joinpath(*module.split("."))
         assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module
@@ -110,12 +139,13 @@ def blocks(text: str, language: str, *, mark: str = "") -> list[str]:
     return re.findall(rf"^{above}```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.parametrize("servers", [README, PAGES["tools"]], ids=["README", "tools"])
 @pytest.mark.parametrize("text", [README, RIGHTS], ids=["README", "rights"])
-def test_the_rules_that_a_document_shows_are_valid_with_the_servers_that_the_readme_connects(
-    text: str, tmp_path: Path
+def test_the_rules_that_a_document_shows_are_valid_with_the_servers_that_a_document_connects(
+    text: str, servers: str, tmp_path: Path
 ) -> None:
     (rules,) = blocks(text, "toml", mark="policy")
-    (mcp_json,) = blocks(README, "json")
+    (mcp_json,) = blocks(servers, "json")
     file = tmp_path / "toolbridge.toml"
     file.write_text(rules, encoding="utf-8")
     policy = load_policy(file, servers=json.loads(mcp_json)["mcpServers"])
@@ -123,24 +153,24 @@ def test_the_rules_that_a_document_shows_are_valid_with_the_servers_that_the_rea
     assert policy.warnings == ()
 
 
-@pytest.mark.parametrize("text", [README, RIGHTS], ids=["README", "rights"])
-def test_the_budgets_that_a_document_shows_are_valid(text: str, tmp_path: Path) -> None:
-    (budgets,) = [block for block in blocks(text, "toml") if "[budgets]" in block]
+def test_the_budgets_that_the_page_of_rights_shows_are_valid(tmp_path: Path) -> None:
+    (budgets,) = [block for block in blocks(RIGHTS, "toml") if "[budgets]" in block]
     file = tmp_path / "toolbridge.toml"
     file.write_text(f'[groups]\noncall = ["slack:T1:U1"]\n{budgets}', encoding="utf-8")
     policy = load_policy(file)
     assert policy.budgets.has_money and policy.warnings == ()
-    assert policy.budgets.for_people or text is README
+    assert policy.budgets.for_people
 
 
 def test_the_command_line_takes_every_command_that_a_document_shows() -> None:
     lines = [
         line
-        for text in (README, CONTRIBUTING, RIGHTS, SETUP)
+        for text in (README, CONTRIBUTING, *PAGES.values())
         for block in blocks(text, "sh")
         for line in block.splitlines()
     ]
-    commands = [shlex.split(line.partition("toolbridge ")[2], comments=True) for line in lines if "toolbridge " in line]
+    said = [re.split(r" &|\|", line.partition("toolbridge ")[2])[0] for line in lines if "toolbridge " in line]
+    commands = [shlex.split(line, comments=True) for line in said]
     assert ["audit", "verify"] in commands
     for command in commands:
         command_parser().parse_args(command)  # ends the test where it does not
@@ -152,7 +182,7 @@ def test_the_command_line_takes_every_command_that_a_document_shows() -> None:
         "README.md",
         "CONTRIBUTING.md",
         "SECURITY.md",
-        *sorted(f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md")),
+        *(f"docs/{name}.md" for name in PAGES),
     ],
 )
 def test_the_links_of_a_document_lead_to_headings_that_are_there(document: str) -> None:

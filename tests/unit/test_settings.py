@@ -84,8 +84,12 @@ CONTRACT: Mapping[str, tuple[str, object]] = {
     "TRUSTED_PROXIES": ("10.0.0.5, fd00::/8", "10.0.0.5, fd00::/8"),
     "METRICS": ("true", True),
     "METRICS_TOKEN": ("metrics-secret", "metrics-secret"),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": ("http://127.0.0.1:4318", "http://127.0.0.1:4318"),
+    "OTEL_EXPORTER_OTLP_HEADERS": ("api-key=otlp-secret", "api-key=otlp-secret"),
+    "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": ("TRUE", "true"),
     "LOG_FORMAT": ("json", "json"),
     "LOG_LEVEL": ("debug", "DEBUG"),
+    "LOG_CONTENT": ("true", True),
 }
 SECRETS = [text for name, (text, _) in CONTRACT.items() if "secret" in text and "_URL" not in name]
 

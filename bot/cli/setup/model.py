@@ -10,9 +10,9 @@ from bot.cli.setup.asking import Person, say
 from bot.cli.setup.plan import Plan
 from bot.cli.setup.trial import try_tool_call
 from bot.domain.errors import BotError, SettingsError
-from bot.intake.commands.phrases import count
 from bot.models.factory import describe_model
 from bot.models.local import LocalModel, LocalServer, context_of_ollama, find_local, usual_places
+from bot.text.counting import count
 
 _DEFAULT_OPENAI = "gpt-4.1"
 _MAX_OFFERED = 12

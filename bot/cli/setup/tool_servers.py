@@ -14,8 +14,8 @@ from bot.cli.setup.env_file import values_of
 from bot.cli.setup.plan import Plan
 from bot.cli.setup.taking_over import Answer, Taken, take_over
 from bot.domain.errors import SettingsError
-from bot.intake.commands.phrases import count
 from bot.text.cleaning import clean_name
+from bot.text.counting import count
 from bot.tools.config import command_label, url_label
 from bot.tools.entries import Entry, is_disabled, read_entry
 from bot.tools.jsonc import plain_json

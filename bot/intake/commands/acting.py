@@ -11,9 +11,10 @@ from bot.domain.answers import CommandAnswer
 from bot.domain.commands import FILES
 from bot.domain.events import CommandInvoked
 from bot.intake.access import Access
-from bot.intake.commands.phrases import code, count, undeleted
+from bot.intake.commands.phrases import code, undeleted
 from bot.keeping.files import FilesGone, KeptFiles
 from bot.ports.store import Store, author_key, author_keys
+from bot.text.counting import count
 from bot.turns.bell import Bell
 
 log = structlog.stdlib.get_logger(__name__)

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 
 from bot.domain.messages import AssistantMessage, ToolMessage, UserMessage
-from bot.intake.commands.phrases import code, count, plain
+from bot.intake.commands.phrases import code, plain
 from bot.ports.conversation_store import HistoryEntry, Recall
+from bot.text.counting import count
 from bot.text.marks import plain_id
 
 OLDER: Mapping[Recall, str] = {

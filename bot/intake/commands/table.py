@@ -14,7 +14,7 @@ from bot.intake.access import Access
 from bot.intake.commands.acting import Acting
 from bot.intake.commands.approvals import describe_approvals
 from bot.intake.commands.history import history_text
-from bot.intake.commands.phrases import code, count, plain, short_line
+from bot.intake.commands.phrases import code, plain, short_line
 from bot.intake.commands.running import answer_run
 from bot.intake.commands.tools import Prospects, describe_tools
 from bot.intake.commands.usage import describe_usage
@@ -22,6 +22,7 @@ from bot.keeping.files import KeptFiles
 from bot.ports.conversation_store import ConversationSummary
 from bot.ports.store import Store
 from bot.ports.tools import ToolDirectory
+from bot.text.counting import count
 from bot.turns.bell import Bell
 from bot.turns.budgets import Budgets
 

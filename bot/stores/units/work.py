@@ -177,14 +177,26 @@ def has_signals(db: Db, worker: str) -> bool:
     return bool(db.execute(f"{_SIGNALS} LIMIT 1", (worker,)))
 
 
-def signals(db: Db, worker: str) -> Sequence[Signal]:
-    """Return the signals of the turns that `worker` runs, and delete them with those of turns that no longer run."""
-    found: list[Signal] = []
+def signals(db: Db, worker: str, *, again: bool = False) -> Sequence[Signal]:
+    """Return the signals of the turns that `worker` runs, and delete them with those of turns that no longer run.
+
+    `again`: with all stops that were deleted before.
+    """
+    found = _stops(db, worker) if again else []
     for row in db.execute(f"{_SIGNALS} ORDER BY signal.turn_id, signal.kind", (worker,)):
         db.execute("DELETE FROM signal WHERE turn_id = ? AND kind = ?", (row["turn_id"], row["kind"]))
         if row["state"] == "running":
             found.append(Signal(turn_id=row["turn_id"], kind=row["kind"], by=row["author"]))
     return found
+
+
+def _stops(db: Db, worker: str) -> list[Signal]:
+    rows = db.execute(
+        "SELECT id FROM turn WHERE worker = ? AND ended_at IS NULL AND state = 'running' AND stop_requested = 1"
+        " ORDER BY id",
+        (worker,),
+    )
+    return [Signal(turn_id=row["id"], kind="stop") for row in rows]
 
 
 # Those of turns that no longer run come along, to be forgotten.

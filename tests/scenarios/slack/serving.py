@@ -18,7 +18,7 @@ from bot.app import App, OpenAdapter, open_app
 from bot.domain.backoff import Backoff
 from bot.http.listener import open_listener
 from bot.settings import load_settings
-from bot.turns.limits import Patience
+from bot.turns.limits import LEASE_S, Patience
 from tests.fakes.openai import serve_openai
 from tests.fakes.rights import allow_all
 from tests.fakes.slack import FakeSlack
@@ -80,6 +80,7 @@ async def serving(
     options: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
     patience: Patience | None = None,
+    lease_s: float = LEASE_S,
     beside: Sequence[OpenAdapter] = (),
 ) -> AsyncGenerator[Bot]:
     """One life of the bot in `home`; a second one in the same home goes on where the first ended.
@@ -111,6 +112,7 @@ async def serving(
             [lambda host: open_slack(slack_options, host), *beside],
             drain_s=0.5,
             patience=patience,
+            lease_s=lease_s,
             http=http,
         ) as app,
         asyncio.TaskGroup() as group,

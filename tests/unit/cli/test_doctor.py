@@ -121,3 +121,15 @@ def test_a_damaged_key_of_conversations_is_a_failure_as_nothing_starts_with_it(t
     (tmp_path / "conversation.key").write_text("x")
     line = check_home(load_settings(env_file=None, toolbridge_home=tmp_path))
     assert line.state == "failed" and "conversation.key is damaged. Put its copy back, or remove it" in line.detail
+
+
+@pytest.mark.parametrize(
+    ("detail", "cure", "text"),
+    [
+        ("in 1 server; the intent is off", "Switch it on.", "in 1 server; the intent is off. Switch it on."),
+        ("The port is taken.", "Set another.", "The port is taken. Set another."),
+        ("in 1 server", "", "in 1 server"),
+    ],
+)
+def test_a_cure_is_a_sentence_of_its_own(detail: str, cure: str, text: str) -> None:
+    assert Check(part="a", state="failed", detail=detail, cure=cure).text == text

@@ -28,7 +28,7 @@ def test_the_python_of_the_image_is_one_that_the_dependencies_have_wheels_for() 
 def test_everything_is_installed_as_wheels_in_the_tested_versions() -> None:
     (install,) = [step.text for step in BUILD.all("RUN") if " install " in step.text]
     assert "--only-binary=:all:" in install and "--constraint constraints.txt" in install
-    assert "[azure,postgres]" in install
+    assert "[azure,otel,postgres]" in install
 
 
 def test_the_image_itself_installs_and_downloads_nothing() -> None:

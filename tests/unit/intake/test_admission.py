@@ -170,7 +170,7 @@ def test_authors_are_counted_apart_also_where_workspaces_use_the_same_ids() -> N
 def test_an_account_that_is_the_same_in_many_servers_is_counted_once() -> None:
     gate = admission(requests_per_minute=1)
     gate.admit(message(key="k1", space="111"))
-    assert "more than 1 message in" in refusal(gate, message(key="k2", space="@me"))
+    assert "more than one message" in refusal(gate, message(key="k2", space="@me"))
     pressed = [gate.why_not(message(space=str(number)).actor, str(number), act="act") for number in range(70)]
     assert pressed.count(None) == 60
 
@@ -179,7 +179,7 @@ def test_who_is_told_to_wait_hears_nothing_more_until_then() -> None:
     clock = Clock()
     gate = admission(clock, requests_per_minute=1)
     gate.admit(message(key="k0"))
-    assert "more than 1 message in a minute" in refusal(gate, message(key="k1"))
+    assert "one message in a minute" in refusal(gate, message(key="k1"))
     assert [refusal(gate, message(key=f"k{number}")) for number in range(2, 1_000)] == [""] * 998
 
 

@@ -25,14 +25,17 @@ from tests.fakes.ports import RecordingAdapter
 from tests.integration.test_approvals import ADA, asked, model, press, rights, tools
 
 
-async def test_where_metrics_are_off_only_the_model_is_watched_for_the_health() -> None:
+async def test_where_metrics_and_traces_are_off_only_the_model_is_watched_for_the_health() -> None:
     async with open_watching(load_settings(env_file=None), NoListener()) as watching:
-        assert watching.metrics is None
+        assert watching.metrics is None and watching.watchers.tracing is None
         assert watching.watchers == Watchers(models=(watching.health.model,))
 
 
-def test_run_loads_the_library_only_where_metrics_are_on() -> None:
-    code = "import sys, bot.cli.run; print('prometheus_client' in sys.modules)"
+LATE = ("prometheus_client", "opentelemetry.sdk", "opentelemetry.exporter", "opentelemetry.proto", "google.protobuf")
+
+
+def test_run_and_chat_load_the_libraries_only_where_metrics_or_traces_are_on() -> None:
+    code = f"import sys, bot.cli.run, bot.cli.chat; print(any(name.startswith({LATE}) for name in sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert ran.stdout == "False\n"
 

@@ -1,0 +1,127 @@
+"""`toolbridge backup FILE`: one archive of what is kept, also while the bot runs."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import tempfile
+import threading
+import time
+from argparse import Namespace
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TypeVar
+
+from adapters.registry import terminal_user
+from bot.cli.start import start
+from bot.database import describe_database, open_database
+from bot.domain.audit import AuditEntry
+from bot.domain.errors import SettingsError
+from bot.keeping.archive import DATABASE, About, Manifest, files_to_keep, write_archive
+from bot.keeping.files import ATTACHMENTS, WORKSPACES
+from bot.keeping.private import make_folder
+from bot.settings import Settings
+from bot.stores.sqlite.snapshot import Contents, copy_database
+from bot.text.counting import count
+from bot.text.database_urls import read_database_url, sqlite_path
+
+T = TypeVar("T")
+
+KEYS = (
+    "It has everyone's words: keep it as safe as the home folder. What it does not have: secret-key (or "
+    "TOOLBRIDGE_SECRET_KEY), .env and mcp.json. Keep copies of those apart from it."
+)
+
+
+async def backup(arguments: Namespace) -> int:
+    """Write the archive, whole or not at all; return 0.
+
+    Raises:
+        SettingsError: The file exists and `--force` is not given, or it cannot be written.
+        StoreError: The database cannot be used.
+    """
+    settings = start(arguments, needs_model=False)
+    target = _target(arguments)
+    by = f"console:{terminal_user()}"
+    async with open_database(settings) as store:  # brings an old database up to date, too
+        await store.audit([AuditEntry(kind="act", at=time.time(), person=by, place="console", outcome="backed up")])
+    with problems_of(target):
+        manifest = await in_thread(lambda stop: _write(settings, target, stop))
+    print(f"{target} has {_contents(manifest)}.")
+    if settings.is_shared:
+        print(_dump(settings))
+    print(KEYS)
+    return 0
+
+
+def _target(arguments: Namespace) -> Path:
+    target = Path(arguments.file).expanduser().absolute()
+    if target.exists() and not (arguments.force and target.is_file()):
+        cure = " Name another one, or give --force to replace it." if target.is_file() else ""
+        raise SettingsError(f"{target} exists.{cure}")
+    return target
+
+
+async def in_thread(work: Callable[[threading.Event], T]) -> T:
+    """Return what the work returns, which runs in a thread; on cancellation its event is set, and its end awaited."""
+    stop = threading.Event()
+    task = asyncio.create_task(asyncio.to_thread(work, stop))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait([task])
+        raise
+
+
+@contextmanager
+def problems_of(file: Path) -> Generator[None]:
+    """Turn errors of the file system into a sentence about the file."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or file
+        raise SettingsError(f"{where}: {error.strerror}. Free some space there, or see to its permissions.") from error
+
+
+def _write(settings: Settings, target: Path, stop: threading.Event) -> Manifest:
+    make_folder(target.parent)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:  # for its owner only
+        folder, database = Path(name), sqlite_path(settings.store_url)
+        found = None if database is None else copy_database(database, folder / DATABASE, stop=stop)
+        files = [] if found is None else [(DATABASE, folder / DATABASE)]
+        files += files_to_keep(settings.toolbridge_home)
+        manifest = write_archive(folder / "archive", files, _about(found), stop=stop)
+        (folder / "archive").replace(target)
+    return manifest
+
+
+def _about(found: Contents | None) -> About:
+    return About(
+        version=metadata.version("toolbridge"),
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        database="postgresql" if found is None else "sqlite",
+        schema=0 if found is None else found.schema,
+        rows={} if found is None else found.rows,
+    )
+
+
+def _contents(manifest: Manifest) -> str:
+    parts = [count(manifest.count(WORKSPACES), "saved file"), count(manifest.count(ATTACHMENTS), "attachment")]
+    if manifest.about.database == "sqlite":
+        turns = count(manifest.about.rows.get("turn", 0), "turn")
+        parts.insert(0, f"the database with {turns} (schema {manifest.about.schema})")
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _dump(settings: Settings) -> str:
+    """Return how the rest is backed up, without anything secret."""
+    url = read_database_url(settings.store_url).label
+    command = ["pg_dump", "--format=custom", f"--schema={settings.database_schema}", "--file=toolbridge.dump", url]
+    return (
+        f"The texts and saved files are in {describe_database(settings)}, and not in this file. Back them up with "
+        f"PostgreSQL's own command:\n  {shlex.join(command)}"
+    )

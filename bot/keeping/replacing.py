@@ -1,0 +1,147 @@
+"""Files of the home that are replaced all together: a process that dies on the way leaves all the old or all the new.
+
+The new ones are gathered in a folder of their own. Once a list of what goes where is written, it is decided: whoever
+opens the home next carries the list out to its end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from bot.domain.errors import SettingsError
+from bot.keeping.private import FOLDER_MODE, make_folder, open_private, replace_file
+
+GATHERED = ".restoring"  # the folder of the new files
+PUT_AWAY = "before-restore-"  # what the names of the folders with the old ones begin with
+DECIDED = ".restore.json"
+_LOCK = ".restore.lock"
+
+Moves = Sequence[tuple[Path, Path]]  # from where to where; of a relative path, in the home
+
+
+@contextmanager
+def gathering(home: Path) -> Generator[Path]:
+    """Yield an empty folder in the home to gather new files in; it is gone at the end, with what is left in it.
+
+    Raises:
+        SettingsError: Another process is replacing files of this home.
+        OSError: The folder cannot be made.
+    """
+    make_folder(home)
+    with _locked(home, wait_s=0.0) as is_locked:
+        if not is_locked:
+            raise SettingsError(f"Another process is replacing files of {home}. Wait until it has ended.")
+        _carry_out(home)
+        folder = home / GATHERED
+        try:
+            folder.mkdir(mode=FOLDER_MODE)
+            yield folder
+        finally:
+            _clear(home)
+
+
+def replace_all(home: Path, *, away: Moves, into: Moves) -> None:
+    """Put the old files away, then the new ones in their places, within `gathering`; nothing is in the way there.
+
+    Each move stays on one file system. Once this has begun, `finish_replacing` brings it to its end. Raises OSError.
+    """
+    decided = {"away": _written(home, away), "into": _written(home, into)}
+    replace_file(home / DECIDED, json.dumps(decided))
+    _sync(home)
+    _carry_out(home)
+
+
+def is_decided(home: Path) -> bool:
+    """Return whether files are to be replaced, and not all of them are yet."""
+    return (home / DECIDED).exists()
+
+
+def finish_replacing(home: Path) -> None:
+    """Bring to its end what a process began that was killed meanwhile, or remove what it had gathered before that.
+
+    Raises:
+        SettingsError: It cannot be brought to its end.
+    """
+    try:
+        if not (is_decided(home) or (home / GATHERED).exists()):
+            return
+        with _locked(home, wait_s=10.0 if is_decided(home) else 0.0) as is_locked:
+            if is_locked:
+                _carry_out(home)
+    except PermissionError:  # of a home that cannot be used at all; where the database is opened, that is said
+        return
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else f"{DECIDED} cannot be read"
+        raise SettingsError(
+            f"A restore of {home} was interrupted, and its end cannot be made up for ({why}). Correct that, and start "
+            f"any command again."
+        ) from error
+    if is_decided(home):
+        raise SettingsError(f"Another process is replacing files of {home}. Wait until it has ended.")
+
+
+def _written(home: Path, moves: Moves) -> Sequence[Sequence[str]]:
+    """Return the moves with paths from the home on: the next process may know it under another name."""
+    return [
+        [os.fspath(path.relative_to(home) if path.is_relative_to(home) else path) for path in move] for move in moves
+    ]
+
+
+def _carry_out(home: Path) -> None:
+    decided = home / DECIDED
+    if decided.exists():
+        moves = json.loads(decided.read_text(encoding="utf-8"))
+        for source, target in moves["away"]:
+            if not os.path.lexists(home / target):  # otherwise it was moved before, and a new one is in its place
+                _move(home / source, home / target)
+        for source, target in moves["into"]:
+            _move(home / source, home / target)
+        decided.unlink()
+        _sync(home)
+    _clear(home)
+
+
+def _move(source: Path, target: Path) -> None:
+    if not os.path.lexists(source):
+        return  # it was moved before
+    make_folder(target.parent)
+    source.rename(target)
+    _sync(target.parent)
+    _sync(source.parent)
+
+
+def _clear(home: Path) -> None:
+    if not is_decided(home):
+        shutil.rmtree(home / GATHERED, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    """Have the names in the folder on the disk, where the system lets a folder be opened."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _locked(home: Path, *, wait_s: float) -> Generator[bool]:
+    """Hold the one lock of the home while the context is open, and yield True; False where another process has it.
+
+    It is SQLite's, which every system lets go of when a process dies.
+    """
+    os.close(open_private(os.fspath(home / _LOCK), os.O_CREAT | os.O_RDWR))
+    with closing(sqlite3.connect(home / _LOCK, timeout=wait_s, isolation_level=None)) as lock:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            yield False
+        else:
+            yield True

@@ -1,0 +1,142 @@
+"""What it costs to be watched, and how soon `toolbridge run` is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from statistics import median
+
+import psutil
+
+from tests.bench.measure import Row, compare
+from tests.bench.product import one_by_one, open_product
+from tests.bench.servers import (
+    HOUSE,
+    ChatServer,
+    DiscordServer,
+    serve_collector,
+    serve_discord,
+    serve_model,
+    serve_slack,
+    serve_tools,
+)
+from tests.bench.turn import QUESTION
+from tests.fakes.rights import allow_all
+
+GOAL = 1.03
+READY_GOAL_S, IDLE_GOAL_MIB = 2.0, 120.0
+IDLE_S = 3.0
+WAIT_S = 60.0
+MIB = 1024**2
+
+
+async def watched_turns(folder: Path, *, quick: bool) -> Sequence[Row]:
+    """Compare turns with metrics, and with metrics and traces, with turns that nobody watches."""
+    rounds, turns = (1, 2) if quick else (21, 40)
+    async with (
+        serve_model() as endpoint,
+        serve_tools(folder / "workspaces") as tools_url,
+        serve_collector() as collector_url,
+        AsyncExitStack() as stack,
+    ):
+        traced = {"metrics": True, "otel_exporter_otlp_endpoint": collector_url}
+        ways: Mapping[str, Mapping[str, object]] = {"plain": {}, "metrics": {"metrics": True}, "traces": traced}
+        products = {
+            name: await stack.enter_async_context(
+                open_product(home=folder / name, model_url=endpoint.url, tools_url=tools_url, **settings)
+            )
+            for name, settings in ways.items()
+        }
+        costs = await compare(
+            {name: one_by_one(product, QUESTION, turns=turns) for name, product in products.items()},
+            rounds=rounds,
+            units=turns,
+        )
+    return [
+        Row(
+            figure=f"CPU of a turn with {what}, over one that nobody watches",
+            value=costs.cpu_ratio(name, over="plain"),
+            goal=GOAL,
+            beside=f"{costs.cpu_s(name) * 1e3:.2f} ms over {costs.cpu_s('plain') * 1e3:.2f} ms",
+        )
+        for name, what in (("metrics", "metrics"), ("traces", "metrics and traces"))
+    ]
+
+
+async def readiness(folder: Path, *, quick: bool) -> Sequence[Row]:
+    """Time `toolbridge run` with both platforms from its start to its line "ready", and measure its idle memory."""
+    starts = 1 if quick else 7
+    took: list[float] = []
+    memory: list[float] = []
+    async with serve_slack() as slack, serve_discord(guilds=3, channels=5) as discord:
+        for number in range(starts):
+            home = folder / str(number)
+            allow_all(home)
+            began = time.perf_counter()
+            async with _running(home, slack, discord) as (pid, ready_at):
+                took.append(ready_at - began)
+                await asyncio.sleep(0.1 if quick else IDLE_S)
+                memory.append(psutil.Process(pid).memory_info().rss / MIB)
+    return [
+        Row(
+            figure="`toolbridge run` with Slack, Discord and the bundled tools, from its start to ready",
+            value=median(took),
+            unit="s",
+            goal=READY_GOAL_S,
+            beside=f"{min(took):.2f} to {max(took):.2f} s",
+        ),
+        Row(
+            figure="its resident memory, idle",
+            value=median(memory),
+            unit="MiB",
+            goal=IDLE_GOAL_MIB,
+            beside=f"{min(memory):.0f} to {max(memory):.0f} MiB",
+        ),
+    ]
+
+
+@asynccontextmanager
+async def _running(home: Path, slack: ChatServer, discord: DiscordServer) -> AsyncGenerator[tuple[int, float]]:
+    """Yield the process id of a bot that is ready, and when it was, in seconds of time.perf_counter()."""
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
+    settings = {
+        "TOOLBRIDGE_HOME": str(home),
+        "HTTP_PORT": "0",
+        "SLACK_BOT_TOKEN": "xoxb-test",
+        "SLACK_APP_TOKEN": "xapp-test",
+        "SLACK_API_URL": slack.api_url,
+        "DISCORD_BOT_TOKEN": "bot-test",
+        "DISCORD_API_URL": discord.api_url,
+        "DISCORD_GATEWAY_URL": discord.gateway_url,
+        "PYTHONPATH": str(HOUSE),
+        "PYTHONUTF8": "1",
+    }
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bot", "run", "--model", "rehearsal"),
+        cwd=home,
+        env=kept | settings,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process.pid, await _ready(process)
+    finally:
+        process.kill()
+        await process.communicate()
+
+
+async def _ready(process: asyncio.subprocess.Process) -> float:
+    assert process.stderr is not None
+    said: list[str] = []
+    async with asyncio.timeout(WAIT_S):
+        while line := (await process.stderr.readline()).decode():
+            said.append(line)
+            if "ready: " in line:
+                return time.perf_counter()
+    raise AssertionError("".join(said))

@@ -1,0 +1,404 @@
+"""`toolbridge backup` and `restore`: what comes back, what is refused, and what a kill on the way leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bot.cli.main import main
+from bot.keeping.archive import open_archive
+from bot.keeping.replacing import DECIDED, GATHERED, finish_replacing
+from bot.stores.sqlite.store import open_sqlite
+from tests.fakes import postgres
+
+pytestmark = pytest.mark.usefixtures("process_as_before")
+WORKSPACE = "c-" + "0a" * 32
+PASSWORD = "pw-0f-the-database"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TOOLBRIDGE_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "home"
+
+
+def fill(home: Path, word: str) -> None:
+    """Have the word in the database, in a saved file, an attachment and the typed lines of a home."""
+
+    async def put() -> None:
+        async with open_sqlite(home / "toolbridge.db") as store:
+            await store.put_note("word", word)
+
+    asyncio.run(put())
+    saved, attachments = home / "workspaces" / WORKSPACE, home / "attachments"
+    for folder in (saved, attachments, home / "logs"):
+        folder.mkdir(parents=True)
+    (saved / f"{word}.txt").write_text(word, encoding="utf-8")
+    os.utime(saved / f"{word}.txt", (1_000_000_000, 1_000_000_000))
+    (attachments / "a-1-chart.png").write_bytes(word.encode())
+    (home / "console-history").write_text(f"\n+{word}\n", encoding="utf-8")
+    (home / "conversation.key").write_text(f"{word.encode().hex():0>64}", encoding="ascii")
+    (home / "secret-key").write_text("key", encoding="ascii")
+    (home / "logs" / "toolbridge.log").write_text("a line\n", encoding="ascii")
+
+
+def words(home: Path) -> set[str]:
+    """Return the words that the home's database and files have; one where it was filled once."""
+    with closing(sqlite3.connect(home / "toolbridge.db")) as connection:
+        (noted,) = connection.execute("SELECT text FROM note WHERE name = 'word'").fetchone()
+    files = [*home.glob("workspaces/*/*"), *home.glob("attachments/*"), home / "console-history"]
+    return {noted, *(file.read_text(encoding="utf-8").strip("\n+") for file in files)}
+
+
+def everything(home: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(home)): file.read_bytes() for file in home.rglob("*") if file.is_file()}
+
+
+def run(*arguments: str) -> int:
+    return main([*arguments, "--trust"])
+
+
+def test_all_that_was_kept_comes_back_in_an_empty_home_for_its_owner_only(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(home, "plan")
+    assert run("backup", "a.zip") == 0
+    out = capsys.readouterr().out
+    assert "the database with 0 turns (schema 13), 1 saved file and 1 attachment." in out
+    assert "secret-key" in out and ".env" in out
+    assert stat.S_IMODE((tmp_path / "a.zip").stat().st_mode) == 0o600
+    monkeypatch.setenv("TOOLBRIDGE_HOME", str(tmp_path / "new"))
+    assert run("restore", "a.zip") == 0
+    assert words(tmp_path / "new") == {"plan"}
+    files = {name for name in everything(tmp_path / "new") if not name.startswith(".")}
+    kept = {"toolbridge.db", "console-history", "conversation.key", "attachments/a-1-chart.png"}
+    assert files == {*kept, f"workspaces/{WORKSPACE}/plan.txt"}
+    saved = tmp_path / "new" / "workspaces" / WORKSPACE / "plan.txt"
+    assert saved.stat().st_mtime == 1_000_000_000  # by which it is old, or not
+    modes = {stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "new").rglob("*") if file.is_file()}
+    assert modes == {0o600}
+    assert run("audit") == 0
+    assert "restored the backup of" in capsys.readouterr().out
+    assert run("audit", "verify") == 0
+
+
+def test_a_file_that_exists_is_replaced_only_if_asked_to(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(home, "plan")
+    Path("a.zip").write_text("mine", encoding="ascii")
+    assert run("backup", "a.zip") == 2
+    assert "a.zip exists. Name another one, or give --force" in capsys.readouterr().err
+    assert Path("a.zip").read_text(encoding="ascii") == "mine"
+    assert run("backup", "a.zip", "--force") == 0
+    with open_archive(Path("a.zip")) as archive:
+        assert archive.manifest.about.rows["note"] >= 1
+    assert sorted(path.name for path in Path().iterdir()) == ["a.zip", "home"]
+
+
+def test_a_home_that_is_not_empty_is_replaced_only_if_asked_to_and_then_kept_beside(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(home, "old")
+    assert run("backup", "old.zip") == 0
+    before = everything(home)
+    assert run("restore", "old.zip") == 2
+    assert "is not empty: it has toolbridge.db, workspaces, attachments" in capsys.readouterr().err
+    assert everything(home) == before
+    with closing(sqlite3.connect(home / "toolbridge.db")) as connection, connection:
+        connection.execute("UPDATE note SET text = 'newer' WHERE name = 'word'")
+    assert run("restore", "old.zip", "--force") == 0
+    (beside,) = home.glob("before-restore-*")
+    assert words(home) == {"old"} and words(beside) == {"old", "newer"}
+    assert str(beside) in capsys.readouterr().out
+    assert (home / "secret-key").is_file() and stat.S_IMODE(beside.stat().st_mode) == 0o700
+
+
+def test_nothing_is_restored_while_a_process_lives(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(home, "old")
+    assert run("backup", "a.zip") == 0
+    with closing(sqlite3.connect(home / "toolbridge.db")) as connection, connection:
+        connection.execute("INSERT INTO worker (id, expires_at) VALUES ('elsewhere', ?)", (time.time() + 60,))
+    assert run("restore", "a.zip", "--force") == 2
+    assert "One process of the bot is alive on this database. Stop" in capsys.readouterr().err
+    with closing(sqlite3.connect(home / "toolbridge.db")) as connection, connection:
+        connection.execute("DELETE FROM worker")
+    assert run("restore", "a.zip", "--force") == 0
+
+
+def test_a_database_elsewhere_goes_back_to_its_place(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(home, "plan")
+    (tmp_path / "data").mkdir()
+    (home / "toolbridge.db").rename(tmp_path / "data" / "bot.db")
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///data/bot.db")
+    assert run("backup", "a.zip") == 0
+    assert run("restore", "a.zip", "--force") == 0
+    assert not (home / "toolbridge.db").exists()
+    files = sorted(file.name.partition("-2")[0] for file in (tmp_path / "data").iterdir())
+    assert files == ["before-restore", "bot.db"]
+
+
+def test_a_damaged_database_can_be_replaced(home: Path) -> None:
+    fill(home, "plan")
+    assert run("backup", "a.zip") == 0
+    (home / "toolbridge.db").write_bytes(b"not a database at all" * 100)
+    assert run("backup", "b.zip") == 1
+    assert not Path("b.zip").exists()
+    assert run("restore", "a.zip", "--force") == 0
+    assert words(home) == {"plan"}
+
+
+def test_what_is_written_meanwhile_is_in_a_backup_whole_or_not_at_all(home: Path) -> None:
+    fill(home, "plan")
+    code = (
+        "import sqlite3, sys, time\n"
+        "connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "print('ready', flush=True)\n"
+        "for number in range(10**9):\n"
+        "    connection.execute('BEGIN IMMEDIATE')\n"
+        "    connection.execute('INSERT INTO note VALUES (?, 1)', (f'a/{number}',))\n"
+        "    connection.execute('INSERT INTO note VALUES (?, 1)', (f'b/{number}',))\n"
+        "    connection.execute('COMMIT')\n"
+        "    time.sleep(0.002)\n"  # others get their turn, too
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(home / "toolbridge.db")], stdout=subprocess.PIPE) as writer:
+        try:
+            assert writer.stdout is not None and writer.stdout.readline()
+            counts = [backed_up_notes() for _ in range(3)]
+        finally:
+            writer.kill()
+    assert counts[0] < counts[1] < counts[2]
+    assert len({count % 2 for count in counts}) == 1
+
+
+def backed_up_notes() -> int:
+    assert run("backup", "a.zip", "--force") == 0
+    with open_archive(Path("a.zip")) as archive:
+        return archive.manifest.about.rows["note"]
+
+
+# --- what is no backup -----------------------------------------------------------------------------------------
+
+
+def changed(path: Path, change: Callable[[dict[str, bytes]], None]) -> None:
+    """Write the archive again, with other files."""
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    change(files)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+
+
+def smuggle(name: str) -> Callable[[dict[str, bytes]], None]:
+    """Return what adds a file of that path, with its line in the manifest."""
+
+    def change(files: dict[str, bytes]) -> None:
+        manifest = json.loads(files["manifest.json"])
+        manifest["files"][name] = manifest["files"]["console-history"]
+        files["manifest.json"], files[name] = json.dumps(manifest).encode(), files["console-history"]
+
+    return change
+
+
+def rewrite(**changes: object) -> Callable[[dict[str, bytes]], None]:
+    """Return what changes the manifest."""
+
+    def change(files: dict[str, bytes]) -> None:
+        files["manifest.json"] = json.dumps(json.loads(files["manifest.json"]) | changes).encode()
+
+    return change
+
+
+def swap(name: str, data: bytes) -> Callable[[dict[str, bytes]], None]:
+    return lambda files: files.update({name: data})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (smuggle("../evil"), "a file that no backup has ('../evil')"),
+        (smuggle("workspaces/../../evil"), "a file that no backup has"),
+        (smuggle("/evil"), "a file that no backup has"),
+        (smuggle("C:\\evil"), "a file that no backup has"),
+        (smuggle("workspaces/c-1/..\\evil"), "a file that no backup has"),
+        (smuggle("logs/toolbridge.log"), "a file that no backup has"),
+        (smuggle("secret-key"), "a file that no backup has"),
+        (swap("workspaces/c-1/extra", b"x"), "its files are not those of its manifest.json"),
+        (swap("console-history", b"\n+pla\n"), "console-history is not what was backed up"),
+        (swap("console-history", b"\n+plan\n" * 1_000_000), "console-history is not what was backed up"),
+        (swap("manifest.json", b"{}"), "its manifest.json is not one of `toolbridge backup`"),
+        (rewrite(format=2), "was written by a newer version of Toolbridge (0.1.0). Upgrade."),
+        (lambda files: files.pop("manifest.json"), "its manifest.json cannot be read"),
+    ],
+)
+def test_an_archive_that_was_changed_is_refused_and_nothing_is_touched(
+    change: Callable[[dict[str, bytes]], None],
+    said: str,
+    home: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fill(home, "plan")
+    assert run("backup", "a.zip") == 0
+    changed(Path("a.zip"), change)
+    before = everything(tmp_path)
+    assert run("restore", "a.zip", "--force") == 2
+    assert said in capsys.readouterr().err
+    left = everything(tmp_path)
+    left.pop("home/.restore.lock", None)
+    assert left == before
+
+
+@pytest.mark.parametrize("kept", [0, 10, 1_000, -30])
+def test_a_file_that_is_cut_off_is_refused(kept: int, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(home, "plan")
+    assert run("backup", "a.zip") == 0
+    Path("a.zip").write_bytes(Path("a.zip").read_bytes()[:kept])
+    assert run("restore", "a.zip", "--force") == 2
+    assert "a.zip is damaged, or no backup of Toolbridge: it is no ZIP archive" in capsys.readouterr().err
+    assert run("restore", "missing.zip") == 2
+    assert "missing.zip cannot be read: No such file" in capsys.readouterr().err
+
+
+def test_a_backup_of_a_newer_version_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(home, "plan")
+    with closing(sqlite3.connect(home / "toolbridge.db")) as connection, connection:
+        connection.execute("PRAGMA user_version = 9999")
+    assert run("backup", "a.zip") == 0  # as the file says that this version may use it
+    with closing(sqlite3.connect(home / "toolbridge.db")) as connection, connection:
+        connection.execute("UPDATE note SET text = '9999' WHERE name = 'store/usable_from'")
+    with zipfile.ZipFile("a.zip") as archive:
+        about = json.loads(archive.read("manifest.json"))
+    assert about["about"]["schema"] == 9999
+    assert run("backup", "b.zip") == 1
+    assert "written by a newer version of Toolbridge (schema 9999" in capsys.readouterr().err
+
+
+# --- PostgreSQL ------------------------------------------------------------------------------------------------
+
+
+def test_with_postgresql_the_home_is_backed_up_and_it_says_how_the_rest_is(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(home, "plan")
+    assert run("backup", "sqlite.zip") == 0
+    schema = postgres.new_schema()
+    url = postgres.server().url.replace("postgres@", f"postgres:{PASSWORD}@")
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("DATABASE_SCHEMA", schema)
+    capsys.readouterr()
+    assert run("backup", "a.zip") == 0
+    out = capsys.readouterr().out
+    assert "a.zip has 1 saved file and 1 attachment." in out
+    assert f"pg_dump --format=custom --schema={schema} --file=toolbridge.dump postgresql://127.0.0.1:" in out
+    assert PASSWORD not in out
+    monkeypatch.setenv("TOOLBRIDGE_HOME", str(tmp_path / "new"))
+    assert run("restore", "sqlite.zip") == 2
+    assert "Restore it without DATABASE_URL" in capsys.readouterr().err
+    assert run("restore", "a.zip") == 0
+    out = capsys.readouterr().out
+    assert "pg_restore --clean --if-exists" in out and PASSWORD not in out
+    assert (tmp_path / "new" / "attachments" / "a-1-chart.png").read_bytes() == b"plan"
+    monkeypatch.delenv("DATABASE_URL")
+    assert run("restore", "a.zip", "--force") == 2
+    assert "DATABASE_URL names none. Set it first." in capsys.readouterr().err
+
+
+# --- kills -----------------------------------------------------------------------------------------------------
+
+# Forks a process for each change that the command makes to the file system, and kills it right before that one.
+KILLING = """
+import os, shutil, signal, sys
+from pathlib import Path
+from bot.cli.main import main
+import bot.cli.backup, bot.cli.restore
+CHANGES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod", "os.utime", "shutil.move", "sqlite3.connect")
+template, base, *arguments = sys.argv[1:]
+def live(point):
+    left = point
+    def count(event, details):
+        nonlocal left
+        writes = event == "open" and isinstance(details[2], int) and details[2] & (os.O_WRONLY | os.O_RDWR)
+        if writes or event in CHANGES:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(count)
+    os._exit(main(arguments))
+for point in range(1, 1000):
+    folder = Path(base) / str(point)
+    shutil.copytree(template, folder)
+    os.environ["TOOLBRIDGE_HOME"] = str(folder / "home")
+    os.chdir(folder)
+    pid = os.fork()
+    if pid == 0:
+        live(point)
+    status = os.waitpid(pid, 0)[1]
+    if not os.WIFSIGNALED(status):
+        sys.exit(os.WEXITSTATUS(status))
+sys.exit(99)
+"""
+
+
+def killed_everywhere(template: Path, base: Path, *arguments: str) -> list[Path]:
+    """Return the folders that kills at each point left of the template; the last is one without a kill."""
+    base.mkdir()
+    command = [sys.executable, "-c", KILLING, str(template), str(base), *arguments]
+    ended = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=100)
+    assert ended.returncode == 0, ended.stderr[-2_000:]
+    return sorted(base.iterdir(), key=lambda folder: int(folder.name))
+
+
+def test_a_restore_that_is_killed_at_any_point_leaves_all_of_the_old_or_all_of_the_new(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(home, "new")
+    assert run("backup", "a.zip") == 0
+    template = tmp_path / "template"
+    fill(template / "home", "old")
+    Path("a.zip").rename(template / "a.zip")
+    folders = killed_everywhere(template, tmp_path / "killed", "restore", "a.zip", "--force", "--trust")
+    ends = list[set[str]]()
+    for folder in folders:
+        was_decided = (folder / "home" / DECIDED).exists()
+        if not was_decided:
+            ends.append(words(folder / "home"))
+        finish_replacing(folder / "home")  # which every command does first
+        ends.append(words(folder / "home"))
+        assert not {DECIDED, GATHERED} & {path.name for path in (folder / "home").iterdir()}
+        if ends[-1] == {"new"}:
+            (beside,) = (folder / "home").glob("before-restore-*")
+            assert words(beside) == {"old"}
+        else:
+            assert not was_decided
+    assert len(folders) > 20
+    assert ends == sorted(ends, key=lambda end: end != {"old"})  # first the old, from one point on the new
+    assert {frozenset(end) for end in ends} == {frozenset({"old"}), frozenset({"new"})}
+
+
+def test_a_backup_that_is_killed_at_any_point_leaves_the_old_file_or_the_new_one(home: Path, tmp_path: Path) -> None:
+    template = tmp_path / "template"
+    fill(template / "home", "new")
+    fill(home, "old")
+    assert run("backup", "template/a.zip") == 0
+    folders = killed_everywhere(template, tmp_path / "killed", "backup", "a.zip", "--force", "--trust")
+    names = list[str]()
+    for folder in folders:
+        with open_archive(folder / "a.zip") as archive:
+            (name,) = [Path(name).name for name in archive.manifest.files if name.startswith("workspaces/")]
+            names.append(name)
+    assert names == sorted(names, reverse=True) and {*names} == {"old.txt", "new.txt"}
