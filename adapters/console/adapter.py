@@ -30,7 +30,7 @@ from bot.ports.rights import Memberships
 KEY_HELP = """In this terminal:
   Alt-Enter or Ctrl-J  begins another line; Enter sends all of them
   /attach FILE ...     takes files along with your next message; /detach does not
-  Ctrl-C               stops the answer in progress; what you type meanwhile is kept
+  Ctrl-C               stops the answer; what you type meanwhile is kept
   Ctrl-D or /exit      leaves"""
 EXIT_MISUSED = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it

@@ -162,6 +162,7 @@ async def test_scripts_get_names_and_json(toolbridge: Toolbridge) -> None:
     assert (main["conversation"], main["messages"]) == ("console/local/main/", 4)
     transcript = json.loads((await toolbridge.run("history", "main", "--json")).out)
     assert [message["kind"] for message in transcript["messages"]] == ["question", "answer", "result", "answer"]
+    assert (await toolbridge.run("tools", "weather", "-q")).out == "toolbridge/get_weather\n"
     assert "all" in (await toolbridge.run("usage", "--quiet")).out.splitlines()
 
 

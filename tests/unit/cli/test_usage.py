@@ -43,3 +43,27 @@ def test_a_purge_of_someone_of_whom_nothing_is_kept_asks_nothing(capsys: pytest.
     assert main(["purge", "--person", "slack:T1:U1"]) == 0
     out = capsys.readouterr().out
     assert "nothing is kept of their words" in out and "Nothing was removed" not in out
+
+
+def test_a_quiet_doctor_says_only_what_failed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "mcp.json").write_text('{"mcpServers": {}}')
+    assert main(["doctor", "--trust", "--quiet", "--model", "rehearsal"]) == 0
+    assert capsys.readouterr().out == ""
+    (tmp_path / "toolbridge.toml").write_text("[acces]")
+    assert main(["doctor", "--trust", "--quiet", "--model", "rehearsal"]) == 1
+    assert all(line.startswith(("failed ", " ")) for line in capsys.readouterr().out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["history", "--delete", "main", "--json"], "--json prints conversations."),
+        (["history", "main", "--quiet"], "--quiet prints the keys of conversations."),
+        (["tools", "--changes", "--json"], "--json lists tools."),
+    ],
+)
+def test_flags_that_do_not_fit_together_are_bad_usage(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert said in capsys.readouterr().err

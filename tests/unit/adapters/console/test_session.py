@@ -258,7 +258,7 @@ async def test_a_number_runs_an_example_while_the_list_is_the_last_thing_shown()
 async def test_help_tells_the_keys_of_this_terminal() -> None:
     async with chatting() as chat:
         chat.terminal.type("/help" + ENTER)
-        await chat.terminal.shows("stops the answer in progress; what you type meanwhile is kept")
+        await chat.terminal.shows("stops the answer; what you type meanwhile is kept")
 
 
 # --- leaving ---------------------------------------------------------------------------------------------------
