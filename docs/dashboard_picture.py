@@ -1,7 +1,7 @@
 """Draws the picture of the Grafana dashboard: docs/dashboard-light.svg and docs/dashboard-dark.svg.
 
 `toolbridge run` serves a loopback Slack and a loopback Discord for two minutes, with a scripted model and scripted
-tools; a Prometheus of Debian's package scrapes it. What the panels show is what Prometheus answers to the dashboard's own
+tools; a Prometheus of Debian's package scrapes it. The panels show what Prometheus answers to the dashboard's own
 queries; Grafana itself is not started. The run differs a little each time, so the picture does too. Run it from the
 repository's folder, with `prometheus` on the PATH or named by PROMETHEUS: `python -m docs.dashboard_picture`.
 """
@@ -99,19 +99,22 @@ class Afternoon:
             group.create_task(self._ask(self._discord, SAID, times=4))
 
     async def _go_wrong(self, number: int) -> None:
-        """The model, or a platform, refuses a request with a pause; a connection breaks."""
+        """The model, or a platform, refuses a request with a pause; a connection breaks; questions fail."""
         match number:
             case 0:
                 await self._model.fail("rate_limit", retry_after_s=2, times=2)
             case 1:
                 self._slack.fail_post("429")
-            case 2:
-                await self._discord.cut()
             case _:
-                await self._model.fail("content_filter")
-                thread = await self._open(self._slack, "cleo")
-                await thread.ask("and what do you think of that?", by="cleo")
-                await self._slack.until(lambda: thread.messages)
+                await self._discord.cut()
+        await self._fail(self._slack)
+
+    async def _fail(self, driver: Driver) -> None:
+        """Ask what the model refuses to answer."""
+        await self._model.fail("content_filter")
+        thread = await self._open(driver, "cleo")
+        await thread.ask("and what do you think of that?", by="cleo")
+        await driver.until(lambda: thread.messages)
 
 
 async def watch(home: Path) -> tuple[Mapping[int, Sequence[Line]], tuple[int, int]]:
