@@ -87,8 +87,6 @@ def test_the_picture_of_the_dashboard_has_every_panel_with_what_it_shows(look: s
     texts = [text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")]
     missing = [panel["title"] for panel in panels() if panel["title"] not in texts]
     assert missing == [], "draw it again: python -m docs.dashboard_picture"
-        "python -m docs.dashboard_picture"
-    )
     assert "No data" not in texts
 
 
