@@ -1,7 +1,7 @@
 """Draws the picture of the Grafana dashboard: docs/dashboard-light.svg and docs/dashboard-dark.svg.
 
-`toolbridge run` serves a loopback Slack and a loopback Discord for two minutes, with a scripted model and scripted tools;
-a Prometheus of Debian's package scrapes it. What the panels show is what Prometheus answers to the dashboard's own
+`toolbridge run` serves a loopback Slack and a loopback Discord for two minutes, with a scripted model and scripted
+tools; a Prometheus of Debian's package scrapes it. The panels show what Prometheus answers to the dashboard's own
 queries; Grafana itself is not started. The run differs a little each time, so the picture does too. Run it from the
 repository's folder, with `prometheus` on the PATH or named by PROMETHEUS: `python -m docs.dashboard_picture`.
 """
@@ -67,20 +67,21 @@ class Afternoon:
             await self._crowd()
 
     async def _ask(self, driver: Driver, *answers: Mapping[str, Any], by: Person = "ada", times: int = 1) -> None:
-        """Ask in a thread, and wait for the answer; `times` questions one after the other, each answered in its turn."""
+        """Ask `times` questions in a row in a thread of its own, and wait for the answers."""
         await self._model.script(*answers * times)
-        thread = await self._open(driver)
+        thread = await self._open(driver, by)
         for _ in range(times):
             await thread.ask("is anything in the way of 4.2.0?", by=by)
         await thread.answered(times)
 
-    async def _open(self, driver: Driver) -> Conversation:
-        return await driver.open("channel" if driver is self._slack else "thread")  # Slack's begin with the question
+    async def _open(self, driver: Driver, by: Person) -> Conversation:
+        """Return a new thread: in Slack they begin with the question, and are in as many places as there are people."""
+        return await driver.open("direct" if driver is self._slack else "thread", by=by)
 
     async def _decide(self, driver: Driver, label: str) -> None:
         """Ask for what needs an approval; other questions are answered until someone presses."""
         await self._model.script(RESTARTED)
-        thread = await self._open(driver)
+        thread = await self._open(driver, "ada")
         await thread.ask("restart search on staging, please")
         asked = await thread.asked()
         ends_at = time.monotonic() + THOUGHT_S
@@ -98,16 +99,22 @@ class Afternoon:
             group.create_task(self._ask(self._discord, SAID, times=4))
 
     async def _go_wrong(self, number: int) -> None:
-        """The model, or a platform, refuses a request with a pause; a connection breaks."""
+        """The model, or a platform, refuses a request with a pause; a connection breaks; questions fail."""
         match number:
             case 0:
                 await self._model.fail("rate_limit", retry_after_s=2, times=2)
             case 1:
                 self._slack.fail_post("429")
-            case 2:
-                await self._discord.cut()
             case _:
-                await self._model.fail("server_error")
+                await self._discord.cut()
+        await self._fail(self._slack)
+
+    async def _fail(self, driver: Driver) -> None:
+        """Ask what the model refuses to answer."""
+        await self._model.fail("content_filter")
+        thread = await self._open(driver, "cleo")
+        await thread.ask("and what do you think of that?", by="cleo")
+        await driver.until(lambda: thread.messages)
 
 
 async def watch(home: Path) -> tuple[Mapping[int, Sequence[Line]], tuple[int, int]]:

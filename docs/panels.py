@@ -1,4 +1,7 @@
-"""Draws a Grafana dashboard from its JSON and from what its queries found: titles, units, places and colours are the JSON's."""
+"""Draws a Grafana dashboard from its JSON and from what its queries found.
+
+Titles, units, places, thresholds and mappings are those of the JSON.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from docs.prometheus import Series
 
 COLUMN_PX, ROW_PX, GAP_PX, EDGE_PX, TOP_PX = 46, 25, 6, 10, 46  # Grafana has 24 columns
 CHAR_PX, LEGEND_PX = 6.2, 16
+MIB = 1024.0**2
+LOW_PX = 40  # of a value
 TICKS = 4
 # Those of Grafana's palette that can be told apart on the paper.
 LOOKS = {
@@ -135,18 +140,33 @@ def _stat(panel: Mapping[str, Any], box: Box, lines: Sequence[Line], look: Look)
     beside = box.height < 100  # low panels have their values side by side
     width = box.width / (len(lines) if beside else 1)
     height = box.height / (1 if beside else len(lines))
+    is_named = len(lines) > 1 or "{{" in panel["targets"][0]["legendFormat"]
     for number, line in enumerate(lines):
-        value = line.points[max(line.points)]
-        text, colour = _mapped(value, defaults)
-        x = box.x + width * (number * beside + 0.5)
-        y = box.y + height * (number * (not beside) + 0.5)
-        size = min(30.0, height * 0.5, width / max(1, len(text)) * 1.6)
-        yield (
-            f'<text x="{x:g}" y="{y + size / 2 - 4 * bool(line.name):g}" text-anchor="middle" '
-            f'style="font-size:{size:g}px;font-weight:600;fill:{look.palette[NAMED[colour]]}">{escape(text)}</text>'
+        cell = Box(
+            x=box.x + width * number * beside, y=box.y + height * number * (not beside), width=width, height=height
         )
-        if line.name and (len(lines) > 1 or "{{" in panel["targets"][0]["legendFormat"]):
-            yield _text(x, y - size / 2 - 3, line.name, anchor="middle")
+        text, colour = _mapped(line.points[max(line.points)], defaults)
+        yield from _value(text, look.palette[NAMED[colour]], line.name * is_named, cell)
+
+
+def _value(text: str, colour: str, name: str, cell: Box) -> Iterator[str]:
+    """Yield a value below its name, or beside it where there is little room."""
+    if cell.height < LOW_PX:
+        yield _text(cell.x, cell.y + cell.height / 2 + 4, name)
+        yield _big(text, colour, cell.x + cell.width, cell.y + cell.height / 2 + 5, 15, anchor="end")
+        return
+    x, y = cell.x + cell.width / 2, cell.y + cell.height / 2
+    size = min(30.0, cell.height * 0.5, cell.width / max(1, len(text)) * 1.6)
+    yield _big(text, colour, x, y + size / 2 - 4 * (not name) + 4 * bool(name), size, anchor="middle")
+    if name:
+        yield _text(x, y - size / 2 - 1, name, anchor="middle")
+
+
+def _big(text: str, colour: str, x: float, y: float, size: float, *, anchor: str) -> str:
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" '
+        f'style="font-size:{size:.3g}px;font-weight:600;fill:{colour}">{escape(text)}</text>'
+    )
 
 
 def _mapped(value: float, defaults: Mapping[str, Any]) -> tuple[str, str]:
@@ -156,7 +176,8 @@ def _mapped(value: float, defaults: Mapping[str, Any]) -> tuple[str, str]:
             return option["text"], option["color"]
     steps = defaults.get("thresholds", {}).get("steps", ())
     reached = [step["color"] for step in steps if step["value"] is None or value >= step["value"]]
-    return shown(value, defaults["unit"]), reached[-1] if reached else "green"
+    whole = round(value) if defaults.get("decimals") == 0 else value
+    return shown(whole, defaults["unit"]), reached[-1] if reached else "green"
 
 
 def shown(value: float, unit: str) -> str:
@@ -171,7 +192,7 @@ def shown(value: float, unit: str) -> str:
         case "currencyUSD":
             return f"${value:.3g}"
         case "bytes":
-            return f"{value / 1024**2:.3g} MiB"
+            return f"{value / MIB:.3g} MiB"
         case "percentunit":
             return f"{value * 100:.3g}%"
         case _:
@@ -188,10 +209,12 @@ def _chart(
     custom = defaults.get("custom", {})
     is_stacked = custom.get("stacking", {}).get("mode") == "normal"
     rows = list(_legend_rows(lines, box.width))
-    plot = Box(x=box.x + 52, y=box.y + 4, width=box.width - 56, height=box.height - 20 - LEGEND_PX * len(rows))
     drawn = _stacked(lines) if is_stacked else lines
-    step = _step(max(max(line.points.values()) for line in drawn))
+    scale = MIB if defaults["unit"] == "bytes" else 1.0  # so that ticks are round numbers as they are written
+    step = scale * _step(max(max(line.points.values()) for line in drawn) / scale)
     top = step * max(1, math.ceil(max(max(line.points.values()) for line in drawn) / step - 1e-9))
+    left = 12 + CHAR_PX * max(len(shown(number * step, defaults["unit"])) for number in range(round(top / step) + 1))
+    plot = Box(x=box.x + left, y=box.y + 4, width=box.width - left - 4, height=box.height - 20 - LEGEND_PX * len(rows))
     yield from _axes(plot, top, step, span, defaults["unit"], look)
     colours = dict(zip((line.name for line in lines), cycle(look.palette), strict=False))
     floor: Mapping[int, float] = {}
@@ -202,14 +225,14 @@ def _chart(
 
 
 def _stacked(lines: Sequence[Line]) -> Sequence[Line]:
-    """Return each line on top of those before it."""
+    """Return each line on top of those before it, without those that are always 0: they would hide what they lie on."""
     times = sorted({at for line in lines for at in line.points})
     total = dict.fromkeys(times, 0.0)
     stacked: list[Line] = []
-    for line in lines:
+    for line in filter(lambda line: any(line.points.values()), lines):
         total = {at: total[at] + line.points.get(at, 0.0) for at in times}
         stacked.append(replace(line, points=total))
-    return stacked
+    return stacked or lines
 
 
 def _step(most: float) -> float:

@@ -11,9 +11,11 @@ import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
+from docs.panels import Line, draw_dashboard
 from tests.unit.observe.test_metrics import do_everything, serving
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +79,26 @@ def test_no_two_panels_of_the_dashboard_overlap() -> None:
     ]
     assert len(cells) == len(set(cells)) and max(x for x, _ in cells) == 23
     assert len({panel["id"] for panel in panels()}) == len(panels())
+
+
+@pytest.mark.parametrize("look", ["light", "dark"])
+def test_the_picture_of_the_dashboard_has_every_panel_with_what_it_shows(look: str) -> None:
+    picture = ET.parse(ROOT / "docs" / f"dashboard-{look}.svg")
+    texts = [text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")]
+    missing = [panel["title"] for panel in panels() if panel["title"] not in texts]
+    assert missing == [], "draw it again: python -m docs.dashboard_picture"
+    assert "No data" not in texts
+
+
+def test_a_panel_of_the_picture_stacks_its_lines_and_says_where_there_is_no_data() -> None:
+    lines = [Line(name="one", points={0: 1.0, 1: 3.0, 5: 2.0}), Line(name="two", points={0: 4.0, 1: 5.0, 5: 6.0})]
+    board = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    stacked = {panel["title"]: panel["id"] for panel in panels()}["Questions that ended"]
+    drawn = draw_dashboard(board, {stacked: lines}, start_at=0, end_at=60, look="light")
+    texts = [text.text for text in ET.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")]
+    assert [text for text in texts if (text or "").endswith("ops/s")] == [f"{n} ops/s" for n in (0, 2, 4, 6, 8)]
+    assert {"one", "two", "0:00", "1:00"} <= set(texts)
+    assert texts.count("No data") == sum("targets" in panel for panel in panels()) - 1
 
 
 def test_the_docs_say_what_every_alert_means_and_what_to_do() -> None:
