@@ -1,8 +1,8 @@
 """Draws the picture of the Grafana dashboard: docs/dashboard-light.svg and docs/dashboard-dark.svg.
 
-`toolbridge run` serves a loopback Slack and a loopback Discord for two minutes, with a scripted model and scripted
-tools; a Prometheus of Debian's package scrapes it. The panels show what Prometheus answers to the dashboard's own
-queries; Grafana itself is not started. The run differs a little each time, so the picture does too. Run it from the
+`toolbridge run` serves a loopback Slack and a loopback Discord for a minute and a half, with a scripted model and
+scripted tools; a Prometheus of Debian's package scrapes it. The panels show what Prometheus answers to the dashboard's
+own queries; Grafana itself is not started. Each run differs a little, so the picture does too. Run it from the
 repository's folder, with `prometheus` on the PATH or named by PROMETHEUS: `python -m docs.dashboard_picture`.
 """
 
@@ -15,12 +15,13 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from docs.panels import LOOKS, Line, draw_dashboard, line_of
 from docs.prometheus import Prometheus, free_port, open_prometheus
 from docs.team_pictures import SERVERS, Team, Tool, asks_for, call
 from tests.scenarios.drivers import DRIVERS, Conversation, Driver, Person
+from tests.scenarios.drivers.slack import SlackDriver
 
 FOLDER = Path(__file__).parent
 DASHBOARD = FOLDER.parent / "deploy" / "grafana" / "dashboards" / "toolbridge.json"
@@ -122,6 +123,7 @@ async def watch(home: Path) -> tuple[Mapping[int, Sequence[Line]], tuple[int, in
     async with AsyncExitStack() as stack:
         slack = await stack.enter_async_context(DRIVERS["slack"](home))
         discord = await stack.enter_async_context(DRIVERS["discord"](home))
+        cast("SlackDriver", slack).slack.add_user_group("S0614TZR7", "U2", "U3")  # of the rules
         team = Team(driver=slack, servers=TOOLS)
         port = free_port()
         settings = {**discord.environment, **PRICES, "METRICS": "true", "HTTP_PORT": str(port)}
