@@ -30,6 +30,7 @@ MAX_MEMBERS = 50
 class _Group:
     users: tuple[str, ...]
     until: float  # seconds of the clock
+    refusal: AdapterError | None = None  # Slack does not say: no such group, no permission
 
 
 class Groups:
@@ -67,10 +68,19 @@ class Groups:
         async with self._asking.hold(group):  # of many at once, only one asks
             known = self._known.get(group)
             if known is not None and (known.until - FRESH_S >= since or (not is_fresh and known.until > since)):
-                return known.users
+                return _said(known)
+            self._known[group] = known = await self._look(group)
+            return _said(known)
+
+    async def _look(self, group: str) -> _Group:
+        users, refusal = (), None
+        try:
             users = await self._ask(group)
-            self._known[group] = _Group(users, self._now() + FRESH_S)
-            return users
+        except AdapterError as error:
+            if not error.is_permanent:
+                raise
+            refusal = error  # asked again for each question, it would use up the calls for all groups
+        return _Group(users, self._now() + FRESH_S, refusal)
 
     async def _ask(self, group: str) -> tuple[str, ...]:
         team, group_id = _named(group)
@@ -79,6 +89,12 @@ class Groups:
             "usergroups.users.list", team=team, may_repeat=True, wait_s=WAIT_S, usergroup=group_id, team_id=team
         )
         return tuple(user for user in list_of(answer.get("users"), at_most=MAX_USERS) if isinstance(user, str))
+
+
+def _said(known: _Group) -> tuple[str, ...]:
+    if known.refusal is not None:
+        raise known.refusal.with_traceback(None)
+    return known.users
 
 
 def _named(group: str) -> tuple[str, str]:

@@ -88,3 +88,16 @@ async def test_a_group_that_is_gone_holds_nobody_that_is_known_of() -> None:
     async with opened_fake() as (_, api):
         found = await Groups(api).memberships(ADA, frozenset({ONCALL}), is_fresh=False)
         assert found.unknown == {ONCALL: "Slack knows no such user group"}
+
+
+async def test_a_group_that_slack_does_not_know_is_asked_for_once_a_minute() -> None:
+    clock = [0.0]
+    async with opened_fake() as (slack, api):
+        groups = Groups(api, now=lambda: clock[0])
+        for _ in range(3):
+            found = await groups.memberships(ADA, frozenset({ONCALL}), is_fresh=False)
+            assert found.unknown == {ONCALL: "Slack knows no such user group"}
+        assert asked(slack) == 1
+        slack.add_user_group("S1", "U1")
+        clock[0] = 61.0
+        assert (await groups.memberships(ADA, frozenset({ONCALL}), is_fresh=False)).groups == {ONCALL}
