@@ -126,6 +126,6 @@ async def _agreed(plan: Plan, files: Files, person: Person | None) -> bool:
 
 async def _finish() -> int:
     say("\nDoctor:")
-    code = await doctor(Namespace(json=False, trust=True))
+    code = await doctor(Namespace(json=False, quiet=False, trust=True))
     say("\n`toolbridge chat` talks to it here, `toolbridge run` serves the chat platforms.")
     return code
