@@ -1,7 +1,7 @@
 """Files of the home that are replaced all together: a process that dies on the way leaves all the old or all the new.
 
-The new ones are gathered in a folder of their own. Once a list of what goes where is written, it is decided: whoever
-opens the home next carries the list out to its end.
+The new ones are gathered in a folder of their own. Once a list of what goes where is written, it is decided: the
+next process that opens the home carries the list out to its end.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Whether the process lives and whether it is ready, for those that start and watch it: `/healthz` and `/readyz`.
 
-Whoever reaches the listener may ask, so that no sentence here names an address, a person or a server.
+Anyone who reaches the listener may ask, so no sentence here names an address, a person or a server.
 """
 
 from __future__ import annotations
