@@ -195,6 +195,7 @@ class Session:
         if self._is_refused:
             await asyncio.gather(*(self._release(shard) for shard in list(self.shards)))
             self._is_refused, self.shards.count = False, 0
+            self.starts.forget()
             raise AdapterError(OTHER_COUNT)
         seen = self._seen = await self._assignments.look()
         await self._drop_lost(seen)

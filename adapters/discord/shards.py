@@ -24,7 +24,7 @@ from adapters.discord.losses import (
 )
 from adapters.discord.private_parts import Position, converse, event_parsers, hang_up, position_of
 from adapters.discord.starts import NOT_HELD, Start, Starts
-from adapters.shared.payloads import Payload
+from adapters.shared.payloads import Payload, dict_of, list_of
 from bot.domain.backoff import Backoff
 from bot.domain.errors import AdapterError
 
@@ -32,6 +32,10 @@ log = structlog.stdlib.get_logger(__name__)
 
 # The library would build objects from these and keep them, at ten times the cost.
 TAKEN = ("MESSAGE_CREATE", "MESSAGE_UPDATE", "MESSAGE_DELETE", "MESSAGE_DELETE_BULK", "INTERACTION_CREATE")
+# The last of them ends the wait for a new session's servers; an unavailable one comes as GUILD_DELETE, or not at all.
+DESCRIBING = ("READY", "GUILD_CREATE", "GUILD_DELETE")
+# Of one shard: https://docs.discord.com/developers/events/gateway#sharding
+MAX_SERVERS = 2_500
 MAX_BACKOFF_S = 60.0
 # A session that nobody is connected to ends after a few minutes; asking for an older one costs a connection.
 FRESH_S = 600.0
@@ -111,6 +115,9 @@ class Shard:
         self._start: Start | None = None
         self._is_closing = False
         self._is_usable = False  # the client, as long as its intents are right
+        self._is_live = False  # dispatches arrive
+        self._is_told = True  # the keeper knows of the session
+        self._undescribed: set[str] = set()  # servers that the session began with and has not described yet
         self._lost_at: float | None = None  # seconds of time.monotonic()
 
     async def run(self) -> None:
@@ -194,14 +201,24 @@ class Shard:
         if start is not None:
             await start.end()
 
-    def note_connected(self, *, is_new: bool) -> None:
-        """Note that the connection is there."""
+    def note_ready(self) -> None:
+        """Note that the gateway has described the servers of a new session, or takes too long to."""
+        if self._is_live and not self._is_told:
+            self._note_connected()
+
+    def note_resumed(self) -> None:
+        """Note that the session goes on."""
+        self._is_live = True
+        self._note_connected()
+
+    def _note_connected(self) -> None:
         if not self._is_closing:
+            is_new, self._is_told = not self._is_told, True
             self.is_connected, self._lost_at = True, None
             self._keeper.note_connected(self, is_new=is_new)
 
     def _note_lost(self) -> None:
-        self.is_connected = False
+        self.is_connected = self._is_live = False
         self._lost_at = self._lost_at or time.monotonic()
 
     def _outlive(self, error: Exception) -> bool:
@@ -249,7 +266,7 @@ class Shard:
             if self._is_closing:
                 return
             if name == "READY":
-                self.has_gap = True
+                self._begin(data)
             elif not self.has_gap and not self._keeper.is_behind():
                 self.settled = self.position
             try:
@@ -257,8 +274,23 @@ class Shard:
             except Exception:  # isolates one event from the next: the library would end the connection
                 log.exception("discord_event_malformed", dispatch=name)
             self.position = position_of(self.client)
+            if name in DESCRIBING:
+                self._note_described(data)
 
         return guarded
+
+    def _begin(self, ready: Any) -> None:
+        """https://docs.discord.com/developers/events/gateway-events#ready: it lists the servers, described later."""
+        self.has_gap = self._is_live = True
+        self._is_told = False
+        servers = list_of(dict_of(ready).get("guilds"), at_most=MAX_SERVERS)
+        self._undescribed = {str(dict_of(server).get("id")) for server in servers}
+
+    def _note_described(self, data: Any) -> None:
+        """The library waits two seconds for more after each description; nobody has to wait for that."""
+        self._undescribed.discard(str(dict_of(data).get("id")))
+        if not self._undescribed:
+            self.note_ready()
 
 
 class _Client(discord.Client):
@@ -274,10 +306,10 @@ class _Client(discord.Client):
             super().dispatch(event, *args, **kwargs)
 
     async def on_ready(self) -> None:
-        self.shard.note_connected(is_new=True)
+        self.shard.note_ready()
 
     async def on_resumed(self) -> None:
-        self.shard.note_connected(is_new=False)
+        self.shard.note_resumed()
 
 
 def _make_client(shard: Shard, keeper: Keeper) -> discord.Client:

@@ -55,6 +55,10 @@ class Starts:
             self._known_until = time.monotonic() + self._rest_s
         return self._known
 
+    def forget(self) -> None:
+        """Ask Discord anew at the next `allowance`: what it said does not hold any more."""
+        self._known_until = 0.0
+
     async def wait(self, root: str, shard: int) -> Start:
         """Wait until the shard may connect to begin a session, and return that start, which the caller ends.
 
