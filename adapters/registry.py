@@ -5,12 +5,15 @@ Nothing of a platform is imported before it is used, so that the command line st
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Awaitable, Callable, Collection
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bot.domain.errors import SettingsError
@@ -76,7 +79,9 @@ class Platform(Generic[_Options]):
 
     name: str
     needs: str  # the settings that switch it on, and where they come from: what follows "Set"
-    options: Callable[[Settings], _Options | None]  # None: not set up; raises SettingsError where only half set up
+    is_set_up: Callable[[Settings], bool]  # raises SettingsError where only half set up
+    options: Callable[[Settings], _Options]  # of a platform that is set up
+    module: str  # what `open` imports
     open: Callable[[_Options, Host], AbstractAsyncContextManager[Adapter]]
     # With the groups of the platforms that rules name; raises BotError.
     diagnose: Callable[[_Options, Collection[str]], Awaitable[SetUp]]
@@ -89,28 +94,31 @@ class Platform(Generic[_Options]):
         Raises:
             SettingsError: It is only half set up.
         """
-        if (options := self.options(settings)) is None:
-            return None
-        return lambda host: self.open(options, host)
+        return partial(self._opened, settings) if self.is_set_up(settings) else None
+
+    @asynccontextmanager
+    async def _opened(self, settings: Settings, host: Host) -> AsyncGenerator[Adapter]:
+        """Open the platform. Its import takes a third of a second, in which tool servers start: so, in a thread."""
+        await asyncio.to_thread(import_module, self.module)
+        async with self.open(self.options(settings), host) as adapter:
+            yield adapter
 
     async def check(self, settings: Settings, *, groups: Collection[str] = ()) -> SetUp | None:
         """Return how the platform is set up; None where it is not. Raises BotError.
 
         `groups` are those of the platforms that rules name, in the notation of rules.
         """
-        if (options := self.options(settings)) is None:
-            return None
-        return await self.diagnose(options, groups)
+        return await self.diagnose(self.options(settings), groups) if self.is_set_up(settings) else None
 
 
 # --- Slack -----------------------------------------------------------------------------------------------------
 
 
-def _slack_options(settings: Settings) -> SlackOptions | None:
+def _is_slack_set_up(settings: Settings) -> bool:
     bot, app, signing = settings.slack_bot_token, settings.slack_app_token, settings.slack_signing_secret
     client_id, client_secret = settings.slack_client_id, settings.slack_client_secret
     if not any((bot, app, signing, client_id, client_secret)):
-        return None
+        return False
     if bool(client_id) != bool(client_secret):
         raise SettingsError("Several Slack workspaces need both SLACK_CLIENT_ID and SLACK_CLIENT_SECRET. Set both.")
     if bool(bot) == bool(client_id):
@@ -127,14 +135,18 @@ def _slack_options(settings: Settings) -> SlackOptions | None:
             "Slack delivers over HTTP without SLACK_APP_TOKEN, and HTTP_PORT=off switches off what listens for it. Set "
             "HTTP_PORT to a port, or SLACK_APP_TOKEN (Socket Mode)."
         )
+    return True
+
+
+def _slack_options(settings: Settings) -> SlackOptions:
     from adapters.slack.options import SlackOptions
 
     return SlackOptions(
-        bot_token=_secret(bot),
-        app_token=_secret(app),
-        signing_secret=_secret(signing),
-        client_id=client_id or "",
-        client_secret=_secret(client_secret),
+        bot_token=_secret(settings.slack_bot_token),
+        app_token=_secret(settings.slack_app_token),
+        signing_secret=_secret(settings.slack_signing_secret),
+        client_id=settings.slack_client_id or "",
+        client_secret=_secret(settings.slack_client_secret),
         api_url=settings.slack_api_url,
         http_address=f"{settings.http_host}:{settings.http_port}",
         command_prefix=settings.slack_command_prefix,
@@ -192,9 +204,11 @@ async def _guide_to_slack(settings: Settings, arguments: Namespace) -> str:
 # --- Discord ---------------------------------------------------------------------------------------------------
 
 
-def _discord_options(settings: Settings) -> DiscordOptions | None:
-    if settings.discord_bot_token is None:
-        return None
+def _is_discord_set_up(settings: Settings) -> bool:
+    return settings.discord_bot_token is not None
+
+
+def _discord_options(settings: Settings) -> DiscordOptions:
     from adapters.discord.adapter import DiscordOptions
 
     return DiscordOptions(
@@ -257,7 +271,9 @@ PLATFORMS = (
     Platform(
         name="slack",
         needs="SLACK_BOT_TOKEN and SLACK_APP_TOKEN for Slack (`toolbridge slack-manifest` prints the app to make)",
+        is_set_up=_is_slack_set_up,
         options=_slack_options,
+        module="adapters.slack.opening",
         open=_open_slack,
         diagnose=_diagnose_slack,
         guide=Guide(
@@ -280,7 +296,9 @@ PLATFORMS = (
     Platform(
         name="discord",
         needs="DISCORD_BOT_TOKEN for Discord (`toolbridge discord-invite` prints the link)",
+        is_set_up=_is_discord_set_up,
         options=_discord_options,
+        module="adapters.discord.adapter",
         open=_open_discord,
         diagnose=_diagnose_discord,
         guide=Guide(

@@ -227,7 +227,7 @@ async def check_policy(settings: Settings, offered: Sequence[ToolSpec]) -> Seque
 
 def _unread_warnings(settings: Settings, policy: FilePolicy) -> str:
     try:
-        return warning_place_problem(policy, {each.name for each in PLATFORMS if each.options(settings) is not None})
+        return warning_place_problem(policy, {each.name for each in PLATFORMS if each.is_set_up(settings)})
     except SettingsError:  # which the platform's own check says
         return ""
 

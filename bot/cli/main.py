@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from adapters.registry import PLATFORMS, PlatformCommand
 from bot.cli.completion import add_completion_arguments, complete
+from bot.cli.footprint import start_lean
 from bot.cli.keeping_arguments import (
     add_backup_arguments,
     add_deletion_arguments,
@@ -114,6 +115,7 @@ async def _run(arguments: argparse.Namespace) -> int:
         from bot.cli.draining import drain
 
         return await drain(arguments)
+    start_lean()
     from bot.cli.run import run
 
     return await run(arguments)

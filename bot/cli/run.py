@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ import structlog
 
 from adapters.registry import PLATFORMS, terminal_user
 from bot.app import App, open_app
+from bot.cli.footprint import exempt_what_stays
 from bot.cli.ready import announce
 from bot.cli.start import start
 from bot.composition.watching import Watching, open_watching
@@ -73,15 +73,6 @@ async def run(arguments: Namespace) -> int:
             await asyncio.wait([announcing])
             await asyncio.gather(*noting)
     return 0
-
-
-def exempt_what_stays() -> None:
-    """Keep the garbage collector from walking through what stays to the end, modules above all.
-
-    That takes a tenth of a second, in which everything else waits, each time that much has come and gone.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def _reload_on_hangup(app: App) -> Set[asyncio.Task[None]]:

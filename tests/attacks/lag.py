@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from bot.cli.run import exempt_what_stays
+from bot.cli.footprint import exempt_what_stays
 
 MAX_HOLD_MS = 50.0  # by the data of one person
 _TICK_S = 0.005

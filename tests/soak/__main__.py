@@ -26,7 +26,7 @@ from statistics import median, quantiles
 import psutil
 
 from bot.app import open_app
-from bot.cli.run import exempt_what_stays
+from bot.cli.footprint import exempt_what_stays
 from bot.observe.logs import configure_logs
 from bot.settings import Settings
 from tests.attacks.bombs import CALLS, FILES, BombCrowd, Field, write_servers

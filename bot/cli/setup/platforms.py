@@ -25,7 +25,7 @@ async def ask_for_platforms(plan: Plan, person: Person) -> None:
 
 def _is_set_up(plan: Plan, platform: Platform[Any]) -> bool:
     try:
-        return platform.options(plan.settings) is not None
+        return platform.is_set_up(plan.settings)
     except SettingsError:
         return True
 
