@@ -101,11 +101,25 @@ def _resource(process: str) -> Resource:
         "service.version": metadata.version("toolbridge"),
         "service.instance.id": process,
     }
-    return Resource.create({**ours, **OTELResourceDetector().detect().attributes})
+    return _Resource(Resource.create({**ours, **OTELResourceDetector().detect().attributes}))
+
+
+class _Resource(Resource):
+    """Another resource, with its hash made once: encoding asks for it with each span, and it is made of JSON."""
+
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(resource.attributes, resource.schema_url)
+        self._hash = super().__hash__()
+
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other)
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 class OnlyTurns(Sampler):
-    """Drops what belongs to no turn: connections of tool servers, and what these list. Another sampler has the rest."""
+    """Drops what belongs to no turn: connections of tool servers, and what these list. Another one decides on turns."""
 
     def __init__(self, sampler: Sampler) -> None:
         self._sampler = sampler
@@ -121,8 +135,11 @@ class OnlyTurns(Sampler):
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
         """See `Sampler`."""
-        is_below = trace.get_current_span(parent_context).get_span_context().is_valid
-        if not is_below and (attributes or {}).get("gen_ai.operation.name") != INVOKE_AGENT:
+        parent = trace.get_current_span(parent_context).get_span_context()
+        if parent.is_valid:  # decided with its root, for the whole turn
+            decision = Decision.RECORD_AND_SAMPLE if parent.trace_flags.sampled else Decision.DROP
+            return SamplingResult(decision, attributes, parent.trace_state)
+        if (attributes or {}).get("gen_ai.operation.name") != INVOKE_AGENT:
             return SamplingResult(Decision.DROP)
         return self._sampler.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
 
