@@ -23,6 +23,7 @@ from bot.http.door import Door
 from bot.http.peers import Network, Peers
 from bot.http.refusals import Refusals
 from bot.ports.http import HttpListener, HttpRoute, NoListener
+from bot.ports.tasks import end_all
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -111,7 +112,7 @@ class Listener:
         try:
             yield
         finally:
-            await _end(tasks)
+            await end_all(tasks)
             for each in self._sockets:
                 each.close()
             await self._drain()
@@ -162,7 +163,7 @@ class Listener:
                 while self.connections or self._state.tasks:  # noqa: ASYNC110  (tasks and connections are uvicorn's)
                     await asyncio.sleep(PAUSE_S / 5)
         self.connections.close()
-        await _end(list(self._state.tasks))
+        await end_all(self._state.tasks)
 
 
 async def open_sockets(host: str, port: int) -> Sequence[socket.socket]:
@@ -188,9 +189,3 @@ def bare_reason(error: OSError) -> str:
     if error.errno and error.errno > 0:
         return os.strerror(error.errno)
     return error.strerror or str(error)  # of names that cannot be looked up: their codes are no errno
-
-
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

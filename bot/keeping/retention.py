@@ -12,6 +12,7 @@ import structlog
 from bot.domain.errors import BotError
 from bot.keeping.files import FilesGone, KeptFiles
 from bot.ports.retention_store import Forgotten, RetentionStore
+from bot.ports.tasks import running
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -36,12 +37,8 @@ class Retention:
         if self.days is None:
             yield
             return
-        task = asyncio.create_task(self._go_on(self.days), name="retention")
-        try:
+        async with running(self._go_on(self.days), name="retention"):
             yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
 
     async def _go_on(self, days: int) -> None:
         while True:
