@@ -84,7 +84,9 @@ def problems_of(file: Path) -> Generator[None]:
         yield
     except OSError as error:
         where = error.filename or file
-        raise SettingsError(f"{where}: {error.strerror}. Free some space there, or see to its permissions.") from error
+        raise SettingsError(
+            f"{where}: {error.strerror or error}. Free some space there, or see to its permissions."
+        ) from error
 
 
 def _write(settings: Settings, target: Path, stop: threading.Event) -> Manifest:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from argparse import Namespace
 from typing import Any, cast
 
@@ -12,6 +11,7 @@ import h11
 
 from bot.cli.start import start
 from bot.domain.errors import BotError, SettingsError
+from bot.http.reasons import bare_reason
 from bot.settings import Settings
 from bot.text.terminal import flat
 
@@ -59,12 +59,10 @@ async def ask(settings: Settings) -> dict[str, Any]:
         raise BotError(
             f"What listens on {where} did not answer within {TIMEOUT_S:g} s. If it is the bot, it hangs: restart it."
         ) from None
-    except (OSError, h11.RemoteProtocolError) as error:
-        number = error.errno if isinstance(error, OSError) and error.errno else 0
-        reason = os.strerror(number) if number > 0 else str(error)
+    except (OSError, UnicodeError, h11.RemoteProtocolError) as error:
         raise BotError(
-            f"Nothing answers on {where} ({reason}). Start `toolbridge run`, or give this command the HTTP_HOST and "
-            f"HTTP_PORT that it has."
+            f"Nothing answers on {where} ({bare_reason(error)}). Start `toolbridge run`, or give this command the "
+            f"HTTP_HOST and HTTP_PORT that it has."
         ) from None
     return _read(body, where=where)
 
@@ -72,7 +70,7 @@ async def ask(settings: Settings) -> dict[str, Any]:
 def _read(body: bytes, *, where: str) -> dict[str, Any]:
     try:
         answer: object = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if isinstance(answer, dict) and "status" in answer:
         return cast("dict[str, Any]", answer)

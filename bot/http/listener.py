@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -21,6 +20,7 @@ from bot.http.bounds import MAX_HEAD_BYTES, Bounds, bounds_for, descriptors
 from bot.http.connections import Connection, Connections
 from bot.http.door import Door
 from bot.http.peers import Network, Peers
+from bot.http.reasons import bare_reason
 from bot.http.refusals import Refusals
 from bot.ports.http import HttpListener, HttpRoute, NoListener
 from bot.ports.tasks import end_all
@@ -168,9 +168,12 @@ class Listener:
 
 async def open_sockets(host: str, port: int) -> Sequence[socket.socket]:
     """Return a listening socket for each address of the host. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(
-        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except UnicodeError as error:
+        raise OSError(bare_reason(error)) from None
     sockets: list[socket.socket] = []
     try:
         for family, address in dict.fromkeys((family, address) for family, _, _, _, address in found):
@@ -182,10 +185,3 @@ async def open_sockets(host: str, port: int) -> Sequence[socket.socket]:
             each.close()
         raise
     return sockets
-
-
-def bare_reason(error: OSError) -> str:
-    """Return why `open_sockets` failed, without the address, which `socket.create_server` adds to the reason."""
-    if error.errno and error.errno > 0:
-        return os.strerror(error.errno)
-    return error.strerror or str(error)  # of names that cannot be looked up: their codes are no errno

@@ -150,8 +150,9 @@ def _check_platform(adapter: Platform) -> Check:
 
 
 def _check_tools(parts: Parts) -> Check:
-    servers = {status.server for status in parts.servers()}
-    down = servers - {status.server for status in parts.servers() if status.state != "down"}
+    statuses = parts.servers()
+    servers = {status.server for status in statuses}
+    down = servers - {status.server for status in statuses if status.state != "down"}  # of replicas, one is enough
     if not down:
         return Check(status="ok")
     reason = f"{len(down)} of {count(len(servers), 'tool server')} cannot be reached. `toolbridge tools` says which."

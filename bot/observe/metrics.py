@@ -120,6 +120,8 @@ async def _tried(sources: Sources) -> OpenTurns | None:
         return await sources.open_turns()
     except BotError as error:
         log.warning("open_turns_not_read", error=str(error))
+    except Exception:  # the rest of the scrape is worth having
+        log.exception("open_turns_not_read")
     return None
 
 
