@@ -12,6 +12,7 @@ import shlex
 from argparse import Namespace
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,41 +90,44 @@ async def chat(arguments: Namespace) -> int:
     inputs = _ask_inputs(settings)
     host = PendingHost(about=about)
     adapter = terminal(arguments.conversation, host=host, settings=settings, banner=banner)
-
-    @asynccontextmanager
-    async def serving() -> AsyncGenerator[None]:
-        await asyncio.to_thread(import_module, "bot.app")  # takes long: meanwhile the user can type
-        from bot.app import open_app
-        from bot.cli.servers import wait_for_servers
-        from bot.composition.tracing import open_tracing
-        from bot.composition.watching import traced
-        from bot.ports.observer import Watchers
-
-        summary_s = 0.0 if is_conversing else SUMMARY_S
-        async with (
-            open_tracing(settings, is_needed=False) as traces,
-            open_app(
-                settings,
-                [_already_open(adapter)],
-                drain_s=DRAIN_S,
-                summary_s=summary_s,
-                inputs=inputs,
-                watchers=traced(Watchers(), traces),
-            ) as app,
-        ):
-            gc.freeze()  # collections leave out what the start has made
-            gc.enable()
-            if not is_conversing:
-                await wait_for_servers(app.tools)
-            host.resolve(app.host)
-            yield
-
+    serving = partial(_serving, settings, adapter, host, inputs=inputs, is_conversing=is_conversing)
     if is_conversing:
         await _converse(adapter, serving)
         return 0
     async with serving():
         style = "json" if arguments.json else "quiet" if arguments.quiet else "plain"
         return await adapter.ask_once(arguments.message, files=arguments.attach, says_yes=arguments.yes, style=style)
+
+
+@asynccontextmanager
+async def _serving(
+    settings: Settings, adapter: Adapter, host: PendingHost, *, inputs: Mapping[str, str], is_conversing: bool
+) -> AsyncGenerator[None]:
+    """Open the bot behind the adapter and resolve its host; for one question, only once tool servers have answered."""
+    await asyncio.to_thread(import_module, "bot.app")  # takes long: meanwhile the user can type
+    from bot.app import open_app
+    from bot.cli.servers import wait_for_servers
+    from bot.composition.tracing import open_tracing
+    from bot.composition.watching import traced
+    from bot.ports.observer import Watchers
+
+    async with (
+        open_tracing(settings, is_needed=False) as traces,
+        open_app(
+            settings,
+            [_already_open(adapter)],
+            drain_s=DRAIN_S,
+            summary_s=0.0 if is_conversing else SUMMARY_S,
+            inputs=inputs,
+            watchers=traced(Watchers(), traces),
+        ) as app,
+    ):
+        gc.freeze()  # collections leave out what the start has made
+        gc.enable()
+        if not is_conversing:
+            await wait_for_servers(app.tools)
+        host.resolve(app.host)
+        yield
 
 
 async def _model_of_this_machine() -> str:
