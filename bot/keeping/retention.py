@@ -46,7 +46,7 @@ class Retention:
                 await self.forget(before=self.now() - days * DAY_S)
             except BotError as error:
                 log.warning("retention_failed", error=type(error).__name__, reason=str(error))
-            except Exception:
+            except Exception:  # the next day is another try
                 log.exception("retention_failed")
             await asyncio.sleep(self.every_s)
 

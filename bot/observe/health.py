@@ -163,7 +163,7 @@ async def _tried(writing: Coroutine[Any, Any, None]) -> str:
     """Return why the database takes no writes, as a sentence; empty where it does."""
     try:
         await writing
-    except Exception as error:
+    except Exception as error:  # whatever it is, it is the answer to the question
         if isinstance(error, BotError):
             log.warning("store_not_writable", error=str(error))
         else:

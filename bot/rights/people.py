@@ -136,7 +136,7 @@ class PlatformPeople:
                 found = await source.memberships(actor, groups, is_fresh=is_fresh)
         except TimeoutError:
             return Memberships(unknown=dict.fromkeys(groups, _too_late(actor)))
-        except Exception:
+        except Exception:  # a source that fails makes its groups unknown, and ends no question
             log.exception("memberships_failed", platform=actor.platform)
             return Memberships(unknown=dict.fromkeys(groups, f"{name} could not be asked"))
         return Memberships(
