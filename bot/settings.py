@@ -19,7 +19,7 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from bot.domain.errors import SettingsError
+from bot.domain.errors import SettingsError, settings_error
 from bot.text.database_urls import is_postgres, read_database_url, secrets_of_database_url, sqlite_path
 from bot.text.secret_values import of_named, of_url
 
@@ -771,16 +771,21 @@ def load_settings(*, env_file: Path | None = Path(".env"), **overrides: Any) -> 
     """Return the checked settings: overrides win over the environment, that over `.env`, that over the defaults.
 
     Raises:
-        SettingsError: A value is not valid, or a name looks like one of ours but is not.
+        SettingsError: Values are not valid, or names look like ours but are not: all of that in one error.
     """
     names = [name for name in os.environ if not _THEIRS.fullmatch(name)]
-    _refuse_misspelt(names, where="the environment", spared=COMMON)
-    _refuse_misspelt(_names_in(env_file), where=str(env_file))
+    problems = [
+        *_misspelt(names, where="the environment", spared=COMMON),
+        *_misspelt(_names_in(env_file), where=str(env_file)),
+    ]
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings(_env_file=env_file, **given)  # pyright: ignore[reportCallIssue]  (pydantic-settings' own)
+        settings = Settings(_env_file=env_file, **given)  # pyright: ignore[reportCallIssue]  (pydantic-settings' own)
     except ValidationError as error:
-        raise SettingsError(_describe(error)) from None  # the original holds the input values
+        raise settings_error([*problems, _describe(error)]) from None  # the original holds the input values
+    if problems:
+        raise settings_error(problems)
+    return settings
 
 
 def export_env_file(env_file: Path | None = Path(".env")) -> None:
@@ -806,7 +811,8 @@ def _names_in(env_file: Path | None) -> Iterable[str]:
         raise SettingsError(f"{env_file} cannot be read ({type(error).__name__}). Save it as UTF-8 text.") from error
 
 
-def _refuse_misspelt(names: Iterable[str], *, where: str, spared: frozenset[str] = frozenset()) -> None:
+def _misspelt(names: Iterable[str], *, where: str, spared: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Yield a sentence for each name that looks like one of ours, and is not."""
     known = [name.upper() for name in Settings.model_fields]
     for name in names:
         if name in known or name in FOREIGN or name.startswith(FOREIGN_PREFIX):
@@ -816,7 +822,7 @@ def _refuse_misspelt(names: Iterable[str], *, where: str, spared: frozenset[str]
         near = difflib.get_close_matches(name, candidates, n=1, cutoff=0.7 if is_ours else 0.88)
         if near or is_ours:
             hint = f"Did you mean {near[0]}?" if near else "It is not a setting: see .env.example for all names."
-            raise SettingsError(f"{name} is set in {where}. {hint} Correct or remove it.")
+            yield f"{name} is set in {where}. {hint} Correct or remove it."
 
 
 def _describe(error: ValidationError) -> str:

@@ -65,6 +65,7 @@ async def chat(arguments: Namespace) -> int:
     """
     gc.disable()  # imports make objects that all stay: collecting meanwhile takes a fifth of the start
     from adapters.registry import terminal
+    from bot.cli.settings_looks import check_settings, looks_at_parts
     from bot.cli.start import start
     from bot.cli.trust import require_trust
     from bot.models.factory import describe_model
@@ -73,7 +74,7 @@ async def chat(arguments: Namespace) -> int:
     if is_conversing and (arguments.json or arguments.quiet or arguments.attach):
         raise SettingsError("--json, --quiet and --attach go with -m TEXT. In a chat, /attach FILE attaches a file.")
     require_trust(arguments, may_ask=is_conversing)
-    settings = start(arguments, logs_to_file=True)
+    settings = start(arguments, logs_to_file=True, more_looks=looks_at_parts)
     if arguments.resume is not None or arguments.last:
         from bot.cli.resume import chosen_conversation
 
@@ -99,6 +100,7 @@ async def chat(arguments: Namespace) -> int:
         from bot.composition.watching import traced
         from bot.ports.observer import Watchers
 
+        check_settings(settings, looks_at_parts())
         summary_s = 0.0 if is_conversing else SUMMARY_S
         async with (
             open_tracing(settings, is_needed=False) as traces,
