@@ -102,7 +102,10 @@ async def _plan_platform(plan: Plan, person: Person | None, platform: Platform[A
     for switch in guide.switches:
         if written := plan.given.get(switch.setting):
             values[switch.setting] = written
-    said = await platform.check(plan.settings_with(values))
+    settings = plan.settings_with(values)
+    if guide.then is not None:
+        guide.then(settings)  # raises where a token is none, which the platform would only refuse
+    said = await platform.check(settings)
     if said is None or said.is_refused:
         raise SettingsError(f"{guide.title}: {_sentence(said) if said else 'it is not set up.'}")
     say(f"{guide.title}: {_sentence(said)}")
