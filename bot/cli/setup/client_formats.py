@@ -81,7 +81,7 @@ def _text(file: Path) -> str:
         raise file_error(file, f"it cannot be read ({type(error).__name__})", "Save it as readable UTF-8") from error
 
 
-def _table(value: object) -> Table:
+def _table(value: Any) -> Table:
     return cast("Table", value) if isinstance(value, dict) else {}
 
 
@@ -194,7 +194,9 @@ def _mapped(value: Any, change: Callable[[str], str]) -> Any:
         return change(value)
     if isinstance(value, list):
         return [_mapped(each, change) for each in cast("list[Any]", value)]
-    return {key: _mapped(each, change) for key, each in _table(value).items()} if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        return {key: _mapped(each, change) for key, each in cast("Table", value).items()}
+    return value
 
 
 # --- others ------------------------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HTTP_PORT", "9")  # discard: nothing answers
     (tmp_path / "none.json").write_text('{"mcpServers": {}}')
     monkeypatch.setenv("MCP_CONFIG", str(tmp_path / "none.json"))
-    (tmp_path / "good.toml").write_text('[[rule]]\nname = "all"\ntools = ["*"]\nthen = "allow"\n')
+    (tmp_path / "good.toml").write_text('[[rule]]\nname = "all"\ntools = ["*/*"]\nthen = "allow"\n')
     (tmp_path / "bad.toml").write_text("[acess]\n")
     return tmp_path
 
