@@ -119,6 +119,7 @@ async def test_a_wrong_key_of_openai_and_then_azure_at_a_terminal(
     ):
         person = Dialogue(terminal)
         await person.shows("Which model is to answer?")
+        await person.shows(". None: ")  # the last one
         options = terminal.text.partition("Which model is to answer?")[2]
         await person.answer("Number:", number_of(options, "OpenAI"))
         await person.answer("Key (sk-...):", OPENAI_KEY)
@@ -193,3 +194,22 @@ async def test_a_discord_bot_without_server_or_intent_is_written_with_what_is_to
     assert ran.code == 1
     assert "the Message Content intent is off. Switch it on in the Developer Portal under Bot" in ran.out
     assert settings_of(toolbridge) == {"DISCORD_BOT_TOKEN": BOT_TOKEN}
+
+
+# --- all at once -----------------------------------------------------------------------------------------------
+
+
+async def test_a_script_hears_of_all_secrets_and_servers_that_are_missing_at_once(
+    toolbridge: Toolbridge, tmp_path: Path
+) -> None:
+    ran = await toolbridge.run("setup", "--openai", "--slack", "--discord", "--yes")
+    assert ran.code == 2 and ran.err.startswith("toolbridge: 4 things are wrong")
+    for name in ("OPENAI_API_KEY", "SLACK_APP_TOKEN", "SLACK_BOT_TOKEN", "DISCORD_BOT_TOKEN"):
+        assert f"- {name} is missing: set it in the environment or in the file of --secrets (" in ran.err
+    codex = tmp_path / "config.toml"
+    codex.write_text('[mcp_servers.odd]\ncolour = 1\n[mcp_servers.bad]\nargs = []\n[mcp_servers.ok]\ncommand = "x"\n')
+    ran = await toolbridge.run("setup", "--mcp-from", str(codex), "--mcp-from", "none.json", "--yes")
+    assert ran.code == 2
+    for said in ("odd is left out", "bad is left out", "--mcp-from none.json: there is no such file."):
+        assert said in ran.err
+    assert list(toolbridge.folder.iterdir()) == []

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from adapters.registry import PLATFORMS, Guide, Platform
 from bot.cli.setup.asking import Person, say
-from bot.cli.setup.model import ask_secret, needed
+from bot.cli.setup.model import ask_secret, missing, needed
 from bot.cli.setup.plan import Plan
 from bot.domain.errors import BotError, SettingsError
 from bot.ports.platform import SetUp
@@ -87,6 +87,13 @@ def _sentence(said: SetUp) -> str:
 
 
 # --- by flags --------------------------------------------------------------------------------------------------
+
+
+def missing_tokens(plan: Plan) -> Iterator[str]:
+    """Yield which tokens are missing of the platforms that flags name."""
+    for platform in PLATFORMS:
+        for token in platform.guide.tokens if getattr(plan.arguments, platform.name) else ():
+            yield from missing(plan, token.setting, token.where)
 
 
 async def plan_platforms(plan: Plan, person: Person | None) -> None:

@@ -13,7 +13,7 @@ from bot.cli.setup.clients import client_files
 from bot.cli.setup.env_file import values_of
 from bot.cli.setup.plan import Plan
 from bot.cli.setup.taking_over import Answer, Taken, take_over
-from bot.domain.errors import SettingsError
+from bot.domain.errors import SettingsError, settings_error
 from bot.text.cleaning import clean_name
 from bot.text.counting import count
 from bot.tools.config import command_label, url_label
@@ -124,18 +124,28 @@ async def plan_servers(plan: Plan) -> None:
     """Plan all servers of the files that flags name.
 
     Raises:
-        SettingsError: One of them cannot be taken over.
+        SettingsError: Some of them cannot be taken over; it names all of those.
     """
 
     async def answer(asked: Input) -> str:
         return plan.given.get(asked.variable, "")
 
+    problems: list[str] = []
     for written in plan.arguments.mcp_from:
-        path, file = _given(written)
+        try:
+            path, file = _given(written)
+        except SettingsError as error:
+            problems.append(str(error))
+            continue
         for name in _new_servers(plan, file, str(path)):
             try:
                 raw = file.entry(name)
                 _plan(plan, await _taken(plan, name, raw, path, file, answer))
             except EntryError as error:
-                raise SettingsError(f"{path}: {_left_out(name, error)} Or switch it off there.") from None
-            say(f"{clean_name(name)} {_described(read_entry(raw))}.")
+                problems.append(f"{path}: {_left_out(name, error)} Or switch it off there.")
+            except SettingsError as error:
+                problems.append(str(error))
+            else:
+                say(f"{clean_name(name)} {_described(read_entry(raw))}.")
+    if problems:
+        raise settings_error(problems)
