@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
 from datetime import datetime
 from pathlib import Path
 
@@ -50,6 +50,10 @@ def add_policy_arguments(parser: ArgumentParser) -> None:
         quiet_help="print only what changes, nothing where nothing does",
     )
     replaying.set_defaults(run=_replay)
+
+    for each in (checking, explaining, replaying):
+        # Behind the command's own name too; without it there, what was said before it stays.
+        each.add_argument("--trust", action="store_true", default=SUPPRESS, help=SUPPRESS)
 
 
 async def _check(arguments: Namespace) -> int:

@@ -73,6 +73,12 @@ def test_a_command_takes_one_of_the_two(name: str, capsys: pytest.CaptureFixture
     assert "--quiet: not allowed with argument --json" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [("--trust", "check"), ("check", "--trust")])
+def test_a_policy_is_checked_with_trust_before_or_behind_the_word(words: tuple[str, ...]) -> None:
+    assert command_parser().parse_args(["policy", *words]).trust
+    assert not command_parser().parse_args(["policy", "check"]).trust
+
+
 # --- what they print -------------------------------------------------------------------------------------------
 
 
