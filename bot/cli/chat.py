@@ -66,6 +66,7 @@ async def chat(arguments: Namespace) -> int:
     """
     gc.disable()  # imports make objects that all stay: collecting meanwhile takes a fifth of the start
     from adapters.registry import terminal
+    from bot.cli.settings_looks import looks_at_parts
     from bot.cli.start import start
     from bot.cli.trust import require_trust
     from bot.models.factory import describe_model
@@ -74,7 +75,7 @@ async def chat(arguments: Namespace) -> int:
     if is_conversing and (arguments.json or arguments.quiet or arguments.attach):
         raise SettingsError("--json, --quiet and --attach go with -m TEXT. In a chat, /attach FILE attaches a file.")
     require_trust(arguments, may_ask=is_conversing)
-    settings = start(arguments, logs_to_file=True)
+    settings = start(arguments, logs_to_file=True, more_looks=looks_at_parts)
     if arguments.resume is not None or arguments.last:
         from bot.cli.resume import chosen_conversation
 
@@ -107,10 +108,12 @@ async def _serving(
     await asyncio.to_thread(import_module, "bot.app")  # takes long: meanwhile the user can type
     from bot.app import open_app
     from bot.cli.servers import wait_for_servers
+    from bot.cli.settings_looks import check_settings, looks_at_parts
     from bot.composition.tracing import open_tracing
     from bot.composition.watching import traced
     from bot.ports.observer import Watchers
 
+    check_settings(settings, looks_at_parts())
     async with (
         open_tracing(settings, is_needed=False) as traces,
         open_app(

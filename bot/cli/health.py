@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from argparse import Namespace
 from typing import Any, cast
 
 import h11
 
+from bot.cli.output import report
 from bot.cli.start import start
 from bot.domain.errors import BotError, SettingsError
 from bot.http.reasons import bare_reason
@@ -28,12 +30,14 @@ async def health(arguments: Namespace) -> int:
         answer = await ask(settings)
     except BotError as error:
         answer = {"status": "not_ready", "reason": str(error)}
-    if arguments.json:
-        print(json.dumps(answer, indent=2))
-    else:
-        reason = f": {answer['reason']}" if answer.get("reason") else ""
-        print(flat(f"{str(answer['status']).replace('_', ' ')}{reason}"))
-    return 0 if answer["status"] in ("ready", "degraded") else 1
+    reason = f": {answer['reason']}" if answer.get("reason") else ""
+    line = flat(f"{str(answer['status']).replace('_', ' ')}{reason}")
+    report(arguments, answer, [line])
+    if answer["status"] in ("ready", "degraded"):
+        return 0
+    if arguments.quiet:
+        print(f"toolbridge: {line}", file=sys.stderr)
+    return 1
 
 
 async def ask(settings: Settings) -> dict[str, Any]:

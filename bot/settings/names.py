@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
-
-from bot.domain.errors import SettingsError
+from collections.abc import Iterable, Iterator, Sequence
 
 # Names with these prefixes are ours: an unknown one is a typo.
 PREFIXES = ("TOOLBRIDGE_", "AZURE_OPENAI_", "OPENAI_", "SLACK_", "DISCORD_", "MCP_", "MODEL_", "DATABASE_")
@@ -52,10 +50,10 @@ THEIRS = re.compile(
 )
 
 
-def refuse_misspelt(
+def misspelt(
     names: Iterable[str], *, known: Sequence[str], where: str, spared: frozenset[str] = frozenset()
-) -> None:
-    """Raise SettingsError for the first name that looks like a known one and is none; `spared` have no look-alikes."""
+) -> Iterator[str]:
+    """Yield a sentence for each name that looks like a known one, and is not; `spared` have no look-alikes."""
     for name in names:
         if name in known or name in FOREIGN or name.startswith(FOREIGN_PREFIX):
             continue
@@ -64,4 +62,4 @@ def refuse_misspelt(
         near = difflib.get_close_matches(name, candidates, n=1, cutoff=0.7 if is_ours else 0.88)
         if near or is_ours:
             hint = f"Did you mean {near[0]}?" if near else "It is not a setting: see .env.example for all names."
-            raise SettingsError(f"{name} is set in {where}. {hint} Correct or remove it.")
+            yield f"{name} is set in {where}. {hint} Correct or remove it."

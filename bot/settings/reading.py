@@ -10,8 +10,8 @@ from typing import Any
 from dotenv import dotenv_values
 from pydantic import ValidationError
 
-from bot.domain.errors import SettingsError
-from bot.settings.names import COMMON, THEIRS, refuse_misspelt
+from bot.domain.errors import SettingsError, settings_error
+from bot.settings.names import COMMON, THEIRS, misspelt
 from bot.settings.whole import Settings
 
 
@@ -19,17 +19,22 @@ def load_settings(*, env_file: Path | None = Path(".env"), **overrides: Any) -> 
     """Return the checked settings: overrides win over the environment, that over `.env`, that over the defaults.
 
     Raises:
-        SettingsError: A value is not valid, or a name looks like one of ours but is not.
+        SettingsError: Values are not valid, or names look like ours but are not: all of that in one error.
     """
     known = [name.upper() for name in Settings.model_fields]
     names = [name for name in os.environ if not THEIRS.fullmatch(name)]
-    refuse_misspelt(names, known=known, where="the environment", spared=COMMON)
-    refuse_misspelt(_names_in(env_file), known=known, where=str(env_file))
+    problems = [
+        *misspelt(names, known=known, where="the environment", spared=COMMON),
+        *misspelt(_names_in(env_file), known=known, where=str(env_file)),
+    ]
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings(_env_file=env_file, **given)  # pyright: ignore[reportCallIssue]  (pydantic-settings' own)
+        settings = Settings(_env_file=env_file, **given)  # pyright: ignore[reportCallIssue]  (pydantic-settings' own)
     except ValidationError as error:
-        raise SettingsError(_describe(error)) from None  # the original holds the input values
+        raise settings_error([*problems, _describe(error)]) from None  # the original holds the input values
+    if problems:
+        raise settings_error(problems)
+    return settings
 
 
 def export_env_file(env_file: Path | None = Path(".env")) -> None:
