@@ -154,6 +154,8 @@ def _buttons(shapes: list[str], y: int, row: Sequence[Button], theme: Theme) -> 
         shapes.append(f'<rect x="{x}" y="{y + 10}" width="{width}" height="{BUTTON_PX}" rx="6" {look}/>')
         ink = ' style="fill:#fff"' if fill else ""
         middle = x + width / 2
-        shapes.append(f'<text class="small" x="{middle}" y="{y + 29}" text-anchor="middle"{ink}>{each.label}</text>')
+        shapes.append(
+            f'<text class="small" x="{middle}" y="{y + 29}" text-anchor="middle"{ink}>{escape(each.label)}</text>'
+        )
         x += width + BUTTON_GAP_PX
     return y + BUTTON_PX + 6

@@ -38,7 +38,7 @@ error. `.env.example` lists them all with their defaults. Whatever else `.env` n
 
 What people may do is not a setting but a rule: [toolbridge.toml](rights.md). Tool servers are in [mcp.json](tools.md).
 
-This page is written by `python -m docs.settings` from `bot/settings.py`.
+This page is written by `python -m docs.settings` from `bot/settings/`.
 """
 TABLE = "| name | value | default | meaning |\n|---|---|---|---|\n"
 KINDS = {

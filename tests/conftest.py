@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
+
+from tests.fakes.wire import Wire
 
 # The machine's speed is no property of the code: a slow example is no failure. `--hypothesis-profile=thorough` looks
 # at ten times as many examples.
@@ -17,3 +21,13 @@ settings.load_profile("toolbridge")
 # each child process compile the bot again: together that takes longer than a tenth of all tests.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    """A wire to the tests' PostgreSQL."""
+    from tests.fakes import postgres  # late: most tests need no driver of it
+
+    wire = Wire(postgres.server().port)
+    yield wire
+    wire.close()

@@ -18,6 +18,7 @@ from adapters.slack.api import SlackApi
 from adapters.slack.errors import SlackRefusedError
 from adapters.slack.payloads import first_text, text_at
 from bot.domain.errors import AdapterError
+from bot.ports.tasks import end_all
 
 MAX_NAMES = 10_000
 MAX_NAME_CHARS = 80
@@ -145,10 +146,7 @@ class People:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        asking = list(self._asking.values())
-        for task in asking:
-            task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
+        await end_all(self._asking.values())
 
     def learn(self, team: str, message: Payload) -> None:
         """Take note of what a message says of its author: people of other organisations bring name and workspace.

@@ -8,6 +8,7 @@ from argparse import Namespace
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
+from bot.cli.output import report
 from bot.cli.since import since
 from bot.cli.start import start
 from bot.database import open_database
@@ -32,15 +33,16 @@ async def audit(arguments: Namespace) -> int:
         SettingsError: The arguments do not fit together.
         BrokenAuditError: The audit is not as it was written.
     """
-    is_filtered = bool(arguments.since or arguments.person or arguments.tool or arguments.json)
+    is_filtered = bool(arguments.since or arguments.person or arguments.tool)
     if arguments.act == "verify" and is_filtered:
-        raise SettingsError("`audit verify` checks every line: it takes --head only.")
-    if arguments.act != "verify" and arguments.head:
-        raise SettingsError("--head is for `toolbridge audit verify`.")
+        raise SettingsError("`audit verify` checks every line: it takes no --since, --person or --tool.")
+    if arguments.act != "verify" and (arguments.head or arguments.quiet):
+        raise SettingsError("--head and --quiet are for `toolbridge audit verify`.")
     begin = since(arguments.since, now=time.time()) if arguments.since else 0.0
     async with open_database(start(arguments, needs_model=False)) as store:
         if arguments.act == "verify":
-            print(await verify(store, head=arguments.head))
+            chain = await verify(store, head=arguments.head)
+            report(arguments, {"lines": chain.number, "head": chain.head}, [_verified(chain)])
             return 0
         async for line in lines(store, begin=begin, person=arguments.person, tool=arguments.tool):
             print(visible_json(as_json(line)) if arguments.json else as_text(line))
@@ -58,8 +60,8 @@ async def lines(
         after = page[-1].number
 
 
-async def verify(store: RightsStore, *, head: str = "") -> str:
-    """Return how many lines were checked, and the head of the chain.
+async def verify(store: RightsStore, *, head: str = "") -> Chain:
+    """Return the chain of all lines, which fit.
 
     Raises:
         BrokenAuditError: A line does not fit, or the chain does not contain `head`, which was its head once.
@@ -78,6 +80,10 @@ async def verify(store: RightsStore, *, head: str = "") -> str:
             f"No line of the audit has the head {head}: lines were cut off its end, or it was written again. The "
             f"{chain.number:,} lines that are there fit. Compare the database with a backup."
         )
+    return chain
+
+
+def _verified(chain: Chain) -> str:
     return f"{count(chain.number, 'line')} checked; all fit.\nhead: {chain.head or 'none, the audit is empty'}"
 
 

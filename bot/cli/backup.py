@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from adapters.registry import terminal_user
+from bot.cli.output import report
 from bot.cli.start import start
 from bot.database import describe_database, open_database
 from bot.domain.audit import AuditEntry
@@ -50,10 +51,9 @@ async def backup(arguments: Namespace) -> int:
         await store.audit([AuditEntry(kind="act", at=time.time(), person=by, place="console", outcome="backed up")])
     with problems_of(target):
         manifest = await in_thread(lambda stop: _write(settings, target, stop))
-    print(f"{target} has {_contents(manifest)}.")
-    if settings.is_shared:
-        print(_dump(settings))
-    print(KEYS)
+    told = {"file": str(target), **contents(manifest)}
+    notes = [*([_dump(settings)] if settings.is_shared else []), KEYS]
+    report(arguments, told, [f"{target} has {_contents(manifest)}."], notes=notes)
     return 0
 
 
@@ -84,7 +84,9 @@ def problems_of(file: Path) -> Generator[None]:
         yield
     except OSError as error:
         where = error.filename or file
-        raise SettingsError(f"{where}: {error.strerror}. Free some space there, or see to its permissions.") from error
+        raise SettingsError(
+            f"{where}: {error.strerror or error}. Free some space there, or see to its permissions."
+        ) from error
 
 
 def _write(settings: Settings, target: Path, stop: threading.Event) -> Manifest:
@@ -107,6 +109,20 @@ def _about(found: Contents | None) -> About:
         schema=0 if found is None else found.schema,
         rows={} if found is None else found.rows,
     )
+
+
+def contents(manifest: Manifest) -> dict[str, object]:
+    """Return what an archive has, for scripts; with PostgreSQL it has no turns."""
+    about = manifest.about
+    return {
+        "made_at": about.made_at,
+        "version": about.version,
+        "database": about.database,
+        "schema": about.schema or None,
+        "turns": about.rows.get("turn", 0) if about.database == "sqlite" else None,
+        "saved_files": manifest.count(WORKSPACES),
+        "attachments": manifest.count(ATTACHMENTS),
+    }
 
 
 def _contents(manifest: Manifest) -> str:

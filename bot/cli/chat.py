@@ -12,6 +12,7 @@ import shlex
 from argparse import Namespace
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,6 +66,7 @@ async def chat(arguments: Namespace) -> int:
     """
     gc.disable()  # imports make objects that all stay: collecting meanwhile takes a fifth of the start
     from adapters.registry import terminal
+    from bot.cli.settings_looks import looks_at_parts
     from bot.cli.start import start
     from bot.cli.trust import require_trust
     from bot.models.factory import describe_model
@@ -73,7 +75,7 @@ async def chat(arguments: Namespace) -> int:
     if is_conversing and (arguments.json or arguments.quiet or arguments.attach):
         raise SettingsError("--json, --quiet and --attach go with -m TEXT. In a chat, /attach FILE attaches a file.")
     require_trust(arguments, may_ask=is_conversing)
-    settings = start(arguments, logs_to_file=True)
+    settings = start(arguments, logs_to_file=True, more_looks=looks_at_parts)
     if arguments.resume is not None or arguments.last:
         from bot.cli.resume import chosen_conversation
 
@@ -89,41 +91,46 @@ async def chat(arguments: Namespace) -> int:
     inputs = _ask_inputs(settings)
     host = PendingHost(about=about)
     adapter = terminal(arguments.conversation, host=host, settings=settings, banner=banner)
-
-    @asynccontextmanager
-    async def serving() -> AsyncGenerator[None]:
-        await asyncio.to_thread(import_module, "bot.app")  # takes long: meanwhile the user can type
-        from bot.app import open_app
-        from bot.cli.servers import wait_for_servers
-        from bot.composition.tracing import open_tracing
-        from bot.composition.watching import traced
-        from bot.ports.observer import Watchers
-
-        summary_s = 0.0 if is_conversing else SUMMARY_S
-        async with (
-            open_tracing(settings, is_needed=False) as traces,
-            open_app(
-                settings,
-                [_already_open(adapter)],
-                drain_s=DRAIN_S,
-                summary_s=summary_s,
-                inputs=inputs,
-                watchers=traced(Watchers(), traces),
-            ) as app,
-        ):
-            gc.freeze()  # collections leave out what the start has made
-            gc.enable()
-            if not is_conversing:
-                await wait_for_servers(app.tools)
-            host.resolve(app.host)
-            yield
-
+    serving = partial(_serving, settings, adapter, host, inputs=inputs, is_conversing=is_conversing)
     if is_conversing:
         await _converse(adapter, serving)
         return 0
     async with serving():
         style = "json" if arguments.json else "quiet" if arguments.quiet else "plain"
         return await adapter.ask_once(arguments.message, files=arguments.attach, says_yes=arguments.yes, style=style)
+
+
+@asynccontextmanager
+async def _serving(
+    settings: Settings, adapter: Adapter, host: PendingHost, *, inputs: Mapping[str, str], is_conversing: bool
+) -> AsyncGenerator[None]:
+    """Open the bot behind the adapter and resolve its host; for one question, only once tool servers have answered."""
+    await asyncio.to_thread(import_module, "bot.app")  # takes long: meanwhile the user can type
+    from bot.app import open_app
+    from bot.cli.servers import wait_for_servers
+    from bot.cli.settings_looks import check_settings, looks_at_parts
+    from bot.composition.tracing import open_tracing
+    from bot.composition.watching import traced
+    from bot.ports.observer import Watchers
+
+    check_settings(settings, looks_at_parts())
+    async with (
+        open_tracing(settings, is_needed=False) as traces,
+        open_app(
+            settings,
+            [_already_open(adapter)],
+            drain_s=DRAIN_S,
+            summary_s=0.0 if is_conversing else SUMMARY_S,
+            inputs=inputs,
+            watchers=traced(Watchers(), traces),
+        ) as app,
+    ):
+        gc.freeze()  # collections leave out what the start has made
+        gc.enable()
+        if not is_conversing:
+            await wait_for_servers(app.tools)
+        host.resolve(app.host)
+        yield
 
 
 async def _model_of_this_machine() -> str:

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from bot.composition.storage import open_secret_keys
 from bot.composition.tracing import check_traces as traces_to
 from bot.domain.errors import SettingsError
-from bot.http.listener import bare_reason, open_sockets
+from bot.http.listener import open_sockets
+from bot.http.reasons import bare_reason
 from bot.keeping.private import tighten
 from bot.ports.store import Store
 from bot.rights.policy import FilePolicy
@@ -109,13 +110,13 @@ async def check_traces(settings: Settings) -> Sequence[Check]:
     if not (url := traces_to(settings)):
         return []
     parts = urlsplit(url)
-    where = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"
+    where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     said = ", with what was said" if settings.captures_messages else ""
-    port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
         async with asyncio.timeout(COLLECTOR_S):
             _, writer = await asyncio.open_connection(parts.hostname, port)
-    except OSError as error:  # a timeout is one, too
+    except (OSError, ValueError) as error:  # a timeout is an OSError; a ValueError is of a wrong port or name
         detail = f"{where} cannot be reached ({bare_reason(error) or 'no answer'}): traces are lost, nothing else is."
         return [Check(part="traces", state="failed", detail=detail, cure="Correct OTEL_EXPORTER_OTLP_ENDPOINT.")]
     writer.close()

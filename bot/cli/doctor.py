@@ -27,7 +27,8 @@ from bot.cli.output import print_json
 from bot.cli.policy import money_warnings
 from bot.cli.processes import check_processes
 from bot.cli.servers import servers_of, wait_for_servers
-from bot.cli.start import start
+from bot.cli.settings_looks import problems_of
+from bot.cli.start import LOOKS_AT_MODEL, start
 from bot.cli.trust import folder_of, left_out
 from bot.composition.work import read_system_prompt
 from bot.database import describe_database, open_database
@@ -36,6 +37,7 @@ from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolSpec, UserMessage
 from bot.domain.rights import Tool
 from bot.models.factory import describe_model, open_model
+from bot.models.prices import own_price
 from bot.ports.conversation_store import ToolMemory
 from bot.ports.model import ModelRequest
 from bot.ports.tools import READ_RESOURCE, Offer, ServerStatus
@@ -76,15 +78,25 @@ async def doctor(arguments: Namespace) -> int:
 
 
 async def _checks(arguments: Namespace) -> AsyncIterator[Check]:
-    """Yield the checks one by one; without valid settings that is the last."""
+    """Yield the checks one by one; with values that are not valid that is the last."""
     try:
         if note := left_out(folder_of(arguments)):
             yield Check(part="folder", state="off", detail=note)
-        settings = start(arguments, logs_to_file=True, tells_left_out=False)
-        yield Check(part="settings", state="ok", detail=describe_model(settings))
+        settings = start(arguments, logs_to_file=True, tells_left_out=False, needs_model=False)
     except BotError as error:
         yield _failed("settings", error)
         return
+    problems = problems_of(settings, (*LOOKS_AT_MODEL, read_system_prompt, own_price))
+    for problem in problems:
+        yield Check(part="settings", state="failed", detail=problem)
+    if not problems:
+        yield Check(part="settings", state="ok", detail=describe_model(settings))
+    async for check in _checks_of_parts(arguments, settings):
+        if check.detail not in problems:  # said above
+            yield check
+
+
+async def _checks_of_parts(arguments: Namespace, settings: Settings) -> AsyncIterator[Check]:
     for check in (check_home(settings), check_redaction(settings), *check_logs(settings), await check_http(settings)):
         yield check
     for check in await surviving("traces", check_traces(settings)):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
+import sys
 from argparse import Namespace
 from typing import Any, cast
 
 import h11
 
+from bot.cli.output import report
 from bot.cli.start import start
 from bot.domain.errors import BotError, SettingsError
+from bot.http.reasons import bare_reason
 from bot.settings import Settings
 from bot.text.terminal import flat
 
@@ -28,12 +30,14 @@ async def health(arguments: Namespace) -> int:
         answer = await ask(settings)
     except BotError as error:
         answer = {"status": "not_ready", "reason": str(error)}
-    if arguments.json:
-        print(json.dumps(answer, indent=2))
-    else:
-        reason = f": {answer['reason']}" if answer.get("reason") else ""
-        print(flat(f"{str(answer['status']).replace('_', ' ')}{reason}"))
-    return 0 if answer["status"] in ("ready", "degraded") else 1
+    reason = f": {answer['reason']}" if answer.get("reason") else ""
+    line = flat(f"{str(answer['status']).replace('_', ' ')}{reason}")
+    report(arguments, answer, [line])
+    if answer["status"] in ("ready", "degraded"):
+        return 0
+    if arguments.quiet:
+        print(f"toolbridge: {line}", file=sys.stderr)
+    return 1
 
 
 async def ask(settings: Settings) -> dict[str, Any]:
@@ -59,12 +63,10 @@ async def ask(settings: Settings) -> dict[str, Any]:
         raise BotError(
             f"What listens on {where} did not answer within {TIMEOUT_S:g} s. If it is the bot, it hangs: restart it."
         ) from None
-    except (OSError, h11.RemoteProtocolError) as error:
-        number = error.errno if isinstance(error, OSError) and error.errno else 0
-        reason = os.strerror(number) if number > 0 else str(error)
+    except (OSError, UnicodeError, h11.RemoteProtocolError) as error:
         raise BotError(
-            f"Nothing answers on {where} ({reason}). Start `toolbridge run`, or give this command the HTTP_HOST and "
-            f"HTTP_PORT that it has."
+            f"Nothing answers on {where} ({bare_reason(error)}). Start `toolbridge run`, or give this command the "
+            f"HTTP_HOST and HTTP_PORT that it has."
         ) from None
     return _read(body, where=where)
 
@@ -72,7 +74,7 @@ async def ask(settings: Settings) -> dict[str, Any]:
 def _read(body: bytes, *, where: str) -> dict[str, Any]:
     try:
         answer: object = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if isinstance(answer, dict) and "status" in answer:
         return cast("dict[str, Any]", answer)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from adapters.registry import terminal_conversation, terminal_user
-from bot.cli.output import print_json
+from bot.cli.output import print_json, report
 from bot.cli.start import start
 from bot.composition.storage import open_files
 from bot.database import open_database
@@ -42,20 +43,19 @@ async def history(arguments: Namespace) -> int:
         raise SettingsError("--files goes with --delete KEY: it deletes the conversation's saved files as well.")
     if arguments.delete is not None and arguments.conversation is not None:
         raise SettingsError("--delete takes the conversation itself: `toolbridge history --delete KEY`.")
-    if arguments.json and arguments.delete is not None:
-        raise SettingsError("--json prints conversations. --delete says in a sentence what went.")
     if arguments.quiet and arguments.conversation is not None:
         raise SettingsError("--quiet prints the keys of conversations. Leave it out to print what was said in one.")
     settings = start(arguments, needs_model=False)
     async with open_database(settings) as store:
+        if arguments.delete is not None:
+            files = await open_files(settings, store)
+            gone = await delete(store, files, arguments.delete, with_saved=arguments.files)
+            report(arguments, gone.as_json, [gone.sentence])
+            return 0
         if arguments.json:
             print_json(await as_json(store, arguments.conversation, limit=arguments.limit))
             return 0
-        if arguments.delete is not None:
-            files = await open_files(settings, store)
-            lines = [await delete(store, files, arguments.delete, with_saved=arguments.files)]
-            lines = [] if arguments.quiet else lines
-        elif arguments.quiet:
+        if arguments.quiet:
             lines = [str(item.conversation) for item in await store.conversations(limit=arguments.limit)]
         elif arguments.conversation is None:
             lines = await conversation_lines(store, limit=arguments.limit)
@@ -66,8 +66,16 @@ async def history(arguments: Namespace) -> int:
     return 0
 
 
-async def delete(store: Store, files: KeptFiles, name: str, *, with_saved: bool) -> str:
-    """Delete all that is kept of a conversation's ended turns; return the sentence on what went.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deleted:
+    """What went of a conversation, for people and for scripts."""
+
+    sentence: str
+    as_json: Mapping[str, object]
+
+
+async def delete(store: Store, files: KeptFiles, name: str, *, with_saved: bool) -> Deleted:
+    """Delete all that is kept of a conversation's ended turns; return what went.
 
     Raises:
         UnknownConversationError: Nothing is stored under that name.
@@ -86,9 +94,18 @@ async def delete(store: Store, files: KeptFiles, name: str, *, with_saved: bool)
     elif saved and not with_saved:
         said.append(f"{count(saved, 'saved file')} kept: --files deletes them as well.")
     said.extend(filter(None, [undeleted(files_gone.undeleted)]))
-    if await store.participants(conversation, is_open=True):
+    is_open = bool(await store.participants(conversation, is_open=True))
+    if is_open:
         said.append("What is not answered yet was kept.")
-    return " ".join(said)
+    told = {
+        "conversation": str(conversation),
+        "messages": gone,
+        "saved_files": files_gone.saved,
+        "saved_files_kept": 0 if with_saved else saved,
+        "undeleted_files": files_gone.undeleted,
+        "has_open_questions": is_open,
+    }
+    return Deleted(sentence=" ".join(said), as_json=told)
 
 
 def _deletion(conversation: ConversationKey) -> AuditEntry:

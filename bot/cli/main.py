@@ -287,7 +287,9 @@ def _add_run(run: argparse.ArgumentParser) -> None:
 
 
 def _add_health(health: argparse.ArgumentParser) -> None:
-    health.add_argument("--json", action="store_true", help="print what it says as JSON, part by part")
+    add_output_arguments(
+        health, json_help="print what it says as JSON, part by part", quiet_help="print nothing but why it is not ready"
+    )
     health.set_defaults(run=_health)
 
 
@@ -328,7 +330,11 @@ def _add_audit(audit: argparse.ArgumentParser) -> None:
     audit.add_argument(
         "--tool", default="", metavar="SERVER/TOOL", help="only these tools; * is any text without a slash"
     )
-    audit.add_argument("--json", action="store_true", help="print each line as a JSON object")
+    add_output_arguments(
+        audit,
+        json_help="print each line as a JSON object; with verify: one object",
+        quiet_help="with verify: print nothing where all fits",
+    )
     audit.add_argument(
         "--head", default="", metavar="HASH", help="with verify: this was the head once, so it must be there"
     )
@@ -346,6 +352,9 @@ def _add_usage(usage: argparse.ArgumentParser) -> None:
 
 def _add_migrate(migrate: argparse.ArgumentParser) -> None:
     migrate.add_argument("--to", required=True, metavar="URL", help="postgresql://user@host:5432/database")
+    add_output_arguments(
+        migrate, json_help="print as JSON how many rows each table has now", quiet_help="print nothing but errors"
+    )
     migrate.set_defaults(run=_migrate)
 
 

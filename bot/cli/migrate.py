@@ -7,11 +7,12 @@ import shlex
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from bot.cli.output import report
 from bot.cli.start import start
 from bot.database import open_database, postgres_options
 from bot.domain.errors import BotError, SettingsError
@@ -41,10 +42,10 @@ async def migrate(arguments: Namespace) -> int:
     if not is_postgres(url):
         raise SettingsError("--to must look like postgresql://user@host:5432/database.")
     with known.hiding(secrets_of_database_url(url), mode="on"):
-        return await _migrate(start(arguments, needs_model=False), url)
+        return await _migrate(arguments, start(arguments, needs_model=False), url)
 
 
-async def _migrate(settings: Settings, url: str) -> int:
+async def _migrate(arguments: Namespace, settings: Settings, url: str) -> int:
     source = sqlite_path(settings.store_url)
     if source is None:
         raise SettingsError(
@@ -54,16 +55,20 @@ async def _migrate(settings: Settings, url: str) -> int:
     if not source.is_file():
         raise SettingsError(f"The database {source} is not there, so there is nothing to move.")
     try:
-        counts = await _moved(settings, source, url, keys=await _keys(settings))
+        keys = await _keys(settings)
+        counts = await _moved(settings, source, url, keys=keys, is_quiet=arguments.quiet)
     except SettingsError:
         raise
     except BotError as error:  # exit code 2 for whatever keeps it from its end
         raise SettingsError(str(error)) from error
-    _say_end(counts, source, describe_store(url, schema=settings.database_schema))
+    target = describe_store(url, schema=settings.database_schema)
+    told = {"from": str(source), "to": target, "rows": sum(counts.values()), "tables": dict(counts)}
+    first, *notes = _said_at_end(counts, source, target)
+    report(arguments, told, [first], notes=notes)
     return 0
 
 
-async def _moved(settings: Settings, source: Path, url: str, *, keys: SecretKeys) -> Mapping[str, int]:
+async def _moved(settings: Settings, source: Path, url: str, *, keys: SecretKeys, is_quiet: bool) -> Mapping[str, int]:
     try:
         from bot.stores.moving import Move
     except ImportError:
@@ -71,7 +76,7 @@ async def _moved(settings: Settings, source: Path, url: str, *, keys: SecretKeys
     wanted = replace(postgres_options(settings), listen_url="", setting="The URL of --to")
     with (
         signed_in(url, wanted, settings.database_auth) as (to, options),
-        _shown() as progress,
+        _shown(is_quiet=is_quiet) as progress,
     ):
         home = settings.toolbridge_home
         # Under the ids that are made with this key, conversations find their files.
@@ -119,8 +124,11 @@ async def _keys(settings: Settings) -> SecretKeys:
 
 
 @contextmanager
-def _shown() -> Generator[Progress]:
+def _shown(*, is_quiet: bool) -> Generator[Progress]:
     """Show how far it got: bars in a terminal, otherwise a line for each table and every ten seconds."""
+    if is_quiet:
+        yield lambda _table, _moved, _there_are: None
+        return
     if not sys.stderr.isatty():
         yield _Lines().show
         return
@@ -154,8 +162,10 @@ class _Lines:
         print(f"{table}: {moved:,} of {there_are:,}", file=sys.stderr, flush=True)
 
 
-def _say_end(counts: Mapping[str, int], source: Path, target: str) -> None:
+def _said_at_end(counts: Mapping[str, int], source: Path, target: str) -> Sequence[str]:
     rows = count(sum(counts.values()), "row")
-    print(f"{target} has all of it, {rows} in {len(counts)} tables; the counts on both sides are the same.")
-    print("Set DATABASE_URL to it and TOOLBRIDGE_SECRET_KEY to the same key for every process, then start them.")
-    print(f"The old database {source} is as it was. Nothing uses it once DATABASE_URL is set.")
+    return (
+        f"{target} has all of it, {rows} in {len(counts)} tables; the counts on both sides are the same.",
+        "Set DATABASE_URL to it and TOOLBRIDGE_SECRET_KEY to the same key for every process, then start them.",
+        f"The old database {source} is as it was. Nothing uses it once DATABASE_URL is set.",
+    )

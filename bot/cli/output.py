@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from argparse import ArgumentParser
+import sys
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
 
-from bot.text.terminal import flat, visible_json
+from bot.text.terminal import flat, visible, visible_json
 
 
 def add_output_arguments(parser: ArgumentParser, *, json_help: str, quiet_help: str) -> None:
@@ -36,6 +37,19 @@ def add_chat_arguments(chat: ArgumentParser) -> None:
         json_help="with -m: print answer, calls and files as JSON",
         quiet_help="with -m: print the answer only; on standard error why there is none",
     )
+
+
+def report(arguments: Namespace, value: object, lines: Iterable[str], *, notes: Iterable[str] = ()) -> None:
+    """Print what a command did: the lines and notes for people, the value with `--json`, nothing with `--quiet`.
+
+    With `--json` the notes, which say what is left to do, are on standard error.
+    """
+    if arguments.json:
+        print_json(value)
+    for line in () if arguments.quiet or arguments.json else lines:
+        print(visible(line).rstrip())
+    for note in () if arguments.quiet else notes:
+        print(visible(note).rstrip(), file=sys.stderr if arguments.json else sys.stdout)
 
 
 def print_json(value: object) -> None:

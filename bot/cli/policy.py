@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bot.cli.output import report
 from bot.cli.start import start
 from bot.database import open_database
 from bot.domain.errors import SettingsError
@@ -32,19 +34,37 @@ async def check(arguments: Namespace) -> int:
     settings = start(arguments, needs_model=False)
     file = arguments.file or policy_file(settings)
     if file is None:
-        print(f"There is no {FILE_NAME}: the defaults hold.")
+        _tell_check(arguments, None, lines=[f"There is no {FILE_NAME}: the defaults hold."])
         return 0
     try:
         policy = load_policy(file, servers=_names(_servers(settings)))
     except PolicyFileError as error:
-        _say(map(str, error.findings))
-        return 1
+        return _refuse(arguments, file, [asdict(one) for one in error.findings], list(map(str, error.findings)))
     except SettingsError as error:
-        _say([str(error)])
-        return 1
+        return _refuse(arguments, file, [{"file": str(file), "what": str(error)}], [str(error)])
     warnings = [*map(str, policy.warnings), *money_warnings(settings, policy)]
-    _say([*(f"warning: {warning}" for warning in warnings), f"valid: {describe_policy(policy)}"])
+    lines = [*(f"warning: {warning}" for warning in warnings), f"valid: {describe_policy(policy)}"]
+    _tell_check(arguments, file, warnings=warnings, lines=lines)
     return 0
+
+
+def _refuse(arguments: Namespace, file: Path, errors: Sequence[Mapping[str, object]], lines: Sequence[str]) -> int:
+    _tell_check(arguments, file, errors=errors, lines=lines)
+    if arguments.quiet:
+        _say(lines)
+    return 1
+
+
+def _tell_check(
+    arguments: Namespace,
+    file: Path | None,
+    *,
+    errors: Sequence[Mapping[str, object]] = (),
+    warnings: Sequence[str] = (),
+    lines: Sequence[str],
+) -> None:
+    told = {"file": file and str(file), "valid": not errors, "errors": errors, "warnings": warnings}
+    report(arguments, told, lines)
 
 
 def money_warnings(settings: Settings, policy: FilePolicy) -> Sequence[str]:
@@ -99,8 +119,24 @@ async def explain_call(arguments: Namespace) -> int:
     servers = _servers(settings) or ()
     facts, assumed = _facts(arguments, policy, servers)
     explanation = explain(policy, facts, assumed=assumed)
-    _say(_lines(explanation, [*explanation.not_known, *_not_known(explanation, facts.tool, servers, arguments)]))
+    not_known = [*explanation.not_known, *_not_known(explanation, facts.tool, servers, arguments)]
+    if arguments.quiet:
+        print(explanation.ruling.verdict)
+    report(arguments, _explained(explanation, not_known), _lines(explanation, not_known))
     return 0
+
+
+def _explained(explanation: Explanation, not_known: Sequence[str]) -> Mapping[str, object]:
+    ruling = explanation.ruling
+    return {
+        "verdict": ruling.verdict,
+        "rule": ruling.rule,
+        "source": explanation.source,
+        "reason": ruling.reason,
+        "terms": explanation.terms,
+        "before": [{"rule": name, "why": why} for name, why in explanation.before],
+        "not_known": not_known,
+    }
 
 
 def _tool(text: str, servers: Sequence[ServerConfig]) -> tuple[str, str]:
@@ -183,8 +219,21 @@ async def replay_calls(arguments: Namespace) -> int:
             trusted=frozenset(server.name for server in servers if server.trusted),
         )
         replayed = await replay(store, tools, today=today, then=then, since=since)
-    _say(_report(replayed, since=since))
+    if arguments.quiet and replayed.changes:
+        _say(table(replayed))
+    report(arguments, _replayed(replayed, since=since), _report(replayed, since=since))
     return 1 if arguments.fail_on_change and replayed.changes else 0
+
+
+def _replayed(replayed: Replayed, *, since: float) -> Mapping[str, object]:
+    return {
+        "since": datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds"),
+        "calls": replayed.calls,
+        "today": dict(replayed.today),
+        "then": dict(replayed.then),
+        "changes": [{**asdict(change), "calls": number} for change, number in replayed.changes.items()],
+        "open_calls": replayed.open_calls,
+    }
 
 
 def _report(replayed: Replayed, *, since: float) -> Sequence[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
 from datetime import datetime
 from pathlib import Path
+
+from bot.cli.output import add_output_arguments
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -15,6 +17,11 @@ def add_policy_arguments(parser: ArgumentParser) -> None:
 
     checking = commands.add_parser("check", help="say what is wrong with a toolbridge.toml")
     checking.add_argument("file", nargs="?", type=Path, metavar="FILE", help="which (the one that is used)")
+    add_output_arguments(
+        checking,
+        json_help="print as JSON whether it is valid, with errors and warnings",
+        quiet_help="print only errors",
+    )
     checking.set_defaults(run=_check)
 
     explaining = commands.add_parser("explain", help="say how a call would be decided, and by which rule")
@@ -28,13 +35,25 @@ def add_policy_arguments(parser: ArgumentParser) -> None:
     explaining.add_argument("--read-only", action="store_true", help="a trusted server says that the tool only reads")
     explaining.add_argument("--at", type=_time, metavar="TIME", help="when, as 2026-11-29T14:00+01:00 (now)")
     explaining.add_argument("--policy", type=Path, metavar="FILE", help="by this file (the one that is used)")
+    add_output_arguments(
+        explaining, json_help="print the explanation as JSON", quiet_help="print only the verdict: allow, ask or deny"
+    )
     explaining.set_defaults(run=_explain)
 
     replaying = commands.add_parser("replay", help="say which past calls another file would decide otherwise")
     replaying.add_argument("file", type=Path, metavar="NEW.toml")
     replaying.add_argument("--since", type=_seconds, default="30d", metavar="TIME", help="how far back, as 12h (30d)")
     replaying.add_argument("--fail-on-change", action="store_true", help="end with 1 where there is one")
+    add_output_arguments(
+        replaying,
+        json_help="print the figures and changes as JSON",
+        quiet_help="print only what changes, nothing where nothing does",
+    )
     replaying.set_defaults(run=_replay)
+
+    for each in (checking, explaining, replaying):
+        # Behind the command's own name too; without it there, what was said before it stays.
+        each.add_argument("--trust", action="store_true", default=SUPPRESS, help=SUPPRESS)
 
 
 async def _check(arguments: Namespace) -> int:

@@ -6,9 +6,11 @@ import asyncio
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from adapters.registry import terminal_user
+from bot.cli.output import report
 from bot.cli.servers import interruptible
 from bot.cli.start import start
 from bot.composition.storage import open_files
@@ -28,6 +30,7 @@ from bot.text.counting import count
 STOP_S = 20.0  # for turns of the person that are running, in whichever process
 LOOK_S = 0.2
 OK, FAILED, BAD_USAGE = 0, 1, 2
+_NOT_REMOVED = "Nothing was removed. --yes removes it without asking."
 STAYS = (
     "What stays: ids and times (who asked, voted and ran what, and when), what the audit says without its arguments, "
     "sentences of answers to other people that repeat their words, and what the chat platform itself has."
@@ -50,17 +53,35 @@ async def purge(arguments: Namespace) -> int:
         traces = await store.traces(person)
         files = await open_files(settings, store)
         saved = sum([await files.count_saved(conversation) for conversation in traces.direct])
-        _say([f"{arguments.person}:", *_found(traces, saved), STAYS, *_others(settings, person)])
+        kept = _numbers(traces, saved)
+        others = list(_others(settings, person))
+        if not (arguments.json or arguments.quiet):
+            _say([f"{arguments.person}:", *_found(traces, saved), STAYS, *others])
+        told = {"person": str(person), "kept": kept, "open_turns": traces.open_turns, "notes": others}
         if traces == PersonTraces(names=traces.names):
+            report(arguments, {**told, "removed": {}}, ())
             return OK
-        if not arguments.yes and not _confirmed():
-            print("Nothing was removed. --yes removes it without asking.")
+        if not arguments.yes and (arguments.json or arguments.quiet or not _confirmed()):
+            report(arguments, {**told, "removed": None}, [_NOT_REMOVED])
             return OK if sys.stdin.isatty() else BAD_USAGE
-        return await remove(store, files, person)
+        removed = await remove(store, files, person)
+    report(arguments, {**told, **removed.as_json}, removed.lines)
+    for line in removed.left:
+        print(line, file=sys.stderr if arguments.json or arguments.quiet else sys.stdout)
+    return FAILED if removed.left else OK
 
 
-async def remove(store: Store, files: KeptFiles, person: Actor, *, patience_s: float = STOP_S) -> int:
-    """Stop the person's turns, remove their words, and say what went; return the exit code."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """What went, and sentences on what is left."""
+
+    as_json: Mapping[str, object]
+    lines: Sequence[str]
+    left: Sequence[str]
+
+
+async def remove(store: Store, files: KeptFiles, person: Actor, *, patience_s: float = STOP_S) -> Removed:
+    """Stop the person's turns, remove their words, and return what went."""
     await _stop(store, person, patience_s=patience_s)
     gone = await store.forget_person(person)
     files_gone = FilesGone()
@@ -71,14 +92,22 @@ async def remove(store: Store, files: KeptFiles, person: Actor, *, patience_s: f
     await store.scrub()
     typed, attached = files_gone.typed_lines, files_gone.attachments
     beside = [f"lines typed in the terminal: {typed:,}", f"attachments: {attached:,}"] if typed or attached else []
-    _say(["Removed:", *_found(gone, files_gone.saved), *beside])
-    if still_there := undeleted(files_gone.undeleted):
-        print(still_there)
+    removed = {**_numbers(gone, files_gone.saved), "typed_lines": typed, "attachments": attached}
+    left = [undeleted(files_gone.undeleted)] if files_gone.undeleted else []
     if gone.open_turns:
         which = count(gone.open_turns, "question")
-        print(f"{which} of theirs did not end within {patience_s:.0f} s and was kept: run this again in a minute.")
-        return FAILED
-    return FAILED if still_there else OK
+        left.append(
+            f"{which} of theirs did not end within {patience_s:.0f} s and was kept: run this again in a minute."
+        )
+    return Removed(
+        as_json={
+            "removed": {name: number for name, number in removed.items() if number},
+            "undeleted_files": files_gone.undeleted,
+            "open_turns": gone.open_turns,
+        },
+        lines=["Removed:", *(f"  {line}" for line in (*_found(gone, files_gone.saved), *beside))],
+        left=left,
+    )
 
 
 async def _stop(store: Store, person: Actor, *, patience_s: float) -> None:
@@ -98,20 +127,39 @@ def _say(lines: Sequence[str]) -> None:
         print(f"  {line}")
 
 
-def _found(traces: PersonTraces, saved: int) -> Iterator[str]:
+_WHAT = {
+    "turns": "turns that they asked for, with answers and tool results",
+    "quotations": "quotations of them in questions of others",
+    "contexts": "questions of others that quoted them (all that such a question pointed at goes)",
+    "summaries": "summaries of conversations in which they spoke (new ones are made of what is kept)",
+    "answers": "texts that they filled in or edited in turns of others",
+    "audit_lines": "lines of the audit that lose their arguments",
+    "ratings": "ratings",
+    "grants": "permissions for an hour",
+    "notes": "notes on their direct messages",
+    "saved_files": "files saved in their direct messages",
+}
+
+
+def _numbers(traces: PersonTraces, saved: int) -> Mapping[str, int]:
+    """Return how much there is of each kind; nothing of what there is none."""
     counts = {
-        "turns that they asked for, with answers and tool results": traces.forgotten.turns,
-        "quotations of them in questions of others": traces.quotations,
-        "questions of others that quoted them (all that such a question pointed at goes)": traces.contexts,
-        "summaries of conversations in which they spoke (new ones are made of what is kept)": traces.summaries,
-        "texts that they filled in or edited in turns of others": traces.answers,
-        "lines of the audit that lose their arguments": traces.forgotten.arguments,
+        "turns": traces.forgotten.turns,
+        "quotations": traces.quotations,
+        "contexts": traces.contexts,
+        "summaries": traces.summaries,
+        "answers": traces.answers,
+        "audit_lines": traces.forgotten.arguments,
         "ratings": traces.ratings,
-        "permissions for an hour": traces.grants,
-        "notes on their direct messages": traces.notes,
-        "files saved in their direct messages": saved,
+        "grants": traces.grants,
+        "notes": traces.notes,
+        "saved_files": saved,
     }
-    lines = [f"{what}: {number:,}" for what, number in counts.items() if number]
+    return {name: number for name, number in counts.items() if number}
+
+
+def _found(traces: PersonTraces, saved: int) -> Iterator[str]:
+    lines = [f"{_WHAT[name]}: {number:,}" for name, number in _numbers(traces, saved).items()]
     yield from lines or ["nothing is kept of their words"]
     if traces.open_turns:
         yield f"not answered yet: {count(traces.open_turns, 'question')} (they are stopped first)"

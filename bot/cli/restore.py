@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from adapters.registry import terminal_user
-from bot.cli.backup import in_thread, problems_of
+from bot.cli.backup import contents, in_thread, problems_of
+from bot.cli.output import report
 from bot.cli.start import start
 from bot.database import open_database
 from bot.domain.audit import AuditEntry
@@ -51,7 +52,7 @@ async def restore(arguments: Namespace) -> int:
             await _refuse_living(settings, database)  # it may have taken a while
             away = places.away()
             replace_all(home, away=away, into=places.into(folder, draft))
-    _say(places, settings, away)
+    _say(arguments, places, settings, away)
     return 0
 
 
@@ -192,17 +193,20 @@ async def _gather(places: Places, folder: Path, draft: Path | None) -> None:
             await store.audit([AuditEntry(kind="act", at=time.time(), person=by, place="console", outcome=outcome)])
 
 
-def _say(places: Places, settings: Settings, away: Iterable[tuple[Path, Path]]) -> None:
+def _say(arguments: Namespace, places: Places, settings: Settings, away: Iterable[tuple[Path, Path]]) -> None:
     manifest, folders = places.archive.manifest, sorted({str((places.home / to).parent) for _, to in away})
     rows = f"{count(manifest.about.rows.get('turn', 0), 'turn')}, " if places.database is not None else ""
     files = f"{count(manifest.count(WORKSPACES), 'saved file')} and {count(manifest.count(ATTACHMENTS), 'attachment')}"
-    print(f"The backup of {manifest.about.made_at} is in place: {rows}{files}.")
+    told = {"home": str(places.home), **contents(manifest), "put_away": folders}
+    notes: list[str] = []
     if folders:
-        print(f"What was there before is in {', '.join(folders)}. Nothing deletes it: do so once you need it no more.")
+        there = ", ".join(folders)
+        notes.append(f"What was there before is in {there}. Nothing deletes it: do so once you need it no more.")
     if RULES in manifest.files:
-        print(f"{RULES} is that of the backup: check that its rules are still what you want.")
+        notes.append(f"{RULES} is that of the backup: check that its rules are still what you want.")
     if settings.is_shared:
         url = read_database_url(settings.store_url).label
         command = ["pg_restore", "--clean", "--if-exists", f"--dbname={url}", "toolbridge.dump"]
-        print(f"The texts and saved files are in PostgreSQL. With a dump of it:\n  {shlex.join(command)}")
-    print("Run `toolbridge doctor --trust` before you start the bot.")
+        notes.append(f"The texts and saved files are in PostgreSQL. With a dump of it:\n  {shlex.join(command)}")
+    notes.append("Run `toolbridge doctor --trust` before you start the bot.")
+    report(arguments, told, [f"The backup of {manifest.about.made_at} is in place: {rows}{files}."], notes=notes)

@@ -13,16 +13,19 @@ from collections.abc import Callable, Coroutine, Sequence, Set
 import structlog
 
 from adapters.registry import PLATFORMS, terminal_user
-from bot.app import App, open_app
+from bot.app import App, OpenAdapter, open_app
 from bot.cli.footprint import exempt_what_stays
 from bot.cli.ready import announce
+from bot.cli.settings_looks import check_settings, looks_at_parts
 from bot.cli.start import start
+from bot.composition.tracing import check_traces
 from bot.composition.watching import Watching, open_watching
 from bot.domain.audit import AuditEntry
-from bot.domain.errors import BotError, SettingsError, StoreError, StoreUnreachableError
+from bot.domain.errors import BotError, SettingsError, StoreError, StoreUnreachableError, settings_error
 from bot.http.listener import open_listener
 from bot.ports.platform import Adapter
 from bot.rights.current import Reloaded
+from bot.settings import Settings
 from bot.text.terminal import visible
 
 log = structlog.stdlib.get_logger(__name__)
@@ -36,20 +39,16 @@ async def run(arguments: Namespace) -> int:
     A database that cannot be reached is waited for. At the signal the work is handed over; at a second one it is left.
 
     Raises:
-        SettingsError: A setting is wrong, or no platform or no model is set up.
+        SettingsError: Settings are wrong, or no platform or no model is set up; all of that is in it.
         AdapterError: The last platform cannot be served any more.
     """
-    settings = start(arguments)
-    if settings.provider == "rehearsal" and settings.model_provider != "rehearsal":
-        raise SettingsError(
-            "No model is configured, and `toolbridge run` does not serve a team with the rehearsal model unless asked "
-            "to. Set AZURE_OPENAI_* or OPENAI_* (see .env.example), or give --model rehearsal."
-        )
-    openers = [opener for platform in PLATFORMS if (opener := platform.opener(settings)) is not None]
-    if not openers:
-        ways = ", or ".join(platform.needs for platform in PLATFORMS)
-        raise SettingsError(f"No chat platform is configured. Set {ways}; `toolbridge chat` needs neither.")
-    settings.check_metrics()
+    settings = start(
+        arguments,
+        looks=(_require_real_model, _openers, Settings.check_metrics, check_traces),
+        more_looks=looks_at_parts,
+    )
+    check_settings(settings, looks_at_parts())
+    openers = _openers(settings)
     async with (
         open_listener(settings.http_host, settings.http_port, proxies=settings.proxies) as http,
         open_watching(settings, http) as watching,
@@ -73,6 +72,33 @@ async def run(arguments: Namespace) -> int:
             await asyncio.wait([announcing])
             await asyncio.gather(*noting)
     return 0
+
+
+def _require_real_model(settings: Settings) -> None:
+    if settings.provider == "rehearsal" and settings.model_provider != "rehearsal":
+        raise SettingsError(
+            "No model is configured, and `toolbridge run` does not serve a team with the rehearsal model unless asked "
+            "to. Set AZURE_OPENAI_* or OPENAI_* (see .env.example), or give --model rehearsal."
+        )
+
+
+def _openers(settings: Settings) -> Sequence[OpenAdapter]:
+    """Return how the platforms are opened that are set up. Raises SettingsError where that is none, or one is half."""
+    openers: list[OpenAdapter] = []
+    problems: list[str] = []
+    for platform in PLATFORMS:
+        try:
+            opener = platform.opener(settings)
+        except SettingsError as error:
+            problems.append(str(error))
+        else:
+            openers += [opener] if opener is not None else []
+    if not openers and not problems:
+        ways = ", or ".join(platform.needs for platform in PLATFORMS)
+        problems.append(f"No chat platform is configured. Set {ways}; `toolbridge chat` needs neither.")
+    if problems:
+        raise settings_error(problems)
+    return openers
 
 
 def _reload_on_hangup(app: App) -> Set[asyncio.Task[None]]:

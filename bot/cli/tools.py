@@ -6,15 +6,14 @@ import dataclasses
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from adapters.registry import print_markdown, terminal_user
-from bot.cli.output import print_json, print_lines
+from bot.cli.output import print_json, print_lines, report
 from bot.cli.servers import servers_of, wait_for_servers
 from bot.cli.start import start
 from bot.database import open_database
 from bot.domain.audit import AuditEntry
-from bot.domain.errors import SettingsError
 from bot.intake.commands.phrases import short_line
 from bot.intake.commands.tools import describe_tools, matches
 from bot.ports.rights_store import Pin
@@ -33,15 +32,13 @@ async def tools(arguments: Namespace) -> int:
     Returns 1 where `--accept` names nothing that has changed.
 
     Raises:
-        SettingsError: The arguments do not fit together, or a setting is wrong.
+        SettingsError: A setting is wrong.
     """
-    if (arguments.changes or arguments.accept) and arguments.json:
-        raise SettingsError("--json lists tools. What has changed is shown as lines, with --changes.")
     settings = start(arguments, logs_to_file=True, needs_model=False)
     async with Toolset(servers_of(settings, arguments)) as toolset:
         await wait_for_servers(toolset)
         if arguments.changes or arguments.accept:
-            return await _changes(settings, toolset, accept=arguments.accept, is_quiet=arguments.quiet)
+            return await _changes(arguments, settings, toolset)
         if arguments.json or arguments.quiet:
             await _list(toolset, word=arguments.word, is_json=arguments.json)
         else:
@@ -61,30 +58,36 @@ async def _list(toolset: Toolset, *, word: str, is_json: bool) -> None:
         print_lines(f"{tool.server}/{tool.tool}" for tool in found)
 
 
-async def _changes(settings: Settings, toolset: Toolset, *, accept: str, is_quiet: bool) -> int:
+async def _changes(arguments: Namespace, settings: Settings, toolset: Toolset) -> int:
     offer = await toolset.offer(None)
     async with open_database(settings) as store:
         await Pins(store).see(offer.tools)
         changed = [pin for pin in await store.pins() if pin.changed]
-        if accept:
-            return await _accept(store, changed, name=accept, is_quiet=is_quiet)
-    if is_quiet:
+        if arguments.accept:
+            return await _accept(arguments, store, changed)
+    if arguments.quiet:
         print_lines(_name(pin) for pin in changed)
-        return 0
-    for pin in changed:
-        print(f"{_name(pin)} has changed, so every call of it asks an operator:\n{_difference(pin)}")
-    print(NO_CHANGES if not changed else f"`toolbridge tools --accept {_name(changed[0])}` accepts one.")
+    last = NO_CHANGES if not changed else f"`toolbridge tools --accept {_name(changed[0])}` accepts one."
+    lines = [f"{_name(pin)} has changed, so every call of it asks an operator:\n{_difference(pin)}" for pin in changed]
+    report(arguments, {"changed": list(map(_as_json, changed))}, [*lines, last])
     return 0
 
 
-async def _accept(store: Store, changed: Sequence[Pin], *, name: str, is_quiet: bool) -> int:
+def _as_json(pin: Pin) -> Mapping[str, str]:
+    return {"server": pin.server, "tool": pin.tool, "difference": _difference(pin)}
+
+
+async def _accept(arguments: Namespace, store: Store, changed: Sequence[Pin]) -> int:
+    name: str = arguments.accept
     accepted = [pin for pin in changed if name in (pin.server, f"{pin.server}/{pin.tool}")]
     if not accepted:
         print(f"Nothing of {name!r} has changed. `toolbridge tools --changes` lists what has.", file=sys.stderr)
         return 1
     await store.accept_pins(accepted, audit=[_entry(pin) for pin in accepted])
-    for pin in () if is_quiet else accepted:  # it may have changed since it was shown
-        print(f"{_name(pin)} is accepted as it is now. What was different:\n{_difference(pin)}")
+    lines = [  # it may have changed since it was shown
+        f"{_name(pin)} is accepted as it is now. What was different:\n{_difference(pin)}" for pin in accepted
+    ]
+    report(arguments, {"accepted": list(map(_as_json, accepted))}, lines)
     return 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class BotError(Exception):
     """Base of every error this project raises on purpose."""
@@ -9,6 +11,14 @@ class BotError(Exception):
 
 class SettingsError(BotError):
     """The settings contradict each other or miss a part; nothing was started."""
+
+
+def settings_error(problems: Sequence[str]) -> SettingsError:
+    """Return all of them as one error."""
+    if len(problems) == 1:
+        return SettingsError(problems[0])
+    lines = (problem.replace("\n", "\n  ") for problem in problems)
+    return SettingsError("\n- ".join([f"{len(problems)} things are wrong with the settings:", *lines]))
 
 
 class ModelError(BotError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -21,8 +20,10 @@ from bot.http.bounds import MAX_HEAD_BYTES, Bounds, bounds_for, descriptors
 from bot.http.connections import Connection, Connections
 from bot.http.door import Door
 from bot.http.peers import Network, Peers
+from bot.http.reasons import bare_reason
 from bot.http.refusals import Refusals
 from bot.ports.http import HttpListener, HttpRoute, NoListener
+from bot.ports.tasks import end_all
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -111,7 +112,7 @@ class Listener:
         try:
             yield
         finally:
-            await _end(tasks)
+            await end_all(tasks)
             for each in self._sockets:
                 each.close()
             await self._drain()
@@ -162,14 +163,17 @@ class Listener:
                 while self.connections or self._state.tasks:  # noqa: ASYNC110  (tasks and connections are uvicorn's)
                     await asyncio.sleep(PAUSE_S / 5)
         self.connections.close()
-        await _end(list(self._state.tasks))
+        await end_all(self._state.tasks)
 
 
 async def open_sockets(host: str, port: int) -> Sequence[socket.socket]:
     """Return a listening socket for each address of the host. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(
-        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except UnicodeError as error:
+        raise OSError(bare_reason(error)) from None
     sockets: list[socket.socket] = []
     try:
         for family, address in dict.fromkeys((family, address) for family, _, _, _, address in found):
@@ -181,16 +185,3 @@ async def open_sockets(host: str, port: int) -> Sequence[socket.socket]:
             each.close()
         raise
     return sockets
-
-
-def bare_reason(error: OSError) -> str:
-    """Return why `open_sockets` failed, without the address, which `socket.create_server` adds to the reason."""
-    if error.errno and error.errno > 0:
-        return os.strerror(error.errno)
-    return error.strerror or str(error)  # of names that cannot be looked up: their codes are no errno
-
-
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

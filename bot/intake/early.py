@@ -14,7 +14,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import structlog
 from pydantic import TypeAdapter
@@ -24,6 +23,7 @@ from bot.domain.errors import BotError
 from bot.domain.events import MessageReceived
 from bot.ports.cluster import Cluster
 from bot.ports.store import Store
+from bot.ports.tasks import end_all
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -100,10 +100,7 @@ class EarlyMessages:
         try:
             yield
         finally:
-            tasks: list[asyncio.Task[Any]] = [sweeping, *self._held.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_all([sweeping, *self._held.values()])
 
     async def _decided(self, event: MessageReceived, decide: Decide) -> Accepted:
         """Return what happens to the message once the bot takes part, or the time is over."""

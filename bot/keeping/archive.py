@@ -12,9 +12,9 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Annotated, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from bot.domain.errors import BotError, SettingsError
 from bot.keeping.files import ATTACHMENTS, TYPED, WORKSPACES
@@ -45,8 +45,8 @@ class Kept:
 class About:
     """What a backup is of. `database` says where the texts were; only SQLite's are in the archive."""
 
-    version: str  # of Toolbridge
-    made_at: str  # ISO 8601, UTC
+    version: Annotated[str, Field(pattern=r"^[\w.+!-]{1,100}$")]  # of Toolbridge, as PEP 440 has it
+    made_at: Annotated[str, Field(pattern=r"^[\dT:+-]{1,40}$")]  # ISO 8601, UTC
     database: Literal["sqlite", "postgresql"]
     schema: int = 0  # of the SQLite database
     rows: Mapping[str, int]  # of each of its tables

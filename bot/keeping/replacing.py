@@ -96,15 +96,25 @@ def _written(home: Path, moves: Moves) -> Sequence[Sequence[str]]:
 def _carry_out(home: Path) -> None:
     decided = home / DECIDED
     if decided.exists():
-        moves = json.loads(decided.read_text(encoding="utf-8"))
-        for source, target in moves["away"]:
-            if not os.path.lexists(home / target):  # otherwise it was moved before, and a new one is in its place
-                _move(home / source, home / target)
-        for source, target in moves["into"]:
-            _move(home / source, home / target)
+        away, into = _read(decided, home)
+        for source, target in away:
+            if not os.path.lexists(target):  # otherwise it was moved before, and a new one is in its place
+                _move(source, target)
+        for source, target in into:
+            _move(source, target)
         decided.unlink()
         _sync(home)
     _clear(home)
+
+
+def _read(decided: Path, home: Path) -> tuple[Moves, Moves]:
+    """Return what is to be put away and what is to be put in place. Raises ValueError where the list is not ours."""
+    listed = json.loads(decided.read_text(encoding="utf-8"))
+    try:
+        away, into = ([(home / source, home / target) for source, target in listed[name]] for name in ("away", "into"))
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"{decided} has no lists of moves") from error
+    return away, into
 
 
 def _move(source: Path, target: Path) -> None:

@@ -12,6 +12,7 @@ import structlog
 from bot.domain.errors import BotError
 from bot.keeping.files import FilesGone, KeptFiles
 from bot.ports.retention_store import Forgotten, RetentionStore
+from bot.ports.tasks import running
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -36,12 +37,8 @@ class Retention:
         if self.days is None:
             yield
             return
-        task = asyncio.create_task(self._go_on(self.days), name="retention")
-        try:
+        async with running(self._go_on(self.days), name="retention"):
             yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
 
     async def _go_on(self, days: int) -> None:
         while True:
@@ -49,7 +46,7 @@ class Retention:
                 await self.forget(before=self.now() - days * DAY_S)
             except BotError as error:
                 log.warning("retention_failed", error=type(error).__name__, reason=str(error))
-            except Exception:
+            except Exception:  # the next day is another try
                 log.exception("retention_failed")
             await asyncio.sleep(self.every_s)
 

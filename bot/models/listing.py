@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import cast
 
 import structlog
 from openai import AsyncOpenAI
 
 from bot.models.errors import FAULTS
+from bot.ports.tasks import running
 
 # vLLM and SGLang; OpenRouter and Together; Groq; Mistral.
 _FIELDS = ("max_model_len", "context_length", "context_window", "max_context_length")
@@ -18,17 +19,11 @@ _LIST_S = 20.0
 _log = structlog.get_logger()
 
 
-@asynccontextmanager
-async def learning_context(
+def learning_context(
     client: AsyncOpenAI, model: str, learn: Callable[[int | None], None]
-) -> AsyncGenerator[None]:
+) -> AbstractAsyncContextManager[None]:
     """Ask the endpoint for its list while the context is open, and call `learn` with what it says; nothing waits."""
-    asking = asyncio.create_task(_ask(client, model, learn), name="model:list")
-    try:
-        yield
-    finally:
-        asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)
+    return running(_ask(client, model, learn), name="model:list")
 
 
 async def _ask(client: AsyncOpenAI, model: str, learn: Callable[[int | None], None]) -> None:

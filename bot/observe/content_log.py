@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import structlog
 
 from bot.domain.messages import AssistantMessage, Message
-from bot.domain.turns import ENDED, CallFinished, CallTaken, ModelAsked, Replied, StateChanged, TurnEvent
+from bot.domain.turns import AT_REST, CallFinished, CallTaken, ModelAsked, Replied, StateChanged, TurnEvent
 from bot.ports.work_store import ClaimedTurn
 from bot.text.redaction import redact
 
@@ -36,7 +36,7 @@ class ContentLog:
                 self._log_call(self._calls.pop((number, event.round, event.result.call_id), None), event)
             case Replied():
                 self._log_turn(turn, event, history=self._history.get(number, 0))
-            case StateChanged(state=state) if state in ENDED or state in ("waiting", "taken_over"):
+            case StateChanged(state=state) if state in AT_REST:
                 self._forget(number)
             case _:
                 pass

@@ -150,8 +150,9 @@ def _check_platform(adapter: Platform) -> Check:
 
 
 def _check_tools(parts: Parts) -> Check:
-    servers = {status.server for status in parts.servers()}
-    down = servers - {status.server for status in parts.servers() if status.state != "down"}
+    statuses = parts.servers()
+    servers = {status.server for status in statuses}
+    down = servers - {status.server for status in statuses if status.state != "down"}  # of replicas, one is enough
     if not down:
         return Check(status="ok")
     reason = f"{len(down)} of {count(len(servers), 'tool server')} cannot be reached. `toolbridge tools` says which."
@@ -162,7 +163,7 @@ async def _tried(writing: Coroutine[Any, Any, None]) -> str:
     """Return why the database takes no writes, as a sentence; empty where it does."""
     try:
         await writing
-    except Exception as error:
+    except Exception as error:  # whatever it is, it is the answer to the question
         if isinstance(error, BotError):
             log.warning("store_not_writable", error=str(error))
         else:

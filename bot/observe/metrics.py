@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from importlib import metadata
 from ipaddress import ip_address
 
@@ -24,6 +24,7 @@ from bot.observe.readings import Readings, Sources
 from bot.observe.turn_metrics import ModelMetrics, TurnMetrics
 from bot.ports.cluster_store import OpenTurns
 from bot.ports.http import HttpRoute
+from bot.ports.tasks import running
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -70,15 +71,9 @@ class Metrics:
         """Count a commit of the database."""
         self.families.batch.observe(writes)
 
-    @asynccontextmanager
-    async def measuring(self) -> AsyncGenerator[None]:
+    def measuring(self) -> AbstractAsyncContextManager[None]:
         """Measure the event loop while the context is open."""
-        task = asyncio.create_task(self._measure_loop(), name="metrics:loop")
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
+        return running(self._measure_loop(), name="metrics:loop")
 
     async def _measure_loop(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -125,6 +120,8 @@ async def _tried(sources: Sources) -> OpenTurns | None:
         return await sources.open_turns()
     except BotError as error:
         log.warning("open_turns_not_read", error=str(error))
+    except Exception:  # the rest of the scrape is worth having
+        log.exception("open_turns_not_read")
     return None
 
 

@@ -6,10 +6,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import structlog
+
 from bot.domain.messages import ModelAnswer, Usage
 from bot.domain.turns import TextArrived, TokensSpent
 from bot.ports.model import CountsRateLimits, Model, ModelProgress, ModelProgressSink, ModelRequest
 from bot.ports.observer import ModelCall, ModelObserver
+
+log = structlog.stdlib.get_logger(__name__)
 
 # Why the model does not answer, by the error of its last call. Other errors are about one question, and say nothing of
 # the next one. The sentences are served to anyone who may ask for the state: they name no address.
@@ -69,7 +73,10 @@ class WatchedModel:
             answer=answer,
         )
         for observer in self.observers:
-            observer.called(call)
+            try:
+                observer.called(call)
+            except Exception:  # what only watches costs nobody an answer
+                log.exception("observer_failed", observer=type(observer).__name__)
 
 
 @dataclass(slots=True)

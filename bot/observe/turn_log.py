@@ -7,6 +7,7 @@ import time
 import structlog
 
 from bot.domain.turns import (
+    AT_REST,
     ENDED,
     CallAsked,
     CallDecided,
@@ -55,7 +56,7 @@ class TurnLog:
         if state in ENDED:
             seconds = round(time.monotonic() - begun, 3)
             log.info("turn_ended", outcome=state, attempt=turn.lease.attempt, seconds=seconds)
-        if state in ENDED or state in ("waiting", "taken_over"):
+        if state in AT_REST:
             self._forget(number)
 
     def _forget(self, number: int) -> None:

@@ -51,7 +51,7 @@ class ModelObserver(Protocol):
     """Sees each call to the model."""
 
     def called(self, call: ModelCall) -> None:
-        """Take note of a call that has ended; returns at once and must not raise."""
+        """Take note of a call that has ended; returns at once. An exception is logged and does not reach the call."""
         ...
 
 

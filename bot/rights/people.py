@@ -12,6 +12,7 @@ from cachetools import TTLCache
 from bot.domain.people import Actor, Asker, Standing
 from bot.domain.rights import Person
 from bot.ports.rights import GroupSource, Memberships
+from bot.ports.tasks import end_all
 from bot.rights.notation import acting_in
 from bot.rights.policy import FilePolicy, roles_of
 
@@ -47,10 +48,7 @@ class PlatformPeople:
 
     async def close(self) -> None:
         """End what is still being asked, before the platforms close."""
-        asking = list(self._asking.values())
-        for task in asking:
-            task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
+        await end_all(self._asking.values())
 
     async def person(self, asker: Asker, *, is_fresh: bool = False) -> Person:
         """As of `People`: what cannot be found out is `unknown`."""
@@ -138,7 +136,7 @@ class PlatformPeople:
                 found = await source.memberships(actor, groups, is_fresh=is_fresh)
         except TimeoutError:
             return Memberships(unknown=dict.fromkeys(groups, _too_late(actor)))
-        except Exception:
+        except Exception:  # a source that fails makes its groups unknown, and ends no question
             log.exception("memberships_failed", platform=actor.platform)
             return Memberships(unknown=dict.fromkeys(groups, f"{name} could not be asked"))
         return Memberships(

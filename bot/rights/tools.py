@@ -7,22 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast
 
-from bot.domain.answers import Example
 from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolCall, ToolResult, ToolSpec
 from bot.domain.people import Actor, Asker
 from bot.domain.rights import Person, Verdict
+from bot.ports.delegating_tools import DelegatingTools
 from bot.ports.rights import People, Policy
-from bot.ports.tools import READ_RESOURCE, Offer, Progress, Resumed, ServerStatus, Tools, Wait
+from bot.ports.tools import READ_RESOURCE, Offer, Progress, Resumed, Tools, Wait
 from bot.rights.facts import tool_of
 from bot.rights.pinning import Pins
 
 
-class GuardedTools:
+class GuardedTools(DelegatingTools):
     """Satisfies `Tools`; every call that comes here was judged by the guard."""
 
     def __init__(self, tools: Tools, *, policy: Callable[[], Policy], people: People, pins: Pins) -> None:
-        self._tools = tools
+        super().__init__(tools)
         self._policy = policy
         self._people = people
         self._pins = pins
@@ -76,34 +76,9 @@ class GuardedTools:
         """Pass the call on. One of an unknown name was not judged: it reaches no server."""
         if call.name not in self._known:
             return ToolResult(call_id=call.id, text=self.unknown(call.name), outcome="error")
-        return await self._tools.call(
-            call,
-            actor=actor,
-            conversation=conversation,
-            resumed=resumed,
-            progress=progress,
-            may_repeat=may_repeat,
+        return await super().call(
+            call, actor=actor, conversation=conversation, resumed=resumed, progress=progress, may_repeat=may_repeat
         )
-
-    def newest(self, name: str) -> ToolSpec | None:
-        """See `Tools`."""
-        return self._tools.newest(name)
-
-    async def search(self, query: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
-        """See `Tools`."""
-        return await self._tools.search(query, among=among, limit=limit)
-
-    async def named(self, text: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
-        """See `Tools`."""
-        return await self._tools.named(text, among=among, limit=limit)
-
-    async def examples(self) -> Sequence[Example]:
-        """See `Tools`."""
-        return await self._tools.examples()
-
-    def status(self) -> Sequence[ServerStatus]:
-        """See `Tools`."""
-        return self._tools.status()
 
     # --- what is offered ---
 

@@ -20,6 +20,7 @@ from bot.tools.placeholders import EntryError, Input, Placeholders, inputs_of
 log = structlog.get_logger(__name__)
 
 ROOTS = ("mcpServers", "servers", "context_servers")  # ours and most clients', VS Code's, Zed's
+_SHAPE = 'Write {"mcpServers": {"NAME": {"command": ...}}}'
 
 
 class McpJson:
@@ -27,7 +28,7 @@ class McpJson:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        document = self._parse()
+        document = read_document(file)
         self._entries = self._servers(document)
         self.inputs: Mapping[str, Input] = inputs_of(document.get("inputs"))
 
@@ -56,8 +57,10 @@ class McpJson:
             if is_disabled(raw):
                 continue
             if name in taken:
-                raise self._error(
-                    f"the name {name!r} is taken by the servers of MCP_SERVER_URL", "Rename it or unset the other"
+                raise file_error(
+                    self._file,
+                    f"the name {name!r} is taken by the servers of MCP_SERVER_URL",
+                    "Rename it or unset the other",
                 )
             found.append(self._server(name, raw, _Reader(values, bundled=bundled)))
         return found
@@ -76,47 +79,55 @@ class McpJson:
             log.warning("tool_server_setting", server=name, file=str(self._file), warning=warning)
         return server
 
-    def _parse(self) -> Mapping[str, Any]:
-        try:
-            text = plain_json(self._file.read_text(encoding="utf-8-sig"))
-            parsed: object = json.loads(text, object_pairs_hook=self._unique)
-            # Half characters, which JSON can hold, cannot be shown.
-            document: object = json.loads(strip_surrogates(json.dumps(parsed, ensure_ascii=False)))
-        except FileNotFoundError:
-            raise self._error("the file does not exist", "Correct MCP_CONFIG or unset it") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise self._error(f"it cannot be read ({type(error).__name__})", "Save it as readable UTF-8") from error
-        except json.JSONDecodeError as error:
-            where = f"line {error.lineno}, column {error.colno}"
-            raise self._error(f"it is not valid JSON ({error.msg}, {where})", "Correct that place") from None
-        except (ValueError, RecursionError):
-            raise self._error("it is not valid JSON", "Correct it") from None
-        if not isinstance(document, dict):
-            raise self._error("an object is expected", 'Write {"mcpServers": {"NAME": {"command": ...}}}')
-        return cast("Mapping[str, Any]", document)
-
     def _servers(self, document: Mapping[str, Any]) -> Mapping[str, object]:
-        if isinstance(nested := document.get("mcp"), dict):  # settings.json of VS Code
+        # settings.json of VS Code; Gemini CLI has a `mcp` of another kind
+        if isinstance(nested := document.get("mcp"), dict) and not any(root in document for root in ROOTS):
             document = cast("Mapping[str, Any]", nested)
         roots = [key for key in ROOTS if key in document]
         if len(roots) != 1:
             what = f"it has {' and '.join(roots)}" if roots else "it has no mcpServers"
-            raise self._error(what, 'Write {"mcpServers": {"NAME": {"command": ...}}}')
+            raise file_error(self._file, what, _SHAPE)
         entries: object = document[roots[0]]
         if not isinstance(entries, dict):
-            raise self._error(f"{roots[0]}: an object is expected", f'Write {{"{roots[0]}": {{"NAME": {{...}}}}}}')
+            raise file_error(
+                self._file, f"{roots[0]}: an object is expected", f'Write {{"{roots[0]}": {{"NAME": {{...}}}}}}'
+            )
         return cast("Mapping[str, object]", entries)
 
-    def _unique(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in found:
-                raise self._error(f"the key {key!r} is there twice", "Remove or rename one")
-            found[key] = value
-        return found
 
-    def _error(self, what: str, cure: str) -> SettingsError:
-        return SettingsError(f"{self._file}: {what}. {cure}.")
+def read_document(file: Path) -> Mapping[str, Any]:
+    """Return the JSON object of a file, which may have comments. Raises SettingsError with its name and the cure."""
+    try:
+        text = plain_json(file.read_text(encoding="utf-8-sig"))
+        parsed: object = json.loads(text, object_pairs_hook=lambda pairs: _unique(file, pairs))
+        # Half characters, which JSON can hold, cannot be shown.
+        document: object = json.loads(strip_surrogates(json.dumps(parsed, ensure_ascii=False)))
+    except FileNotFoundError:
+        raise file_error(file, "the file does not exist", "Correct MCP_CONFIG or unset it") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise file_error(file, f"it cannot be read ({type(error).__name__})", "Save it as readable UTF-8") from error
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise file_error(file, f"it is not valid JSON ({error.msg}, {where})", "Correct that place") from None
+    except (ValueError, RecursionError):
+        raise file_error(file, "it is not valid JSON", "Correct it") from None
+    if not isinstance(document, dict):
+        raise file_error(file, "an object is expected", _SHAPE)
+    return cast("Mapping[str, Any]", document)
+
+
+def _unique(file: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise file_error(file, f"the key {key!r} is there twice", "Remove or rename one")
+        found[key] = value
+    return found
+
+
+def file_error(file: Path, what: str, cure: str) -> SettingsError:
+    """Return what is wrong with a file as a whole."""
+    return SettingsError(f"{file}: {what}. {cure}.")
 
 
 class _Reader:

@@ -18,6 +18,7 @@ from bot.domain.turns import CallDecided
 from bot.ports.platform import Adapter
 from bot.ports.rights import Policy
 from bot.ports.store import Store
+from bot.ports.tasks import end_all
 from bot.turns.ask_places import Place, ask_places
 from bot.turns.ask_view import ask_view
 from bot.turns.bell import Bell, heard
@@ -66,10 +67,7 @@ class AskDesk:
         try:
             yield
         finally:
-            tasks = [loop, *self._planning.values(), *self._showing.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_all([loop, *self._planning.values(), *self._showing.values()])
 
     async def _keep(self) -> None:
         while True:

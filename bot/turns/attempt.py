@@ -124,7 +124,7 @@ class Attempt:
         except AdapterError as error:  # the platform's fault: no stack of ours says more than its sentence
             log.error("answer_not_delivered", attempt=self.turn.lease.attempt, error=str(error))  # noqa: TRY400
             await self._leave(error)
-        except Exception as error:
+        except Exception as error:  # one turn is isolated from the next
             log.exception("turn_failed", attempt=self.turn.lease.attempt)
             await self._leave(error)
 

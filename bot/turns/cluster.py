@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from hashlib import blake2s
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ import structlog
 from bot.domain.errors import StoreError
 from bot.ports.cluster import Member, Slot
 from bot.ports.cluster_store import ClusterStore
+from bot.ports.tasks import running
 from bot.turns.lease import WorkerLease, log_failure
 
 log = structlog.stdlib.get_logger(__name__)
@@ -119,15 +120,9 @@ class ProcessCluster:
             return otherwise
 
 
-@asynccontextmanager
-async def forgetting_rates(store: ClusterStore, *, every_s: float = UNUSED_S) -> AsyncGenerator[None]:
+def forgetting_rates(store: ClusterStore, *, every_s: float = UNUSED_S) -> AbstractAsyncContextManager[None]:
     """Forget what processes counted together and nobody has used for an hour, while the context is open."""
-    task = asyncio.create_task(_forget_rates(store, every_s), name="rates")
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
+    return running(_forget_rates(store, every_s), name="rates")
 
 
 async def _forget_rates(store: ClusterStore, every_s: float) -> None:

@@ -7,8 +7,8 @@ more, but its trace may still say that a tool runs, if its process died in the m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -18,6 +18,7 @@ from bot.ports.cluster import Cluster
 from bot.ports.platform import Adapter, KeptKind, kept_notes
 from bot.ports.rights import Policy
 from bot.ports.store import Store
+from bot.ports.tasks import running
 from bot.ports.work_store import ClaimedTurn
 from bot.turns.lease import log_failure
 from bot.turns.view import ViewObserver
@@ -39,15 +40,9 @@ class LooseEnds:
     sweep_s: float = SWEEP_S
     _ended: set[int] = field(default_factory=set[int], init=False)  # turns, by this process
 
-    @asynccontextmanager
-    async def working(self) -> AsyncGenerator[None]:
+    def working(self) -> AbstractAsyncContextManager[None]:
         """Look for them while the context is open."""
-        task = asyncio.create_task(self._keep(), name="loose ends")
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        return running(self._keep(), name="loose ends")
 
     async def _keep(self) -> None:
         while True:

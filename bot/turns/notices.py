@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import structlog
@@ -13,6 +13,7 @@ from bot.domain.budgets import DueNotice
 from bot.domain.errors import AdapterError
 from bot.ports.budget_store import BudgetStore
 from bot.ports.platform import Adapter
+from bot.ports.tasks import running
 from bot.turns.lease import log_failure
 
 log = structlog.stdlib.get_logger(__name__)
@@ -31,15 +32,9 @@ class NoticeDesk:
     sweep_s: float = SWEEP_S
     retry_s: float = RETRY_S
 
-    @asynccontextmanager
-    async def working(self) -> AsyncGenerator[None]:
+    def working(self) -> AbstractAsyncContextManager[None]:
         """Post notices while the context is open; what is not posted by then is posted by the next process."""
-        task = asyncio.create_task(self._keep(), name="notices")
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        return running(self._keep(), name="notices")
 
     async def _keep(self) -> None:
         while True:

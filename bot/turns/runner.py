@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import assert_never
@@ -13,6 +13,7 @@ import structlog
 
 from bot.domain.errors import LeaseLostError, StoreError
 from bot.ports.platform import Adapter
+from bot.ports.tasks import end_all
 from bot.turns.attempt import Attempt
 from bot.turns.bell import Bell, heard
 from bot.turns.lease import WorkerLease, log_failure
@@ -82,10 +83,10 @@ class Runner:
         finally:
             try:
                 if not self._has_drained:
-                    await _end(loops)
+                    await end_all(loops)
                     await self._wait_for_ends()
             finally:
-                await _end([*loops, *self._tasks, *self._summing])
+                await end_all([*loops, *self._tasks, *self._summing])
                 await tried("release the worker", store.release(self.worker))
 
     async def _wait_for_ends(self) -> None:
@@ -104,7 +105,7 @@ class Runner:
         """
         self._has_drained = True
         if self._claiming is not None:
-            await _end([self._claiming])
+            await end_all([self._claiming])
         due_at = asyncio.get_running_loop().time() + self.resources.limits.drain_s
         while True:
             await self._hand_over()
@@ -250,11 +251,3 @@ class Runner:
                 await self.resources.store.check_lease(attempt.turn.lease)
             except LeaseLostError:
                 attempt.abort()
-
-
-async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel the tasks and wait until they have ended."""
-    tasks = list(tasks)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -52,7 +52,7 @@ class SummaryWriter:
                     return
         except BotError as error:
             log.warning("not_summed_up", error=type(error).__name__, reason=str(error))
-        except Exception:
+        except Exception:  # the next turn is another try
             log.exception("not_summed_up")
         finally:
             self._busy.discard(turn.conversation)

@@ -6,10 +6,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, cast
 
-import pytest
 from structlog.testing import capture_logs
 
 from bot.domain.answers import Decided, Details, Done, Ready, Refused
@@ -33,7 +31,6 @@ from bot.domain.turns import CallDecided, CallJudged, CallStarted
 from bot.observe.content_log import ContentLog
 from bot.ports.model import ModelRequest
 from bot.ports.store import Store
-from bot.stores.sqlite.store import open_sqlite
 from tests.fakes.bots import Bot, open_bot
 from tests.fakes.ports import (
     CONVERSATION,
@@ -66,12 +63,6 @@ def tools() -> ScriptedTools:
 
 def model(*names: str) -> ScriptedModel:
     return ScriptedModel([calls(*(names or ("deploy",)), arguments=PROD), says("Done.")])
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with open_sqlite(tmp_path / "toolbridge.db") as store:
-        yield store
 
 
 async def press(bot: Bot, view: AskView, by: str, choice: Choice = "run", *, digest: str | None = None) -> Decided:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -21,7 +20,6 @@ from bot.ports.model import Model
 from bot.ports.store import Store
 from bot.ports.work_store import ClaimedTurn
 from bot.settings import Settings
-from bot.stores.sqlite.store import open_sqlite
 from bot.turns.limits import Limits
 from tests.fakes.bots import Bot, notice_of, open_bot, turn_of
 from tests.fakes.openai import serve_openai
@@ -75,12 +73,6 @@ class Core:
 
     async def kept(self) -> list[Message]:
         return [entry.message for entry in await self.store.transcript(CONVERSATION, limit=100)]
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with open_sqlite(tmp_path / "toolbridge.db") as store:
-        yield store
 
 
 @asynccontextmanager

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +15,6 @@ from bot.domain.turns import CallStarted
 from bot.ports.model import ModelRequest
 from bot.ports.store import Store
 from bot.ports.tools import Wait
-from bot.stores.sqlite.store import open_sqlite
 from tests.fakes.bots import Bot, open_bot
 from tests.fakes.ports import CONVERSATION, RecordingAdapter, ScriptedModel, ScriptedTools, calls, message, says
 from tests.fakes.rights import Rights, ScriptedPolicy, allows, asks, denies
@@ -54,12 +51,6 @@ def link() -> Asking:
 
 def model() -> ScriptedModel:
     return ScriptedModel([calls("deploy"), says("Done.")])
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with open_sqlite(tmp_path / "toolbridge.db") as store:
-        yield store
 
 
 async def asked(bot: Bot, adapter: RecordingAdapter) -> AskView:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, cast
-
-import pytest
 
 from adapters.shared.buckets import Caller, Priority, Rate
 from adapters.shared.gates import Gate
@@ -20,7 +17,6 @@ from bot.domain.turns import Post, TextArrived
 from bot.ports.model import ModelProgressSink, ModelRequest
 from bot.ports.platform import Found
 from bot.ports.store import Store
-from bot.stores.sqlite.store import open_sqlite
 from bot.turns.limits import Limits
 from bot.turns.turn import RESTARTED
 from tests.fakes.bots import open_bot
@@ -36,12 +32,6 @@ from tests.fakes.ports import (
 )
 
 LIMITS = Limits(drain_s=30.0, retry_s=0.01, max_attempts=1)
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with open_sqlite(tmp_path / "toolbridge.db") as store:
-        yield store
 
 
 @dataclass

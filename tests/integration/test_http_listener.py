@@ -158,6 +158,14 @@ async def test_a_port_that_is_taken_is_one_warning_and_an_error_for_who_needs_it
     assert [(line["event"], line["log_level"]) for line in logged] == [("http_not_open", "warning")]
 
 
+async def test_a_host_that_can_be_no_name_is_said_like_a_port_that_is_taken() -> None:
+    with capture_logs() as logged:
+        async with open_listener("bot..internal", 0) as listener:
+            with pytest.raises(AdapterError, match=r"cannot listen on bot\.\.internal:0 \(.*Set HTTP_HOST"):
+                listener.serve()
+    assert [line["event"] for line in logged] == ["http_not_open"]
+
+
 async def test_a_listener_that_is_switched_off_says_so_to_who_needs_it() -> None:
     async with open_listener("127.0.0.1", None) as listener:
         with pytest.raises(AdapterError, match="HTTP_PORT=off"):

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
-
-import pytest
 
 from bot.domain.errors import ModelContentFilterError, ModelContextError, ModelUnavailableError
 from bot.domain.messages import Message, ModelAnswer, ToolMessage, UserMessage
@@ -17,7 +14,6 @@ from bot.models.rehearsal.summary import sum_up
 from bot.ports.conversation_store import History
 from bot.ports.model import ModelRequest
 from bot.ports.store import Store
-from bot.stores.sqlite.store import open_sqlite
 from bot.turns.context import count_tokens
 from bot.turns.limits import Limits
 from tests.fakes.bots import Bot, ended, open_bot
@@ -62,12 +58,6 @@ class Talk:
             while not is_so(known := await self.history()):  # noqa: ASYNC110  (a store sets no event)
                 await asyncio.sleep(0.005)
         return known
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with open_sqlite(tmp_path / "toolbridge.db") as store:
-        yield store
 
 
 @asynccontextmanager

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +15,6 @@ from bot.domain.turns import CallFinished, CallStarted, ModelAnswered, Step
 from bot.ports.model import ModelRequest
 from bot.ports.store import Store
 from bot.ports.tools import READ_RESOURCE, Offer, ServerInstructions
-from bot.stores.sqlite.store import open_sqlite
 from bot.turns.selection import BASE_TOOLS, FIND_TOOLS
 from tests.fakes.bots import Bot, ended, open_bot
 from tests.fakes.ports import (
@@ -32,12 +29,6 @@ from tests.fakes.ports import (
 )
 
 NAMES = [f"do_thing_{number:03}" for number in range(300)]
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with open_sqlite(tmp_path / "toolbridge.db") as store:
-        yield store
 
 
 def many() -> ScriptedTools:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -25,7 +24,6 @@ from bot.domain.events import (
 from bot.domain.messages import ToolCall, ToolResult, UserMessage
 from bot.ports.store import Store
 from bot.ports.tools import Wait
-from bot.stores.sqlite.store import open_sqlite
 from bot.turns.limits import Limits
 from tests.fakes.bots import Bot, notice_of, open_bot, turn_of
 from tests.fakes.ports import CONVERSATION, RecordingAdapter, ScriptedModel, ScriptedTools, calls, message, says
@@ -88,12 +86,6 @@ class Room:
         async with asyncio.timeout(20):
             while await self.bot.store.open_conversations(prefix=""):  # noqa: ASYNC110  (a store sets no event)
                 await asyncio.sleep(0.01)
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with open_sqlite(tmp_path / "toolbridge.db") as store:
-        yield store
 
 
 @asynccontextmanager

@@ -65,13 +65,6 @@ def schema() -> Schema:
 
 
 @pytest.fixture
-def wire() -> Generator[Wire]:
-    wire = Wire(postgres.server().port)
-    yield wire
-    wire.close()
-
-
-@pytest.fixture
 def own_server() -> Generator[PostgresServer]:
     """A server that the test may stop."""
     server = PostgresServer()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -25,13 +25,6 @@ from tests.fakes.wire import Cut, Wire
 BOUND_S = 60.0
 ONE_WRITER = 4  # connections: one listens, one is for what is urgent, one reads
 ENTRY = AuditEntry(kind="judged", at=1.0, person="test:u1", arguments="{}")
-
-
-@pytest.fixture
-def wire() -> Generator[Wire]:
-    wire = Wire(postgres.server().port)
-    yield wire
-    wire.close()
 
 
 @pytest.fixture

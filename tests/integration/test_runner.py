@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +27,6 @@ from bot.ports.platform import Adapter
 from bot.ports.store import Store
 from bot.ports.tools import Tools
 from bot.ports.work_store import ClaimedTurn
-from bot.stores.sqlite.store import open_sqlite
 from bot.turns.limits import Limits
 from bot.turns.turn import RESTARTED
 from bot.turns.worker import new_worker_id
@@ -67,12 +65,6 @@ class Core:
                 if view is not None and view.state in ("answered", "stopped", "failed"):
                     return view.state
                 await asyncio.sleep(0.005)
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with open_sqlite(tmp_path / "toolbridge.db") as store:
-        yield store
 
 
 @asynccontextmanager

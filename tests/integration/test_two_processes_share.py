@@ -319,9 +319,9 @@ async def test_a_conversation_is_deleted_and_a_person_purged_beside_a_process_th
         question = message("act")
         await bot.say(question)
         await tool.begun.wait()
-        said = await delete(beside, files, str(CONVERSATION), with_saved=True)
+        said = (await delete(beside, files, str(CONVERSATION), with_saved=True)).sentence
         assert said.startswith("2 messages of ") and said.endswith("What is not answered yet was kept.")
-        assert await remove(beside, files, question.actor) == 0
+        assert not (await remove(beside, files, question.actor)).left
         assert (await adapter.wait_for_posts(2))[1] == "Stopped."
         assert not (await beside.transcript(CONVERSATION, limit=10))
 

@@ -6,8 +6,6 @@ So it ends where a network is cut during a COMMIT and stays away for longer than
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +14,6 @@ from bot.domain.errors import StoreUnreachableError
 from bot.domain.messages import ToolCall, ToolResult
 from bot.domain.turns import CallDecided, CallFinished, CallStarted, CallWaiting
 from bot.ports.store import Store
-from bot.stores.sqlite.store import open_sqlite
 from bot.turns.limits import Limits
 from tests.contracts.stores import ALL, HERE, LEASE_S, ask, begin
 from tests.fakes.bots import ended, open_bot
@@ -32,12 +29,6 @@ from tests.fakes.ports import (
 from tests.integration.test_handover import HaltingTool
 
 LIMITS = Limits(drain_s=0.0, retry_s=0.01, max_attempts=3)
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with open_sqlite(tmp_path / "toolbridge.db") as store:
-        yield store
 
 
 class Unsure:

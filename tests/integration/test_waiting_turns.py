@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-import pytest
 
 from bot.domain.messages import AssistantMessage, ToolCall, ToolMessage, ToolResult, UserMessage
 from bot.domain.people import Actor, Asker
@@ -59,12 +57,6 @@ async def reached(adapter: RecordingAdapter, turn_id: int, state: TurnState, *, 
             if entered.count(state) >= times:
                 return
             await asyncio.sleep(0.005)
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with open_sqlite(tmp_path / "toolbridge.db") as store:
-        yield store
 
 
 async def ask(bot: Bot, text: str = "deploy it") -> int:

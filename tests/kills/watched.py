@@ -10,13 +10,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from bot.domain.answers import Example
 from bot.domain.events import ConversationKey
-from bot.domain.messages import ToolCall, ToolResult, ToolSpec
-from bot.domain.people import Actor, Asker
+from bot.domain.messages import ToolCall, ToolResult
+from bot.domain.people import Actor
 from bot.domain.turns import CallWaiting, Step
+from bot.ports.delegating_tools import DelegatingTools
 from bot.ports.store import Store
-from bot.ports.tools import Offer, Progress, Resumed, ServerStatus, Wait
+from bot.ports.tools import Progress, Resumed, Wait
 from bot.ports.work_store import Lease
 from bot.stores.db import Unit
 from bot.stores.postgres.db import PgDb
@@ -112,16 +112,13 @@ def _name_of_record(lease: Lease, steps: Sequence[Step]) -> str:
     return _STEPS[steps[0].kind]
 
 
-class WatchedTools:
+class WatchedTools(DelegatingTools):
     """The tool servers, with a point before, during and after each call."""
 
     def __init__(self, tools: Toolset, fate: Fate, world: World) -> None:
-        self._tools = tools
+        super().__init__(tools)
         self._fate = fate
         self._world = world
-
-    async def offer(self, asker: Asker | None) -> Offer:
-        return await self._tools.offer(asker)
 
     async def call(
         self,
@@ -144,21 +141,6 @@ class WatchedTools:
             calling.cancel()
         self._fate.reach("call: after its result came")
         return result
-
-    def newest(self, name: str) -> ToolSpec | None:
-        return self._tools.newest(name)
-
-    async def search(self, query: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
-        return await self._tools.search(query, among=among, limit=limit)
-
-    async def named(self, text: str, *, among: tuple[ToolSpec, ...], limit: int) -> Sequence[ToolSpec]:
-        return await self._tools.named(text, among=among, limit=limit)
-
-    async def examples(self) -> Sequence[Example]:
-        return await self._tools.examples()
-
-    def status(self) -> Sequence[ServerStatus]:
-        return self._tools.status()
 
     async def _arrived(self, mark: str) -> None:
         while not any(line.endswith(f" {mark}") for line in self._world.noted("calls")):  # noqa: ASYNC110

@@ -66,12 +66,36 @@ async def test_the_model_is_asked_with_the_tools_of_a_turn_and_one_that_its_endp
     assert len(sent) < 64
 
 
-async def test_settings_that_cannot_be_used_are_the_only_line(toolbridge: Toolbridge) -> None:
-    toolbridge.settings |= {"OPENAI_API_KEY": "sk-not-a-real-key-0000"}
+async def test_values_that_are_not_valid_are_the_only_line(toolbridge: Toolbridge) -> None:
+    toolbridge.settings |= {"HTTP_PORT": "99999", "OPENAI_MODLE": "m"}
     ran = await toolbridge.run("doctor")
     assert ran.code == 1
-    assert len(ran.out.splitlines()) == 1
-    assert "OPENAI_MODEL" in ran.out
+    assert [line[:16] for line in ran.out.splitlines() if line.startswith(("failed", "ok", "off"))] == [
+        "failed settings:"
+    ]
+    assert "HTTP_PORT" in ran.out and "Did you mean OPENAI_MODEL?" in ran.out
+
+
+async def test_a_model_that_is_only_half_set_up_is_said_once_with_all_else_that_is_wrong(
+    toolbridge: Toolbridge,
+) -> None:
+    toolbridge.settings |= {
+        "OPENAI_API_KEY": "sk-not-a-real-key-0000",
+        "MODEL_PRICE_INPUT_USD": "1",
+        "METRICS": "true",
+        "HTTP_HOST": "0.0.0.0",
+        "SLACK_BOT_TOKEN": "xoxb-test",
+    }
+    ran = await toolbridge.run("doctor")
+    assert ran.code == 1
+    wrong = [line for line in ran.out.splitlines() if line.startswith("failed")]
+    for line, said in zip(
+        wrong,
+        ("OPENAI_MODEL", "MODEL_PRICE_OUTPUT_USD", "METRICS_TOKEN", "SLACK_APP_TOKEN"),
+        strict=True,
+    ):
+        assert said in line
+    assert "ok     store: " in ran.out and "ok     tools toolbridge: " in ran.out
 
 
 async def test_a_database_that_cannot_be_opened_is_said_with_the_cure(toolbridge: Toolbridge) -> None:

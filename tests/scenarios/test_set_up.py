@@ -98,3 +98,57 @@ async def test_a_shared_database_without_a_key_that_processes_can_share_starts_n
     ran = await toolbridge.run(*command)
     assert ran.code == 2 and "TOOLBRIDGE_SECRET_KEY is not set" in ran.err and "Fernet.generate_key()" in ran.err
     assert "hunter2" not in ran.err and "nowhere" not in ran.err
+
+
+WRONG = {
+    "METRICS": "true",
+    "HTTP_HOST": "0.0.0.0",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4317",
+    "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+    "SYSTEM_PROMPT_FILE": "missing.txt",
+    "MODEL_PRICE_INPUT_USD": "1",
+}
+OF_PARTS = ("SYSTEM_PROMPT_FILE missing.txt", "MODEL_PRICE_OUTPUT_USD", "mcp.json: it is not valid JSON", "toml:1")
+
+
+async def test_run_says_all_that_is_wrong_with_the_settings_at_once(toolbridge: Toolbridge) -> None:
+    break_files(toolbridge)
+    ran = await toolbridge.run("run")
+    assert ran.code == 2
+    assert_in_order(
+        ran.err,
+        "toolbridge: 8 things are wrong with the settings:\n",
+        "- No model is configured",
+        "- No chat platform is configured",
+        "Set METRICS_TOKEN",
+        "- OTEL_EXPORTER_OTLP_PROTOCOL=grpc",
+        *OF_PARTS,
+    )
+    toolbridge.settings |= {"SLACK_BOT_TOKEN": "xoxb-test", "OPENAI_API_KEY": "sk-test"}
+    ran = await toolbridge.run("run")
+    assert_in_order(ran.err, "8 things", "set OPENAI_MODEL", "- Slack needs SLACK_APP_TOKEN", "METRICS_TOKEN")
+    assert "sk-test" not in ran.err
+
+
+async def test_a_chat_says_all_that_is_wrong_with_what_it_uses_at_once(toolbridge: Toolbridge) -> None:
+    break_files(toolbridge)
+    ran = await toolbridge.run("chat", "-m", "hello")
+    assert ran.code == 2
+    assert_in_order(ran.err, "toolbridge: 4 things are wrong with the settings:\n", *OF_PARTS)
+    assert "METRICS" not in ran.err  # which only `run` serves
+    toolbridge.settings |= {"OPENAI_API_KEY": "sk-test"}
+    ran = await toolbridge.run("chat", "-m", "hello")
+    assert_in_order(ran.err, "5 things", "set OPENAI_MODEL", *OF_PARTS)
+
+
+def break_files(toolbridge: Toolbridge) -> None:
+    toolbridge.settings |= WRONG
+    (toolbridge.folder / "mcp.json").write_text("{")
+    (toolbridge.folder / "toolbridge.toml").write_text("[acess]\n")
+
+
+def assert_in_order(text: str, *words: str) -> None:
+    at = 0
+    for each in words:
+        assert each in text[at:], text
+        at = text.index(each, at) + len(each)

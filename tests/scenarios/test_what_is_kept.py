@@ -52,6 +52,8 @@ async def test_an_operator_exports_deletes_and_purges(toolbridge: Toolbridge) ->
     shown = await toolbridge.run("purge", "--person", person)
     assert "[people] links other accounts, each of which is purged by itself: slack:T1:U1" in shown.out
     assert shown.code == 2 and "turns that they asked for" in shown.out and "Nothing was removed" in shown.out
+    told = json.loads((await toolbridge.run("purge", "--person", person, "--json")).out)
+    assert told["removed"] is None and told["kept"]["turns"] == 2 and told["kept"]["saved_files"] == 1
     assert holding(toolbridge.home, MARKER)
     purged = await toolbridge.run("purge", "--person", person, "--yes")
     assert purged.code == 0 and "files saved in their direct messages: 1" in purged.out and "What stays" in purged.out
@@ -62,6 +64,12 @@ async def test_an_operator_exports_deletes_and_purges(toolbridge: Toolbridge) ->
     await toolbridge.ask(SAVE)
     deleted = await toolbridge.run("history", "--delete", "main")
     assert deleted.code == 0 and "1 saved file kept: --files deletes them as well." in deleted.out
-    assert "1 saved file deleted." in (await toolbridge.run("history", "--delete", "main", "--files")).out
+    deleted = await toolbridge.run("history", "--delete", "main", "--files", "--json")
+    assert json.loads(deleted.out)["saved_files"] == 1
     assert holding(toolbridge.home, MARKER) == []
     assert (await toolbridge.run("history", "--delete", "nothing")).code == 1
+    await toolbridge.ask(GREET)
+    told = json.loads((await toolbridge.run("purge", "--person", person, "--yes", "--json")).out)
+    assert told["removed"]["turns"] == 1 and told["open_turns"] == 0
+    quiet = await toolbridge.run("purge", "--person", person, "--yes", "--quiet")
+    assert (quiet.code, quiet.out, quiet.err) == (0, "", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from bot.database import open_database
 from bot.domain.errors import SettingsError
 from bot.settings import FOREIGN, PREFIXES, Settings, load_settings
+from bot.settings.values import Group
 from bot.settings_digest import settings_digest
 from bot.stores.factory import describe_store, open_store
 
@@ -122,6 +124,13 @@ def refusal() -> str:
 
 def test_the_contract_names_every_setting_that_there_is() -> None:
     assert list(CONTRACT) == [name.upper() for name in Settings.model_fields]
+
+
+def test_no_group_of_settings_hides_a_field_or_a_check_of_another() -> None:
+    groups = [base for base in Settings.__bases__ if issubclass(base, Group)]
+    made = {"model_config", "_abc_impl"}  # by pydantic, in every class
+    names = [name for group in groups for name in [*group.model_fields, *vars(group)] if not name.startswith("__")]
+    assert not [name for name, times in Counter(names).items() if times > 1 and name not in made]
 
 
 @pytest.mark.parametrize("name", CONTRACT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +27,17 @@ _IN_DATA = (
     ("Roo Code", "Code/User/globalStorage/rooveterinaryinc.roo-cline/settings/mcp_settings.json"),
 )
 # Below the home folder, on every system: https://docs.cursor.com/context/mcp, https://docs.windsurf.com/windsurf/cascade/mcp,
-# https://docs.anthropic.com/en/docs/claude-code/mcp, https://lmstudio.ai/docs/app/plugins/mcp, https://zed.dev/docs/ai/mcp
+# https://docs.anthropic.com/en/docs/claude-code/mcp, https://lmstudio.ai/docs/app/plugins/mcp, https://zed.dev/docs/ai/mcp,
+# https://docs.cline.bot/mcp/mcp-overview, https://kiro.dev/docs/mcp/configuration,
+# https://docs.github.com/en/copilot/how-tos/copilot-cli/customize-copilot/add-mcp-servers
 _IN_HOME = (
     ("Claude Code", ".claude.json"),
     ("Cursor", ".cursor/mcp.json"),
     ("Windsurf", ".codeium/windsurf/mcp_config.json"),
     ("Gemini CLI", ".gemini/settings.json"),
+    ("GitHub Copilot CLI", ".copilot/mcp-config.json"),
+    ("Kiro", ".kiro/settings/mcp.json"),
+    ("Cline", ".cline/data/settings/cline_mcp_settings.json"),
     ("LM Studio", ".lmstudio/mcp.json"),
     ("Zed", ".config/zed/settings.json"),
 )
@@ -41,6 +46,15 @@ _IN_FOLDER = (
     ("VS Code, this folder", ".vscode/mcp.json"),
     ("Cursor, this folder", ".cursor/mcp.json"),
     ("Claude Code, this folder", ".mcp.json"),
+    ("Codex, this folder", ".codex/config.toml"),
+    ("opencode, this folder", "opencode.json"),
+    ("opencode, this folder", "opencode.jsonc"),
+    ("opencode, this folder", ".opencode/opencode.json"),
+    ("opencode, this folder", ".opencode/opencode.jsonc"),
+    ("Gemini CLI, this folder", ".gemini/settings.json"),
+    ("Kiro, this folder", ".kiro/settings/mcp.json"),
+    ("Roo Code, this folder", ".roo/mcp.json"),
+    ("Zed, this folder", ".zed/settings.json"),
 )
 
 
@@ -51,8 +65,37 @@ def client_files(*, home: Path, folder: Path, platform: str, environ: Mapping[st
     if platform == "win32":
         places.append(("Zed", data / "Zed" / "settings.json"))
     places += [(name, home / path) for name, path in _IN_HOME]
+    places += _moved(home, environ)
     places += [(name, folder / path) for name, path in _IN_FOLDER]
-    return [ClientFile(client=name, path=path) for name, path in dict.fromkeys(places) if path.is_file()]
+    places += _of_continue("Continue", home) + _of_continue("Continue, this folder", folder)
+    return [ClientFile(client=name, path=path) for name, path in _once(places) if path.is_file()]
+
+
+def _moved(home: Path, environ: Mapping[str, str]) -> list[tuple[str, Path]]:
+    """Return the files whose folders a variable moves: https://developers.openai.com/codex/mcp, https://opencode.ai/docs/config."""
+    codex = Path(environ.get("CODEX_HOME") or home / ".codex")
+    opencode = Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "opencode"  # on every system
+    return [
+        ("Codex", codex / "config.toml"),
+        ("opencode", opencode / "opencode.json"),
+        ("opencode", opencode / "opencode.jsonc"),
+    ]
+
+
+def _of_continue(name: str, folder: Path) -> list[tuple[str, Path]]:
+    """Return Continue's files: https://docs.continue.dev/customize/deep-dives/mcp."""
+    blocks = folder / ".continue" / "mcpServers"
+    found = sorted(blocks.glob("*")) if blocks.is_dir() else []
+    return [(name, path) for path in (folder / ".continue" / "config.yaml", *found)]
+
+
+def _once(places: Iterable[tuple[str, Path]]) -> Iterator[tuple[str, Path]]:
+    """Yield each file once, also where setup runs in the home folder."""
+    seen: set[Path] = set()
+    for name, path in places:
+        if path not in seen:
+            seen.add(path)
+            yield name, path
 
 
 def _data_folder(home: Path, *, platform: str, environ: Mapping[str, str]) -> Path:

@@ -15,13 +15,13 @@ from dotenv import dotenv_values
 from adapters.registry import PLATFORMS
 from bot.cli.doctor import doctor
 from bot.cli.setup.asking import Person, StoppedError, Terminal, is_at_terminal, say, unechoed
-from bot.cli.setup.model import ask_for_model, plan_model
+from bot.cli.setup.model import ask_for_model, missing_key, plan_model
 from bot.cli.setup.plan import Files, Plan, read_files
-from bot.cli.setup.platforms import ask_for_platforms, plan_platforms
+from bot.cli.setup.platforms import ask_for_platforms, missing_tokens, plan_platforms
 from bot.cli.setup.tool_servers import ask_for_servers, plan_servers
 from bot.cli.start import start
 from bot.cli.trust import ENV_FILE, look, require_trust, trusted
-from bot.domain.errors import BotError, SettingsError
+from bot.domain.errors import BotError, SettingsError, settings_error
 from bot.tools.configured import DEFAULT_FILE
 
 _UNCHANGED = "Nothing was changed."
@@ -56,6 +56,8 @@ async def setup(arguments: Namespace) -> int:
 async def _set_up(arguments: Namespace, person: Person | None, *, by_flags: bool) -> bool:
     """Return whether everything is written that was wanted."""
     plan = _begin(arguments)
+    if person is None and (problems := [*missing_key(plan), *missing_tokens(plan)]):
+        raise settings_error(problems)
     if by_flags or person is None:
         await plan_model(plan, person)
         await plan_platforms(plan, person)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from bot.cli.setup.asking import Person, say
 from bot.cli.setup.plan import Plan
 from bot.cli.setup.trial import try_tool_call
-from bot.domain.errors import BotError, SettingsError
+from bot.domain.errors import BotError, SettingsError, settings_error
 from bot.models.factory import describe_model
 from bot.models.local import LocalModel, LocalServer, context_of_ollama, find_local, usual_places
 from bot.text.counting import count
@@ -17,6 +17,8 @@ from bot.text.counting import count
 _DEFAULT_OPENAI = "gpt-4.1"
 _MAX_OFFERED = 12
 _LEAST_CONTEXT, _SMALL_CONTEXT = 2_000, 8_000  # tokens: what the settings take; what tools alone may fill
+_AZURE_KEY = ("AZURE_OPENAI_API_KEY", "or --entra for a sign-in with Entra ID")
+_OPENAI_KEY = ("OPENAI_API_KEY", "the key of your OpenAI account")
 _OTHERS = {"openai": "azure_openai_", "azure": "openai_"}  # how the settings of the other kind begin
 
 Values = Mapping[str, str | None]
@@ -139,14 +141,10 @@ async def plan_model(plan: Plan, person: Person | None) -> None:
         raise SettingsError("Name one model: by --model-url, by --openai, or by --azure-endpoint.")
     chosen = None
     if is_azure:
-        key = (
-            ""
-            if given.entra
-            else await needed(plan, person, "AZURE_OPENAI_API_KEY", "or --entra for a sign-in with Entra ID")
-        )
+        key = "" if given.entra else await needed(plan, person, *_AZURE_KEY)
         values = _of_azure(plan, given.azure_endpoint, given.azure_deployment, key=key)
     elif given.openai:
-        key = await needed(plan, person, "OPENAI_API_KEY", "the key of your OpenAI account")
+        key = await needed(plan, person, *_OPENAI_KEY)
         values = _of_openai(plan, given.model_name or _DEFAULT_OPENAI, key=key)
     elif given.model_url:
         values = _of_url(plan, given.model_url, given.model_name, key=_key_for(plan, given.model_url), context=None)
@@ -158,12 +156,27 @@ async def plan_model(plan: Plan, person: Person | None) -> None:
     plan.env.update({**values, **await _tried(plan, values, chosen)})
 
 
+def missing_key(plan: Plan) -> Iterator[str]:
+    """Yield that the key of the model is missing which the flags name."""
+    given = plan.arguments
+    if (given.azure_endpoint or given.azure_deployment) and not given.entra:
+        yield from missing(plan, *_AZURE_KEY)
+    if given.openai:
+        yield from missing(plan, *_OPENAI_KEY)
+
+
+def missing(plan: Plan, setting: str, what: str) -> Iterator[str]:
+    """Yield that the secret is missing, where it is."""
+    if not plan.value(setting):
+        yield f"{setting} is missing: set it in the environment or in the file of --secrets ({what})."
+
+
 async def needed(plan: Plan, person: Person | None, setting: str, what: str) -> str:
     """Return the secret that was given; without one, what the person types. Raises SettingsError."""
     value = plan.value(setting) or (await person.secret(f"{setting}, {what}:") if person else "")
-    if value:
-        return value
-    raise SettingsError(f"{setting} is missing: set it in the environment or in the file of --secrets ({what}).")
+    if not value:
+        raise settings_error(list(missing(plan, setting, what)))
+    return value
 
 
 def _key_for(plan: Plan, url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ from bot.text.secret_values import is_secret_name, of_url
 from bot.tools.configured import BUNDLED_NAME, DEFAULT_FILE, apart
 from bot.tools.mcp_json import McpJson
 
+_PLACEHOLDER = re.compile(r"(?:(?:Bearer|Basic|Token|Bot) )?\$\{[^{}]*\}", re.IGNORECASE)  # with nothing beside it
 _OF_MODELS = ("AZURE_OPENAI_", "OPENAI_", "MODEL_")
 
 
@@ -90,7 +92,8 @@ class Plan:
                 yield f"  + {change.name}={shown(change.name, change.after)}"
         if entries := self._entries():
             yield f"{self.mcp_file} ({'changed' if self.before.mcp else 'new'}):"
-            yield from (f"  + {redact_prose(line[4:])}" for line in add_servers("", entries).splitlines()[2:-2])
+            seen = {name: _without_values(entry) for name, entry in entries.items()}
+            yield from (f"  + {redact_prose(line[4:])}" for line in add_servers("", seen).splitlines()[2:-2])
 
     def _entries(self) -> Mapping[str, Any]:
         """Return what is new in mcp.json: a first file has the bundled server too, which runs where there is none."""
@@ -158,6 +161,16 @@ def _text(file: Path) -> str:
         return ""
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} cannot be read ({type(error).__name__}). Save it as UTF-8 text.") from error
+
+
+def _without_values(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a server with the values of its variables and headers hidden: what is secret shows in no name for sure."""
+    hidden = {
+        key: {name: value if _PLACEHOLDER.fullmatch(str(value)) else HIDDEN for name, value in entry[key].items()}
+        for key in ("env", "environment", "headers")
+        if isinstance(entry.get(key), dict)
+    }
+    return {**entry, **hidden}
 
 
 def shown(name: str, value: str) -> str:

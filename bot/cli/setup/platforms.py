@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from adapters.registry import PLATFORMS, Guide, Platform
 from bot.cli.setup.asking import Person, say
-from bot.cli.setup.model import ask_secret, needed
+from bot.cli.setup.model import ask_secret, missing, needed
 from bot.cli.setup.plan import Plan
 from bot.domain.errors import BotError, SettingsError
 from bot.ports.platform import SetUp
@@ -89,6 +89,13 @@ def _sentence(said: SetUp) -> str:
 # --- by flags --------------------------------------------------------------------------------------------------
 
 
+def missing_tokens(plan: Plan) -> Iterator[str]:
+    """Yield which tokens are missing of the platforms that flags name."""
+    for platform in PLATFORMS:
+        for token in platform.guide.tokens if getattr(plan.arguments, platform.name) else ():
+            yield from missing(plan, token.setting, token.where)
+
+
 async def plan_platforms(plan: Plan, person: Person | None) -> None:
     """Plan the platforms that flags name, once each was checked; ask for tokens that are missing. Raises BotError."""
     for platform in PLATFORMS:
@@ -102,7 +109,10 @@ async def _plan_platform(plan: Plan, person: Person | None, platform: Platform[A
     for switch in guide.switches:
         if written := plan.given.get(switch.setting):
             values[switch.setting] = written
-    said = await platform.check(plan.settings_with(values))
+    settings = plan.settings_with(values)
+    if guide.then is not None:
+        guide.then(settings)  # raises where a token is none, which the platform would only refuse
+    said = await platform.check(settings)
     if said is None or said.is_refused:
         raise SettingsError(f"{guide.title}: {_sentence(said) if said else 'it is not set up.'}")
     say(f"{guide.title}: {_sentence(said)}")

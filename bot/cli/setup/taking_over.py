@@ -46,8 +46,10 @@ async def take_over(
     Raises:
         EntryError: It cannot be used here, with the cure.
     """
-    read_entry(raw)  # which says what is wrong in the words of the file
+    read = read_entry(raw)  # which says what is wrong in the words of the file
     said = {key: value for key, value in cast("Mapping[str, Any]", raw).items() if key not in NO_EFFECT}
+    if read.command is not None and read.args:  # also where the command holds its arguments too
+        said |= {"command": read.command, "args": read.args}
     taken = Taken(name=name, entry=cast("dict[str, Any]", _mapped(said, lambda text: _of_folder(text, file))))
     answers = {one: await _answered(one, inputs, answer) for one in dict.fromkeys(_inputs_in(taken.entry))}
     variables = _Variables(name, taken.variables, known)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bot.cli.setup.asking import Person, say
+from bot.cli.setup.client_formats import ClientServers, read_client
 from bot.cli.setup.clients import client_files
 from bot.cli.setup.env_file import values_of
 from bot.cli.setup.plan import Plan
 from bot.cli.setup.taking_over import Answer, Taken, take_over
-from bot.domain.errors import SettingsError
+from bot.domain.errors import SettingsError, settings_error
 from bot.text.cleaning import clean_name
 from bot.text.counting import count
 from bot.tools.config import command_label, url_label
-from bot.tools.entries import Entry, is_disabled, read_entry
-from bot.tools.jsonc import plain_json
-from bot.tools.mcp_json import ROOTS, McpJson
+from bot.tools.entries import Entry, read_entry
 from bot.tools.placeholders import EntryError, Input
 
 
@@ -35,50 +33,39 @@ async def ask_for_servers(plan: Plan, person: Person) -> None:
             person.secret(question) if asked.is_password else person.text(question, default=asked.default or "")
         )
 
-    found = client_files(home=Path.home(), folder=Path.cwd(), platform=sys.platform, environ=os.environ)
-    for client in found:
+    for client in client_files(home=Path.home(), folder=Path.cwd(), platform=sys.platform, environ=os.environ):
         if (file := _read(client.path)) is None:
             continue
-        for name, raw in _new_servers(plan, file).items():
+        for name in _new_servers(plan, file, client.client):
             try:
+                raw = file.entry(name)
                 say(f"{client.client} has {clean_name(name)}, which {_described(read_entry(raw))}.")
                 if await person.agrees(f"Take {clean_name(name)} over?"):
                     _plan(plan, await _taken(plan, name, raw, client.path, file, answer))
             except EntryError as error:
-                say(_left_out(name, error))
+                say(f"{client.client}: {_left_out(name, error)}")
             except SettingsError as error:
                 say(f"{clean_name(name)} is left out: {error}")
 
 
-def _read(path: Path) -> McpJson | None:
-    """Return the file; None where it has no servers, or cannot be read, which is said."""
+def _read(path: Path) -> ClientServers | None:
+    """Return the file's servers; None where it has none, or cannot be read, which is said."""
     try:
-        return McpJson(path)
+        return read_client(path, folder=Path.cwd())
     except SettingsError as error:
-        if _names_servers(path):
-            say(f"{error} It is left out.")
+        say(f"{error} It is left out.")
         return None
 
 
-def _names_servers(path: Path) -> bool:
-    """Return whether it is to have servers: many of these files are for other settings too."""
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
-    except OSError:
-        return False
-    try:
-        document: object = json.loads(plain_json(text))
-    except (ValueError, RecursionError):
-        return any(f'"{root}"' in text for root in ROOTS)
-    return isinstance(document, dict) and any(root in document for root in ROOTS)
-
-
-def _new_servers(plan: Plan, file: McpJson) -> Mapping[str, object]:
-    """Return those that are switched on there and not here yet; of one whose name is taken it is said."""
+def _new_servers(plan: Plan, file: ClientServers, client: str) -> Sequence[str]:
+    """Return those that are switched on there and not here yet; of the others it is said."""
     here = {**plan.existing_servers(), **plan.servers}
-    for name in [name for name in file.entries if name in here]:
-        say(f"{clean_name(name)} is left out: a server of that name is there already.")
-    return {name: raw for name, raw in file.entries.items() if name not in here and not is_disabled(raw)}
+    for name in file.entries:
+        if file.is_off(name):
+            say(f"{clean_name(name)} is switched off in {client}, so it is left out.")
+        elif name in here:
+            say(f"{clean_name(name)} is left out: a server of that name is there already.")
+    return [name for name in file.entries if name not in here and not file.is_off(name)]
 
 
 def _described(entry: Entry) -> str:
@@ -97,7 +84,7 @@ def _parts(entry: Entry) -> Iterator[str]:
         yield f"and gets {', '.join(map(clean_name, names))}"
 
 
-async def _taken(plan: Plan, name: str, raw: object, path: Path, file: McpJson, answer: Answer) -> Taken:
+async def _taken(plan: Plan, name: str, raw: object, path: Path, file: ClientServers, answer: Answer) -> Taken:
     known = {**values_of(plan.before.env), **{name: value for name, value in plan.env.items() if value}}
     return await take_over(name, raw, file=path, inputs=file.inputs, answer=answer, known=known)
 
@@ -123,28 +110,42 @@ def _left_out(name: str, error: EntryError) -> str:
 # --- by flags --------------------------------------------------------------------------------------------------
 
 
-def _given(written: str) -> tuple[Path, McpJson]:
+def _given(written: str) -> tuple[Path, ClientServers]:
     path = Path(written).expanduser()
     if not path.is_file():
         raise SettingsError(f"--mcp-from {written}: there is no such file.")
-    return path, McpJson(path)
+    file = read_client(path, folder=Path.cwd())
+    if file is None:
+        raise SettingsError(f"{path}: it has no tool servers. Name the file of another MCP client.")
+    return path, file
 
 
 async def plan_servers(plan: Plan) -> None:
     """Plan all servers of the files that flags name.
 
     Raises:
-        SettingsError: One of them cannot be taken over.
+        SettingsError: Some of them cannot be taken over; it names all of those.
     """
 
     async def answer(asked: Input) -> str:
         return plan.given.get(asked.variable, "")
 
+    problems: list[str] = []
     for written in plan.arguments.mcp_from:
-        path, file = _given(written)
-        for name, raw in _new_servers(plan, file).items():
+        try:
+            path, file = _given(written)
+        except SettingsError as error:
+            problems.append(str(error))
+            continue
+        for name in _new_servers(plan, file, str(path)):
             try:
+                raw = file.entry(name)
                 _plan(plan, await _taken(plan, name, raw, path, file, answer))
             except EntryError as error:
-                raise SettingsError(f"{path}: {_left_out(name, error)} Or switch it off there.") from None
-            say(f"{clean_name(name)} {_described(read_entry(raw))}.")
+                problems.append(f"{path}: {_left_out(name, error)} Or switch it off there.")
+            except SettingsError as error:
+                problems.append(str(error))
+            else:
+                say(f"{clean_name(name)} {_described(read_entry(raw))}.")
+    if problems:
+        raise settings_error(problems)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-from cryptography.fernet import Fernet
-
-from tests.fakes import postgres
 from tests.fakes.wire import Wire
+from tests.scenarios.databases import behind
 from tests.scenarios.discord.rooms import general, kinds
 from tests.scenarios.discord.serving import WATCH, open_world, serving
 from tests.scenarios.tools import without_tools
@@ -18,23 +14,11 @@ from tests.scenarios.tools import without_tools
 LEASE_S = 1.0
 
 
-@pytest.fixture
-def wire() -> Iterator[Wire]:
-    wire = Wire(postgres.server().port)
-    yield wire
-    wire.close()
-
-
 async def test_what_is_said_while_the_database_is_away_for_longer_than_the_lease_is_answered_once_and_in_order(
     tmp_path: Path, wire: Wire
 ) -> None:
     """What arrives before the lease has run out is kept in memory; what is said later is in the channel's history."""
-    settings = {
-        **without_tools(tmp_path),
-        "database_url": f"postgresql://postgres@127.0.0.1:{wire.port}/postgres",
-        "database_schema": postgres.new_schema(),
-        "toolbridge_secret_key": Fernet.generate_key().decode(),
-    }
+    settings = {**without_tools(tmp_path), **behind(wire)}
     options = {"watch": replace(WATCH, look_alone_s=0.2)}
     async with (
         open_world() as world,

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from cryptography.fernet import Fernet
-
-from tests.fakes import postgres
 from tests.fakes.wire import Wire
+from tests.scenarios.databases import behind
 from tests.scenarios.slack.serving import open_world, serving
 from tests.scenarios.slack.threads import start
 from tests.scenarios.tools import without_tools
@@ -17,22 +13,10 @@ from tests.scenarios.tools import without_tools
 LEASE_S = 1.0
 
 
-@pytest.fixture
-def wire() -> Iterator[Wire]:
-    wire = Wire(postgres.server().port)
-    yield wire
-    wire.close()
-
-
 async def test_what_slack_has_given_up_while_the_database_was_away_is_answered_once_all_the_same(
     tmp_path: Path, wire: Wire
 ) -> None:
-    settings = {
-        **without_tools(tmp_path),
-        "database_url": f"postgresql://postgres@127.0.0.1:{wire.port}/postgres",
-        "database_schema": postgres.new_schema(),
-        "toolbridge_secret_key": Fernet.generate_key().decode(),
-    }
+    settings = {**without_tools(tmp_path), **behind(wire)}
     async with (
         open_world() as (slack, model),
         serving(slack, model, tmp_path, settings=settings, lease_s=LEASE_S) as bot,

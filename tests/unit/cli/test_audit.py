@@ -121,24 +121,24 @@ async def test_purged_arguments_are_said_to_be_purged_and_break_nothing(store: S
     first, _ = [line async for line in lines(store)]
     assert "deploys/deploy (arguments purged)" in as_text(first)
     assert json.loads(as_json(first))["arguments"] is None
-    assert (await verify(store)).startswith("2 lines checked; all fit.\n")
+    assert (await verify(store)).number == 2
 
 
 async def test_more_lines_than_a_page_are_read_in_order(store: Store) -> None:
     await store.audit([REFUSED] * 2_500)
     assert [line.number async for line in lines(store)] == list(range(1, 2_503))
     assert [line.number async for line in lines(store, person="slack:T1:U1")] == [1]
-    assert (await verify(store)).startswith("2,502 lines checked")
+    assert (await verify(store)).number == 2_502
 
 
 async def test_a_head_that_was_kept_is_found_as_long_as_nothing_was_cut_off(store: Store, path: Path) -> None:
     first, second = [line.hash async for line in lines(store)]
-    assert (await verify(store)).endswith(f"\nhead: {second}")
+    assert (await verify(store)).head == second
     await store.audit([ENTRY])
     for head in (first, second, second.upper()):
-        assert (await verify(store, head=head)).startswith("3 lines checked")
+        assert (await verify(store, head=head)).number == 3
     tamper(path, "DELETE FROM audit WHERE number > 1")
-    assert (await verify(store)).endswith(f"\nhead: {first}")
+    assert (await verify(store)).head == first
     with pytest.raises(BrokenAuditError, match=f"^No line of the audit has the head {second}"):
         await verify(store, head=second)
 
@@ -161,7 +161,8 @@ async def test_the_first_line_that_does_not_fit_is_named(store: Store, path: Pat
 
 async def test_an_empty_audit_fits(path: Path) -> None:
     async with open_sqlite(path) as store:
-        assert await verify(store) == "0 lines checked; all fit.\nhead: none, the audit is empty"
+        chain = await verify(store)
+        assert (chain.number, chain.head) == (0, "")
         with pytest.raises(BrokenAuditError):
             await verify(store, head="ab")
 
@@ -207,13 +208,13 @@ async def test_the_command_checks_the_database_of_its_home(store: Store, path: P
 
     code, printed, _ = await asyncio.to_thread(run, "--json", "--tool", "deploys/*")
     assert code == 0 and [json.loads(line)["number"] for line in printed.splitlines()] == [1]
+    assert json.loads((await asyncio.to_thread(run, "verify", "--json"))[1])["lines"] == 2
+    assert (await asyncio.to_thread(run, "verify", "--quiet"))[:2] == (0, "")
     tamper(path, "UPDATE audit SET person = 'slack:T1:U9' WHERE number = 2")
     code, printed, failure = await asyncio.to_thread(run, "verify")
     assert (code, printed) == (1, "") and failure.startswith("toolbridge: Line 2 of the audit does not fit")
 
 
-@pytest.mark.parametrize(
-    "arguments", [["verify", "--tool", "a/b"], ["verify", "--json"], ["--head", "ab"], ["--since", "soon"]]
-)
+@pytest.mark.parametrize("arguments", [["verify", "--tool", "a/b"], ["--quiet"], ["--head", "ab"], ["--since", "soon"]])
 def test_arguments_that_do_not_fit_together_are_bad_usage(arguments: list[str]) -> None:
     assert main(["audit", *arguments]) == 2

@@ -241,6 +241,10 @@ def swap(name: str, data: bytes) -> Callable[[dict[str, bytes]], None]:
         (swap("console-history", b"\n+pla\n"), "console-history is not what was backed up"),
         (swap("console-history", b"\n+plan\n" * 1_000_000), "console-history is not what was backed up"),
         (swap("manifest.json", b"{}"), "its manifest.json is not one of `toolbridge backup`"),
+        (
+            rewrite(about={"version": "1", "made_at": "\x1b[2J", "database": "sqlite", "rows": {}}),
+            "its manifest.json is not one of `toolbridge backup`",
+        ),
         (rewrite(format=2), "was written by a newer version of Toolbridge (0.1.0). Upgrade."),
         (lambda files: files.pop("manifest.json"), "its manifest.json cannot be read"),
     ],

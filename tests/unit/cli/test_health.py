@@ -80,6 +80,7 @@ async def test_where_nothing_listens_it_says_what_to_do(
     [
         b"HTTP/1.1 404 Not Found\r\ncontent-length: 9\r\n\r\nNot Found",
         b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n" + b"[" * 60_000,
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
     ],
 )
@@ -100,6 +101,14 @@ async def test_what_speaks_no_http_there_is_no_answer(
         monkeypatch.setenv("HTTP_PORT", str(port))
         assert await health(arguments()) == 1
     assert f"Nothing answers on 127.0.0.1:{port}" in capsys.readouterr().out
+
+
+async def test_a_host_that_can_be_no_name_is_no_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HTTP_HOST", "bot..internal")
+    assert await health(arguments()) == 1
+    assert "not ready: Nothing answers on bot..internal:8080 (" in capsys.readouterr().out
 
 
 async def test_a_process_that_hangs_is_given_up_in_less_than_five_seconds(

@@ -35,6 +35,6 @@ async def test_saved_files_that_cannot_be_deleted_are_not_called_deleted(tmp_pat
         for name in ("a.txt", "b.txt"):
             FolderWorkspace(tmp_path / "workspaces").save(key.opaque_id, name, "words")
         with unchangeable(tmp_path / "workspaces"):
-            said = await delete(store, files, str(key), with_saved=True)
+            said = (await delete(store, files, str(key), with_saved=True)).sentence
         assert "saved file" not in said and "2 files could not be deleted; the bot's log says why." in said
-        assert "2 saved files deleted." in await delete(store, files, str(key), with_saved=True)
+        assert "2 saved files deleted." in (await delete(store, files, str(key), with_saved=True)).sentence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,8 @@ def test_what_was_used_after_it_was_moved_is_not_taken_for_moved(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keep(home)
-    assert main(["migrate", "--to", target()]) == 0
+    assert main(["migrate", "--to", target(), "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
 
     async def use() -> None:
         async with open_sqlite(home / "toolbridge.db") as store:
@@ -92,14 +94,16 @@ def test_where_the_home_has_the_key_it_says_how_to_set_it(
     assert main(["migrate", "--to", target()]) == 0
 
 
-def test_conversations_find_their_files_there(home: Path) -> None:
+def test_conversations_find_their_files_there(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keep(home)
     ids = open_conversation_ids(home)
     conversation = ConversationKey(platform="console", space="local", channel="main")
     folder = home / "workspaces" / workspace_name(ids.of(conversation))
     folder.mkdir(parents=True)
     (folder / "a.txt").write_bytes(b"saved")
-    assert main(["migrate", "--to", target()]) == 0
+    assert main(["migrate", "--to", target(), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["rows"] == 2 and "The old database" in err and PASSWORD not in out + err
 
     async def found() -> int:
         settings = load_settings(database_url=target())

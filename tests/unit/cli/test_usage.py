@@ -57,9 +57,8 @@ def test_a_quiet_doctor_says_only_what_failed(capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["history", "--delete", "main", "--json"], "--json prints conversations."),
         (["history", "main", "--quiet"], "--quiet prints the keys of conversations."),
-        (["tools", "--changes", "--json"], "--json lists tools."),
+        (["audit", "--quiet"], "--head and --quiet are for `toolbridge audit verify`."),
     ],
 )
 def test_flags_that_do_not_fit_together_are_bad_usage(

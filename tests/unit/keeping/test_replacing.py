@@ -77,6 +77,14 @@ def test_what_is_in_the_way_is_never_overwritten_and_nothing_is_lost(tmp_path: P
     assert (tmp_path / "a" / "2").exists()
 
 
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"away": [["a"]], "into": []}', '{"away": [[1, 2]], "into": []}'])
+def test_a_list_that_cannot_be_read_is_said_and_left(text: str, tmp_path: Path) -> None:
+    put(tmp_path / DECIDED, text)
+    with pytest.raises(SettingsError, match=rf"its end cannot be made up for \({DECIDED} cannot be read\)"):
+        finish_replacing(tmp_path)
+    assert (tmp_path / DECIDED).read_text(encoding="utf-8") == text
+
+
 def test_a_home_that_is_not_there_has_nothing_to_finish(tmp_path: Path) -> None:
     finish_replacing(tmp_path / "none")
     assert not (tmp_path / "none").exists()

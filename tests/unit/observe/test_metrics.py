@@ -44,7 +44,7 @@ class World:
     metrics: Metrics = field(default_factory=lambda: Metrics(provider="openai"))
     platform: Platform = field(default_factory=lambda: Platform("slack"))
     posts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    store_error: str = ""
+    store_error: Exception | None = None
     looks: int = 0
     url: str = ""
 
@@ -64,7 +64,7 @@ class World:
     async def open_turns(self) -> OpenTurns:
         self.looks += 1
         if self.store_error:
-            raise StoreError(self.store_error)
+            raise self.store_error
         return OPEN
 
     async def get(self, **headers: str) -> httpx2.Response:
@@ -251,9 +251,10 @@ async def test_what_others_count_and_the_database_are_read_with_one_query_a_scra
     assert {name: samples[name] for name in expected} == expected
 
 
-async def test_a_database_that_is_away_leaves_the_rest_readable() -> None:
+@pytest.mark.parametrize("error", [StoreError("gone"), ValueError("a fault of ours")])
+async def test_a_database_that_is_away_leaves_the_rest_readable(error: Exception) -> None:
     async with serving() as world:
-        world.store_error = "gone"
+        world.store_error = error
         samples = await world.samples()
     assert samples["toolbridge_store_up"] == 0
     assert samples["toolbridge_platform_connected slack"] == 1

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot.domain.errors import ModelContentFilterError, ModelError, ModelUnavailableError
 from bot.domain.messages import ModelAnswer, Usage
@@ -59,6 +60,22 @@ async def test_a_call_that_fails_is_seen_with_its_error_and_what_it_cost() -> No
     with pytest.raises(ModelUnavailableError):
         await ask(WatchedModel(Wasteful([ModelUnavailableError("gone")]), [seen]))
     assert [(call.error, call.usage.input_tokens) for call in seen] == [("ModelUnavailableError", 5)]
+
+
+class Broken:
+    def called(self, call: ModelCall) -> None:
+        raise ValueError("a fault of ours")
+
+
+async def test_an_observer_that_fails_is_logged_and_reaches_neither_the_call_nor_the_other_observers() -> None:
+    seen = Seen()
+    with capture_logs() as logged:
+        answer, _ = await ask(WatchedModel(ScriptedModel([says("hi")]), [Broken(), seen]))
+        with pytest.raises(ModelUnavailableError):
+            await ask(WatchedModel(ScriptedModel([ModelUnavailableError("gone")]), [Broken(), seen]))
+    assert answer.message.text == "hi"
+    assert [call.error for call in seen] == ["", "ModelUnavailableError"]
+    assert [(line["event"], line["observer"]) for line in logged] == [("observer_failed", "Broken")] * 2
 
 
 async def test_a_call_that_is_cancelled_is_seen_as_such() -> None:

@@ -243,6 +243,19 @@ async def test_doctor_says_where_traces_go_and_whether_anything_answers_there() 
 
 
 @pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://user:pass@collector:99999", "http://collector:99999 cannot be reached (Port out of range 0-65535)"),
+        ("http://collector..internal:4318", "http://collector..internal:4318 cannot be reached (no host can have that"),
+    ],
+)
+async def test_doctor_says_of_an_address_that_can_be_none_what_to_correct(url: str, said: str) -> None:
+    (check,) = await doctor_of_traces(load_settings(env_file=None, otel_exporter_otlp_endpoint=url))
+    assert check.state == "failed" and check.detail.startswith(said)
+    assert check.cure == "Correct OTEL_EXPORTER_OTLP_ENDPOINT."
+
+
+@pytest.mark.parametrize(
     ("environment", "url"),
     [
         ({}, "http://collector:4318/otlp/v1/traces"),

@@ -123,6 +123,12 @@ async def test_servers_are_asked_for_one_by_one_and_what_cannot_be_taken_is_said
     write(".config/Code/User/mcp.json", {"inputs": inputs, "servers": {"wiki": wiki}})
     write(".gemini/settings.json", {"theme": "dark"})
     write(".lmstudio/mcp.json", '{"mcpServers": {"x": ')
+    write(
+        ".codex/config.toml", '[mcp_servers.box]\nurl = "https://box.example"\nhttp_headers = {X-Room = "hunter-two"}\n'
+    )
+    write(
+        ".config/opencode/opencode.json", {"mcp": {"b": True, "odder": {"type": "carrier-pigeon", "url": "https://h"}}}
+    )
     person = ScriptedPerson([("Take off", None), ("Take", "y"), ("Key of the wiki", "w1k1")])
     await ask_for_servers(plan, person)
     assert person.asked == [
@@ -130,10 +136,12 @@ async def test_servers_are_asked_for_one_by_one_and_what_cannot_be_taken_is_said
         "Key of the wiki:",
         "Take a over?",
         "Take unset over?",
+        "Take box over?",
     ]
     assert plan.servers == {
         "wiki": {**wiki, "headers": {"X-Key": "${TOOL_WIKI_WIKI_KEY}", "X-R": "${TOOL_WIKI_WIKI_REGION}"}},
         "a": {"command": "uvx", "args": ["a-server", "--token", "${TOOL_A_KEY}"]},
+        "box": {"url": "https://box.example", "headers": {"X-Room": "hunter-two"}},
     }
     assert plan.env == {
         "TOOL_WIKI_WIKI_KEY": "w1k1",
@@ -143,9 +151,14 @@ async def test_servers_are_asked_for_one_by_one_and_what_cannot_be_taken_is_said
     said = capsys.readouterr().out
     assert "VS Code has wiki, which connects to https://wiki.example/mcp, and gets X-Key, X-R." in said
     assert "Cursor has a, which starts uvx a-server with 2 more arguments." in said
-    assert "odd is left out, key 'colour': this key is not known." in said
+    assert "off is switched off in Cursor, so it is left out." in said
+    assert "Cursor: odd is left out, key 'colour': this key is not known." in said
+    assert "opencode: b is left out: it is no table of settings." in said
+    assert "opencode: odder is left out, key 'type': the type 'carrier-pigeon' does not fit." in said
     assert "unset is left out: " in said and "the variable NOT_SET_ANYWHERE is not set" in said
     assert ".lmstudio/mcp.json: it is not valid JSON" in said and ".gemini" not in said
     difference = "\n".join(plan.difference())
     assert '"X-Key": "${TOOL_WIKI_WIKI_KEY}"' in difference
-    assert "s3cr3t" not in said + "".join(person.asked) + difference
+    assert '"X-Room": "[hidden]"' in difference
+    for secret in ("s3cr3t", "hunter-two"):
+        assert secret not in said + "".join(person.asked) + difference

@@ -45,6 +45,10 @@ async def taken(raw: object, *, file: str = "/home/me/.cursor/mcp.json", answer:
             {"command": "x", "args": ["--api-key", KEY, "--verbose"], "autoApprove": ["a"]},
             {"command": "x", "args": ["--api-key", "${TOOL_GIT_HUB_KEY}", "--verbose"]},
         ),
+        (
+            {"type": "local", "command": ["x", "--api-key", KEY]},
+            {"type": "local", "command": "x", "args": ["--api-key", "${TOOL_GIT_HUB_KEY}"]},
+        ),
         ({"url": f"https://h/mcp?api_key={KEY}"}, {"url": "https://h/mcp?api_key=${TOOL_GIT_HUB_URL_KEY}"}),
         (
             {"command": "x", "args": [f"postgresql://me:{KEY}@h/db"]},
