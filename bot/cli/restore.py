@@ -202,7 +202,7 @@ def _say(places: Places, settings: Settings, away: Iterable[tuple[Path, Path]]) 
     if RULES in manifest.files:
         print(f"{RULES} is that of the backup: check that its rules are still what you want.")
     if settings.is_shared:
-        url = read_database_url(settings.store_url).label
+        url = read_database_url(settings.store_url).for_commands
         command = ["pg_restore", "--clean", "--if-exists", f"--dbname={url}", "toolbridge.dump"]
         print(f"The texts and saved files are in PostgreSQL. With a dump of it:\n  {shlex.join(command)}")
     print("Run `toolbridge doctor --trust` before you start the bot.")

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import psycopg
 import pytest
 from cryptography.fernet import Fernet
 
@@ -137,5 +138,27 @@ async def test_the_way_to_postgresql_and_a_rolling_upgrade_run_as_shown(
         ]
         for name in ("blue", "green"):
             assert machine.running[name].returncode == TERMINATED
+        await backed_up(machine)
         history = await toolbridge.run("history")
         assert "console/local/main/" in history.out
+
+
+async def backed_up(machine: Machine) -> None:
+    """Do what `backup` and `restore` print for a database of PostgreSQL; its tables are lost in between."""
+    toolbridge = machine.toolbridge
+    assert (await toolbridge.run("run", "--drain")).code == 0
+    await do_what_is_printed(machine, (await toolbridge.run("backup", "a.zip")).out, "pg_dump")
+    with psycopg.connect(f"{postgres.server().url.removesuffix('postgres')}toolbridge") as connection:
+        connection.execute("DROP SCHEMA toolbridge CASCADE")
+    empty = Toolbridge(toolbridge.folder / "empty", toolbridge.folder, toolbridge.settings)
+    await do_what_is_printed(machine, (await empty.run("restore", "a.zip")).out, "pg_restore")
+
+
+async def do_what_is_printed(machine: Machine, out: str, program: str) -> None:
+    (line,) = re.findall(rf"^  ({program} .*)$", out, flags=re.MULTILINE)
+    assert PASSWORD not in line
+    process = await asyncio.create_subprocess_exec(
+        *shlex.split(line), cwd=machine.toolbridge.folder, env=machine.environment
+    )
+    async with asyncio.timeout(WAIT_S):
+        assert await process.wait() == 0, line
