@@ -15,7 +15,9 @@ OPERATORS = "tests/scenarios/test_documented_commands.py::test_commands_of_opera
 SHELL = "tests/scenarios/test_documented_commands.py::test_lines_for_a_shell_run_as_they_are_shown"
 POSTGRES = "tests/scenarios/test_documented_postgres.py::test_the_way_to_postgresql_and_a_rolling_upgrade_run_as_shown"
 SETUP = "tests/scenarios/test_setup_command.py"
-INDEX = "It installs from a package index, and CI has none; `.ci/run` does the same in a fresh clone."
+INDEX = (
+    "It installs from a package index, which no test asks; `.ci/run` runs two commands of the README in a fresh clone."
+)
 HOURS = "It runs for minutes to hours; a short form of it is among the tests"
 AZURE = "It needs an Azure subscription; tests/unit/deploy/test_azure.py checks its parameters and outputs."
 HOST = "It changes a machine, as root and with systemd. It was tried by hand in a root made by debootstrap."
