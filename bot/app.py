@@ -86,7 +86,7 @@ async def open_app(
         watchers = watchers or Watchers()
         opening = _open_core(settings, lease_s=lease_s, inputs=inputs, waits=waits, watchers=watchers)
         core = await stack.enter_async_context(opening)
-        host = make_host(settings, core, http=http or NoListener(), settled=watchers.settled)
+        host = make_host(settings, core, http=http or NoListener(), watchers=watchers)
         if host.early is not None:
             await stack.enter_async_context(host.early.working(host.decide_now))
         opened = [await stack.enter_async_context(open_adapter(host)) for open_adapter in adapters]

@@ -135,7 +135,7 @@ def _contents(manifest: Manifest) -> str:
 
 def _dump(settings: Settings) -> str:
     """Return how the rest is backed up, without anything secret."""
-    url = read_database_url(settings.store_url).label
+    url = read_database_url(settings.store_url).for_commands
     command = ["pg_dump", "--format=custom", f"--schema={settings.database_schema}", "--file=toolbridge.dump", url]
     return (
         f"The texts and saved files are in {describe_database(settings)}, and not in this file. Back them up with "

@@ -205,7 +205,7 @@ def _say(arguments: Namespace, places: Places, settings: Settings, away: Iterabl
     if RULES in manifest.files:
         notes.append(f"{RULES} is that of the backup: check that its rules are still what you want.")
     if settings.is_shared:
-        url = read_database_url(settings.store_url).label
+        url = read_database_url(settings.store_url).for_commands
         command = ["pg_restore", "--clean", "--if-exists", f"--dbname={url}", "toolbridge.dump"]
         notes.append(f"The texts and saved files are in PostgreSQL. With a dump of it:\n  {shlex.join(command)}")
     notes.append("Run `toolbridge doctor --trust` before you start the bot.")

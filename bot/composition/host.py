@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from bot.composition.core import Core
-from bot.domain.asks import AskState
 from bot.intake.admission import Admission
 from bot.intake.apps import AppGate
 from bot.intake.asked import AskReader
@@ -17,14 +16,13 @@ from bot.intake.inbox import Inbox
 from bot.intake.rates import CommonCount
 from bot.models.factory import describe_model
 from bot.ports.http import HttpListener
+from bot.ports.observer import Watchers
 from bot.settings import Settings
 from bot.text.counting import count
 
 
-def make_host(
-    settings: Settings, core: Core, *, http: HttpListener, settled: Callable[[AskState], None] = lambda _: None
-) -> Inbox:
-    """Return the host that every adapter is opened with; `settled` is called as each approval is ended by people."""
+def make_host(settings: Settings, core: Core, *, http: HttpListener, watchers: Watchers) -> Inbox:
+    """Return the host that every adapter is opened with; the `watchers` see what people end in it."""
     store, bell, model, rights = core.store, core.bell, core.model, core.rights
     commands = Commands(
         store=store,
@@ -54,12 +52,13 @@ def make_host(
         directory=rights.tools,
         access=rights.access,
         budgets=rights.budgets,
-        decisions=Decisions(reader=reader, bell=bell, settled=settled),
+        decisions=Decisions(reader=reader, bell=bell, settled=watchers.settled),
         forms=Forms(reader=reader, tools=rights.tools, bell=bell),
         about=commands.introduction,
         http=http,
         cluster=core.cluster,
         early=EarlyMessages(store=store, cluster=core.cluster),
+        withdrew=watchers.withdrew,
         apps=AppGate(settings.apps, also=lambda: rights.policy.now().apps),
         takes_follow_ups=settings.follow_ups == "always",
         shows_thoughts=settings.trace == "full",

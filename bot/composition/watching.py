@@ -77,7 +77,12 @@ def _open_metrics(settings: Settings) -> Metrics | None:
 def _watchers(health: Health, metrics: Metrics | None) -> Watchers:
     if metrics is None:
         return Watchers(models=(health.model,))
-    return Watchers(turns=(metrics.turns,), models=(health.model, metrics.models), settled=metrics.settled)
+    return Watchers(
+        turns=(metrics.turns,),
+        models=(health.model, metrics.models),
+        settled=metrics.settled,
+        withdrew=metrics.turns.withdrew,
+    )
 
 
 def traced(watchers: Watchers, traces: Traces | None) -> Watchers:

@@ -88,6 +88,7 @@ class Inbox:
     expected: ExpectedAnswers = field(default_factory=ExpectedAnswers)
     takes_follow_ups: bool = True  # also without a mention, where the bot takes part
     shows_thoughts: bool = False  # in Details, after the calls
+    withdrew: Callable[[str], None] = lambda _: None  # called with the platform of each question that was withdrawn
     refusals: Refusals = field(init=False)
 
     def __post_init__(self) -> None:
@@ -192,6 +193,8 @@ class Inbox:
                 return outcome
             case MessageDeleted():
                 revision = await self.store.withdraw(event.event_key)
+                if revision == "made":
+                    self.withdrew(event.conversation.platform)
                 if revision == "unknown" and self.early is not None and await self.early.drop(event.event_key):
                     revision = "made"
                 if revision == "made":

@@ -60,7 +60,7 @@ class Metrics:
         """Read from these, too. Each state of their turns begins at 0, so that the first one is an increase."""
         self._readings.sources = sources
         for adapter in sources.adapters:
-            for state in AT_REST - {"withdrawn"}:
+            for state in AT_REST:
                 self.families.turns.labels(adapter.name, state)
 
     def settled(self, state: AskState) -> None:

@@ -70,6 +70,10 @@ class TurnMetrics:
             case _:
                 pass
 
+    def withdrew(self, platform: str) -> None:
+        """Count a question that its asker withdrew before its turn began: no observer sees that turn."""
+        self._families.turns.labels(platform, "withdrawn").inc()
+
     def _note(self, turn: ClaimedTurn, step: Step) -> None:
         match step:
             case CallAsked(round=number, call=call, server=server):

@@ -67,7 +67,7 @@ class Tracing(Protocol):
         ...
 
 
-def _ignore(_state: AskState) -> None:
+def _ignore(_what: str) -> None:
     """Take no note."""
 
 
@@ -79,4 +79,6 @@ class Watchers:
     models: Sequence[ModelObserver] = ()
     # Called with the state of each approval that people end in this process.
     settled: Callable[[AskState], None] = _ignore
+    # Called with the platform of each question that its asker withdraws, in this process, before its turn begins.
+    withdrew: Callable[[str], None] = _ignore
     tracing: Tracing | None = None

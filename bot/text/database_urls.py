@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from bot.text.secret_values import is_secret_name
 
@@ -45,6 +45,15 @@ class DatabaseUrl:
         """The URL without its user and without any secret."""
         hosts = ",".join(f"{host}:{port}" if port else host for host, port in self.hosts)
         return f"postgresql://{hosts}/{self.database}"
+
+    @property
+    def for_commands(self) -> str:
+        """The URL as PostgreSQL's own commands take it, with its user and parameters, without any secret."""
+        user = f"{quote(self.user, safe='')}@" if self.user else ""
+        hosts = "" if {"host", "hostaddr"} & self.parameters.keys() else ",".join(map(_written, self.hosts))
+        kept = [(name, value) for name, value in self.parameters.items() if not is_secret_name(name)]
+        said = "&".join(f"{name}={quote(value, safe='/')}" for name, value in kept if name not in ("user", "dbname"))
+        return f"postgresql://{user}{hosts}/{quote(self.database, safe='')}{'?' if said else ''}{said}"
 
 
 def is_postgres(url: str) -> bool:
@@ -114,6 +123,12 @@ def _of_parameters(parameters: Mapping[str, str]) -> tuple[tuple[str, str], ...]
     ports = parameters.get("port", "").split(",")
     each = ports if len(ports) == len(hosts) else ports[:1] * len(hosts)
     return tuple((host, port) for host, port in zip(hosts, each, strict=True) if host)
+
+
+def _written(address: tuple[str, str]) -> str:
+    host, port = address
+    host = f"[{host}]" if ":" in host else quote(host, safe="")
+    return f"{host}:{port}" if port else host
 
 
 def _decoded(host: str) -> str:

@@ -241,6 +241,7 @@ async def open_bot(
         decisions=taken.decisions,
         forms=taken.forms,
         cluster=cluster,
+        withdrew=watchers.withdrew,
     )
     async with runner.working(), desk.working():
         yield Bot(store, runner, inbox, bell, life, presence)

@@ -49,6 +49,7 @@ class Collector:
     headers: list[Mapping[str, str]] = field(default_factory=list[Mapping[str, str]])
     goes_on: asyncio.Event = field(default_factory=asyncio.Event)
     _news: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _runner: web.AppRunner | None = None
 
     async def receive(self, request: web.Request) -> web.Response:
         self.headers.append(dict(request.headers))
@@ -65,6 +66,22 @@ class Collector:
         async with asyncio.timeout(within_s), self._news:
             await self._news.wait_for(lambda: is_enough(self.spans))
 
+    async def close(self) -> None:
+        """Go away: no later connection is taken."""
+        self.goes_on.set()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def serve(self) -> None:
+        """Take spans at a port of its own, and know its address."""
+        application = web.Application()
+        application.router.add_post("/v1/traces", self.receive)
+        self._runner = web.AppRunner(application, shutdown_timeout=0)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
     def named(self, beginning: str) -> list[Received]:
         return [span for span in self.spans if span.name.startswith(beginning)]
 
@@ -75,18 +92,11 @@ async def collecting(*, hangs: bool = False) -> AsyncGenerator[Collector]:
     collector = Collector()
     if not hangs:
         collector.goes_on.set()
-    application = web.Application()
-    application.router.add_post("/v1/traces", collector.receive)
-    runner = web.AppRunner(application, shutdown_timeout=0)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    collector.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
+        await collector.serve()
         yield collector
     finally:
-        collector.goes_on.set()
-        await runner.cleanup()
+        await collector.close()
 
 
 def _read(message: ExportTraceServiceRequest) -> Iterable[Received]:

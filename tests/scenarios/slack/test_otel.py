@@ -14,7 +14,7 @@ import pytest
 from tests.fakes.mcp_servers.processes import FOLDER
 from tests.fakes.otlp import Collector, Received, collecting
 from tests.fakes.slack import FakeSlack
-from tests.scenarios.conftest import WAIT_S, Toolbridge
+from tests.scenarios.conftest import WAIT_S, Endpoint, Toolbridge
 
 QUESTION = 'call traced__greet with {"name": "Bob"} and call traced__fail with {"why": "Eve was here"}'
 SOCKET = {"SLACK_BOT_TOKEN": "xoxb-test", "SLACK_APP_TOKEN": "xapp-test", "LOG_FORMAT": "json"}
@@ -97,6 +97,47 @@ async def test_a_turn_is_one_trace_from_the_question_into_the_tool_server(
     assert any("api-key" in headers for headers in collector.headers)
     ended = [line for line in lines if line["event"] in ("tool_call_ended", "turn_ended")]
     assert {line["trace_id"] for line in ended} == {turn.trace} and len(ended) == 3
+
+
+async def test_what_was_done_before_kill_9_is_at_the_collector_and_the_next_start_goes_on_in_the_same_trace(
+    toolbridge: Toolbridge, slack: FakeSlack, endpoint: Endpoint
+) -> None:
+    greets = 'call traced__greet with {"name": "Bob"}'
+    passes, stalls = {"kind": "no_images"}, {"kind": "stall", "after_chunks": 0}  # the first request has no image
+    async with collecting() as collector:
+        use(toolbridge, collector)
+        toolbridge.settings |= {"OTEL_BSP_SCHEDULE_DELAY": "50"}
+        await endpoint.post("/control/faults", {"faults": [passes, stalls]})
+        async with toolbridge.serving() as process:
+            ts = await slack.say("C1", "U1", greets, mention=True)
+            await endpoint.next_request(count=2)
+            await collector.until(lambda spans: {"execute_tool traced__greet", "chat rehearsal"} <= names(spans))
+            process.kill()
+            await process.wait()
+        before = [span for span in collector.spans if span.service == "toolbridge"]
+        async with toolbridge.serving() as process:
+            await slack.until(lambda: slack.bot_messages("C1", ts), WAIT_S)
+            await collector.until(lambda spans: "invoke_agent toolbridge" in names(spans))
+            await collector.close()
+            later = await slack.say("C1", "U1", "hello", mention=True)  # whose spans nobody takes
+            await slack.until(lambda: slack.bot_messages("C1", later), WAIT_S)
+            began_at = time.monotonic()
+            lines = await end(process)
+            took_s = time.monotonic() - began_at
+    (turn,) = collector.named("invoke_agent")
+    first = [span for span in before if span.name in ("execute_tool traced__greet", "chat rehearsal")]
+    (lost,) = {span.parent for span in first}  # the span of the attempt itself was never sent
+    assert {span.trace for span in before} == {turn.trace} and lost not in {span.id for span in collector.spans}
+    assert turn.links == [(turn.trace, lost)]
+    assert turn.attributes["toolbridge.turn.attempt"] == 2 and turn.attributes["toolbridge.turn.state"] == "answered"
+    after = [span for span in collector.spans if span.service == "toolbridge" and span not in before]
+    assert {span.name for span in after} == {"invoke_agent toolbridge", "chat rehearsal"}  # the tool ran once
+    assert [line["event"] for line in lines if line["event"] == "last_spans_not_sent"]
+    assert took_s < HUNG_S
+
+
+def names(spans: Sequence[Received]) -> set[str]:
+    return {span.name for span in spans}
 
 
 async def test_a_collector_that_never_answers_holds_up_neither_an_answer_nor_the_end_of_the_process(

@@ -308,7 +308,7 @@ def test_with_postgresql_the_home_is_backed_up_and_it_says_how_the_rest_is(
     assert run("backup", "a.zip") == 0
     out = capsys.readouterr().out
     assert "a.zip has 1 saved file and 1 attachment." in out
-    assert f"pg_dump --format=custom --schema={schema} --file=toolbridge.dump postgresql://127.0.0.1:" in out
+    assert f"pg_dump --format=custom --schema={schema} --file=toolbridge.dump postgresql://postgres@127.0.0.1:" in out
     assert PASSWORD not in out
     monkeypatch.setenv("TOOLBRIDGE_HOME", str(tmp_path / "new"))
     assert run("restore", "sqlite.zip") == 2

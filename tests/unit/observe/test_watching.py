@@ -13,15 +13,18 @@ import pytest
 from bot.composition.watching import open_watching
 from bot.domain.answers import Done
 from bot.domain.errors import SettingsError
+from bot.domain.events import MessageDeleted
+from bot.domain.messages import ModelAnswer
 from bot.http.listener import open_listener
 from bot.observe.metrics import Metrics
 from bot.ports.http import NoListener
+from bot.ports.model import ModelRequest
 from bot.ports.observer import Watchers
 from bot.settings import load_settings
 from bot.stores.sqlite.store import open_sqlite
 from bot.turns.limits import Limits
 from tests.fakes.bots import open_bot
-from tests.fakes.ports import RecordingAdapter
+from tests.fakes.ports import RecordingAdapter, ScriptedModel, message, says
 from tests.integration.test_approvals import ADA, asked, model, press, rights, tools
 
 
@@ -114,3 +117,36 @@ async def test_an_approval_is_counted_from_its_question_to_its_press_and_so_is_t
     assert value("toolbridge_turns_total", platform="fake", state="answered") == 1
     labels = {"gen_ai_operation_name": "chat", "gen_ai_provider_name": "openai", "gen_ai_request_model": "scripted"}
     assert value("gen_ai_client_operation_duration_seconds_count", error_type="", **labels) == 2
+
+
+async def test_a_question_that_was_deleted_before_its_turn_began_is_counted_once_and_one_that_is_answered_is_not(
+    tmp_path: Path,
+) -> None:
+    metrics, adapter = Metrics(provider="openai"), RecordingAdapter()
+    watchers = Watchers(turns=(metrics.turns,), withdrew=metrics.turns.withdrew)
+    asked_model, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def when_it_may(_request: ModelRequest) -> ModelAnswer:
+        asked_model.set()
+        await may_answer.wait()
+        return says("done")
+
+    def value(state: str) -> float | None:
+        return metrics.registry.get_sample_value("toolbridge_turns_total", {"platform": "fake", "state": state})
+
+    async with (
+        open_sqlite(tmp_path / "a.db") as store,
+        open_bot(
+            *(store, ScriptedModel([when_it_may]), adapter), worker="a", watchers=watchers, limits=Limits(drain_s=60.0)
+        ) as bot,
+    ):
+        first, second = message("first"), message("waits behind it")
+        for question in (first, second):
+            await bot.say(question)
+        async with asyncio.timeout(60):
+            await asked_model.wait()
+        for question in (second, second, first):  # the deletion is delivered twice; the first one is being answered
+            await bot.receive(MessageDeleted(conversation=question.conversation, event_key=question.event_key))
+        may_answer.set()
+        await adapter.wait_for_posts(1)
+    assert (value("withdrawn"), value("answered")) == (1, 1)
