@@ -1,50 +1,93 @@
-"""`python -m tests.image --base FOLDER` builds deploy/Dockerfile in folders, as root, and tries what was built.
+"""`python -m tests.image` builds deploy/Dockerfile, as root, and tries what was built.
 
-The base is a root of the same Debian as the Dockerfile's image, with its own Python of the same minor version:
+With `--engine podman` or `--engine docker` that engine builds and runs it. Without one, `--base FOLDER` has the steps
+carried out in folders, by chroot, which does not show the engine's own work: layers, HEALTHCHECK, limits.
+
+A base is a root of the same Debian as the Dockerfile's image, with its own Python of the same minor version. An engine
+that reaches the registry of python's own image needs none:
 
     debootstrap --variant=minbase --include=python3,python3-venv,python3-pip,ca-certificates trixie FOLDER
-
-What it does not show: the engine's own work (layers, HEALTHCHECK's clock, limits), and python's own image.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import psutil
+from typing import Protocol
 
 from tests.fakes.slack.server import FakeSlack
 from tests.image.dockerfile import read
+from tests.image.engine import Engine
 from tests.image.folders import Folder, lay, take
 
 QUESTION = "Calculate 15 * 8 and save the result to a file called calculation.txt"
 COMPILERS = ("cc", "gcc", "c++", "g++", "clang", "ld", "as", "make", "rustc")
-READY_S, GRACE_S = 60.0, 60.0
+LEFTOVERS = ("/src", "/wheels", "/opt/toolbridge/bin/pip", "/root/.cache", "/data/.cache", "/var/cache/apt/*.bin")
+MODULES = ("psycopg", "azure.identity", "slack_bolt", "discord", "re2", "prometheus_client", "bot.observe.trace_export")
+WRITES = "! touch /x && ! touch /opt/toolbridge/x && ! touch /etc/toolbridge/x && touch /data/x /tmp/x"
+READY_S = 60.0
+
+
+class Serving(Protocol):
+    """The image while its own command runs."""
+
+    def ask_health(self) -> tuple[int, str]:
+        """Return the exit code of the health check, and what it says."""
+        ...
+
+    def stop(self) -> tuple[int, str]:
+        """Return the exit code after SIGTERM, and all that was printed."""
+        ...
+
+
+class Image(Protocol):
+    """The image, on a read-only root."""
+
+    def run(self, words: Sequence[str] = (), *, extra: Mapping[str, str] | None = None) -> tuple[int, str]: ...
+    def start(self, extra: Mapping[str, str]) -> Serving: ...
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build, then try; return 0 where all of it holds, 1 where something does not."""
-    parser = ArgumentParser(prog="python -m tests.image", description=__doc__)
-    parser.add_argument("--base", type=Path, required=True, metavar="FOLDER", help="the root made by debootstrap")
+    parser = ArgumentParser(prog="python -m tests.image", description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--engine", choices=("podman", "docker"), help="what builds and runs it; none: chroot")
+    parser.add_argument("--base", type=Path, metavar="FOLDER", help="the root made by debootstrap")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as scratch:
-        image = build(options.base, Path(scratch))
-        checks = {**tried(image), **asyncio.run(served(image))}
+    if not options.engine and not options.base:
+        parser.error("--base FOLDER is needed where no engine builds")
+    if options.engine:
+        checks = by_engine(Engine(options.engine), options.base)
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            checks = tried(in_folders(options.base, Path(scratch)))
     for what, holds in checks.items():
         print(f"{'ok' if holds else 'FAILED':8}{what}")
     return 0 if all(checks.values()) else 1
 
 
-def build(base: Path, scratch: Path) -> Folder:
-    """Return the last stage."""
+def by_engine(engine: Engine, base: Path | None) -> dict[str, bool]:
+    """Return what holds of the image that the engine builds."""
+    began = time.monotonic()
+    engine.build(base)
+    print(f"{time.monotonic() - began:6.1f} s for the build, {engine.size_mb:.0f} MB with its base", flush=True)
+    named = engine.config
+    return {
+        "the image names its user, its signal and its health check": (
+            (named["User"], named["StopSignal"], engine.health)
+            == ("10001:10001", "SIGTERM", ["CMD", "toolbridge", "health"])
+        ),
+        **tried(engine),
+    }
+
+
+def in_folders(base: Path, scratch: Path) -> Folder:
+    """Carry the Dockerfile out; return the last stage."""
     folders: dict[str, Folder] = {}
     for number, stage in enumerate(read()):
         folder = lay(base, scratch / str(number))
@@ -56,32 +99,39 @@ def build(base: Path, scratch: Path) -> Folder:
     return folders[""]
 
 
-def tried(image: Folder) -> dict[str, bool]:
+def tried(image: Image) -> dict[str, bool]:
+    """Return what the image comes to, at rest and while it serves."""
+    return {**at_rest(image), **asyncio.run(serving(image))}
+
+
+def at_rest(image: Image) -> dict[str, bool]:
     """Return what commands come to that need nothing but the image."""
-    found = image.run(["sh", "-c", f"command -v {' '.join(COMPILERS)}; true"])
+
+    def shell(line: str) -> tuple[int, str]:
+        return image.run(["sh", "-c", line])
+
     asked = image.run(["toolbridge", "chat", "-m", QUESTION])
     print(asked[1])
-    empty = image.run([*image.entry, *image.command])
+    empty = image.run()
     print(empty[1])
-    size = image.run(["du", "--summarize", "--human-readable", "/opt/toolbridge"])[1].split()[0]
+    size = shell("du -sh /opt/toolbridge")[1].split()[0]
     return {
-        "the user is 10001, in group 10001": image.run(["sh", "-c", "id -u; id -g"])[1].split() == ["10001", "10001"],
-        "nothing can be written but /data and /tmp": image.run(
-            ["sh", "-c", "! touch /x && ! touch /opt/toolbridge/x && ! touch /etc/toolbridge/x && touch /data/x /tmp/x"]
-        )[0]
-        == 0,
-        f"no compiler is in it; the environment takes {size}": found[1] == "",
+        "the user is 10001, in group 10001": shell("id -u; id -g")[1].split() == ["10001", "10001"],
+        "nothing can be written but /data and /tmp": shell(WRITES)[0] == 0,
+        "no compiler is in it": shell(f"command -v {' '.join(COMPILERS)}; true")[1] == "",
+        f"the build left nothing in it; the environment takes {size}": shell(
+            f"ls -d {' '.join(LEFTOVERS)} 2> /dev/null; true"
+        )[1]
+        == "",
+        "it says its version": image.run(["toolbridge", "--version"])[0] == 0,
         "the first question is answered by the bundled server's tools": asked[0] == 0 and "120" in asked[1],
         "`run` without settings says what is missing, and ends with 2": empty[0] == 2,
-        "all modules import": image.run(
-            ["python", "-c", "import psycopg, azure.identity, slack_bolt, discord, re2, bot.observe.trace_export"]
-        )[0]
-        == 0,
+        "all modules import": image.run(["python", "-c", f"import {', '.join(MODULES)}"])[0] == 0,
         "the health check fails where nothing runs": image.run(["toolbridge", "health"])[0] == 1,
     }
 
 
-async def served(image: Folder) -> dict[str, bool]:
+async def serving(image: Image) -> dict[str, bool]:
     """Return what `run` comes to with a loopback Slack: the health check, and SIGTERM to process 1."""
     async with FakeSlack() as slack:
         settings = {
@@ -91,34 +141,28 @@ async def served(image: Folder) -> dict[str, bool]:
             "MODEL_PROVIDER": "rehearsal",
             "HTTP_PORT": "18080",
         }
-        process = image.start([*image.entry, *image.command], extra=settings)
         began = time.monotonic()
-        is_healthy = await asyncio.to_thread(_wait_for_health, image, settings)
+        started = image.start(settings)
+        is_healthy = await asyncio.to_thread(_wait_for_health, started)
         ready_s = time.monotonic() - began
         began = time.monotonic()
-        _first(process).send_signal(signal.SIGTERM)
-        printed, _ = await asyncio.to_thread(process.communicate, timeout=GRACE_S)
+        code, printed = await asyncio.to_thread(started.stop)
         print(printed)
         return {
             f"the health check passes while it serves, after {ready_s:.1f} s": is_healthy,
-            f"SIGTERM ends it with {process.returncode} after {time.monotonic() - began:.1f} s": process.returncode
-            == 128 + signal.SIGTERM,
+            f"SIGTERM ends it with {code} after {time.monotonic() - began:.1f} s": code == 128 + signal.SIGTERM,
         }
 
 
-def _wait_for_health(image: Folder, settings: dict[str, str]) -> bool:
+def _wait_for_health(started: Serving) -> bool:
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline:
-        code, printed = image.run(["toolbridge", "health"], extra=settings)
+        code, printed = started.ask_health()
         if code == 0:
             return True
         time.sleep(0.5)
     print(printed)
     return False
-
-
-def _first(process: subprocess.Popen[str]) -> psutil.Process:
-    return psutil.Process(process.pid).children()[0]
 
 
 if __name__ == "__main__":

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from tests.image.dockerfile import ROOT, Stage, Step, is_sent
 
+GRACE_S = 60.0
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What a build on a machine with a proxy, a mirror or a certificate authority of its own would be given, too.
 _OF_THE_MACHINE = ("PIP_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
@@ -34,15 +38,15 @@ class Folder:
     entry: list[str] = field(default_factory=list)
     command: list[str] = field(default_factory=list)
 
-    def start(self, words: Sequence[str], *, extra: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        """Start a command as the image's user, on its read-only root, in its environment; it is process 1 there."""
-        return self._open(words, user=self.user, mounts=_CLOSED, environment={**self.environment, **(extra or {})})
-
-    def run(self, words: Sequence[str], *, extra: Mapping[str, str] | None = None) -> tuple[int, str]:
-        """Run a command in the same way; return its exit code and all that it printed."""
-        process = self.start(words, extra=extra)
+    def run(self, words: Sequence[str] = (), *, extra: Mapping[str, str] | None = None) -> tuple[int, str]:
+        """Run a command, or the image's own, as the image's user; return its exit code and all that it printed."""
+        process = self._run(words or [*self.entry, *self.command], extra or {})
         printed, _ = process.communicate(timeout=120)
         return process.returncode, printed
+
+    def start(self, extra: Mapping[str, str]) -> Started:
+        """Start the image's own command."""
+        return Started(self, self._run([*self.entry, *self.command], extra), extra)
 
     def build(self, words: Sequence[str]) -> None:
         """Run a step of the build, which may write everywhere.
@@ -56,6 +60,10 @@ class Folder:
         printed, _ = process.communicate()
         if process.returncode:
             raise SystemExit(f"{' '.join(words)}\n{printed}")
+
+    def _run(self, words: Sequence[str], extra: Mapping[str, str]) -> subprocess.Popen[str]:
+        """Start it on the read-only root, in the image's environment; it is process 1 there."""
+        return self._open(words, user=self.user, mounts=_CLOSED, environment={**self.environment, **extra})
 
     def _open(
         self, words: Sequence[str], *, user: str, mounts: str, environment: Mapping[str, str]
@@ -81,6 +89,24 @@ class Folder:
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The image while it serves."""
+
+    folder: Folder
+    process: subprocess.Popen[str]
+    settings: Mapping[str, str]
+
+    def ask_health(self) -> tuple[int, str]:
+        return self.folder.run(["toolbridge", "health"], extra=self.settings)
+
+    def stop(self) -> tuple[int, str]:
+        """Send SIGTERM to process 1; return its exit code and what it printed."""
+        psutil.Process(self.process.pid).children()[0].send_signal(signal.SIGTERM)
+        printed, _ = self.process.communicate(timeout=GRACE_S)
+        return self.process.returncode, printed
 
 
 def lay(base: Path, path: Path) -> Folder:
