@@ -49,11 +49,8 @@ class Engine:
     def __init__(self, command: str) -> None:
         self._command = command
         self.config: dict[str, Any] = {}
+        self.health: list[str] = []
         self.size_mb = 0.0
-
-    @property
-    def health(self) -> list[str]:
-        return self.config["Healthcheck"]["Test"]
 
     def build(self, base: Path | None) -> None:
         """Build deploy/Dockerfile; with a base, it stands for the image that the Dockerfile begins with.
@@ -69,9 +66,10 @@ class Engine:
         self._must("build", *pull, *kind, "--network", "host", "-f", str(DOCKERFILE), "-t", TAG, str(ROOT))
         about = json.loads(self._must("image", "inspect", TAG))[0]
         self.config, self.size_mb = about["Config"], about["Size"] / 1e6
+        self.health = about.get("Healthcheck", about["Config"].get("Healthcheck"))["Test"]  # podman's place, Docker's
 
     def run(self, words: Sequence[str] = (), *, extra: Mapping[str, str] | None = None) -> tuple[int, str]:
-        """Run a command in a container of its own, or the image's where none is given; return exit code and text."""
+        """Run a command, or the image's own, in a container of its own; return its exit code and what it printed."""
         return self.ask("run", "--rm", *_RUN, *_entry(words), *_settings(extra), TAG, *words[1:])
 
     def start(self, extra: Mapping[str, str]) -> Container:
@@ -82,16 +80,15 @@ class Engine:
         return Container(self, name, process)
 
     def ask(self, *words: str) -> tuple[int, str]:
-        ran = subprocess.run(
-            [self._command, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-        )
+        """Return the exit code, and what was printed; warnings of the engine's go where ours go."""
+        ran = subprocess.run([self._command, *words], stdout=subprocess.PIPE, text=True, check=False)
         return ran.returncode, ran.stdout
 
     def _must(self, *words: str) -> str:
-        ran = subprocess.run([self._command, *words], stdout=subprocess.PIPE, text=True, check=False)
-        if ran.returncode:
-            raise SystemExit(f"{self._command} {' '.join(words)}\n{ran.stdout}")
-        return ran.stdout
+        code, printed = self.ask(*words)
+        if code:
+            raise SystemExit(f"{self._command} {' '.join(words)}\n{printed}")
+        return printed
 
     def _take_in(self, base: Path, name: str) -> None:
         with tempfile.TemporaryDirectory() as scratch:
