@@ -55,7 +55,8 @@ def test_the_deployment_selects_its_own_pods() -> None:
 def test_an_upgrade_and_a_drained_node_leave_a_process_that_serves() -> None:
     assert SPEC["replicas"] == 2
     assert SPEC["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
-    assert manifest("disruption-budget")["spec"]["maxUnavailable"] == 1
+    budget = manifest("disruption-budget")["spec"]
+    assert (budget["maxUnavailable"], budget["unhealthyPodEvictionPolicy"]) == (1, "AlwaysAllow")
 
 
 def test_a_pod_gets_the_time_that_the_bot_needs_to_hand_over() -> None:
