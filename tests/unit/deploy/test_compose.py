@@ -71,6 +71,13 @@ def test_a_service_with_a_secret_from_the_environment_can_be_written() -> None:
     assert not [name for name, service in SERVICES.items() if service.get("secrets") and service.get("read_only")]
 
 
+def test_up_replaces_a_container_whose_secret_has_changed() -> None:
+    # Compose compares the service, not what its secrets hold; its environment is part of the service.
+    for service in SERVICES.values():
+        held = {COMPOSE["secrets"][secret]["environment"] for secret in service.get("secrets", [])}
+        assert held <= set(service.get("environment", {}))
+
+
 def test_ports_are_open_to_this_machine_only() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
     assert ports and all(port.startswith("127.0.0.1:") for port in ports)
