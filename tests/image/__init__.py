@@ -1,1 +1,1 @@
-"""deploy/Dockerfile, carried out in folders: for a machine without a container engine."""
+"""deploy/Dockerfile, built and tried: by a container engine, or in folders where there is none."""

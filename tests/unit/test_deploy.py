@@ -117,6 +117,11 @@ def test_promtool_takes_the_rules_and_their_tests() -> None:
 
 
 @needs_promtool
+def test_promtool_takes_the_configuration_of_compose() -> None:
+    assert "SUCCESS" in promtool("check", "config", "--syntax-only", "prometheus.yml")
+
+
+@needs_promtool
 async def test_promtool_finds_nothing_to_say_of_the_metrics() -> None:
     assert promtool("check", "metrics", stdin=await exposition()) == ""
 
