@@ -17,7 +17,7 @@ from adapters.registry import terminal_user
 from bot.cli.backup import contents, in_thread, problems_of
 from bot.cli.output import report
 from bot.cli.start import start
-from bot.database import open_database
+from bot.database import open_within_restore
 from bot.domain.audit import AuditEntry
 from bot.domain.errors import SettingsError, StoreError
 from bot.keeping.archive import DATABASE, IDS, RULES, Archive, open_archive
@@ -80,7 +80,7 @@ async def _workers(settings: Settings, database: Path | None) -> Sequence[str]:
     if database is not None:
         return living_workers(database)
     try:
-        async with open_database(settings) as store:
+        async with open_within_restore(settings) as store:
             return await store.workers()
     except StoreError:  # it is restored later
         return []

@@ -19,9 +19,11 @@ import pytest
 
 from bot.cli.main import main
 from bot.keeping.archive import open_archive
+from bot.keeping.drafts import PREFIX
 from bot.keeping.replacing import DECIDED, GATHERED, finish_replacing
 from bot.stores.sqlite.store import open_sqlite
 from tests.fakes import postgres
+from tests.fakes.folders import unchangeable
 
 pytestmark = pytest.mark.usefixtures("process_as_before")
 WORKSPACE = "c-" + "0a" * 32
@@ -159,6 +161,71 @@ def test_a_damaged_database_can_be_replaced(home: Path) -> None:
     assert not Path("b.zip").exists()
     assert run("restore", "a.zip", "--force") == 0
     assert words(home) == {"plan"}
+
+
+def test_a_backup_that_cannot_be_written_names_the_file_that_was_asked_for(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(home, "plan")
+    Path("a.zip").write_text("mine", encoding="ascii")
+    asked = {"a.zip/b.zip": "Not a directory", "closed/b.zip": "Permission denied", f"{'b' * 300}.zip": "name too long"}
+    (tmp_path / "closed").mkdir()
+    for name, why in asked.items():
+        with unchangeable(tmp_path / "closed"):
+            assert run("backup", name) == 2
+        err = capsys.readouterr().err
+        assert f"{tmp_path / name} cannot be written" in err and why in err
+        assert "Name a file in a folder that this user may write to." in err
+        assert PREFIX not in err
+    assert run("backup", "closed") == 2
+    assert "closed exists. Name a file in it." in capsys.readouterr().err
+
+
+def test_files_that_are_mounted_as_links_are_in_a_backup_and_links_that_lead_nowhere_are_named(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(home, "plan")
+    mounted = tmp_path / "mounted"
+    (mounted / "..2026").mkdir(parents=True)
+    (mounted / "..2026" / "toolbridge.toml").write_text("# rules\n", encoding="ascii")
+    (mounted / "..data").symlink_to("..2026")  # as Kubernetes mounts a ConfigMap
+    (home / "toolbridge.toml").symlink_to(mounted / "..data" / "toolbridge.toml")
+    for name in ("conversation.key", "workspaces", "attachments"):
+        (home / name).rename(mounted / name)
+        (home / name).symlink_to(mounted / name)
+    (home / "workspaces" / WORKSPACE / "link.txt").symlink_to(home / "secret-key")  # planted by a tool
+    (home / "console-history").unlink()
+    (home / "console-history").symlink_to(mounted / "gone")
+    assert run("backup", "a.zip", "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["left_out"] == ["console-history"]
+    assert f"no file or folder can be read there: console-history in {home}." in err
+    with open_archive(Path("a.zip")) as archive:
+        kept = {"toolbridge.db", "conversation.key", "toolbridge.toml", "attachments/a-1-chart.png"}
+        assert archive.manifest.files.keys() == {*kept, f"workspaces/{WORKSPACE}/plan.txt"}
+    assert run("restore", "a.zip", "--force") == 0
+    assert not (home / "toolbridge.toml").is_symlink()
+    assert (home / "toolbridge.toml").read_text(encoding="ascii") == "# rules\n"
+    assert (mounted / "workspaces" / WORKSPACE / "plan.txt").exists()
+
+
+def test_rules_and_other_files_from_elsewhere_are_named_as_not_in_a_backup(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(home, "plan")
+    (home / "toolbridge.toml").write_text("", encoding="ascii")
+    assert run("backup", "a.zip") == 0
+    assert "does not have: secret-key (or TOOLBRIDGE_SECRET_KEY), .env and mcp.json." in capsys.readouterr().out
+    Path("toolbridge.toml").write_text("", encoding="ascii")  # which comes before that of the home
+    assert run("backup", "b.zip") == 0
+    assert f".env, mcp.json and {tmp_path}/toolbridge.toml." in capsys.readouterr().out
+    Path("prompt.txt").write_text("Be kind.", encoding="ascii")
+    set_to = {"TOOLBRIDGE_CONFIG": "r.toml", "MCP_CONFIG": "m.json", "SYSTEM_PROMPT_FILE": "prompt.txt"}
+    for name, file in set_to.items():
+        monkeypatch.setenv(name, str(tmp_path / file))
+    assert run("backup", "c.zip") == 0
+    out = capsys.readouterr().out
+    assert f".env, {tmp_path}/m.json, {tmp_path}/prompt.txt and {tmp_path}/r.toml. Keep copies" in out
 
 
 def test_what_is_written_meanwhile_is_in_a_backup_whole_or_not_at_all(home: Path) -> None:
