@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import stat
 import threading
 import time
 from argparse import Namespace
@@ -57,10 +58,22 @@ async def backup(arguments: Namespace) -> int:
 
 def _target(arguments: Namespace) -> Path:
     target = Path(arguments.file).expanduser().absolute()
-    if target.exists() and not (arguments.force and target.is_file()):
-        cure = " Name another one, or give --force to replace it." if target.is_file() else " Name a file in it."
-        raise SettingsError(f"{target} exists.{cure}")
-    return target
+    try:
+        is_file = stat.S_ISREG(target.stat().st_mode)
+    except FileNotFoundError:
+        return target
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    if is_file and arguments.force:
+        return target
+    cure = "Name another one, or give --force to replace it." if is_file else "Name another one, or a file in it."
+    raise SettingsError(f"{target} exists. {cure}")
+
+
+def _unwritable(target: Path, error: OSError) -> SettingsError:
+    return SettingsError(
+        f"{target} cannot be written: {error.strerror or error}. Name a file in a folder that this user may write to."
+    )
 
 
 async def in_thread(work: Callable[[threading.Event], T]) -> T:
@@ -92,10 +105,7 @@ def _write(settings: Settings, target: Path, stop: threading.Event) -> Manifest:
         try:
             folder = stack.enter_context(drafting(target))
         except OSError as error:
-            raise SettingsError(
-                f"{target} cannot be written: {error.strerror or error}. Name a file in a folder that this user may "
-                f"write to."
-            ) from error
+            raise _unwritable(target, error) from error
         database = sqlite_path(settings.store_url)
         found = None if database is None else copy_database(database, folder / DATABASE, stop=stop)
         files = [] if found is None else [(DATABASE, folder / DATABASE)]
@@ -143,7 +153,7 @@ def _dump(settings: Settings) -> str:
     command = ["pg_dump", "--format=custom", f"--schema={settings.database_schema}", "--file=toolbridge.dump", url]
     return (
         f"The texts and saved files are in {describe_database(settings)}, and not in this file. Back them up with "
-        f"PostgreSQL's own command:\n  {shlex.join(command)}"
+        f"PostgreSQL's own command, which is not older than the server:\n  (umask 077 && {shlex.join(command)})"
     )
 
 

@@ -206,7 +206,12 @@ def _say(arguments: Namespace, places: Places, settings: Settings, away: Iterabl
         notes.append(f"{RULES} is that of the backup: check that its rules are still what you want.")
     if settings.is_shared:
         url = read_database_url(settings.store_url).for_commands
-        command = ["pg_restore", "--clean", "--if-exists", f"--dbname={url}", "toolbridge.dump"]
-        notes.append(f"The texts and saved files are in PostgreSQL. With a dump of it:\n  {shlex.join(command)}")
+        # In one transaction it is all of the dump or nothing, as here; otherwise it goes on after errors.
+        whole = ["--clean", "--if-exists", "--single-transaction"]
+        command = ["pg_restore", *whole, f"--dbname={url}", "toolbridge.dump"]
+        notes.append(
+            f"The texts and saved files are in PostgreSQL. With a dump of it, and all processes stopped:\n"
+            f"  {shlex.join(command)}"
+        )
     notes.append("Run `toolbridge doctor --trust` before you start the bot.")
     report(arguments, told, [f"The backup of {manifest.about.made_at} is in place: {rows}{files}."], notes=notes)

@@ -50,8 +50,11 @@ def _begin(parent: Path, stack: ExitStack) -> Path:
 
 
 def _remove_dead(folder: Path) -> None:
-    with suppress(OSError), locked(folder / _LOCK, "alone", wait_s=0.0) as is_dead:
-        if not is_dead:
-            return
-        shutil.rmtree(folder, ignore_errors=True)
-    shutil.rmtree(folder, ignore_errors=True)  # also the lock, where no file is deleted that is open
+    if folder.is_symlink():
+        return
+    with suppress(OSError):
+        with locked(folder / _LOCK, "alone", wait_s=0.0) as is_dead:
+            if not is_dead:
+                return
+            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)  # with the lock, where no file is deleted that is open

@@ -35,7 +35,8 @@ def locked(file: Path, how: Literal["alone", "together"], *, wait_s: float) -> G
             lock = stack.enter_context(closing(sqlite3.connect(file, timeout=wait_s, isolation_level=None)))
             is_held = _begin(lock, how)
         except sqlite3.Error as error:
-            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), os.fspath(file)) from error
+            code = errno.ENOLCK if file.exists() else errno.ENOENT  # its folder was removed meanwhile
+            raise OSError(code, os.strerror(code), os.fspath(file)) from error
         yield is_held
 
 
