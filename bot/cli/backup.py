@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import shlex
 import stat
+import sys
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
@@ -30,6 +31,7 @@ from bot.settings import Settings
 from bot.stores.sqlite.snapshot import Contents, copy_database
 from bot.text.counting import count
 from bot.text.database_urls import read_database_url, sqlite_path
+from bot.text.terminal import visible
 
 T = TypeVar("T")
 
@@ -51,7 +53,9 @@ async def backup(arguments: Namespace) -> int:
             manifest = await in_thread(lambda stop: _write(settings, target, stop))
             unread = not_kept(settings.toolbridge_home)
     told = {"file": str(target), **contents(manifest), "left_out": unread}
-    notes = [*_left_out(unread, settings), *([_dump(settings)] if settings.is_shared else []), _apart(settings)]
+    if unread:
+        print(visible(_left_out(unread, settings)), file=sys.stderr)  # also with --quiet: not all is well
+    notes = [*([_dump(settings)] if settings.is_shared else []), _apart(settings)]
     report(arguments, told, [f"{target} has {_contents(manifest)}."], notes=notes)
     return 0
 
@@ -157,13 +161,11 @@ def _dump(settings: Settings) -> str:
     )
 
 
-def _left_out(unread: Sequence[str], settings: Settings) -> Iterator[str]:
-    if unread:
-        there = ", ".join(unread)
-        yield (
-            f"Left out, because no file or folder can be read there: {there} in {settings.toolbridge_home}. See where "
-            f"it leads, and write the backup again."
-        )
+def _left_out(unread: Sequence[str], settings: Settings) -> str:
+    return (
+        f"toolbridge: Left out, because no file or folder can be read there: {', '.join(unread)} in "
+        f"{settings.toolbridge_home}. See where it leads, and write the backup again."
+    )
 
 
 def _apart(settings: Settings) -> str:
