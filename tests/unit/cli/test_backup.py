@@ -1,4 +1,4 @@
-"""`toolbridge backup` and `restore`: what comes back, what is refused, and what a kill on the way leaves."""
+"""`toolbridge backup` and `restore`: what comes back, and what is refused."""
 
 from __future__ import annotations
 
@@ -20,14 +20,11 @@ import pytest
 from bot.cli.main import main
 from bot.keeping.archive import open_archive
 from bot.keeping.drafts import PREFIX
-from bot.keeping.replacing import DECIDED, GATHERED, finish_replacing
 from bot.stores.sqlite.store import open_sqlite
-from tests.fakes import postgres
 from tests.fakes.folders import unchangeable
 
 pytestmark = pytest.mark.usefixtures("process_as_before")
 WORKSPACE = "c-" + "0a" * 32
-PASSWORD = "pw-0f-the-database"
 
 
 @pytest.fixture(autouse=True)
@@ -356,146 +353,3 @@ def test_a_backup_of_a_newer_version_is_refused(home: Path, capsys: pytest.Captu
     assert about["about"]["schema"] == 9999
     assert run("backup", "b.zip") == 1
     assert "written by a newer version of Toolbridge (schema 9999" in capsys.readouterr().err
-
-
-# --- PostgreSQL ------------------------------------------------------------------------------------------------
-
-
-def test_with_postgresql_the_home_is_backed_up_and_it_says_how_the_rest_is(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fill(home, "plan")
-    assert run("backup", "sqlite.zip") == 0
-    schema = postgres.new_schema()
-    url = postgres.server().url.replace("postgres@", f"postgres:{PASSWORD}@")
-    monkeypatch.setenv("DATABASE_URL", url)
-    monkeypatch.setenv("DATABASE_SCHEMA", schema)
-    capsys.readouterr()
-    assert run("backup", "a.zip") == 0
-    out = capsys.readouterr().out
-    assert "a.zip has 1 saved file and 1 attachment." in out
-    assert f"pg_dump --format=custom --schema={schema} --file=toolbridge.dump postgresql://postgres@127.0.0.1:" in out
-    assert PASSWORD not in out
-    monkeypatch.setenv("TOOLBRIDGE_HOME", str(tmp_path / "new"))
-    assert run("restore", "sqlite.zip") == 2
-    assert "Restore it without DATABASE_URL" in capsys.readouterr().err
-    assert run("restore", "a.zip") == 0
-    out = capsys.readouterr().out
-    assert "pg_restore --clean --if-exists" in out and PASSWORD not in out
-    assert (tmp_path / "new" / "attachments" / "a-1-chart.png").read_bytes() == b"plan"
-    monkeypatch.delenv("DATABASE_URL")
-    assert run("restore", "a.zip", "--force") == 2
-    assert "DATABASE_URL names none. Set it first." in capsys.readouterr().err
-
-
-def test_the_commands_for_postgresql_bring_everything_back_as_printed_or_change_nothing(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    schema = postgres.new_schema()
-    monkeypatch.setenv("DATABASE_URL", postgres.server().url)
-    monkeypatch.setenv("DATABASE_SCHEMA", schema)
-    monkeypatch.setenv("PATH", f"{postgres.embedded()}{os.pathsep}{os.environ['PATH']}")
-    audited = f"SELECT outcome FROM {schema}.audit ORDER BY number"
-
-    def printed(program: str) -> int:
-        (line,) = [line for line in capsys.readouterr().out.splitlines() if f"{program} -" in line]
-        return subprocess.run(line, shell=True, capture_output=True, timeout=60).returncode
-
-    assert run("backup", "a.zip") == 0 and printed("pg_dump") == 0
-    assert stat.S_IMODE(Path("toolbridge.dump").stat().st_mode) == 0o600
-    assert run("backup", "b.zip") == 0
-    assert postgres.server().run(audited) == [("backed up",)] * 2
-    for _ in range(2):  # where more was written since, then where all of it is lost
-        assert run("restore", "a.zip", "--force") == 0 and printed("pg_restore") == 0
-        assert postgres.server().run(audited) == [("backed up",)]
-        postgres.server().run(f"DROP SCHEMA {schema} CASCADE")
-    assert run("backup", "c.zip") == 0
-    postgres.server().run(f"CREATE TABLE {schema}.newer (number int)")
-    assert run("restore", "a.zip", "--force") == 0 and printed("pg_restore") == 1
-    assert postgres.server().run(f"SELECT count(*) FROM {schema}.newer") == [(0,)]
-
-
-# --- kills -----------------------------------------------------------------------------------------------------
-
-# Forks a process for each change that the command makes to the file system, and kills it right before that one.
-KILLING = """
-import os, shutil, signal, sys
-from pathlib import Path
-from bot.cli.main import main
-import bot.cli.backup, bot.cli.restore
-CHANGES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod", "os.utime", "shutil.move", "sqlite3.connect")
-template, base, *arguments = sys.argv[1:]
-def live(point):
-    left = point
-    def count(event, details):
-        nonlocal left
-        writes = event == "open" and isinstance(details[2], int) and details[2] & (os.O_WRONLY | os.O_RDWR)
-        if writes or event in CHANGES:
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-    sys.addaudithook(count)
-    os._exit(main(arguments))
-for point in range(1, 1000):
-    folder = Path(base) / str(point)
-    shutil.copytree(template, folder)
-    os.environ["TOOLBRIDGE_HOME"] = str(folder / "home")
-    os.chdir(folder)
-    pid = os.fork()
-    if pid == 0:
-        live(point)
-    status = os.waitpid(pid, 0)[1]
-    if not os.WIFSIGNALED(status):
-        sys.exit(os.WEXITSTATUS(status))
-sys.exit(99)
-"""
-
-
-def killed_everywhere(template: Path, base: Path, *arguments: str) -> list[Path]:
-    """Return the folders that kills at each point left of the template; the last is one without a kill."""
-    base.mkdir()
-    command = [sys.executable, "-c", KILLING, str(template), str(base), *arguments]
-    ended = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=100)
-    assert ended.returncode == 0, ended.stderr[-2_000:]
-    return sorted(base.iterdir(), key=lambda folder: int(folder.name))
-
-
-def test_a_restore_that_is_killed_at_any_point_leaves_all_of_the_old_or_all_of_the_new(
-    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fill(home, "new")
-    assert run("backup", "a.zip") == 0
-    template = tmp_path / "template"
-    fill(template / "home", "old")
-    Path("a.zip").rename(template / "a.zip")
-    folders = killed_everywhere(template, tmp_path / "killed", "restore", "a.zip", "--force", "--trust")
-    ends = list[set[str]]()
-    for folder in folders:
-        was_decided = (folder / "home" / DECIDED).exists()
-        if not was_decided:
-            ends.append(words(folder / "home"))
-        finish_replacing(folder / "home")  # which every command does first
-        ends.append(words(folder / "home"))
-        assert not {DECIDED, GATHERED} & {path.name for path in (folder / "home").iterdir()}
-        if ends[-1] == {"new"}:
-            (beside,) = (folder / "home").glob("before-restore-*")
-            assert words(beside) == {"old"}
-        else:
-            assert not was_decided
-    assert len(folders) > 20
-    assert ends == sorted(ends, key=lambda end: end != {"old"})  # first the old, from one point on the new
-    assert {frozenset(end) for end in ends} == {frozenset({"old"}), frozenset({"new"})}
-
-
-def test_a_backup_that_is_killed_at_any_point_leaves_the_old_file_or_the_new_one(home: Path, tmp_path: Path) -> None:
-    template = tmp_path / "template"
-    fill(template / "home", "new")
-    fill(home, "old")
-    assert run("backup", "template/a.zip") == 0
-    folders = killed_everywhere(template, tmp_path / "killed", "backup", "a.zip", "--force", "--trust")
-    names = list[str]()
-    for folder in folders:
-        with open_archive(folder / "a.zip") as archive:
-            (name,) = [Path(name).name for name in archive.manifest.files if name.startswith("workspaces/")]
-            names.append(name)
-    assert names == sorted(names, reverse=True) and {*names} == {"old.txt", "new.txt"}

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.cli.main import main
 from bot.keeping.archive import open_archive
 from bot.keeping.drafts import PREFIX
-from tests.unit.cli.test_backup import fill, words
+from tests.unit.cli.test_backup import fill, run, words
 
 pytestmark = pytest.mark.usefixtures("process_as_before")
 
@@ -42,10 +41,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mcp.json").write_text('{"mcpServers": {}}', encoding="ascii")  # servers would only take time
     return tmp_path / "home"
-
-
-def run(*arguments: str) -> int:
-    return main([*arguments, "--trust"])
 
 
 class Held:
