@@ -12,6 +12,7 @@ from bot.composition.host import make_host
 from bot.composition.storage import kept_files, open_ids, open_notes, open_secret_keys, open_store
 from bot.composition.work import make_presence, make_resources, open_model_and_window, read_system_prompt, working
 from bot.domain.errors import StoreUnreachableError
+from bot.keeping.replacing import using
 from bot.observe.model_watch import WatchedModel
 from bot.ports.http import HttpListener, NoListener
 from bot.ports.model import Model
@@ -125,10 +126,11 @@ async def _open_core(
     waits: Callable[[StoreUnreachableError], None] | None,
     watchers: Watchers,
 ) -> AsyncGenerator[Core]:
-    servers = load_servers(settings, answers=inputs)
-    policy = open_policy(settings, servers={server.name for server in servers})
-    keys = open_secret_keys(settings)
     async with AsyncExitStack() as stack:
+        stack.enter_context(using(settings.toolbridge_home))  # rules, keys and texts are all those of one moment
+        servers = load_servers(settings, answers=inputs)
+        policy = open_policy(settings, servers={server.name for server in servers})
+        keys = open_secret_keys(settings)
         stack.enter_context(known.hiding(_secrets(settings, servers), mode=settings.redact))
         store = await stack.enter_async_context(open_store(settings, waits=waits))
         await store.scrub_at_start()

@@ -40,7 +40,7 @@ RULES: tuple[tuple[str, Set[str]], ...] = (
     ("bot.app", {"bot"}),
     ("bot.composition", {"bot"}),
     ("bot.settings", {"bot.domain", "bot.text"}),
-    ("bot.database", {"bot.domain", "bot.ports", "bot.settings", "bot.stores", "bot.text"}),
+    ("bot.database", {"bot.domain", "bot.ports", "bot.settings", "bot.stores", "bot.text", "bot.keeping"}),
     ("bot.settings_digest", {"bot.settings"}),
     ("bot.domain", set()),
     ("bot.text", {"bot.domain"}),

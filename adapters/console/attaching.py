@@ -91,5 +91,7 @@ def _path(name: str) -> Path:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, ValueError):  # whose words differ by the version of Python
+        return "its name has a null character"
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return flat(said).rstrip(".").lower()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TextIO
 
@@ -15,7 +15,7 @@ from prompt_toolkit.application.current import set_app
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import History, InMemoryHistory
-from prompt_toolkit.input import create_input
+from prompt_toolkit.input import Input, create_input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import create_output
 from rich.console import Console, Group, RenderableType
@@ -200,7 +200,7 @@ def open_terminal(
     tolerate_any_text(stdout)
     with (
         quiet_keys(stdin),
-        create_app_session(input=create_input(stdin), output=create_output(stdout)),
+        create_app_session(input=_open_keys(stdin), output=create_output(stdout)),
     ):
         prompt: PromptSession[str] = PromptSession(
             completer=_Slashes(),
@@ -213,6 +213,24 @@ def open_terminal(
         console = Console(file=stdout, highlight=False)
         is_ascii = not speaks_unicode(stdout)
         yield Terminal(prompt, console, stdin=stdin, is_ascii=is_ascii, shows_details=shows_details)
+
+
+def _open_keys(stdin: TextIO) -> Input:
+    """Return the keyboard for prompts, on which Enter stays Enter while something is printed above one.
+
+    prompt_toolkit cooks the terminal meanwhile, for programs that read lines: Enter is Ctrl-J then, and begins a line.
+    """
+    source = create_input(stdin)
+    try:
+        from prompt_toolkit.input.vt100 import Vt100Input
+    except (ImportError, AssertionError):  # Windows
+        return source
+
+    class Uncooked(Vt100Input):
+        def cooked_mode(self) -> AbstractContextManager[None]:
+            return nullcontext()
+
+    return Uncooked(stdin) if isinstance(source, Vt100Input) else source
 
 
 def _line_breaks() -> KeyBindings:

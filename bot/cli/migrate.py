@@ -17,6 +17,7 @@ from bot.cli.start import start
 from bot.database import open_database, postgres_options
 from bot.domain.errors import BotError, SettingsError
 from bot.keeping.files import WORKSPACES
+from bot.keeping.replacing import using
 from bot.settings import Settings
 from bot.stores.factory import describe_store, signed_in
 from bot.stores.secret_key import FILE_NAME, SecretKeys, secret_keys
@@ -55,8 +56,9 @@ async def _migrate(arguments: Namespace, settings: Settings, url: str) -> int:
     if not source.is_file():
         raise SettingsError(f"The database {source} is not there, so there is nothing to move.")
     try:
-        keys = await _keys(settings)
-        counts = await _moved(settings, source, url, keys=keys, is_quiet=arguments.quiet)
+        with using(settings.toolbridge_home):
+            keys = await _keys(settings)
+            counts = await _moved(settings, source, url, keys=keys, is_quiet=arguments.quiet)
     except SettingsError:
         raise
     except BotError as error:  # exit code 2 for whatever keeps it from its end

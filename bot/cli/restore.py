@@ -17,7 +17,7 @@ from adapters.registry import terminal_user
 from bot.cli.backup import contents, in_thread, problems_of
 from bot.cli.output import report
 from bot.cli.start import start
-from bot.database import open_database
+from bot.database import open_within_restore
 from bot.domain.audit import AuditEntry
 from bot.domain.errors import SettingsError, StoreError
 from bot.keeping.archive import DATABASE, IDS, RULES, Archive, open_archive
@@ -80,7 +80,7 @@ async def _workers(settings: Settings, database: Path | None) -> Sequence[str]:
     if database is not None:
         return living_workers(database)
     try:
-        async with open_database(settings) as store:
+        async with open_within_restore(settings) as store:
             return await store.workers()
     except StoreError:  # it is restored later
         return []
@@ -206,7 +206,12 @@ def _say(arguments: Namespace, places: Places, settings: Settings, away: Iterabl
         notes.append(f"{RULES} is that of the backup: check that its rules are still what you want.")
     if settings.is_shared:
         url = read_database_url(settings.store_url).for_commands
-        command = ["pg_restore", "--clean", "--if-exists", f"--dbname={url}", "toolbridge.dump"]
-        notes.append(f"The texts and saved files are in PostgreSQL. With a dump of it:\n  {shlex.join(command)}")
+        # In one transaction it is all of the dump or nothing, as here; otherwise it goes on after errors.
+        whole = ["--clean", "--if-exists", "--single-transaction"]
+        command = ["pg_restore", *whole, f"--dbname={url}", "toolbridge.dump"]
+        notes.append(
+            f"The texts and saved files are in PostgreSQL. With a dump of it, and all processes stopped:\n"
+            f"  {shlex.join(command)}"
+        )
     notes.append("Run `toolbridge doctor --trust` before you start the bot.")
     report(arguments, told, [f"The backup of {manifest.about.made_at} is in place: {rows}{files}."], notes=notes)

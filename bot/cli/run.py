@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -164,6 +165,7 @@ async def _hand_over(serving: asyncio.Task[None], draining: asyncio.Task[None]) 
 
 
 def _tell_of_wait(watching: Watching, error: StoreUnreachableError) -> None:
+    gc.enable()  # this may go on for hours
     watching.waits_for_store()
     log.warning("waiting_for_database", error=str(error))
 

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import socket
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from email.utils import formatdate
 from functools import partial
@@ -30,6 +30,7 @@ log = structlog.stdlib.get_logger(__name__)
 BACKLOG = 2_048  # what the system holds of connections that were not taken yet; it may cut it
 LOOK_S = 0.25
 PAUSE_S = 0.05  # until a place or a descriptor is looked for again
+FAULT_PAUSE_S = 1.0  # after what should not happen, and may happen each time
 READ_ROUNDS = 3  # of the event loop, until what a new connection has sent is read: only then may it have to make room
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -105,8 +106,9 @@ class Listener:
     async def listening(self) -> AsyncGenerator[None]:
         """Take connections while the context is open; what is in work at its end is answered within a moment."""
         self._stamp()
-        tasks = [asyncio.create_task(self._accept(each), name="http:accept") for each in self._sockets]
-        tasks.append(asyncio.create_task(self._look_after(), name="http:look-after"))
+        accepting = [going_on(partial(self._accept, each)) for each in self._sockets]
+        tasks = [asyncio.create_task(each, name="http:accept") for each in accepting]
+        tasks.append(asyncio.create_task(going_on(self._look_after), name="http:look-after"))
         host = self._sockets[0].getsockname()[0]
         log.info("http_open", host=host, port=self.port, connections=self._bounds.connections)
         try:
@@ -119,17 +121,15 @@ class Listener:
             self._refusals.tell(at_once=True)
 
     async def _accept(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                accepted, address = await loop.sock_accept(listening)
-            except OSError as error:  # one that was closed meanwhile, or no descriptor left
-                if error.errno in SHORTAGES:
-                    self._refusals.count("no_descriptor")
-                    self.connections.close_oldest()
-                await asyncio.sleep(PAUSE_S)
-                continue
-            await self._take(accepted, peer=str(address[0]))
+        try:
+            accepted, address = await asyncio.get_running_loop().sock_accept(listening)
+        except OSError as error:  # one that was closed meanwhile, or no descriptor left
+            if error.errno in SHORTAGES:
+                self._refusals.count("no_descriptor")
+                self.connections.close_oldest()
+            await asyncio.sleep(PAUSE_S)
+            return
+        await self._take(accepted, peer=str(address[0]) if address else "")
 
     async def _take(self, accepted: socket.socket, *, peer: str) -> None:
         """Begin to serve the connection, once there is a place for it: others wait in the system's own queue."""
@@ -142,16 +142,15 @@ class Listener:
                 await asyncio.sleep(0)
         except OSError:
             accepted.close()
-        except asyncio.CancelledError:
+        except BaseException:
             accepted.close()
             raise
 
     async def _look_after(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_S)
-            self._stamp()
-            self.connections.close_late()
-            self._refusals.tell()
+        await asyncio.sleep(LOOK_S)
+        self._stamp()
+        self.connections.close_late()
+        self._refusals.tell()
 
     def _stamp(self) -> None:
         self._state.default_headers = [(b"date", formatdate(time.time(), usegmt=True).encode())]
@@ -164,6 +163,16 @@ class Listener:
                     await asyncio.sleep(PAUSE_S / 5)
         self.connections.close()
         await end_all(self._state.tasks)
+
+
+async def going_on(step: Callable[[], Awaitable[None]], *, pause_s: float = FAULT_PAUSE_S) -> None:
+    """Do the step again and again until cancelled; one that fails is logged, and the next one waits for a moment."""
+    while True:
+        try:
+            await step()
+        except Exception:  # one connection is isolated from the next
+            log.exception("http_step_failed")
+            await asyncio.sleep(pause_s)
 
 
 async def open_sockets(host: str, port: int) -> Sequence[socket.socket]:

@@ -125,9 +125,13 @@ class Admission:
             return Refused(notice="")
         keys = (event.event_key, event.admitted_as)
         counted = await self._common.count("messages", event.actor, keys, per_minute=self._requests_per_minute)
-        if counted is not None and counted.wait_s:
+        if counted is None:
+            return self._why_too_many(event)
+        if counted.wait_s:
             return self._pauses.follow(author, now, counted)
-        return self._why_too_many(event)
+        # Meanwhile a later one may have been refused, and begun a pause that is not this one's.
+        self._recent_of(author, now).append((now, event.event_key))
+        return None
 
     def _recent_of(self, author: str, now: float) -> deque[tuple[float, str]]:
         """Return when the author wrote within the last minute, with the keys."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from bot.domain.answers import Accepted, Held, Ignored
 from bot.domain.errors import BotError
@@ -24,6 +24,7 @@ from bot.domain.events import MessageReceived
 from bot.ports.cluster import Cluster
 from bot.ports.store import Store
 from bot.ports.tasks import end_all
+from bot.turns.lease import log_failure
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -131,13 +132,21 @@ class EarlyMessages:
         while True:
             try:
                 for name, text in (await self.store.notes(NOTES)).items():
-                    key = name.removeprefix(NOTES)
-                    if key not in self._held and _notes.validate_json(text).until < self.store.now():
-                        log.info("early_message_found", message=key)
-                        await self._decide_kept(key, decide)
-            except BotError as error:
-                log.warning("early_messages_not_seen", error=str(error))
+                    await self._decide_left(name.removeprefix(NOTES), text, decide)
+            except Exception as error:  # noqa: BLE001  (a loop that ends would leave them undecided)
+                log_failure("early_messages_not_seen", error)
             await asyncio.sleep(self.sweep_s)
+
+    async def _decide_left(self, key: str, text: str, decide: Decide) -> None:
+        """Decide it where its time is over and nobody here holds it; one that cannot be read keeps no other waiting."""
+        try:
+            is_due = key not in self._held and _notes.validate_json(text).until < self.store.now()
+        except ValidationError:
+            log.warning("early_message_not_readable", message=key)
+            return
+        if is_due:
+            log.info("early_message_found", message=key)
+            await self._decide_kept(key, decide)
 
     async def _keep(self, note: _Note) -> None:
         await self.store.put_note(_name(note.event.event_key), _written(note))

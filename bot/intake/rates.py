@@ -118,12 +118,14 @@ class Allowance:
             return None
         if self._pauses.holds(person, now):
             return Refused(notice="")
-        each_s = WINDOW_S / self._per_minute
-        restored_at = max(restored_at, now) + each_s
-        if (wait_s := restored_at - now - WINDOW_S) > each_s * 1e-6:
+        restored_at = self._restored_at(restored_at, now)
+        if (wait_s := restored_at - now - WINDOW_S) > WINDOW_S / self._per_minute * 1e-6:
             return self._pauses.begin(person, now, wait_s=wait_s)
         self._spent[person] = restored_at, key
         return None
+
+    def _restored_at(self, before: float, now: float) -> float:
+        return max(before, now) + WINDOW_S / self._per_minute
 
     async def spend_of_all(self, actor: Actor, key: str, common: CommonCount) -> Refused | None:
         """Do what `spend` does, over all processes. Of these no minute holds more than the rate, also after a burst."""
@@ -133,9 +135,13 @@ class Allowance:
         if self._pauses.holds(person, now):
             return Refused(notice="")
         counted = await common.count(self._what, actor, [key], per_minute=self._per_minute)
-        if counted is not None and counted.wait_s:
+        if counted is None:
+            return self.spend(person, key)
+        if counted.wait_s:
             return self._pauses.follow(person, now, counted)
-        return self.spend(person, key)
+        # Meanwhile a later one may have been refused, and begun a pause that is not this one's.
+        self._spent[person] = self._restored_at(self._spent.get(person, (now, ""))[0], now), key
+        return None
 
     def is_paused(self, person: str) -> bool:
         """Return whether the person was refused and has to wait; counted as one more refusal."""

@@ -8,7 +8,7 @@ import re
 import threading
 import zipfile
 import zlib
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,19 +78,31 @@ class StoppedError(BotError):
 
 
 def files_to_keep(home: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the files of a home that a backup has besides the database, each with its path there; no links.
+    """Yield the files of a home that a backup has besides the database, each with its path there.
 
-    Keys of tokens, logs, `.env` and `mcp.json` are none of them.
+    What stands in the home itself may be a link, as those of mounted secrets and configuration are; no other link is
+    followed. Keys of tokens, logs, `.env` and `mcp.json` are none of them.
     """
     for name in sorted(_FILES - {DATABASE}):
-        if (home / name).is_file() and not (home / name).is_symlink():
+        if (home / name).is_file():
             yield name, home / name
-    workspaces = home / WORKSPACES
-    folders = sorted(workspaces.iterdir()) if workspaces.is_dir() and not workspaces.is_symlink() else []
-    for folder in (*folders, home / ATTACHMENTS):
+    workspaces, attachments = home / WORKSPACES, home / ATTACHMENTS
+    folders = [(f"{WORKSPACES}/{each.name}", each) for each in _sorted(workspaces)]
+    for path, folder in (*folders, (ATTACHMENTS, Path(os.path.realpath(attachments)))):
         for file in sorted(files_in(folder)):
-            if is_expected(name := file.relative_to(home).as_posix()):
+            if is_expected(name := f"{path}/{file.name}"):
                 yield name, file
+
+
+def _sorted(folder: Path) -> Sequence[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def not_kept(home: Path) -> Sequence[str]:
+    """Return what is in the home under the name of something that a backup has, and is no file or folder to be read."""
+    files = [name for name in sorted(_FILES - {DATABASE}) if not (home / name).is_file()]
+    folders = [name for name in (WORKSPACES, ATTACHMENTS) if not (home / name).is_dir()]
+    return [name for name in (*files, *folders) if os.path.lexists(home / name)]
 
 
 def is_expected(name: str) -> bool:

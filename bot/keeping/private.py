@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
@@ -41,15 +41,16 @@ def make_file(file: Path, text: str) -> None:
     if file.exists():
         return
     make_folder(file.parent)
-    draft = _draft(file, text)
-    try:
-        os.link(draft, file)
-    except FileExistsError:
-        pass
-    except OSError:  # a file system without links
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
+    with _faults_of(file):
+        draft = _draft(file, text)
+        try:
+            os.link(draft, file)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            draft.replace(file)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def replace_file(file: Path, text: str) -> None:
@@ -57,11 +58,22 @@ def replace_file(file: Path, text: str) -> None:
 
     Raises OSError.
     """
-    draft = _draft(file, text)
+    with _faults_of(file):
+        draft = _draft(file, text)
+        try:
+            draft.replace(file)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _faults_of(file: Path) -> Generator[None]:
+    """Have errors name the file, not the draft beside it, which nobody knows."""
     try:
-        draft.replace(file)
-    except BaseException:
-        draft.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = os.fspath(file), None
         raise
 
 

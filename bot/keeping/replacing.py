@@ -9,18 +9,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sqlite3
 from collections.abc import Generator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from bot.domain.errors import SettingsError
-from bot.keeping.private import FOLDER_MODE, make_folder, open_private, replace_file
+from bot.keeping.locks import locked
+from bot.keeping.private import FOLDER_MODE, make_folder, replace_file
 
 GATHERED = ".restoring"  # the folder of the new files
 PUT_AWAY = "before-restore-"  # what the names of the folders with the old ones begin with
 DECIDED = ".restore.json"
-_LOCK = ".restore.lock"
+_LOCK = ".restore.lock"  # of one process that replaces files, or of all that use them
+_USING_S = 1.0  # for another command that looks whether something is left of a restore, or a restore that gives up
 
 Moves = Sequence[tuple[Path, Path]]  # from where to where; of a relative path, in the home
 
@@ -30,13 +31,13 @@ def gathering(home: Path) -> Generator[Path]:
     """Yield an empty folder in the home to gather new files in; it is gone at the end, with what is left in it.
 
     Raises:
-        SettingsError: Another process is replacing files of this home.
+        SettingsError: Another process is replacing files of this home, or uses it.
         OSError: The folder cannot be made.
     """
     make_folder(home)
-    with _locked(home, wait_s=0.0) as is_locked:
-        if not is_locked:
-            raise SettingsError(f"Another process is replacing files of {home}. Wait until it has ended.")
+    with locked(home / _LOCK, "alone", wait_s=0.0) as is_alone:
+        if not is_alone:
+            raise SettingsError(_who_is_there(home))
         _carry_out(home)
         folder = home / GATHERED
         try:
@@ -44,6 +45,24 @@ def gathering(home: Path) -> Generator[Path]:
             yield folder
         finally:
             _clear(home)
+
+
+@contextmanager
+def using(home: Path) -> Generator[None]:
+    """Use the home while the context is open, together with other processes: meanwhile, nothing of it is replaced.
+
+    A home that cannot be made or locked is used all the same: what needs it says what is wrong with it.
+
+    Raises:
+        SettingsError: A restore replaces its files now, or was interrupted and cannot be brought to its end.
+    """
+    finish_replacing(home)
+    with ExitStack() as stack:
+        with suppress(OSError):
+            make_folder(home)
+            if not stack.enter_context(locked(home / _LOCK, "together", wait_s=_USING_S)) or is_decided(home):
+                raise SettingsError(_under_way(home))
+        yield
 
 
 def replace_all(home: Path, *, away: Moves, into: Moves) -> None:
@@ -71,8 +90,8 @@ def finish_replacing(home: Path) -> None:
     try:
         if not (is_decided(home) or (home / GATHERED).exists()):
             return
-        with _locked(home, wait_s=10.0 if is_decided(home) else 0.0) as is_locked:
-            if is_locked:
+        with locked(home / _LOCK, "alone", wait_s=10.0 if is_decided(home) else 0.0) as is_alone:
+            if is_alone:
                 _carry_out(home)
     except PermissionError:  # of a home that cannot be used at all; where the database is opened, that is said
         return
@@ -83,7 +102,25 @@ def finish_replacing(home: Path) -> None:
             f"any command again."
         ) from error
     if is_decided(home):
-        raise SettingsError(f"Another process is replacing files of {home}. Wait until it has ended.")
+        raise SettingsError(_under_way(home))
+
+
+def _under_way(home: Path) -> str:
+    return (
+        f"Another process is replacing files of {home} (`toolbridge restore`). Wait until it has ended, then start "
+        f"this again."
+    )
+
+
+def _who_is_there(home: Path) -> str:
+    """Return who holds the lock, and what to do; others that use the home leave room for one more."""
+    with locked(home / _LOCK, "together", wait_s=0.0) as is_in_use:
+        if not is_in_use:
+            return _under_way(home)
+    return (
+        f"{home} is in use: a process or a command of Toolbridge works with it, or is just starting. Stop `toolbridge "
+        f"run` and `toolbridge chat`, wait for other commands to end, then start this again."
+    )
 
 
 def _written(home: Path, moves: Moves) -> Sequence[Sequence[str]]:
@@ -139,19 +176,3 @@ def _sync(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-@contextmanager
-def _locked(home: Path, *, wait_s: float) -> Generator[bool]:
-    """Hold the one lock of the home while the context is open, and yield True; False where another process has it.
-
-    It is SQLite's, which every system lets go of when a process dies.
-    """
-    os.close(open_private(os.fspath(home / _LOCK), os.O_CREAT | os.O_RDWR))
-    with closing(sqlite3.connect(home / _LOCK, timeout=wait_s, isolation_level=None)) as lock:
-        try:
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
-            yield False
-        else:
-            yield True

@@ -21,7 +21,7 @@ from bot.text.images import leave_images_out
 _NOT_SHOWN = "The image {name} was sent with this message, but it could not be shown to you. Say so."
 _PROBE = "Please answer with the word OK."
 _MAX_INNOCENT = 100
-_log = structlog.get_logger()
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)

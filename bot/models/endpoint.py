@@ -42,7 +42,7 @@ _CHARS_A_TOKEN = 4  # roughly
 _PACED = "The model's own limit is reached, so questions take turns."
 _NARROWING = "The model's endpoint refuses some tool without naming it, so the bot tries which one."
 _CLOSE_S = 1.0  # how long the connection may take to close after the last event
-_log = structlog.get_logger()
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

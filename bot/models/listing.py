@@ -16,7 +16,7 @@ from bot.ports.tasks import running
 # vLLM and SGLang; OpenRouter and Together; Groq; Mistral.
 _FIELDS = ("max_model_len", "context_length", "context_window", "max_context_length")
 _LIST_S = 20.0
-_log = structlog.get_logger()
+_log = structlog.stdlib.get_logger(__name__)
 
 
 def learning_context(

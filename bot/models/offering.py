@@ -24,7 +24,7 @@ _CUT_MARK = " [cut]"
 _CACHED = 2_048
 # Gemini counts the functions of its only tool; Anthropic and Bedrock write `tools.3`.
 _INDICES = (re.compile(r"function_declarations\[(\d{1,4})\]"), re.compile(r"\btools(?:\.|\[)(\d{1,4})\b"))
-_log = structlog.get_logger()
+_log = structlog.stdlib.get_logger(__name__)
 
 
 def choose_tools(tools: Sequence[ToolSpec]) -> Sequence[ToolSpec]:

@@ -19,20 +19,9 @@ from bot.text.terminal import flat, visible
 
 MAX_FILE_BYTES = 5 * 1024 * 1024
 KEPT_FILES = 3
-# Logged from WARNING on.
-QUIET = (
-    "aiohttp",
-    "aiosqlite",
-    "asyncio",
-    "httpcore2",
-    "httpx2",
-    "mcp",
-    "openai",
-    "opentelemetry",
-    "slack_bolt",
-    "slack_sdk",
-    "uvicorn",
-)
+# Others log from WARNING on, whatever the level: below it, some have each message in their lines (discord.gateway) or a
+# dozen lines for each answer that is drawn (markdown_it).
+OURS = ("adapters", "bot", "mcp_server")
 
 
 def configure_logs(*, log_format: Literal["json", "console"], level: str, file: Path | None = None) -> None:
@@ -66,9 +55,9 @@ def configure_logs(*, log_format: Literal["json", "console"], level: str, file: 
     logging.raiseExceptions = False  # a full disk loses lines; it must not write over the chat on the terminal
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level)
-    for name in QUIET:
-        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    root.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
+    for name in OURS:
+        logging.getLogger(name).setLevel(level)
     logging.getLogger("azure").setLevel(logging.ERROR)  # a missing token is reported by our own error
 
 

@@ -66,7 +66,7 @@ class WatchingSettings(Group):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO",
-        description="Which events are logged: these and graver ones.",
+        description="Which events of the bot are logged: these and graver ones. Libraries log from WARNING on.",
     )
     log_content: bool = Field(
         default=False,

@@ -17,7 +17,7 @@ TokenCounter = Callable[[str], int]
 
 _MAX_EXACT_CHARS = 50_000  # longer texts are estimated: the exact count could take seconds
 _CACHED_TEXTS = 2_048
-_log = structlog.get_logger()
+_log = structlog.stdlib.get_logger(__name__)
 
 
 def estimate_tokens(text: str) -> int:

@@ -71,37 +71,58 @@ async def watched_turns(folder: Path, *, quick: bool) -> Sequence[Row]:
 async def readiness(folder: Path, *, quick: bool) -> Sequence[Row]:
     """Time `toolbridge run` with both platforms from its start to its line "ready", and measure its idle memory."""
     starts = 1 if quick else 7
-    took: list[float] = []
-    memory: list[float] = []
-    async with serve_slack() as slack, serve_discord(guilds=3, channels=5) as discord:
+    async with (
+        serve_model() as endpoint,
+        serve_slack() as slack,
+        serve_discord(guilds=3, channels=5) as discord,
+    ):
+        models: Mapping[str, Mapping[str, str]] = {
+            "a model's endpoint": {
+                "OPENAI_API_KEY": "sk-test",
+                "OPENAI_MODEL": "model",
+                "OPENAI_BASE_URL": endpoint.url,
+            },
+            "the built-in rehearsal model": {"MODEL_PROVIDER": "rehearsal"},
+        }
+        took: dict[str, list[float]] = {model: [] for model in models}
+        memory: dict[str, list[float]] = {model: [] for model in models}
         for number in range(starts):
-            home = folder / str(number)
-            allow_all(home)
-            began = time.perf_counter()
-            async with _running(home, slack, discord) as (pid, ready_at):
-                took.append(ready_at - began)
-                await asyncio.sleep(0.1 if quick else IDLE_S)
-                memory.append(psutil.Process(pid).memory_info().rss / MIB)
+            for model, settings in models.items():
+                home = folder / f"{number} {len(settings)}"
+                allow_all(home)
+                began = time.perf_counter()
+                async with _running(home, slack, discord, settings) as (pid, ready_at):
+                    took[model].append(ready_at - began)
+                    await asyncio.sleep(0.1 if quick else IDLE_S)
+                    memory[model].append(psutil.Process(pid).memory_info().rss / MIB)
     return [
-        Row(
-            figure="`toolbridge run` with Slack, Discord and the bundled tools, from its start to ready",
-            value=median(took),
-            unit="s",
-            goal=READY_GOAL_S,
-            beside=f"{min(took):.2f} to {max(took):.2f} s",
+        *(
+            Row(
+                figure=f"`toolbridge run` with Slack, Discord, the bundled tools and {model}, from its start to ready",
+                value=median(seconds),
+                unit="s",
+                goal=READY_GOAL_S,
+                beside=f"{min(seconds):.2f} to {max(seconds):.2f} s",
+            )
+            for model, seconds in took.items()
         ),
-        Row(
-            figure="its resident memory, idle",
-            value=median(memory),
-            unit="MiB",
-            goal=IDLE_GOAL_MIB,
-            beside=f"{min(memory):.0f} to {max(memory):.0f} MiB",
+        *(
+            Row(
+                figure=f"its resident memory, idle, with {model}",
+                value=median(sizes),
+                unit="MiB",
+                goal=IDLE_GOAL_MIB,
+                beside=f"{min(sizes):.0f} to {max(sizes):.0f} MiB",
+            )
+            for model, sizes in memory.items()
         ),
     ]
 
 
 @asynccontextmanager
-async def _running(home: Path, slack: ChatServer, discord: DiscordServer) -> AsyncGenerator[tuple[int, float]]:
+async def _running(
+    home: Path, slack: ChatServer, discord: DiscordServer, model: Mapping[str, str]
+) -> AsyncGenerator[tuple[int, float]]:
     """Yield the process id of a bot that is ready, and when it was, in seconds of time.perf_counter()."""
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
     settings = {
@@ -115,9 +136,10 @@ async def _running(home: Path, slack: ChatServer, discord: DiscordServer) -> Asy
         "DISCORD_GATEWAY_URL": discord.gateway_url,
         "PYTHONPATH": str(HOUSE),
         "PYTHONUTF8": "1",
+        **model,
     }
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot", "run", "--model", "rehearsal"),
+        *(sys.executable, "-m", "bot", "run"),
         cwd=home,
         env=kept | settings,
         stdin=asyncio.subprocess.DEVNULL,

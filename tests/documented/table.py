@@ -72,7 +72,7 @@ ROWS = (
     *_run(
         "tests/unit/cli/test_health.py::test_it_asks_where_the_settings_have_run_listen",
         "toolbridge health",
-        "toolbridge health [--json]",
+        "toolbridge health",
     ),
     *_run(
         "tests/scenarios/test_policy.py::test_a_hangup_reads_the_rules_again_and_a_broken_file_keeps_the_old_ones",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
+import sys
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import IPv4Network, ip_network
 from typing import Any
 
 import pytest
@@ -18,8 +21,9 @@ from structlog.testing import capture_logs
 
 from bot.domain.errors import AdapterError
 from bot.http.bounds import MAX_BODY_BYTES, MAX_HEAD_BYTES, Bounds
-from bot.http.listener import open_listener
+from bot.http.listener import going_on, open_listener
 from bot.ports.http import HttpListener, HttpRoute
+from bot.ports.tasks import running
 from tests.attacks.lag import LoopLag
 
 WAIT_S = 30.0
@@ -109,6 +113,79 @@ def refused(logged: list[Any]) -> dict[str, int]:
         for reason, number in line.get("reasons", {}).items():
             counted[reason] = counted.get(reason, 0) + number
     return counted
+
+
+# --- faults ---
+
+
+class Faulty(IPv4Network):
+    """A network that fails for each address while it is to."""
+
+    is_faulty = False
+
+    def __contains__(self, other: object) -> bool:
+        if self.is_faulty:
+            raise LookupError("not to be expected")
+        return super().__contains__(other)
+
+
+async def test_a_fault_costs_one_connection_and_is_in_the_log_with_its_traceback() -> None:
+    proxies = Faulty("192.0.2.0/24")
+    with capture_logs() as logged:
+        async with open_listener("127.0.0.1", 0, proxies=[proxies]) as listener:
+            world = World(listener, [])
+            proxies.is_faulty = True
+            assert await (await world.connect()).closed() == b""
+            proxies.is_faulty = False
+            assert (await world.ask(HEALTH))[0] == 200
+            for wire in world.wires:
+                wire.writer.close()
+    (line,) = [line for line in logged if line["event"] == "http_step_failed"]
+    assert line["exc_info"] and line["log_level"] == "error"
+
+
+async def test_a_step_that_fails_is_done_again() -> None:
+    done = asyncio.Event()
+    faults = [ValueError(), OSError(), MemoryError()]
+
+    async def step() -> None:
+        if faults:
+            raise faults.pop()
+        done.set()
+        await asyncio.Event().wait()
+
+    with capture_logs() as logged:
+        async with running(going_on(step, pause_s=0.0), name="test"), asyncio.timeout(WAIT_S):
+            await done.wait()
+    assert [line["event"] for line in logged] == ["http_step_failed"] * 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are counted there")
+async def test_without_descriptors_it_waits_at_rest_and_goes_on_once_there_are_some() -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    loop = asyncio.get_running_loop()
+    async with open_world() as world:
+        client = socket.socket()
+        client.setblocking(False)
+        spare = os.dup(client.fileno())
+        os.close(spare)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (spare, hard))  # the next one would be too many
+            with pytest.raises(OSError, match="Too many open files"):
+                os.dup(client.fileno())
+            await loop.sock_connect(client, ("127.0.0.1", world.listener.port))
+            await loop.sock_sendall(client, HEALTH)
+            before = time.process_time()
+            await asyncio.sleep(1.0)
+            assert time.process_time() - before < 0.5
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            async with asyncio.timeout(WAIT_S):
+                assert (await loop.sock_recv(client, 1_000)).startswith(b"HTTP/1.1 200")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            client.close()
 
 
 # --- addresses ---

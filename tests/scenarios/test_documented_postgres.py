@@ -155,10 +155,8 @@ async def backed_up(machine: Machine) -> None:
 
 
 async def do_what_is_printed(machine: Machine, out: str, program: str) -> None:
-    (line,) = re.findall(rf"^  ({program} .*)$", out, flags=re.MULTILINE)
+    (line,) = re.findall(rf"^  (.*\b{program} -.*)$", out, flags=re.MULTILINE)
     assert PASSWORD not in line
-    process = await asyncio.create_subprocess_exec(
-        *shlex.split(line), cwd=machine.toolbridge.folder, env=machine.environment
-    )
+    process = await asyncio.create_subprocess_shell(line, cwd=machine.toolbridge.folder, env=machine.environment)
     async with asyncio.timeout(WAIT_S):
         assert await process.wait() == 0, line

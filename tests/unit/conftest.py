@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from bot.cli.start import start
-from bot.observe.logs import QUIET
+from bot.observe.logs import OURS
 from bot.text.known_values import known
 
 
@@ -18,7 +18,7 @@ def process_as_before() -> Generator[None]:
     """Put back what a command or a log's setting up changes in the process: its logging, and the secrets it hides."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
-    levels = {name: logging.getLogger(name).level for name in QUIET}
+    levels = {name: logging.getLogger(name).level for name in OURS}
     yield
     for handler in root.handlers:
         if handler not in handlers:

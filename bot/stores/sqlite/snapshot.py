@@ -40,7 +40,7 @@ def copy_database(source: Path, copy: Path, *, stop: threading.Event) -> Content
         if stop.is_set():
             raise StoreError("The copy of the database was stopped.")
 
-    with _opened(source) as connection, _opened(copy, mode="rwc") as target:
+    with _opened(source) as connection, _opened(copy, mode="rwc", name=str(source)) as target:
         # A transaction that reads sees one state until its end: the copy does not begin again when others write.
         # https://www.sqlite.org/isolation.html
         connection.execute("BEGIN")
@@ -95,10 +95,10 @@ def _contents(connection: sqlite3.Connection, *, name: str) -> Contents:
 
 
 @contextmanager
-def _opened(path: Path, *, mode: str = "rw") -> Generator[sqlite3.Connection]:
+def _opened(path: Path, *, mode: str = "rw", name: str = "") -> Generator[sqlite3.Connection]:
     try:
         uri = f"{path.absolute().as_uri()}?mode={mode}"  # "rw" makes no file where there is none
         with closing(sqlite3.connect(uri, uri=True, timeout=_WAIT_S, isolation_level=None)) as connection:
             yield connection
     except sqlite3.Error as error:
-        raise store_error(error, name=str(path)) from error
+        raise store_error(error, name=name or str(path)) from error

@@ -118,7 +118,7 @@ PRINTED: list[tuple[tuple[str, ...], int, set[str], str, str]] = [
     (
         ("backup", "--force", "a.backup"),
         0,
-        {"file", "made_at", "version", "database", "schema", "turns", "saved_files", "attachments"},
+        {"file", "made_at", "version", "database", "schema", "turns", "saved_files", "attachments", "left_out"},
         "",
         "",
     ),

@@ -94,9 +94,21 @@ def test_what_others_read_in_the_same_env_file_is_no_misspelt_setting(monkeypatc
     for name in re.findall(r"\$\{(\w+):\?", (DEPLOY / "compose.yaml").read_text(encoding="utf-8")):
         monkeypatch.setenv(name, Fernet.generate_key().decode())
     for name, value in BOT["environment"].items():
-        if not value.startswith("$"):
+        if value and not value.startswith("$"):
             monkeypatch.setenv(name, value)
     assert load_settings(env_file=None).is_shared
+
+
+def test_the_bot_gets_no_secret_of_others_along_with_its_env_file() -> None:
+    assert [name for name, service in SERVICES.items() if "env_file" in service] == ["bot"]
+    secrets = set(re.findall(r"\$\{(\w+):\?", (DEPLOY / "compose.yaml").read_text(encoding="utf-8")))
+    # What stands in `environment` wins over env_file:
+    # https://docs.docker.com/compose/how-tos/environment-variables/envvars-precedence/
+    given = BOT["environment"]
+    emptied = {name for name in secrets if given.get(name) == ""}
+    own = {name for name in secrets if given.get(name, "").startswith(f"${{{name}:?")}
+    assert (own, emptied) == ({"METRICS_TOKEN", "TOOLBRIDGE_SECRET_KEY"}, {"GRAFANA_PASSWORD", "POSTGRES_PASSWORD"})
+    assert own | emptied == secrets
 
 
 def test_prometheus_scrapes_the_bot_where_it_listens_and_reads_the_token_that_it_is_given() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from bot.domain.answers import Refused
 from bot.domain.events import ConversationKey, MessageReceived
 from bot.intake.admission import Admission
 from bot.text.cleaning import clean
+from tests.unit.intake.counting import LateCount
 
 
 @dataclass
@@ -208,3 +210,30 @@ def test_changes_have_an_allowance_of_their_own() -> None:
     late = replace(changes[0], edited_at=datetime(2026, 11, 3, tzinfo=UTC))
     refused = [gate.revise(replace(late, text=f"more {number}")) for number in range(2)]
     assert isinstance(refused[0], Refused) and "60 changes to messages in a minute" in refused[0].notice
+
+
+# --- over all processes ----------------------------------------------------------------------------------------
+
+
+async def test_a_message_that_was_counted_is_taken_although_a_later_one_was_refused_before_that_was_known() -> None:
+    common = LateCount()
+    gate = Admission(max_input_chars=100, requests_per_minute=3, clock=Clock(), common=common)
+    first = asyncio.create_task(gate.admit_of_all(message(key="first")))
+    async with asyncio.timeout(20):
+        await common.was_asked.wait()
+        assert isinstance(await gate.admit_of_all(message(key="second")), Refused)
+        common.arrive.set()
+        assert await first == message(key="first")
+        assert await gate.admit_of_all(message(key="first")) == message(key="first")  # it came again
+
+
+async def test_a_press_that_was_counted_is_taken_although_a_later_one_was_refused_before_that_was_known() -> None:
+    common, ann = LateCount(), message().actor
+    gate = Admission(max_input_chars=100, requests_per_minute=3, clock=Clock(), common=common)
+    first = asyncio.create_task(gate.why_not_of_all(ann, "first", act="act"))
+    async with asyncio.timeout(20):
+        await common.was_asked.wait()
+        assert await gate.why_not_of_all(ann, "second", act="act") is not None
+        common.arrive.set()
+        assert await first is None
+        assert await gate.why_not_of_all(ann, "first", act="act") is None

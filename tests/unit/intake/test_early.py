@@ -108,6 +108,20 @@ async def test_one_that_was_held_by_a_process_that_died_is_taken_by_another(tmp_
         assert isinstance(await both.there.accept(follow_up()), Known)
 
 
+async def test_one_that_cannot_be_read_keeps_no_other_waiting(tmp_path: Path) -> None:
+    async with two(tmp_path, hold_s=0.3) as both:
+        assert both.here.early is not None
+        assert both.there.early is not None
+        await both.store.put_note(f"{NOTES}another", '{"of": "a newer version"}')
+        async with both.here.early.working(both.here.decide_now):
+            await both.here.accept(follow_up())
+        await both.there.accept(ROOT)
+        async with both.there.early.working(both.there.decide_now), asyncio.timeout(60):
+            while await both.held() > 1:  # noqa: ASYNC110  (processes set no event)
+                await asyncio.sleep(0.02)
+        assert isinstance(await both.there.accept(follow_up()), Known)
+
+
 async def test_what_was_changed_or_deleted_meanwhile_is_taken_as_it_is_then(tmp_path: Path) -> None:
     async with two(tmp_path) as both:
         held = await both.here.accept(follow_up())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from bot.keeping.private import is_open, make_file, make_folder, replace_file, t
 from bot.observe.logs import configure_logs
 from bot.stores.sqlite.store import open_sqlite
 from mcp_server.folder import FolderWorkspace
+from tests.fakes.folders import unchangeable
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
 
@@ -84,6 +86,13 @@ def test_a_file_is_replaced_as_a_whole_and_a_failure_leaves_it_as_it_was(tmp_pat
     assert [(path.name, path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()] == [(file.name, "before")]
     replace_file(file, "after")
     assert [(path.name, path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()] == [(file.name, "after")]
+
+
+@pytest.mark.parametrize("write", [replace_file, make_file])
+def test_an_error_names_the_file_and_not_its_draft(write: Callable[[Path, str], None], tmp_path: Path) -> None:
+    with unchangeable(tmp_path), pytest.raises(PermissionError) as raised:
+        write(tmp_path / ".env", "text")
+    assert raised.value.filename == str(tmp_path / ".env")
 
 
 def test_a_draft_that_a_crash_left_does_not_keep_the_home_open(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.domain.errors import SettingsError
-from bot.keeping.replacing import DECIDED, GATHERED, finish_replacing, gathering, replace_all
+from bot.keeping.replacing import DECIDED, GATHERED, finish_replacing, gathering, replace_all, using
 
 
 def put(path: Path, text: str) -> Path:
@@ -44,6 +44,22 @@ def test_two_at_once_are_one_too_many(tmp_path: Path) -> None:
         pytest.raises(SettingsError, match="Another process is replacing files"),
         gathering(tmp_path),
     ):
+        pass
+
+
+def test_many_use_a_home_together_and_nothing_of_it_is_replaced_meanwhile(tmp_path: Path) -> None:
+    with using(tmp_path):
+        with using(tmp_path):
+            pass
+        with pytest.raises(SettingsError, match=r"is in use: .* Stop `toolbridge run`"), gathering(tmp_path):
+            pass
+    with gathering(tmp_path), pytest.raises(SettingsError, match="is replacing files of"), using(tmp_path):
+        pass
+
+
+def test_a_home_that_cannot_be_made_is_no_reason_not_to_start(tmp_path: Path) -> None:
+    put(tmp_path / "file", "")
+    with using(tmp_path / "file" / "home"):
         pass
 
 

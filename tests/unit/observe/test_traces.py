@@ -118,6 +118,18 @@ async def test_spans_have_the_attributes_of_the_conventions(tmp_path: Path) -> N
     assert not any(span.is_error or span.error_text or span.events for span in spans)
 
 
+@pytest.mark.parametrize(("sampler", "spans"), [("traceidratio", 0), ("always_off", 0), ("parentbased_always_on", 4)])
+async def test_a_turn_is_sampled_as_a_whole(
+    sampler: str, spans: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.0")  # of traceidratio
+    seen = await traced(
+        tmp_path, ScriptedModel([calls("look"), says("done")]), ScriptedTools({"look": returns("seen")})
+    )
+    assert len(seen) == spans
+
+
 async def test_a_model_that_fails_marks_its_call_and_the_turn_by_the_errors_class(tmp_path: Path) -> None:
     failing = ScriptedModel([ModelUnavailableError("endpoint-17")])
     spans = await traced(tmp_path, failing, ScriptedTools({}))

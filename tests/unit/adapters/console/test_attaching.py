@@ -49,7 +49,7 @@ def test_what_cannot_be_attached_says_why(tmp_path: Path) -> None:
         str(tmp_path): f"{tmp_path} is a folder. Attach the files in it.",
         str(tmp_path / "pipe"): f"{tmp_path / 'pipe'} is no file that can be read to its end.",
         "x" * 5_000: f"{'x' * 5_000} cannot be read: file name too long.",
-        "a\0b": "ab cannot be read: embedded null byte.",
+        "a\0b": "ab cannot be read: its name has a null character.",
     }.items():
         with pytest.raises(AdapterError) as caught:
             shared_file(name)

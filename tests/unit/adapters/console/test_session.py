@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import os
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 
@@ -420,6 +422,35 @@ async def test_the_answer_to_an_earlier_question_is_shown_above_the_line_being_t
             lambda shown: "half a" in shown.rpartition("The old answer.")[2], what="the line again, below the answer"
         )
         assert (await chat.ask(" line")).text == "half a line"
+
+
+class Interrupted(io.TextIOWrapper):
+    """An output during which something happens, the first time that the text is written."""
+
+    def __init__(self, stdout: TextIO, text: str, happen: Callable[[], None]) -> None:
+        super().__init__(os.fdopen(os.dup(stdout.fileno()), "wb"), encoding="utf-8")
+        self._text = text
+        self._happen = happen
+
+    def write(self, text: str) -> int:
+        if self._text and self._text in text:
+            self._text = ""
+            self._happen()
+        return super().write(text)
+
+
+async def test_enter_while_a_late_answer_is_being_printed_sends_the_line_below_it() -> None:
+    async with open_terminal() as (terminal, stdin, stdout), asyncio.TaskGroup() as group:
+        with Interrupted(stdout, "The old answer.", lambda: terminal.type("a line" + ENTER)) as interrupted:
+            core = Core({"banner": "Welcome.", "stdin": stdin, "stdout": interrupted})
+            ended = group.create_task(core.adapter.run())
+            terminal.type("half ")
+            await terminal.shows("> half")
+            await core.post("The old answer.", in_reply_to="console:of-an-earlier-chat")
+            assert (await core.question()).text == "half a line"
+            core.show("answered")
+            terminal.type(CTRL_D)
+            await ended
 
 
 async def test_an_answer_that_is_ready_before_the_chat_opens_is_shown_when_it_does() -> None:
