@@ -24,9 +24,10 @@ def parse_arguments(text: str) -> dict[str, Any]:
         raise ValueError(f"are not valid JSON ({said})") from None
     if not isinstance(parsed, dict):
         raise ValueError(f"are a JSON {type(parsed).__name__}")  # noqa: TRY004  (the caller corrects a text)
-    if text.count("{") + text.count("[") > MAX_NESTING and _is_deeper(parsed, MAX_NESTING):
+    arguments = cast("dict[str, Any]", parsed)
+    if text.count("{") + text.count("[") > MAX_NESTING and _is_deeper(arguments, MAX_NESTING):
         raise ValueError(f"are nested more than {MAX_NESTING} levels deep")
-    return cast("dict[str, Any]", parsed)
+    return arguments
 
 
 def _is_deeper(value: object, levels: int) -> bool:
