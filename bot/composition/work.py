@@ -71,7 +71,7 @@ def make_resources(
     def enclose(turn: ClaimedTurn) -> AbstractContextManager[object]:
         return tracing.enclose(turn, conversation_id=ids(turn.event.conversation))
 
-    return replace(resources, tools=tracing.enclosing(resources.tools, ids=ids), enclose=enclose)
+    return replace(resources, tools=tracing.enclosing(resources.tools), enclose=enclose)
 
 
 def make_presence(settings: Settings, core: Core, *, adapters: Sequence[Adapter]) -> Presence:

@@ -22,6 +22,8 @@ KEPT_FILES = 3
 # Others log from WARNING on, whatever the level: below it, some have each message in their lines (discord.gateway) or a
 # dozen lines for each answer that is drawn (markdown_it).
 OURS = ("adapters", "bot", "mcp_server")
+# Made here, of nothing that anybody wrote: no secret is looked for in them.
+OWN_FIELDS = frozenset({"level", "logger", "span_id", "timestamp", "trace_id"})
 
 
 def configure_logs(*, log_format: Literal["json", "console"], level: str, file: Path | None = None) -> None:
@@ -82,7 +84,7 @@ class _PrivateFile(logging.handlers.RotatingFileHandler):
 
 
 def _hide_secrets(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    return {name: _redacted(value) for name, value in event.items()}
+    return {name: value if name in OWN_FIELDS else _redacted(value) for name, value in event.items()}
 
 
 def _make_visible(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -17,17 +17,16 @@ class EncloseCall(Protocol):
     """Encloses a call; what it yields is to be told how the call came out."""
 
     def __call__(
-        self, call: ToolCall, *, server: str, description: str, conversation_id: str
+        self, call: ToolCall, *, server: str, description: str
     ) -> AbstractContextManager[Callable[[ToolResult | Wait], None]]: ...
 
 
 class TracedTools(DelegatingTools):
-    """Satisfies `Tools`: others, whose calls are enclosed. `ids` gives the conversation's id that servers get."""
+    """Satisfies `Tools`: others, whose calls are enclosed."""
 
-    def __init__(self, tools: Tools, *, enclose: EncloseCall, ids: Callable[[ConversationKey], str]) -> None:
+    def __init__(self, tools: Tools, *, enclose: EncloseCall) -> None:
         super().__init__(tools)
         self._enclose = enclose
-        self._ids = ids
 
     async def call(
         self,
@@ -42,8 +41,7 @@ class TracedTools(DelegatingTools):
         """See `Tools`."""
         spec = self._tools.newest(call.name)
         server, description = (spec.server, spec.description) if spec else ("", "")
-        ids = self._ids(conversation)
-        with self._enclose(call, server=server, description=description, conversation_id=ids) as saw:
+        with self._enclose(call, server=server, description=description) as saw:
             outcome = await super().call(
                 call, actor=actor, conversation=conversation, resumed=resumed, progress=progress, may_repeat=may_repeat
             )

@@ -14,11 +14,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import structlog
-from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode, TraceFlags, Tracer, use_span
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode, TraceFlags, Tracer, set_span_in_context
 from opentelemetry.util.types import AttributeValue
 
-from bot.domain.events import ConversationKey
 from bot.domain.messages import ToolCall, ToolResult, Usage
 from bot.domain.turns import StateChanged, TurnEvent, TurnState
 from bot.observe.trace_content import arguments_of, messages_of, result_of
@@ -138,14 +137,16 @@ class Traces:
 
     # --- tools ---
 
-    def enclosing(self, tools: Tools, *, ids: Callable[[ConversationKey], str]) -> Tools:
+    def enclosing(self, tools: Tools) -> Tools:
         """See `Tracing`."""
-        return TracedTools(tools, enclose=self._enclose_call, ids=ids)
+        return TracedTools(tools, enclose=self._enclose_call)
 
     @contextmanager
     def _enclose_call(
-        self, call: ToolCall, *, server: str, description: str, conversation_id: str
+        self, call: ToolCall, *, server: str, description: str
     ) -> Generator[Callable[[ToolResult | Wait], None]]:
+        attempt = _current.get()  # None: of no turn, so its span goes nowhere
+        conversation_id = attempt.conversation_id if attempt else ""
         attributes = self._attributes("execute_tool", conversation_id, is_of_model=False) | {
             "gen_ai.tool.name": call.name,
             "gen_ai.tool.call.id": call.id,
@@ -182,12 +183,13 @@ class Traces:
 @contextmanager
 def _within(span: Span, **names: str) -> Generator[None]:
     """Have what happens belong to the span, also the lines of the log."""
-    span_id = f"{span.get_span_context().span_id:016x}"
-    with (
-        structlog.contextvars.bound_contextvars(**names, span_id=span_id),
-        use_span(span, record_exception=False, set_status_on_exception=False),
-    ):
+    names["span_id"] = f"{span.get_span_context().span_id:016x}"
+    token, bound = attach(set_span_in_context(span)), structlog.contextvars.bind_contextvars(**names)
+    try:
         yield
+    finally:
+        structlog.contextvars.reset_contextvars(**bound)
+        detach(token)
 
 
 def _link(ids: TurnIds, named: str, fence: int) -> Link:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 from bot.domain.asks import AskState
-from bot.domain.events import ConversationKey
 from bot.domain.messages import ModelAnswer, Usage
 from bot.domain.turns import Step, TurnEvent
 from bot.ports.model import ModelRequest
@@ -62,7 +61,7 @@ class Tracing(Protocol):
         """Enclose an attempt at the turn; `conversation_id` is the one that tool servers get. Nothing of it raises."""
         ...
 
-    def enclosing(self, tools: Tools, *, ids: Callable[[ConversationKey], str]) -> Tools:
+    def enclosing(self, tools: Tools) -> Tools:
         """Return the same tools, each call of which is enclosed."""
         ...
 

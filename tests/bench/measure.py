@@ -94,14 +94,18 @@ class Comparison:
 
 
 async def compare(works: Mapping[str, Work], *, rounds: int, units: int) -> Comparison:
-    """Run the works in turns (A B A B ...), `units` units each time. Where they are compared, each warms up first."""
-    costs: dict[str, list[Cost]] = {name: [] for name in works}
+    """Run the works in turns, `units` units each time. Where they are compared, each warms up first.
+
+    Each round begins with another one (A B C, B C A, ...): what comes right after which costs some percent.
+    """
+    names, costs = list(works), {name: list[Cost]() for name in works}
     if rounds > 1:  # one round shows that they run
         for work in works.values():
             await work()
-    for _ in range(rounds):
-        for name, work in works.items():
-            costs[name].append(await cost(work) / units)
+    for number in range(rounds):
+        first = number % len(names)
+        for name in (*names[first:], *names[:first]):
+            costs[name].append(await cost(works[name]) / units)
     return Comparison(costs=costs)
 
 

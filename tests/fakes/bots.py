@@ -197,7 +197,7 @@ async def open_bot(
         resources=Resources(
             store=core.store,
             model=WatchedModel(model, watchers.models),
-            tools=watchers.tracing.enclosing(core.tools, ids=_id) if watchers.tracing else core.tools,
+            tools=watchers.tracing.enclosing(core.tools) if watchers.tracing else core.tools,
             guard=core.guard,
             policy=core.policy,
             budgets=core.budgets,
