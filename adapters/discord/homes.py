@@ -22,6 +22,7 @@ from adapters.discord.snowflakes import as_number
 from adapters.shared.payloads import Payload, dict_of, dicts_of
 from adapters.shared.tasks import KeyedLock
 from bot.domain.errors import AdapterError
+from bot.ports.tasks import all_of
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -72,7 +73,7 @@ class Homes:
         """Return the server as a GUILD_CREATE has it: https://docs.discord.com/developers/events/gateway-events."""
         paths = ("", "/channels", "/threads/active", f"/members/{self._api.identity.user}")
         asked = (self._api.call("GET", f"/guilds/{{guild_id}}{path}", guild_id=guild_id) for path in paths)
-        guild, channels, threads, me = await asyncio.gather(*asked)
+        guild, channels, threads, me = await all_of(asked)
         id_of(guild)  # an answer that is not Discord's is not kept
         found = {"channels": dicts_of(channels), "threads": dicts_of(dict_of(threads).get("threads"))}
         return {**guild, **found, "members": [me], "unavailable": False}

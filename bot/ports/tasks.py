@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -20,6 +22,19 @@ async def running(work: Coroutine[Any, Any, None], *, name: str) -> AsyncGenerat
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+async def all_of(works: Iterable[Coroutine[Any, Any, T]]) -> Sequence[T]:
+    """Do all of it at once, and return the results in that order; where one fails, the others are cancelled.
+
+    Raises:
+        Exception: What the first one raised that failed.
+    """
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        await end_all(tasks)
 
 
 async def end_all(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -58,10 +59,12 @@ async def test_a_server_is_asked_for_once() -> None:
         assert len(here.discord.calls_of("get_guild")) == 1
 
 
-async def test_a_server_that_discord_does_not_show_stays_unknown() -> None:
+async def test_a_server_that_discord_does_not_show_stays_unknown_and_nothing_more_is_asked_of_it() -> None:
     async with elsewhere() as here:
         here.discord.refuse("get_guild", code=50001)
+        before = asyncio.all_tasks()
         await here.channels.learn(str(here.guild.id))
+        assert [task for task in asyncio.all_tasks() - before if "DiscordApi.call" in repr(task)] == []
         assert here.channels.reader({}, str(here.guild.id)).name_of(str(here.channel.id)) == ""
 
 
