@@ -20,7 +20,7 @@ THROUGH_AN_APP = {"type": "message", "user": "U3", "bot_id": "B5", "app_id": "A5
 
 
 async def read(event: dict[str, Any], *, is_bot: bool, channel: str = "C1") -> tuple[Any, Loopback]:
-    async with serving() as slack, opened(slack) as api, People(api) as people:
+    async with serving() as slack, opened(slack) as api, People(api, patience_s=60.0) as people:
         slack.script["users.info"] = [{"ok": True, "user": {"id": "U3", "is_bot": is_bot}}]
         told = await Authors(people).read(event, team=TEAM, bot_user="UBOT", channel=channel)
         return told, slack
@@ -98,7 +98,7 @@ PATIENT_S, HASTY_S = 60.0, 0.05
 
 @asynccontextmanager
 async def authors(patience_s: float) -> AsyncGenerator[Any]:
-    async with serving() as slack, opened(slack) as api, People(api) as people:
+    async with serving() as slack, opened(slack) as api, People(api, patience_s=60.0) as people:
         reader = Authors(people, previews=Previews(patience_s=patience_s))
 
         async def read(event: dict[str, Any], channel: str = "") -> Any:

@@ -72,7 +72,7 @@ async def opened() -> AsyncGenerator[World]:
             slack.add_user(user, display_name=name)
         slack.add_channel("C1", members=["U1", "U2", "U3"])
         api = SlackApi(OneToken("xoxb-test"), session, base_url=slack.api_url)
-        async with People(api) as people:
+        async with People(api, patience_s=60.0) as people:
             identities = Identities(api)
             readable = Readable(api, identities=identities, people=people)
             reader = ThreadReader(api, identities=identities, people=people, readable=readable)

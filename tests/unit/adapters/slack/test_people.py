@@ -34,7 +34,7 @@ def user(**profile: Any) -> dict[str, Any]:
     ],
 )
 async def test_a_user_is_called_as_slack_shows_them(answer: dict[str, Any], name: str) -> None:
-    async with serving() as slack, opened(slack) as api, People(api) as people:
+    async with serving() as slack, opened(slack) as api, People(api, patience_s=60.0) as people:
         slack.script["users.info"] = [answer]
         assert await people.name(TEAM, "U1") == name
         assert await people.name(TEAM, "U1") == name
@@ -42,7 +42,7 @@ async def test_a_user_is_called_as_slack_shows_them(answer: dict[str, Any], name
 
 
 async def test_a_name_is_asked_for_once_by_all_who_wait_for_it() -> None:
-    async with serving() as slack, opened(slack) as api, People(api) as people:
+    async with serving() as slack, opened(slack) as api, People(api, patience_s=60.0) as people:
         slack.script["users.info"] = [user(display_name="Ada")]
         names = await asyncio.gather(*(people.name(TEAM, "U1") for _ in range(20)))
     assert set(names) == {"Ada"}
@@ -97,7 +97,7 @@ async def test_whether_a_user_is_a_person_is_waited_for_once() -> None:
 
 async def test_after_an_hour_the_name_is_asked_for_again_and_the_old_one_bridges_a_failure() -> None:
     clock = 0.0
-    async with serving() as slack, opened(slack) as api, People(api, now=lambda: clock) as people:
+    async with serving() as slack, opened(slack) as api, People(api, patience_s=60.0, now=lambda: clock) as people:
         slack.script["users.info"] = [user(display_name="Ada"), refusal("user_not_found"), user(display_name="Ada L.")]
         assert await people.name(TEAM, "U1") == "Ada"
         clock = 3_599.0
@@ -111,7 +111,7 @@ async def test_after_an_hour_the_name_is_asked_for_again_and_the_old_one_bridges
 
 
 async def test_the_name_used_longest_ago_is_dropped_first() -> None:
-    async with serving() as slack, opened(slack) as api, People(api, max_names=2) as people:
+    async with serving() as slack, opened(slack) as api, People(api, max_names=2, patience_s=60.0) as people:
         slack.script["users.info"] = [user(display_name="Ada")]
         for user_id in ("U1", "U2", "U1", "U3", "U1", "U2"):
             await people.name(TEAM, user_id)
@@ -119,7 +119,7 @@ async def test_the_name_used_longest_ago_is_dropped_first() -> None:
 
 
 async def test_one_person_in_two_workspaces_is_two_names() -> None:
-    async with serving() as slack, opened(slack) as api, People(api) as people:
+    async with serving() as slack, opened(slack) as api, People(api, patience_s=60.0) as people:
         slack.script["users.info"] = [user(display_name="Ada"), user(display_name="Countess")]
         assert [await people.name(team, "U1") for team in ("T1", "T2")] == ["Ada", "Countess"]
 
@@ -136,7 +136,7 @@ async def test_closing_ends_the_questions_under_way() -> None:
 
 
 async def test_a_whole_slack_tells_the_names() -> None:
-    async with opened_fake() as (_, api), People(api) as people:
+    async with opened_fake() as (_, api), People(api, patience_s=60.0) as people:
         assert [await people.name(TEAM, user_id) for user_id in ("U1", "U404")] == ["Ada", "U404"]
 
 
@@ -204,14 +204,14 @@ STRANGER = {
 
 
 async def test_what_a_message_says_of_its_author_needs_no_question() -> None:
-    async with serving() as slack, opened(slack) as api, People(api) as people:
+    async with serving() as slack, opened(slack) as api, People(api, patience_s=60.0) as people:
         people.learn(TEAM, STRANGER)
         assert (await people.name(TEAM, "U21"), people.home(TEAM, "U21")) == ("carla", "T2")
     assert slack.seen == []
 
 
 async def test_without_a_profile_the_workspace_is_that_of_the_message_then_of_the_user_then_the_apps() -> None:
-    async with serving() as slack, opened(slack) as api, People(api) as people:
+    async with serving() as slack, opened(slack) as api, People(api, patience_s=60.0) as people:
         slack.script["users.info"] = [{"ok": True, "user": {"id": "U1", "name": "ada", "team_id": "T3"}}]
         assert people.home(TEAM, "U1") == TEAM
         assert await people.name(TEAM, "U1") == "ada"
@@ -231,7 +231,7 @@ async def test_without_a_profile_the_workspace_is_that_of_the_message_then_of_th
     ],
 )
 async def test_only_who_is_known_to_be_no_bot_is_a_person(answer: dict[str, Any], is_person: bool) -> None:
-    async with serving() as slack, opened(slack) as api, People(api) as people:
+    async with serving() as slack, opened(slack) as api, People(api, patience_s=60.0) as people:
         slack.script["users.info"] = [answer]
         assert await people.is_person(TEAM, "U1") is is_person
         assert await people.name(TEAM, "U1") == "U1"
@@ -242,6 +242,6 @@ async def test_only_who_is_known_to_be_no_bot_is_a_person(answer: dict[str, Any]
     "message", [{}, {"user": 7}, {"user": "U1", "user_profile": []}, {"user": "U1", "user_team": 1}]
 )
 async def test_a_message_that_says_nothing_of_its_author_teaches_nothing(message: dict[str, Any]) -> None:
-    async with serving() as slack, opened(slack) as api, People(api) as people:
+    async with serving() as slack, opened(slack) as api, People(api, patience_s=60.0) as people:
         people.learn(TEAM, message)
         assert people.home(TEAM, "U1") == TEAM

@@ -29,7 +29,7 @@ def bot(enterprise: str = "") -> dict[str, Any]:
 
 async def standing(*answers: Any, enterprise: str = "", says: dict[str, Any] | None = None) -> tuple[Standing, int]:
     """Return how U1 stands, and how often Slack was asked; `says` is what a message says of its author."""
-    async with serving() as slack, opened(slack) as api, People(api) as people:
+    async with serving() as slack, opened(slack) as api, People(api, patience_s=60.0) as people:
         slack.script["auth.test"] = [bot(enterprise)]
         slack.script["users.info"] = list(answers)
         if says is not None:
@@ -89,7 +89,7 @@ async def test_a_guest_whose_message_says_so_is_one_though_slack_cannot_be_asked
 
 async def test_who_decides_is_asked_for_again_after_a_minute_and_others_after_an_hour() -> None:
     clock = [0.0]
-    async with serving() as slack, opened(slack) as api, People(api, now=lambda: clock[0]) as people:
+    async with serving() as slack, opened(slack) as api, People(api, patience_s=60.0, now=lambda: clock[0]) as people:
         slack.script["auth.test"] = [bot()]
         slack.script["users.info"] = [user(), user(is_restricted=True)]
         standings = Standings(people, Identities(api))
@@ -101,7 +101,7 @@ async def test_who_decides_is_asked_for_again_after_a_minute_and_others_after_an
 
 async def test_an_old_answer_does_not_let_anybody_decide_while_slack_cannot_be_asked() -> None:
     clock = [0.0]
-    async with serving() as slack, opened(slack) as api, People(api, now=lambda: clock[0]) as people:
+    async with serving() as slack, opened(slack) as api, People(api, patience_s=60.0, now=lambda: clock[0]) as people:
         slack.script["auth.test"] = [bot()]
         slack.script["users.info"] = [user(), refusal("account_inactive")]
         standings = Standings(people, Identities(api))
