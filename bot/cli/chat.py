@@ -135,10 +135,10 @@ async def _serving(
 
 async def _model_of_this_machine() -> str:
     """Return a line that names a model which runs here, and how it is connected; empty where none is seen at once."""
-    from bot.models.local import GLANCE_S, find_local, usual_places
+    from bot.models.local import find_local, usual_places
     from bot.text.terminal import flat
 
-    for server in await find_local(usual_places(os.environ), timeout_s=GLANCE_S):
+    for server in await find_local(usual_places(os.environ)):
         name = flat(server.models[0].name)
         return f"\n{server.kind} runs here with {name}: `toolbridge setup --model {shlex.quote(name)}` connects it."
     return ""

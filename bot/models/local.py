@@ -7,14 +7,15 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Literal, cast
 
 if TYPE_CHECKING:
     import httpx2
 
 Kind = Literal["Ollama", "LM Studio", "llama.cpp", "vLLM"]
-SEARCH_S = 1.0
-GLANCE_S = 0.3  # of a start that waits for it
+CONNECT_S = 1.0  # most often nothing listens, which is known at once
+ANSWER_S = 2.0  # of a server that listens
 _MAX_BYTES = 1_000_000  # of one answer
 _MAX_MODELS = 50
 _OLLAMA = "127.0.0.1:11434"
@@ -72,10 +73,10 @@ def _ollama_address(written: str) -> str:
     return f"{host}:{found[2] or '11434'}"
 
 
-async def find_local(places: Sequence[Place], *, timeout_s: float = SEARCH_S) -> Sequence[LocalServer]:
-    """Return the servers that answer with a model within the time, all asked at once, in the order of the places."""
+async def find_local(places: Sequence[Place]) -> Sequence[LocalServer]:
+    """Return the servers that answer with a model within two seconds, all asked at once, in the order of the places."""
     async with asyncio.TaskGroup() as group:
-        asked = [group.create_task(_look(place, timeout_s=timeout_s)) for place in places]
+        asked = [group.create_task(_look(place)) for place in places]
     return [server for task in asked if (server := task.result()) is not None and server.models]
 
 
@@ -87,18 +88,19 @@ async def context_of_ollama(url: str, model: str) -> int | None:
     import httpx2
 
     try:
-        async with asyncio.timeout(SEARCH_S), _client(url.removesuffix("/v1")) as client:
+        async with asyncio.timeout(ANSWER_S), _client(url.removesuffix("/v1")) as client:
             loaded = _objects(_object(await _json(client, "GET", "/api/ps")).get("models"))
     except (OSError, ValueError, RecursionError, httpx2.HTTPError):
         return None
     return next((_count(each.get("context_length")) for each in loaded if each.get("name") == model), None)
 
 
-async def _look(place: Place, *, timeout_s: float) -> LocalServer | None:
+async def _look(place: Place) -> LocalServer | None:
     try:
-        async with asyncio.timeout(timeout_s):
-            if not await _listens(place.address):
-                return None
+        if not await _listens(place.address):
+            return None
+        await asyncio.to_thread(import_module, "httpx2")  # before its time begins: this can take longer than the answer
+        async with asyncio.timeout(ANSWER_S):
             return await _ask(place)
     except (OSError, ValueError, RecursionError):  # TimeoutError is an OSError
         return None
@@ -108,7 +110,8 @@ async def _listens(address: str) -> bool:
     """Return whether something listens there: most often nothing does, and no HTTP client has to be imported."""
     host, _, port = address.rpartition(":")
     try:
-        _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+        async with asyncio.timeout(CONNECT_S):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
     except (OSError, OverflowError):
         return False
     writer.close()
@@ -136,7 +139,7 @@ async def _ask(place: Place) -> LocalServer | None:
 def _client(url: str) -> httpx2.AsyncClient:
     import httpx2
 
-    return httpx2.AsyncClient(base_url=url, trust_env=False, timeout=SEARCH_S)
+    return httpx2.AsyncClient(base_url=url, trust_env=False, timeout=ANSWER_S)
 
 
 async def _of_ollama(client: httpx2.AsyncClient) -> Sequence[LocalModel]:
