@@ -136,7 +136,7 @@ ROWS = (
     *_run(f"{SETUP}::test_the_whole_way_at_a_terminal", "toolbridge setup"),
     *_run(f"{SETUP}::test_a_local_model_by_its_name_is_found_and_written", "toolbridge setup --model qwen3:8b --yes"),
     *_cannot(
-        "It asks OpenAI, Azure, Slack or Discord themselves; tests/scenarios/test_setup_providers.py has them on loopback.",
+        "It asks OpenAI, Azure, Slack or Discord; tests/scenarios/test_setup_providers.py has them on loopback.",
         *(
             "toolbridge setup --openai *",
             "toolbridge setup --azure-endpoint *",
