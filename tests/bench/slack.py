@@ -15,6 +15,8 @@ from adapters.slack.limits import RATES
 from adapters.slack.opening import open_slack
 from adapters.slack.options import SlackOptions
 from bot.app import open_app
+from bot.composition.watching import open_watching
+from bot.ports.http import NoListener
 from tests.bench.measure import Row, compare, p99
 from tests.bench.product import one_by_one, open_product, settings_for
 from tests.bench.servers import ChatServer, Endpoint, serve_model, serve_slack, serve_tools
@@ -41,10 +43,10 @@ async def slack_cost(folder: Path, *, quick: bool) -> Sequence[Row]:
         serve_tools(folder / "workspaces") as tools_url,
         serve_slack() as slack,
         open_product(home=folder / "plain", model_url=endpoint.url, tools_url=tools_url) as product,
-        _serving(slack, home=folder / "slack", endpoint=endpoint, tools_url=tools_url),
+        serving_slack(slack, home=folder / "slack", endpoint=endpoint, tools_url=tools_url),
     ):
         costs = await compare(
-            {"slack": _in_slack(slack, turns), "plain": one_by_one(product, QUESTION, turns=turns)},
+            {"slack": in_slack(slack, turns), "plain": one_by_one(product, QUESTION, turns=turns)},
             rounds=rounds,
             units=turns,
         )
@@ -91,7 +93,7 @@ async def bursts(folder: Path, *, quick: bool) -> Sequence[Row]:
         serve_model() as endpoint,
         serve_tools(folder / "workspaces") as tools_url,
         serve_slack() as slack,
-        _serving(slack, home=folder / "slack", endpoint=endpoint, tools_url=tools_url, rates=RATES),
+        serving_slack(slack, home=folder / "slack", endpoint=endpoint, tools_url=tools_url, rates=RATES),
     ):
         seen = {
             tolerance: await slack.burst(GREETING, questions=questions, posts_at_once=at_once)
@@ -110,12 +112,23 @@ async def bursts(folder: Path, *, quick: bool) -> Sequence[Row]:
 
 
 @asynccontextmanager
-async def _serving(
-    slack: ChatServer, *, home: Path, endpoint: Endpoint, tools_url: str, rates: Mapping[str, Rate] = UNBOUNDED
+async def serving_slack(
+    slack: ChatServer,
+    *,
+    home: Path,
+    endpoint: Endpoint,
+    tools_url: str,
+    rates: Mapping[str, Rate] = UNBOUNDED,
+    **others: object,
 ) -> AsyncGenerator[None]:
+    """Serve the loopback Slack while the context is open; `others` are settings."""
     options = SlackOptions(bot_token="xoxb-test", app_token="xapp-test", api_url=slack.api_url, rates=rates)
-    settings = settings_for(home=home, model_url=endpoint.url, tools_url=tools_url)
-    async with open_app(settings, [lambda host: open_slack(options, host)], drain_s=1) as app:
+    settings = settings_for(home=home, model_url=endpoint.url, tools_url=tools_url, **others)
+    async with (
+        open_watching(settings, NoListener()) as watching,
+        open_app(settings, [lambda host: open_slack(options, host)], drain_s=1, watchers=watching.watchers) as app,
+    ):
+        watching.started(app)
         (adapter,) = app.adapters
         assert isinstance(adapter, SlackAdapter)
         running = asyncio.create_task(adapter.run())
@@ -130,7 +143,9 @@ async def _serving(
             await asyncio.gather(running, return_exceptions=True)
 
 
-def _in_slack(slack: ChatServer, turns: int) -> Callable[[], Awaitable[None]]:
+def in_slack(slack: ChatServer, turns: int) -> Callable[[], Awaitable[None]]:
+    """Return a work: to ask the same so many times in Slack."""
+
     async def work() -> None:
         await slack.ask(QUESTION, questions=turns, at_once=False)
 

@@ -13,6 +13,7 @@ from statistics import median
 
 import psutil
 
+from bot.cli.footprint import exempt_what_stays
 from tests.bench.measure import Row, compare
 from tests.bench.product import one_by_one, open_product
 from tests.bench.servers import (
@@ -25,6 +26,7 @@ from tests.bench.servers import (
     serve_slack,
     serve_tools,
 )
+from tests.bench.slack import in_slack, serving_slack
 from tests.bench.turn import QUESTION
 from tests.fakes.rights import allow_all
 
@@ -36,7 +38,7 @@ MIB = 1024**2
 
 
 async def watched_turns(folder: Path, *, quick: bool) -> Sequence[Row]:
-    """Compare turns with metrics, and with metrics and traces, with turns that nobody watches."""
+    """Compare turns with metrics, and with traces too, with turns that nobody watches: bare ones, and in Slack."""
     rounds, turns = (1, 2) if quick else (21, 40)
     async with (
         serve_model() as endpoint,
@@ -46,24 +48,34 @@ async def watched_turns(folder: Path, *, quick: bool) -> Sequence[Row]:
     ):
         traced = {"metrics": True, "otel_exporter_otlp_endpoint": collector_url}
         ways: Mapping[str, Mapping[str, object]] = {"plain": {}, "metrics": {"metrics": True}, "traces": traced}
-        products = {
-            name: await stack.enter_async_context(
-                open_product(home=folder / name, model_url=endpoint.url, tools_url=tools_url, **settings)
+        bare = {
+            name: one_by_one(
+                await stack.enter_async_context(
+                    open_product(home=folder / name, model_url=endpoint.url, tools_url=tools_url, **settings)
+                ),
+                QUESTION,
+                turns=turns,
             )
             for name, settings in ways.items()
         }
-        costs = await compare(
-            {name: one_by_one(product, QUESTION, turns=turns) for name, product in products.items()},
-            rounds=rounds,
-            units=turns,
-        )
+        exempt_what_stays()  # as `toolbridge run` does
+        costs = {"a turn": await compare(bare, rounds=rounds, units=turns)}
+        slacks = {name: await stack.enter_async_context(serve_slack()) for name in ways}
+        for name, settings in ways.items():
+            home = folder / f"slack {name}"
+            serving = serving_slack(slacks[name], home=home, endpoint=endpoint, tools_url=tools_url, **settings)
+            await stack.enter_async_context(serving)
+        exempt_what_stays()
+        in_slacks = {name: in_slack(slack, turns) for name, slack in slacks.items()}
+        costs["a turn in Slack"] = await compare(in_slacks, rounds=rounds, units=turns)
     return [
         Row(
-            figure=f"CPU of a turn with {what}, over one that nobody watches",
-            value=costs.cpu_ratio(name, over="plain"),
+            figure=f"CPU of {turn} with {what}, over one that nobody watches",
+            value=cost.cpu_ratio(name, over="plain"),
             goal=GOAL,
-            beside=f"{costs.cpu_s(name) * 1e3:.2f} ms over {costs.cpu_s('plain') * 1e3:.2f} ms",
+            beside=f"{cost.cpu_s(name) * 1e3:.2f} ms over {cost.cpu_s('plain') * 1e3:.2f} ms",
         )
+        for turn, cost in costs.items()
         for name, what in (("metrics", "metrics"), ("traces", "metrics and traces"))
     ]
 
