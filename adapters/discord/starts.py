@@ -56,7 +56,7 @@ class Starts:
         return self._known
 
     def forget(self) -> None:
-        """Ask Discord anew at the next `allowance`: what it said does not hold any more."""
+        """Ask Discord again at the next `allowance`: its last answer no longer holds."""
         self._known_until = 0.0
 
     async def wait(self, root: str, shard: int) -> Start:

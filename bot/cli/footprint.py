@@ -10,7 +10,7 @@ from importlib import import_module
 def start_lean() -> None:
     """Prepare for the imports of `run`; `exempt_what_stays` ends it.
 
-    The garbage collector is off: what is imported stays, and it would walk through all of it a dozen times. structlog
+    The garbage collector is off: what is imported stays, and it would walk through all of it again and again. structlog
     does without rich: it would import it, with pygments, for tracebacks that no log of ours shows.
     """
     gc.disable()

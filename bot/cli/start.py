@@ -31,8 +31,9 @@ def start(
 ) -> Settings:
     """Return the checked settings, with logs going to a file in the home folder or to standard error.
 
-    The `.env` of a folder that was not trusted is left out, and standard error says so where `tells_left_out`. Where
-    something is wrong, what `more_looks` find is told as well: they take time, so otherwise the caller has them later.
+    The `.env` of a folder that was not trusted is left out, and standard error says so where `tells_left_out`.
+    `more_looks` take time: they run only where `looks` have found something, so that all of it is told. Otherwise the
+    caller runs them.
 
     Raises:
         SettingsError: A setting is wrong, a model is only half set up where the command `needs_model`, `looks` find
